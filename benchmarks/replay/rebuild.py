@@ -26,9 +26,9 @@ from benchmarks.worker.order_worker import order_worker
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.rebuilding import dry_run
 from izin.replay.order_state.switch import results_of
-from izin.replay.selection import Selection
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
+from izin.runtime.plan import Selection
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 

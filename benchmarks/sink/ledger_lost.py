@@ -27,8 +27,7 @@ from izin.local import Kafka, Postgres
 from izin.replay.ledger.compare import compare
 from izin.replay.ledger.mend import Mended
 from izin.replay.ledger.slices import ShadowWork
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.sinks.ledger.db.connection import Ledger

@@ -23,7 +23,7 @@ from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture, sink_fixture
 from izin.local import Postgres
 from izin.replay.ledger.rebuild import LedgerRebuild
-from izin.replay.selection import Selection
+from izin.runtime.plan import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 
 _PORTION = 100_000

@@ -11,7 +11,7 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console import ledger_archive
 from izin.console.read_topic import read_all
-from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -24,6 +24,7 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import codec
@@ -194,9 +195,7 @@ def restore(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Restore although the archive ends too early.")
     ] = False,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only checks.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -218,9 +217,7 @@ def restore(
 @app.command()
 def bootstrap(
     *,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only shows what waits.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -244,7 +241,7 @@ def bootstrap(
     if not waiting:
         say("nothing waits to be restored")
     else:
-        say(f"{len(waiting)} partitions are to be restored; add --execute to do it")
+        say_dry_run(f"{len(waiting)} partitions are to be restored")
     exit_if(waiting)
 
 

@@ -19,6 +19,7 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.console.terminal.progress import showing
 from izin.replay.ledger.rebuild import LedgerRebuild
@@ -117,7 +118,7 @@ def _print(found: Restorable, done: Restored | None, output: OutputFormat) -> No
         ]
         print_rows(output, ("what", "value"), rows)
     if done is None:
-        say("nothing was changed; add --execute to do it")
+        say_dry_run("nothing was changed")
     else:
         say(
             "İYS was not asked yet, and nothing may be sent until it is: look at the rows (izin "

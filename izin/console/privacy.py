@@ -20,6 +20,7 @@ from izin.console.terminal.output import (
     json_text,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.console.terminal.private_file import write_new
 from izin.console.terminal.recipients import recipients_in
@@ -97,7 +98,7 @@ def erase(
     if execute:
         say(f"{count} keys are being erased; see: izin privacy list")
     else:
-        say(f"{count} keys would be erased; add --execute to do it")
+        say_dry_run(f"{count} keys would be erased")
     if refused:
         raise typer.Exit(ExitCode.WRONG)
 

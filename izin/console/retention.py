@@ -23,6 +23,7 @@ from izin.console.terminal.output import (
     exit_on_error,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
@@ -175,7 +176,7 @@ def drop(
     elif execute:
         say(f"{len(found)} months of history are dropped")
     else:
-        say(f"{len(found)} months of history would be dropped; add --execute to do it")
+        say_dry_run(f"{len(found)} months of history would be dropped")
 
 
 def _print_months(found: tuple[Month, ...], output: OutputFormat) -> None:

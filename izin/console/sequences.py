@@ -18,6 +18,7 @@ from izin.console.terminal.output import (
     kafka_settings,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.sinks.ledger import sequences
 
@@ -95,4 +96,4 @@ def close(
     if execute:
         say(f"{count} numbers of {origin} of {customer} are closed")
     else:
-        say(f"{count} numbers of {origin} of {customer} would be closed; add --execute to do it")
+        say_dry_run(f"{count} numbers of {origin} of {customer} would be closed")

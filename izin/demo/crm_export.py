@@ -35,7 +35,7 @@ _UNDATED_OPT_OUT = "opt_out_without_readable_date"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportPlan:
+class ExportSpec:
     """What to write."""
 
     rows: int
@@ -64,19 +64,19 @@ class ExportTruth:
 
 
 class Generator:
-    """Makes the rows of a plan, and counts them."""
+    """Makes the rows of a spec, and counts them."""
 
-    def __init__(self, plan: ExportPlan) -> None:
-        self._plan = plan
-        self._random = random.Random(f"{plan.seed}/{plan.now.isoformat()}/{plan.rows}")
+    def __init__(self, spec: ExportSpec) -> None:
+        self._spec = spec
+        self._random = random.Random(f"{spec.seed}/{spec.now.isoformat()}/{spec.rows}")
         self._notation = Notation(self._random)
-        self._persons = iter(self._random.sample(range(1_000_000), plan.rows))
+        self._persons = iter(self._random.sample(range(1_000_000), spec.rows))
         self._placed: list[tuple[float, list[str]]] = []
         self._events: list[tuple[float, CrmRow]] = []
 
     def generate(self) -> tuple[list[list[str]], ExportTruth]:
         """Return the rows in the order of the file, and the expected results."""
-        rows = self._plan.rows
+        rows = self._spec.rows
         duplicates, old, bad = (
             round(rows * share) for share in (DUPLICATES, OUT_OF_ORDER, INVALID)
         )
@@ -99,11 +99,11 @@ class Generator:
 
     def _add_events(self, first: int, old: int) -> None:
         """Add ``first`` events of new keys or after their ONAY, and ``old`` that come too late."""
-        plan, chance = self._plan, self._random
+        spec, chance = self._spec, self._random
         opt_outs = round(first * OPT_OUTS)
         after_onay = opt_outs // 2
         onays = [self._add(chance.random(), self._onay()) for _ in range(first - opt_outs)]
-        with_room = [one for one in onays if plan.now - one[1].at >= timedelta(minutes=1)]
+        with_room = [one for one in onays if spec.now - one[1].at >= timedelta(minutes=1)]
         for place, onay in chance.sample(with_room, after_onay):
             self._add(chance.uniform(place, 1), self._opt_out_of(onay))
         for _ in range(opt_outs - after_onay):
@@ -113,18 +113,18 @@ class Generator:
             self._add(chance.uniform(place, 1), self._older(later))
 
     def _onay(self) -> CrmRow:
-        plan, chance = self._plan, self._random
-        brand = plan.active if chance.random() < _ACTIVE else plan.loading
+        spec, chance = self._spec, self._random
+        brand = spec.active if chance.random() < _ACTIVE else spec.loading
         channel = chance.choices(list(CHANNEL_SHARES), list(CHANNEL_SHARES.values()))[0]
         source = chance.choice(SOURCES)
-        if brand == plan.loading and chance.random() < HS_2015:
+        if brand == spec.loading and chance.random() < HS_2015:
             source, at = "HS_2015", FIRST_DATE
-        elif brand == plan.loading and chance.random() < TOO_OLD:
-            at = self._between(FIRST_DATE, plan.now - timedelta(days=15))
+        elif brand == spec.loading and chance.random() < TOO_OLD:
+            at = self._between(FIRST_DATE, spec.now - timedelta(days=15))
         elif chance.random() < TOO_OLD:
-            at = self._between(plan.now - timedelta(days=60), plan.now - timedelta(days=15))
+            at = self._between(spec.now - timedelta(days=60), spec.now - timedelta(days=15))
         else:
-            at = self._between(plan.now - FRESH, plan.now - timedelta(minutes=5))
+            at = self._between(spec.now - FRESH, spec.now - timedelta(minutes=5))
         return CrmRow(
             person=next(self._persons),
             brand=brand,
@@ -136,7 +136,7 @@ class Generator:
         )
 
     def _opt_out_of(self, onay: CrmRow) -> CrmRow:
-        at = self._between(onay.at + timedelta(seconds=1), self._plan.now)
+        at = self._between(onay.at + timedelta(seconds=1), self._spec.now)
         source = self._random.choice(("HS_MESAJ", "HS_CAGRI_MERKEZI", "HS_WEB", "HS_EPOSTA"))
         return replace(onay, status="RET", source=source, at=at)
 
@@ -169,7 +169,7 @@ class Generator:
             "unknown_status": (2, "BELKİ"),
             "unknown_source": (3, "HS_BILINMEYEN"),
             "onay_without_date": (4, ""),
-            "future_date": (4, (self._plan.now + timedelta(days=3)).strftime(DATES[0])),
+            "future_date": (4, (self._spec.now + timedelta(days=3)).strftime(DATES[0])),
             "ambiguous_date": (4, "03/04/2026 10:00:00"),
             "impossible_date": (4, "2026-15-01 10:00:00"),
             "unknown_brand": (6, "999999999"),
@@ -181,7 +181,7 @@ class Generator:
             kind = list(faults)[number % len(faults)]
             one = replace(
                 self._onay(),
-                brand=self._plan.active,
+                brand=self._spec.active,
                 channel="EPOSTA" if kind == "bad_email" else "MESAJ",
                 tacir=False,
                 status="RET" if kind == _UNDATED_OPT_OUT else "ONAY",
@@ -202,17 +202,17 @@ class Generator:
             order = (one.at, one.status == "RET")
             latest[one.key] = max(latest.get(one.key, order), order)
         final: dict[str, Counter[str]] = {
-            str(brand): Counter() for brand in (self._plan.active, self._plan.loading)
+            str(brand): Counter() for brand in (self._spec.active, self._spec.loading)
         }
         for (brand, *_), (_, is_ret) in latest.items():
             final[str(brand)]["RET" if is_ret else "ONAY"] += 1
-        final[str(self._plan.active)]["RET"] += undated_opt_outs
+        final[str(self._spec.active)]["RET"] += undated_opt_outs
         return {brand: dict(counts) for brand, counts in final.items()}
 
 
-def write(path: Path, plan: ExportPlan) -> ExportTruth:
-    """Write the export of ``plan`` and return the expected results."""
-    rows, truth = Generator(plan).generate()
+def write(path: Path, spec: ExportSpec) -> ExportTruth:
+    """Write the export of ``spec`` and return the expected results."""
+    rows, truth = Generator(spec).generate()
     lines = [DELIMITER.join(row) for row in (list(HEADER), *rows)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(("\r\n".join(lines) + "\r\n").encode(ENCODING))

@@ -136,14 +136,14 @@ class Scenario:
 
     def write_export(self, path: Path, rows: int) -> crm_export.ExportTruth:
         """Write the CRM export and return the expected results."""
-        plan = crm_export.ExportPlan(
+        spec = crm_export.ExportSpec(
             rows=rows,
             seed=self._seed,
             now=utc_now().astimezone(TURKEY).replace(microsecond=0),
             active=ACTIVE,
             loading=LOADING,
         )
-        return crm_export.write(path, plan)
+        return crm_export.write(path, spec)
 
     def import_export(self, path: Path) -> ImportReport:
         """Import the export as ``izin import`` does."""

@@ -12,6 +12,7 @@ from math import ceil
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS, IysClient
 from izin.onboarding.address_book import AddressBook, BookKey, StoredKey
+from izin.runtime.plan import OnProgress, silent
 from izin.sinks.inbound.sweep.page_query import PageQuery, SweptPage
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -21,9 +22,6 @@ from izin.sinks.record.brand import Brand
 
 _SQL = statements("onboarding")
 _PAGE = 5000
-
-OnProgress = Callable[[int, int], None]
-"""Called with how many are done, and how many there are."""
 
 
 async def note_ledger(ledger: Ledger, book: AddressBook) -> None:
@@ -51,7 +49,7 @@ class IysQuery:
     client: IysClient
     clock: Callable[[], datetime]
     budget: RequestBudget
-    on_progress: OnProgress = lambda _done, _all: None
+    on_progress: OnProgress = silent
 
     async def __call__(self, book: AddressBook, brands: Mapping[int, Brand]) -> int:
         """Note what İYS says; return how many recipients it refuses to look up.

@@ -1,15 +1,11 @@
-"""Why nothing can be compared or repaired.
+"""Why nothing can be compared; why a plan of repairs cannot be used: ``runtime.plan``.
 
 OurError                    (izin.consent.errors)
 ├── LedgerBehindError       decisions are not in the ledger yet: all of them would differ
 └── IysSilentError          İYS gives no answer
-SourceError                 (izin.consent.errors)
-└── OtherRepairsError       the repairs beside a plan are not those that it was made with
 """
 
-from pathlib import Path
-
-from izin.consent.errors import OurError, SourceError
+from izin.consent.errors import OurError
 
 
 class LedgerBehindError(OurError):
@@ -27,10 +23,3 @@ class IysSilentError(OurError):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"İYS gives no answer ({error}); compare without --ask, or later")
-
-
-class OtherRepairsError(SourceError):
-    """The repairs beside a plan are missing, or were edited."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: not the repairs of this plan; compare again")

@@ -19,8 +19,7 @@ from izin.reconcile.plan import KeyRepairs, counts_of, pages_of
 from izin.reconcile.remedies import Repair
 from izin.reconcile.sides import IysRecord
 from izin.reconcile.trails import Trail, trails_of
-from izin.replay.bounds import bounds_of
-from izin.replay.plan import Plan
+from izin.runtime.plan import OnProgress, Plan, silent
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
@@ -77,82 +76,65 @@ class RepairExecution:
     codec: Codec
     secrets: SuppressionKeys
     clock: Callable[[], datetime]
-    on_page: Callable[[int], None] = lambda _: None
-    """Called with how many keys were looked at."""
-
-    def check(self, plan: Plan) -> None:
-        """Refuse a plan that was made for other topics or by another law.
-
-        Raises:
-            PlanMovedError: it was.
-            BrokerError: Kafka cannot be reached.
-        """
-        cluster_id, topics = bounds_of(self.kafka, dict.fromkeys(plan.topics, False))
-        plan.check(
-            Plan(
-                kind=plan.kind,
-                target=plan.target,
-                selection=plan.selection,
-                cluster_id=cluster_id,
-                topics=topics,
-                made_at=self.clock(),
-                by=plan.by,
-            )
-        )
+    progress: OnProgress = silent
+    """Gets how many keys were looked at."""
 
     async def execute(self, path: Path, plan: Plan, *, by: str) -> Executed:
         """Execute the ``plan`` in ``path`` by the order of ``by``. One that was stopped goes on.
 
         Raises:
-            OtherRepairsError: the repairs are not those of the plan.
+            PlanMovedError: it was made for other topics or by another law.
+            UnreadablePlanError: the repairs are not those of the plan.
             ConcurrentChangeError: another process changes the same rows; execute it again.
             UnknownSuppressionError: something was erased under a secret that is not here.
-            As :meth:`check` does.
+            BrokerError: Kafka cannot be reached.
         """
-        self.check(plan)
+        plan.check_topics(self.kafka)
         suppressions = Suppressions(self.secrets, {})
         if str(Repair.RESTORE) in counts_of(plan):
             # A row is restored past the order stage, which knows who was erased since.
             suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
-        done = Executed()
+        done, messages = Executed(), TopicMessages(self.codec, self.kafka.topics)
         for number, page in enumerate(pages_of(path, plan, _PAGE)):
             async with self.ledger.transaction() as connection:
                 brand = await _brand(connection, int(plan.target))
-                work = _Page(self, brand, plan, number, suppressions, by=by, now=self.clock())
+                work = _RepairPage(
+                    execution=self,
+                    brand=brand,
+                    plan=plan,
+                    number=number,
+                    suppressions=suppressions,
+                    messages=messages,
+                    by=by,
+                    now=self.clock(),
+                )
                 done += await work.repair(connection, page)
-            self.on_page(done.keys)
+            self.progress(done.keys, plan.options["keys"])
         return done
 
 
-class _Page:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RepairPage:
     """The repairs of one transaction."""
 
-    def __init__(  # noqa: PLR0913  # of what plan, by whose order, when
-        self,
-        execution: RepairExecution,
-        brand: Brand,
-        plan: Plan,
-        number: int,
-        suppressions: Suppressions,
-        *,
-        by: str,
-        now: datetime,
-    ) -> None:
-        self._ledger = execution.ledger
-        self._codec = execution.codec
-        self._topic = execution.kafka.topics.desired_consents.name
-        self._messages = TopicMessages(execution.codec, execution.kafka.topics)
-        self._brand = brand
-        self._source = f"{RECONCILE}/{plan.digest}/{number}"
-        self._plan = plan
-        self._suppressions = suppressions
-        self._by = by
-        self._now = now
+    execution: RepairExecution
+    brand: Brand
+    plan: Plan
+    number: int
+    suppressions: Suppressions
+    messages: TopicMessages
+    by: str
+    now: datetime
+
+    @property
+    def source(self) -> str:
+        """The source of its act, by which a second execution knows that it is done."""
+        return f"{RECONCILE}/{self.plan.digest}/{self.number}"
 
     async def repair(self, connection: Connection, page: Sequence[KeyRepairs]) -> Executed:
         """Repair the keys of ``page``, unless that is done."""
         await connection.execute(_SQL["take-turn"])
-        place = {"key": brand_key(self._brand.brand_code), "source": self._source}
+        place = {"key": brand_key(self.brand.brand_code), "source": self.source}
         if await (await connection.execute(_SQL["is-done"], place)).fetchone() is not None:
             return Executed(done_before=len(page))
         keys = [one.key for one in page]
@@ -166,14 +148,15 @@ class _Page:
         rows = await lock(connection, keys)
         access = await retailers.registered(connection, list(rows))
         again = [one.key for one in fit if Repair.REPUBLISH in one.repairs]
-        trails = await trails_of(self._ledger, again) if again else {}
-        changes = UnitOfWork(connection, self._messages, self._ledger.calendar, self._now)
+        ledger = self.execution.ledger
+        trails = await trails_of(ledger, again) if again else {}
+        changes = UnitOfWork(connection, self.messages, ledger.calendar, self.now)
         for one in fit:
             row = rows.get(one.key)
             if Repair.PERMISSION in one.repairs and row is not None:
-                row = changes.put(row, permitted_row(row, row, self._now) or row)
+                row = changes.put(row, permitted_row(row, row, self.now) or row)
             if Repair.QUERY in one.repairs and row is not None:
-                row = changes.put(row, ruling.query_again(row, RECONCILE, self._now))
+                row = changes.put(row, ruling.query_again(row, RECONCILE, self.now))
             for message in self._messages_of(one, row, trails.get(one.key), access):
                 changes.add_last(message)
         changes.add_movement(self._act(fit))
@@ -182,24 +165,21 @@ class _Page:
 
     def _is_erased(self, one: KeyRepairs) -> bool:
         """Whether what a row would be restored from was erased, as its suppression says."""
-        until = self._suppressions.until(one.key)
+        until = self.suppressions.until(one.key)
         if until is None or one.value is None:
             return False
-        return self._codec.decode_consent(one.value).effective_at <= until
+        return self.execution.codec.decode_consent(one.value).effective_at <= until
 
     async def _restore(self, connection: Connection, fit: Sequence[KeyRepairs]) -> None:
+        topic, codec = self.execution.kafka.topics.desired_consents.name, self.execution.codec
         records = [
-            StateRecord(
-                self._topic, one.partition, one.offset, self._codec.decode_consent(one.value)
-            )
+            StateRecord(topic, one.partition, one.offset, codec.decode_consent(one.value))
             for one in fit
             if one.value is not None
         ]
         if records:
-            restored = restore_rows(
-                connection, self._ledger, self._messages, records, now=self._now
-            )
-            alert(await restored)
+            ledger = self.execution.ledger
+            alert(await restore_rows(connection, ledger, self.messages, records, now=self.now))
 
     def _messages_of(
         self,
@@ -209,28 +189,28 @@ class _Page:
         access: Mapping[str, frozenset[int]],
     ) -> Sequence[Message]:
         """Return what is published about a key."""
-        found, messages = [], self._messages
+        found, messages = [], self.messages
         if Repair.REPUBLISH in one.repairs and trail is not None:
             event = trail.event(one.event_id, one.effective_at)
             if event is not None and one.effective_at is not None:
                 found.append(self._again(event, one.key, one.effective_at))
         if Repair.MOVEMENT in one.repairs and one.movement is not None:
-            record = _register_record(one.movement, one.key, self._now)
-            event = status_answer.event_of_record(record, self._brand, self._now)
-            found.append(messages.event(event, ConsentKey.parse(one.key), self._now))
+            record = _register_record(one.movement, one.key, self.now)
+            event = status_answer.event_of_record(record, self.brand, self.now)
+            found.append(messages.event(event, ConsentKey.parse(one.key), self.now))
         if Repair.PERMISSION in one.repairs and row is not None:
             shared = access.get(one.key, ()) if row.may_send else ()
             found.append(
-                messages.permission_of(row, self._now, previous=one.published, retailers=shared)
+                messages.permission_of(row, self.now, previous=one.published, retailers=shared)
             )
         if Repair.REMOVE_PERMISSION in one.repairs and row is None:
-            customer = one.customer_id or self._brand.customer_id
-            found.append(messages.no_permission(one.key, customer, self._now))
+            customer = one.customer_id or self.brand.customer_id
+            found.append(messages.no_permission(one.key, customer, self.now))
         return found
 
     def _again(self, event: ConsentEvent, key: str, effective_at: datetime) -> Message:
         """Return the message of an event that was decided before, which counts as it did then."""
-        message = self._messages.event(event, ConsentKey.parse(key), self._now)
+        message = self.messages.event(event, ConsentKey.parse(key), self.now)
         appended = str(int(first_append(event, effective_at).timestamp() * 1000))
         # The order stage reads it as the last header: the outbox has the longest name last.
         return replace(message, headers={**message.headers, APPENDED_AT: appended})
@@ -239,14 +219,14 @@ class _Page:
         counts = Counter(str(repair) for one in fit for repair in one.repairs)
         movement = act(
             "reconcile",
-            brand_key(self._brand.brand_code),
-            by=self._by,
-            now=self._now,
+            brand_key(self.brand.brand_code),
+            by=self.by,
+            now=self.now,
             before={"differing": len(fit)},
-            after={"repairs": dict(counts), "plan": self._plan.digest},
-            customer_id=self._brand.customer_id,
+            after={"repairs": dict(counts), "plan": self.plan.digest},
+            customer_id=self.brand.customer_id,
         )
-        return replace(movement, source=self._source)
+        return replace(movement, source=self.source)
 
 
 def first_append(event: ConsentEvent, effective_at: datetime) -> datetime:

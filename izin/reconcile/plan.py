@@ -5,9 +5,7 @@ file that was edited is refused. Each line says when the row last changed, so th
 since is left alone.
 """
 
-import base64
-import hashlib
-import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,15 +13,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-import orjson
+from pydantic import ConfigDict, TypeAdapter
 
 from izin.reconcile.comparing import Difference, Scope
-from izin.reconcile.errors import OtherRepairsError
 from izin.reconcile.remedies import Repair
 from izin.reconcile.sides import IysRecord
-from izin.replay.bounds import bounds_of
-from izin.replay.plan import Plan, work_folder
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, PrivateLines, Selection, bounds_of, lines_of, work_folder
 from izin.runtime.settings import KafkaSettings
 
 KIND = "reconcile"
@@ -33,6 +28,8 @@ _FILE = "repairs.jsonl"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRepairs:
     """What is to be done about one key."""
+
+    __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     key: str
     customer_id: str | None
@@ -75,30 +72,9 @@ class KeyRepairs:
             movement=movements[0] if movements else None,
         )
 
-    def line(self) -> bytes:
-        """Return it as a line of the file."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        values["value"] = None if self.value is None else base64.b64encode(self.value).decode()
-        if self.movement is not None:
-            names = IysRecord.__slots__
-            values["movement"] = {name: getattr(self.movement, name) for name in names}
-        return orjson.dumps(values) + b"\n"
 
-    @classmethod
-    def from_line(cls, line: bytes) -> Self:
-        """Return what :meth:`line` wrote."""
-        values = orjson.loads(line)
-        values["repairs"] = tuple(map(Repair, values["repairs"]))
-        for name in ("updated_at", "effective_at"):
-            values[name] = _instant(values[name])
-        if values["value"] is not None:
-            values["value"] = base64.b64decode(values["value"])
-        if values["movement"] is not None:
-            found = values["movement"]
-            for name in ("creation_date", "consent_date"):
-                found[name] = _instant(found[name])
-            values["movement"] = IysRecord(**found)
-        return cls(**values)
+LINES = TypeAdapter(KeyRepairs)
+"""How the repairs of a key are a line of the file."""
 
 
 class RepairFile:
@@ -107,15 +83,11 @@ class RepairFile:
     def __init__(self, path: Path) -> None:
         self.keys = 0
         """How many keys are to be repaired."""
-        self.counts: dict[str, int] = {}
+        self.counts = Counter[str]()
         """How many of them by which repair."""
         self._path = path
         self._of_key: list[Difference] = []
-        self._target = work_folder(path) / _FILE
-        self._part = self._target.with_name(f"{_FILE}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        self._file = os.fdopen(os.open(self._part, flags, 0o600), "wb")
-        self._digest = hashlib.sha256()
+        self._lines = PrivateLines(work_folder(path) / _FILE)
 
     def add(self, difference: Difference) -> None:
         """Add a difference; those of one key come together."""
@@ -126,32 +98,20 @@ class RepairFile:
     def write(self, plan: Plan) -> Plan:
         """Complete the file, and write ``plan`` with its digest."""
         self._write()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._part.replace(self._target)
-        options = {
-            **plan.options,
-            "keys": self.keys,
-            "repairs": self.counts,
-            "sha256": self._digest.hexdigest(),
-        }
-        written = replace(plan, options=options)
+        with self._lines as lines:
+            digest = lines.complete()
+        options = {"keys": self.keys, "repairs": dict(self.counts), "sha256": digest}
+        written = replace(plan, options={**plan.options, **options})
         written.write(self._path)
         return written
 
     def _write(self) -> None:
-        if not self._of_key:
-            return
-        found, self._of_key = KeyRepairs.of(self._of_key), []
-        if found is None:
-            return
-        line = found.line()
-        self._digest.update(line)
-        self._file.write(line)
-        self.keys += 1
-        for one in found.repairs:
-            self.counts[str(one)] = self.counts.get(str(one), 0) + 1
+        found = KeyRepairs.of(self._of_key) if self._of_key else None
+        self._of_key = []
+        if found is not None:
+            self._lines.add(LINES.dump_json(found) + b"\n")
+            self.keys += 1
+            self.counts.update(map(str, found.repairs))
 
 
 def plan_of(scope: Scope, kafka: KafkaSettings, *, asked: bool, now: datetime, by: str) -> Plan:
@@ -182,26 +142,14 @@ def pages_of(path: Path, plan: Plan, size: int) -> Iterator[Sequence[KeyRepairs]
     """Yield the repairs of the ``plan`` in ``path``, ``size`` keys at a time.
 
     Raises:
-        OtherRepairsError: they are not those that it was made with.
+        UnreadablePlanError: they are not those that it was made with.
     """
-    file = work_folder(path) / _FILE
-    try:
-        with file.open("rb") as lines:
-            digest = hashlib.file_digest(lines, "sha256").hexdigest()
-            if digest != plan.options["sha256"]:
-                raise OtherRepairsError(file)
-            lines.seek(0)
-            while page := list(islice(lines, size)):
-                yield [KeyRepairs.from_line(one) for one in page]
-    except FileNotFoundError as error:
-        raise OtherRepairsError(file) from error
+    lines = lines_of(work_folder(path) / _FILE, plan.options["sha256"])
+    while page := list(islice(lines, size)):
+        yield [LINES.validate_json(one) for one in page]
 
 
 def counts_of(plan: Plan) -> Mapping[str, Any]:
     """Return how many keys have which repair."""
     found: Mapping[str, Any] = plan.options["repairs"]
     return found
-
-
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

@@ -1,16 +1,12 @@
-"""Why a replay cannot be planned or executed.
+"""Why a replay cannot be planned or executed; why a plan cannot be used: ``runtime.plan``.
 
 OurError                    (izin.consent.errors)
-├── PlanMovedError          what the plan relies on has changed since (group, offsets, law)
 ├── LiveGroupError          processes run that the execution would work against
 ├── InputLostError          what was decided is neither in the topics nor in the history
 ├── UnfinishedDryRunError   a plan is executed whose dry run was stopped
 ├── ProcessEndedError       a process of a replay ended before it was done
 └── LostMovementsError      an archive ends before what was anchored
 SourceError                 (izin.consent.errors)
-├── UnreadablePlanError     the file is no plan, or was edited
-├── OtherPlanError          a dry run would overwrite another plan
-├── EmptySelectionError     a selection contradicts itself
 ├── UnfitSelectionError     a replay cannot be made of a part like that
 ├── NothingToExecuteError   the plan is of a replay that changes nothing
 └── UnverifiedListError     a list is not the one that the gate answered
@@ -20,16 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from izin.consent.errors import OurError, SourceError
-
-_NAMED = 3
-"""So many changes are named: of many partitions each may have moved."""
-
-
-class UnreadablePlanError(SourceError):
-    """A file that is no plan of a replay, or one that was edited by hand."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"{path.name}: {why}; plan the replay again")
 
 
 class NothingToExecuteError(SourceError):
@@ -44,23 +30,6 @@ class UnverifiedListError(SourceError):
 
     def __init__(self, path: Path, receipt_id: str, why: str) -> None:
         super().__init__(f"{path.name}, receipt {receipt_id}: {why}")
-
-
-class EmptySelectionError(SourceError):
-    """A selection that nothing can match."""
-
-
-class PlanMovedError(OurError):
-    """Something that a plan relies on has changed since it was made; nothing was executed."""
-
-    def __init__(self, moved: Sequence[str]) -> None:
-        what = "; ".join(moved[:_NAMED])
-        more = f"; and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
-        super().__init__(
-            f"since the plan was made: {what}{more}; plan the replay again, in another file "
-            "(--plan)"
-        )
-        self.moved = tuple(moved)
 
 
 class LiveGroupError(OurError):
@@ -82,13 +51,6 @@ class UnfinishedDryRunError(OurError):
             f"{left} partitions are not read yet; finish the dry run with the command that began "
             "it, then execute the plan"
         )
-
-
-class OtherPlanError(SourceError):
-    """The file of a dry run has the plan of another one."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path.name} has the plan of something else; name another file (--plan)")
 
 
 class UnfitSelectionError(SourceError):

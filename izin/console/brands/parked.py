@@ -34,8 +34,7 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.console.terminal.recipients import RecipientOption, named_recipients
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, Selection
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import retailers as retailer_access
 from izin.sinks.ledger.reads import ParkedKey
@@ -203,9 +202,7 @@ def _planned(brand_code: int, options: Mapping[str, object], by: str) -> Plan:
 
 
 def _execute(brand_code: int, path: Path, by: str) -> None:
-    plan = Plan.read(path)
-    if (plan.kind, plan.target) != (_KIND, str(brand_code)):
-        raise SourceError(f"{path.name} is the plan of another command, or of another brand")
+    plan = Plan.read(path, kind=_KIND, target=str(brand_code))
     shown = [
         ParkedKey(key, event_id, datetime.fromisoformat(since))
         for key, event_id, since in plan.options["records"]

@@ -24,6 +24,7 @@ from izin.console.terminal.output import (
     kafka_settings,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.console.terminal.private_csv import check_place, private_csv
 from izin.console.terminal.progress import showing
@@ -103,7 +104,7 @@ def offboard(
         say(f"customer {customer_id} is offboarded; the archive's sha256 is {known.sha256}")
         say(_KEPT)
     elif not execute:
-        say("nothing was changed; add --execute to do it")
+        say_dry_run("nothing was changed")
     for one in left:
         say(one)
     exit_if(execute and (not is_done or left))

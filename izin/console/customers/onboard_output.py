@@ -11,6 +11,7 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
     say,
+    say_dry_run,
     turkish,
     warn,
 )
@@ -128,7 +129,7 @@ def print_done(found: LoadingWhatIf, done: Done, output: OutputFormat) -> None:
         where = "" if one.report_path is None else f"; the others are in {one.report_path}"
         say(f"{one.path.name}: {one.rows:,} rows, {one.published:,} {word}{where}")
     if not done.executed:
-        say("nothing was published; add --execute to do it")
+        say_dry_run("nothing was published")
     if done.took is not None and done.left is not None:
         say(f"it took {done.took}, {_rounded(found.time.takes)} by the forecast")
         if done.left.for_person:

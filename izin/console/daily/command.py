@@ -20,7 +20,7 @@ from izin.console.daily.views import (
     row_of,
     shortened,
 )
-from izin.console.terminal.arguments import ByOption, OneCustomerOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
 from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
@@ -31,6 +31,7 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.daily.trusted_roots import trusted_roots
@@ -203,9 +204,7 @@ def agree(
     *,
     brand: BrandOption,
     day: DayOption,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only says so.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
 ) -> None:
     """Declare to İYS that we agree with a daily file (mutabakat).
@@ -219,9 +218,9 @@ def agree(
         file = run_on_ledger(lambda ledger: _found(ledger, brand, day))
         _may_be_agreed(file)
         if not execute:
-            say(
+            say_dry_run(
                 f"would agree with the file of {day} for brand {brand} ({file.lines} lines), which "
-                "cannot be taken back; add --execute to do it"
+                "cannot be taken back"
             )
             return
         ordered = run_on_ledger(lambda ledger: _order(ledger, file, by))

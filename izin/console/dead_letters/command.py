@@ -2,25 +2,40 @@
 them, and how they come back.
 """
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from izin.console.dead_letters.acknowledging import acknowledge_letters
+from izin.consent.errors import SourceError
 from izin.console.dead_letters.listing import print_letter, print_list
-from izin.console.dead_letters.options import filters, meant
-from izin.console.dead_letters.redriving import RedriveOptions, redrive_letters
+from izin.console.dead_letters.redriving import redrive_letters
 from izin.console.terminal.arguments import (
     ByIfKnownOption,
     ByOption,
     ExecuteOption,
     duration,
     filled,
+    instant,
 )
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.option_sets import takes
-from izin.console.terminal.output import OutputFormat, OutputOption, exit_on_error
-from izin.replay.letters.selection import Selection
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_on_error,
+    kafka_settings,
+    say,
+    say_dry_run,
+)
+from izin.console.terminal.progress import showing
+from izin.projections.brand_directory import BrandReader
+from izin.replay.letters.letter import LetterReader, LetterSelection
+from izin.replay.letters.redrive import RedriveStatement
+from izin.runtime.kafka import access_of, codec
+from izin.sinks.ledger import dead_letters
+from izin.sinks.ledger.dead_letters import UNTOUCHED
 
 app = typer.Typer()
 
@@ -33,18 +48,104 @@ ReasonOption = Annotated[
 ]
 
 
+def filters(
+    *,
+    because: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only those with this reason (undecodable, unknown-schema, refused, poison …) or "
+            "with a violation of this code (H162 …); repeat it for others."
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only records of this topic; repeat it for others.")
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Only events of this origin, such as crm; repeat it.")
+    ] = None,
+    customer: Annotated[
+        list[str] | None,
+        typer.Option(help="Only events of this customer's brands of today; repeat it."),
+    ] = None,
+    brand: Annotated[
+        list[int] | None, typer.Option(min=1, help="Only events of this brand; repeat it.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=instant,
+            metavar="INSTANT",
+            help="Only records that were published then or later: 2024-01-31T12:00, in Turkish "
+            "time or with an offset.",
+        ),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=instant, metavar="INSTANT", help="Only records published before then."),
+    ] = None,
+) -> LetterSelection:
+    """Return the selection of letters by these options."""
+    return LetterSelection(
+        because=frozenset(because or ()),
+        sources=frozenset(source or ()),
+        origins=frozenset(origin or ()),
+        brands=_brands(customer or (), frozenset(brand or ())),
+        since=since,
+        until=until,
+    )
+
+
+def _brands(customers: Collection[str], brands: frozenset[int]) -> frozenset[int]:
+    """Return those of ``brands``, or all, that are the customers', whatever events say of theirs.
+
+    Raises:
+        typer.BadParameter: there is none.
+        BrokerError: the topic of brands cannot be read.
+    """
+    if not customers:
+        return brands
+    access = access_of(kafka_settings())
+    known = BrandReader(access, access.codec()).load()
+    owned = {one.brand_code for one in known if one.customer_id in customers}
+    if found := frozenset(owned & brands if brands else owned):
+        return found
+    raise typer.BadParameter(f"{', '.join(sorted(customers))} has no such brand")
+
+
+@takes("chosen", filters)
+def meant(
+    letters: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LETTER", help="Which, as izin dead-letters names them: partition/offset."
+        ),
+    ] = None,
+    *,
+    chosen: LetterSelection,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every dead letter that nobody has acknowledged.")
+    ] = False,
+) -> LetterSelection:
+    """Return the letters that are meant: those named, or those of the filters, or every one; it is
+    wrong usage to say none of it, or two.
+    """
+    if sum((bool(letters), chosen.is_filtered, every)) != 1:
+        raise typer.BadParameter("name the dead letters, or filter them, or say --all")
+    return LetterSelection(names=frozenset(letters)) if letters else chosen
+
+
 @app.callback(
     invoke_without_command=True,
     help="List, acknowledge and redrive records that could not be processed. Alone it does `list`.",
 )
-def dead_letters(
+def list_by_default(
     context: typer.Context, *, by: ByIfKnownOption, output: OutputOption = OutputFormat.TABLE
 ) -> None:
     """Run ``list`` where no subcommand is given."""
     command = context.invoked_subcommand
     if command is None:
         with exit_on_error():
-            print_list(Selection(), output, waiting=False, limit=None, by=by)
+            print_list(LetterSelection(), output, waiting=False, limit=None, by=by)
     elif output is not OutputFormat.TABLE:
         raise typer.BadParameter(
             f"write it after the command: izin dead-letters {command} --output"
@@ -55,7 +156,7 @@ def dead_letters(
 @takes("chosen", filters)
 def list_(
     *,
-    chosen: Selection,
+    chosen: LetterSelection,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Only those that nobody has acknowledged.")
     ] = False,
@@ -102,7 +203,7 @@ def show(
 @takes("letters", meant)
 def acknowledge(
     *,
-    letters: Selection,
+    letters: LetterSelection,
     reason: ReasonOption,
     by: ByOption,
     execute: ExecuteOption = False,
@@ -113,14 +214,32 @@ def acknowledge(
     3 if a letter that is named does not exist, or is acknowledged already.
     """
     with exit_on_error():
-        acknowledge_letters(letters, by=by, reason=reason, execute=execute)
+        settings = kafka_settings()
+        with showing("reading dead letters") as progress:
+            reader = LetterReader(settings, codec(settings))
+            keys = [one.place for one, _ in reader.select(letters, progress=progress)]
+        known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, keys))
+        waiting = [one for one in keys if known.get(one, UNTOUCHED).acknowledgement is None]
+        if unknown := sorted(letters.names - {one.name for one in waiting}):
+            raise SourceError(
+                f"no dead letter {', '.join(unknown)} waits to be acknowledged; see: izin "
+                "dead-letters"
+            )
+        if not execute:
+            say_dry_run(f"{len(waiting)} dead letters would be acknowledged by {by}")
+            return
+        now = datetime.now(UTC)
+        run_on_ledger(
+            lambda ledger: dead_letters.acknowledge(ledger, waiting, by=by, reason=reason, now=now)
+        )
+        say(f"{len(waiting)} dead letters are acknowledged by {by}")
 
 
 @app.command()
 @takes("letters", meant)
 def redrive(
     *,
-    letters: Selection,
+    letters: LetterSelection,
     reason: ReasonOption,
     again: Annotated[
         bool, typer.Option("--again", help="Also letters that were acknowledged, or redriven.")
@@ -158,7 +277,5 @@ def redrive(
     Exit code 1 if letters are left as they are or wait to be decided, 3 if a letter that is named
     does not exist, is acknowledged already, or cannot be redriven.
     """
-    options = RedriveOptions(
-        by=by, reason=reason, wait=wait, again=again, refused=refused, execute=execute
-    )
-    redrive_letters(letters, options, output)
+    how = RedriveStatement(by=by, reason=reason, wait=wait, refused_too=refused)
+    redrive_letters(letters, how, output, again=again, execute=execute)

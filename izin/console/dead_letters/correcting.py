@@ -12,7 +12,7 @@ from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import read
 from izin.producers.publishing.event_publisher import Published
 from izin.replay.letters.correction import CorrectedLetterError, Correction
-from izin.replay.letters.reading import LetterReader
+from izin.replay.letters.letter import LetterReader
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import dead_letters
 from izin.sinks.ledger.dead_letters import UNTOUCHED

@@ -1,12 +1,24 @@
-"""Dead letters printed: a list of them, or everything of one."""
+"""Dead letters printed: a list of them, or everything of one, with what became of each.
 
+The letters are in Kafka, and what became of them is in the ledger. They concern people who have no
+ledger, too: those of an order worker's machine.
+"""
+
+import base64
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from itertools import islice
+from typing import Any
 
-from izin.console.dead_letters.letters import statuses, with_statuses
-from izin.console.dead_letters.views import COLUMNS, as_json, detail, detail_rows, row
-from izin.console.terminal.ledger_session import Look, look_beside
+import psycopg
+from pydantic import ValidationError
+
+from izin.consent.errors import IzinError
+from izin.console.read_topic import TopicRecord
+from izin.console.terminal.ledger_session import Look, look_beside, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     json_text,
@@ -15,43 +27,50 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
     say,
+    turkish,
 )
-from izin.console.terminal.progress import showing_steps
-from izin.replay.letters.letter import Letter
-from izin.replay.letters.reading import LetterReader, OnProgress
-from izin.replay.letters.selection import Selection
+from izin.console.terminal.progress import showing
+from izin.replay.letters.letter import Content, Letter, LetterReader, LetterSelection
+from izin.replay.letters.outcomes import RedriveOutcome
 from izin.runtime.kafka import codec
-from izin.sinks.ledger.dead_letters import UNTOUCHED, LetterStatus
+from izin.runtime.masking import masked
+from izin.schemas.records import event_to_avro
+from izin.sinks.ledger import dead_letters
+from izin.sinks.ledger.dead_letters import UNTOUCHED, LetterKey, LetterStatus
+from izin.streams.guard import appended_at
 
+_COLUMNS = ("letter", "when (Turkey)", "position", "reason", "violations", "what became of it")
 _MOST_ROWS = 1000
 """Rows of a table, unless more are asked for: it needs all of them to be laid out."""
+_PAGE = 5000
+_HIDDEN = "***"
+_IDS = frozenset({"event_id", "cause", "ce_id"})
+"""Fields that are not masked: an id may look like a phone number."""
 
 
 def print_list(
-    selection: Selection, output: OutputFormat, *, waiting: bool, limit: int | None, by: str
+    selection: LetterSelection, output: OutputFormat, *, waiting: bool, limit: int | None, by: str
 ) -> None:
     """Print the letters of ``selection``, or only those ``waiting``; at most the newest ``limit``.
 
     Raises OurError where they cannot be read.
     """
     settings = kafka_settings()
-    with showing_steps() as begin:
-        progress = begin("reading dead letters")
-        reader = LetterReader(settings, codec(settings))
-        found = _shown(reader, selection, progress, waiting=waiting)
+    reader = LetterReader(settings, codec(settings))
+    with showing("reading dead letters") as progress:
+        letters = _with_statuses(reader.select(selection, progress=progress))
+        found = (one for one in letters if not waiting or one[1].acknowledgement is None)
         match output:
             case OutputFormat.JSON:
                 look_beside(Look(command="dead-letters list", by=by))
-                letters = found if limit is None else iter(deque(found, limit))
-                _stream(as_json(letter, status) for letter, status in letters)
+                _stream(found if limit is None else deque(found, limit))
                 return
             case OutputFormat.TABLE:
-                count = 0
-                newest = deque[tuple[object, ...]](maxlen=limit or _MOST_ROWS)
+                count, newest = 0, deque[tuple[object, ...]](maxlen=limit or _MOST_ROWS)
                 for letter, status in found:
-                    newest.append(row(letter, status))
+                    newest.append(_row(letter, status))
                     count += 1
-    print_rows(output, COLUMNS, newest)
+    print_rows(output, _COLUMNS, newest)
     if count > len(newest):
         say(f"the newest {len(newest)} of {count} dead letters; --limit shows more")
 
@@ -63,28 +82,177 @@ def print_letter(name: str, output: OutputFormat, *, unmasked: bool, by: str) ->
     if unmasked:
         people = [] if content is None else [str(content.key or content.event.recipient)]
         look_beside(Look(command="dead-letters show", by=by, people=people))
-    status = (statuses([letter.place]) or {}).get(letter.place, UNTOUCHED)
-    shown = detail(letter, content, status, unmasked=unmasked)
+    status = (_statuses([letter.place]) or {}).get(letter.place, UNTOUCHED)
+    shown = _detail(letter, content, status, unmasked=unmasked)
     match output:
         case OutputFormat.JSON:
             print_json({word.replace(" ", "_"): value for word, value in shown.items()})
         case OutputFormat.TABLE:
-            print_fields(detail_rows(shown))
+            print_fields(_detail_rows(shown))
 
 
-def _shown(
-    reader: LetterReader, selection: Selection, progress: OnProgress, *, waiting: bool
+def acknowledged(topic: str, letters: Iterable[TopicRecord]) -> int | None:
+    """Return how many of the ``letters`` that were read from ``topic`` are acknowledged; None where
+    the ledger cannot be read.
+    """
+    found = _statuses(
+        [
+            LetterKey(
+                topic=topic,
+                partition=one.partition,
+                offset=one.offset,
+                digest=one.value["value_sha256"],
+            )
+            for one in letters
+        ]
+    )
+    return None if found is None else sum(1 for one in found.values() if one.acknowledgement)
+
+
+def _statuses(letters: Collection[LetterKey]) -> Mapping[LetterKey, LetterStatus] | None:
+    """Return what became of those of ``letters`` about which anything was done; None where the
+    ledger cannot be read.
+    """
+    if not letters:
+        return {}
+    try:
+        return run_on_ledger(lambda ledger: dead_letters.statuses(ledger, letters))
+    except (ValidationError, IzinError, psycopg.Error):
+        return None
+
+
+def _with_statuses(
+    letters: Iterator[tuple[Letter, Content | None]],
 ) -> Iterator[tuple[Letter, LetterStatus]]:
-    for letter, _, status in with_statuses(reader.select(selection, progress=progress)):
-        if not waiting or status.acknowledgement is None:
-            yield letter, status
+    """Yield ``letters`` with what became of each, some thousands at a time; where the ledger cannot
+    be read, which is said once, nothing is known.
+    """
+    is_said = False
+    while page := [letter for letter, _ in islice(letters, _PAGE)]:
+        known = _statuses([letter.place for letter in page])
+        if known is None and not is_said:
+            say("the ledger cannot be read (DATABASE_URL), so it is not shown what became of which")
+            is_said = True
+        for letter in page:
+            yield letter, (known or {}).get(letter.place, UNTOUCHED)
 
 
-def _stream(items: Iterator[object]) -> None:
-    """Print ``items`` as a JSON list, each as soon as it is there."""
+def _stream(letters: Iterable[tuple[Letter, LetterStatus]]) -> None:
+    """Print ``letters`` as a JSON list, each as soon as it is there."""
     sys.stdout.write("[")
     end = "]\n"
-    for number, one in enumerate(items):
-        sys.stdout.write(("," if number else "") + "\n" + json_text(one).rstrip())
+    for number, (letter, status) in enumerate(letters):
+        text = json_text(_as_json(letter, status)).rstrip()
+        sys.stdout.write(("," if number else "") + "\n" + text)
         end = "\n]\n"
     sys.stdout.write(end)
+
+
+def _row(letter: Letter, status: LetterStatus) -> tuple[object, ...]:
+    wrong = (f"{one.field}: {one.reason} ({one.code})" for one in letter.violations)
+    became = "\n".join(_became_of(status))
+    return letter.name, letter.at, letter.position, letter.reason, "\n".join(wrong), became
+
+
+def _became_of(status: LetterStatus) -> Iterator[str]:
+    """Yield what became of a letter, a sentence for each that was done about it."""
+    for again in status.redriven:
+        result = "what became of it is not known yet"
+        if again.result is not None:
+            result = f"{again.result}, {RedriveOutcome(again.result).words}"
+        yield f"redriven to {again.to}: {result} (by {again.by}, {turkish(again.at)})"
+    if status.corrected_by is not None:
+        yield f"corrected by event {status.corrected_by}"
+    if (one := status.acknowledgement) is not None:
+        yield f"{one.reason} (by {one.by}, {turkish(one.at)})"
+
+
+def _as_json(letter: Letter, status: LetterStatus) -> dict[str, Any]:
+    """Return a letter with its original bytes, which are personal data, in base64."""
+    return {
+        "letter": letter.name,
+        "acknowledged": status.acknowledgement and asdict(status.acknowledgement),
+        "redriven": [asdict(one) for one in status.redriven],
+        "corrected_by": status.corrected_by,
+        "reason": letter.reason,
+        "violations": [asdict(one) for one in letter.violations],
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "timestamp": letter.at,
+        "key": _base64(letter.key),
+        "value": _base64(letter.value),
+        "value_size": letter.value_size,
+        "value_sha256": letter.place.digest,
+        "headers": [{"name": name, "value": _base64(content)} for name, content in letter.headers],
+    }
+
+
+def _base64(content: bytes | None) -> str | None:
+    return None if content is None else base64.b64encode(content).decode()
+
+
+def _detail(
+    letter: Letter, content: Content | None, status: LetterStatus, *, unmasked: bool
+) -> dict[str, Any]:
+    """Return everything that can be read of a letter; its recipient is masked, unless
+    ``unmasked``, and evidence left out.
+    """
+    shown: dict[str, Any] = {
+        "letter": letter.name,
+        "what became of it": list(_became_of(status)) or ["nobody has dealt with it"],
+        "reason": letter.reason,
+        "violations": [asdict(one) for one in letter.violations],
+        "record": letter.position,
+        "appended": letter.at,
+        "first appended": appended_at(letter),
+        "bytes": letter.value_size,
+        "sha256": letter.place.digest,
+        "key": _text(letter.key),
+        "headers": {name: _text(content) or "" for name, content in letter.headers},
+        "event": None if content is None else _event(content, unmasked=unmasked),
+    }
+    if not unmasked:
+        shown |= {name: shown[name] and _masked(shown[name]) for name in ("headers", "event")}
+        shown["key"] = masked("key", shown["key"])
+    return shown
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode(errors="replace")
+
+
+def _event(content: Content, *, unmasked: bool) -> dict[str, Any]:
+    event = {
+        name: value
+        for name, value in event_to_avro(content.event).items()
+        if value not in (None, {}, "")
+    }
+    if "evidence" in event and not unmasked:
+        event["evidence"] = dict.fromkeys(event["evidence"], _HIDDEN)
+    damaged = {"damaged": list(content.damaged)} if content.damaged else {}
+    return event | {"key": str(content.key) if content.key else None} | damaged
+
+
+def _masked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if name in _IDS or isinstance(value, datetime) else masked(name, value)
+        for name, value in fields.items()
+    }
+
+
+def _detail_rows(shown: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield the rows of a ``_detail`` in words; instants are in Turkish time."""
+    for name, value in shown.items():
+        match name:
+            case "violations":
+                for one in value:
+                    yield one["field"], f"{one['reason']} ({one['code']})\n{one['reason_tr']}"
+            case "what became of it":
+                yield name, "\n".join(value)
+            case "event" if value is None:
+                yield name, "nothing of the record can be read"
+            case "event" | "headers":
+                yield from ((f"{name}: {field}", of) for field, of in value.items())
+            case _:
+                yield name, value

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from izin.consent.forecast import records_per_second
-from izin.console.dead_letters import letters
+from izin.console.dead_letters.listing import acknowledged
 from izin.console.doctor import consumer_lag, lag_checks, living_workers, missing_topics
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import (
@@ -124,9 +124,8 @@ def _dead_letters() -> Iterator[Finding]:
     settings = kafka_settings()
     since = datetime.now(UTC) - lag_checks.DEAD_LETTERS_WITHIN
     found = consumer_lag.dead_letters_since(settings, codec(settings), since)
-    keys = [letters.key_of(settings.topics.dead_letters.name, one) for one in found]
-    known = letters.acknowledged(keys)
-    yield lag_checks.of_dead_letters(len(found), None if known is None else len(known))
+    known = acknowledged(settings.topics.dead_letters.name, found)
+    yield lag_checks.of_dead_letters(len(found), known)
 
 
 def _database() -> Iterator[Finding]:

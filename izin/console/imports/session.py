@@ -8,7 +8,6 @@ from pathlib import Path
 from izin.consent.errors import SourceError
 from izin.console.publish import utc_now
 from izin.console.terminal.output import kafka_settings
-from izin.console.terminal.progress import StepProgress
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import FindOptOuts, Import, Progress, import_file
@@ -18,9 +17,10 @@ from izin.projections.standing_opt_outs import StandingOptOuts
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.kafka import access_of
 from izin.runtime.kafka_environment import KafkaAccess
+from izin.runtime.plan import OnProgress
 from izin.schemas.codec import Codec
 
-Begin = Callable[[str], StepProgress]
+Begin = Callable[[str], OnProgress]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class ImportSession:
             SourceError: the file as a whole cannot be used.
             ImportInterruptedError: Kafka became unreachable.
         """
-        steps: dict[str, StepProgress] = {}
+        steps: dict[str, OnProgress] = {}
 
         def show(done: Progress) -> None:
             what = "checked" if how.dry_run else done.step

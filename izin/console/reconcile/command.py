@@ -1,16 +1,15 @@
 """``izin reconcile``: compare İYS, the ledger and the topics for a brand, and repair by a plan."""
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
-from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console.brands.lookup import registered_brand
-from izin.console.reconcile.report import DifferenceReport
+from izin.console.reconcile.report import FIELDS, DifferenceReport
 from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, run_on_ledger
@@ -24,15 +23,16 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.private_csv import private_csv
 from izin.console.terminal.progress import showing
 from izin.reconcile.asking import SINGLE, Asker, Estimate, iys_client
-from izin.reconcile.comparing import Ask, Comparer, Comparison, Scope
+from izin.reconcile.comparing import Ask, Comparer, Scope
 from izin.reconcile.executing import Executed, RepairExecution
 from izin.reconcile.plan import KIND, RepairFile, counts_of, plan_of
 from izin.reconcile.remedies import WORDS, Repair
-from izin.replay.plan import Plan
 from izin.runtime.kafka import codec
-from izin.runtime.settings import IysSettings, KafkaSettings, StreamSettings
+from izin.runtime.plan import Plan
+from izin.runtime.settings import IysSettings, StreamSettings
 from izin.sinks.ledger.db.connection import Ledger
 
 BrandOption = Annotated[
@@ -140,19 +140,12 @@ def reconcile(
         return
     if brand is None:
         raise typer.BadParameter("say which brand", param_hint="--brand")
-    kafka = kafka_settings()
-    with (
-        exit_on_signals(),
-        exit_on_error(OSError),
-        DifferenceReport(output, unmasked=unmasked, csv_file=csv) as report,
-    ):
+    wish = _Wish(brand, channel, since, until, single if ask else None, plan, by)
+    with exit_on_signals(), exit_on_error(OSError), ExitStack() as stack:
+        rows = None if csv is None else stack.enter_context(private_csv(csv, FIELDS))
+        report = DifferenceReport(output, unmasked=unmasked, csv=rows)
         repairs = run_on_ledger(
-            lambda ledger: _compare(
-                ledger,
-                kafka,
-                _Wish(brand, channel, since, until, single if ask else None, plan, by),
-                report,
-            ),
+            lambda ledger: _compare(ledger, wish, report),
             look=Look(command="reconcile", by=by, brand=brand),
         )
     if repairs:
@@ -173,16 +166,10 @@ class _Wish(NamedTuple):
     by: str
 
 
-async def _compare(
-    ledger: Ledger, kafka: KafkaSettings, wish: _Wish, report: DifferenceReport
-) -> int:
+async def _compare(ledger: Ledger, wish: _Wish, report: DifferenceReport) -> int:
     """Compare, report, and write the plan; return how many keys it repairs."""
-    scope = Scope(
-        brand=await registered_brand(ledger, wish.brand),
-        channel=wish.channel,
-        since=wish.since,
-        until=wish.until,
-    )
+    kafka, brand = kafka_settings(), await registered_brand(ledger, wish.brand)
+    scope = Scope(brand=brand, channel=wish.channel, since=wish.since, until=wish.until)
     async with AsyncExitStack() as stack:
         ask: Ask | None = None
         if wish.single is not None:
@@ -205,46 +192,37 @@ async def _compare(
             on_read=lambda read: shown(read, read),
         )
         comparison = await stack.enter_async_context(comparer.comparing(scope, ask))
-        return await _report(comparison, kafka, wish, report)
-
-
-async def _report(
-    comparison: Comparison, kafka: KafkaSettings, wish: _Wish, report: DifferenceReport
-) -> int:
-    file = None if wish.plan is None else RepairFile(wish.plan)
-    report.begin(comparison)
-    async for one in comparison.differences():
-        report.add(one)
-        if file is not None:
-            file.add(one)
-    if file is None:
-        report.end(comparison, None)
-        return 0
-    asked = wish.single is not None
-    plan = plan_of(comparison.scope, kafka, asked=asked, now=comparison.began, by=wish.by)
-    report.end(comparison, file.write(plan).digest)
-    return file.keys
+        file = None if wish.plan is None else RepairFile(wish.plan)
+        report.begin(comparison)
+        async for one in comparison.differences():
+            report.add(one)
+            if file is not None:
+                file.add(one)
+        if file is None:
+            report.end(comparison, None)
+            return 0
+        asked, now = wish.single is not None, comparison.began
+        plan = plan_of(scope, kafka, asked=asked, now=now, by=wish.by)
+        report.end(comparison, file.write(plan).digest)
+        return file.keys
 
 
 def _execute(path: Path, by: str) -> Executed:
-    plan = Plan.read(path)
-    if plan.kind != KIND:
-        raise SourceError(f"{path.name} is the plan of a {plan.kind}: see izin replay run")
-    kafka = kafka_settings()
-    with showing("keys repaired") as shown:
-        total = plan.options["keys"]
+    plan, kafka = Plan.read(path, kind=KIND), kafka_settings()
+    with showing("keys repaired") as progress:
 
-        def execution(ledger: Ledger) -> RepairExecution:
-            return RepairExecution(
+        async def execute(ledger: Ledger) -> Executed:
+            execution = RepairExecution(
                 ledger=ledger,
                 kafka=kafka,
                 codec=codec(kafka),
                 secrets=StreamSettings().suppressions,
                 clock=_now,
-                on_page=lambda done: shown(done, total),
+                progress=progress,
             )
+            return await execution.execute(path, plan, by=by)
 
-        done = run_on_ledger(lambda ledger: execution(ledger).execute(path, plan, by=by))
+        done = run_on_ledger(execute)
     if done.repaired:
         for name, keys in sorted(counts_of(plan).items()):
             say(f"{name}, keys: {keys}: {WORDS[Repair(name)]}")

@@ -3,15 +3,12 @@
 import json
 import sys
 from collections import Counter
-from contextlib import ExitStack
 from datetime import datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from izin.consent.texts import visible
 from izin.console.terminal.output import OutputFormat, out, print_rows, say, turkish, warn
-from izin.console.terminal.private_csv import CsvRows, private_csv
+from izin.console.terminal.private_csv import CsvRows
 from izin.reconcile.comparing import Comparison, Difference
 from izin.reconcile.trails import words_of
 from izin.runtime.masking import mask_text
@@ -25,39 +22,25 @@ _COLUMNS = {
     "words": "ledger > side",
     "next": "what is done",
 }
-_FIELDS = (
+FIELDS = (
     *("key", "kind", "side", "here", "here_at", "there", "there_at", "saw", "missed"),
     *("repair", "next_step"),
 )
+"""The columns of the CSV file."""
 _NOTHING = "-"
 
 
 class DifferenceReport:
     """Takes the differences one by one; of a table it keeps the first, of JSON nothing."""
 
-    def __init__(self, output: OutputFormat, *, unmasked: bool, csv_file: Path | None) -> None:
+    def __init__(self, output: OutputFormat, *, unmasked: bool, csv: CsvRows | None) -> None:
         self.unexplained = 0
         """How many differences no cause explains."""
         self._output = output
         self._unmasked = unmasked
-        self._csv_file = csv_file
+        self._csv = csv
         self._counts: Counter[tuple[str, str, str]] = Counter()
         self._listed: list[tuple[object, ...]] = []
-        self._csv: CsvRows | None = None
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        if self._csv_file is not None:
-            self._csv = self._stack.enter_context(private_csv(self._csv_file, _FIELDS))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
 
     def begin(self, comparison: Comparison) -> None:
         """Begin the JSON of a comparison."""
@@ -136,7 +119,7 @@ def _values(one: Difference, key: str) -> dict[str, Any]:
         *(list(map(str, one.saw)), list(map(str, one.missed))),
         *(None if repair is None else str(repair), one.remedy.next_step),
     )
-    return dict(zip(_FIELDS, values, strict=True))
+    return dict(zip(FIELDS, values, strict=True))
 
 
 def _said(what: str | None, at: datetime | None) -> str:

@@ -24,7 +24,7 @@ from izin.console.replay.selection_options import (
     selection_of,
 )
 from izin.console.replay.what_if import what_if
-from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, look_beside
 from izin.console.terminal.output import (
@@ -36,10 +36,10 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.console.terminal.recipients import RecipientOption
-from izin.replay.errors import OtherPlanError
-from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
+from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
 
 app = typer.Typer(
     help="Play history again without harm: from a plan, dry run first.\n\n"
@@ -144,9 +144,7 @@ def rebuild(
 def run(
     path: PlanArgument,
     *,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only checks the plan.")
-    ] = False,
+    execute: ExecuteOption = False,
     unmasked: UnmaskedOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
@@ -167,7 +165,7 @@ def run(
         found = _summary(path, "replay run", by, unmasked=unmasked)
     _print(plan, found, output)
     if found.to_execute and not execute:
-        say("the plan holds; add --execute to do it")
+        say_dry_run("the plan holds")
     elif not found.left:
         say("nothing is left to do")
     exit_if(found.left)
@@ -199,9 +197,7 @@ def show(
 def _dry_run(kind: str, request: ReplayRequest, *, unmasked: bool) -> ReplaySummary:
     replay = kind_of(kind, request.target)
     if request.path.exists():
-        there = Plan.read(request.path)
-        if (there.kind, there.target) != (kind, request.target):
-            raise OtherPlanError(request.path)
+        Plan.read(request.path, kind=kind, target=request.target)
     replay.dry_run(request)
     return _summary(request.path, "replay rebuild", request.by, unmasked=unmasked)
 

@@ -15,9 +15,9 @@ from izin.replay.order_state import rebuilding, switch
 from izin.replay.order_state.comparison import Change, ChangeKind
 from izin.replay.order_state.planning import Installation, options_of
 from izin.replay.order_state.results import PartitionResult, read_changes
-from izin.replay.plan import Plan, work_folder
 from izin.runtime.kafka import codec
 from izin.runtime.masking import mask
+from izin.runtime.plan import Plan, work_folder
 from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.schemas.erasure import SUPPRESSED
 

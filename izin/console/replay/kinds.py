@@ -8,8 +8,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from izin.consent.errors import SourceError
-from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan, Selection
 
 LEDGER = "ledger"
 PERMISSIONS = "permissions"
@@ -82,10 +81,12 @@ def kind_of(kind: str, target: str) -> Replay:
     """Return what replays a ``kind`` for a ``target``.
 
     Raises:
-        SourceError: this release has no such kind; the plan may be of another one.
+        SourceError: there is no such kind; the plan is of another command or release.
     """
     found = _KINDS.get((kind, target)) or _KINDS.get((kind, ""))
     if found is None:
-        raise SourceError(f"this release has no {kind} of {target}; use the one that planned it")
+        raise SourceError(
+            f"izin replay has no {kind} of {target}: use the command or release that planned it"
+        )
     made: Replay = resolve_name(found)()
     return made

@@ -11,8 +11,8 @@ from izin.console.terminal.output import say
 from izin.console.terminal.progress import showing
 from izin.replay.ledger.compare import MENDED, DifferingRow, counts, differing_rows
 from izin.replay.ledger.rebuild import LedgerRebuild
-from izin.replay.plan import Plan
 from izin.runtime.masking import mask_text
+from izin.runtime.plan import Plan
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 

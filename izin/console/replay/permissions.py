@@ -10,9 +10,9 @@ from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings, say
 from izin.console.terminal.progress import showing
 from izin.replay.ledger.permissions import PermissionDifference, PermissionRebuild
-from izin.replay.plan import Plan
 from izin.runtime.kafka import codec
 from izin.runtime.masking import mask_text
+from izin.runtime.plan import Plan
 from izin.sinks.ledger.db.connection import Ledger
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import typer
 
 from izin.console.terminal.arguments import OFFSET_RANGE, instant, is_key, offset_range
 from izin.console.terminal.recipients import named_recipients
-from izin.replay.selection import Place, Selection
+from izin.runtime.plan import Place, Selection
 
 SinceOption = Annotated[
     datetime | None,

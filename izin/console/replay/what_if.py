@@ -32,12 +32,12 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.progress import showing
 from izin.console.terminal.recipients import RecipientOption
-from izin.replay.selection import Selection
 from izin.replay.what_if import run
 from izin.replay.what_if.lists import GivenList
 from izin.replay.what_if.results import WRONG, ResultFolder, WhatIfResult
 from izin.replay.what_if.run import WhatIf, WhatIfRequest
 from izin.replay.what_if.settings import differing
+from izin.runtime.plan import Selection
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.brand import Brand

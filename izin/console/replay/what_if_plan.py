@@ -5,8 +5,8 @@ from pathlib import Path
 from izin.console.replay.kinds import ReplayRequest, ReplaySummary
 from izin.console.replay.what_if_output import COUNTS, count_rows, facts_of, next_steps
 from izin.replay.errors import NothingToExecuteError
-from izin.replay.plan import Plan
 from izin.replay.what_if import run
+from izin.runtime.plan import Plan
 
 
 class WhatIfReplay:

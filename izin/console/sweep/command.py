@@ -9,7 +9,7 @@ import typer
 
 from izin.console.brands.lookup import registered_brand
 from izin.console.sweep.description import TITLES, remaining, sweep_row
-from izin.console.terminal.arguments import ByOption, OneCustomerOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
 from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -19,6 +19,7 @@ from izin.console.terminal.output import (
     exit_on_error,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands as registry
@@ -55,9 +56,7 @@ class SweepSettings(IysSettings, SinkSettings, LedgerSettings):
 def start(
     *,
     brand: BrandsOption = None,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only counts.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -79,7 +78,7 @@ def start(
             open_ |= {one.brand_code: one for one in started}
     print_rows(output, _PLAN, [_planned(one, sizes, open_.get(one), rate) for one in codes])
     if not execute:
-        say("nothing was started; add --execute to do it")
+        say_dry_run("nothing was started")
 
 
 @app.command()

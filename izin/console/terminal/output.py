@@ -110,6 +110,11 @@ def say(message: str) -> None:
     err.print(visible(message), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
+def say_dry_run(would: str) -> None:
+    """Print what a command ``would`` do, or that it did nothing, and how it is told to."""
+    say(f"{would}; add --execute to do it")
+
+
 def print_rows(
     output: OutputFormat,
     columns: Mapping[str, str] | Sequence[str],

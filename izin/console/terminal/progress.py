@@ -16,7 +16,7 @@ from izin.console.terminal.output import err, say
 _EVERY = 10.0
 
 
-class StepProgress:
+class ShownStep:
     """How much of a step is done; shown by :func:`showing` or :func:`showing_steps`."""
 
     def __init__(self, bars: Progress | None, what: str) -> None:
@@ -43,12 +43,12 @@ class StepProgress:
 
 
 @contextmanager
-def showing_steps() -> Iterator[Callable[[str], StepProgress]]:
+def showing_steps() -> Iterator[Callable[[str], ShownStep]]:
     """Yield what begins a step of the block, by its name, and returns what shows its progress: call
     that with how many are done, and of how many.
     """
     if not err.is_terminal:
-        yield partial(StepProgress, None)
+        yield partial(ShownStep, None)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -57,11 +57,11 @@ def showing_steps() -> Iterator[Callable[[str], StepProgress]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bars:
-        yield partial(StepProgress, bars)
+        yield partial(ShownStep, bars)
 
 
 @contextmanager
-def showing(what: str) -> Iterator[StepProgress]:
+def showing(what: str) -> Iterator[ShownStep]:
     """Yield what shows the progress of the block, which is one step."""
     with showing_steps() as begin:
         yield begin(what)

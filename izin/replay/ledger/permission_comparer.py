@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import Message as Record
 
-from izin.replay.bounds import bounds_of
+from izin.runtime.plan import bounds_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import every_record

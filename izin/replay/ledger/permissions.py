@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from izin.replay.bounds import bounds_of
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.permission_comparer import PermissionComparer, permitted
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, Selection, bounds_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import retailers

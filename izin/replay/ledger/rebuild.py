@@ -12,18 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from izin.replay.errors import (
-    LiveGroupError,
-    PlanMovedError,
-    UnfitSelectionError,
-)
+from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger import slices
 from izin.replay.ledger.compare import LedgerComparison, compare
 from izin.replay.ledger.mend import Mended, mend
 from izin.replay.ledger.mend_acts import MendActs
 from izin.replay.ledger.slices import MOVEMENTS_A_SLICE, ShadowProgress, ShadowWork
-from izin.replay.plan import Plan, work_folder
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, PlanMovedError, Selection, work_folder
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole, take

@@ -15,8 +15,7 @@ import orjson
 from izin.replay.errors import LostMovementsError
 from izin.replay.ledger.loader import HistoryLoader, Loaded, load_registry
 from izin.replay.ledger.rebuild import LedgerRebuild
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys

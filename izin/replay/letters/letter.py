@@ -1,18 +1,27 @@
-"""A dead letter: a record that could not be processed, where it was, and why.
+"""Dead letters: records that could not be processed, where each was, and why; and which are meant.
 
 A letter has the fields of the record that it is about, so that whatever reads a fetched record
-reads it too.
+reads it too. Letters are read one after the other, up to where their topic ends now: never all at
+once.
 """
 
+import re
+from collections.abc import Collection, Generator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 from confluent_kafka import Message
 
+from izin.consent.errors import SourceError
 from izin.consent.fields import read_key
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.consent.violations import Violation
+from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
+from izin.runtime import kafka
+from izin.runtime.plan import OnProgress, silent
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant
 from izin.schemas.fast.writer import EPOCH
@@ -25,6 +34,15 @@ UNREADABLE = "unreadable-letter"
 """The reason of a record of the topic that is no dead letter itself."""
 _MILLISECOND = timedelta(milliseconds=1)
 _NOWHERE = -1
+_GROUP = "izin-dead-letters"
+_NAME = re.compile(r"(\d{1,9})/(\d{1,18})", re.ASCII)
+
+
+class UnknownLetterError(SourceError):
+    """No dead letter has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no dead letter {name}; each has its name in: izin dead-letters list")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +90,6 @@ class Letter:
         """Whether it has bytes of a batch, not of a record."""
         return any(name == BATCH_PART for name, _ in self.headers)
 
-    @property
-    def size(self) -> int:
-        """How many bytes it takes, roughly."""
-        return len(self.value or b"") + sum(len(content or b"") for _, content in self.headers)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
@@ -120,28 +133,27 @@ def content_of(letter: Letter, codec: Codec, topics: Topics) -> Content | None:
 
     Raises OurError where the schema registry is out of reach.
     """
+    lanes = topics.events.name, topics.express.name
     if letter.value is None or letter.is_batch:
         return None
+    damaged: Collection[str] = ()
     try:
         if letter.topic == topics.decisions.name:
-            return _content(event_from_avro(codec.decode("Decision", letter.value)["event"]))
-        if letter.topic in {topics.events.name, topics.express.name}:
-            return _of_event(letter.value, codec)
+            event = event_from_avro(codec.decode("Decision", letter.value)["event"])
+        elif letter.topic in lanes:
+            event, damaged = _event(letter.value, codec)
+        else:
+            return None
     except UndecodableError:
-        pass
-    return None
+        return None
+    return Content(event=event, key=read_key(event, []), damaged=tuple(damaged))
 
 
-def _of_event(value: bytes, codec: Codec) -> Content:
+def _event(value: bytes, codec: Codec) -> tuple[ConsentEvent, Collection[str]]:
     try:
-        return _content(codec.decode_event(value))
+        return codec.decode_event(value), ()
     except UndecodableError:
-        event, damaged = codec.decode_damaged_event(value)
-        return _content(event, tuple(damaged))
-
-
-def _content(event: ConsentEvent, damaged: tuple[str, ...] = ()) -> Content:
-    return Content(event=event, key=read_key(event, []), damaged=damaged)
+        return codec.decode_damaged_event(value)
 
 
 def _unreadable(message: Message, value: bytes) -> Letter:
@@ -167,3 +179,127 @@ def _place(message: Message, digest: str) -> LetterKey:
         offset=message.offset() or 0,
         digest=digest,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterSelection:
+    """Which letters are meant; what is empty does not restrict them."""
+
+    names: frozenset[str] = frozenset()
+    """``partition/offset`` in the topic of dead letters."""
+    because: frozenset[str] = frozenset()
+    """Reasons, or codes of violations."""
+    sources: frozenset[str] = frozenset()
+    """Topics that the records come from."""
+    origins: frozenset[str] = frozenset()
+    brands: frozenset[int] = frozenset()
+    since: datetime | None = None
+    """The records were appended at this instant or later."""
+    until: datetime | None = None
+    """They were appended before it."""
+
+    @property
+    def needs_content(self) -> bool:
+        """Whether letters have to be decoded to know."""
+        return bool(self.origins or self.brands)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it restricts letters otherwise than by name."""
+        others = self.because, self.sources, self.since, self.until
+        return self.needs_content or any(others)
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether ``letter`` is meant, as far as it shows without being decoded."""
+        codes = {letter.reason, *(one.code for one in letter.violations)}
+        return (
+            (not self.names or letter.name in self.names)
+            and (not self.because or bool(self.because & codes))
+            and (not self.sources or letter.topic in self.sources)
+            and (self.since is None or letter.at >= self.since)
+            and (self.until is None or letter.at < self.until)
+        )
+
+    def takes_content(self, content: Content | None) -> bool:
+        """Whether a letter with this ``content`` is meant; what cannot be read never is, where
+        this has to be known.
+        """
+        if content is None:
+            return not self.needs_content
+        event = content.event
+        return (not self.origins or event.origin in self.origins) and (
+            not self.brands or event.brand_code in self.brands
+        )
+
+
+class LetterReader:
+    """Reads the dead letters of an installation."""
+
+    def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._topic = settings.topics.dead_letters.name
+
+    def ends(self) -> dict[int, int]:
+        """Return where each partition of the topic ends now.
+
+        Raises:
+            BrokerError: Kafka cannot be read, or has no such topic.
+        """
+        return dict(kafka.committed_ends(self._settings, self._topic))
+
+    def read(
+        self, *, starts: Mapping[int, int] | None = None, progress: OnProgress = silent
+    ) -> Generator[Letter, None, None]:
+        """Yield the letters from ``starts`` (else from the beginning) on, each partition in its
+        order.
+
+        Raises:
+            BrokerError: as ``ends``.
+            OurError: the schema registry is out of reach.
+        """
+        ends = self.ends()
+        return self._between(dict.fromkeys(ends, 0) | dict(starts or {}), ends, progress)
+
+    def select(
+        self, selection: LetterSelection, *, progress: OnProgress = silent
+    ) -> Generator[tuple[Letter, Content | None], None, None]:
+        """Yield the letters that ``selection`` takes, with what can be read of each; raises as
+        ``read``.
+        """
+        with closing(self.read(progress=progress)) as letters:
+            for letter in letters:
+                if selection.takes(letter):
+                    content = content_of(letter, self._codec, self._settings.topics)
+                    if selection.takes_content(content):
+                        yield letter, content
+
+    def find(self, name: str) -> tuple[Letter, Content | None]:
+        """Return the letter ``name`` (``partition/offset``), with what can be read of it.
+
+        Raises:
+            UnknownLetterError: there is none.
+            BrokerError: as ``ends``.
+        """
+        if named := _NAME.fullmatch(name):
+            partition, offset = map(int, named.groups())
+            ends = {partition: min(offset + 1, self.ends().get(partition, 0))}
+            with (
+                suppress(OffsetGoneError),
+                closing(self._between({partition: offset}, ends)) as found,
+            ):
+                for letter in found:
+                    if letter.place.offset == offset:
+                        return letter, content_of(letter, self._codec, self._settings.topics)
+        raise UnknownLetterError(name)
+
+    def _between(
+        self, starts: Mapping[int, int], ends: Mapping[int, int], progress: OnProgress = silent
+    ) -> Generator[Letter, None, None]:
+        reader, begun = BoundedReader(self._settings, _GROUP, self._topic), sum(starts.values())
+        with closing(reader), kafka.broker_errors(self._settings):
+            for messages in reader.read(starts, ends):
+                for message in messages:
+                    if message.value() is not None:
+                        yield letter_of(message, self._codec)
+                progress(sum(reader.positions.values()) - begun, sum(ends.values()) - begun)

@@ -1,68 +1,458 @@
-"""What can become of a dead letter that is written again, in three groups: it lands, something else
-stands in its place, or it is refused again.
+"""What becomes of a dead letter that is written again: beforehand by the law, and then in fact.
+
+The record has the original bytes, key and headers, so also the id of its event, and counts from its
+first append. It enters at admission: the order stage decides it as it would any other record, so
+that an old one wins over nothing newer. Opt-outs, and what İYS originated, take the express lane;
+what cannot be read goes to the lane and partition that it came from. A decision is written to
+``consent-decisions`` again, for admission would find its event decided and the ledger would still
+lack it; the ledger compares what it takes with what it has (decision 0035).
+
+It is the order stage itself that says beforehand what it would decide (``OrderStage.fold``), in the
+order in which they will be written, over the rows of ``desired-consents`` that their keys have now.
+What it has not decided yet is not in those rows, and may make a difference: it is named afterwards.
+
+Afterwards there are decisions and new dead letters. Of a duplicate, and of a suppressed opt-in,
+nothing is written: a record that was passed and has neither is one of them, or was moved to another
+partition. What the ledger took is in its history, where every decision has its source; erasures
+have none, and what the ledger cannot take of them is a dead letter again.
 """
 
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import chain
+from time import monotonic
+from typing import NamedTuple, Self
+
+from izin.consent.model import DecisionKind
+from izin.kafka.bounded_reader import BoundedReader
+from izin.producers.publishing.kafka_record import lane
+from izin.replay.letters.letter import UNREADABLE, Content, Letter, LetterReader
+from izin.runtime import kafka
+from izin.runtime.plan import OnProgress
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.erasure import ERASED, ERASURE, SUPPRESSED, SuppressionKeys
+from izin.schemas.fast.reader import long_of
+from izin.schemas.partitioning import partition_of
+from izin.schemas.records import MAX_COPIED_BYTES, key_text
+from izin.schemas.topics import Topics
+from izin.sinks.ingest.decision_reader import DecisionReader
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.dead_letters import LetterKey, Redrive
+from izin.sinks.ledger.history.formats import source_of
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
+from izin.streams.guard import REDRIVEN, first_append
+from izin.streams.order import OrderStage
+from izin.streams.outputs import REPARTITIONED
+from izin.streams.ownership.changelog import Changelog
+from izin.streams.ownership.effects import SUPPRESSED as SUPPRESSED_COUNT
+from izin.streams.ownership.effects import Effects
+from izin.streams.state.state import MemoryState
+
+_GROUP = "izin-redrive"
+"""The consumer group of whatever a redrive reads."""
+_MARKS = frozenset({APPENDED_AT, REDRIVEN, REPARTITIONED})
+"""Headers of ours, of an earlier way of the record."""
+_NO_KEY = b""
+_REPORT_EVERY = 1000
+_POLL = 0.1
+_PAGE = 5000
+
+Place = tuple[str, int, int]
+"""Topic, partition and offset."""
+Passed = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
+"""Returns, by topic and partition, the offset below which everything has been passed."""
 
 
-class Group(StrEnum):
-    """How outcomes are counted."""
-
-    LANDS = "lands"
-    SUPERSEDED = "superseded"
-    REFUSED = "still refused"
-    MOVED = "passed on"
-
-
-class Outcome(StrEnum):
+class RedriveOutcome(StrEnum):
     """What the law makes of a redriven record."""
 
     APPLIED = "applied"
     ENRICHED = "enriched"
     ERASED = "erased"
     RECORDED = "recorded"
-    """A decision that the ledger has taken."""
     STALE = "stale"
     DUPLICATE = "duplicate"
     SUPPRESSED = "suppressed"
     KNOWN = "known"
-    """A decision that the ledger had already."""
     REFUSED = "refused"
     MOVED = "moved"
-    """An order worker could read what this machine cannot, and moved it to its partition."""
 
     @property
-    def group(self) -> Group:
-        """The group that it is counted in."""
-        return _GROUPS[self]
+    def group(self) -> str:
+        """The group that it is counted in: it lands, something else stands in its place, …."""
+        return _MEANINGS[self][0]
 
     @property
     def words(self) -> str:
         """What it means."""
-        return _WORDS[self]
+        return _MEANINGS[self][1]
 
 
-_GROUPS = {
-    Outcome.APPLIED: Group.LANDS,
-    Outcome.ENRICHED: Group.LANDS,
-    Outcome.ERASED: Group.LANDS,
-    Outcome.RECORDED: Group.LANDS,
-    Outcome.STALE: Group.SUPERSEDED,
-    Outcome.DUPLICATE: Group.SUPERSEDED,
-    Outcome.SUPPRESSED: Group.SUPERSEDED,
-    Outcome.KNOWN: Group.SUPERSEDED,
-    Outcome.REFUSED: Group.REFUSED,
-    Outcome.MOVED: Group.MOVED,
+_LANDS, _SUPERSEDED = "lands", "superseded"
+_MEANINGS = {
+    RedriveOutcome.APPLIED: (_LANDS, "newer than the state, which it changes"),
+    RedriveOutcome.ENRICHED: (_LANDS, "only the evidence changes, which is better"),
+    RedriveOutcome.ERASED: (_LANDS, "its key is erased"),
+    RedriveOutcome.RECORDED: (_LANDS, "a decision that the ledger lacked"),
+    RedriveOutcome.STALE: (_SUPERSEDED, "older than the state, which stays"),
+    RedriveOutcome.DUPLICATE: (
+        _SUPERSEDED,
+        "the same event, or one of the same instant, is there already",
+    ),
+    RedriveOutcome.SUPPRESSED: (_SUPERSEDED, "an opt-in given before its key was erased"),
+    RedriveOutcome.KNOWN: (_SUPERSEDED, "a decision that the ledger has"),
+    RedriveOutcome.REFUSED: ("still refused", "it cannot be processed now either"),
+    RedriveOutcome.MOVED: (
+        "passed on",
+        "an order worker could read it, and moved it to its partition",
+    ),
 }
-_WORDS = {
-    Outcome.APPLIED: "newer than the state, which it changes",
-    Outcome.ENRICHED: "only the evidence changes, which is better",
-    Outcome.ERASED: "its key is erased",
-    Outcome.RECORDED: "a decision that the ledger lacked",
-    Outcome.STALE: "older than the state, which stays",
-    Outcome.DUPLICATE: "the same event, or one of the same instant, is there already",
-    Outcome.SUPPRESSED: "an opt-in given before its key was erased",
-    Outcome.KNOWN: "a decision that the ledger has",
-    Outcome.REFUSED: "it cannot be processed now either",
-    Outcome.MOVED: "an order worker could read it, and moved it to its partition",
+OUTCOMES: Mapping[str, RedriveOutcome] = {
+    DecisionKind.APPLY: RedriveOutcome.APPLIED,
+    DecisionKind.ENRICHED: RedriveOutcome.ENRICHED,
+    DecisionKind.STALE: RedriveOutcome.STALE,
+    DecisionKind.DUPLICATE: RedriveOutcome.DUPLICATE,
+    ERASED: RedriveOutcome.ERASED,
+    SUPPRESSED_COUNT: RedriveOutcome.SUPPRESSED,
+    "repartitioned": RedriveOutcome.MOVED,
 }
+"""By the kind of its decision, or the name under which the order stage counts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveOrder:
+    """A letter to redrive."""
+
+    letter: LetterKey
+    record: FetchedRecord
+    """As it would be fetched, had it been written now; its offset is not known yet."""
+    key: bytes | None
+    """The canonical key of its event, where it can be built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """A letter that cannot be redriven, and why."""
+
+    letter: LetterKey
+    why: str
+    remedy: str = ""
+    """What to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What would become of a redriven record."""
+
+    outcome: RedriveOutcome
+    codes: tuple[str, ...] = ()
+    """The codes of the violations, where it would be refused."""
+
+
+_WITHOUT_TRACE = frozenset({RedriveOutcome.DUPLICATE, RedriveOutcome.SUPPRESSED})
+
+_UNREADABLE = Prediction(RedriveOutcome.REFUSED, ("IZIN-UNREADABLE-DECISION",))
+
+
+def order_of(
+    letter: Letter, content: Content | None, topics: Topics, counts: Mapping[str, int], now: int
+) -> RedriveOrder | Obstacle:
+    """Return how ``letter`` is redriven at ``now`` (milliseconds since 1970).
+
+    ``counts`` has the number of partitions of each topic.
+    """
+    obstacle = _obstacle(letter, topics)
+    if obstacle is not None:
+        return obstacle
+    key = None if content is None or content.key is None else content.key.encode()
+    topic, partition = letter.topic, letter.partition
+    if topic == topics.events.name and content is not None:
+        topic = lane(content.event, topics).name
+    if key is not None:
+        partition = partition_of(key, counts[topic])
+    elif partition >= counts[topic]:
+        partition = partition_of(letter.key or _NO_KEY, counts[topic])
+    # The original headers, the letter's name, and last the first append.
+    headers = [
+        *((name, content) for name, content in letter.headers if name not in _MARKS),
+        (REDRIVEN, letter.name.encode()),
+        (APPENDED_AT, str(first_append(letter)).encode()),
+    ]
+    record = FetchedRecord(topic, partition, 0, now, letter.key, letter.value, headers)
+    return RedriveOrder(letter.place, record, key)
+
+
+def _obstacle(letter: Letter, topics: Topics) -> Obstacle | None:
+    if letter.reason == UNREADABLE:
+        return Obstacle(letter.place, "it is no dead letter that this release can read")
+    if letter.topic not in {topics.events.name, topics.express.name, topics.decisions.name}:
+        why = f"{letter.topic} has neither events nor decisions of this installation"
+        return Obstacle(letter.place, why)
+    if letter.is_cut or letter.is_batch:
+        return Obstacle(
+            letter.place,
+            "it has bytes of a batch that cannot be unpacked"
+            if letter.is_batch
+            else f"it has only the first {MAX_COPIED_BYTES} bytes of the record",
+            f"have the source of {letter.position} publish it again, or publish a correction: "
+            f"izin publish --corrects {letter.name} …",
+        )
+    if letter.value is None:
+        return Obstacle(letter.place, "the record had no value, and a tombstone is no event")
+    return None
+
+
+def predict(
+    orders: Sequence[RedriveOrder],
+    settings: KafkaSettings,
+    codec: Codec,
+    suppressions: SuppressionKeys,
+    progress: OnProgress,
+) -> list[Prediction]:
+    """Return what would become of each of ``orders``, written in this order.
+
+    Raises:
+        BrokerError: Kafka cannot be read.
+        StateError: the state is of a newer law, or names erasures whose secret is not here.
+    """
+    stage = OrderStage(
+        topics=settings.topics,
+        partitions=settings.partitions,
+        codec=codec,
+        suppressions=suppressions,
+    )
+    keys = defaultdict[int, set[bytes]](set)
+    for order in orders:
+        keys[order.record.partition].update(() if order.key is None else (order.key,))
+    topic, states = settings.topics.desired_consents.name, dict[int, MemoryState]()
+    with kafka.broker_errors(settings):
+        ends = kafka.committed_ends(settings, topic)
+        for number, wanted in keys.items():
+            progress(len(states), len(keys))
+            states[number] = _StateOfSome(wanted)
+            log = Changelog(number, settings, _GROUP, codec, suppressions)
+            log.read(states[number], topic, ends[number])
+    found = []
+    for count, order in enumerate(orders):
+        state = states[order.record.partition]
+        effects = stage.fold(order.record.partition, [order.record], state)
+        state.apply(effects.changes, 0)
+        found.append(_prediction(effects, codec))
+        if count % _REPORT_EVERY == 0:
+            progress(count, len(orders))
+    return found
+
+
+def _prediction(effects: Effects, codec: Codec) -> Prediction:
+    for name in effects.counts:
+        if name in OUTCOMES:
+            return Prediction(OUTCOMES[name])
+    (letter,) = effects.writes
+    written = codec.decode("DeadLetter", letter.value or b"")
+    codes = tuple(dict.fromkeys(one["code"] for one in written["violations"]))
+    return Prediction(RedriveOutcome.REFUSED, codes or (written["reason"],))
+
+
+class _StateOfSome(MemoryState):
+    """The state of the keys that are wanted, and of all suppressions."""
+
+    def __init__(self, wanted: Collection[bytes]) -> None:
+        super().__init__()
+        self._wanted = wanted
+
+    def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
+        """Apply those of ``rows`` that are wanted."""
+        wanted = self._wanted
+        some = {
+            key: packed
+            for key, packed in rows.items()
+            if key in wanted or key.startswith(SUPPRESSED)
+        }
+        super().apply(some, position)
+
+
+@dataclass(frozen=True, slots=True)
+class SentLetter:
+    """A letter that was written again."""
+
+    letter: LetterKey
+    redrive: Redrive
+    value: bytes
+    """The bytes of the record."""
+
+    @property
+    def place(self) -> Place:
+        """Where it was written to."""
+        topic, partition, offset = self.redrive.to.rsplit("/", 2)
+        return topic, int(partition), int(offset)
+
+    @property
+    def expected(self) -> RedriveOutcome:
+        """What the law made of it beforehand."""
+        return RedriveOutcome(self.redrive.expected)
+
+    def with_result(self, outcome: RedriveOutcome, detail: str = "") -> Self:
+        """Return it with what became of it."""
+        return replace(self, redrive=replace(self.redrive, result=outcome, detail=detail))
+
+
+async def await_passed(
+    sent: Sequence[SentLetter], passed: Passed, until: float, progress: OnProgress
+) -> tuple[list[SentLetter], list[SentLetter]]:
+    """Wait until all of ``sent`` are passed, or it is ``until`` (of ``time.monotonic``); return
+    those that are, and those that are not.
+    """
+    while True:
+        ends = await passed()
+        is_passed = {one.letter for one in sent if one.place[2] < ends.get(one.place[:2], 0)}
+        progress(len(is_passed), len(sent))
+        if len(is_passed) == len(sent) or monotonic() >= until:
+            return (
+                [one for one in sent if one.letter in is_passed],
+                [one for one in sent if one.letter not in is_passed],
+            )
+        await asyncio.sleep(_POLL)
+
+
+async def results_of(
+    sent: Sequence[SentLetter],
+    letters_from: Mapping[int, int],
+    ledger: Ledger,
+    settings: KafkaSettings,
+    codec: Codec,
+) -> list[SentLetter]:
+    """Return ``sent``, all of which are passed, with what became of each.
+
+    New dead letters are looked for from ``letters_from`` on. Raises BrokerError.
+    """
+    topic = settings.topics.decisions.name
+    decided = [one for one in sent if one.place[0] != topic]
+    taken = [one for one in sent if one.place[0] == topic]
+    found = await asyncio.to_thread(_by_order_stage, decided, letters_from, settings, codec)
+    return [*found, *await _by_ledger(ledger, codec, taken)]
+
+
+def _by_order_stage(
+    sent: Sequence[SentLetter],
+    letters_from: Mapping[int, int],
+    settings: KafkaSettings,
+    codec: Codec,
+) -> list[SentLetter]:
+    if not sent:
+        return []
+    places = {one.place: one for one in sent}
+    found: dict[Place, tuple[RedriveOutcome, str]] = {}
+    for place, decision in _decisions(places, settings, codec):
+        outcome, detail = OUTCOMES[_kind(decision, codec)], ""
+        if outcome is RedriveOutcome.STALE:
+            stands = codec.decode("Decision", decision)["consent"]
+            detail = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
+        found[place] = outcome, detail
+    for letter in LetterReader(settings, codec).read(starts=letters_from):
+        place = letter.topic, letter.partition, letter.offset
+        again = places.get(place)
+        # Topics that were created again have had other records in the same places.
+        if again is not None and (REDRIVEN, again.letter.name.encode()) in letter.headers:
+            found[place] = RedriveOutcome.REFUSED, f"dead letter {letter.name}"
+    return [
+        one.with_result(*found.get(place, (_without_trace(one.expected), "")))
+        for place, one in places.items()
+    ]
+
+
+def _decisions(
+    places: Mapping[Place, SentLetter], settings: KafkaSettings, codec: Codec
+) -> Iterator[tuple[Place, bytes]]:
+    """Yield the decisions on the records at ``places``, as far as retention has left them."""
+    topic, decoder = settings.topics.decisions.name, DecisionReader(codec)
+    marks, starts = kafka.watermarks(settings, topic), dict[int, int]()
+    for (_, number, _), one in places.items():
+        begin = max(one.redrive.decisions_from, marks[number][0])
+        starts[number] = min(begin, starts.get(number, begin))
+    ends = {number: end for number, (_, end) in marks.items()}
+    with closing(BoundedReader(settings, _GROUP, topic)) as reader, kafka.broker_errors(settings):
+        for message in chain.from_iterable(reader.read(starts, ends)):
+            try:
+                read = decoder.read(message.value() or b"")
+            except UndecodableError:
+                continue
+            place = read.topic, read.partition, read.offset
+            if place in places:
+                yield place, read.value
+
+
+def _kind(decision: bytes, codec: Codec) -> str:
+    """Return the kind of a decision: its first field, which needs no other to be read."""
+    header = codec.header("Decision")
+    if not decision.startswith(header):
+        return str(codec.decode("Decision", decision)["kind"])
+    size, at = long_of(decision, len(header))
+    return decision[at : at + size].decode()
+
+
+def _without_trace(expected: RedriveOutcome) -> RedriveOutcome:
+    """Return what became of a record of which nothing was written, and that was ``expected``."""
+    if expected is RedriveOutcome.REFUSED:
+        return RedriveOutcome.MOVED
+    return expected if expected in _WITHOUT_TRACE else RedriveOutcome.DUPLICATE
+
+
+class _LedgerDecision(NamedTuple):
+    """A decision as the history names it."""
+
+    key: str
+    source: str
+    is_erasure: bool
+
+
+async def predict_in_ledger(
+    ledger: Ledger, codec: Codec, orders: Sequence[RedriveOrder]
+) -> list[Prediction]:
+    """Return what the ledger would make of the decisions of ``orders``.
+
+    Whether PostgreSQL still refuses a value shows only when it is stored.
+    """
+    decisions = [_decision(codec, one.record.value) for one in orders]
+    known = await _known(ledger, decisions)
+    return [
+        _UNREADABLE
+        if one is None
+        else Prediction(RedriveOutcome.KNOWN if one.source in known else RedriveOutcome.RECORDED)
+        for one in decisions
+    ]
+
+
+async def _by_ledger(ledger: Ledger, codec: Codec, sent: Sequence[SentLetter]) -> list[SentLetter]:
+    decisions = [_decision(codec, one.value) for one in sent]
+    known, results = await _known(ledger, decisions), []
+    for one, decision in zip(sent, decisions, strict=True):
+        outcome = RedriveOutcome.REFUSED
+        if decision is not None and (decision.is_erasure or decision.source in known):
+            was_known = one.expected is RedriveOutcome.KNOWN
+            outcome = RedriveOutcome.KNOWN if was_known else RedriveOutcome.RECORDED
+        results.append(one.with_result(outcome))
+    return results
+
+
+async def _known(ledger: Ledger, decisions: Sequence[_LedgerDecision | None]) -> set[str]:
+    """Return the sources of what the history has of the keys of ``decisions``."""
+    keys = sorted({one.key for one in decisions if one is not None})
+    known: set[str] = set()
+    for start in range(0, len(keys), _PAGE):
+        known |= {one.source for one in await reads.facts(ledger, keys[start : start + _PAGE])}
+    return known
+
+
+def _decision(codec: Codec, value: bytes | None) -> _LedgerDecision | None:
+    try:
+        found = DecisionReader(codec).decode(value or b"")
+    except UndecodableError:
+        return None
+    is_erasure = found["event"]["status"] == ERASURE
+    return _LedgerDecision(key_text(found["consent"]), source_of(found), is_erasure)

@@ -8,25 +8,74 @@ again, and goes on from there.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from time import monotonic
 
-from izin.replay.letters import ledger_decisions
-from izin.replay.letters.orders import RedriveOrder
-from izin.replay.letters.outcomes import Outcome
-from izin.replay.letters.plan import Planner, RedrivePlan
-from izin.replay.letters.reading import LetterReader
-from izin.replay.letters.results import Results, SentLetter, await_decided, await_passed
-from izin.replay.letters.sending import AT_ONCE, LetterWriter
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from izin.replay.letters.letter import LetterReader, LetterSelection, UnknownLetterError
+from izin.replay.letters.outcomes import (
+    Obstacle,
+    Prediction,
+    RedriveOrder,
+    RedriveOutcome,
+    SentLetter,
+    await_passed,
+    order_of,
+    predict,
+    predict_in_ledger,
+    results_of,
+)
 from izin.runtime import kafka
+from izin.runtime.errors import BrokerError
+from izin.runtime.plan import OnProgress, silent
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import partitions_of
+from izin.schemas.codec import Codec
+from izin.schemas.erasure import SuppressionKeys
 from izin.sinks.ledger import dead_letters, reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.dead_letters import LetterKey, Redrive, RedriveResult
+from izin.sinks.ledger.dead_letters import UNTOUCHED, LetterKey, Redrive
+from izin.streams.fetched_record import FetchedRecord
+from izin.streams.ownership.positions import DecidedOffsets
 
+MOST_LETTERS = 100_000
+"""Letters of one run, which has them in memory; the next run takes those that follow."""
+MOST_BYTES = 256 * 1024 * 1024
+AT_ONCE = 2000
+"""Letters that are written, and then noted together: so many at most are written twice where a
+command ends in between, of which the law makes duplicates."""
 _PAGE = 5000
+_WITHIN = 60.0
+_LINGER = 20
+
+
+@dataclass(slots=True, kw_only=True, repr=False)
+class RedrivePreview:
+    """What a redrive would do. It is not shown: ``asyncio.run`` would show all of its letters."""
+
+    selection: LetterSelection
+    again: bool = False
+    """Whether letters are meant that were dealt with before."""
+    letters: Sequence[tuple[RedriveOrder, Prediction]] = ()
+    """What would become of each, in the order in which they are written."""
+    obstacles: list[Obstacle] = field(default_factory=list)
+    unsettled: list[SentLetter] = field(default_factory=list)
+    """Written by an earlier command that did not see what became of them."""
+    acknowledged: int = 0
+    """Letters that are meant, and left out because they are acknowledged."""
+    is_full: bool = False
+    """Whether more letters are meant than one run takes."""
+
+    @property
+    def expected(self) -> Counter[RedriveOutcome]:
+        """How many letters become what."""
+        return Counter(prediction.outcome for _, prediction in self.letters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +94,9 @@ class RedriveStatement:
 class RedriveReport:
     """What a redrive did."""
 
-    plan: RedrivePlan
-    results: list[tuple[SentLetter, RedriveResult]] = field(default_factory=list)
+    preview: RedrivePreview
+    results: list[SentLetter] = field(default_factory=list)
+    """Written, with what became of each."""
     waiting: list[SentLetter] = field(default_factory=list)
     """Written and not decided in time."""
     unsent: int = 0
@@ -55,151 +105,234 @@ class RedriveReport:
     """Left where they are, for they would be refused again."""
 
     @property
-    def expected(self) -> Counter[Outcome]:
+    def expected(self) -> Counter[RedriveOutcome]:
         """What was to become of the letters that have a result."""
-        return Counter(sent.expected for sent, _ in self.results)
+        return Counter(one.expected for one in self.results)
 
     @property
-    def became(self) -> Counter[Outcome]:
+    def became(self) -> Counter[RedriveOutcome]:
         """What became of them."""
-        return Counter(Outcome(result.result) for _, result in self.results)
+        return Counter(RedriveOutcome(one.redrive.result or "") for one in self.results)
 
     @property
-    def differences(self) -> list[tuple[SentLetter, RedriveResult]]:
+    def differences(self) -> list[SentLetter]:
         """The letters of which something else became than was expected."""
-        return [(sent, result) for sent, result in self.results if sent.expected != result.result]
+        return [one for one in self.results if one.redrive.result != one.expected]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Redriver:
-    """Redrives the dead letters that a planner plans."""
+    """Redrives the dead letters of an installation."""
 
-    def __init__(self, planner: Planner) -> None:
-        self._planner = planner
-        self._ledger = planner.ledger
-        self._settings = planner.settings
-        self._codec = planner.codec
+    ledger: Ledger
+    settings: KafkaSettings
+    codec: Codec
+    suppressions: SuppressionKeys
+    clock: Callable[[], datetime]
+    progress: Callable[[str], OnProgress] = lambda _: silent
+    """Returns what shows the progress of a step, by its name."""
 
-    async def execute(self, plan: RedrivePlan, how: RedriveStatement) -> RedriveReport:
-        """Redrive the letters of ``plan``, and return what became of them.
+    @property
+    def phases(self) -> tuple[str, str, str]:
+        """The topics in the order in which they are written: opt-outs first."""
+        topics = self.settings.topics
+        return topics.express.name, topics.events.name, topics.decisions.name
+
+    async def preview(
+        self,
+        selection: LetterSelection,
+        *,
+        again: bool = False,
+        without: frozenset[LetterKey] = frozenset(),
+    ) -> RedrivePreview:
+        """Return what would become of the letters of ``selection``: those that nobody has
+        acknowledged, or with ``again`` all but ``without``.
+
+        Raises:
+            UnknownLetterError: a letter that is named does not exist.
+            BrokerError: Kafka cannot be read.
+            StateError: the present state cannot be read here.
+        """
+        found = RedrivePreview(selection=selection, again=again)
+        orders = await self._gather(found, without)
+        orders.sort(key=lambda one: self.phases.index(one.record.topic))
+        decisions = self.settings.topics.decisions.name
+        decided = [one for one in orders if one.record.topic != decisions]
+        show = self.progress("running the law")
+        predictions = await asyncio.to_thread(
+            predict, decided, self.settings, self.codec, self.suppressions, show
+        )
+        predictions += await predict_in_ledger(self.ledger, self.codec, orders[len(decided) :])
+        found.letters = list(zip(orders, predictions, strict=True))
+        return found
+
+    async def _gather(
+        self, found: RedrivePreview, without: frozenset[LetterKey]
+    ) -> list[RedriveOrder]:
+        """Note in ``found`` what is met; return the letters that can be redriven."""
+        topics, now = self.settings.topics, int(self.clock().timestamp() * 1000)
+        counts = {one.name: partitions_of(one, self.settings) for one in topics}
+        orders: list[RedriveOrder] = []
+        names, size = set[str](), 0
+        show = self.progress("reading dead letters")
+        reader = LetterReader(self.settings, self.codec)
+        with closing(reader.select(found.selection, progress=show)) as letters:
+            while page := await asyncio.to_thread(list, islice(letters, _PAGE)):
+                known = await dead_letters.statuses(self.ledger, [one.place for one, _ in page])
+                for letter, content in page:
+                    names.add(letter.name)
+                    status = known.get(letter.place, UNTOUCHED)
+                    if letter.place in without or (status.acknowledgement and not found.again):
+                        found.acknowledged += 1
+                        continue
+                    if status.unsettled is not None:
+                        sent = SentLetter(letter.place, status.unsettled, letter.value or b"")
+                        found.unsettled.append(sent)
+                        continue
+                    order = order_of(letter, content, topics, counts, now)
+                    if isinstance(order, Obstacle):
+                        found.obstacles.append(order)
+                    else:
+                        orders.append(order)
+                        size += len(letter.value or b"") + sum(
+                            len(value or b"") for _, value in letter.headers
+                        )
+                if len(orders) >= MOST_LETTERS or size >= MOST_BYTES:
+                    break
+            found.is_full = next(letters, None) is not None
+        if unknown := sorted(found.selection.names - names):
+            raise UnknownLetterError(", ".join(unknown))
+        return orders
+
+    async def execute(self, preview: RedrivePreview, how: RedriveStatement) -> RedriveReport:
+        """Redrive the letters of ``preview``, and return what became of them.
 
         What an earlier command has written is not written again: its result is awaited first, and
-        may change the plan. Raises as ``Planner.plan``, and BrokerError where Kafka does not
+        may change the preview. Raises as :meth:`preview`, and BrokerError where Kafka does not
         acknowledge.
         """
         until = monotonic() + how.wait.total_seconds()
-        report = RedriveReport(plan=plan)
-        if plan.unsettled:
-            await self._settle(plan.unsettled, {}, how, until, report)
+        report = RedriveReport(preview=preview)
+        if preview.unsettled:
+            await self._settle(preview.unsettled, {}, how, until, report)
             if report.waiting:
-                report.unsent = len(plan.letters)
+                report.unsent = len(preview.letters)
                 return report
-            settled = frozenset(sent.letter for sent, _ in report.results)
-            report.plan = await self._planner.plan(
-                plan.selection, again=plan.again, without=settled
+            settled = frozenset(one.letter for one in report.results)
+            report.preview = await self.preview(
+                preview.selection, again=preview.again, without=settled
             )
-        letters_from = await asyncio.to_thread(LetterReader(self._settings, self._codec).ends)
+        letters_from = await asyncio.to_thread(LetterReader(self.settings, self.codec).ends)
         chosen = [
-            order
-            for order, prediction in report.plan.letters
-            if how.refused_too or prediction.outcome is not Outcome.REFUSED
+            (order, prediction)
+            for order, prediction in report.preview.letters
+            if how.refused_too or prediction.outcome is not RedriveOutcome.REFUSED
         ]
-        expected = {order.letter: one.outcome for order, one in report.plan.letters}
-        writer = LetterWriter(self._settings)
-        report.kept = len(report.plan.letters) - len(chosen)
-        for topic in self._planner.phases:
-            some = [one for one in chosen if one.record.topic == topic]
+        report.kept = len(report.preview.letters) - len(chosen)
+        producer = kafka.producer(self.settings, **{"linger.ms": _LINGER})
+        for topic in self.phases:
+            of_phase = [one for one in chosen if one[0].record.topic == topic]
             if report.waiting:
-                report.unsent += len(some)
-                continue
-            sent = await self._send(writer, some, expected, how)
-            await self._settle(sent, letters_from, how, until, report)
+                report.unsent += len(of_phase)
+            elif of_phase:
+                sent = await self._send(producer, of_phase, how)
+                await self._settle(sent, letters_from, how, until, report)
         return report
 
     async def _send(
         self,
-        writer: LetterWriter,
-        orders: Sequence[RedriveOrder],
-        expected: Mapping[LetterKey, Outcome],
+        producer: Producer,
+        letters: Sequence[tuple[RedriveOrder, Prediction]],
         how: RedriveStatement,
     ) -> list[SentLetter]:
-        """Write ``orders``, which are of one topic, by ``writer``, and note where each went."""
-        if not orders:
-            return []
-        decisions = self._settings.topics.decisions.name
-        ends = await asyncio.to_thread(kafka.committed_ends, self._settings, decisions)
-        show = self._planner.progress("writing")
-        sent: list[SentLetter] = []
-        for start in range(0, len(orders), AT_ONCE):
-            some = orders[start : start + AT_ONCE]
-            offsets = await asyncio.to_thread(writer.write, some)
-            now = self._planner.clock()
-            noted = [
-                SentLetter(
-                    one.letter,
-                    Redrive(
-                        to=f"{one.record.topic}/{one.record.partition}/{offset}",
-                        expected=expected[one.letter],
-                        decisions_from=ends[one.record.partition],
-                        by=how.by,
-                        at=now,
-                        reason=how.reason,
-                    ),
+        """Write ``letters``, which are of one topic, and note where each went."""
+        decisions = self.settings.topics.decisions.name
+        ends = await asyncio.to_thread(kafka.committed_ends, self.settings, decisions)
+        show, sent = self.progress("writing"), list[SentLetter]()
+        for start in range(0, len(letters), AT_ONCE):
+            page = letters[start : start + AT_ONCE]
+            records = [order.record for order, _ in page]
+            offsets = await asyncio.to_thread(_write, self.settings, producer, records)
+            now = self.clock()
+            noted = {
+                order.letter: Redrive(
+                    to=f"{order.record.topic}/{order.record.partition}/{offset}",
+                    expected=prediction.outcome,
+                    decisions_from=ends[order.record.partition],
+                    by=how.by,
+                    at=now,
+                    reason=how.reason,
                 )
-                for one, offset in zip(some, offsets, strict=True)
+                for (order, prediction), offset in zip(page, offsets, strict=True)
+            }
+            await dead_letters.redriven(self.ledger, noted, now=now)
+            sent += [
+                SentLetter(order.letter, noted[order.letter], order.record.value or b"")
+                for order, _ in page
             ]
-            await dead_letters.redriven(
-                self._ledger, {one.letter: one.redrive for one in noted}, now=now
-            )
-            sent += noted
-            show(len(sent), len(orders))
+            show(len(sent), len(letters))
         return sent
 
     async def _settle(
         self,
         sent: Sequence[SentLetter],
-        letters_from: dict[int, int],
+        letters_from: Mapping[int, int],
         how: RedriveStatement,
         until: float,
         report: RedriveReport,
     ) -> None:
         """Wait for the results of ``sent``, note them in the history, add them to ``report``."""
-        decisions = self._settings.topics.decisions.name
-        decided = [one for one in sent if one.place[0] != decisions]
-        taken = [one for one in sent if one.place[0] == decisions]
-        show, results = self._planner.progress("waiting"), Results(self._settings, self._codec)
-        found: list[RedriveResult] = []
-        if decided:
-            waiting = await asyncio.to_thread(
-                await_decided, self._settings, self._codec, decided, until, progress=show
+        with closing(DecidedOffsets(self.settings, self.codec)) as decided:
+
+            async def passed() -> Mapping[tuple[str, int], int]:
+                by_workers = await asyncio.to_thread(decided.read)
+                return {**await reads.ingested(self.ledger), **by_workers}
+
+            show = self.progress("waiting")
+            known, waiting = await await_passed(sent, passed, until, show)
+        report.waiting += waiting
+        found = await results_of(known, letters_from, self.ledger, self.settings, self.codec)
+        for start in range(0, len(found), _PAGE):
+            page = {one.letter: one.redrive for one in found[start : start + _PAGE]}
+            now = self.clock()
+            await dead_letters.settle(self.ledger, page, by=how.by, reason=how.reason, now=now)
+        report.results += found
+
+
+def _write(
+    settings: KafkaSettings, producer: Producer, records: Sequence[FetchedRecord]
+) -> list[int]:
+    """Write ``records`` in their order; return the offset of each.
+
+    Raises:
+        BrokerError: not all were acknowledged. Those that were may be written again.
+    """
+    offsets: dict[int, int] = {}
+    errors: list[KafkaError] = []
+
+    def note(number: int, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            offsets[number] = message.offset() or 0
+        else:
+            errors.append(error)
+
+    with kafka.broker_errors(settings):
+        for number, one in enumerate(records):
+            producer.produce(
+                one.topic,
+                one.value,
+                one.key,
+                one.partition,
+                partial(note, number),
+                headers=list(one.headers),
             )
-            found += await asyncio.to_thread(
-                results.decided, _others(decided, waiting), letters_from
-            )
-            report.waiting += waiting
-        if taken:
-            loop = asyncio.get_running_loop()
-            passed = partial(_ingested, self._ledger, loop)
-            waiting = await asyncio.to_thread(await_passed, taken, passed, until, progress=show)
-            found += await ledger_decisions.taken(
-                self._ledger, self._codec, results, _others(taken, waiting)
-            )
-            report.waiting += waiting
-        if found:
-            by_place = {one.redrive.to: one for one in sent}
-            for start in range(0, len(found), _PAGE):
-                some = found[start : start + _PAGE]
-                await dead_letters.settle(
-                    self._ledger, some, by=how.by, reason=how.reason, now=self._planner.clock()
-                )
-            report.results += [(by_place[one.to], one) for one in found]
-
-
-def _others(sent: Sequence[SentLetter], waiting: Iterable[SentLetter]) -> list[SentLetter]:
-    """Return those of ``sent`` that are not ``waiting``."""
-    left = {one.letter for one in waiting}
-    return [one for one in sent if one.letter not in left]
-
-
-def _ingested(ledger: Ledger, loop: asyncio.AbstractEventLoop) -> Mapping[tuple[str, int], int]:
-    """Return, from another thread than that of ``loop``, what the ledger has taken."""
-    return asyncio.run_coroutine_threadsafe(reads.ingested(ledger), loop).result()
+            producer.poll(0)
+        producer.flush(_WITHIN)
+        if errors:
+            raise KafkaException(errors[0])
+    if len(offsets) < len(records):
+        raise BrokerError(
+            f"Kafka did not acknowledge {len(records) - len(offsets)} of {len(records)} records; "
+            "run the same command again: nothing is done twice"
+        )
+    return [offsets[number] for number in range(len(records))]

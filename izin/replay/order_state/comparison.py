@@ -22,8 +22,7 @@ from izin.consent.ordering import merge
 from izin.replay.order_state.rows import CanonicalRows
 from izin.replay.order_state.shadow import Shadow
 from izin.replay.order_state.standing import StandingRows
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, Selection
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
 from izin.schemas.records import consent_to_avro

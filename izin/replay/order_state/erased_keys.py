@@ -15,8 +15,8 @@ from izin.replay.order_state.decisions import AvroDecision, decided_again, is_er
 from izin.replay.order_state.planning import Installation, decided_offsets
 from izin.replay.order_state.removed_input import removed_decisions
 from izin.replay.order_state.shadow import Shadow
-from izin.replay.plan import Plan
 from izin.runtime import kafka
+from izin.runtime.plan import Plan
 from izin.schemas.erasure import ERASED
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.sinks.ledger.history.formats import history_codec

@@ -14,12 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from izin.consent.errors import OurError, SourceError
-from izin.replay.bounds import bounds_of
 from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.history import HistoryReach, history_reach
-from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Bounds, Plan
-from izin.replay.selection import Selection
 from izin.runtime.consumer_groups import members
+from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Bounds, Plan, Selection, bounds_of
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from izin.kafka.bounded_reader import OffsetGoneError
-from izin.replay.errors import OtherPlanError, PlanMovedError
 from izin.replay.order_state.comparison import Comparison
 from izin.replay.order_state.erased_keys import settle_erased
 from izin.replay.order_state.planning import (
@@ -27,9 +26,8 @@ from izin.replay.order_state.results import (
 )
 from izin.replay.order_state.shadow import ShadowFolder
 from izin.replay.order_state.standing import read_standing
-from izin.replay.plan import Plan, work_folder
-from izin.replay.selection import Selection
 from izin.runtime import kafka
+from izin.runtime.plan import OtherPlanError, Plan, PlanMovedError, Selection, work_folder
 
 Report = Callable[[int, int], None]
 """Gets how many records were read, and how many there are."""

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from izin.replay.errors import UnreadablePlanError
 from izin.replay.order_state.comparison import Change, ChangeKind
-from izin.replay.plan import write_private
+from izin.runtime.plan import UnreadablePlanError, write_private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,8 @@ from izin.kafka.bounded_reader import BoundedReader
 from izin.replay.order_state.decisions import AvroDecision, admitted_of, is_erasure
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.removed_input import removed_decisions
-from izin.replay.plan import Plan
-from izin.replay.selection import Facts, Selection
 from izin.runtime.kafka_clients import headers_of
+from izin.runtime.plan import Facts, Plan, Selection
 from izin.schemas.erasure import ERASED, SUPPRESSED
 from izin.sinks.ledger.history.formats import history_codec
 from izin.streams.fetched_record import FetchedRecord

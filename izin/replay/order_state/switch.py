@@ -13,7 +13,6 @@ from pathlib import Path
 
 import orjson
 
-from izin.replay.bounds import refuse_live_group
 from izin.replay.errors import InputLostError, UnfinishedDryRunError
 from izin.replay.order_state.comparison import ChangeKind
 from izin.replay.order_state.planning import (
@@ -31,9 +30,10 @@ from izin.replay.order_state.results import (
     read_changes,
     read_result,
 )
-from izin.replay.order_state.written_rows import RowWriterOfPlan, Written, has_only_rows_of
-from izin.replay.plan import Plan, work_folder, write_private
+from izin.replay.order_state.written_rows import PlannedRowWriter, Written, has_only_rows_of
+from izin.replay.processes import refuse_live_group
 from izin.runtime import kafka
+from izin.runtime.plan import Plan, work_folder, write_private
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act
@@ -100,7 +100,7 @@ def execute(  # noqa: PLR0913  # which plan of what, ordered by whom
             if written_of(folder, number) is not None or not (is_lost or waiting_rows(result)):
                 continue
             _begun(folder, number).touch()
-            writer = RowWriterOfPlan(
+            writer = PlannedRowWriter(
                 installation,
                 clients,
                 number,

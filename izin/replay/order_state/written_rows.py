@@ -17,10 +17,10 @@ from typing import NamedTuple
 from izin.consent.fold import outranks
 from izin.consent.model import Consent, Status
 from izin.kafka.bounded_reader import BoundedReader
-from izin.replay.errors import PlanMovedError
 from izin.replay.order_state.comparison import Change
 from izin.replay.order_state.planning import Installation
 from izin.runtime.kafka_clients import headers_of
+from izin.runtime.plan import PlanMovedError
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
@@ -49,7 +49,7 @@ class Written(NamedTuple):
     """Rows that were not, for a newer one stands."""
 
 
-class RowWriterOfPlan:
+class PlannedRowWriter:
     """Writes rows of partition ``number`` for the plan with ``digest``.
 
     ``decided`` is the offset of each lane below which all is decided.

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from izin.consent.texts import visible
-from izin.replay.plan import write_private
 from izin.replay.what_if.answers import ChangedAnswer
 from izin.replay.what_if.changes import Change, ChangeKind, changed_answer
 from izin.runtime.masking import mask
+from izin.runtime.plan import write_private
 
 WRONG = (ChangeKind.SENT, ChangeKind.WITHHELD)
 """The kinds that are about a receipt."""

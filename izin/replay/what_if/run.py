@@ -14,9 +14,6 @@ from typing import Any
 from izin.consent.errors import UnreadableKeyError
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import ConsentKey, RecipientType
-from izin.replay.errors import EmptySelectionError, OtherPlanError
-from izin.replay.plan import Plan, work_folder
-from izin.replay.selection import Selection
 from izin.replay.what_if.answers import (
     ChangedAnswer,
     Span,
@@ -29,6 +26,7 @@ from izin.replay.what_if.facts import AskedReceipt, KeyFacts, KeyFold
 from izin.replay.what_if.lists import GivenList, ListReceipt, file_digest, on_list
 from izin.replay.what_if.results import JudgedSlice, KeyChanges, ResultFolder, WhatIfResult
 from izin.replay.what_if.settings import LawSettings
+from izin.runtime.plan import EmptySelectionError, OtherPlanError, Plan, Selection, work_folder
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import by_key

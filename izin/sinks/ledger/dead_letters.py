@@ -5,7 +5,7 @@ acts: where it was written again, and what was made of it, which acknowledges it
 command may have ended; the next one finds the first act and does not write the record again.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ _ACKNOWLEDGE = "acknowledge dead letter"
 _REDRIVE = "redrive dead letter"
 _SETTLE = "settle redriven dead letter"
 _CORRECT = "correct dead letter"
+_PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,8 @@ class Redrive:
     reason: str
     result: str | None = None
     """What the order stage made of it; None: not known yet."""
+    detail: str = ""
+    """What else there is to say: the new dead letter, or the event that was newer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,38 +93,17 @@ UNTOUCHED = LetterStatus()
 """Of a letter about which nobody has done anything."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedriveResult:
-    """What was made of a redriven letter."""
-
-    letter: LetterKey
-    to: str
-    result: str
-    detail: str = ""
-    """What else there is to say: the new dead letter, or the event that was newer."""
-
-
 async def statuses(
     ledger: Ledger, letters: Iterable[LetterKey]
 ) -> Mapping[LetterKey, LetterStatus]:
     """Return what became of those of ``letters`` about which anything was done."""
     by_key = {one.key: one for one in letters}
-    found: dict[LetterKey, LetterStatus] = {}
-    for fact in await reads.facts(ledger, list(by_key)):
-        letter = by_key[fact.key]
-        found[letter] = _after(found.get(letter, UNTOUCHED), fact.data, fact.occurred_at)
+    keys, found = list(by_key), dict[LetterKey, LetterStatus]()
+    for start in range(0, len(keys), _PAGE):
+        for fact in await reads.facts(ledger, keys[start : start + _PAGE]):
+            letter = by_key[fact.key]
+            found[letter] = _after(found.get(letter, UNTOUCHED), fact.data, fact.occurred_at)
     return found
-
-
-async def acknowledged(
-    ledger: Ledger, letters: Collection[LetterKey]
-) -> Mapping[LetterKey, Acknowledgement]:
-    """Return the acknowledgements of those of ``letters`` that have one."""
-    return {
-        letter: status.acknowledgement
-        for letter, status in (await statuses(ledger, letters)).items()
-        if status.acknowledgement is not None
-    }
 
 
 async def acknowledge(
@@ -139,8 +121,7 @@ async def acknowledge(
         )
         for one in letters
     ]
-    async with ledger.transaction() as connection:
-        await append.append(connection, acts, now=now)
+    await _write(ledger, acts, now)
 
 
 async def redriven(ledger: Ledger, sent: Mapping[LetterKey, Redrive], *, now: datetime) -> None:
@@ -161,18 +142,17 @@ async def redriven(ledger: Ledger, sent: Mapping[LetterKey, Redrive], *, now: da
         )
         for letter, one in sent.items()
     ]
-    async with ledger.transaction() as connection:
-        await append.append(connection, acts, now=now)
+    await _write(ledger, acts, now)
 
 
 async def settle(
-    ledger: Ledger, results: Iterable[RedriveResult], *, by: str, reason: str, now: datetime
+    ledger: Ledger, results: Mapping[LetterKey, Redrive], *, by: str, reason: str, now: datetime
 ) -> None:
     """Write to the history what was made of redriven letters, which acknowledges them."""
     acts = [
         act(
             _SETTLE,
-            one.letter.key,
+            letter.key,
             by=by,
             now=now,
             before={"acknowledged": False},
@@ -184,10 +164,9 @@ async def settle(
                 **({"detail": one.detail} if one.detail else {}),
             },
         )
-        for one in results
+        for letter, one in results.items()
     ]
-    async with ledger.transaction() as connection:
-        await append.append(connection, acts, now=now)
+    await _write(ledger, acts, now)
 
 
 async def correct(  # noqa: PLR0913  # which letter, by what, of whom, and who did it
@@ -224,8 +203,12 @@ async def correct(  # noqa: PLR0913  # which letter, by what, of whom, and who d
         event_id=event_id,
         status=status,
     )
+    await _write(ledger, [of_letter, of_consent], now)
+
+
+async def _write(ledger: Ledger, acts: Sequence[append.Movement], now: datetime) -> None:
     async with ledger.transaction() as connection:
-        await append.append(connection, [of_letter, of_consent], now=now)
+        await append.append(connection, acts, now=now)
 
 
 def _after(status: LetterStatus, data: Mapping[str, Any], at: datetime) -> LetterStatus:

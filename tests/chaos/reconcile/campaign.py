@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from izin.iys.rate_limit.reputation import STATUS, HourLimit
 from izin.reconcile.comparing import Difference, Scope
 from izin.reconcile.plan import RepairFile, plan_of
-from izin.replay.plan import Plan
+from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from izin.demo.crm_export import ExportPlan, ExportTruth, write
+from izin.demo.crm_export import ExportSpec, ExportTruth, write
 from izin.producers.files.importer import Import, import_file
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.producers.publishing.kafka_record import KafkaRecord
@@ -26,7 +26,7 @@ ROWS = 2000
 def generated(path: Path, *, seed: int = 7) -> ExportTruth:
     """Write an export and return what is true of it."""
     now = datetime.fromisoformat(NOW)
-    return write(path, ExportPlan(rows=ROWS, seed=seed, now=now, active=ACTIVE, loading=LOADING))
+    return write(path, ExportSpec(rows=ROWS, seed=seed, now=now, active=ACTIVE, loading=LOADING))
 
 
 @pytest.fixture

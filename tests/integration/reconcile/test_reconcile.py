@@ -12,7 +12,7 @@ import pytest
 from izin.reconcile.judging import Kind
 from izin.reconcile.remedies import Repair
 from izin.reconcile.sides import Side
-from izin.replay.plan import Plan
+from izin.runtime.plan import Plan
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history.acts import brand_key
 from tests.integration.reconcile.conftest import EACH, Run
@@ -120,7 +120,7 @@ async def see_moved(site: Site, run: Run, plan_file: Path) -> None:
     }
     repairs = plan_file.with_name(f"{plan_file.name}.work") / "repairs.jsonl"
     repairs.write_bytes(repairs.read_bytes().replace(b"query", b"query "))
-    assert "compare again" in await run(f"reconcile --plan {plan_file} --execute", 3)
+    assert "it was edited" in await run(f"reconcile --plan {plan_file} --execute", 3)
 
 
 async def see_erased(site: Site, run: Run, plan_file: Path) -> None:

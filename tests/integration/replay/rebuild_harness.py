@@ -19,9 +19,8 @@ from izin.replay.order_state import rebuilding, switch
 from izin.replay.order_state.comparison import Change
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.results import PartitionResult, read_changes
-from izin.replay.plan import Plan, work_folder
-from izin.replay.selection import Selection
 from izin.runtime import kafka
+from izin.runtime.plan import Plan, Selection, work_folder
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.runtime.topic_identity import identities

@@ -8,10 +8,9 @@ from pydantic import SecretStr
 
 from izin.consent.ordering import decide
 from izin.console.terminal.ledger_session import open_ledger
-from izin.replay.letters.outcomes import Outcome
-from izin.replay.letters.plan import Planner
+from izin.replay.letters.letter import LetterSelection
+from izin.replay.letters.outcomes import RedriveOutcome
 from izin.replay.letters.redrive import Redriver, RedriveStatement
-from izin.replay.letters.selection import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from tests.support.builders import a_decision_record, a_key, a_ret, an_admitted_event
 from tests.support.order.harness import SUPPRESSIONS
@@ -20,7 +19,7 @@ from tests.support.replay.letters import CODEC, LetterHarness
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
-EVERYTHING = Selection()
+EVERYTHING = LetterSelection()
 KEY = a_key().encode()
 
 
@@ -45,7 +44,7 @@ async def test_decisions_are_taken_once_the_ledger_can(
     )
     how = RedriveStatement(by="ada", reason="mended", wait=timedelta(seconds=30), refused_too=True)
     async with open_ledger(LedgerSettings(database_url=SecretStr(ledger_url))) as ledger:
-        planner = Planner(
+        redriver = Redriver(
             ledger=ledger,
             settings=settings,
             codec=CODEC,
@@ -53,17 +52,17 @@ async def test_decisions_are_taken_once_the_ledger_can(
             clock=lambda: datetime.now(UTC),
         )
         async with ingesting(ledger, settings):
-            plan = await planner.plan(EVERYTHING)
-            assert plan.expected == {Outcome.RECORDED: 2, Outcome.REFUSED: 1}
-            report = await Redriver(planner).execute(plan, how)
-            assert report.became == plan.expected
+            preview = await redriver.preview(EVERYTHING)
+            assert preview.expected == {RedriveOutcome.RECORDED: 2, RedriveOutcome.REFUSED: 1}
+            report = await redriver.execute(preview, how)
+            assert report.became == preview.expected
             (row,) = await ledger.fetch("SELECT desired_status, latest_onay_at FROM consents")
             assert (row["desired_status"], row["latest_onay_at"]) == ("RET", opt_in.effective_at)
             (queued,) = await ledger.fetch("SELECT topic FROM outbox WHERE topic LIKE '%-dlq'")
             assert queued["topic"] == settings.topics.dead_letters.name
-            again = await planner.plan(Selection(names=frozenset(names[:2])), again=True)
-            assert again.expected == {Outcome.KNOWN: 2}
-            report = await Redriver(planner).execute(again, how)
-            assert report.became == {Outcome.KNOWN: 2}
+            again = await redriver.preview(LetterSelection(names=frozenset(names[:2])), again=True)
+            assert again.expected == {RedriveOutcome.KNOWN: 2}
+            report = await redriver.execute(again, how)
+            assert report.became == {RedriveOutcome.KNOWN: 2}
         facts = await ledger.fetch("SELECT FROM movements WHERE kind = 'decision'")
         assert len(facts) == 2

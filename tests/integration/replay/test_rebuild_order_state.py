@@ -12,11 +12,11 @@ from pydantic import SecretStr
 
 from izin.consent.errors import OurError, SourceError
 from izin.consent.model import ConsentEvent
-from izin.replay.errors import InputLostError, LiveGroupError, OtherPlanError, PlanMovedError
+from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.order_state import rebuilding
 from izin.replay.order_state.planning import plan_of
-from izin.replay.selection import Selection
 from izin.runtime.consumer_groups import members
+from izin.runtime.plan import OtherPlanError, PlanMovedError, Selection
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE

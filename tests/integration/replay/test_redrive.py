@@ -14,10 +14,9 @@ from pydantic import SecretStr
 
 from izin.consent.model import ConsentEvent, Status
 from izin.console.terminal.ledger_session import open_ledger
-from izin.replay.letters.outcomes import Outcome
-from izin.replay.letters.plan import Planner
+from izin.replay.letters.letter import LetterSelection
+from izin.replay.letters.outcomes import RedriveOutcome
 from izin.replay.letters.redrive import Redriver, RedriveStatement
-from izin.replay.letters.selection import Selection
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.erasure import ERASURE
 from izin.streams.fetched_record import APPENDED_AT
@@ -188,7 +187,7 @@ def test_letters_still_refused_stay_unless_they_are_meant(
     [
         ({"value": b"x" * 70_000}, "only the first 65536 bytes"),
         ({"value": None}, "a tombstone is no event"),
-        ({"topic": "of-another-installation"}, "no topic of this installation"),
+        ({"topic": "of-another-installation"}, "nor decisions of this installation"),
         ({"topic": "{prefix}gate-receipts"}, "neither events nor decisions"),
     ],
 )
@@ -214,20 +213,20 @@ async def test_what_came_meanwhile_is_named(letters: LetterHarness, shared_ledge
     how = RedriveStatement(by="ada", reason="mended", wait=timedelta(seconds=30))
     settings = LedgerSettings(database_url=SecretStr(shared_ledger))
     async with open_ledger(settings) as ledger:
-        planner = Planner(
+        redriver = Redriver(
             ledger=ledger,
             settings=letters.settings,
             codec=CODEC,
             suppressions=SUPPRESSIONS,
             clock=lambda: datetime.now(UTC),
         )
-        plan = await planner.plan(Selection(names=frozenset(names)))
+        preview = await redriver.preview(LetterSelection(names=frozenset(names)))
         newer = an_opt_out(overtaken)
         await asyncio.to_thread(letters.publish, newer, an_opt_in(repeated))
-        report = await Redriver(planner).execute(plan, how)
-    assert report.expected == {Outcome.APPLIED: 2}
-    assert report.became == {Outcome.STALE: 1, Outcome.DUPLICATE: 1}
-    why = {sent.letter.name: result.detail for sent, result in report.differences}
+        report = await redriver.execute(preview, how)
+    assert report.expected == {RedriveOutcome.APPLIED: 2}
+    assert report.became == {RedriveOutcome.STALE: 1, RedriveOutcome.DUPLICATE: 1}
+    why = {one.letter.name: one.redrive.detail for one in report.differences}
     assert why[names[0]].startswith(f"event {newer.event_id} of ")
     assert letters.applied()[f"onay-{repeated}"] == 1
 

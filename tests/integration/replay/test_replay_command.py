@@ -164,4 +164,4 @@ def test_wrong_options_are_refused(izin: Izin, tmp_path: Path) -> None:
     assert (done.exit_code, "No such file" in done.stderr) == (4, True)
     path.write_text("{}")
     done = izin("show", path)
-    assert (done.exit_code, "no plan of a replay" in done.stderr) == (3, True)
+    assert (done.exit_code, "it is no plan" in done.stderr) == (3, True)

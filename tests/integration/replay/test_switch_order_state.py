@@ -7,17 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from izin.consent.model import Status
-from izin.replay.errors import (
-    InputLostError,
-    LiveGroupError,
-    PlanMovedError,
-    UnfinishedDryRunError,
-    UnreadablePlanError,
-)
+from izin.replay.errors import InputLostError, LiveGroupError, UnfinishedDryRunError
 from izin.replay.order_state import switch, written_rows
 from izin.replay.order_state.results import changes_path, result_path
-from izin.replay.plan import Plan, work_folder
 from izin.runtime import kafka
+from izin.runtime.plan import Plan, PlanMovedError, UnreadablePlanError, work_folder
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.record.messages import TopicMessages

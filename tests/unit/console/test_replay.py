@@ -13,9 +13,7 @@ from izin.console.replay.kinds import kind_of
 from izin.console.replay.permissions import notes_of
 from izin.console.replay.selection_options import selection_of
 from izin.console.terminal import progress
-from izin.replay.errors import PlanMovedError
-from izin.replay.plan import DESIRED_CONSENTS, REBUILD
-from izin.replay.selection import Selection
+from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, PlanMovedError, Selection
 from tests.support.builders import NOON, PHONE, a_key
 from tests.unit.replay.test_order_state import a_plan
 
@@ -102,7 +100,7 @@ def test_plan_of_another_target_is_not_overwritten(tmp_path: Path) -> None:
 def test_error_of_a_moved_plan_names_few_partitions() -> None:
     """Each partition may have moved."""
     error = PlanMovedError([f"consent-events/{number} ends at 2, not 1" for number in range(48)])
-    assert "consent-events/2 ends at 2, not 1; and 45 more; plan the replay again" in str(error)
+    assert "consent-events/2 ends at 2, not 1; and 45 more; plan again" in str(error)
     assert len(error.moved) == 48
 
 

@@ -13,14 +13,14 @@ from izin.demo.verify import _check_import
 from izin.producers.files.importer import ImportReport
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=crm_export.TURKEY)
-PLAN = crm_export.ExportPlan(rows=8000, seed=1, now=NOW, active=100001, loading=100002)
+SPEC = crm_export.ExportSpec(rows=8000, seed=1, now=NOW, active=100001, loading=100002)
 SIGNUPS = 7
 
 
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> crm_export.ExportTruth:
     """Write an export and return its expected results."""
-    return crm_export.write(tmp_path_factory.mktemp("export") / "export.csv", PLAN)
+    return crm_export.write(tmp_path_factory.mktemp("export") / "export.csv", SPEC)
 
 
 def a_result(truth: crm_export.ExportTruth, **counts: int) -> ScenarioResult:
@@ -80,17 +80,17 @@ def test_check_import_with_a_missing_key_is_a_difference(truth: crm_export.Expor
     assert "keys" in found.differences[0].what
 
 
-def test_export_of_the_same_plan_has_the_same_bytes(tmp_path: Path) -> None:
-    """The same plan gives the same file; another seed gives another."""
+def test_export_of_the_same_spec_has_the_same_bytes(tmp_path: Path) -> None:
+    """The same spec gives the same file; another seed gives another."""
     one, other, different = (tmp_path / name for name in ("one", "other", "different"))
-    crm_export.write(one, PLAN)
-    crm_export.write(other, PLAN)
-    crm_export.write(different, replace(PLAN, seed=2))
+    crm_export.write(one, SPEC)
+    crm_export.write(other, SPEC)
+    crm_export.write(different, replace(SPEC, seed=2))
     assert one.read_bytes() == other.read_bytes() != different.read_bytes()
 
 
 def test_export_truth_adds_up(truth: crm_export.ExportTruth) -> None:
     """Rows are published or refused, and refused rows are counted by kind."""
-    assert truth.published + truth.refused == truth.rows == PLAN.rows
+    assert truth.published + truth.refused == truth.rows == SPEC.rows
     assert sum(truth.invalid.values()) == truth.refused
     assert timedelta(0) < crm_export.FRESH

@@ -6,8 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.console.cli import app
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, Selection
 from tests.support.builders import NOON
 
 
@@ -27,7 +26,7 @@ def test_words_that_contradict_are_wrong_usage(words: str) -> None:
 
 
 def test_plan_of_a_replay_is_not_executed(tmp_path: Path) -> None:
-    """The error names the command that does."""
+    """The error names what it is the plan of."""
     path = tmp_path / "plan.json"
     Plan(
         kind="rebuild",
@@ -39,7 +38,7 @@ def test_plan_of_a_replay_is_not_executed(tmp_path: Path) -> None:
         by="ada",
     ).write(path)
     code, printed = run(f"reconcile --execute --plan {path}")
-    assert (code, "izin replay run" in printed) == (3, True)
+    assert (code, "the plan of rebuild ledger" in printed) == (3, True)
 
 
 def test_file_that_cannot_be_written_ends_the_comparison(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from izin.consent.admission import RefusedEvent, admit
 from izin.reconcile.executing import first_append
 from izin.reconcile.judging import Finding, judge
-from izin.reconcile.plan import KeyRepairs
+from izin.reconcile.plan import LINES, KeyRepairs
 from izin.reconcile.remedies import Repair, remedy_of
 from izin.reconcile.sides import Standing
 from izin.reconcile.trails import DecidedEvent, IysPath, Sighting, Trail, Ways, words_of
@@ -104,7 +104,7 @@ def test_line_of_a_plan_is_read_as_it_was_written() -> None:
         value=b"\0\xff",
         movement=at_iys(),
     )
-    assert KeyRepairs.from_line(written.line()) == written
+    assert LINES.validate_json(LINES.dump_json(written)) == written
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(minutes=2), timedelta(days=-2)])

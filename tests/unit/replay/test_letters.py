@@ -11,9 +11,8 @@ from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read
 from izin.replay.letters.correction import Correction, UndatedCorrectionError
-from izin.replay.letters.letter import UNREADABLE, Letter, content_of, letter_of
-from izin.replay.letters.orders import Obstacle, RedriveOrder, order_of
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.letter import UNREADABLE, Letter, LetterSelection, content_of, letter_of
+from izin.replay.letters.outcomes import Obstacle, RedriveOrder, order_of
 from izin.schemas.topics import Topics
 from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.guard import REDRIVEN
@@ -125,23 +124,23 @@ def test_part_of_a_batch_is_an_obstacle() -> None:
 @pytest.mark.parametrize(
     ("selection", "is_meant"),
     [
-        (Selection(), True),
-        (Selection(names=frozenset({"0/12"})), True),
-        (Selection(names=frozenset({"0/1"})), False),
-        (Selection(because=frozenset({"refused"})), True),
-        (Selection(because=frozenset({"H113", "poison"})), True),
-        (Selection(because=frozenset({"poison"})), False),
-        (Selection(sources=frozenset({TOPICS.events.name})), True),
-        (Selection(sources=frozenset({TOPICS.express.name})), False),
-        (Selection(since=NOON + 3 * HOUR, until=NOON + 4 * HOUR), True),
-        (Selection(since=NOON + 4 * HOUR), False),
-        (Selection(until=NOON + 3 * HOUR), False),
-        (Selection(origins=frozenset({"web"}), brands=frozenset({100001})), True),
-        (Selection(origins=frozenset({"crm"})), False),
-        (Selection(origins=frozenset({"web"}), brands=frozenset({100002})), False),
+        (LetterSelection(), True),
+        (LetterSelection(names=frozenset({"0/12"})), True),
+        (LetterSelection(names=frozenset({"0/1"})), False),
+        (LetterSelection(because=frozenset({"refused"})), True),
+        (LetterSelection(because=frozenset({"H113", "poison"})), True),
+        (LetterSelection(because=frozenset({"poison"})), False),
+        (LetterSelection(sources=frozenset({TOPICS.events.name})), True),
+        (LetterSelection(sources=frozenset({TOPICS.express.name})), False),
+        (LetterSelection(since=NOON + 3 * HOUR, until=NOON + 4 * HOUR), True),
+        (LetterSelection(since=NOON + 4 * HOUR), False),
+        (LetterSelection(until=NOON + 3 * HOUR), False),
+        (LetterSelection(origins=frozenset({"web"}), brands=frozenset({100001})), True),
+        (LetterSelection(origins=frozenset({"crm"})), False),
+        (LetterSelection(origins=frozenset({"web"}), brands=frozenset({100002})), False),
     ],
 )
-def test_filters_restrict_letters(selection: Selection, *, is_meant: bool) -> None:
+def test_filters_restrict_letters(selection: LetterSelection, *, is_meant: bool) -> None:
     """By name, reason or code, topic, time, origin and brand."""
     letter = a_letter(an_event(), violation("source", "H113"))
     content = content_of(letter, CODEC, TOPICS)

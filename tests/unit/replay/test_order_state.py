@@ -26,8 +26,7 @@ from izin.replay.order_state.results import (
 from izin.replay.order_state.rows import CanonicalRows
 from izin.replay.order_state.shadow import Shadow
 from izin.replay.order_state.standing import StandingRows
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from izin.replay.errors import LiveGroupError, PlanMovedError, UnfitSelectionError
+from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.permissions import PermissionDifference, PermissionRebuild
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, PlanMovedError, Selection
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history.acts import rebuild_key

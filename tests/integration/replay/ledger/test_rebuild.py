@@ -15,17 +15,11 @@ import pytest
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import LAW_VERSION
 from izin.iys.wire_format.consents import Stream
-from izin.replay.errors import (
-    LiveGroupError,
-    PlanMovedError,
-    UnfitSelectionError,
-    UnreadablePlanError,
-)
+from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.compare import MENDED, DifferingRow, LedgerComparison, differing_rows
 from izin.replay.ledger.mend import Mended
 from izin.replay.ledger.rebuild import LedgerRebuild
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, PlanMovedError, Selection, UnreadablePlanError
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.privacy import erasure

@@ -13,7 +13,7 @@ from izin.replay.errors import LostMovementsError
 from izin.replay.ledger import mend as mending
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restored
-from izin.replay.selection import Selection
+from izin.runtime.plan import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.erasure import SuppressionKeys
 from izin.sinks.ledger import brands

@@ -14,12 +14,11 @@ from pydantic import SecretStr
 
 from izin.consent.due_dates import BrandTerms
 from izin.consent.model import ConsentKey
-from izin.replay.plan import Plan
-from izin.replay.selection import Selection
 from izin.replay.what_if import run
 from izin.replay.what_if.results import WhatIfResult
 from izin.replay.what_if.run import OnProgress, WhatIf, WhatIfRequest
 from izin.replay.what_if.settings import LawSettings
+from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger

@@ -10,11 +10,16 @@ from pathlib import Path
 import pytest
 
 from izin.consent.model import RecipientType
-from izin.replay.errors import EmptySelectionError, OtherPlanError, PlanMovedError
-from izin.replay.plan import Plan, work_folder
-from izin.replay.selection import Selection
 from izin.replay.what_if import run
 from izin.replay.what_if.lists import GivenList
+from izin.runtime.plan import (
+    EmptySelectionError,
+    OtherPlanError,
+    Plan,
+    PlanMovedError,
+    Selection,
+    work_folder,
+)
 from izin.schemas.may_send_api import digest_line
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import append

@@ -1,30 +1,73 @@
-"""The plan of a replay: a file that says what is replayed, and what that relies on.
+"""Plan, then execute: a file says what is to be done, and what that relies on.
 
-A plan is made by the dry run and checked before anything is executed: who edits the file, appends
-to a topic that must stand still, or installs another law, gets an error and plans again. Beside the
-plan is a folder of its work, by which a replay that was stopped goes on.
+A plan is made by a dry run and checked before anything is executed: who edits the file, appends to
+a topic that must stand still, or installs another law, gets an error and plans again. What a plan
+has much of is in lines beside it, with their digest in the plan. The folder of its work has what is
+done, so that what was stopped goes on. All of it names recipients: only its owner may read it.
+
+OurError                    (izin.consent.errors)
+└── PlanMovedError          what the plan relies on has changed since
+SourceError                 (izin.consent.errors)
+├── UnreadablePlanError     the file is no plan, or was edited
+├── OtherPlanError          the file has the plan of something else
+└── EmptySelectionError     a selection contradicts itself (``selection``)
 """
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
 import orjson
 
+from izin.consent.errors import OurError, SourceError
 from izin.consent.model import LAW_VERSION
-from izin.replay.errors import PlanMovedError, UnreadablePlanError
-from izin.replay.selection import Selection
+from izin.runtime import kafka
+from izin.runtime.plan.selection import Selection
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_identity import identities
 
 REBUILD = "rebuild"
 """A kind of plan."""
 DESIRED_CONSENTS = "desired-consents"
 """A target of rebuilds."""
 _FORMAT = 1
+_NAMED = 3
+"""So many changes are named: of many partitions each may have moved."""
+
+
+class UnreadablePlanError(SourceError):
+    """A file that is no plan, or part of none, or one that was edited by hand."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path.name}: {why}; plan again")
+
+
+class OtherPlanError(SourceError):
+    """The file of a plan has the plan of something else."""
+
+    def __init__(self, path: Path, what: str = "something else") -> None:
+        super().__init__(f"{path.name} has the plan of {what}; name another file (--plan)")
+
+
+class PlanMovedError(OurError):
+    """Something that a plan relies on has changed since it was made; nothing was executed."""
+
+    def __init__(self, moved: Sequence[str]) -> None:
+        what = "; ".join(moved[:_NAMED])
+        more = f"; and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
+        super().__init__(
+            f"since the plan was made: {what}{more}; plan again, in another file (--plan)"
+        )
+        self.moved = tuple(moved)
+
+    def __reduce__(self) -> tuple[type["PlanMovedError"], tuple[Sequence[str]]]:
+        """Come from another process as it was raised there."""
+        return PlanMovedError, (self.moved,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +100,12 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is replayed, with which options, and what that relies on."""
+    """What is to be done, with which options, and what that relies on."""
 
     kind: str
-    """rebuild, re-emit or what-if."""
+    """rebuild, what-if, reconcile or requeue."""
     target: str
-    """What is rebuilt, or who it is for; empty for a what-if."""
+    """What is rebuilt, or the code of the brand; empty for a what-if."""
     selection: Selection
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """JSON values."""
@@ -97,6 +140,18 @@ class Plan:
         if found:
             raise PlanMovedError(found)
 
+    def check_topics(self, settings: KafkaSettings) -> None:
+        """Compare cluster, topics and law with what they are now.
+
+        Raises:
+            PlanMovedError: one of them has changed.
+            BrokerError: Kafka cannot be reached, or a topic does not exist.
+        """
+        still = {topic: bounds.stands_still for topic, bounds in self.topics.items()}
+        cluster_id, topics = bounds_of(settings, still)
+        now = replace(self, cluster_id=cluster_id, topics=topics, law_version=LAW_VERSION)
+        self.check(now)
+
     def write(self, path: Path) -> None:
         """Write it to ``path``, all or nothing: a plan names recipients, so only its owner reads
         it.
@@ -104,11 +159,12 @@ class Plan:
         write_private(path, [_bytes({**self._values(), "digest": self.digest})])
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Return the plan in ``path``.
+    def read(cls, path: Path, *, kind: str | None = None, target: str | None = None) -> Self:
+        """Return the plan in ``path``, of this ``kind`` and for this ``target`` where they matter.
 
         Raises:
             UnreadablePlanError: it is no plan, was edited, or is of another release.
+            OtherPlanError: it is of another kind, or for another target.
         """
         try:
             values = orjson.loads(path.read_bytes())
@@ -117,9 +173,11 @@ class Plan:
                 raise UnreadablePlanError(path, f"its format is {values['format']}")
             plan = cls._of(values)
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UnreadablePlanError(path, "it is no plan of a replay") from error
+            raise UnreadablePlanError(path, "it is no plan") from error
         if plan.digest != digest:
             raise UnreadablePlanError(path, "it was edited")
+        if kind not in {None, plan.kind} or target not in {None, plan.target}:
+            raise OtherPlanError(path, f"{plan.kind} {plan.target}".rstrip())
         return plan
 
     @classmethod
@@ -173,16 +231,82 @@ class Plan:
         }
 
 
+def bounds_of(
+    settings: KafkaSettings, topics: Mapping[str, bool]
+) -> tuple[str, Mapping[str, Bounds]]:
+    """Return the cluster's id, and ``topics`` with their committed bounds; the value of each says
+    whether it must stand still.
+
+    Raises:
+        BrokerError: Kafka cannot be reached, or a topic does not exist.
+    """
+    with kafka.broker_errors(settings):
+        found = identities(kafka.admin(settings), list(topics))
+    bounds = {}
+    for topic, stands_still in topics.items():
+        marks = kafka.watermarks(settings, topic)
+        bounds[topic] = Bounds(
+            topic_id=found.topic_ids[topic],
+            starts={number: start for number, (start, _) in marks.items()},
+            ends={number: end for number, (_, end) in marks.items()},
+            stands_still=stands_still,
+        )
+    return found.cluster_id, bounds
+
+
+class PrivateLines:
+    """Writes a file line by line, which its owner alone may read: it is whole, or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f"{path.name}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        self._file = os.fdopen(os.open(self._part, flags, 0o600), "wb")
+        self._digest = sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, line: bytes) -> None:
+        """Write ``line``, which has its end."""
+        self._file.write(line)
+        self._digest.update(line)
+
+    def complete(self) -> str:
+        """Put the file into its place; return its SHA-256 in hexadecimal digits."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._part.replace(self._path)
+        return self._digest.hexdigest()
+
+
+def lines_of(path: Path, digest: str) -> Iterator[bytes]:
+    """Yield the lines of the file with this ``digest``, each with its end.
+
+    Raises:
+        UnreadablePlanError: it is gone, or was edited.
+    """
+    try:
+        with path.open("rb") as file:
+            if file_digest(file, "sha256").hexdigest() != digest:
+                raise UnreadablePlanError(path, "it was edited")
+            file.seek(0)
+            yield from file
+    except OSError as error:
+        raise UnreadablePlanError(path, "it cannot be read") from error
+
+
 def write_private(path: Path, parts: Iterable[bytes]) -> None:
     """Write ``parts`` one after the other to ``path``, all or nothing; only its owner may read
     it.
     """
-    new = path.with_name(f"{path.name}.new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.writelines(parts)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    with PrivateLines(path) as file:
+        for part in parts:
+            file.add(part)
+        file.complete()
 
 
 def work_folder(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Which part of history a replay concerns: a time, keys, brands, customers, origins or offsets.
+"""What a plan concerns: a time, keys, brands, customers, origins or offsets.
 
 What is given narrows; what is not given leaves everything in. A fact that does not have what is
 asked for (a key that cannot be read, a record without origin) is not selected.
@@ -10,14 +10,18 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
+from izin.consent.errors import SourceError
 from izin.consent.model import aware
-from izin.replay.errors import EmptySelectionError
 
 _SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 
 Place = tuple[str, int]
 """A topic and a partition of it."""
+
+
+class EmptySelectionError(SourceError):
+    """A selection that nothing can match."""
 
 
 class Facts(NamedTuple):

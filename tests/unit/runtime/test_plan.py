@@ -1,14 +1,26 @@
-"""A plan of a replay: written, read back, and refused once something has moved."""
+"""A plan: written, read back, and refused once it was edited, or something has moved."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from izin.replay.errors import EmptySelectionError, PlanMovedError, UnreadablePlanError
-from izin.replay.plan import Bounds, Plan, work_folder
-from izin.replay.selection import Facts, Selection
+from izin.runtime.plan import (
+    Bounds,
+    EmptySelectionError,
+    Facts,
+    OtherPlanError,
+    Plan,
+    PlanMovedError,
+    PrivateLines,
+    Selection,
+    UnreadablePlanError,
+    lines_of,
+    work_folder,
+    write_private,
+)
 
 _AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 _KEY = "600001/MESAJ/BIREYSEL/+905000000001"
@@ -67,6 +79,46 @@ def test_edited_plan_is_refused(tmp_path: Path, before: bytes, after: bytes, why
     path.write_bytes(path.read_bytes().replace(before, after, 1))
     with pytest.raises(UnreadablePlanError, match=why):
         Plan.read(path)
+
+
+def test_plan_of_something_else_is_refused(tmp_path: Path) -> None:
+    """By its kind or its target, and it is named as what it is."""
+    path = tmp_path / "plan.json"
+    _plan().write(path)
+    assert Plan.read(path, kind="rebuild", target="desired-consents") == _plan()
+    for other in ({"kind": "reconcile"}, {"kind": "rebuild", "target": "ledger"}):
+        with pytest.raises(OtherPlanError, match="the plan of rebuild desired-consents"):
+            Plan.read(path, **other)
+
+
+def test_lines_beside_a_plan_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """Edited or gone, they are refused; only their owner may read them."""
+    path = tmp_path / "lines"
+    with PrivateLines(path) as lines:
+        for line in (b"one\n", b"two\n"):
+            lines.add(line)
+        digest = lines.complete()
+    assert list(lines_of(path, digest)) == [b"one\n", b"two\n"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(b"one\ntwo \n")
+    with pytest.raises(UnreadablePlanError, match="edited"):
+        list(lines_of(path, digest))
+    with pytest.raises(UnreadablePlanError, match="cannot be read"):
+        list(lines_of(tmp_path / "gone", digest))
+
+
+def test_file_that_is_not_completed_replaces_nothing(tmp_path: Path) -> None:
+    """What was there stays whole."""
+    path = tmp_path / "file"
+    write_private(path, [b"before"])
+
+    def parts() -> Iterator[bytes]:
+        yield b"after"
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_private(path, parts())
+    assert path.read_bytes() == b"before"
 
 
 def test_plan_stands_while_only_inputs_grow() -> None:
