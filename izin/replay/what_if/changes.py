@@ -2,19 +2,22 @@
 of the gate, and the receipts that had the wrong one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import bisect
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from operator import attrgetter
 
-from izin.consent.may_send import Permission, PermissionReason
-from izin.consent.model import RecipientType, Status
-from izin.replay.what_if.answers import ALWAYS, ChangedAnswer, Span, answers, changed_answers
+from izin.consent.may_send import Permission
+from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
+from izin.consent.model import Status
+from izin.replay.what_if.answers import ChangedAnswer, changed_answers
 from izin.replay.what_if.facts import AskedReceipt, DueEvent, KeyFacts
-from izin.replay.what_if.obligations import fulfilment
-from izin.replay.what_if.receipts import wrong_answers
 from izin.replay.what_if.settings import KeyLaw, Term
+
+_EXEMPT = frozenset(one for one in MessageClass if CLASSES[one].kind is MessageKind.EXEMPT)
+"""No setting says anything about these messages."""
 
 
 class ChangeKind(StrEnum):
@@ -34,32 +37,43 @@ class ChangeKind(StrEnum):
     """A sender got a no that is a yes by the other settings."""
 
 
-class Change(NamedTuple):
-    """One difference, as it is kept."""
+class Fulfilment(StrEnum):
+    """What became of an event."""
 
-    kind: ChangeKind
+    OPEN = "open"
+    """It is due, and in time."""
+    IN_TIME = "in-time"
+    """İYS registered it within its term."""
+    TOO_LATE = "too-late"
+    """İYS registered the consent after its term: it is void."""
+    EXPIRED = "expired"
+    """The consent was not registered within its term: a new one is needed."""
+    REFUSED = "refused"
+    """İYS refused it."""
+    NOT_NEEDED = "not-needed"
+    """There was nothing to register."""
+    SUPERSEDED = "superseded"
+    """A newer event took its place within its term."""
+    BREACH = "breach"
+    """The opt-out was reported after its term."""
+    OVERDUE = "overdue"
+    """The opt-out is not reported, and its term is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference, as it is kept: instants are ISO texts."""
+
+    kind: str
     before: str
     """By the settings in force."""
     after: str
     """By the other ones."""
-    since: datetime | None
-    """None: always."""
-    until: datetime | None
+    since: str
+    until: str | None
     """None: to this day."""
     about: str
     """The receipt, or the terms, in words."""
-
-    def as_json(self) -> list[Any]:
-        """Return it as JSON values."""
-        since, until = (None if at is None else at.isoformat() for at in (self.since, self.until))
-        return [str(self.kind), self.before, self.after, since, until, self.about]
-
-    @classmethod
-    def from_json(cls, values: list[Any]) -> Self:
-        """Return what ``as_json`` made."""
-        kind, before, after, *span, about = values
-        since, until = (None if at is None else datetime.fromisoformat(at) for at in span)
-        return cls(ChangeKind(kind), before, after, since, until, about)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,80 +94,61 @@ class Window:
         return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
 
 
-def changes_of(  # noqa: PLR0913  # what a key is judged by
-    facts: KeyFacts,
-    before: KeyLaw,
-    after: KeyLaw,
-    *,
-    closings: Iterable[Span] = (),
-    window: Window,
-    now: datetime,
+def changes_of(
+    facts: KeyFacts, before: KeyLaw, after: KeyLaw, *, window: Window, now: datetime
 ) -> Iterator[Change]:
     """Yield what differs for a key, as far as it is in ``window``."""
-    if not _may_differ(facts, before, after):
-        return
-    for event in facts.events:
+    for event in facts.events.values():
         yield from _of_event(event, before, after, window, now)
-    closed = list(closings)
-    old, new = (
-        answers(facts.states, facts.key.recipient_type, law, closings=closed)
-        for law in (before, after)
-    )
-    changed = [one for one in changed_answers(old, new) if window.overlaps(*one.span)]
+    changed = [
+        one
+        for one in changed_answers(facts.states, facts.key.recipient_type, before, after)
+        if window.overlaps(one.since, one.until)
+    ]
     for one in changed:
         is_other = one.before.may_send != one.after.may_send
         kind = ChangeKind.ANSWER if is_other else ChangeKind.REASON
-        since = None if one.span.since == ALWAYS else one.span.since
-        yield Change(kind, in_words(one.before), in_words(one.after), since, one.span.until, "")
-    asked = (one for one in facts.receipts if window.has(one.asked_at))
-    yield from wrong_receipts(asked, changed)
+        yield _change(kind, in_words(one.before), in_words(one.after), one.since, one.until)
+    for receipt in facts.receipts:
+        if window.has(receipt.asked_at):
+            yield from _of_receipt(receipt, changed)
 
 
-def _may_differ(facts: KeyFacts, before: KeyLaw, after: KeyLaw) -> bool:
-    """Whether the settings differ in anything that the key is judged by: most keys differ in
-    nothing.
+def fulfilment(event: DueEvent, term: Term, now: datetime) -> Fulfilment:
+    """Return what became of ``event``, whose term is ``term``, until ``now``.
+
+    A consent is registered within its term or is void (Yönetmelik m.7/11, m.7/12). An opt-out that
+    is reported after its term is a breach (m.9/6), and stands.
     """
-    rules = ((one.is_apart, one.needs_registration) for one in (before, after))
-    if facts.key.recipient_type is RecipientType.TACIR and len(set(rules)) > 1:
-        return True
-    asked = {(one.effective_at, one.status) for one in facts.events}
-    for state in facts.states:
-        if state.desired is not None:
-            asked.add((state.desired.effective_at, state.desired.status))
-        if state.registered.stated_at is not None:
-            asked.add((state.registered.stated_at, Status.ONAY))
-    return any(before.term(*one) != after.term(*one) for one in asked)
-
-
-def wrong_receipts(
-    receipts: Iterable[AskedReceipt], changed: Sequence[ChangedAnswer]
-) -> Iterator[Change]:
-    """Yield the receipts whose answer is another by the other settings."""
-    for receipt, found in wrong_answers(receipts, changed):
-        kind = ChangeKind.SENT if receipt.may_send else ChangeKind.WITHHELD
-        campaign = f", campaign {receipt.campaign}" if receipt.campaign else ""
-        yield Change(
-            kind,
-            f"{'yes' if receipt.may_send else 'no'}: {receipt.reason}",
-            in_words(found.after),
-            receipt.asked_at,
-            receipt.asked_at,
-            f"receipt {receipt.receipt_id}, by {receipt.asked_by}{campaign}",
-        )
-
-
-def changed_answer(change: Change) -> ChangedAnswer:
-    """Return a change of the kind ``ANSWER`` as the answers that it was made of."""
-    before, after = (
-        Permission(may_send=word == "yes", reason=PermissionReason(reason))
-        for word, _, reason in (one.partition(": ") for one in (change.before, change.after))
-    )
-    return ChangedAnswer(Span(change.since or ALWAYS, change.until), before, after)
+    if event.status is Status.RET:
+        return _of_opt_out(event, term, now)
+    if event.registered_at is not None:
+        is_late = term.lapses_at is not None and event.registered_at >= term.lapses_at
+        return Fulfilment.TOO_LATE if is_late else Fulfilment.IN_TIME
+    if event.is_refused:
+        return Fulfilment.REFUSED
+    if event.settled_at is not None:
+        return Fulfilment.NOT_NEEDED
+    if term.lapses_at is not None and (event.superseded_at or now) >= term.lapses_at:
+        return Fulfilment.EXPIRED
+    return Fulfilment.OPEN if event.superseded_at is None else Fulfilment.SUPERSEDED
 
 
 def in_words(permission: Permission) -> str:
     """Return an answer and its reason."""
     return f"{'yes' if permission.may_send else 'no'}: {permission.reason}"
+
+
+def _of_opt_out(event: DueEvent, term: Term, now: datetime) -> Fulfilment:
+    done_at = event.registered_at or event.settled_at
+    ended_at = done_at or event.superseded_at or now
+    if term.due_at is not None and ended_at > term.due_at:
+        return Fulfilment.OVERDUE if done_at is None else Fulfilment.BREACH
+    if event.registered_at is not None:
+        return Fulfilment.IN_TIME
+    if event.settled_at is not None:
+        return Fulfilment.NOT_NEEDED
+    return Fulfilment.OPEN if event.superseded_at is None else Fulfilment.SUPERSEDED
 
 
 def _of_event(
@@ -167,19 +162,49 @@ def _of_event(
     if not window.overlaps(event.effective_at, until):
         return
     was, would_be = (fulfilment(event, term, now) for term in (old, new))
-    about = f"{event.status}, due {_text(old.due_at)} -> {_text(new.due_at)}"
+    kind, words = ChangeKind.OBLIGATION, (f"{event.status} {was}", f"{event.status} {would_be}")
     if was is would_be:
-        words = ("due", "due sooner" if _is_sooner(new, old) else "due later")
-        yield Change(ChangeKind.TERM, *words, event.effective_at, until, about)
-    else:
-        yield Change(
-            ChangeKind.OBLIGATION,
-            f"{event.status} {was}",
-            f"{event.status} {would_be}",
-            event.effective_at,
-            until,
-            about,
+        kind, words = (
+            ChangeKind.TERM,
+            ("due", "due sooner" if _is_sooner(new, old) else "due later"),
         )
+    about = f"{event.status}, due {_text(old.due_at)} -> {_text(new.due_at)}"
+    yield _change(kind, *words, event.effective_at, until, about)
+
+
+def _of_receipt(receipt: AskedReceipt, changed: Sequence[ChangedAnswer]) -> Iterator[Change]:
+    """Yield the receipt if its answer is another by the other settings.
+
+    A yes is wrong where they say no. A no is wrong where they say yes, and the gate said no for
+    what has changed: not where it was stale, say, or the brand suspended. ``changed`` is in order.
+    """
+    at = receipt.asked_at
+    place = bisect.bisect_right(changed, at, key=attrgetter("since")) - 1
+    if place < 0 or receipt.message_class in _EXEMPT:
+        return
+    found = changed[place]
+    if not found.has(at) or receipt.may_send == found.after.may_send:
+        return
+    if receipt.may_send or receipt.reason == found.before.reason:
+        kind = ChangeKind.SENT if receipt.may_send else ChangeKind.WITHHELD
+        campaign = f", campaign {receipt.campaign}" if receipt.campaign else ""
+        said = f"{'yes' if receipt.may_send else 'no'}: {receipt.reason}"
+        about = f"receipt {receipt.receipt_id}, by {receipt.asked_by}{campaign}"
+        yield _change(kind, said, in_words(found.after), at, at, about)
+
+
+def _change(  # noqa: PLR0913, PLR0917  # the fields, with instants
+    kind: ChangeKind,
+    before: str,
+    after: str,
+    since: datetime,
+    until: datetime | None,
+    about: str = "",
+) -> Change:
+    ends = None if until is None else until.isoformat()
+    return Change(
+        kind=kind, before=before, after=after, since=since.isoformat(), until=ends, about=about
+    )
 
 
 def _is_sooner(one: Term, other: Term) -> bool:

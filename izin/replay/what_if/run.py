@@ -1,39 +1,31 @@
 """Plan and run a what-if: the history slice by slice of the keys, each judged by two settings.
 
 The plan has both settings and the heads of the history, so that a run that was stopped goes on with
-the same facts, and ends with the same result. One slice is in memory at a time. Nothing is changed.
+the same facts, and ends with the same result. One slice is in memory at a time, and what the gate
+answered about the lists. Nothing is changed.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from izin.consent.errors import UnreadableKeyError
-from izin.consent.may_send import PermissionReason
-from izin.consent.model import ConsentKey, RecipientType
+from izin.consent.model import ConsentKey
 from izin.replay.errors import EmptySelectionError, OtherPlanError
-from izin.replay.plan import Plan, work_folder
+from izin.replay.plan import Plan
 from izin.replay.selection import Selection
-from izin.replay.what_if.answers import (
-    ChangedAnswer,
-    Span,
-    answers,
-    changed_answers,
-    closings_of,
-)
-from izin.replay.what_if.changes import Change, Window, changes_of, wrong_receipts
-from izin.replay.what_if.facts import AskedReceipt, KeyFacts, KeyFold
-from izin.replay.what_if.lists import GivenList, ListReceipt, file_digest, on_list
-from izin.replay.what_if.results import JudgedSlice, KeyChanges, ResultFolder, WhatIfResult
+from izin.replay.what_if.changes import Window, changes_of
+from izin.replay.what_if.facts import AskedReceipt, KeyFacts
+from izin.replay.what_if.lists import GivenList, on_lists
+from izin.replay.what_if.results import JudgedSlice, ResultFolder, WhatIfResult
 from izin.replay.what_if.settings import LawSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import by_key
-from izin.sinks.ledger.history.by_key import KeyMovements, KeySlice
-from izin.sinks.ledger.history.receipts import receipt_key
+from izin.sinks.ledger.history.by_key import KeySlice
 
 KIND = "what-if"
 ROWS = 20_000
@@ -73,18 +65,21 @@ async def plan(ledger: Ledger, request: WhatIfRequest, path: Path) -> Plan:
         OtherPlanError: it is the plan of other options.
         PlanMovedError: the law or the calendar has changed since.
     """
-    heads = await by_key.heads(ledger)
+    selection, heads = request.selection, await by_key.heads(ledger)
+    is_named = bool(selection.keys or selection.recipients)
+    owners = {one for code, one in request.customers.items() if code in selection.brands}
+    customers = owners | selection.customers if selection.brands or selection.customers else None
     made = Plan(
         kind=KIND,
         target="",
-        selection=request.selection,
+        selection=selection,
         options={
             "before": request.before.as_json(),
             "after": request.after.as_json(),
             "customers": {str(code): one for code, one in sorted(request.customers.items())},
-            "lists": [one.as_json(file_digest(one.path)) for one in request.lists],
-            "slices": _slices(request, sum(heads.values())),
-            "erased": await by_key.erased(ledger, _concerned(request)),
+            "lists": [one.as_json() for one in request.lists],
+            "slices": 1 if is_named else max(1, -(-sum(heads.values()) // request.rows)),
+            "erased": await by_key.erased(ledger, customers),
         },
         cluster_id="",
         topics={},
@@ -108,20 +103,6 @@ def _kept(made: Plan, path: Path) -> Plan:
     return known
 
 
-def result_folder(plan: Plan, path: Path) -> ResultFolder:
-    """Return where the results of ``plan`` are, which is in ``path``: apart from those of one that
-    was there before.
-    """
-    folder = work_folder(path) / plan.digest[:16]
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return ResultFolder(folder, plan.options["slices"])
-
-
-def result(plan: Plan, path: Path) -> WhatIfResult:
-    """Return what was found in all that is judged."""
-    return result_folder(plan, path).result(plan.options["erased"])
-
-
 @dataclass(frozen=True, kw_only=True)
 class WhatIf:
     """The work of a plan."""
@@ -137,53 +118,35 @@ class WhatIf:
         Raises:
             UnverifiedListError: a list is not the one of its receipts.
         """
-        folder, slices = result_folder(self.plan, self.path), self.plan.options["slices"]
+        folder, slices = ResultFolder(self.plan, self.path), self.plan.options["slices"]
+        listed = await on_lists(self.ledger, self.lists)
         for number in range(slices):
             if not folder.has(number):
-                folder.write(number, await self._judged(KeySlice(number, slices)))
+                folder.write(number, await self._judged(KeySlice(number, slices), listed))
             progress(number + 1, slices)
-        if self.lists and not folder.has_lists:
-            folder.write_lists(await self._on_lists(folder))
-        return result(self.plan, self.path)
+        return folder.result()
 
-    @property
-    def _customers(self) -> dict[int, str]:
-        return {int(code): one for code, one in self.plan.options["customers"].items()}
-
-    @property
-    def _settings(self) -> tuple[LawSettings, LawSettings]:
-        before, after = (
-            LawSettings.from_json(self.plan.options[name]) for name in ("before", "after")
-        )
-        return before, after
-
-    async def _judged(self, part: KeySlice) -> JudgedSlice:
-        before, after = self._settings
-        facts = await self._facts(part)
-        closings = await self._closings(facts)
-        window = _window(self.plan.selection)
-        changed = []
-        for number, one in enumerate(facts):
-            if number % _YIELD_EVERY == 0:
+    async def _judged(
+        self, part: KeySlice, listed: Mapping[str, list[AskedReceipt]]
+    ) -> JudgedSlice:
+        options, selection = self.plan.options, self.plan.selection
+        before, after = (LawSettings.from_json(options[name]) for name in ("before", "after"))
+        window = Window(since=selection.since, until=selection.until)
+        keys, unreadable, changed = 0, 0, []
+        async for one in self._facts(part):
+            if keys % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            laws = (law.of(one.key.brand_code, one.customer_id) for law in (before, after))
-            found = list(
-                changes_of(
-                    one,
-                    *laws,
-                    closings=closings.get(str(one.key), ()),
-                    window=window,
-                    now=self.plan.made_at,
-                )
-            )
+            key, code = str(one.key), one.key.brand_code
+            one.receipts += listed.get(key, ())
+            laws = before.of(code), after.of(code)
+            found = list(changes_of(one, *laws, window=window, now=self.plan.made_at))
+            keys, unreadable = keys + 1, unreadable + one.unreadable
             if found:
-                changed.append(KeyChanges(str(one.key), found))
-        return JudgedSlice(
-            keys=len(facts), unreadable=sum(one.unreadable for one in facts), changed=changed
-        )
+                changed.append((key, found))
+        return JudgedSlice(keys=keys, unreadable=unreadable, changed=changed)
 
-    async def _facts(self, part: KeySlice) -> list[KeyFacts]:
-        """Return the facts of the selected keys of a slice."""
+    async def _facts(self, part: KeySlice) -> AsyncIterator[KeyFacts]:
+        """Yield the facts of the selected keys of a slice that can be read."""
         selection, heads = self.plan.selection, self.plan.history
         if selection.keys or selection.recipients:
             found = await reads.keys_of(self.ledger, selection.recipients)
@@ -192,96 +155,18 @@ class WhatIf:
         else:
             brands = selection.brands or None
             movements = await by_key.in_slice(self.ledger, part, heads, brands=brands)
-        customers = self._customers
-        facts = []
-        for one in _folded(movements):
+        for key, some in movements:
             # A brand that has moved is its present customer's, whatever its history says.
-            owner, wanted = customers.get(one.key.brand_code), selection.customers
-            one.customer_id = owner or one.customer_id
-            if selection.takes_key(str(one.key)) and (not wanted or owner in wanted):
-                facts.append(one)
-        return facts
-
-    async def _closings(self, facts: Iterable[KeyFacts]) -> dict[str, list[Span]]:
-        """Return when the addresses of merchants are opted out as BIREYSEL, by their keys."""
-        others = {
-            str(replace(one.key, recipient_type=RecipientType.BIREYSEL)): str(one.key)
-            for one in facts
-            if one.key.recipient_type is RecipientType.TACIR
-        }
-        if not others:
-            return {}
-        movements = await by_key.of_keys(self.ledger, others, self.plan.history)
-        return {
-            others[str(one.key)]: closings_of(one.states, RecipientType.BIREYSEL)
-            for one in _folded(movements)
-        }
-
-    async def _on_lists(self, folder: ResultFolder) -> JudgedSlice:
-        """Judge the lists: who of those with another answer was on them."""
-        changed, window = folder.changed_answers(), _window(self.plan.selection)
-        free = self._settings[0].unregistered_merchants
-        found: dict[str, list[Change]] = {}
-        for given in self.lists:
-            receipts = [
-                ListReceipt.of(given.path, one, await reads.facts(self.ledger, [receipt_key(one)]))
-                for one in given.receipts
-            ]
-            for receipt, key, asked in on_list(given, receipts, free=free):
-                if not window.has(asked.asked_at):
-                    continue
-                others = changed.get(key) or self._of_unknown(receipt, key, asked)
-                if wrong := list(wrong_receipts([asked], others)):
-                    found.setdefault(key, []).extend(wrong)
-        return JudgedSlice(changed=[KeyChanges(key, some) for key, some in found.items()])
-
-    def _of_unknown(
-        self, receipt: ListReceipt, key: str, asked: AskedReceipt
-    ) -> Sequence[ChangedAnswer]:
-        """Return the changed answers of a merchant of whom the history has nothing."""
-        selection, customer_id = self.plan.selection, receipt.customer_id
-        is_selected = selection.takes_key(key) and (
-            not selection.customers or customer_id in selection.customers
-        )
-        if asked.reason != PermissionReason.REGISTER_FIRST or not is_selected:
-            return ()
-        before, after = (
-            answers((), RecipientType.TACIR, one.of(receipt.brand_code, customer_id))
-            for one in self._settings
-        )
-        return list(changed_answers(before, after))
-
-
-def _folded(movements: Iterable[KeyMovements]) -> Iterator[KeyFacts]:
-    """Yield the facts of each key that can be read."""
-    for key, some in movements:
-        try:
-            fold = KeyFold(ConsentKey.parse(key))
-        except UnreadableKeyError:
-            continue
-        for one in some:
-            fold.add(one)
-        yield fold.facts
-
-
-def _window(selection: Selection) -> Window:
-    return Window(since=selection.since, until=selection.until)
-
-
-def _slices(request: WhatIfRequest, movements: int) -> int:
-    """Return into how many slices the keys are cut; those that are named are one."""
-    if request.selection.keys or request.selection.recipients:
-        return 1
-    return max(1, -(-movements // request.rows))
-
-
-def _concerned(request: WhatIfRequest) -> set[str] | None:
-    """Return the customers that are selected, themselves or by their brands; None: all."""
-    selection = request.selection
-    if not (selection.customers or selection.brands):
-        return None
-    codes = selection.brands & request.customers.keys()
-    return {*selection.customers, *(request.customers[code] for code in codes)}
+            owner = self.plan.options["customers"].get(key.partition("/")[0])
+            is_wanted = not selection.customers or owner in selection.customers
+            try:
+                facts = KeyFacts(ConsentKey.parse(key))
+            except UnreadableKeyError:
+                continue
+            if is_wanted and selection.takes_key(key):
+                for one in some:
+                    facts.add(one)
+                yield facts
 
 
 def _asked(plan: Plan) -> dict[str, Any]:

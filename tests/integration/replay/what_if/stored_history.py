@@ -13,7 +13,6 @@ import orjson
 from pydantic import SecretStr
 
 from izin.consent.due_dates import BrandTerms
-from izin.consent.model import ConsentKey
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection
 from izin.replay.what_if import run
@@ -90,13 +89,6 @@ def registered_late(recipient: str, *, at: datetime = MONDAY + 4 * A_DAY) -> Key
     story.outcome(event, at, "accepted", None)
     story.asked(at + A_DAY, may_send=True, reason="registered")
     story.asked(at + 2 * A_DAY, may_send=True, reason="registered", message_class="delivery")
-    return story
-
-
-def asked_about(key: ConsentKey, *, may_send: bool, reason: str) -> KeyStory:
-    """Return the story of a key that only senders asked about."""
-    story = KeyStory(key=key)
-    story.asked(MONDAY + A_DAY, may_send=may_send, reason=reason)
     return story
 
 

@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import ConsentKey, OriginRank
+from izin.consent.fold import Observation, restored_consent
+from izin.consent.model import ConsentKey, OriginRank, Status
 from izin.evidence.facts import fact_of
+from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow
-from izin.evidence.standing import Standing
-from izin.replay.what_if.facts import KeyFold
+from izin.schemas.codec import Codec
+from izin.sinks.record import apply
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.state_change import first_row
 from tests.support.builders import NOON, an_iys_origin
 from tests.support.evidence.archives import KEY, MINUTE, a_decision_row, a_history, a_row
 
@@ -21,7 +25,7 @@ TRANSACTION = "c" * 64
 def stood(rows: Sequence[EvidenceRow], at: datetime | None = None) -> dict[str, Any]:
     """Return what stood."""
     facts = [fact_of(one) for one in rows]
-    return Standing("BIREYSEL").add_all(facts, until=at).to_json()
+    return state_at("BIREYSEL", facts, until=at)
 
 
 @pytest.mark.parametrize(
@@ -167,38 +171,60 @@ CASES = {
 
 @pytest.mark.parametrize("rows", CASES.values(), ids=CASES)
 def test_state_is_the_one_that_the_ledger_makes_of_it(rows: Sequence[EvidenceRow]) -> None:
-    """The verifier has code of its own, without the ledger's; both give one state."""
-    found, fold = stood(rows), KeyFold(ConsentKey.parse(KEY))
-    for row in (one for one in rows if one.columns.key == KEY):
-        fact = fact_of(row)
-        columns = row.columns
-        fold.add(
-            {
-                **fact,
-                "decision": row.decision,
-                "data": columns.data,
-                "recorded_at": datetime.fromisoformat(fact["recorded_at"]),
-                "occurred_at": datetime.fromisoformat(fact["occurred_at"]),
-            }
-        )
-    assert fold.facts.unreadable == 0
-    if not fold.facts.states:
-        assert (found["desired"], found["registered"]["status"]) == (None, "UNKNOWN")
-        return
-    last = fold.facts.states[-1]
-    desired, registered = last.desired, last.registered
-    assert (found["desired"] and found["desired"]["status"]) == (desired and desired.status)
-    assert _at(found["desired"] and found["desired"]["effective_at"]) == (
-        desired and desired.effective_at
-    )
+    """The verifier needs nothing of the ledger, whose rows say the same."""
+    found, row = stood(rows), by_ledger(rows)
     shown = found["registered"]
-    assert shown["status"] == registered.value
-    assert _at(shown["creation_date"]) == registered.creation_date
-    assert _at(shown["consent_date"]) == registered.consent_date
-    assert (shown["source"], shown["seen_at"] is not None) == (
-        registered.source,
-        last.is_verified,
-    )
+    if row is None:
+        assert (found["desired"], shown["status"]) == (None, "UNKNOWN")
+        return
+    assert (found["desired"] and found["desired"]["status"]) == row.desired_status
+    assert _at(found["desired"] and found["desired"]["effective_at"]) == row.desired_at
+    assert shown["status"] == row.registered
+    assert _at(shown["creation_date"]) == row.registered_at
+    assert _at(shown["consent_date"]) == row.registered_consent_date
+    assert (shown["source"], _at(shown["seen_at"])) == (row.registered_source, row.verified_at)
+
+
+def by_ledger(rows: Sequence[EvidenceRow]) -> ConsentRow | None:
+    """Return the row that the ledger's code makes of decisions, restorations and observations, and
+    of the answer that saved something.
+    """
+    key, row = ConsentKey.parse(KEY), None
+    for fact in map(fact_of, (one for one in rows if one.columns.key == KEY)):
+        at, data = datetime.fromisoformat(fact["recorded_at"]), fact["data"]
+        known = row or first_row(key, "acme", at)
+        match fact["kind"]:
+            case "decision":
+                (stored,) = (one.decision for one in rows if one.columns.place == fact["place"])
+                row = apply.decided(row, Codec().decode("Decision", stored or b""), at)
+            case "bootstrap":
+                consent = restored_consent(
+                    key,
+                    customer_id=fact["customer_id"],
+                    event_id=fact["event_id"],
+                    status=Status(fact["status"]),
+                    effective_at=datetime.fromisoformat(fact["occurred_at"]),
+                    data=data,
+                )
+                row = apply.restored(row, consent, at)
+            case "observation":
+                seen_at = datetime.fromisoformat(fact["occurred_at"])
+                seen = Observation.recorded(fact["status"], data, seen_at=seen_at)
+                row = apply.observed(known, seen)
+            case "answer" if data["verdict"] == "success" and _at(data["creation_date"]) > NOON:
+                saved = Observation.answered(
+                    fact["status"],
+                    consent_date=NOON,
+                    source="HS_WEB",
+                    creation_date=datetime.fromisoformat(data["creation_date"]),
+                    transaction_id=data["transaction_id"],
+                    how=data["how"],
+                    at=at,
+                )
+                row = apply.observed(known, saved)
+            case _:
+                pass
+    return row
 
 
 def _at(text: str | None) -> datetime | None:
