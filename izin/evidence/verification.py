@@ -16,16 +16,14 @@ from typing import Any
 
 from izin.consent.enums import Channel, RecipientType
 from izin.evidence import chain, daily_files, deliveries
-from izin.evidence.anchors import Anchors
-from izin.evidence.chain import Segment, segments_of
+from izin.evidence.chain import Anchors, Segment, segments_of
 from izin.evidence.container import LIST, dumped, loaded, packed, refuse_large, unpacked
-from izin.evidence.daily_files import DailyLines
+from izin.evidence.daily_files import WRONG, DailyLines, TimestampCheck, check_with
 from izin.evidence.deliveries import Batches
 from izin.evidence.errors import UnreadableEvidenceError
 from izin.evidence.report import FORMAT, misplaced, report_of
 from izin.evidence.rows import EvidenceRow
 from izin.evidence.summary import summary_of
-from izin.evidence.timestamps import WRONG, TimestampCheck, check_with
 
 HEADER, ROWS, DELIVERIES, CHAIN = "header.json", "rows.json", "deliveries.json", "chain.json"
 DAILY, COMMITMENTS = "daily-files.json", "commitments.bin"

@@ -5,19 +5,21 @@ of the gate, and the receipts that had the wrong one.
 import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 
 from izin.consent.may_send import Permission
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import Status
+from izin.replay.selection import Selection
 from izin.replay.what_if.answers import ChangedAnswer, changed_answers
 from izin.replay.what_if.facts import AskedReceipt, DueEvent, KeyFacts
 from izin.replay.what_if.settings import KeyLaw, Term
 
 _EXEMPT = frozenset(one for one in MessageClass if CLASSES[one].kind is MessageKind.EXEMPT)
 """No setting says anything about these messages."""
+_INSTANT = timedelta(microseconds=1)
 
 
 class ChangeKind(StrEnum):
@@ -76,41 +78,23 @@ class Change:
     """The receipt, or the terms, in words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The time that is looked at; a default one is all."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def overlaps(self, since: datetime, until: datetime | None) -> bool:
-        """Whether anything from ``since`` until before ``until`` (None: today) is in it."""
-        return (self.until is None or since < self.until) and (
-            self.since is None or until is None or until > self.since
-        )
-
-    def has(self, at: datetime) -> bool:
-        """Whether an instant is in it."""
-        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
-
-
 def changes_of(
-    facts: KeyFacts, before: KeyLaw, after: KeyLaw, *, window: Window, now: datetime
+    facts: KeyFacts, before: KeyLaw, after: KeyLaw, *, selection: Selection, now: datetime
 ) -> Iterator[Change]:
-    """Yield what differs for a key, as far as it is in ``window``."""
+    """Yield what differs for a key, as far as it is in the time of ``selection``."""
     for event in facts.events.values():
-        yield from _of_event(event, before, after, window, now)
+        yield from _of_event(event, before, after, selection, now)
     changed = [
         one
         for one in changed_answers(facts.states, facts.key.recipient_type, before, after)
-        if window.overlaps(one.since, one.until)
+        if _overlaps(selection, one.since, one.until)
     ]
     for one in changed:
         is_other = one.before.may_send != one.after.may_send
         kind = ChangeKind.ANSWER if is_other else ChangeKind.REASON
         yield _change(kind, in_words(one.before), in_words(one.after), one.since, one.until)
     for receipt in facts.receipts:
-        if window.has(receipt.asked_at):
+        if _overlaps(selection, receipt.asked_at, receipt.asked_at + _INSTANT):
             yield from _of_receipt(receipt, changed)
 
 
@@ -152,14 +136,14 @@ def _of_opt_out(event: DueEvent, term: Term, now: datetime) -> Fulfilment:
 
 
 def _of_event(
-    event: DueEvent, before: KeyLaw, after: KeyLaw, window: Window, now: datetime
+    event: DueEvent, before: KeyLaw, after: KeyLaw, selection: Selection, now: datetime
 ) -> Iterator[Change]:
     old, new = (law.term(event.effective_at, event.status) for law in (before, after))
     if old == new:
         return
     ends = [one for term in (old, new) for one in term if one is not None]
     until = max(ends) if None not in (old.due_at, new.due_at) else None
-    if not window.overlaps(event.effective_at, until):
+    if not _overlaps(selection, event.effective_at, until):
         return
     was, would_be = (fulfilment(event, term, now) for term in (old, new))
     kind, words = ChangeKind.OBLIGATION, (f"{event.status} {was}", f"{event.status} {would_be}")
@@ -204,6 +188,15 @@ def _change(  # noqa: PLR0913, PLR0917  # the fields, with instants
     ends = None if until is None else until.isoformat()
     return Change(
         kind=kind, before=before, after=after, since=since.isoformat(), until=ends, about=about
+    )
+
+
+def _overlaps(selection: Selection, since: datetime, until: datetime | None) -> bool:
+    """Whether anything from ``since`` until before ``until`` (None: today) is in the selected
+    time.
+    """
+    return (selection.until is None or since < selection.until) and (
+        selection.since is None or until is None or until > selection.since
     )
 
 

@@ -17,7 +17,7 @@ from izin.consent.model import ConsentKey
 from izin.replay.errors import EmptySelectionError, OtherPlanError
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection
-from izin.replay.what_if.changes import Window, changes_of
+from izin.replay.what_if.changes import changes_of
 from izin.replay.what_if.facts import AskedReceipt, KeyFacts
 from izin.replay.what_if.lists import GivenList, on_lists
 from izin.replay.what_if.results import JudgedSlice, ResultFolder, WhatIfResult
@@ -131,7 +131,6 @@ class WhatIf:
     ) -> JudgedSlice:
         options, selection = self.plan.options, self.plan.selection
         before, after = (LawSettings.from_json(options[name]) for name in ("before", "after"))
-        window = Window(since=selection.since, until=selection.until)
         keys, unreadable, changed = 0, 0, []
         async for one in self._facts(part):
             if keys % _YIELD_EVERY == 0:
@@ -139,7 +138,7 @@ class WhatIf:
             key, code = str(one.key), one.key.brand_code
             one.receipts += listed.get(key, ())
             laws = before.of(code), after.of(code)
-            found = list(changes_of(one, *laws, window=window, now=self.plan.made_at))
+            found = list(changes_of(one, *laws, selection=selection, now=self.plan.made_at))
             keys, unreadable = keys + 1, unreadable + one.unreadable
             if found:
                 changed.append((key, found))

@@ -6,9 +6,9 @@ other bound can be judged by it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple, Self
 
 from izin.consent.business_days import Calendar
@@ -30,16 +30,11 @@ class Term(NamedTuple):
     """The first instant at which it is too late to register a consent; None: it never is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyLaw:
+class KeyLaw(NamedTuple):
     """The settings by which one key is judged."""
 
     calendar: Calendar
     terms: BrandTerms
-    _known: dict[tuple[datetime, Status], Term] = field(
-        default_factory=dict, init=False, compare=False, repr=False
-    )
-    """The terms that were counted: a key asks for few, and for each again and again."""
 
     def term(self, effective_at: datetime, status: Status) -> Term:
         """Return the term of an event over all time: before the activation of its brand it is
@@ -48,26 +43,19 @@ class KeyLaw:
         Raises:
             OutsideCalendarError: the term lies beyond the calendar.
         """
-        asked = effective_at, status
-        if asked not in self._known:
-            self._known[asked] = self._term(effective_at, status)
-        return self._known[asked]
+        return _term(self, effective_at, status)
 
-    def _term(self, effective_at: datetime, status: Status) -> Term:
-        activated_at = self.terms.activated_at
-        due, expires = self._counted(effective_at, status, activated_at or effective_at)
-        if activated_at is not None and effective_at < activated_at:
-            before = self._counted(effective_at, status, activated_at - A_SECOND)
-            due = _over(before[0], due, activated_at)
-            expires = _over(before[1], expires, activated_at)
-        return Term(due, None if expires is None else expires + A_SECOND)
 
-    def _counted(
-        self, effective_at: datetime, status: Status, now: datetime
-    ) -> tuple[datetime | None, datetime | None]:
-        return due_and_expiry(
-            effective_at, self.terms, status=status, now=now, calendar=self.calendar
-        )
+@lru_cache(maxsize=4096)
+def _term(law: KeyLaw, effective_at: datetime, status: Status) -> Term:
+    activated_at = law.terms.activated_at
+    counted = partial(due_and_expiry, effective_at, law.terms, status=status, calendar=law.calendar)
+    due, expires = counted(now=activated_at or effective_at)
+    if activated_at is not None and effective_at < activated_at:
+        due_before, expires_before = counted(now=activated_at - A_SECOND)
+        due = _over(due_before, due, activated_at)
+        expires = _over(expires_before, expires, activated_at)
+    return Term(due, None if expires is None else expires + A_SECOND)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,8 @@ from typing import Any
 
 from izin.consent.fold import KeyState, restoration
 from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
-from izin.evidence.facts import fact_of
 from izin.evidence.report import state_at
-from izin.evidence.rows import EvidenceRow
+from izin.evidence.rows import EvidenceRow, fact_of
 from izin.replay.what_if.facts import KeyFacts
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

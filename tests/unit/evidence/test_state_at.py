@@ -8,9 +8,8 @@ import pytest
 
 from izin.consent.fold import Observation, restored_consent
 from izin.consent.model import ConsentKey, OriginRank, Status
-from izin.evidence.facts import fact_of
 from izin.evidence.report import state_at
-from izin.evidence.rows import EvidenceRow
+from izin.evidence.rows import EvidenceRow, fact_of
 from izin.schemas.codec import Codec
 from izin.sinks.record import apply
 from izin.sinks.record.consent_row import ConsentRow

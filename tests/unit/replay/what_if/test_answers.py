@@ -12,8 +12,9 @@ from izin.consent.may_send import CollectedConsent, PermissionReason, may_send
 from izin.consent.model import OriginRank, RecipientType, Status
 from izin.consent.next_action import Registered, RegisteredState
 from izin.consent.transitions import State
+from izin.replay.selection import Selection
 from izin.replay.what_if.answers import changed_answers
-from izin.replay.what_if.changes import ChangeKind, Window, changes_of
+from izin.replay.what_if.changes import ChangeKind, changes_of
 from izin.replay.what_if.settings import KeyLaw
 from tests.support.builders import a_key, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
@@ -144,7 +145,7 @@ def test_answers_differ_where_they_do_from_scratch(
         assert len(found) == (expected[0] != expected[1])
         for one in found:
             assert [(it.may_send, it.reason) for it in (one.before, one.after)] == expected
-    kept = changes_of(story.facts(), before, after, window=Window(), now=MONDAY + 400 * HOUR)
+    kept = changes_of(story.facts(), before, after, selection=Selection(), now=MONDAY + 400 * HOUR)
     assert sum(one.kind in ANSWERED for one in kept) == len(changed)
 
 

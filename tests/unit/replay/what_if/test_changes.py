@@ -7,11 +7,11 @@ import pytest
 
 from izin.consent.due_dates import BrandTerms
 from izin.consent.model import Status
+from izin.replay.selection import Selection
 from izin.replay.what_if.changes import (
     Change,
     ChangeKind,
     Fulfilment,
-    Window,
     changes_of,
     fulfilment,
 )
@@ -36,7 +36,7 @@ def changes(
     **fields: Any,  # noqa: ANN401  # a window, or an instant
 ) -> list[Change]:
     """Return what differs for a key of our brand, by default without the closed Tuesday."""
-    given: dict[str, Any] = {"window": Window(), "now": MONDAY + 20 * A_DAY}
+    given: dict[str, Any] = {"selection": Selection(), "now": MONDAY + 20 * A_DAY}
     laws = (one.of(BRAND) for one in (before, after))
     return list(changes_of(story.facts(), *laws, **given | fields))
 
@@ -73,7 +73,7 @@ def test_term_alone_moves_where_nothing_else_became_of_an_event():
     story = KeyStory()
     story.event(ONAY, MONDAY)
     never = LawSettings(terms={})
-    early: dict[str, Any] = {"now": MONDAY + A_DAY, "window": Window(until=MONDAY + A_DAY)}
+    early: dict[str, Any] = {"now": MONDAY + A_DAY, "selection": Selection(until=MONDAY + A_DAY)}
     for before, after, expected in (
         (CLOSED, PLAIN, "due sooner"),
         (PLAIN, CLOSED, "due later"),
@@ -84,7 +84,7 @@ def test_term_alone_moves_where_nothing_else_became_of_an_event():
         assert (found.kind, found.after) == (ChangeKind.TERM, expected)
         assert "2026-05-07" in found.about
         assert found.until is not None
-    assert not changes(story, window=Window(until=MONDAY))
+    assert not changes(story, selection=Selection(until=MONDAY))
 
 
 def test_no_of_another_cause_is_not_the_settings_fault():
