@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from tests.support.fast_copies import FAST_COPIES, FastCopy
-from tests.support.fold_histories import HISTORIES, Fact, folded
+from tests.support.fast_copies.histories import HISTORIES, Fact, folded
+from tests.support.fast_copies.registry import FAST_COPIES, FastCopy
 
 PRODUCT = Path(__file__).parents[2] / "izin"
 

@@ -41,7 +41,7 @@ from izin.streams.state import packing
 from izin.streams.state.packing import NEVER, Packing
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, a_key
-from tests.support.fold_histories import MESSAGES, NOW, Change, Step, saved, written
+from tests.support.fast_copies.histories import MESSAGES, NOW, Change, Step, saved, written
 from tests.support.order.harness import (
     CODEC,
     KEY,
