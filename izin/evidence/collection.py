@@ -5,10 +5,10 @@ between ours and an anchor only commitments leave the ledger.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.evidence.chain import Segment
@@ -227,16 +227,72 @@ def _daily_lines(found: FoundLines) -> DailyLines:
     )
 
 
-async def _segments(ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[Segment]:
-    """Return the segments from ``rows`` to the next anchors: one for all rows before an anchor."""
+async def _segments(ledger: Ledger, rows: _Rows) -> list[Segment]:
+    """Return the segments from ``rows`` to the next anchors, one for all rows before an anchor, a
+    few of them read at a time.
+
+    Raises:
+        UnprovenHistoryError: rows of one are missing.
+    """
     recorded = {(row["shard"], row["place"]): row["recorded_at"] for row in rows}
     values = {"shards": [shard for shard, _ in recorded], "places": [one for _, one in recorded]}
-    needed: dict[tuple[int, int], Needed] = {}
+    needed: dict[tuple[int, int], Mapping[str, Any]] = {}
     for row in await ledger.fetch(_SQL["anchors"], values):
         # In the order of places: the first of our rows before an anchor begins the segment.
-        place = row["shard"], row["place"]
-        needed.setdefault((row["shard"], row["anchor"]), Needed.of(row, recorded[place]))
-    return await _read_segments(ledger, needed.values())
+        needed.setdefault((row["shard"], row["anchor"]), row)
+    free = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(row: Mapping[str, Any]) -> Segment:
+        async with free:
+            return await _segment(ledger, row, recorded[row["shard"], row["place"]])
+
+    return await asyncio.gather(*map(read, needed.values()))
+
+
+async def _segment(ledger: Ledger, row: Mapping[str, Any], recorded_at: datetime) -> Segment:
+    """Return a segment with its commitments: from the place of ``row``, which was ``recorded_at``
+    an instant, to its anchor.
+
+    No row of a chain is recorded earlier than the one before it. How much earlier the one before
+    was, and by how much the clock of the anchor is behind those of the writers, is tried: a second
+    as a rule; where clocks differ by more, or the chain rested, it is read further.
+
+    Raises:
+        UnprovenHistoryError: rows of it are missing.
+    """
+    values = {"shard": row["shard"], "first": row["place"], "last": row["anchor"]}
+    before = await _before(ledger, row, values, recorded_at)
+    for reach in _REACHES:
+        until = _EVER if reach is None else max(row["anchored_at"], recorded_at) + reach
+        times = {"since": recorded_at, "until": until}
+        (found,) = await ledger.fetch(_SQL["window"], {**values, **times})
+        if found["rows"] == row["anchor"] - row["place"] + 1:
+            return Segment(
+                shard=row["shard"],
+                first=row["place"],
+                before=before,
+                place=row["anchor"],
+                link=bytes(row["link"]),
+                anchored_at=row["anchored_at"].isoformat(),
+                commitments=bytes(found["commitments"]),
+            )
+    raise UnprovenHistoryError(row["shard"], row["place"])
+
+
+async def _before(
+    ledger: Ledger, row: Mapping[str, Any], values: Mapping[str, int], recorded_at: datetime
+) -> bytes:
+    """Return the link of the row before the first; raises UnprovenHistoryError."""
+    if row["place"] == 1:
+        return first_link(row["shard"])
+    if row["before"] == row["place"] - 1:
+        return bytes(row["before_link"])
+    for reach in _REACHES:
+        since = _NEVER if reach is None else recorded_at - reach
+        times = {"since": since, "until": recorded_at}
+        for found in await ledger.fetch(_SQL["before"], {**values, **times}):
+            return bytes(found["link"])
+    raise UnprovenHistoryError(row["shard"], row["place"] - 1)
 
 
 def _iso(at: datetime | None) -> str | None:
@@ -261,90 +317,3 @@ def _evidence_row(row: Mapping[str, Any]) -> EvidenceRow:
         text = text[: len(text) - len(decision)]
     stored = None if decision is None else bytes(decision)
     return EvidenceRow(row["shard"], text.decode(), stored, bytes(row["salt"]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needed:
-    """A segment whose commitments are to be read."""
-
-    shard: int
-    first: int
-    recorded_at: datetime
-    """Of its first row."""
-    before: bytes | None
-    """The link of the row before the first; None: it is to be read too."""
-    place: int
-    link: bytes
-    anchored_at: datetime
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any], recorded_at: datetime) -> Self:
-        """Return the segment that begins with a row of ``anchors``."""
-        before = None
-        if row["place"] == 1:
-            before = first_link(row["shard"])
-        elif row["before"] == row["place"] - 1:
-            before = bytes(row["before_link"])
-        return cls(
-            shard=row["shard"],
-            first=row["place"],
-            recorded_at=recorded_at,
-            before=before,
-            place=row["anchor"],
-            link=bytes(row["link"]),
-            anchored_at=row["anchored_at"],
-        )
-
-
-async def _read_segments(ledger: Ledger, needed: Iterable[Needed]) -> list[Segment]:
-    """Return segments with their commitments, a few of them read at a time.
-
-    Raises:
-        UnprovenHistoryError: rows of one are missing.
-    """
-    free = asyncio.Semaphore(_AT_ONCE)
-
-    async def read(one: Needed) -> Segment:
-        async with free:
-            return await _segment(ledger, one)
-
-    return await asyncio.gather(*map(read, needed))
-
-
-async def _segment(ledger: Ledger, needed: Needed) -> Segment:
-    """Return a segment with its commitments.
-
-    No row of a chain is recorded earlier than the one before it. How much earlier the one before
-    was, and by how much the clock of the anchor is behind those of the writers, is tried: a second
-    as a rule; where clocks differ by more, or the chain rested, it is read further.
-
-    Raises:
-        UnprovenHistoryError: rows of it are missing.
-    """
-    values = {"shard": needed.shard, "first": needed.first, "last": needed.place}
-    before = needed.before or await _before(ledger, needed, values)
-    for reach in _REACHES:
-        until = _EVER if reach is None else max(needed.anchored_at, needed.recorded_at) + reach
-        times = {"since": needed.recorded_at, "until": until}
-        (row,) = await ledger.fetch(_SQL["window"], {**values, **times})
-        if row["rows"] == needed.place - needed.first + 1:
-            return Segment(
-                shard=needed.shard,
-                first=needed.first,
-                before=before,
-                place=needed.place,
-                link=needed.link,
-                anchored_at=needed.anchored_at.isoformat(),
-                commitments=bytes(row["commitments"]),
-            )
-    raise UnprovenHistoryError(needed.shard, needed.first)
-
-
-async def _before(ledger: Ledger, needed: Needed, values: Mapping[str, int]) -> bytes:
-    """Return the link of the row before the first; raises UnprovenHistoryError."""
-    for reach in _REACHES:
-        since = _NEVER if reach is None else needed.recorded_at - reach
-        times = {"since": since, "until": needed.recorded_at}
-        for row in await ledger.fetch(_SQL["before"], {**values, **times}):
-            return bytes(row["link"])
-    raise UnprovenHistoryError(needed.shard, needed.first - 1)
