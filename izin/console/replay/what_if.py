@@ -1,4 +1,7 @@
-"""``izin replay what-if``: history by another calendar, or by other terms."""
+"""``izin replay what-if``: history by another calendar, or by other terms.
+
+As a kind of replay it is shown, and there is nothing to execute.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +13,8 @@ import typer
 
 from izin.consent.business_days import Calendar
 from izin.consent.errors import SourceError
-from izin.console.replay.kinds import ReplaySummary
+from izin.console.replay.kinds import ReplayRequest, ReplaySummary
 from izin.console.replay.selection_options import BrandOption, CustomerOption, selection_of
-from izin.console.replay.what_if_plan import WhatIfReplay
 from izin.console.sending.receipt import UnusableReceiptError, find_receipt, receipt_path
 from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
@@ -28,17 +30,48 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.progress import showing
 from izin.console.terminal.recipients import RecipientOption
+from izin.replay.errors import NothingToExecuteError
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection
 from izin.replay.what_if import run
+from izin.replay.what_if.changes import ChangeKind, Fulfilment
 from izin.replay.what_if.lists import GivenList
-from izin.replay.what_if.run import OnProgress, WhatIf, WhatIfRequest
+from izin.replay.what_if.run import (
+    OnProgress,
+    ResultFolder,
+    WhatIf,
+    WhatIfRequest,
+    WhatIfResult,
+)
 from izin.replay.what_if.settings import LawSettings, differing
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.brand import Brand
 
 NONE = "none"
+COUNTS = {
+    "brand": "brand",
+    "change": "change",
+    "from": "from",
+    "to": "to",
+    "recipients": "recipients",
+}
+_STEPS = {
+    f"ONAY {Fulfilment.TOO_LATE}": "İYS holds consents that are void (Yönetmelik m.7/12), and "
+    "keeps them: publish an opt-out of today for each (RET, HS_KARAR), which stops messages at "
+    "once, then ask the recipient again; beside the void one a new consent is not registered",
+    f"ONAY {Fulfilment.OPEN}": "consents had expired too early: once every sink worker has the "
+    "right settings, izin deadlines rule-again makes them due again",
+    f"ONAY {Fulfilment.EXPIRED}": "the term of consents has ended: ask these recipients again",
+    f"RET {Fulfilment.BREACH}": "opt-outs were reported too late: that stands, and counsel should "
+    "know",
+    f"RET {Fulfilment.OVERDUE}": "opt-outs are overdue: izin deadlines opt-outs BRAND writes what "
+    "a person withdraws on İYS's own pages",
+}
+_SENT = (
+    "messages were permitted that the right settings forbid: stop the campaigns, and let counsel "
+    "know which recipients"
+)
 
 
 class BrandInstant(NamedTuple):
@@ -289,3 +322,51 @@ def _print(found: ReplaySummary, words: Sequence[str], output: OutputFormat) -> 
         say(f"{name.replace('_', ' ')}: {value}")
     for step in found.notes:
         say(step)
+
+
+class WhatIfReplay:
+    """Shows the plan of a what-if; ``izin replay what-if`` makes it and judges by it."""
+
+    def dry_run(self, request: ReplayRequest) -> None:
+        """Raise NothingToExecuteError: it needs the other settings, which its own command takes."""
+        raise NothingToExecuteError(request.path)
+
+    def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of every kind
+        """Raise NothingToExecuteError."""
+        raise NothingToExecuteError(path)
+
+    def execute(self, plan: Plan, path: Path, *, by: str) -> None:  # noqa: ARG002  # of every kind
+        """Raise NothingToExecuteError."""
+        raise NothingToExecuteError(path)
+
+    def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:
+        """Return what differs, counted; its file has the recipients, whole ones if ``unmasked``."""
+        folder = ResultFolder(plan, path)
+        found, notes = folder.result(), []
+        if folder.left:
+            notes.append(f"{folder.left} slices are not judged: run the same what-if again")
+        return ReplaySummary(
+            columns=COUNTS,
+            rows=found.counts,
+            facts={
+                "recipients": found.keys,
+                "erased": found.erased,
+                "unreadable_facts": found.unreadable,
+                "sent_by_wrong_answers": found.sent,
+                "withheld_by_wrong_answers": found.withheld,
+                "file": str(folder.write_table(unmasked=unmasked)),
+            },
+            notes=next_steps(found) + notes,
+            to_look_at=found.sent,
+        )
+
+
+def next_steps(found: WhatIfResult) -> list[str]:
+    """Return what to do about a result."""
+    reached = {one.after for one in found.counts if one.kind == ChangeKind.OBLIGATION}
+    steps = [step for state, step in _STEPS.items() if state in reached]
+    if found.sent:
+        steps.insert(0, _SENT)
+    if found.erased:
+        steps.append("of those who were erased nothing is left: who they were is not known")
+    return steps

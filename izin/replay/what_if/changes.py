@@ -1,20 +1,27 @@
 """What differs for one key between two settings: its terms, what became of its events, the answers
 of the gate, and the receipts that had the wrong one.
+
+An answer is that of ``consent.may_send``, but for an ONAY that was registered after its term: it is
+void (Yönetmelik m.7/12). That is the one thing that the ledger's own permission does not look at,
+for by its settings it submits nothing after the term.
 """
 
 import bisect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
+from typing import NamedTuple
 
-from izin.consent.may_send import Permission
+from izin.consent.fold import KeyState
+from izin.consent.may_send import Permission, PermissionReason
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
-from izin.consent.model import Status
+from izin.consent.model import RecipientType, Status
+from izin.consent.next_action import Registered, RegisteredState
+from izin.consent.transitions import State
 from izin.replay.selection import Selection
-from izin.replay.what_if.answers import ChangedAnswer, changed_answers
-from izin.replay.what_if.facts import AskedReceipt, DueEvent, KeyFacts
+from izin.replay.what_if.facts import AskedReceipt, DueEvent, KeyFacts, KnownState
 from izin.replay.what_if.settings import KeyLaw, Term
 
 _EXEMPT = frozenset(one for one in MessageClass if CLASSES[one].kind is MessageKind.EXEMPT)
@@ -78,6 +85,20 @@ class Change:
     """The receipt, or the terms, in words."""
 
 
+class ChangedAnswer(NamedTuple):
+    """A time in which two settings give different answers."""
+
+    since: datetime
+    until: datetime | None
+    """None: to this day."""
+    before: Permission
+    after: Permission
+
+    def has(self, at: datetime) -> bool:
+        """Whether an instant is in it."""
+        return self.since <= at and (self.until is None or at < self.until)
+
+
 def changes_of(
     facts: KeyFacts, before: KeyLaw, after: KeyLaw, *, selection: Selection, now: datetime
 ) -> Iterator[Change]:
@@ -96,6 +117,43 @@ def changes_of(
     for receipt in facts.receipts:
         if _overlaps(selection, receipt.asked_at, receipt.asked_at + _INSTANT):
             yield from _of_receipt(receipt, changed)
+
+
+def changed_answers(
+    states: Sequence[KnownState], recipient_type: RecipientType, before: KeyLaw, after: KeyLaw
+) -> list[ChangedAnswer]:
+    """Return in which times the answers differ, each as long as both stay the same; ``states`` are
+    in order.
+    """
+    found: list[tuple[datetime, Permission, Permission]] = []
+    for (since, state), until in zip(states, _ends([at for at, _ in states]), strict=True):
+        lapses = (_lapses_at(state, law) for law in (before, after))
+        moments = {since, *(at for at in lapses if at is not None and at > since)}
+        for at in sorted(at for at in moments if until is None or at < until):
+            old, new = (answer(state, recipient_type, law, at) for law in (before, after))
+            if not found or found[-1][1:] != (old, new):
+                found.append((at, old, new))
+    return [
+        ChangedAnswer(at, until, old, new)
+        for (at, old, new), until in zip(found, _ends([one[0] for one in found]), strict=True)
+        if old != new
+    ]
+
+
+def answer(state: KeyState, recipient_type: RecipientType, law: KeyLaw, at: datetime) -> Permission:
+    """Return the answer by ``law`` while ``state`` is what is known."""
+    lapses_at = _lapses_at(state, law)
+    if lapses_at is not None and at >= lapses_at:
+        state = replace(state, closed_as=State.EXPIRED)
+    found = state.permission(recipient_type)
+    if found.may_send and _is_void(state.registration.state, law):
+        # Of what is left: the opt-in that is to be registered, or nothing.
+        unverified = replace(state.registration, verified_at=None)
+        left = replace(state, registration=unverified).permission(recipient_type).reason
+        is_pending = left is PermissionReason.AWAITING_IYS
+        reason = PermissionReason.AWAITING_IYS if is_pending else PermissionReason.VOID
+        return Permission(may_send=False, reason=reason)
+    return found
 
 
 def fulfilment(event: DueEvent, term: Term, now: datetime) -> Fulfilment:
@@ -208,3 +266,25 @@ def _is_sooner(one: Term, other: Term) -> bool:
 
 def _text(at: datetime | None) -> str:
     return "never" if at is None else at.isoformat()
+
+
+def _ends(starts: Sequence[datetime]) -> list[datetime | None]:
+    """Return until when each of what ``starts`` then holds; None: to this day."""
+    return [*starts[1:], None][: len(starts)]
+
+
+def _lapses_at(state: KeyState, law: KeyLaw) -> datetime | None:
+    """Return when the term of the desired event ends, if anything ends with it."""
+    desired = state.desired
+    return None if desired is None else law.term(desired.effective_at, desired.status).lapses_at
+
+
+def _is_void(registered: RegisteredState, law: KeyLaw) -> bool:
+    """Whether a provider registered a consent after its term."""
+    stated_at, created_at = registered.stated_at, registered.creation_date
+    if registered.value is not Registered.ONAY or registered.from_iys:
+        return False
+    if stated_at is None or created_at is None:
+        return False
+    lapses_at = law.term(stated_at, Status.ONAY).lapses_at
+    return lapses_at is not None and created_at >= lapses_at

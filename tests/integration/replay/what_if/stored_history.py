@@ -16,8 +16,7 @@ from izin.consent.due_dates import BrandTerms
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection
 from izin.replay.what_if import run
-from izin.replay.what_if.results import WhatIfResult
-from izin.replay.what_if.run import OnProgress, WhatIf, WhatIfRequest
+from izin.replay.what_if.run import OnProgress, WhatIf, WhatIfRequest, WhatIfResult
 from izin.replay.what_if.settings import LawSettings
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec

@@ -11,7 +11,7 @@ import pytest
 from izin.replay.errors import EmptySelectionError, OtherPlanError, PlanMovedError
 from izin.replay.plan import Plan, work_folder
 from izin.replay.selection import Selection
-from izin.replay.what_if.results import ResultFolder
+from izin.replay.what_if.run import ResultFolder
 from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.replay.what_if.stored_history import (
     AFTER,

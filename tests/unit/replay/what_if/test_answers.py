@@ -13,8 +13,7 @@ from izin.consent.model import OriginRank, RecipientType, Status
 from izin.consent.next_action import Registered, RegisteredState
 from izin.consent.transitions import State
 from izin.replay.selection import Selection
-from izin.replay.what_if.answers import changed_answers
-from izin.replay.what_if.changes import ChangeKind, changes_of
+from izin.replay.what_if.changes import ChangeKind, changed_answers, changes_of
 from izin.replay.what_if.settings import KeyLaw
 from tests.support.builders import a_key, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
