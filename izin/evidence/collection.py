@@ -13,10 +13,9 @@ from typing import Any
 from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines
-from izin.evidence.deliveries import Acknowledgement, Batches
 from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.report import FORMAT
-from izin.evidence.rows import EvidenceRow, first_link
+from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow, first_link
 from izin.evidence.verification import Evidence
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.daily import recipient_lines

@@ -13,8 +13,7 @@ from izin.consent.model import ConsentKey
 from izin.consent.recorded import RecordedKey
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines, shown_in
-from izin.evidence.deliveries import Batches, is_digest
-from izin.evidence.rows import UNREADABLE, EvidenceRow, Fact, fact_of
+from izin.evidence.rows import UNREADABLE, Batches, EvidenceRow, Fact, fact_of, is_digest
 
 FORMAT = 3
 """Of the archive. It rises with every change of what is computed from the rows: a release that
