@@ -33,6 +33,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from izin.consent.fields import (
+    RETAILER_LIMIT,
     check_identity,
     check_retailers,
     is_misspelt,
@@ -52,11 +53,28 @@ from izin.consent.model import (
     Status,
     aware,
 )
+from izin.consent.texts import cut, is_too_long
 from izin.consent.violations import Violation, violation
 
 _admitted = maker(AdmittedEvent)
 _changed = changer(ConsentEvent)
 
+_TEXTS = (
+    "event_id",
+    "customer_id",
+    "date_basis",
+    "origin",
+    "recipient_raw",
+    "source",
+    "origin_ref",
+    "actor",
+    "correlation_id",
+    "cause",
+    "import_id",
+    "notice_version",
+    "evidence_hash",
+)
+"""Of an event, that are cut where it is too large."""
 SKEW = timedelta(minutes=5)
 """How far the clocks of two systems may differ."""
 
@@ -249,3 +267,45 @@ def _as_admitted(  # noqa: PLR0913, PLR0917 - the values that admission read
     if event.date_basis != basis:
         changes["date_basis"] = basis
     return _changed(event, changes) if changes else event
+
+
+def shortened(admitted: AdmittedEvent) -> AdmittedEvent:
+    """Return ``admitted``, an opt-out (RET) that is too large to be carried, with bounded texts, a
+    violation for each that is cut, and without its evidence and a list of more retailers than İYS
+    takes.
+
+    It loses texts, never its effect; the input topic has them. İYS receives none of them but the
+    source, so it stays registrable.
+    """
+    event = admitted.event
+    changes: dict[str, Any] = {
+        name: cut(text)
+        for name in _TEXTS
+        if (text := getattr(event, name)) is not None and is_too_long(text)
+    }
+    if event.evidence:
+        changes["evidence"] = {}
+    if event.retailer_access is not None and len(event.retailer_access) > RETAILER_LIMIT:
+        changes["retailer_access"] = None
+    changes |= _shortened_origin(event)
+    return replace(
+        admitted,
+        event=replace(event, **changes),
+        violations=(
+            *admitted.violations,
+            *(violation(name, "IZIN-TEXT-SIZE") for name in sorted(changes)),
+        ),
+    )
+
+
+def _shortened_origin(event: ConsentEvent) -> dict[str, Any]:
+    iys = event.iys
+    if iys is None:
+        return {}
+    short = replace(
+        iys,
+        stream=cut(iys.stream),
+        path=cut(iys.path),
+        transaction_id=None if iys.transaction_id is None else cut(iys.transaction_id),
+    )
+    return {} if short == iys else {"iys": short}

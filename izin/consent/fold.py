@@ -168,32 +168,29 @@ class Observation:
         )
 
     @classmethod
-    def answered(
+    def answered(  # noqa: PLR0913  # what was submitted, and what İYS said of it
         cls,
         status: str,
-        data: Mapping[str, Any],
-        call: Mapping[str, Any],
         *,
+        consent_date: datetime | None,
+        source: str | None,
+        creation_date: datetime,
+        transaction_id: str | None,
+        how: str,
         at: datetime,
-        effective_at: datetime | None,
-    ) -> "Observation | None":
-        """Return what the history's ``data`` (JSON) of İYS's result says, which was recorded ``at``
-        an instant; ``call`` has what was submitted. None where it saved nothing, or something older
-        than the event of ``effective_at``: that is of an earlier save, and İYS is queried.
+    ) -> "Observation":
+        """Return what İYS's answer shows that it saved: the event that was submitted (its
+        ``status``, date and source), as of ``creation_date``; ``how`` is the operation that
+        returned it, ``at`` an instant.
         """
-        created_at = _instant(data.get("creation_date"))
-        if data["verdict"] != "success" or created_at is None:
-            return None
-        if effective_at is not None and created_at < effective_at:
-            return None
         return cls(
             value=Registered(status),
-            creation_date=created_at,
-            consent_date=_instant(call.get("consent_date")),
-            source=call.get("source"),
-            transaction_id=data["transaction_id"],
+            creation_date=creation_date,
+            consent_date=consent_date,
+            source=source,
+            transaction_id=transaction_id,
             verified_at=at,
-            verified_by=data["how"],
+            verified_by=how,
         )
 
 

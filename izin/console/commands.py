@@ -26,7 +26,7 @@ COMMANDS = {
     "feeds": "izin.console.workers:feeds",
     "gate": "izin.console.workers:gate",
     "webhooks": "izin.console.workers:webhooks",
-    "explain": "izin.console.explain.command:explain",
+    "explain": "izin.console.explain:explain",
     "evidence": "izin.console.evidence.command:app",
     "complaints": "izin.console.evidence.complaints:app",
     "report": "izin.console.reports.command:app",

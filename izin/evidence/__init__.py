@@ -2,6 +2,6 @@
 
 What verifies an archive imports nothing of ``sinks``, and no package of an extra:
 ``python -m izin.evidence ARCHIVE --anchors FILE`` runs where izin's libraries are installed. Time
-stamps alone need rfc3161-client, and without it they are unverified. ``collection`` and ``links``
-read the ledger.
+stamps alone need rfc3161-client, and without it they are unverified. ``collection`` reads the
+ledger.
 """

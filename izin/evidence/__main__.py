@@ -11,9 +11,9 @@ from pathlib import Path
 
 from izin.consent.errors import SourceError
 from izin.consent.texts import visible
-from izin.evidence.anchors import anchors_of
+from izin.evidence.chain import anchors_of
 from izin.evidence.container import read
-from izin.evidence.timestamps import check_with
+from izin.evidence.daily_files import check_with
 from izin.evidence.verification import verify
 
 _SOURCE = 3

@@ -3,17 +3,24 @@
 A segment begins with one of the archive's rows and ends with the next anchor of its chain. Of the
 rows between, which are others', it has the commitments alone: 32 salted bytes a row that open
 nothing.
+
+A verifier brings the anchors: heads of the history's chains that were published before. A line of
+the anchor file, and a record of the topic ``ledger-anchors`` as JSON, both name a shard, a place
+and the link there. Time stamps in the file are left to ``izin ledger verify``.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
-from izin.evidence.anchors import Anchors
-from izin.evidence.errors import UnreadableEvidenceError
+from izin.evidence.errors import UnreadableAnchorsError, UnreadableEvidenceError
 from izin.evidence.rows import EvidenceRow, next_link
 
+Anchors = Mapping[tuple[int, int], str]
+"""The link, in hexadecimal digits, by shard and place."""
 WIDTH = 32
 """The bytes of a commitment, and of a link."""
 _NO_SEGMENT = "chain.json has an entry that is no segment"
@@ -141,3 +148,45 @@ def unanchored(segments: Iterable[Segment], anchors: Anchors) -> list[str]:
                 f"{one.anchored_at}: the anchor published then has another link"
             )
     return faults
+
+
+def anchors_in(path: Path) -> dict[tuple[int, int], str]:
+    """Return the anchors of a file, a JSON object in each line.
+
+    A line that a crash cut off is skipped: the last one, or one that is repeated whole in the next.
+
+    Raises:
+        UnreadableAnchorsError: naming the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableAnchorsError(
+            f"{path} cannot be read as text; name a file of anchors"
+        ) from (error)
+    found = {}
+    for number, (line, following) in enumerate(zip(lines, [*lines[1:], ""], strict=True), 1):
+        if following.startswith(line) or number == len(lines):
+            continue
+        try:
+            fields = json.loads(line)
+            if "timestamp" in fields:
+                continue
+            place = int(fields["shard"]), int(fields["place"])
+            found[place] = bytes.fromhex(fields["link"]).hex()
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableAnchorsError(
+                f"{path}, line {number} is no anchor; export them again: izin evidence anchors"
+            ) from error
+    return found
+
+
+def anchors_of(files: Sequence[Path]) -> Anchors | None:
+    """Return the anchors of ``files``; None where there are no files.
+
+    Raises:
+        UnreadableAnchorsError: a line of one is no anchor.
+    """
+    if not files:
+        return None
+    return {place: link for one in files for place, link in anchors_in(one).items()}

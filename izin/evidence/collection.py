@@ -4,19 +4,18 @@ The heads of all chains are anchored first, so that every row has an anchor behi
 between ours and an anchor only commitments leave the ledger.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines
-from izin.evidence.deliveries import Acknowledgement, Batches
 from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
-from izin.evidence.links import Needed, segments_of
 from izin.evidence.report import FORMAT
-from izin.evidence.rows import EvidenceRow
+from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow, first_link
 from izin.evidence.verification import Evidence
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.daily import recipient_lines
@@ -37,6 +36,10 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import UnregisteredBrandError
 from izin.sinks.record.messages import TopicMessages
 
+_REACHES = (timedelta(seconds=1), timedelta(minutes=15), timedelta(days=1), None)
+"""How far other rows of a chain are looked for, in time; None: wherever they are."""
+_NEVER, _EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+_AT_ONCE = 4
 _SQL = statements("evidence")
 _Rows = Sequence[Mapping[str, Any]]
 
@@ -223,16 +226,72 @@ def _daily_lines(found: FoundLines) -> DailyLines:
     )
 
 
-async def _segments(ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[Segment]:
-    """Return the segments from ``rows`` to the next anchors: one for all rows before an anchor."""
+async def _segments(ledger: Ledger, rows: _Rows) -> list[Segment]:
+    """Return the segments from ``rows`` to the next anchors, one for all rows before an anchor, a
+    few of them read at a time.
+
+    Raises:
+        UnprovenHistoryError: rows of one are missing.
+    """
     recorded = {(row["shard"], row["place"]): row["recorded_at"] for row in rows}
     values = {"shards": [shard for shard, _ in recorded], "places": [one for _, one in recorded]}
-    needed: dict[tuple[int, int], Needed] = {}
+    needed: dict[tuple[int, int], Mapping[str, Any]] = {}
     for row in await ledger.fetch(_SQL["anchors"], values):
         # In the order of places: the first of our rows before an anchor begins the segment.
-        place = row["shard"], row["place"]
-        needed.setdefault((row["shard"], row["anchor"]), Needed.of(row, recorded[place]))
-    return await segments_of(ledger, needed.values())
+        needed.setdefault((row["shard"], row["anchor"]), row)
+    free = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(row: Mapping[str, Any]) -> Segment:
+        async with free:
+            return await _segment(ledger, row, recorded[row["shard"], row["place"]])
+
+    return await asyncio.gather(*map(read, needed.values()))
+
+
+async def _segment(ledger: Ledger, row: Mapping[str, Any], recorded_at: datetime) -> Segment:
+    """Return a segment with its commitments: from the place of ``row``, which was ``recorded_at``
+    an instant, to its anchor.
+
+    No row of a chain is recorded earlier than the one before it. How much earlier the one before
+    was, and by how much the clock of the anchor is behind those of the writers, is tried: a second
+    as a rule; where clocks differ by more, or the chain rested, it is read further.
+
+    Raises:
+        UnprovenHistoryError: rows of it are missing.
+    """
+    values = {"shard": row["shard"], "first": row["place"], "last": row["anchor"]}
+    before = await _before(ledger, row, values, recorded_at)
+    for reach in _REACHES:
+        until = _EVER if reach is None else max(row["anchored_at"], recorded_at) + reach
+        times = {"since": recorded_at, "until": until}
+        (found,) = await ledger.fetch(_SQL["window"], {**values, **times})
+        if found["rows"] == row["anchor"] - row["place"] + 1:
+            return Segment(
+                shard=row["shard"],
+                first=row["place"],
+                before=before,
+                place=row["anchor"],
+                link=bytes(row["link"]),
+                anchored_at=row["anchored_at"].isoformat(),
+                commitments=bytes(found["commitments"]),
+            )
+    raise UnprovenHistoryError(row["shard"], row["place"])
+
+
+async def _before(
+    ledger: Ledger, row: Mapping[str, Any], values: Mapping[str, int], recorded_at: datetime
+) -> bytes:
+    """Return the link of the row before the first; raises UnprovenHistoryError."""
+    if row["place"] == 1:
+        return first_link(row["shard"])
+    if row["before"] == row["place"] - 1:
+        return bytes(row["before_link"])
+    for reach in _REACHES:
+        since = _NEVER if reach is None else recorded_at - reach
+        times = {"since": since, "until": recorded_at}
+        for found in await ledger.fetch(_SQL["before"], {**values, **times}):
+            return bytes(found["link"])
+    raise UnprovenHistoryError(row["shard"], row["place"] - 1)
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -4,21 +4,25 @@
 so that it is not in the archive, and no line alone leads to its hash. A line is proven by the row
 of the history that has the same movement, or by the whole file, which whoever has it compares with
 the hash.
+
+Whoever verifies can check the time stamps (RFC 3161) with rfc3161-client, which the libraries alone
+do not bring. Without it, or without roots that are trusted, a time stamp is unverified, and all
+else of the archive is verified.
 """
 
 import base64
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.model import ConsentKey
-from izin.evidence.errors import UnreadableEvidenceError
-from izin.evidence.facts import Fact
-from izin.evidence.timestamps import MISSING
+from izin.evidence.errors import UnreadableEvidenceError, UnreadableRootsError
+from izin.evidence.rows import Fact
 
 Shown = Mapping[tuple[object, ...], Sequence[Mapping[str, int]]]
 """The places of movements, by key and by what a line of theirs would say."""
@@ -27,6 +31,22 @@ COLUMNS = (
     *("consentDate", "source"),
 )
 """Of a line, as İYS names them."""
+MISSING, UNVERIFIED, WRONG = "missing", "unverified", "wrong"
+"""States of time stamps, as ``schemas.timestamps`` names them."""
+
+
+class TimestampFinding(NamedTuple):
+    """What is known of a time stamp."""
+
+    state: str
+    at: datetime | None = None
+    """When it was made, as it says itself."""
+    note: str | None = None
+    """Why it is wrong, or what its verification needs."""
+
+
+TimestampCheck = Callable[[bytes | None, str], TimestampFinding]
+"""Checks a reply (DER) over a SHA-384 in hex."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,3 +195,35 @@ def _instant(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return at if at.tzinfo else at.replace(tzinfo=TURKEY)
+
+
+def check_with(roots: Path | None) -> TimestampCheck:
+    """Return what checks time stamps against a file of trusted ``roots`` (PEM), or against none.
+
+    Raises:
+        UnreadableRootsError: the file cannot be read, or has no certificate.
+    """
+    try:
+        from izin.schemas import timestamps  # noqa: PLC0415  # its packages may be missing
+    except ImportError:
+        return _not_installed
+    try:
+        trusted = () if roots is None else timestamps.roots_in(roots)
+    except (OSError, ValueError) as error:
+        raise UnreadableRootsError(
+            f"{roots} has no certificates; name the roots of the time-stamp authority in PEM"
+        ) from error
+
+    def check(reply: bytes | None, hash_value: str) -> TimestampFinding:
+        found = timestamps.verify(reply, hash_value, trusted)
+        is_open = found.state == UNVERIFIED
+        note = "bring the roots of its authority (--roots FILE)" if is_open else found.error
+        return TimestampFinding(str(found.state), found.at, note)
+
+    return check
+
+
+def _not_installed(reply: bytes | None, _hash_value: str) -> TimestampFinding:
+    if reply is None:
+        return TimestampFinding(MISSING)
+    return TimestampFinding(UNVERIFIED, note="it needs rfc3161-client: pip install rfc3161-client")

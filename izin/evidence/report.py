@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from izin.consent.enums import Status
+from izin.consent.enums import RecipientType, Status
 from izin.consent.fold import is_of_citizens
 from izin.consent.model import ConsentKey
+from izin.consent.recorded import RecordedKey
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines, shown_in
-from izin.evidence.deliveries import Batches, is_digest
-from izin.evidence.facts import Fact, fact_of
-from izin.evidence.rows import EvidenceRow
-from izin.evidence.standing import Standing
+from izin.evidence.rows import UNREADABLE, Batches, EvidenceRow, Fact, fact_of, is_digest
 
 FORMAT = 3
 """Of the archive. It rises with every change of what is computed from the rows: a release that
@@ -91,19 +89,65 @@ def _key(
 ) -> dict[str, Any]:
     parsed = ConsentKey.parse(key)
     recipient_type = str(parsed.recipient_type)
-    then = Standing(recipient_type).add_all(facts, until=at).to_json()
+    then = state_at(recipient_type, facts, until=at)
     return {
         "key": key,
         "channel": str(parsed.channel),
         "recipient_type": recipient_type,
         "then": then,
-        "latest": Standing(recipient_type).add_all(facts).to_json(),
+        "latest": state_at(recipient_type, facts),
         "consents": _consents(facts, then),
         "calls": _calls(facts),
         "receipts": [one for one in facts if one["kind"] == "receipt"],
         "deliveries": list(sent),
         "movements": list(facts),
     }
+
+
+def state_at(
+    recipient_type: str, facts: Iterable[Fact], *, until: datetime | None = None
+) -> dict[str, Any]:
+    """Return what stands of one key, here and at İYS, and whether a message may be sent.
+
+    By those of its ``facts``, in the order of their recording, that were recorded by ``until``;
+    None: by all of them.
+    """
+    key, known_at, unreadable = RecordedKey(), None, 0
+    for one in facts:
+        if until is None or datetime.fromisoformat(one["recorded_at"]) <= until:
+            key.add(one)
+            known_at = one["recorded_at"]
+            unreadable += one["kind"] == UNREADABLE
+    desired, shown = key.state.desired, key.state.registration
+    answer = key.state.permission(RecipientType(recipient_type))
+    return {
+        "known_at": known_at,
+        "unreadable": unreadable,
+        "desired": desired
+        and {
+            "status": str(desired.status),
+            "effective_at": _text(desired.effective_at),
+            "origin_rank": int(desired.origin_rank),
+            "event_id": desired.event_id,
+            "source": desired.source,
+            "consent_date": _text(desired.consent_date),
+        },
+        "registered": {
+            "status": str(shown.value),
+            "creation_date": _text(shown.creation_date),
+            "consent_date": _text(shown.consent_date),
+            "source": shown.source,
+            "transaction_id": shown.transaction_id,
+            "seen_at": _text(shown.verified_at),
+            "path": shown.verified_by,
+        },
+        "may_send": answer.may_send,
+        "reason": str(answer.reason),
+    }
+
+
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def _consents(facts: Iterable[Fact], then: Mapping[str, Any]) -> list[dict[str, Any]]:

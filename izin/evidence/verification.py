@@ -15,17 +15,14 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent.enums import Channel, RecipientType
-from izin.evidence import chain, daily_files, deliveries
-from izin.evidence.anchors import Anchors
-from izin.evidence.chain import Segment, segments_of
+from izin.evidence import chain, daily_files
+from izin.evidence.chain import Anchors, Segment, segments_of
 from izin.evidence.container import LIST, dumped, loaded, packed, refuse_large, unpacked
-from izin.evidence.daily_files import DailyLines
-from izin.evidence.deliveries import Batches
+from izin.evidence.daily_files import WRONG, DailyLines, TimestampCheck, check_with
 from izin.evidence.errors import UnreadableEvidenceError
 from izin.evidence.report import FORMAT, misplaced, report_of
-from izin.evidence.rows import EvidenceRow
+from izin.evidence.rows import Batches, EvidenceRow, unproven_deliveries
 from izin.evidence.summary import summary_of
-from izin.evidence.timestamps import WRONG, TimestampCheck, check_with
 
 HEADER, ROWS, DELIVERIES, CHAIN = "header.json", "rows.json", "deliveries.json", "chain.json"
 DAILY, COMMITMENTS = "daily-files.json", "commitments.bin"
@@ -84,7 +81,7 @@ class Evidence:
     def unproven(self) -> list[str]:
         """Return what is wrong with the proofs that it brings."""
         faults = chain.unproven(self.rows, self.segments)
-        faults += deliveries.unproven(self.batches, self.rows)
+        faults += unproven_deliveries(self.batches, self.rows)
         return [*faults, *daily_files.unproven(self.daily_files)]
 
 

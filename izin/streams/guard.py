@@ -15,10 +15,9 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from izin.consent.admission import FIRST_DATE, RefusedEvent, admit
+from izin.consent.admission import FIRST_DATE, RefusedEvent, admit, shortened
 from izin.consent.errors import OurError
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
-from izin.consent.oversize import shortened
 from izin.consent.violations import Violation, violation
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError

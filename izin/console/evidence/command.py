@@ -25,10 +25,10 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.private_file import write_new
 from izin.evidence import collection
-from izin.evidence.anchors import anchors_of
+from izin.evidence.chain import anchors_of
 from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import read
-from izin.evidence.timestamps import check_with
+from izin.evidence.daily_files import check_with
 from izin.evidence.verification import Evidence, verify
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
@@ -48,16 +48,6 @@ app = typer.Typer(
 NumberArgument = Annotated[
     int, typer.Argument(metavar="NUMBER", min=1, help="The number of the complaint.")
 ]
-ArchiveOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--evidence",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="The archive of izin evidence that answers it; its digest is kept.",
-    ),
-]
 _COLUMNS = {
     "id": "no.",
     "state": "state",
@@ -93,7 +83,6 @@ def add(
     reference: Annotated[
         str | None, typer.Option(help="The number of the file at the authority.")
     ] = None,
-    evidence: ArchiveOption = None,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -101,7 +90,7 @@ def add(
 
     Times are Turkish. The day by which it is due is the request's own; without --due none is
     assumed. Who entered it is written to the history, without the recipient. Exit code 3 if the
-    brand is not registered, or the archive is damaged or of another recipient.
+    brand is not registered.
     """
     now = datetime.now(UTC)
     with exit_on_error():
@@ -117,8 +106,7 @@ def add(
             reference=reference or None,
             due_at=None if due is None else instant(due),
         )
-        attached = None if evidence is None else _attachment(evidence, new)
-        added = run_on_ledger(lambda ledger: _add(ledger, new, attached, by, now))
+        added = run_on_ledger(lambda ledger: complaints.add(ledger, new, by=by, now=now))
     if output is OutputFormat.JSON:
         print_json(_shown(added, now))
         return
@@ -193,9 +181,11 @@ def attach(
     now = datetime.now(UTC)
     with exit_on_error():
         one = run_on_ledger(lambda ledger: complaints.find(ledger, number))
-        attached = _attachment(archive, one)
+        path, sha256 = str(archive.absolute()), _digest(archive, one)
         run_on_ledger(
-            lambda ledger: complaints.attach(ledger, number, **attached._asdict(), by=by, now=now)
+            lambda ledger: complaints.attach(
+                ledger, number, path=path, sha256=sha256, by=by, now=now
+            )
         )
     say(f"the archive is attached to complaint {number}")
 
@@ -222,13 +212,6 @@ def close(
     say(f"complaint {number} is closed: {outcome}")
 
 
-class _Attachment(NamedTuple):
-    """An archive of evidence that answers a complaint."""
-
-    path: str
-    sha256: str
-
-
 async def _look(ledger: Ledger, number: int, by: str) -> Complaint:
     """Return a complaint, at whose recipient somebody looks."""
     found = await complaints.find(ledger, number)
@@ -236,18 +219,8 @@ async def _look(ledger: Ledger, number: int, by: str) -> Complaint:
     return found
 
 
-async def _add(
-    ledger: Ledger, new: NewComplaint, attached: _Attachment | None, by: str, now: datetime
-) -> Complaint:
-    """Enter a complaint, with the archive that answers it if there is one; return it."""
-    added = await complaints.add(ledger, new, by=by, now=now)
-    if attached is None:
-        return added
-    return await complaints.attach(ledger, added.id, **attached._asdict(), by=by, now=now)
-
-
-def _attachment(path: Path, one: NewComplaint) -> _Attachment:
-    """Return an archive about the recipient and brand of a complaint.
+def _digest(path: Path, one: NewComplaint) -> str:
+    """Return the digest of an archive about the recipient and brand of a complaint.
 
     Raises:
         SourceError: it is damaged, or about others.
@@ -258,7 +231,7 @@ def _attachment(path: Path, one: NewComplaint) -> _Attachment:
     header = found.header
     if (header["recipient"], header["brand"]["code"]) != (one.recipient, one.brand_code):
         raise SourceError(f"{path} is of another recipient or brand than the complaint")
-    return _Attachment(str(path.absolute()), found.sha256)
+    return found.sha256
 
 
 def _state(one: Complaint, now: datetime) -> str:

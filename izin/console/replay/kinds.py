@@ -19,7 +19,7 @@ _KINDS: Mapping[tuple[str, str], str] = MappingProxyType(
         (REBUILD, DESIRED_CONSENTS): "izin.console.replay.desired_consents:DesiredConsentsReplay",
         (REBUILD, LEDGER): "izin.console.replay.ledger:LedgerReplay",
         (REBUILD, PERMISSIONS): "izin.console.replay.permissions:PermissionsReplay",
-        (WHAT_IF, ""): "izin.console.replay.what_if_plan:WhatIfReplay",
+        (WHAT_IF, ""): "izin.console.replay.what_if:WhatIfReplay",
     }
 )
 """Where each kind is, by the kind and target of its plans. A target that is a list of names, as of

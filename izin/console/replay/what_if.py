@@ -1,21 +1,20 @@
-"""``izin replay what-if``: history by another calendar, other terms, or other rules of the gate."""
+"""``izin replay what-if``: history by another calendar, or by other terms.
+
+As a kind of replay it is shown, and there is nothing to execute.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
 import typer
 
+from izin.consent.business_days import Calendar
 from izin.consent.errors import SourceError
-from izin.console.replay.selection_options import (
-    BrandOption,
-    CustomerOption,
-    selection_of,
-)
-from izin.console.replay.what_if_output import COUNTS, count_rows, facts_of, next_steps, wrong_lines
-from izin.console.replay.what_if_settings import BrandInstant, VariedSettings, brand_instant
+from izin.console.replay.kinds import ReplayRequest, ReplaySummary
+from izin.console.replay.selection_options import BrandOption, CustomerOption, selection_of
 from izin.console.sending.receipt import UnusableReceiptError, find_receipt, receipt_path
 from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
@@ -25,26 +24,117 @@ from izin.console.terminal.output import (
     OutputOption,
     exit_if,
     exit_on_error,
-    out,
     print_json,
     print_rows,
     say,
 )
 from izin.console.terminal.progress import showing
 from izin.console.terminal.recipients import RecipientOption
+from izin.replay.errors import NothingToExecuteError
 from izin.replay.what_if import run
+from izin.replay.what_if.changes import ChangeKind, Fulfilment
 from izin.replay.what_if.lists import GivenList
-from izin.replay.what_if.results import WRONG, ResultFolder, WhatIfResult
-from izin.replay.what_if.run import WhatIf, WhatIfRequest
-from izin.replay.what_if.settings import differing
-from izin.runtime.plan import Selection
+from izin.replay.what_if.run import (
+    OnProgress,
+    ResultFolder,
+    WhatIf,
+    WhatIfRequest,
+    WhatIfResult,
+)
+from izin.replay.what_if.settings import LawSettings, differing
+from izin.runtime.plan import Plan, Selection
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.brand import Brand
 
-_MOST_CHANGES = 1000
-"""Changes in the JSON; all of them are in the file."""
-_MOST_LINES = 20
+NONE = "none"
+COUNTS = {
+    "brand": "brand",
+    "change": "change",
+    "from": "from",
+    "to": "to",
+    "recipients": "recipients",
+}
+_STEPS = {
+    f"ONAY {Fulfilment.TOO_LATE}": "İYS holds consents that are void (Yönetmelik m.7/12), and "
+    "keeps them: publish an opt-out of today for each (RET, HS_KARAR), which stops messages at "
+    "once, then ask the recipient again; beside the void one a new consent is not registered",
+    f"ONAY {Fulfilment.OPEN}": "consents had expired too early: once every sink worker has the "
+    "right settings, izin deadlines rule-again makes them due again",
+    f"ONAY {Fulfilment.EXPIRED}": "the term of consents has ended: ask these recipients again",
+    f"RET {Fulfilment.BREACH}": "opt-outs were reported too late: that stands, and counsel should "
+    "know",
+    f"RET {Fulfilment.OVERDUE}": "opt-outs are overdue: izin deadlines opt-outs BRAND writes what "
+    "a person withdraws on İYS's own pages",
+}
+_SENT = (
+    "messages were permitted that the right settings forbid: stop the campaigns, and let counsel "
+    "know which recipients"
+)
+
+
+class BrandInstant(NamedTuple):
+    """An instant of a brand, as an option names it."""
+
+    brand_code: int
+    at: datetime | None
+    """None: it has none."""
+
+
+class VariedSettings(NamedTuple):
+    """What the options vary."""
+
+    closed: Sequence[date] = ()
+    opened: Sequence[date] = ()
+    activated: Sequence[BrandInstant] = ()
+    loading: Sequence[BrandInstant] = ()
+
+    def settings(
+        self, known: Sequence[Brand], calendar: Calendar
+    ) -> tuple[LawSettings, LawSettings]:
+        """Return the settings in force, by the environment and the ledger, and the varied ones, for
+        the brands that are ``known``.
+
+        Raises:
+            SourceError: a brand is not among them, a day is not one of the further closed days, or
+                nothing differs.
+            OutsideCalendarError: a day is beyond the calendar.
+        """
+        before = LawSettings(
+            closed_days=calendar.extra_closed_days,
+            terms={one.brand_code: one.clock for one in known},
+        )
+        fixed = sorted({*self.opened} - before.closed_days)
+        if fixed:
+            raise SourceError(
+                f"{fixed[0]} is no day of IZIN_EXTRA_CLOSED_DAYS; weekends and public holidays "
+                "are fixed by law. Set the variable to what was in force"
+            )
+        terms = dict(before.terms)
+        for name, given in (("activated_at", self.activated), ("loading_deadline", self.loading)):
+            for code, at in given:
+                if code not in terms:
+                    raise SourceError(
+                        f"brand {code} is not registered, or not selected; see: izin brands list"
+                    )
+                terms[code] = replace(terms[code], **{name: at})
+        days = before.closed_days.union(self.closed).difference(self.opened)
+        after = LawSettings(closed_days=days, terms=terms)
+        if not differing(before, after):
+            raise SourceError(
+                "nothing differs from the settings in force: vary one, as with --closed-day"
+            )
+        # Its days are checked here, not in the midst of the work.
+        _ = after.calendar
+        return before, after
+
+
+def brand_instant(text: str) -> BrandInstant:
+    """Return the brand and the instant of BRAND=INSTANT; anything else is wrong usage."""
+    brand, _, at = text.partition("=")
+    if not brand.isdecimal() or not at:
+        raise typer.BadParameter(f"{text} is not BRAND=INSTANT, as in 100001=2026-05-01T00:00")
+    return BrandInstant(int(brand), None if at == NONE else instant(at))
 
 
 def _day(text: str) -> date:
@@ -82,27 +172,6 @@ DeadlineOption = Annotated[
         help="The brand's first loading ends then, or has no end (none); repeat it.",
     ),
 ]
-ApartOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="CUSTOMER",
-        help="An opt-out as BIREYSEL leaves the address open as TACIR; repeat it.",
-    ),
-]
-JoinedOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="CUSTOMER", help="It closes the address as TACIR too; repeat it."),
-]
-FreeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="CUSTOMER", help="May send to merchants that İYS does not have; repeat it."
-    ),
-]
-BoundOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="CUSTOMER", help="May not send to them; repeat it."),
-]
 SinceOption = Annotated[
     datetime | None,
     typer.Option(
@@ -134,14 +203,6 @@ ListOption = Annotated[
         help="A file as izin scrub wrote it: who of those concerned was on it. Repeat it.",
     ),
 ]
-ReceiptOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="ID",
-        help="The gate's receipt of the list, or those of its parts in their order. "
-        "Default: those that izin scrub noted beside the file.",
-    ),
-]
 UnmaskedOption = Annotated[
     bool,
     typer.Option("--unmasked", help="Write whole recipients to the file: personal data."),
@@ -155,24 +216,19 @@ def what_if(
     open_day: OpenDayOption = None,
     activated_at: ActivatedOption = None,
     loading_deadline: DeadlineOption = None,
-    merchants_apart: ApartOption = None,
-    merchants_joined: JoinedOption = None,
-    merchants_free: FreeOption = None,
-    merchants_bound: BoundOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     recipient: RecipientOption = None,
     brand: BrandOption = None,
     customer: CustomerOption = None,
     list_: ListOption = None,
-    receipt: ReceiptOption = None,
     unmasked: UnmaskedOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Say what would differ by another calendar, other terms or other rules for merchants.
+    """Say what would differ by another calendar, or by other terms.
 
-    The settings in force are those of the environment (IZIN_EXTRA_CLOSED_DAYS, IZIN_GATE_…) and of
+    The settings in force are those of the environment (IZIN_EXTRA_CLOSED_DAYS) and of
     the brands; options vary them. The history says which terms, consents and answers differ, and
     who was sent to by a receipt though the right answer is no. How fresh İYS's data must be cannot
     be varied: the history does not say when it was pulled. Only the plan and the folder of its work
@@ -181,11 +237,8 @@ def what_if(
     Exit code 1 if somebody was sent to by a wrong answer, 3 if the options or a list cannot be
     used, 130 if it was stopped: the same command goes on.
     """
-    varied = VariedSettings.of(
-        days=(closed_day, open_day),
-        terms=(activated_at, loading_deadline),
-        apart=(merchants_apart, merchants_joined),
-        free=(merchants_free, merchants_bound),
+    varied = VariedSettings(
+        closed_day or (), open_day or (), activated_at or (), loading_deadline or ()
     )
     with exit_on_signals(), exit_on_error():
         chosen = selection_of(
@@ -197,15 +250,15 @@ def what_if(
             origins=None,
             offsets=None,
         )
-        lists = _lists(list_ or (), receipt or ())
+        lists = tuple(map(_list, list_ or ()))
         with showing("slices") as progress:
-            found, work, words = run_on_ledger(
+            made, words = run_on_ledger(
                 lambda ledger: _run(ledger, varied, chosen, lists, plan, progress, by),
                 look=Look(command="replay what-if", by=by) if unmasked else None,
             )
-        table = work.write_table(unmasked=unmasked)
-    _print(found, work, words, table, output)
-    exit_if(found.sent)
+        found = WhatIfReplay().summary(made, plan, unmasked=unmasked)
+    _print(found, words, output)
+    exit_if(found.to_look_at)
 
 
 async def _run(  # noqa: PLR0917  # what is asked, and where it is kept
@@ -214,28 +267,24 @@ async def _run(  # noqa: PLR0917  # what is asked, and where it is kept
     chosen: Selection,
     lists: tuple[GivenList, ...],
     path: Path,
-    progress: run.OnProgress,
+    progress: OnProgress,
     by: str,
-) -> tuple[WhatIfResult, ResultFolder, list[str]]:
-    known = await brands.every(ledger)
+) -> tuple[Plan, list[str]]:
+    """Plan the what-if and judge by it; return the plan, and in words what differs."""
+    known = [one for one in await brands.every(ledger) if _concerns(chosen, one)]
     before, after = varied.settings(known, ledger.calendar)
-    customers = {one.brand_code: one.customer_id for one in known if _concerns(chosen, one)}
-    if chosen.brands or chosen.customers:
-        before, after = before.within(customers), after.within(customers)
-        if not differing(before, after):
-            raise SourceError("what is varied is not of what --brand and --customer select")
     request = WhatIfRequest(
         selection=chosen,
         before=before,
         after=after,
-        customers=customers,
+        customers={one.brand_code: one.customer_id for one in known},
         lists=lists,
         by=by,
         now=datetime.now(UTC),
     )
     made = await run.plan(ledger, request, path)
-    work = WhatIf(ledger=ledger, plan=made, path=path, lists=lists)
-    return await work.run(progress), run.result_folder(made, path), differing(before, after)
+    await WhatIf(ledger=ledger, plan=made, path=path, lists=lists).run(progress)
+    return made, differing(before, after)
 
 
 def _concerns(chosen: Selection, brand: Brand) -> bool:
@@ -245,22 +294,12 @@ def _concerns(chosen: Selection, brand: Brand) -> bool:
     )
 
 
-def _lists(files: Sequence[Path], receipts: Sequence[str]) -> tuple[GivenList, ...]:
-    """Return the lists with their receipts: those that are given, for one file, else those that
-    izin scrub noted beside each.
-    """
-    if receipts and len(files) != 1:
-        raise typer.BadParameter("it is of one --list", param_hint="--receipt")
-    return tuple(_list(one, receipts) for one in files)
-
-
-def _list(path: Path, receipts: Sequence[str]) -> GivenList:
-    if receipts:
-        return GivenList(path=path, receipts=tuple(receipts))
+def _list(path: Path) -> GivenList:
+    """Return a list with the receipts that izin scrub noted beside it."""
     beside = receipt_path(path)
     if not beside.is_file():
         raise UnusableReceiptError(
-            f"{path.name} has no {beside.name} beside it: say which receipt it is of (--receipt ID)"
+            f"{path.name} has no {beside.name} beside it: name it where izin scrub wrote both"
         )
     noted = find_receipt(str(beside), path)
     return GivenList(
@@ -271,33 +310,62 @@ def _list(path: Path, receipts: Sequence[str]) -> GivenList:
     )
 
 
-def _print(
-    found: WhatIfResult,
-    work: ResultFolder,
-    words: Sequence[str],
-    table: Path,
-    output: OutputFormat,
-) -> None:
-    facts: dict[str, Any] = {"by_other_settings": words, **facts_of(found), "file": str(table)}
-    rows = count_rows(found)
-    match output:
-        case OutputFormat.JSON:
-            changes = list(islice(work.masked(), _MOST_CHANGES + 1))
-            print_json(
-                {
-                    **facts,
-                    "counts": [dict(zip(COUNTS, row, strict=True)) for row in rows],
-                    "changes": changes[:_MOST_CHANGES],
-                    "is_cut": len(changes) > _MOST_CHANGES,
-                    "next_steps": next_steps(found),
-                }
-            )
-        case OutputFormat.TABLE:
-            print_rows(output, COUNTS, rows)
-            for line in islice(wrong_lines(work.changes(WRONG)), _MOST_LINES):
-                out.print(line, soft_wrap=True, highlight=False, markup=False)
-            for name, value in facts.items():
-                text = ", ".join(value) if isinstance(value, list) else value
-                say(f"{name.replace('_', ' ')}: {text}")
-            for step in next_steps(found):
-                say(step)
+def _print(found: ReplaySummary, words: Sequence[str], output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        counts = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+        given = {"by_other_settings": words, **found.facts, "counts": counts}
+        print_json({**given, "next_steps": found.notes})
+        return
+    print_rows(output, found.columns, found.rows)
+    for name, value in {"by_other_settings": ", ".join(words), **found.facts}.items():
+        say(f"{name.replace('_', ' ')}: {value}")
+    for step in found.notes:
+        say(step)
+
+
+class WhatIfReplay:
+    """Shows the plan of a what-if; ``izin replay what-if`` makes it and judges by it."""
+
+    def dry_run(self, request: ReplayRequest) -> None:
+        """Raise NothingToExecuteError: it needs the other settings, which its own command takes."""
+        raise NothingToExecuteError(request.path)
+
+    def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of every kind
+        """Raise NothingToExecuteError."""
+        raise NothingToExecuteError(path)
+
+    def execute(self, plan: Plan, path: Path, *, by: str) -> None:  # noqa: ARG002  # of every kind
+        """Raise NothingToExecuteError."""
+        raise NothingToExecuteError(path)
+
+    def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:
+        """Return what differs, counted; its file has the recipients, whole ones if ``unmasked``."""
+        folder = ResultFolder(plan, path)
+        found, notes = folder.result(), []
+        if folder.left:
+            notes.append(f"{folder.left} slices are not judged: run the same what-if again")
+        return ReplaySummary(
+            columns=COUNTS,
+            rows=found.counts,
+            facts={
+                "recipients": found.keys,
+                "erased": found.erased,
+                "unreadable_facts": found.unreadable,
+                "sent_by_wrong_answers": found.sent,
+                "withheld_by_wrong_answers": found.withheld,
+                "file": str(folder.write_table(unmasked=unmasked)),
+            },
+            notes=next_steps(found) + notes,
+            to_look_at=found.sent,
+        )
+
+
+def next_steps(found: WhatIfResult) -> list[str]:
+    """Return what to do about a result."""
+    reached = {one.after for one in found.counts if one.kind == ChangeKind.OBLIGATION}
+    steps = [step for state, step in _STEPS.items() if state in reached]
+    if found.sent:
+        steps.insert(0, _SENT)
+    if found.erased:
+        steps.append("of those who were erased nothing is left: who they were is not known")
+    return steps

@@ -8,36 +8,32 @@ result nor counterexample depends on how many processes share the work.
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
-from pathlib import Path
 from random import Random
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress as Bars
+from rich.text import Text
 
-from izin.consent.admission import admit
-from izin.consent.errors import SourceError
-from izin.consent.model import AdmittedEvent
+from izin.consent.model import AdmittedEvent, Consent, ConsentKey
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.output import (
-    ExitCode,
     OutputFormat,
     OutputOption,
     err,
+    exit_if,
     exit_on_error,
     out,
     print_json,
     print_rows,
-    say,
 )
 from izin.console.verify.contradictions import contradicting_events
-from izin.console.verify.counterexample import clash_as_json, print_clash
-from izin.console.verify.event_file import read_events
-from izin.console.verify.permutations import LAW, Counterexample, OrderingLaw, try_law
+from izin.console.verify.permutations import LAW, Counterexample, OrderingLaw, Parts, try_law
+from izin.runtime.masking import mask
 
 SEED = 2026
 PERMUTATIONS = 100_000
@@ -53,25 +49,19 @@ _PER_TASK = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Permutations of sets of about one size, or of the one set ``given``."""
+    """Permutations of sets of about one size."""
 
     fewest: int
-    events: int
-    """Size of a set, or of the largest where ``fewest`` is less."""
+    most: int
+    """Of the events of a set."""
     permutations: int
     seed: int
     law: OrderingLaw
-    given: Sequence[AdmittedEvent] | None = None
 
     @property
     def blocks(self) -> int:
-        """The number of blocks."""
+        """The number of blocks, and of sets of events."""
         return -(-self.permutations // _PER_SET)
-
-    @property
-    def sets(self) -> int:
-        """The number of different sets of events."""
-        return self.blocks if self.given is None else 1
 
     def in_block(self, number: int) -> int:
         """Return the number of permutations of block ``number``."""
@@ -79,11 +69,9 @@ class Series:
 
     def try_block(self, number: int) -> bytes | Counterexample:
         """Return the digest of the block's set, or its counterexample."""
-        rng = Random(f"{self.seed}/{self.events}/{number}")  # noqa: S311  # a trial, not a secret
-        admitted = self.given
-        if admitted is None:
-            admitted = contradicting_events(rng.randint(self.fewest, self.events), rng=rng)
-        return try_law(admitted, permutations=self.in_block(number), rng=rng, law=self.law)
+        rng = Random(f"{self.seed}/{self.most}/{number}")  # noqa: S311  # a trial, not a secret
+        events = contradicting_events(rng.randint(self.fewest, self.most), rng=rng)
+        return try_law(events, permutations=self.in_block(number), rng=rng, law=self.law)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,20 +88,6 @@ def verify(
     permutations: Annotated[
         int, typer.Option(min=1, help="Number of permutations to try.")
     ] = PERMUTATIONS,
-    events: Annotated[
-        int | None,
-        typer.Option(min=1, help="Try only sets of this many events."),
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="Try only the events of this file: JSON lines, one ConsentEvent each.",
-        ),
-    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the events and permutations.")] = SEED,
     workers: Annotated[
         int | None,
@@ -123,64 +97,20 @@ def verify(
 ) -> None:
     """Check that any order, repetition or batching of the same events gives the same state.
 
-    By default sets of up to 8 contradicting events are permuted, a new set every 25 permutations,
-    and for every thousand of these one set of 10,000 events. Prints one digest of the states of all
-    sets, or the smallest counterexample found. Exit code 1 with a counterexample, 3 if the file
-    cannot be used.
+    Sets of up to 8 contradicting events are permuted, a new set every 25 permutations, and for
+    every thousand of these one set of 10,000 events. Prints one digest of the states of all sets,
+    or the smallest counterexample found. Exit code 1 with a counterexample.
     """
-    if events is not None and file is not None:
-        raise typer.BadParameter("--events makes events and --from reads them; give one of them")
+    sizes = ((2, SMALL, permutations), (LARGE, LARGE, -(-permutations // PER_LARGE)))
     with exit_on_signals(), exit_on_error():
         results: list[SeriesResult] = []
-        for series in _series(file, events, permutations, seed):
+        for fewest, most, count in sizes:
+            series = Series(fewest=fewest, most=most, permutations=count, seed=seed, law=LAW)
             results.append(_run(series, workers or multiprocessing.cpu_count()))
             if isinstance(results[-1].result, Counterexample):
                 break
     _print(results, output)
-    if isinstance(results[-1].result, Counterexample):
-        raise typer.Exit(ExitCode.WRONG)
-
-
-def _series(
-    file: Path | None, events: int | None, permutations: int, seed: int
-) -> Iterator[Series]:
-    def of(
-        fewest: int,
-        most: int,
-        count: int = permutations,
-        given: Sequence[AdmittedEvent] | None = None,
-    ) -> Series:
-        return Series(
-            fewest=fewest, events=most, permutations=count, seed=seed, law=LAW, given=given
-        )
-
-    if file is not None:
-        admitted = _admitted_events(file)
-        yield of(len(admitted), len(admitted), given=admitted)
-    elif events is not None:
-        yield of(events, events)
-    else:
-        yield of(2, SMALL)
-        yield of(LARGE, LARGE, -(-permutations // PER_LARGE))
-
-
-def _admitted_events(file: Path) -> list[AdmittedEvent]:
-    """Return the admitted events of ``file``, as if appended when the last was received."""
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            events = list(read_events(lines))
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{file.name} is not UTF-8; save it as UTF-8") from error
-    received = [event.received_at for event in events if event.received_at is not None]
-    received += [event.iys.creation_date for event in events if event.iys is not None]
-    if not received:
-        raise SourceError(f"{file.name}: no event says when it was received; add received_at")
-    checked = [admit(event, appended_at=max(received)) for event in events]
-    admitted = [one for one in checked if isinstance(one, AdmittedEvent)]
-    if len(admitted) < len(events):
-        refused = len(events) - len(admitted)
-        say(f"{refused} of {len(events)} events are refused: they have no effect")
-    return admitted
+    exit_if(isinstance(results[-1].result, Counterexample))
 
 
 def _run(series: Series, workers: int) -> SeriesResult:
@@ -197,8 +127,7 @@ def _run(series: Series, workers: int) -> SeriesResult:
             if isinstance(found, Counterexample):
                 clash = found
                 break
-            if number < series.sets:
-                seen.update(found)
+            seen.update(found)
             bars.advance(task, series.in_block(number))
     return SeriesResult(
         series=series,
@@ -216,7 +145,7 @@ def _results(series: Series, workers: int) -> Iterator[Iterator[bytes | Countere
         yield map(series.try_block, numbers)
         return
     with multiprocessing.get_context().Pool(workers, _start_worker, (series,)) as pool:
-        found = pool.imap(_digest_of, numbers, max(1, _PER_TASK // max(1, series.events)))
+        found = pool.imap(_digest_of, numbers, max(1, _PER_TASK // max(1, series.most)))
         # A counterexample is found again here: it cannot be passed between processes.
         yield (one or series.try_block(number) for number, one in enumerate(found))
 
@@ -238,7 +167,7 @@ def _digest_of(number: int) -> bytes | None:
 
 
 def _size(series: Series) -> str:
-    fewest, most = series.fewest, series.events
+    fewest, most = series.fewest, series.most
     return f"{most} events" if fewest == most else f"{fewest} to {most} events"
 
 
@@ -252,7 +181,7 @@ def _print(results: Sequence[SeriesResult], output: OutputFormat) -> None:
             print_json(
                 {
                     "digest": digest,
-                    "counterexample": clash and clash_as_json(clash),
+                    "counterexample": clash and _clash_as_json(clash),
                     "series": [dict(zip(_COLUMNS, _row(one), strict=True)) for one in results],
                 }
             )
@@ -262,7 +191,7 @@ def _print(results: Sequence[SeriesResult], output: OutputFormat) -> None:
             if clash is None:
                 out.print(f"one digest: {digest}", soft_wrap=True, highlight=False)
             else:
-                print_clash(clash)
+                _print_clash(clash)
 
 
 _COLUMNS = ("set", "sets", "permutations", "seconds", "digest")
@@ -273,4 +202,86 @@ _SHORT = 16
 def _row(one: SeriesResult) -> tuple[str, int, int, float, str]:
     series, result = one.series, one.result
     shown = "" if isinstance(result, Counterexample) else result.hex()
-    return _size(series), series.sets, series.permutations, round(one.seconds, 1), shown
+    return _size(series), series.blocks, series.permutations, round(one.seconds, 1), shown
+
+
+_EVENT = (
+    *("number", "key", "status", "effective_at", "origin_rank", "event_id"),
+    *("registrable", "consent_date", "source", "origin", "customer_id"),
+)
+"""What is shown of an event."""
+
+
+def _print_clash(clash: Counterexample) -> None:
+    """Print ``clash`` as tables."""
+    out.print(Text(f"the law does not hold: {clash.why}", "red"))
+    rows = [_event(number, one).values() for number, one in enumerate(clash.events, 1)]
+    print_rows(OutputFormat.TABLE, _EVENT, map(tuple, rows))
+    ways = [("one", _written(clash.one)), ("other", _written(clash.other))]
+    print_rows(OutputFormat.TABLE, ("way", "applied: (…) is a state, + merges"), ways)
+    print_rows(OutputFormat.TABLE, ("key", "field", "one", "other"), _states(clash))
+
+
+def _clash_as_json(clash: Counterexample) -> dict[str, Any]:
+    """Return ``clash`` for programs; events are numbered from 1."""
+    return {
+        "why": clash.why,
+        "events": [_event(number, one) for number, one in enumerate(clash.events, 1)],
+        "one": _numbered(clash.one),
+        "other": _numbered(clash.other),
+        "one_state": [_fields(one) for one in clash.one_state.values()],
+        "other_state": [_fields(one) for one in clash.other_state.values()],
+    }
+
+
+def _event(number: int, admitted: AdmittedEvent) -> dict[str, object]:
+    event = admitted.event
+    return {
+        "number": number,
+        "key": _masked(admitted.key),
+        "status": str(admitted.status),
+        "effective_at": admitted.effective_at,
+        "origin_rank": int(event.origin_rank),
+        "event_id": event.event_id,
+        "registrable": admitted.registrable,
+        "consent_date": event.consent_date,
+        "source": event.source,
+        "origin": event.origin,
+        "customer_id": event.customer_id,
+    }
+
+
+def _masked(key: ConsentKey) -> str:
+    return f"{key.brand_code}/{key.channel}/{key.recipient_type}/{mask(key.recipient)}"
+
+
+def _fields(consent: Consent) -> dict[str, object]:
+    values = {one.name: getattr(consent, one.name) for one in fields(consent)}
+    return values | {"key": _masked(consent.key)}
+
+
+def _numbered(parts: Parts) -> list[list[int]]:
+    return [[number + 1 for number in part] for part in parts]
+
+
+def _written(parts: Parts) -> str:
+    return " + ".join(f"({' '.join(map(str, part))})" for part in _numbered(parts))
+
+
+def _states(clash: Counterexample) -> list[tuple[object, ...]]:
+    """Return each field of both states, those in which they differ first."""
+    rows: list[tuple[object, ...]] = []
+    for key in sorted(clash.one_state.keys() | clash.other_state.keys()):
+        one, other = _of_key(clash.one_state, key), _of_key(clash.other_state, key)
+        names = sorted(one | other, key=lambda name: one.get(name) == other.get(name))
+        rows += [
+            (shown["key"], name, one.get(name), other.get(name))
+            for shown in [one or other]
+            for name in names
+            if name != "key"
+        ]
+    return rows
+
+
+def _of_key(state: Mapping[str, Consent], key: str) -> dict[str, object]:
+    return _fields(state[key]) if key in state else {}

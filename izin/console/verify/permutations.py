@@ -97,18 +97,15 @@ def digest(state: Mapping[str, Consent]) -> bytes:
 
 def canonical(consent: Consent) -> bytes:
     """Return all fields of ``consent`` as bytes: equal states have equal bytes."""
-    fields_ = {one.name: _primitive(getattr(consent, one.name)) for one in fields(consent)}
-    return json.dumps(fields_, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    fields_ = {one.name: getattr(consent, one.name) for one in fields(consent)}
+    text = json.dumps(
+        fields_, default=_text, ensure_ascii=False, sort_keys=True, separators=(",", ":")
+    )
+    return text.encode()
 
 
-def _primitive(value: object) -> object:
-    match value:
-        case datetime():
-            return value.astimezone(UTC).isoformat()
-        case ConsentKey():
-            return str(value)
-        case _:
-            return value
+def _text(value: datetime | ConsentKey) -> str:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _keyed(events: Sequence[AdmittedEvent]) -> _Events:

@@ -1,20 +1,32 @@
 """What differs for one key between two settings: its terms, what became of its events, the answers
 of the gate, and the receipts that had the wrong one.
+
+An answer is that of ``consent.may_send``, but for an ONAY that was registered after its term: it is
+void (Yönetmelik m.7/12). That is the one thing that the ledger's own permission does not look at,
+for by its settings it submits nothing after the term.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from operator import attrgetter
+from typing import NamedTuple
 
+from izin.consent.fold import KeyState
 from izin.consent.may_send import Permission, PermissionReason
+from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
-from izin.replay.what_if.answers import ALWAYS, ChangedAnswer, Span, answers, changed_answers
-from izin.replay.what_if.facts import AskedReceipt, DueEvent, KeyFacts
-from izin.replay.what_if.obligations import fulfilment
-from izin.replay.what_if.receipts import wrong_answers
+from izin.consent.next_action import Registered, RegisteredState
+from izin.consent.transitions import State
+from izin.replay.what_if.facts import AskedReceipt, DueEvent, KeyFacts, KnownState
 from izin.replay.what_if.settings import KeyLaw, Term
+from izin.runtime.plan import Selection
+
+_EXEMPT = frozenset(one for one in MessageClass if CLASSES[one].kind is MessageKind.EXEMPT)
+"""No setting says anything about these messages."""
+_INSTANT = timedelta(microseconds=1)
 
 
 class ChangeKind(StrEnum):
@@ -34,121 +46,134 @@ class ChangeKind(StrEnum):
     """A sender got a no that is a yes by the other settings."""
 
 
-class Change(NamedTuple):
-    """One difference, as it is kept."""
+class Fulfilment(StrEnum):
+    """What became of an event."""
 
-    kind: ChangeKind
+    OPEN = "open"
+    """It is due, and in time."""
+    IN_TIME = "in-time"
+    """İYS registered it within its term."""
+    TOO_LATE = "too-late"
+    """İYS registered the consent after its term: it is void."""
+    EXPIRED = "expired"
+    """The consent was not registered within its term: a new one is needed."""
+    REFUSED = "refused"
+    """İYS refused it."""
+    NOT_NEEDED = "not-needed"
+    """There was nothing to register."""
+    SUPERSEDED = "superseded"
+    """A newer event took its place within its term."""
+    BREACH = "breach"
+    """The opt-out was reported after its term."""
+    OVERDUE = "overdue"
+    """The opt-out is not reported, and its term is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference, as it is kept: instants are ISO texts."""
+
+    kind: str
     before: str
     """By the settings in force."""
     after: str
     """By the other ones."""
-    since: datetime | None
-    """None: always."""
-    until: datetime | None
+    since: str
+    until: str | None
     """None: to this day."""
     about: str
     """The receipt, or the terms, in words."""
 
-    def as_json(self) -> list[Any]:
-        """Return it as JSON values."""
-        since, until = (None if at is None else at.isoformat() for at in (self.since, self.until))
-        return [str(self.kind), self.before, self.after, since, until, self.about]
 
-    @classmethod
-    def from_json(cls, values: list[Any]) -> Self:
-        """Return what ``as_json`` made."""
-        kind, before, after, *span, about = values
-        since, until = (None if at is None else datetime.fromisoformat(at) for at in span)
-        return cls(ChangeKind(kind), before, after, since, until, about)
+class ChangedAnswer(NamedTuple):
+    """A time in which two settings give different answers."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The time that is looked at; a default one is all."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def overlaps(self, since: datetime, until: datetime | None) -> bool:
-        """Whether anything from ``since`` until before ``until`` (None: today) is in it."""
-        return (self.until is None or since < self.until) and (
-            self.since is None or until is None or until > self.since
-        )
+    since: datetime
+    until: datetime | None
+    """None: to this day."""
+    before: Permission
+    after: Permission
 
     def has(self, at: datetime) -> bool:
         """Whether an instant is in it."""
-        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
+        return self.since <= at and (self.until is None or at < self.until)
 
 
-def changes_of(  # noqa: PLR0913  # what a key is judged by
-    facts: KeyFacts,
-    before: KeyLaw,
-    after: KeyLaw,
-    *,
-    closings: Iterable[Span] = (),
-    window: Window,
-    now: datetime,
+def changes_of(
+    facts: KeyFacts, before: KeyLaw, after: KeyLaw, *, selection: Selection, now: datetime
 ) -> Iterator[Change]:
-    """Yield what differs for a key, as far as it is in ``window``."""
-    if not _may_differ(facts, before, after):
-        return
-    for event in facts.events:
-        yield from _of_event(event, before, after, window, now)
-    closed = list(closings)
-    old, new = (
-        answers(facts.states, facts.key.recipient_type, law, closings=closed)
-        for law in (before, after)
-    )
-    changed = [one for one in changed_answers(old, new) if window.overlaps(*one.span)]
+    """Yield what differs for a key, as far as it is in the time of ``selection``."""
+    for event in facts.events.values():
+        yield from _of_event(event, before, after, selection, now)
+    changed = [
+        one
+        for one in changed_answers(facts.states, facts.key.recipient_type, before, after)
+        if _overlaps(selection, one.since, one.until)
+    ]
     for one in changed:
         is_other = one.before.may_send != one.after.may_send
         kind = ChangeKind.ANSWER if is_other else ChangeKind.REASON
-        since = None if one.span.since == ALWAYS else one.span.since
-        yield Change(kind, in_words(one.before), in_words(one.after), since, one.span.until, "")
-    asked = (one for one in facts.receipts if window.has(one.asked_at))
-    yield from wrong_receipts(asked, changed)
+        yield _change(kind, in_words(one.before), in_words(one.after), one.since, one.until)
+    for receipt in facts.receipts:
+        if _overlaps(selection, receipt.asked_at, receipt.asked_at + _INSTANT):
+            yield from _of_receipt(receipt, changed)
 
 
-def _may_differ(facts: KeyFacts, before: KeyLaw, after: KeyLaw) -> bool:
-    """Whether the settings differ in anything that the key is judged by: most keys differ in
-    nothing.
+def changed_answers(
+    states: Sequence[KnownState], recipient_type: RecipientType, before: KeyLaw, after: KeyLaw
+) -> list[ChangedAnswer]:
+    """Return in which times the answers differ, each as long as both stay the same; ``states`` are
+    in order.
     """
-    rules = ((one.is_apart, one.needs_registration) for one in (before, after))
-    if facts.key.recipient_type is RecipientType.TACIR and len(set(rules)) > 1:
-        return True
-    asked = {(one.effective_at, one.status) for one in facts.events}
-    for state in facts.states:
-        if state.desired is not None:
-            asked.add((state.desired.effective_at, state.desired.status))
-        if state.registered.stated_at is not None:
-            asked.add((state.registered.stated_at, Status.ONAY))
-    return any(before.term(*one) != after.term(*one) for one in asked)
+    found: list[tuple[datetime, Permission, Permission]] = []
+    for (since, state), until in zip(states, _ends([at for at, _ in states]), strict=True):
+        lapses = (_lapses_at(state, law) for law in (before, after))
+        moments = {since, *(at for at in lapses if at is not None and at > since)}
+        for at in sorted(at for at in moments if until is None or at < until):
+            old, new = (answer(state, recipient_type, law, at) for law in (before, after))
+            if not found or found[-1][1:] != (old, new):
+                found.append((at, old, new))
+    return [
+        ChangedAnswer(at, until, old, new)
+        for (at, old, new), until in zip(found, _ends([one[0] for one in found]), strict=True)
+        if old != new
+    ]
 
 
-def wrong_receipts(
-    receipts: Iterable[AskedReceipt], changed: Sequence[ChangedAnswer]
-) -> Iterator[Change]:
-    """Yield the receipts whose answer is another by the other settings."""
-    for receipt, found in wrong_answers(receipts, changed):
-        kind = ChangeKind.SENT if receipt.may_send else ChangeKind.WITHHELD
-        campaign = f", campaign {receipt.campaign}" if receipt.campaign else ""
-        yield Change(
-            kind,
-            f"{'yes' if receipt.may_send else 'no'}: {receipt.reason}",
-            in_words(found.after),
-            receipt.asked_at,
-            receipt.asked_at,
-            f"receipt {receipt.receipt_id}, by {receipt.asked_by}{campaign}",
-        )
+def answer(state: KeyState, recipient_type: RecipientType, law: KeyLaw, at: datetime) -> Permission:
+    """Return the answer by ``law`` while ``state`` is what is known."""
+    lapses_at = _lapses_at(state, law)
+    if lapses_at is not None and at >= lapses_at:
+        state = replace(state, closed_as=State.EXPIRED)
+    found = state.permission(recipient_type)
+    if found.may_send and _is_void(state.registration.state, law):
+        # Of what is left: the opt-in that is to be registered, or nothing.
+        unverified = replace(state.registration, verified_at=None)
+        left = replace(state, registration=unverified).permission(recipient_type).reason
+        is_pending = left is PermissionReason.AWAITING_IYS
+        reason = PermissionReason.AWAITING_IYS if is_pending else PermissionReason.VOID
+        return Permission(may_send=False, reason=reason)
+    return found
 
 
-def changed_answer(change: Change) -> ChangedAnswer:
-    """Return a change of the kind ``ANSWER`` as the answers that it was made of."""
-    before, after = (
-        Permission(may_send=word == "yes", reason=PermissionReason(reason))
-        for word, _, reason in (one.partition(": ") for one in (change.before, change.after))
-    )
-    return ChangedAnswer(Span(change.since or ALWAYS, change.until), before, after)
+def fulfilment(event: DueEvent, term: Term, now: datetime) -> Fulfilment:
+    """Return what became of ``event``, whose term is ``term``, until ``now``.
+
+    A consent is registered within its term or is void (Yönetmelik m.7/11, m.7/12). An opt-out that
+    is reported after its term is a breach (m.9/6), and stands.
+    """
+    if event.status is Status.RET:
+        return _of_opt_out(event, term, now)
+    if event.registered_at is not None:
+        is_late = term.lapses_at is not None and event.registered_at >= term.lapses_at
+        return Fulfilment.TOO_LATE if is_late else Fulfilment.IN_TIME
+    if event.is_refused:
+        return Fulfilment.REFUSED
+    if event.settled_at is not None:
+        return Fulfilment.NOT_NEEDED
+    if term.lapses_at is not None and (event.superseded_at or now) >= term.lapses_at:
+        return Fulfilment.EXPIRED
+    return Fulfilment.OPEN if event.superseded_at is None else Fulfilment.SUPERSEDED
 
 
 def in_words(permission: Permission) -> str:
@@ -156,30 +181,81 @@ def in_words(permission: Permission) -> str:
     return f"{'yes' if permission.may_send else 'no'}: {permission.reason}"
 
 
+def _of_opt_out(event: DueEvent, term: Term, now: datetime) -> Fulfilment:
+    done_at = event.registered_at or event.settled_at
+    ended_at = done_at or event.superseded_at or now
+    if term.due_at is not None and ended_at > term.due_at:
+        return Fulfilment.OVERDUE if done_at is None else Fulfilment.BREACH
+    if event.registered_at is not None:
+        return Fulfilment.IN_TIME
+    if event.settled_at is not None:
+        return Fulfilment.NOT_NEEDED
+    return Fulfilment.OPEN if event.superseded_at is None else Fulfilment.SUPERSEDED
+
+
 def _of_event(
-    event: DueEvent, before: KeyLaw, after: KeyLaw, window: Window, now: datetime
+    event: DueEvent, before: KeyLaw, after: KeyLaw, selection: Selection, now: datetime
 ) -> Iterator[Change]:
     old, new = (law.term(event.effective_at, event.status) for law in (before, after))
     if old == new:
         return
     ends = [one for term in (old, new) for one in term if one is not None]
     until = max(ends) if None not in (old.due_at, new.due_at) else None
-    if not window.overlaps(event.effective_at, until):
+    if not _overlaps(selection, event.effective_at, until):
         return
     was, would_be = (fulfilment(event, term, now) for term in (old, new))
-    about = f"{event.status}, due {_text(old.due_at)} -> {_text(new.due_at)}"
+    kind, words = ChangeKind.OBLIGATION, (f"{event.status} {was}", f"{event.status} {would_be}")
     if was is would_be:
-        words = ("due", "due sooner" if _is_sooner(new, old) else "due later")
-        yield Change(ChangeKind.TERM, *words, event.effective_at, until, about)
-    else:
-        yield Change(
-            ChangeKind.OBLIGATION,
-            f"{event.status} {was}",
-            f"{event.status} {would_be}",
-            event.effective_at,
-            until,
-            about,
+        kind, words = (
+            ChangeKind.TERM,
+            ("due", "due sooner" if _is_sooner(new, old) else "due later"),
         )
+    about = f"{event.status}, due {_text(old.due_at)} -> {_text(new.due_at)}"
+    yield _change(kind, *words, event.effective_at, until, about)
+
+
+def _of_receipt(receipt: AskedReceipt, changed: Sequence[ChangedAnswer]) -> Iterator[Change]:
+    """Yield the receipt if its answer is another by the other settings.
+
+    A yes is wrong where they say no. A no is wrong where they say yes, and the gate said no for
+    what has changed: not where it was stale, say, or the brand suspended. ``changed`` is in order.
+    """
+    at = receipt.asked_at
+    place = bisect.bisect_right(changed, at, key=attrgetter("since")) - 1
+    if place < 0 or receipt.message_class in _EXEMPT:
+        return
+    found = changed[place]
+    if not found.has(at) or receipt.may_send == found.after.may_send:
+        return
+    if receipt.may_send or receipt.reason == found.before.reason:
+        kind = ChangeKind.SENT if receipt.may_send else ChangeKind.WITHHELD
+        campaign = f", campaign {receipt.campaign}" if receipt.campaign else ""
+        said = f"{'yes' if receipt.may_send else 'no'}: {receipt.reason}"
+        about = f"receipt {receipt.receipt_id}, by {receipt.asked_by}{campaign}"
+        yield _change(kind, said, in_words(found.after), at, at, about)
+
+
+def _change(  # noqa: PLR0913, PLR0917  # the fields, with instants
+    kind: ChangeKind,
+    before: str,
+    after: str,
+    since: datetime,
+    until: datetime | None,
+    about: str = "",
+) -> Change:
+    ends = None if until is None else until.isoformat()
+    return Change(
+        kind=kind, before=before, after=after, since=since.isoformat(), until=ends, about=about
+    )
+
+
+def _overlaps(selection: Selection, since: datetime, until: datetime | None) -> bool:
+    """Whether anything from ``since`` until before ``until`` (None: today) is in the selected
+    time.
+    """
+    return (selection.until is None or since < selection.until) and (
+        selection.since is None or until is None or until > selection.since
+    )
 
 
 def _is_sooner(one: Term, other: Term) -> bool:
@@ -190,3 +266,25 @@ def _is_sooner(one: Term, other: Term) -> bool:
 
 def _text(at: datetime | None) -> str:
     return "never" if at is None else at.isoformat()
+
+
+def _ends(starts: Sequence[datetime]) -> list[datetime | None]:
+    """Return until when each of what ``starts`` then holds; None: to this day."""
+    return [*starts[1:], None][: len(starts)]
+
+
+def _lapses_at(state: KeyState, law: KeyLaw) -> datetime | None:
+    """Return when the term of the desired event ends, if anything ends with it."""
+    desired = state.desired
+    return None if desired is None else law.term(desired.effective_at, desired.status).lapses_at
+
+
+def _is_void(registered: RegisteredState, law: KeyLaw) -> bool:
+    """Whether a provider registered a consent after its term."""
+    stated_at, created_at = registered.stated_at, registered.creation_date
+    if registered.value is not Registered.ONAY or registered.from_iys:
+        return False
+    if stated_at is None or created_at is None:
+        return False
+    lapses_at = law.term(stated_at, Status.ONAY).lapses_at
+    return lapses_at is not None and created_at >= lapses_at

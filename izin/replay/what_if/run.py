@@ -1,37 +1,45 @@
 """Plan and run a what-if: the history slice by slice of the keys, each judged by two settings.
 
 The plan has both settings and the heads of the history, so that a run that was stopped goes on with
-the same facts, and ends with the same result. One slice is in memory at a time. Nothing is changed.
+the same facts, and ends with the same result. One slice is in memory at a time, and what the gate
+answered about the lists. Nothing is changed.
+
+What was found is in the folder of the plan's work, which only its owner may read. A slice that was
+written is not judged again.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import csv
+import io
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import orjson
 
 from izin.consent.errors import UnreadableKeyError
-from izin.consent.may_send import PermissionReason
-from izin.consent.model import ConsentKey, RecipientType
-from izin.replay.what_if.answers import (
-    ChangedAnswer,
-    Span,
-    answers,
-    changed_answers,
-    closings_of,
-)
-from izin.replay.what_if.changes import Change, Window, changes_of, wrong_receipts
-from izin.replay.what_if.facts import AskedReceipt, KeyFacts, KeyFold
-from izin.replay.what_if.lists import GivenList, ListReceipt, file_digest, on_list
-from izin.replay.what_if.results import JudgedSlice, KeyChanges, ResultFolder, WhatIfResult
+from izin.consent.model import ConsentKey
+from izin.consent.texts import visible
+from izin.replay.what_if.changes import Change, ChangeKind, changes_of
+from izin.replay.what_if.facts import AskedReceipt, KeyFacts
+from izin.replay.what_if.lists import GivenList, on_lists
 from izin.replay.what_if.settings import LawSettings
-from izin.runtime.plan import EmptySelectionError, OtherPlanError, Plan, Selection, work_folder
+from izin.runtime.masking import mask
+from izin.runtime.plan import (
+    EmptySelectionError,
+    OtherPlanError,
+    Plan,
+    Selection,
+    work_folder,
+    write_private,
+)
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import by_key
-from izin.sinks.ledger.history.by_key import KeyMovements, KeySlice
-from izin.sinks.ledger.history.receipts import receipt_key
+from izin.sinks.ledger.history.by_key import KeySlice
 
 KIND = "what-if"
 ROWS = 20_000
@@ -41,6 +49,11 @@ _YIELD_EVERY = 200
 
 OnProgress = Callable[[int, int], None]
 """Called with how many slices are judged, and how many there are."""
+COLUMNS = (
+    *("brand", "type", "recipient_type", "recipient"),
+    *("change", "from", "to", "since", "until", "about"),
+)
+"""Of the table of changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +76,110 @@ class WhatIfRequest:
             raise EmptySelectionError("a what-if is about keys: leave out --origin and --offsets")
 
 
+class CountedChange(NamedTuple):
+    """How many recipients of a brand have a change."""
+
+    brand_code: int
+    kind: str
+    before: str
+    after: str
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedSlice:
+    """What was found in a slice."""
+
+    keys: int
+    """How many keys were judged."""
+    unreadable: int
+    """Facts that could not be read, and were left out."""
+    changed: Sequence[tuple[str, Sequence[Change]]]
+    """What differs, by key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIfResult:
+    """What was found in all."""
+
+    keys: int
+    unreadable: int
+    erased: int
+    """Keys of which no facts are left: nothing can be said of them."""
+    counts: Sequence[CountedChange]
+    sent: int
+    """Receipts that said yes where the right answer is no."""
+    withheld: int
+
+
+class ResultFolder:
+    """The results of ``plan``, which is in ``path``, apart from those of a plan before it there."""
+
+    def __init__(self, plan: Plan, path: Path) -> None:
+        self._folder = work_folder(path) / plan.digest[:16]
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._options = plan.options
+
+    def has(self, number: int) -> bool:
+        """Whether a slice is judged."""
+        return self._slice(number).exists()
+
+    @property
+    def left(self) -> int:
+        """How many slices are not judged."""
+        return sum(not self.has(number) for number in range(self._options["slices"]))
+
+    def write(self, number: int, judged: JudgedSlice) -> None:
+        """Write what was found in a slice."""
+        write_private(self._slice(number), [orjson.dumps(judged)])
+
+    def result(self) -> WhatIfResult:
+        """Return what was found in all that is judged."""
+        keys = unreadable = 0
+        counts: Counter[tuple[int, str, str, str]] = Counter()
+        receipts: Counter[str] = Counter()
+        for judged in self._slices():
+            keys += judged.keys
+            unreadable += judged.unreadable
+            for key, changes in judged.changed:
+                brand = int(key.partition("/")[0])
+                counts.update({(brand, one.kind, one.before, one.after) for one in changes})
+                receipts.update(one.kind for one in changes)
+        return WhatIfResult(
+            keys=keys,
+            unreadable=unreadable,
+            erased=self._options["erased"],
+            counts=[CountedChange(*what, count) for what, count in sorted(counts.items())],
+            sent=receipts[ChangeKind.SENT],
+            withheld=receipts[ChangeKind.WITHHELD],
+        )
+
+    def write_table(self, *, unmasked: bool) -> Path:
+        """Write the changes as CSV, with whole recipients or masked ones; return the file."""
+        path = self._folder / ("changes-unmasked.csv" if unmasked else "changes.csv")
+        write_private(path, self._lines(unmasked=unmasked))
+        return path
+
+    def _lines(self, *, unmasked: bool) -> Iterator[bytes]:
+        yield _line(COLUMNS)
+        for judged in self._slices():
+            for key, changes in judged.changed:
+                *whose, recipient = key.split("/", 3)
+                shown = recipient if unmasked else mask(recipient)
+                yield from (_line([*whose, shown, *astuple(one)]) for one in changes)
+
+    def _slices(self) -> Iterator[JudgedSlice]:
+        for number in filter(self.has, range(self._options["slices"])):
+            values = orjson.loads(self._slice(number).read_bytes())
+            changed = [
+                (key, [Change(**one) for one in changes]) for key, changes in values["changed"]
+            ]
+            yield JudgedSlice(**values | {"changed": changed})
+
+    def _slice(self, number: int) -> Path:
+        return self._folder / f"slice-{number:05}.json"
+
+
 async def plan(ledger: Ledger, request: WhatIfRequest, path: Path) -> Plan:
     """Write the plan of ``request`` to ``path``, or return the one that is there.
 
@@ -71,18 +188,21 @@ async def plan(ledger: Ledger, request: WhatIfRequest, path: Path) -> Plan:
         OtherPlanError: it is the plan of other options.
         PlanMovedError: the law or the calendar has changed since.
     """
-    heads = await by_key.heads(ledger)
+    selection, heads = request.selection, await by_key.heads(ledger)
+    is_named = bool(selection.keys or selection.recipients)
+    owners = {one for code, one in request.customers.items() if code in selection.brands}
+    customers = owners | selection.customers if selection.brands or selection.customers else None
     made = Plan(
         kind=KIND,
         target="",
-        selection=request.selection,
+        selection=selection,
         options={
             "before": request.before.as_json(),
             "after": request.after.as_json(),
             "customers": {str(code): one for code, one in sorted(request.customers.items())},
-            "lists": [one.as_json(file_digest(one.path)) for one in request.lists],
-            "slices": _slices(request, sum(heads.values())),
-            "erased": await by_key.erased(ledger, _concerned(request)),
+            "lists": [one.as_json() for one in request.lists],
+            "slices": 1 if is_named else max(1, -(-sum(heads.values()) // request.rows)),
+            "erased": await by_key.erased(ledger, customers),
         },
         cluster_id="",
         topics={},
@@ -106,20 +226,6 @@ def _kept(made: Plan, path: Path) -> Plan:
     return known
 
 
-def result_folder(plan: Plan, path: Path) -> ResultFolder:
-    """Return where the results of ``plan`` are, which is in ``path``: apart from those of one that
-    was there before.
-    """
-    folder = work_folder(path) / plan.digest[:16]
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return ResultFolder(folder, plan.options["slices"])
-
-
-def result(plan: Plan, path: Path) -> WhatIfResult:
-    """Return what was found in all that is judged."""
-    return result_folder(plan, path).result(plan.options["erased"])
-
-
 @dataclass(frozen=True, kw_only=True)
 class WhatIf:
     """The work of a plan."""
@@ -135,53 +241,34 @@ class WhatIf:
         Raises:
             UnverifiedListError: a list is not the one of its receipts.
         """
-        folder, slices = result_folder(self.plan, self.path), self.plan.options["slices"]
+        folder, slices = ResultFolder(self.plan, self.path), self.plan.options["slices"]
+        listed = await on_lists(self.ledger, self.lists)
         for number in range(slices):
             if not folder.has(number):
-                folder.write(number, await self._judged(KeySlice(number, slices)))
+                folder.write(number, await self._judged(KeySlice(number, slices), listed))
             progress(number + 1, slices)
-        if self.lists and not folder.has_lists:
-            folder.write_lists(await self._on_lists(folder))
-        return result(self.plan, self.path)
+        return folder.result()
 
-    @property
-    def _customers(self) -> dict[int, str]:
-        return {int(code): one for code, one in self.plan.options["customers"].items()}
-
-    @property
-    def _settings(self) -> tuple[LawSettings, LawSettings]:
-        before, after = (
-            LawSettings.from_json(self.plan.options[name]) for name in ("before", "after")
-        )
-        return before, after
-
-    async def _judged(self, part: KeySlice) -> JudgedSlice:
-        before, after = self._settings
-        facts = await self._facts(part)
-        closings = await self._closings(facts)
-        window = _window(self.plan.selection)
-        changed = []
-        for number, one in enumerate(facts):
-            if number % _YIELD_EVERY == 0:
+    async def _judged(
+        self, part: KeySlice, listed: Mapping[str, list[AskedReceipt]]
+    ) -> JudgedSlice:
+        options, selection = self.plan.options, self.plan.selection
+        before, after = (LawSettings.from_json(options[name]) for name in ("before", "after"))
+        keys, unreadable, changed = 0, 0, []
+        async for one in self._facts(part):
+            if keys % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            laws = (law.of(one.key.brand_code, one.customer_id) for law in (before, after))
-            found = list(
-                changes_of(
-                    one,
-                    *laws,
-                    closings=closings.get(str(one.key), ()),
-                    window=window,
-                    now=self.plan.made_at,
-                )
-            )
+            key, code = str(one.key), one.key.brand_code
+            one.receipts += listed.get(key, ())
+            laws = before.of(code), after.of(code)
+            found = list(changes_of(one, *laws, selection=selection, now=self.plan.made_at))
+            keys, unreadable = keys + 1, unreadable + one.unreadable
             if found:
-                changed.append(KeyChanges(str(one.key), found))
-        return JudgedSlice(
-            keys=len(facts), unreadable=sum(one.unreadable for one in facts), changed=changed
-        )
+                changed.append((key, found))
+        return JudgedSlice(keys=keys, unreadable=unreadable, changed=changed)
 
-    async def _facts(self, part: KeySlice) -> list[KeyFacts]:
-        """Return the facts of the selected keys of a slice."""
+    async def _facts(self, part: KeySlice) -> AsyncIterator[KeyFacts]:
+        """Yield the facts of the selected keys of a slice that can be read."""
         selection, heads = self.plan.selection, self.plan.history
         if selection.keys or selection.recipients:
             found = await reads.keys_of(self.ledger, selection.recipients)
@@ -190,99 +277,27 @@ class WhatIf:
         else:
             brands = selection.brands or None
             movements = await by_key.in_slice(self.ledger, part, heads, brands=brands)
-        customers = self._customers
-        facts = []
-        for one in _folded(movements):
+        for key, some in movements:
             # A brand that has moved is its present customer's, whatever its history says.
-            owner, wanted = customers.get(one.key.brand_code), selection.customers
-            one.customer_id = owner or one.customer_id
-            if selection.takes_key(str(one.key)) and (not wanted or owner in wanted):
-                facts.append(one)
-        return facts
-
-    async def _closings(self, facts: Iterable[KeyFacts]) -> dict[str, list[Span]]:
-        """Return when the addresses of merchants are opted out as BIREYSEL, by their keys."""
-        others = {
-            str(replace(one.key, recipient_type=RecipientType.BIREYSEL)): str(one.key)
-            for one in facts
-            if one.key.recipient_type is RecipientType.TACIR
-        }
-        if not others:
-            return {}
-        movements = await by_key.of_keys(self.ledger, others, self.plan.history)
-        return {
-            others[str(one.key)]: closings_of(one.states, RecipientType.BIREYSEL)
-            for one in _folded(movements)
-        }
-
-    async def _on_lists(self, folder: ResultFolder) -> JudgedSlice:
-        """Judge the lists: who of those with another answer was on them."""
-        changed, window = folder.changed_answers(), _window(self.plan.selection)
-        free = self._settings[0].unregistered_merchants
-        found: dict[str, list[Change]] = {}
-        for given in self.lists:
-            receipts = [
-                ListReceipt.of(given.path, one, await reads.facts(self.ledger, [receipt_key(one)]))
-                for one in given.receipts
-            ]
-            for receipt, key, asked in on_list(given, receipts, free=free):
-                if not window.has(asked.asked_at):
-                    continue
-                others = changed.get(key) or self._of_unknown(receipt, key, asked)
-                if wrong := list(wrong_receipts([asked], others)):
-                    found.setdefault(key, []).extend(wrong)
-        return JudgedSlice(changed=[KeyChanges(key, some) for key, some in found.items()])
-
-    def _of_unknown(
-        self, receipt: ListReceipt, key: str, asked: AskedReceipt
-    ) -> Sequence[ChangedAnswer]:
-        """Return the changed answers of a merchant of whom the history has nothing."""
-        selection, customer_id = self.plan.selection, receipt.customer_id
-        is_selected = selection.takes_key(key) and (
-            not selection.customers or customer_id in selection.customers
-        )
-        if asked.reason != PermissionReason.REGISTER_FIRST or not is_selected:
-            return ()
-        before, after = (
-            answers((), RecipientType.TACIR, one.of(receipt.brand_code, customer_id))
-            for one in self._settings
-        )
-        return list(changed_answers(before, after))
-
-
-def _folded(movements: Iterable[KeyMovements]) -> Iterator[KeyFacts]:
-    """Yield the facts of each key that can be read."""
-    for key, some in movements:
-        try:
-            fold = KeyFold(ConsentKey.parse(key))
-        except UnreadableKeyError:
-            continue
-        for one in some:
-            fold.add(one)
-        yield fold.facts
-
-
-def _window(selection: Selection) -> Window:
-    return Window(since=selection.since, until=selection.until)
-
-
-def _slices(request: WhatIfRequest, movements: int) -> int:
-    """Return into how many slices the keys are cut; those that are named are one."""
-    if request.selection.keys or request.selection.recipients:
-        return 1
-    return max(1, -(-movements // request.rows))
-
-
-def _concerned(request: WhatIfRequest) -> set[str] | None:
-    """Return the customers that are selected, themselves or by their brands; None: all."""
-    selection = request.selection
-    if not (selection.customers or selection.brands):
-        return None
-    codes = selection.brands & request.customers.keys()
-    return {*selection.customers, *(request.customers[code] for code in codes)}
+            owner = self.plan.options["customers"].get(key.partition("/")[0])
+            is_wanted = not selection.customers or owner in selection.customers
+            try:
+                facts = KeyFacts(ConsentKey.parse(key))
+            except UnreadableKeyError:
+                continue
+            if is_wanted and selection.takes_key(key):
+                for one in some:
+                    facts.add(one)
+                yield facts
 
 
 def _asked(plan: Plan) -> dict[str, Any]:
     """Return what a plan was asked for."""
     asked = {name: plan.options.get(name) for name in ("before", "after", "lists")}
     return {"kind": plan.kind, "selection": plan.selection.as_json(), **asked}
+
+
+def _line(cells: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow([visible(one) if isinstance(one, str) else one for one in cells])
+    return text.getvalue().encode()

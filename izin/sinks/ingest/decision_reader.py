@@ -198,7 +198,7 @@ class DecisionReader:
             effective * _MILLISECOND,
             data,
             fields,
-            fields.template_key[2].startswith(RET),
+            fields.template_key[2].startswith(RET) or fields.template_key[6].startswith(RET),
         )
 
     def _learn(self, data: bytes, prefix: bytes, partition: bytes) -> IncomingDecision | None:

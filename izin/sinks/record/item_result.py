@@ -296,15 +296,13 @@ def _registered(row: ConsentRow, item: Item, result: ItemResult, now: datetime) 
     receipt = result.receipt
     if receipt is None:
         return row
-    return apply.observed(
-        row,
-        Observation(
-            value=Registered(item.status),
-            creation_date=receipt.creation_date,
-            consent_date=item.consent_date,
-            source=item.source,
-            transaction_id=receipt.transaction_id,
-            verified_at=now,
-            verified_by=result.how,
-        ),
+    saved = Observation.answered(
+        item.status,
+        consent_date=item.consent_date,
+        source=item.source,
+        creation_date=receipt.creation_date,
+        transaction_id=receipt.transaction_id,
+        how=result.how,
+        at=now,
     )
+    return apply.observed(row, saved)

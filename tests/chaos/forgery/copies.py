@@ -12,8 +12,7 @@ from random import Random
 from typing import Any
 
 from izin.evidence.chain import Segment
-from izin.evidence.deliveries import Acknowledgement, Batches
-from izin.evidence.rows import EvidenceRow
+from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow
 from izin.evidence.verification import Evidence
 from izin.sinks.ledger.history.chain_check import first_link
 from izin.sinks.ledger.history.hash_chain import (

@@ -6,14 +6,13 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-from izin.consent.fold import restoration
+from izin.consent.fold import KeyState, restoration
 from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
-from izin.evidence.facts import fact_of
-from izin.evidence.rows import EvidenceRow
-from izin.evidence.standing import Standing as EvidenceStanding
+from izin.evidence.report import state_at
+from izin.evidence.rows import EvidenceRow, fact_of
 from izin.reconcile.judging import judge
 from izin.reconcile.sides import DesiredRecord, PermissionRecord, Side, Standing, ledger_row
-from izin.replay.what_if.facts import KeyFold, KnownState
+from izin.replay.what_if.facts import KeyFacts
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.copy_format import microseconds
@@ -114,7 +113,7 @@ class RecordedHistory(KeyHistory):
             return
         row = self.row or first_row(ConsentKey.parse(KEY), CUSTOMER, self.now)
         facts = [fact_of(one) for one in self.rows]
-        found = EvidenceStanding(str(RecipientType.BIREYSEL)).add_all(facts).to_json()
+        found = state_at(str(RecipientType.BIREYSEL), facts)
         desired, shown = found["desired"], found["registered"]
         permission = row.permission_by_law
         self._liken(
@@ -138,10 +137,10 @@ class RecordedHistory(KeyHistory):
         )
         known = self._known()
         if known is not None:
-            shown_at = known.registered.creation_date
+            shown = known.registration
             self._liken(
                 "what-if",
-                (known.registered.value, shown_at, known.latest_ret_at),
+                (str(shown.value), shown.creation_date, known.latest_ret_at),
                 (str(row.registered), row.registered_at, row.latest_ret_at),
             )
 
@@ -177,17 +176,17 @@ class RecordedHistory(KeyHistory):
             acts = " ".join(self.acts)
             raise DisagreementError(f"{who}: {found}, ledger: {expected}, after {acts}")
 
-    def _known(self) -> KnownState | None:
-        fold = KeyFold(ConsentKey.parse(KEY))
+    def _known(self) -> KeyState | None:
+        found = KeyFacts(ConsentKey.parse(KEY))
         for row in self.rows:
             fact = fact_of(row)
             times = {
                 name: datetime.fromisoformat(fact[name]) for name in ("recorded_at", "occurred_at")
             }
-            fold.add({**fact, **times, "decision": row.decision, "data": row.columns.data})
-        if fold.facts.unreadable:
-            raise DisagreementError(f"{fold.facts.unreadable} facts cannot be read")
-        return fold.facts.states[-1] if fold.facts.states else None
+            found.add({**fact, **times, "decision": row.decision, "data": row.columns.data})
+        if found.unreadable:
+            raise DisagreementError(f"{found.unreadable} facts cannot be read")
+        return found.states[-1].state if found.states else None
 
     def _add_of(self, kind: str, item: Item, data: Mapping[str, object]) -> None:
         self._add(kind, data, event_id=item.event_id, status=item.status)

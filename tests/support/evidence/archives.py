@@ -11,9 +11,8 @@ from izin.consent.model import AdmittedEvent
 from izin.consent.ordering import decide
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines
-from izin.evidence.deliveries import Acknowledgement, Batches
 from izin.evidence.report import FORMAT
-from izin.evidence.rows import EvidenceRow, first_link, next_link
+from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow, first_link, next_link
 from izin.evidence.verification import Evidence
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.copy_format import microseconds

@@ -8,7 +8,7 @@ from typing import Any
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, ConsentKey
 from izin.consent.ordering import decide
-from izin.replay.what_if.facts import KeyFacts, KeyFold
+from izin.replay.what_if.facts import KeyFacts
 from izin.sinks.ledger.history.formats import history_codec
 from tests.support.builders import CUSTOMER, a_decision_record, a_key
 
@@ -87,11 +87,11 @@ class KeyStory:
 
     def facts(self, *, until: datetime | None = None) -> KeyFacts:
         """Return the facts of the movements that were recorded before ``until``, or of all."""
-        fold = KeyFold(self.key)
+        found = KeyFacts(self.key)
         for one in self.movements:
             if until is None or one["recorded_at"] < until:
-                fold.add(one)
-        return fold.facts
+                found.add(one)
+        return found
 
     def _add(
         self,

@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from izin.consent.admission import RefusedEvent, admit
+from izin.consent.admission import RefusedEvent, admit, shortened
 from izin.consent.enums import Channel
 from izin.consent.fields import RETAILER_LIMIT, normalised
 from izin.consent.model import AdmittedEvent
-from izin.consent.oversize import shortened
 from izin.consent.texts import MAX_TEXT, as_written, cut, has_surrogate, visible
 from tests.support.builders import NOON, a_key, an_event, an_iys_event, an_iys_origin
 

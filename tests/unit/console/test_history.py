@@ -8,8 +8,8 @@ import pytest
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Reason
-from izin.console.explain import history
-from izin.console.explain.history import (
+from izin.console import explain
+from izin.console.explain import (
     heading,
     history_rows,
     in_words,
@@ -236,6 +236,6 @@ def test_state_rows_without_a_desired_status_say_nothing() -> None:
 
 def test_every_value_of_the_law_has_words() -> None:
     """A reason, permission or verdict without words would be shown as code."""
-    assert set(history._PERMISSIONS) == {str(one) for one in PermissionReason}
-    assert set(history._DECISIONS) == {str(one) for one in Reason}
-    assert set(history._VERDICTS) <= {*map(str, Verdict), NOT_SENT}
+    assert set(explain._PERMISSIONS) == {str(one) for one in PermissionReason}
+    assert set(explain._DECISIONS) == {str(one) for one in Reason}
+    assert set(explain._VERDICTS) <= {*map(str, Verdict), NOT_SENT}

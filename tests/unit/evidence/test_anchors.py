@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.evidence.anchors import anchors_in, anchors_of
+from izin.evidence.chain import anchors_in, anchors_of
 from izin.evidence.errors import UnreadableAnchorsError
 from izin.sinks.record.anchor import Anchor
 

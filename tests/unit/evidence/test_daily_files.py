@@ -11,9 +11,8 @@ from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.evidence.__main__ import main
 from izin.evidence.container import unpacked
-from izin.evidence.daily_files import COLUMNS, DailyLines
+from izin.evidence.daily_files import COLUMNS, MISSING, UNVERIFIED, WRONG, DailyLines, check_with
 from izin.evidence.errors import UnreadableEvidenceError
-from izin.evidence.timestamps import MISSING, UNVERIFIED, WRONG, check_with
 from izin.evidence.verification import DAILY, SUMMARY, Evidence, VerifiedEvidence, verify
 from izin.evidence.words import PATHS, TIMESTAMPS
 from izin.iys.wire_format import daily_file

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from izin.evidence import container
 from izin.evidence.container import LIST, packed, unpacked
-from izin.evidence.deliveries import Acknowledgement, Batches
 from izin.evidence.errors import UnreadableEvidenceError
-from izin.evidence.rows import SALT, EvidenceRow
+from izin.evidence.rows import SALT, Acknowledgement, Batches, EvidenceRow
 from izin.evidence.verification import CHAIN, COMMITMENTS, ROWS, Evidence, verify
 from izin.schemas.codec import Codec
 from tests.support.builders import BRAND, CUSTOMER, NOON

@@ -4,8 +4,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from izin.consent.model import ConsentEvent, DecisionKind, Reason
 from izin.schemas.cloud_events import headers
@@ -21,72 +19,15 @@ from izin.streams.fast_path.simple_events import (
 from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.guard import REDRIVEN
 from izin.streams.state.packing import Packing
-from izin.streams.state.state import MemoryState
-from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event
+from tests.support.builders import NOON, a_key, an_event, an_iys_event
 from tests.support.order.harness import (
     APPENDED,
     CODEC,
-    HOME,
     KEY,
-    OrderHarness,
     a_record,
-    consent_of,
 )
 
 READER = SimpleEventReader(CODEC)
-
-_SECONDS = st.integers(-3, 3).map(lambda n: NOON + timedelta(seconds=n))
-_INSTANTS = _SECONDS | st.sampled_from([NOON + timedelta(milliseconds=250), NOON - MILLISECOND])
-_EVENTS = st.builds(
-    an_event,
-    event_id=st.sampled_from(["1", "2", "0b5ba28e-1c9f-4dd8-9d6c-0d6f8d1b7e11", "", "9" * 70]),
-    status=st.sampled_from(["ONAY", "RET", "ONAY", "RET", "ret", "HAYIR"]),
-    source=st.sampled_from(["HS_WEB", "HS_WEB", "HS_KARAR", "HS_2015", "hs_web", "", None]),
-    recipient=st.sampled_from([PHONE, PHONE, "0555 000 00 01", EMAIL, "+4915112345678"]),
-    type=st.sampled_from(["MESAJ", "MESAJ", "EPOSTA", "mesaj"]),
-    recipient_type=st.sampled_from(["BIREYSEL", "TACIR", ""]),
-    consent_date=st.none() | _INSTANTS,
-    received_at=st.none() | _INSTANTS | st.just(NOON + timedelta(hours=3, minutes=4)),
-    date_basis=st.sampled_from(["stated", "stated", "received", "day", "minute"]),
-    customer_id=st.sampled_from(["acme", "acme", ""]),
-    brand_code=st.sampled_from([100001, 100001, 0]),
-    retailer_code=st.sampled_from([None, None, 11111111, 5]),
-    retailer_access=st.sampled_from([None, None, (11111111,), ()]),
-    recipient_raw=st.sampled_from([None, "0555 000 00 01"]),
-    sequence=st.none() | st.integers(0, 1 << 40),
-    evidence=st.sampled_from([{}, {"sayfa": "/üye"}, {"a": "b" * 80}]),
-)
-
-
-@given(
-    st.lists(
-        st.tuples(
-            _EVENTS | st.just(an_iys_event(event_id="iys-1")),
-            st.sampled_from([KEY, KEY, KEY, a_key(recipient=EMAIL).encode(), b"any", None]),
-        ),
-        max_size=12,
-    ),
-    st.integers(1, 5),
-)
-def test_fast_path_and_general_path_fold_alike(
-    several: list[tuple[ConsentEvent, bytes | None]], size: int
-) -> None:
-    """Of any events, valid or not: the same records are written, and the states are equal."""
-    records = [
-        a_record(event, partition=HOME, offset=offset, key=key)
-        for offset, (event, key) in enumerate(several)
-    ]
-    fast, whole = MemoryState(), MemoryState()
-    one, other = OrderHarness(), OrderHarness()
-    for start in range(0, len(records), size):
-        batch = records[start : start + size]
-        found, expected = one.fold(batch, fast), other.fold_generally(batch, whole)
-        assert found.writes == expected.writes
-        assert (found.counts, found.repartitioned) == (expected.counts, expected.repartitioned)
-        fast.apply(found.changes, start)
-        whole.apply(expected.changes, start)
-        for key in expected.changes:
-            assert consent_of(fast, key) == consent_of(whole, key)
 
 
 def read(event: ConsentEvent, **fields: object) -> SimpleEvent | None:

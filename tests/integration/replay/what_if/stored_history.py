@@ -13,10 +13,8 @@ import orjson
 from pydantic import SecretStr
 
 from izin.consent.due_dates import BrandTerms
-from izin.consent.model import ConsentKey
 from izin.replay.what_if import run
-from izin.replay.what_if.results import WhatIfResult
-from izin.replay.what_if.run import OnProgress, WhatIf, WhatIfRequest
+from izin.replay.what_if.run import OnProgress, WhatIf, WhatIfRequest, WhatIfResult
 from izin.replay.what_if.settings import LawSettings
 from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
@@ -89,13 +87,6 @@ def registered_late(recipient: str, *, at: datetime = MONDAY + 4 * A_DAY) -> Key
     story.outcome(event, at, "accepted", None)
     story.asked(at + A_DAY, may_send=True, reason="registered")
     story.asked(at + 2 * A_DAY, may_send=True, reason="registered", message_class="delivery")
-    return story
-
-
-def asked_about(key: ConsentKey, *, may_send: bool, reason: str) -> KeyStory:
-    """Return the story of a key that only senders asked about."""
-    story = KeyStory(key=key)
-    story.asked(MONDAY + A_DAY, may_send=may_send, reason=reason)
     return story
 
 

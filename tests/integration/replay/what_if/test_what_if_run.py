@@ -1,7 +1,6 @@
 """A what-if over a history in PostgreSQL: what it finds, of whom, and what a stop leaves of it."""
 
 import asyncio
-import hashlib
 import multiprocessing
 import signal
 from dataclasses import replace
@@ -9,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.model import RecipientType
-from izin.replay.what_if import run
-from izin.replay.what_if.lists import GivenList
+from izin.replay.what_if.run import ResultFolder
 from izin.runtime.plan import (
     EmptySelectionError,
     OtherPlanError,
@@ -20,17 +17,13 @@ from izin.runtime.plan import (
     Selection,
     work_folder,
 )
-from izin.schemas.may_send_api import digest_line
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.receipts import movements_of
 from tests.integration.replay.what_if.stored_history import (
     AFTER,
     MONDAY,
     RIGHT,
     WRONG,
     a_request,
-    asked_about,
     counted,
     die_after_two,
     judged,
@@ -39,9 +32,7 @@ from tests.integration.replay.what_if.stored_history import (
     store,
 )
 from tests.integration.sinks.sink_harness import a_phone
-from tests.support.builders import BRAND, CUSTOMER, a_key, an_event
-from tests.support.gate.receipts import a_receipt
-from tests.support.replay.movements import KeyStory
+from tests.support.builders import BRAND, CUSTOMER, a_key
 
 pytestmark = pytest.mark.database
 
@@ -79,7 +70,7 @@ async def test_killed_run_goes_on_to_the_same_end(ledger: Ledger, ledger_url: st
     child.start()
     await asyncio.to_thread(child.join, 60)
     assert child.exitcode == -signal.SIGKILL
-    folder = run.result_folder(Plan.read(path), path)
+    folder = ResultFolder(Plan.read(path), path)
     assert folder.left > 0
     assert folder.has(1)
     (next(work_folder(path).iterdir()) / "slice-00002.json.new").write_bytes(b"{")
@@ -98,7 +89,9 @@ async def test_plan_holds_for_its_options_and_law_alone(ledger: Ledger, tmp_path
     await store(ledger, map(registered_late, PHONES[:2]))
     first = await judged(ledger, path, a_request())
     with pytest.raises(OtherPlanError):
-        await judged(ledger, path, a_request(after=replace(RIGHT, merchants_apart={CUSTOMER})))
+        await judged(
+            ledger, path, a_request(after=replace(RIGHT, closed_days=frozenset({MONDAY.date()})))
+        )
     replace(Plan.read(path), law_version=1).write(path)
     with pytest.raises(PlanMovedError, match="law"):
         await judged(ledger, path, a_request())
@@ -128,67 +121,6 @@ async def test_selection_narrows_keys_and_times(ledger: Ledger, tmp_path: Path):
         assert (found.keys, found.sent) == (keys, sent), selection
     with pytest.raises(EmptySelectionError):
         a_request(selection=Selection(origins=frozenset({"crm"})))
-
-
-async def test_rules_for_merchants_are_judged_by_receipts(ledger: Ledger, tmp_path: Path):
-    """Without registration a merchant's no was wrong; an opt-out as BIREYSEL closes the address as
-    TACIR, unless the customer keeps the two apart.
-    """
-    merchant = a_key(recipient=PHONES[0], recipient_type=RecipientType.TACIR)
-    opted_out = a_key(recipient=PHONES[1], recipient_type=RecipientType.TACIR)
-    as_person = KeyStory(key=a_key(recipient=PHONES[1]))
-    as_person.event(
-        an_event(recipient=PHONES[1], status="RET", consent_date=MONDAY, received_at=MONDAY), MONDAY
-    )
-    await store(
-        ledger,
-        [
-            asked_about(merchant, may_send=False, reason="register-first"),
-            asked_about(opted_out, may_send=False, reason="opted-out"),
-            as_person,
-        ],
-    )
-    free = replace(RIGHT, unregistered_merchants=frozenset({CUSTOMER}))
-    found = await judged(ledger, tmp_path / "free", a_request(before=RIGHT, after=free))
-    assert (found.sent, found.withheld) == (0, 1)
-    apart = replace(free, merchants_apart=frozenset({CUSTOMER}))
-    found = await judged(ledger, tmp_path / "apart", a_request(before=free, after=apart))
-    assert (found.sent, found.withheld) == (0, 1)
-    assert counted(found)["no: opted-out", "yes: register-first"] == 1
-
-
-async def test_listed_merchants_without_history_are_judged(ledger: Ledger, tmp_path: Path):
-    """Of a merchant that was only asked about in a list, the history has nothing: the gate said
-    ``register-first``, which was a yes or a no by the settings.
-    """
-    reasons = dict.fromkeys(PHONES[:2], "register-first")
-    keys = [str(a_key(recipient=one, recipient_type=RecipientType.TACIR)) for one in reasons]
-    digest = hashlib.sha256(b"".join(digest_line(one, "register-first") for one in keys))
-    receipt = a_receipt(1, digest=digest.hexdigest(), recipient_type="TACIR", asked_at=MONDAY)
-    async with ledger.transaction() as connection:
-        await append.append(connection, list(movements_of(receipt)), now=MONDAY)
-    path = tmp_path / "list.scrubbed.csv"
-    write_list(path, reasons)
-    lists = (GivenList(path=path, receipts=(receipt["receipt_id"],)),)
-    free = replace(RIGHT, unregistered_merchants=frozenset({CUSTOMER}))
-    for number, (before, after, brand, expected) in enumerate(
-        [
-            (free, RIGHT, BRAND, (2, 0)),
-            (RIGHT, free, BRAND, (0, 2)),
-            (free, RIGHT, BRAND + 1, (0, 0)),
-            (RIGHT, WRONG, BRAND, (0, 0)),
-        ]
-    ):
-        selection = Selection(brands=frozenset({brand}))
-        request = a_request(before=before, after=after, lists=lists, selection=selection)
-        found = await judged(ledger, tmp_path / f"plan-{number}", request)
-        assert (found.sent, found.withheld) == expected
-
-
-def write_list(path: Path, reasons: dict[str, str]) -> None:
-    """Write a scrubbed list with these reasons by recipient."""
-    rows = [f"{one},{reason}" for one, reason in reasons.items()]
-    path.write_text("\n".join(["telefon,reason", *rows, ""]), "utf-8")
 
 
 async def test_erased_keys_are_counted_and_not_named(ledger: Ledger, tmp_path: Path):

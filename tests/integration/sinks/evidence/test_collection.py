@@ -9,7 +9,7 @@ import pytest
 
 from izin.consent.model import Channel
 from izin.evidence import collection
-from izin.evidence.anchors import anchors_in
+from izin.evidence.chain import anchors_in
 from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import unpacked
 from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError

@@ -7,7 +7,7 @@ import pytest
 from cryptography.x509 import load_pem_x509_certificates
 
 from izin.evidence.container import unpacked
-from izin.evidence.timestamps import check_with
+from izin.evidence.daily_files import check_with
 from izin.evidence.verification import DAILY, REPORT, verify
 from izin.sinks.ledger.daily.lines import packed
 from izin.sinks.ledger.daily.lines import unpacked as lines_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from izin.console.explain.history import delivery_rows
+from izin.console.explain import delivery_rows
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger

@@ -4,21 +4,16 @@ from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from izin.replay.selection import Selection
 
 from izin.consent.business_days import Calendar
 from izin.consent.due_dates import BrandTerms, expires_at
+from izin.consent.fold import KeyState
 from izin.consent.may_send import CollectedConsent, PermissionReason, may_send
 from izin.consent.model import OriginRank, RecipientType, Status
-from izin.consent.next_action import Registered
-from izin.replay.what_if.answers import (
-    AnswerFrom,
-    Span,
-    answers,
-    changed_answers,
-    closings_of,
-)
-from izin.replay.what_if.changes import ChangeKind, Window, changes_of
-from izin.replay.what_if.facts import KnownState
+from izin.consent.next_action import Registered, RegisteredState
+from izin.consent.transitions import State
+from izin.replay.what_if.changes import ChangeKind, changed_answers, changes_of
 from izin.replay.what_if.settings import KeyLaw
 from tests.support.builders import a_key, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
@@ -44,8 +39,6 @@ laws = st.builds(
     KeyLaw,
     calendar=st.builds(Calendar, extra_closed_days=st.frozensets(st.sampled_from(DAYS))),
     terms=terms,
-    is_apart=st.booleans(),
-    needs_registration=st.booleans(),
 )
 
 
@@ -94,112 +87,79 @@ def stories(draw: st.DrawFn, recipient_type: RecipientType = RecipientType.BIREY
     return story
 
 
-def from_scratch(
-    story: KeyStory, other: KeyStory, law: KeyLaw, at: datetime
-) -> tuple[bool, PermissionReason]:
+def from_scratch(story: KeyStory, law: KeyLaw, at: datetime) -> tuple[bool, PermissionReason]:
     """Return the answer at one instant, by nothing but what was recorded until then."""
-    state = _latest(story, at)
-    reason = _standing(state, story.key.recipient_type, law, at)
-    closing = _latest(other, at)
-    if not law.is_apart and _standing(closing, RecipientType.BIREYSEL, None, at) is (
-        PermissionReason.OPTED_OUT
-    ):
-        reason = PermissionReason.OPTED_OUT
-    is_free = reason is PermissionReason.REGISTER_FIRST and not law.needs_registration
-    return reason is PermissionReason.REGISTERED or is_free, reason
-
-
-def _latest(story: KeyStory, at: datetime) -> KnownState | None:
     states = story.facts(until=at + timedelta(microseconds=1)).states
-    return states[-1] if states else None
-
-
-def _standing(
-    state: KnownState | None, recipient_type: RecipientType, law: KeyLaw | None, at: datetime
-) -> PermissionReason:
-    if state is None:
-        is_merchant = recipient_type is RecipientType.TACIR
-        return PermissionReason.REGISTER_FIRST if is_merchant else PermissionReason.NOT_REGISTERED
+    state = states[-1].state if states else KeyState()
     collected, desired = CollectedConsent.NONE, state.desired
     if (
         desired is not None
         and desired.status is Status.ONAY
         and desired.origin_rank is OriginRank.OURS
-        and law is not None
     ):
         ends = expires_at(desired.effective_at, law.terms, now=at, calendar=law.calendar)
-        is_void = state.is_refused or (ends is not None and at > ends)
+        is_void = state.closed_as is State.REFUSED or (ends is not None and at > ends)
         collected = CollectedConsent.VOID if is_void else CollectedConsent.PENDING
-    registered = state.registered
+    registered = state.registration.state
     reason = may_send(
-        recipient_type=recipient_type,
+        recipient_type=story.key.recipient_type,
         desired=None if desired is None else desired.status,
         latest_ret_at=state.latest_ret_at,
         registered=registered,
-        verified=state.is_verified,
+        verified=state.registration.verified_at is not None,
         collected=collected,
     ).reason
-    if law is None or reason is not PermissionReason.REGISTERED or registered.from_iys:
-        return reason
+    if reason is PermissionReason.REGISTERED and _is_late(registered, law):
+        is_pending = collected is CollectedConsent.PENDING
+        reason = PermissionReason.AWAITING_IYS if is_pending else PermissionReason.VOID
+    return reason is PermissionReason.REGISTERED, reason
+
+
+def _is_late(registered: RegisteredState, law: KeyLaw) -> bool:
+    """Whether a provider registered the consent after its term."""
     assert registered.value is Registered.ONAY
     stated_at, created_at = registered.stated_at, registered.creation_date
-    if stated_at is None or created_at is None:
-        return reason
+    if registered.from_iys or stated_at is None or created_at is None:
+        return False
     ends = expires_at(stated_at, law.terms, now=created_at, calendar=law.calendar)
-    if ends is None or created_at <= ends:
-        return reason
-    is_pending = collected is CollectedConsent.PENDING
-    return PermissionReason.AWAITING_IYS if is_pending else PermissionReason.VOID
+    return ends is not None and created_at > ends
 
 
-def at_instant(found: list[AnswerFrom], at: datetime) -> tuple[bool, PermissionReason]:
-    """Return the answer that holds at an instant."""
-    permission = [one for one in found if one.at <= at][-1].permission
-    return permission.may_send, permission.reason
-
-
-@given(stories(RecipientType.TACIR), stories(), laws, laws, st.lists(hours, min_size=1, max_size=6))
-def test_answers_are_those_from_scratch_at_every_instant(
-    story: KeyStory, other: KeyStory, before: KeyLaw, after: KeyLaw, sampled: list[int]
+@given(stories(), laws, laws, st.lists(hours, min_size=1, max_size=6))
+def test_answers_differ_where_they_do_from_scratch(
+    story: KeyStory, before: KeyLaw, after: KeyLaw, sampled: list[int]
 ):
-    """Whatever happened and whatever is set, an instant has the answer of judging it alone, and it
-    is in a changed span exactly where the two settings differ.
+    """Whatever happened and whatever is set, an instant is in a changed time exactly where judging
+    it alone gives two answers, and these are they.
     """
-    closings = closings_of(other.facts().states, RecipientType.BIREYSEL)
-    old, new = (
-        answers(story.facts().states, RecipientType.TACIR, law, closings=closings)
-        for law in (before, after)
-    )
-    changed = list(changed_answers(old, new))
-    recorded = [one["recorded_at"] for one in story.movements]
-    ends = [one.at for one in (*old[1:], *new[1:])]
-    instants = [MONDAY + hour * HOUR for hour in sampled] + recorded + ends
+    changed = changed_answers(story.facts().states, story.key.recipient_type, before, after)
+    instants = [MONDAY + hour * HOUR for hour in sampled]
+    instants += [one["recorded_at"] for one in story.movements]
+    instants += [at for one in changed for at in (one.since, one.until) if at is not None]
     instants += [one.terms.activated_at for one in (before, after) if one.terms.activated_at]
     instants += [at - timedelta(seconds=1) for at in instants if at > MONDAY]
     for at in instants:
-        expected = [from_scratch(story, other, law, at) for law in (before, after)]
-        assert [at_instant(one, at) for one in (old, new)] == expected
-        found = [one for one in changed if _has(one.span, at)]
+        expected = [from_scratch(story, law, at) for law in (before, after)]
+        found = [one for one in changed if one.has(at)]
         assert len(found) == (expected[0] != expected[1])
-    kept = changes_of(
-        story.facts(), before, after, closings=closings, window=Window(), now=MONDAY + 400 * HOUR
-    )
+        for one in found:
+            assert [(it.may_send, it.reason) for it in (one.before, one.after)] == expected
+    kept = changes_of(story.facts(), before, after, selection=Selection(), now=MONDAY + 400 * HOUR)
     assert sum(one.kind in ANSWERED for one in kept) == len(changed)
 
 
-def _has(span: Span, at: datetime) -> bool:
-    return span.since <= at and (span.until is None or at < span.until)
-
-
 def test_same_settings_change_nothing():
-    """The comparison of settings with themselves is empty."""
+    """The comparison of settings with themselves is empty; where the term is another, so is the
+    answer for as long.
+    """
     story = KeyStory()
     story.event(an_event(consent_date=MONDAY, received_at=MONDAY), MONDAY)
-    law = KeyLaw(calendar=Calendar(), terms=OPEN, is_apart=False, needs_registration=True)
-    found = answers(story.facts().states, RecipientType.BIREYSEL, law)
-    assert [one.permission.reason for one in found] == [
-        PermissionReason.NOT_REGISTERED,
-        PermissionReason.AWAITING_IYS,
-        PermissionReason.VOID,
-    ]
-    assert not list(changed_answers(found, found))
+    law = KeyLaw(calendar=Calendar(), terms=OPEN)
+    longer = KeyLaw(calendar=Calendar(extra_closed_days=frozenset({DAYS[1]})), terms=OPEN)
+    states = story.facts().states
+    assert not changed_answers(states, RecipientType.BIREYSEL, law, law)
+    (found,) = changed_answers(states, RecipientType.BIREYSEL, law, longer)
+    assert (found.before.reason, found.after.reason) == (
+        *(PermissionReason.VOID, PermissionReason.AWAITING_IYS),
+    )
+    assert found.until == found.since + timedelta(days=1)

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from izin.replay.errors import UnverifiedListError
-from izin.replay.what_if.lists import GivenList, ListReceipt, on_list
+from izin.replay.what_if.lists import GivenList, on_list, receipt_of
 from izin.schemas.may_send_api import digest_line
 from izin.sinks.ledger.history.receipts import movements_of
 from izin.sinks.ledger.reads import RecordedFact
-from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import BRAND, NOON
 from tests.support.gate.receipts import a_decision_receipt, a_receipt
 
 FIRST = {"0555 000 00 01": "registered", "nobody": "not-registered", "05550000002": "opted-out"}
 SECOND = {"05550000003": "register-first", "05550000004": "registered"}
+COLUMNS = {"recipient": "telefon", "reason": "reason"}
 
 
 def a_file(folder: Path, *parts: Mapping[str, str], rows: str = "") -> Path:
@@ -47,7 +48,7 @@ def facts_of(receipt: dict[str, Any]) -> list[RecordedFact]:
     ]
 
 
-def receipt_of(number: int, part: Mapping[str, str]) -> ListReceipt:
+def a_list(number: int, part: Mapping[str, str]) -> RecordedFact:
     """Return the receipt of a list of merchants with these answers, as the gate digests it."""
     hashed = hashlib.sha256()
     for text, reason in part.items():
@@ -56,32 +57,27 @@ def receipt_of(number: int, part: Mapping[str, str]) -> ListReceipt:
     receipt = a_receipt(
         number, recipients=len(part), digest=hashed.hexdigest(), recipient_type="TACIR"
     )
-    return ListReceipt.of(Path("list"), receipt["receipt_id"], facts_of(receipt))
+    return receipt_of(Path("list"), receipt["receipt_id"], facts_of(receipt))
 
 
 def test_list_in_parts_is_read_with_its_answers(tmp_path: Path):
     """Who has no valid address is in the digest, and has no key; what the gate was not asked about
-    is neither. A merchant that İYS does not have was a yes for whom that is free.
+    is neither.
     """
     path = a_file(tmp_path, FIRST, SECOND, rows="05550000009,no,unreadable-row\n")
-    receipts = [receipt_of(1, FIRST), receipt_of(2, SECOND)]
-    given = GivenList(path=path, receipts=("1", "2"))
-    listed = list(on_list(given, receipts, free={CUSTOMER}))
-    assert [one.receipt_id for one, _, _ in listed] == [
-        *(receipts[0].receipt_id,) * 2,
-        *(receipts[1].receipt_id,) * 2,
-    ]
-    found = {key: asked for _, key, asked in listed}
+    receipts = [a_list(1, FIRST), a_list(2, SECOND)]
+    given = GivenList(path=path, receipts=("first", "second"), **COLUMNS)
+    listed = list(on_list(given, receipts))
+    assert [asked.receipt_id for _, asked in listed] == ["first"] * 2 + ["second"] * 2
+    found = dict(listed)
     answers = {key.rsplit("/", 1)[1]: one.may_send for key, one in found.items()}
     assert answers == {
         "+905550000001": True,
         "+905550000002": False,
-        "+905550000003": True,
+        "+905550000003": False,
         "+905550000004": True,
     }
     assert {one.asked_at for one in found.values()} == {NOON}
-    bound = {key: asked for _, key, asked in on_list(given, receipts, free=())}
-    assert not bound[f"{BRAND}/MESAJ/TACIR/+905550000003"].may_send
 
 
 @pytest.mark.parametrize(
@@ -102,7 +98,7 @@ def test_list_that_is_not_the_receipts_is_refused(
     """Nobody is named by a list that the gate did not answer like this."""
     path = a_file(tmp_path, *parts, rows=rows)
     with pytest.raises(UnverifiedListError):
-        list(on_list(GivenList(path=path, receipts=("1",)), [receipt_of(1, FIRST)], free=()))
+        list(on_list(GivenList(path=path, receipts=("1",), **COLUMNS), [a_list(1, FIRST)]))
 
 
 @pytest.mark.parametrize(
@@ -112,4 +108,4 @@ def test_receipt_that_proves_no_list_is_refused(receipt: dict[str, Any] | None):
     """An id that the ledger does not have, answers for single recipients, a list of one."""
     facts = [] if receipt is None else facts_of(receipt)
     with pytest.raises(UnverifiedListError):
-        ListReceipt.of(Path("list.csv"), "1", facts)
+        receipt_of(Path("list.csv"), "1", facts)

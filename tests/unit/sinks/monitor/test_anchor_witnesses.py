@@ -14,7 +14,7 @@ import pytest
 from cryptography.x509 import load_pem_x509_certificates
 from iys_simulator.timestamp_authority import TimestampAuthority
 
-from izin.evidence.anchors import anchors_in
+from izin.evidence.chain import anchors_in
 from izin.sinks.ledger.history.verify import read_anchors
 from izin.sinks.monitor import anchor_witnesses
 from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses, WitnessError

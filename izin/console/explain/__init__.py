@@ -1,1 +1,0 @@
-"""``izin explain``: all records of one recipient."""
