@@ -19,8 +19,8 @@ from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.sinks.ingest.batch import BATCH, most_after
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ingest.reader import BATCH, most_after
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate

@@ -36,6 +36,20 @@ from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.unreadable import QuarantinedRecord
 
+BATCH = 8000
+"""The most decisions in a transaction; with fewer available, it does not wait for more."""
+FEW = 1000
+"""The most decisions that a transaction may apply one by one, estimated from the previous batch:
+keys are locked while the transaction lasts, and an opt-out must not wait for seconds.
+"""
+
+
+def most_after(applied: int, of: int) -> int:
+    """Return the most decisions of the next batch; of the last one's ``of``, ``applied`` were
+    applied one by one.
+    """
+    return FEW if applied * BATCH > FEW * of else BATCH
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:

@@ -25,12 +25,17 @@ from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import watermarks
 from izin.runtime.observe import get_logger
-from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import with_pauses
-from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED
-from izin.sinks.ingest.poison import quarantine, store_apart
-from izin.sinks.ingest.topic_reader import TopicReader, identity, reader_at
+from izin.sinks.ingest.poison import quarantine
+from izin.sinks.ingest.topic_reader import (
+    IngestContext,
+    IngestedTopic,
+    Moves,
+    TopicReader,
+    identity,
+    reader_at,
+)
 from izin.sinks.ledger import bootstraps, brands, offsets
 from izin.sinks.ledger.bootstraps import Bootstrap, Range
 from izin.sinks.ledger.brake import counting
@@ -40,7 +45,7 @@ from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.registry.ownership import alert
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
-from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.errors import (
     BootstrapHeldError,
@@ -49,12 +54,12 @@ from izin.sinks.record.errors import (
     StreamUnavailableError,
 )
 from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.unreadable import QuarantinedRecord
 
 _REPORT_EVERY = timedelta(seconds=10)
 
 _log = get_logger(__name__)
-_PAGE = 2000
-_WAIT = 0.5
+_WAIT = timedelta(milliseconds=500)
 
 
 class StateRecord(NamedTuple):
@@ -66,98 +71,100 @@ class StateRecord(NamedTuple):
     consent: Consent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateReader:
-    """Reads partitions of the state, each up to its end, into the ledger."""
+class StateReader(IngestedTopic):
+    """Reads partitions of the state, each up to its end, into the ledger.
 
-    ledger: Ledger
-    topic_messages: TopicMessages
-    codec: Codec
-    clock: Callable[[], datetime]
-    latest: LatestRecords
-    """How many records could not be stored lately."""
-    reader: TopicReader
-    ends: dict[int, int]
-    """Of the partitions that are not read to their end yet: where that is."""
-    is_suppressed: Callable[[Consent], bool] = lambda _: False
+    ``ends`` has those that are not read to their end yet, and where that is; ``latest`` counts how
+    many records could not be stored lately.
+    """
+
+    alarm = "desired consent quarantined"
+    remedy = "izin dead-letters has it as it was; it may be an opt-out"
+
+    def __init__(
+        self,
+        context: IngestContext,
+        topic: TopicReader,
+        *,
+        ends: dict[int, int],
+        latest: LatestRecords,
+        is_suppressed: Callable[[Consent], bool],
+    ) -> None:
+        super().__init__(context, topic)
+        self._ends = ends
+        self._latest = latest
+        self._is_suppressed = is_suppressed
+        self._keys = Counter[int]()
+        """How many consents the batch in hand has, by partition."""
 
     async def is_read(self) -> bool:
         """Whether every partition is read to its end; what is empty is at once."""
-        empty = [number for number, end in self.ends.items() if end == 0]
+        empty = [number for number, end in self._ends.items() if end == 0]
         if empty:
-            async with self.ledger.transaction() as connection:
-                await self._advance(connection, dict.fromkeys(empty, (0, 0)), {})
-            for number in empty:
-                del self.ends[number]
-        return not self.ends
+            moves = dict.fromkeys(empty, (0, 0))
+            async with self.context.ledger.transaction() as connection:
+                await self.advance(connection, moves)
+            self.passed(moves)
+        return not self._ends
 
-    async def step(self) -> None:
-        """Store one page; what cannot be stored is put aside."""
-        messages = await self.reader.poll(_PAGE, _WAIT)
-        await store_apart(messages, self._store, self._set_aside)
-
-    async def _store(self, messages: Sequence[Message]) -> None:
-        found = [one for one in messages if (one.partition() or 0) in self.ends]
+    async def store(self, messages: Sequence[Message]) -> None:
+        """Restore the rows of ``messages``."""
+        found = [one for one in messages if (one.partition() or 0) in self._ends]
         values = [
             (one, one.value()) for one in found if one.error() is None and not _is_suppression(one)
         ]
         consents = [
-            StateRecord(self.reader.topic, one.partition() or 0, one.offset() or 0, consent)
+            StateRecord(self.topic.topic, one.partition() or 0, one.offset() or 0, consent)
             for one, value in values
-            if value is not None and not self.is_suppressed(consent := self._decode(value))
+            if value is not None and not self._is_suppressed(consent := self._decode(value))
         ]
         last = {_key(one): value for one, value in values}
         erased = [key for key, value in last.items() if value is None]
-        moves = self.reader.moves(found)
-        if not moves:
-            return
-        keys = Counter(one.partition for one in consents)
-        async with self.ledger.transaction() as connection:
-            await self._advance(connection, moves, keys)
-            of_others = await restore_rows(
-                connection, self.ledger, self.topic_messages, consents, now=self.clock()
+        of_others: list[OtherCustomerOptIn] = []
+
+        async def write(connection: Connection) -> None:
+            context, now = self.context, self.context.clock()
+            of_others.extend(
+                await restore_rows(
+                    connection, context.ledger, context.topic_messages, consents, now=now
+                )
             )
-            await erasure.acknowledge_tombstones(connection, erased, now=self.clock())
+            await erasure.acknowledge_tombstones(connection, erased, now=now)
+
+        self._keys = Counter(one.partition for one in consents)
+        await self.save(found, write)
         alert(of_others)
-        self._passed(moves)
-        self.latest.add({}, len(consents))
+        self._latest.add({}, len(consents))
 
     def _decode(self, value: bytes) -> Consent:
-        return self.codec.decode_consent(value)
+        return self.context.codec.decode_consent(value)
 
-    async def _set_aside(self, message: Message, error: Exception) -> None:
+    async def set_aside(self, message: Message, error: Exception) -> None:
         """Write the dead letter of a record that cannot be stored; raises BootstrapHeldError."""
-        record, _ = quarantine(self.codec, message, error)
-        latest = self.latest
+        record, latest = self.quarantined(message, error), self._latest
         if latest.exceeded_by({record.source: 1}, 1) is not None:
             raise BootstrapHeldError(record.partition, record.error)
         latest.add({record.source: 1}, 1)
-        now, messages = self.clock(), self.topic_messages
-        moves = self.reader.moves([message])
-        async with self.ledger.transaction() as connection:
-            await self._advance(connection, moves, {})
-            await append_messages(connection, [messages.quarantined(record, now)], now)
-        self._passed(moves)
-        _log.critical(
-            "desired consent quarantined",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=record.error,
-            remedy="izin dead-letters has it as it was; it may be an opt-out",
+        self._keys = Counter()
+        await super().set_aside(message, error)
+
+    def quarantined(self, message: Message, error: Exception) -> QuarantinedRecord:
+        """Return ``message`` as it is put aside for ``error``."""
+        return quarantine(self.context.codec, message, error)[0]
+
+    async def advance(self, connection: Connection, moves: Moves) -> None:
+        """Store the offsets after ``moves``."""
+        topic, now = self.topic, self.context.clock()
+        await bootstraps.advance(
+            connection, topic.topic, topic.topic_id, moves, keys=self._keys, now=now
         )
 
-    async def _advance(
-        self, connection: Connection, moves: Mapping[int, tuple[int, int]], keys: Mapping[int, int]
-    ) -> None:
-        topic, now = self.reader, self.clock()
-        await bootstraps.advance(connection, topic.topic, topic.topic_id, moves, keys=keys, now=now)
-
-    def _passed(self, moves: Mapping[int, tuple[int, int]]) -> None:
-        self.reader.moved(moves)
+    def passed(self, moves: Moves) -> None:
+        """Read on behind ``moves``, which are stored, but for partitions at their end."""
+        super().passed(moves)
         for number, (_, after) in moves.items():
-            if after >= self.ends[number]:
-                del self.ends[number]
+            if after >= self._ends[number]:
+                del self._ends[number]
 
 
 async def restore_rows(
@@ -227,14 +234,9 @@ def _restoration(record: StateRecord, customer_id: str, now: datetime) -> Moveme
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bootstrapper:
+class Bootstrapper(IngestContext):
     """Restores partitions of the ledger; one process at a time does."""
 
-    ledger: Ledger
-    topic_messages: TopicMessages
-    codec: Codec
-    settings: KafkaSettings
-    clock: Callable[[], datetime]
     is_suppressed: Callable[[Consent], bool] = lambda _: False
     """Whether a consent is one of an erased person; the topic's own tombstones say so later."""
 
@@ -371,27 +373,22 @@ class Bootstrapper:
         loop = asyncio.get_running_loop()
         until = loop.time() + _REPORT_EVERY.total_seconds()
         positions = {one.partition: one.next_offset for one in waiting}
-        client = reader_at(
-            self.settings, self._topic, positions, group="izin-ledger", lost="earliest"
-        )
+        client = reader_at(self.settings, self._topic, positions, lost="earliest")
         reader = TopicReader(
             client, topic=self._topic, topic_id=waiting[0].topic_id, positions=positions
         )
         state = StateReader(
-            ledger=self.ledger,
-            topic_messages=self.topic_messages,
-            codec=self.codec,
-            clock=self.clock,
-            latest=self.latest,
-            reader=reader,
+            self,
+            reader,
             ends={one.partition: one.end_offset for one in waiting},
+            latest=self.latest,
             is_suppressed=self.is_suppressed,
         )
         try:
             while not await state.is_read() and loop.time() < until:
-                await state.step()
+                await state.step(_WAIT)
         finally:
-            await reader.close()
+            await state.close()
         report(await self.progress())
 
 

@@ -22,10 +22,11 @@ from confluent_kafka import Message
 from izin.runtime.observe import get_logger
 from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.fast.writer import long_bytes
+from izin.sinks.ingest.batch import FEW
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.new_decisions import recorded_offsets
 from izin.sinks.ingest.poison import is_poison, store_apart
-from izin.sinks.ingest.reader import FEW, Reader, Store
-from izin.sinks.ingest.topic_reader import TopicReader
+from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, open_reader
 
 _SEARCHED_AT_ONCE = 4000
 _MOST_FOUND = 10_000
@@ -38,27 +39,28 @@ HEAD_START = 5.0
 _log = get_logger(__name__)
 
 
-class OptOutsAhead:
-    """Searches the topic while ``reader`` is behind."""
+Store = Callable[[str, str, Sequence[IncomingDecision], Moves], Awaitable[int]]
+"""Stores decisions of a topic and its id, and offsets, in one transaction."""
 
-    def __init__(  # noqa: PLR0913  # what it searches, and where it stores
+
+class OptOutsAhead:
+    """Searches the topic while a reader ``is_behind``, and has ``store`` what it finds."""
+
+    def __init__(
         self,
-        reader: Reader,
-        *,
-        express: str,
-        recorded: Callable[[], Awaitable[Mapping[int, int]]],
-        open_topic: Callable[[], Awaitable[TopicReader]],
+        context: IngestContext,
         decisions: DecisionReader,
+        *,
+        is_behind: Callable[[], bool],
         store: Store,
     ) -> None:
-        self._reader = reader
-        self._express = express
-        self._recorded = recorded
-        self._open = open_topic
+        self._context = context
         self._decisions = decisions
+        self._is_behind = is_behind
         self._write = store
         self._is_released = asyncio.Event()
-        name = express.encode()
+        self._express = context.settings.topics.express.name
+        name = self._express.encode()
         self._mark = long_bytes(len(name)) + name
         """What every decision has whose event came by the express lane, and hardly another."""
 
@@ -68,7 +70,7 @@ class OptOutsAhead:
         Raises: StreamUnavailableError, RecreatedTopicError, ConcurrentChangeError.
         """
         while True:
-            if self._reader.is_behind or not self._is_released.is_set():
+            if self._is_behind() or not self._is_released.is_set():
                 await self._search()
                 self._is_released.set()
             await asyncio.sleep(_LOOK_EVERY)
@@ -83,13 +85,15 @@ class OptOutsAhead:
         """Search up to the end of the topic, or while the reader is behind, and store meanwhile
         what was found so far: a batch that is stored ahead waits for one of the reader.
         """
-        recorded, topic = await self._recorded(), await self._open()
+        context = self._context
+        recorded = await recorded_offsets(context.ledger, self._express)
+        topic = await open_reader(context, context.settings.topics.decisions.name, lost="earliest")
         found: list[IncomingDecision] = []
         count = 0
         storing = asyncio.create_task(self._store(topic, []))
         try:
             unread = set(topic.positions)
-            while self._reader.is_behind or (unread and not self._is_released.is_set()):
+            while self._is_behind() or (unread and not self._is_released.is_set()):
                 messages = await topic.poll(_SEARCHED_AT_ONCE, _WAIT)
                 new = await self._opt_outs(messages, recorded)
                 topic.moved(topic.moves(messages))

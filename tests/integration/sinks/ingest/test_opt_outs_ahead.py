@@ -15,9 +15,8 @@ from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest import ingester
 from izin.sinks.ingest.batch import BatchStorage
 from izin.sinks.ingest.decision_reader import IncomingDecision
-from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ingest.ingester import Ingester, Reader
 from izin.sinks.ingest.opt_outs_ahead import OptOutsAhead
-from izin.sinks.ingest.reader import Reader
 from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.ingest.test_isolation import write
 from tests.integration.sinks.sink_harness import TOPIC, SinkHarness, a_phone, onay, ret, until
