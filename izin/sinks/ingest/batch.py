@@ -2,6 +2,9 @@
 
 The newest event by the law's order wins; a stale decision only updates the latest instants. What
 many decisions make of their rows alike is written in bulk, all others are applied one by one.
+
+The history gets those that it does not have yet. A decision beyond the recorded offset of its input
+partition is new; one before it (a rewind, a replay) is looked up among the decisions of its key.
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ from datetime import datetime
 
 from izin.consent.business_days import Calendar
 from izin.consent.model import Status
+from izin.projections.brand_directory import customer_of
 from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.erasure import ERASED
-from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.simple_decisions import DecisionApplier
@@ -25,6 +28,9 @@ from izin.sinks.ledger.brake.counting import Watched
 from izin.sinks.ledger.brake.other_sources import put_back
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.formats import history_codec, source_of
+from izin.sinks.ledger.history.hash_chain import Fact, decided
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.privacy.erasure import ErasedKey
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
@@ -35,6 +41,8 @@ from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.unreadable import QuarantinedRecord
+
+_SQL = statements("movements")
 
 BATCH = 8000
 """The most decisions in a transaction; with fewer available, it does not wait for more."""
@@ -135,7 +143,7 @@ class _Storing:
         """Record in the history what it lacks."""
         reader = self._parts.reader
         self._changes.add_history(
-            await new_decisions.facts(connection, self._decisions, reader, self._brands)
+            await missing_facts(connection, self._decisions, reader, self._brands)
         )
 
     async def save_alike(self, connection: Connection) -> None:
@@ -318,3 +326,75 @@ def _is_kept_back(row: ConsentRow) -> bool:
     """Whether a row desires an opt-out that is held back, or that a person has withdrawn."""
     is_kept = row.brake_id is not None or row.withdrawn_at is not None
     return is_kept and row.desired_status == Status.RET
+
+
+async def recorded_offsets(ledger: Ledger, topic: str) -> Mapping[int, int]:
+    """Return how far the decisions on the events of ``topic`` were recorded, by partition."""
+    found = await ledger.fetch(_SQL["recorded"], {"topics": [topic]})
+    return {row["partition"]: row["next_offset"] for row in found}
+
+
+async def missing_facts(
+    connection: Connection,
+    decisions: Sequence[IncomingDecision],
+    reader: DecisionReader,
+    known: Mapping[int, Brand],
+) -> list[Fact]:
+    """Return the facts of those ``decisions`` that the history lacks, and record their offsets.
+
+    A fact is of its brand's customer, where the brand is among the ``known`` ones.
+    """
+    topics = sorted({one.topic for one in decisions})
+    found = await (await connection.execute(_SQL["recorded"], {"topics": topics})).fetchall()
+    nexts = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
+    new: list[IncomingDecision] = []
+    repeated: list[IncomingDecision] = []
+    for one in decisions:
+        partition = one.topic, one.partition
+        if one.offset >= nexts.get(partition, 0):
+            nexts[partition] = one.offset + 1
+            new.append(one)
+        else:
+            repeated.append(one)
+    if repeated:
+        new += await _unrecorded(connection, repeated, new, reader)
+    values = {
+        "topics": [topic for topic, _ in nexts],
+        "partitions": [partition for _, partition in nexts],
+        "nexts": list(nexts.values()),
+    }
+    await connection.execute(_SQL["save-recorded"], values)
+    owners = {code: brand.customer_id for code, brand in known.items()}
+    return [
+        decided(
+            customer_of(owners, one.brand_code),
+            one.key,
+            one.effective,
+            reader.history_bytes(one.value),
+        )
+        for one in new
+    ]
+
+
+async def _unrecorded(
+    connection: Connection,
+    repeated: Sequence[IncomingDecision],
+    new: Sequence[IncomingDecision],
+    reader: DecisionReader,
+) -> list[IncomingDecision]:
+    keys = sorted({one.key for one in repeated})
+    found = await (await connection.execute(_SQL["decisions-of"], {"keys": keys})).fetchall()
+    known = {
+        row["source"]
+        if row["decision"] is None
+        else source_of(history_codec().decode("Decision", row["decision"]))
+        for row in found
+    }
+    known |= {source_of(reader.decode(one.value)) for one in new}
+    unrecorded = []
+    for one in repeated:
+        source = source_of(reader.decode(one.value))
+        if source not in known:
+            known.add(source)
+            unrecorded.append(one)
+    return unrecorded

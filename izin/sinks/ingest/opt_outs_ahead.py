@@ -22,9 +22,8 @@ from confluent_kafka import Message
 from izin.runtime.observe import get_logger
 from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.fast.writer import long_bytes
-from izin.sinks.ingest.batch import FEW
+from izin.sinks.ingest.batch import FEW, recorded_offsets
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
-from izin.sinks.ingest.new_decisions import recorded_offsets
 from izin.sinks.ingest.poison import is_poison, store_apart
 from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, open_reader
 

@@ -32,8 +32,7 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
-from izin.streams.engine.batch import RecordBatch
-from izin.streams.engine.gate import FetchGate, Lane
+from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage

@@ -48,7 +48,6 @@ from faust.transport.drivers import aiokafka as driver
 from izin.runtime.consumer_groups import CONTESTED
 from izin.runtime.observe import get_logger
 from izin.streams.engine import connecting, unpacking
-from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.connecting import (
     WHOLE_WAIT,
     NoProducer,
@@ -57,7 +56,7 @@ from izin.streams.engine.connecting import (
     position,
     shorten_waits,
 )
-from izin.streams.engine.gate import FetchGate, Lane
+from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.engine.unpacking import FetchedBatches, UnpackedFetch
 from izin.streams.fetched_record import FetchedRecord
 

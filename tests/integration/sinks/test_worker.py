@@ -25,9 +25,8 @@ from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.outbox_reader import OutboxReader
 from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.publish.outbox_relay import OutboxRelay
+from izin.sinks.publish.outbox_relay import OutboxReader, OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.worker import serve

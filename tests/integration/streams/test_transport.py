@@ -19,8 +19,7 @@ from faust.transport.drivers import TRANSPORTS
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine import app, connecting, transport
-from izin.streams.engine.batch import RecordBatch
-from izin.streams.engine.gate import FetchGate
+from izin.streams.engine.gate import FetchGate, RecordBatch
 from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread
 from izin.streams.engine.unpacking import FetchedBatches
 from izin.streams.ownership import transactional_producer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.streams.engine.decompression import MOST, unpacked
+from izin.streams.engine.unpacking import MOST, unpacked
 from tests.support.hostile.batches import compressed
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
