@@ -27,7 +27,7 @@ from izin.runtime.kafka import watermarks
 from izin.runtime.observe import get_logger
 from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.erasure import SUPPRESSED
-from izin.sinks.ingest.poison import quarantine
+from izin.sinks.ingest.isolation import quarantine
 from izin.sinks.ingest.topic_reader import (
     IngestContext,
     IngestedTopic,

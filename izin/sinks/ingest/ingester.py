@@ -24,9 +24,8 @@ from izin.runtime.task_cancellation import first_of, with_pauses
 from izin.sinks.ingest.batch import Batch, BatchStorage, most_after
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
-from izin.sinks.ingest.isolation import Isolation, Record
+from izin.sinks.ingest.isolation import Isolation, Record, is_poison, quarantine, store_apart
 from izin.sinks.ingest.opt_outs_ahead import HEAD_START, OptOutsAhead
-from izin.sinks.ingest.poison import is_poison, quarantine, store_apart
 from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, open_reader
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.registry.ownership import alert

@@ -24,7 +24,7 @@ from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.fast.writer import long_bytes
 from izin.sinks.ingest.batch import FEW, recorded_offsets
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
-from izin.sinks.ingest.poison import is_poison, store_apart
+from izin.sinks.ingest.isolation import is_poison, store_apart
 from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, open_reader
 
 _SEARCHED_AT_ONCE = 4000

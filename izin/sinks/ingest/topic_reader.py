@@ -24,7 +24,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.poison import put_aside, store_apart
+from izin.sinks.ingest.isolation import put_aside, store_apart
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -149,7 +150,7 @@ class OutboxRelay:
                     key=row["key"].encode(),
                     value=row["value"],
                     headers=headers_of(row),
-                    on_delivery=_PositionRecorder(positions, index),
+                    on_delivery=partial(_note, positions, index),
                 )
                 client.poll(0)
             client.commit_transaction(_TIMEOUT)
@@ -185,15 +186,9 @@ def _delivery(row: Mapping[str, Any], position: tuple[int, int], now: datetime) 
     )
 
 
-class _PositionRecorder:
-    """Records the partition and offset of a record once it is acknowledged."""
-
-    __slots__ = ("_index", "_positions")
-
-    def __init__(self, positions: list[tuple[int, int]], index: int) -> None:
-        self._positions = positions
-        self._index = index
-
-    def __call__(self, error: KafkaError | None, message: Delivered) -> None:
-        if error is None:
-            self._positions[self._index] = (message.partition() or 0, message.offset() or 0)
+def _note(
+    positions: list[tuple[int, int]], index: int, error: KafkaError | None, message: Delivered
+) -> None:
+    """Note the partition and offset of a record once it is acknowledged."""
+    if error is None:
+        positions[index] = (message.partition() or 0, message.offset() or 0)

@@ -7,6 +7,7 @@ a pause, so that acknowledgements are not delayed.
 import asyncio
 import threading
 from collections.abc import Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -64,7 +65,7 @@ class Publisher:
                     key=message.key.encode(),
                     value=message.value,
                     headers=dict(message.headers),
-                    on_delivery=_Acknowledged(loop, done),
+                    on_delivery=partial(_acknowledged, loop, done),
                 )
             except (BufferError, KafkaException) as error:
                 raise StreamUnavailableError(
@@ -79,22 +80,20 @@ class Publisher:
             self._producer.poll(_POLL)
 
 
-class _Acknowledged:
-    """Resolves a future of the loop from librdkafka's thread."""
+def _acknowledged(
+    loop: asyncio.AbstractEventLoop,
+    done: asyncio.Future[None],
+    error: KafkaError | None,
+    _message: Delivered,
+) -> None:
+    """Resolve ``done`` of ``loop`` from librdkafka's thread."""
+    loop.call_soon_threadsafe(_resolve, done, error)
 
-    __slots__ = ("_done", "_loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
-        self._loop = loop
-        self._done = done
-
-    def __call__(self, error: KafkaError | None, _message: Delivered) -> None:
-        self._loop.call_soon_threadsafe(self._resolve, None if error is None else error.str())
-
-    def _resolve(self, problem: str | None) -> None:
-        if self._done.done():
-            return
-        if problem is None:
-            self._done.set_result(None)
-        else:
-            self._done.set_exception(StreamUnavailableError(f"not acknowledged: {problem}"))
+def _resolve(done: asyncio.Future[None], error: KafkaError | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(StreamUnavailableError(f"not acknowledged: {error.str()}"))
