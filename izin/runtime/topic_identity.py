@@ -37,9 +37,10 @@ def identities(
     Raises:
         KafkaException: one does not exist, or the broker did not answer in ``timeout`` seconds.
     """
-    # Not describe_cluster: see izin.streams.ownership.shared_clients.
-    cluster_id = client.list_topics(timeout=timeout).cluster_id
-    if cluster_id is None:
+    # Not describe_cluster: the only broker answers it without a broker while it is fenced, and
+    # librdkafka 2.16 ends the process (an assertion in rd_kafka_admin_response_parse).
+    cluster_id = client.list_topics(next(iter(names), None), timeout=timeout).cluster_id
+    if cluster_id is None:  # and an unknown one is no other one
         raise KafkaException(KafkaError(KafkaError._PARTIAL))  # noqa: SLF001  # librdkafka's name for it
     asked = client.describe_topics(TopicCollection(list(names)), request_timeout=timeout)
     found = {name: asked[name].result(timeout) for name in names}

@@ -11,7 +11,7 @@ What İYS holds is not in that topic: it is unknown, and queried before an ONAY 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -36,12 +36,12 @@ from izin.sinks.ingest.topic_reader import (
     identity,
     reader_at,
 )
-from izin.sinks.ledger import bootstraps, brands, offsets
-from izin.sinks.ledger.bootstraps import Bootstrap, Range
+from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.offsets import Bootstrap, Range
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.registry.ownership import alert
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
@@ -110,13 +110,14 @@ class StateReader(IngestedTopic):
     async def store(self, messages: Sequence[Message]) -> None:
         """Restore the rows of ``messages``."""
         found = [one for one in messages if (one.partition() or 0) in self._ends]
+        decode = self.context.codec.decode_consent
         values = [
             (one, one.value()) for one in found if one.error() is None and not _is_suppression(one)
         ]
         consents = [
             StateRecord(self.topic.topic, one.partition() or 0, one.offset() or 0, consent)
             for one, value in values
-            if value is not None and not self._is_suppressed(consent := self._decode(value))
+            if value is not None and not self._is_suppressed(consent := decode(value))
         ]
         last = {_key(one): value for one, value in values}
         erased = [key for key, value in last.items() if value is None]
@@ -136,9 +137,6 @@ class StateReader(IngestedTopic):
         alert(of_others)
         self._latest.add({}, len(consents))
 
-    def _decode(self, value: bytes) -> Consent:
-        return self.context.codec.decode_consent(value)
-
     async def set_aside(self, message: Message, error: Exception) -> None:
         """Write the dead letter of a record that cannot be stored; raises BootstrapHeldError."""
         record, latest = self.quarantined(message, error), self._latest
@@ -155,7 +153,7 @@ class StateReader(IngestedTopic):
     async def advance(self, connection: Connection, moves: Moves) -> None:
         """Store the offsets after ``moves``."""
         topic, now = self.topic, self.context.clock()
-        await bootstraps.advance(
+        await offsets.advance_bootstrap(
             connection, topic.topic, topic.topic_id, moves, keys=self._keys, now=now
         )
 
@@ -262,24 +260,20 @@ class Bootstrapper(IngestContext):
             self.ledger, decisions, partitions, cluster_id=cluster_id, topic_id=topic_id
         )
         starts = await self._watermarks(decisions)
-        lost = [number for number in partitions if positions[number] < starts[number][0]]
-        if not lost:
-            return []
-        return await self._ranges(lost, starts)
+        lost = {one: starts[one] for one in partitions if positions[one] < starts[one][0]}
+        return await self._ranges(lost) if lost else []
 
     async def everything(self) -> list[Range]:
         """Return every partition: of a ledger that has nothing. Raises as :meth:`lost`."""
         await self.lost()
-        starts = await self._watermarks(self.settings.topics.decisions.name)
-        return await self._ranges(starts, starts)
+        return await self._ranges(await self._watermarks(self.settings.topics.decisions.name))
 
-    async def _ranges(
-        self, partitions: Iterable[int], starts: Mapping[int, tuple[int, int]]
-    ) -> list[Range]:
+    async def _ranges(self, decisions: Mapping[int, tuple[int, int]]) -> list[Range]:
+        """Return partitions of which these bounds of the topic of decisions are left."""
         ends = await self._watermarks(self._topic)
         return [
-            Range(partition=number, decisions_from=starts[number][0], end_offset=ends[number][1])
-            for number in partitions
+            Range(partition=number, decisions_from=start, end_offset=ends[number][1])
+            for number, (start, _) in decisions.items()
         ]
 
     async def _watermarks(self, topic: str) -> Mapping[int, tuple[int, int]]:
@@ -294,7 +288,7 @@ class Bootstrapper(IngestContext):
         Where a person ordered it, ``by``, the history has who.
         """
         _, topic_id, _ = await asyncio.to_thread(identity, self.settings, self._topic)
-        await bootstraps.begin(
+        await offsets.begin_bootstrap(
             self.ledger,
             lost,
             topic=self._topic,
@@ -318,8 +312,7 @@ class Bootstrapper(IngestContext):
         except RecreatedTopicError as error:
             if error.is_other_cluster:
                 raise
-            starts = await self._watermarks(decisions)
-            lost, is_recreated = await self._ranges(starts, starts), True
+            lost, is_recreated = await self._ranges(await self._watermarks(decisions)), True
         if lost:
             _log.critical(
                 "topic recreated" if is_recreated else "decisions lost",
@@ -337,7 +330,7 @@ class Bootstrapper(IngestContext):
 
     async def progress(self) -> tuple[Bootstrap, ...]:
         """Return what is being restored, or was."""
-        return await bootstraps.progress(self.ledger, self._topic)
+        return await offsets.bootstraps(self.ledger, self._topic)
 
     async def unfinished(self) -> tuple[Bootstrap, ...]:
         """Return what is still to be restored."""

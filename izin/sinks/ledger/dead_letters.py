@@ -5,7 +5,7 @@ acts: where it was written again, and what was made of it, which acknowledges it
 command may have ended; the next one finds the first act and does not write the record again.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.append import Movement
 
 _ACKNOWLEDGE = "acknowledge dead letter"
 _REDRIVE = "redrive dead letter"
@@ -128,66 +129,72 @@ async def acknowledge(
     ledger: Ledger, letters: Iterable[LetterKey], *, by: str, reason: str, now: datetime
 ) -> None:
     """Write to the history that ``letters`` need no more attention."""
-    acts = [
-        act(
-            _ACKNOWLEDGE,
-            one.key,
-            by=by,
-            now=now,
-            before={"acknowledged": False},
-            after={"acknowledged": True, "reason": reason},
-        )
-        for one in letters
-    ]
-    async with ledger.transaction() as connection:
-        await append.append(connection, acts, now=now)
+    await _append(
+        ledger,
+        [
+            act(
+                _ACKNOWLEDGE,
+                one.key,
+                by=by,
+                now=now,
+                before={"acknowledged": False},
+                after={"acknowledged": True, "reason": reason},
+            )
+            for one in letters
+        ],
+        now,
+    )
 
 
 async def redriven(ledger: Ledger, sent: Mapping[LetterKey, Redrive], *, now: datetime) -> None:
     """Write to the history that letters were written again, and where."""
-    acts = [
-        act(
-            _REDRIVE,
-            letter.key,
-            by=one.by,
-            now=now,
-            before={"redriven": None},
-            after={
-                "redriven": one.to,
-                "expected": one.expected,
-                "decisions_from": one.decisions_from,
-                "reason": one.reason,
-            },
-        )
-        for letter, one in sent.items()
-    ]
-    async with ledger.transaction() as connection:
-        await append.append(connection, acts, now=now)
+    await _append(
+        ledger,
+        [
+            act(
+                _REDRIVE,
+                letter.key,
+                by=one.by,
+                now=now,
+                before={"redriven": None},
+                after={
+                    "redriven": one.to,
+                    "expected": one.expected,
+                    "decisions_from": one.decisions_from,
+                    "reason": one.reason,
+                },
+            )
+            for letter, one in sent.items()
+        ],
+        now,
+    )
 
 
 async def settle(
     ledger: Ledger, results: Iterable[RedriveResult], *, by: str, reason: str, now: datetime
 ) -> None:
     """Write to the history what was made of redriven letters, which acknowledges them."""
-    acts = [
-        act(
-            _SETTLE,
-            one.letter.key,
-            by=by,
-            now=now,
-            before={"acknowledged": False},
-            after={
-                "acknowledged": True,
-                "reason": reason,
-                "redriven": one.to,
-                "result": one.result,
-                **({"detail": one.detail} if one.detail else {}),
-            },
-        )
-        for one in results
-    ]
-    async with ledger.transaction() as connection:
-        await append.append(connection, acts, now=now)
+    await _append(
+        ledger,
+        [
+            act(
+                _SETTLE,
+                one.letter.key,
+                by=by,
+                now=now,
+                before={"acknowledged": False},
+                after={
+                    "acknowledged": True,
+                    "reason": reason,
+                    "redriven": one.to,
+                    "result": one.result,
+                    **({"detail": one.detail} if one.detail else {}),
+                },
+            )
+            for one in results
+        ],
+        now,
+    )
 
 
 async def correct(  # noqa: PLR0913  # which letter, by what, of whom, and who did it
@@ -224,8 +231,12 @@ async def correct(  # noqa: PLR0913  # which letter, by what, of whom, and who d
         event_id=event_id,
         status=status,
     )
+    await _append(ledger, [of_letter, of_consent], now)
+
+
+async def _append(ledger: Ledger, acts: Sequence[Movement], now: datetime) -> None:
     async with ledger.transaction() as connection:
-        await append.append(connection, [of_letter, of_consent], now=now)
+        await append.append(connection, acts, now=now)
 
 
 def _after(status: LetterStatus, data: Mapping[str, Any], at: datetime) -> LetterStatus:

@@ -2,6 +2,8 @@
 
 Cluster and topic are stored by id: a topic that was deleted and created again has the same name
 and other offsets, and to read on in it would lose its beginning.
+
+A partition that is being restored from the topic of desired consents has its own offset there.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,10 +12,14 @@ from datetime import datetime
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record.errors import ConcurrentChangeError, RecreatedTopicError
 from izin.sinks.record.messages import Message, TopicMessages
 
 _SQL = statements("offsets")
+_BOOTSTRAPS = statements("bootstraps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +71,26 @@ async def advance(
     Raises:
         ConcurrentChangeError: another process has moved one of them.
     """
+    await _move(connection, _SQL["advance"], topic, topic_id, moves, {})
+
+
+async def _move(  # noqa: PLR0913, PLR0917  # of which table and topic, and what else it keeps
+    connection: Connection,
+    statement: str,
+    topic: str,
+    topic_id: str,
+    moves: Mapping[int, tuple[int, int]],
+    more: Mapping[str, object],
+) -> None:
     values = {
         "topic": topic,
         "topic_id": topic_id,
         "partitions": list(moves),
         "befores": [before for before, _ in moves.values()],
         "nexts": [after for _, after in moves.values()],
+        **more,
     }
-    moved = await (await connection.execute(_SQL["advance"], values)).fetchall()
+    moved = await (await connection.execute(statement, values)).fetchall()
     if len(moved) != len(moves):
         raise ConcurrentChangeError(f"another process has read on in {topic}")
 
@@ -127,3 +145,97 @@ class Announcer:
     def committed(self, left: LeftOffsets) -> None:
         """Remember what a transaction has left."""
         self._left = left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bootstrap:
+    """A partition that is being restored, or was."""
+
+    partition: int
+    topic_id: str
+    next_offset: int
+    end_offset: int
+    decisions_from: int
+    """The decisions are followed from there."""
+    keys: int
+    """How many records were read so far."""
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """What a bootstrap of a partition covers."""
+
+    partition: int
+    decisions_from: int
+    """Read before ``end_offset``, so that nothing is between the two."""
+    end_offset: int
+    """Of the topic of desired consents."""
+
+
+async def begin_bootstrap(  # noqa: PLR0913 - both topics, and what of them
+    ledger: Ledger,
+    ranges: Collection[Range],
+    *,
+    topic: str,
+    topic_id: str,
+    decisions: str,
+    now: datetime,
+    by: str | None = None,
+) -> None:
+    """Begin to restore partitions of ``topic``, and follow ``decisions`` from where each says.
+
+    Where a person ordered it, ``by``, that is a movement of the history.
+    """
+    values = {
+        "topic": topic,
+        "topic_id": topic_id,
+        "decisions": decisions,
+        "partitions": [one.partition for one in ranges],
+        "ends": [one.end_offset for one in ranges],
+        "starts": [one.decisions_from for one in ranges],
+        "now": now,
+    }
+    async with ledger.transaction() as connection:
+        await connection.execute(_BOOTSTRAPS["begin"], values)
+        await connection.execute(_BOOTSTRAPS["skip-lost"], values)
+        if by is not None and ranges:
+            await append.append(connection, [_ordered(ranges, topic, by, now)], now=now)
+
+
+def _ordered(ranges: Collection[Range], topic: str, by: str, now: datetime) -> Movement:
+    partitions = [one.partition for one in ranges]
+    return act(
+        "restore partitions",
+        f"topic/{topic}",
+        by=by,
+        now=now,
+        before={"lost": partitions},
+        after={"decisions_from": [one.decisions_from for one in ranges]},
+    )
+
+
+async def bootstraps(ledger: Ledger, topic: str) -> tuple[Bootstrap, ...]:
+    """Return every partition of ``topic`` that is being restored, or was."""
+    return tuple(
+        Bootstrap(**row) for row in await ledger.fetch(_BOOTSTRAPS["progress"], {"topic": topic})
+    )
+
+
+async def advance_bootstrap(  # noqa: PLR0913 - which topic, and how far
+    connection: Connection,
+    topic: str,
+    topic_id: str,
+    moves: Mapping[int, tuple[int, int]],
+    *,
+    keys: Mapping[int, int],
+    now: datetime,
+) -> None:
+    """Move each partition from the offset at which it was read to the one behind what was read.
+
+    Raises:
+        ConcurrentChangeError: another process has moved one of them.
+    """
+    more = {"keys": [keys.get(partition, 0) for partition in moves], "now": now}
+    await _move(connection, _BOOTSTRAPS["advance"], topic, topic_id, moves, more)
