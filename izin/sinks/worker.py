@@ -45,10 +45,9 @@ from izin.sinks.inbound.push_connections import PushConnections
 from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials, push_credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.inbound.sweep.sweeper import Sweeper
+from izin.sinks.ingest.ingested_topics import ReceiptReader, TrackedLane
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
-from izin.sinks.ingest.receipts import ReceiptReader
-from izin.sinks.ingest.sequence_tracker import TrackedLane
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications

@@ -27,15 +27,9 @@ from izin.runtime.kafka import watermarks
 from izin.runtime.observe import get_logger
 from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.erasure import SUPPRESSED
+from izin.sinks.ingest.ingested_topics import IngestedTopic
 from izin.sinks.ingest.isolation import quarantine
-from izin.sinks.ingest.topic_reader import (
-    IngestContext,
-    IngestedTopic,
-    Moves,
-    TopicReader,
-    identity,
-    reader_at,
-)
+from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, identity, reader_at
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.db.connection import Connection, Ledger

@@ -1,17 +1,14 @@
-"""Read all partitions of a topic into the ledger, in one process at a time.
+"""Read all partitions of a topic from the offsets that the ledger has.
 
 The offsets are stored in the ledger, so that they advance in the transaction of the rows that they
 stand for. Offsets without a message (the marker of a transaction at a partition's end) are passed
-too, or the lag would never be zero. A record that cannot be stored stands alone, and is put aside
-in the transaction that passes its offset.
+too, or the lag would never be zero.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Self
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
@@ -24,18 +21,13 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.isolation import put_aside, store_apart
 from izin.sinks.ledger import offsets
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.record.errors import RecreatedTopicError, StreamUnavailableError
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.unreadable import QuarantinedRecord
 
 _GROUP = "izin-ledger"
 _TIMEOUT = 15.0
-_WAIT = timedelta(milliseconds=500)
 
 _log = get_logger(__name__)
 
@@ -118,118 +110,6 @@ class TopicReader:
         if self._polling is not None:
             await asyncio.gather(self._polling, return_exceptions=True)
         await asyncio.to_thread(self._client.close)
-
-
-class IngestedTopic(ABC):
-    """A topic on its way into the ledger: what a batch brings, and the offsets behind it, are one
-    transaction.
-    """
-
-    most = 2000
-    """The most records of a batch."""
-    alarm: str
-    """The event that is logged of a record that was put aside, and what a person does then."""
-    remedy: str
-
-    def __init__(self, context: IngestContext, topic: TopicReader) -> None:
-        self.context = context
-        self.topic = topic
-
-    @classmethod
-    async def open(cls, context: IngestContext, topic: str) -> Self:
-        """Return ``topic`` at the ledger's offsets, or at the first that is left; raises
-        StreamUnavailableError. One that was created again is read from its beginning, which must be
-        safe.
-        """
-        try:
-            reader = await open_reader(context, topic, lost="earliest")
-        except RecreatedTopicError:
-            _log.critical(
-                "topic recreated",
-                topic=topic,
-                effect="it is read from its beginning; what it had before and was not read is lost",
-                remedy="find out who deleted it",
-            )
-            await offsets.forget(context.ledger, topic)
-            reader = await open_reader(context, topic, lost="earliest")
-        reader.topic_id_now = lambda: identity(context.settings, topic)[1]
-        return cls(context, reader)
-
-    @classmethod
-    async def run(cls, context: IngestContext, topic: str, *, work: str) -> None:
-        """Read ``topic`` until cancelled, in the one process that has the lease of ``work``.
-
-        Raises: StreamUnavailableError, ConcurrentChangeError.
-        """
-        async with sole(context.ledger, work) as ledger:
-            reader = await cls.open(replace(context, ledger=ledger), topic)
-            try:
-                while True:
-                    await reader.step(_WAIT)
-            finally:
-                await reader.close()
-
-    async def step(self, wait: timedelta) -> int:
-        """Store one batch, waiting for it at most ``wait``; return its number of records."""
-        messages = await self.topic.poll(self.most, wait.total_seconds())
-        await self.take(messages)
-        return sum(one.error() is None for one in messages)
-
-    async def take(self, messages: Sequence[Message]) -> None:
-        """Store ``messages``, and put those at fault aside."""
-        await store_apart(messages, self.store, self.set_aside)
-
-    @abstractmethod
-    async def store(self, messages: Sequence[Message]) -> None:
-        """Store what ``messages`` bring, by :meth:`save`; errors among them are ends of
-        partitions.
-        """
-
-    async def save(
-        self, messages: Sequence[Message], write: Callable[[Connection], Awaitable[None]]
-    ) -> None:
-        """Move the offsets behind ``messages`` and ``write``, in one transaction; nothing where
-        they were passed before.
-
-        Raises:
-            ConcurrentChangeError: another process has moved the offsets.
-        """
-        moves = self.topic.moves(messages)
-        if moves:
-            async with self.context.ledger.transaction() as connection:
-                await self.advance(connection, moves)
-                await write(connection)
-            self.passed(moves)
-
-    async def advance(self, connection: Connection, moves: Moves) -> None:
-        """Store the offsets after ``moves``."""
-        await offsets.advance(connection, self.topic.topic, self.topic.topic_id, moves)
-
-    def passed(self, moves: Moves) -> None:
-        """Read on behind ``moves``, which are stored."""
-        self.topic.moved(moves)
-
-    async def set_aside(self, message: Message, error: Exception) -> None:
-        """Write the dead letter of a record that cannot be stored."""
-        record, now = self.quarantined(message, error), self.context.clock()
-        letter = self.context.topic_messages.quarantined(record, now)
-        await self.save([message], lambda connection: append_messages(connection, [letter], now))
-        _log.critical(
-            self.alarm,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=record.error,
-            remedy=self.remedy,
-        )
-
-    def quarantined(self, message: Message, error: Exception) -> QuarantinedRecord:
-        """Return ``message`` as it is put aside for ``error``."""
-        return put_aside(message, error)
-
-    async def close(self) -> None:
-        """Close the consumer."""
-        await self.topic.close()
 
 
 def available(client: Consumer, most: int, wait: float, *, what: str) -> Sequence[Message]:

@@ -16,7 +16,7 @@ from benchmarks.webhooks.receiver import WebhookReceiver
 from izin.console.read_topic import read_all
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
-from izin.sinks.ingest.receipts import ReceiptReader
+from izin.sinks.ingest.ingested_topics import ReceiptReader
 from izin.sinks.ingest.topic_reader import IngestContext
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber

@@ -8,7 +8,7 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.receipts import ReceiptReader
+from izin.sinks.ingest.ingested_topics import ReceiptReader
 from izin.sinks.ingest.topic_reader import IngestContext
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
@@ -126,7 +126,7 @@ async def test_crash_between_write_and_offset_leaves_neither(
             async def die(*_: object, **__: object) -> None:
                 raise OSError("the process died")
 
-            patch.setattr("izin.sinks.ingest.receipts._append", die)
+            patch.setattr("izin.sinks.ingest.ingested_topics._append", die)
             with pytest.raises(OSError, match="died"):
                 await step_to_end(first, 1)
         assert await recorded(ledger) == []

@@ -15,7 +15,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from izin.sinks.ingest.sequence_tracker import TrackedLane
+from izin.sinks.ingest.ingested_topics import TrackedLane
 from izin.sinks.ingest.topic_reader import IngestContext
 from izin.sinks.ledger import sequences
 from izin.sinks.ledger.db.connection import Ledger
