@@ -9,7 +9,7 @@ A key belongs to the partition that murmur2 gives it. A record found elsewhere (
 its own way) is repartitioned once, marked by a header; a marked one that is still in the wrong
 partition is a dead letter.
 
-An erasure leaves nothing of a key but a suppression (``erasure``).
+An erasure leaves nothing of a key but a suppression (``outputs``).
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,6 @@ from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.writer import EPOCH
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topics
-from izin.streams.erasure import Erasures
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import (
@@ -35,7 +34,7 @@ from izin.streams.guard import (
     oversized,
     poison,
 )
-from izin.streams.outputs import OutputWriter, OversizedError
+from izin.streams.outputs import Erasures, OutputWriter, OversizedError
 from izin.streams.ownership.effects import SUPPRESSED, Effects
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import PartitionState
