@@ -222,7 +222,12 @@ def quarantine(
     )
     if gleaned is None or not record.is_ret:
         return record, None
-    return record, _standing_in(codec, gleaned, record)
+    try:
+        return record, opt_out(codec, gleaned, record)
+    except Exception as fault:
+        if is_poison(fault):
+            return record, None
+        raise
 
 
 def put_aside(message: Message, error: Exception) -> QuarantinedRecord:
@@ -234,7 +239,7 @@ def put_aside(message: Message, error: Exception) -> QuarantinedRecord:
         appended_at=append_instant(message.timestamp()[1]),
         key=_bytes(message.key()),
         value=_bytes(message.value()),
-        headers=_headers(message),
+        headers=[(name, _bytes(content)) for name, content in headers_of(message)],
         reason=_reason(error),
         error=type(error).__name__,
         source=UNREADABLE,
@@ -242,23 +247,10 @@ def put_aside(message: Message, error: Exception) -> QuarantinedRecord:
     )
 
 
-def _standing_in(codec: Codec, gleaned: Gleaned, record: QuarantinedRecord) -> bytes | None:
-    try:
-        return opt_out(codec, gleaned, record)
-    except Exception as error:
-        if is_poison(error):
-            return None
-        raise
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, UnknownSchemaError):
         return "unknown-schema"
     return "undecodable" if isinstance(error, UndecodableError) else POISON
-
-
-def _headers(message: Message) -> list[tuple[str, bytes | None]]:
-    return [(name, _bytes(content)) for name, content in headers_of(message)]
 
 
 def _bytes(content: bytes | str | None) -> bytes | None:
