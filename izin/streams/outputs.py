@@ -39,7 +39,7 @@ from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
-from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
+from izin.streams.fast_path.rows import RowWriter, instant_bytes
 from izin.streams.fast_path.simple_events import SimpleDecision, SimpleEvent
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, UnreadableBatch
 from izin.streams.guard import (
