@@ -79,7 +79,6 @@ class BatchStorage:
         self.topic_messages = topic_messages
         self.reader = reader
         self.applier = DecisionApplier(reader)
-        self.announcer = offsets.Announcer(topic_messages)
 
     async def store(self, batch: Batch, now: datetime) -> _Storing:
         """Store ``batch``, all or nothing; return what was done.
@@ -100,8 +99,6 @@ class BatchStorage:
             await work.acknowledge_erasures(connection)
             await work.append_dead_letters(connection)
             await work.announce_offsets_of_erasures(connection)
-        if work.left is not None:
-            self.announcer.committed(work.left)
         return work
 
 
@@ -113,7 +110,6 @@ class _Storing:
         """The decisions that are applied one by one."""
         self.of_others: list[OtherCustomerOptIn] = []
         """The opt-ins of other customers."""
-        self.left: offsets.LeftOffsets | None = None
         self._parts = parts
         self._batch = batch
         self._now = now
@@ -220,10 +216,8 @@ class _Storing:
         batch = self._batch
         if not batch.moves:
             return
-        announcer = self._parts.announcer
-        message, self.left = await announcer.message(
-            connection, batch.topic, batch.moves, self._now
-        )
+        messages = self._parts.topic_messages
+        message = await offsets.announcement(connection, messages, batch.topic, self._now)
         if self._erasures:
             self._announced.append(message)
         else:

@@ -78,7 +78,6 @@ class Ingester(IngestContext):
 
         Raises: StreamUnavailableError, RecreatedTopicError.
         """
-        self._storage.announcer.forget()
         topic = self.settings.topics.decisions.name
         return Reader(self, await open_reader(self, topic, lost="error"))
 

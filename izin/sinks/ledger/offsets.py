@@ -7,7 +7,7 @@ A partition that is being restored from the topic of desired consents has its ow
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
@@ -20,15 +20,6 @@ from izin.sinks.record.messages import Message, TopicMessages
 
 _SQL = statements("offsets")
 _BOOTSTRAPS = statements("bootstraps")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOffsets:
-    """The next offset of each partition, of which topic and cluster."""
-
-    cluster_id: str
-    topic_id: str
-    nexts: Mapping[int, int]
 
 
 async def positions(
@@ -95,56 +86,24 @@ async def _move(  # noqa: PLR0913, PLR0917  # of which table and topic, and what
         raise ConcurrentChangeError(f"another process has read on in {topic}")
 
 
-class Announcer:
-    """Makes the messages of how far the topic of decisions is ingested, for the one process that
-    ingests.
+async def announcement(
+    connection: Connection, messages: TopicMessages, topic: str, now: datetime
+) -> Message:
+    """Return the message of how far ``topic`` is ingested once this transaction is committed, which
+    has moved the offsets already.
 
-    What the last transaction left is remembered, so that the ledger is asked once only.
+    Append it behind all other messages of the transaction: whoever reads it must find those before
+    it.
     """
-
-    def __init__(self, messages: TopicMessages) -> None:
-        self._messages = messages
-        self._left: LeftOffsets | None = None
-
-    def forget(self) -> None:
-        """Forget what is remembered: another process may have ingested since."""
-        self._left = None
-
-    async def message(
-        self,
-        connection: Connection,
-        topic: str,
-        moves: Mapping[int, tuple[int, int]],
-        now: datetime,
-    ) -> tuple[Message, LeftOffsets]:
-        """Return the message of what this transaction leaves with ``moves``, which it has made
-        already; and what to remember once it is committed.
-
-        Append it behind all other messages of the transaction: whoever reads it must find those
-        before it.
-        """
-        if self._left is None:
-            rows = await (await connection.execute(_SQL["known"], {"topic": topic})).fetchall()
-            left = LeftOffsets(
-                cluster_id=rows[0]["cluster_id"],
-                topic_id=rows[0]["topic_id"],
-                nexts={row["partition"]: row["next_offset"] for row in rows},
-            )
-        else:
-            moved = {number: after for number, (_, after) in moves.items()}
-            left = replace(self._left, nexts={**self._left.nexts, **moved})
-        value = {
-            "cluster_id": left.cluster_id,
-            "decisions_topic_id": left.topic_id,
-            "decisions_offsets": [left.nexts.get(one, 0) for one in range(max(left.nexts) + 1)],
-        }
-        to = self._messages.topics.ledger_positions
-        made = self._messages.message(to, topic, "", value, str(now.timestamp()), now)
-        return made, left
-
-    def committed(self, left: LeftOffsets) -> None:
-        """Remember what a transaction has left."""
-        self._left = left
+    rows = await (await connection.execute(_SQL["known"], {"topic": topic})).fetchall()
+    nexts = {row["partition"]: row["next_offset"] for row in rows}
+    value = {
+        "cluster_id": rows[0]["cluster_id"],
+        "decisions_topic_id": rows[0]["topic_id"],
+        "decisions_offsets": [nexts.get(one, 0) for one in range(max(nexts) + 1)],
+    }
+    to = messages.topics.ledger_positions
+    return messages.message(to, topic, "", value, str(now.timestamp()), now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
