@@ -12,7 +12,7 @@ read takes effect. So no record stops the ledger, and none is stumbled over twic
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
@@ -86,10 +86,6 @@ class Ingester(IngestContext):
         return OptOutsAhead(
             self, self.decisions, is_behind=lambda: reader.is_behind, store=self.store
         )
-
-    async def read(self, values: Iterable[bytes]) -> list[IncomingDecision]:
-        """Return the decisions in ``values``; raises UndecodableError."""
-        return [self.decisions.read(value) async for value in with_pauses(values)]
 
     async def store(
         self,

@@ -166,10 +166,6 @@ class WorkerMetrics(Collector):
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
-    def describe(self) -> list[Metric]:
-        """Declare nothing in advance: the counts appear as they happen."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
         """Yield the current metrics."""
         worker, counts = self._worker, self._worker.counts
