@@ -7,13 +7,9 @@ from faust.transport.drivers import aiokafka as driver
 from structlog.testing import capture_logs
 
 from izin.runtime.start_errors import EXIT
-from izin.streams.engine import connecting
-from izin.streams.engine.connecting import (
-    SESSION,
-    SETTLED_AFTER,
-    PatientConsumerThread,
-    StaticMember,
-)
+from izin.streams.engine import transport
+from izin.streams.engine.transport import BatchConsumerThread
+from izin.streams.engine.watchdog import SESSION, SETTLED_AFTER, StaticMember
 
 
 async def test_consumer_that_waits_for_its_group_is_stopped_in_time(
@@ -29,8 +25,8 @@ async def test_consumer_that_waits_for_its_group_is_stopped_in_time(
             stopped.append("cut short")
 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_thread_stop", waiting)
-    monkeypatch.setattr(connecting, "_STOPPED_WITHIN", 0.01)
-    thread = object.__new__(PatientConsumerThread)
+    monkeypatch.setattr(transport, "_STOPPED_WITHIN", 0.01)
+    thread = object.__new__(BatchConsumerThread)
     async with asyncio.timeout(20):
         await thread.on_thread_stop()
     assert stopped == ["cut short"]
