@@ -23,7 +23,7 @@ from izin.schemas.fast.record_format import headers_of
 from izin.schemas.records import event_to_avro
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.privacy import erasure
-from izin.sinks.publish.outbox_relay import OutboxReader, OutboxRelay
+from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.streams.ownership.effects import OutputRecord
 
 _TIMEOUT = 30.0

@@ -66,8 +66,7 @@ from izin.sinks.monitor.retention import RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
 from izin.sinks.outbound.loops import FailingLoops, keep_running, outbound_loops, until_stopped
 from izin.sinks.outbound.request_budget import RequestBudget
-from izin.sinks.publish.outbox_relay import OutboxRelay
-from izin.sinks.publish.publisher import Publisher
+from izin.sinks.publish.publisher import OutboxRelay, Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import TopicMessages
 

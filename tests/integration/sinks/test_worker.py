@@ -26,8 +26,7 @@ from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.publish.outbox_relay import OutboxReader, OutboxRelay
-from izin.sinks.publish.publisher import Publisher
+from izin.sinks.publish.publisher import OutboxReader, OutboxRelay, Publisher
 from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.worker import serve
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until

@@ -16,7 +16,7 @@ from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.publish.outbox_relay import OutboxReader, OutboxRelay
+from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.streams.outputs import suppression_row
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, onay, ret
 from tests.support.builders import a_key
