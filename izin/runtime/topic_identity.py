@@ -37,14 +37,12 @@ def identities(
     Raises:
         KafkaException: one does not exist, or the broker did not answer in ``timeout`` seconds.
     """
-    # Not describe_cluster: the only broker answers it without a broker while it is fenced, and
-    # librdkafka 2.16 ends the process (an assertion in rd_kafka_admin_response_parse).
-    cluster_id = client.list_topics(next(iter(names), None), timeout=timeout).cluster_id
-    if cluster_id is None:  # and an unknown one is no other one
+    # Not describe_cluster: see izin.streams.ownership.shared_clients.
+    cluster_id = client.list_topics(timeout=timeout).cluster_id
+    if cluster_id is None:
         raise KafkaException(KafkaError(KafkaError._PARTIAL))  # noqa: SLF001  # librdkafka's name for it
     asked = client.describe_topics(TopicCollection(list(names)), request_timeout=timeout)
-    # The request ends in that time by itself, with its own error.
-    found = {name: asked[name].result() for name in names}
+    found = {name: asked[name].result(timeout) for name in names}
     return TopicIdentities(
         cluster_id=cluster_id,
         topic_ids={name: str(one.topic_id) for name, one in found.items()},

@@ -6,7 +6,7 @@ Requests are repeated while a leader moves.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from faust import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
@@ -14,7 +14,6 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from izin.runtime import kafka
 from izin.runtime.broker_faults import while_leaders_move
 from izin.runtime.settings import KafkaSettings, SaslMechanism
-from izin.runtime.topic_identity import identities
 from izin.streams.ownership.positions import Positions
 
 _TIMEOUT = 10.0
@@ -67,10 +66,15 @@ class SharedClients:
         """Return the ids of the cluster and the topics, at the offset 0; raises KafkaException."""
         topics = self.settings.topics
         names = [topics.events.name, topics.express.name, topics.desired_consents.name]
-        found = identities(self.admin, names, timeout=_TIMEOUT)
-        events, express, desired = (found.topic_ids[name] for name in names)
+        # Not describe_cluster: the only broker answers it without a broker while it is fenced, and
+        # librdkafka 2.16 ends the process (an assertion in rd_kafka_admin_response_parse).
+        cluster_id = self.admin.list_topics(names[0], timeout=_TIMEOUT).cluster_id
+        if cluster_id is None:  # and an unknown one is no other one
+            raise KafkaException(KafkaError(KafkaError._PARTIAL))  # noqa: SLF001  # librdkafka's name for it
+        described = self.admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT)
+        events, express, desired = (str(described[name].result().topic_id) for name in names)
         return Positions(
-            cluster_id=found.cluster_id,
+            cluster_id=cluster_id,
             events_topic_id=events,
             express_topic_id=express,
             desired_consents_topic_id=desired,

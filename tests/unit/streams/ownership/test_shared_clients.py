@@ -95,7 +95,7 @@ class AdminOfFencedBroker:
         futures: dict[str, Future[SimpleNamespace]] = {}
         for name in topics.topic_names:
             futures[name] = Future()
-            futures[name].set_result(SimpleNamespace(topic_id=f"id of {name}", partitions=()))
+            futures[name].set_result(SimpleNamespace(topic_id=f"id of {name}"))
         return futures
 
 
