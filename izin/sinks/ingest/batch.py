@@ -36,7 +36,7 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock, lo
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.messages import Message, TopicMessages
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.unreadable import QuarantinedRecord
 
@@ -93,12 +93,10 @@ class BatchStorage:
             await work.record_decisions(connection)
             await work.save_alike(connection)
             await work.apply_others()
-            await work.announce_offsets(connection)
             await work.write(connection)
             await work.hold_back(connection)
             await work.acknowledge_erasures(connection)
-            await work.append_dead_letters(connection)
-            await work.announce_offsets_of_erasures(connection)
+            await work.append_last(connection)
         return work
 
 
@@ -119,7 +117,6 @@ class _Storing:
         self._changes = UnitOfWork(parts.topic_messages, now=now)
         self._brands: Mapping[int, Brand] = {}
         self._rows: dict[str, ConsentRow] = {}
-        self._announced: list[Message] = []
 
     async def advance_offsets(self, connection: Connection) -> None:
         """Move the offsets: whoever reads beside this process fails here, before any other work."""
@@ -209,20 +206,6 @@ class _Storing:
             else:
                 rows[decision.key] = self._changes.put(before, after)
 
-    async def announce_offsets(self, connection: Connection) -> None:
-        """Publish the offsets behind everything else: whoever reads them finds what is before
-        them. Those of an erasure wait until it is acknowledged.
-        """
-        batch = self._batch
-        if not batch.moves:
-            return
-        messages = self._parts.topic_messages
-        message = await offsets.announcement(connection, messages, batch.topic, self._now)
-        if self._erasures:
-            self._announced.append(message)
-        else:
-            self._changes.add_last(message)
-
     async def write(self, connection: Connection) -> None:
         """Write rows, history and messages."""
         await self._changes.write(connection)
@@ -242,17 +225,16 @@ class _Storing:
         if self._erasures:
             await erasure.acknowledge(connection, self._erasures, now=self._now)
 
-    async def append_dead_letters(self, connection: Connection) -> None:
-        """Publish what could not be read."""
-        messages, now = self._parts.topic_messages, self._now
-        if self._batch.quarantined:
-            letters = [messages.quarantined(one, now) for one in self._batch.quarantined]
-            await append_messages(connection, letters, now)
-
-    async def announce_offsets_of_erasures(self, connection: Connection) -> None:
-        """Publish the offsets that have waited."""
-        if self._announced:
-            await append_messages(connection, self._announced, self._now)
+    async def append_last(self, connection: Connection) -> None:
+        """Publish what could not be read, and the offsets behind everything else: whoever reads
+        them finds what is before them.
+        """
+        batch, messages, now = self._batch, self._parts.topic_messages, self._now
+        last = [messages.quarantined(one, now) for one in batch.quarantined]
+        if batch.moves:
+            last.append(await offsets.announcement(connection, messages, batch.topic, now))
+        if last:
+            await append_messages(connection, last, now)
 
 
 def _erased_keys(
