@@ -42,7 +42,7 @@ HOT = (
     "izin/streams/state/packing.py",
     "izin/streams/state/state.py",
     "izin/streams/fast_path/simple_events.py",
-    "izin/streams/fast_path/row_writer.py",
+    "izin/streams/fast_path/rows.py",
 )
 
 extensions = []

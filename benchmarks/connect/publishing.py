@@ -22,9 +22,8 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.record_format import headers_of
 from izin.schemas.records import event_to_avro
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.outbox_reader import OutboxReader
 from izin.sinks.ledger.privacy import erasure
-from izin.sinks.publish.outbox_relay import OutboxRelay
+from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.streams.ownership.effects import OutputRecord
 
 _TIMEOUT = 30.0

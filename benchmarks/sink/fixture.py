@@ -17,10 +17,12 @@ from izin.consent.due_dates import BrandTerms, due_and_expiry
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.sinks.ingest.batch import BATCH, most_after
+from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ingest.reader import BATCH, most_after
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
@@ -105,14 +107,17 @@ class SinkFixture:
         As in the worker, the next ones are read while the last are written.
         """
         place = most = BATCH
-        coming = asyncio.create_task(self.ingester.read(values[:place]))
+        coming = asyncio.create_task(self._read(values[:place]))
         while reads := await coming:
             following = values[place : place + most]
             place += len(following)
-            coming = asyncio.create_task(self.ingester.read(following))
+            coming = asyncio.create_task(self._read(following))
             before, self.offset = self.offset, self.offset + len(reads)
             ruled = await self.ingester.store(_TOPIC, "bench", reads, {0: (before, self.offset)})
             most = most_after(ruled, len(reads))
+
+    async def _read(self, values: Sequence[bytes]) -> list[IncomingDecision]:
+        return [self.ingester.decisions.read(value) async for value in with_pauses(values)]
 
     async def opt_out(self, key: str, at: datetime) -> None:
         """Decide and ingest a RET of the recipient of ``key``."""

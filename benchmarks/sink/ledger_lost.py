@@ -32,8 +32,7 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.outbox_reader import OutboxReader
-from izin.sinks.publish.outbox_relay import OutboxRelay
+from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 
 _QUEUED = "SELECT count(*) AS records, count(DISTINCT key) AS keys FROM outbox"
 

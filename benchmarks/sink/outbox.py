@@ -23,7 +23,7 @@ from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.outbox_reader import OutboxReader
+from izin.sinks.publish.publisher import OutboxReader
 
 _PAGE = 2000
 _ADD = """INSERT INTO outbox (customer_id, topic, key, value, headers, occurred_at)

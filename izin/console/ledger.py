@@ -34,11 +34,11 @@ from izin.schemas.timestamps import roots_in
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.reader import verify_archive
-from izin.sinks.ledger.bootstraps import Bootstrap, Range
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.history import verify as chains
 from izin.sinks.ledger.history.chain_check import Fault, Loss
+from izin.sinks.ledger.offsets import Bootstrap, Range
 from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError

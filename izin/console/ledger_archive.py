@@ -28,8 +28,8 @@ from izin.runtime.kafka import codec
 from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
-from izin.sinks.ledger.bootstraps import Bootstrap
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.offsets import Bootstrap
 from izin.sinks.record.anchor import Anchor
 
 FolderArgument = Annotated[

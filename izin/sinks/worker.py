@@ -12,8 +12,12 @@ import asyncio
 import contextlib
 import os
 import secrets
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -22,7 +26,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from izin.consent.forecast import records_per_second
 from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.gc_tuning import keep_memory_of_batches, tune_gc_for_batches
 from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.operations import Faults, health, operations_app
@@ -31,26 +37,199 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import drain, stopping_on_signals
 from izin.schemas.codec import Codec
-from izin.sinks.background import Parts, background
+from izin.sinks.inbound.daily.loop import DailyFiles
+from izin.sinks.inbound.daily.trusted_roots import trusted_roots
+from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandCache, PushReceiver
-from izin.sinks.inbound.push_credentials import AcceptedCredentials, push_credentials
+from izin.sinks.inbound.push_connections import PushConnections
+from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials, push_credentials
+from izin.sinks.inbound.push_registration import PushRegistrar
+from izin.sinks.inbound.sweep.sweeper import Sweeper
+from izin.sinks.ingest.ingested_topics import ReceiptReader, TrackedLane
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.db.processes import live
-from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
+from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.monitor.alerts import DeadlineMonitor
+from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
+from izin.sinks.monitor.anchors import AnchorWriter
+from izin.sinks.monitor.erasures import Eraser
+from izin.sinks.monitor.figures import CONNECTIONS, IysWatch, LedgerFigures, LedgerWatch
+from izin.sinks.monitor.granted_brands import GrantedBrandsReader
 from izin.sinks.monitor.metrics import Metrics
+from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
+from izin.sinks.monitor.register_counts import RegisterCounter
+from izin.sinks.monitor.retention import RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
-from izin.sinks.outbound.loops import keep_running, outbound_loops, until_stopped
-from izin.sinks.publish.publisher import Publisher
+from izin.sinks.outbound.loops import FailingLoops, keep_running, outbound_loops, until_stopped
+from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.publish.publisher import OutboxRelay, Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import TopicMessages
 
 _DRAIN = 4.0
 
-_log = get_logger(__name__)
 _DRAIN_HTTP = 2
 _LIMITS = HttpLimits(requests=256)
 """A push may be eight times as large as a post to the intake."""
+_DEADLINE_INTERVAL = timedelta(minutes=1)
+_FIGURES_INTERVAL = timedelta(seconds=5)
+_RETENTION_INTERVAL = timedelta(hours=1)
+_POLL_WAIT = timedelta(milliseconds=500)
+
+_log = get_logger(__name__)
+
+Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the loops and the HTTP server of one process share."""
+
+    kafka: KafkaSettings
+    iys: IysSettings
+    sink: SinkSettings
+    codec: Codec
+    context: OutboundContext
+    publisher: Publisher
+    brands: BrandCache
+    credentials: Credentials | None
+    metrics: Metrics
+    broker: BrokerWatch
+    monitored: Ledger
+    """Connections for metrics and health alone."""
+    ledger_watch: LedgerWatch
+    listeners: HttpListeners
+    notifications: Notifications = field(default_factory=Notifications)
+    failing: FailingLoops = field(default_factory=FailingLoops)
+
+
+def background(parts: Parts) -> dict[str, Loop]:
+    """Return what runs beside the outbound loops, by name."""
+    sink, context, metrics = parts.sink, parts.context, parts.metrics
+    ledger, clock = context.ledger, context.clock
+    rate = records_per_second(parts.iys.requests_per_second, batch_size=sink.batch_size)
+    return {
+        "listen": partial(parts.notifications.listen, ledger),
+        "broker watch": parts.broker.run,
+        "ledger watch": parts.ledger_watch.run,
+        "iys watch": IysWatch(context.client, parts.monitored, metrics).run,
+        "figures": LedgerFigures(
+            ledger=parts.monitored,
+            metrics=metrics,
+            topics=parts.kafka.topics,
+            clock=clock,
+            records_per_second=rate,
+            interval=_FIGURES_INTERVAL,
+        ).run,
+        **_readers(parts),
+        "outbox": OutboxRelay(
+            ledger=ledger,
+            settings=parts.kafka,
+            notifications=parts.notifications,
+            clock=clock,
+            wait=sink.poll_interval,
+        ).run,
+        "anchors": AnchorWriter(
+            ledger=ledger,
+            topic_messages=context.topic_messages,
+            file=sink.anchor_file,
+            clock=clock,
+            interval=sink.anchor_interval,
+            witnesses=AnchorWitnesses(
+                endpoint=sink.anchor_url,
+                token=None if sink.anchor_token is None else sink.anchor_token.get_secret_value(),
+                authority=sink.anchor_timestamp_url,
+                timestamp_every=sink.anchor_timestamp_every,
+            ),
+        ).run,
+        "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
+        "retention": RetentionEnforcer(
+            ledger=ledger, clock=clock, interval=_RETENTION_INTERVAL
+        ).run,
+        "erasures": Eraser(
+            ledger=ledger,
+            topic_messages=context.topic_messages,
+            clock=clock,
+            interval=sink.poll_interval,
+        ).run,
+        **_inbound(parts),
+    }
+
+
+def _readers(parts: Parts) -> dict[str, Loop]:
+    """Return what reads topics into the ledger, by name."""
+    kafka, context, topics = parts.kafka, parts.context, parts.kafka.topics
+    budget = DeadLetterBudget(share=kafka.dead_letter_share)
+    ingester = Ingester(
+        ledger=context.ledger,
+        topic_messages=context.topic_messages,
+        codec=parts.codec,
+        settings=kafka,
+        clock=context.clock,
+        wait=_POLL_WAIT,
+        isolation=Isolation(budget, parts.metrics.registry),
+    )
+    receipts, lanes = topics.gate_receipts.name, {"bulk": topics.events, "express": topics.express}
+    return {
+        "ingest": ingester.run,
+        "receipts": partial(ReceiptReader.run, ingester, receipts, work="receipts"),
+        **{
+            f"sequences of {lane}": partial(
+                TrackedLane.run, ingester, topic.name, work=f"follow {topic.name}"
+            )
+            for lane, topic in lanes.items()
+        },
+    }
+
+
+def _inbound(parts: Parts) -> dict[str, Loop]:
+    """Return what brings in what İYS has, by name."""
+    sink, iys, context, every = parts.sink, parts.iys, parts.context, parts.sink.poll_interval
+    budget = RequestBudget(sink.sweep_share * iys.requests_per_second, clock=time.monotonic)
+    puller = Puller(
+        context=context,
+        publisher=parts.publisher,
+        interval=sink.pull_interval,
+        hidden=iys.hidden_window,
+        requests_per_second=sink.pull_requests_per_second,
+    )
+    work: dict[str, Loop] = {
+        "subscriptions": SubscriptionMonitor(context=context).run,
+        "register counts": RegisterCounter(context=context).run,
+        "pull": partial(puller.run, every),
+        "sweep": partial(
+            Sweeper(context=context, budget=budget, every=sink.sweep_every).run, every
+        ),
+    }
+    if sink.daily_files:
+        daily = DailyFiles(
+            context=context,
+            publisher=parts.publisher,
+            available_from=sink.daily_from,
+            empty_date=sink.daily_empty_date,
+            agree_brands=frozenset(sink.daily_agree_brands),
+            roots=trusted_roots(sink.timestamp_roots),
+        )
+        work["daily files"] = partial(daily.run, every)
+    if iys.integrator_code is not None:
+        work["granted brands"] = GrantedBrandsReader(
+            context=context, integrator_code=iys.integrator_code, budget=budget
+        ).run
+    if sink.push_url is not None and parts.credentials is not None:
+        connections = PushConnections(
+            client=context.client,
+            registrations=PushRegistrations(ledger=context.ledger, url=sink.push_url),
+            credentials=parts.credentials,
+            clock=context.clock,
+        )
+        work["push registration"] = PushRegistrar(
+            context=context, brands=parts.brands, connections=connections, only=sink.push_brands
+        ).run
+    return work
 
 
 def sink_listeners(sink: SinkSettings) -> HttpListeners:

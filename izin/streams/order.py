@@ -9,7 +9,7 @@ A key belongs to the partition that murmur2 gives it. A record found elsewhere (
 its own way) is repartitioned once, marked by a header; a marked one that is still in the wrong
 partition is a dead letter.
 
-An erasure leaves nothing of a key but a suppression (``erasure``).
+An erasure leaves nothing of a key but a suppression (``outputs``).
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,6 @@ from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.writer import EPOCH
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topics
-from izin.streams.erasure import Erasures
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import (
@@ -35,7 +34,7 @@ from izin.streams.guard import (
     oversized,
     poison,
 )
-from izin.streams.outputs import OutputWriter, OversizedError
+from izin.streams.outputs import Erasures, OutputWriter, OversizedError
 from izin.streams.ownership.effects import SUPPRESSED, Effects
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import PartitionState
@@ -159,42 +158,18 @@ class OrderStage:
         checked = self._guard.admit(record)
         if isinstance(checked, DeadLetter):
             self._outputs.dead_letter(effects, record, checked)
-        elif isinstance(checked, ErasureRecord):
-            self._erase(effects, record, checked.admitted, partition, state)
         else:
             self._fold_admitted(effects, record, checked, partition, state)
-
-    def _erase(
-        self,
-        effects: Effects,
-        record: FetchedRecord,
-        admitted: AdmittedEvent,
-        partition: int,
-        state: PartitionState,
-    ) -> None:
-        key = admitted.key.encode()
-        packed = _packed(effects, state, key)
-        if packed is None and partition_of(key, self._partitions) != partition:
-            self._outputs.repartition(effects, record, admitted, key)
-            return
-        if not self._erasures.can_erase:
-            self._outputs.dead_letter(effects, record, not_erasable())
-            return
-        try:
-            current = None if packed is None else state.packing.unpack(key, packed)
-            self._erasures.erase(effects, record, admitted, state, current)
-        except Exception as error:  # noqa: BLE001  # pure code failed
-            self._outputs.dead_letter(effects, record, poison(error, admitted.event))
 
     def _fold_admitted(
         self,
         effects: Effects,
         record: FetchedRecord,
-        checked: AdmittedRecord,
+        checked: AdmittedRecord | ErasureRecord,
         partition: int,
         state: PartitionState,
     ) -> None:
-        admitted = checked.admitted
+        admitted, outputs = checked.admitted, self._outputs
         key = admitted.key.encode()
         packed = _packed(effects, state, key)
         try:
@@ -203,13 +178,18 @@ class OrderStage:
             ):
                 effects.counts[SUPPRESSED] += 1
             elif packed is None and partition_of(key, self._partitions) != partition:
-                self._outputs.repartition(effects, record, admitted, key)
-            else:
+                outputs.repartition(effects, record, admitted, key)
+            elif isinstance(checked, AdmittedRecord):
                 self._decide(effects, record, checked, key, packed, state.packing)
+            elif self._erasures.can_erase:
+                current = None if packed is None else state.packing.unpack(key, packed)
+                self._erasures.erase(effects, record, admitted, state, current)
+            else:
+                outputs.dead_letter(effects, record, not_erasable())
         except OversizedError:
-            self._outputs.dead_letter(effects, record, oversized(admitted.event))
+            outputs.dead_letter(effects, record, oversized(admitted.event))
         except Exception as error:  # noqa: BLE001  # pure code failed, and added nothing yet
-            self._outputs.dead_letter(effects, record, poison(error, admitted.event))
+            outputs.dead_letter(effects, record, poison(error, admitted.event))
 
     def _decide(  # noqa: PLR0913, PLR0917  # an event, its record, and the state of its key
         self,

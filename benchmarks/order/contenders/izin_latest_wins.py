@@ -16,7 +16,7 @@ from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.topics import Topics
 from izin.streams.engine import worker
-from izin.streams.fast_path.row_writer import RowWriter
+from izin.streams.fast_path.rows import RowWriter
 from izin.streams.fast_path.simple_events import SharedContent, SimpleEvent, SimpleEventReader
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.ownership.effects import Effects, output_record

@@ -26,12 +26,12 @@ from izin.sinks.ingest.topic_reader import every_record
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.reader import verify_archive
-from izin.sinks.ledger.bootstraps import Bootstrap
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import RESTORED, rebuild_key, record_act
 from izin.sinks.ledger.history.chain_check import Fault
+from izin.sinks.ledger.offsets import Bootstrap
 from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
 from izin.sinks.record.anchor import Anchor

@@ -20,7 +20,7 @@ from izin.runtime.plan import Plan
 from izin.schemas.erasure import ERASED
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.sinks.ledger.history.formats import history_codec
-from izin.streams.erasure import suppression_row
+from izin.streams.outputs import suppression_row
 from izin.streams.state.state import suppression
 
 _ERASED = writer_of("string")(ERASED)

@@ -8,7 +8,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import long_bytes, writer_of
 from izin.schemas.records import fields_of_key
-from izin.streams.fast_path.row_writer import RowWriter
+from izin.streams.fast_path.rows import RowWriter
 from izin.streams.state.packing import Facts, facts_of
 
 _SLASHES = 3

@@ -2,6 +2,9 @@
 
 The newest event by the law's order wins; a stale decision only updates the latest instants. What
 many decisions make of their rows alike is written in bulk, all others are applied one by one.
+
+The history gets those that it does not have yet. A decision beyond the recorded offset of its input
+partition is new; one before it (a rewind, a replay) is looked up among the decisions of its key.
 """
 
 from __future__ import annotations
@@ -12,18 +15,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from izin.consent.model import Status
+from izin.projections.brand_directory import customer_of
 from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.erasure import ERASED
-from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brake import counting
-from izin.sinks.ledger.brake.counting import Watched
 from izin.sinks.ledger.brake.other_sources import put_back
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.formats import history_codec, source_of
+from izin.sinks.ledger.history.hash_chain import Fact, decided
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.privacy.erasure import ErasedKey
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
@@ -31,9 +36,25 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock, lo
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.messages import Message, TopicMessages
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.unreadable import QuarantinedRecord
+
+_SQL = statements("movements")
+
+BATCH = 8000
+"""The most decisions in a transaction; with fewer available, it does not wait for more."""
+FEW = 1000
+"""The most decisions that a transaction may apply one by one, estimated from the previous batch:
+keys are locked while the transaction lasts, and an opt-out must not wait for seconds.
+"""
+
+
+def most_after(applied: int, of: int) -> int:
+    """Return the most decisions of the next batch; of the last one's ``of``, ``applied`` were
+    applied one by one.
+    """
+    return FEW if applied * BATCH > FEW * of else BATCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +79,6 @@ class BatchStorage:
         self.topic_messages = topic_messages
         self.reader = reader
         self.applier = DecisionApplier(reader)
-        self.announcer = offsets.Announcer(topic_messages)
 
     async def store(self, batch: Batch, now: datetime) -> _Storing:
         """Store ``batch``, all or nothing; return what was done.
@@ -74,14 +94,10 @@ class BatchStorage:
             await work.record_decisions()
             await work.save_alike()
             await work.apply_others()
-            await work.announce_offsets()
             await changes.write()
             await work.hold_back()
             await work.acknowledge_erasures()
-            await work.append_dead_letters()
-            await work.announce_offsets_of_erasures()
-        if work.left is not None:
-            self.announcer.committed(work.left)
+            await work.append_last()
         return work
 
 
@@ -93,7 +109,6 @@ class _Storing:
         """The decisions that are applied one by one."""
         self.of_others: list[OtherCustomerOptIn] = []
         """The opt-ins of other customers."""
-        self.left: offsets.LeftOffsets | None = None
         self._parts = parts
         self._batch = batch
         self._changes = changes
@@ -103,7 +118,6 @@ class _Storing:
         self._decisions = [one for one in batch.decisions if not one.is_erasure]
         self._brands: Mapping[int, Brand] = {}
         self._rows: dict[str, ConsentRow] = {}
-        self._announced: list[Message] = []
 
     async def advance_offsets(self) -> None:
         """Move the offsets: whoever reads beside this process fails here, before any other work."""
@@ -121,13 +135,61 @@ class _Storing:
         """Record in the history what it lacks."""
         reader = self._parts.reader
         self._changes.add_history(
-            await new_decisions.facts(self._connection, self._decisions, reader, self._brands)
+            await missing_facts(self._connection, self._decisions, reader, self._brands)
         )
 
     async def save_alike(self) -> None:
-        """Lock the rows, and write in bulk those that change alike."""
-        bulk = _BulkDecisions(self._changes, self._parts.applier, self._brands, self._watched)
-        self.others, self._rows = await bulk.save(self._decisions)
+        """Lock the rows, and write in bulk those that change alike: a simple decision
+        (``decision_reader``) that is the only one on its key, and names its brand's customer, is
+        applied to its row from its bytes; what follows is ruled once for all rows alike.
+
+        Raises:
+            ConcurrentChangeError: another process has inserted one of the new keys.
+        """
+        bulk = BulkChanges[IncomingDecision](self._changes, self._rule)
+        by_key = defaultdict[str, list[IncomingDecision]](list)
+        for one in self._decisions:
+            by_key[one.key].append(one)
+        rest: list[IncomingDecision] = []
+
+        async def add(keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
+            async for key in with_pauses(keys):
+                found, before = by_key[key], rows.get(key)
+                if len(found) == 1 and self._is_usual(found[0], before):
+                    after = self._termed(before, found[0])
+                    bulk.add(RowChange(before, after, found[0]))
+                else:
+                    rest.extend(found)
+
+        rows = await lock_in_pieces(self._connection, by_key, add)
+        rest += await bulk.save()
+        self.others = rest
+        self._rows = {one.key: rows[one.key] for one in rest if one.key in rows}
+
+    def _is_usual(self, decision: IncomingDecision, before: ConsentRow | None) -> bool:
+        """Whether a decision may be applied in bulk: it is simple, on a key of its customer, and
+        neither counted by a brake nor on what one, or a person, holds back.
+        """
+        brand, watched = self._brands.get(decision.brand_code), self._watched
+        if decision.fields is None or brand is None or decision.customer_id != brand.customer_id:
+            return False
+        if before is None:
+            return True
+        is_reversal = before.desired_status == Status.RET and not decision.is_ret
+        is_counted = decision.brand_code in watched.opted_in or (
+            is_reversal and decision.brand_code in watched.reversals
+        )
+        is_kept_back = before.brake_id is not None or before.withdrawn_at is not None
+        return before.customer_id == brand.customer_id and not (is_counted or is_kept_back)
+
+    def _termed(self, before: ConsentRow | None, decision: IncomingDecision) -> ConsentRow:
+        after = self._parts.applier.apply(before, decision, self._now)
+        brand = self._brands[decision.brand_code]
+        return ruling.termed(after, brand, self._now, calendar=self._changes.calendar)
+
+    def _rule(self, change: RowChange[IncomingDecision]) -> RuledRow:
+        brand = self._brands[change.member.brand_code]
+        return ruling.rule_row(change.after, brand, self._now, calendar=self._changes.calendar)
 
     async def apply_others(self) -> None:
         """Apply all other decisions one by one; the last of a key is ruled."""
@@ -143,22 +205,6 @@ class _Storing:
                 rows[decision.key] = self._changes.rule(before, after, brand)
             else:
                 rows[decision.key] = self._changes.put(before, after)
-
-    async def announce_offsets(self) -> None:
-        """Publish the offsets behind everything else: whoever reads them finds what is before
-        them. Those of an erasure wait until it is acknowledged.
-        """
-        batch = self._batch
-        if not batch.moves:
-            return
-        announcer = self._parts.announcer
-        message, self.left = await announcer.message(
-            self._connection, batch.topic, batch.moves, self._now
-        )
-        if self._erasures:
-            self._announced.append(message)
-        else:
-            self._changes.add_last(message)
 
     async def hold_back(self) -> None:
         """Hold back what a brake says, and desire again the opt-outs that stand behind it."""
@@ -177,90 +223,16 @@ class _Storing:
         if self._erasures:
             await erasure.acknowledge(self._connection, self._erasures, now=self._now)
 
-    async def append_dead_letters(self) -> None:
-        """Publish what could not be read."""
-        messages, now = self._parts.topic_messages, self._now
-        if self._batch.quarantined:
-            letters = [messages.quarantined(one, now) for one in self._batch.quarantined]
-            await append_messages(self._connection, letters, now)
-
-    async def announce_offsets_of_erasures(self) -> None:
-        """Publish the offsets that have waited."""
-        if self._announced:
-            await append_messages(self._connection, self._announced, self._now)
-
-
-class _BulkDecisions:
-    """The decisions of a batch that are written in bulk, and those that are not.
-
-    A simple decision (``decision_reader``) that is the only one on its key, and names its brand's
-    customer, is applied to its row from its bytes; what follows is ruled once for all rows alike.
-    """
-
-    def __init__(
-        self,
-        changes: UnitOfWork,
-        applier: DecisionApplier,
-        brands: Mapping[int, Brand],
-        watched: Watched,
-    ) -> None:
-        self._changes = changes
-        self._applier = applier
-        self._brands = brands
-        self._watched = watched
-        self._bulk = BulkChanges[IncomingDecision](changes, self._rule)
-
-    async def save(
-        self, decisions: Sequence[IncomingDecision]
-    ) -> tuple[list[IncomingDecision], dict[str, ConsentRow]]:
-        """Lock the rows of ``decisions`` and save what they make of them; return those that must be
-        applied one by one, those of a key in their order, and their rows.
-
-        Raises:
-            ConcurrentChangeError: another process has inserted one of the new keys.
+    async def append_last(self) -> None:
+        """Publish what could not be read, and the offsets behind everything else: whoever reads
+        them finds what is before them.
         """
-        by_key = defaultdict[str, list[IncomingDecision]](list)
-        for one in decisions:
-            by_key[one.key].append(one)
-        rest: list[IncomingDecision] = []
-
-        async def add(keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
-            async for key in with_pauses(keys):
-                found, before = by_key[key], rows.get(key)
-                if len(found) == 1 and self._is_usual(found[0], before):
-                    self._add(before, found[0])
-                else:
-                    rest.extend(found)
-
-        rows = await lock_in_pieces(self._changes.connection, by_key, add)
-        rest += await self._bulk.save()
-        return rest, {one.key: rows[one.key] for one in rest if one.key in rows}
-
-    def _is_usual(self, decision: IncomingDecision, before: ConsentRow | None) -> bool:
-        """Whether a decision may be applied in bulk: it is simple, on a key of its customer, and
-        neither counted by a brake nor on what one, or a person, holds back.
-        """
-        brand, watched = self._brands.get(decision.brand_code), self._watched
-        if decision.fields is None or brand is None or decision.customer_id != brand.customer_id:
-            return False
-        if before is None:
-            return True
-        is_reversal = before.desired_status == Status.RET and not decision.is_ret
-        is_counted = decision.brand_code in watched.opted_in or (
-            is_reversal and decision.brand_code in watched.reversals
-        )
-        is_kept_back = before.brake_id is not None or before.withdrawn_at is not None
-        return before.customer_id == brand.customer_id and not (is_counted or is_kept_back)
-
-    def _add(self, before: ConsentRow | None, decision: IncomingDecision) -> None:
-        brand, changes = self._brands[decision.brand_code], self._changes
-        after = self._applier.apply(before, decision, changes.now)
-        after = ruling.termed(after, brand, changes.now, calendar=changes.calendar)
-        self._bulk.add(RowChange(before, after, decision))
-
-    def _rule(self, change: RowChange[IncomingDecision]) -> RuledRow:
-        brand, changes = self._brands[change.member.brand_code], self._changes
-        return ruling.rule_row(change.after, brand, changes.now, calendar=changes.calendar)
+        batch, messages, now = self._batch, self._parts.topic_messages, self._now
+        last = [messages.quarantined(one, now) for one in batch.quarantined]
+        if batch.moves:
+            last.append(await offsets.announcement(self._connection, messages, batch.topic, now))
+        if last:
+            await append_messages(self._connection, last, now)
 
 
 def _erased_keys(
@@ -292,3 +264,75 @@ def _is_kept_back(row: ConsentRow) -> bool:
     """Whether a row desires an opt-out that is held back, or that a person has withdrawn."""
     is_kept = row.brake_id is not None or row.withdrawn_at is not None
     return is_kept and row.desired_status == Status.RET
+
+
+async def recorded_offsets(ledger: Ledger, topic: str) -> Mapping[int, int]:
+    """Return how far the decisions on the events of ``topic`` were recorded, by partition."""
+    found = await ledger.fetch(_SQL["recorded"], {"topics": [topic]})
+    return {row["partition"]: row["next_offset"] for row in found}
+
+
+async def missing_facts(
+    connection: Connection,
+    decisions: Sequence[IncomingDecision],
+    reader: DecisionReader,
+    known: Mapping[int, Brand],
+) -> list[Fact]:
+    """Return the facts of those ``decisions`` that the history lacks, and record their offsets.
+
+    A fact is of its brand's customer, where the brand is among the ``known`` ones.
+    """
+    topics = sorted({one.topic for one in decisions})
+    found = await (await connection.execute(_SQL["recorded"], {"topics": topics})).fetchall()
+    nexts = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
+    new: list[IncomingDecision] = []
+    repeated: list[IncomingDecision] = []
+    for one in decisions:
+        partition = one.topic, one.partition
+        if one.offset >= nexts.get(partition, 0):
+            nexts[partition] = one.offset + 1
+            new.append(one)
+        else:
+            repeated.append(one)
+    if repeated:
+        new += await _unrecorded(connection, repeated, new, reader)
+    values = {
+        "topics": [topic for topic, _ in nexts],
+        "partitions": [partition for _, partition in nexts],
+        "nexts": list(nexts.values()),
+    }
+    await connection.execute(_SQL["save-recorded"], values)
+    owners = {code: brand.customer_id for code, brand in known.items()}
+    return [
+        decided(
+            customer_of(owners, one.brand_code),
+            one.key,
+            one.effective,
+            reader.history_bytes(one.value),
+        )
+        for one in new
+    ]
+
+
+async def _unrecorded(
+    connection: Connection,
+    repeated: Sequence[IncomingDecision],
+    new: Sequence[IncomingDecision],
+    reader: DecisionReader,
+) -> list[IncomingDecision]:
+    keys = sorted({one.key for one in repeated})
+    found = await (await connection.execute(_SQL["decisions-of"], {"keys": keys})).fetchall()
+    known = {
+        row["source"]
+        if row["decision"] is None
+        else source_of(history_codec().decode("Decision", row["decision"]))
+        for row in found
+    }
+    known |= {source_of(reader.decode(one.value)) for one in new}
+    unrecorded = []
+    for one in repeated:
+        source = source_of(reader.decode(one.value))
+        if source not in known:
+            known.add(source)
+            unrecorded.append(one)
+    return unrecorded

@@ -11,7 +11,7 @@ What İYS holds is not in that topic: it is unknown, and queried before an ONAY 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -25,22 +25,21 @@ from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import watermarks
 from izin.runtime.observe import get_logger
-from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import with_pauses
-from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED
-from izin.sinks.ingest.poison import quarantine, store_apart
-from izin.sinks.ingest.topic_reader import TopicReader, identity, reader_at
-from izin.sinks.ledger import bootstraps, brands, offsets
-from izin.sinks.ledger.bootstraps import Bootstrap, Range
+from izin.sinks.ingest.ingested_topics import IngestedTopic
+from izin.sinks.ingest.isolation import quarantine
+from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, identity, reader_at
+from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.offsets import Bootstrap, Range
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.registry.ownership import alert
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
-from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import apply
 from izin.sinks.record.errors import (
     BootstrapHeldError,
@@ -49,12 +48,12 @@ from izin.sinks.record.errors import (
     StreamUnavailableError,
 )
 from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.unreadable import QuarantinedRecord
 
 _REPORT_EVERY = timedelta(seconds=10)
 
 _log = get_logger(__name__)
-_PAGE = 2000
-_WAIT = 0.5
+_WAIT = timedelta(milliseconds=500)
 
 
 class StateRecord(NamedTuple):
@@ -66,98 +65,98 @@ class StateRecord(NamedTuple):
     consent: Consent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateReader:
-    """Reads partitions of the state, each up to its end, into the ledger."""
+class StateReader(IngestedTopic):
+    """Reads partitions of the state, each up to its end, into the ledger.
 
-    ledger: Ledger
-    topic_messages: TopicMessages
-    codec: Codec
-    clock: Callable[[], datetime]
-    latest: LatestRecords
-    """How many records could not be stored lately."""
-    reader: TopicReader
-    ends: dict[int, int]
-    """Of the partitions that are not read to their end yet: where that is."""
-    is_suppressed: Callable[[Consent], bool] = lambda _: False
+    ``ends`` has those that are not read to their end yet, and where that is; ``latest`` counts how
+    many records could not be stored lately.
+    """
+
+    alarm = "desired consent quarantined"
+    remedy = "izin dead-letters has it as it was; it may be an opt-out"
+
+    def __init__(
+        self,
+        context: IngestContext,
+        topic: TopicReader,
+        *,
+        ends: dict[int, int],
+        latest: LatestRecords,
+        is_suppressed: Callable[[Consent], bool],
+    ) -> None:
+        super().__init__(context, topic)
+        self._ends = ends
+        self._latest = latest
+        self._is_suppressed = is_suppressed
+        self._keys = Counter[int]()
+        """How many consents the batch in hand has, by partition."""
 
     async def is_read(self) -> bool:
         """Whether every partition is read to its end; what is empty is at once."""
-        empty = [number for number, end in self.ends.items() if end == 0]
+        empty = [number for number, end in self._ends.items() if end == 0]
         if empty:
-            async with self.ledger.transaction() as connection:
-                await self._advance(connection, dict.fromkeys(empty, (0, 0)), {})
-            for number in empty:
-                del self.ends[number]
-        return not self.ends
+            moves = dict.fromkeys(empty, (0, 0))
+            async with self.context.ledger.transaction() as connection:
+                await self.advance(connection, moves)
+            self.passed(moves)
+        return not self._ends
 
-    async def step(self) -> None:
-        """Store one page; what cannot be stored is put aside."""
-        messages = await self.reader.poll(_PAGE, _WAIT)
-        await store_apart(messages, self._store, self._set_aside)
-
-    async def _store(self, messages: Sequence[Message]) -> None:
-        found = [one for one in messages if (one.partition() or 0) in self.ends]
+    async def store(self, messages: Sequence[Message]) -> None:
+        """Restore the rows of ``messages``."""
+        found = [one for one in messages if (one.partition() or 0) in self._ends]
+        decode = self.context.codec.decode_consent
         values = [
             (one, one.value()) for one in found if one.error() is None and not _is_suppression(one)
         ]
         consents = [
-            StateRecord(self.reader.topic, one.partition() or 0, one.offset() or 0, consent)
+            StateRecord(self.topic.topic, one.partition() or 0, one.offset() or 0, consent)
             for one, value in values
-            if value is not None and not self.is_suppressed(consent := self._decode(value))
+            if value is not None and not self._is_suppressed(consent := decode(value))
         ]
         last = {_key(one): value for one, value in values}
         erased = [key for key, value in last.items() if value is None]
-        moves = self.reader.moves(found)
-        if not moves:
-            return
-        keys = Counter(one.partition for one in consents)
-        async with self.ledger.transaction() as connection:
-            await self._advance(connection, moves, keys)
-            of_others = await restore_rows(
-                connection, self.ledger, self.topic_messages, consents, now=self.clock()
+        of_others: list[OtherCustomerOptIn] = []
+
+        async def write(connection: Connection) -> None:
+            context, now = self.context, self.context.clock()
+            of_others.extend(
+                await restore_rows(
+                    connection, context.ledger, context.topic_messages, consents, now=now
+                )
             )
-            await erasure.acknowledge_tombstones(connection, erased, now=self.clock())
+            await erasure.acknowledge_tombstones(connection, erased, now=now)
+
+        self._keys = Counter(one.partition for one in consents)
+        await self.save(found, write)
         alert(of_others)
-        self._passed(moves)
-        self.latest.add({}, len(consents))
+        self._latest.add({}, len(consents))
 
-    def _decode(self, value: bytes) -> Consent:
-        return self.codec.decode_consent(value)
-
-    async def _set_aside(self, message: Message, error: Exception) -> None:
+    async def set_aside(self, message: Message, error: Exception) -> None:
         """Write the dead letter of a record that cannot be stored; raises BootstrapHeldError."""
-        record, _ = quarantine(self.codec, message, error)
-        latest = self.latest
+        record, latest = self.quarantined(message, error), self._latest
         if latest.exceeded_by({record.source: 1}, 1) is not None:
             raise BootstrapHeldError(record.partition, record.error)
         latest.add({record.source: 1}, 1)
-        now, messages = self.clock(), self.topic_messages
-        moves = self.reader.moves([message])
-        async with self.ledger.transaction() as connection:
-            await self._advance(connection, moves, {})
-            await append_messages(connection, [messages.quarantined(record, now)], now)
-        self._passed(moves)
-        _log.critical(
-            "desired consent quarantined",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=record.error,
-            remedy="izin dead-letters has it as it was; it may be an opt-out",
+        self._keys = Counter()
+        await super().set_aside(message, error)
+
+    def quarantined(self, message: Message, error: Exception) -> QuarantinedRecord:
+        """Return ``message`` as it is put aside for ``error``."""
+        return quarantine(self.context.codec, message, error)[0]
+
+    async def advance(self, connection: Connection, moves: Moves) -> None:
+        """Store the offsets after ``moves``."""
+        topic, now = self.topic, self.context.clock()
+        await offsets.advance_bootstrap(
+            connection, topic.topic, topic.topic_id, moves, keys=self._keys, now=now
         )
 
-    async def _advance(
-        self, connection: Connection, moves: Mapping[int, tuple[int, int]], keys: Mapping[int, int]
-    ) -> None:
-        topic, now = self.reader, self.clock()
-        await bootstraps.advance(connection, topic.topic, topic.topic_id, moves, keys=keys, now=now)
-
-    def _passed(self, moves: Mapping[int, tuple[int, int]]) -> None:
-        self.reader.moved(moves)
+    def passed(self, moves: Moves) -> None:
+        """Read on behind ``moves``, which are stored, but for partitions at their end."""
+        super().passed(moves)
         for number, (_, after) in moves.items():
-            if after >= self.ends[number]:
-                del self.ends[number]
+            if after >= self._ends[number]:
+                del self._ends[number]
 
 
 async def restore_rows(
@@ -226,14 +225,9 @@ def _restoration(record: StateRecord, customer_id: str, now: datetime) -> Moveme
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bootstrapper:
+class Bootstrapper(IngestContext):
     """Restores partitions of the ledger; one process at a time does."""
 
-    ledger: Ledger
-    topic_messages: TopicMessages
-    codec: Codec
-    settings: KafkaSettings
-    clock: Callable[[], datetime]
     is_suppressed: Callable[[Consent], bool] = lambda _: False
     """Whether a consent is one of an erased person; the topic's own tombstones say so later."""
 
@@ -259,24 +253,20 @@ class Bootstrapper:
             self.ledger, decisions, partitions, cluster_id=cluster_id, topic_id=topic_id
         )
         starts = await self._watermarks(decisions)
-        lost = [number for number in partitions if positions[number] < starts[number][0]]
-        if not lost:
-            return []
-        return await self._ranges(lost, starts)
+        lost = {one: starts[one] for one in partitions if positions[one] < starts[one][0]}
+        return await self._ranges(lost) if lost else []
 
     async def everything(self) -> list[Range]:
         """Return every partition: of a ledger that has nothing. Raises as :meth:`lost`."""
         await self.lost()
-        starts = await self._watermarks(self.settings.topics.decisions.name)
-        return await self._ranges(starts, starts)
+        return await self._ranges(await self._watermarks(self.settings.topics.decisions.name))
 
-    async def _ranges(
-        self, partitions: Iterable[int], starts: Mapping[int, tuple[int, int]]
-    ) -> list[Range]:
+    async def _ranges(self, decisions: Mapping[int, tuple[int, int]]) -> list[Range]:
+        """Return partitions of which these bounds of the topic of decisions are left."""
         ends = await self._watermarks(self._topic)
         return [
-            Range(partition=number, decisions_from=starts[number][0], end_offset=ends[number][1])
-            for number in partitions
+            Range(partition=number, decisions_from=start, end_offset=ends[number][1])
+            for number, (start, _) in decisions.items()
         ]
 
     async def _watermarks(self, topic: str) -> Mapping[int, tuple[int, int]]:
@@ -291,7 +281,7 @@ class Bootstrapper:
         Where a person ordered it, ``by``, the history has who.
         """
         _, topic_id, _ = await asyncio.to_thread(identity, self.settings, self._topic)
-        await bootstraps.begin(
+        await offsets.begin_bootstrap(
             self.ledger,
             lost,
             topic=self._topic,
@@ -315,8 +305,7 @@ class Bootstrapper:
         except RecreatedTopicError as error:
             if error.is_other_cluster:
                 raise
-            starts = await self._watermarks(decisions)
-            lost, is_recreated = await self._ranges(starts, starts), True
+            lost, is_recreated = await self._ranges(await self._watermarks(decisions)), True
         if lost:
             _log.critical(
                 "topic recreated" if is_recreated else "decisions lost",
@@ -334,7 +323,7 @@ class Bootstrapper:
 
     async def progress(self) -> tuple[Bootstrap, ...]:
         """Return what is being restored, or was."""
-        return await bootstraps.progress(self.ledger, self._topic)
+        return await offsets.bootstraps(self.ledger, self._topic)
 
     async def unfinished(self) -> tuple[Bootstrap, ...]:
         """Return what is still to be restored."""
@@ -370,27 +359,22 @@ class Bootstrapper:
         loop = asyncio.get_running_loop()
         until = loop.time() + _REPORT_EVERY.total_seconds()
         positions = {one.partition: one.next_offset for one in waiting}
-        client = reader_at(
-            self.settings, self._topic, positions, group="izin-ledger", lost="earliest"
-        )
+        client = reader_at(self.settings, self._topic, positions, lost="earliest")
         reader = TopicReader(
             client, topic=self._topic, topic_id=waiting[0].topic_id, positions=positions
         )
         state = StateReader(
-            ledger=self.ledger,
-            topic_messages=self.topic_messages,
-            codec=self.codec,
-            clock=self.clock,
-            latest=self.latest,
-            reader=reader,
+            self,
+            reader,
             ends={one.partition: one.end_offset for one in waiting},
+            latest=self.latest,
             is_suppressed=self.is_suppressed,
         )
         try:
             while not await state.is_read() and loop.time() < until:
-                await state.step()
+                await state.step(_WAIT)
         finally:
-            await reader.close()
+            await state.close()
         report(await self.progress())
 
 

@@ -1,4 +1,4 @@
-"""Read all partitions of a topic from the offsets that the ledger has, in one process at a time.
+"""Read all partitions of a topic from the offsets that the ledger has.
 
 The offsets are stored in the ledger, so that they advance in the transaction of the rows that they
 stand for. Offsets without a message (the marker of a transaction at a partition's end) are passed
@@ -6,17 +6,11 @@ too, or the lag would never be zero.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import timedelta
-from functools import partial
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from izin.kafka.bounded_reader import BoundedReader
 from izin.kafka.partition_client import partition_client
@@ -26,43 +20,30 @@ from izin.runtime.kafka import admin
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, identities
+from izin.schemas.codec import Codec
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.record.errors import RecreatedTopicError, StreamUnavailableError
+from izin.sinks.record.errors import StreamUnavailableError
+from izin.sinks.record.messages import TopicMessages
 
+_GROUP = "izin-ledger"
 _TIMEOUT = 15.0
 
 _log = get_logger(__name__)
 
-
-class BatchReader(Protocol):
-    """Reads a topic into the ledger, batch after batch."""
-
-    async def step(self, wait: timedelta) -> int:
-        """Store one batch, waiting for it at most ``wait``; return its number of records."""
-
-    async def close(self) -> None:
-        """Close the consumer."""
+Moves = Mapping[int, tuple[int, int]]
+"""Of each partition the offset before and after a batch."""
 
 
-async def read_on(
-    ledger: Ledger,
-    work: str,
-    open_: Callable[[Ledger], Awaitable[BatchReader]],
-    wait: timedelta,
-) -> None:
-    """Do the ``work`` of a reader that ``open_`` gives until cancelled, in one process at a time.
+@dataclass(frozen=True, kw_only=True)
+class IngestContext:
+    """What whoever reads topics into the ledger works with."""
 
-    Raises: StreamUnavailableError, ConcurrentChangeError.
-    """
-    async with sole(ledger, work) as owned:
-        reader = await open_(owned)
-        try:
-            while True:
-                await reader.step(wait)
-        finally:
-            await reader.close()
+    ledger: Ledger
+    topic_messages: TopicMessages
+    codec: Codec
+    settings: KafkaSettings
+    clock: Callable[[], datetime]
 
 
 class TopicReader:
@@ -108,7 +89,7 @@ class TopicReader:
             (one.offset() or 0) < self.positions.get(one.partition() or 0, 0) for one in messages
         )
 
-    def moves(self, messages: Sequence[Message]) -> dict[int, tuple[int, int]]:
+    def moves(self, messages: Sequence[Message]) -> Moves:
         """Return the offsets before and after ``messages``, by partition."""
         nexts: dict[int, int] = {}
         for message in messages:
@@ -120,7 +101,7 @@ class TopicReader:
             if after > self.positions[number]
         }
 
-    def moved(self, moves: Mapping[int, tuple[int, int]]) -> None:
+    def moved(self, moves: Moves) -> None:
         """Advance to the offsets after ``moves``."""
         self.positions.update({number: after for number, (_, after) in moves.items()})
 
@@ -153,9 +134,7 @@ def available(client: Consumer, most: int, wait: float, *, what: str) -> Sequenc
     return messages
 
 
-async def open_reader(
-    ledger: Ledger, settings: KafkaSettings, topic: str, *, group: str, lost: str
-) -> TopicReader:
+async def open_reader(context: IngestContext, topic: str, *, lost: str) -> TopicReader:
     """Return a reader of ``topic`` at the ledger's offsets.
 
     ``lost`` says what to do where retention has removed the next record: ``error`` (raise) or
@@ -163,48 +142,21 @@ async def open_reader(
 
     Raises: StreamUnavailableError, RecreatedTopicError.
     """
-    cluster_id, topic_id, partitions = await asyncio.to_thread(identity, settings, topic)
+    cluster_id, topic_id, partitions = await asyncio.to_thread(identity, context.settings, topic)
     positions = await offsets.positions(
-        ledger, topic, partitions, cluster_id=cluster_id, topic_id=topic_id
+        context.ledger, topic, partitions, cluster_id=cluster_id, topic_id=topic_id
     )
-    client = reader_at(settings, topic, positions, group=group, lost=lost)
+    client = reader_at(context.settings, topic, positions, lost=lost)
     return TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
 
 
-async def open_at_any(ledger: Ledger, settings: KafkaSettings, topic: str) -> TopicReader:
-    """Return a reader of ``topic`` at the ledger's offsets, or at the first that is left; a topic
-    that was created again is read from its beginning, which must be safe.
-
-    Raises: StreamUnavailableError.
-    """
-    open_ = partial(open_reader, ledger, settings, topic, group="izin-ledger", lost="earliest")
-    try:
-        reader = await open_()
-    except RecreatedTopicError:
-        _log.critical(
-            "topic recreated",
-            topic=topic,
-            effect="it is read from its beginning; what it had before and was not read is lost",
-            remedy="find out who deleted it",
-        )
-        await offsets.forget(ledger, topic)
-        reader = await open_()
-    reader.topic_id_now = lambda: identity(settings, topic)[1]
-    return reader
-
-
 def reader_at(
-    settings: KafkaSettings,
-    topic: str,
-    positions: Mapping[int, int],
-    *,
-    group: str,
-    lost: str,
+    settings: KafkaSettings, topic: str, positions: Mapping[int, int], *, lost: str
 ) -> Consumer:
     """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`."""
     places = {(topic, number): position for number, position in positions.items()}
     options = {"auto.offset.reset": lost, "fetch.wait.max.ms": 100}
-    return partition_client(settings, group, places, **options)
+    return partition_client(settings, _GROUP, places, **options)
 
 
 def identities_of(settings: KafkaSettings, topics: Collection[str]) -> TopicIdentities:
@@ -228,7 +180,7 @@ async def every_record(
 
     Raises: StreamUnavailableError.
     """
-    reader = await asyncio.to_thread(BoundedReader, settings, "izin-ledger", topic)
+    reader = await asyncio.to_thread(BoundedReader, settings, _GROUP, topic)
     try:
         pages = await asyncio.to_thread(reader.every, only)
         while (page := await asyncio.to_thread(next, pages, None)) is not None:

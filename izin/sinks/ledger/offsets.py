@@ -2,27 +2,24 @@
 
 Cluster and topic are stored by id: a topic that was deleted and created again has the same name
 and other offsets, and to read on in it would lose its beginning.
+
+A partition that is being restored from the topic of desired consents has its own offset there.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record.errors import ConcurrentChangeError, RecreatedTopicError
 from izin.sinks.record.messages import Message, TopicMessages
 
 _SQL = statements("offsets")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOffsets:
-    """The next offset of each partition, of which topic and cluster."""
-
-    cluster_id: str
-    topic_id: str
-    nexts: Mapping[int, int]
+_BOOTSTRAPS = statements("bootstraps")
 
 
 async def positions(
@@ -65,65 +62,139 @@ async def advance(
     Raises:
         ConcurrentChangeError: another process has moved one of them.
     """
+    await _move(connection, _SQL["advance"], topic, topic_id, moves, {})
+
+
+async def _move(  # noqa: PLR0913, PLR0917  # of which table and topic, and what else it keeps
+    connection: Connection,
+    statement: str,
+    topic: str,
+    topic_id: str,
+    moves: Mapping[int, tuple[int, int]],
+    more: Mapping[str, object],
+) -> None:
     values = {
         "topic": topic,
         "topic_id": topic_id,
         "partitions": list(moves),
         "befores": [before for before, _ in moves.values()],
         "nexts": [after for _, after in moves.values()],
+        **more,
     }
-    moved = await (await connection.execute(_SQL["advance"], values)).fetchall()
+    moved = await (await connection.execute(statement, values)).fetchall()
     if len(moved) != len(moves):
         raise ConcurrentChangeError(f"another process has read on in {topic}")
 
 
-class Announcer:
-    """Makes the messages of how far the topic of decisions is ingested, for the one process that
-    ingests.
+async def announcement(
+    connection: Connection, messages: TopicMessages, topic: str, now: datetime
+) -> Message:
+    """Return the message of how far ``topic`` is ingested once this transaction is committed, which
+    has moved the offsets already.
 
-    What the last transaction left is remembered, so that the ledger is asked once only.
+    Append it behind all other messages of the transaction: whoever reads it must find those before
+    it.
     """
+    rows = await (await connection.execute(_SQL["known"], {"topic": topic})).fetchall()
+    nexts = {row["partition"]: row["next_offset"] for row in rows}
+    value = {
+        "cluster_id": rows[0]["cluster_id"],
+        "decisions_topic_id": rows[0]["topic_id"],
+        "decisions_offsets": [nexts.get(one, 0) for one in range(max(nexts) + 1)],
+    }
+    to = messages.topics.ledger_positions
+    return messages.message(to, topic, "", value, str(now.timestamp()), now)
 
-    def __init__(self, messages: TopicMessages) -> None:
-        self._messages = messages
-        self._left: LeftOffsets | None = None
 
-    def forget(self) -> None:
-        """Forget what is remembered: another process may have ingested since."""
-        self._left = None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bootstrap:
+    """A partition that is being restored, or was."""
 
-    async def message(
-        self,
-        connection: Connection,
-        topic: str,
-        moves: Mapping[int, tuple[int, int]],
-        now: datetime,
-    ) -> tuple[Message, LeftOffsets]:
-        """Return the message of what this transaction leaves with ``moves``, which it has made
-        already; and what to remember once it is committed.
+    partition: int
+    topic_id: str
+    next_offset: int
+    end_offset: int
+    decisions_from: int
+    """The decisions are followed from there."""
+    keys: int
+    """How many records were read so far."""
+    started_at: datetime
+    finished_at: datetime | None
 
-        Append it behind all other messages of the transaction: whoever reads it must find those
-        before it.
-        """
-        if self._left is None:
-            rows = await (await connection.execute(_SQL["known"], {"topic": topic})).fetchall()
-            left = LeftOffsets(
-                cluster_id=rows[0]["cluster_id"],
-                topic_id=rows[0]["topic_id"],
-                nexts={row["partition"]: row["next_offset"] for row in rows},
-            )
-        else:
-            moved = {number: after for number, (_, after) in moves.items()}
-            left = replace(self._left, nexts={**self._left.nexts, **moved})
-        value = {
-            "cluster_id": left.cluster_id,
-            "decisions_topic_id": left.topic_id,
-            "decisions_offsets": [left.nexts.get(one, 0) for one in range(max(left.nexts) + 1)],
-        }
-        to = self._messages.topics.ledger_positions
-        made = self._messages.message(to, topic, "", value, str(now.timestamp()), now)
-        return made, left
 
-    def committed(self, left: LeftOffsets) -> None:
-        """Remember what a transaction has left."""
-        self._left = left
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """What a bootstrap of a partition covers."""
+
+    partition: int
+    decisions_from: int
+    """Read before ``end_offset``, so that nothing is between the two."""
+    end_offset: int
+    """Of the topic of desired consents."""
+
+
+async def begin_bootstrap(  # noqa: PLR0913 - both topics, and what of them
+    ledger: Ledger,
+    ranges: Collection[Range],
+    *,
+    topic: str,
+    topic_id: str,
+    decisions: str,
+    now: datetime,
+    by: str | None = None,
+) -> None:
+    """Begin to restore partitions of ``topic``, and follow ``decisions`` from where each says.
+
+    Where a person ordered it, ``by``, that is a movement of the history.
+    """
+    values = {
+        "topic": topic,
+        "topic_id": topic_id,
+        "decisions": decisions,
+        "partitions": [one.partition for one in ranges],
+        "ends": [one.end_offset for one in ranges],
+        "starts": [one.decisions_from for one in ranges],
+        "now": now,
+    }
+    async with ledger.transaction() as connection:
+        await connection.execute(_BOOTSTRAPS["begin"], values)
+        await connection.execute(_BOOTSTRAPS["skip-lost"], values)
+        if by is not None and ranges:
+            await append.append(connection, [_ordered(ranges, topic, by, now)], now=now)
+
+
+def _ordered(ranges: Collection[Range], topic: str, by: str, now: datetime) -> Movement:
+    partitions = [one.partition for one in ranges]
+    return act(
+        "restore partitions",
+        f"topic/{topic}",
+        by=by,
+        now=now,
+        before={"lost": partitions},
+        after={"decisions_from": [one.decisions_from for one in ranges]},
+    )
+
+
+async def bootstraps(ledger: Ledger, topic: str) -> tuple[Bootstrap, ...]:
+    """Return every partition of ``topic`` that is being restored, or was."""
+    return tuple(
+        Bootstrap(**row) for row in await ledger.fetch(_BOOTSTRAPS["progress"], {"topic": topic})
+    )
+
+
+async def advance_bootstrap(  # noqa: PLR0913 - which topic, and how far
+    connection: Connection,
+    topic: str,
+    topic_id: str,
+    moves: Mapping[int, tuple[int, int]],
+    *,
+    keys: Mapping[int, int],
+    now: datetime,
+) -> None:
+    """Move each partition from the offset at which it was read to the one behind what was read.
+
+    Raises:
+        ConcurrentChangeError: another process has moved one of them.
+    """
+    more = {"keys": [keys.get(partition, 0) for partition in moves], "now": now}
+    await _move(connection, _BOOTSTRAPS["advance"], topic, topic_id, moves, more)

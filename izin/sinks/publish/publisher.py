@@ -1,26 +1,53 @@
-"""Publish from the event loop, and return when the broker has acknowledged the messages.
+"""Write to the topics: what a loop has, at once, and what the ledger has in its outbox.
 
-Messages do not linger, for a citizen's opt-out may be among them. A thread polls librdkafka without
-a pause, so that acknowledgements are not delayed.
+A loop returns when the broker has acknowledged its messages. They do not linger, for a citizen's
+opt-out may be among them. A thread polls librdkafka without a pause, so that acknowledgements are
+not delayed.
+
+The outbox is relayed in the order of its ids, one Kafka transaction a page. Rows are deleted from
+the ledger once Kafka has committed them. One process relays at a time. The transactional id is that
+of the installation, so that a process that takes over fences its predecessor: one that was paused
+can write nothing afterwards, and the records of a key keep their order. A crash between Kafka's
+commit and the ledger's repeats a page: the same records under the same ids.
+
+Delivered rows are deleted, but while another session has a snapshot from before that, their index
+entries stay, and a read that starts at the first id visits all of them again. Reads start at a
+floor instead. Ids are taken in order and committed in any order, so the floor rises only below ids
+whose transactions have all ended.
 """
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Delivered
+from psycopg.rows import DictRow
 
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.cloud_events import ID, Headers
+from izin.sinks.ledger.db import notifications
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.record.messages import Message
 
 _POLL = 0.1
 _TIMEOUT_MS = 15_000
 _FLUSH = 3.0
+_PAGE = 2000
+_TIMEOUT = 15.0
+_SQL = statements("outbox")
 
 
 class Publisher:
@@ -64,7 +91,7 @@ class Publisher:
                     key=message.key.encode(),
                     value=message.value,
                     headers=dict(message.headers),
-                    on_delivery=_Acknowledged(loop, done),
+                    on_delivery=partial(_acknowledged, loop, done),
                 )
             except (BufferError, KafkaException) as error:
                 raise StreamUnavailableError(
@@ -79,22 +106,171 @@ class Publisher:
             self._producer.poll(_POLL)
 
 
-class _Acknowledged:
-    """Resolves a future of the loop from librdkafka's thread."""
+def _acknowledged(
+    loop: asyncio.AbstractEventLoop,
+    done: asyncio.Future[None],
+    error: KafkaError | None,
+    _message: Delivered,
+) -> None:
+    """Resolve ``done`` of ``loop`` from librdkafka's thread."""
+    loop.call_soon_threadsafe(_resolve, done, error)
 
-    __slots__ = ("_done", "_loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
-        self._loop = loop
-        self._done = done
+def _resolve(done: asyncio.Future[None], error: KafkaError | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(StreamUnavailableError(f"not acknowledged: {error.str()}"))
 
-    def __call__(self, error: KafkaError | None, _message: Delivered) -> None:
-        self._loop.call_soon_threadsafe(self._resolve, None if error is None else error.str())
 
-    def _resolve(self, problem: str | None) -> None:
-        if self._done.done():
-            return
-        if problem is None:
-            self._done.set_result(None)
-        else:
-            self._done.set_exception(StreamUnavailableError(f"not acknowledged: {problem}"))
+@dataclass(slots=True, kw_only=True)
+class OutboxReader:
+    """Reads pages of the outbox, the lowest ids first; for one process that delivers them.
+
+    The floor is kept in memory: it ends with the process, and is not believed of another server.
+    """
+
+    floor: int = 0
+    """No id up to here will be read again: its row was delivered, or will never exist."""
+    server: datetime | None = None
+    """When the server started whose ids these are. A standby that takes over may have lost the last
+    ids, and hands them out again.
+    """
+    _mark: tuple[int, int] | None = None
+    """An id, and a transaction that is younger than those that took the ids up to it."""
+
+    async def next(self, connection: Connection, size: int) -> list[DictRow]:
+        """Return up to ``size`` rows that are not delivered yet, in the order of their ids."""
+        # Before the page: what has ended by now, the page shows.
+        values = {"after": self.floor if self._mark is None else self._mark[0]}
+        (horizon,) = await (await connection.execute(_SQL["horizon"], values)).fetchall()
+        if horizon["server"] != self.server:
+            self.floor, self.server, self._mark = 0, horizon["server"], None
+        page = await connection.execute(_SQL["next"], {"floor": self.floor, "size": size})
+        rows = await page.fetchall()
+        if self._mark is not None and self._mark[1] <= horizon["oldest"]:
+            self.floor = min([self._mark[0], *(row["id"] - 1 for row in rows[:1])])
+            self._mark = None
+        if self._mark is None and horizon["transaction"] is not None:
+            self._mark = (horizon["last_id"], horizon["transaction"])
+        return rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRelay:
+    """Publishes the rows of the outbox and deletes them."""
+
+    ledger: Ledger
+    settings: KafkaSettings
+    notifications: Notifications
+    clock: Callable[[], datetime]
+    wait: timedelta
+
+    async def run(self) -> None:
+        """Deliver until cancelled, in one process at a time."""
+        async with sole(self.ledger, "deliver") as ledger:
+            owner = replace(self, ledger=ledger)
+            client, reader = await owner.open(), OutboxReader()
+            while True:
+                seen = self.notifications.count(notifications.OUTBOX)
+                if not await owner.deliver(client, reader):
+                    await self.notifications.wait(notifications.OUTBOX, seen, self.wait)
+
+    async def open(self) -> Producer:
+        """Return a producer that fences every earlier one."""
+        return await asyncio.to_thread(self._open)
+
+    async def deliver(self, client: Producer, reader: OutboxReader) -> bool:
+        """Deliver one page; return whether there was one. Raises StreamUnavailableError."""
+        async with self.ledger.transaction() as connection:
+            rows = await reader.next(connection, _PAGE)
+        if not rows:
+            return False
+        positions = await asyncio.to_thread(self._write, client, rows)
+        now = self.clock()
+        async with self.ledger.transaction() as connection:
+            ids = {"ids": [row["id"] for row in rows]}
+            deleted = await (await connection.execute(_SQL["delivered"], ids)).fetchall()
+            delivered = {row["id"] for row in deleted}
+            movements = [
+                _delivery(row, position, now)
+                for row, position in zip(rows, positions, strict=True)
+                if row["id"] in delivered and row["topic"] not in self._progress
+            ]
+            await append.append(connection, movements, now=now)
+        return True
+
+    @property
+    def _progress(self) -> frozenset[str]:
+        """The topics that say how far we are, over and over: the history has no use for that."""
+        topics = self.settings.topics
+        return frozenset({topics.ledger_positions.name, topics.freshness.name})
+
+    def _open(self) -> Producer:
+        client = producer(
+            self.settings,
+            **{
+                "transactional.id": f"{self.settings.topic_prefix}izin-ledger-outbox",
+                "linger.ms": 1,
+            },
+        )
+        try:
+            client.init_transactions(_TIMEOUT)
+        except KafkaException as error:
+            raise StreamUnavailableError(f"outbox: {error.args[0].str()}") from error
+        return client
+
+    def _write(self, client: Producer, rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
+        positions: list[tuple[int, int]] = [(-1, -1)] * len(rows)
+        try:
+            client.begin_transaction()
+            for index, row in enumerate(rows):
+                client.produce(
+                    row["topic"],
+                    key=row["key"].encode(),
+                    value=row["value"],
+                    headers=headers_of(row),
+                    on_delivery=partial(_note, positions, index),
+                )
+                client.poll(0)
+            client.commit_transaction(_TIMEOUT)
+        except (KafkaException, BufferError) as error:
+            # This producer cannot be used again: a new one fences it and repeats the page.
+            raise StreamUnavailableError(f"outbox: {error}") from error
+        if any(partition < 0 for partition, _ in positions):
+            raise StreamUnavailableError(
+                "outbox: a record of a committed page was not acknowledged"
+            )
+        return positions
+
+
+def headers_of(row: Mapping[str, Any]) -> Headers:
+    """Return the Kafka headers of an outbox ``row``.
+
+    Its own number makes the id unique: rows of one instant, or repeated outcomes, share the rest.
+    """
+    own = {ID: f"{row['headers'][ID]}/{row['id']}"}
+    return [(name, value.encode()) for name, value in (row["headers"] | own).items()]
+
+
+def _delivery(row: Mapping[str, Any], position: tuple[int, int], now: datetime) -> Movement:
+    return Movement(
+        kind="delivery",
+        customer_id=row["customer_id"],
+        key=row["key"],
+        event_id=None,
+        status=None,
+        source=f"outbox/{row['id']}",
+        occurred_at=now,
+        data={"topic": row["topic"], "partition": position[0], "offset": position[1]},
+    )
+
+
+def _note(
+    positions: list[tuple[int, int]], index: int, error: KafkaError | None, message: Delivered
+) -> None:
+    """Note the partition and offset of a record once it is acknowledged."""
+    if error is None:
+        positions[index] = (message.partition() or 0, message.offset() or 0)

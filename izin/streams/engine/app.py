@@ -28,11 +28,10 @@ from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
 from izin.runtime.topic_admin import topic_faults
 from izin.schemas.codec import Codec
 from izin.streams.engine import transport
-from izin.streams.engine.lane_watch import LaneWatch
-from izin.streams.engine.metrics import WorkerMetrics
+from izin.streams.engine.lane_watch import LaneWatch, WorkerMetrics
 from izin.streams.engine.watchdog import OUTSIDE_FOR, BoundedShutdown, Watchdog
 from izin.streams.engine.worker import OrderWorker
-from izin.streams.ownership.credentials import credentials
+from izin.streams.ownership.shared_clients import credentials
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState
 

@@ -1,18 +1,45 @@
-"""Which partitions may be fetched, and from where: asked by the consumer's thread at each fetch.
+"""What one fetch brings of a partition, which partitions may be fetched, and from where.
 
-A lane of a partition is opened once the partition is acquired, at the offset to decide next, and
-closed when it is lost. Faust's own pauses would not do: a rebalance, or a buffer that empties,
-resumes what was paused. While a lane has a batch that waits to be decided it is held, so that a
-partition which is slow, or which waits for its broker, keeps a few batches and not the topic.
+The consumer's thread asks at each fetch. A lane of a partition is opened once the partition is
+acquired, at the offset to decide next, and closed when it is lost. Faust's own pauses would not do:
+a rebalance, or a buffer that empties, resumes what was paused. While a lane has a batch that waits
+to be decided it is held, so that a partition which is slow, or which waits for its broker, keeps a
+few batches and not the topic.
 
 Each opening has a number, which its batches carry: a batch fetched before it is recognised.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from izin.streams.fetched_record import FetchedRecord
 
 Lane = tuple[str, int]
 """A topic and a partition number."""
+
+
+class RecordBatch(NamedTuple):
+    """The records that one fetch brought for one partition, oldest first."""
+
+    start: int
+    """No record from here to ``next_offset`` is missing."""
+    next_offset: int
+    """Where the next fetch will read."""
+    records: Sequence[FetchedRecord]
+    """Never empty."""
+    opening: int = 0
+    """Of its lane at the gate, under which it was fetched."""
+
+    def split(self, count: int) -> tuple["RecordBatch", "RecordBatch"]:
+        """Return a batch of the first ``count`` records, and one of the others; neither may be
+        without any.
+        """
+        records, following = self.records, self.records[count].offset
+        return (
+            self._replace(next_offset=following, records=records[:count]),
+            self._replace(start=following, records=records[count:]),
+        )
 
 
 class FetchGate:

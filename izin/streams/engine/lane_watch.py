@@ -1,4 +1,5 @@
-"""Look at both lanes as a whole: how much of them nobody decides, and what holds them back.
+"""Look at both lanes as a whole: how much of them nobody decides, and what holds them back. The
+metrics of an order worker, for Prometheus, have both, and its own counts.
 
 A worker knows its own partitions alone, and of one that it could not acquire not even the end. So
 the ends of all partitions are compared with the positions in ``order-positions``, whoever owns
@@ -10,11 +11,15 @@ back every opt-out behind it; where it stands for some seconds, a person is told
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
+from typing import TypeVar
 
 from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import OffsetSpec
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.registry import Collector
 
 from izin.runtime import kafka
 from izin.runtime.daemon_thread import in_daemon_thread
@@ -23,13 +28,28 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import offsets
 from izin.schemas.codec import Codec
 from izin.streams.engine.gate import Lane
+from izin.streams.engine.worker import OrderWorker
+from izin.streams.ownership.effects import DEAD_LETTER
 from izin.streams.ownership.positions import DecidedOffsets
 
 HELD_AFTER = 5.0
 """For so many seconds a transaction may be open: those of common clients take less than one."""
 _INTERVAL = 2.0
+_DECISIONS = ("Apply", "Enriched", "Stale", "Duplicate")
+_TOTALS = (
+    "opt-outs",
+    "erased",
+    "suppressed",
+    "repartitioned",
+    "records",
+    "batches",
+    "acquisitions",
+    "aborted",
+)
 
 _log = get_logger(__name__)
+
+F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
 
 class LaneWatch:
@@ -131,3 +151,82 @@ class LaneWatch:
         known = self._stable.pop(lane, (end, 0.0))
         if stable < end:
             self._stable[lane] = known if known[0] == stable else (stable, self._clock())
+
+
+class WorkerMetrics(Collector):
+    """Reads the worker's own counts on every scrape.
+
+    ``lanes`` gives each lane's topic; ``watch`` knows them as a whole.
+    """
+
+    def __init__(self, worker: OrderWorker, lanes: Mapping[str, str], watch: LaneWatch) -> None:
+        self._worker = worker
+        self._lanes = lanes
+        self._watch = watch
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the current metrics."""
+        worker, counts = self._worker, self._worker.counts
+        yield _labelled(
+            CounterMetricFamily(
+                "izin_order_decisions", "Events decided, by kind.", labels=["kind"]
+            ),
+            {kind.lower(): counts[kind] for kind in _DECISIONS},
+        )
+        yield _labelled(
+            CounterMetricFamily(
+                "izin_order_dead_letters", "Records that became no decision.", labels=["reason"]
+            ),
+            {
+                name.removeprefix(DEAD_LETTER): count
+                for name, count in counts.items()
+                if name.startswith(DEAD_LETTER)
+            },
+        )
+        for name in _TOTALS:
+            yield CounterMetricFamily(
+                f"izin_order_{name.replace('-', '_')}", f"Total {name}.", value=counts[name]
+            )
+        yield SummaryMetricFamily(
+            "izin_order_commit_seconds",
+            "A batch's transaction, from its first record to its end.",
+            count_value=counts["batches"],
+            sum_value=worker.commit_seconds,
+        )
+        yield SummaryMetricFamily(
+            "izin_order_batch_records",
+            "Records of a batch.",
+            count_value=counts["batches"],
+            sum_value=counts["records"],
+        )
+        yield _labelled(
+            GaugeMetricFamily(
+                "izin_order_lag", "Records not decided, of all partitions.", labels=["lane"]
+            ),
+            {lane: self._watch.lag(topic) for lane, topic in self._lanes.items()},
+        )
+        yield _labelled(
+            GaugeMetricFamily(
+                "izin_order_open_transaction_seconds",
+                "For how long another producer's open transaction holds a partition back.",
+                labels=["lane"],
+            ),
+            {lane: self._watch.held_for(topic) for lane, topic in self._lanes.items()},
+        )
+        for name, value, documentation in (
+            ("partitions_ready", len(worker.ready), "Partitions acquired and caught up."),
+            ("partitions_assigned", len(worker.assigned), "Partitions the group gave this worker."),
+            ("partitions_paused", len(worker.paused), "Of these, ones whose opt-ins wait."),
+            ("keys", worker.keys, "Consents in the state."),
+            ("state_bytes", worker.state_bytes, "Their size, roughly, in memory or on disk."),
+        ):
+            yield GaugeMetricFamily(f"izin_order_{name}", documentation, value=value)
+
+
+def _labelled(family: F, values: Mapping[str, float]) -> F:
+    """Return ``family`` with a sample for each label's value."""
+    for label, value in values.items():
+        family.add_metric([label], value)
+    return family

@@ -32,8 +32,7 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
-from izin.streams.engine.batch import RecordBatch
-from izin.streams.engine.gate import FetchGate, Lane
+from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
@@ -51,6 +50,8 @@ _BYTES_AT_ONCE = 256 * 1024
 """The same: seconds, and bytes of their values, after the record with which they are reached."""
 _PUT_OFF = 20.0
 """Seconds for which the opt-ins of a lane wait whose dead letters could not be written."""
+
+_FOR_A_PERSON = float("inf")
 
 _log = get_logger(__name__)
 _TURN_ENDS = 1.0
@@ -149,10 +150,8 @@ class PartitionProcessor:
         self._failures = 0
         self._failing_since = 0.0
         self._is_reported = False
-        self._opt_outs_only = set[str]()
-        """The lanes whose opt-ins wait."""
-        self._put_off: dict[str, float] = {}
-        """Of those of them that wait for no person: until when, by ``time.monotonic``."""
+        self._opt_outs_only: dict[str, float] = {}
+        """The lanes whose opt-ins wait: until when, by ``time.monotonic``, or for a person."""
 
     @property
     def is_ready(self) -> bool:
@@ -210,7 +209,6 @@ class PartitionProcessor:
         self._serving = generation
         self._failures, self._is_reported = 0, False
         self._opt_outs_only.clear()
-        self._put_off.clear()
         try:
             while self._generation == generation:
                 try:
@@ -259,16 +257,15 @@ class PartitionProcessor:
         """
         while self._generation == generation and self.owned.is_acquired:
             now = time.monotonic()
-            over = [lane for lane, until in self._put_off.items() if until <= now]
+            over = [lane for lane, until in self._opt_outs_only.items() if until <= now]
             for lane in over:
-                del self._put_off[lane]
-                self._opt_outs_only.remove(lane)
+                del self._opt_outs_only[lane]
             if over:
                 return
             found = self._next()
             if found is None:
-                left = min(self._put_off.values(), default=None)
-                await self._until_changed(left and left - now)
+                until = min(self._opt_outs_only.values(), default=_FOR_A_PERSON)
+                await self._until_changed(None if until == _FOR_A_PERSON else until - now)
             else:
                 await self._decide_batch(*found)
 
@@ -308,8 +305,7 @@ class PartitionProcessor:
     def _put_off_opt_ins(self) -> None:
         """Decide the opt-outs alone of lanes of which all is decided, for a while."""
         lanes = [lane for lane, _ in self._lanes if lane not in self._opt_outs_only]
-        self._opt_outs_only.update(lanes)
-        self._put_off |= dict.fromkeys(lanes, time.monotonic() + _PUT_OFF)
+        self._opt_outs_only |= dict.fromkeys(lanes, time.monotonic() + _PUT_OFF)
         _log.critical(
             "opt-ins put off",
             partition=self.owned.number,
@@ -369,7 +365,7 @@ class PartitionProcessor:
             start = some.end
             source = self._latest.exceeded_by(effects.suspects, effects.records)
             if source is not None and topic not in self._opt_outs_only:
-                self._opt_outs_only.add(topic)
+                self._opt_outs_only[topic] = _FOR_A_PERSON
                 raise DeadLetterBudgetError(
                     *(topic, owned.number, source),
                     self._latest.suspects[source] + effects.suspects[source],

@@ -14,7 +14,7 @@ One fetch is in flight to a broker at a time, and aiokafka leaves out of it the 
 records are fetched and not yet delivered. Where only quiet partitions are left, such a fetch would
 wait for them for a second and more, and everything else for it: a worker of one busy and one quiet
 topic would be idle most of the time. So a fetch that leaves out partitions waits for next to
-nothing (see ``fetching``).
+nothing.
 
 A batch says from where it is complete (``start``), by the consumer's own position, so transaction
 markers, aborted records and compaction gaps are no holes, even where a whole fetch had nothing
@@ -23,6 +23,11 @@ sees any skipped record.
 
 A batch whose checksum is wrong was damaged on its way, or is on the broker's disk: nothing in it
 can be trusted, its offsets neither. It is fetched again and again; only its partition waits.
+
+The driver gives up at its first attempt to connect, and Faust with it. A worker that starts while
+its broker restarts would end, though it would only have had to wait; so a broker that is away is
+waited for. Nor does a consumer wait for its group when it ends: a worker has to be gone in time,
+and its session shows that it has left.
 
 Register once, before the app is made, then use the scheme ``batch://``::
 
@@ -36,41 +41,50 @@ that an upgrade that moves one fails there and not in production.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer import fetcher as aiokafka_fetcher
-from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+)
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
 from izin.runtime.consumer_groups import CONTESTED
 from izin.runtime.observe import get_logger
-from izin.streams.engine import connecting, unpacking
-from izin.streams.engine.batch import RecordBatch
-from izin.streams.engine.connecting import (
-    WHOLE_WAIT,
-    NoProducer,
-    PatientConsumerThread,
-    fetched_or_set,
-    position,
-    shorten_waits,
-)
-from izin.streams.engine.gate import FetchGate, Lane
+from izin.streams.engine import unpacking
+from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.engine.unpacking import FetchedBatches, UnpackedFetch
+from izin.streams.engine.watchdog import StaticMember
 from izin.streams.fetched_record import FetchedRecord
 
 SCHEME = "batch"
 _PUBLISHED_WITHIN = 1.0
 """Seconds: a commit that waits for a rebalance would keep the consumer from ending."""
 
+_PAUSE = 1.0
+_STOPPED_WITHIN = 1.0
+"""Seconds: a consumer that is just about to join its group again waits for all of it first."""
+WHOLE_WAIT = 500
+"""Milliseconds that a broker may wait for a record in a fetch of all its partitions."""
+PARTIAL_WAIT = 25
+"""The same, in a fetch that leaves out partitions whose records are still being processed."""
 _DAMAGED_FOR = 5.0
 """Seconds after which a partition is read again whose batch has a wrong checksum."""
 
 RELIES_ON = (
-    *connecting.RELIES_ON,
     *unpacking.RELIES_ON,
+    "aiokafka.consumer.group_coordinator:GroupCoordinator._send_req",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator._do_heartbeat",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.on_start",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.on_thread_stop",
+    "faust.transport.drivers.aiokafka:Producer.on_start",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer",
     "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread",
@@ -92,13 +106,14 @@ RELIES_ON = (
 _log = get_logger(__name__)
 
 
-class BatchConsumerThread(PatientConsumerThread):
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """Fetches in its own thread and event loop, and makes batches of what it fetched."""
 
     gate: FetchGate
     """Which lanes may be fetched; :func:`register` sets it."""
     ahead: frozenset[str] = frozenset()
     """The topics whose records are delivered before any other's: see :func:`register`."""
+    member: StaticMember | None = None
     _fetcher: Any = None
     """The fetcher whose waits were shortened."""
 
@@ -109,6 +124,31 @@ class BatchConsumerThread(PatientConsumerThread):
         self._damaged: dict[Any, float] = {}
         """By lane: until when, by ``time.monotonic``, it is not read, for a batch is damaged."""
         self._gate_changed = asyncio.Event()
+
+    async def on_start(self) -> None:
+        """Connect as soon as a broker answers, or the worker ends."""
+        is_reported = False
+        while not self.should_stop:
+            try:
+                await super().on_start()
+            except KafkaConnectionError as error:
+                await self._consumer.stop()
+                if not is_reported:
+                    _log.critical("Kafka not reached", error=str(error), effect="it is waited for")
+                    is_reported = True
+                await self.sleep(_PAUSE)
+            else:
+                coordinator = self._consumer._coordinator  # noqa: SLF001  # made by its start
+                if (name := coordinator._group_instance_id) is not None:  # noqa: SLF001  # the same
+                    self.member = StaticMember(name)
+                    self.member.watch(coordinator)
+                return
+
+    async def on_thread_stop(self) -> None:
+        """Stop the consumer, in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOPPED_WITHIN):
+                await super().on_thread_stop()
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401  # the driver is untyped
         consumer = super()._create_worker_consumer(transport)
@@ -261,6 +301,13 @@ class BatchConsumer(driver.Consumer):
         return None
 
 
+class NoProducer(driver.Producer):
+    """Faust's producer, with which nothing is sent."""
+
+    async def on_start(self) -> None:
+        """Connect to nothing."""
+
+
 class Transport(driver.Transport):
     """The driver, with batches."""
 
@@ -308,3 +355,44 @@ def _batch_record(
         serialized_key_size=0,
         serialized_value_size=0,
     )
+
+
+def position(consumer: Any, tp: Any) -> int | None:  # noqa: ANN401  # aiokafka publishes no types
+    """Return the position of ``tp``; None where it is not assigned, or has none."""
+    subscription = consumer._subscription.subscription  # noqa: SLF001  # public calls would await a lookup
+    assignment = subscription and subscription.assignment
+    state = assignment and assignment.state_value(tp)
+    return state.position if state and state.has_valid_position else None
+
+
+def shorten_waits(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+    """Have ``fetcher`` wait for records only where its request leaves out no partition."""
+    actions = fetcher._get_actions_per_node  # noqa: SLF001  # aiokafka has no public way
+
+    def with_short_waits(assignment: Any) -> Any:  # noqa: ANN401  # the same
+        requests, *others = actions(assignment)
+        if fetcher._records:  # noqa: SLF001  # fetched and not yet handed over
+            for _, request in requests:
+                request._max_wait_ms = PARTIAL_WAIT  # noqa: SLF001  # aiokafka has no public way
+        return requests, *others
+
+    fetcher._get_actions_per_node = with_short_waits  # noqa: SLF001  # the same
+
+
+async def fetched_or_set(consumer: Any, event: asyncio.Event, limit: float) -> bool:  # noqa: ANN401  # aiokafka publishes no types
+    """Wait until a fetch brought anything or ``event`` is set, at most ``limit`` seconds; False if
+    neither happened.
+    """
+    fetcher = consumer._fetcher  # noqa: SLF001  # aiokafka has no public way
+    with consumer._subscription.fetch_context():  # noqa: SLF001  # the same
+        waiter = fetcher._create_fetch_waiter()  # noqa: SLF001  # the same
+        changed = asyncio.ensure_future(event.wait())
+        done, _ = await asyncio.wait(
+            (waiter, changed), timeout=limit, return_when=asyncio.FIRST_COMPLETED
+        )
+    changed.cancel()
+    if waiter in done:
+        waiter.result()
+    else:
+        waiter.cancel()
+    return bool(done) and not fetcher._closed  # noqa: SLF001  # the same

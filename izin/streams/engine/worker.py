@@ -16,8 +16,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
-from izin.streams.engine.batch import RecordBatch
-from izin.streams.engine.gate import FetchGate, Lane
+from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.engine.partition_processor import PartitionProcessor, Turns
 from izin.streams.errors import SplitLanesError
 from izin.streams.order import OrderStage

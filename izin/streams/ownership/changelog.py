@@ -19,7 +19,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SUPPRESSED, SuppressionKeys
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.streams.errors import StateError
-from izin.streams.fast_path.row_reader import RowReader
+from izin.streams.fast_path.rows import RowReader
 from izin.streams.state.packing import Facts
 from izin.streams.state.state import PartitionState, suppression
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+from faust import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from izin.runtime import kafka
 from izin.runtime.broker_faults import while_leaders_move
-from izin.runtime.settings import KafkaSettings
-from izin.streams.ownership.credentials import credentials
+from izin.runtime.settings import KafkaSettings, SaslMechanism
 from izin.streams.ownership.positions import Positions
 
 _TIMEOUT = 10.0
@@ -83,3 +83,24 @@ class SharedClients:
     def close(self) -> None:
         """Close the clients."""
         self.repartition_producer.flush(_FLUSH_TIMEOUT)
+
+
+def credentials(settings: KafkaSettings) -> Any:  # noqa: ANN401  # Faust publishes no types
+    """Return Faust's credentials, None for a plain connection; raises SettingError."""
+    context = settings.tls_context()
+    match settings.sasl_mechanism:
+        case None:
+            return SSLCredentials(context) if context else None
+        case SaslMechanism.OAUTHBEARER:
+            # It imports an HTTP library, 0.2 s for which the partitions of a worker would wait.
+            from izin.streams.ownership.token_provider import TokenProvider  # noqa: PLC0415  # see above
+
+            return OAuthCredentials(oauth_cb=TokenProvider(settings), ssl_context=context)
+        case mechanism:
+            password = settings.sasl_password
+            return SASLCredentials(
+                username=settings.sasl_username,
+                password=password and password.get_secret_value(),
+                ssl_context=context,
+                mechanism=mechanism.value,
+            )

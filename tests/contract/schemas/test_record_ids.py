@@ -28,7 +28,7 @@ from izin.schemas.fast import record_format
 from izin.schemas.topics import Topics
 from izin.schemas.uuids import CHANCE_BYTES, uuid7
 from izin.sinks.ledger import stream_progress
-from izin.sinks.publish.outbox_relay import headers_of
+from izin.sinks.publish.publisher import headers_of
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.outcome import Outcome

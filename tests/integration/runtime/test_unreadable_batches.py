@@ -59,7 +59,7 @@ async def test_readers_pass_no_batch_that_cannot_be_unpacked(settings: KafkaSett
     topic = settings.topics.opt_outs
     place = write(settings, topic)
     starts = dict.fromkeys(range(PARTITIONS), 0)
-    client = reader_at(settings, topic.name, starts, group="test", lost="error")
+    client = reader_at(settings, topic.name, starts, lost="error")
     ingest = TopicReader(client, topic=topic.name, topic_id="", positions=starts)
     webhooks, older = PartitionReader(settings), OlderRecords(settings, readers=1)
     await webhooks.open({(topic.name, number): 0 for number in starts})
@@ -138,7 +138,7 @@ def test_record_with_a_header_name_that_is_no_text_is_read(settings: KafkaSettin
         builder.add(b"100001/MESAJ/BIREYSEL/+905550000001", b"damaged", headers)
     with RawProducer(settings) as raw:
         raw.produce(topic.name, BROKEN, RawBatch(payload=builder.payload(), count=_MANY).encoded())
-    client = reader_at(settings, topic.name, {BROKEN: 0}, group="test", lost="error")
+    client = reader_at(settings, topic.name, {BROKEN: 0}, lost="error")
     reader = event_reader(CODEC, settings.topics)
     reader.customers = {100001: "acme"}
     try:

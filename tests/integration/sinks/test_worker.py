@@ -20,15 +20,13 @@ from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.ingest import reader as decisions
+from izin.sinks.ingest import batch
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.outbox_reader import OutboxReader
 from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.publish.outbox_relay import OutboxRelay
-from izin.sinks.publish.publisher import Publisher
+from izin.sinks.publish.publisher import OutboxReader, OutboxRelay, Publisher
 from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.worker import serve
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
@@ -372,8 +370,8 @@ async def test_ingester_reads_small_batches_of_known_keys(
     harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ):
     """Known keys are locked one by one, and an opt-out must not wait for seconds."""
-    monkeypatch.setattr(decisions, "BATCH", 6)
-    monkeypatch.setattr(decisions, "FEW", 2)
+    monkeypatch.setattr(batch, "BATCH", 6)
+    monkeypatch.setattr(batch, "FEW", 2)
     recipients = [a_phone(number) for number in range(40)]
     await harness.ingest(*(onay(one) for one in recipients))
     publish(kafka_settings, *harness.decided(*(ret(one) for one in recipients)))
@@ -384,5 +382,5 @@ async def test_ingester_reads_small_batches_of_known_keys(
         assert time.monotonic() < give_up_at
         batches += [count] if (count := await reader.step(timedelta(seconds=0.2))) else []
     await reader.close()
-    assert batches[0] > decisions.FEW
-    assert max(batches[1:]) <= decisions.FEW
+    assert batches[0] > batch.FEW
+    assert max(batches[1:]) <= batch.FEW

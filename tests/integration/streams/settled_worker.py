@@ -1,8 +1,8 @@
 """An order worker that has worked for long already: another one of its name comes second."""
 
 from izin.streams.__main__ import main
-from izin.streams.engine import connecting
+from izin.streams.engine import watchdog
 
 if __name__ == "__main__":
-    connecting.SETTLED_AFTER = 0.0
+    watchdog.SETTLED_AFTER = 0.0
     main()

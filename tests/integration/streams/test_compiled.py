@@ -30,6 +30,7 @@ TESTS = (
     "tests/unit/gate/test_lane_table.py",
     "tests/unit/projections",
     "tests/unit/sinks/record",
+    "tests/unit/streams/test_erasure.py",
     "tests/unit/streams/test_guard.py",
     "tests/unit/streams/test_order.py",
     "tests/unit/streams/ownership/test_output_batches.py",

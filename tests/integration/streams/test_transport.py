@@ -18,9 +18,8 @@ from faust.transport.drivers import TRANSPORTS
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.streams.engine import app, connecting, transport
-from izin.streams.engine.batch import RecordBatch
-from izin.streams.engine.gate import FetchGate
+from izin.streams.engine import app, transport
+from izin.streams.engine.gate import FetchGate, RecordBatch
 from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread
 from izin.streams.engine.unpacking import FetchedBatches
 from izin.streams.ownership import transactional_producer
@@ -58,14 +57,12 @@ def test_consumer_offers_no_offset_to_commit() -> None:
     assert (acked._acked, acked._acked_index) == ({"tp": []}, {"tp": set()})
 
 
-@pytest.mark.parametrize(
-    ("held", "wait"), [({}, 500), ({"tp": "fetched"}, connecting.PARTIAL_WAIT)]
-)
+@pytest.mark.parametrize(("held", "wait"), [({}, 500), ({"tp": "fetched"}, transport.PARTIAL_WAIT)])
 def test_fetch_that_leaves_out_partitions_waits_briefly(held: dict[str, str], wait: int) -> None:
     """While a busy partition is worked on, a fetch of the quiet ones must not hold up its next."""
     asked = [(1, FetchRequest(500, 1, 1 << 20, 1, [("quiet", [(0, 7, 1 << 20)])]))]
     fetcher = SimpleNamespace(_get_actions_per_node=lambda _: (asked, "others"), _records=held)
-    connecting.shorten_waits(fetcher)
+    transport.shorten_waits(fetcher)
     ((_, request),), others = fetcher._get_actions_per_node("assignment")
     assert others == "others"
     assert request.build(FetchRequest_v4).max_wait_time == wait

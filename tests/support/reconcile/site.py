@@ -16,9 +16,8 @@ from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.outbox_reader import OutboxReader
-from izin.sinks.publish.outbox_relay import OutboxRelay
-from izin.streams.erasure import suppression_row
+from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
+from izin.streams.outputs import suppression_row
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, onay, ret
 from tests.support.builders import a_key
 from tests.support.order.deciding import decide_all

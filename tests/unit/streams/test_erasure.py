@@ -189,9 +189,10 @@ def test_erasure_without_a_readable_key_is_a_dead_letter(bad: dict[str, object])
     assert effects.alarms
 
 
+@pytest.mark.interpreted
 def test_failing_erasure_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its partition goes on."""
-    monkeypatch.setattr("izin.streams.erasure.suppression", lambda _: 1 / 0)
+    monkeypatch.setattr("izin.streams.outputs.suppression", lambda _: 1 / 0)
     effects = HARNESS.fold(records_of(an_erasure()))
     assert effects.counts["dead:poison"] == 1
 

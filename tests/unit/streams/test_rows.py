@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from izin.consent.model import Consent
 from izin.schemas.codec import UndecodableError
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
-from izin.streams.fast_path.row_reader import RowReader
-from izin.streams.fast_path.row_writer import FIELDS, RowWriter
+from izin.streams.fast_path.rows import FIELDS, RowReader, RowWriter
 from izin.streams.state.packing import NEVER, Facts, facts_of
 from tests.support.order.harness import CODEC, row_of
 from tests.unit.streams.test_packing import ONAY, consents
@@ -109,7 +108,7 @@ def test_row_whose_key_is_no_text_is_undecodable() -> None:
 
 def test_row_of_another_contract_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who changes the contract of a row has to change what reads and writes it."""
-    monkeypatch.setattr("izin.streams.fast_path.row_writer.FIELDS", FIELDS[:-1])
+    monkeypatch.setattr("izin.streams.fast_path.rows.FIELDS", FIELDS[:-1])
     for make in (RowWriter, RowReader):
         with pytest.raises(ValueError, match="must have the fields"):
             make(CODEC)

@@ -22,9 +22,8 @@ from izin.streams import order as order_module
 from izin.streams.engine import app as app_module
 from izin.streams.engine import partition_processor as processor_module
 from izin.streams.engine import worker as worker_module
-from izin.streams.engine.batch import RecordBatch
-from izin.streams.engine.lane_watch import LaneWatch
-from izin.streams.engine.metrics import WorkerMetrics
+from izin.streams.engine.gate import RecordBatch
+from izin.streams.engine.lane_watch import LaneWatch, WorkerMetrics
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.errors import SplitLanesError, StateError
 from izin.streams.ownership.effects import Effects, OutputRecord

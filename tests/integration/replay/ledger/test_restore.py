@@ -34,7 +34,7 @@ from izin.sinks.record.errors import (
     UnknownSuppressionError,
     UnreadableArchiveError,
 )
-from izin.streams.erasure import _consent
+from izin.streams.outputs import _erased_consent
 from tests.integration.replay.ledger.test_rebuild import OTHER, decided, every_kind, rows
 from tests.integration.sinks.evidence.test_complaints import entered
 from tests.integration.sinks.ingest.test_bootstrap import delete_decisions, write_state
@@ -140,7 +140,9 @@ def produce(settings: KafkaSettings, topic: str, key: bytes, value: bytes) -> No
 def suppress(harness: SinkHarness, settings: KafkaSettings, key: str, at: datetime) -> None:
     """Write the suppression of an erased key."""
     nobody = dict.fromkeys(("customer_id", "type", "recipient_type", "recipient"), "")
-    value = harness.codec.encode("Consent", _consent(at, {**nobody, "brand_code": 0}, "erasure"))
+    value = harness.codec.encode(
+        "Consent", _erased_consent(at, {**nobody, "brand_code": 0}, "erasure")
+    )
     name = SuppressionKeys([SECRET]).of(key.encode())
     produce(settings, settings.topics.desired_consents.name, name, value)
 

@@ -6,7 +6,7 @@ is full of lies. Here are the ledger, webhooks and receipts, and all of it for t
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,7 +16,8 @@ from benchmarks.webhooks.receiver import WebhookReceiver
 from izin.console.read_topic import read_all
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
-from izin.sinks.ingest.receipts import ReceiptIngester
+from izin.sinks.ingest.ingested_topics import ReceiptReader
+from izin.sinks.ingest.topic_reader import IngestContext
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
 from izin.sinks.ledger.webhooks.subscriber import EventFilter
@@ -187,15 +188,14 @@ async def _all_of(client: httpx.AsyncClient, url: str) -> str:
 
 async def _ingest_receipts(installed: Installation, count: int) -> None:
     harness = installed.harness
-    ingester = ReceiptIngester(
+    context = IngestContext(
         ledger=harness.ledger,
         topic_messages=harness.context.topic_messages,
         codec=Codec(),
         settings=installed.kafka,
         clock=harness.clock,
-        wait=timedelta(seconds=0.2),
     )
-    reader = await ingester.open()
+    reader = await ReceiptReader.open(context, installed.kafka.topics.gate_receipts.name)
     try:
         await step_to_end(reader, count)
     finally:

@@ -33,7 +33,7 @@ async def test_each_transaction_announces_its_offsets_last(harness: SinkHarness)
 
 
 async def test_offsets_of_a_batch_that_failed_are_not_announced(harness: SinkHarness):
-    """What is remembered between transactions is what they have committed."""
+    """What a transaction that failed would have moved is announced by nobody."""
     await harness.brand()
     ingester = harness.ingester
     await offsets.positions(harness.ledger, TOPIC, [0, 2], cluster_id="cluster", topic_id="topic")

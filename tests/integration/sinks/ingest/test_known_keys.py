@@ -242,7 +242,7 @@ async def ingested(url: str, rows: Sequence[ConsentRow], mark: str, values: Sequ
             await insert(connection, rows)
         its_ingester = ingester(ledger)
         known = await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
-        reads = await its_ingester.read(values)
+        reads = list(map(its_ingester.decisions.read, values))
         moves = {0: (known[0], known[0] + len(reads))}
         applied = await its_ingester.store(TOPIC, "t", reads, moves)
         (found,) = await ledger.fetch(WRITTEN, {"mark": f"%/+905{mark}%"})
@@ -369,7 +369,7 @@ async def test_key_inserted_meanwhile_is_read_again(
         monkeypatch.setattr(unit_of_work_module, "lock", inserted_behind)
         its_ingester = ingester(ledger)
         await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
-        reads = await its_ingester.read(values)
+        reads = list(map(its_ingester.decisions.read, values))
         with structlog.testing.capture_logs() as logs:
             await its_ingester.store(TOPIC, "t", reads, {0: (0, 1)})
         (found,) = await ledger.fetch("SELECT desired_status, desired_origin FROM consents")

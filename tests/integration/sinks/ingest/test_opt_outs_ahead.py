@@ -15,9 +15,7 @@ from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest import ingester
 from izin.sinks.ingest.batch import BatchStorage
 from izin.sinks.ingest.decision_reader import IncomingDecision
-from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ingest.opt_outs_ahead import OptOutsAhead
-from izin.sinks.ingest.reader import Reader
+from izin.sinks.ingest.ingester import Ingester, OptOutsAhead, Reader
 from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.ingest.test_isolation import write
 from tests.integration.sinks.sink_harness import TOPIC, SinkHarness, a_phone, onay, ret, until
@@ -53,7 +51,7 @@ async def held_up(harness: SinkHarness, settings: KafkaSettings) -> AsyncIterato
     reader._write, reader._most = gate, MOST
     tasks = [
         asyncio.create_task(reader.run(WAIT)),
-        asyncio.create_task(ingester.opt_outs_ahead(reader).run()),
+        asyncio.create_task(OptOutsAhead(ingester, reader).run()),
     ]
     try:
         yield gate

@@ -8,7 +8,8 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.receipts import ReceiptIngester, ReceiptReader
+from izin.sinks.ingest.ingested_topics import ReceiptReader
+from izin.sinks.ingest.topic_reader import IngestContext
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
@@ -26,21 +27,25 @@ WAIT = timedelta(seconds=0.2)
 
 
 @pytest.fixture
-def ingester(ledger: Ledger, kafka_settings: KafkaSettings) -> ReceiptIngester:
-    """Give the ingester of this test's receipts."""
-    return ReceiptIngester(
+def ingest(ledger: Ledger, kafka_settings: KafkaSettings) -> IngestContext:
+    """Give what reads this test's receipts."""
+    return IngestContext(
         ledger=ledger,
         topic_messages=TopicMessages(Codec(), kafka_settings.topics),
         codec=Codec(),
         settings=kafka_settings,
         clock=Clock(),
-        wait=WAIT,
     )
 
 
-async def read_to_end(ingester: ReceiptIngester, records: int) -> None:
+async def open_receipts(ingest: IngestContext) -> ReceiptReader:
+    """Return a reader of the receipts at the ledger's offsets."""
+    return await ReceiptReader.open(ingest, ingest.settings.topics.gate_receipts.name)
+
+
+async def read_to_end(ingest: IngestContext, records: int) -> None:
     """Read both partitions to their ends, after so many records."""
-    reader = await ingester.open()
+    reader = await open_receipts(ingest)
     try:
         await step_to_end(reader, records)
     finally:
@@ -51,7 +56,7 @@ async def step_to_end(reader: ReceiptReader, records: int) -> None:
     """Step until so many records came and both partitions are at their ends."""
     seen = 0
     async with asyncio.timeout(20):
-        while seen < records or reader._topic.at_end != {0, 1}:
+        while seen < records or reader.topic.at_end != {0, 1}:
             seen += await reader.step(WAIT)
     assert seen == records
 
@@ -68,12 +73,12 @@ async def recorded(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 async def test_receipts_are_taken_once_with_their_answers(
-    ledger: Ledger, kafka_settings: KafkaSettings, ingester: ReceiptIngester
+    ledger: Ledger, kafka_settings: KafkaSettings, ingest: IngestContext
 ):
     """A list is found by its id; the answer for a recipient is in its history."""
     asked = [a_decision_receipt(2, index=place, recipient=a_phone(place)) for place in (2, 3, 4)]
     publish_receipts(kafka_settings, [a_receipt(1), *asked, a_decision_receipt(3)])
-    await read_to_end(ingester, 5)
+    await read_to_end(ingest, 5)
     (one,) = await reads.facts(ledger, [receipt_key(a_receipt(1)["receipt_id"])])
     assert (one.data["campaign"], one.data["recipients"]) == ("spring", 2)
     (own,) = await reads.facts(ledger, [KEY])
@@ -87,41 +92,41 @@ async def test_receipts_are_taken_once_with_their_answers(
 
 
 async def test_replayed_topic_changes_nothing(
-    ledger: Ledger, kafka_settings: KafkaSettings, ingester: ReceiptIngester
+    ledger: Ledger, kafka_settings: KafkaSettings, ingest: IngestContext
 ):
     """A rewind finds every source in the history, and a new receipt is still taken; so does a topic
     that was created again, which stops no worker.
     """
     publish_receipts(kafka_settings, [a_receipt(1), a_decision_receipt(2)])
-    await read_to_end(ingester, 2)
+    await read_to_end(ingest, 2)
     before = await recorded(ledger)
     await ledger.fetch("UPDATE kafka_offsets SET next_offset = 0 RETURNING topic")
     publish_receipts(kafka_settings, [a_receipt(3)])
-    await read_to_end(ingester, 3)
+    await read_to_end(ingest, 3)
     assert len(await recorded(ledger)) == len(before) + 1
     assert (await recorded(ledger))[: len(before)] == before
     await ledger.fetch("UPDATE kafka_offsets SET topic_id = 'the former' RETURNING topic")
     publish_receipts(kafka_settings, [a_receipt(4)])
-    await read_to_end(ingester, 4)
+    await read_to_end(ingest, 4)
     assert len(await recorded(ledger)) == len(before) + 2
 
 
 async def test_crash_between_write_and_offset_leaves_neither(
     ledger: Ledger,
     kafka_settings: KafkaSettings,
-    ingester: ReceiptIngester,
+    ingest: IngestContext,
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Both are of one transaction; and of two readers only one moves the offset."""
     publish_receipts(kafka_settings, [a_receipt(1)], partition=0)
-    first, second = await ingester.open(), await ingester.open()
+    first, second = await open_receipts(ingest), await open_receipts(ingest)
     try:
         with monkeypatch.context() as patch:
 
             async def die(*_: object, **__: object) -> None:
                 raise OSError("the process died")
 
-            patch.setattr("izin.sinks.ingest.receipts._append", die)
+            patch.setattr("izin.sinks.ingest.ingested_topics._append", die)
             with pytest.raises(OSError, match="died"):
                 await step_to_end(first, 1)
         assert await recorded(ledger) == []
@@ -136,7 +141,7 @@ async def test_crash_between_write_and_offset_leaves_neither(
 
 
 async def test_bad_receipt_goes_to_dead_letters_and_others_go_on(
-    ledger: Ledger, kafka_settings: KafkaSettings, ingester: ReceiptIngester
+    ledger: Ledger, kafka_settings: KafkaSettings, ingest: IngestContext
 ):
     """One that nobody can read, one that PostgreSQL refuses, one that names no key."""
     bad: list[dict[str, Any] | bytes] = [
@@ -146,7 +151,7 @@ async def test_bad_receipt_goes_to_dead_letters_and_others_go_on(
     ]
     good = [a_receipt(number) for number in range(10, 20)]
     publish_receipts(kafka_settings, [*good[:5], *bad, *good[5:]], partition=0)
-    await read_to_end(ingester, 13)
+    await read_to_end(ingest, 13)
     assert {one["source"] for one in await recorded(ledger)} == {
         receipt_key(one["receipt_id"]) for one in good
     }

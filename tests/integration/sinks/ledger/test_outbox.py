@@ -9,7 +9,7 @@ import pytest
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.outbox_reader import OutboxReader
+from izin.sinks.publish.publisher import OutboxReader
 from tests.integration.sinks.sink_harness import until
 
 pytestmark = pytest.mark.database

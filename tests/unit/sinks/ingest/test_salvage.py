@@ -7,7 +7,7 @@ import pytest
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader
-from izin.sinks.ingest.poison import Gleaned, glean, opt_out
+from izin.sinks.ingest.isolation import Gleaned, glean, opt_out
 from izin.sinks.record.unreadable import QuarantinedRecord
 from tests.support.builders import CUSTOMER, NOON, PHONE, a_decision_record, a_key, a_ret
 

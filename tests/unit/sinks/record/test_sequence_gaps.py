@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from izin.sinks.ingest.sequence_tracker import _arrived
+from izin.sinks.ingest.ingested_topics import _arrived
 from izin.sinks.record.sequence_gaps import Gap, Numbers, Run, runs, with_runs
 from tests.support.builders import NOON, an_event
 

@@ -14,7 +14,7 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from pydantic import SecretStr
 
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
-from izin.streams.ownership.credentials import credentials
+from izin.streams.ownership.shared_clients import credentials
 from izin.streams.ownership.token_provider import TokenProvider
 
 SECRET = SecretStr("obviously-fake")

@@ -1,8 +1,14 @@
-"""Write a row of ``desired-consents`` from its facts, without a value of the law in between.
+"""Write rows of ``desired-consents`` from their facts, and read them back by offsets.
+
+No value of the law is made in between: new workers read millions of rows.
 
 A row and an event have the fields of their key, brand code to recipient, as the same bytes in the
 same order: its *key fields*. What else a row has are fields shared by many rows, instants, and an
-event's id. The general path is ``Codec.encode``; ``row_reader`` reads the rows back.
+event's id. Those that are shared are recognized by their bytes, once the codec has read a row with
+them; of the others only the instants and the event's id are read.
+
+The general paths are ``Codec.encode`` and ``Codec.decode_consent``, which is taken for a row that
+is wrong or unusual; a test compares them.
 """
 
 from collections.abc import Sequence
@@ -16,7 +22,8 @@ from izin.schemas.codec import Codec
 from izin.schemas.contracts import Schema
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import long_bytes, writer_of
-from izin.streams.state.packing import NEVER, SharedFields
+from izin.schemas.generated.decision_offsets import consent_offsets
+from izin.streams.state.packing import NEVER, Facts, SharedFields, facts_of
 
 FIELDS: tuple[str, ...] = (
     "customer_id",
@@ -39,8 +46,13 @@ FIELDS: tuple[str, ...] = (
 )
 """The fields of a row, in the order in which they are written and read here."""
 
+SharedBytes = tuple[bytes, ...]
+"""The shared fields as bytes: customer to recipient type, both statuses, rank, origin and source,
+whether it is registrable, the law's version."""
+
 _NULL: Final = b"\x00"
 _SOME: Final = b"\x02"
+_ONE_BYTE: Final = 128
 _MILLISECOND: Final = 1000
 _ONAY: Final = Status.ONAY
 _RET: Final = Status.RET
@@ -129,3 +141,45 @@ def instant_bytes(microseconds: int) -> bytes:
 
 def _or_null(microseconds: i64) -> bytes:
     return _NULL if microseconds == NEVER else _SOME + instant_bytes(microseconds)
+
+
+class RowReader:
+    """Reads rows that ``codec`` frames, and any others through it."""
+
+    def __init__(self, codec: Codec) -> None:
+        row_fields()  # facts are made of them
+        self._codec = codec
+        self._header = codec.header("Consent")
+        self._shared: dict[SharedBytes, SharedFields] = {}
+
+    def read(self, row: bytes) -> Facts:
+        """Return all of ``row`` but its key; raises as :meth:`Codec.decode_consent`."""
+        start = len(self._header)
+        # fmt: off
+        try:
+            (kinds, recipient, statuses, instant, rank, event_id, origin, dated, registrable,
+             latest, effective, consent_date, onay, ret, end) = consent_offsets(row, start)
+        except (IndexError, ValueError, TypeError):
+            end = -1
+        # fmt: on
+        if end != len(row) or not row.startswith(self._header) or row[rank] >= _ONE_BYTE:
+            return facts_of(self._codec.decode_consent(row))
+        encoded = (
+            row[start:kinds],
+            row[recipient:statuses],
+            row[instant:rank],
+            row[event_id:origin],
+            row[dated:registrable],
+            row[latest:],
+        )
+        shared = self._shared.get(encoded)
+        if shared is None:
+            shared = put(self._shared, encoded, facts_of(self._codec.decode_consent(row))[0])
+        return (
+            shared,
+            effective * _MILLISECOND,
+            NEVER if consent_date is None else consent_date * _MILLISECOND,
+            NEVER if onay is None else onay * _MILLISECOND,
+            NEVER if ret is None else ret * _MILLISECOND,
+            row[rank + 1 : event_id],
+        )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.sinks.ingest.reader import BATCH, FEW, most_after
+from izin.sinks.ingest.batch import BATCH, FEW, most_after
 
 
 @pytest.mark.parametrize(
