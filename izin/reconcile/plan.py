@@ -19,8 +19,8 @@ import orjson
 
 from izin.reconcile.comparing import Difference, Scope
 from izin.reconcile.errors import OtherRepairsError
+from izin.reconcile.judging import IysRecord
 from izin.reconcile.remedies import Repair
-from izin.reconcile.sides import IysRecord
 from izin.replay.bounds import bounds_of
 from izin.replay.plan import Plan, work_folder
 from izin.replay.selection import Selection

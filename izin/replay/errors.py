@@ -62,6 +62,10 @@ class PlanMovedError(OurError):
         )
         self.moved = tuple(moved)
 
+    def __reduce__(self) -> tuple[type["PlanMovedError"], tuple[Sequence[str]]]:
+        """Come from another process as it was raised there."""
+        return PlanMovedError, (self.moved,)
+
 
 class LiveGroupError(OurError):
     """Processes run that the execution would work against; nothing was executed."""

@@ -9,8 +9,13 @@ from izin.console.replay.kinds import ReplayRequest, ReplaySummary
 from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import say
 from izin.console.terminal.progress import showing
-from izin.replay.ledger.compare import MENDED, DifferingRow, counts, differing_rows
-from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger.rebuild import (
+    MENDED,
+    DifferingRow,
+    LedgerRebuild,
+    counts,
+    differing_rows,
+)
 from izin.replay.plan import Plan
 from izin.runtime.masking import mask_text
 from izin.runtime.settings import LedgerSettings
@@ -52,7 +57,7 @@ class LedgerReplay:
             _run(
                 plan,
                 workers=request.workers,
-                on_fill=lambda found: shown(found.slices, found.of),
+                on_fill=shown,
             )
 
     def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of the protocol

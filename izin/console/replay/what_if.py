@@ -194,8 +194,6 @@ def what_if(
             recipients=recipient,
             brands=brand,
             customers=customer,
-            origins=None,
-            offsets=None,
         )
         lists = _lists(list_ or (), receipt or ())
         with showing("slices") as progress:

@@ -6,31 +6,35 @@ through the outbox, in one transaction with a lock on the row: its place among t
 key is right, and it never says less than what was published before.
 """
 
+import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from izin.replay.bounds import bounds_of
-from izin.replay.errors import LiveGroupError, UnfitSelectionError
-from izin.replay.ledger.permission_comparer import PermissionComparer, permitted
-from izin.replay.plan import Plan
+from izin.replay.errors import UnfitSelectionError
+from izin.replay.ledger.rebuild import by_key, refuse_others
+from izin.replay.plan import REBUILD, Plan
 from izin.replay.selection import Selection
+from izin.replay.topic_tables import TopicTables
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import retailers
+from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, rebuild_key
+from izin.sinks.ledger.history.acts import rebuild_key, record_act
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
-from izin.sinks.record.messages import Message, TopicMessages
+from izin.sinks.record.column_lists import TYPES
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.messages import Message, TopicMessages, permitted_row
 
-KIND, TARGET = "rebuild", "permissions"
+TARGET = "permissions"
 _PAGE = 1000
-_REBUILD = statements("rebuild")
 _SQL = statements("permissions")
 
 
@@ -45,6 +49,26 @@ class PermissionDifference:
     may_send: bool | None
     """What the row says; None: there is none."""
     reason: str | None
+
+
+class _Said(NamedTuple):
+    """What is compared of a permission."""
+
+    may_send: bool
+    reason: str | None
+    since: int | None
+    """In milliseconds since 1970."""
+    retailers: str | None
+
+
+class _DifferingKey(NamedTuple):
+    """A key that differs, as it is noted."""
+
+    key: str
+    kind: str
+    customer_id: str
+    may_send: bool | None
+    """What the topic says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,22 +95,11 @@ class PermissionRebuild:
         """
         if selection != Selection():
             raise UnfitSelectionError(f"the topic {TARGET}", "nothing less")
-        cluster_id, topics = bounds_of(self.kafka, {self._topic: True})
         rebuild = secrets.token_hex(8)
-        comparer = PermissionComparer(
-            ledger=self.ledger, kafka=self.kafka, codec=self.codec, clock=self.clock
-        )
-        digests = await comparer.compare(rebuild)
-        plan = Plan(
-            kind=KIND,
-            target=TARGET,
-            selection=selection,
-            options={"rebuild": rebuild, "differences": await self.counts(rebuild), **digests},
-            cluster_id=cluster_id,
-            topics=topics,
-            made_at=self.clock(),
-            by=by,
-        )
+        now = self._now(by)
+        digests = await self._compare(rebuild)
+        found = {"rebuild": rebuild, "differences": await self.counts(rebuild), **digests}
+        plan = replace(now, options=found)
         plan.write(path)
         return plan
 
@@ -97,20 +110,8 @@ class PermissionRebuild:
             LiveGroupError: processes of the sinks run.
             PlanMovedError: the topic, or the law, has moved.
         """
-        (row,) = await self.ledger.fetch(_REBUILD["is-alone"], {"owner": self.ledger.owner})
-        if not row["is_alone"]:
-            raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
-        cluster_id, topics = bounds_of(self.kafka, {self._topic: True})
-        now = Plan(
-            kind=plan.kind,
-            target=plan.target,
-            selection=plan.selection,
-            cluster_id=cluster_id,
-            topics=topics,
-            made_at=self.clock(),
-            by=plan.by,
-        )
-        plan.check(now)
+        await refuse_others(self.ledger)
+        plan.check(self._now(plan.by))
 
     async def execute(self, plan: Plan, *, by: str) -> int:
         """Put the records that differ into the outbox, which a sink worker publishes; return how
@@ -131,15 +132,63 @@ class PermissionRebuild:
 
     async def differences(self, plan: Plan) -> AsyncIterator[PermissionDifference]:
         """Yield the keys that differ, in order."""
-        values = {"rebuild": plan.options["rebuild"], "after": "", "size": _PAGE}
-        while rows := await self.ledger.fetch(_SQL["differences"], values):
-            for row in rows:
-                yield PermissionDifference(**row)
-            values["after"] = rows[-1]["key"]
+        values = {"rebuild": plan.options["rebuild"]}
+        async for row in by_key(self.ledger, _SQL["differences"], values):
+            yield PermissionDifference(**row)
 
-    @property
-    def _topic(self) -> str:
-        return self.kafka.topics.permissions.name
+    def _now(self, by: str) -> Plan:
+        """Return the plan that would be made now, without what differs."""
+        cluster_id, topics = bounds_of(self.kafka, {self.kafka.topics.permissions.name: True})
+        return Plan(
+            kind=REBUILD,
+            target=TARGET,
+            selection=Selection(),
+            cluster_id=cluster_id,
+            topics=topics,
+            made_at=self.clock(),
+            by=by,
+        )
+
+    async def _compare(self, rebuild: str) -> dict[str, str]:
+        """Note the keys that differ for ``rebuild``; return the digests of both sides."""
+        rows, topic = hashlib.sha256(), hashlib.sha256()
+        found: list[_DifferingKey] = []
+        async with self.ledger.session() as connection:
+            await connection.execute(_SQL["forget"])
+            tables = TopicTables(kafka=self.kafka, codec=self.codec, connection=connection)
+            await tables.fill_permissions()
+            async with connection.cursor() as cursor:
+                async for row in cursor.stream(_SQL["sides"]):
+                    ours, theirs = _of_row(row, self.clock()), _of_topic(row)
+                    key = row["key"] or row["topic_key"]
+                    for digest, said in ((rows, ours), (topic, theirs)):
+                        if said is not None:
+                            digest.update(f"{key}{tuple(said)}".encode())
+                    kind = "missing" if theirs is None else "differing"
+                    if row["key"] is None:
+                        kind = "surplus"
+                    elif ours is None or ours == theirs:
+                        continue
+                    customer = row["customer_id"] or row["topic_customer_id"]
+                    found.append(_DifferingKey(key, kind, customer, row["published"]))
+                    if len(found) == _PAGE:
+                        await self._note(rebuild, found)
+                        found.clear()
+            await self._note(rebuild, found)
+            waiting = {"topic": self.kafka.topics.permissions.name}
+            await connection.execute(_SQL["pass-over"], waiting)
+        return {"rows": rows.hexdigest(), "topic": topic.hexdigest()}
+
+    async def _note(self, rebuild: str, found: Sequence[_DifferingKey]) -> None:
+        values = {
+            "rebuild": rebuild,
+            "keys": [one.key for one in found],
+            "kinds": [one.kind for one in found],
+            "customers": [one.customer_id for one in found],
+            "answers": [one.may_send for one in found],
+        }
+        async with self.ledger.transaction() as connection:
+            await connection.execute(_SQL["add"], values)
 
     async def _write_page(self, plan: Plan, by: str) -> int:
         """Put one page of records into the outbox; return how many."""
@@ -159,7 +208,7 @@ class PermissionRebuild:
                     customer = one["customer_id"]
                     messages.append(self.messages.no_permission(one["key"], customer, now))
                     continue
-                permission = permitted(row, now)
+                permission = _permitted(row, now)
                 changes.put(row, permission)
                 messages.append(
                     self.messages.permission_of(
@@ -171,13 +220,47 @@ class PermissionRebuild:
                 )
             await changes.write(connection)
             await append_messages(connection, messages, now)
-            await append.append(connection, [_act(plan, len(messages), by, now)], now=now)
+            await record_act(
+                connection,
+                "rebuild permissions",
+                rebuild_key(TARGET),
+                by=by,
+                now=now,
+                before={},
+                after={"records": len(messages), "plan": plan.digest},
+            )
             await connection.execute(_SQL["written"], {"keys": keys})
         return len(messages)
 
 
-def _act(plan: Plan, count: int, by: str, now: datetime) -> append.Movement:
-    """Return the movement of the records that a transaction has written."""
-    after = {"records": count, "plan": plan.digest}
-    key = rebuild_key(TARGET)
-    return act("rebuild permissions", key, by=by, now=now, before={}, after=after)
+def _permitted(row: ConsentRow, now: datetime) -> ConsentRow:
+    """Return ``row`` with the permission that follows from it, as the sinks compute it."""
+    return permitted_row(row, row, now) or row
+
+
+def _of_row(found: Mapping[str, Any], now: datetime) -> _Said | None:
+    """Return what follows from the row of ``sides``; None: there is none, or it says nothing."""
+    if found["permission_reason"] is None:
+        return None
+    row = _permitted(ConsentRow.from_row({name: found[name] for name in TYPES}), now)
+    codes = set(found["retailers"] or ()) if row.may_send else ()
+    retailers_of = ",".join(map(str, sorted(codes))) or None
+    return _Said(
+        row.may_send, row.permission_reason, _milliseconds(row.permission_since), retailers_of
+    )
+
+
+def _of_topic(found: Mapping[str, Any]) -> _Said | None:
+    """Return what the topic says; None: nothing."""
+    if found["topic_key"] is None:
+        return None
+    return _Said(
+        found["published"],
+        found["published_reason"],
+        _milliseconds(found["published_since"]),
+        found["published_retailers"],
+    )
+
+
+def _milliseconds(instant: datetime | None) -> int | None:
+    return None if instant is None else copy_format.microseconds(instant) // 1000

@@ -1,38 +1,62 @@
 """Rebuild the rows of the ledger: plan it, and execute the plan.
 
-Planning folds the history into the shadow and compares; it changes no row and may run beside the
-workers. Execution mends what differs, once no other process of the sinks runs and nothing that the
-plan relies on has moved. Neither calls İYS.
+Planning folds the history into the shadow and compares, by digest and key by key; it changes no row
+and may run beside the workers. Execution mends what differs, once no other process of the sinks
+runs and nothing that the plan relies on has moved. Neither calls İYS.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, LiteralString
 
-from izin.replay.errors import (
-    LiveGroupError,
-    PlanMovedError,
-    UnfitSelectionError,
-)
-from izin.replay.ledger import slices
-from izin.replay.ledger.compare import LedgerComparison, compare
-from izin.replay.ledger.mend import Mended, mend
-from izin.replay.ledger.mend_acts import MendActs
-from izin.replay.ledger.slices import MOVEMENTS_A_SLICE, ShadowProgress, ShadowWork
-from izin.replay.plan import Plan, work_folder
+from izin.replay.errors import LiveGroupError, PlanMovedError, UnfitSelectionError
+from izin.replay.ledger.mend import Mended, Mending
+from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, ShadowWork, fill, filled
+from izin.replay.plan import REBUILD, Plan, work_folder
 from izin.replay.selection import Selection
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole, take
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.record.column_lists import DECIDED, TERMS
 from izin.sinks.record.messages import TopicMessages
 
-KIND, TARGET = "rebuild", "ledger"
+TARGET = "ledger"
+MENDED = frozenset({"missing", "differing", "terms"})
+"""The kinds of differences that a switch mends; the others are for a person."""
+_PAGE = 500
+_A_DAY = timedelta(days=1)
+"""By how much the clocks of the processes that write the history may differ."""
 _SQL = statements("rebuild")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerComparison:
+    """What the history makes of the ledger, beside what stands."""
+
+    shadow: str
+    """Digest of what follows from the history."""
+    standing: str
+    """Digest of the rows that stand."""
+    shadow_keys: int
+    standing_keys: int
+    differences: Mapping[str, int]
+    """How many keys differ, by kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferingRow:
+    """A key whose row is not what the history makes of it."""
+
+    key: str
+    kind: str
+    fields: Mapping[str, tuple[object, object]]
+    """The columns that differ: as they stand, and as they follow from the history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +67,8 @@ class LedgerRebuild:
     settings: LedgerSettings
     clock: Callable[[], datetime]
     workers: int
-    on_fill: Callable[[ShadowProgress], None] = lambda _: None
+    on_fill: Callable[[int, int], None] = lambda *_: None
+    """Gets how many parts of the keys of how many are folded."""
     on_mend: Callable[[Mended], None] = lambda _: None
 
     async def plan(self, path: Path, selection: Selection, *, by: str) -> LedgerComparison:
@@ -73,9 +98,7 @@ class LedgerRebuild:
             LiveGroupError: processes of the sinks run.
             PlanMovedError: something that the plan relies on has changed.
         """
-        (row,) = await self.ledger.fetch(_SQL["is-alone"], {"owner": self.ledger.owner})
-        if not row["is_alone"]:
-            raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
+        await refuse_others(self.ledger)
         now = await self._now(plan.selection, plan.by)
         plan.check(now)
         before, after = plan.options["ingested"], now.options["ingested"]
@@ -101,15 +124,21 @@ class LedgerRebuild:
             async with self.ledger.transaction() as connection:
                 await connection.execute(_SQL["forget-erased"], {"made_at": plan.made_at})
             async with sole(self.ledger, "ingest") as ledger:
-                acts = MendActs(plan=plan.digest, by=by, now=self.clock())
-                done = await mend(ledger, topic_messages, acts, report=self.on_mend)
+                done = await Mending(
+                    ledger=ledger,
+                    topic_messages=topic_messages,
+                    plan=plan.digest,
+                    by=by,
+                    now=self.clock(),
+                    report=self.on_mend,
+                ).run()
             await compare(self.ledger, ShadowWork.of(plan))
         return done
 
     async def is_shadow_of(self, plan: Plan) -> bool:
         """Whether the shadow, and so the list of differences, is that of ``plan``."""
-        found = await slices.progress(self.ledger, ShadowWork.of(plan))
-        return found.slices == found.of
+        work = ShadowWork.of(plan)
+        return len(await filled(self.ledger, work)) == work.slices
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -138,7 +167,7 @@ class LedgerRebuild:
         nexts = {f"{one['topic']}/{one['partition']}": one["next_offset"] for one in ingested}
         parts = max(2 * self.workers, -(-size["movements"] // MOVEMENTS_A_SLICE))
         return Plan(
-            kind=KIND,
+            kind=REBUILD,
             target=TARGET,
             selection=selection,
             options={"rebuild": secrets.token_hex(8), "slices": parts, "ingested": nexts},
@@ -156,9 +185,7 @@ class LedgerRebuild:
         if found and found[0]["rebuild"] != work.rebuild:
             async with self.ledger.session() as connection:
                 await connection.execute(_SQL["empty"])
-        await slices.fill(
-            self.ledger, self.settings, work, workers=self.workers, report=self.on_fill
-        )
+        await fill(self.ledger, self.settings, work, workers=self.workers, report=self.on_fill)
         return await compare(self.ledger, work)
 
     async def _restore_shadow(self, plan: Plan) -> None:
@@ -170,3 +197,53 @@ class LedgerRebuild:
         compared = await self._compared(plan)
         if compared.shadow != plan.options["shadow"]:
             raise PlanMovedError(["the history gives other rows"])
+
+
+async def refuse_others(ledger: Ledger) -> None:
+    """Raise LiveGroupError where other processes of the sinks run."""
+    (row,) = await ledger.fetch(_SQL["is-alone"], {"owner": ledger.owner})
+    if not row["is_alone"]:
+        raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
+
+
+async def compare(ledger: Ledger, work: ShadowWork) -> LedgerComparison:
+    """Compare every row; keys that were decided on since the heads are left out of the differences,
+    and so are those that are being erased.
+    """
+    values = {**work.values, "since": work.now - _A_DAY}
+    async with ledger.session() as connection:
+        await connection.execute(_SQL["session"])
+        await connection.execute(_SQL["forget-differences"])
+        await connection.execute(_SQL["analyze"])
+        (digests,) = await (await connection.execute(_SQL["digests"], values)).fetchall()
+        await connection.execute(_SQL["compare"], values)
+        await connection.execute(_SQL["analyze"])
+        await connection.execute(_SQL["pass-over"], values)
+    return LedgerComparison(**digests, differences=await counts(ledger))
+
+
+async def counts(ledger: Ledger) -> dict[str, int]:
+    """Return how many keys differ, by kind."""
+    return {row["kind"]: row["keys"] for row in await ledger.fetch(_SQL["count-differences"])}
+
+
+async def differing_rows(ledger: Ledger) -> AsyncIterator[DifferingRow]:
+    """Yield the keys that differ, in order."""
+    async for row in by_key(ledger, _SQL["differences"], {}):
+        standing, shadow = row["standing"] or {}, row["shadow"] or {}
+        names = (*DECIDED, *TERMS) if standing and shadow else ()
+        fields = {
+            name: (standing[name], shadow[name]) for name in names if standing[name] != shadow[name]
+        }
+        yield DifferingRow(key=row["key"], kind=row["kind"], fields=fields)
+
+
+async def by_key(
+    ledger: Ledger, statement: LiteralString, values: Mapping[str, Any]
+) -> AsyncIterator[Mapping[str, Any]]:
+    """Yield the rows of a ``statement`` that gives so many ``after`` a key, in order."""
+    place = {**values, "after": "", "size": _PAGE}
+    while rows := await ledger.fetch(statement, place):
+        for row in rows:
+            yield row
+        place["after"] = rows[-1]["key"]

@@ -1,4 +1,4 @@
-"""What differs between the rows that stand and those that should.
+"""What differs between the rows of a partition that stand and those that should.
 
     missing     should stand and does not: to be written
     differing   stands otherwise than it should, and is no newer: to be written
@@ -7,11 +7,14 @@
     surplus     stands and no event explains it: stays, for a person to look at
     unjudged    the events that would explain it are gone, or it was erased: stays
 
-A row is never replaced by an older one, in the law's order, and none is deleted.
+A row is never replaced by an older one, in the law's order, and none is deleted. Rows are compared
+in one form, so that those with the same content are the same bytes: one that is framed as this
+installation frames stays as it is, any other one (an older schema, another registry) is decoded and
+written again.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -19,17 +22,105 @@ from typing import Any, NamedTuple
 from izin.consent.fold import outranks
 from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import merge
-from izin.replay.order_state.rows import CanonicalRows
+from izin.replay.order_state.planning import Installation, records_between
 from izin.replay.order_state.shadow import Shadow
-from izin.replay.order_state.standing import StandingRows
 from izin.replay.plan import Plan
+from izin.replay.processes import Advance
 from izin.replay.selection import Selection
 from izin.schemas.codec import Codec, UndecodableError
-from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
-from izin.schemas.records import consent_to_avro
+from izin.schemas.erasure import SUPPRESSED
+from izin.schemas.fast.cache import put
+from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes, writer_of
+from izin.schemas.records import consent_to_avro, fields_of_key
 from izin.streams.errors import StateError
-from izin.streams.state.packing import facts_of
+from izin.streams.fast_path.row_writer import RowWriter
+from izin.streams.state.packing import Facts, facts_of
 from izin.streams.state.state import erased_until
+
+_SLASHES = 3
+"""Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
+_text = writer_of("string")
+
+
+class CanonicalRows:
+    """Writes rows as ``codec`` frames."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._header = codec.header("Consent")
+        self._writer = RowWriter(codec)
+        self._prefixes: dict[bytes, bytes] = {}
+
+    def of_facts(self, key: bytes, facts: Facts) -> bytes:
+        """Return the row of ``facts`` about the canonical ``key``."""
+        recipient = key.split(b"/", _SLASHES)[-1]
+        prefix = key[: len(key) - len(recipient)]
+        encoded = self._prefixes.get(prefix) or self._learn(prefix)
+        return self._writer.write(encoded + long_bytes(len(recipient)) + recipient, *facts)
+
+    def of_value(self, key: bytes, value: bytes) -> bytes:
+        """Return the row that ``value`` is; one that is none differs from whatever should stand,
+        and stays as it is.
+        """
+        if value.startswith(self._header):
+            return value
+        try:
+            return self.of_facts(key, facts_of(self._codec.decode_consent(value)))
+        except UndecodableError:
+            return value
+
+    def _learn(self, prefix: bytes) -> bytes:
+        """Return the bytes of the fields of keys with ``prefix``, up to the recipient."""
+        fields = fields_of_key(f"{prefix.decode()}-")
+        encoded = b"".join(
+            (
+                long_bytes(fields["brand_code"]),
+                _text(fields["type"]),
+                _text(fields["recipient_type"]),
+            )
+        )
+        return put(self._prefixes, prefix, encoded)
+
+
+@dataclass(slots=True)
+class StandingRows:
+    """What a partition has: the latest row of each key."""
+
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+    """By canonical key, in one form; as it is where it is no row."""
+    suppressions: dict[bytes, int] = field(default_factory=dict)
+    """By key: until which instant (milliseconds since 1970) opt-ins are suppressed."""
+
+
+def read_standing(
+    installation: Installation, number: int, end: int, advance: Advance
+) -> StandingRows:
+    """Return what partition ``number`` has below ``end``; ``advance`` gets how many records were
+    read, some at a time.
+
+    Raises KafkaException, and StateError for a suppression under an unknown secret.
+    """
+    settings, codec = installation.kafka, installation.codec
+    found, canonical = StandingRows(), CanonicalRows(codec)
+    topic = settings.topics.desired_consents.name
+    for messages in records_between(settings, topic, number, 0, end):
+        for one in messages:
+            key, value = one.key() or b"", one.value()
+            if value is None:
+                found.rows.pop(key, None)
+                found.suppressions.pop(key, None)
+            elif not key.startswith(SUPPRESSED):
+                found.rows[key] = canonical.of_value(key, value)
+            elif key.startswith(installation.suppressions.prefixes):
+                at = codec.decode("Consent", value)["effective_at"]
+                found.suppressions[key] = (at - EPOCH) // MILLISECOND
+            else:
+                raise StateError(
+                    "desired-consents says that a key was erased, under a secret that "
+                    "IZIN_SUPPRESSION_SECRETS does not have; set it as the order workers have it"
+                )
+        advance(len(messages))
+    return found
 
 
 class ChangeKind(StrEnum):
@@ -72,13 +163,12 @@ class Digests:
 class Comparison:
     """Compares a partition; the differences are yielded, then ``digests`` are known."""
 
-    def __init__(  # noqa: PLR0913  # both sides, and by what they are judged
+    def __init__(
         self,
+        installation: Installation,
+        plan: Plan,
         shadow: Shadow,
         standing: StandingRows,
-        plan: Plan,
-        codec: Codec,
-        suppressions: SuppressionKeys,
         *,
         reaches: bool,
     ) -> None:
@@ -86,12 +176,12 @@ class Comparison:
         self._shadow = shadow
         self._standing = standing
         self._selection = plan.selection
-        self._codec = codec
-        self._suppressions = suppressions
+        self._codec = installation.codec
+        self._suppressions = installation.suppressions
         self._reaches = reaches
         """Whether every event that was decided is in the shadow."""
-        self._rows = CanonicalRows(codec)
-        self._until = dict(standing.suppressions)
+        self._rows = CanonicalRows(installation.codec)
+        self._until = standing.suppressions
 
     def changes(self) -> Iterator[Change]:
         """Yield what differs, by key."""
@@ -120,12 +210,10 @@ class Comparison:
         self.digests = Digests(computed.hexdigest(), standing.hexdigest(), count)
 
     def _takes(self, key: bytes) -> bool:
-        if self._selection.names_keys:
-            try:
-                return self._selection.takes_key(key.decode())
-            except ValueError:  # no canonical key: somebody else wrote it
-                return self._selection == Selection()
-        return key in self._shadow.chosen
+        try:
+            return self._selection.takes_key(key.decode())
+        except ValueError:  # no canonical key: somebody else wrote it
+            return self._selection == Selection()
 
     def _change(self, key: bytes, ours: bytes | None, theirs: bytes | None) -> Change | None:
         """Return how a row differs; None where it has the same content."""

@@ -14,7 +14,7 @@ from typing import Any
 from izin.consent.errors import UnreadableKeyError
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import ConsentKey, RecipientType
-from izin.replay.errors import EmptySelectionError, OtherPlanError
+from izin.replay.errors import OtherPlanError
 from izin.replay.plan import Plan, work_folder
 from izin.replay.selection import Selection
 from izin.replay.what_if.answers import (
@@ -59,10 +59,6 @@ class WhatIfRequest:
     by: str
     now: datetime
     rows: int = ROWS
-
-    def __post_init__(self) -> None:
-        if self.selection.origins or self.selection.offsets:
-            raise EmptySelectionError("a what-if is about keys: leave out --origin and --offsets")
 
 
 async def plan(ledger: Ledger, request: WhatIfRequest, path: Path) -> Plan:

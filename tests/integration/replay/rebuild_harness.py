@@ -18,7 +18,7 @@ from izin.consent.model import Consent, ConsentEvent
 from izin.replay.order_state import rebuilding, switch
 from izin.replay.order_state.comparison import Change
 from izin.replay.order_state.planning import Installation
-from izin.replay.order_state.results import PartitionResult, read_changes
+from izin.replay.order_state.rebuilding import PartitionResult, read_changes
 from izin.replay.plan import Plan, work_folder
 from izin.replay.selection import Selection
 from izin.runtime import kafka

@@ -13,8 +13,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from izin.sinks.ledger.archive.folder import Archive, ArchivedFile
-from izin.sinks.ledger.archive.rows import ArchivedRow, copied, row_of, withheld
+from izin.sinks.ledger.archive.folder import (
+    Archive,
+    ArchivedFile,
+    ArchivedRow,
+    copied,
+    row_of,
+    withheld,
+)
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements

@@ -1,27 +1,15 @@
--- name: create-topic
--- The latest record of each key in the topic of permissions, for the length of this session.
-CREATE TEMP TABLE topic_permissions (
-    key text PRIMARY KEY, customer_id text NOT NULL, may_send boolean NOT NULL, digest bytea NOT NULL)
-
--- name: copy-topic
--- Add the latest records of one partition.
-COPY topic_permissions (key, customer_id, may_send, digest) FROM STDIN (FORMAT binary)
-
 -- name: forget
 -- Forget what an earlier rebuild has found.
 TRUNCATE permission_differences
 
--- name: page
--- One page of the rows that have a permission, in the order of keys.
-SELECT * FROM consents WHERE key > %(after)s AND permission_reason IS NOT NULL ORDER BY key LIMIT %(size)s
-
--- name: of-page
--- What the topic says of the keys of that page.
-SELECT key, may_send, digest FROM topic_permissions WHERE key = ANY(%(keys)s)
-
--- name: topic
--- One page of what the topic says, in the order of keys.
-SELECT key, digest FROM topic_permissions WHERE key > %(after)s ORDER BY key LIMIT %(size)s
+-- name: sides
+-- Each row that has a permission beside what the topic says of its key, in the order of keys.
+SELECT c.*, t.key AS topic_key, t.customer_id AS topic_customer_id, t.may_send AS published,
+    t.reason AS published_reason, t.since AS published_since, t.retailers AS published_retailers,
+    array_remove(r.registered_code || coalesce(r.registered_access, '{}'), NULL) AS retailers
+FROM consents AS c FULL JOIN topic_permissions AS t ON t.key = c.key LEFT JOIN retailer_access AS r ON r.key = c.key
+WHERE c.key IS NULL OR c.permission_reason IS NOT NULL OR t.key IS NOT NULL
+ORDER BY coalesce(c.key, t.key)
 
 -- name: add
 -- Note keys that differ.
@@ -29,13 +17,6 @@ INSERT INTO permission_differences (key, rebuild, kind, customer_id, may_send)
 SELECT d.key, %(rebuild)s, d.kind, d.customer_id, d.may_send
 FROM unnest(%(keys)s::text[], %(kinds)s::text[], %(customers)s::text[], %(answers)s::boolean[])
     AS d (key, kind, customer_id, may_send)
-ON CONFLICT DO NOTHING
-
--- name: add-surplus
--- Note the keys that have no row.
-INSERT INTO permission_differences (key, rebuild, kind, customer_id, may_send)
-SELECT t.key, %(rebuild)s, 'surplus', t.customer_id, t.may_send FROM topic_permissions AS t
-WHERE NOT EXISTS (SELECT FROM consents AS c WHERE c.key = t.key)
 ON CONFLICT DO NOTHING
 
 -- name: pass-over

@@ -26,13 +26,9 @@ INSERT INTO shadow_slices (rebuild, slice) VALUES (%(rebuild)s, %(slice)s)
 ON CONFLICT DO NOTHING
 RETURNING slice
 
--- name: end-slice
--- Note what a part had.
-UPDATE shadow_slices SET movements = %(movements)s, keys = %(keys)s WHERE rebuild = %(rebuild)s AND slice = %(slice)s
-
 -- name: slices
 -- The parts that are done.
-SELECT slice, movements, keys FROM shadow_slices WHERE rebuild = %(rebuild)s ORDER BY slice
+SELECT slice FROM shadow_slices WHERE rebuild = %(rebuild)s
 
 -- name: copy-out
 -- What the rows of one part of the keys follow from, key by key, in the order of recording: decisions, restorations from
@@ -47,6 +43,13 @@ COPY (
         AND is_selected(m.key, %(keys)s::text[], %(recipients)s::text[], %(brands)s::text[])
     ORDER BY hashtextextended(m.key, 0), m.key, m.recorded_at, m.shard, m.place
 ) TO STDOUT (FORMAT binary)
+
+-- name: replayed
+-- The decisions and restorations of the whole history, in no order.
+SELECT m.place, m.key, m.recorded_at, m.decision
+FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
+    ON h.shard = m.shard AND m.place <= h.place
+WHERE m.kind IN ('decision', 'bootstrap') AND m.commitment IS NULL
 
 -- name: copy-in
 -- Add rows of the shadow.

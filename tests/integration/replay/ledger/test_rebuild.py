@@ -21,9 +21,14 @@ from izin.replay.errors import (
     UnfitSelectionError,
     UnreadablePlanError,
 )
-from izin.replay.ledger.compare import MENDED, DifferingRow, LedgerComparison, differing_rows
 from izin.replay.ledger.mend import Mended
-from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger.rebuild import (
+    MENDED,
+    DifferingRow,
+    LedgerComparison,
+    LedgerRebuild,
+    differing_rows,
+)
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection
 from izin.runtime.settings import LedgerSettings
@@ -313,7 +318,7 @@ async def test_plan_that_no_longer_holds_is_refused(
 async def test_selection_concerns_its_keys_alone(
     harness: SinkHarness, rebuild: LedgerRebuild, plan_file: Path
 ):
-    """A row is made of all of its decisions, so no time or origin can be selected."""
+    """A row is made of all of its decisions, so no time or customer can be selected."""
     await harness.ingest(onay(), onay(OTHER))
     await lose_rows(harness)
     chosen = Selection(recipients=frozenset({OTHER}), brands=frozenset({BRAND}))
@@ -322,7 +327,7 @@ async def test_selection_concerns_its_keys_alone(
     assert (await executed(harness, rebuild, plan_file)).restored == 1
     assert [row.recipient for row in (await rows(harness)).values()] == [OTHER]
     with pytest.raises(UnfitSelectionError, match="leave out other selections"):
-        await rebuild.plan(plan_file, Selection(origins=frozenset({"crm"})), by="ada")
+        await rebuild.plan(plan_file, Selection(customers=frozenset({"acme"})), by="ada")
 
 
 async def test_erased_person_does_not_come_back(
