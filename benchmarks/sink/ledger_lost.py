@@ -24,8 +24,7 @@ from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.ledger_rebuild import calls, filled, rebuild_of
 from izin.local import Kafka, Postgres
-from izin.replay.ledger.mend import Mended
-from izin.replay.ledger.rebuild import compare
+from izin.replay.ledger.rebuild import Mended, compare
 from izin.replay.ledger.shadow import ShadowWork
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection

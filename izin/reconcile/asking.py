@@ -21,8 +21,7 @@ from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit.pace import CallClass, Pace
 from izin.iys.rate_limit.reputation import STATUS
 from izin.iys.tokens.token_auth import TokenAuth
-from izin.reconcile.comparing import Scope
-from izin.reconcile.errors import IysSilentError
+from izin.reconcile.comparing import IysSilentError, Scope
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Connection, Ledger

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from izin.consent.errors import OurError, SourceError
 from izin.consent.model import Channel
-from izin.reconcile.errors import LedgerBehindError
 from izin.reconcile.judging import Finding, Standing, judge
 from izin.reconcile.remedies import Remedy, remedy_of
 from izin.reconcile.trails import IysPath, Ways, trails_of
@@ -32,6 +33,30 @@ _BEHIND_FOR = timedelta(seconds=30)
 """How long the ledger may take for the decisions that there were."""
 _LOOK_EVERY = 0.2
 _SQL = statements("reconcile")
+
+
+class LedgerBehindError(OurError):
+    """The ledger has not taken all decisions, so that whatever is on its way would differ."""
+
+    def __init__(self, decisions: int) -> None:
+        super().__init__(
+            f"the ledger is {decisions} decisions behind: see that a sink worker runs (izin "
+            "doctor), and compare again"
+        )
+
+
+class IysSilentError(OurError):
+    """İYS does not answer, or refuses to."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"İYS gives no answer ({error}); compare without --ask, or later")
+
+
+class OtherRepairsError(SourceError):
+    """The repairs beside a plan are missing, or were edited."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: not the repairs of this plan; compare again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,7 @@ from typing import Any, Self
 
 import orjson
 
-from izin.reconcile.comparing import Difference, Scope
-from izin.reconcile.errors import OtherRepairsError
+from izin.reconcile.comparing import Difference, OtherRepairsError, Scope
 from izin.reconcile.judging import IysRecord
 from izin.reconcile.remedies import Repair
 from izin.replay.bounds import bounds_of

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from izin.replay.ledger import mend as mending
-from izin.replay.ledger.mend import Mended, Mending
-from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger import rebuild as rebuilding
+from izin.replay.ledger.rebuild import LedgerRebuild, Mended, Mending
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.bulk import saving
 from izin.sinks.ledger.history.acts import rebuild_key
@@ -89,7 +88,7 @@ async def test_rows_restored_in_bulk_are_those_of_the_general_path(
         left.extend(one.recipient for one in found)
         return found
 
-    monkeypatch.setattr(mending, "_PAGE", 40)
+    monkeypatch.setattr(rebuilding, "_PAGE", 40)
     monkeypatch.setattr(saving, "FEW", 2)
     monkeypatch.setattr(saving.BulkChanges, "save", watched)
     in_bulk = await restored(harness, frozen, plan_file)

@@ -21,12 +21,12 @@ from izin.replay.errors import (
     UnfitSelectionError,
     UnreadablePlanError,
 )
-from izin.replay.ledger.mend import Mended
 from izin.replay.ledger.rebuild import (
     MENDED,
     DifferingRow,
     LedgerComparison,
     LedgerRebuild,
+    Mended,
     differing_rows,
 )
 from izin.replay.plan import Plan
