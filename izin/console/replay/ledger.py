@@ -13,8 +13,6 @@ from izin.replay.ledger.rebuild import (
     MENDED,
     DifferingRow,
     LedgerRebuild,
-    counts,
-    differing_rows,
 )
 from izin.replay.plan import Plan
 from izin.runtime.masking import mask_text
@@ -30,8 +28,6 @@ _COLUMNS = {
     "stands": "stands",
     "follows": "from the history",
 }
-_MOST = 200
-"""So many keys are listed."""
 _KINDS = {
     "missing": "have no row: the execution restores it, and İYS is queried before anything is "
     "submitted",
@@ -85,7 +81,7 @@ class LedgerReplay:
             "keys_in_history": options["shadow_keys"],
             "rows": options["standing_keys"],
         }
-        found = run_on_ledger(lambda ledger: _differences(ledger, plan))
+        found = _run(lambda rebuild: rebuild.left(plan))
         if found is None:
             return ReplaySummary(
                 columns=_COLUMNS,
@@ -131,25 +127,6 @@ def _run(
         )
 
     return run_on_ledger(rebuild, settings)
-
-
-async def _differences(
-    ledger: Ledger, plan: Plan
-) -> tuple[dict[str, int], list[DifferingRow]] | None:
-    """Return how many keys differ now, by kind, and the first of them; None: the list is that of
-    another plan.
-    """
-    rebuild = LedgerRebuild(
-        ledger=ledger, settings=LedgerSettings(), clock=lambda: datetime.now(UTC), workers=1
-    )
-    if not await rebuild.is_shadow_of(plan):
-        return None
-    listed: list[DifferingRow] = []
-    async for one in differing_rows(ledger):
-        listed.append(one)
-        if len(listed) == _MOST:
-            break
-    return await counts(ledger), listed
 
 
 def _cells(one: DifferingRow, *, unmasked: bool) -> list[tuple[object, ...]]:

@@ -8,15 +8,17 @@ key is right, and it never says less than what was published before.
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import orjson
 
 from izin.replay.bounds import bounds_of
 from izin.replay.errors import UnfitSelectionError
-from izin.replay.ledger.rebuild import by_key, refuse_others
+from izin.replay.ledger.rebuild import LISTED, refuse_others
 from izin.replay.plan import REBUILD, Plan
 from izin.replay.selection import Selection
 from izin.replay.topic_tables import TopicTables
@@ -51,24 +53,10 @@ class PermissionDifference:
     reason: str | None
 
 
-class _Said(NamedTuple):
-    """What is compared of a permission."""
-
-    may_send: bool
-    reason: str | None
-    since: int | None
-    """In milliseconds since 1970."""
-    retailers: str | None
-
-
-class _DifferingKey(NamedTuple):
-    """A key that differs, as it is noted."""
-
-    key: str
-    kind: str
-    customer_id: str
-    may_send: bool | None
-    """What the topic says."""
+_Said = tuple[bool, str | None, int | None, str | None]
+"""What is compared of a permission: the answer, its reason, since when (in milliseconds since
+1970), and the retailers.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +86,7 @@ class PermissionRebuild:
         rebuild = secrets.token_hex(8)
         now = self._now(by)
         digests = await self._compare(rebuild)
-        found = {"rebuild": rebuild, "differences": await self.counts(rebuild), **digests}
+        found = {"rebuild": rebuild, "differences": await self._counts(rebuild), **digests}
         plan = replace(now, options=found)
         plan.write(path)
         return plan
@@ -125,16 +113,16 @@ class PermissionRebuild:
                 self.on_write(written)
         return written
 
-    async def counts(self, rebuild: str) -> dict[str, int]:
-        """Return how many keys differ, by kind."""
+    async def left(self, plan: Plan) -> tuple[Mapping[str, int], Sequence[PermissionDifference]]:
+        """Return how many keys differ now, by kind, and the first of them, in order."""
+        rebuild = plan.options["rebuild"]
+        values = {"rebuild": rebuild, "size": LISTED}
+        rows = await self.ledger.fetch(_SQL["differences"], values)
+        return await self._counts(rebuild), [PermissionDifference(**row) for row in rows]
+
+    async def _counts(self, rebuild: str) -> dict[str, int]:
         rows = await self.ledger.fetch(_SQL["counts"], {"rebuild": rebuild})
         return {row["kind"]: row["keys"] for row in rows}
-
-    async def differences(self, plan: Plan) -> AsyncIterator[PermissionDifference]:
-        """Yield the keys that differ, in order."""
-        values = {"rebuild": plan.options["rebuild"]}
-        async for row in by_key(self.ledger, _SQL["differences"], values):
-            yield PermissionDifference(**row)
 
     def _now(self, by: str) -> Plan:
         """Return the plan that would be made now, without what differs."""
@@ -152,7 +140,7 @@ class PermissionRebuild:
     async def _compare(self, rebuild: str) -> dict[str, str]:
         """Note the keys that differ for ``rebuild``; return the digests of both sides."""
         rows, topic = hashlib.sha256(), hashlib.sha256()
-        found: list[_DifferingKey] = []
+        found: list[Mapping[str, Any]] = []
         async with self.ledger.session() as connection:
             await connection.execute(_SQL["forget"])
             tables = TopicTables(kafka=self.kafka, codec=self.codec, connection=connection)
@@ -163,14 +151,21 @@ class PermissionRebuild:
                     key = row["key"] or row["topic_key"]
                     for digest, said in ((rows, ours), (topic, theirs)):
                         if said is not None:
-                            digest.update(f"{key}{tuple(said)}".encode())
+                            digest.update(f"{key}{said}".encode())
                     kind = "missing" if theirs is None else "differing"
                     if row["key"] is None:
                         kind = "surplus"
                     elif ours is None or ours == theirs:
                         continue
                     customer = row["customer_id"] or row["topic_customer_id"]
-                    found.append(_DifferingKey(key, kind, customer, row["published"]))
+                    found.append(
+                        {
+                            "key": key,
+                            "kind": kind,
+                            "customer_id": customer,
+                            "may_send": row["published"],
+                        }
+                    )
                     if len(found) == _PAGE:
                         await self._note(rebuild, found)
                         found.clear()
@@ -179,14 +174,8 @@ class PermissionRebuild:
             await connection.execute(_SQL["pass-over"], waiting)
         return {"rows": rows.hexdigest(), "topic": topic.hexdigest()}
 
-    async def _note(self, rebuild: str, found: Sequence[_DifferingKey]) -> None:
-        values = {
-            "rebuild": rebuild,
-            "keys": [one.key for one in found],
-            "kinds": [one.kind for one in found],
-            "customers": [one.customer_id for one in found],
-            "answers": [one.may_send for one in found],
-        }
+    async def _note(self, rebuild: str, found: Sequence[Mapping[str, Any]]) -> None:
+        values = {"rebuild": rebuild, "rows": orjson.dumps(found).decode()}
         async with self.ledger.transaction() as connection:
             await connection.execute(_SQL["add"], values)
 
@@ -245,16 +234,14 @@ def _of_row(found: Mapping[str, Any], now: datetime) -> _Said | None:
     row = _permitted(ConsentRow.from_row({name: found[name] for name in TYPES}), now)
     codes = set(found["retailers"] or ()) if row.may_send else ()
     retailers_of = ",".join(map(str, sorted(codes))) or None
-    return _Said(
-        row.may_send, row.permission_reason, _milliseconds(row.permission_since), retailers_of
-    )
+    return (row.may_send, row.permission_reason, _milliseconds(row.permission_since), retailers_of)
 
 
 def _of_topic(found: Mapping[str, Any]) -> _Said | None:
     """Return what the topic says; None: nothing."""
     if found["topic_key"] is None:
         return None
-    return _Said(
+    return (
         found["published"],
         found["published_reason"],
         _milliseconds(found["published_since"]),

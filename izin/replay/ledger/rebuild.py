@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 from izin.consent.fold import latest
 from izin.consent.model import Status, order_of
@@ -34,6 +34,7 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole, take
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import by_key
 from izin.sinks.ledger.history.acts import act, rebuild_key
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
@@ -48,8 +49,8 @@ from izin.sinks.record.state_change import begin
 TARGET = "ledger"
 MENDED = frozenset({"missing", "differing", "terms"})
 """The kinds of differences that a switch mends; the others are for a person."""
-_LISTED = 500
-"""So many differences are read at once."""
+LISTED = 200
+"""So many keys that differ are listed."""
 _PAGE = 4000
 """Rows that are mended in one transaction."""
 _YIELD_EVERY = 50
@@ -192,6 +193,14 @@ class LedgerRebuild:
             await compare(self.ledger, ShadowWork.of(plan))
         return done
 
+    async def left(self, plan: Plan) -> tuple[Mapping[str, int], Sequence[DifferingRow]] | None:
+        """Return how many keys differ now, by kind, and the first of them; None: the list is that
+        of another plan.
+        """
+        if not await self.is_shadow_of(plan):
+            return None
+        return await counts(self.ledger), await differing_rows(self.ledger)
+
     async def is_shadow_of(self, plan: Plan) -> bool:
         """Whether the shadow, and so the list of differences, is that of ``plan``."""
         work = ShadowWork.of(plan)
@@ -218,7 +227,6 @@ class LedgerRebuild:
 
     async def _now(self, selection: Selection, by: str) -> Plan:
         """Return the plan of a rebuild that begins now."""
-        heads = {row["shard"]: row["place"] for row in await self.ledger.fetch(_SQL["heads"])}
         (size,) = await self.ledger.fetch(_SQL["size"])
         ingested = await self.ledger.fetch(_SQL["ingested"])
         nexts = {f"{one['topic']}/{one['partition']}": one["next_offset"] for one in ingested}
@@ -230,7 +238,7 @@ class LedgerRebuild:
             options={"rebuild": secrets.token_hex(8), "slices": parts, "ingested": nexts},
             cluster_id=ingested[0]["cluster_id"] if ingested else "",
             topics={},
-            history=heads,
+            history=await by_key.heads(self.ledger),
             closed_days=tuple(sorted(self.settings.extra_closed_days)),
             made_at=self.clock(),
             by=by,
@@ -284,26 +292,17 @@ async def counts(ledger: Ledger) -> dict[str, int]:
     return {row["kind"]: row["keys"] for row in await ledger.fetch(_SQL["count-differences"])}
 
 
-async def differing_rows(ledger: Ledger) -> AsyncIterator[DifferingRow]:
-    """Yield the keys that differ, in order."""
-    async for row in by_key(ledger, _SQL["differences"], {}):
+async def differing_rows(ledger: Ledger) -> list[DifferingRow]:
+    """Return the first keys that differ, in order."""
+    found = []
+    for row in await ledger.fetch(_SQL["differences"], {"size": LISTED}):
         standing, shadow = row["standing"] or {}, row["shadow"] or {}
         names = (*DECIDED, *TERMS) if standing and shadow else ()
         fields = {
             name: (standing[name], shadow[name]) for name in names if standing[name] != shadow[name]
         }
-        yield DifferingRow(key=row["key"], kind=row["kind"], fields=fields)
-
-
-async def by_key(
-    ledger: Ledger, statement: LiteralString, values: Mapping[str, Any]
-) -> AsyncIterator[Mapping[str, Any]]:
-    """Yield the rows of a ``statement`` that gives so many ``after`` a key, in order."""
-    place = {**values, "after": "", "size": _LISTED}
-    while rows := await ledger.fetch(statement, place):
-        for row in rows:
-            yield row
-        place["after"] = rows[-1]["key"]
+        found.append(DifferingRow(key=row["key"], kind=row["kind"], fields=fields))
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

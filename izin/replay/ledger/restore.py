@@ -42,7 +42,7 @@ from izin.sinks.ledger.archive.folder import (
 )
 from izin.sinks.ledger.bootstraps import Bootstrap
 from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, Ledger, copy
+from izin.sinks.ledger.db.connection import Ledger, copy
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import RESTORED, rebuild_key, record_act
@@ -66,8 +66,6 @@ TABLES = (
     "complaints",
 )
 """What of the registry is loaded, in this order."""
-_NUMBERED = {"submission": "submission", "outbox": "outbox", "deliveries": "batch"}
-"""What the sources of movements begin with, before a number that is given once."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SQL = statements("archive")
 _MOVEMENTS = statements("movements")
@@ -154,19 +152,17 @@ class LedgerRestoration:
         if found.lost and not accept_loss:
             raise LostMovementsError([(one.shard, one.place) for one in found.lost])
         messages = TopicMessages(self.codec, self.kafka.topics)
-        loader = _HistoryLoader(self.ledger, found.suppressions)
-        anchor = rows = 0
+        erased, numbers, rows = 0, dict[str, int](), 0
         if self.archive is not None:
-            anchor = await self._load(self.archive, loader, anchors)
+            erased, numbers = await self._load(self.archive, found.suppressions, anchors)
         await self._add_registry(messages, by=by)
         held = await self._hold(messages, by=by)
         if self.archive is not None:
-            await self._record(self.archive, found, loader, anchor, by=by)
+            await self._record(self.archive, found, numbers, by=by)
             plan = self.archive.folder / "restore.json"
             await self.rebuild.plan(plan, Selection(), by=by)
             rows = (await self.rebuild.execute(Plan.read(plan), messages, by=by)).restored
         keys = await self._read_state(messages, found.suppressions, by=by)
-        erased = len(loader.erased)
         return Restored(movements=found.movements, erased=erased, rows=rows, keys=keys, held=held)
 
     async def _refuse_full(self) -> None:
@@ -178,16 +174,54 @@ class LedgerRestoration:
             raise FullLedgerError(f"{row['consents']} consents")
 
     async def _load(
-        self, archive: Archive, loader: "_HistoryLoader", anchors: Sequence[Anchor]
-    ) -> int:
-        """Load the archive; return the last anchor before, by its id."""
+        self, archive: Archive, suppressions: Suppressions, anchors: Sequence[Anchor]
+    ) -> tuple[int, dict[str, int]]:
+        """Load the archive, go on with numbers behind those that it names, and keep the erasures
+        of the keys that are suppressed; return how many they are, and the last numbers of anchors
+        and of batches of deliveries.
+        """
         tables = archive.read_registry()
         await _load_registry(self.ledger, tables)
-        await loader.load(archive, self.on_load)
+        customers_of = await self._load_history(archive, suppressions)
+        keys = sorted(customers_of)
+        erased = {
+            "keys": keys,
+            "customers": [customers_of[key] for key in keys],
+            "event_ids": [str(uuid4()) for _ in keys],
+            "untils": [suppressions.until(key) for key in keys],
+            "now": self.rebuild.clock(),
+        }
         known = (int(one["id"]) for one in tables["anchors"] or ())
         anchor = max((1, *(one.id for one in anchors), *known))
-        await loader.finish(anchor=anchor, now=self.rebuild.clock())
-        return anchor
+        async with self.ledger.transaction() as connection:
+            await connection.execute(_SQL["add-erased"], erased)
+            found = await connection.execute(_SQL["continue-numbers"], {"anchor": anchor})
+            (numbers,) = await found.fetchall()
+        return len(keys), {"anchor": anchor, "batch": numbers["batch"]}
+
+    async def _load_history(self, archive: Archive, suppressions: Suppressions) -> dict[str, str]:
+        """Load every file, month by month; one that is loaded is only looked through. Return the
+        keys that are suppressed, each with its customer.
+
+        Raises:
+            BrokenHistoryError: a chain of the ledger does not end where a file begins.
+            UnreadableArchiveError: a file was changed.
+        """
+        erased: dict[str, str] = {}
+        done, total = 0, sum(one.last - one.first + 1 for one in archive.in_order())
+        reader = DecisionReader(history_codec())
+        for one in archive.in_order():
+            text, is_whole = await asyncio.to_thread(archive.read_rows, one)
+            if not is_whole:
+                raise UnreadableArchiveError(f"{one.name} was changed since it was written")
+            rows = list(rows_of(text))
+            await _load_file(self.ledger, one, text, rows, reader)
+            for row in rows:
+                if row.key is not None and suppressions.until(row.key) is not None:
+                    erased[row.key] = row.customer_id
+            done += len(rows)
+            self.on_load(done, total)
+        return erased
 
     async def _add_registry(self, messages: TopicMessages, *, by: str) -> None:
         """Add the brands and API keys of the topics that the archive does not have."""
@@ -254,8 +288,7 @@ class LedgerRestoration:
         self,
         archive: Archive,
         found: Restorable,
-        loader: "_HistoryLoader",
-        anchor: int,
+        numbers: Mapping[str, int],
         *,
         by: str,
     ) -> None:
@@ -275,8 +308,7 @@ class LedgerRestoration:
                     "rows": found.movements,
                     "lost": {str(one.shard): one.place for one in found.lost},
                     "ends": {str(shard): one.last for shard, one in archive.ends.items()},
-                    "anchor": anchor,
-                    "batch": loader.numbers["batch"],
+                    **numbers,
                 },
             )
 
@@ -313,100 +345,44 @@ async def _load_registry(ledger: Ledger, tables: Mapping[str, Any]) -> None:
             await connection.execute(_SQL["begin-chain"], values)
 
 
-class _HistoryLoader:
-    """Loads the rows of an archive."""
-
-    def __init__(self, ledger: Ledger, suppressions: Suppressions) -> None:
-        self.numbers = dict.fromkeys(_NUMBERED.values(), 0)
-        """The greatest number of each kind that the history names."""
-        self.erased: dict[str, str] = {}
-        """The keys that are suppressed, each with its customer."""
-        self._ledger = ledger
-        self._suppressions = suppressions
-        self._reader = DecisionReader(history_codec())
-
-    async def load(self, archive: Archive, report: Callable[[int, int], None]) -> None:
-        """Load every file, month by month; one that is loaded is only looked through. ``report``
-        gets how many rows of how many are.
-
-        Raises:
-            BrokenHistoryError: a chain of the ledger does not end where a file begins.
-            UnreadableArchiveError: a file was changed.
-        """
-        done, total = 0, sum(one.last - one.first + 1 for one in archive.in_order())
-        for one in archive.in_order():
-            text, is_whole = await asyncio.to_thread(archive.read_rows, one)
-            if not is_whole:
-                raise UnreadableArchiveError(f"{one.name} was changed since it was written")
-            rows = list(rows_of(text))
-            await self._load_file(one, text, rows)
-            self._note(rows)
-            done += len(rows)
-            report(done, total)
-
-    async def finish(self, *, anchor: int, now: datetime) -> None:
-        """Go on with the numbers behind those of the history and the last ``anchor``, and keep the
-        erasures of the keys that are suppressed.
-        """
-        keys = sorted(self.erased)
-        erased = {
-            "keys": keys,
-            "customers": [self.erased[key] for key in keys],
-            "event_ids": [str(uuid4()) for _ in keys],
-            "untils": [self._suppressions.until(key) for key in keys],
-            "now": now,
+async def _load_file(
+    ledger: Ledger,
+    one: ArchivedFile,
+    text: bytes,
+    rows: Sequence[ArchivedRow],
+    reader: DecisionReader,
+) -> None:
+    """Load the ``rows`` of a file, which are in ``text``, unless they are there."""
+    async with ledger.transaction() as connection:
+        found = await connection.execute(_SQL["lock-chain"], {"shard": one.shard})
+        head = await found.fetchone()
+        if head is None or head["place"] >= one.last:
+            return
+        if (head["place"], bytes(head["link"]).hex()) != (one.first - 1, one.link_before):
+            raise BrokenHistoryError(one.shard, head["place"])
+        body = text[len(copy_format.SIGNATURE) : -len(copy_format.END)]
+        await copy(connection, _SQL["copy-in"], [body])
+        values = {
+            "shard": one.shard,
+            "place": one.last,
+            "link": bytes.fromhex(one.link),
+            "recorded_at": _EPOCH + timedelta(microseconds=rows[-1].recorded),
         }
-        async with self._ledger.transaction() as connection:
-            await connection.execute(_SQL["add-erased"], erased)
-            await connection.execute(_SQL["continue-numbers"], {**self.numbers, "anchor": anchor})
-
-    async def _load_file(self, one: ArchivedFile, text: bytes, rows: list[ArchivedRow]) -> None:
-        async with self._ledger.transaction() as connection:
-            found = await connection.execute(_SQL["lock-chain"], {"shard": one.shard})
-            head = await found.fetchone()
-            if head is None or head["place"] >= one.last:
-                return
-            if (head["place"], bytes(head["link"]).hex()) != (one.first - 1, one.link_before):
-                raise BrokenHistoryError(one.shard, head["place"])
-            body = text[len(copy_format.SIGNATURE) : -len(copy_format.END)]
-            await copy(connection, _SQL["copy-in"], [body])
-            values = {
-                "shard": one.shard,
-                "place": one.last,
-                "link": bytes.fromhex(one.link),
-                "recorded_at": _EPOCH + timedelta(microseconds=rows[-1].recorded),
-            }
-            await connection.execute(_MOVEMENTS["save-head"], values)
-            await self._record_offsets(connection, rows)
-
-    async def _record_offsets(self, connection: Connection, rows: Iterable[ArchivedRow]) -> None:
-        """Note how far the decisions on input partitions are recorded."""
+        await connection.execute(_MOVEMENTS["save-head"], values)
         nexts: dict[tuple[str, int], int] = {}
         for row in rows:
             if row.decision is None:
                 continue
             with suppress(UndecodableError):  # of a release to come: it is looked up, if it repeats
-                decision = self._reader.read(row.decision)
+                decision = reader.read(row.decision)
                 place = decision.topic, decision.partition
                 nexts[place] = max(nexts.get(place, 0), decision.offset + 1)
-        values = {
+        recorded = {
             "topics": [topic for topic, _ in nexts],
             "partitions": [partition for _, partition in nexts],
             "nexts": list(nexts.values()),
         }
-        await connection.execute(_MOVEMENTS["save-recorded"], values)
-
-    def _note(self, rows: Iterable[ArchivedRow]) -> None:
-        """Note the numbers that ``rows`` name, and their keys that are suppressed."""
-        for row in rows:
-            what, _, rest = (row.source or "").partition("/")
-            if what in _NUMBERED:
-                number = int(rest.partition("/")[0])
-                name = _NUMBERED[what]
-                self.numbers[name] = max(self.numbers[name], number)
-            key = row.key
-            if key is not None and self._suppressions.until(key) is not None:
-                self.erased[key] = row.customer_id
+        await connection.execute(_MOVEMENTS["save-recorded"], recorded)
 
 
 def _key_row(key: Mapping[str, Any], following: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -6,19 +6,17 @@ follow from more than decisions, and are not computed here. The history has, in 
 recording: decisions, rows that were restored from the topic of desired consents, and the acts by
 which a person vouched for a consent over an opt-out.
 
-The shadow is filled part by part of the keys, in processes of their own. A part is a range of the
-digests of keys, so every movement of a key is in one part, whichever chain has it. It is read by
-one COPY in the order of keys and written by another, in one transaction with its entry in
-``shadow_slices``: after a kill the parts that are done stay done.
+The shadow is filled slice by slice of the keys (``history.by_key``), in processes of their own. All
+movements of a key are in one slice, whichever chain has them. Its rows are written in one
+transaction with its entry in ``shadow_slices``: after a kill the slices that are done stay done.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, NamedTuple, Self
+from itertools import islice
+from typing import Any, Final, NamedTuple, Self
 
 from izin.consent.business_days import Calendar
 from izin.consent.enums import STATUSES
@@ -34,9 +32,11 @@ from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.bulk.alike import columns_of
 from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.connection import Ledger, copy
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import by_key
 from izin.sinks.ledger.history.acts import KIND as ACT
+from izin.sinks.ledger.history.by_key import KeyMovements, KeySlice
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.registry.row_owner import owned, received
 from izin.sinks.record import apply, ruling
@@ -44,16 +44,11 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.column_lists import SHADOW
 from izin.sinks.record.consent_row import ConsentRow
 
-MOVEMENTS_A_SLICE = 250_000
-"""About so many movements are sorted at a time."""
+MOVEMENTS_A_SLICE = 50_000
+"""About so many movements are in memory at a time."""
 _CHUNK = 400
-_DIGESTS = 1 << 64
-_FIRST_DIGEST = -(1 << 63)
-_TYPES = (
-    *("text", "text", "text", "timestamptz", "bytea"),
-    *("text", "text", "timestamptz", "text"),
-)
-"""Of the columns of ``copy-out``."""
+_KINDS = ("decision", BOOTSTRAP, ACT)
+"""Of the movements that a row may follow from."""
 _ROW: Final = (len(SHADOW) + 2).to_bytes(2, "big")
 _SQL = statements("rebuild")
 
@@ -93,25 +88,9 @@ class ShadowWork:
         places = {"shards": list(self.heads), "places": list(self.heads.values())}
         return {**places, **self.selected}
 
-    def bounds(self, number: int) -> dict[str, int]:
-        """Return the first and the last digest of a key of a part."""
-        first, behind = (_DIGESTS * one // self.slices for one in (number, number + 1))
-        return {"first": _FIRST_DIGEST + first, "last": _FIRST_DIGEST + behind - 1}
 
-
-class StoredMovement(NamedTuple):
-    """A movement of a key, as the history has it."""
-
-    kind: str
-    customer_id: str
-    key: str
-    recorded_at: datetime
-    decision: bytes | None
-    event_id: str | None
-    status: str | None
-    occurred_at: datetime
-    data: str | None
-    """JSON."""
+Movement = Mapping[str, Any]
+"""A movement of a key, as ``history.by_key`` has it."""
 
 
 class ErasedState(NamedTuple):
@@ -141,7 +120,7 @@ class HistoryFold:
         self._reader = DecisionReader(history_codec())
         self._applier = DecisionApplier(self._reader)
 
-    def row(self, movements: Sequence[StoredMovement]) -> bytes | None:
+    def row(self, movements: Sequence[Movement]) -> bytes | None:
         """Return the row of the key of ``movements``, all that it has, for COPY; None: nothing is
         left of it, or its erasure is not done.
         """
@@ -153,7 +132,7 @@ class HistoryFold:
         more = copy_format.word(passed_over) + copy_format.word(parked)
         return _ROW + columns_of(row, SHADOW) + more
 
-    def fold(self, movements: Sequence[StoredMovement]) -> tuple[ConsentRow, str | None] | None:
+    def fold(self, movements: Sequence[Movement]) -> tuple[ConsentRow, str | None] | None:
         """Return the row of the key of ``movements`` with its terms, and the event of another
         customer's opt-in that was passed over; None as in :meth:`row`.
         """
@@ -161,16 +140,16 @@ class HistoryFold:
         passed_over: str | None = None
         for one in self._counting(movements):
             before = row
-            if one.decision is not None:
-                decision = self._reader.read(one.decision)
+            if one["decision"] is not None:
+                decision = self._reader.read(one["decision"])
                 row = self._applier.apply(row, decision, self._now)
-                if decision.customer_id != one.customer_id:
+                if decision.customer_id != one["customer_id"]:
                     desired = row.desired_event_id
-                    row = self._received(before, row, one.customer_id)
+                    row = self._received(before, row, one["customer_id"])
                     passed_over = None if row.desired_event_id == desired else desired
-            elif one.kind == BOOTSTRAP:
+            elif one["kind"] == BOOTSTRAP:
                 row = apply.restored(row, _restored(one), self._now)
-            elif row is not None and row.is_of(one.event_id, one.status):
+            elif row is not None and one["data"]["act"] == "requeue":
                 row = _requeued(row, one)
         if row is None:
             return None
@@ -178,11 +157,11 @@ class HistoryFold:
         row = ruling.with_terms(owned(row, brand), brand, self._now, calendar=self._calendar)
         return row, passed_over
 
-    def _counting(self, movements: Sequence[StoredMovement]) -> Sequence[StoredMovement]:
+    def _counting(self, movements: Sequence[Movement]) -> Sequence[Movement]:
         """Return those of ``movements`` that count: none of a key that is being erased, and after
         its erasure only what was decided since.
         """
-        erased = self._erased.get(movements[0].key)
+        erased = self._erased.get(movements[0]["key"])
         if erased is None:
             return movements
         if erased.removed_at is None:
@@ -190,12 +169,10 @@ class HistoryFold:
         return [
             one
             for one in movements
-            if one.recorded_at > erased.acknowledged_at or self._is_later(one, erased.requested_at)
+            if one["recorded_at"] > erased.acknowledged_at
+            # An opt-out that is later than the erasure may be stored ahead of it.
+            or (one["kind"] != ACT and one["occurred_at"] > erased.requested_at)
         ]
-
-    def _is_later(self, one: StoredMovement, than: datetime) -> bool:
-        """Whether an event is later than the erasure: an opt-out may be stored ahead of it."""
-        return one.kind != ACT and one.occurred_at > than
 
     def _received(self, before: ConsentRow | None, row: ConsentRow, customer_id: str) -> ConsentRow:
         """Return the row after an event that names another customer than its brand's then was."""
@@ -205,22 +182,23 @@ class HistoryFold:
         return received(before, row, replace(brand, customer_id=customer_id), lambda _: None)
 
 
-def _restored(one: StoredMovement) -> Consent:
+def _restored(one: Movement) -> Consent:
     """Return the consent of a restoration, as far as the history has it."""
     return restored_consent(
-        ConsentKey.parse(one.key),
-        customer_id=one.customer_id,
-        event_id=one.event_id or "",
-        status=STATUSES[one.status or ""],
-        effective_at=one.occurred_at,
-        data=json.loads(one.data or "{}"),
+        ConsentKey.parse(one["key"]),
+        customer_id=one["customer_id"],
+        event_id=one["event_id"] or "",
+        status=STATUSES[one["status"] or ""],
+        effective_at=one["occurred_at"],
+        data=one["data"] or {},
     )
 
 
-def _requeued(row: ConsentRow, one: StoredMovement) -> ConsentRow:
-    """Return the row as a person has requeued it."""
-    before = json.loads(one.data or "{}").get("before", {})
-    if before.get("reason") == ActionReason.RECONSENT:
+def _requeued(row: ConsentRow, one: Movement) -> ConsentRow:
+    """Return the row as a person has requeued it; one of another event stays."""
+    if not row.is_of(one["event_id"], one["status"]):
+        return row
+    if one["data"]["before"].get("reason") == ActionReason.RECONSENT:
         row = row.replace(attested=True)
     return ruling.requeue(row) if row.state is State.PARKED else row
 
@@ -265,52 +243,27 @@ def _fold_apart(settings: LedgerSettings, work: ShadowWork, number: int, advance
 
 async def _fold_slice(settings: LedgerSettings, work: ShadowWork, number: int) -> None:
     """Fold one part, unless it is done."""
-    part = {"rebuild": work.rebuild, "slice": number}
+    part, keys = {"rebuild": work.rebuild, "slice": number}, KeySlice(number, work.slices)
     async with (
         Ledger(settings, owner=1) as ledger,
-        ledger.session() as reading,
-        ledger.session() as writing,
-        writing.transaction(),
+        ledger.session() as connection,
+        connection.transaction(),
     ):
-        if await (await writing.execute(_SQL["begin-slice"], part)).fetchone() is None:
+        if await (await connection.execute(_SQL["begin-slice"], part)).fetchone() is None:
             return
         known = {one.brand_code: one for one in await brands.every(ledger)}
-        erased = {
-            row.pop("key"): ErasedState(**row) for row in await ledger.fetch(_SQL["erasures"])
-        }
+        low, high = keys.bounds
+        found = await ledger.fetch(_SQL["erasures"], {"low": low, "high": high})
+        erased = {row.pop("key"): ErasedState(**row) for row in found}
         fold = HistoryFold(known, erased, now=work.now, calendar=ledger.calendar)
-        await reading.execute(_SQL["session"])
-        rows: list[bytes] = []
-        async with (
-            writing.cursor() as cursor,
-            cursor.copy(_SQL["copy-in"]) as shadow,
-            aclosing(_keys(reading, work, number)) as keys,
-        ):
-            await shadow.write(copy_format.SIGNATURE)
-            async for movements in keys:
-                row = fold.row(movements)
-                if row is not None:
-                    rows.append(row)
-                if len(rows) == _CHUNK:
-                    await shadow.write(b"".join(rows))
-                    rows.clear()
-                    await asyncio.sleep(0)  # for the heartbeat, where it is in this process
-            await shadow.write(b"".join(rows) + copy_format.END)
+        movements = await by_key.in_slice(ledger, keys, work.heads, kinds=_KINDS, **work.selected)
+        await copy(connection, _SQL["copy-in"], _chunks(fold, movements))
 
 
-async def _keys(
-    reading: Connection, work: ShadowWork, number: int
-) -> AsyncGenerator[Sequence[StoredMovement], None]:
-    """Yield the movements of each key of a part."""
-    values = {**work.values, **work.bounds(number)}
-    async with reading.cursor() as cursor, cursor.copy(_SQL["copy-out"], values) as found:
-        found.set_types(_TYPES)
-        group: list[StoredMovement] = []
-        async for row in found.rows():
-            one = StoredMovement._make(row)
-            if group and group[0].key != one.key:
-                yield group
-                group = []
-            group.append(one)
-        if group:
-            yield group
+def _chunks(fold: HistoryFold, keys: Iterable[KeyMovements]) -> Iterator[bytes]:
+    """Yield the rows of ``keys``, some at a time: in between is time for the heartbeat, where it is
+    in this process.
+    """
+    rows = filter(None, (fold.row(movements) for _, movements in keys))
+    while chunk := list(islice(rows, _CHUNK)):
+        yield b"".join(chunk)

@@ -33,6 +33,7 @@ from izin.schemas.fast.writer import EPOCH
 from izin.schemas.partitioning import partition_of
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import by_key
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.positions import DecidedOffsets, Positions
 
@@ -233,11 +234,11 @@ async def history_reach(
     Raises LedgerUnavailableError.
     """
     async with open_history(settings) as ledger:
-        heads = await ledger.fetch(_SQL["heads"])
+        heads = await by_key.heads(ledger)
         is_cut = bool(await ledger.fetch(_MOVEMENTS["cuts"]))
         found = await ledger.fetch(_MOVEMENTS["recorded"], {"topics": list(topics)})
     recorded = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
-    return {row["shard"]: row["place"] for row in heads}, {} if is_cut else recorded
+    return heads, {} if is_cut else recorded
 
 
 class RemovedDecision(NamedTuple):

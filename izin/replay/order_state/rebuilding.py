@@ -199,16 +199,21 @@ def rebuild_partition(
         settle_erased(shadow, installation, plan, number, folder)
         end = plan.topics[settings.topics.desired_consents.name].ends[number]
         standing = read_standing(installation, number, end, advance)
-    reaches = number not in uncovered
-    comparison = Comparison(installation, plan, shadow, standing, reaches=reaches)
+    comparison = Comparison(
+        installation=installation,
+        plan=plan,
+        shadow=shadow,
+        standing=standing,
+        reaches=number not in uncovered,
+    )
     digest, counts = write_changes(folder, number, comparison.changes())
     result = PartitionResult(
         partition=number,
         events=shadow.events,
         seconds=seconds,
-        keys=comparison.digests.keys,
-        computed=comparison.digests.computed,
-        standing=comparison.digests.standing,
+        keys=comparison.keys,
+        computed=comparison.computed_digest,
+        standing=comparison.standing_digest,
         counts=counts,
         changes=digest,
     )

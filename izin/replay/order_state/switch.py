@@ -24,7 +24,7 @@ from izin.consent.fold import outranks
 from izin.consent.model import Consent, Status
 from izin.replay.bounds import refuse_live_group
 from izin.replay.errors import InputLostError, PlanMovedError, UnfinishedDryRunError
-from izin.replay.order_state.comparison import Change, ChangeKind
+from izin.replay.order_state.comparison import WRITTEN, Change
 from izin.replay.order_state.planning import (
     Installation,
     decided_offsets,
@@ -134,7 +134,7 @@ def execute(  # noqa: PLR0913  # which plan of what, ordered by whom
             if written_of(folder, number) is not None:
                 continue
             if number in lost or waiting_rows(result):
-                _begun(folder, number).touch()
+                write_private(_written(folder, number), [b"null"])
                 writer = _RowWriter(installation, clients, plan, number)
                 written = asyncio.run(writer.write(read_changes(folder, result)))
                 write_private(_written(folder, number), [orjson.dumps(asdict(written))])
@@ -150,21 +150,19 @@ def results_of(installation: Installation, plan: Plan, path: Path) -> list[Parti
 
 def waiting_rows(result: PartitionResult) -> int:
     """Return how many rows the execution writes."""
-    return sum(count for kind, count in result.counts.items() if ChangeKind(kind).is_written)
+    return sum(count for kind, count in result.counts.items() if kind in WRITTEN)
 
 
 def written_of(folder: Path, number: int) -> Written | None:
     """Return what the execution has written of partition ``number``; None: it is not done."""
     path = _written(folder, number)
-    return Written(**orjson.loads(path.read_bytes())) if path.exists() else None
+    found = orjson.loads(path.read_bytes()) if path.exists() else None
+    return None if found is None else Written(**found)
 
 
 def _written(folder: Path, number: int) -> Path:
+    """Return the file of what was written of a partition; it says null from the beginning on."""
     return folder / f"written-{number}.json"
-
-
-def _begun(folder: Path, number: int) -> Path:
-    return folder / f"begun-{number}"
 
 
 def _without_own_rows(installation: Installation, plan: Plan, path: Path, now: Plan) -> Plan:
@@ -175,7 +173,7 @@ def _without_own_rows(installation: Installation, plan: Plan, path: Path, now: P
     own = [
         number
         for number, end in before.ends.items()
-        if _begun(folder, number).exists()
+        if _written(folder, number).exists()
         and before.topic_id == after.topic_id
         and decided_offsets(now, installation.kafka, number)
         == decided_offsets(plan, installation.kafka, number)

@@ -14,7 +14,7 @@ from functools import partial
 import uvloop
 
 from izin.kafka.follower import TopicFollower
-from izin.projections.api_keys.directory import ApiKeyReader
+from izin.projections.api_keys import ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.http_server.limits import HttpLimits

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from izin.producers.intake.endpoint import MAX_BODY, Intake, intake_app
-from izin.projections.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys import ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE

@@ -15,11 +15,11 @@ from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import decide
 from izin.replay.errors import PlanMovedError, ProcessEndedError
 from izin.replay.order_state.comparison import (
-    CanonicalRows,
     Change,
     ChangeKind,
     Comparison,
     StandingRows,
+    in_one_form,
 )
 from izin.replay.order_state.planning import Installation, removed_decisions
 from izin.replay.order_state.rebuilding import (
@@ -37,9 +37,9 @@ from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
 from izin.streams.errors import StateError
-from izin.streams.state.packing import facts_of
-from tests.support.builders import NOON, a_decision_record, a_key, an_admitted_event
+from tests.support.builders import NOON, a_decision_record, an_admitted_event
 from tests.support.order.harness import KEY, ONAY, RET, SUPPRESSIONS, row_of
+from tests.support.registry import MemoryRegistry
 
 CODEC = Codec()
 INSTALLATION = Installation(
@@ -84,19 +84,22 @@ def compare(
     if suppressed_until is not None:
         until = int(suppressed_until.timestamp() * 1000)
         found.suppressions[SUPPRESSIONS.of(KEY)] = until
-    comparison = Comparison(INSTALLATION, a_plan(), shadow, found, reaches=reaches)
+    comparison = Comparison(
+        installation=INSTALLATION, plan=a_plan(), shadow=shadow, standing=found, reaches=reaches
+    )
     changes = list(comparison.changes())
     return [one for one in changes if one.key == KEY]
 
 
-def test_row_of_facts_is_the_row_of_the_codec() -> None:
-    """Whatever recipient the key ends with, byte by byte; a row in another framing is the same."""
-    rows = CanonicalRows(CODEC)
-    keys = [a_key(), a_key(channel="EPOSTA", recipient="a/b@example.com")]
-    for consent in (replace(one, key=key) for one in (ONAY, RET) for key in keys):
-        key = consent.key.encode()
-        assert rows.of_facts(key, facts_of(consent)) == row_of(consent)
-        assert rows.of_value(key, row_of(consent)) == row_of(consent)
+def test_row_in_another_framing_is_the_same() -> None:
+    """And what is no row stays as it is."""
+    registered = Codec(MemoryRegistry())
+    framed = registered.encode("Consent", consent_to_avro(ONAY))
+    assert framed != row_of(ONAY)
+    for value in (framed, row_of(ONAY)):
+        assert in_one_form(registered, value) == framed
+    assert in_one_form(CODEC, row_of(ONAY)) == row_of(ONAY)
+    assert in_one_form(CODEC, b"no row") == b"no row"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ ORDER BY coalesce(c.key, t.key)
 -- Note keys that differ.
 INSERT INTO permission_differences (key, rebuild, kind, customer_id, may_send)
 SELECT d.key, %(rebuild)s, d.kind, d.customer_id, d.may_send
-FROM unnest(%(keys)s::text[], %(kinds)s::text[], %(customers)s::text[], %(answers)s::boolean[])
-    AS d (key, kind, customer_id, may_send)
+FROM json_to_recordset(%(rows)s::json) AS d (key text, kind text, customer_id text, may_send boolean)
 ON CONFLICT DO NOTHING
 
 -- name: pass-over
@@ -28,10 +27,10 @@ DELETE FROM permission_differences AS d USING outbox AS o WHERE o.topic = %(topi
 SELECT kind, count(*) AS keys FROM permission_differences WHERE rebuild = %(rebuild)s GROUP BY kind ORDER BY kind
 
 -- name: differences
--- One page of the keys that differ, with the row of each.
+-- The first keys that differ, with the row of each.
 SELECT d.key, d.kind, d.may_send AS published, c.may_send, c.permission_reason AS reason
 FROM permission_differences AS d LEFT JOIN consents AS c ON c.key = d.key
-WHERE d.rebuild = %(rebuild)s AND d.key > %(after)s ORDER BY d.key LIMIT %(size)s
+WHERE d.rebuild = %(rebuild)s ORDER BY d.key LIMIT %(size)s
 
 -- name: to-write
 -- One page of the keys whose records are to be written.

@@ -115,7 +115,7 @@ def edit(file: Path, before: str, after: str) -> None:
 
 async def differences(harness: SinkHarness) -> list[DifferingRow]:
     """Return the keys that differ."""
-    return [one async for one in differing_rows(harness.ledger)]
+    return await differing_rows(harness.ledger)
 
 
 async def test_untouched_ledger_differs_in_nothing(
