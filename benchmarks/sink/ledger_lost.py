@@ -25,7 +25,6 @@ from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.ledger_rebuild import calls, filled, rebuild_of
 from izin.local import Kafka, Postgres
 from izin.replay.ledger.rebuild import Mended, compare
-from izin.replay.ledger.shadow import ShadowWork
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
@@ -144,7 +143,7 @@ async def measure_lost(
         watched = replace(rebuild, on_mend=note)
         await watched.execute(plan, fixture.topic_messages, by="benchmark")
         instants += [restored_at, time.perf_counter()]
-        after = await compare(fixture.ledger, ShadowWork.of(plan))
+        after = await compare(fixture.ledger, plan)
         return LostLedger(
             keys=keys,
             workers=workers,

@@ -46,12 +46,8 @@ class LedgerReplay:
     def dry_run(self, request: ReplayRequest) -> None:
         """Fold the history and compare; write the plan."""
         with showing("parts of the keys") as shown:
-
-            async def plan(rebuild: LedgerRebuild) -> None:
-                await rebuild.plan(request.path, request.selection, by=request.by)
-
             _run(
-                plan,
+                lambda rebuild: rebuild.plan(request.path, request.selection, by=request.by),
                 workers=request.workers,
                 on_fill=shown,
             )

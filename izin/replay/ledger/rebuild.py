@@ -24,7 +24,7 @@ from izin.consent.fold import latest
 from izin.consent.model import Status, order_of
 from izin.consent.transitions import State
 from izin.replay.errors import LiveGroupError, PlanMovedError, UnfitSelectionError
-from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, ShadowWork, fill, filled
+from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, fill, filled, selected
 from izin.replay.plan import REBUILD, Plan, work_folder
 from izin.replay.selection import Selection
 from izin.runtime.settings import LedgerSettings
@@ -190,7 +190,7 @@ class LedgerRebuild:
                     now=self.clock(),
                     report=self.on_mend,
                 ).run()
-            await compare(self.ledger, ShadowWork.of(plan))
+            await compare(self.ledger, plan)
         return done
 
     async def left(self, plan: Plan) -> tuple[Mapping[str, int], Sequence[DifferingRow]] | None:
@@ -203,8 +203,8 @@ class LedgerRebuild:
 
     async def is_shadow_of(self, plan: Plan) -> bool:
         """Whether the shadow, and so the list of differences, is that of ``plan``."""
-        work = ShadowWork.of(plan)
-        return len(await filled(self.ledger, work)) == work.slices
+        slices: int = plan.options["slices"]
+        return len(await filled(self.ledger, plan)) == slices
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -245,13 +245,12 @@ class LedgerRebuild:
         )
 
     async def _compared(self, plan: Plan) -> LedgerComparison:
-        work = ShadowWork.of(plan)
         found = await self.ledger.fetch(_SQL["rebuild"])
-        if found and found[0]["rebuild"] != work.rebuild:
+        if found and found[0]["rebuild"] != plan.options["rebuild"]:
             async with self.ledger.session() as connection:
                 await connection.execute(_SQL["empty"])
-        await fill(self.ledger, self.settings, work, workers=self.workers, report=self.on_fill)
-        return await compare(self.ledger, work)
+        await fill(self.ledger, self.settings, plan, workers=self.workers, report=self.on_fill)
+        return await compare(self.ledger, plan)
 
     async def _restore_shadow(self, plan: Plan) -> None:
         """Fold the history again where the shadow is gone: the server has crashed, or another
@@ -271,11 +270,12 @@ async def refuse_others(ledger: Ledger) -> None:
         raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
 
 
-async def compare(ledger: Ledger, work: ShadowWork) -> LedgerComparison:
+async def compare(ledger: Ledger, plan: Plan) -> LedgerComparison:
     """Compare every row; keys that were decided on since the heads are left out of the differences,
     and so are those that are being erased.
     """
-    values = {**work.values, "since": work.now - _A_DAY}
+    places = {"shards": list(plan.history), "places": list(plan.history.values())}
+    values = {**places, **selected(plan), "since": plan.made_at - _A_DAY}
     async with ledger.session() as connection:
         await connection.execute(_SQL["session"])
         await connection.execute(_SQL["forget-differences"])

@@ -13,10 +13,10 @@ transaction with its entry in ``shadow_slices``: after a kill the slices that ar
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final
 
 from izin.consent.business_days import Calendar
 from izin.consent.enums import STATUSES
@@ -53,53 +53,22 @@ _ROW: Final = (len(SHADOW) + 2).to_bytes(2, "big")
 _SQL = statements("rebuild")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowWork:
-    """What is folded into the shadow; the same for every process."""
-
-    rebuild: str
-    """Its name, random."""
-    heads: Mapping[int, int]
-    """By shard: up to which place the history is read."""
-    now: datetime
-    slices: int
-    selected: Mapping[str, list[str] | None]
-    """The keys, recipients and brands that are selected; None: any."""
-
-    @classmethod
-    def of(cls, plan: Plan) -> Self:
-        """Return what ``plan`` folds into the shadow."""
-        selection = plan.selection
-        return cls(
-            rebuild=plan.options["rebuild"],
-            heads=dict(plan.history),
-            now=plan.made_at,
-            slices=plan.options["slices"],
-            selected={
-                "keys": sorted(selection.keys) or None,
-                "recipients": sorted(selection.recipients) or None,
-                "brands": sorted(map(str, selection.brands)) or None,
-            },
-        )
-
-    @property
-    def values(self) -> dict[str, object]:
-        """The values of statements that read what is selected, up to the heads."""
-        places = {"shards": list(self.heads), "places": list(self.heads.values())}
-        return {**places, **self.selected}
+def selected(plan: Plan) -> Mapping[str, list[str] | None]:
+    """Return the keys, recipients and brands that are selected, as values of statements; None:
+    any.
+    """
+    selection = plan.selection
+    return {
+        "keys": sorted(selection.keys) or None,
+        "recipients": sorted(selection.recipients) or None,
+        "brands": sorted(map(str, selection.brands)) or None,
+    }
 
 
 Movement = Mapping[str, Any]
 """A movement of a key, as ``history.by_key`` has it."""
-
-
-class ErasedState(NamedTuple):
-    """The erasure of a key's state."""
-
-    requested_at: datetime
-    acknowledged_at: datetime
-    removed_at: datetime | None
-    """None: its row is still there."""
+Erasure = Mapping[str, Any]
+"""A row of the statement ``erasures``; without ``removed_at`` the row of the key is still there."""
 
 
 class HistoryFold:
@@ -108,7 +77,7 @@ class HistoryFold:
     def __init__(
         self,
         brands: Mapping[int, Brand],
-        erased: Mapping[str, ErasedState],
+        erased: Mapping[str, Erasure],
         *,
         now: datetime,
         calendar: Calendar,
@@ -121,20 +90,9 @@ class HistoryFold:
         self._applier = DecisionApplier(self._reader)
 
     def row(self, movements: Sequence[Movement]) -> bytes | None:
-        """Return the row of the key of ``movements``, all that it has, for COPY; None: nothing is
-        left of it, or its erasure is not done.
-        """
-        found = self.fold(movements)
-        if found is None:
-            return None
-        row, passed_over = found
-        parked = row.reason if row.state is State.PARKED else None
-        more = copy_format.word(passed_over) + copy_format.word(parked)
-        return _ROW + columns_of(row, SHADOW) + more
-
-    def fold(self, movements: Sequence[Movement]) -> tuple[ConsentRow, str | None] | None:
-        """Return the row of the key of ``movements`` with its terms, and the event of another
-        customer's opt-in that was passed over; None as in :meth:`row`.
+        """Return the row of the key of ``movements``, all that it has, for COPY: with its terms,
+        the event of another customer's opt-in that was passed over, and why it is parked. None:
+        nothing is left of it, or its erasure is not done.
         """
         row: ConsentRow | None = None
         passed_over: str | None = None
@@ -155,7 +113,9 @@ class HistoryFold:
             return None
         brand = self._brands.get(row.brand_code)
         row = ruling.with_terms(owned(row, brand), brand, self._now, calendar=self._calendar)
-        return row, passed_over
+        parked = row.reason if row.state is State.PARKED else None
+        more = copy_format.word(passed_over) + copy_format.word(parked)
+        return _ROW + columns_of(row, SHADOW) + more
 
     def _counting(self, movements: Sequence[Movement]) -> Sequence[Movement]:
         """Return those of ``movements`` that count: none of a key that is being erased, and after
@@ -164,14 +124,14 @@ class HistoryFold:
         erased = self._erased.get(movements[0]["key"])
         if erased is None:
             return movements
-        if erased.removed_at is None:
+        if erased["removed_at"] is None:
             return ()
         return [
             one
             for one in movements
-            if one["recorded_at"] > erased.acknowledged_at
+            if one["recorded_at"] > erased["acknowledged_at"]
             # An opt-out that is later than the erasure may be stored ahead of it.
-            or (one["kind"] != ACT and one["occurred_at"] > erased.requested_at)
+            or (one["kind"] != ACT and one["occurred_at"] > erased["requested_at"])
         ]
 
     def _received(self, before: ConsentRow | None, row: ConsentRow, customer_id: str) -> ConsentRow:
@@ -203,16 +163,16 @@ def _requeued(row: ConsentRow, one: Movement) -> ConsentRow:
     return ruling.requeue(row) if row.state is State.PARKED else row
 
 
-async def filled(ledger: Ledger, work: ShadowWork) -> set[int]:
-    """Return the parts of the shadow that are done."""
-    rows = await ledger.fetch(_SQL["slices"], {"rebuild": work.rebuild})
+async def filled(ledger: Ledger, plan: Plan) -> set[int]:
+    """Return the slices of the shadow of ``plan`` that are done."""
+    rows = await ledger.fetch(_SQL["slices"], {"rebuild": plan.options["rebuild"]})
     return {row["slice"] for row in rows}
 
 
 async def fill(
     ledger: Ledger,
     settings: LedgerSettings,
-    work: ShadowWork,
+    plan: Plan,
     *,
     workers: int,
     report: Callable[[int, int], None],
@@ -223,27 +183,28 @@ async def fill(
     Raises:
         ProcessEndedError: a process ended before it was done; the parts that are done stay.
     """
-    done = await filled(ledger, work)
-    left = [number for number in range(work.slices) if number not in done]
+    done, slices = await filled(ledger, plan), plan.options["slices"]
+    left = [number for number in range(slices) if number not in done]
     if workers == 1 or not left:
         for number in left:
-            await _fold_slice(settings, work, number)
+            await _fold_slice(settings, plan, number)
         return
-    with working(_fold_apart, (settings, work), left, min(workers, len(left))) as running:
+    with working(_fold_apart, (settings, plan), left, min(workers, len(left))) as running:
         while not running.is_done():
             await asyncio.sleep(EVERY)
-            report(len(done) + running.progress, work.slices)
+            report(len(done) + running.progress, slices)
 
 
-def _fold_apart(settings: LedgerSettings, work: ShadowWork, number: int, advance: Advance) -> None:
+def _fold_apart(settings: LedgerSettings, plan: Plan, number: int, advance: Advance) -> None:
     """Fold a part, in a process of its own."""
-    asyncio.run(_fold_slice(settings, work, number))
+    asyncio.run(_fold_slice(settings, plan, number))
     advance(1)
 
 
-async def _fold_slice(settings: LedgerSettings, work: ShadowWork, number: int) -> None:
+async def _fold_slice(settings: LedgerSettings, plan: Plan, number: int) -> None:
     """Fold one part, unless it is done."""
-    part, keys = {"rebuild": work.rebuild, "slice": number}, KeySlice(number, work.slices)
+    part = {"rebuild": plan.options["rebuild"], "slice": number}
+    keys = KeySlice(number, plan.options["slices"])
     async with (
         Ledger(settings, owner=1) as ledger,
         ledger.session() as connection,
@@ -254,9 +215,11 @@ async def _fold_slice(settings: LedgerSettings, work: ShadowWork, number: int) -
         known = {one.brand_code: one for one in await brands.every(ledger)}
         low, high = keys.bounds
         found = await ledger.fetch(_SQL["erasures"], {"low": low, "high": high})
-        erased = {row.pop("key"): ErasedState(**row) for row in found}
-        fold = HistoryFold(known, erased, now=work.now, calendar=ledger.calendar)
-        movements = await by_key.in_slice(ledger, keys, work.heads, kinds=_KINDS, **work.selected)
+        erased = {row["key"]: row for row in found}
+        fold = HistoryFold(known, erased, now=plan.made_at, calendar=ledger.calendar)
+        movements = await by_key.in_slice(
+            ledger, keys, plan.history, kinds=_KINDS, **selected(plan)
+        )
         await copy(connection, _SQL["copy-in"], _chunks(fold, movements))
 
 

@@ -6,9 +6,7 @@ from datetime import datetime
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.acts import record_act
 from izin.sinks.record.errors import ConcurrentChangeError
 
 _SQL = statements("bootstraps")
@@ -68,19 +66,15 @@ async def begin(  # noqa: PLR0913 - both topics, and what of them
         await connection.execute(_SQL["begin"], values)
         await connection.execute(_SQL["skip-lost"], values)
         if by is not None and ranges:
-            await append.append(connection, [_ordered(ranges, topic, by, now)], now=now)
-
-
-def _ordered(ranges: Collection[Range], topic: str, by: str, now: datetime) -> Movement:
-    partitions = [one.partition for one in ranges]
-    return act(
-        "restore partitions",
-        f"topic/{topic}",
-        by=by,
-        now=now,
-        before={"lost": partitions},
-        after={"decisions_from": [one.decisions_from for one in ranges]},
-    )
+            await record_act(
+                connection,
+                "restore partitions",
+                f"topic/{topic}",
+                by=by,
+                now=now,
+                before={"lost": values["partitions"]},
+                after={"decisions_from": values["starts"]},
+            )
 
 
 async def progress(ledger: Ledger, topic: str) -> tuple[Bootstrap, ...]:
