@@ -126,7 +126,7 @@ class LedgerRebuild:
     clock: Callable[[], datetime]
     workers: int
     on_fill: Callable[[int, int], None] = lambda *_: None
-    """Gets how many parts of the keys of how many are folded."""
+    """Gets how many slices of the keys of how many are folded."""
     on_mend: Callable[[Mended], None] = lambda _: None
 
     async def plan(self, path: Path, selection: Selection, *, by: str) -> LedgerComparison:
@@ -227,18 +227,18 @@ class LedgerRebuild:
 
     async def _now(self, selection: Selection, by: str) -> Plan:
         """Return the plan of a rebuild that begins now."""
-        (size,) = await self.ledger.fetch(_SQL["size"])
+        heads = await by_key.heads(self.ledger)
         ingested = await self.ledger.fetch(_SQL["ingested"])
         nexts = {f"{one['topic']}/{one['partition']}": one["next_offset"] for one in ingested}
-        parts = max(2 * self.workers, -(-size["movements"] // MOVEMENTS_A_SLICE))
+        slices = max(2 * self.workers, -(-sum(heads.values()) // MOVEMENTS_A_SLICE))
         return Plan(
             kind=REBUILD,
             target=TARGET,
             selection=selection,
-            options={"rebuild": secrets.token_hex(8), "slices": parts, "ingested": nexts},
+            options={"rebuild": secrets.token_hex(8), "slices": slices, "ingested": nexts},
             cluster_id=ingested[0]["cluster_id"] if ingested else "",
             topics={},
-            history=await by_key.heads(self.ledger),
+            history=heads,
             closed_days=tuple(sorted(self.settings.extra_closed_days)),
             made_at=self.clock(),
             by=by,

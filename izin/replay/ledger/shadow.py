@@ -44,8 +44,10 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.column_lists import SHADOW
 from izin.sinks.record.consent_row import ConsentRow
 
-MOVEMENTS_A_SLICE = 50_000
-"""About so many movements are in memory at a time."""
+MOVEMENTS_A_SLICE = 20_000
+"""At most about so many movements are in memory at a time, and read within the time that one
+statement has.
+"""
 _CHUNK = 400
 _KINDS = ("decision", BOOTSTRAP, ACT)
 """Of the movements that a row may follow from."""
@@ -177,11 +179,11 @@ async def fill(
     workers: int,
     report: Callable[[int, int], None],
 ) -> None:
-    """Fold the parts that are not done yet, in so many processes (one is this process); ``report``
+    """Fold the slices that are not done yet, in so many processes (one is this process); ``report``
     gets how many of how many are done.
 
     Raises:
-        ProcessEndedError: a process ended before it was done; the parts that are done stay.
+        ProcessEndedError: a process ended before it was done; the slices that are done stay.
     """
     done, slices = await filled(ledger, plan), plan.options["slices"]
     left = [number for number in range(slices) if number not in done]
@@ -196,21 +198,21 @@ async def fill(
 
 
 def _fold_apart(settings: LedgerSettings, plan: Plan, number: int, advance: Advance) -> None:
-    """Fold a part, in a process of its own."""
+    """Fold a slice, in a process of its own."""
     asyncio.run(_fold_slice(settings, plan, number))
     advance(1)
 
 
 async def _fold_slice(settings: LedgerSettings, plan: Plan, number: int) -> None:
-    """Fold one part, unless it is done."""
-    part = {"rebuild": plan.options["rebuild"], "slice": number}
+    """Fold one slice, unless it is done."""
+    entry = {"rebuild": plan.options["rebuild"], "slice": number}
     keys = KeySlice(number, plan.options["slices"])
     async with (
         Ledger(settings, owner=1) as ledger,
         ledger.session() as connection,
         connection.transaction(),
     ):
-        if await (await connection.execute(_SQL["begin-slice"], part)).fetchone() is None:
+        if await (await connection.execute(_SQL["begin-slice"], entry)).fetchone() is None:
             return
         known = {one.brand_code: one for one in await brands.every(ledger)}
         low, high = keys.bounds

@@ -1,9 +1,3 @@
--- name: size
--- About how many rows the history has, as the server counted them last.
-SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS movements
-FROM movement_months AS m JOIN pg_class AS c ON c.oid = to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))
-WHERE m.dropped_at IS NULL
-
 -- name: ingested
 -- How far decisions are ingested, of which topics and cluster.
 SELECT topic, partition, cluster_id, next_offset FROM kafka_offsets ORDER BY topic, partition
@@ -17,13 +11,13 @@ SELECT rebuild FROM shadow_slices LIMIT 1
 TRUNCATE shadow_consents, shadow_slices, shadow_differences
 
 -- name: begin-slice
--- Begin a part. No row: it is done; while another process does it, this waits for its end.
+-- Begin a slice. No row: it is done; while another process does it, this waits for its end.
 INSERT INTO shadow_slices (rebuild, slice) VALUES (%(rebuild)s, %(slice)s)
 ON CONFLICT DO NOTHING
 RETURNING slice
 
 -- name: slices
--- The parts that are done.
+-- The slices that are done.
 SELECT slice FROM shadow_slices WHERE rebuild = %(rebuild)s
 
 -- name: replayed
