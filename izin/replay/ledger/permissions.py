@@ -37,6 +37,7 @@ from izin.sinks.record.messages import Message, TopicMessages, permitted_row
 
 TARGET = "permissions"
 _PAGE = 1000
+_DIGESTS = 1 << 256
 _SQL = statements("permissions")
 
 
@@ -138,8 +139,10 @@ class PermissionRebuild:
         )
 
     async def _compare(self, rebuild: str) -> dict[str, str]:
-        """Note the keys that differ for ``rebuild``; return the digests of both sides."""
-        rows, topic = hashlib.sha256(), hashlib.sha256()
+        """Note the keys that differ for ``rebuild``; return the digests of both sides: sums of
+        those of their keys, for the sides come in no order.
+        """
+        digests = {"rows": 0, "topic": 0}
         found: list[Mapping[str, Any]] = []
         async with self.ledger.session() as connection:
             await connection.execute(_SQL["forget"])
@@ -149,9 +152,8 @@ class PermissionRebuild:
                 async for row in cursor.stream(_SQL["sides"]):
                     ours, theirs = _of_row(row, self.clock()), _of_topic(row)
                     key = row["key"] or row["topic_key"]
-                    for digest, said in ((rows, ours), (topic, theirs)):
-                        if said is not None:
-                            digest.update(f"{key}{said}".encode())
+                    for side, said in (("rows", ours), ("topic", theirs)):
+                        digests[side] += 0 if said is None else _digest_of(key, said)
                     kind = "missing" if theirs is None else "differing"
                     if row["key"] is None:
                         kind = "surplus"
@@ -172,7 +174,7 @@ class PermissionRebuild:
             await self._note(rebuild, found)
             waiting = {"topic": self.kafka.topics.permissions.name}
             await connection.execute(_SQL["pass-over"], waiting)
-        return {"rows": rows.hexdigest(), "topic": topic.hexdigest()}
+        return {side: f"{digest % _DIGESTS:064x}" for side, digest in digests.items()}
 
     async def _note(self, rebuild: str, found: Sequence[Mapping[str, Any]]) -> None:
         values = {"rebuild": rebuild, "rows": orjson.dumps(found).decode()}
@@ -225,6 +227,10 @@ class PermissionRebuild:
 def _permitted(row: ConsentRow, now: datetime) -> ConsentRow:
     """Return ``row`` with the permission that follows from it, as the sinks compute it."""
     return permitted_row(row, row, now) or row
+
+
+def _digest_of(key: str, said: _Said) -> int:
+    return int.from_bytes(hashlib.sha256(f"{key}{said}".encode()).digest())
 
 
 def _of_row(found: Mapping[str, Any], now: datetime) -> _Said | None:

@@ -3,13 +3,12 @@
 TRUNCATE permission_differences
 
 -- name: sides
--- Each row that has a permission beside what the topic says of its key, in the order of keys.
+-- Each row that has a permission beside what the topic says of its key, in no order: both may be large.
 SELECT c.*, t.key AS topic_key, t.customer_id AS topic_customer_id, t.may_send AS published,
     t.reason AS published_reason, t.since AS published_since, t.retailers AS published_retailers,
     array_remove(r.registered_code || coalesce(r.registered_access, '{}'), NULL) AS retailers
 FROM consents AS c FULL JOIN topic_permissions AS t ON t.key = c.key LEFT JOIN retailer_access AS r ON r.key = c.key
 WHERE c.key IS NULL OR c.permission_reason IS NOT NULL OR t.key IS NOT NULL
-ORDER BY coalesce(c.key, t.key)
 
 -- name: add
 -- Note keys that differ.
