@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from izin.consent.model import RecipientType
-from izin.replay.errors import EmptySelectionError, OtherPlanError, PlanMovedError
+from izin.replay.errors import OtherPlanError, PlanMovedError
 from izin.replay.plan import Plan, work_folder
 from izin.replay.selection import Selection
 from izin.replay.what_if import run
@@ -104,7 +104,7 @@ async def test_plan_holds_for_its_options_and_law_alone(ledger: Ledger, tmp_path
 
 
 async def test_selection_narrows_keys_and_times(ledger: Ledger, tmp_path: Path):
-    """By recipient, brand, customer and time; origins and offsets say nothing of a key."""
+    """By recipient, brand, customer and time."""
     await registered_brand(ledger)
     await store(ledger, map(registered_late, PHONES))
     for number, (selection, keys, sent) in enumerate(
@@ -121,8 +121,6 @@ async def test_selection_narrows_keys_and_times(ledger: Ledger, tmp_path: Path):
         request = a_request(selection=selection)
         found = await judged(ledger, tmp_path / f"plan-{number}", request)
         assert (found.keys, found.sent) == (keys, sent), selection
-    with pytest.raises(EmptySelectionError):
-        a_request(selection=Selection(origins=frozenset({"crm"})))
 
 
 async def test_rules_for_merchants_are_judged_by_receipts(ledger: Ledger, tmp_path: Path):
