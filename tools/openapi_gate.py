@@ -8,7 +8,7 @@ from izin.consent.may_send import PermissionReason
 from izin.gate.answers import ANSWER_FIELDS, VERDICT_FIELDS, GateRefusal
 from izin.gate.endpoint import MAX_BODY
 from izin.gate.question import FIELDS, JSON_TYPE, read_question
-from izin.projections.api_keys.authorisation import refusals
+from izin.projections.api_keys import refusals
 from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.problems import ProblemText
 from izin.runtime.http_server.shedding import too_large, too_slow

@@ -24,9 +24,7 @@ from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.ledger_rebuild import calls, filled, rebuild_of
 from izin.local import Kafka, Postgres
-from izin.replay.ledger.compare import compare
-from izin.replay.ledger.mend import Mended
-from izin.replay.ledger.slices import ShadowWork
+from izin.replay.ledger.rebuild import Mended, compare
 from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -143,7 +141,7 @@ async def measure_lost(
         watched = replace(rebuild, on_mend=note)
         await watched.execute(plan, fixture.topic_messages, by="benchmark")
         instants += [restored_at, time.perf_counter()]
-        after = await compare(fixture.ledger, ShadowWork.of(plan))
+        after = await compare(fixture.ledger, plan)
         return LostLedger(
             keys=keys,
             workers=workers,

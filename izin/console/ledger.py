@@ -32,8 +32,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.timestamps import roots_in
 from izin.sinks.ingest.bootstrap import Bootstrapper
-from izin.sinks.ledger.archive.folder import Archive
-from izin.sinks.ledger.archive.reader import verify_archive
+from izin.sinks.ledger.archive.folder import Archive, verify_archive
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.history import verify as chains

@@ -104,7 +104,7 @@ def restore(
 def _print(found: Restorable, done: Restored | None, output: OutputFormat) -> None:
     facts: dict[str, object] = {
         "movements": found.movements,
-        "suppressed": found.suppressed,
+        "suppressed": len(found.suppressions),
         "lost": [{"shard": one.shard, "place": one.place} for one in found.lost],
     }
     if done is not None:

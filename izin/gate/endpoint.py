@@ -27,8 +27,7 @@ from izin.gate.question import JSON_TYPE, AskedQuestion, read_question
 from izin.gate.receipts import ReceiptRecord, ReceiptWriter, receipt_records
 from izin.gate.state import ForeignTokenError, GateState
 from izin.gate.verdicts import Judge, judge_all
-from izin.projections.api_keys.authorisation import authorised
-from izin.projections.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys import ApiKeyDirectory, authorised
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.operations import Faults, health
 from izin.runtime.http_server.problems import RequestRefusedError, problem

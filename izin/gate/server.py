@@ -18,7 +18,7 @@ from izin.gate.health_warnings import iys_warnings, suspensions
 from izin.gate.metrics import GateMetrics
 from izin.gate.receipts import OPTIONS, ReceiptWriter
 from izin.gate.state import GateState
-from izin.projections.api_keys.directory import ApiKeyReader
+from izin.projections.api_keys import ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.http_server.operations import operations_app

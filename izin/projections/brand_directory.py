@@ -93,13 +93,17 @@ class BrandDirectory:
             raise UnknownBrandError(brand_code)
         return found
 
-    def put(self, brand: RegisteredBrand) -> None:
-        """Add or replace a brand."""
+    def put(self, record: AvroRecord) -> None:
+        """Add or replace the brand of a ``record`` of the topic."""
+        brand = RegisteredBrand(**{name: record[name] for name in _FIELDS})
         self._brands[brand.brand_code] = brand
 
-    def remove(self, brand_code: int) -> None:
-        """Remove a brand, if it is known."""
-        self._brands.pop(brand_code, None)
+    def remove(self, key: bytes) -> None:
+        """Remove the brand of a ``key`` of the topic, if it is known."""
+        self._brands.pop(int(key), None)
+
+    def unreadable(self, key: bytes) -> None:
+        """Keep what is known of the brand: its events must not be refused."""
 
     def __len__(self) -> int:
         return len(self._brands)
@@ -114,9 +118,7 @@ class BrandReader:
 
     def __init__(self, access: KafkaAccess, codec: Codec) -> None:
         self.directory = BrandDirectory()
-        self._follower = TopicFollower(
-            access, codec, access.topics.brands, _BrandTable(self.directory)
-        )
+        self._follower = TopicFollower(access, codec, access.topics.brands, self.directory)
 
     def complete_at(self) -> float:
         """Return for which instant, by ``time.monotonic``, the directory is known to be complete;
@@ -146,19 +148,3 @@ class BrandReader:
         """
         self._follower.load()
         return self.directory
-
-
-class _BrandTable:
-    """The directory as the records of the topic fill it."""
-
-    def __init__(self, directory: BrandDirectory) -> None:
-        self._directory = directory
-
-    def put(self, record: AvroRecord) -> None:
-        self._directory.put(RegisteredBrand(**{name: record[name] for name in _FIELDS}))
-
-    def remove(self, key: bytes) -> None:
-        self._directory.remove(int(key))
-
-    def unreadable(self, key: bytes) -> None:
-        """Keep what is known of the brand: its events must not be refused."""

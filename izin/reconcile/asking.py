@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from math import ceil
 from typing import Any, TypeVar
 
@@ -21,8 +22,7 @@ from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit.pace import CallClass, Pace
 from izin.iys.rate_limit.reputation import STATUS
 from izin.iys.tokens.token_auth import TokenAuth
-from izin.reconcile.comparing import Scope
-from izin.reconcile.errors import IysSilentError
+from izin.reconcile.comparing import IysSilentError, Scope
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Connection, Ledger
@@ -78,11 +78,16 @@ class Asker:
         self.on_estimate(estimate)
         done = 0
         for group in groups:
-            async for pages in _pages(connection, group):
+            values = {**group, "after": "", "size": MAX_ITEMS * _AT_ONCE}
+            while rows := await (await connection.execute(_SQL["page-to-ask"], values)).fetchall():
+                pages = [
+                    rows[start : start + MAX_ITEMS] for start in range(0, len(rows), MAX_ITEMS)
+                ]
                 answers = await asyncio.gather(*(self._many(scope, one) for one in pages))
                 for page, approved in zip(pages, answers, strict=True):
                     await _note(connection, list(_differing(page, approved, self.clock())))
                     done += len(page)
+                values["after"] = rows[-1]["key"]
                 self.on_answer(done, estimate.keys)
         await self._ask_singly(connection, scope)
 
@@ -99,15 +104,14 @@ class Asker:
         channel, recipient_type = page[0]["key"].split("/", 3)[1:3]
         recipients = {one["key"]: one["key"].split("/", 3)[3] for one in page}
 
-        async def ask() -> frozenset[str]:
-            return await self.client.statuses(
-                scope.brand.path,
-                Channel(channel),
-                RecipientType(recipient_type),
-                recipients.values(),
-                call_class=CallClass.SWEEP,
-            )
-
+        ask = partial(
+            self.client.statuses,
+            scope.brand.path,
+            Channel(channel),
+            RecipientType(recipient_type),
+            recipients.values(),
+            call_class=CallClass.SWEEP,
+        )
         try:
             approved = await _patiently(ask)
         except RefusedError:
@@ -140,18 +144,15 @@ class Asker:
     async def _one(self, scope: Scope, key: str) -> Observation:
         _, channel, recipient_type, recipient = key.split("/", 3)
         asked_at = self.clock().replace(microsecond=0)
-
-        async def ask() -> Observation:
-            record = await self.client.status(
-                scope.brand.path,
-                Channel(channel),
-                RecipientType(recipient_type),
-                recipient,
-                call_class=CallClass.RESULTS,
-            )
-            return observation_of(record, asked_at)
-
-        return await _patiently(ask)
+        ask = partial(
+            self.client.status,
+            scope.brand.path,
+            Channel(channel),
+            RecipientType(recipient_type),
+            recipient,
+            call_class=CallClass.RESULTS,
+        )
+        return observation_of(await _patiently(ask), asked_at)
 
 
 @asynccontextmanager
@@ -191,16 +192,6 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
                 raise IysSilentError(error) from error
             await asyncio.sleep(pause.total_seconds())
     raise AssertionError("the last attempt returns or raises")
-
-
-async def _pages(
-    connection: Connection, group: Mapping[str, Any]
-) -> AsyncIterator[Sequence[Sequence[Mapping[str, Any]]]]:
-    """Yield the keys of a group, a few pages at a time that are asked about at once."""
-    values = {**group, "after": "", "size": MAX_ITEMS * _AT_ONCE}
-    while rows := await (await connection.execute(_SQL["page-to-ask"], values)).fetchall():
-        yield [rows[start : start + MAX_ITEMS] for start in range(0, len(rows), MAX_ITEMS)]
-        values["after"] = rows[-1]["key"]
 
 
 def _differing(

@@ -8,17 +8,17 @@ changed. A key that changes meanwhile is left out: the next comparison has it.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from izin.consent.errors import OurError, SourceError
 from izin.consent.model import Channel
-from izin.reconcile.errors import LedgerBehindError
-from izin.reconcile.judging import Finding, judge
+from izin.reconcile.judging import Finding, Standing, judge
 from izin.reconcile.remedies import Remedy, remedy_of
-from izin.reconcile.sides import Standing
-from izin.reconcile.topic_tables import TopicTables
 from izin.reconcile.trails import IysPath, Ways, trails_of
+from izin.replay.topic_tables import TopicTables
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -33,6 +33,30 @@ _BEHIND_FOR = timedelta(seconds=30)
 """How long the ledger may take for the decisions that there were."""
 _LOOK_EVERY = 0.2
 _SQL = statements("reconcile")
+
+
+class LedgerBehindError(OurError):
+    """The ledger has not taken all decisions, so that whatever is on its way would differ."""
+
+    def __init__(self, decisions: int) -> None:
+        super().__init__(
+            f"the ledger is {decisions} decisions behind: see that a sink worker runs (izin "
+            "doctor), and compare again"
+        )
+
+
+class IysSilentError(OurError):
+    """İYS does not answer, or refuses to."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"İYS gives no answer ({error}); compare without --ask, or later")
+
+
+class OtherRepairsError(SourceError):
+    """The repairs beside a plan are missing, or were edited."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: not the repairs of this plan; compare again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +143,14 @@ class Comparer:
             await connection.execute(_SQL["session"])
             began = self.clock()
             await connection.execute(_SQL["create-moving"])
-            tables = TopicTables(kafka=self.kafka, codec=self.codec, on_read=self.on_read)
-            await tables.fill(connection, scope.brand.brand_code)
+            tables = TopicTables(
+                kafka=self.kafka,
+                codec=self.codec,
+                connection=connection,
+                prefix=f"{scope.brand.brand_code}/".encode(),
+                on_read=self.on_read,
+            )
+            await tables.fill_permissions(await tables.fill_desired())
             await self._until_ingested()
             for name in ("create-seen", "create-asked", "create-to-ask"):
                 await connection.execute(_SQL[name])
@@ -198,25 +228,13 @@ class Comparison:
 
     async def _known_as_ours(self, page: Sequence[Standing]) -> Sequence[Standing]:
         """Return ``page``, with the records of İYS marked that submissions of ours have made."""
-        records = [
-            (place, name, record)
-            for place, standing in enumerate(page)
-            for name, record in (("seen", standing.seen), ("asked", standing.asked))
-            if record is not None and record.is_of_another
-        ]
-        if not records:
+        written = [one for standing in page for one in standing.of_another()]
+        if not written:
             return page
-        written = [(page[at].key, one.value, one.consent_date) for at, _, one in records]
         async with self.ledger.transaction() as connection:
-            ours = await submissions.submitted_by_us(connection, written)
-        marked = list(page)
-        for number in ours:
-            place, name, record = records[number]
-            of_us, one = replace(record, is_ours=True), marked[place]
-            marked[place] = (
-                replace(one, seen=of_us) if name == "seen" else replace(one, asked=of_us)
-            )
-        return marked
+            numbers = await submissions.submitted_by_us(connection, written)
+        ours = {written[number] for number in numbers}
+        return [one.known_as_ours(ours) for one in page]
 
 
 def _behind(topic: str, ends: Mapping[int, int], taken: Mapping[tuple[str, int], int]) -> int:

@@ -15,9 +15,9 @@ from pathlib import Path
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.wire_format.consents import RegisterRecord
+from izin.reconcile.judging import IysRecord
 from izin.reconcile.plan import KeyRepairs, counts_of, pages_of
 from izin.reconcile.remedies import Repair
-from izin.reconcile.sides import IysRecord
 from izin.reconcile.trails import Trail, trails_of
 from izin.runtime.plan import OnProgress, Plan, silent
 from izin.runtime.settings import KafkaSettings

@@ -1,32 +1,145 @@
-"""The differences of a key, by kind: what the sides say of it, compared.
+"""What the sides say of a key, and its differences by kind.
 
 Pure. What is due to İYS, or on its way there, settles by itself and is no difference; nor is what
 was pushed and a pull is still to verify. A RET here and no record at İYS agree: İYS registers no
 opt-out as the first record of a key (H175), and there is nothing to withdraw.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any, Self
 
 from izin.consent.enums import TextEnum
 from izin.consent.fold import is_of_citizens
-from izin.consent.model import Status
-from izin.consent.next_action import Registered
+from izin.consent.model import Order, Status, order_of
+from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import State
-from izin.reconcile.sides import (
-    DesiredRecord,
-    IysRecord,
-    LedgerRow,
-    PermissionRecord,
-    Side,
-    Standing,
-)
+from izin.sinks.record import earlier_opt_out
+from izin.sinks.record.consent_row import TYPES, ConsentRow
 
 _STATUSES = frozenset({Registered.ONAY, Registered.RET})
 _UNREGISTERED = frozenset({Registered.NOT_ONAY, Registered.RET})
 _SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})
+
+
+class Side(TextEnum):
+    """Who says something else than the row of the ledger, or that there should be one."""
+
+    IYS = "iys"
+    DESIRED = "desired-consents"
+    PERMISSIONS = "permissions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredRecord:
+    """The latest record of a key in ``desired-consents``, and where it is."""
+
+    status: str
+    effective_at: datetime
+    rank: int
+    event_id: str
+    partition: int
+    offset: int
+    value: bytes
+    """As the topic has it."""
+
+    @property
+    def order(self) -> Order:
+        """The place of its event in the law's order."""
+        return order_of(self.effective_at, self.status, self.rank, self.event_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionRecord:
+    """The latest record of a key in ``permissions``."""
+
+    may_send: bool
+    reason: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IysRecord:
+    """What İYS says of a key; without a transaction id, an answer without details."""
+
+    value: str
+    creation_date: datetime | None
+    consent_date: datetime | None
+    source: str | None
+    transaction_id: str | None
+    is_ours: bool = False
+    """Whether a submission of ours has this status and date."""
+
+    @property
+    def is_detailed(self) -> bool:
+        """Whether it is a record of İYS, with dates and a source."""
+        return self.transaction_id is not None
+
+    @property
+    def is_of_another(self) -> bool:
+        """Whether another writer wrote it: neither a citizen nor we."""
+        return self.is_detailed and not self.is_ours and not is_of_citizens(self.source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Everything that is known of a key."""
+
+    key: str
+    customer_id: str | None
+    row: ConsentRow | None
+    desired: DesiredRecord | None
+    permission: PermissionRecord | None
+    seen: IysRecord | None
+    """What İYS showed last in the period."""
+    asked: IysRecord | None
+    """What it says now; None: it was not asked, or says what the row says."""
+
+    @classmethod
+    def from_row(cls, found: Mapping[str, Any]) -> Self:
+        """Return the standing in a row of the statement ``candidates``."""
+
+        def columns(side: str) -> dict[str, Any]:
+            names = [name for name in found if name.startswith(side)]
+            return {name.removeprefix(side): found[name] for name in names}
+
+        return cls(
+            key=found["key"],
+            customer_id=found["customer_id"],
+            row=ConsentRow.from_row({name: found[name] for name in TYPES})
+            if found["has_row"]
+            else None,
+            desired=DesiredRecord(**columns("topic_")) if found["topic_status"] else None,
+            permission=PermissionRecord(**columns("published_"))
+            if found["published_reason"]
+            else None,
+            seen=IysRecord(**columns("seen_")) if found["seen_value"] else None,
+            asked=IysRecord(**columns("asked_")) if found["asked_value"] else None,
+        )
+
+    def of_another(self) -> Iterator[tuple[str, str, datetime | None]]:
+        """Yield key, value and date of the records at İYS that another writer seems to have
+        written.
+        """
+        for record in (self.seen, self.asked):
+            if record is not None and record.is_of_another:
+                yield self.key, record.value, record.consent_date
+
+    def known_as_ours(self, written: Collection[tuple[str, str, datetime | None]]) -> Self:
+        """Return it with the records that are among ``written``, as :meth:`of_another` yields
+        them, as ours.
+        """
+        if not any(one in written for one in self.of_another()):
+            return self
+
+        def marked(record: IysRecord | None) -> IysRecord | None:
+            if record is None or (self.key, record.value, record.consent_date) not in written:
+                return record
+            return replace(record, is_ours=True)
+
+        return replace(self, seen=marked(self.seen), asked=marked(self.asked))
 
 
 class Kind(TextEnum):
@@ -115,14 +228,14 @@ def _of_no_row(standing: Standing) -> Iterator[Finding]:
         yield Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=None, there=there)
 
 
-def _of_desired(row: LedgerRow, desired: DesiredRecord | None) -> Finding | None:
+def _of_desired(row: ConsentRow, desired: DesiredRecord | None) -> Finding | None:
     if desired is None:
         if row.desired_status is None:
             return None
         return Finding(
             kind=Kind.MISSING_HERE, side=Side.DESIRED, here=row.desired_status, there=None
         )
-    if row.order == desired.order or row.void_event_id == desired.event_id:
+    if row.desired_order == desired.order or row.void_event_id == desired.event_id:
         return None
     is_date = row.desired_status == desired.status
     return Finding(
@@ -135,15 +248,15 @@ def _of_desired(row: LedgerRow, desired: DesiredRecord | None) -> Finding | None
     )
 
 
-def _of_permission(row: LedgerRow, published: PermissionRecord | None) -> Finding | None:
+def _of_permission(row: ConsentRow, published: PermissionRecord | None) -> Finding | None:
     """Compare what a row permits by the law with what it says itself, and with the topic.
 
     A row that was changed by hand may say yes to somebody who opted out: that is not believed.
     """
-    reason, since = row.permission_reason, row.permission_since
+    reason, since, law = row.permission_reason, row.permission_since, row.permission_by_law
     if reason is None and published is None:
         return None
-    here = None if reason is None else _words(row.by_law.may_send, row.by_law.reason)
+    here = None if reason is None else _words(law.may_send, law.reason)
     if published is None:
         return Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=here, there=None)
     there = _words(published.may_send, published.reason)
@@ -165,9 +278,9 @@ def _of_permission(row: LedgerRow, published: PermissionRecord | None) -> Findin
     )
 
 
-def _of_iys(row: LedgerRow, standing: Standing, pulled_until: datetime | None) -> Finding | None:
-    if row.is_due:
-        return None
+def _of_iys(row: ConsentRow, standing: Standing, pulled_until: datetime | None) -> Finding | None:
+    if row.action != Action.NOTHING or row.is_open:
+        return None  # it settles by itself
     found = (
         _of_what_iys_says(row, standing)
         or _of_hidden(row)
@@ -179,7 +292,7 @@ def _of_iys(row: LedgerRow, standing: Standing, pulled_until: datetime | None) -
     return replace(found, cause=Cause.WITHDRAWN)
 
 
-def _of_what_iys_says(row: LedgerRow, standing: Standing) -> Finding | None:
+def _of_what_iys_says(row: ConsentRow, standing: Standing) -> Finding | None:
     if row.desired_status is None and row.registered in _STATUSES:
         return Finding(
             kind=Kind.MISSING_HERE,
@@ -200,7 +313,7 @@ def _of_what_iys_says(row: LedgerRow, standing: Standing) -> Finding | None:
     return _of_record(row, seen)
 
 
-def _of_record(row: LedgerRow, record: IysRecord) -> Finding | None:
+def _of_record(row: ConsentRow, record: IysRecord) -> Finding | None:
     """Compare a row with what İYS says later than the row."""
     if record.value == row.registered:
         return _of_dates(row, record)
@@ -218,7 +331,7 @@ def _of_record(row: LedgerRow, record: IysRecord) -> Finding | None:
     return Finding(kind=kind, side=Side.IYS, here=held, there=record.value, record=record)
 
 
-def _of_dates(row: LedgerRow, record: IysRecord) -> Finding | None:
+def _of_dates(row: ConsentRow, record: IysRecord) -> Finding | None:
     here, there = row.registered_consent_date, record.consent_date
     if not record.is_detailed or here is None or there is None or here == there:
         return None
@@ -233,15 +346,15 @@ def _of_dates(row: LedgerRow, record: IysRecord) -> Finding | None:
     )
 
 
-def _of_hidden(row: LedgerRow) -> Finding | None:
-    if not row.hides_opt_out:
+def _of_hidden(row: ConsentRow) -> Finding | None:
+    if not earlier_opt_out.is_hidden(row):
         return None
     return Finding(
         kind=Kind.HIDDEN_OPT_OUT, side=Side.IYS, here=str(Status.RET), there=row.registered
     )
 
 
-def _of_unverified(row: LedgerRow, pulled_until: datetime | None) -> Finding | None:
+def _of_unverified(row: ConsentRow, pulled_until: datetime | None) -> Finding | None:
     claimed_at = row.registered_at
     is_pulled = pulled_until is None or claimed_at is None or claimed_at <= pulled_until
     is_claimed = row.registered in _STATUSES and row.verified_at is None and is_pulled
@@ -257,7 +370,7 @@ def _of_unverified(row: LedgerRow, pulled_until: datetime | None) -> Finding | N
     )
 
 
-def _of_ledger(row: LedgerRow) -> Finding | None:
+def _of_ledger(row: ConsentRow) -> Finding | None:
     """Compare what is desired with what is registered, where nothing is due any more."""
     wants = row.desired_status == Status.ONAY
     if row.desired_status is None or wants == (row.registered == Registered.ONAY):
@@ -273,7 +386,7 @@ def _of_ledger(row: LedgerRow) -> Finding | None:
     )
 
 
-def registered_record(row: LedgerRow) -> IysRecord:
+def registered_record(row: ConsentRow) -> IysRecord:
     """Return what the row says of İYS, as a record of it."""
     return IysRecord(
         value=row.registered,

@@ -16,8 +16,8 @@ from typing import Any, Self
 from pydantic import ConfigDict, TypeAdapter
 
 from izin.reconcile.comparing import Difference, Scope
+from izin.reconcile.judging import IysRecord
 from izin.reconcile.remedies import Repair
-from izin.reconcile.sides import IysRecord
 from izin.runtime.plan import Plan, PrivateLines, Selection, bounds_of, lines_of, work_folder
 from izin.runtime.settings import KafkaSettings
 

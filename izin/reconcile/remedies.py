@@ -8,9 +8,9 @@ from types import MappingProxyType
 from izin.consent.enums import TextEnum
 from izin.consent.fold import outranks
 from izin.consent.model import Status
-from izin.reconcile.judging import Cause, Finding, Kind
-from izin.reconcile.sides import LedgerRow, Side, Standing
+from izin.reconcile.judging import Cause, Finding, Kind, Side, Standing
 from izin.reconcile.trails import Trail
+from izin.sinks.record.consent_row import ConsentRow
 
 
 class Repair(TextEnum):
@@ -81,9 +81,9 @@ def remedy_of(finding: Finding, standing: Standing, trail: Trail, *, now: dateti
 
 def _of_desired(standing: Standing, trail: Trail) -> Remedy:
     row, desired = standing.row, standing.desired
-    if row is None or row.order is None:
+    if row is None or row.desired_order is None:
         return _by(Repair.RESTORE)
-    if desired is not None and outranks(desired.order, row.order):
+    if desired is not None and outranks(desired.order, row.desired_order):
         return _by(Repair.RESTORE)
     if trail.event(row.desired_event_id, row.desired_at) is not None:
         return _by(Repair.REPUBLISH)
@@ -103,7 +103,7 @@ def _of_iys(finding: Finding, standing: Standing, now: datetime) -> Remedy:
     return _by(Repair.QUERY)
 
 
-def _step(cause: Cause, row: LedgerRow | None) -> str:
+def _step(cause: Cause, row: ConsentRow | None) -> str:
     code = None if row is None else row.code or row.reason
     return _CAUSES[cause].format(code="" if code is None else f" ({code})")
 

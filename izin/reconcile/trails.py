@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from izin.consent.enums import TextEnum
 from izin.consent.fold import is_of_citizens
 from izin.consent.model import ConsentEvent
-from izin.reconcile.sides import IysRecord
+from izin.reconcile.judging import IysRecord
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements

@@ -1,26 +1,118 @@
-"""Processes: those of a replay, and those of others that it must not run beside."""
+"""Work in numbered pieces, divided among processes that end with the command.
 
+They are started anew and not forked: a client of Kafka does not survive a fork. A process that was
+orphaned by ``kill -9`` of the command ends where it next reports its progress.
+"""
+
+import multiprocessing
+import os
 import signal
-from collections.abc import Iterable
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.pool import AsyncResult
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import Synchronized
+from typing import Any
 
 from izin.replay.errors import LiveGroupError, ProcessEndedError
 from izin.runtime.consumer_groups import members
+from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
 
+EVERY = 0.5
+"""Seconds between two looks at what the processes do."""
 
-def ignore_interrupts() -> None:
-    """Have this process ignore Ctrl-C, which reaches all of a process group: the command ends its
-    processes itself.
+Advance = Callable[[int], None]
+"""Gets a number of what was done."""
+Work = Callable[..., None]
+"""A function of a module: gets the arguments that all pieces share, which can be sent to another
+process, the number of a piece, and what its progress is reported to.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningWork:
+    """Work that processes do."""
+
+    pieces: Sequence[AsyncResult[None]]
+    processes: Collection[BaseProcess]
+    counted: "Synchronized[int]"
+
+    @property
+    def progress(self) -> int:
+        """How much was done so far, as the pieces count it."""
+        return self.counted.value
+
+    def is_done(self) -> bool:
+        """Whether every piece is done. Raises what one of them has raised.
+
+        Raises:
+            ProcessEndedError: a process ended before it was done.
+        """
+        for piece in self.pieces:
+            if piece.ready():
+                piece.get()
+        # The pool would replace one that died, and wait for its work for ever.
+        for process in self.processes:
+            if process.exitcode:
+                raise ProcessEndedError(process.exitcode)
+        return all(piece.ready() for piece in self.pieces)
+
+    def finish(self, report: Advance) -> None:
+        """Wait until all is done; ``report`` gets how much that is so far. Raises as
+        :meth:`is_done` does.
+        """
+        while not self.is_done():
+            time.sleep(EVERY)  # they are other processes: nothing here wakes us
+            report(self.progress)
+
+
+@contextmanager
+def working(
+    work: Work, arguments: Sequence[object], numbers: Iterable[int], workers: int
+) -> Iterator[RunningWork]:
+    """Have ``work`` done on the pieces ``numbers``, in their order, by so many ``workers``; those
+    that work still are ended with the context.
     """
+    context = multiprocessing.get_context("spawn")
+    counted = context.Value("q", 0)
+    others = set(multiprocessing.active_children())
+    with context.Pool(workers, _start, (counted, os.getpid())) as pool:
+        yield RunningWork(
+            processes=set(multiprocessing.active_children()) - others,
+            pieces=[pool.apply_async(_do, (work, arguments, number)) for number in numbers],
+            counted=counted,
+        )
+
+
+_advance: list[Advance] = []
+"""In a process that works: what progress is reported to."""
+
+
+def _start(counted: "Synchronized[int]", parent: int) -> None:
+    # Ctrl-C reaches all of a process group: the command ends its processes itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _advance.append(counting(counted, parent))
+    tune_gc_for_batches()
 
 
-def check_processes(processes: Iterable[BaseProcess]) -> None:
-    """Check that none of ``processes`` ended before it was done; raises ProcessEndedError."""
-    for one in processes:
-        if one.exitcode:
-            raise ProcessEndedError(one.exitcode)
+def counting(counted: "Synchronized[int]", parent: int) -> Advance:
+    """Return what adds to ``counted``, as long as this process is a child of ``parent``."""
+
+    def advance(count: int) -> None:
+        if os.getppid() != parent:
+            sys.exit(1)
+        with counted.get_lock():
+            counted.value += count
+
+    return advance
+
+
+def _do(work: Work, arguments: Sequence[Any], number: int) -> None:
+    work(*arguments, number, _advance[-1])
 
 
 def refuse_live_group(settings: KafkaSettings, group: str, what: str) -> None:

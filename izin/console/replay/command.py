@@ -14,15 +14,7 @@ from izin.console.replay.kinds import (
     ReplaySummary,
     kind_of,
 )
-from izin.console.replay.selection_options import (
-    BrandOption,
-    CustomerOption,
-    OffsetsOption,
-    OriginOption,
-    SinceOption,
-    UntilOption,
-    selection_of,
-)
+from izin.console.replay.selection_options import BrandOption, selection_of
 from izin.console.replay.what_if import what_if
 from izin.console.terminal.arguments import ByOption, ExecuteOption
 from izin.console.terminal.interrupts import exit_on_signals
@@ -92,13 +84,8 @@ def rebuild(
     ],
     *,
     plan: PlanOption,
-    since: SinceOption = None,
-    until: UntilOption = None,
     recipient: RecipientOption = None,
     brand: BrandOption = None,
-    customer: CustomerOption = None,
-    origin: OriginOption = None,
-    offsets: OffsetsOption = None,
     workers: WorkersOption = None,
     unmasked: UnmaskedOption = False,
     by: ByOption,
@@ -107,20 +94,11 @@ def rebuild(
     """Compute what should stand from history, and say key by key what differs: a dry run.
 
     Nothing is changed but the plan and the folder of its work; execute it with izin replay run.
-    The options choose keys: those with an event that matches all of them. Exit code 1 if anything
-    differs, 4 if a plan in this file no longer holds, 130 if it was stopped: the same command goes
-    on.
+    The options choose keys. Exit code 1 if anything differs, 4 if a plan in this file no longer
+    holds, 130 if it was stopped: the same command goes on.
     """
     with exit_on_signals(), exit_on_error(OSError):
-        chosen = selection_of(
-            since=since,
-            until=until,
-            recipients=recipient,
-            brands=brand,
-            customers=customer,
-            origins=origin,
-            offsets=offsets,
-        )
+        chosen = selection_of(recipients=recipient, brands=brand)
         found = _dry_run(
             REBUILD,
             ReplayRequest(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from izin.console.terminal.progress import showing
 from izin.replay.order_state import rebuilding, switch
 from izin.replay.order_state.comparison import Change, ChangeKind
 from izin.replay.order_state.planning import Installation, options_of
-from izin.replay.order_state.results import PartitionResult, read_changes
+from izin.replay.order_state.rebuilding import PartitionResult, read_changes
 from izin.runtime.kafka import codec
 from izin.runtime.masking import mask
 from izin.runtime.plan import Plan, work_folder
@@ -70,7 +71,7 @@ class DesiredConsentsReplay:
             found.update(one.counts)
             written = switch.written_of(folder, one.partition)
             if written is not None:
-                done.update(written._asdict() | {"planned": switch.waiting_rows(one)})
+                done.update(asdict(written) | {"planned": switch.waiting_rows(one)})
         waiting = sum(map(switch.waiting_rows, results)) - done["planned"]
         unread = len(rebuilding.unfinished(installation, plan, path))
         restored = _unrestored(plan, results, folder)

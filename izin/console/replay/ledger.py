@@ -9,8 +9,11 @@ from izin.console.replay.kinds import ReplayRequest, ReplaySummary
 from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import say
 from izin.console.terminal.progress import showing
-from izin.replay.ledger.compare import MENDED, DifferingRow, counts, differing_rows
-from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger.rebuild import (
+    MENDED,
+    DifferingRow,
+    LedgerRebuild,
+)
 from izin.runtime.masking import mask_text
 from izin.runtime.plan import Plan
 from izin.runtime.settings import LedgerSettings
@@ -25,8 +28,6 @@ _COLUMNS = {
     "stands": "stands",
     "follows": "from the history",
 }
-_MOST = 200
-"""So many keys are listed."""
 _KINDS = {
     "missing": "have no row: the execution restores it, and İYS is queried before anything is "
     "submitted",
@@ -45,14 +46,10 @@ class LedgerReplay:
     def dry_run(self, request: ReplayRequest) -> None:
         """Fold the history and compare; write the plan."""
         with showing("parts of the keys") as shown:
-
-            async def plan(rebuild: LedgerRebuild) -> None:
-                await rebuild.plan(request.path, request.selection, by=request.by)
-
             _run(
-                plan,
+                lambda rebuild: rebuild.plan(request.path, request.selection, by=request.by),
                 workers=request.workers,
-                on_fill=lambda found: shown(found.slices, found.of),
+                on_fill=shown,
             )
 
     def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of the protocol
@@ -80,7 +77,7 @@ class LedgerReplay:
             "keys_in_history": options["shadow_keys"],
             "rows": options["standing_keys"],
         }
-        found = run_on_ledger(lambda ledger: _differences(ledger, plan))
+        found = _run(lambda rebuild: rebuild.left(plan))
         if found is None:
             return ReplaySummary(
                 columns=_COLUMNS,
@@ -126,25 +123,6 @@ def _run(
         )
 
     return run_on_ledger(rebuild, settings)
-
-
-async def _differences(
-    ledger: Ledger, plan: Plan
-) -> tuple[dict[str, int], list[DifferingRow]] | None:
-    """Return how many keys differ now, by kind, and the first of them; None: the list is that of
-    another plan.
-    """
-    rebuild = LedgerRebuild(
-        ledger=ledger, settings=LedgerSettings(), clock=lambda: datetime.now(UTC), workers=1
-    )
-    if not await rebuild.is_shadow_of(plan):
-        return None
-    listed: list[DifferingRow] = []
-    async for one in differing_rows(ledger):
-        listed.append(one)
-        if len(listed) == _MOST:
-            break
-    return await counts(ledger), listed
 
 
 def _cells(one: DifferingRow, *, unmasked: bool) -> list[tuple[object, ...]]:

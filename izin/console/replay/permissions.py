@@ -9,7 +9,7 @@ from izin.console.replay.kinds import ReplayRequest, ReplaySummary
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings, say
 from izin.console.terminal.progress import showing
-from izin.replay.ledger.permissions import PermissionDifference, PermissionRebuild
+from izin.replay.ledger.permissions import PermissionRebuild
 from izin.runtime.kafka import codec
 from izin.runtime.masking import mask_text
 from izin.runtime.plan import Plan
@@ -24,8 +24,6 @@ _COLUMNS = {
     "may_send": "row says",
     "reason": "reason",
 }
-_MOST = 200
-"""So many keys are listed."""
 _KINDS = {
     "missing": "are not in the topic: the execution publishes their permission",
     "differing": "have another permission: the execution publishes that of their row",
@@ -57,7 +55,7 @@ class PermissionsReplay:
 
     def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:  # noqa: ARG002  # of the protocol
         """Return the digests and the keys that differ."""
-        counts, listed = _run(lambda rebuild: _differences(rebuild, plan))
+        counts, listed = _run(lambda rebuild: rebuild.left(plan))
         rows = [
             (
                 one.key if unmasked else mask_text(one.key),
@@ -108,15 +106,3 @@ def _run(
         )
 
     return run_on_ledger(rebuild)
-
-
-async def _differences(
-    rebuild: PermissionRebuild, plan: Plan
-) -> tuple[dict[str, int], list[PermissionDifference]]:
-    """Return how many keys differ now, by kind, and the first of them."""
-    listed: list[PermissionDifference] = []
-    async for one in rebuild.differences(plan):
-        listed.append(one)
-        if len(listed) == _MOST:
-            break
-    return await rebuild.counts(plan.options["rebuild"]), listed

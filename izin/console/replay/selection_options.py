@@ -6,51 +6,25 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import OFFSET_RANGE, instant, is_key, offset_range
+from izin.console.terminal.arguments import is_key
 from izin.console.terminal.recipients import named_recipients
-from izin.runtime.plan import Place, Selection
+from izin.runtime.plan import Selection
 
-SinceOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--since",
-        parser=instant,
-        metavar="INSTANT",
-        help="Appended then or later: 2024-01-31T12:00, in Turkish time or with an offset.",
-    ),
-]
-UntilOption = Annotated[
-    datetime | None,
-    typer.Option("--until", parser=instant, metavar="INSTANT", help="Appended before."),
-]
 BrandOption = Annotated[
     list[int] | None, typer.Option("--brand", min=1, help="Of this brand; repeat it.")
 ]
 CustomerOption = Annotated[
     list[str] | None, typer.Option("--customer", help="Of this customer; repeat it.")
 ]
-OriginOption = Annotated[
-    list[str] | None, typer.Option("--origin", help="Of this origin, such as crm; repeat it.")
-]
-OffsetsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--offsets",
-        metavar=OFFSET_RANGE,
-        help="Only these records, as consent-events/3/17-20; repeat it for other partitions.",
-    ),
-]
 
 
 def selection_of(
     *,
-    since: datetime | None,
-    until: datetime | None,
     recipients: Iterable[str] | None,
     brands: Iterable[int] | None,
-    customers: Iterable[str] | None,
-    origins: Iterable[str] | None,
-    offsets: Iterable[str] | None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    customers: Iterable[str] | None = None,
 ) -> Selection:
     """Return the selection of these options.
 
@@ -66,11 +40,4 @@ def selection_of(
         recipients=frozenset(one for one in named if not is_key(one)),
         brands=frozenset(brands or ()),
         customers=frozenset(customers or ()),
-        origins=frozenset(origins or ()),
-        offsets=dict(map(_offsets, offsets or ())),
     )
-
-
-def _offsets(text: str) -> tuple[Place, tuple[int, int]]:
-    place, first, last = offset_range(text)
-    return place, (first, last + 1)

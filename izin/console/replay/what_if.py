@@ -247,8 +247,6 @@ def what_if(
             recipients=recipient,
             brands=brand,
             customers=customer,
-            origins=None,
-            offsets=None,
         )
         lists = tuple(map(_list, list_ or ()))
         with showing("slices") as progress:

@@ -47,8 +47,7 @@ from izin.producers.intake.validation import (
 from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_publisher import EventPublisher, Published
-from izin.projections.api_keys.authorisation import authorised
-from izin.projections.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys import ApiKeyDirectory, authorised
 from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.operations import Faults, health

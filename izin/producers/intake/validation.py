@@ -30,7 +30,7 @@ from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
-from izin.projections.api_keys.access import Outside, outside
+from izin.projections.api_keys import Outside, outside
 from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.errors import BrokerError
 from izin.runtime.observe import get_logger

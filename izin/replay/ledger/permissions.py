@@ -6,29 +6,35 @@ through the outbox, in one transaction with a lock on the row: its place among t
 key is right, and it never says less than what was published before.
 """
 
+import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from izin.replay.errors import LiveGroupError, UnfitSelectionError
-from izin.replay.ledger.permission_comparer import PermissionComparer, permitted
-from izin.runtime.plan import Plan, Selection, bounds_of
+import orjson
+
+from izin.replay.errors import UnfitSelectionError
+from izin.replay.ledger.rebuild import LISTED, refuse_others
+from izin.replay.topic_tables import TopicTables
+from izin.runtime.plan import REBUILD, Plan, Selection, bounds_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import retailers
+from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, rebuild_key
+from izin.sinks.ledger.history.acts import rebuild_key, record_act
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
-from izin.sinks.record.messages import Message, TopicMessages
+from izin.sinks.record.consent_row import TYPES, ConsentRow
+from izin.sinks.record.messages import Message, TopicMessages, permitted_row
 
-KIND, TARGET = "rebuild", "permissions"
+TARGET = "permissions"
 _PAGE = 1000
-_REBUILD = statements("rebuild")
+_DIGESTS = 1 << 256
 _SQL = statements("permissions")
 
 
@@ -43,6 +49,12 @@ class PermissionDifference:
     may_send: bool | None
     """What the row says; None: there is none."""
     reason: str | None
+
+
+_Said = tuple[bool, str | None, int | None, str | None]
+"""What is compared of a permission: the answer, its reason, since when (in milliseconds since
+1970), and the retailers.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,22 +81,11 @@ class PermissionRebuild:
         """
         if selection != Selection():
             raise UnfitSelectionError(f"the topic {TARGET}", "nothing less")
-        cluster_id, topics = bounds_of(self.kafka, {self._topic: True})
         rebuild = secrets.token_hex(8)
-        comparer = PermissionComparer(
-            ledger=self.ledger, kafka=self.kafka, codec=self.codec, clock=self.clock
-        )
-        digests = await comparer.compare(rebuild)
-        plan = Plan(
-            kind=KIND,
-            target=TARGET,
-            selection=selection,
-            options={"rebuild": rebuild, "differences": await self.counts(rebuild), **digests},
-            cluster_id=cluster_id,
-            topics=topics,
-            made_at=self.clock(),
-            by=by,
-        )
+        now = self._now(by)
+        digests = await self._compare(rebuild)
+        found = {"rebuild": rebuild, "differences": await self._counts(rebuild), **digests}
+        plan = replace(now, options=found)
         plan.write(path)
         return plan
 
@@ -95,20 +96,8 @@ class PermissionRebuild:
             LiveGroupError: processes of the sinks run.
             PlanMovedError: the topic, or the law, has moved.
         """
-        (row,) = await self.ledger.fetch(_REBUILD["is-alone"], {"owner": self.ledger.owner})
-        if not row["is_alone"]:
-            raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
-        cluster_id, topics = bounds_of(self.kafka, {self._topic: True})
-        now = Plan(
-            kind=plan.kind,
-            target=plan.target,
-            selection=plan.selection,
-            cluster_id=cluster_id,
-            topics=topics,
-            made_at=self.clock(),
-            by=plan.by,
-        )
-        plan.check(now)
+        await refuse_others(self.ledger)
+        plan.check(self._now(plan.by))
 
     async def execute(self, plan: Plan, *, by: str) -> int:
         """Put the records that differ into the outbox, which a sink worker publishes; return how
@@ -122,22 +111,72 @@ class PermissionRebuild:
                 self.on_write(written)
         return written
 
-    async def counts(self, rebuild: str) -> dict[str, int]:
-        """Return how many keys differ, by kind."""
+    async def left(self, plan: Plan) -> tuple[Mapping[str, int], Sequence[PermissionDifference]]:
+        """Return how many keys differ now, by kind, and the first of them, in order."""
+        rebuild = plan.options["rebuild"]
+        values = {"rebuild": rebuild, "size": LISTED}
+        rows = await self.ledger.fetch(_SQL["differences"], values)
+        return await self._counts(rebuild), [PermissionDifference(**row) for row in rows]
+
+    async def _counts(self, rebuild: str) -> dict[str, int]:
         rows = await self.ledger.fetch(_SQL["counts"], {"rebuild": rebuild})
         return {row["kind"]: row["keys"] for row in rows}
 
-    async def differences(self, plan: Plan) -> AsyncIterator[PermissionDifference]:
-        """Yield the keys that differ, in order."""
-        values = {"rebuild": plan.options["rebuild"], "after": "", "size": _PAGE}
-        while rows := await self.ledger.fetch(_SQL["differences"], values):
-            for row in rows:
-                yield PermissionDifference(**row)
-            values["after"] = rows[-1]["key"]
+    def _now(self, by: str) -> Plan:
+        """Return the plan that would be made now, without what differs."""
+        cluster_id, topics = bounds_of(self.kafka, {self.kafka.topics.permissions.name: True})
+        return Plan(
+            kind=REBUILD,
+            target=TARGET,
+            selection=Selection(),
+            cluster_id=cluster_id,
+            topics=topics,
+            made_at=self.clock(),
+            by=by,
+        )
 
-    @property
-    def _topic(self) -> str:
-        return self.kafka.topics.permissions.name
+    async def _compare(self, rebuild: str) -> dict[str, str]:
+        """Note the keys that differ for ``rebuild``; return the digests of both sides: sums of
+        those of their keys, for the sides come in no order.
+        """
+        digests = {"rows": 0, "topic": 0}
+        found: list[Mapping[str, Any]] = []
+        async with self.ledger.session() as connection:
+            await connection.execute(_SQL["forget"])
+            tables = TopicTables(kafka=self.kafka, codec=self.codec, connection=connection)
+            await tables.fill_permissions()
+            async with connection.cursor() as cursor:
+                async for row in cursor.stream(_SQL["sides"]):
+                    ours, theirs = _of_row(row, self.clock()), _of_topic(row)
+                    key = row["key"] or row["topic_key"]
+                    for side, said in (("rows", ours), ("topic", theirs)):
+                        digests[side] += 0 if said is None else _digest_of(key, said)
+                    kind = "missing" if theirs is None else "differing"
+                    if row["key"] is None:
+                        kind = "surplus"
+                    elif ours is None or ours == theirs:
+                        continue
+                    customer = row["customer_id"] or row["topic_customer_id"]
+                    found.append(
+                        {
+                            "key": key,
+                            "kind": kind,
+                            "customer_id": customer,
+                            "may_send": row["published"],
+                        }
+                    )
+                    if len(found) == _PAGE:
+                        await self._note(rebuild, found)
+                        found.clear()
+            await self._note(rebuild, found)
+            waiting = {"topic": self.kafka.topics.permissions.name}
+            await connection.execute(_SQL["pass-over"], waiting)
+        return {side: f"{digest % _DIGESTS:064x}" for side, digest in digests.items()}
+
+    async def _note(self, rebuild: str, found: Sequence[Mapping[str, Any]]) -> None:
+        values = {"rebuild": rebuild, "rows": orjson.dumps(found).decode()}
+        async with self.ledger.transaction() as connection:
+            await connection.execute(_SQL["add"], values)
 
     async def _write_page(self, plan: Plan, by: str) -> int:
         """Put one page of records into the outbox; return how many."""
@@ -157,7 +196,7 @@ class PermissionRebuild:
                     customer = one["customer_id"]
                     messages.append(self.messages.no_permission(one["key"], customer, now))
                     continue
-                permission = permitted(row, now)
+                permission = _permitted(row, now)
                 changes.put(row, permission)
                 messages.append(
                     self.messages.permission_of(
@@ -169,13 +208,49 @@ class PermissionRebuild:
                 )
             await changes.write()
             await append_messages(connection, messages, now)
-            await append.append(connection, [_act(plan, len(messages), by, now)], now=now)
+            await record_act(
+                connection,
+                "rebuild permissions",
+                rebuild_key(TARGET),
+                by=by,
+                now=now,
+                before={},
+                after={"records": len(messages), "plan": plan.digest},
+            )
             await connection.execute(_SQL["written"], {"keys": keys})
         return len(messages)
 
 
-def _act(plan: Plan, count: int, by: str, now: datetime) -> append.Movement:
-    """Return the movement of the records that a transaction has written."""
-    after = {"records": count, "plan": plan.digest}
-    key = rebuild_key(TARGET)
-    return act("rebuild permissions", key, by=by, now=now, before={}, after=after)
+def _permitted(row: ConsentRow, now: datetime) -> ConsentRow:
+    """Return ``row`` with the permission that follows from it, as the sinks compute it."""
+    return permitted_row(row, row, now) or row
+
+
+def _digest_of(key: str, said: _Said) -> int:
+    return int.from_bytes(hashlib.sha256(f"{key}{said}".encode()).digest())
+
+
+def _of_row(found: Mapping[str, Any], now: datetime) -> _Said | None:
+    """Return what follows from the row of ``sides``; None: there is none, or it says nothing."""
+    if found["permission_reason"] is None:
+        return None
+    row = _permitted(ConsentRow.from_row({name: found[name] for name in TYPES}), now)
+    codes = set(found["retailers"] or ()) if row.may_send else ()
+    retailers_of = ",".join(map(str, sorted(codes))) or None
+    return (row.may_send, row.permission_reason, _milliseconds(row.permission_since), retailers_of)
+
+
+def _of_topic(found: Mapping[str, Any]) -> _Said | None:
+    """Return what the topic says; None: nothing."""
+    if found["topic_key"] is None:
+        return None
+    return (
+        found["published"],
+        found["published_reason"],
+        _milliseconds(found["published_since"]),
+        found["published_retailers"],
+    )
+
+
+def _milliseconds(instant: datetime | None) -> int | None:
+    return None if instant is None else copy_format.microseconds(instant) // 1000

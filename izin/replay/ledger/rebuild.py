@@ -1,33 +1,117 @@
 """Rebuild the rows of the ledger: plan it, and execute the plan.
 
-Planning folds the history into the shadow and compares; it changes no row and may run beside the
-workers. Execution mends what differs, once no other process of the sinks runs and nothing that the
-plan relies on has moved. Neither calls İYS.
+Planning folds the history into the shadow and compares, by digest and key by key; it changes no row
+and may run beside the workers. Execution mends what differs, once no other process of the sinks
+runs and nothing that the plan relies on has moved. Neither calls İYS.
+
+Rows are mended by the transitions of every other change. One that is missing is restored: what İYS
+holds is unknown then, and queried before anything is submitted. One that differs gets what was
+decided, and what is registered stays as it was observed. Both are ruled, so that what is due
+follows; the permission is published where it changes. A row of a later event stays, for the law's
+order decides here too. Missing rows that are alike are restored in bulk (``ledger.bulk``).
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from izin.consent.fold import latest
+from izin.consent.model import Status, order_of
+from izin.consent.transitions import State
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
-from izin.replay.ledger import slices
-from izin.replay.ledger.compare import LedgerComparison, compare
-from izin.replay.ledger.mend import Mended, mend
-from izin.replay.ledger.mend_acts import MendActs
-from izin.replay.ledger.slices import MOVEMENTS_A_SLICE, ShadowProgress, ShadowWork
-from izin.runtime.plan import Plan, PlanMovedError, Selection, work_folder
+from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, fill, filled, selected
+from izin.runtime.plan import REBUILD, Plan, PlanMovedError, Selection, work_folder
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger.db.connection import Ledger
+from izin.runtime.task_cancellation import with_pauses
+from izin.sinks.ledger import brands
+from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole, take
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import by_key
+from izin.sinks.ledger.history.acts import act, rebuild_key
+from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.record import apply, ruling
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import DECIDED, SHADOW, TERMS, ConsentRow
 from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.ruling import RuledRow
+from izin.sinks.record.state_change import begin
 
-KIND, TARGET = "rebuild", "ledger"
+TARGET = "ledger"
+MENDED = frozenset({"missing", "differing", "terms"})
+"""The kinds of differences that a switch mends; the others are for a person."""
+LISTED = 200
+"""So many keys that differ are listed."""
+_PAGE = 4000
+"""Rows that are mended in one transaction."""
+_A_DAY = timedelta(days=1)
+"""By how much the clocks of the processes that write the history may differ."""
 _SQL = statements("rebuild")
+_STATES = {
+    "intent": State.IN_FLIGHT,
+    "awaiting_result": State.AWAITING_RESULT,
+    "unknown": State.UNKNOWN,
+}
+"""Of a row, by the state of the call that has its event."""
+
+Shadow = Mapping[str, Any]
+"""A row of ``shadow_consents``."""
+OpenItems = Mapping[str, Sequence[Mapping[str, Any]]]
+"""What was submitted and is unanswered, by key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerComparison:
+    """What the history makes of the ledger, beside what stands."""
+
+    shadow: str
+    """Digest of what follows from the history."""
+    standing: str
+    """Digest of the rows that stand."""
+    shadow_keys: int
+    standing_keys: int
+    differences: Mapping[str, int]
+    """How many keys differ, by kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferingRow:
+    """A key whose row is not what the history makes of it."""
+
+    key: str
+    kind: str
+    fields: Mapping[str, tuple[object, object]]
+    """The columns that differ: as they stand, and as they follow from the history."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """How many rows were changed."""
+
+    restored: int = 0
+    """They were missing."""
+    changed: int = 0
+    left: int = 0
+    """They have a later event meanwhile."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows were looked at."""
+        return self.restored + self.changed + self.left
+
+    def __add__(self, other: "Mended") -> "Mended":
+        return Mended(
+            restored=self.restored + other.restored,
+            changed=self.changed + other.changed,
+            left=self.left + other.left,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +122,8 @@ class LedgerRebuild:
     settings: LedgerSettings
     clock: Callable[[], datetime]
     workers: int
-    on_fill: Callable[[ShadowProgress], None] = lambda _: None
+    on_fill: Callable[[int, int], None] = lambda *_: None
+    """Gets how many slices of the keys of how many are folded."""
     on_mend: Callable[[Mended], None] = lambda _: None
 
     async def plan(self, path: Path, selection: Selection, *, by: str) -> LedgerComparison:
@@ -68,9 +153,7 @@ class LedgerRebuild:
             LiveGroupError: processes of the sinks run.
             PlanMovedError: something that the plan relies on has changed.
         """
-        (row,) = await self.ledger.fetch(_SQL["is-alone"], {"owner": self.ledger.owner})
-        if not row["is_alone"]:
-            raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
+        await refuse_others(self.ledger)
         now = await self._now(plan.selection, plan.by)
         plan.check(now)
         before, after = plan.options["ingested"], now.options["ingested"]
@@ -96,15 +179,29 @@ class LedgerRebuild:
             async with self.ledger.transaction() as connection:
                 await connection.execute(_SQL["forget-erased"], {"made_at": plan.made_at})
             async with sole(self.ledger, "ingest") as ledger:
-                acts = MendActs(plan=plan.digest, by=by, now=self.clock())
-                done = await mend(ledger, topic_messages, acts, report=self.on_mend)
-            await compare(self.ledger, ShadowWork.of(plan))
+                done = await Mending(
+                    ledger=ledger,
+                    topic_messages=topic_messages,
+                    plan=plan.digest,
+                    by=by,
+                    now=self.clock(),
+                    report=self.on_mend,
+                ).run()
+            await compare(self.ledger, plan)
         return done
+
+    async def left(self, plan: Plan) -> tuple[Mapping[str, int], Sequence[DifferingRow]] | None:
+        """Return how many keys differ now, by kind, and the first of them; None: the list is that
+        of another plan.
+        """
+        if not await self.is_shadow_of(plan):
+            return None
+        return await counts(self.ledger), await differing_rows(self.ledger)
 
     async def is_shadow_of(self, plan: Plan) -> bool:
         """Whether the shadow, and so the list of differences, is that of ``plan``."""
-        found = await slices.progress(self.ledger, ShadowWork.of(plan))
-        return found.slices == found.of
+        slices: int = plan.options["slices"]
+        return len(await filled(self.ledger, plan)) == slices
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -127,16 +224,15 @@ class LedgerRebuild:
 
     async def _now(self, selection: Selection, by: str) -> Plan:
         """Return the plan of a rebuild that begins now."""
-        heads = {row["shard"]: row["place"] for row in await self.ledger.fetch(_SQL["heads"])}
-        (size,) = await self.ledger.fetch(_SQL["size"])
+        heads = await by_key.heads(self.ledger)
         ingested = await self.ledger.fetch(_SQL["ingested"])
         nexts = {f"{one['topic']}/{one['partition']}": one["next_offset"] for one in ingested}
-        parts = max(2 * self.workers, -(-size["movements"] // MOVEMENTS_A_SLICE))
+        slices = max(2 * self.workers, -(-sum(heads.values()) // MOVEMENTS_A_SLICE))
         return Plan(
-            kind=KIND,
+            kind=REBUILD,
             target=TARGET,
             selection=selection,
-            options={"rebuild": secrets.token_hex(8), "slices": parts, "ingested": nexts},
+            options={"rebuild": secrets.token_hex(8), "slices": slices, "ingested": nexts},
             cluster_id=ingested[0]["cluster_id"] if ingested else "",
             topics={},
             history=heads,
@@ -146,15 +242,12 @@ class LedgerRebuild:
         )
 
     async def _compared(self, plan: Plan) -> LedgerComparison:
-        work = ShadowWork.of(plan)
         found = await self.ledger.fetch(_SQL["rebuild"])
-        if found and found[0]["rebuild"] != work.rebuild:
+        if found and found[0]["rebuild"] != plan.options["rebuild"]:
             async with self.ledger.session() as connection:
                 await connection.execute(_SQL["empty"])
-        await slices.fill(
-            self.ledger, self.settings, work, workers=self.workers, report=self.on_fill
-        )
-        return await compare(self.ledger, work)
+        await fill(self.ledger, self.settings, plan, workers=self.workers, report=self.on_fill)
+        return await compare(self.ledger, plan)
 
     async def _restore_shadow(self, plan: Plan) -> None:
         """Fold the history again where the shadow is gone: the server has crashed, or another
@@ -165,3 +258,198 @@ class LedgerRebuild:
         compared = await self._compared(plan)
         if compared.shadow != plan.options["shadow"]:
             raise PlanMovedError(["the history gives other rows"])
+
+
+async def refuse_others(ledger: Ledger) -> None:
+    """Raise LiveGroupError where other processes of the sinks run."""
+    (row,) = await ledger.fetch(_SQL["is-alone"], {"owner": ledger.owner})
+    if not row["is_alone"]:
+        raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
+
+
+async def compare(ledger: Ledger, plan: Plan) -> LedgerComparison:
+    """Compare every row; keys that were decided on since the heads are left out of the differences,
+    and so are those that are being erased.
+    """
+    places = {"shards": list(plan.history), "places": list(plan.history.values())}
+    values = {**places, **selected(plan), "since": plan.made_at - _A_DAY}
+    async with ledger.session() as connection:
+        await connection.execute(_SQL["session"])
+        await connection.execute(_SQL["forget-differences"])
+        await connection.execute(_SQL["analyze"])
+        (digests,) = await (await connection.execute(_SQL["digests"], values)).fetchall()
+        await connection.execute(_SQL["compare"], values)
+        await connection.execute(_SQL["analyze"])
+        await connection.execute(_SQL["pass-over"], values)
+    return LedgerComparison(**digests, differences=await counts(ledger))
+
+
+async def counts(ledger: Ledger) -> dict[str, int]:
+    """Return how many keys differ, by kind."""
+    return {row["kind"]: row["keys"] for row in await ledger.fetch(_SQL["count-differences"])}
+
+
+async def differing_rows(ledger: Ledger) -> list[DifferingRow]:
+    """Return the first keys that differ, in order."""
+    found = []
+    for row in await ledger.fetch(_SQL["differences"], {"size": LISTED}):
+        standing, shadow = row["standing"] or {}, row["shadow"] or {}
+        names = (*DECIDED, *TERMS) if standing and shadow else ()
+        fields = {
+            name: (standing[name], shadow[name]) for name in names if standing[name] != shadow[name]
+        }
+        found.append(DifferingRow(key=row["key"], kind=row["kind"], fields=fields))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mending:
+    """Mends the rows that a rebuild found, by a person's order."""
+
+    ledger: Ledger
+    topic_messages: TopicMessages
+    plan: str
+    """The digest of the plan."""
+    by: str
+    now: datetime
+    report: Callable[[Mended], None]
+
+    async def run(self) -> Mended:
+        """Mend page by page, each in one transaction with the acts of whoever ordered it; return
+        what was done. One that was stopped goes on.
+
+        Raises:
+            ConcurrentChangeError: another process changes the same rows.
+            FencedError: another process has taken over.
+        """
+        done, place = Mended(), {"after": "", "size": _PAGE}
+        while True:
+            async with self.ledger.transaction() as connection:
+                shadows = await (await connection.execute(_SQL["to-mend"], place)).fetchall()
+                if not shadows:
+                    return done
+                done += await self._mend_page(connection, shadows)
+            place["after"] = shadows[-1]["key"]
+            self.report(done)
+
+    async def _mend_page(self, connection: Connection, shadows: Sequence[Shadow]) -> Mended:
+        """Mend the rows of ``shadows``; return how many."""
+        changes = UnitOfWork(connection, self.topic_messages, self.ledger.calendar, self.now)
+        codes = {one["brand_code"] for one in shadows}
+        known = await brands.known_of_codes(connection, codes, now=self.now)
+        keys = [one["key"] for one in shadows]
+        rows = await lock(connection, keys)
+        missing = [one for one in shadows if one["key"] not in rows]
+        await self._restore(connection, changes, known, missing)
+        changed = 0
+        for one in shadows:
+            before = rows.get(one["key"])
+            after = None if before is None else mended_row(before, one)
+            if before is not None and after is not None:
+                changed += 1
+                ruled = changes.apply(before, self._ruled(after, known))
+                changes.add_movement(self._changed(before, ruled))
+        await changes.write()
+        await connection.execute(_SQL["mended"], {"keys": keys})
+        left = len(shadows) - len(missing) - changed
+        return Mended(restored=len(missing), changed=changed, left=left)
+
+    async def _restore(
+        self,
+        connection: Connection,
+        changes: UnitOfWork,
+        known: Mapping[int, Brand],
+        missing: Sequence[Shadow],
+    ) -> None:
+        """Restore missing rows: those that are alike in bulk, the others one by one."""
+        if not missing:
+            return
+        items: dict[str, list[Mapping[str, Any]]] = {}
+        keys = {"keys": [one["key"] for one in missing]}
+        for item in await (await connection.execute(_SQL["open-items"], keys)).fetchall():
+            items.setdefault(item["key"], []).append(item)
+        bulk = BulkChanges[ConsentRow](changes, lambda change: self._ruled(change.after, known))
+        async for one in with_pauses(missing):
+            row = lost_row(one, items, self.now)
+            brand = known.get(row.brand_code)
+            after = ruling.termed(row, brand, self.now, calendar=self.ledger.calendar)
+            bulk.add(RowChange(None, after, row))
+        for row in await bulk.save():
+            changes.apply(None, self._ruled(row, known))
+        restored = act(
+            "restore rows",
+            rebuild_key("ledger"),
+            by=self.by,
+            now=self.now,
+            before={"missing": len(missing)},
+            after={"restored": len(missing), "plan": self.plan},
+        )
+        changes.add_movement(restored)
+
+    def _ruled(self, row: ConsentRow, known: Mapping[int, Brand]) -> RuledRow:
+        brand = known.get(row.brand_code)
+        return ruling.rule_row(row, brand, self.now, calendar=self.ledger.calendar)
+
+    def _changed(self, before: ConsentRow, after: ConsentRow) -> Movement:
+        """Return the movement of a row that was changed: what it had, and what it has."""
+        names = [name for name in DECIDED if getattr(before, name) != getattr(after, name)]
+        return act(
+            "mend row",
+            after.key,
+            by=self.by,
+            now=self.now,
+            before={name: getattr(before, name) for name in names},
+            after={**{name: getattr(after, name) for name in names}, "plan": self.plan},
+            customer_id=after.customer_id,
+            event_id=after.desired_event_id,
+            status=after.desired_status,
+        )
+
+
+def lost_row(shadow: Shadow, items: OpenItems, now: datetime) -> ConsentRow:
+    """Return the row of a key that is missing, before it is ruled.
+
+    What was submitted and is unanswered stays so: nothing is submitted a second time because the
+    row was lost.
+    """
+    row = begin(
+        ConsentRow(
+            **{name: shadow[name] for name in SHADOW if name != "retailer_access"},
+            retailer_access=_access(shadow),
+            state=State.NOT_NEEDED,
+            updated_at=now,
+        )
+    )
+    row = apply.unregistered(row)
+    for item in items.get(row.key, ()):
+        is_ret = item["status"] == Status.RET
+        row = row.replace(ret_open=True) if is_ret else row.replace(onay_open=True)
+        if row.is_of(item["event_id"], item["status"]):
+            row = row.replace(state=_STATES[item["state"]])
+    return _parked(row, shadow)
+
+
+def mended_row(before: ConsentRow, shadow: Shadow) -> ConsentRow | None:
+    """Return ``before`` with what was decided, before it is ruled; None: it has a later event, or
+    nothing is to be changed.
+    """
+    columns = {name: shadow[name] for name in DECIDED} | {"retailer_access": _access(shadow)}
+    for name in ("latest_onay_at", "latest_ret_at"):
+        columns[name] = latest(getattr(before, name), shadow[name])
+    if before.is_of(shadow["desired_event_id"], shadow["desired_status"]):
+        return before.replace(**columns)
+    desired = (shadow[f"desired_{name}"] for name in ("at", "status", "rank", "event_id"))
+    order = order_of(*desired)
+    if not apply.is_outranked(before, order):
+        return None
+    return _parked(apply.taken_over(before, **columns), shadow)
+
+
+def _parked(row: ConsentRow, shadow: Shadow) -> ConsentRow:
+    """Return ``row``, parked for a person where the history says so."""
+    return row if shadow["parked"] is None else ruling.park(row, shadow["parked"], None)
+
+
+def _access(shadow: Shadow) -> tuple[int, ...] | None:
+    access = shadow["retailer_access"]
+    return None if access is None else tuple(access)

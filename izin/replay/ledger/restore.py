@@ -1,46 +1,73 @@
 """A ledger from nothing: from an archive of its history and the topics, or from the topics alone.
 
-What was erased is known first. Then the history is loaded, the rows are made from it, and what the
-topic of desired consents has beyond it is added. What İYS holds is unknown until it is asked, and
-every brand's calls are held back until a person resumes them, so that the asking can be looked at
-before. No step is done twice: a restoration that was stopped goes on.
+What was erased is known first. Then the history is loaded as it was, the rows are made from it, and
+what the topic of desired consents has beyond it is added. What İYS holds is unknown until it is
+asked, and every brand's calls are held back until a person resumes them, so that the asking can be
+looked at before. No step is done twice: a restoration that was stopped goes on.
+
+Each file of the archive is one transaction with the head of its chain. Numbers that the history
+names (of submissions, of rows of the outbox) are not given a second time, and decisions that it has
+are known when their topic is read again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import orjson
 
 from izin.replay.errors import LostMovementsError
-from izin.replay.ledger.loader import HistoryLoader, Loaded, load_registry
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
+from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.topics import Topic
 from izin.sinks.ingest.bootstrap import Bootstrapper
+from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.suppressions import Suppressions, read_suppressions
 from izin.sinks.ingest.topic_reader import every_record
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.archive.folder import Archive
-from izin.sinks.ledger.archive.reader import verify_archive
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.archive.folder import (
+    Archive,
+    ArchivedFile,
+    ArchivedRow,
+    rows_of,
+    verify_archive,
+)
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.db.connection import Ledger, copy
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import RESTORED, rebuild_key, record_act
 from izin.sinks.ledger.history.chain_check import Fault
+from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.offsets import Bootstrap
 from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import FullLedgerError, UnreadableArchiveError
+from izin.sinks.record.errors import (
+    BrokenHistoryError,
+    FullLedgerError,
+    UnreadableArchiveError,
+)
 from izin.sinks.record.messages import TopicMessages
 
 REASON = "the ledger was restored; İYS is asked once this ends"
+TABLES = (
+    *("customers", "brands", "unknown_brands", "suspension_orders", "suspensions", "api_keys"),
+    *("movement_months", "chain_cuts", "anchors", "legal_holds", "erasures", "retailer_access"),
+    "complaints",
+)
+"""What of the registry is loaded, in this order."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SQL = statements("archive")
+_MOVEMENTS = statements("movements")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +76,8 @@ class Restorable:
 
     movements: int
     """Of the archive."""
-    suppressed: int
-    """The keys that were erased."""
+    suppressions: Suppressions
+    """Of the keys that were erased."""
     lost: Sequence[Fault]
     """What was anchored and is not in the archive."""
 
@@ -99,7 +126,7 @@ class LedgerRestoration:
         await self._refuse_full()
         suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
         if self.archive is None:
-            return Restorable(movements=0, suppressed=len(suppressions), lost=())
+            return Restorable(movements=0, suppressions=suppressions, lost=())
         found = await verify_archive(self.archive, anchors)
         ends = {shard: one.last for shard, one in self.archive.ends.items()}
         lost = [one for one in found.faults if one.place > ends.get(one.shard, 0)]
@@ -110,7 +137,7 @@ class LedgerRestoration:
                 f"{len(changed)} faults, the first in shard {first.shard} at place {first.place}: "
                 f"{first.what}; use another copy of the archive"
             )
-        return Restorable(movements=found.rows, suppressed=len(suppressions), lost=lost)
+        return Restorable(movements=found.rows, suppressions=suppressions, lost=lost)
 
     async def execute(self, anchors: Sequence[Anchor], *, accept_loss: bool, by: str) -> Restored:
         """Restore; the plan of the rows is written to the folder of the archive.
@@ -123,21 +150,18 @@ class LedgerRestoration:
         found = await self.check(anchors)
         if found.lost and not accept_loss:
             raise LostMovementsError([(one.shard, one.place) for one in found.lost])
-        suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
         messages = TopicMessages(self.codec, self.kafka.topics)
-        erased = rows = 0
-        loaded = None
+        erased, numbers, rows = 0, dict[str, int](), 0
         if self.archive is not None:
-            loaded, anchor = await self._load(self.archive, suppressions, anchors)
-            erased = len(loaded.erased)
+            erased, numbers = await self._load(self.archive, found.suppressions, anchors)
         await self._add_registry(messages, by=by)
         held = await self._hold(messages, by=by)
-        if self.archive is not None and loaded is not None:
-            await self._record(self.archive, found, loaded, anchor, by=by)
+        if self.archive is not None:
+            await self._record(self.archive, found, numbers, by=by)
             plan = self.archive.folder / "restore.json"
             await self.rebuild.plan(plan, Selection(), by=by)
             rows = (await self.rebuild.execute(Plan.read(plan), messages, by=by)).restored
-        keys = await self._read_state(messages, suppressions, by=by)
+        keys = await self._read_state(messages, found.suppressions, by=by)
         return Restored(movements=found.movements, erased=erased, rows=rows, keys=keys, held=held)
 
     async def _refuse_full(self) -> None:
@@ -150,17 +174,53 @@ class LedgerRestoration:
 
     async def _load(
         self, archive: Archive, suppressions: Suppressions, anchors: Sequence[Anchor]
-    ) -> tuple[Loaded, int]:
-        """Load the archive; return what was loaded, and the last anchor before, by its id."""
+    ) -> tuple[int, dict[str, int]]:
+        """Load the archive, go on with numbers behind those that it names, and keep the erasures
+        of the keys that are suppressed; return how many they are, and the last numbers of anchors
+        and of batches of deliveries.
+        """
         tables = archive.read_registry()
-        await load_registry(self.ledger, tables)
-        loader = HistoryLoader(self.ledger, suppressions, self.on_load)
-        loaded = await loader.load(archive)
-        last = max((one.id for one in anchors), default=0)
-        known = max((int(one["id"]) for one in tables["anchors"] or ()), default=0)
-        anchor = max(last, known, 1)
-        await loader.finish(loaded, anchor=anchor, now=self.rebuild.clock())
-        return loaded, anchor
+        await _load_registry(self.ledger, tables)
+        customers_of = await self._load_history(archive, suppressions)
+        keys = sorted(customers_of)
+        erased = {
+            "keys": keys,
+            "customers": [customers_of[key] for key in keys],
+            "event_ids": [str(uuid4()) for _ in keys],
+            "untils": [suppressions.until(key) for key in keys],
+            "now": self.rebuild.clock(),
+        }
+        known = (int(one["id"]) for one in tables["anchors"] or ())
+        anchor = max((1, *(one.id for one in anchors), *known))
+        async with self.ledger.transaction() as connection:
+            await connection.execute(_SQL["add-erased"], erased)
+            found = await connection.execute(_SQL["continue-numbers"], {"anchor": anchor})
+            (numbers,) = await found.fetchall()
+        return len(keys), {"anchor": anchor, "batch": numbers["batch"]}
+
+    async def _load_history(self, archive: Archive, suppressions: Suppressions) -> dict[str, str]:
+        """Load every file, month by month; one that is loaded is only looked through. Return the
+        keys that are suppressed, each with its customer.
+
+        Raises:
+            BrokenHistoryError: a chain of the ledger does not end where a file begins.
+            UnreadableArchiveError: a file was changed.
+        """
+        erased: dict[str, str] = {}
+        done, total = 0, sum(one.last - one.first + 1 for one in archive.in_order())
+        reader = DecisionReader(history_codec())
+        for one in archive.in_order():
+            text, is_whole = await asyncio.to_thread(archive.read_rows, one)
+            if not is_whole:
+                raise UnreadableArchiveError(f"{one.name} was changed since it was written")
+            rows = list(rows_of(text))
+            await _load_file(self.ledger, one, text, rows, reader)
+            for row in rows:
+                if row.key is not None and suppressions.until(row.key) is not None:
+                    erased[row.key] = row.customer_id
+            done += len(rows)
+            self.on_load(done, total)
+        return erased
 
     async def _add_registry(self, messages: TopicMessages, *, by: str) -> None:
         """Add the brands and API keys of the topics that the archive does not have."""
@@ -224,7 +284,12 @@ class LedgerRestoration:
         return every
 
     async def _record(
-        self, archive: Archive, found: Restorable, loaded: Loaded, anchor: int, *, by: str
+        self,
+        archive: Archive,
+        found: Restorable,
+        numbers: Mapping[str, int],
+        *,
+        by: str,
     ) -> None:
         """Append the act: from which archive, and within which bounds something is lost."""
         now = self.rebuild.clock()
@@ -242,8 +307,7 @@ class LedgerRestoration:
                     "rows": found.movements,
                     "lost": {str(one.shard): one.place for one in found.lost},
                     "ends": {str(shard): one.last for shard, one in archive.ends.items()},
-                    "anchor": anchor,
-                    "batch": loaded.numbers["batch"],
+                    **numbers,
                 },
             )
 
@@ -265,6 +329,59 @@ class LedgerRestoration:
             await bootstrapper.begin(await bootstrapper.everything(), by=by)
             await bootstrapper.run(self.on_read)
         return sum(one.keys for one in await bootstrapper.progress())
+
+
+async def _load_registry(ledger: Ledger, tables: Mapping[str, Any]) -> None:
+    """Put the registry back; what is there already stays as it is."""
+    async with ledger.transaction() as connection:
+        for name in TABLES:
+            rows = {"rows": orjson.dumps(tables.get(name) or []).decode()}
+            await connection.execute(_SQL[f"load-{name}"], rows)
+        months = {"rows": orjson.dumps(tables.get("movement_months") or []).decode()}
+        await connection.execute(_SQL["retain-movement_months"], months)
+        for cut in tables.get("chain_cuts") or ():
+            values = {**cut, "link": bytes.fromhex(cut["link"].removeprefix("\\x"))}
+            await connection.execute(_SQL["begin-chain"], values)
+
+
+async def _load_file(
+    ledger: Ledger,
+    one: ArchivedFile,
+    text: bytes,
+    rows: Sequence[ArchivedRow],
+    reader: DecisionReader,
+) -> None:
+    """Load the ``rows`` of a file, which are in ``text``, unless they are there."""
+    async with ledger.transaction() as connection:
+        found = await connection.execute(_SQL["lock-chain"], {"shard": one.shard})
+        head = await found.fetchone()
+        if head is None or head["place"] >= one.last:
+            return
+        if (head["place"], bytes(head["link"]).hex()) != (one.first - 1, one.link_before):
+            raise BrokenHistoryError(one.shard, head["place"])
+        body = text[len(copy_format.SIGNATURE) : -len(copy_format.END)]
+        await copy(connection, _SQL["copy-in"], [body])
+        values = {
+            "shard": one.shard,
+            "place": one.last,
+            "link": bytes.fromhex(one.link),
+            "recorded_at": _EPOCH + timedelta(microseconds=rows[-1].recorded),
+        }
+        await connection.execute(_MOVEMENTS["save-head"], values)
+        nexts: dict[tuple[str, int], int] = {}
+        for row in rows:
+            if row.decision is None:
+                continue
+            with suppress(UndecodableError):  # of a release to come: it is looked up, if it repeats
+                decision = reader.read(row.decision)
+                place = decision.topic, decision.partition
+                nexts[place] = max(nexts.get(place, 0), decision.offset + 1)
+        recorded = {
+            "topics": [topic for topic, _ in nexts],
+            "partitions": [partition for _, partition in nexts],
+            "nexts": list(nexts.values()),
+        }
+        await connection.execute(_MOVEMENTS["save-recorded"], recorded)
 
 
 def _key_row(key: Mapping[str, Any], following: Mapping[str, Any] | None) -> dict[str, Any]:

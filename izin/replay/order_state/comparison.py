@@ -1,4 +1,4 @@
-"""What differs between the rows that stand and those that should.
+"""What differs between the rows of a partition that stand and those that should.
 
     missing     should stand and does not: to be written
     differing   stands otherwise than it should, and is no newer: to be written
@@ -7,11 +7,14 @@
     surplus     stands and no event explains it: stays, for a person to look at
     unjudged    the events that would explain it are gone, or it was erased: stays
 
-A row is never replaced by an older one, in the law's order, and none is deleted.
+A row is never replaced by an older one, in the law's order, and none is deleted. Rows are compared
+in one form, so that those with the same content are the same bytes: one that is framed as this
+installation frames stays as it is, any other one (an older schema, another registry) is decoded and
+written again.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -19,16 +22,74 @@ from typing import Any, NamedTuple
 from izin.consent.fold import outranks
 from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import merge
-from izin.replay.order_state.rows import CanonicalRows
+from izin.replay.order_state.planning import Installation, records_between
 from izin.replay.order_state.shadow import Shadow
-from izin.replay.order_state.standing import StandingRows
+from izin.replay.processes import Advance
 from izin.runtime.plan import Plan, Selection
 from izin.schemas.codec import Codec, UndecodableError
-from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
+from izin.schemas.erasure import SUPPRESSED
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.records import consent_to_avro
 from izin.streams.errors import StateError
-from izin.streams.state.packing import facts_of
 from izin.streams.state.state import erased_until
+
+
+def row_of(codec: Codec, consent: Consent) -> bytes:
+    """Return the row of ``consent``, as ``codec`` frames."""
+    return codec.encode("Consent", consent_to_avro(consent))
+
+
+def in_one_form(codec: Codec, value: bytes) -> bytes:
+    """Return the row that ``value`` is, as ``codec`` frames; one that is none differs from whatever
+    should stand, and stays as it is.
+    """
+    if value.startswith(codec.header("Consent")):
+        return value
+    try:
+        return row_of(codec, codec.decode_consent(value))
+    except UndecodableError:
+        return value
+
+
+@dataclass(slots=True)
+class StandingRows:
+    """What a partition has: the latest row of each key."""
+
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+    """By canonical key, in one form; as it is where it is no row."""
+    suppressions: dict[bytes, int] = field(default_factory=dict)
+    """By key: until which instant (milliseconds since 1970) opt-ins are suppressed."""
+
+
+def read_standing(
+    installation: Installation, number: int, end: int, advance: Advance
+) -> StandingRows:
+    """Return what partition ``number`` has below ``end``; ``advance`` gets how many records were
+    read, some at a time.
+
+    Raises KafkaException, and StateError for a suppression under an unknown secret.
+    """
+    settings, codec = installation.kafka, installation.codec
+    found = StandingRows()
+    topic = settings.topics.desired_consents.name
+    for messages in records_between(settings, topic, number, 0, end):
+        for one in messages:
+            key, value = one.key() or b"", one.value()
+            if value is None:
+                found.rows.pop(key, None)
+                found.suppressions.pop(key, None)
+            elif not key.startswith(SUPPRESSED):
+                found.rows[key] = in_one_form(codec, value)
+            elif key.startswith(installation.suppressions.prefixes):
+                at = codec.decode("Consent", value)["effective_at"]
+                found.suppressions[key] = (at - EPOCH) // MILLISECOND
+            else:
+                raise StateError(
+                    "desired-consents says that a key was erased, under a secret that "
+                    "IZIN_SUPPRESSION_SECRETS does not have; set it as the order workers have it"
+                )
+        advance(len(messages))
+    return found
 
 
 class ChangeKind(StrEnum):
@@ -41,10 +102,9 @@ class ChangeKind(StrEnum):
     SURPLUS = "surplus"
     UNJUDGED = "unjudged"
 
-    @property
-    def is_written(self) -> bool:
-        """Whether the execution writes the row that should stand."""
-        return self in {ChangeKind.MISSING, ChangeKind.DIFFERING}
+
+WRITTEN = frozenset({ChangeKind.MISSING, ChangeKind.DIFFERING})
+"""Where the execution writes the row that should stand."""
 
 
 class Change(NamedTuple):
@@ -58,93 +118,73 @@ class Change(NamedTuple):
     """What the execution writes."""
 
 
-@dataclass(slots=True)
-class Digests:
-    """SHA-256 of the sorted keys and rows of a partition, as they should be and as they stand."""
-
-    computed: str
-    standing: str
-    keys: int
-    """How many should stand."""
-
-
+@dataclass(slots=True, kw_only=True)
 class Comparison:
-    """Compares a partition; the differences are yielded, then ``digests`` are known."""
+    """Compares a partition; the differences are yielded, then the digests are known: SHA-256 of
+    the sorted keys and rows, as they should be and as they stand.
+    """
 
-    def __init__(  # noqa: PLR0913  # both sides, and by what they are judged
-        self,
-        shadow: Shadow,
-        standing: StandingRows,
-        plan: Plan,
-        codec: Codec,
-        suppressions: SuppressionKeys,
-        *,
-        reaches: bool,
-    ) -> None:
-        self.digests = Digests("", "", 0)
-        self._shadow = shadow
-        self._standing = standing
-        self._selection = plan.selection
-        self._codec = codec
-        self._suppressions = suppressions
-        self._reaches = reaches
-        """Whether every event that was decided is in the shadow."""
-        self._rows = CanonicalRows(codec)
-        self._until = dict(standing.suppressions)
+    installation: Installation
+    plan: Plan
+    shadow: Shadow
+    standing: StandingRows
+    reaches: bool
+    """Whether every event that was decided is in the shadow."""
+    computed_digest: str = ""
+    standing_digest: str = ""
+    keys: int = 0
+    """How many should stand."""
 
     def changes(self) -> Iterator[Change]:
         """Yield what differs, by key."""
-        computed, standing, count = sha256(), sha256(), 0
-        state, packing = self._shadow.state, self._shadow.state.packing
+        computed, standing = sha256(), sha256()
+        state, packing = self.shadow.state, self.shadow.state.packing
         keys = {key for key in state if not key.startswith(SUPPRESSED)}
-        for key in sorted(keys | self._standing.rows.keys()):
+        for key in sorted(keys | self.standing.rows.keys()):
             if not self._takes(key):
                 continue
-            packed = state.packed(key)
-            ours = (
-                None if packed is None else self._rows.of_facts(key, packing.unpack_facts(packed))
-            )
-            theirs = self._standing.rows.get(key)
-            change = None if ours == theirs else self._change(key, ours, theirs)
+            packed, theirs = state.packed(key), self.standing.rows.get(key)
+            wanted = None if packed is None else packing.unpack(key, packed)
+            ours = None if wanted is None else row_of(self.installation.codec, wanted)
+            change = None if ours == theirs else self._change(key, wanted, ours, theirs)
             if ours is not None:
-                count += 1
+                self.keys += 1
                 computed.update(_framed(key, ours))
             if theirs is not None:
                 # The same content may be encoded in other bytes.
                 standing.update(_framed(key, theirs if ours is None or change else ours))
             if change is not None:
                 yield change
-        if self._selection == Selection():
+        if self.plan.selection == Selection():
             yield from self._suppression_changes(computed, standing)
-        self.digests = Digests(computed.hexdigest(), standing.hexdigest(), count)
+        self.computed_digest, self.standing_digest = computed.hexdigest(), standing.hexdigest()
 
     def _takes(self, key: bytes) -> bool:
-        if self._selection.names_keys:
-            try:
-                return self._selection.takes_key(key.decode())
-            except ValueError:  # no canonical key: somebody else wrote it
-                return self._selection == Selection()
-        return key in self._shadow.chosen
+        try:
+            return self.plan.selection.takes_key(key.decode())
+        except ValueError:  # no canonical key: somebody else wrote it
+            return self.plan.selection == Selection()
 
-    def _change(self, key: bytes, ours: bytes | None, theirs: bytes | None) -> Change | None:
+    def _change(
+        self, key: bytes, wanted: Consent | None, ours: bytes | None, theirs: bytes | None
+    ) -> Change | None:
         """Return how a row differs; None where it has the same content."""
-        incomplete = not self._reaches or key in self._shadow.incomplete
-        if ours is None:
+        incomplete = not self.reaches or key in self.shadow.incomplete
+        if wanted is None:
             kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.SURPLUS
             return Change(kind, key, {}, None)
-        wanted = self._codec.decode_consent(ours)
         if theirs is None:
-            is_erased = key not in self._shadow.erased and self._was_erased(key, wanted)
+            is_erased = key not in self.shadow.erased and self._was_erased(key, wanted)
             kind = ChangeKind.UNJUDGED if is_erased else ChangeKind.MISSING
             return Change(kind, key, {}, None if is_erased else ours)
-        return self._difference(key, ours, wanted, theirs, incomplete=incomplete)
+        return self._difference(key, wanted, theirs, incomplete=incomplete)
 
     def _difference(
-        self, key: bytes, ours: bytes, wanted: Consent, theirs: bytes, *, incomplete: bool
+        self, key: bytes, wanted: Consent, theirs: bytes, *, incomplete: bool
     ) -> Change | None:
         try:
-            found = self._codec.decode_consent(theirs)
-            fields = _fields(self._codec.decode("Consent", theirs), wanted)
+            found = self.installation.codec.decode_consent(theirs)
+            fields = _fields(self.installation.codec.decode("Consent", theirs), wanted)
         except UndecodableError:
             return Change(ChangeKind.UNREADABLE, key, {}, None)
         if found.law_version > LAW_VERSION:
@@ -157,22 +197,26 @@ class Comparison:
         if outranks(found.order, wanted.order):
             kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.NEWER
             return Change(kind, key, fields, None)
-        if incomplete:
-            wanted = merge(wanted, found)
-            ours = self._rows.of_facts(key, facts_of(wanted))
-            if ours == theirs:
-                return Change(ChangeKind.UNJUDGED, key, {}, None)
-        return Change(ChangeKind.DIFFERING, key, fields, ours)
+        row = row_of(self.installation.codec, merge(wanted, found) if incomplete else wanted)
+        if row == theirs:
+            return Change(ChangeKind.UNJUDGED, key, {}, None)
+        return Change(ChangeKind.DIFFERING, key, fields, row)
 
     def _was_erased(self, key: bytes, wanted: Consent) -> bool:
         """Whether a suppression stands that is no older: its erasure can be read no more."""
-        until = max((self._until.get(one, -1) for one in self._suppressions.every(key)), default=-1)
+        until = max(
+            (
+                self.standing.suppressions.get(one, -1)
+                for one in self.installation.suppressions.every(key)
+            ),
+            default=-1,
+        )
         return int(wanted.effective_at.timestamp() * 1000) <= until
 
     def _suppression_changes(self, computed: Any, standing: Any) -> Iterator[Change]:  # noqa: ANN401  # hashes
         ours, rows = self._wanted_suppressions()
-        for key in sorted(ours.keys() | self._until.keys()):
-            wanted, found = ours.get(key), self._until.get(key)
+        for key in sorted(ours.keys() | self.standing.suppressions.keys()):
+            wanted, found = ours.get(key), self.standing.suppressions.get(key)
             if wanted is not None:
                 computed.update(_framed(key, b"%d" % wanted))
             if found is not None:
@@ -181,7 +225,7 @@ class Comparison:
                 continue
             fields = {"erased_until": (found, wanted)}
             if wanted is None or (found is not None and found > wanted):
-                kind = ChangeKind.SURPLUS if self._reaches else ChangeKind.UNJUDGED
+                kind = ChangeKind.SURPLUS if self.reaches else ChangeKind.UNJUDGED
                 yield Change(kind, key, fields, None)
             else:
                 kind = ChangeKind.MISSING if found is None else ChangeKind.DIFFERING
@@ -192,15 +236,15 @@ class Comparison:
 
         One that stands under an older secret is as good as one under the newest.
         """
-        shadow, until, rows = self._shadow, dict[bytes, int](), dict[bytes, bytes]()
+        shadow, until, rows = self.shadow, dict[bytes, int](), dict[bytes, bytes]()
         names = dict[bytes, list[bytes]]()
         for erased in shadow.erased:
-            every = self._suppressions.every(erased)
-            standing = [one for one in every if one in self._until]
+            every = self.installation.suppressions.every(erased)
+            standing = [one for one in every if one in self.standing.suppressions]
             names |= dict.fromkeys(every, standing)
         for key, row in shadow.suppression_rows.items():
             wanted = erased_until(shadow.state.packed(key) or b"")
-            found = [one for one in names.get(key, ()) if self._until[one] >= wanted]
+            found = [one for one in names.get(key, ()) if self.standing.suppressions[one] >= wanted]
             name = found[0] if found else key
             until[name], rows[name] = wanted, row
         return until, rows
@@ -211,14 +255,6 @@ def _framed(key: bytes, row: bytes) -> bytes:
 
 
 def _fields(before: Mapping[str, Any], wanted: Consent) -> Mapping[str, tuple[Any, Any]]:
-    """Return the fields of an Avro Consent that differ, as JSON has them."""
+    """Return the fields of an Avro Consent that differ."""
     after = consent_to_avro(wanted)
-    return {
-        name: (_jsonable(before[name]), _jsonable(after[name]))
-        for name in after
-        if before[name] != after[name]
-    }
-
-
-def _jsonable(value: Any) -> Any:  # noqa: ANN401  # whatever a row has
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    return {name: (before[name], after[name]) for name in after if before[name] != after[name]}

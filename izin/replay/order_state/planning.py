@@ -3,29 +3,44 @@
 The positions of the order stage say up to where its lanes are decided, and of which topics they
 speak. Where ``desired-consents`` has another id than they say, it was lost: it was deleted and
 created again. Where a lane begins behind its first offset, retention has removed events; if the
-history has the decisions on them, they are read from there.
+history has the decisions on them, they are read from there. The history says nothing of partitions:
+so one process divides it, once, into files of the work folder, and each partition then reads its
+own.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from struct import Struct
+from typing import Any, NamedTuple
+
+from confluent_kafka import Message
 
 from izin.consent.errors import OurError, SourceError
-from izin.replay.errors import InputLostError, LiveGroupError
-from izin.replay.history import HistoryReach, history_reach
+from izin.kafka.bounded_reader import BoundedReader
+from izin.replay.errors import InputLostError, LiveGroupError, UnfitSelectionError
 from izin.runtime.consumer_groups import members
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Bounds, Plan, Selection, bounds_of
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
+from izin.schemas.fast.writer import EPOCH
 from izin.schemas.partitioning import partition_of
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import by_key
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.positions import DecidedOffsets, Positions
 
+_HEAD = Struct(">qqHI")
+"""Recorded at (microseconds since 1970), place, and the sizes of key and decision."""
+_BUFFER = 1 << 20
+_REPORT_EVERY = 5000
+_MOVEMENTS = statements("movements")
+_SQL = statements("rebuild")
 _ATTEMPTS = 3
 
 
@@ -54,12 +69,15 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         PositionAheadError: a lane ends before what was decided of it.
         BrokerError: Kafka cannot be reached, or a topic does not exist.
         LedgerUnavailableError: the history is needed, and cannot be reached.
+        UnfitSelectionError: it cannot be decided by a key alone.
         SourceError: rows of a lost topic were selected.
         OurError: the settings have another number of partitions.
     """
     settings, topics = installation.kafka, installation.kafka.topics
     lanes = (topics.events.name, topics.express.name)
     rows = topics.desired_consents.name
+    if not selection.names_keys:
+        raise UnfitSelectionError(rows, "some recipients, keys or brands")
     positions, cluster_id, found = _at_rest(installation, lanes)
     if len(found[rows].ends) != settings.partitions:
         raise OurError(
@@ -179,18 +197,26 @@ def _removed(
         return [], {}
     if installation.ledger is None:
         return sorted({number for _, number in needed}), {}
-    reach = asyncio.run(_reach(installation.ledger, list(read)))
-    missing = {
-        place[1]
-        for place, offset in needed.items()
-        if not reach.is_whole or reach.recorded.get(place, 0) < offset
-    }
-    return sorted(missing), reach.heads
+    heads, recorded = asyncio.run(history_reach(installation.ledger, list(read)))
+    missing = {place[1] for place, offset in needed.items() if recorded.get(place, 0) < offset}
+    return sorted(missing), heads
 
 
-async def _reach(settings: LedgerSettings, topics: list[str]) -> HistoryReach:
-    async with open_history(settings) as ledger:
-        return await history_reach(ledger, topics)
+def options_of(plan: Plan) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the partitions whose rows were lost, and those with events that are gone."""
+    options: Mapping[str, Any] = plan.options
+    return frozenset(options["lost"]), frozenset(options["uncovered"])
+
+
+def records_between(
+    settings: KafkaSettings, topic: str, number: int, start: int, end: int
+) -> Iterator[Sequence[Message]]:
+    """Yield the records of partition ``number`` from ``start`` (0: the earliest) to ``end``, some
+    at a time; raises KafkaException, and OffsetGoneError where it begins later.
+    """
+    with closing(BoundedReader(settings, "izin-replay", topic)) as reader:
+        for messages in reader.read({number: start}, {number: end}):
+            yield [one for one in messages if (one.offset() or 0) < end]
 
 
 def open_history(settings: LedgerSettings) -> Ledger:
@@ -198,7 +224,87 @@ def open_history(settings: LedgerSettings) -> Ledger:
     return Ledger(settings, owner=0)
 
 
-def options_of(plan: Plan) -> tuple[frozenset[int], frozenset[int]]:
-    """Return the partitions whose rows were lost, and those with events that are gone."""
-    options: Mapping[str, Any] = plan.options
-    return frozenset(options["lost"]), frozenset(options["uncovered"])
+async def history_reach(
+    settings: LedgerSettings, topics: Collection[str]
+) -> tuple[Mapping[int, int], Mapping[tuple[str, int], int]]:
+    """Return the last place of each shard of the history, and by topic and partition of ``topics``
+    the offset of events below which it has every decision; none where a month of it was dropped.
+    Raises LedgerUnavailableError.
+    """
+    async with open_history(settings) as ledger:
+        heads = await by_key.heads(ledger)
+        is_cut = bool(await ledger.fetch(_MOVEMENTS["cuts"]))
+        found = await ledger.fetch(_MOVEMENTS["recorded"], {"topics": list(topics)})
+    recorded = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
+    return heads, {} if is_cut else recorded
+
+
+class RemovedDecision(NamedTuple):
+    """A row of the history, as a file of a partition has it."""
+
+    recorded: int
+    """In microseconds since 1970."""
+    place: int
+    key: bytes
+    decision: bytes
+    """Empty: the row was restored from the topic, and its decisions are unknown."""
+
+
+def divide_history(
+    settings: LedgerSettings,
+    heads: Mapping[int, int],
+    folder: Path,
+    partitions: int,
+    report: Callable[[int, int], None],
+) -> None:
+    """Write the files of all ``partitions``, unless they are there; raises LedgerUnavailableError.
+
+    ``report`` gets how many rows of how many were read.
+    """
+    files = [_file(folder, number) for number in range(partitions)]
+    if not all(file.exists() for file in files):
+        asyncio.run(_divide(settings, heads, files, report))
+
+
+async def _divide(
+    settings: LedgerSettings,
+    heads: Mapping[int, int],
+    files: Sequence[Path],
+    report: Callable[[int, int], None],
+) -> None:
+    values = {"shards": list(heads), "places": list(heads.values())}
+    news, total, read = [one.with_suffix(".new") for one in files], sum(heads.values()), 0
+    with ExitStack() as stack:
+        opened = [stack.enter_context(one.open("wb", buffering=_BUFFER)) for one in news]
+        async with (
+            open_history(settings) as ledger,
+            ledger.session() as connection,
+            connection.cursor() as cursor,
+        ):
+            async for row in cursor.stream(_SQL["replayed"], values):
+                key, decision = row["key"].encode(), row["decision"] or b""
+                recorded = (row["recorded_at"] - EPOCH) // timedelta.resolution
+                head = _HEAD.pack(recorded, row["place"], len(key), len(decision))
+                opened[partition_of(key, len(files))].write(head + key + decision)
+                read += 1
+                if read % _REPORT_EVERY == 0:
+                    report(read, max(read, total))
+    for new, file in zip(news, files, strict=True):
+        new.replace(file)
+
+
+def removed_decisions(folder: Path, number: int) -> Iterator[RemovedDecision]:
+    """Yield the decisions of partition ``number`` that the history has; none where it was not
+    needed.
+    """
+    file = _file(folder, number)
+    if not file.exists():
+        return
+    with file.open("rb", buffering=_BUFFER) as rows:
+        while head := rows.read(_HEAD.size):
+            recorded, place, key_size, size = _HEAD.unpack(head)
+            yield RemovedDecision(recorded, place, rows.read(key_size), rows.read(size))
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"history-{number}"

@@ -1,36 +1,78 @@
 """Rebuild partitions, each in one process at a time, and keep what each gave.
 
-A process has one partition at a time: what it should have, packed, and the rows that stand.
+A process has one partition at a time: what it should have, packed, and the rows that stand. A
+partition gives a file of numbers and a file of what differs, in the folder of the work. Both are
+written whole or not at all, so that a rebuild that was killed goes on with the partitions that have
+none. They name recipients in full; only their owner may read them.
 """
 
+import base64
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from izin.kafka.bounded_reader import OffsetGoneError
-from izin.replay.order_state.comparison import Comparison
-from izin.replay.order_state.erased_keys import settle_erased
+from izin.replay.order_state.comparison import Change, ChangeKind, Comparison, read_standing
 from izin.replay.order_state.planning import (
     Installation,
+    divide_history,
     options_of,
     partitions_of,
     plan_of,
 )
-from izin.replay.order_state.processes import run_in_processes
-from izin.replay.order_state.removed_input import divide_history
-from izin.replay.order_state.results import (
-    PartitionResult,
-    read_result,
-    write_changes,
-    write_result,
-)
-from izin.replay.order_state.shadow import ShadowFolder
-from izin.replay.order_state.standing import read_standing
+from izin.replay.order_state.shadow import fold, settle_erased
+from izin.replay.processes import Advance, working
 from izin.runtime import kafka
-from izin.runtime.plan import OtherPlanError, Plan, PlanMovedError, Selection, work_folder
+from izin.runtime.kafka import codec
+from izin.runtime.plan import (
+    OtherPlanError,
+    Plan,
+    PlanMovedError,
+    Selection,
+    UnreadablePlanError,
+    work_folder,
+    write_private,
+)
+from izin.runtime.settings import KafkaSettings, StreamSettings
 
 Report = Callable[[int, int], None]
 """Gets how many records were read, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionResult:
+    """What the dry run found of a partition."""
+
+    partition: int
+    events: int
+    """How many records of the lanes were folded."""
+    seconds: float
+    """How long that took."""
+    keys: int
+    computed: str
+    """The digest of the rows that should stand."""
+    standing: str
+    """The digest of the rows that do."""
+    counts: Mapping[str, int]
+    """Rows by how they differ."""
+    changes: str
+    """The digest of the file of what differs."""
+
+
+def changes_path(folder: Path, number: int) -> Path:
+    """Return the file of what differs in partition ``number``."""
+    return folder / f"changes-{number}.jsonl"
+
+
+def result_path(folder: Path, number: int) -> Path:
+    """Return the file of the numbers of partition ``number``."""
+    return folder / f"result-{number}.json"
 
 
 def dry_run(  # noqa: PLR0913  # where, what of it, by whom, and how
@@ -95,20 +137,15 @@ def _rebuild(
         )
         for number in unfinished(installation, plan, path)
     }
-    total, workers = sum(waiting.values()), min(workers, len(waiting))
+    total, read = sum(waiting.values()), 0
     # The longest first, so that none is left to the end alone.
     numbers = sorted(waiting, key=lambda number: -waiting[number])
-    if workers > 1:
-        run_in_processes(
-            rebuild_partition,
-            installation,
-            path,
-            numbers,
-            workers,
-            lambda read: report(read, max(read, total)),
-        )
+    if min(workers, len(numbers)) > 1:
+        # Plain values: topics and plans cannot be sent to another process.
+        arguments = (installation.kafka.model_dump(), installation.streams.model_dump(), path)
+        with working(_rebuild_apart, arguments, numbers, min(workers, len(numbers))) as running:
+            running.finish(lambda read: report(read, max(read, total)))
         return
-    read = 0
 
     def advance(count: int) -> None:
         nonlocal read
@@ -117,6 +154,19 @@ def _rebuild(
 
     for number in numbers:
         rebuild_partition(installation, plan, path, number, advance)
+
+
+def _rebuild_apart(
+    kafka_values: Mapping[str, Any],
+    stream_values: Mapping[str, Any],
+    path: Path,
+    number: int,
+    advance: Advance,
+) -> None:
+    """Rebuild a partition of the plan in ``path``, in a process of its own."""
+    settings, streams = KafkaSettings(**kafka_values), StreamSettings(**stream_values)
+    installation = Installation(kafka=settings, streams=streams, codec=codec(settings))
+    rebuild_partition(installation, Plan.read(path), path, number, advance)
 
 
 def unfinished(installation: Installation, plan: Plan, path: Path) -> list[int]:
@@ -134,7 +184,7 @@ def rebuild_partition(
     plan: Plan,
     path: Path,
     number: int,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> None:
     """Write what partition ``number`` gives to the folder of the work of ``plan``.
 
@@ -148,7 +198,7 @@ def rebuild_partition(
     with kafka.broker_errors(settings):
         began = time.monotonic()
         try:
-            shadow = ShadowFolder(installation, plan, number, folder, advance).fold()
+            shadow = fold(installation, plan, number, folder, advance)
         except OffsetGoneError as error:
             raise PlanMovedError([f"retention has removed events of partition {number}"]) from error
         seconds = time.monotonic() - began
@@ -156,23 +206,83 @@ def rebuild_partition(
         end = plan.topics[settings.topics.desired_consents.name].ends[number]
         standing = read_standing(installation, number, end, advance)
     comparison = Comparison(
-        shadow,
-        standing,
-        plan,
-        installation.codec,
-        installation.suppressions,
+        installation=installation,
+        plan=plan,
+        shadow=shadow,
+        standing=standing,
         reaches=number not in uncovered,
     )
-    changes = write_changes(folder, number, comparison.changes())
-    digests = comparison.digests
+    digest, counts = write_changes(folder, number, comparison.changes())
     result = PartitionResult(
         partition=number,
         events=shadow.events,
         seconds=seconds,
-        keys=digests.keys,
-        computed=digests.computed,
-        standing=digests.standing,
-        counts=changes.counts,
-        changes=changes.digest,
+        keys=comparison.keys,
+        computed=comparison.computed_digest,
+        standing=comparison.standing_digest,
+        counts=counts,
+        changes=digest,
     )
-    write_result(folder, result)
+    write_private(result_path(folder, number), [orjson.dumps(asdict(result))])
+
+
+def write_changes(
+    folder: Path, number: int, changes: Iterable[Change]
+) -> tuple[str, Mapping[str, int]]:
+    """Write what differs in partition ``number``; return the digest of the file, and how many rows
+    differ in which way.
+    """
+    digest, counts = sha256(), Counter[str]()
+
+    def lines() -> Iterator[bytes]:
+        for one in changes:
+            line = _line(one)
+            digest.update(line)
+            counts[one.kind.value] += 1
+            yield line
+
+    write_private(changes_path(folder, number), lines())
+    return digest.hexdigest(), dict(counts)
+
+
+def check_changes(folder: Path, result: PartitionResult) -> None:
+    """Compare the file of what differs in the partition of ``result`` with its digest.
+
+    Raises:
+        UnreadablePlanError: it is gone, or was edited.
+    """
+    path = changes_path(folder, result.partition)
+    try:
+        with path.open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadablePlanError(path, "it cannot be read") from error
+    if found != result.changes:
+        raise UnreadablePlanError(path, "it was edited")
+
+
+def read_changes(folder: Path, result: PartitionResult) -> Iterator[Change]:
+    """Yield what differs in the partition of ``result``; raises as ``check_changes``."""
+    check_changes(folder, result)
+    with changes_path(folder, result.partition).open("rb") as file:
+        yield from map(_change, file)
+
+
+def read_result(folder: Path, number: int) -> PartitionResult | None:
+    """Return the numbers of partition ``number``; None: it is not done."""
+    path = result_path(folder, number)
+    return PartitionResult(**orjson.loads(path.read_bytes())) if path.exists() else None
+
+
+def _line(change: Change) -> bytes:
+    row = None if change.row is None else base64.b64encode(change.row).decode()
+    key = change.key.decode(errors="replace")
+    values = {"kind": change.kind, "key": key, "fields": change.fields, "row": row}
+    return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _change(line: bytes) -> Change:
+    values: Mapping[str, Any] = orjson.loads(line)
+    row = None if values["row"] is None else base64.b64decode(values["row"])
+    fields = {name: (both[0], both[1]) for name, both in values["fields"].items()}
+    return Change(ChangeKind(values["kind"]), values["key"].encode(), fields, row)

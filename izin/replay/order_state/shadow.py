@@ -4,37 +4,50 @@ The order stage itself folds both lanes, one after the other, for the law knows 
 What the stage would write is dropped: repartitioned records are in the lanes of their partitions
 already, and nobody is notified. Events that the lanes no longer have are decided from the history.
 
-Only an erasure depends on what was decided before it; ``erased_keys`` decides such keys again.
+Only an erasure depends on what was decided before it: an opt-out (RET) decided earlier is erased
+with its key, and one decided later stands. That order is the one of the decisions, in their topic
+and in the history; the two lanes alone do not have it. So the decisions on such keys are read, and
+the law decides their events once more, one key at a time.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from confluent_kafka import Message
 
-from izin.consent.errors import UnreadableKeyError
-from izin.consent.model import AdmittedEvent, ConsentKey
+from izin.consent.model import AdmittedEvent, Consent, Status
 from izin.consent.ordering import decide
-from izin.kafka.bounded_reader import BoundedReader
-from izin.replay.order_state.decisions import AvroDecision, admitted_of, is_erasure
-from izin.replay.order_state.planning import Installation
-from izin.replay.order_state.removed_input import removed_decisions
+from izin.consent.violations import Violation
+from izin.replay.order_state.planning import (
+    Installation,
+    decided_offsets,
+    records_between,
+    removed_decisions,
+)
+from izin.replay.processes import Advance
+from izin.runtime import kafka
 from izin.runtime.kafka_clients import headers_of
-from izin.runtime.plan import Facts, Plan, Selection
+from izin.runtime.plan import Plan
 from izin.schemas.erasure import ERASED, SUPPRESSED
+from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
+from izin.schemas.records import event_from_avro, key_from_avro
 from izin.sinks.ledger.history.formats import history_codec
 from izin.streams.fetched_record import FetchedRecord
-from izin.streams.guard import DeadLetter, Guard
 from izin.streams.order import OrderStage
+from izin.streams.outputs import suppression_row
 from izin.streams.ownership.effects import Effects
-from izin.streams.state.state import MemoryState
+from izin.streams.state.state import MemoryState, suppression
 
+AvroDecision = Mapping[str, Any]
+"""A decoded Avro Decision."""
 _Headers = Sequence[tuple[str, bytes | None]]
 _AT_ONCE = 2000
 """Decisions of the history that are applied together."""
+_ERASED = writer_of("string")(ERASED)
+"""How a decision on an erasure begins."""
 
 
 @dataclass(slots=True)
@@ -48,179 +61,194 @@ class Shadow:
     """The keys that any event erases."""
     incomplete: set[bytes] = field(default_factory=set)
     """The keys of which not all decisions are known, for their rows were once restored."""
-    chosen: set[bytes] = field(default_factory=set)
-    """The keys with a selected event, where the selection names more than keys."""
     events: int = 0
-    """Of those in the lanes, how many are selected."""
+    """How many the lanes had."""
 
 
-class ShadowFolder:
-    """Folds the events of partition ``number`` up to what ``plan`` says.
+def fold(
+    installation: Installation, plan: Plan, number: int, folder: Path, advance: Advance
+) -> Shadow:
+    """Fold the events of partition ``number`` up to what ``plan`` says, and those of the history in
+    ``folder``; ``advance`` gets how many records were read, some at a time.
 
-    ``advance`` gets how many records were read, some at a time.
+    Raises KafkaException, and OffsetGoneError where a lane begins later than the plan says.
     """
-
-    def __init__(
-        self,
-        installation: Installation,
-        plan: Plan,
-        number: int,
-        folder: Path,
-        advance: Callable[[int], None],
-    ) -> None:
-        self.shadow = Shadow()
-        self._installation = installation
-        self._plan = plan
-        self._number = number
-        self._folder = folder
-        self._advance = advance
-        self._topics = installation.kafka.topics
-        self._guard = Guard(installation.codec)
-        self._stage = OrderStage(
-            topics=self._topics,
-            partitions=installation.kafka.partitions,
-            codec=installation.codec,
-            suppressions=installation.suppressions,
-        )
-
-    def fold(self) -> Shadow:
-        """Return the shadow; raises KafkaException, and OffsetGoneError where a lane begins later
-        than the plan says.
-        """
-        self._fold_history()
-        for lane in (self._topics.express.name, self._topics.events.name):
-            bounds = self._plan.topics[lane]
-            start, end = bounds.starts[self._number], bounds.ends[self._number]
-            if start < end:
-                self._fold_lane(lane, start, end)
-        return self.shadow
-
-    def _fold_lane(self, lane: str, start: int, end: int) -> None:
-        number, shadow = self._number, self.shadow
-        reader = BoundedReader(self._installation.kafka, "izin-replay", lane)
-        try:
-            for messages in reader.read({number: start}, {number: end}):
-                records = _records(messages, lane, number, end)
-                shadow.events += self._choose(records)
-                effects = self._stage.fold(number, records, shadow.state)
-                if effects.suppresses:
-                    self._note_erasures(effects)
-                shadow.state.apply(effects.changes, 0)
-                self._advance(len(records))
-        finally:
-            reader.close()
-
-    def _note_erasures(self, effects: Effects) -> None:
-        """Note which keys were erased, and the rows that suppress them."""
-        rows, decisions = self._topics.desired_consents.name, self._topics.decisions.name
-        for write in effects.writes:
-            key, value = write.key or b"", write.value
-            if value is None:
-                continue
-            if write.topic == rows and key.startswith(SUPPRESSED):
-                self.shadow.suppression_rows[key] = value
-            elif write.topic == decisions:
-                decision = self._installation.codec.decode("Decision", value)
-                if decision["kind"] == ERASED:
-                    self.shadow.erased.add(key)
-
-    def _choose(self, records: Sequence[FetchedRecord]) -> int:
-        """Return how many of ``records`` are selected; note their keys, where the selection names
-        more than keys.
-        """
-        selection = self._plan.selection
-        if selection == Selection():
-            return len(records)
-        if selection.names_keys:
-            return sum(_is_named(selection, record.key or b"") for record in records)
-        count = 0
-        for record in records:
-            checked = self._guard.admit(record)
-            if not isinstance(checked, DeadLetter):
-                facts = _facts(checked.admitted, record)
-                if selection.takes(facts):
-                    count += 1
-                    self.shadow.chosen.add(facts.key.encode())
-        return count
-
-    def _fold_history(self) -> None:
-        """Decide again what only the history has; no effect of it depends on the order."""
-        shadow, state, codec = self.shadow, self.shadow.state, history_codec()
-        changes: dict[bytes, bytes] = {}
-        for one in removed_decisions(self._folder, self._number):
-            if not one.decision:
-                shadow.incomplete.add(one.key)
-                continue
-            decision = codec.decode("Decision", one.decision)
-            self._choose_decided(decision)
-            if is_erasure(decision):
-                shadow.erased.add(one.key)
-                continue
-            packed = changes.get(one.key) or state.packed(one.key)
-            current = None if packed is None else state.packing.unpack(one.key, packed)
-            consent = decide(current, admitted_of(decision)).consent
-            if consent is not current:
-                changes[one.key] = state.packing.pack(consent)
-            if len(changes) >= _AT_ONCE:
-                state.apply(changes, 0)
-                changes.clear()
-        state.apply(changes, 0)
-
-    def _choose_decided(self, decision: AvroDecision) -> None:
-        """Note the key of a decision whose event is selected; when it was appended is not known,
-        so that it counts from when it was received.
-        """
-        selection: Selection = self._plan.selection
-        if selection.names_keys:
-            return
-        admitted = admitted_of(decision)
-        event = admitted.event
-        facts = Facts(
-            str(admitted.key),
-            admitted.key.brand_code,
-            event.customer_id,
-            event.origin,
-            event.received_at or admitted.effective_at,
-            decision["topic"],
-            decision["partition"],
-            decision["offset"],
-        )
-        if selection.takes(facts):
-            self.shadow.chosen.add(facts.key.encode())
-
-
-def _records(messages: Sequence[Message], lane: str, number: int, end: int) -> list[FetchedRecord]:
-    """Return the records of ``messages`` below the offset ``end``."""
-    return [
-        FetchedRecord(
-            lane,
-            number,
-            one.offset() or 0,
-            one.timestamp()[1],
-            one.key(),
-            one.value(),
-            cast("_Headers", headers_of(one)),
-        )
-        for one in messages
-        if (one.offset() or 0) < end
-    ]
-
-
-def _is_named(selection: Selection, key: bytes) -> bool:
-    try:
-        return selection.takes_key(str(ConsentKey.parse(key.decode())))
-    except (UnicodeDecodeError, UnreadableKeyError):
-        return False
-
-
-def _facts(admitted: AdmittedEvent, record: FetchedRecord) -> Facts:
-    return Facts(
-        str(admitted.key),
-        admitted.key.brand_code,
-        admitted.event.customer_id,
-        admitted.event.origin,
-        datetime.fromtimestamp(record.timestamp / 1000, UTC),
-        record.topic,
-        record.partition,
-        record.offset,
+    settings, shadow = installation.kafka, Shadow()
+    stage = OrderStage(
+        topics=settings.topics,
+        partitions=settings.partitions,
+        codec=installation.codec,
+        suppressions=installation.suppressions,
     )
+    _fold_history(shadow, folder, number)
+    for lane in (settings.topics.express.name, settings.topics.events.name):
+        start, end = plan.topics[lane].starts[number], plan.topics[lane].ends[number]
+        if start >= end:
+            continue
+        for messages in records_between(settings, lane, number, start, end):
+            effects = stage.fold(number, list(map(_record, messages)), shadow.state)
+            if effects.suppresses:
+                _note_erasures(shadow, effects, installation)
+            shadow.state.apply(effects.changes, 0)
+            shadow.events += len(messages)
+            advance(len(messages))
+    return shadow
+
+
+def _record(message: Message) -> FetchedRecord:
+    return FetchedRecord(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        cast("_Headers", headers_of(message)),
+    )
+
+
+def _note_erasures(shadow: Shadow, effects: Effects, installation: Installation) -> None:
+    """Note which keys were erased, and the rows that suppress them."""
+    topics = installation.kafka.topics
+    for write in effects.writes:
+        key, value = write.key or b"", write.value
+        if value is None:
+            continue
+        if write.topic == topics.desired_consents.name and key.startswith(SUPPRESSED):
+            shadow.suppression_rows[key] = value
+        elif write.topic == topics.decisions.name and is_erasure(
+            installation.codec.decode("Decision", value)
+        ):
+            shadow.erased.add(key)
+
+
+def _fold_history(shadow: Shadow, folder: Path, number: int) -> None:
+    """Decide again what only the history has; no effect of it depends on the order."""
+    state, codec = shadow.state, history_codec()
+    changes: dict[bytes, bytes] = {}
+    for one in removed_decisions(folder, number):
+        if not one.decision:
+            shadow.incomplete.add(one.key)
+            continue
+        decision = codec.decode("Decision", one.decision)
+        if is_erasure(decision):
+            shadow.erased.add(one.key)
+            continue
+        packed = changes.get(one.key) or state.packed(one.key)
+        current = None if packed is None else state.packing.unpack(one.key, packed)
+        consent = decide(current, admitted_of(decision)).consent
+        if consent is not current:
+            changes[one.key] = state.packing.pack(consent)
+        if len(changes) >= _AT_ONCE:
+            state.apply(changes, 0)
+            changes.clear()
+    state.apply(changes, 0)
+
+
+def settle_erased(
+    shadow: Shadow, installation: Installation, plan: Plan, number: int, folder: Path
+) -> None:
+    """Correct the keys of ``shadow`` that were erased at some time.
+
+    A key whose erasure is in no decision that can be read is ``incomplete``.
+    """
+    if not installation.suppressions:  # without a secret nothing can be erased
+        return
+    decided = decided_offsets(plan, installation.kafka, number)
+    if any(plan.topics[lane].starts[number] for lane in decided):  # else each is in a lane
+        shadow.erased |= _erased_keys(installation, number)
+    if not shadow.erased:
+        return
+    decisions = _of_history(shadow.erased, folder, number)
+    for key, value in _decisions(installation, number):
+        if key in shadow.erased:
+            decision = installation.codec.decode("Decision", value)
+            if decision["offset"] < decided.get(decision["topic"], 0):
+                decisions[key].append(decision)
+    state, changes = shadow.state, dict[bytes, bytes | None]()
+    for key in shadow.erased:
+        found = decisions[key]
+        if not any(map(is_erasure, found)):
+            shadow.incomplete.add(key)
+            continue
+        consent = decided_again(found)
+        changes[key] = None if consent is None else state.packing.pack(consent)
+        last = max(filter(is_erasure, found), key=lambda one: one["effective_at"])
+        suppressed = installation.suppressions.of(key)
+        if suppressed not in shadow.suppression_rows:
+            at, event_id = last["effective_at"], last["event"]["event_id"]
+            changes[suppressed] = suppression((at - EPOCH) // MILLISECOND)
+            row = suppression_row(installation.codec, at, event_id)
+            shadow.suppression_rows[suppressed] = row
+    state.apply(changes, 0)
+
+
+def _of_history(
+    keys: set[bytes], folder: Path, number: int
+) -> defaultdict[bytes, list[AvroDecision]]:
+    """Return the decisions of ``keys`` that the history has, in their order."""
+    codec, found = history_codec(), defaultdict[bytes, list[AvroDecision]](list)
+    rows = [one for one in removed_decisions(folder, number) if one.key in keys and one.decision]
+    for one in sorted(rows, key=lambda row: (row.recorded, row.place)):
+        found[one.key].append(codec.decode("Decision", one.decision))
+    return found
+
+
+def _erased_keys(installation: Installation, number: int) -> set[bytes]:
+    """Return the keys that were erased, by the decisions that their topic has."""
+    codec = installation.codec
+    header = codec.header("Decision")
+    beginning = header + _ERASED
+    return {
+        key
+        for key, value in _decisions(installation, number)
+        if value.startswith(beginning)
+        or (not value.startswith(header) and is_erasure(codec.decode("Decision", value)))
+    }
+
+
+def _decisions(installation: Installation, number: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the decisions of a partition that their topic has, with their keys, in order."""
+    settings, topic = installation.kafka, installation.kafka.topics.decisions.name
+    start, end = kafka.watermarks(settings, topic)[number]
+    for messages in records_between(settings, topic, number, start, end):
+        for one in messages:
+            value = one.value()
+            if value is not None:
+                yield one.key() or b"", value
+
+
+def is_erasure(decision: AvroDecision) -> bool:
+    """Whether it was made on an erasure of its key."""
+    return bool(decision["kind"] == ERASED)
+
+
+def admitted_of(decision: AvroDecision) -> AdmittedEvent:
+    """Return the event that was decided, as it was admitted."""
+    return AdmittedEvent(
+        key=key_from_avro(decision["consent"]),
+        status=Status(decision["event"]["status"]),
+        effective_at=decision["effective_at"],
+        event=event_from_avro(decision["event"]),
+        violations=tuple(Violation(**one) for one in decision["violations"]),
+    )
+
+
+def decided_again(decisions: Iterable[AvroDecision]) -> Consent | None:
+    """Return the consent of a key after ``decisions`` on all of its events, in their order; None
+    where it is erased.
+
+    A repetition changes nothing: each event counts where it was decided first.
+    """
+    current: Consent | None = None
+    seen: set[tuple[str, int, int]] = set()
+    for one in decisions:
+        place = one["topic"], one["partition"], one["offset"]
+        if place in seen:
+            continue
+        seen.add(place)
+        if not is_erasure(one):
+            current = decide(current, admitted_of(one)).consent
+        elif current is not None and current.effective_at <= one["effective_at"]:
+            current = None
+    return current

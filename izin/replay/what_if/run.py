@@ -29,7 +29,6 @@ from izin.replay.what_if.lists import GivenList, on_lists
 from izin.replay.what_if.settings import LawSettings
 from izin.runtime.masking import mask
 from izin.runtime.plan import (
-    EmptySelectionError,
     OtherPlanError,
     Plan,
     Selection,
@@ -70,10 +69,6 @@ class WhatIfRequest:
     by: str
     now: datetime
     rows: int = ROWS
-
-    def __post_init__(self) -> None:
-        if self.selection.origins or self.selection.offsets:
-            raise EmptySelectionError("a what-if is about keys: leave out --origin and --offsets")
 
 
 class CountedChange(NamedTuple):

@@ -15,17 +15,15 @@ from izin.runtime.plan.file import (
     write_private,
 )
 from izin.runtime.plan.progress import OnProgress, silent
-from izin.runtime.plan.selection import EmptySelectionError, Facts, Place, Selection
+from izin.runtime.plan.selection import EmptySelectionError, Selection
 
 __all__ = (
     "DESIRED_CONSENTS",
     "REBUILD",
     "Bounds",
     "EmptySelectionError",
-    "Facts",
     "OnProgress",
     "OtherPlanError",
-    "Place",
     "Plan",
     "PlanMovedError",
     "PrivateLines",

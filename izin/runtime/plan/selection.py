@@ -1,14 +1,12 @@
-"""What a plan concerns: a time, keys, brands, customers, origins or offsets.
+"""What a plan concerns: a time, keys, brands or customers.
 
-What is given narrows; what is not given leaves everything in. A fact that does not have what is
-asked for (a key that cannot be read, a record without origin) is not selected.
+What is given narrows; what is not given leaves everything in.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from izin.consent.errors import SourceError
 from izin.consent.model import aware
@@ -16,26 +14,9 @@ from izin.consent.model import aware
 _SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 
-Place = tuple[str, int]
-"""A topic and a partition of it."""
-
 
 class EmptySelectionError(SourceError):
     """A selection that nothing can match."""
-
-
-class Facts(NamedTuple):
-    """What a selection looks at: of an event, where it was read and whose it is."""
-
-    key: str
-    """Canonical."""
-    brand_code: int
-    customer_id: str
-    origin: str
-    appended_at: datetime
-    topic: str
-    partition: int
-    offset: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +32,6 @@ class Selection:
     """As keys spell them; whoever has one of the ``keys`` or is one of them is selected."""
     brands: frozenset[int] = frozenset()
     customers: frozenset[str] = frozenset()
-    origins: frozenset[str] = frozenset()
-    offsets: Mapping[Place, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
-    """By place: the first offset, and the one behind the last."""
 
     def __post_init__(self) -> None:
         for name, instant in (("since", self.since), ("until", self.until)):
@@ -61,44 +39,19 @@ class Selection:
                 aware(name, instant)
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise EmptySelectionError("--since must be before --until")
-        for (topic, partition), (first, behind) in self.offsets.items():
-            if not 0 <= first < behind:
-                raise EmptySelectionError(
-                    f"{topic}/{partition}: no offset from {first} to {behind}"
-                )
 
     @property
     def names_keys(self) -> bool:
         """Whether it can be decided by a key alone, without the events of the key."""
-        return self.since is self.until is None and not (
-            self.customers or self.origins or self.offsets
-        )
+        return self.since is self.until is None and not self.customers
 
     def takes_key(self, key: str) -> bool:
         """Whether the canonical ``key`` and its brand are selected."""
-        return self._names(key) and (not self.brands or int(key.partition("/")[0]) in self.brands)
-
-    def takes(self, facts: Facts) -> bool:
-        """Whether an event is selected."""
-        at = facts.appended_at
-        return (
-            (self.since is None or at >= self.since)
-            and (self.until is None or at < self.until)
-            and self._names(facts.key)
-            and (not self.brands or facts.brand_code in self.brands)
-            and (not self.customers or facts.customer_id in self.customers)
-            and (not self.origins or facts.origin in self.origins)
-            and (not self.offsets or self._has_offset(facts))
-        )
-
-    def _names(self, key: str) -> bool:
+        if self.brands and int(key.partition("/")[0]) not in self.brands:
+            return False
         if not self.keys and not self.recipients:
             return True
         return key in self.keys or key.split("/", _SLASHES)[-1] in self.recipients
-
-    def _has_offset(self, facts: Facts) -> bool:
-        first, behind = self.offsets.get((facts.topic, facts.partition), (0, 0))
-        return first <= facts.offset < behind
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values, sorted; what is not given is left out."""
@@ -109,11 +62,6 @@ class Selection:
             "recipients": sorted(self.recipients),
             "brands": sorted(self.brands),
             "customers": sorted(self.customers),
-            "origins": sorted(self.origins),
-            "offsets": {
-                f"{topic}/{partition}": list(bounds)
-                for (topic, partition), bounds in sorted(self.offsets.items())
-            },
         }
         return {name: value for name, value in values.items() if value}
 
@@ -128,16 +76,4 @@ class Selection:
             recipients=frozenset(values.get("recipients", ())),
             brands=frozenset(values.get("brands", ())),
             customers=frozenset(values.get("customers", ())),
-            origins=frozenset(values.get("origins", ())),
-            offsets=MappingProxyType(
-                {
-                    _place(text): (bounds[0], bounds[1])
-                    for text, bounds in values.get("offsets", {}).items()
-                }
-            ),
         )
-
-
-def _place(text: str) -> Place:
-    topic, _, partition = text.rpartition("/")
-    return topic, int(partition)

@@ -19,8 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from izin.consent.errors import OurError
-from izin.projections.api_keys.authorisation import authorised
-from izin.projections.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys import ApiKeyDirectory, authorised
 from izin.projections.decided import ForeignTokenError
 from izin.runtime.http_server.operations import Faults, health
 from izin.runtime.http_server.problems import RequestRefusedError, problem

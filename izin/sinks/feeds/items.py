@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from izin.consent.errors import UnreadableKeyError
-from izin.projections.api_keys.access import outside
+from izin.projections.api_keys import outside
 from izin.projections.brand_directory import NOBODY, BrandReader
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey

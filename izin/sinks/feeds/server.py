@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import uvloop
 
-from izin.projections.api_keys.directory import ApiKeyReader
+from izin.projections.api_keys import ApiKeyReader
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches

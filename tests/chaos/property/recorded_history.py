@@ -10,8 +10,7 @@ from izin.consent.fold import KeyState, restoration
 from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
 from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow, fact_of
-from izin.reconcile.judging import judge
-from izin.reconcile.sides import DesiredRecord, PermissionRecord, Side, Standing, ledger_row
+from izin.reconcile.judging import DesiredRecord, PermissionRecord, Side, Standing, judge
 from izin.replay.what_if.facts import KeyFacts
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -148,11 +147,11 @@ class RecordedHistory(KeyHistory):
 
     def _differences(self) -> tuple[str, ...]:
         """Return what a reconciliation finds between the ledger and the topics."""
-        desired, row, published = self.consent, self.row, self._published
+        desired = self.consent
         standing = Standing(
             key=KEY,
             customer_id=CUSTOMER,
-            row=None if row is None else ledger_row({**vars(row), "is_open": row.is_open}),
+            row=self.row,
             desired=None
             if desired is None
             else DesiredRecord(
@@ -164,7 +163,7 @@ class RecordedHistory(KeyHistory):
                 offset=0,
                 value=b"",
             ),
-            permission=published,
+            permission=self._published,
             seen=None,
             asked=None,
         )

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from izin.reconcile.judging import Kind
+from izin.reconcile.judging import Kind, Side
 from izin.reconcile.remedies import Repair
-from izin.reconcile.sides import Side
 from izin.runtime.plan import Plan
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history.acts import brand_key

@@ -18,7 +18,7 @@ from izin.consent.model import Consent, ConsentEvent
 from izin.replay.order_state import rebuilding, switch
 from izin.replay.order_state.comparison import Change
 from izin.replay.order_state.planning import Installation
-from izin.replay.order_state.results import PartitionResult, read_changes
+from izin.replay.order_state.rebuilding import PartitionResult, read_changes
 from izin.runtime import kafka
 from izin.runtime.plan import Plan, Selection, work_folder
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings

@@ -12,7 +12,11 @@ from pydantic import SecretStr
 
 from izin.consent.errors import OurError, SourceError
 from izin.consent.model import ConsentEvent
-from izin.replay.errors import InputLostError, LiveGroupError
+from izin.replay.errors import (
+    InputLostError,
+    LiveGroupError,
+    UnfitSelectionError,
+)
 from izin.replay.order_state import rebuilding
 from izin.replay.order_state.planning import plan_of
 from izin.runtime.consumer_groups import members
@@ -158,26 +162,20 @@ def test_rebuild_finds_what_differs(harness: RebuildHarness) -> None:
 
 
 def test_selection_compares_the_selected_keys(harness: RebuildHarness) -> None:
-    """By key, brand, customer, offsets: others that differ are not looked at."""
-    harness.publish(
-        at(minutes=1),
-        at(minutes=2, recipient=OTHER, customer_id="globex", brand_code=100002, origin="crm"),
-    )
+    """By key, recipient, brand: others that differ are not looked at; events choose no keys."""
+    harness.publish(at(minutes=1), at(minutes=2, recipient=OTHER, brand_code=100002))
     harness.decide()
     other = str(a_key(recipient=OTHER, brand_code=100002))
     for key in (KEY, other):
         harness.write_row(key, None)
-    lane = harness.topics.events.name
     for selection, expected in (
         (Selection(keys=frozenset({KEY})), {KEY}),
         (Selection(recipients=frozenset({OTHER})), {other}),
         (Selection(brands=frozenset({BRAND})), {KEY}),
-        (Selection(customers=frozenset({"globex"})), {other}),
-        (Selection(origins=frozenset({"crm", "web"})), {KEY, other}),
-        (Selection(offsets={(lane, 0): (0, 1)}), {KEY}),
-        (Selection(since=NOON, until=NOON + timedelta(days=1)), set()),
     ):
         assert harness.dry_run(selection).kinds.keys() == expected, selection
+    with pytest.raises(UnfitSelectionError):
+        harness.dry_run(Selection(since=NOON, until=NOON + timedelta(days=1)))
 
 
 def test_killed_dry_run_goes_on(harness: RebuildHarness, tmp_path: Path) -> None:

@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from izin.consent.model import Status
-from izin.replay.errors import InputLostError, LiveGroupError, UnfinishedDryRunError
-from izin.replay.order_state import switch, written_rows
-from izin.replay.order_state.results import changes_path, result_path
+from izin.replay.errors import (
+    InputLostError,
+    LiveGroupError,
+    UnfinishedDryRunError,
+)
+from izin.replay.order_state import switch
+from izin.replay.order_state.rebuilding import changes_path, result_path
 from izin.runtime import kafka
 from izin.runtime.plan import Plan, PlanMovedError, UnreadablePlanError, work_folder
 from izin.schemas.codec import Codec
@@ -124,7 +128,7 @@ def test_killed_execution_goes_on(
     rows = harness.rows()
     harness.lose_rows()
     found = harness.dry_run()
-    monkeypatch.setattr(written_rows, "_AT_ONCE", 3)
+    monkeypatch.setattr(switch, "_AT_ONCE", 3)
     commit, committed = OwnedPartition.commit, 0
 
     async def until_killed(owned: OwnedPartition, *args: object, **options: object) -> None:

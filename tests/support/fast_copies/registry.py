@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
-from izin.sinks.record.column_lists import OWN, SHARED
 
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
@@ -33,9 +32,8 @@ from izin.sinks.ledger import outbox
 from izin.sinks.ledger.bulk.alike import Alike, alike, columns_of, shape_of
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.record import apply
-from izin.sinks.record.consent_row import ConsentRow
-from izin.streams.fast_path.row_reader import RowReader
-from izin.streams.fast_path.row_writer import RowWriter
+from izin.sinks.record.consent_row import OWN, SHARED, ConsentRow
+from izin.streams.fast_path.rows import RowReader, RowWriter
 from izin.streams.ownership.effects import OutputRecord
 from izin.streams.state import packing
 from izin.streams.state.packing import NEVER, Packing
@@ -247,7 +245,7 @@ FAST_COPIES = (
     ),
     FastCopy(
         name="rows of desired-consents",
-        modules=("izin.streams.fast_path.row_writer", "izin.streams.fast_path.row_reader"),
+        modules=("izin.streams.fast_path.rows",),
         compare=compare_rows,
     ),
     FastCopy(

@@ -11,8 +11,7 @@ from typing import Any
 
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import JsonReader, to_turkish
-from izin.reconcile.judging import Kind
-from izin.reconcile.sides import Side
+from izin.reconcile.judging import Kind, Side
 from izin.sinks.inbound.movements import ReportedMovements
 from tests.integration.sinks.sink_harness import ACTIVE, InMemoryTopic
 from tests.support.builders import a_key

@@ -1,53 +1,51 @@
 """A key of which every side says the same, and what a test changes of it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from izin.consent.may_send import Permission, PermissionReason
-from izin.reconcile.sides import (
+from izin.consent.transitions import State
+from izin.reconcile.judging import (
     DesiredRecord,
     IysRecord,
-    LedgerRow,
     PermissionRecord,
     Standing,
 )
-from tests.support.builders import CUSTOMER, NOON, a_key
+from izin.sinks.record.consent_row import ConsentRow
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
 
 EARLIER, LATER = NOON - timedelta(hours=1), NOON + timedelta(hours=1)
 KEY = str(a_key())
 
 
-def a_row(**overrides: object) -> LedgerRow:
-    """Return the row of an opt-in that İYS has."""
-    fields: dict[str, Any] = {
-        "desired_status": "ONAY",
-        "desired_at": NOON,
-        "desired_rank": 0,
-        "desired_event_id": "event-1",
-        "registered": "ONAY",
-        "registered_at": NOON,
-        "registered_consent_date": NOON,
-        "registered_source": "HS_WEB",
-        "registered_transaction_id": "t",
-        "verified_at": NOON,
-        "state": "accepted",
-        "action": "nothing",
-        "reason": "settled",
-        "code": None,
-        "expires_at": None,
-        "is_open": False,
-        "withdrawn_at": None,
-        "may_send": True,
-        "permission_reason": "registered",
-        "permission_since": NOON + timedelta(microseconds=1234),
-        "updated_at": NOON,
-    }
-    fields |= overrides
-    said = Permission(
-        may_send=fields["may_send"], reason=PermissionReason(fields["permission_reason"])
+def a_row(**overrides: object) -> ConsentRow:
+    """Return the row of an opt-in that İYS has; its permission follows from it, unless given."""
+    row = ConsentRow(
+        key=KEY,
+        customer_id=CUSTOMER,
+        brand_code=BRAND,
+        channel="MESAJ",
+        recipient_type="BIREYSEL",
+        recipient=PHONE,
+        desired_status="ONAY",
+        desired_at=NOON,
+        desired_rank=0,
+        desired_event_id="event-1",
+        registered="ONAY",
+        registered_at=NOON,
+        registered_consent_date=NOON,
+        registered_source="HS_WEB",
+        registered_transaction_id="t",
+        verified_at=NOON,
+        state=State.ACCEPTED,
+        reason="settled",
+        permission_since=NOON + timedelta(microseconds=1234),
+        updated_at=NOON,
     )
-    own = {"by_law": said, "hides_opt_out": False, "void_event_id": None}
-    return LedgerRow(**{**own, **fields})
+    changed = row.replace(**overrides)
+    law = changed.permission_by_law
+    permitted = changed.replace(may_send=law.may_send, permission_reason=str(law.reason))
+    return permitted.replace(**overrides)
 
 
 def a_record(**overrides: object) -> DesiredRecord:
@@ -82,14 +80,18 @@ PERMISSION = PermissionRecord(
 )
 
 
-def a_standing(**overrides: object) -> Standing:
+def a_standing(**overrides: Any) -> Standing:  # noqa: ANN401  # a side each
     """Return a key of which every side says the same."""
+    row = overrides.get("row", a_row())
+    published = PERMISSION
+    if row is not None:
+        published = replace(PERMISSION, may_send=row.may_send, reason=str(row.permission_reason))
     fields: dict[str, Any] = {
         "key": KEY,
         "customer_id": CUSTOMER,
-        "row": a_row(),
+        "row": row,
         "desired": a_record(),
-        "permission": PERMISSION,
+        "permission": published,
         "seen": at_iys(),
         "asked": None,
     }
@@ -102,9 +104,5 @@ def answered(value: str) -> IysRecord:
     return at_iys(value, **none)
 
 
-OPTED_OUT = {"desired_status": "RET", "permission_reason": "opted-out", "may_send": False}
-DENIED = Permission(may_send=False, reason=PermissionReason.OPTED_OUT)
-OUT = {
-    "desired": a_record(status="RET"),
-    "permission": PermissionRecord(may_send=False, reason="opted-out", since=PERMISSION.since),
-}
+OPTED_OUT = {"desired_status": "RET", "latest_ret_at": NOON}
+OUT = {"desired": a_record(status="RET")}

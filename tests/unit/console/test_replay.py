@@ -13,40 +13,22 @@ from izin.console.replay.kinds import kind_of
 from izin.console.replay.permissions import notes_of
 from izin.console.replay.selection_options import selection_of
 from izin.console.terminal import progress
+from izin.console.terminal.arguments import offset_range
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, PlanMovedError, Selection
 from tests.support.builders import NOON, PHONE, a_key
 from tests.unit.replay.test_order_state import a_plan
 
-NOTHING = {
-    "since": None,
-    "until": None,
-    "recipients": None,
-    "brands": None,
-    "customers": None,
-    "origins": None,
-    "offsets": None,
-}
-
 
 def test_options_make_a_selection() -> None:
-    """Recipients in any notation, keys, and ranges of offsets; without options everything."""
-    assert selection_of(**NOTHING) == Selection()
+    """Recipients in any notation, and keys; without options everything."""
+    assert selection_of(recipients=None, brands=None) == Selection()
     key = str(a_key())
-    found = selection_of(
-        **NOTHING
-        | {
-            "since": NOON,
-            "recipients": ["0555 000 00 01", key],
-            "brands": [100001],
-            "offsets": ["consent-events/2/5-8"],
-        }
-    )
+    found = selection_of(since=NOON, recipients=["0555 000 00 01", key], brands=[100001])
     assert found == Selection(
         since=NOON,
         keys=frozenset({key}),
         recipients=frozenset({PHONE}),
         brands=frozenset({100001}),
-        offsets={("consent-events", 2): (5, 9)},
     )
 
 
@@ -54,14 +36,14 @@ def test_options_make_a_selection() -> None:
 def test_wrong_range_of_offsets_is_wrong_usage(text: str) -> None:
     """The message has the notation."""
     with pytest.raises(typer.BadParameter, match="as consent-opt-outs/3/17-20"):
-        selection_of(**NOTHING | {"offsets": [text]})
+        offset_range(text)
 
 
 def test_unreadable_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its number, not by what it says."""
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{PHONE}\n\nnobody\n"))
     with pytest.raises(SourceError, match="standard input, line 3"):
-        selection_of(**NOTHING | {"recipients": ["-"]})
+        selection_of(recipients=["-"], brands=None)
 
 
 def test_plan_of_an_unknown_kind_is_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from izin.gate.endpoint import GateEndpoint, gate_app
 from izin.gate.metrics import GateMetrics
-from izin.projections.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys import ApiKeyDirectory
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.may_send_api import PATH

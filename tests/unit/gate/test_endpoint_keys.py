@@ -3,7 +3,7 @@
 import pytest
 
 from izin.gate.state import BrandState
-from izin.projections.api_keys.access import STALE_AFTER
+from izin.projections.api_keys import STALE_AFTER
 from izin.schemas.api_keys import Scope
 from izin.schemas.may_send_api import PATH
 from izin.sinks.ledger.history.receipts import movements_of, receipt_key

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from izin.producers.intake.endpoint import MAX_BODY, Intake, intake_app
-from izin.projections.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys import ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
@@ -238,7 +238,7 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
 
     Before its brand is active too, whatever İYS takes then; and a RET never expires.
     """
-    directory.put(replace(directory.get(BRAND), activated_at=activated_at))
+    directory.put(asdict(replace(directory.get(BRAND), activated_at=activated_at)))
     answer = await post(client, an_iys_origin(consentDate="2026-02-02 12:00:00", status=status))
     assert answer.status_code == 202
     (event,) = answer.json()["events"]

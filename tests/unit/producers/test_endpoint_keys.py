@@ -17,8 +17,7 @@ from izin.consent.model import ConsentEvent, ConsentKey
 from izin.local import free_port
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.publishing.event_publisher import Published
-from izin.projections.api_keys.access import STALE_AFTER
-from izin.projections.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys import STALE_AFTER, ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.http_server.limits import HttpLimits, Refused
 from izin.runtime.http_server.operations import operations_app

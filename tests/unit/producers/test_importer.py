@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -151,7 +151,8 @@ def test_void_onay_is_published_and_counted(
     run: Importer, fake: FakePublisher, directory: BrandDirectory
 ):
     """Of an old export it may be every row, so none is reported; the summary counts them."""
-    directory.put(replace(directory.get(BRAND), activated_at=NOON - timedelta(days=900)))
+    old_brand = replace(directory.get(BRAND), activated_at=NOON - timedelta(days=900))
+    directory.put(asdict(old_brand))
     old = f"{PHONE};SMS;ONAY;HS_WEB;02.02.2026 12:00:00;{BRAND}"
     report = run(HEADER, ONAY, old)
     assert (report.published, report.past_term, report.refused) == (2, 1, 0)
@@ -414,7 +415,7 @@ def test_stopped_brand_is_refused(
     path: Path, fake: FakePublisher, directory: BrandDirectory, clock: Callable[[], datetime]
 ):
     """Its customer was offboarded: a row is refused, and a file that is of it alone."""
-    directory.put(replace(directory.get(BRAND), status="stopped"))
+    directory.put(asdict(replace(directory.get(BRAND), status="stopped")))
     path.write_text(f"{HEADER}\r\n{ONAY}\r\n{RET}\r\n", "utf-8")
     report = import_file(path, fake, directory, clock=clock, how=Import())
     assert (report.reasons, report.refused_opt_outs) == ({"IZIN-BRAND-STOPPED": 2}, 1)

@@ -1,5 +1,6 @@
 """Fields become events; names are read from tables, without fuzzy matching."""
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -257,8 +258,9 @@ def test_retailers_are_read(directory: BrandDirectory):
 def test_unknown_brand_names_its_remedy():
     """And a removed brand is forgotten."""
     directory = BrandDirectory()
-    directory.put(RegisteredBrand(brand_code=7, iys_code=1, customer_id="acme", name="x"))
+    brand = RegisteredBrand(brand_code=7, iys_code=1, customer_id="acme", name="x")
+    directory.put(asdict(brand))
     assert len(directory) == 1
-    directory.remove(7)
+    directory.remove(b"7")
     with pytest.raises(UnknownBrandError, match=r"brand 7 .*izin brands add 7"):
         directory.get(7)

@@ -13,8 +13,7 @@ from izin.iys.errors import BusyError, CallError, MisconfiguredError, RefusedErr
 from izin.iys.rate_limit.pace import CallClass
 from izin.reconcile import asking, comparing
 from izin.reconcile.asking import Asker
-from izin.reconcile.comparing import Comparer, Scope
-from izin.reconcile.errors import IysSilentError, LedgerBehindError
+from izin.reconcile.comparing import Comparer, IysSilentError, LedgerBehindError, Scope
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.record.brand import Brand

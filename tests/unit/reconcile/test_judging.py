@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from izin.reconcile.judging import Cause, Kind, judge
+from izin.consent.next_action import Action
+from izin.consent.transitions import State
+from izin.reconcile.judging import Cause, Kind, Side, judge
 from izin.reconcile.remedies import remedy_of
-from izin.reconcile.sides import Side
 from izin.reconcile.trails import Trail
 from tests.support.builders import NOON
 from tests.support.reconcile.standings import (
-    DENIED,
     EARLIER,
     LATER,
     OPTED_OUT,
@@ -25,6 +25,8 @@ from tests.support.reconcile.standings import (
     at_iys,
 )
 
+HIDING = {"latest_ret_at": LATER}
+"""Of the row of an opt-in: İYS's ONAY is older than the latest opt-out."""
 EQUAL = {
     "as it is": {},
     "known RET is absent in the multiple query": {
@@ -37,8 +39,8 @@ EQUAL = {
         "row": a_row(**OPTED_OUT, registered="NONE", code="H175"),
         "seen": answered("NONE"),
     },
-    "due to İYS": {"row": a_row(registered="NONE", action="send", state="pending")},
-    "on its way": {"row": a_row(registered="UNKNOWN", is_open=True)},
+    "due to İYS": {"row": a_row(registered="NONE", action=Action.SEND, state=State.PENDING)},
+    "on its way": {"row": a_row(registered="UNKNOWN", onay_open=True)},
     "seen before the row": {"seen": at_iys("RET", creation_date=EARLIER)},
     "RET of the same second": {
         **OUT,
@@ -60,7 +62,7 @@ EQUAL = {
         "desired": a_record(),
         "asked": answered("NOT_ONAY"),
     },
-    "hidden opt-out that is queried": {"row": a_row(hides_opt_out=True, action="query")},
+    "hidden opt-out that is queried": {"row": a_row(**HIDING, action=Action.QUERY)},
     "date that is not known": {"seen": at_iys(consent_date=None)},
 }
 
@@ -73,7 +75,7 @@ def test_sides_that_agree_have_no_difference(sides: dict[str, Any]) -> None:
 
 ONES = {
     "İYS has none": ({"asked": at_iys("NONE", transaction_id=None)}, Kind.MISSING_AT_IYS, Side.IYS),
-    "hidden opt-out": ({"row": a_row(hides_opt_out=True)}, Kind.HIDDEN_OPT_OUT, Side.IYS),
+    "hidden opt-out": ({"row": a_row(**HIDING)}, Kind.HIDDEN_OPT_OUT, Side.IYS),
     "not ONAY": ({"asked": answered("NOT_ONAY")}, Kind.STATUS, Side.IYS),
     "citizen": ({"asked": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, Side.IYS),
     "citizen seen": ({"seen": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, Side.IYS),
@@ -120,7 +122,7 @@ ONES = {
         {
             **OUT,
             "seen": None,
-            "row": a_row(**OPTED_OUT | {"may_send": True, "registered": "RET", "by_law": DENIED}),
+            "row": a_row(**OPTED_OUT | {"may_send": True, "registered": "RET"}),
         },
         Kind.STATUS,
         Side.PERMISSIONS,
@@ -139,10 +141,10 @@ def test_each_difference_has_its_kind_and_side(
 
 
 CAUSES = {
-    Cause.EXPIRED: {"registered": "NONE", "state": "expired"},
-    Cause.REFUSED: {"registered": "NONE", "state": "refused", "code": "H178"},
-    Cause.PARKED: {"registered": "RET", "state": "parked", "reason": "reconsent"},
-    Cause.WITHDRAWN: {**OPTED_OUT, "withdrawn_at": NOON, "state": "not_needed"},
+    Cause.EXPIRED: {"registered": "NONE", "state": State.EXPIRED},
+    Cause.REFUSED: {"registered": "NONE", "state": State.REFUSED, "code": "H178"},
+    Cause.PARKED: {"registered": "RET", "state": State.PARKED, "reason": "reconsent"},
+    Cause.WITHDRAWN: {**OPTED_OUT, "withdrawn_at": NOON, "state": State.NOT_NEEDED},
 }
 
 

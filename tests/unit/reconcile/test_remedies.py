@@ -7,10 +7,9 @@ import pytest
 
 from izin.consent.admission import RefusedEvent, admit
 from izin.reconcile.executing import first_append
-from izin.reconcile.judging import Finding, judge
+from izin.reconcile.judging import Finding, Standing, judge
 from izin.reconcile.plan import LINES, KeyRepairs
 from izin.reconcile.remedies import Repair, remedy_of
-from izin.reconcile.sides import Standing
 from izin.reconcile.trails import DecidedEvent, IysPath, Sighting, Trail, Ways, words_of
 from tests.support.builders import CUSTOMER, NOON, an_admitted_event, an_event
 from tests.support.reconcile.standings import (

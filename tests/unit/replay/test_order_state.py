@@ -1,41 +1,53 @@
 """What a rebuild compares: rows in one form, decisions decided again, and what differs."""
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
+import orjson
 import pytest
+from pydantic import SecretStr
 
 from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import decide
 from izin.replay.errors import ProcessEndedError
-from izin.replay.order_state import processes
-from izin.replay.order_state.comparison import Change, ChangeKind, Comparison
-from izin.replay.order_state.decisions import decided_again
-from izin.replay.order_state.planning import Installation
-from izin.replay.order_state.removed_input import removed_decisions
-from izin.replay.order_state.results import (
+from izin.replay.order_state.comparison import (
+    Change,
+    ChangeKind,
+    Comparison,
+    StandingRows,
+    in_one_form,
+)
+from izin.replay.order_state.planning import Installation, removed_decisions
+from izin.replay.order_state.rebuilding import (
     PartitionResult,
     read_changes,
     read_result,
+    result_path,
     write_changes,
-    write_result,
 )
-from izin.replay.order_state.rows import CanonicalRows
-from izin.replay.order_state.shadow import Shadow
-from izin.replay.order_state.standing import StandingRows
-from izin.runtime.plan import Plan, Selection
+from izin.replay.order_state.shadow import Shadow, decided_again
+from izin.replay.processes import Advance, counting, working
+from izin.runtime.plan import Plan, PlanMovedError, Selection, write_private
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
 from izin.streams.errors import StateError
-from izin.streams.state.packing import facts_of
-from tests.support.builders import NOON, a_decision_record, a_key, an_admitted_event
+from tests.support.builders import NOON, a_decision_record, an_admitted_event
 from tests.support.order.harness import KEY, ONAY, RET, SUPPRESSIONS, row_of
+from tests.support.registry import MemoryRegistry
 
 CODEC = Codec()
+INSTALLATION = Installation(
+    kafka=KafkaSettings(),
+    streams=StreamSettings(
+        suppression_secrets=(SecretStr("a fake secret of thirty-two characters"),)
+    ),
+    codec=CODEC,
+)
 
 
 def a_plan(selection: Selection | None = None) -> Plan:
@@ -71,19 +83,22 @@ def compare(
     if suppressed_until is not None:
         until = int(suppressed_until.timestamp() * 1000)
         found.suppressions[SUPPRESSIONS.of(KEY)] = until
-    comparison = Comparison(shadow, found, a_plan(), CODEC, SUPPRESSIONS, reaches=reaches)
+    comparison = Comparison(
+        installation=INSTALLATION, plan=a_plan(), shadow=shadow, standing=found, reaches=reaches
+    )
     changes = list(comparison.changes())
     return [one for one in changes if one.key == KEY]
 
 
-def test_row_of_facts_is_the_row_of_the_codec() -> None:
-    """Whatever recipient the key ends with, byte by byte; a row in another framing is the same."""
-    rows = CanonicalRows(CODEC)
-    keys = [a_key(), a_key(channel="EPOSTA", recipient="a/b@example.com")]
-    for consent in (replace(one, key=key) for one in (ONAY, RET) for key in keys):
-        key = consent.key.encode()
-        assert rows.of_facts(key, facts_of(consent)) == row_of(consent)
-        assert rows.of_value(key, row_of(consent)) == row_of(consent)
+def test_row_in_another_framing_is_the_same() -> None:
+    """And what is no row stays as it is."""
+    registered = Codec(MemoryRegistry())
+    framed = registered.encode("Consent", consent_to_avro(ONAY))
+    assert framed != row_of(ONAY)
+    for value in (framed, row_of(ONAY)):
+        assert in_one_form(registered, value) == framed
+    assert in_one_form(CODEC, row_of(ONAY)) == row_of(ONAY)
+    assert in_one_form(CODEC, b"no row") == b"no row"
 
 
 @pytest.mark.parametrize(
@@ -145,8 +160,8 @@ def test_decisions_decided_again_give_the_same_state() -> None:
 def test_results_are_read_back(tmp_path: Path) -> None:
     """Numbers and differences, bytes included; only their owner may read them."""
     change = Change(ChangeKind.DIFFERING, KEY, {"status": ("ONAY", "RET")}, b"\x00row")
-    written = write_changes(tmp_path, 3, [change])
-    assert written.counts == {"differing": 1}
+    digest, counts = write_changes(tmp_path, 3, [change])
+    assert counts == {"differing": 1}
     result = PartitionResult(
         partition=3,
         events=9,
@@ -154,11 +169,11 @@ def test_results_are_read_back(tmp_path: Path) -> None:
         keys=1,
         computed="a",
         standing="b",
-        counts=written.counts,
-        changes=written.digest,
+        counts=counts,
+        changes=digest,
     )
     assert read_result(tmp_path, 3) is None
-    write_result(tmp_path, result)
+    write_private(result_path(tmp_path, 3), [orjson.dumps(asdict(result))])
     assert read_result(tmp_path, 3) == result
     assert list(read_changes(tmp_path, result)) == [change]
     assert {one.stat().st_mode & 0o777 for one in tmp_path.iterdir()} == {0o600}
@@ -173,18 +188,11 @@ def test_row_of_a_newer_law_is_not_judged() -> None:
 
 def test_orphaned_process_ends() -> None:
     """The command that started it was killed, and another one may do its work."""
-    process = processes._Process(
-        installation=None,  # type: ignore[arg-type]  # not reached
-        plan=a_plan(),
-        path=Path("plan.json"),
-        counts=[0],  # type: ignore[arg-type]  # as good as a shared one
-        place=0,
-        parent=os.getppid(),
-    )
-    process.advance(3)
-    assert process.counts[0] == 3
+    counted = get_context("spawn").Value("q", 0)
+    counting(counted, os.getppid())(3)
+    assert counted.value == 3
     with pytest.raises(SystemExit):
-        replace(process, parent=-1).advance(3)
+        counting(counted, -1)(3)
 
 
 def test_derived_field_that_is_wrong_is_found() -> None:
@@ -206,10 +214,23 @@ def die(*_: object) -> None:
     os._exit(9)
 
 
-def test_process_that_dies_ends_the_command(tmp_path: Path) -> None:
+def test_process_that_dies_ends_the_command() -> None:
     """It would wait for its work for ever."""
-    path = tmp_path / "plan.json"
-    a_plan().write(path)
-    installation = Installation(kafka=KafkaSettings(), streams=StreamSettings(), codec=CODEC)
-    with pytest.raises(ProcessEndedError, match="fewer --workers"):
-        processes.run_in_processes(die, installation, path, [0], 1, lambda _: None)
+    with working(die, (), [0], 1) as running, pytest.raises(ProcessEndedError, match="--workers"):
+        running.finish(lambda _: None)
+
+
+def add(most: int, number: int, advance: Advance) -> None:
+    """Advance by a number."""
+    if number > most:
+        raise PlanMovedError(["too much"])
+    advance(number)
+
+
+def test_work_of_processes_is_counted_and_its_errors_are_raised() -> None:
+    """Whatever process a piece is done by."""
+    with working(add, (3,), [1, 2, 3], 2) as running:
+        running.finish(lambda _: None)
+        assert running.progress == 6
+    with working(add, (1,), [1, 2], 1) as running, pytest.raises(PlanMovedError, match="too much"):
+        running.finish(lambda _: None)

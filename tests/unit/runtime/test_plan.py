@@ -10,7 +10,6 @@ import pytest
 from izin.runtime.plan import (
     Bounds,
     EmptySelectionError,
-    Facts,
     OtherPlanError,
     Plan,
     PlanMovedError,
@@ -24,14 +23,13 @@ from izin.runtime.plan import (
 
 _AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 _KEY = "600001/MESAJ/BIREYSEL/+905000000001"
-_FACTS = Facts(_KEY, 600001, "acme", "crm", _AT, "consent-events", 2, 7)
 
 
 def _plan(**changes: object) -> Plan:
     plan = Plan(
         kind="rebuild",
         target="desired-consents",
-        selection=Selection(brands=frozenset({600001}), offsets={("consent-events", 2): (5, 9)}),
+        selection=Selection(since=_AT, brands=frozenset({600001})),
         options={"workers": 2},
         cluster_id="a-cluster",
         topics={
@@ -157,39 +155,28 @@ def test_work_is_beside_the_plan_and_private(tmp_path: Path) -> None:
     ("selection", "is_taken"),
     [
         (Selection(), True),
-        (Selection(since=_AT), True),
-        (Selection(until=_AT), False),
         (Selection(keys=frozenset({_KEY})), True),
         (Selection(keys=frozenset({"another"})), False),
         (Selection(recipients=frozenset({"+905000000001"})), True),
         (Selection(recipients=frozenset({"+905000000002"})), False),
         (Selection(recipients=frozenset({"+905000000002"}), keys=frozenset({_KEY})), True),
+        (Selection(brands=frozenset({600001}), keys=frozenset({_KEY})), True),
         (Selection(brands=frozenset({600002})), False),
-        (Selection(customers=frozenset({"acme"})), True),
-        (Selection(customers=frozenset({"other"})), False),
-        (Selection(origins=frozenset({"web"})), False),
-        (Selection(offsets={("consent-events", 2): (7, 8)}), True),
-        (Selection(offsets={("consent-events", 2): (8, 9)}), False),
-        (Selection(offsets={("consent-events", 1): (7, 8)}), False),
     ],
 )
 def test_selection_narrows_by_what_is_given(selection: Selection, is_taken: bool) -> None:
     """What is not given leaves everything in."""
-    assert selection.takes(_FACTS) is is_taken
+    assert selection.names_keys
+    assert selection.takes_key(_KEY) is is_taken
 
 
 def test_selection_that_nothing_matches_is_refused() -> None:
-    """A time that ends before it begins, and offsets the wrong way round."""
+    """A time that ends before it begins."""
     with pytest.raises(EmptySelectionError, match="--since"):
         Selection(since=_AT, until=_AT)
-    with pytest.raises(EmptySelectionError, match="consent-events/2"):
-        Selection(offsets={("consent-events", 2): (9, 5)})
 
 
-def test_selection_of_keys_needs_no_events() -> None:
-    """Keys and brands are decided by the key alone, all else by the events."""
-    by_key = Selection(keys=frozenset({_KEY}), brands=frozenset({600001}))
-    assert by_key.names_keys
-    assert by_key.takes_key(_KEY)
-    assert not by_key.takes_key("600001/MESAJ/BIREYSEL/+905000000002")
-    assert not Selection(origins=frozenset({"crm"})).names_keys
+def test_selection_by_events_names_no_keys() -> None:
+    """A rebuild compares whole keys."""
+    assert not Selection(since=_AT).names_keys
+    assert not Selection(customers=frozenset({"acme"})).names_keys

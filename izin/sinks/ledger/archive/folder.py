@@ -1,27 +1,189 @@
 """The folder of an archive: files of rows, a copy of the registry, and the list of both.
 
-A file has the rows of one chain and one month, in order. The list has for each file its digest, and
-the links before and after it, so that the chains are verified from file to file. Files are private:
-they name recipients.
+A file has the rows of one chain and one month, in order, in the format of PostgreSQL's binary COPY:
+it is documented and has not changed since 2003, and a row goes back as it came. The list has for
+each file its digest, and the links before and after it, so that the chains are verified from file
+to file, without the ledger. Files are private: they name recipients.
 """
 
 import gzip
 import hashlib
 import os
+import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 
-from izin.sinks.ledger.archive.rows import ArchivedRow, rows_of
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.history.chain_check import Fault, Head, VerifiedRow, verified_row
+from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content
+from izin.sinks.ledger.history.verify import Verified, verify_rows
+from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableArchiveError
 
 FORMAT = 1
 LIST, REGISTRY = "archive.json", "registry.json"
+WITHHELD = "withheld"
+"""The kind of a row of another customer, or an erased one, in the archive of one customer: its
+commitment alone is there."""
 _LEVEL = 3
+_COLUMNS = 15
+_COUNT = struct.Struct(">h")
+_SIZE = struct.Struct(">i")
+_INSTANT = struct.Struct(">q")
+
+
+class ArchivedRow(NamedTuple):
+    """A row of ``movements``, in the order of ``copy-out``. Instants are microseconds since 1970.
+
+    Of an erased row only the commitment is left.
+    """
+
+    recorded: int
+    occurred: int
+    place: int
+    shard: int
+    kind: str
+    link: bytes
+    salt: bytes | None
+    key: str | None
+    customer_id: str
+    event_id: str | None
+    status: str | None
+    source: str | None
+    data: bytes | None
+    decision: bytes | None
+    commitment: bytes | None
+
+    @property
+    def committed(self) -> bytes:
+        """What its link covers."""
+        if self.commitment is not None:
+            return self.commitment
+        fact = Fact(
+            self.kind,
+            self.customer_id,
+            self.key or "",
+            self.event_id,
+            self.status,
+            self.source,
+            self.occurred,
+            self.data,
+            self.decision,
+        )
+        return commitment_of(self.salt or b"", content(self.place, fact, self.recorded))
+
+
+def withheld(row: ArchivedRow) -> ArchivedRow:
+    """Return a row that the archive of one customer does not show: its place on the chain."""
+    return row._replace(
+        recorded=copy_format.EPOCH,
+        occurred=copy_format.EPOCH,
+        kind=WITHHELD,
+        salt=None,
+        key=None,
+        customer_id="",
+        event_id=None,
+        status=None,
+        source=None,
+        data=None,
+        decision=None,
+        commitment=row.committed,
+    )
+
+
+def copied(row: ArchivedRow) -> bytes:
+    """Return a row as COPY has it; :func:`row_of` reads it."""
+    return b"".join(
+        (
+            _COUNT.pack(_COLUMNS),
+            copy_format.instant(row.recorded),
+            copy_format.instant(row.occurred),
+            copy_format.long(row.place),
+            copy_format.small(row.shard),
+            copy_format.word(row.kind),
+            copy_format.text(row.link),
+            copy_format.text(row.salt),
+            copy_format.word(row.key),
+            copy_format.word(row.customer_id),
+            copy_format.word(row.event_id),
+            copy_format.word(row.status),
+            copy_format.word(row.source),
+            copy_format.text(row.data),
+            copy_format.text(row.decision),
+            copy_format.text(row.commitment),
+        )
+    )
+
+
+def rows_of(text: bytes) -> Iterator[ArchivedRow]:
+    """Yield the rows of the whole of a COPY.
+
+    Raises:
+        UnreadableArchiveError: it is no COPY, or it is cut off.
+    """
+    at = len(copy_format.SIGNATURE)
+    if not text.startswith(copy_format.SIGNATURE) or not text.endswith(copy_format.END):
+        raise UnreadableArchiveError("the rows are cut off, or are no rows")
+    end = len(text) - len(copy_format.END)
+    try:
+        while at < end:
+            row, at = _row(text, at)
+            yield row
+    except (struct.error, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise UnreadableArchiveError(f"byte {at} begins no row") from error
+
+
+def row_of(text: bytes) -> ArchivedRow:
+    """Return the one row in ``text``."""
+    return _row(text, 0)[0]
+
+
+def _row(text: bytes, at: int) -> tuple[ArchivedRow, int]:
+    (count,) = _COUNT.unpack_from(text, at)
+    at += 2
+    found: list[bytes | None] = []
+    for _ in range(count):
+        (size,) = _SIZE.unpack_from(text, at)
+        at += 4
+        if size < 0:
+            found.append(None)
+            continue
+        found.append(text[at : at + size])
+        at += size
+    (recorded, occurred, place, shard, kind, link, salt, key, customer, event_id, status, source,
+     data, decision, commitment) = found  # fmt: skip
+    row = ArchivedRow(
+        _long(recorded) + copy_format.EPOCH,
+        _long(occurred) + copy_format.EPOCH,
+        _long(place),
+        _COUNT.unpack(shard or b"")[0],
+        _text(kind) or "",
+        link or b"",
+        salt,
+        _text(key),
+        _text(customer) or "",
+        _text(event_id),
+        _text(status),
+        _text(source),
+        data,
+        decision,
+        commitment,
+    )
+    return row, at
+
+
+def _long(column: bytes | None) -> int:
+    (value,) = _INSTANT.unpack(column or b"")
+    return int(value)
+
+
+def _text(column: bytes | None) -> str | None:
+    return None if column is None else column.decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,3 +352,56 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+
+
+async def verify_archive(archive: Archive, anchors: Iterable[Anchor]) -> Verified:
+    """Compute every link of ``archive`` again and compare with ``anchors``.
+
+    An anchor of a row behind its end is a fault too: what was recorded until then is not in it. The
+    archive of one customer proves what it shows, not that it shows all that is the customer's.
+    """
+    registry = archive.read_registry()
+    cuts = {
+        one["shard"]: {
+            "place": one["place"],
+            "link": bytes.fromhex(one["link"].removeprefix("\\x")),
+        }
+        for one in sorted(registry["chain_cuts"] or (), key=lambda one: int(one["place"]))
+    }
+    heads = {shard: Head(one.last, bytes.fromhex(one.link)) for shard, one in archive.ends.items()}
+    damaged: list[Fault] = []
+    found = await verify_rows(
+        _verified_rows(archive, damaged),
+        anchors,
+        heads=heads,
+        cuts=cuts,
+        is_whole=archive.customer_id is None,
+    )
+    return replace(found, faults=(*found.faults, *damaged))
+
+
+async def _verified_rows(archive: Archive, damaged: list[Fault]) -> AsyncIterator[VerifiedRow]:
+    """Yield the rows of all files; what cannot be read is added to ``damaged``."""
+    for one in archive.in_order():
+        try:
+            _, is_whole = archive.read_rows(one)
+            for row in archive.rows(one):
+                yield _verified(row, is_of_one=archive.customer_id is not None)
+        except UnreadableArchiveError as error:
+            damaged.append(_fault(one, str(error)))
+            continue
+        if not is_whole:
+            damaged.append(_fault(one, f"{one.name} was changed since it was written"))
+
+
+def _fault(one: ArchivedFile, what: str) -> Fault:
+    return Fault(shard=one.shard, after=one.first - 1, place=one.last, what=what)
+
+
+def _verified(row: ArchivedRow, *, is_of_one: bool) -> VerifiedRow:
+    columns = row._asdict()
+    data = row.data
+    found = verified_row({**columns, "data": None if data is None else data.decode()})
+    # Another customer's, or erased: whichever act names it may not be there.
+    is_withheld = is_of_one and row.kind == WITHHELD
+    return replace(found, is_erased=False) if is_withheld else found

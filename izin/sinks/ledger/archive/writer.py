@@ -6,15 +6,21 @@ from the archive too.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from izin.sinks.ledger.archive.folder import Archive, ArchivedFile
-from izin.sinks.ledger.archive.rows import ArchivedRow, copied, row_of, withheld
+from izin.sinks.ledger.archive.folder import (
+    Archive,
+    ArchivedFile,
+    ArchivedRow,
+    copied,
+    row_of,
+    withheld,
+)
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -42,29 +48,8 @@ class Archived:
     """Files of months that the ledger has dropped."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _NewFile:
-    """The rows of a file that is being made."""
-
-    month: date
-    shard: int
-    first: int
-    link_before: bytes
-    link: bytes
-    last: int = 0
-    rows: list[bytes] = field(default_factory=list)
-
-    @property
-    def file(self) -> ArchivedFile:
-        return ArchivedFile(
-            month=f"{self.month:%Y-%m}",
-            shard=self.shard,
-            first=self.first,
-            last=self.last,
-            link_before=self.link_before.hex(),
-            link=self.link.hex(),
-            sha256="",
-        )
+_Row = tuple[bytes, ArchivedRow]
+"""A row of the history, with its bytes."""
 
 
 class ArchiveWriter:
@@ -146,34 +131,24 @@ class ArchiveWriter:
         total: int,
     ) -> None:
         """Write the rows of a month that the archive lacks."""
-        part: _NewFile | None = None
-        async with aclosing(self._rows(month, ranges)) as rows:
-            async for text, row in rows:
-                if part is not None and (part.shard != row.shard or len(part.rows) == ROWS_A_FILE):
-                    self._write(part)
-                    self._report(self._done, total)
-                    part = None
-                place, link = links[row.shard]
-                part = part or _NewFile(
-                    month=month, shard=row.shard, first=row.place, link_before=link, link=link
-                )
-                _add(part, text, row, place)
-                links[row.shard] = row.place, row.link
-                self._done += 1
-        if part is not None:
-            self._write(part)
-            self._report(self._done, total)
+        async with aclosing(self._files(month, ranges)) as files:
+            async for rows in files:
+                shard = rows[0][1].shard
+                links[shard] = self._write(month, links[shard], rows)
+                self._done += len(rows)
+                self._report(self._done, total)
 
-    async def _rows(
+    async def _files(
         self, month: date, ranges: Mapping[int, tuple[int, int]]
-    ) -> AsyncGenerator[tuple[bytes, ArchivedRow], None]:
-        """Yield the rows of a month in ``ranges`` of places, by shard, with their bytes."""
+    ) -> AsyncGenerator[list[_Row], None]:
+        """Yield the rows of a month in ``ranges`` of places, by shard, as a file has them."""
         values = {
             "month": month,
             "shards": list(ranges),
             "firsts": [first for first, _ in ranges.values()],
             "lasts": [last for _, last in ranges.values()],
         }
+        rows: list[_Row] = []
         async with (
             self._ledger.session() as connection,
             connection.cursor() as cursor,
@@ -181,9 +156,15 @@ class ArchiveWriter:
         ):
             async for data in found:
                 text = bytes(data).removeprefix(copy_format.SIGNATURE)
-                if text and text != copy_format.END:
-                    row = row_of(text)
-                    yield (text, row) if self._shows(row) else _withheld(row)
+                if not text or text == copy_format.END:
+                    continue
+                row = row_of(text)
+                if rows and (rows[0][1].shard != row.shard or len(rows) == ROWS_A_FILE):
+                    yield rows
+                    rows = []
+                rows.append((text, row) if self._shows(row) else _withheld(row))
+        if rows:
+            yield rows
 
     def _shows(self, row: ArchivedRow) -> bool:
         """Whether a row is archived as it is. In the archive of one customer others' are not, nor
@@ -192,10 +173,28 @@ class ArchiveWriter:
         customer = self._archive.customer_id
         return customer is None or (row.customer_id == customer and row.commitment is None)
 
-    def _write(self, part: _NewFile) -> None:
-        text = b"".join((copy_format.SIGNATURE, *part.rows, copy_format.END))
-        self._archive = self._archive.with_file(self._archive.write_rows(part.file, text))
+    def _write(
+        self, month: date, behind: tuple[int, bytes], rows: Sequence[_Row]
+    ) -> tuple[int, bytes]:
+        """Write a file of ``rows`` behind a place and its link; return those of its last row."""
+        place, link = behind
+        for _, row in rows:
+            if row.place != place + 1 or next_link(link, row.committed) != row.link:
+                raise BrokenHistoryError(row.shard, row.place)
+            place, link = row.place, row.link
+        file = ArchivedFile(
+            month=f"{month:%Y-%m}",
+            shard=rows[0][1].shard,
+            first=behind[0] + 1,
+            last=place,
+            link_before=behind[1].hex(),
+            link=link.hex(),
+            sha256="",
+        )
+        text = b"".join((copy_format.SIGNATURE, *(text for text, _ in rows), copy_format.END))
+        self._archive = self._archive.with_file(self._archive.write_rows(file, text))
         self._archive.write()
+        return place, link
 
     async def _rewrite_erased(self) -> int:
         """Write the files again that have rows which were erased meanwhile; return how many."""
@@ -223,16 +222,13 @@ class ArchiveWriter:
         return any(row.commitment is None for row in self._archive.rows(one) if row.place in places)
 
     async def _rewrite(self, one: ArchivedFile) -> None:
-        month = date.fromisoformat(f"{one.month}-01")
-        place, link = one.first - 1, bytes.fromhex(one.link_before)
-        part = _NewFile(month=month, shard=one.shard, first=one.first, link_before=link, link=link)
-        async with aclosing(self._rows(month, {one.shard: (one.first, one.last)})) as rows:
-            async for text, row in rows:
-                _add(part, text, row, place)
-                place = row.place
-        if part.file.link != one.link:
+        month, rows = date.fromisoformat(f"{one.month}-01"), list[_Row]()
+        async with aclosing(self._files(month, {one.shard: (one.first, one.last)})) as files:
+            async for some in files:
+                rows += some
+        if not rows or rows[-1][1].link.hex() != one.link:
             raise BrokenHistoryError(one.shard, one.last)
-        self._write(part)
+        self._write(month, (one.first - 1, bytes.fromhex(one.link_before)), rows)
 
     async def _record(self, done: Archived, *, by: str, now: datetime) -> None:
         """Append the act: when, where to, and up to which places."""
@@ -256,14 +252,6 @@ class ArchiveWriter:
             )
 
 
-def _withheld(row: ArchivedRow) -> tuple[bytes, ArchivedRow]:
+def _withheld(row: ArchivedRow) -> _Row:
     masked = withheld(row)
     return copied(masked), masked
-
-
-def _add(part: _NewFile, text: bytes, row: ArchivedRow, place: int) -> None:
-    """Add a row to a file; ``place`` is the one before it."""
-    if row.place != place + 1 or next_link(part.link, row.committed) != row.link:
-        raise BrokenHistoryError(row.shard, row.place)
-    part.rows.append(text)
-    part.last, part.link = row.place, row.link

@@ -4,12 +4,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from izin.consent.fold import BOOTSTRAP
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 
 _SQL = statements("history_by_key")
 _CHAINS = statements("movements")["chains"]
 _HASHES = 2**64
+
+_KINDS = ("decision", BOOTSTRAP, "call", "answer", "observation", "outcome", "receipt")
+"""The kinds of movements that say what became of a key."""
 
 KeyMovements = tuple[str, list[Mapping[str, Any]]]
 """A key, and its movements in the order of their recording."""
@@ -40,14 +44,16 @@ async def in_slice(
     part: KeySlice,
     upto: Mapping[int, int],
     *,
-    brands: Collection[int] | None = None,
+    kinds: Collection[str] = _KINDS,
+    **selected: Collection[str | int] | None,
 ) -> Iterator[KeyMovements]:
-    """Return the keys of a slice (of some brands), each with its movements up to the heads
-    ``upto``.
+    """Return the keys of a slice, each with its movements of some ``kinds`` up to the heads
+    ``upto``: of the ``keys`` or ``recipients``, and of the ``brands``, that are selected.
     """
     low, high = part.bounds
-    codes = None if brands is None else sorted(map(str, brands))
-    values = {"low": low, "high": high, "brands": codes, **_upto(upto)}
+    values = {"low": low, "high": high, "kinds": list(kinds), **_upto(upto)}
+    for name in ("keys", "recipients", "brands"):
+        values[name] = sorted(map(str, selected.get(name) or ())) or None
     return _by_key(await ledger.fetch(_SQL["slice"], values))
 
 
@@ -57,7 +63,7 @@ async def of_keys(
     """Return these keys, as far as they have a history, each with its movements up to the heads
     ``upto``.
     """
-    values = {"keys": sorted(set(keys)), **_upto(upto)}
+    values = {"keys": sorted(set(keys)), "kinds": list(_KINDS), **_upto(upto)}
     return _by_key(await ledger.fetch(_SQL["of-keys"], values))
 
 

@@ -146,16 +146,25 @@ COPY movements (recorded_at, occurred_at, place, shard, kind, link, salt, key, c
     data, decision, commitment) FROM STDIN (FORMAT binary)
 
 -- name: continue-numbers
--- Numbers that the history or an anchor names are not given again.
-SELECT setval('submissions_id_seq', greatest(%(submission)s, (SELECT last_value FROM submissions_id_seq))),
-    setval('outbox_id_seq', greatest(%(outbox)s, (SELECT last_value FROM outbox_id_seq))),
-    setval('delivery_batches', greatest(%(batch)s, (SELECT last_value FROM delivery_batches))),
+-- Numbers that the history or an anchor names are not given again; with the last batch of deliveries that it names.
+WITH named AS MATERIALIZED (
+    SELECT split_part(source, '/', 1) AS what, max(split_part(source, '/', 2)::bigint) AS number
+    FROM movements WHERE source ~ '^(submission|outbox|deliveries)/[0-9]+' GROUP BY what
+), last AS (
+    SELECT max(number) FILTER (WHERE what = 'submission') AS submission, max(number) FILTER (WHERE what = 'outbox') AS outbox,
+        coalesce(max(number) FILTER (WHERE what = 'deliveries'), 0) AS batch
+    FROM named
+)
+SELECT last.batch, setval('submissions_id_seq', greatest(last.submission, (SELECT last_value FROM submissions_id_seq))),
+    setval('outbox_id_seq', greatest(last.outbox, (SELECT last_value FROM outbox_id_seq))),
+    setval('delivery_batches', greatest(last.batch, (SELECT last_value FROM delivery_batches))),
     setval('anchors_id_seq', greatest(%(anchor)s, (SELECT last_value FROM anchors_id_seq))),
     setval('erasures_id_seq', greatest((SELECT max(id) FROM erasures), (SELECT last_value FROM erasures_id_seq))),
     setval('legal_holds_id_seq', greatest((SELECT max(id) FROM legal_holds), (SELECT last_value FROM legal_holds_id_seq))),
     setval('complaints_id_seq', greatest((SELECT max(id) FROM complaints), (SELECT last_value FROM complaints_id_seq))),
     setval('suspension_orders_id_seq',
         greatest((SELECT max(id) FROM suspension_orders), (SELECT last_value FROM suspension_orders_id_seq)))
+FROM last
 
 -- name: add-erased
 -- Keep the erasures of keys whose suppressions say so and which this ledger does not have: they never come back. Their

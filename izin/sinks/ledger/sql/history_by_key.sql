@@ -5,9 +5,8 @@ FROM movements AS m
 JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
     ON m.shard = h.shard AND m.place <= h.place
 WHERE hashtextextended(m.key, 0) BETWEEN %(low)s AND %(high)s
-    AND m.kind IN ('decision', 'bootstrap', 'call', 'answer', 'observation', 'outcome', 'receipt')
-    AND m.key ~ '^[0-9]+/'
-    AND (%(brands)s::text[] IS NULL OR split_part(m.key, '/', 1) = ANY(%(brands)s))
+    AND m.kind = ANY(%(kinds)s) AND m.key ~ '^[0-9]+/'
+    AND is_selected(m.key, %(keys)s::text[], %(recipients)s::text[], %(brands)s::text[])
 ORDER BY hashtextextended(m.key, 0), m.key, m.recorded_at, m.shard, m.place
 
 -- name: of-keys
@@ -17,7 +16,7 @@ FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
     ON m.shard = h.shard AND m.place <= h.place
-WHERE m.kind IN ('decision', 'bootstrap', 'call', 'answer', 'observation', 'outcome', 'receipt')
+WHERE m.kind = ANY(%(kinds)s)
 ORDER BY m.key, m.recorded_at, m.shard, m.place
 
 -- name: erased

@@ -95,15 +95,3 @@ SELECT shard, place, link, salt, commitment, kind, customer_id, key, event_id, s
 FROM movements
 WHERE recorded_at >= %(since)s::timestamp AT TIME ZONE 'UTC' AND recorded_at < %(until)s::timestamp AT TIME ZONE 'UTC'
 ORDER BY shard, place
-
--- name: replayed
--- The rows of some kinds of a month, chain by chain, each up to its head and behind one place.
-SELECT m.shard, m.place, m.kind, m.key, m.recorded_at, m.decision
-FROM movements AS m
-JOIN unnest(%(shards)s::smallint[], %(heads)s::bigint[]) AS h (shard, place)
-    ON h.shard = m.shard AND m.place <= h.place
-WHERE m.recorded_at >= %(first)s::timestamp AT TIME ZONE 'UTC'
-    AND m.recorded_at < (%(first)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
-    AND m.kind = ANY(%(kinds)s) AND m.commitment IS NULL
-    AND (m.shard, m.place) > (%(shard)s::smallint, %(place)s::bigint)
-ORDER BY m.shard, m.place

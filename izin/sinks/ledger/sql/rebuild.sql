@@ -1,13 +1,3 @@
--- name: heads
--- The heads of the chains: the history up to these places is read.
-SELECT shard, place FROM chains ORDER BY shard
-
--- name: size
--- About how many rows the history has, as the server counted them last.
-SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS movements
-FROM movement_months AS m JOIN pg_class AS c ON c.oid = to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))
-WHERE m.dropped_at IS NULL
-
 -- name: ingested
 -- How far decisions are ingested, of which topics and cluster.
 SELECT topic, partition, cluster_id, next_offset FROM kafka_offsets ORDER BY topic, partition
@@ -21,42 +11,31 @@ SELECT rebuild FROM shadow_slices LIMIT 1
 TRUNCATE shadow_consents, shadow_slices, shadow_differences
 
 -- name: begin-slice
--- Begin a part. No row: it is done; while another process does it, this waits for its end.
+-- Begin a slice. No row: it is done; while another process does it, this waits for its end.
 INSERT INTO shadow_slices (rebuild, slice) VALUES (%(rebuild)s, %(slice)s)
 ON CONFLICT DO NOTHING
 RETURNING slice
 
--- name: end-slice
--- Note what a part had.
-UPDATE shadow_slices SET movements = %(movements)s, keys = %(keys)s WHERE rebuild = %(rebuild)s AND slice = %(slice)s
-
 -- name: slices
--- The parts that are done.
-SELECT slice, movements, keys FROM shadow_slices WHERE rebuild = %(rebuild)s ORDER BY slice
+-- The slices that are done.
+SELECT slice FROM shadow_slices WHERE rebuild = %(rebuild)s
 
--- name: copy-out
--- What the rows of one part of the keys follow from, key by key, in the order of recording: decisions, restorations from
--- desired-consents, and the acts by which a person vouched for a consent. An erased row has no key.
-COPY (
-    SELECT m.kind, m.customer_id, m.key, m.recorded_at, m.decision, m.event_id, m.status, m.occurred_at,
-        m.data::text AS data
-    FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
-        ON h.shard = m.shard AND m.place <= h.place
-    WHERE hashtextextended(m.key, 0) BETWEEN %(first)s AND %(last)s
-        AND (m.kind IN ('decision', 'bootstrap') OR m.kind = 'act' AND m.data ->> 'act' = 'requeue')
-        AND is_selected(m.key, %(keys)s::text[], %(recipients)s::text[], %(brands)s::text[])
-    ORDER BY hashtextextended(m.key, 0), m.key, m.recorded_at, m.shard, m.place
-) TO STDOUT (FORMAT binary)
+-- name: replayed
+-- The decisions and restorations of the whole history, in no order.
+SELECT m.place, m.key, m.recorded_at, m.decision
+FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
+    ON h.shard = m.shard AND m.place <= h.place
+WHERE m.kind IN ('decision', 'bootstrap') AND m.commitment IS NULL
 
 -- name: copy-in
 -- Add rows of the shadow.
 COPY shadow_consents ({shadow}, passed_over, parked) FROM STDIN (FORMAT binary)
 
 -- name: erasures
--- The keys whose state was erased, and until when their history counts no more. A row that is still to be removed is not
+-- The keys of a slice whose state was erased, and until when their history counts no more. A row that is still to be removed is not
 -- compared.
 SELECT key, requested_at, acknowledged_at, removed_at FROM erasures
-WHERE key IS NOT NULL AND acknowledged_at IS NOT NULL ORDER BY id
+WHERE hashtextextended(key, 0) BETWEEN %(low)s AND %(high)s AND acknowledged_at IS NOT NULL ORDER BY id
 
 -- name: analyze
 -- Count the shadow, so that its joins are planned for its size.
@@ -152,11 +131,11 @@ DELETE FROM shadow_differences AS d USING erasures AS e WHERE e.key = d.key AND 
 SELECT kind, count(*) AS keys FROM shadow_differences GROUP BY kind ORDER BY kind
 
 -- name: differences
--- One page of the keys that differ, with both rows.
+-- The first keys that differ, with both rows.
 SELECT d.key, d.kind, to_jsonb(s) AS shadow, to_jsonb(c) AS standing
 FROM shadow_differences AS d
 LEFT JOIN shadow_consents AS s ON s.key = d.key LEFT JOIN consents AS c ON c.key = d.key
-WHERE d.key > %(after)s ORDER BY d.key LIMIT %(size)s
+ORDER BY d.key LIMIT %(size)s
 
 -- name: to-mend
 -- One page of what the history makes of keys whose rows are missing or differ.

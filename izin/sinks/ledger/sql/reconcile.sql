@@ -2,43 +2,6 @@
 -- Sorts and hashes of a comparison go to disk beyond this; the tables of the session are its own.
 SET work_mem = '48MB'
 
--- name: create-desired
--- What the topic of desired consents has of each key of a brand, for the length of this session.
-CREATE TEMP TABLE topic_desired (
-    key text NOT NULL, partition integer NOT NULL, "offset" bigint NOT NULL, status text, effective_at timestamptz,
-    rank integer, event_id text, value bytea)
-
--- name: copy-desired
--- Add records of the topic.
-COPY topic_desired (key, partition, "offset", status, effective_at, rank, event_id, value) FROM STDIN (FORMAT binary)
-
--- name: create-permissions
--- The same of the topic of permissions.
-CREATE TEMP TABLE topic_permissions (
-    key text NOT NULL, "offset" bigint NOT NULL, customer_id text, may_send boolean, reason text, since timestamptz)
-
--- name: copy-permissions
--- Add records of the topic.
-COPY topic_permissions (key, "offset", customer_id, may_send, reason, since) FROM STDIN (FORMAT binary)
-
--- name: forget-older-desired
--- Keep the latest record of each key, and none of a key that has a tombstone. A key is on one partition.
-DELETE FROM topic_desired AS t USING (
-    SELECT key, max("offset") AS latest FROM topic_desired GROUP BY key HAVING count(*) > 1 OR bool_or(status IS NULL)
-) AS l
-WHERE t.key = l.key AND (t."offset" < l.latest OR t.status IS NULL)
-
--- name: forget-older-permissions
--- The same for permissions.
-DELETE FROM topic_permissions AS t USING (
-    SELECT key, max("offset") AS latest FROM topic_permissions GROUP BY key HAVING count(*) > 1 OR bool_or(reason IS NULL)
-) AS l
-WHERE t.key = l.key AND (t."offset" < l.latest OR t.reason IS NULL)
-
--- name: analyze-topics
--- Have the comparison planned by what the tables have.
-ANALYZE topic_desired, topic_permissions
-
 -- name: create-moving
 -- The keys of which a message was still to be published when the comparison began.
 CREATE TEMP TABLE moving AS SELECT DISTINCT key FROM outbox
@@ -135,18 +98,13 @@ SELECT
 -- The keys of which any two sides may differ, in the order of keys, with all that is known of each. What is being
 -- erased, was still to be published, or has changed since the comparison began is left out. The law of what differs is
 -- izin.reconcile.judging; here is only what certainly does not.
-SELECT k.key, coalesce(c.customer_id, s.customer_id, p.customer_id) AS customer_id,
-    c.key IS NOT NULL AS has_row, c.desired_status, c.desired_at, c.desired_rank, c.desired_event_id, c.registered,
-    c.registered_at, c.registered_consent_date, c.registered_source, c.registered_transaction_id, c.verified_at,
-    c.state, c.action, c.reason, c.code, c.expires_at, c.onay_open OR c.ret_open AS is_open, c.withdrawn_at,
-    c.may_send, c.permission_reason, c.permission_since, c.updated_at, c.latest_ret_at, c.verified_by,
-    c.ret_withdrawn_at, c.void_event_id,
-    d.status AS topic_status, d.effective_at AS topic_at, d.rank AS topic_rank, d.event_id AS topic_event_id,
+SELECT c.*, k.key, coalesce(c.customer_id, s.customer_id, p.customer_id) AS customer_id, c.key IS NOT NULL AS has_row,
+    d.status AS topic_status, d.effective_at AS topic_effective_at, d.rank AS topic_rank, d.event_id AS topic_event_id,
     d.partition AS topic_partition, d."offset" AS topic_offset, d.value AS topic_value,
-    p.may_send AS published, p.reason AS published_reason, p.since AS published_since,
-    s.value AS seen_value, s.creation_date AS seen_at, s.consent_date AS seen_consent_date, s.source AS seen_source,
-    s.transaction_id AS seen_transaction_id, s.ours AS seen_ours,
-    a.value AS asked_value, a.creation_date AS asked_at, a.consent_date AS asked_consent_date,
+    p.may_send AS published_may_send, p.reason AS published_reason, p.since AS published_since,
+    s.value AS seen_value, s.creation_date AS seen_creation_date, s.consent_date AS seen_consent_date,
+    s.source AS seen_source, s.transaction_id AS seen_transaction_id, s.ours AS seen_is_ours,
+    a.value AS asked_value, a.creation_date AS asked_creation_date, a.consent_date AS asked_consent_date,
     a.source AS asked_source, a.transaction_id AS asked_transaction_id
 FROM (SELECT * FROM consents WHERE brand_code = %(brand_code)s) AS c
 FULL JOIN topic_desired AS d ON d.key = c.key

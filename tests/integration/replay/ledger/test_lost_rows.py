@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from izin.replay.ledger import mend as mending
-from izin.replay.ledger.mend import Mended, mend
-from izin.replay.ledger.mend_acts import MendActs
-from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger import rebuild as rebuilding
+from izin.replay.ledger.rebuild import LedgerRebuild, Mended, Mending
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.bulk import saving
 from izin.sinks.ledger.history.acts import rebuild_key
@@ -90,7 +88,7 @@ async def test_rows_restored_in_bulk_are_those_of_the_general_path(
         left.extend(one.recipient for one in found)
         return found
 
-    monkeypatch.setattr(mending, "_PAGE", 40)
+    monkeypatch.setattr(rebuilding, "_PAGE", 40)
     monkeypatch.setattr(saving, "FEW", 2)
     monkeypatch.setattr(saving.BulkChanges, "save", watched)
     in_bulk = await restored(harness, frozen, plan_file)
@@ -135,10 +133,16 @@ async def test_process_that_was_taken_over_restores_nothing(
     await harness.ingest_for(onay, range(2, 6))
     await lose_rows(harness)
     await planned(rebuild, plan_file)
-    acts = MendActs(plan="p", by="ada", now=harness.clock())
-    fenced = harness.ledger.owning("ingest", 99)
     reported: list[Mended] = []
+    mending_of_another = Mending(
+        ledger=harness.ledger.owning("ingest", 99),
+        topic_messages=harness.context.topic_messages,
+        plan="p",
+        by="ada",
+        now=harness.clock(),
+        report=reported.append,
+    )
     with pytest.raises(FencedError):
-        await mend(fenced, harness.context.topic_messages, acts, report=reported.append)
+        await mending_of_another.run()
     assert (await rows(harness), reported) == ({}, [])
     assert (await planned(rebuild, plan_file)).differences == {"missing": 4}

@@ -16,9 +16,14 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import LAW_VERSION
 from izin.iys.wire_format.consents import Stream
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
-from izin.replay.ledger.compare import MENDED, DifferingRow, LedgerComparison, differing_rows
-from izin.replay.ledger.mend import Mended
-from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger.rebuild import (
+    MENDED,
+    DifferingRow,
+    LedgerComparison,
+    LedgerRebuild,
+    Mended,
+    differing_rows,
+)
 from izin.runtime.plan import Plan, PlanMovedError, Selection, UnreadablePlanError
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
@@ -103,7 +108,7 @@ def edit(file: Path, before: str, after: str) -> None:
 
 async def differences(harness: SinkHarness) -> list[DifferingRow]:
     """Return the keys that differ."""
-    return [one async for one in differing_rows(harness.ledger)]
+    return await differing_rows(harness.ledger)
 
 
 async def test_untouched_ledger_differs_in_nothing(
@@ -306,7 +311,7 @@ async def test_plan_that_no_longer_holds_is_refused(
 async def test_selection_concerns_its_keys_alone(
     harness: SinkHarness, rebuild: LedgerRebuild, plan_file: Path
 ):
-    """A row is made of all of its decisions, so no time or origin can be selected."""
+    """A row is made of all of its decisions, so no time or customer can be selected."""
     await harness.ingest(onay(), onay(OTHER))
     await lose_rows(harness)
     chosen = Selection(recipients=frozenset({OTHER}), brands=frozenset({BRAND}))
@@ -315,7 +320,7 @@ async def test_selection_concerns_its_keys_alone(
     assert (await executed(harness, rebuild, plan_file)).restored == 1
     assert [row.recipient for row in (await rows(harness)).values()] == [OTHER]
     with pytest.raises(UnfitSelectionError, match="leave out other selections"):
-        await rebuild.plan(plan_file, Selection(origins=frozenset({"crm"})), by="ada")
+        await rebuild.plan(plan_file, Selection(customers=frozenset({"acme"})), by="ada")
 
 
 async def test_erased_person_does_not_come_back(

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from izin.replay.errors import LostMovementsError
-from izin.replay.ledger import mend as mending
+from izin.replay.ledger import rebuild as rebuilding
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restored
 from izin.runtime.plan import Selection
@@ -266,7 +266,7 @@ async def test_killed_restoration_goes_on_to_the_same_end(
     site: Site, at: str, monkeypatch: pytest.MonkeyPatch
 ):
     """Killed amid the history, or amid the rows: nothing is loaded twice, nothing is left out."""
-    monkeypatch.setattr(mending, "_PAGE", 4)
+    monkeypatch.setattr(rebuilding, "_PAGE", 4)
     await every_kind(site.harness)
     anchors = await archived(site.harness, site.folder)
     await publish(site.harness, site.kafka)

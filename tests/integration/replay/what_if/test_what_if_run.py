@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 
 from izin.replay.what_if.run import ResultFolder
-from izin.runtime.plan import (
-    EmptySelectionError,
-    OtherPlanError,
-    Plan,
-    PlanMovedError,
-    Selection,
-    work_folder,
-)
+from izin.runtime.plan import OtherPlanError, Plan, PlanMovedError, Selection, work_folder
 from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.replay.what_if.stored_history import (
     AFTER,
@@ -102,7 +95,7 @@ async def test_plan_holds_for_its_options_and_law_alone(ledger: Ledger, tmp_path
 
 
 async def test_selection_narrows_keys_and_times(ledger: Ledger, tmp_path: Path):
-    """By recipient, brand, customer and time; origins and offsets say nothing of a key."""
+    """By recipient, brand, customer and time."""
     await registered_brand(ledger)
     await store(ledger, map(registered_late, PHONES))
     for number, (selection, keys, sent) in enumerate(
@@ -119,8 +112,6 @@ async def test_selection_narrows_keys_and_times(ledger: Ledger, tmp_path: Path):
         request = a_request(selection=selection)
         found = await judged(ledger, tmp_path / f"plan-{number}", request)
         assert (found.keys, found.sent) == (keys, sent), selection
-    with pytest.raises(EmptySelectionError):
-        a_request(selection=Selection(origins=frozenset({"crm"})))
 
 
 async def test_erased_keys_are_counted_and_not_named(ledger: Ledger, tmp_path: Path):

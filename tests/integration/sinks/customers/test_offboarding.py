@@ -15,9 +15,7 @@ from izin.consent.model import Channel
 from izin.console.customers import handover, offboarding
 from izin.console.terminal import interrupts
 from izin.local import free_port
-from izin.sinks.ledger.archive.folder import Archive
-from izin.sinks.ledger.archive.reader import verify_archive
-from izin.sinks.ledger.archive.rows import WITHHELD, copied, withheld
+from izin.sinks.ledger.archive.folder import WITHHELD, Archive, copied, verify_archive, withheld
 from izin.sinks.ledger.db.copy_format import END, SIGNATURE
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.offboarding import journal

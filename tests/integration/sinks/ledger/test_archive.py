@@ -15,9 +15,15 @@ import pytest
 
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.archive import writer
-from izin.sinks.ledger.archive.folder import LIST, REGISTRY, Archive, ArchivedFile
-from izin.sinks.ledger.archive.reader import verify_archive
-from izin.sinks.ledger.archive.rows import WITHHELD, ArchivedRow
+from izin.sinks.ledger.archive.folder import (
+    LIST,
+    REGISTRY,
+    WITHHELD,
+    Archive,
+    ArchivedFile,
+    ArchivedRow,
+    verify_archive,
+)
 from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import retention, verify

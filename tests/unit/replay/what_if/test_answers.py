@@ -4,7 +4,6 @@ from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from izin.replay.selection import Selection
 
 from izin.consent.business_days import Calendar
 from izin.consent.due_dates import BrandTerms, expires_at
@@ -15,6 +14,7 @@ from izin.consent.next_action import Registered, RegisteredState
 from izin.consent.transitions import State
 from izin.replay.what_if.changes import ChangeKind, changed_answers, changes_of
 from izin.replay.what_if.settings import KeyLaw
+from izin.runtime.plan import Selection
 from tests.support.builders import a_key, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
 

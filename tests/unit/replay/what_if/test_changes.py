@@ -4,7 +4,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from izin.replay.selection import Selection
 
 from izin.consent.due_dates import BrandTerms
 from izin.consent.model import Status
@@ -17,6 +16,7 @@ from izin.replay.what_if.changes import (
 )
 from izin.replay.what_if.facts import DueEvent
 from izin.replay.what_if.settings import LawSettings, Term, differing
+from izin.runtime.plan import Selection
 from tests.support.builders import BRAND, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.projections.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys import ApiKeyDirectory
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.api_keys import Scope

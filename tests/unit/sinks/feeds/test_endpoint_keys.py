@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.projections.api_keys.access import STALE_AFTER
+from izin.projections.api_keys import STALE_AFTER
 from izin.schemas.api_keys import Scope
 from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER

@@ -6,17 +6,17 @@ from datetime import timedelta
 import pytest
 from starlette.requests import Request
 
-from izin.projections.api_keys import directory as directory_module
-from izin.projections.api_keys.access import (
+from izin.projections import api_keys as directory_module
+from izin.projections.api_keys import (
     STALE_AFTER,
     Denied,
     Freshness,
     Outside,
+    authorised,
     decide,
     freshness_of,
     outside,
 )
-from izin.projections.api_keys.authorisation import authorised
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.schemas.api_keys import ApiKey, Scope
 from tests.support.api_keys import API_KEY, KEY_ID, SECRET_HASH, a_second_key, an_api_key, known

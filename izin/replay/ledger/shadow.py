@@ -1,0 +1,233 @@
+"""The shadow: what the rows of the ledger follow from, folded again from its history.
+
+A key is folded by the code that ingests decisions. The result has the columns of
+``record.consent_row.SHADOW``: what the law decided, and the terms. What İYS holds and what is due
+follow from more than decisions, and are not computed here. The history has, in the order of
+recording: decisions, rows that were restored from the topic of desired consents, and the acts by
+which a person vouched for a consent over an opt-out.
+
+The shadow is filled slice by slice of the keys (``history.by_key``), in processes of their own. All
+movements of a key are in one slice, whichever chain has them. Its rows are written in one
+transaction with its entry in ``shadow_slices``: after a kill the slices that are done stay done.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final
+
+from izin.consent.business_days import Calendar
+from izin.consent.enums import STATUSES
+from izin.consent.fold import BOOTSTRAP, restored_consent
+from izin.consent.model import Consent, ConsentKey
+from izin.consent.next_action import ActionReason
+from izin.consent.transitions import State
+from izin.replay.processes import EVERY, Advance, working
+from izin.runtime.plan import Plan
+from izin.runtime.settings import LedgerSettings
+from izin.sinks.ingest.decision_reader import DecisionReader
+from izin.sinks.ingest.simple_decisions import DecisionApplier
+from izin.sinks.ledger import brands
+from izin.sinks.ledger.bulk.alike import columns_of
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.db.connection import Ledger, copy
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import by_key
+from izin.sinks.ledger.history.acts import KIND as ACT
+from izin.sinks.ledger.history.by_key import KeyMovements, KeySlice
+from izin.sinks.ledger.history.formats import history_codec
+from izin.sinks.ledger.registry.row_owner import owned, received
+from izin.sinks.record import apply, ruling
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import SHADOW, ConsentRow
+
+MOVEMENTS_A_SLICE = 20_000
+"""At most about so many movements are in memory at a time, and read within the time that one
+statement has.
+"""
+_CHUNK = 400
+_KINDS = ("decision", BOOTSTRAP, ACT)
+"""Of the movements that a row may follow from."""
+_ROW: Final = (len(SHADOW) + 2).to_bytes(2, "big")
+_SQL = statements("rebuild")
+
+
+def selected(plan: Plan) -> Mapping[str, list[str] | None]:
+    """Return the keys, recipients and brands that are selected, as values of statements; None:
+    any.
+    """
+    selection = plan.selection
+    return {
+        "keys": sorted(selection.keys) or None,
+        "recipients": sorted(selection.recipients) or None,
+        "brands": sorted(map(str, selection.brands)) or None,
+    }
+
+
+Movement = Mapping[str, Any]
+"""A movement of a key, as ``history.by_key`` has it."""
+Erasure = Mapping[str, Any]
+"""A row of the statement ``erasures``; without ``removed_at`` the row of the key is still there."""
+
+
+class HistoryFold:
+    """Folds keys, at one instant."""
+
+    def __init__(
+        self,
+        brands: Mapping[int, Brand],
+        erased: Mapping[str, Erasure],
+        *,
+        now: datetime,
+        calendar: Calendar,
+    ) -> None:
+        self._brands = brands
+        self._erased = erased
+        self._now = now
+        self._calendar = calendar
+        self._reader = DecisionReader(history_codec())
+        self._applier = DecisionApplier(self._reader)
+
+    def row(self, movements: Sequence[Movement]) -> bytes | None:
+        """Return the row of the key of ``movements``, all that it has, for COPY: with its terms,
+        the event of another customer's opt-in that was passed over, and why it is parked. None:
+        nothing is left of it, or its erasure is not done.
+        """
+        row: ConsentRow | None = None
+        passed_over: str | None = None
+        for one in self._counting(movements):
+            before = row
+            if one["decision"] is not None:
+                decision = self._reader.read(one["decision"])
+                row = self._applier.apply(row, decision, self._now)
+                if decision.customer_id != one["customer_id"]:
+                    desired = row.desired_event_id
+                    row = self._received(before, row, one["customer_id"])
+                    passed_over = None if row.desired_event_id == desired else desired
+            elif one["kind"] == BOOTSTRAP:
+                row = apply.restored(row, _restored(one), self._now)
+            elif row is not None and one["data"]["act"] == "requeue":
+                row = _requeued(row, one)
+        if row is None:
+            return None
+        brand = self._brands.get(row.brand_code)
+        row = ruling.with_terms(owned(row, brand), brand, self._now, calendar=self._calendar)
+        parked = row.reason if row.state is State.PARKED else None
+        more = copy_format.word(passed_over) + copy_format.word(parked)
+        return _ROW + columns_of(row, SHADOW) + more
+
+    def _counting(self, movements: Sequence[Movement]) -> Sequence[Movement]:
+        """Return those of ``movements`` that count: none of a key that is being erased, and after
+        its erasure only what was decided since.
+        """
+        erased = self._erased.get(movements[0]["key"])
+        if erased is None:
+            return movements
+        if erased["removed_at"] is None:
+            return ()
+        return [
+            one
+            for one in movements
+            if one["recorded_at"] > erased["acknowledged_at"]
+            # An opt-out that is later than the erasure may be stored ahead of it.
+            or (one["kind"] != ACT and one["occurred_at"] > erased["requested_at"])
+        ]
+
+    def _received(self, before: ConsentRow | None, row: ConsentRow, customer_id: str) -> ConsentRow:
+        """Return the row after an event that names another customer than its brand's then was."""
+        brand = self._brands.get(row.brand_code)
+        if brand is None:
+            return row
+        return received(before, row, replace(brand, customer_id=customer_id), lambda _: None)
+
+
+def _restored(one: Movement) -> Consent:
+    """Return the consent of a restoration, as far as the history has it."""
+    return restored_consent(
+        ConsentKey.parse(one["key"]),
+        customer_id=one["customer_id"],
+        event_id=one["event_id"] or "",
+        status=STATUSES[one["status"] or ""],
+        effective_at=one["occurred_at"],
+        data=one["data"] or {},
+    )
+
+
+def _requeued(row: ConsentRow, one: Movement) -> ConsentRow:
+    """Return the row as a person has requeued it; one of another event stays."""
+    if not row.is_of(one["event_id"], one["status"]):
+        return row
+    if one["data"]["before"].get("reason") == ActionReason.RECONSENT:
+        row = row.replace(attested=True)
+    return ruling.requeue(row) if row.state is State.PARKED else row
+
+
+async def filled(ledger: Ledger, plan: Plan) -> set[int]:
+    """Return the slices of the shadow of ``plan`` that are done."""
+    rows = await ledger.fetch(_SQL["slices"], {"rebuild": plan.options["rebuild"]})
+    return {row["slice"] for row in rows}
+
+
+async def fill(
+    ledger: Ledger,
+    settings: LedgerSettings,
+    plan: Plan,
+    *,
+    workers: int,
+    report: Callable[[int, int], None],
+) -> None:
+    """Fold the slices that are not done yet, in so many processes (one is this process); ``report``
+    gets how many of how many are done.
+
+    Raises:
+        ProcessEndedError: a process ended before it was done; the slices that are done stay.
+    """
+    done, slices = await filled(ledger, plan), plan.options["slices"]
+    left = [number for number in range(slices) if number not in done]
+    if workers == 1 or not left:
+        for number in left:
+            await _fold_slice(settings, plan, number)
+        return
+    with working(_fold_apart, (settings, plan), left, min(workers, len(left))) as running:
+        while not running.is_done():
+            await asyncio.sleep(EVERY)
+            report(len(done) + running.progress, slices)
+
+
+def _fold_apart(settings: LedgerSettings, plan: Plan, number: int, advance: Advance) -> None:
+    """Fold a slice, in a process of its own."""
+    asyncio.run(_fold_slice(settings, plan, number))
+    advance(1)
+
+
+async def _fold_slice(settings: LedgerSettings, plan: Plan, number: int) -> None:
+    """Fold one slice, unless it is done."""
+    entry = {"rebuild": plan.options["rebuild"], "slice": number}
+    keys = KeySlice(number, plan.options["slices"])
+    async with (
+        Ledger(settings, owner=1) as ledger,
+        ledger.session() as connection,
+        connection.transaction(),
+    ):
+        if await (await connection.execute(_SQL["begin-slice"], entry)).fetchone() is None:
+            return
+        known = {one.brand_code: one for one in await brands.every(ledger)}
+        low, high = keys.bounds
+        found = await ledger.fetch(_SQL["erasures"], {"low": low, "high": high})
+        erased = {row["key"]: row for row in found}
+        fold = HistoryFold(known, erased, now=plan.made_at, calendar=ledger.calendar)
+        movements = await by_key.in_slice(
+            ledger, keys, plan.history, kinds=_KINDS, **selected(plan)
+        )
+        await copy(connection, _SQL["copy-in"], _chunks(fold, movements))
+
+
+def _chunks(fold: HistoryFold, keys: Iterable[KeyMovements]) -> Iterator[bytes]:
+    """Yield the rows of ``keys``, some at a time: in between is time for the heartbeat, where it is
+    in this process.
+    """
+    rows = filter(None, (fold.row(movements) for _, movements in keys))
+    while chunk := list(islice(rows, _CHUNK)):
+        yield b"".join(chunk)
