@@ -320,7 +320,8 @@ def saved(
     before: ConsentRow | None, ruled: RuledRow, now: datetime
 ) -> tuple[UnitOfWork, list[Message]]:
     """Return the unit of work that saves a ruled row, and what it publishes."""
-    changes = UnitOfWork(MESSAGES, now=now)
+    nowhere: Any = None
+    changes = UnitOfWork(nowhere, MESSAGES, TURKEY_CALENDAR, now)
     changes.apply(before, ruled)
     messages = [
         one
