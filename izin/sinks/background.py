@@ -11,13 +11,10 @@ from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
 from izin.schemas.codec import Codec
-from izin.sinks.inbound.daily.loop import DailyFiles
-from izin.sinks.inbound.daily.trusted_roots import trusted_roots
+from izin.sinks.inbound.daily.loop import DailyFiles, trusted_roots
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.push import BrandCache
-from izin.sinks.inbound.push_connections import PushConnections
-from izin.sinks.inbound.push_credentials import Credentials
-from izin.sinks.inbound.push_registration import PushRegistrar
+from izin.sinks.inbound.push import BrandCache, Credentials
+from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
 from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
@@ -27,15 +24,11 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.alerts import DeadlineMonitor
-from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
-from izin.sinks.monitor.anchors import AnchorWriter
-from izin.sinks.monitor.erasures import Eraser
-from izin.sinks.monitor.figures import IysWatch, LedgerFigures, LedgerWatch
+from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
 from izin.sinks.monitor.granted_brands import GrantedBrandsReader
-from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
-from izin.sinks.monitor.register_counts import RegisterCounter
-from izin.sinks.monitor.retention import RetentionEnforcer
+from izin.sinks.monitor.metrics import IysWatch, LedgerFigures, LedgerWatch, Metrics
+from izin.sinks.monitor.provider_subscriptions import RegisterCounter, SubscriptionMonitor
+from izin.sinks.monitor.retention import Eraser, RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import FailingLoops
 from izin.sinks.outbound.request_budget import RequestBudget

@@ -21,13 +21,11 @@ from izin.runtime.task_cancellation import drain, stopping_on_signals
 from izin.schemas.codec import Codec
 from izin.sinks import server
 from izin.sinks.background import Parts, background
-from izin.sinks.inbound.push import BrandCache, PushReceiver
-from izin.sinks.inbound.push_credentials import AcceptedCredentials, push_credentials
+from izin.sinks.inbound.push import AcceptedCredentials, BrandCache, PushReceiver, push_credentials
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import live
-from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
-from izin.sinks.monitor.metrics import Metrics
+from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch, Metrics
 from izin.sinks.outbound.context import OutboundContext, lease_owner
 from izin.sinks.outbound.iys_session import iys_session
 from izin.sinks.outbound.loops import keep_running, outbound_loops, until_stopped

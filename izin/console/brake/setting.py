@@ -11,7 +11,7 @@ import typer
 from izin.console.terminal.arguments import ByOption, CustomerArgument, ExecuteOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import exit_on_error, say
-from izin.sinks.ledger.brake.limits import BrakeLimits, limits_of, set_limits
+from izin.sinks.ledger.brake.counting import BrakeLimits, limits_of, set_limits
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import customers
 from izin.sinks.record.errors import UnknownCustomerError

@@ -33,7 +33,7 @@ from izin.console.terminal.output import (
 )
 from izin.schemas.api_keys import ApiKey
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger.brake.limits import limits_of
+from izin.sinks.ledger.brake.counting import limits_of
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys, customers
 from izin.sinks.ledger.registry.customers import Customer, CustomerDetails, PersonKind

@@ -12,7 +12,7 @@ from izin.consent.business_days import Calendar
 from izin.console.imports.session import Begin, ImportSession, import_session
 from izin.console.terminal.progress import showing_steps
 from izin.onboarding.address_book import AddressBook
-from izin.onboarding.review import BookReview
+from izin.onboarding.what_if import BookReview
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import FindOptOuts, Import
 

@@ -25,8 +25,8 @@ from izin.sinks.ledger.archive.writer import ArchiveWriter
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.offboarding.ending import Belongings, Ending
 from izin.sinks.ledger.reads import RegisterRow
+from izin.sinks.ledger.registry.offboarding import Belongings, Ending
 
 ANCHORS: Final = "anchors.txt"
 HISTORY: Final = "history"

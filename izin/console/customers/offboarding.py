@@ -31,10 +31,8 @@ from izin.onboarding.loading import await_ingested
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.offboarding import journal
-from izin.sinks.ledger.offboarding.ending import Belongings, Ending
-from izin.sinks.ledger.offboarding.journal import Offboarding, Unsettled
-from izin.sinks.ledger.registry import customers
+from izin.sinks.ledger.registry import customers, offboarding
+from izin.sinks.ledger.registry.offboarding import Belongings, Ending, Offboarding, Unsettled
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 
@@ -115,11 +113,11 @@ async def _look(
     """Return what is the customer's, with what becomes of it, and how far its end is."""
     async with ledger.transaction() as connection:
         await customers.require(connection, {order.customer_id})
-    known = await journal.find(ledger, order.customer_id)
+    known = await offboarding.find(ledger, order.customer_id)
     if known is None or known.ended_at is None:
         await _await_ingested(ledger)
     found = await _ending(ledger, order).belongings(datetime.now(UTC))
-    unsettled = await journal.unsettled(ledger, order.customer_id)
+    unsettled = await offboarding.unsettled(ledger, order.customer_id)
     return list(_plan(found, unsettled, order)), known
 
 
@@ -149,8 +147,8 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
     """Do what is left to do; return what a person must do besides."""
     ending, customer = _ending(ledger, order), order.customer_id
     now = datetime.now(UTC)
-    _check_file(order, await journal.find(ledger, customer))
-    await journal.begin(ledger, customer, reason=order.reason, by=order.by, now=now)
+    _check_file(order, await offboarding.find(ledger, customer))
+    await offboarding.begin(ledger, customer, reason=order.reason, by=order.by, now=now)
     before = await ending.belongings(now)
     active = [one for one in before.brands if one.status != "stopped"]
     await ending.close(now)
@@ -160,7 +158,7 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
         # Counted last: an opt-out that was acknowledged until then is among those that wait.
         await _await_ingested(ledger)
         await ending.withdraw_consents(now)
-        unsettled = await journal.unsettled(ledger, customer)
+        unsettled = await offboarding.unsettled(ledger, customer)
         if unsettled.open and order.opt_outs is None:
             await ending.set_brands(active if is_last else (), now)
             waits = f"{unsettled.opt_outs} opt-outs are not at İYS, {unsettled.open} not settled"
@@ -168,17 +166,17 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
             return [f"{waits}: {then}"]
     if order.opt_outs is not None and unsettled.opt_outs:
         count = await _name_opt_outs(ledger, before.brands, order.opt_outs)
-        await journal.note_named(ledger, customer, count)
-    standing = await journal.find(ledger, customer)
+        await offboarding.note_named(ledger, customer, count)
+    standing = await offboarding.find(ledger, customer)
     if standing is not None and standing.sha256 is None:
         found = await ending.belongings(now)
         digest = await hand_over(ending, found, order.out, now=now, report=shown)
-        await journal.note_archive(ledger, customer, digest, now=datetime.now(UTC))
+        await offboarding.note_archive(ledger, customer, digest, now=datetime.now(UTC))
         complete(order.out, digest)
     left = await push_ends(ledger, before.brands, by=order.by)
-    standing = await journal.find(ledger, customer)
+    standing = await offboarding.find(ledger, customer)
     if standing is not None:
-        await journal.end(ledger, standing, by=order.by, now=datetime.now(UTC))
+        await offboarding.end(ledger, standing, by=order.by, now=datetime.now(UTC))
     return left
 
 

@@ -28,12 +28,17 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.console.terminal.progress import showing, showing_steps
-from izin.onboarding.address_book import AddressBook
-from izin.onboarding.known_keys import IysQuery, note_ledger, requests_to_ask
+from izin.onboarding.address_book import AddressBook, IysQuery, note_ledger, requests_to_ask
 from izin.onboarding.loading import OpenCount, await_ingested, await_settled
-from izin.onboarding.loading_time import Limits
-from izin.onboarding.review import LawfulReview
-from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, review_of, what_if
+from izin.onboarding.what_if import (
+    FirstLoading,
+    LawfulReview,
+    Limits,
+    LoadingWhatIf,
+    check_brands,
+    review_of,
+    what_if,
+)
 from izin.producers.files.importer import Import
 from izin.producers.files.importing.reversals import ReversalRules
 from izin.reconcile.asking import iys_client

@@ -25,14 +25,17 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.console.terminal.private_file import write_new
-from izin.onboarding.address_book import AddressBook
-from izin.onboarding.known_keys import note_ledger
-from izin.onboarding.pack.application import ApplicationPack, providers_of
-from izin.onboarding.pack.checklist import checklist
-from izin.onboarding.pack.counts import BrandCounts, brand_counts, counts_in
+from izin.onboarding.address_book import AddressBook, note_ledger
+from izin.onboarding.pack.application import (
+    ApplicationPack,
+    BrandCounts,
+    brand_counts,
+    checklist,
+    counts_in,
+    providers_of,
+)
 from izin.onboarding.pack.packages import MessagePackage, with_given
-from izin.onboarding.pack.page import page_of
-from izin.onboarding.pack.sheet import workbook_of
+from izin.onboarding.pack.page import page_of, workbook_of
 from izin.onboarding.what_if import check_brands, review_of
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import

@@ -6,8 +6,8 @@ from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection
 from izin.runtime.settings import IysSettings, SinkSettings
+from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import connections_of, unregister
-from izin.sinks.inbound.push_credentials import Credentials, push_credentials
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.outbound.iys_session import iys_session
 from izin.sinks.record.brand import Brand

@@ -25,11 +25,10 @@ from izin.iys.wire_format.partner import GrantedBrand
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.granted import listing, readings
-from izin.sinks.ledger.granted.changes import offers
-from izin.sinks.ledger.granted.listing import ListedBrand
 from izin.sinks.ledger.registry import customers
+from izin.sinks.ledger.registry import granted as listing
 from izin.sinks.ledger.registry.customers import Customer
+from izin.sinks.ledger.registry.granted import ListedBrand, offers
 from izin.sinks.monitor.granted_brands import GrantedBrandsReader, ListFinding
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from izin.sinks.outbound.context import OutboundContext
@@ -183,7 +182,7 @@ async def _sync(
         await reader.follow(found, by=by)
         if customer is None and found.problem is None:
             account, now = context.lease_owner.account, context.clock()
-            await readings.note_read(ledger, account, found.subscription, now=now)
+            await listing.note_read(ledger, account, found.subscription, now=now)
         served = {one.iys_code for one in _of(known.brands, customer)}
         failed = await SubscriptionMonitor(context=context).refresh(every=_NOW, only=served)
         rows += [

@@ -18,7 +18,7 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.console.terminal.private_csv import private_csv
-from izin.onboarding.void import HEADER, WAYS, row_of, void_consents
+from izin.onboarding.loading import HEADER, WAYS, row_of, void_consents
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import brands_of
 

@@ -12,7 +12,7 @@ from izin.console.terminal.output import turkish
 from izin.runtime.masking import mask_text
 from izin.schemas import timestamps
 from izin.schemas.timestamps import Timestamp, TimestampState
-from izin.sinks.inbound.daily.checking import FileCheck
+from izin.sinks.inbound.daily.comparison import FileCheck
 from izin.sinks.ledger.daily.files import DailyFile
 from izin.sinks.ledger.db.connection import Ledger
 

@@ -33,8 +33,8 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.runtime.settings import SinkSettings
-from izin.sinks.inbound.daily.trusted_roots import trusted_roots
-from izin.sinks.ledger.daily import files, progress
+from izin.sinks.inbound.daily.loop import trusted_roots
+from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, DailyFile
 from izin.sinks.ledger.db.connection import Ledger
 
@@ -160,7 +160,7 @@ def fetch(*, brand: BrandOption, day: DayOption) -> None:
             raise SourceError(
                 f"İYS shows the files of {SHOWN_FOR} days that are over, and {day} is none of them"
             )
-        state = run_on_ledger(lambda ledger: progress.order_fetch(ledger, brand, day, now=now))
+        state = run_on_ledger(lambda ledger: files.order_fetch(ledger, brand, day, now=now))
     does = "fetches" if state is files.FileState.WAITING else "compares"
     say(
         f"a sink worker {does} the file of {day} for brand {brand} within a minute; see: izin iys "
@@ -249,7 +249,7 @@ async def _found(ledger: Ledger, brand_code: int, day: date) -> DailyFile:
 
 async def _order(ledger: Ledger, file: DailyFile, by: str) -> bool:
     brand = await registered_brand(ledger, file.brand_code)
-    return await progress.order_agreement(
+    return await files.order_agreement(
         ledger, file, by=by, customer_id=brand.customer_id, now=datetime.now(UTC)
     )
 

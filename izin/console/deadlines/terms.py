@@ -20,7 +20,7 @@ from izin.console.terminal.output import (
 )
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.registry.terms_again import CountedTerms, TermsAgain
+from izin.sinks.ledger.registry.rule_again import CountedTerms, TermsAgain
 from izin.sinks.record.brand import Brand
 
 _COLUMNS = {

@@ -46,7 +46,7 @@ from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate, pending
-from izin.sinks.ledger.granted import listing, readings
+from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.webhooks import registry as subscribers
 from izin.streams.ownership.positions import DecidedOffsets
 
@@ -216,8 +216,8 @@ def _brands() -> Iterator[Finding]:
 
 
 def _granted() -> Iterator[Finding]:
-    lost = _query(listing.lost_rights)
-    yield from of_granted(_query(readings.every), lost, now=datetime.now(UTC))
+    lost = _query(granted.lost_rights)
+    yield from of_granted(_query(granted.readings), lost, now=datetime.now(UTC))
 
 
 def _sequences() -> Iterator[Finding]:

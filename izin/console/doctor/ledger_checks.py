@@ -18,9 +18,8 @@ from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.granted.listing import LostRight
-from izin.sinks.ledger.granted.readings import ListReading
 from izin.sinks.ledger.reads import Backlog, Memory, Parked
+from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.provider_subscriptions import warnings_of
 from izin.sinks.outbound.iys_session import iys_session

@@ -31,7 +31,7 @@ from izin.evidence.container import read
 from izin.evidence.timestamps import check_with
 from izin.evidence.verification import Evidence, verify
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
+from izin.sinks.monitor.anchors import AnchorWitnesses
 
 _WRITE = "write"
 

@@ -26,12 +26,12 @@ from izin.console.terminal.output import (
 )
 from izin.iys.client import IysClient
 from izin.runtime.settings import SinkSettings
+from izin.sinks.inbound.push import push_credentials
 from izin.sinks.inbound.push_connections import (
     MOST,
     ChannelConnections,
     connections_of,
 )
-from izin.sinks.inbound.push_credentials import push_credentials
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.push_registrations import PushRegistrations
 

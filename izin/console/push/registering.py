@@ -8,13 +8,13 @@ from izin.console.brands.lookup import registered_brand
 from izin.console.push.session import connections
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
+from izin.sinks.inbound.push import Credentials
 from izin.sinks.inbound.push_connections import (
     ChannelConnections,
     FullChannelError,
     PushConnections,
     remedy_of,
 )
-from izin.sinks.inbound.push_credentials import Credentials
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history.acts import brand_key, record_act
 from izin.sinks.record.brand import Brand

@@ -3,8 +3,8 @@
 from izin.consent.errors import OurError
 from izin.iys.client import IysClient
 from izin.runtime.settings import SinkSettings
+from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import PushConnections
-from izin.sinks.inbound.push_credentials import Credentials, push_credentials
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.push_registrations import PushRegistrations
 

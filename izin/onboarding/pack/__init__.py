@@ -1,5 +1,5 @@
 """The application pack: what İYS asks of a customer before its first loading.
 
-counts      addresses and consents by brand       packages   İYS's message packages
-checklist   what is given, and what is missing    page, sheet  the pack to print and to edit
+application   counts by brand, the checklist, and what is missing
+page          the pack to print and to edit
 """

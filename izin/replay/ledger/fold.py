@@ -24,7 +24,7 @@ from izin.sinks.ledger.bulk.alike import columns_of
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.acts import KIND as ACT
 from izin.sinks.ledger.history.formats import history_codec
-from izin.sinks.ledger.registry.row_owner import owned, received
+from izin.sinks.ledger.registry.ownership import owned, received
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.column_lists import SHADOW

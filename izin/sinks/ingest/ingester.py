@@ -34,12 +34,11 @@ from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brake import counting
-from izin.sinks.ledger.brake.other_sources import put_back
+from izin.sinks.ledger.brake.decisions import put_back
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.privacy import erasure
-from izin.sinks.ledger.registry.ownership import alert
-from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
+from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, alert, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand

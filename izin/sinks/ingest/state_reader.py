@@ -22,8 +22,7 @@ from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.privacy import erasure
-from izin.sinks.ledger.registry.ownership import alert
-from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
+from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, alert, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.errors import BootstrapHeldError

@@ -18,8 +18,8 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, suspensions
 from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.granted import changes, listing, readings
-from izin.sinks.ledger.granted.changes import RightsChange, change_of
+from izin.sinks.ledger.registry import granted
+from izin.sinks.ledger.registry.granted import RightsChange, change_of
 from izin.sinks.monitor.provider_subscriptions import SOON
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget
@@ -93,7 +93,7 @@ class GrantedBrandsReader:
     async def look(self) -> bool:
         """Read the list and follow it, if it is due; return whether it was."""
         context, account = self.context, self.context.lease_owner.account
-        reading = await readings.of_account(context.ledger, account)
+        reading = await granted.reading_of(context.ledger, account)
         if not reading.is_due(context.clock()):
             return False
         try:
@@ -104,7 +104,7 @@ class GrantedBrandsReader:
         await self.follow(found, by=BY_LIST)
         if found.problem is None:
             now = context.clock()
-            await readings.note_read(context.ledger, account, found.subscription, now=now)
+            await granted.note_read(context.ledger, account, found.subscription, now=now)
         else:
             await self._failed(reading.attempts, found.problem)
         self._report(found)
@@ -128,7 +128,7 @@ class GrantedBrandsReader:
             and one.account in {None, account}
             and self.customer_id in {None, one.customer_id}
         ]
-        before = {one.brand_code: one for one in await listing.every(context.ledger, account)}
+        before = {one.brand_code: one for one in await granted.every(context.ledger, account)}
         listed = {one.brand_code: one for one in whole.brands}
         standing = await suspensions.every(context.ledger)
 
@@ -204,12 +204,12 @@ class GrantedBrandsReader:
         context, account = self.context, self.context.lease_owner.account
         now = context.clock()
         for change in found.changes:
-            await changes.apply(context.ledger, account, change, by=by, now=now)
+            await granted.apply(context.ledger, account, change, by=by, now=now)
         async with context.ledger.transaction() as connection:
             for one in found.offered:
-                await listing.store(connection, account, one, unread_since={}, now=now)
+                await granted.store(connection, account, one, unread_since={}, now=now)
             if found.problem is None and self.customer_id is None:
-                await listing.forget(connection, account, now=now)
+                await granted.forget(connection, account, now=now)
 
     async def _failed(self, attempts: int, problem: str, error: CallError | None = None) -> None:
         now, wait = self.context.clock(), _BACKOFF.after(attempts + 1)
@@ -217,7 +217,7 @@ class GrantedBrandsReader:
         log = _log.debug if error is not None and error.is_repeated else _log.warning
         log("list of granted brands not read", error=problem, again_at=now + wait)
         account = self.context.lease_owner.account
-        await readings.note_failed(
+        await granted.note_failed(
             self.context.ledger, account, problem, next_at=now + wait, now=now
         )
 

@@ -1,13 +1,14 @@
-"""Query the subscription of each provider once a day, and warn before it ends or is full.
+"""Query each provider's subscription and counts once a day: warn before it ends or is full.
 
 With a subscription that is not ACTIVE İYS accepts nothing (H520, H521), with a full one no new ONAY
-(H525); business partners are not shown the limits. The query takes a slot that no other call waits
-for.
+(H525); business partners are not shown the limits. İYS's counts of each brand stand beside what the
+ledger believes in; brands that are not registered here are kept as offers. The queries take slots
+that no other call waits for.
 """
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError
@@ -15,6 +16,8 @@ from izin.iys.wire_format.account import SubscriptionStatus
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.registry import granted
+from izin.sinks.ledger.sweep import register_counts
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 
@@ -87,3 +90,50 @@ def warnings_of(brand: Brand, now: datetime) -> tuple[str, ...]:
             f"{used:,} of {limit:,} addresses are used: beyond, new ONAYs may be refused"
         )
     return tuple(warnings)
+
+
+_COUNTED_EVERY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterCounter:
+    """Queries İYS's counts and stores them."""
+
+    context: OutboundContext
+    _asked_at: dict[int, datetime] = field(default_factory=dict)
+    """By İYS code of the provider: İYS may leave out a brand that is registered here."""
+
+    async def run(self) -> None:
+        """Count until cancelled, in one process of an account and address at a time."""
+        context = self.context
+        async with sole(context.ledger, context.lease_owner.sole("count")) as ledger:
+            owner = replace(self, context=replace(context, ledger=ledger))
+            while True:
+                await owner.count()
+                await asyncio.sleep(_INTERVAL.total_seconds())
+
+    async def count(self) -> dict[int, str]:
+        """Count the brands of each provider that were not counted within a day; return the errors,
+        by İYS code of the provider.
+        """
+        context, failed = self.context, {}
+        since = context.clock() - _COUNTED_EVERY
+        for iys_code in await register_counts.providers(context.ledger, context.lease_owner, since):
+            if iys_code in self._asked_at and self._asked_at[iys_code] > since:
+                continue
+            try:
+                summaries = await context.client.brands(iys_code)
+            except CallError as error:
+                error.warn(_log, "register not counted", iys_code=iys_code)
+                failed[iys_code] = str(error)
+                continue
+            self._asked_at[iys_code] = context.clock()
+            await register_counts.count(context.ledger, summaries, now=context.clock())
+            await granted.store_own(
+                context.ledger,
+                context.lease_owner.account,
+                iys_code,
+                summaries,
+                now=context.clock(),
+            )
+        return failed

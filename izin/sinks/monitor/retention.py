@@ -1,4 +1,4 @@
-"""Delete what the ledger has kept for as long as its tables state."""
+"""Delete what the ledger has kept for as long as its tables state, and carry out erasures."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,8 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import table_retention
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.privacy import erasure
+from izin.sinks.record.messages import TopicMessages
 
 _log = get_logger(__name__)
 
@@ -34,3 +36,29 @@ class RetentionEnforcer:
         deleted = await table_retention.delete_expired(self.ledger, now=self.clock())
         if any(deleted.values()):
             _log.info("expired rows deleted", **deleted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eraser:
+    """Looks for what can be erased every ``interval``, in one process at a time."""
+
+    ledger: Ledger
+    topic_messages: TopicMessages
+    clock: Callable[[], datetime]
+    interval: timedelta
+
+    async def run(self) -> None:
+        """Erase until cancelled."""
+        async with sole(self.ledger, "erasures") as ledger:
+            owner = replace(self, ledger=ledger)
+            while True:
+                await owner.erase()
+                await asyncio.sleep(self.interval.total_seconds())
+
+    async def erase(self) -> None:
+        """Erase once what can be."""
+        now = self.clock()
+        keys = await erasure.remove(self.ledger, self.topic_messages, now=now)
+        rows = await erasure.erase_history(self.ledger, now=now)
+        if keys or rows:
+            _log.info("erased", count=keys, history=rows)

@@ -2,7 +2,7 @@
 
 from izin.iys.errors import CallError
 from izin.iys.verdicts import Verdict
-from izin.sinks.ledger.granted import readings
+from izin.sinks.ledger.registry import granted
 from izin.sinks.outbound.context import OutboundContext
 
 
@@ -10,4 +10,4 @@ async def ask_for_rights(context: OutboundContext, error: CallError) -> None:
     """Have the list read soon, where ``error`` says that a right is missing; it says which."""
     if error.verdict is Verdict.RIGHTS:
         account = context.lease_owner.account
-        await readings.ask(context.ledger, account, now=context.clock())
+        await granted.ask_for_reading(context.ledger, account, now=context.clock())

@@ -28,7 +28,7 @@ from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.webhooks import assignments, registry
-from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
+from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
 from izin.sinks.outbound.loops import keep_running, until_stopped
 from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
 from izin.sinks.webhooks.assigner import DeliveryAssigner

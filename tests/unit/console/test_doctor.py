@@ -38,9 +38,8 @@ from izin.iys.errors import (
 )
 from izin.local import free_port
 from izin.runtime import topic_admin
-from izin.sinks.ledger.granted.listing import LostRight
-from izin.sinks.ledger.granted.readings import STALE_AFTER, ListReading
 from izin.sinks.ledger.reads import Backlog, Memory, Parked
+from izin.sinks.ledger.registry.granted import STALE_AFTER, ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import StreamProgress
 from izin.sinks.record.brand import Brand

@@ -7,8 +7,7 @@ import pytest
 
 from izin.consent.next_action import Registered
 from izin.iys.errors import MisconfiguredError, RefusedError
-from izin.onboarding.address_book import AddressBook, StoredKey
-from izin.onboarding.known_keys import IysQuery, requests_to_ask
+from izin.onboarding.address_book import AddressBook, IysQuery, StoredKey, requests_to_ask
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.support.builders import EMAIL, NOON, PHONE
 from tests.unit.onboarding.first_loading import ACTIVE, BRANDS, a_record, noted

@@ -10,12 +10,15 @@ from openpyxl import load_workbook
 
 from izin.consent.model import Channel
 from izin.onboarding.address_book import AddressCount
-from izin.onboarding.pack.application import ApplicationPack, providers_of
-from izin.onboarding.pack.checklist import checklist
-from izin.onboarding.pack.counts import BrandCounts, ChannelCount
+from izin.onboarding.pack.application import (
+    ApplicationPack,
+    BrandCounts,
+    ChannelCount,
+    checklist,
+    providers_of,
+)
 from izin.onboarding.pack.packages import PACKAGES, MessagePackage, package_for, with_given
-from izin.onboarding.pack.page import page_of
-from izin.onboarding.pack.sheet import workbook_of
+from izin.onboarding.pack.page import page_of, workbook_of
 from izin.sinks.ledger.registry.application_items import (
     OF_BRANDS,
     ApplicationItem,

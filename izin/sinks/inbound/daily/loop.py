@@ -3,30 +3,41 @@
 What pull and push bring is current; the file of a day shows whether they brought everything. Two
 checks differ: the file is whole if its SHA-384 is the one that İYS states, and both sides agree if
 our own file of the day, which is made from the history, has that hash too.
+
+Lines that only İYS's file has enter as what a pull brings, two thousand at a time, the next
+published while the last are recorded. How far they have entered is noted in the transaction of
+their rows, so that after a kill the rest follows and nothing is recorded twice.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.x509 import Certificate
 
 from izin.consent.due_dates import TURKEY
-from izin.iys.errors import CallError, RefusedError
+from izin.consent.fold import is_of_citizens
+from izin.iys.errors import CallError, RefusedError, UnreadableError
+from izin.iys.wire_format.consents import IysMovement, Stream
+from izin.iys.wire_format.daily_file import read_line
+from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.backoff import Backoff
+from izin.runtime.errors import SettingError
 from izin.runtime.observe import get_logger
 from izin.schemas import timestamps
-from izin.schemas.timestamps import TimestampState
-from izin.sinks.inbound.daily import entering
-from izin.sinks.inbound.daily.checking import FileCheck
-from izin.sinks.inbound.daily.comparison import Compared, Side
+from izin.schemas.timestamps import TimestampState, roots_in
+from izin.sinks.inbound.daily.comparison import Compared, FileCheck, Side
 from izin.sinks.inbound.daily.fetching import Fetcher
 from izin.sinks.inbound.movements import ReportedMovements
+from izin.sinks.ingest.observations import ObservedMovement
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.daily import files, progress
-from izin.sinks.ledger.daily.files import DailyFile, FileState
-from izin.sinks.ledger.daily.progress import ComparedFile
+from izin.sinks.ledger.daily import files
+from izin.sinks.ledger.daily.files import ComparedFile, DailyFile, FileState
+from izin.sinks.ledger.db.connection import while_waiting
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.missing_rights import ask_for_rights
@@ -73,7 +84,7 @@ class DailyFiles:
         """Do what is due now; return for how many files something was."""
         context, now = self.context, self.context.clock()
         lease_owner = context.lease_owner
-        await progress.note(context.ledger, self.days(now), lease_owner=lease_owner, now=now)
+        await files.note(context.ledger, self.days(now), lease_owner=lease_owner, now=now)
         known = {one.brand_code: one for one in await brands.every(context.ledger)}
         due = await files.due(context.ledger, lease_owner=lease_owner, now=now)
         for file in due:
@@ -111,7 +122,7 @@ class DailyFiles:
         context = self.context
         with FileCheck(context.ledger, file, empty_date=self.empty_date) as check:
             compared = await check.compare()
-            entered = await entering.enter(
+            entered = await enter(
                 ReportedMovements(context=context, publisher=self.publisher, path=PATH),
                 brand,
                 file,
@@ -120,11 +131,11 @@ class DailyFiles:
             )
         found = await self._timestamped(brand, file, compared)
         now = context.clock()
-        await progress.compared(context.ledger, file, found, now=now)
+        await files.compared(context.ledger, file, found, now=now)
         _report(file, found, entered)
         if found.own_hash == file.hash_value and file.brand_code in self.agree_brands:
             after = await self._again(file)
-            await progress.order_agreement(
+            await files.order_agreement(
                 context.ledger, after, by=_SETTINGS, customer_id=brand.customer_id, now=now
             )
 
@@ -168,7 +179,7 @@ class DailyFiles:
         if not agreement.is_agreed and not await reports.agree(brand.path, file.day):
             await self._note(file, "İYS has no movements to agree with", _BACKOFF.longest)
             return
-        await progress.agreed(self.context.ledger, file, now=self.context.clock())
+        await files.agreed(self.context.ledger, file, now=self.context.clock())
         _log.info("daily file agreed with", brand=file.brand_code, day=str(file.day))
 
     async def _failed(self, file: DailyFile, error: CallError) -> None:
@@ -185,7 +196,7 @@ class DailyFiles:
 
     async def _note(self, file: DailyFile, error: str, wait: timedelta) -> None:
         at = self.context.clock() + wait
-        await progress.attempted(self.context.ledger, file, next_attempt_at=at, error=error)
+        await files.attempted(self.context.ledger, file, next_attempt_at=at, error=error)
 
 
 def _is_gone(error: CallError) -> bool:
@@ -205,3 +216,102 @@ def _report(file: DailyFile, found: ComparedFile, entered: int) -> None:
         entered=entered,
         timestamp=str(found.timestamp_state),
     )
+
+
+AT_ONCE = 2000
+"""So many lines enter in a transaction."""
+
+Line = tuple[int, bytes]
+"""The number of a line in İYS's file, from 1, and the line."""
+
+
+class _Page(NamedTuple):
+    """Lines that enter together, published."""
+
+    lines: Sequence[Line]
+    seen: Sequence[ObservedMovement]
+
+
+async def enter(
+    reported: ReportedMovements,
+    brand: Brand,
+    file: DailyFile,
+    lines: Iterable[Line],
+    *,
+    empty_date: str,
+) -> int:
+    """Publish and record the movements in ``lines``, in ascending order, that were not before;
+    return how many lines.
+
+    Raises:
+        ConcurrentChangeError: another process has recorded them.
+        StreamUnavailableError: the broker did not acknowledge them; enter them again.
+    """
+    entry = _Entry(reported=reported, brand=brand, file=file, empty_date=empty_date)
+    before, count = file.entered_lines, 0
+    pages = _slices(one for one in lines if one[0] > file.entered_lines)
+    coming = await entry.publish(next(pages, ()))
+    while coming.lines:
+        page, recording = coming, entry.record(coming, before)
+        _, coming = await while_waiting(recording, entry.publish(next(pages, ())))
+        before, count = page.lines[-1][0], count + len(page.lines)
+    return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """Enters lines of a file."""
+
+    reported: ReportedMovements
+    brand: Brand
+    file: DailyFile
+    empty_date: str
+
+    async def publish(self, lines: Sequence[Line]) -> _Page:
+        """Publish the movements in ``lines``."""
+        movements, unreadable = _read(lines, self.empty_date)
+        # A pull shows them in two streams.
+        theirs = [one for one in movements if is_of_citizens(one.source)]
+        others = [one for one in movements if not is_of_citizens(one.source)]
+        seen = await self.reported.publish(self.brand, Stream.HS, others, unreadable)
+        return _Page(lines, seen + await self.reported.publish(self.brand, Stream.IYS, theirs))
+
+    async def record(self, page: _Page, before: int) -> None:
+        """Record a page behind the line ``before``."""
+        context, last, count = self.reported.context, page.lines[-1][0], len(page.lines)
+        now = context.clock()
+        async with context.ledger.transaction() as connection:
+            await files.entered(connection, self.file, before=before, line=last, count=count)
+            await self.reported.record(connection, self.brand, page.seen, now=now)
+
+
+def _slices(lines: Iterator[Line]) -> Iterator[Sequence[Line]]:
+    while slice_ := tuple(islice(lines, AT_ONCE)):
+        yield slice_
+
+
+def _read(lines: Iterable[Line], empty_date: str) -> tuple[list[IysMovement], list[UnreadableItem]]:
+    movements, unreadable = [], []
+    for _, line in lines:
+        try:
+            movements.append(read_line(line, empty_date=empty_date))
+        except UnreadableError as error:
+            unreadable.append(UnreadableItem(line, str(error)))
+    return movements, unreadable
+
+
+def trusted_roots(file: Path | None) -> tuple[Certificate, ...]:
+    """Return the certificates in a file (PEM) of ``IZIN_TIMESTAMP_ROOTS``; none without a file.
+
+    Raises:
+        SettingError: it cannot be read, or has no certificate.
+    """
+    if file is None:
+        return ()
+    try:
+        return roots_in(file)
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"IZIN_TIMESTAMP_ROOTS names {file}, which has no certificates ({error}); name a file "
+            "with the roots of the time-stamp authority in PEM"
+        ) from error

@@ -17,7 +17,7 @@ from izin.iys.errors import CallError, RefusedError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.wire_format.json_reader import lower_case_email
 from izin.runtime.backoff import Backoff
-from izin.sinks.ledger.sweep.cursor import SweptKey
+from izin.sinks.ledger.sweep.sweeps import SweptKey
 from izin.sinks.outbound.queries.refused_query import parts
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand

@@ -20,9 +20,8 @@ from izin.sinks.inbound.sweep.page_query import PageQuery, SweptPage
 from izin.sinks.inbound.sweep.save_page import save_page
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.sweep import cursor, sweeps
-from izin.sinks.ledger.sweep.cursor import SweptKey
-from izin.sinks.ledger.sweep.sweeps import Sweep
+from izin.sinks.ledger.sweep import sweeps
+from izin.sinks.ledger.sweep.sweeps import Sweep, SweptKey
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
@@ -106,7 +105,7 @@ class _SweepRun:
         most = max(_AHEAD_AT_LEAST, ceil(_AHEAD.total_seconds() * self.sweeper.budget.rate))
         while True:
             while read_up_to is not None and len(self._ahead) < most:
-                keys = await cursor.page_after(context.ledger, self.brand.brand_code, read_up_to)
+                keys = await sweeps.page_after(context.ledger, self.brand.brand_code, read_up_to)
                 read_up_to = keys[-1].key if keys else None
                 if keys:
                     asking = asyncio.create_task(query.query(self.brand, keys), name="swept page")
@@ -152,15 +151,15 @@ class _SweepRun:
                 code=codes,
                 remedy="give the right back at İYS, then: izin iys sweep start",
             )
-            await cursor.pass_over(context.ledger, sweep, group, codes)
+            await sweeps.pass_over(context.ledger, sweep, group, codes)
             return
         retry_at = context.clock() + error.pause(_AGAIN)
         error.warn(_log, "sweep waits", brand=sweep.brand_code, until=retry_at)
-        await cursor.postpone(context.ledger, sweep, str(error), retry_at)
+        await sweeps.postpone(context.ledger, sweep, str(error), retry_at)
 
     async def _end(self) -> None:
         context = self.sweeper.context
-        ended = await cursor.end(context.ledger, self.sweep, now=context.clock())
+        ended = await sweeps.end(context.ledger, self.sweep, now=context.clock())
         if ended is not None:
             counts = ended.counts
             _log.info(

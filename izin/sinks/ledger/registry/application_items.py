@@ -1,7 +1,7 @@
 """What a customer has given for its application to İYS: the items of the checklist.
 
 They are facts that somebody gave, with who noted them and when. The number of a natural person is
-never stored (``registry.company_numbers``); a signatory is noted by name.
+never stored (``registry.customers``); a signatory is noted by name.
 """
 
 import re
@@ -15,8 +15,8 @@ from izin.consent.errors import SourceError
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import customer_key, record_act
-from izin.sinks.ledger.registry.company_numbers import refuse_national_id
 from izin.sinks.ledger.registry.customer_brands import brands_of
+from izin.sinks.ledger.registry.customers import refuse_national_id
 
 _SQL = statements("application_items")
 

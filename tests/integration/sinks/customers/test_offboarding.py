@@ -20,8 +20,8 @@ from izin.sinks.ledger.archive.reader import verify_archive
 from izin.sinks.ledger.archive.rows import WITHHELD, copied, withheld
 from izin.sinks.ledger.db.copy_format import END, SIGNATURE
 from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.offboarding import journal
 from izin.sinks.ledger.registry import api_keys, customers
+from izin.sinks.ledger.registry import offboarding as journal
 from izin.sinks.record.errors import OffboardedCustomerError
 from tests.integration.sinks.inbound.test_push_command import our_receiver
 from tests.integration.sinks.inbound.test_push_registration import Worker, url_of

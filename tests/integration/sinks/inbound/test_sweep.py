@@ -11,9 +11,9 @@ from structlog.typing import EventDict
 
 from izin.runtime.backoff import Backoff
 from izin.sinks.inbound.sweep import page_query, sweeper
-from izin.sinks.ledger.sweep import cursor, sweeps
+from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import Sweep
-from izin.sinks.monitor.register_counts import RegisterCounter
+from izin.sinks.monitor.provider_subscriptions import RegisterCounter
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,
     A_SECOND,
@@ -120,7 +120,7 @@ async def test_sweep_of_a_killed_process_goes_on_at_its_cursor(
     """Every key is counted once, whatever was asked about twice; a month later one is due again."""
     people = [a_phone(number) for number in range(10)]
     await harness.register(*(onay(one, minutes=60) for one in people))
-    monkeypatch.setattr(cursor, "PAGE", 2)
+    monkeypatch.setattr(sweeps, "PAGE", 2)
     await order(harness)
     save, saved = sweeper.save_page, 0
 
