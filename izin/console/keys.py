@@ -15,8 +15,7 @@ from izin.console.terminal.arguments import (
     filled,
     instant,
 )
-from izin.console.terminal.customer_cut import CustomerCut, cut_to
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,

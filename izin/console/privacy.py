@@ -9,9 +9,14 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, ExecuteOption, is_key, normalised
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
+from izin.console.terminal.arguments import (
+    ByOption,
+    ExecuteOption,
+    is_key,
+    normalised,
+    recipients_in,
+)
+from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
@@ -21,8 +26,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.console.terminal.private_file import write_new
-from izin.console.terminal.recipients import recipients_in
+from izin.console.terminal.private_files import write_new
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.privacy import erasure, export

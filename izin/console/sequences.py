@@ -8,8 +8,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from izin.console.brands import orders as ordered
 from izin.console.brands import parked, suspensions
+from izin.console.brands import suspensions as ordered
 from izin.console.brands.description import changes, described, unsettled
 from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
-from izin.console.brands.rights import rights
+from izin.console.brands.suspensions import rights
 from izin.console.terminal.arguments import (
     BrandArgument,
     ByOption,
@@ -19,8 +19,7 @@ from izin.console.terminal.arguments import (
     filled,
     instant,
 )
-from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,

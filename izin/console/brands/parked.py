@@ -22,9 +22,10 @@ from izin.console.terminal.arguments import (
     ByOption,
     ExecuteOption,
     OneCustomerOption,
+    RecipientOption,
+    named_recipients,
 )
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -33,7 +34,6 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.console.terminal.recipients import RecipientOption, named_recipients
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection
 from izin.sinks.ledger import brands, reads

@@ -1,23 +1,25 @@
 """``izin customers onboard``: the first loading of a customer's address book (rehber aktarımı)."""
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from izin.console.customers.files import LoadingFiles, loading_files
-from izin.console.customers.onboard_output import Done, print_done, print_what_if
+from izin.consent.business_days import Calendar
 from izin.console.imports.options import reading_options, reversal_options
+from izin.console.imports.result import warn_of_hidden
+from izin.console.imports.session import Begin, ImportSession, import_session
 from izin.console.publish import utc_now
-from izin.console.terminal.arguments import CustomerArgument
+from izin.console.terminal.arguments import CustomerArgument, takes
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
@@ -25,12 +27,17 @@ from izin.console.terminal.output import (
     exit_if,
     exit_on_error,
     kafka_settings,
+    print_json,
+    print_rows,
     say,
+    turkish,
+    warn,
 )
 from izin.console.terminal.progress import showing, showing_steps
 from izin.onboarding.address_book import AddressBook, IysQuery, note_ledger, requests_to_ask
 from izin.onboarding.loading import OpenCount, await_ingested, await_settled
 from izin.onboarding.what_if import (
+    BookReview,
     FirstLoading,
     LawfulReview,
     Limits,
@@ -39,7 +46,8 @@ from izin.onboarding.what_if import (
     review_of,
     what_if,
 )
-from izin.producers.files.importer import Import
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importer import FindOptOuts, Import
 from izin.producers.files.importing.reversals import ReversalRules
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
@@ -49,6 +57,227 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import brands_of
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadingFiles:
+    """Files with what reads and publishes them."""
+
+    paths: Sequence[Path]
+    how: Import
+    session: ImportSession
+
+    def note(
+        self, book: AddressBook, *, now: datetime, calendar: Calendar
+    ) -> tuple[ImportReport, ...]:
+        """Note in ``book`` what would be published; publish nothing, and leave no report."""
+        directory = self.session.directory
+        review = BookReview(book=book, directory=directory, now=now, calendar=calendar)
+        with TemporaryDirectory() as folder:
+            how = replace(self.how, review=review, dry_run=True)
+            found = self._read(how, Path(folder), lambda _begin: None)
+        book.finish()
+        return found
+
+    def read(
+        self, how: Import, folder: Path | None, *, brands: Collection[int]
+    ) -> tuple[ImportReport, ...]:
+        """Import every file ``how``, with consents of ``brands`` alone; its report goes into
+        ``folder``, None: beside the file. The opt-outs that stand are read once for all files.
+        """
+
+        def standing(begin: Begin) -> FindOptOuts:
+            found = cache(lambda: self.session.opt_outs(brands, begin))
+            return lambda _brands: found()
+
+        return self._read(how, folder, standing)
+
+    def _read(
+        self, how: Import, folder: Path | None, find: Callable[[Begin], FindOptOuts | None]
+    ) -> tuple[ImportReport, ...]:
+        with showing_steps() as begin:
+            opt_outs = find(begin)
+            return tuple(
+                self.session.run(path, _reported(how, path, folder), begin, opt_outs=opt_outs)
+                for path in self.paths
+            )
+
+
+def _reported(how: Import, path: Path, folder: Path | None) -> Import:
+    if folder is None:
+        return how
+    return replace(how, report_path=folder / how.report_of(path).name)
+
+
+@contextmanager
+def loading_files(paths: Sequence[Path], how: Import) -> Iterator[LoadingFiles]:
+    """Provide the files with a publisher and the brands that are known."""
+    with import_session() as session:
+        yield LoadingFiles(paths=paths, how=how, session=session)
+
+
+_JUDGED = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "consents": "opt-ins",
+    "taken": "İYS takes",
+    "lawful": "lawful",
+    "void": "void",
+}
+_SENT = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "rows": "rows",
+    "duplicates": "twice",
+    "opt_outs": "opt-outs",
+    "held": "at İYS",
+    "refused": "refused",
+    "to_send": "to send",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a run of the command did."""
+
+    files: tuple[ImportReport, ...]
+    executed: bool
+    began: float
+    """When, by ``time.monotonic``."""
+    took: timedelta | None = None
+    """From the first row published until İYS had answered all; None: it was not awaited."""
+    left: OpenCount | None = None
+
+
+def print_what_if(
+    found: LoadingWhatIf, loading: FirstLoading, unasked: int, output: OutputFormat
+) -> None:
+    """Print what the loading would do; in JSON it is part of what ``print_done`` prints."""
+    if output is OutputFormat.JSON:
+        return
+    for columns in (_JUDGED, _SENT):
+        rows = [[getattr(one, name) for name in columns] for one in found.lanes]
+        print_rows(output, columns, rows)
+    for line in _lines(found, loading, unasked):
+        say(line)
+
+
+def _lines(found: LoadingWhatIf, loading: FirstLoading, unasked: int) -> Iterator[str]:
+    yield (
+        "İYS takes: also older dates, until a brand is activated; lawful: within three business "
+        "days, by a general transfer, or at İYS already; refused: their recipient opted out"
+    )
+    asked = sum(one.asked for one in found.lanes)
+    known = sum(one.in_ledger for one in found.lanes)
+    yield f"known of {known:,} keys: from the ledger" + (
+        f"; İYS was asked about {asked:,}: of those that it does not hold as ONAY it does not say "
+        "whether they opted out"
+        if asked
+        else ""
+    )
+    transferable = sum(one.transferable for one in found.lanes)
+    if transferable:
+        yield (
+            f"{transferable:,} of the void ones were covered by a general transfer: lawful only "
+            "where İYS holds them"
+        )
+    if unasked:
+        takes = _rounded(loading.limits.asking(unasked))
+        yield f"--ask asks İYS about opt-ins that are not known: {unasked:,} requests, {takes}"
+    for lane in found.suspended:
+        yield (
+            f"brand {lane.brand_code}, {lane.channel}: {lane.records:,} records would wait here "
+            f"and not be sent to İYS: {lane.reason} (izin brands suspensions)"
+        )
+    yield from _forecast(found)
+
+
+def _forecast(found: LoadingWhatIf) -> Iterator[str]:
+    time = found.time
+    yield (
+        f"at İYS's limit: {time.submissions:,} submissions, {time.queries:,} queries, "
+        f"{time.results:,} results: {_rounded(time.takes)}, until "
+        f"{turkish(found.now + time.takes)} if it began now"
+    )
+    if time.forecast.lost:
+        yield (
+            f"{time.forecast.lost:,} consents will be void before they can be sent, the first at "
+            f"{turkish(time.forecast.first_lost_at)}"
+        )
+    for code, at in sorted(found.loading_ends.items()):
+        if at is not None:
+            holds = "does not hold" if code in found.missed else "holds"
+            yield f"brand {code}: first loading until {turkish(at)}: {holds}"
+
+
+def print_done(found: LoadingWhatIf, done: Done, output: OutputFormat) -> None:
+    """Print what was done, and where the rows are that were not published."""
+    if output is OutputFormat.JSON:
+        print_json(_as_json(found, done))
+        return
+    for one in done.files:
+        warn_of_hidden(one.hidden_sheets)
+        if one.lost_opt_outs:
+            warn(
+                f"{one.path.name}: {one.refused_opt_outs} opt-outs (RET) were refused, and "
+                f"{one.refused_unclear} rows whose status cannot be read"
+            )
+        word = "published" if done.executed else "would be published"
+        where = "" if one.report_path is None else f"; the others are in {one.report_path}"
+        say(f"{one.path.name}: {one.rows:,} rows, {one.published:,} {word}{where}")
+    if not done.executed:
+        say("nothing was published; add --execute to do it")
+    if done.took is not None and done.left is not None:
+        say(f"it took {done.took}, {_rounded(found.time.takes)} by the forecast")
+        if done.left.for_person:
+            say(
+                f"{done.left.for_person:,} wait for a person: izin brands parked, izin brands "
+                "suspensions, izin iys list"
+            )
+
+
+def _as_json(found: LoadingWhatIf, done: Done) -> Mapping[str, Any]:
+    time = found.time
+    return {
+        "suspended": [one._asdict() for one in found.suspended],
+        "lanes": [{**asdict(one), "duplicates": one.duplicates} for one in found.lanes],
+        "addresses": {
+            code: {"phones": one.phones, "emails": one.emails, "total": one.total}
+            for code, one in found.addresses.items()
+        },
+        "void": found.void,
+        "forecast": {
+            "submissions": time.submissions,
+            "queries": time.queries,
+            "results": time.results,
+            "seconds": round(time.takes.total_seconds(), 1),
+            "done_at": found.now + time.takes,
+            "will_be_lost": time.forecast.lost,
+            "loading_ends": found.loading_ends,
+            "missed": list(found.missed),
+        },
+        "files": [
+            {
+                "file": one.path,
+                "rows": one.rows,
+                "published": one.published,
+                "opt_outs": one.opt_outs,
+                "refused": one.refused,
+                "refused_opt_outs": one.refused_opt_outs,
+                "refused_unclear": one.refused_unclear,
+                "reasons": one.reasons,
+                "report": one.report_path,
+            }
+            for one in done.files
+        ],
+        "executed": done.executed,
+        "took_seconds": None if done.took is None else done.took.total_seconds(),
+        "left_for_a_person": None if done.left is None else done.left.for_person,
+    }
+
+
+def _rounded(duration: timedelta) -> timedelta:
+    return timedelta(seconds=round(duration.total_seconds()))
 
 
 class LoadingSettings(IysSettings, SinkSettings, LedgerSettings):

@@ -8,9 +8,8 @@ from datetime import timedelta
 
 from izin.consent.model import Channel
 from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
-from izin.console.terminal.customer_cut import CustomerCut, cut_to
 from izin.console.terminal.iys_session import run_in_context
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,

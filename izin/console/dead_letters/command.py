@@ -17,8 +17,8 @@ from izin.console.terminal.arguments import (
     ExecuteOption,
     duration,
     filled,
+    takes,
 )
-from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import OutputFormat, OutputOption, exit_on_error
 from izin.replay.letters.selection import Selection
 

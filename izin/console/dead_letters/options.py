@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import instant
-from izin.console.terminal.option_sets import takes
+from izin.console.terminal.arguments import instant, takes
 from izin.console.terminal.output import kafka_settings
 from izin.projections.brand_directory import BrandReader
 from izin.replay.letters.selection import Selection

@@ -1,20 +1,38 @@
-"""The checks of the doctor, in their order: each looks at one part of the installation."""
+"""``izin doctor``: checks of every part of the installation, in their order, and each one's remedy.
+
+Living sink workers are in the ledger (``reads.living``), endpoints answer over HTTP. Processes are
+not looked for: they may be on other machines.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from datetime import UTC, datetime
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import httpx
+import typer
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
+from rich.table import Table
+from rich.text import Text
 
 from izin.consent.forecast import records_per_second
 from izin.console.dead_letters import letters
-from izin.console.doctor import consumer_lag, lag_checks, living_workers, missing_topics
-from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
+from izin.console.doctor import lag_checks, missing_topics
+from izin.console.doctor.finding import (
+    Check,
+    CheckState,
+    Finding,
+    findings,
+    fixed,
+    ok,
+    skipped,
+    wrong,
+)
+from izin.console.doctor.lag_checks import of_webhooks
 from izin.console.doctor.ledger_checks import (
     of_backlog,
     of_brakes,
@@ -24,10 +42,15 @@ from izin.console.doctor.ledger_checks import (
     of_missing,
     token_finding,
 )
-from izin.console.doctor.runner import Check
-from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import kafka_settings
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    kafka_settings,
+    out,
+    print_json,
+)
 from izin.iys.tokens.token_policy import TokenPolicy
 from izin.runtime import consumer_groups, kafka, topic_admin
 from izin.runtime.kafka import codec
@@ -49,6 +72,23 @@ from izin.sinks.ledger.db.migrate import migrate, pending
 from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.webhooks import registry as subscribers
 from izin.streams.ownership.positions import DecidedOffsets
+
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
+
+
+def endpoint_url(settings: IntakeSettings | FeedsSettings | GateSettings) -> str:
+    """Return where the process of these settings answers whether it is ready."""
+    host = "127.0.0.1" if settings.host in _ANY_ADDRESS else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def endpoint_status(url: str, timeout: float) -> int | None:
+    """Return the HTTP status of a process's readiness, None where nothing answers."""
+    try:
+        return httpx.get(f"{url}/health/ready", timeout=timeout, trust_env=False).status_code
+    except httpx.HTTPError:
+        return None
+
 
 T = TypeVar("T")
 
@@ -95,8 +135,7 @@ def _order() -> Iterator[Finding]:
     with closing(DecidedOffsets(settings, codec(settings))) as decided:
         offsets = decided.read()
         lanes = [
-            consumer_lag.unread(settings, lane, offsets)
-            for lane in (express, settings.topics.events)
+            lag_checks.unread(settings, lane, offsets) for lane in (express, settings.topics.events)
         ]
         running = consumer_groups.members(settings, group)
         waiting = {(express.name, number) for number in lanes[0].partitions if running}
@@ -123,7 +162,7 @@ def _order() -> Iterator[Finding]:
 def _dead_letters() -> Iterator[Finding]:
     settings = kafka_settings()
     since = datetime.now(UTC) - lag_checks.DEAD_LETTERS_WITHIN
-    found = consumer_lag.dead_letters_since(settings, codec(settings), since)
+    found = lag_checks.dead_letters_since(settings, codec(settings), since)
     keys = [letters.key_of(settings.topics.dead_letters.name, one) for one in found]
     known = letters.acknowledged(keys)
     yield lag_checks.of_dead_letters(len(found), None if known is None else len(known))
@@ -161,7 +200,7 @@ def _sink() -> Iterator[Finding]:
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
     topics = (settings.topics.decisions, settings.topics.gate_receipts)
-    found = [consumer_lag.unread(settings, one, positions) for one in topics]
+    found = [lag_checks.unread(settings, one, positions) for one in topics]
     running = _query(reads.living)
     yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=datetime.now(UTC))
 
@@ -182,8 +221,8 @@ def _endpoint(check: str, settings: IntakeSettings | FeedsSettings | GateSetting
     if not settings.model_fields_set & {"host", "port"}:
         host, port = (f"IZIN_{check.upper()}_{one}" for one in ("HOST", "PORT"))
         return skipped(check, f"neither {host} nor {port} is set here, so none is known")
-    url = living_workers.endpoint_url(settings)
-    return lag_checks.of_endpoint(check, url, living_workers.endpoint_status(url, _TIMEOUT))
+    url = endpoint_url(settings)
+    return lag_checks.of_endpoint(check, url, endpoint_status(url, _TIMEOUT))
 
 
 def _webhooks() -> Iterator[Finding]:
@@ -320,3 +359,49 @@ CHECKS = (
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
 OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})
 """The checks that fail until workers have been started."""
+
+
+_CHECK_WIDTH, _STATE_WIDTH = 12, 7
+
+
+def doctor(
+    *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Create topics, correct their settings, run migrations.")
+    ] = False,
+    workers: Annotated[
+        bool,
+        typer.Option(
+            help="Check that workers run. --no-workers says that none does: before their first "
+            "start, or since you stopped them. Only then does --fix create a lost state topic."
+        ),
+    ] = True,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Check every part of the installation, and say what to do about each fault.
+
+    Checked are broker, topics, order workers, dead letters, database, migrations, sink workers, the
+    intake, the feeds, the gate, pulls from İYS, deadlines, brands, missing events, schema registry
+    and İYS, by a call with our account's token. Nothing is changed without --fix. Exit code 1 if
+    anything is wrong.
+    """
+    found: list[Finding] = []
+    made = [one for one in CHECKS if workers or one.name not in OF_WORKERS]
+    for one in findings(made, fix=fix, stopped=not workers):
+        found.append(one)
+        if output is OutputFormat.TABLE:
+            _print(one)
+    if output is OutputFormat.JSON:
+        print_json([asdict(one) for one in found])
+    exit_if([one for one in found if one.state is CheckState.WRONG])
+
+
+def _print(finding: Finding) -> None:
+    """Print a finding at once; a whole table could be printed at the end only."""
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=_CHECK_WIDTH)
+    row.add_column(width=_STATE_WIDTH)
+    row.add_column()
+    # As text: input is no markup.
+    row.add_row(Text(finding.check), Text(finding.state), Text(finding.what))
+    out.print(row)

@@ -23,7 +23,7 @@ from izin.console.terminal.output import (
     print_json,
     say,
 )
-from izin.console.terminal.private_file import write_new
+from izin.console.terminal.private_files import write_new
 from izin.evidence import collection
 from izin.evidence.anchors import anchors_of
 from izin.evidence.collection import EvidenceRequest

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from izin.console.brake.description import why_not_sent
-from izin.console.brands.remedies import remedy_of_parked
+from izin.console.brands.remedies import remedy_of_parked, why_not_sent
 from izin.console.explain.history import (
     DELIVERIES,
     HISTORY,
@@ -19,8 +18,7 @@ from izin.console.explain.history import (
     why_suspended,
 )
 from izin.console.terminal.arguments import ByOption, OneCustomerOption, is_key, normalised
-from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import Look, run_on_ledger
+from izin.console.terminal.ledger_session import Look, cut_to, run_on_ledger
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,

@@ -24,7 +24,7 @@ from izin.console.replay.selection_options import (
     selection_of,
 )
 from izin.console.replay.what_if import what_if
-from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.arguments import ByOption, RecipientOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, look_beside
 from izin.console.terminal.output import (
@@ -37,7 +37,6 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.console.terminal.recipients import RecipientOption
 from izin.replay.errors import OtherPlanError
 from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
 

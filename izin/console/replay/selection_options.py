@@ -6,8 +6,13 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import OFFSET_RANGE, instant, is_key, offset_range
-from izin.console.terminal.recipients import named_recipients
+from izin.console.terminal.arguments import (
+    OFFSET_RANGE,
+    instant,
+    is_key,
+    named_recipients,
+    offset_range,
+)
 from izin.replay.selection import Place, Selection
 
 SinceOption = Annotated[

@@ -16,8 +16,8 @@ from izin.console.replay.selection_options import (
 )
 from izin.console.replay.what_if_output import COUNTS, count_rows, facts_of, next_steps, wrong_lines
 from izin.console.replay.what_if_settings import BrandInstant, VariedSettings, brand_instant
-from izin.console.sending.receipt import UnusableReceiptError, find_receipt, receipt_path
-from izin.console.terminal.arguments import ByOption, instant
+from izin.console.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
+from izin.console.terminal.arguments import ByOption, RecipientOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
@@ -31,7 +31,6 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.console.terminal.progress import showing
-from izin.console.terminal.recipients import RecipientOption
 from izin.replay.selection import Selection
 from izin.replay.what_if import run
 from izin.replay.what_if.lists import GivenList

@@ -14,7 +14,7 @@ from izin.consent.may_send import PermissionReason
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, RecipientType
 from izin.console.publish import utc_now
-from izin.console.sending.asking import (
+from izin.console.sending.may_send import (
     BRAND,
     CHANNEL,
     BasisOption,
@@ -24,20 +24,18 @@ from izin.console.sending.asking import (
     RetailerOption,
     open_gate,
 )
-from izin.console.sending.receipt import (
-    FileMark,
-    ScrubQuestion,
-    ScrubReceipt,
-    ScrubTally,
-    find_receipt,
-    receipt_path,
-)
 from izin.console.sending.scrubbing import (
+    FileMark,
     OnProgress,
     Scrub,
     ScrubAnswer,
+    ScrubQuestion,
+    ScrubReceipt,
+    ScrubTally,
     ScrubWork,
     added_columns,
+    find_receipt,
+    receipt_path,
     recheck,
     scrub,
 )

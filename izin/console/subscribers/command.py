@@ -14,8 +14,7 @@ from izin.console.subscribers.options import NameArgument
 from izin.console.subscribers.ping import ping
 from izin.console.subscribers.resend import resend
 from izin.console.terminal.arguments import ByOption, OneCustomerOption, duration, filled
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,

@@ -12,7 +12,7 @@ from izin.consent.errors import SourceError
 from izin.console.subscribers import options
 from izin.console.subscribers.others import Others, others
 from izin.console.subscribers.resends import CountedResend, ResendOrder, begin, count
-from izin.console.terminal.arguments import ByOption, filled, is_key, normalised
+from izin.console.terminal.arguments import ByOption, filled, is_key, normalised, recipients_in
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -23,7 +23,6 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
-from izin.console.terminal.recipients import recipients_in
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from izin.console.sweep.description import TITLES, remedy_of_count, state, sweep_row
+from izin.console.sweep import TITLES, remedy_of_count, state, sweep_row
 from tests.support.builders import BRAND, NOON
 from tests.support.sweep.builders import a_count, a_sweep
 

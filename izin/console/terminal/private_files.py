@@ -1,18 +1,19 @@
-"""CSV files with recipients in full: only their owner may read them, and they are whole or not
-there.
-"""
+"""Files with recipients in full: their owner alone may read them, and they are whole or absent."""
 
 import csv
 import io
 import os
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from izin.consent.due_dates import TURKEY
 from izin.consent.errors import OurError, SourceError
 from izin.consent.texts import visible
+from izin.sinks.ledger.deadlines import OpenOptOut
 
 
 class CsvRows(Protocol):
@@ -101,3 +102,48 @@ def _begins_with(path: Path, header: Sequence[str], delimiter: str) -> bool:
     with path.open("rb") as file:
         found = file.read(len(BOM_UTF8) + len(expected)).removeprefix(BOM_UTF8)
     return not found or found.startswith(expected)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that must not exist.
+
+    Raises:
+        SourceError: it exists, or cannot be written.
+    """
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be written: {error.strerror}; name a new file") from error
+    with os.fdopen(number, "wb") as target:
+        target.write(content)
+
+
+OPT_OUT_HEADER = (
+    "recipient",
+    "type",
+    "recipientType",
+    "status",
+    "source",
+    "consentDate",
+    "due",
+    "state",
+)
+
+
+def opt_out_rows(found: Iterable[OpenOptOut]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each, under ``HEADER``; times are Turkish."""
+    for one in found:
+        yield (
+            one.recipient,
+            one.channel,
+            one.recipient_type,
+            "RET",
+            one.desired_source or "",
+            _as_iys_writes(one.desired_at),
+            "" if one.due_at is None else _as_iys_writes(one.due_at),
+            one.reason or one.state,
+        )
+
+
+def _as_iys_writes(at: datetime) -> str:
+    return at.astimezone(TURKEY).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""``izin iys sweep``: have İYS asked for the status of every key of a brand."""
+"""``izin iys sweep`` and ``izin iys counts``: İYS's register beside the ledger."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from izin.console.brands.lookup import registered_brand
-from izin.console.sweep.description import TITLES, remaining, sweep_row
 from izin.console.terminal.arguments import ByOption, OneCustomerOption
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -19,12 +17,92 @@ from izin.console.terminal.output import (
     exit_on_error,
     print_rows,
     say,
+    turkish,
 )
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.sweep import sweeps
+from izin.sinks.ledger.sweep import register_counts, sweeps
+from izin.sinks.ledger.sweep.register_counts import RegisterCount
 from izin.sinks.ledger.sweep.sweeps import GroupSize, Sweep
+
+TITLES = {
+    "brand_code": "brand",
+    "reason": "because",
+    "started_at": "started",
+    "ended_at": "ended",
+    "keys": "keys",
+    "queried": "queried",
+    "confirmed": "as known",
+    "shut": "shut",
+    "asked": "asked alone",
+    "found": "found",
+    "skipped": "in motion",
+    "refused": "refused",
+    "state": "state",
+}
+"""The columns of a sweep; the last one is printed below."""
+
+_REASONS = {"gap": "gap", "order": "ordered", "schedule": "schedule"}
+
+
+def sweep_row(sweep: Sweep) -> tuple[object, ...]:
+    """Return the cells of a sweep."""
+    counts = sweep.counts
+    return (
+        sweep.brand_code,
+        _REASONS[sweep.reason],
+        sweep.started_at,
+        sweep.ended_at,
+        sweep.keys,
+        counts.queried,
+        counts.confirmed,
+        counts.shut,
+        counts.asked,
+        counts.found,
+        counts.skipped,
+        counts.refused,
+        state(sweep),
+    )
+
+
+def state(sweep: Sweep) -> str:
+    """Return how far a sweep is, and what holds it up."""
+    words = [remaining(sweep)]
+    if sweep.is_stopped:
+        words.append("stopped")
+    if sweep.error is not None:
+        words.append(f"waits until {turkish(sweep.retry_at)}, for {sweep.error}")
+    words += [f"left out {one}: give the right back at İYS" for one in sweep.passed_over]
+    return "; ".join(words)
+
+
+def remaining(sweep: Sweep) -> str:
+    """Return how much of a sweep is done."""
+    if sweep.ended_at is not None and not sweep.is_stopped:
+        return "done"
+    share = min(sweep.counts.queried / sweep.keys, 1.0) if sweep.keys else 0.0
+    return f"{sweep.counts.queried:,} of {sweep.keys:,} keys, {share:.0%}"
+
+
+def remedy_of_count(count: RegisterCount) -> str:
+    """Return what a difference of counts means, and what a person does about it."""
+    if not count.differs:
+        return "nothing to do"
+    words = []
+    for status, surplus in (("ONAY", count.onay_surplus), ("RET", count.ret_surplus)):
+        if surplus > 0:
+            words.append(
+                f"İYS holds {surplus:,} {status} that no key here has: only its portal or the "
+                "earlier integrator can name them, for it lists no keys of a brand"
+            )
+        elif surplus < 0:
+            words.append(
+                f"{-surplus:,} {status} here are not at İYS: "
+                f"izin iys sweep start --brand {count.brand_code}"
+            )
+    return "; ".join(words)
+
 
 app = typer.Typer(
     help="Compare what İYS holds of a brand with the ledger, key by key.\n\n"
@@ -144,3 +222,69 @@ def _planned(
     takes = timedelta(seconds=round(requests / rate))
     standing = "not started" if open_ is None else f"open: {remaining(open_)}"
     return brand_code, sum(one.keys for one in mine), requests, str(takes), standing
+
+
+_COLUMNS = {
+    "brand_code": "brand",
+    "counted_at": "counted",
+    "iys_onay": "ONAY at İYS",
+    "onay": "ONAY here",
+    "onay_surplus": "surplus",
+    "iys_ret": "RET at İYS",
+    "ret": "RET here",
+    "ret_surplus": "surplus of RET",
+    "unconfirmed": "unconfirmed",
+    "in_flight": "in flight",
+    "onay_before": "ONAY surplus 30 days before",
+    "ret_before": "RET surplus 30 days before",
+    "remedy": "remedy",
+}
+
+
+def counts(
+    *,
+    customer: OneCustomerOption = None,
+    brand: Annotated[int | None, typer.Option(min=1, help="Only this brand.")] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="The counts of so many days, the latest first: the trend."),
+    ] = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Show how many consents İYS counts of each brand, how many the ledger has, and the surplus.
+
+    A sink worker counts once a day; shown is the last count, and with --days those before it too.
+    The surplus is what İYS has beyond ours; no method of İYS lists a brand's keys. Exit code 1 if
+    a difference of a last count is more than what was on its way to İYS then.
+    """
+    since = None if days is None else datetime.now(UTC) - timedelta(days=days)
+    with exit_on_error():
+        found = run_cut(
+            customer,
+            lambda ledger: register_counts.latest(ledger, brand, since=since),
+            attrgetter("brand_code"),
+            only=None if brand is None else [brand],
+        )
+    last = {one.brand_code: one for one in reversed(found)}
+    rows = [
+        (
+            one.brand_code,
+            one.counted_at,
+            one.iys_onay,
+            one.onay,
+            one.onay_surplus,
+            one.iys_ret,
+            one.ret,
+            one.ret_surplus,
+            one.unconfirmed,
+            one.in_flight,
+            one.onay_before,
+            one.ret_before,
+            remedy_of_count(one) if one is last[one.brand_code] else None,
+        )
+        for one in found
+    ]
+    print_rows(output, _COLUMNS, rows, below=True)
+    if not found:
+        say("nothing was counted yet: a sink worker counts once a day")
+    exit_if([one for one in last.values() if one.differs])

@@ -1,8 +1,8 @@
-"""``izin deadlines``: what is due, at risk and missed; and the opt-outs a person can act on."""
+"""``izin deadlines``: what is due, at risk and missed, opt-outs a person can act on, and terms."""
 
 import io
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -13,11 +13,13 @@ import typer
 from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.consent.model import Status
-from izin.console.deadlines.terms import rule_again
-from izin.console.terminal.arguments import BrandArgument, ByOption, OneCustomerOption
-from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import Look, run_on_ledger
-from izin.console.terminal.opt_out_file import HEADER, opt_out_rows
+from izin.console.terminal.arguments import (
+    BrandArgument,
+    ByOption,
+    ExecuteOption,
+    OneCustomerOption,
+)
+from izin.console.terminal.ledger_session import Look, cut_to, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -28,17 +30,17 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
-from izin.console.terminal.private_csv import VisibleRows
-from izin.console.terminal.private_file import write_new
+from izin.console.terminal.private_files import OPT_OUT_HEADER, VisibleRows, opt_out_rows, write_new
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import deadlines as ledger_deadlines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.deadlines import Margin, OpenOptOut
 from izin.sinks.ledger.reads import Parked
+from izin.sinks.ledger.registry.rule_again import CountedTerms, TermsAgain
+from izin.sinks.record.brand import Brand
 
 app = typer.Typer()
-app.command("rule-again")(rule_again)
 
 _COLUMNS = {
     "brand_code": "brand",
@@ -132,7 +134,7 @@ def opt_outs(
         )
         text = io.StringIO(newline="")
         rows = VisibleRows(text)
-        for row in (HEADER, *opt_out_rows(found)):
+        for row in (OPT_OUT_HEADER, *opt_out_rows(found)):
             rows.writerow(row)
         write_new(file, text.getvalue().encode())
     say(f"{len(found)} opt-outs of brand {brand_code} are in {file}")
@@ -257,3 +259,80 @@ def _breach(row: Mapping[str, str]) -> dict[str, object]:
         "due_at": datetime.fromisoformat(row["due_at"]),
         "sent_at": row["occurred_at"],
     }
+
+
+_COUNTED = {
+    "brand_code": "brand",
+    "records": "not settled",
+    "sooner": "due sooner",
+    "later": "due later",
+    "extended": "due again",
+    "expired": "expire",
+}
+
+
+@app.command("rule-again")
+def rule_again(
+    *,
+    brand: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Code of a brand; may be repeated. Default: every brand."),
+    ] = None,
+    by: ByOption,
+    execute: ExecuteOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Count the terms of what is not settled again, after the calendar or a brand was corrected.
+
+    Run it with the IZIN_EXTRA_CLOSED_DAYS that is right, once every sink worker was restarted with
+    it. Consents that expired by the wrong calendar and have not by the right one are due again.
+    What İYS has taken stays as it is: izin replay what-if lists what of it is void, and to whom
+    messages were sent. Without --execute nothing is changed. Exit code 3 if a brand is not
+    registered.
+    """
+    with exit_on_error():
+        counted, closed = run_on_ledger(
+            lambda ledger: _rule_again(ledger, brand, by=by, execute=execute)
+        )
+    rows = [tuple(asdict(one).values()) for one in counted]
+    match output:
+        case OutputFormat.JSON:
+            print_json(
+                {
+                    "is_dry_run": not execute,
+                    "extra_closed_days": closed,
+                    "brands": [dict(zip(_COUNTED, row, strict=True)) for row in rows],
+                }
+            )
+        case OutputFormat.TABLE:
+            print_rows(output, _COUNTED, rows)
+            days = ", ".join(closed) or "none"
+            say(f"days closed besides the public holidays (IZIN_EXTRA_CLOSED_DAYS): {days}")
+            say(
+                "terms are counted again"
+                if execute
+                else "nothing is changed: add --execute to do it"
+            )
+
+
+async def _rule_again(
+    ledger: Ledger, codes: Sequence[int] | None, *, by: str, execute: bool
+) -> tuple[tuple[CountedTerms, ...], list[str]]:
+    order = TermsAgain(
+        ledger=ledger,
+        topic_messages=topic_messages(),
+        by=by,
+        now=datetime.now(UTC),
+        is_dry_run=not execute,
+    )
+    counted = await order.run(_chosen(await brands.every(ledger), codes))
+    return counted, sorted(map(str, ledger.calendar.extra_closed_days))
+
+
+def _chosen(known: Sequence[Brand], codes: Sequence[int] | None) -> Sequence[Brand]:
+    if codes is None:
+        return known
+    unknown = sorted(set(codes) - {one.brand_code for one in known})
+    if unknown:
+        raise SourceError(f"brand {unknown[0]} is not registered; see: izin brands list")
+    return [one for one in known if one.brand_code in codes]

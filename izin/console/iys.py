@@ -9,12 +9,12 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
-from izin.console.brake.description import held_back, remedy_of_brake
+from izin.console import sweep
 from izin.console.brands.lookup import registered_brand
-from izin.console.daily.command import app as daily
+from izin.console.brands.remedies import held_back, remedy_of_brake
+from izin.console.daily import app as daily
 from izin.console.push.command import app as push
-from izin.console.sweep import command as sweep
-from izin.console.sweep.counts import counts
+from izin.console.sweep import counts
 from izin.console.terminal.arguments import (
     BrandArgument,
     ByOption,
@@ -22,8 +22,7 @@ from izin.console.terminal.arguments import (
     OneCustomerOption,
     filled,
 )
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,

@@ -1,42 +1,256 @@
-"""``izin iys daily``: İYS's files of each day, how they compare with ours, and agreement."""
+"""``izin iys daily``: İYS's files of each day, how they compare with ours, and agreement.
 
+A file is written with its time stamp for others: a court, or tools that verify both.
+``openssl ts -verify -data DAY.csv -in DAY.tsr -CAfile ROOTS`` needs nothing of this project.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, BinaryIO
 
 import typer
+from cryptography.x509 import Certificate
 
 from izin.consent.errors import SourceError
 from izin.console.brands.lookup import registered_brand
-from izin.console.daily.checks import Findings, check
-from izin.console.daily.evidence_files import write_files
-from izin.console.daily.views import (
-    COLUMNS,
-    FINDING_COLUMNS,
-    fields_of,
-    needs_person,
-    note_on,
-    row_of,
-    shortened,
-)
 from izin.console.terminal.arguments import ByOption, OneCustomerOption
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import Look, run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
     exit_on_error,
+    json_text,
     print_json,
     print_rows,
     say,
+    turkish,
 )
+from izin.runtime.masking import mask_text
 from izin.runtime.settings import SinkSettings
+from izin.schemas import timestamps
+from izin.schemas.timestamps import Timestamp, TimestampState
+from izin.sinks.inbound.daily.comparison import FileCheck
 from izin.sinks.inbound.daily.loop import trusted_roots
-from izin.sinks.ledger.daily import files
-from izin.sinks.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, DailyFile
+from izin.sinks.ledger.daily import files, lines
+from izin.sinks.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, DailyFile, FileState
 from izin.sinks.ledger.db.connection import Ledger
+
+COLUMNS = ("brand", "day", "state", "lines", "İYS/here", "time stamp", "agreed")
+"""``İYS/here``: how many lines only İYS's file has, and only ours."""
+_HASH, _SHOWN = 96, 24
+FINDING_COLUMNS = ("check", "result", "detail")
+
+
+def row_of(file: DailyFile) -> tuple[object, ...]:
+    """Return a file as a row of ``COLUMNS``."""
+    is_compared = file.state is FileState.COMPARED
+    return (
+        file.brand_code,
+        str(file.day),
+        ("equal" if file.is_equal else "differs") if is_compared else str(file.state),
+        file.lines,
+        f"{file.only_at_iys}/{file.only_here}" if is_compared else None,
+        file.timestamp_state,
+        file.agreed_at is not None,
+    )
+
+
+def needs_person(file: DailyFile, today: date) -> bool:
+    """Whether a person must look at a file."""
+    return (
+        file.is_late(today)
+        or file.state is FileState.GONE
+        or bool(file.only_at_iys)
+        or file.timestamp_state is TimestampState.WRONG
+    )
+
+
+def note_on(file: DailyFile, today: date) -> str | None:
+    """Return what a person should know of a file; None: nothing."""
+    where = f"izin iys daily verify --brand {file.brand_code} --day {file.day}"
+    is_wrong = file.timestamp_state is TimestampState.WRONG
+    notes = (
+        (file.state is FileState.GONE, "İYS shows it no more, and it was never fetched"),
+        (file.error is not None, file.error),
+        (is_wrong, f"the time stamp proves nothing: {where}"),
+        (bool(file.only_at_iys), f"neither push nor pull brought all: {where}"),
+        (bool(file.only_here), f"İYS's file lacks what its streams showed: {where}"),
+        (file.is_late(today), f"İYS has not made it (processStatus {file.process_status})"),
+    )
+    return next((note for holds, note in notes if holds), None)
+
+
+def is_awaited(file: DailyFile) -> bool:
+    """Whether a worker still does something about a file by itself."""
+    is_ordered = file.agree_ordered_by is not None and file.agreed_at is None
+    return is_ordered or file.state in {FileState.WAITING, FileState.FETCHED}
+
+
+def shortened(value: object) -> object:
+    """Return a value as a table shows it: of a hash the beginning."""
+    return f"{value[:_SHOWN]}…" if isinstance(value, str) and len(value) == _HASH else value
+
+
+def fields_of(file: DailyFile) -> Iterator[tuple[str, object]]:
+    """Yield what is known of a file, by name."""
+    yield from (
+        ("brand_code", file.brand_code),
+        ("day", str(file.day)),
+        ("state", str(file.state)),
+        ("process_status", file.process_status),
+        ("counted_by_iys", file.total),
+        ("lines", file.lines),
+        ("hash", file.hash_value),
+        ("own_hash", file.own_hash),
+        ("is_equal", file.is_equal if file.state is FileState.COMPARED else None),
+        ("only_at_iys", file.only_at_iys),
+        ("only_here", file.only_here),
+        ("entered", file.entered),
+        ("erased", file.redacted),
+        ("timestamp", None if file.timestamp_state is None else str(file.timestamp_state)),
+        ("timestamped_at", file.timestamped_at),
+        ("fetched_at", file.fetched_at),
+        ("compared_at", file.compared_at),
+        ("agree_ordered_by", file.agree_ordered_by),
+        ("agreed_at", file.agreed_at),
+        ("next_attempt_at", file.next_attempt_at if is_awaited(file) else None),
+        ("error", file.error),
+    )
+
+
+async def write_files(ledger: Ledger, file: DailyFile, folder: Path) -> list[Path]:
+    """Write İYS's file as it was hashed, its time stamp, and what is known of both; return where.
+
+    Raises:
+        SourceError: its lines are not in the ledger, or a file of that name exists.
+        OSError: the folder cannot be written.
+    """
+    if file.lines is None:
+        raise SourceError(f"the file of {file.day} is not here: it is {file.state}")
+    name = f"{file.brand_code}-{file.day}"
+    csv = folder / f"{name}.csv"
+    with _new(csv) as out:
+        out.write(file.hashed_prefix or b"")
+        async for block in lines.read(ledger, file):
+            out.write(block)
+    written = [csv]
+    if file.timestamp_reply is not None:
+        written.append(_write(folder / f"{name}.tsr", [file.timestamp_reply]))
+    known = json_text(dict(fields_of(file))).encode()
+    written.append(_write(folder / f"{name}.json", [known]))
+    return written
+
+
+def _write(path: Path, content: Iterable[bytes]) -> Path:
+    with _new(path) as out:
+        out.writelines(content)
+    return path
+
+
+def _new(path: Path) -> BinaryIO:
+    """Open a file that only its owner reads; SourceError where one of this name exists."""
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except FileExistsError:
+        raise SourceError(f"{path} exists; name another folder") from None
+
+
+_SHOWN_LINES = 100
+"""Of so many differing lines a command prints the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What the checks of a file found."""
+
+    file: DailyFile
+    hash_value: str
+    """The SHA-384 of the file as it is stored, in hex."""
+    own_hash: str
+    only_at_iys: int
+    only_here: int
+    timestamp: Timestamp
+    differences: Sequence[tuple[str, str]]
+    """The first lines that only one side has, by side, with masked recipients."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the stored file is the one that İYS has hashed."""
+        return self.hash_value == self.file.hash_value
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a check failed. Of a file with erased lines only hash and timestamp are left."""
+        is_broken = not self.is_whole and not self.file.redacted
+        differs = bool(self.only_at_iys or self.only_here)
+        return is_broken or differs or self.timestamp.state is TimestampState.WRONG
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each check with its result and what is known."""
+        erased = f"{self.file.redacted} lines were erased; İYS's hash is of the file before"
+        integrity = "erased" if self.file.redacted else "ok" if self.is_whole else "wrong"
+        yield "integrity", integrity, erased if self.file.redacted else self.hash_value
+        differs = self.only_at_iys or self.only_here
+        yield (
+            "agreement",
+            "differs" if differs else "ok",
+            f"{self.only_at_iys} lines only at İYS, {self.only_here} only here"
+            if differs
+            else self.own_hash,
+        )
+        timestamp = self.timestamp
+        yield "time stamp", str(timestamp.state), timestamp.error or turkish(timestamp.at)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the findings as JSON values."""
+        return {
+            "brand_code": self.file.brand_code,
+            "day": str(self.file.day),
+            "is_whole": self.is_whole,
+            "erased": self.file.redacted,
+            "hash": self.file.hash_value,
+            "stored_hash": self.hash_value,
+            "own_hash": self.own_hash,
+            "only_at_iys": self.only_at_iys,
+            "only_here": self.only_here,
+            "timestamp": str(self.timestamp.state),
+            "timestamped_at": self.timestamp.at,
+            "timestamp_error": self.timestamp.error,
+            "differences": [{"side": side, "line": line} for side, line in self.differences],
+        }
+
+
+async def check(
+    ledger: Ledger, file: DailyFile, roots: Sequence[Certificate], *, empty_date: str
+) -> Findings:
+    """Return what the checks of a stored file find.
+
+    Raises:
+        SourceError: its lines are not in the ledger.
+    """
+    if file.lines is None or file.hash_value is None:
+        raise SourceError(f"the file of {file.day} is not here: it is {file.state}")
+    with FileCheck(ledger, file, empty_date=empty_date) as both:
+        compared = await both.compare()
+        return Findings(
+            file=file,
+            hash_value=both.hash_value(),
+            own_hash=compared.own_hash,
+            only_at_iys=compared.only_at_iys,
+            only_here=compared.only_here,
+            timestamp=timestamps.verify(file.timestamp_reply, file.hash_value, roots),
+            differences=[
+                (str(one.side), mask_text(one.line.decode("utf-8", "replace")))
+                for one in islice(both.differences(), _SHOWN_LINES)
+            ],
+        )
+
 
 app = typer.Typer(
     help="Show İYS's files of each day (mutabakat), and agree with them.\n\n"
