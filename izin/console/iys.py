@@ -11,9 +11,9 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Status
 from izin.console import sweep
 from izin.console.brands.lookup import registered_brand
-from izin.console.brands.remedies import held_back, remedy_of_brake
 from izin.console.daily import app as daily
 from izin.console.push.command import app as push
+from izin.console.remedies import held_back, remedy_of_brake
 from izin.console.sweep import counts
 from izin.console.terminal.arguments import (
     BrandArgument,

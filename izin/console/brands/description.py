@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from izin.consent.model import Channel, Status
-from izin.console.brands.remedies import remedy_of_brake, remedy_of_order
+from izin.console.remedies import remedy_of_brake, remedy_of_order
 from izin.console.terminal.output import turkish
 from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.reads import Count

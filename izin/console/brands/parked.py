@@ -15,7 +15,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.brands.lookup import run_on_brand
-from izin.console.brands.remedies import remedy_of_parked
+from izin.console.remedies import remedy_of_parked
 from izin.console.terminal.arguments import (
     SLASHES,
     BrandArgument,

@@ -17,7 +17,7 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console.brands.description import waiting
 from izin.console.brands.lookup import registered_brand, run_on_brand, suspended_and_counted
-from izin.console.brands.remedies import remedy_of_order, remedy_of_suspension
+from izin.console.remedies import remedy_of_order, remedy_of_suspension
 from izin.console.terminal.arguments import (
     BrandArgument,
     ByOption,

@@ -8,8 +8,8 @@ from shlex import quote
 
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
-from izin.console.brands.remedies import held_back, remedy_of_brake
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
+from izin.console.remedies import held_back, remedy_of_brake
 from izin.console.terminal.output import turkish
 from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError
 from izin.iys.tokens.token_policy import TokenPolicy

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from izin.console.brands.remedies import remedy_of_parked, why_not_sent
 from izin.console.explain.history import (
     DELIVERIES,
     HISTORY,
@@ -17,6 +16,7 @@ from izin.console.explain.history import (
     state_rows,
     why_suspended,
 )
+from izin.console.remedies import remedy_of_parked, why_not_sent
 from izin.console.terminal.arguments import ByOption, OneCustomerOption, is_key, normalised
 from izin.console.terminal.ledger_session import Look, cut_to, run_on_ledger
 from izin.console.terminal.output import (
