@@ -13,6 +13,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from izin.console.terminal.output import exit_on_error
+
 COMMANDS = {
     "demo": "izin.console.demo:demo",
     "up": "izin.console.up:up",
@@ -68,6 +70,11 @@ class CommandGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - Typer's own
         super().__init__(**attributes)
         self.commands = LazyCommands(COMMANDS)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's context, and what a command returns
+        """Run a command; an error that a user can act on is one message and an exit code."""
+        with exit_on_error():
+            return super().invoke(ctx)
 
 
 def _command(name: str, found: Any) -> Any:  # noqa: ANN401 - Typer's command or group

@@ -17,7 +17,6 @@ import typer
 from cryptography.x509 import Certificate
 
 from izin.consent.errors import SourceError
-from izin.console.brands.lookup import registered_brand
 from izin.console.terminal.arguments import ByOption, OneCustomerOption
 from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger
 from izin.console.terminal.output import (
@@ -40,6 +39,7 @@ from izin.sinks.inbound.daily.loop import trusted_roots
 from izin.sinks.ledger.daily import files, lines
 from izin.sinks.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, DailyFile, FileState
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 
 COLUMNS = ("brand", "day", "state", "lines", "İYS/here", "time stamp", "agreed")
 """``İYS/here``: how many lines only İYS's file has, and only ours."""
@@ -294,13 +294,12 @@ def list_(
     """
     now = datetime.now(UTC)
     since = files.today_in_turkey(now) - timedelta(days=days)
-    with exit_on_error():
-        found = run_cut(
-            customer,
-            lambda ledger: files.since(ledger, since, brand_code=brand),
-            attrgetter("brand_code"),
-            only=None if brand is None else [brand],
-        )
+    found = run_cut(
+        customer,
+        lambda ledger: files.since(ledger, since, brand_code=brand),
+        attrgetter("brand_code"),
+        only=None if brand is None else [brand],
+    )
     today = files.today_in_turkey(now)
     match output:
         case OutputFormat.JSON:
@@ -367,14 +366,13 @@ def fetch(*, brand: BrandOption, day: DayOption) -> None:
     shows, or the brand is not registered.
     """
     now = datetime.now(UTC)
-    with exit_on_error():
-        run_on_ledger(lambda ledger: registered_brand(ledger, brand))
-        today = files.today_in_turkey(now)
-        if not today - timedelta(days=SHOWN_FOR) <= day < today:
-            raise SourceError(
-                f"İYS shows the files of {SHOWN_FOR} days that are over, and {day} is none of them"
-            )
-        state = run_on_ledger(lambda ledger: files.order_fetch(ledger, brand, day, now=now))
+    run_on_ledger(lambda ledger: registered_brand(ledger, brand))
+    today = files.today_in_turkey(now)
+    if not today - timedelta(days=SHOWN_FOR) <= day < today:
+        raise SourceError(
+            f"İYS shows the files of {SHOWN_FOR} days that are over, and {day} is none of them"
+        )
+    state = run_on_ledger(lambda ledger: files.order_fetch(ledger, brand, day, now=now))
     does = "fetches" if state is files.FileState.WAITING else "compares"
     say(
         f"a sink worker {does} the file of {day} for brand {brand} within a minute; see: izin iys "
@@ -393,14 +391,13 @@ def verify(
     Exit code 1 if a check fails, 3 if the ledger does not have the file.
     """
     settings = SinkSettings()
-    with exit_on_error():
-        roots = trusted_roots(settings.timestamp_roots)
+    roots = trusted_roots(settings.timestamp_roots)
 
-        async def checked(ledger: Ledger) -> Findings:
-            file = await _found(ledger, brand, day)
-            return await check(ledger, file, roots, empty_date=settings.daily_empty_date)
+    async def checked(ledger: Ledger) -> Findings:
+        file = await _found(ledger, brand, day)
+        return await check(ledger, file, roots, empty_date=settings.daily_empty_date)
 
-        findings = run_on_ledger(checked)
+    findings = run_on_ledger(checked)
     match output:
         case OutputFormat.JSON:
             print_json(findings.to_json())
@@ -429,18 +426,17 @@ def agree(
     sink worker declares it within a minute. Who ordered it is written to the history. Exit code 3
     if both files differ, or agreement was declared or ordered before.
     """
-    with exit_on_error():
-        file = run_on_ledger(lambda ledger: _found(ledger, brand, day))
-        _may_be_agreed(file)
-        if not execute:
-            say(
-                f"would agree with the file of {day} for brand {brand} ({file.lines} lines), which "
-                "cannot be taken back; add --execute to do it"
-            )
-            return
-        ordered = run_on_ledger(lambda ledger: _order(ledger, file, by))
-        if not ordered:
-            raise SourceError("the file has changed meanwhile; see: izin iys daily show")
+    file = run_on_ledger(lambda ledger: _found(ledger, brand, day))
+    _may_be_agreed(file)
+    if not execute:
+        say(
+            f"would agree with the file of {day} for brand {brand} ({file.lines} lines), which "
+            "cannot be taken back; add --execute to do it"
+        )
+        return
+    ordered = run_on_ledger(lambda ledger: _order(ledger, file, by))
+    if not ordered:
+        raise SourceError("the file has changed meanwhile; see: izin iys daily show")
     say(f"a sink worker agrees with the file of {day} for brand {brand} within a minute")
 
 

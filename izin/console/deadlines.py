@@ -2,9 +2,8 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +22,8 @@ from izin.console.terminal.ledger_session import Look, cut_to, run_on_ledger, to
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     print_json,
     print_rows,
     say,
@@ -84,13 +83,12 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
     it is of its records alone, as if no others waited. Exit code 1 if anything is missed, will be
     late or expire, is suspended, or is parked until a person acts.
     """
-    with exit_on_error():
-        needed = ForecastSettings()
-        pace = records_per_second(needed.requests_per_second, batch_size=needed.batch_size)
-        margins, ahead, suspended, parked = run_on_ledger(
-            lambda ledger: _look(ledger, pace, customer), needed
-        )
-    rows = [attrgetter(*_COLUMNS)(one) for one in margins]
+    needed = ForecastSettings()
+    pace = records_per_second(needed.requests_per_second, batch_size=needed.batch_size)
+    margins, ahead, suspended, parked = run_on_ledger(
+        lambda ledger: _look(ledger, pace, customer), needed
+    )
+    rows = cells(_COLUMNS, margins)
     match output:
         case OutputFormat.JSON:
             print_json(
@@ -127,16 +125,15 @@ def opt_outs(
     Records settle by themselves once İYS shows the withdrawal, by pull or push. Exit code 3 if the
     file exists or the brand is not registered.
     """
-    with exit_on_error():
-        found = run_on_ledger(
-            lambda ledger: _open(ledger, brand_code),
-            look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
-        )
-        text = io.StringIO(newline="")
-        rows = VisibleRows(text)
-        for row in (OPT_OUT_HEADER, *opt_out_rows(found)):
-            rows.writerow(row)
-        write_new(file, text.getvalue().encode())
+    found = run_on_ledger(
+        lambda ledger: _open(ledger, brand_code),
+        look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
+    )
+    text = io.StringIO(newline="")
+    rows = VisibleRows(text)
+    for row in (OPT_OUT_HEADER, *opt_out_rows(found)):
+        rows.writerow(row)
+    write_new(file, text.getvalue().encode())
     say(f"{len(found)} opt-outs of brand {brand_code} are in {file}")
 
 
@@ -152,14 +149,13 @@ def breaches(
     Exit code 1 if there are any. The JSON has whole keys, which are personal data: who
     looked is written to the history.
     """
-    with exit_on_error():
-        late = run_on_ledger(
-            lambda ledger: _breaches(ledger, customer),
-            look=Look(command="deadlines breaches", by=by, customer=customer)
-            if output is OutputFormat.JSON
-            else None,
-        )
-        found = [_breach(one) for one in late]
+    late = run_on_ledger(
+        lambda ledger: _breaches(ledger, customer),
+        look=Look(command="deadlines breaches", by=by, customer=customer)
+        if output is OutputFormat.JSON
+        else None,
+    )
+    found = [_breach(one) for one in late]
     match output:
         case OutputFormat.JSON:
             print_json(found)
@@ -290,11 +286,10 @@ def rule_again(
     messages were sent. Without --execute nothing is changed. Exit code 3 if a brand is not
     registered.
     """
-    with exit_on_error():
-        counted, closed = run_on_ledger(
-            lambda ledger: _rule_again(ledger, brand, by=by, execute=execute)
-        )
-    rows = [tuple(asdict(one).values()) for one in counted]
+    counted, closed = run_on_ledger(
+        lambda ledger: _rule_again(ledger, brand, by=by, execute=execute)
+    )
+    rows = cells(_COUNTED, counted)
     match output:
         case OutputFormat.JSON:
             print_json(

@@ -10,7 +10,6 @@ import typer
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
 from izin.console import sweep
-from izin.console.brands.lookup import registered_brand
 from izin.console.daily import app as daily
 from izin.console.push.command import app as push
 from izin.console.remedies import held_back, remedy_of_brake
@@ -26,14 +25,15 @@ from izin.console.terminal.ledger_session import run_cut, run_on_ledger, topic_m
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     print_rows,
     say,
 )
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.record.messages import TopicMessages
 
 app = typer.Typer(
@@ -86,25 +86,8 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
 
     Times are Turkish. Exit code 1 if there are any.
     """
-    with exit_on_error():
-        found = run_cut(customer, decisions.undecided, attrgetter("customer_id"))
-    rows = [
-        (
-            one.brand_code,
-            one.source,
-            one.status,
-            one.held_back,
-            one.first_until,
-            one.tripped_at,
-            one.keys,
-            one.opted_in,
-            one.share,
-            one.decision,
-            remedy_of_brake(one),
-        )
-        for one in found
-    ]
-    print_rows(output, _COLUMNS, rows, below=True)
+    found = run_cut(customer, decisions.undecided, attrgetter("customer_id"))
+    print_rows(output, _COLUMNS, cells(_COLUMNS, found, remedy=remedy_of_brake), below=True)
     exit_if(found)
 
 
@@ -160,15 +143,14 @@ def _carry_out(
     order: _BrakeOrder, brand_code: int, source: str, status: Status, *, execute: bool
 ) -> None:
     """Show what is held back of a ``status``, and carry the order out if it is meant."""
-    with exit_on_error():
-        found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source, status))
-        for one in found:
-            say(held_back(one))
-        if not execute:
-            say(f"add --execute to have them {order.decision}: {_EFFECTS[order.decision]}")
-            return
-        messages, now = topic_messages(), datetime.now(UTC)
-        done = run_on_ledger(lambda ledger: _each(ledger, messages, found, order, now))
+    found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source, status))
+    for one in found:
+        say(held_back(one))
+    if not execute:
+        say(f"add --execute to have them {order.decision}: {_EFFECTS[order.decision]}")
+        return
+    messages, now = topic_messages(), datetime.now(UTC)
+    done = run_on_ledger(lambda ledger: _each(ledger, messages, found, order, now))
     for one, (count, due) in zip(found, done, strict=True):
         say(f"{count} {one.words} of {source} for brand {brand_code} are {order.decision}")
         if due:

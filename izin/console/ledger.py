@@ -17,8 +17,8 @@ from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     kafka_settings,
     print_json,
     print_rows,
@@ -107,13 +107,12 @@ def verify(
     an anchor at or behind them that was time-stamped ten years ago (--roots). Exit code 1 if
     anything is wrong, 6 if nothing is, but something dropped or emptied is not provable.
     """
-    with exit_on_error():
-        known = _known_anchors(anchors, topic=topic, roots=roots)
-        if archive is None:
-            found, sent = run_on_ledger(lambda ledger: _verify(ledger, known))
-        else:
-            found = asyncio.run(verify_archive(Archive.read(archive), known))
-            sent = deliveries.VerifiedDeliveries(rows=0, faults=())
+    known = _known_anchors(anchors, topic=topic, roots=roots)
+    if archive is None:
+        found, sent = run_on_ledger(lambda ledger: _verify(ledger, known))
+    else:
+        found = asyncio.run(verify_archive(Archive.read(archive), known))
+        sent = deliveries.VerifiedDeliveries(rows=0, faults=())
     rows, unproven = _chain_rows(found.faults), _chain_rows(found.unprovable)
     others = [(one.batch, one.place, one.what) for one in sent.faults]
     lines = [_lost_line(one, sent.lost) for one in found.losses]
@@ -209,7 +208,7 @@ def restore(
     is submitted. Who ordered it is written to the history. Exit code 1 if nothing was done yet, 4
     if it is refused, 130 if it was stopped: the same command goes on.
     """
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals():
         known = _known_anchors(anchors, topic=topic)
         _restore(folder, known, accept_loss=accept_loss, execute=execute, by=by, output=output)
 
@@ -230,12 +229,11 @@ def bootstrap(
     submitted. A command that was stopped goes on where it was. Who ordered it is written to the
     history. Exit code 1 if anything waits.
     """
-    with exit_on_error():
-        kafka = kafka_settings()
-        encoder = codec(kafka)
-        found, lost = run_on_ledger(
-            lambda ledger: _bootstrap(ledger, kafka, encoder, by=by if execute else None)
-        )
+    kafka = kafka_settings()
+    encoder = codec(kafka)
+    found, lost = run_on_ledger(
+        lambda ledger: _bootstrap(ledger, kafka, encoder, by=by if execute else None)
+    )
     rows = {one.partition: _restored(one) for one in found}
     rows |= {one.partition: _lost(one) for one in lost}
     print_rows(output, _PARTITIONS, [rows[number] for number in sorted(rows)])
@@ -330,14 +328,14 @@ def archive(
     recipients; only their owner may read them. Who ordered it, and where to, is written to the
     history. Exit code 4 if the history is broken, 130 if it was stopped: it goes on.
     """
-    with exit_on_signals(), exit_on_error(), showing("rows archived") as shown:
+    with exit_on_signals(), showing("rows archived") as shown:
 
         async def work(ledger: Ledger) -> Archived:
             writer = ArchiveWriter(ledger, folder, report=shown)
             return await writer.run(by=by, now=datetime.now(UTC))
 
         done = run_on_ledger(work)
-    row = [getattr(done, name) for name in _ARCHIVED]
+    (row,) = cells(_ARCHIVED, [done])
     match output:
         case OutputFormat.JSON:
             print_json(dict(zip(_ARCHIVED, row, strict=True)))

@@ -1,11 +1,13 @@
 """``izin rate-limits``: how İYS rates our addresses, and how many calls are left of its limits."""
 
+from operator import attrgetter
+
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     print_rows,
 )
 from izin.iys.rate_limit.reputation import Reputation
@@ -30,21 +32,16 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
     İYS counts failed calls against an address. Below 80 % success we slow an address down; below
     75 % it sends in bulk only what is due within a day. Exit code 1 if an address is below.
     """
-    with exit_on_error():
-        found = run_on_ledger(addresses)
-    rows = [
-        (
-            one.address,
-            str(one.standing),
-            one.calls,
-            one.failures,
-            round(one.factor, 2),
-            one.paused_until,
-            one.token_calls,
-            one.token_silent_until,
-            one.status_calls,
-        )
-        for one in found
-    ]
+    found = run_on_ledger(addresses)
+    rows = cells(
+        _COLUMNS,
+        found,
+        calls_24h=attrgetter("calls"),
+        failed_24h=attrgetter("failures"),
+        pace=lambda one: round(one.factor, 2),
+        token_calls_1h=attrgetter("token_calls"),
+        token_paused_until=attrgetter("token_silent_until"),
+        status_calls_1h=attrgetter("status_calls"),
+    )
     print_rows(output, _COLUMNS, rows)
     exit_if([one for one in found if one.standing is not Reputation.GOOD])

@@ -10,7 +10,6 @@ from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_on_error,
     print_json,
     print_rows,
     turkish,
@@ -40,15 +39,13 @@ def show(
     basis. Times are Turkish. Exit code 3 if the ledger has no such receipt; a sink worker takes it
     over from Kafka.
     """
-    with exit_on_error():
-        facts = run_on_ledger(lambda ledger: reads.facts(ledger, [receipt_key(receipt_id)]))
-        # Recipients without a valid address have their answers beside that of the request.
-        asked = next((one for one in facts if "recipients" in one.data), None)
-        if asked is None:
-            raise SourceError(
-                f"the ledger has no receipt {receipt_id}; is the id whole, and does a sink worker "
-                "run?"
-            )
+    facts = run_on_ledger(lambda ledger: reads.facts(ledger, [receipt_key(receipt_id)]))
+    # Recipients without a valid address have their answers beside that of the request.
+    asked = next((one for one in facts if "recipients" in one.data), None)
+    if asked is None:
+        raise SourceError(
+            f"the ledger has no receipt {receipt_id}; is the id whole, and does a sink worker run?"
+        )
     match output:
         case OutputFormat.JSON:
             print_json(_receipt(receipt_id, asked))

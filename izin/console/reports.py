@@ -17,7 +17,6 @@ from izin.console.terminal.ledger_session import cut_to, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_on_error,
     kafka_settings,
     print_json,
     print_rows,
@@ -57,10 +56,9 @@ def latency(
     permission, and from the receipt to each subscriber. İYS's dates are whole seconds by its own
     clock. JSON has seconds.
     """
-    with exit_on_error():
-        begin = begin_of(since, datetime.now(UTC))
-        topic = kafka_settings().topics.permissions.name
-        found = run_on_ledger(lambda ledger: _look(ledger, begin, customer, brand, topic))
+    begin = begin_of(since, datetime.now(UTC))
+    topic = kafka_settings().topics.permissions.name
+    found = run_on_ledger(lambda ledger: _look(ledger, begin, customer, brand, topic))
     if output is OutputFormat.JSON:
         print_json({"since": begin, "latencies": [asdict(one) for one in found]})
     else:
@@ -140,10 +138,9 @@ def week(
     event until İYS's answer was recorded. What could not be decided on at all is in izin
     dead-letters list --customer. Times are Turkish; JSON has seconds.
     """
-    with exit_on_error():
-        now = datetime.now(UTC)
-        begin = begin_of(since, now)
-        found = run_on_ledger(lambda ledger: _look_at_week(ledger, begin, now, customer))
+    now = datetime.now(UTC)
+    begin = begin_of(since, now)
+    found = run_on_ledger(lambda ledger: _look_at_week(ledger, begin, now, customer))
     if output is OutputFormat.JSON:
         print_json({"since": begin, "until": now, "customers": [asdict(one) for one in found]})
     elif customer is None:

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from izin.console.brands.lookup import registered_brand
 from izin.console.terminal.arguments import ByOption, OneCustomerOption
 from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     print_rows,
     say,
     turkish,
@@ -22,6 +21,7 @@ from izin.console.terminal.output import (
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.sweep import register_counts, sweeps
 from izin.sinks.ledger.sweep.register_counts import RegisterCount
 from izin.sinks.ledger.sweep.sweeps import GroupSize, Sweep
@@ -145,16 +145,13 @@ def start(
     of requests that sweeps have (IZIN_SWEEP_SHARE). A brand that has an open sweep keeps that one.
     Who ordered it is written to the history. Exit code 3 if a brand is not registered.
     """
-    with exit_on_error():
-        needed = SweepSettings()
-        rate = needed.sweep_share * needed.requests_per_second
-        now = datetime.now(UTC)
-        codes, sizes, open_ = run_on_ledger(lambda ledger: _plan(ledger, brand), needed)
-        if execute:
-            started = run_on_ledger(
-                lambda ledger: sweeps.order(ledger, codes, by=by, now=now), needed
-            )
-            open_ |= {one.brand_code: one for one in started}
+    needed = SweepSettings()
+    rate = needed.sweep_share * needed.requests_per_second
+    now = datetime.now(UTC)
+    codes, sizes, open_ = run_on_ledger(lambda ledger: _plan(ledger, brand), needed)
+    if execute:
+        started = run_on_ledger(lambda ledger: sweeps.order(ledger, codes, by=by, now=now), needed)
+        open_ |= {one.brand_code: one for one in started}
     print_rows(output, _PLAN, [_planned(one, sizes, open_.get(one), rate) for one in codes])
     if not execute:
         say("nothing was started; add --execute to do it")
@@ -172,8 +169,7 @@ def status(
     Times are Turkish. Exit code 1 if one waits because İYS does not answer it, or left a channel
     out.
     """
-    with exit_on_error():
-        found = run_cut(customer, sweeps.latest, attrgetter("brand_code"), only=brand)
+    found = run_cut(customer, sweeps.latest, attrgetter("brand_code"), only=brand)
     shown = [one for one in found if brand is None or one.brand_code in brand]
     print_rows(output, TITLES, [sweep_row(one) for one in shown], below=True)
     exit_if([one for one in shown if one.error is not None or one.passed_over])
@@ -185,10 +181,7 @@ def stop(*, brand: BrandsOption = None, by: ByOption) -> None:
 
     A sweep that is started later begins at the first key. Who ordered it is written to the history.
     """
-    with exit_on_error():
-        stopped = run_on_ledger(
-            lambda ledger: sweeps.stop(ledger, brand, by=by, now=datetime.now(UTC))
-        )
+    stopped = run_on_ledger(lambda ledger: sweeps.stop(ledger, brand, by=by, now=datetime.now(UTC)))
     for one in stopped:
         say(f"the sweep of brand {one.brand_code} is stopped: {remaining(one)}")
     if not stopped:
@@ -258,32 +251,18 @@ def counts(
     a difference of a last count is more than what was on its way to İYS then.
     """
     since = None if days is None else datetime.now(UTC) - timedelta(days=days)
-    with exit_on_error():
-        found = run_cut(
-            customer,
-            lambda ledger: register_counts.latest(ledger, brand, since=since),
-            attrgetter("brand_code"),
-            only=None if brand is None else [brand],
-        )
+    found = run_cut(
+        customer,
+        lambda ledger: register_counts.latest(ledger, brand, since=since),
+        attrgetter("brand_code"),
+        only=None if brand is None else [brand],
+    )
     last = {one.brand_code: one for one in reversed(found)}
-    rows = [
-        (
-            one.brand_code,
-            one.counted_at,
-            one.iys_onay,
-            one.onay,
-            one.onay_surplus,
-            one.iys_ret,
-            one.ret,
-            one.ret_surplus,
-            one.unconfirmed,
-            one.in_flight,
-            one.onay_before,
-            one.ret_before,
-            remedy_of_count(one) if one is last[one.brand_code] else None,
-        )
-        for one in found
-    ]
+    rows = cells(
+        _COLUMNS,
+        found,
+        remedy=lambda one: remedy_of_count(one) if one is last[one.brand_code] else None,
+    )
     print_rows(output, _COLUMNS, rows, below=True)
     if not found:
         say("nothing was counted yet: a sink worker counts once a day")

@@ -3,7 +3,6 @@
 Each imports its own package when it is run: an intake needs no Faust, nor does a sink worker.
 """
 
-from izin.console.terminal.output import exit_on_error
 from izin.runtime.kafka import codec
 from izin.runtime.observe import configure
 from izin.runtime.settings import (
@@ -28,10 +27,9 @@ def order() -> None:
     """
     from izin.streams.engine.app import run  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        run(kafka, StreamSettings(), codec(kafka))
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    run(kafka, StreamSettings(), codec(kafka))
 
 
 def sink() -> None:
@@ -41,10 +39,9 @@ def sink() -> None:
     """
     from izin.sinks.worker import run  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka))
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka))
 
 
 def intake() -> None:
@@ -54,10 +51,9 @@ def intake() -> None:
     """
     from izin.producers.intake.server import serve  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        serve(kafka, IntakeSettings(), codec(kafka))
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    serve(kafka, IntakeSettings(), codec(kafka))
 
 
 def feeds() -> None:
@@ -68,10 +64,9 @@ def feeds() -> None:
     """
     from izin.sinks.feeds.server import serve  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        serve(kafka, FeedsSettings(), codec(kafka))
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    serve(kafka, FeedsSettings(), codec(kafka))
 
 
 def gate() -> None:
@@ -82,10 +77,9 @@ def gate() -> None:
     """
     from izin.gate.server import serve  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        serve(kafka, GateSettings(), codec(kafka))
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    serve(kafka, GateSettings(), codec(kafka))
 
 
 def webhooks() -> None:
@@ -96,7 +90,6 @@ def webhooks() -> None:
     """
     from izin.sinks.webhooks.process import run  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        run(kafka, LedgerSettings(), WebhookSettings(), codec(kafka))
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    run(kafka, LedgerSettings(), WebhookSettings(), codec(kafka))

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from izin.console.brands import parked, suspensions
-from izin.console.brands import suspensions as ordered
-from izin.console.brands.description import changes, described, unsettled
-from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
-from izin.console.brands.suspensions import rights
+from izin.console.brands.description import (
+    changes,
+    concerning,
+    described,
+    suspended_and_counted,
+    unsettled,
+)
 from izin.console.terminal.arguments import (
     BrandArgument,
     ByOption,
@@ -23,20 +26,22 @@ from izin.console.terminal.ledger_session import cut_to, run_on_ledger, topic_me
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     print_rows,
     say,
 )
 from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry import customers, suspension_orders
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import BrandOfAnotherError, UnregisteredBrandError
+from izin.sinks.record.errors import BrandOfAnotherError
 from izin.sinks.record.suspension import Suspension
 
 app = typer.Typer(
@@ -117,24 +122,23 @@ def add(
     customer is not registered or was offboarded, or another customer has the brand and --from does
     not name it.
     """
-    with exit_on_error():
-        brand = Brand(
-            brand_code=brand_code,
-            iys_code=iys_code,
-            customer_id=customer,
-            name=name,
-            activated_at=activated_at,
-            loading_deadline=loading_deadline,
-            status="stopped" if stopped else "active",
-            account=account,
-            egress_address=address,
-        )
-        _add(brand, former, by=by, execute=execute)
+    brand = Brand(
+        brand_code=brand_code,
+        iys_code=iys_code,
+        customer_id=customer,
+        name=name,
+        activated_at=activated_at,
+        loading_deadline=loading_deadline,
+        status="stopped" if stopped else "active",
+        account=account,
+        egress_address=address,
+    )
+    _add(brand, former, by=by, execute=execute)
 
 
 def _add(brand: Brand, former: str | None, *, by: str, execute: bool) -> None:
     code = brand.brand_code
-    known, _, counts = run_on_ledger(lambda ledger: _look_at(ledger, brand))
+    known, counts = run_on_ledger(lambda ledger: _known(ledger, brand))
     if known is not None and known.customer_id not in {brand.customer_id, former}:
         raise BrandOfAnotherError(code)
     changed = [] if known is None else changes(known, brand)
@@ -159,25 +163,13 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     """List the brands: for which channels each has the right to write, and what is suspended by
     izin brands suspend (iys: its calls to İYS; gate: what may be sent).
     """
-    with exit_on_error():
-        brands, found, orders = run_on_ledger(lambda ledger: _every(ledger, customer))
-    rows = [
-        (
-            one.brand_code,
-            one.iys_code,
-            one.customer_id,
-            one.name,
-            one.activated_at,
-            one.loading_deadline,
-            one.status,
-            one.account,
-            one.egress_address,
-            one.subscription,
-            " ".join(standing.rights(of_brand(one.brand_code, found))) or "none",
-            " ".join(sorted(suspension_orders.of_brand(one, orders))),
-        )
-        for one in brands
-    ]
+    brands, found, orders = run_on_ledger(lambda ledger: _every(ledger, customer))
+    rows = cells(
+        _COLUMNS,
+        brands,
+        rights=lambda one: " ".join(standing.rights(concerning(one.brand_code, found))) or "none",
+        suspended=lambda one: " ".join(sorted(suspension_orders.of_brand(one, orders))),
+    )
     print_rows(output, _COLUMNS, rows)
 
 
@@ -187,13 +179,7 @@ def show(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE
 
     Times are Turkish. Exit code 1 if anything needs a person.
     """
-    with exit_on_error():
-        brand, found, counts = run_on_ledger(lambda ledger: _look(ledger, brand_code))
-        orders = run_on_ledger(suspension_orders.every)
-        brakes = run_on_ledger(decisions.undecided)
-        if brand is None:
-            raise UnregisteredBrandError(brand_code)
-    rows = described(brand, found, counts, orders, brakes, now=datetime.now(UTC))
+    rows = run_on_ledger(lambda ledger: _described(ledger, brand_code))
     print_rows(output, ("field", "value", "warning"), rows)
     exit_if([warning for _, _, warning in rows if warning])
 
@@ -209,25 +195,33 @@ async def _every(
     )
 
 
-async def _look_at(
-    ledger: Ledger, brand: Brand
-) -> tuple[Brand | None, tuple[Suspension, ...], tuple[Count, ...]]:
+async def _known(ledger: Ledger, brand: Brand) -> tuple[Brand | None, tuple[Count, ...]]:
+    """Return the brand as it is registered, if it is, and its numbers of keys."""
     async with ledger.transaction() as connection:
         await customers.require_active(connection, {brand.customer_id})
-    return await _look(ledger, brand.brand_code)
+        known = await registry.of_codes(connection, [brand.brand_code])
+    return known.get(brand.brand_code), concerning(brand.brand_code, await reads.counts(ledger))
 
 
-async def _look(
-    ledger: Ledger, code: int
-) -> tuple[Brand | None, tuple[Suspension, ...], tuple[Count, ...]]:
-    return await find_brand(ledger, code), *await suspended_and_counted(ledger, code)
+async def _described(ledger: Ledger, brand_code: int) -> list[tuple[str, str, str]]:
+    brand = await registered_brand(ledger, brand_code)
+    return described(
+        brand,
+        *await suspended_and_counted(ledger, brand_code),
+        await suspension_orders.every(ledger),
+        await decisions.undecided(ledger),
+        now=datetime.now(UTC),
+    )
 
 
-app.command()(rights)
-app.command()(ordered.suspend)
-app.command()(ordered.resume)
-app.command()(parked.parked)
-app.command()(parked.retailers)
-app.command()(suspensions.suspensions)
-app.command()(suspensions.retry)
-app.command()(parked.requeue)
+for command in (
+    suspensions.rights,
+    suspensions.suspend,
+    suspensions.resume,
+    parked.parked,
+    parked.retailers,
+    suspensions.suspensions,
+    suspensions.retry,
+    parked.requeue,
+):
+    app.command()(command)

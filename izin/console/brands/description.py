@@ -1,18 +1,24 @@
-"""Describe a brand, and the effect of a change to it, in words for people: pure."""
+"""Describe a brand, and the effect of a change to it, in words for people."""
 
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TypeVar
 
 from izin.consent.model import Channel, Status
 from izin.console.remedies import remedy_of_brake, remedy_of_order
 from izin.console.terminal.output import turkish
+from izin.sinks.ledger import reads
+from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
 from izin.sinks.monitor.provider_subscriptions import warnings_of
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, ORDERED, Suspension
+
+OfBrand = TypeVar("OfBrand", Suspension, Count)
 
 _AFFECTS_RECORDS = {
     "iys_code": "İYS code",
@@ -92,6 +98,19 @@ def described(
         *_rights(suspensions),
         *_unsettled(counts),
     ]
+
+
+def concerning(brand_code: int, found: Iterable[OfBrand]) -> tuple[OfBrand, ...]:
+    """Return those of ``found`` that concern a brand."""
+    return tuple(one for one in found if one.brand_code == brand_code)
+
+
+async def suspended_and_counted(
+    ledger: Ledger, brand_code: int
+) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
+    """Return the suspensions of a brand, and how many of its keys are in which state."""
+    suspensions = concerning(brand_code, await standing.every(ledger))
+    return suspensions, concerning(brand_code, await reads.counts(ledger))
 
 
 def waiting(counts: Iterable[Count]) -> str:

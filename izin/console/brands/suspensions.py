@@ -15,8 +15,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
-from izin.console.brands.description import waiting
-from izin.console.brands.lookup import registered_brand, run_on_brand, suspended_and_counted
+from izin.console.brands.description import suspended_and_counted, waiting
 from izin.console.remedies import remedy_of_order, remedy_of_suspension
 from izin.console.terminal.arguments import (
     BrandArgument,
@@ -25,12 +24,17 @@ from izin.console.terminal.arguments import (
     OneCustomerOption,
     filled,
 )
-from izin.console.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import (
+    run_cut,
+    run_on_brand,
+    run_on_ledger,
+    topic_messages,
+)
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     print_rows,
     say,
     turkish,
@@ -41,6 +45,7 @@ from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry import customers, suspension_orders
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
@@ -99,22 +104,21 @@ def suspend(
     Exit code 3 if the brand or customer is not registered.
     """
     target = _target(brand_code, customer)
-    with exit_on_error():
-        brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
-        known = {one.part: one for one in orders if one.target == target}
-        for part in what.parts:
-            say(f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}")
-        for line in _waiting(what.parts, counts):
-            say(line)
-        if not execute:
-            say(f"add --execute to suspend {_named(target, brands)}")
-            return
-        messages, now = topic_messages(), datetime.now(UTC)
-        run_on_ledger(
-            lambda ledger: suspension_orders.suspend(
-                ledger, messages, target, what.parts, reason=reason, by=by, now=now
-            )
+    brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
+    known = {one.part: one for one in orders if one.target == target}
+    for part in what.parts:
+        say(f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}")
+    for line in _waiting(what.parts, counts):
+        say(line)
+    if not execute:
+        say(f"add --execute to suspend {_named(target, brands)}")
+        return
+    messages, now = topic_messages(), datetime.now(UTC)
+    run_on_ledger(
+        lambda ledger: suspension_orders.suspend(
+            ledger, messages, target, what.parts, reason=reason, by=by, now=now
         )
+    )
     say(f"{_named(target, brands)} is suspended")
 
 
@@ -132,25 +136,24 @@ def resume(
     is written to the history. Exit code 3 if there is no such order.
     """
     target = _target(brand_code, customer)
-    with exit_on_error():
-        brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
-        ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
-        if not ending:
-            raise SourceError(_no_order(target, brands, orders))
-        for one in ending:
-            say(f"{one.part}: {_suspended(one)} -> resumed")
-        for line in _still_suspended(ending, brands, orders):
-            say(line)
-        for line in _waiting([Part(one.part) for one in ending], counts):
-            say(line)
-        if not execute:
-            say(f"add --execute to resume {_named(target, brands)}")
-            return
-        messages, now = topic_messages(), datetime.now(UTC)
-        parts = [Part(one.part) for one in ending]
-        run_on_ledger(
-            lambda ledger: suspension_orders.resume(ledger, messages, target, parts, by=by, now=now)
-        )
+    brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
+    ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
+    if not ending:
+        raise SourceError(_no_order(target, brands, orders))
+    for one in ending:
+        say(f"{one.part}: {_suspended(one)} -> resumed")
+    for line in _still_suspended(ending, brands, orders):
+        say(line)
+    for line in _waiting([Part(one.part) for one in ending], counts):
+        say(line)
+    if not execute:
+        say(f"add --execute to resume {_named(target, brands)}")
+        return
+    messages, now = topic_messages(), datetime.now(UTC)
+    parts = [Part(one.part) for one in ending]
+    run_on_ledger(
+        lambda ledger: suspension_orders.resume(ledger, messages, target, parts, by=by, now=now)
+    )
     say(f"the order on {_named(target, brands)} is ended")
 
 
@@ -241,22 +244,13 @@ def suspensions(
     İYS refused it, or a person set it (izin brands rights, izin brands suspend). Each is retried at
     the time shown, one that a person set never. Exit code 1 if there are any.
     """
-    with exit_on_error():
-        found = run_cut(customer, standing.every, attrgetter("brand_code"))
-    rows = [
-        (
-            one.brand_code,
-            one.channel,
-            one.status,
-            one.code,
-            one.reason,
-            one.scope,
-            one.since,
-            one.recheck_at,
-            remedy_of_suspension(one, found),
-        )
-        for one in found
-    ]
+    found = run_cut(customer, standing.every, attrgetter("brand_code"))
+    rows = cells(
+        _COLUMNS,
+        found,
+        retry_at=attrgetter("recheck_at"),
+        remedy=lambda one: remedy_of_suspension(one, found),
+    )
     print_rows(output, _COLUMNS, rows, below=True)
     exit_if(found)
 
@@ -269,15 +263,14 @@ def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
     Who ordered it is written to the history. Exit code 3 if nothing of the brand is suspended that
     can be retried.
     """
-    with exit_on_error():
-        now = datetime.now(UTC)
-        count = run_on_brand(
-            brand_code, lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now)
+    now = datetime.now(UTC)
+    count = run_on_brand(
+        brand_code, lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now)
+    )
+    if not count:
+        raise SourceError(
+            f"no suspension of brand {brand_code} can be retried; see: izin brands suspensions"
         )
-        if not count:
-            raise SourceError(
-                f"no suspension of brand {brand_code} can be retried; see: izin brands suspensions"
-            )
     say(f"{count} of what brand {brand_code} waits for are retried now")
 
 
@@ -301,23 +294,22 @@ def rights(
     if bool(types) is none:
         raise typer.BadParameter("name each channel it may write with --type, or say --none")
     channels = frozenset(types or ())
-    with exit_on_error():
-        found, counts = run_on_brand(
-            brand_code, lambda ledger: suspended_and_counted(ledger, brand_code)
+    found, counts = run_on_brand(
+        brand_code, lambda ledger: suspended_and_counted(ledger, brand_code)
+    )
+    lines = rights_changes(brand_code, found, channels, counts)
+    for line in lines:
+        say(line)
+    if not lines:
+        say(f"brand {brand_code} has these rights already")
+    elif not execute:
+        say(f"add --execute to change the rights of brand {brand_code}")
+    else:
+        now = datetime.now(UTC)
+        run_on_ledger(
+            lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now)
         )
-        lines = rights_changes(brand_code, found, channels, counts)
-        for line in lines:
-            say(line)
-        if not lines:
-            say(f"brand {brand_code} has these rights already")
-        elif not execute:
-            say(f"add --execute to change the rights of brand {brand_code}")
-        else:
-            now = datetime.now(UTC)
-            run_on_ledger(
-                lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now)
-            )
-            say(f"the rights of brand {brand_code} are changed")
+        say(f"the rights of brand {brand_code} are changed")
 
 
 def rights_changes(

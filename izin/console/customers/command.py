@@ -24,7 +24,7 @@ from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_on_error,
+    cells,
     print_rows,
     say,
     turkish,
@@ -90,12 +90,11 @@ def add(
     The number of a natural person (T.C. kimlik numarası) is refused wherever it is given: it is
     never stored. Exit code 3 for a number that cannot be right, or a customer that was offboarded.
     """
-    with exit_on_error():
-        now = datetime.now(UTC)
-        details = CustomerDetails(kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
-        before, after = run_on_ledger(
-            lambda ledger: customers.add(ledger, customer_id, name, details=details, by=by, now=now)
-        )
+    now = datetime.now(UTC)
+    details = CustomerDetails(kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
+    before, after = run_on_ledger(
+        lambda ledger: customers.add(ledger, customer_id, name, details=details, by=by, now=now)
+    )
     _say(before, after)
 
 
@@ -119,12 +118,11 @@ def change(
     """
     if all(one is None for one in (name, kind, mersis, vkn, iys_code)):
         raise typer.BadParameter("name what changes: --name, --kind, --mersis, --vkn, --iys-code")
-    with exit_on_error():
-        now = datetime.now(UTC)
-        details = CustomerDetails(name=name, kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
-        before, after = run_on_ledger(
-            lambda ledger: customers.change(ledger, customer_id, details, by=by, now=now)
-        )
+    now = datetime.now(UTC)
+    details = CustomerDetails(name=name, kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
+    before, after = run_on_ledger(
+        lambda ledger: customers.change(ledger, customer_id, details, by=by, now=now)
+    )
     _say(before, after)
 
 
@@ -133,8 +131,7 @@ def _say(before: Customer | None, after: Customer) -> None:
         say(f"customer {after.customer_id} is registered")
     else:
         say(f"customer {after.customer_id} is {'unchanged' if before == after else 'changed'}")
-    with exit_on_error():
-        known = run_on_ledger(customers.every)
+    known = run_on_ledger(customers.every)
     for line in _shared_numbers(after, known):
         warn(line)
 
@@ -159,33 +156,24 @@ def _shared_numbers(customer: Customer, known: Sequence[Customer]) -> Iterator[s
 @app.command("list")
 def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the customers, with their brands."""
-    with exit_on_error():
-        found = run_cut(customer, customers.every, attrgetter("customer_id"))
-        brands = run_on_ledger(registry.every)
-    rows = [
-        (
-            one.customer_id,
-            one.name,
-            one.kind,
-            one.iys_code,
-            one.created_at,
-            _codes(brands, one.customer_id),
-            str(limits_of(one) or ""),
-            one.offboarded_at,
-        )
-        for one in found
-    ]
+    found = run_cut(customer, customers.every, attrgetter("customer_id"))
+    brands = run_on_ledger(registry.every)
+    rows = cells(
+        _COLUMNS,
+        found,
+        brands=lambda one: _codes(brands, one.customer_id),
+        brake=lambda one: str(limits_of(one) or ""),
+    )
     print_rows(output, _COLUMNS, rows)
 
 
 @app.command()
 def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
     """Print a customer with its brands and its valid API keys. Times are Turkish."""
-    with exit_on_error():
-        found, brands, keys = run_on_ledger(_read)
-        customer = next((one for one in found if one.customer_id == customer_id), None)
-        if customer is None:
-            raise UnknownCustomerError(customer_id)
+    found, brands, keys = run_on_ledger(_read)
+    customer = next((one for one in found if one.customer_id == customer_id), None)
+    if customer is None:
+        raise UnknownCustomerError(customer_id)
     now = datetime.now(UTC)
     rows: list[tuple[str, str]] = [
         ("customer", f"{customer.customer_id} {customer.name}"),
@@ -230,21 +218,11 @@ def _codes(brands: Sequence[Brand], customer_id: str) -> str:
     return " ".join(str(one.brand_code) for one in brands if one.customer_id == customer_id)
 
 
-app.command()(sync)
-app.command()(granted)
-app.command()(offboard)
-app.command()(onboard)
-app.command()(pack)
-app.command()(provide)
-app.command()(void)
-
-
 _LEAST_SHARE, _MOST_SHARE = 0.01, 99.99
 _AT_LEAST = 100
 """Below so many opt-outs no brake trips, unless it is said."""
 
 
-@app.command()
 def brake(
     customer_id: CustomerArgument,
     *,
@@ -285,20 +263,19 @@ def brake(
     """
     if (share is None and reversals is None) != off:
         raise typer.BadParameter("give --share, --reversals or both; or --off")
-    with exit_on_error():
-        before = run_on_ledger(lambda ledger: _known(ledger, customer_id))
-        limits = before or BrakeLimits()
-        if share is not None:
-            limits = replace(limits, share=share, at_least=at_least)
-        if reversals is not None:
-            limits = replace(limits, reversals=reversals)
-        new = None if off else limits
-        say(f"brake of customer {customer_id}: {before or 'off'} -> {new or 'off'}")
-        if not execute:
-            say("add --execute to set it")
-            return
-        now = datetime.now(UTC)
-        run_on_ledger(lambda ledger: set_limits(ledger, customer_id, new, by=by, now=now))
+    before = run_on_ledger(lambda ledger: _known(ledger, customer_id))
+    limits = before or BrakeLimits()
+    if share is not None:
+        limits = replace(limits, share=share, at_least=at_least)
+    if reversals is not None:
+        limits = replace(limits, reversals=reversals)
+    new = None if off else limits
+    say(f"brake of customer {customer_id}: {before or 'off'} -> {new or 'off'}")
+    if not execute:
+        say("add --execute to set it")
+        return
+    now = datetime.now(UTC)
+    run_on_ledger(lambda ledger: set_limits(ledger, customer_id, new, by=by, now=now))
     say(f"brake of customer {customer_id} is {'off' if new is None else 'set'}")
 
 
@@ -308,3 +285,7 @@ async def _known(ledger: Ledger, customer_id: str) -> BrakeLimits | None:
         if one.customer_id == customer_id:
             return limits_of(one)
     raise UnknownCustomerError(customer_id)
+
+
+for command in (brake, sync, granted, offboard, onboard, pack, provide, void):
+    app.command()(command)

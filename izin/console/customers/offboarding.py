@@ -30,7 +30,6 @@ from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
-    exit_on_error,
     kafka_settings,
     print_rows,
     say,
@@ -270,7 +269,7 @@ def offboard(
     the customer is not registered or the file is another.
     """
     order = _Order(customer_id=customer_id, reason=reason, out=out, opt_outs=opt_outs, by=by)
-    with exit_on_signals(), exit_on_error(), showing("rows archived") as shown:
+    with exit_on_signals(), showing("rows archived") as shown:
         if opt_outs is not None:
             check_place(opt_outs, _OPT_OUT_HEADER, for_excel=True)
         rows, known = run_on_ledger(lambda ledger: _look(ledger, order))

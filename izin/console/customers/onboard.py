@@ -24,8 +24,8 @@ from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     kafka_settings,
     print_json,
     print_rows,
@@ -156,8 +156,7 @@ def print_what_if(
     if output is OutputFormat.JSON:
         return
     for columns in (_JUDGED, _SENT):
-        rows = [[getattr(one, name) for name in columns] for one in found.lanes]
-        print_rows(output, columns, rows)
+        print_rows(output, columns, cells(columns, found.lanes))
     for line in _lines(found, loading, unasked):
         say(line)
 
@@ -373,7 +372,7 @@ def onboard(
     """
     if order.reports is not None and len({one.name for one in files}) < len(files):
         raise typer.BadParameter("two of the files have one name", param_hint="--reports")
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals():
         found, done = _onboard(customer_id, files, order, output)
     print_done(found, done, output)
     if any(one.lost_opt_outs for one in done.files):

@@ -19,7 +19,6 @@ from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
-    exit_on_error,
     print_json,
     print_rows,
     say,
@@ -35,7 +34,6 @@ from izin.onboarding.pack.application import (
     counts_in,
     providers_of,
 )
-from izin.onboarding.pack.packages import MessagePackage, with_given
 from izin.onboarding.pack.page import page_of, workbook_of
 from izin.onboarding.what_if import check_brands, review_of
 from izin.producers.files.import_report import ImportReport
@@ -64,13 +62,6 @@ PAGE, SHEET = "basvuru.html", "basvuru.xlsx"
 """The files of a pack."""
 
 
-def _package(text: str) -> MessagePackage:
-    name, equals, size = text.partition("=")
-    if not name or not equals or not size.isdecimal() or not size.isascii():
-        raise typer.BadParameter(f"{text} is no package; write it as İleti-75=75000")
-    return MessagePackage(name=name, up_to=int(size), source="elle verildi")
-
-
 @takes("how", reading_options)
 def pack(
     customer_id: CustomerArgument,
@@ -90,24 +81,16 @@ def pack(
         Path,
         typer.Option(file_okay=False, help="The folder to write it to; it is made if need be."),
     ],
-    package: Annotated[
-        list[MessagePackage] | None,
-        typer.Option(
-            parser=_package,
-            metavar="NAME=ADDRESSES",
-            help="A message package and its limit, in place of the one of this name; repeat it.",
-        ),
-    ] = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Write the application pack of a customer: a page to print and a workbook.
 
-    The distinct phones and e-mail addresses of each brand, the consents of each channel, the
-    message package (İleti paketi) that they need, and the checklist of documents. Before the first
-    loading it counts files. basvuru.html and basvuru.xlsx must not be in the folder yet. Exit code
-    1 if something of the checklist is missing.
+    The distinct phones and e-mail addresses of each brand and provider, by which its message
+    package (İleti paketi) is chosen, the consents of each channel, and the checklist of documents.
+    Before the first loading it counts files. basvuru.html and basvuru.xlsx must not be in the
+    folder yet. Exit code 1 if something of the checklist is missing.
     """
-    with exit_on_error(), AddressBook() as book:
+    with AddressBook() as book:
         if taken := [one for one in (out / PAGE, out / SHEET) if one.exists()]:
             raise SourceError(f"{taken[0]} exists already: choose another folder, or remove it")
         now, calendar = datetime.now(UTC), LedgerSettings().calendar
@@ -115,9 +98,7 @@ def pack(
             with loading_files(files, how) as read:
                 _say_refused(read.note(book, now=now, calendar=calendar))
         names = tuple(one.name for one in files or ())
-        found = run_on_ledger(
-            lambda ledger: _pack(ledger, customer_id, package or [], book if names else None)
-        )
+        found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, book if names else None))
         found = replace(found, counted_in=names)
         _make(out)
         for name, content in ((PAGE, page_of(found)), (SHEET, workbook_of(found))):
@@ -184,18 +165,15 @@ def provide(
     customer: izin customers change. A value with the number of a natural person (T.C. kimlik
     numarası) is refused: it is never stored. Who noted it is written to the history.
     """
-    with exit_on_error():
-        given = [_item(one) for one in items]
-        now = datetime.now(UTC)
-        changed = run_on_ledger(
-            lambda ledger: application_items.put(ledger, customer_id, given, by=by, now=now)
-        )
+    given = [_item(one) for one in items]
+    now = datetime.now(UTC)
+    changed = run_on_ledger(
+        lambda ledger: application_items.put(ledger, customer_id, given, by=by, now=now)
+    )
     say(f"{changed} items of customer {customer_id} changed")
 
 
-async def _pack(
-    ledger: Ledger, customer_id: str, packages: Sequence[MessagePackage], book: AddressBook | None
-) -> ApplicationPack:
+async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> ApplicationPack:
     """Return the pack, with the counts of ``book``, None: of the ledger."""
     now = datetime.now(UTC)
     brands = await brands_of(ledger, customer_id)
@@ -223,7 +201,7 @@ async def _pack(
         counts=counts,
         counted_in=(),
         counted_in_ledger=tuple(others),
-        providers=providers_of(brands, counts, with_given(packages)),
+        providers=providers_of(brands, counts),
         checklist=checklist(customer, brands.values(), given),
         made_at=now,
     )
@@ -252,7 +230,6 @@ def _print(found: ApplicationPack, output: OutputFormat) -> None:
                         "iys_code": one.iys_code,
                         "addresses": one.addresses,
                         "above_150000": one.is_above_threshold,
-                        "package": None if one.package is None else one.package.name,
                         "limit": one.limit,
                         "beyond_limit": one.beyond_limit,
                     }
@@ -266,13 +243,9 @@ def _print(found: ApplicationPack, output: OutputFormat) -> None:
     for code in found.counted_in_ledger:
         say(f"brand {code} is in no file: it is counted as the ledger has it")
     for one in found.providers:
-        needs = "no package is known" if one.package is None else one.package.name
         limit = f"; its subscription allows {one.limit:,}" if one.limit is not None else ""
         side = "above" if one.is_above_threshold else "not above"
-        say(
-            f"provider {one.iys_code}: {one.addresses:,} addresses, {side} 150,000; message "
-            f"package: {needs}{limit}"
-        )
+        say(f"provider {one.iys_code}: {one.addresses:,} addresses, {side} 150,000{limit}")
     for line in found.missing:
         say(f"missing: {line.name}, {line.title}")
 
@@ -297,15 +270,12 @@ def void(
     consent may not be asked for by a commercial message. Who wrote them is in the history. Exit
     code 1 if there are any, 3 if the file exists.
     """
-    with exit_on_error():
-        if out is not None and out.exists():
-            raise SourceError(f"{out} exists already: name another file")
-        found = run_on_ledger(
-            lambda ledger: _count(ledger, customer_id, brand or [], out),
-            look=None
-            if out is None
-            else Look(command="customers void", by=by, customer=customer_id),
-        )
+    if out is not None and out.exists():
+        raise SourceError(f"{out} exists already: name another file")
+    found = run_on_ledger(
+        lambda ledger: _count(ledger, customer_id, brand or [], out),
+        look=None if out is None else Look(command="customers void", by=by, customer=customer_id),
+    )
     rows = [(*lane, count) for lane, count in sorted(found.items())]
     print_rows(output, ("brand", "channel", "void"), rows)
     if found:

@@ -14,7 +14,6 @@ from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
-    exit_on_error,
     print_rows,
     say,
 )
@@ -90,10 +89,7 @@ def sync(
     missing right. Who ordered it is written to the history where a right changes. Exit code 1 if a
     right is lost, or a list could not be read whole.
     """
-    with exit_on_error():
-        rows, wrong = run_in_context(
-            lambda context: _sync(context, customer, by if execute else None)
-        )
+    rows, wrong = run_in_context(lambda context: _sync(context, customer, by if execute else None))
     print_rows(output, _FOUND, rows, below=True)
     if not execute:
         say("nothing was changed; add --execute to follow it")
@@ -108,8 +104,7 @@ def granted(
     Those that are not registered here are offered, with the command that registers them. Exit code
     1 if a registered brand lacks the right to write a channel.
     """
-    with exit_on_error():
-        listed, known, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
+    listed, known, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
     codes = {one.brand_code: one for one in known.brands}
     offered = {one.brand_code for one in offers(listed, codes)}
     rows = [

@@ -10,7 +10,6 @@ import typer
 from pydantic import SecretStr
 
 from izin.consent.model import Channel
-from izin.console.brands.lookup import registered_brand
 from izin.console.push.registering import Registration
 from izin.console.push.session import receiver
 from izin.console.push.unregistering import Unregistration
@@ -34,6 +33,7 @@ from izin.sinks.inbound.push_connections import (
 )
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 
 app = typer.Typer(
     help="See and change where İYS pushes what citizens do there.\n\n"

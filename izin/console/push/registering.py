@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from izin.consent.model import Channel
-from izin.console.brands.lookup import registered_brand
 from izin.console.push.session import connections
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
@@ -17,6 +16,7 @@ from izin.sinks.inbound.push_connections import (
 )
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history.acts import brand_key, record_act
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.record.brand import Brand
 
 

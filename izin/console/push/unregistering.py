@@ -6,12 +6,12 @@ from pydantic import SecretStr
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
-from izin.console.brands.lookup import registered_brand
 from izin.iys.client import IysClient
 from izin.iys.errors import MisconfiguredError
 from izin.iys.wire_format.account import PushConnection
 from izin.sinks.inbound.push_connections import unregister
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

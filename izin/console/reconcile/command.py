@@ -9,7 +9,6 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
-from izin.console.brands.lookup import registered_brand
 from izin.console.reconcile.report import DifferenceReport
 from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
@@ -34,6 +33,7 @@ from izin.replay.plan import Plan
 from izin.runtime.kafka import codec
 from izin.runtime.settings import IysSettings, KafkaSettings, StreamSettings
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 
 BrandOption = Annotated[
     int | None,

@@ -15,7 +15,6 @@ from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
-    exit_on_error,
     print_json,
     print_rows,
     say,
@@ -131,8 +130,7 @@ def may_send(
         "receipt": receipt,
         "at_least": at_least,
     }
-    with exit_on_error():
-        answer = asyncio.run(_ask(recipients, question))
+    answer = asyncio.run(_ask(recipients, question))
     _print(answer, output)
     exit_if(not all(one.may_send for one in answer.verdicts))
 

@@ -46,7 +46,6 @@ from izin.console.terminal.output import (
     OutputOption,
     err,
     exit_if,
-    exit_on_error,
     print_json,
     print_rows,
     say,
@@ -127,7 +126,7 @@ def scrub_file(
     words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column, only)
     if since is not None and any(one is not None for one in words):
         raise typer.BadParameter("the receipt says what is asked: give no other option for that")
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals():
         if since is not None:
             before = find_receipt(since, path)
             done = _write(path, target, before.question, before.columns.recipient, before)

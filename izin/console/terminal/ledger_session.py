@@ -22,7 +22,7 @@ from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.sinks.ledger.db.connection import Ledger, reach
 from izin.sinks.ledger.history.acts import NO_CUSTOMER, act, brand_key
 from izin.sinks.ledger.history.append import append
-from izin.sinks.ledger.registry.customer_brands import brands_of
+from izin.sinks.ledger.registry.customer_brands import brands_of, registered_brand
 from izin.sinks.record.messages import TopicMessages
 
 T = TypeVar("T")
@@ -169,6 +169,20 @@ async def cut_to(
         return CustomerCut(customer_id=None, brand_codes=frozenset())
     found = await brands_of(ledger, customer, only or ())
     return CustomerCut(customer_id=customer, brand_codes=frozenset(found))
+
+
+def run_on_brand(
+    brand_code: int, work: Callable[[Ledger], Awaitable[T]], *, look: Look | None = None
+) -> T:
+    """Run ``work`` on the ledger if a brand is registered, and return its result; ``look`` is in
+    the history first. Raises as :func:`registered_brand`.
+    """
+
+    async def run(ledger: Ledger) -> T:
+        await registered_brand(ledger, brand_code)
+        return await work(ledger)
+
+    return run_on_ledger(run, look=look)
 
 
 def run_cut(

@@ -12,7 +12,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -131,6 +131,18 @@ def print_rows(
             titles = columns.values() if isinstance(columns, Mapping) else columns
             cells = [[_as_text(cell) for cell in row] for row in rows]
             print_table(out, tuple(titles), cells, below=below)
+
+
+def cells(
+    columns: Iterable[str], found: Iterable[Any], **made: Callable[[Any], object]
+) -> list[list[object]]:
+    """Return a row for each of ``found``, for ``print_rows``: under a column what ``made`` makes of
+    it for that, else its attribute of the column's name.
+    """
+    return [
+        [made[name](one) if name in made else getattr(one, name) for name in columns]
+        for one in found
+    ]
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:

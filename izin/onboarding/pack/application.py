@@ -15,7 +15,6 @@ from datetime import date, datetime
 from izin.consent.due_dates import THRESHOLD
 from izin.consent.model import Channel
 from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
-from izin.onboarding.pack.packages import MessagePackage, package_for
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.registry.application_items import (
@@ -206,12 +205,10 @@ def _turkish(item: ApplicationItem, value: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderCounts:
-    """The addresses of a provider over all of its brands, and the package that they need."""
+    """The addresses of a provider over all of its brands: its message package is for so many."""
 
     iys_code: int
     addresses: int
-    package: MessagePackage | None
-    """None: there is none for so many."""
     limit: int | None
     """What its subscription allows; None: İYS does not show it, as to every partner."""
 
@@ -248,12 +245,9 @@ class ApplicationPack:
 
 
 def providers_of(
-    brands: Mapping[int, Brand],
-    counts: Mapping[int, BrandCounts],
-    packages: Iterable[MessagePackage],
+    brands: Mapping[int, Brand], counts: Mapping[int, BrandCounts]
 ) -> tuple[ProviderCounts, ...]:
     """Return the providers of ``brands``: a customer mostly is one."""
-    known = tuple(packages)
     totals: Counter[int] = Counter()
     limits: dict[int, int | None] = {}
     for code, brand in brands.items():
@@ -263,7 +257,6 @@ def providers_of(
         ProviderCounts(
             iys_code=iys_code,
             addresses=total,
-            package=package_for(total, known),
             limit=limits[iys_code],
         )
         for iys_code, total in sorted(totals.items())

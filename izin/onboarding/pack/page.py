@@ -79,7 +79,7 @@ def tables_of(pack: ApplicationPack) -> list[PackTable]:
             title="İleti paketi",
             note="Paket, hizmet sağlayıcının bütün markalarındaki adreslere göredir. Sınırın "
             "üzerindeki adresler İYS'ye kaydedilemez (H525).",
-            columns=("İYS no", "Toplam adres", "150.000 sınırı", "Paket", "Kaynak", "Abonelik"),
+            columns=("İYS no", "Toplam adres", "150.000 sınırı", "Abonelik"),
             rows=[_provider_row(one) for one in pack.providers],
         ),
         PackTable(
@@ -104,14 +104,12 @@ def _brand_row(pack: ApplicationPack, code: int) -> list[Cell]:
 
 
 def _provider_row(one: ProviderCounts) -> list[Cell]:
-    package = ("bilinmiyor", "–") if one.package is None else (one.package.name, one.package.source)
     limit = "İYS göstermiyor" if one.limit is None else f"en fazla {number(one.limit)} adres"
     beyond = f"; {number(one.beyond_limit)} adres sığmaz (H525)" if one.beyond_limit else ""
     return [
         str(one.iys_code),
         one.addresses,
         _side(one.is_above_threshold),
-        *package,
         limit + beyond,
     ]
 
