@@ -5,7 +5,6 @@ gone is believed only once the provider's own list shows it too: a list that cha
 are read may lack a brand. The calls take turns within the share of sweeps.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,7 +16,7 @@ from izin.iys.wire_format.partner import GrantedBrand, GrantedBrands
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, suspensions
-from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db.leases import repeat
 from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.registry.granted import RightsChange, change_of
 from izin.sinks.monitor.provider_subscriptions import SOON
@@ -83,12 +82,12 @@ class GrantedBrandsReader:
         """Read when it is due until cancelled, in one process of an account at a time."""
         context = self.context
         # The list is the account's, whichever address its brands are served from.
-        work = f"granted brands {context.lease_owner.account}"
-        async with sole(context.ledger, work) as ledger:
-            owner = replace(self, context=replace(context, ledger=ledger))
-            while True:
-                await owner.look()
-                await asyncio.sleep(_INTERVAL.total_seconds())
+        await repeat(
+            context.ledger,
+            f"granted brands {context.lease_owner.account}",
+            _INTERVAL,
+            lambda ledger: replace(self, context=replace(context, ledger=ledger)).look(),
+        )
 
     async def look(self) -> bool:
         """Read the list and follow it, if it is due; return whether it was."""

@@ -6,7 +6,6 @@ ledger believes in; brands that are not registered here are kept as offers. The 
 that no other call waits for.
 """
 
-import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from izin.iys.errors import CallError
 from izin.iys.wire_format.account import SubscriptionStatus
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db.leases import repeat
 from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.sweep import register_counts
 from izin.sinks.outbound.context import OutboundContext
@@ -40,11 +39,12 @@ class SubscriptionMonitor:
     async def run(self) -> None:
         """Query until cancelled, in one process of an account at a time."""
         context = self.context
-        async with sole(context.ledger, context.lease_owner.sole("survey")) as ledger:
-            owner = replace(self, context=replace(context, ledger=ledger))
-            while True:
-                await owner.refresh()
-                await asyncio.sleep(_INTERVAL.total_seconds())
+        await repeat(
+            context.ledger,
+            context.lease_owner.sole("survey"),
+            _INTERVAL,
+            lambda ledger: replace(self, context=replace(context, ledger=ledger)).refresh(),
+        )
 
     async def refresh(
         self, *, every: timedelta = EVERY, only: Collection[int] | None = None
@@ -106,11 +106,12 @@ class RegisterCounter:
     async def run(self) -> None:
         """Count until cancelled, in one process of an account and address at a time."""
         context = self.context
-        async with sole(context.ledger, context.lease_owner.sole("count")) as ledger:
-            owner = replace(self, context=replace(context, ledger=ledger))
-            while True:
-                await owner.count()
-                await asyncio.sleep(_INTERVAL.total_seconds())
+        await repeat(
+            context.ledger,
+            context.lease_owner.sole("count"),
+            _INTERVAL,
+            lambda ledger: replace(self, context=replace(context, ledger=ledger)).count(),
+        )
 
     async def count(self) -> dict[int, str]:
         """Count the brands of each provider that were not counted within a day; return the errors,

@@ -1,6 +1,5 @@
 """Delete what the ledger has kept for as long as its tables state, and carry out erasures."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,7 +7,7 @@ from datetime import datetime, timedelta
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import table_retention
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db.leases import repeat
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.record.messages import TopicMessages
 
@@ -25,11 +24,12 @@ class RetentionEnforcer:
 
     async def run(self) -> None:
         """Delete until cancelled."""
-        async with sole(self.ledger, "retention") as ledger:
-            owner = replace(self, ledger=ledger)
-            while True:
-                await owner.enforce()
-                await asyncio.sleep(self.interval.total_seconds())
+        await repeat(
+            self.ledger,
+            "retention",
+            self.interval,
+            lambda ledger: replace(self, ledger=ledger).enforce(),
+        )
 
     async def enforce(self) -> None:
         """Delete once what has expired."""
@@ -49,11 +49,12 @@ class Eraser:
 
     async def run(self) -> None:
         """Erase until cancelled."""
-        async with sole(self.ledger, "erasures") as ledger:
-            owner = replace(self, ledger=ledger)
-            while True:
-                await owner.erase()
-                await asyncio.sleep(self.interval.total_seconds())
+        await repeat(
+            self.ledger,
+            "erasures",
+            self.interval,
+            lambda ledger: replace(self, ledger=ledger).erase(),
+        )
 
     async def erase(self) -> None:
         """Erase once what can be."""

@@ -9,7 +9,6 @@ published while the last are recorded. How far they have entered is noted in the
 their rows, so that after a kill the rest follows and nothing is recorded twice.
 """
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -38,7 +37,7 @@ from izin.sinks.ledger import brands
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.daily.files import ComparedFile, DailyFile, FileState
 from izin.sinks.ledger.db.connection import while_waiting
-from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db.leases import repeat
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.missing_rights import ask_for_rights
 from izin.sinks.publish.publisher import Publisher
@@ -73,12 +72,13 @@ class DailyFiles:
 
     async def run(self, poll_interval: timedelta) -> None:
         """Look for what is due until cancelled, in one process of an account and address."""
-        context, rest = self.context, max(poll_interval, _EVERY)
-        async with sole(context.ledger, context.lease_owner.sole(PATH)) as ledger:
-            owner = replace(self, context=replace(context, ledger=ledger))
-            while True:
-                await owner.look()
-                await asyncio.sleep(rest.total_seconds())
+        context = self.context
+        await repeat(
+            context.ledger,
+            context.lease_owner.sole(PATH),
+            max(poll_interval, _EVERY),
+            lambda ledger: replace(self, context=replace(context, ledger=ledger)).look(),
+        )
 
     async def look(self) -> int:
         """Do what is due now; return for how many files something was."""
