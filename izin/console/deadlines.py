@@ -18,6 +18,7 @@ from izin.console.terminal.arguments import (
     ExecuteOption,
     OneCustomerOption,
 )
+from izin.console.terminal.iys_session import WorkerSettings
 from izin.console.terminal.ledger_session import Look, cut_to, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
@@ -30,7 +31,6 @@ from izin.console.terminal.output import (
     turkish,
 )
 from izin.console.terminal.private_files import OPT_OUT_HEADER, VisibleRows, opt_out_rows, write_new
-from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import deadlines as ledger_deadlines
 from izin.sinks.ledger.db.connection import Ledger
@@ -57,10 +57,6 @@ _COLUMNS = {
 }
 
 
-class ForecastSettings(IysSettings, SinkSettings, LedgerSettings):
-    """What the forecast needs, as one group: all that is missing is named at once."""
-
-
 @app.callback(
     invoke_without_command=True,
     help="Show what must be registered at İYS, and by when. Alone it does what `show` does.",
@@ -83,7 +79,7 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
     it is of its records alone, as if no others waited. Exit code 1 if anything is missed, will be
     late or expire, is suspended, or is parked until a person acts.
     """
-    needed = ForecastSettings()
+    needed = WorkerSettings()
     pace = records_per_second(needed.requests_per_second, batch_size=needed.batch_size)
     margins, ahead, suspended, parked = run_on_ledger(
         lambda ledger: _look(ledger, pace, customer), needed

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from izin.console.terminal.arguments import ByOption, OneCustomerOption
+from izin.console.terminal.iys_session import WorkerSettings
 from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -18,7 +19,6 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
-from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import registered_brand
@@ -125,10 +125,6 @@ _PLAN = {
 }
 
 
-class SweepSettings(IysSettings, SinkSettings, LedgerSettings):
-    """What the forecast of a sweep needs, as one group: all that is missing is named at once."""
-
-
 @app.command()
 def start(
     *,
@@ -145,7 +141,7 @@ def start(
     of requests that sweeps have (IZIN_SWEEP_SHARE). A brand that has an open sweep keeps that one.
     Who ordered it is written to the history. Exit code 3 if a brand is not registered.
     """
-    needed = SweepSettings()
+    needed = WorkerSettings()
     rate = needed.sweep_share * needed.requests_per_second
     now = datetime.now(UTC)
     codes, sizes, open_ = run_on_ledger(lambda ledger: _plan(ledger, brand), needed)

@@ -37,7 +37,6 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys, customers
 from izin.sinks.ledger.registry.customers import Customer, CustomerDetails, PersonKind
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import UnknownCustomerError
 
 app = typer.Typer(
     help="Register the customers: the companies whose consents are managed.\n\n"
@@ -170,10 +169,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
 @app.command()
 def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
     """Print a customer with its brands and its valid API keys. Times are Turkish."""
-    found, brands, keys = run_on_ledger(_read)
-    customer = next((one for one in found if one.customer_id == customer_id), None)
-    if customer is None:
-        raise UnknownCustomerError(customer_id)
+    customer, brands, keys = run_on_ledger(lambda ledger: _read(ledger, customer_id))
     now = datetime.now(UTC)
     rows: list[tuple[str, str]] = [
         ("customer", f"{customer.customer_id} {customer.name}"),
@@ -205,10 +201,10 @@ def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.T
 
 
 async def _read(
-    ledger: Ledger,
-) -> tuple[Sequence[Customer], Sequence[Brand], Sequence[ApiKey]]:
+    ledger: Ledger, customer_id: str
+) -> tuple[Customer, Sequence[Brand], Sequence[ApiKey]]:
     return (
-        await customers.every(ledger),
+        await customers.find(ledger, customer_id),
         await registry.every(ledger),
         await api_keys.every(ledger),
     )
@@ -263,7 +259,7 @@ def brake(
     """
     if (share is None and reversals is None) != off:
         raise typer.BadParameter("give --share, --reversals or both; or --off")
-    before = run_on_ledger(lambda ledger: _known(ledger, customer_id))
+    before = limits_of(run_on_ledger(lambda ledger: customers.find(ledger, customer_id)))
     limits = before or BrakeLimits()
     if share is not None:
         limits = replace(limits, share=share, at_least=at_least)
@@ -277,14 +273,6 @@ def brake(
     now = datetime.now(UTC)
     run_on_ledger(lambda ledger: set_limits(ledger, customer_id, new, by=by, now=now))
     say(f"brake of customer {customer_id} is {'off' if new is None else 'set'}")
-
-
-async def _known(ledger: Ledger, customer_id: str) -> BrakeLimits | None:
-    """Return the limits of a customer; raises UnknownCustomerError."""
-    for one in await customers.every(ledger):
-        if one.customer_id == customer_id:
-            return limits_of(one)
-    raise UnknownCustomerError(customer_id)
 
 
 for command in (brake, sync, granted, offboard, onboard, pack, provide, void):

@@ -19,6 +19,7 @@ from izin.console.imports.session import Begin, ImportSession, import_session
 from izin.console.publish import utc_now
 from izin.console.terminal.arguments import CustomerArgument, takes
 from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.iys_session import WorkerSettings
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     ExitCode,
@@ -51,7 +52,6 @@ from izin.producers.files.importer import FindOptOuts, Import
 from izin.producers.files.importing.reversals import ReversalRules
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
-from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import reads, suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import brands_of
@@ -279,10 +279,6 @@ def _rounded(duration: timedelta) -> timedelta:
     return timedelta(seconds=round(duration.total_seconds()))
 
 
-class LoadingSettings(IysSettings, SinkSettings, LedgerSettings):
-    """What the forecast of a loading needs, as one group: all that is missing is named at once."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadingOrder:
     """What is to be done with files."""
@@ -384,7 +380,7 @@ def _onboard(
     customer_id: str, files: Sequence[Path], order: LoadingOrder, output: OutputFormat
 ) -> tuple[LoadingWhatIf, Done]:
     """Say what the loading would do, and do it where that is ordered."""
-    settings, now = LoadingSettings(), datetime.now(UTC)
+    settings, now = WorkerSettings(), datetime.now(UTC)
     brands = run_on_ledger(lambda ledger: brands_of(ledger, customer_id, order.brands), settings)
     loading = FirstLoading(brands=brands, limits=_limits(settings), now=now)
     with AddressBook() as book, loading_files(files, order.how) as read:
@@ -410,7 +406,7 @@ class _JudgedFiles:
     """Requests that would ask İYS about what is not known."""
 
 
-def _limits(settings: LoadingSettings) -> Limits:
+def _limits(settings: WorkerSettings) -> Limits:
     return Limits(
         requests_per_second=settings.requests_per_second,
         batch_size=settings.batch_size,
@@ -421,7 +417,7 @@ def _limits(settings: LoadingSettings) -> Limits:
 
 async def _judge(
     ledger: Ledger,
-    settings: LoadingSettings,
+    settings: WorkerSettings,
     book: AddressBook,
     loading: FirstLoading,
     order: LoadingOrder,
@@ -466,7 +462,7 @@ def _load(
 
 
 def _followed(
-    settings: LoadingSettings, found: LoadingWhatIf, brands: Mapping[int, Brand], done: Done
+    settings: WorkerSettings, found: LoadingWhatIf, brands: Mapping[int, Brand], done: Done
 ) -> Done:
     """Wait until İYS has answered all; return ``done`` with how long it took."""
     kafka = kafka_settings()

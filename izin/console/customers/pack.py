@@ -177,7 +177,6 @@ async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> A
     """Return the pack, with the counts of ``book``, None: of the ledger."""
     now = datetime.now(UTC)
     brands = await brands_of(ledger, customer_id)
-    (customer,) = [one for one in await customers.every(ledger) if one.customer_id == customer_id]
     others: dict[int, BrandCounts] = {}
     if book is None:
         counts = await brand_counts(ledger, customer_id)
@@ -194,6 +193,7 @@ async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> A
             if known[code].is_counted and not one.is_counted
         }
         counts |= others
+    customer = await customers.find(ledger, customer_id)
     given = await application_items.of_customer(ledger, customer_id)
     return ApplicationPack(
         customer=customer,

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic, sleep
 from typing import Annotated, TypeVar
 
@@ -205,24 +206,16 @@ def _sink() -> Iterator[Finding]:
     yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=datetime.now(UTC))
 
 
-def _intake() -> Iterator[Finding]:
-    yield _endpoint("intake", IntakeSettings())
-
-
-def _feeds() -> Iterator[Finding]:
-    yield _endpoint("feeds", FeedsSettings())
-
-
-def _gate() -> Iterator[Finding]:
-    yield _endpoint("gate", GateSettings())
-
-
-def _endpoint(check: str, settings: IntakeSettings | FeedsSettings | GateSettings) -> Finding:
-    if not settings.model_fields_set & {"host", "port"}:
+def _endpoint(
+    check: str, of_process: type[IntakeSettings | FeedsSettings | GateSettings]
+) -> Iterator[Finding]:
+    settings = of_process()
+    if settings.model_fields_set & {"host", "port"}:
+        url = endpoint_url(settings)
+        yield lag_checks.of_endpoint(check, url, endpoint_status(url, _TIMEOUT))
+    else:
         host, port = (f"IZIN_{check.upper()}_{one}" for one in ("HOST", "PORT"))
-        return skipped(check, f"neither {host} nor {port} is set here, so none is known")
-    url = endpoint_url(settings)
-    return lag_checks.of_endpoint(check, url, endpoint_status(url, _TIMEOUT))
+        yield skipped(check, f"neither {host} nor {port} is set here, so none is known")
 
 
 def _webhooks() -> Iterator[Finding]:
@@ -343,9 +336,9 @@ CHECKS = (
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
     Check(name="memory", run=_memory, needs=_LEDGER),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
-    Check(name="intake", run=_intake),
-    Check(name="feeds", run=_feeds),
-    Check(name="gate", run=_gate),
+    Check(name="intake", run=partial(_endpoint, "intake", IntakeSettings)),
+    Check(name="feeds", run=partial(_endpoint, "feeds", FeedsSettings)),
+    Check(name="gate", run=partial(_endpoint, "gate", GateSettings)),
     Check(name="webhooks", run=_webhooks, needs=_LEDGER),
     Check(name="pull", run=_pull, needs=_LEDGER),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),

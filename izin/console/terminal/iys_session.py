@@ -7,13 +7,17 @@ from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
 from izin.iys.client import IysClient
 from izin.runtime.kafka import codec
-from izin.runtime.settings import IysSettings, SinkSettings
+from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.outbound.context import OutboundContext, lease_owner
 from izin.sinks.outbound.iys_session import iys_session
 from izin.sinks.record.messages import TopicMessages
 
 T = TypeVar("T")
+
+
+class WorkerSettings(IysSettings, SinkSettings, LedgerSettings):
+    """What a sink worker needs, as one group: all that is missing is named at once."""
 
 
 def run_at_iys(work: Callable[[Ledger, IysClient], Awaitable[T]]) -> T:

@@ -278,6 +278,14 @@ async def every(ledger: Ledger) -> tuple[Customer, ...]:
     return tuple(Customer.from_row(row) for row in await ledger.fetch(_SQL["all"]))
 
 
+async def find(ledger: Ledger, customer_id: str) -> Customer:
+    """Return a customer; raises UnknownCustomerError."""
+    for one in await every(ledger):
+        if one.customer_id == customer_id:
+            return one
+    raise UnknownCustomerError(customer_id)
+
+
 async def require(connection: Connection, customers: Collection[str]) -> None:
     """Raise UnknownCustomerError where one of ``customers`` is not registered."""
     await _required(connection, customers)
