@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from izin.consent.forecast import DueGroup
@@ -219,12 +218,7 @@ class AddressBook:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._db.close()
 
     def _flush(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from izin.iys.wire_format.daily_file import place_of
@@ -137,12 +136,7 @@ class FileCheck:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._stack.close()
 
     async def compare(self) -> Compared:

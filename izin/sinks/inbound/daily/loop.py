@@ -4,17 +4,16 @@ What pull and push bring is current; the file of a day shows whether they brough
 checks differ: the file is whole if its SHA-384 is the one that İYS states, and both sides agree if
 our own file of the day, which is made from the history, has that hash too.
 
-Lines that only İYS's file has enter as what a pull brings, two thousand at a time, the next
-published while the last are recorded. How far they have entered is noted in the transaction of
-their rows, so that after a kill the rest follows and nothing is recorded twice.
+Lines that only İYS's file has enter as what a pull brings, two thousand at a time. How far they
+have entered is noted in the transaction of their rows, so that after a kill the rest follows and
+nothing is recorded twice.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 from cryptography.x509 import Certificate
 
@@ -32,11 +31,9 @@ from izin.schemas.timestamps import TimestampState, roots_in
 from izin.sinks.inbound.daily.comparison import Compared, FileCheck, Side
 from izin.sinks.inbound.daily.fetching import Fetcher
 from izin.sinks.inbound.movements import ReportedMovements
-from izin.sinks.ingest.observations import ObservedMovement
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.daily.files import ComparedFile, DailyFile, FileState
-from izin.sinks.ledger.db.connection import while_waiting
 from izin.sinks.ledger.db.leases import repeat
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.missing_rights import ask_for_rights
@@ -225,13 +222,6 @@ Line = tuple[int, bytes]
 """The number of a line in İYS's file, from 1, and the line."""
 
 
-class _Page(NamedTuple):
-    """Lines that enter together, published."""
-
-    lines: Sequence[Line]
-    seen: Sequence[ObservedMovement]
-
-
 async def enter(
     reported: ReportedMovements,
     brand: Brand,
@@ -247,47 +237,21 @@ async def enter(
         ConcurrentChangeError: another process has recorded them.
         StreamUnavailableError: the broker did not acknowledge them; enter them again.
     """
-    entry = _Entry(reported=reported, brand=brand, file=file, empty_date=empty_date)
-    before, count = file.entered_lines, 0
-    pages = _slices(one for one in lines if one[0] > file.entered_lines)
-    coming = await entry.publish(next(pages, ()))
-    while coming.lines:
-        page, recording = coming, entry.record(coming, before)
-        _, coming = await while_waiting(recording, entry.publish(next(pages, ())))
-        before, count = page.lines[-1][0], count + len(page.lines)
-    return count
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """Enters lines of a file."""
-
-    reported: ReportedMovements
-    brand: Brand
-    file: DailyFile
-    empty_date: str
-
-    async def publish(self, lines: Sequence[Line]) -> _Page:
-        """Publish the movements in ``lines``."""
-        movements, unreadable = _read(lines, self.empty_date)
+    context, before, count = reported.context, file.entered_lines, 0
+    waiting = (one for one in lines if one[0] > file.entered_lines)
+    while page := tuple(islice(waiting, AT_ONCE)):
+        movements, unreadable = _read(page, empty_date)
         # A pull shows them in two streams.
         theirs = [one for one in movements if is_of_citizens(one.source)]
         others = [one for one in movements if not is_of_citizens(one.source)]
-        seen = await self.reported.publish(self.brand, Stream.HS, others, unreadable)
-        return _Page(lines, seen + await self.reported.publish(self.brand, Stream.IYS, theirs))
-
-    async def record(self, page: _Page, before: int) -> None:
-        """Record a page behind the line ``before``."""
-        context, last, count = self.reported.context, page.lines[-1][0], len(page.lines)
-        now = context.clock()
+        seen = await reported.publish(brand, Stream.HS, others, unreadable)
+        seen += await reported.publish(brand, Stream.IYS, theirs)
+        now, last = context.clock(), page[-1][0]
         async with context.ledger.transaction() as connection:
-            await files.entered(connection, self.file, before=before, line=last, count=count)
-            await self.reported.record(connection, self.brand, page.seen, now=now)
-
-
-def _slices(lines: Iterator[Line]) -> Iterator[Sequence[Line]]:
-    while slice_ := tuple(islice(lines, AT_ONCE)):
-        yield slice_
+            await files.entered(connection, file, before=before, line=last, count=len(page))
+            await reported.record(connection, brand, seen, now=now)
+        before, count = last, count + len(page)
+    return count
 
 
 def _read(lines: Iterable[Line], empty_date: str) -> tuple[list[IysMovement], list[UnreadableItem]]:
