@@ -4,20 +4,19 @@ A file is written with its time stamp for others: a court, or tools that verify 
 ``openssl ts -verify -data DAY.csv -in DAY.tsr -CAfile ROOTS`` needs nothing of this project.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import typer
 from cryptography.x509 import Certificate
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, OneCustomerOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
 from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -25,16 +24,16 @@ from izin.console.terminal.output import (
     exit_if,
     exit_on_error,
     json_text,
-    print_json,
     print_rows,
     say,
     turkish,
 )
+from izin.console.terminal.private_files import new_file, write_new
 from izin.runtime.masking import mask_text
 from izin.runtime.settings import SinkSettings
 from izin.schemas import timestamps
 from izin.schemas.timestamps import Timestamp, TimestampState
-from izin.sinks.inbound.daily.comparison import FileCheck
+from izin.sinks.inbound.daily.comparison import Compared, FileCheck
 from izin.sinks.inbound.daily.loop import trusted_roots
 from izin.sinks.ledger.daily import files, lines
 from izin.sinks.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, DailyFile, FileState
@@ -128,37 +127,22 @@ async def write_files(ledger: Ledger, file: DailyFile, folder: Path) -> list[Pat
     """Write İYS's file as it was hashed, its time stamp, and what is known of both; return where.
 
     Raises:
-        SourceError: its lines are not in the ledger, or a file of that name exists.
-        OSError: the folder cannot be written.
+        SourceError: its lines are not in the ledger, or a file of that name exists, or cannot be
+            written.
     """
     if file.lines is None:
         raise SourceError(f"the file of {file.day} is not here: it is {file.state}")
     name = f"{file.brand_code}-{file.day}"
     csv = folder / f"{name}.csv"
-    with _new(csv) as out:
+    with new_file(csv) as out:
         out.write(file.hashed_prefix or b"")
         async for block in lines.read(ledger, file):
             out.write(block)
     written = [csv]
     if file.timestamp_reply is not None:
-        written.append(_write(folder / f"{name}.tsr", [file.timestamp_reply]))
+        written.append(write_new(folder / f"{name}.tsr", file.timestamp_reply))
     known = json_text(dict(fields_of(file))).encode()
-    written.append(_write(folder / f"{name}.json", [known]))
-    return written
-
-
-def _write(path: Path, content: Iterable[bytes]) -> Path:
-    with _new(path) as out:
-        out.writelines(content)
-    return path
-
-
-def _new(path: Path) -> BinaryIO:
-    """Open a file that only its owner reads; SourceError where one of this name exists."""
-    try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-    except FileExistsError:
-        raise SourceError(f"{path} exists; name another folder") from None
+    return [*written, write_new(folder / f"{name}.json", known)]
 
 
 _SHOWN_LINES = 100
@@ -172,9 +156,7 @@ class Findings:
     file: DailyFile
     hash_value: str
     """The SHA-384 of the file as it is stored, in hex."""
-    own_hash: str
-    only_at_iys: int
-    only_here: int
+    compared: Compared
     timestamp: Timestamp
     differences: Sequence[tuple[str, str]]
     """The first lines that only one side has, by side, with masked recipients."""
@@ -188,23 +170,19 @@ class Findings:
     def is_wrong(self) -> bool:
         """Whether a check failed. Of a file with erased lines only hash and timestamp are left."""
         is_broken = not self.is_whole and not self.file.redacted
-        differs = bool(self.only_at_iys or self.only_here)
-        return is_broken or differs or self.timestamp.state is TimestampState.WRONG
+        return is_broken or self.compared.differs or self.timestamp.state is TimestampState.WRONG
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield each check with its result and what is known."""
         erased = f"{self.file.redacted} lines were erased; İYS's hash is of the file before"
         integrity = "erased" if self.file.redacted else "ok" if self.is_whole else "wrong"
         yield "integrity", integrity, erased if self.file.redacted else self.hash_value
-        differs = self.only_at_iys or self.only_here
-        yield (
-            "agreement",
-            "differs" if differs else "ok",
-            f"{self.only_at_iys} lines only at İYS, {self.only_here} only here"
-            if differs
-            else self.own_hash,
-        )
-        timestamp = self.timestamp
+        compared, timestamp = self.compared, self.timestamp
+        if compared.differs:
+            what = f"{compared.only_at_iys} lines only at İYS, {compared.only_here} only here"
+            yield "agreement", "differs", what
+        else:
+            yield "agreement", "ok", compared.own_hash
         yield "time stamp", str(timestamp.state), timestamp.error or turkish(timestamp.at)
 
     def to_json(self) -> dict[str, Any]:
@@ -216,9 +194,7 @@ class Findings:
             "erased": self.file.redacted,
             "hash": self.file.hash_value,
             "stored_hash": self.hash_value,
-            "own_hash": self.own_hash,
-            "only_at_iys": self.only_at_iys,
-            "only_here": self.only_here,
+            **asdict(self.compared),
             "timestamp": str(self.timestamp.state),
             "timestamped_at": self.timestamp.at,
             "timestamp_error": self.timestamp.error,
@@ -241,9 +217,7 @@ async def check(
         return Findings(
             file=file,
             hash_value=both.hash_value(),
-            own_hash=compared.own_hash,
-            only_at_iys=compared.only_at_iys,
-            only_here=compared.only_here,
+            compared=compared,
             timestamp=timestamps.verify(file.timestamp_reply, file.hash_value, roots),
             differences=[
                 (str(one.side), mask_text(one.line.decode("utf-8", "replace")))
@@ -301,15 +275,14 @@ def list_(
         only=None if brand is None else [brand],
     )
     today = files.today_in_turkey(now)
-    match output:
-        case OutputFormat.JSON:
-            print_json([dict(fields_of(one)) for one in found])
-        case OutputFormat.TABLE:
-            print_rows(output, COLUMNS, map(row_of, found))
-            noted = [(f"{one.brand_code} {one.day}", note_on(one, today)) for one in found]
-            for where, note in noted:
-                if note is not None:
-                    say(f"{where}: {note}")
+    noted = [(one, note_on(one, today)) for one in found]
+    print_rows(
+        output,
+        COLUMNS,
+        map(row_of, found),
+        as_json=[dict(fields_of(one)) for one in found],
+        notes=(f"{one.brand_code} {one.day}: {note}" for one, note in noted if note is not None),
+    )
     exit_if([one for one in found if needs_person(one, today)])
 
 
@@ -345,16 +318,12 @@ def show(
             )
             for one in written:
                 say(f"wrote {one}")
-    match output:
-        case OutputFormat.JSON:
-            print_json(dict(fields_of(file)))
-        case OutputFormat.TABLE:
-            rows = [
-                (name.replace("_", " "), shortened(value))
-                for name, value in fields_of(file)
-                if value is not None
-            ]
-            print_rows(output, ("field", "value"), rows)
+    rows = [
+        (name.replace("_", " "), shortened(value))
+        for name, value in fields_of(file)
+        if value is not None
+    ]
+    print_rows(output, ("field", "value"), rows, as_json=dict(fields_of(file)))
     exit_if(needs_person(file, files.today_in_turkey(datetime.now(UTC))))
 
 
@@ -398,14 +367,10 @@ def verify(
         return await check(ledger, file, roots, empty_date=settings.daily_empty_date)
 
     findings = run_on_ledger(checked)
-    match output:
-        case OutputFormat.JSON:
-            print_json(findings.to_json())
-        case OutputFormat.TABLE:
-            rows = [(one, result, shortened(detail)) for one, result, detail in findings.rows()]
-            print_rows(output, FINDING_COLUMNS, rows)
-            if findings.differences:
-                print_rows(output, ("side", "line"), findings.differences)
+    rows = [(one, result, shortened(detail)) for one, result, detail in findings.rows()]
+    print_rows(output, FINDING_COLUMNS, rows, as_json=findings.to_json())
+    if findings.differences and output is OutputFormat.TABLE:
+        print_rows(output, ("side", "line"), findings.differences)
     exit_if(findings.is_wrong)
 
 
@@ -414,9 +379,7 @@ def agree(
     *,
     brand: BrandOption,
     day: DayOption,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only says so.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
 ) -> None:
     """Declare to İYS that we agree with a daily file (mutabakat).

@@ -25,7 +25,7 @@ from izin.console.terminal.output import (
     OutputOption,
     cells,
     exit_if,
-    print_json,
+    named,
     print_rows,
     say,
     turkish,
@@ -85,23 +85,22 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
         lambda ledger: _look(ledger, pace, customer), needed
     )
     rows = cells(_COLUMNS, margins)
-    match output:
-        case OutputFormat.JSON:
-            print_json(
-                {
-                    "deadlines": [dict(zip(_COLUMNS, row, strict=True)) for row in rows],
-                    "will_be_late": ahead.late,
-                    "first_late_at": ahead.first_late_at,
-                    "will_be_lost": ahead.lost,
-                    "first_lost_at": ahead.first_lost_at,
-                    "done_at": ahead.done_at,
-                    "suspended": suspended,
-                    "parked": {"opt_outs": parked.opt_outs, "consents": parked.consents},
-                }
-            )
-        case OutputFormat.TABLE:
-            print_rows(output, _COLUMNS, rows)
-            say(in_words(ahead, suspended, parked))
+    print_rows(
+        output,
+        _COLUMNS,
+        rows,
+        as_json={
+            "deadlines": named(_COLUMNS, rows),
+            "will_be_late": ahead.late,
+            "first_late_at": ahead.first_late_at,
+            "will_be_lost": ahead.lost,
+            "first_lost_at": ahead.first_lost_at,
+            "done_at": ahead.done_at,
+            "suspended": suspended,
+            "parked": {"opt_outs": parked.opt_outs, "consents": parked.consents},
+        },
+        notes=[in_words(ahead, suspended, parked)],
+    )
     exit_if(
         ahead.late or ahead.lost or suspended or parked.any or any(one.missed for one in margins)
     )
@@ -152,14 +151,8 @@ def breaches(
         else None,
     )
     found = [_breach(one) for one in late]
-    match output:
-        case OutputFormat.JSON:
-            print_json(found)
-        case OutputFormat.TABLE:
-            rows = [
-                (*str(one["key"]).split("/", 3)[:3], one["due_at"], one["sent_at"]) for one in found
-            ]
-            print_rows(output, ("brand", "channel", "recipient type", "due", "sent"), rows)
+    rows = [(*str(one["key"]).split("/", 3)[:3], one["due_at"], one["sent_at"]) for one in found]
+    print_rows(output, ("brand", "channel", "recipient type", "due", "sent"), rows, as_json=found)
     exit_if(found)
 
 
@@ -286,24 +279,19 @@ def rule_again(
         lambda ledger: _rule_again(ledger, brand, by=by, execute=execute)
     )
     rows = cells(_COUNTED, counted)
-    match output:
-        case OutputFormat.JSON:
-            print_json(
-                {
-                    "is_dry_run": not execute,
-                    "extra_closed_days": closed,
-                    "brands": [dict(zip(_COUNTED, row, strict=True)) for row in rows],
-                }
-            )
-        case OutputFormat.TABLE:
-            print_rows(output, _COUNTED, rows)
-            days = ", ".join(closed) or "none"
-            say(f"days closed besides the public holidays (IZIN_EXTRA_CLOSED_DAYS): {days}")
-            say(
-                "terms are counted again"
-                if execute
-                else "nothing is changed: add --execute to do it"
-            )
+    days = ", ".join(closed) or "none"
+    done = "terms are counted again" if execute else "nothing is changed: add --execute to do it"
+    print_rows(
+        output,
+        _COUNTED,
+        rows,
+        as_json={
+            "is_dry_run": not execute,
+            "extra_closed_days": closed,
+            "brands": named(_COUNTED, rows),
+        },
+        notes=(f"days closed besides the public holidays (IZIN_EXTRA_CLOSED_DAYS): {days}", done),
+    )
 
 
 async def _rule_again(

@@ -10,6 +10,7 @@ import typer
 from izin.consent.model import Channel
 from izin.console.terminal.arguments import (
     ByOption,
+    ExecuteOption,
     OneCustomerOption,
     duration,
     filled,
@@ -198,9 +199,7 @@ def revoke(
         str, typer.Argument(metavar="KEY", help="Name: all its valid keys. Id: this one alone.")
     ],
     *,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command says what would stop.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
 ) -> None:
     """Revoke a key for good: every endpoint that reaches Kafka refuses it within two seconds.

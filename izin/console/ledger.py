@@ -10,7 +10,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.read_topic import read_all
-from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -20,6 +20,7 @@ from izin.console.terminal.output import (
     cells,
     exit_if,
     kafka_settings,
+    named,
     print_json,
     print_rows,
     say,
@@ -122,11 +123,11 @@ def verify(
                 {
                     "rows": found.rows,
                     "anchors": found.anchors,
-                    "faults": _named(_COLUMNS, rows),
-                    "not_provable": _named(_COLUMNS, unproven),
+                    "faults": named(_COLUMNS, rows),
+                    "not_provable": named(_COLUMNS, unproven),
                     "restored": lines,
                     "deliveries": sent.rows,
-                    "delivery_faults": _named(_OF_DELIVERIES, others),
+                    "delivery_faults": named(_OF_DELIVERIES, others),
                 }
             )
         case OutputFormat.TABLE:
@@ -147,10 +148,6 @@ def verify(
 
 def _chain_rows(faults: Sequence[Fault]) -> list[tuple[int, int, int, str]]:
     return [(one.shard, one.after, one.place, one.what) for one in faults]
-
-
-def _named(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, object]]:
-    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _lost_line(loss: Loss, deliveries: int) -> str:
@@ -194,9 +191,7 @@ def restore(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Restore although the archive ends too early.")
     ] = False,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only checks.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -216,9 +211,7 @@ def restore(
 @app.command()
 def bootstrap(
     *,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only shows what waits.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -336,11 +329,7 @@ def archive(
 
         done = run_on_ledger(work)
     (row,) = cells(_ARCHIVED, [done])
-    match output:
-        case OutputFormat.JSON:
-            print_json(dict(zip(_ARCHIVED, row, strict=True)))
-        case OutputFormat.TABLE:
-            print_rows(output, _ARCHIVED, [row])
+    print_rows(output, _ARCHIVED, [row], as_json=dict(zip(_ARCHIVED, row, strict=True)))
 
 
 def _restore(
@@ -386,14 +375,11 @@ def _print_restored(found: Restorable, done: Restored | None, output: OutputForm
     }
     if done is not None:
         facts |= {"erased": done.erased, "rows": done.rows, "keys": done.keys, "held": done.held}
-    if output is OutputFormat.JSON:
-        print_json(facts)
-    else:
-        rows = [
-            (name, ", ".join(map(str, value)) if isinstance(value, list) else value)
-            for name, value in facts.items()
-        ]
-        print_rows(output, ("what", "value"), rows)
+    rows = [
+        (name, ", ".join(map(str, value)) if isinstance(value, list) else value)
+        for name, value in facts.items()
+    ]
+    print_rows(output, ("what", "value"), rows, as_json=facts)
     if done is None:
         say("nothing was changed; add --execute to do it")
     else:

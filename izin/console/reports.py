@@ -18,7 +18,6 @@ from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     kafka_settings,
-    print_json,
     print_rows,
     turkish,
 )
@@ -59,10 +58,8 @@ def latency(
     begin = begin_of(since, datetime.now(UTC))
     topic = kafka_settings().topics.permissions.name
     found = run_on_ledger(lambda ledger: _look(ledger, begin, customer, brand, topic))
-    if output is OutputFormat.JSON:
-        print_json({"since": begin, "latencies": [asdict(one) for one in found]})
-    else:
-        print_rows(output, _COLUMNS, [_row(one) for one in found])
+    known = {"since": begin, "latencies": [asdict(one) for one in found]}
+    print_rows(output, _COLUMNS, map(_row, found), as_json=known)
 
 
 async def _look(
@@ -141,10 +138,9 @@ def week(
     now = datetime.now(UTC)
     begin = begin_of(since, now)
     found = run_on_ledger(lambda ledger: _look_at_week(ledger, begin, now, customer))
-    if output is OutputFormat.JSON:
-        print_json({"since": begin, "until": now, "customers": [asdict(one) for one in found]})
-    elif customer is None:
-        print_rows(output, _WEEK, map(_week_row, found))
+    if customer is None or output is OutputFormat.JSON:
+        known = {"since": begin, "until": now, "customers": [asdict(one) for one in found]}
+        print_rows(output, _WEEK, map(_week_row, found), as_json=known)
     else:
         for one in found:
             print_rows(output, ("what", "value"), _lines(one, begin, now))

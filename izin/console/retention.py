@@ -57,9 +57,7 @@ def set_(
     until: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The last day.")],
     *,
     by: ByOption,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Shorten it. Without it that is only printed.")
-    ] = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Set the end of retention of a month; the default is ten years.
 

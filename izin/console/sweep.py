@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import ByOption, OneCustomerOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
 from izin.console.terminal.iys_session import WorkerSettings
 from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
@@ -129,9 +129,7 @@ _PLAN = {
 def start(
     *,
     brand: BrandsOption = None,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only counts.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:

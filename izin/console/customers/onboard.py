@@ -17,7 +17,7 @@ from izin.console.imports.options import reading_options, reversal_options
 from izin.console.imports.result import warn_of_hidden
 from izin.console.imports.session import Begin, ImportSession, import_session
 from izin.console.publish import utc_now
-from izin.console.terminal.arguments import CustomerArgument, takes
+from izin.console.terminal.arguments import CustomerArgument, ExecuteOption, takes
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.iys_session import WorkerSettings
 from izin.console.terminal.ledger_session import run_on_ledger
@@ -323,9 +323,7 @@ def loading_order(
             exists=True, file_okay=False, help="Folder of the reports. Default: beside the files."
         ),
     ] = None,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it nothing is published.")
-    ] = False,
+    execute: ExecuteOption = False,
     wait: Annotated[
         bool, typer.Option(help="Follow what was published until İYS has answered all of it.")
     ] = True,

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
-    print_json,
+    named,
     print_rows,
     say,
 )
@@ -221,33 +221,32 @@ def _print(found: ApplicationPack, output: OutputFormat) -> None:
         )
         for code, one in found.counts.items()
     ]
-    if output is OutputFormat.JSON:
-        print_json(
+    known = {
+        "brands": named(_COLUMNS, rows),
+        "providers": [
             {
-                "brands": [dict(zip(_COLUMNS, row, strict=True)) for row in rows],
-                "providers": [
-                    {
-                        "iys_code": one.iys_code,
-                        "addresses": one.addresses,
-                        "above_150000": one.is_above_threshold,
-                        "limit": one.limit,
-                        "beyond_limit": one.beyond_limit,
-                    }
-                    for one in found.providers
-                ],
-                "missing": [one.name for one in found.missing],
+                "iys_code": one.iys_code,
+                "addresses": one.addresses,
+                "above_150000": one.is_above_threshold,
+                "limit": one.limit,
+                "beyond_limit": one.beyond_limit,
             }
-        )
-        return
-    print_rows(output, _COLUMNS, rows)
+            for one in found.providers
+        ],
+        "missing": [one.name for one in found.missing],
+    }
+    print_rows(output, _COLUMNS, rows, as_json=known, notes=_notes(found))
+
+
+def _notes(found: ApplicationPack) -> Iterator[str]:
     for code in found.counted_in_ledger:
-        say(f"brand {code} is in no file: it is counted as the ledger has it")
+        yield f"brand {code} is in no file: it is counted as the ledger has it"
     for one in found.providers:
         limit = f"; its subscription allows {one.limit:,}" if one.limit is not None else ""
         side = "above" if one.is_above_threshold else "not above"
-        say(f"provider {one.iys_code}: {one.addresses:,} addresses, {side} 150,000{limit}")
+        yield f"provider {one.iys_code}: {one.addresses:,} addresses, {side} 150,000{limit}"
     for line in found.missing:
-        say(f"missing: {line.name}, {line.title}")
+        yield f"missing: {line.name}, {line.title}"
 
 
 def void(

@@ -14,10 +14,10 @@ from izin.consent.model import Channel, RecipientType
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    print_json,
+    named,
     print_rows,
-    say,
 )
 from izin.runtime.settings import SenderSettings
 from izin.schemas.may_send_api import LONGEST_TEXT
@@ -142,18 +142,8 @@ async def _ask(recipients: list[str], question: Question) -> GateAnswer:
 
 
 def _print(answer: GateAnswer, output: OutputFormat) -> None:
-    rows = [(one.recipient, one.may_send, one.reason, one.violation) for one in answer.verdicts]
     columns = ("recipient", "may_send", "reason", "violation")
-    match output:
-        case OutputFormat.JSON:
-            print_json(
-                {
-                    "as_of": answer.as_of,
-                    "receipt": answer.receipt,
-                    "verdicts": [dict(zip(columns, row, strict=True)) for row in rows],
-                }
-            )
-        case OutputFormat.TABLE:
-            print_rows(output, columns, rows)
-            if answer.receipt is not None:
-                say(f"receipt {answer.receipt}")
+    rows = cells(columns, answer.verdicts)
+    known = {"as_of": answer.as_of, "receipt": answer.receipt, "verdicts": named(columns, rows)}
+    notes = [] if answer.receipt is None else [f"receipt {answer.receipt}"]
+    print_rows(output, columns, rows, as_json=known, notes=notes)

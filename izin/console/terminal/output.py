@@ -118,19 +118,30 @@ def print_rows(
     rows: Iterable[Sequence[object]],
     *,
     below: bool = False,
+    as_json: object = None,
+    notes: Iterable[str] = (),
 ) -> None:
     """Print ``rows`` as a table, or as a JSON list of objects by column.
 
     ``columns`` are the names in JSON, in a mapping with their titles in the table. With ``below``
-    the last column, what to do, is printed in lines below the table.
+    the last column, what to do, is printed in lines below the table. ``as_json`` is printed as JSON
+    in place of the rows, and ``notes`` are said beside a table alone.
     """
     match output:
         case OutputFormat.JSON:
-            print_json([dict(zip(columns, row, strict=True)) for row in rows])
+            print_json(named(columns, rows) if as_json is None else as_json)
         case OutputFormat.TABLE:
             titles = columns.values() if isinstance(columns, Mapping) else columns
-            cells = [[_as_text(cell) for cell in row] for row in rows]
-            print_table(out, tuple(titles), cells, below=below)
+            texts = [[_as_text(cell) for cell in row] for row in rows]
+            print_table(out, tuple(titles), texts, below=below)
+            for one in notes:
+                say(one)
+
+
+def named(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
+    """Return rows as JSON has them: objects by column."""
+    names = tuple(columns)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def cells(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import BinaryIO, Protocol, TextIO
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import OurError, SourceError
@@ -104,18 +104,23 @@ def _begins_with(path: Path, header: Sequence[str], delimiter: str) -> bool:
     return not found or found.startswith(expected)
 
 
-def write_new(path: Path, content: bytes) -> None:
-    """Write a file that must not exist.
+def new_file(path: Path) -> BinaryIO:
+    """Open a file that must not exist.
 
     Raises:
         SourceError: it exists, or cannot be written.
     """
     try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     except OSError as error:
         raise SourceError(f"{path} cannot be written: {error.strerror}; name a new file") from error
-    with os.fdopen(number, "wb") as target:
+
+
+def write_new(path: Path, content: bytes) -> Path:
+    """Write such a file; return ``path``. Raises as :func:`new_file`."""
+    with new_file(path) as target:
         target.write(content)
+    return path
 
 
 OPT_OUT_HEADER = (

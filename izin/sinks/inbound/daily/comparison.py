@@ -50,6 +50,11 @@ class Compared:
     only_at_iys: int
     only_here: int
 
+    @property
+    def differs(self) -> bool:
+        """Whether a line is in one file alone."""
+        return bool(self.only_at_iys or self.only_here)
+
 
 _Group = tuple[bytes, tuple[tuple[int, bytes], ...]]
 
