@@ -34,7 +34,7 @@ COMMANDS = {
     "report": "izin.console.reports:app",
     "dead-letters": "izin.console.dead_letters.command:app",
     "reconcile": "izin.console.reconcile.command:reconcile",
-    "rate-limits": "izin.console.rate_limits:rate_limits",
+    "rate-limits": "izin.console.iys:rate_limits",
     "iys": "izin.console.iys:app",
     "deadlines": "izin.console.deadlines:app",
     "doctor": "izin.console.doctor.checks:doctor",

@@ -1,4 +1,4 @@
-"""``izin iys``: what a brake holds back from İYS, its register beside ours, and where it pushes."""
+"""``izin iys`` and ``izin rate-limits``: what waits here for İYS, its limits, and its register."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,17 +22,12 @@ from izin.console.terminal.arguments import (
     filled,
 )
 from izin.console.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
-from izin.console.terminal.output import (
-    OutputFormat,
-    OutputOption,
-    cells,
-    exit_if,
-    print_rows,
-    say,
-)
+from izin.console.terminal.output import OutputFormat, OutputOption, cells, exit_if, print_rows, say
+from izin.iys.rate_limit.reputation import Reputation
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.rate_limits import addresses
 from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.record.messages import TopicMessages
 
@@ -191,3 +186,37 @@ async def _found(ledger: Ledger, brand_code: int, source: str, status: Status) -
             f"no {status} of {source} is held back for brand {brand_code}; see: izin iys list"
         )
     return found
+
+
+_ADDRESSES = {
+    "address": "address",
+    "standing": "standing",
+    "calls_24h": "calls in 24 h",
+    "failed_24h": "failed",
+    "pace": "pace",
+    "paused_until": "paused until",
+    "token_calls_1h": "token calls in 1 h",
+    "token_paused_until": "token calls paused until",
+    "status_calls_1h": "status calls in 1 h",
+}
+
+
+def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
+    """Show each egress address: İYS's success rate of the day, its pace, and limited calls used.
+
+    İYS counts failed calls against an address. Below 80 % success we slow an address down; below
+    75 % it sends in bulk only what is due within a day. Exit code 1 if an address is below.
+    """
+    found = run_on_ledger(addresses)
+    rows = cells(
+        _ADDRESSES,
+        found,
+        calls_24h=attrgetter("calls"),
+        failed_24h=attrgetter("failures"),
+        pace=lambda one: round(one.factor, 2),
+        token_calls_1h=attrgetter("token_calls"),
+        token_paused_until=attrgetter("token_silent_until"),
+        status_calls_1h=attrgetter("status_calls"),
+    )
+    print_rows(output, _ADDRESSES, rows)
+    exit_if([one for one in found if one.standing is not Reputation.GOOD])

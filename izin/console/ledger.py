@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ from izin.sinks.ledger.bootstraps import Bootstrap, Range
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.history import verify as chains
-from izin.sinks.ledger.history.chain_check import Fault, Loss
+from izin.sinks.ledger.history.chain_check import Loss
 from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
@@ -114,8 +115,8 @@ def verify(
     else:
         found = asyncio.run(verify_archive(Archive.read(archive), known))
         sent = deliveries.VerifiedDeliveries(rows=0, faults=())
-    rows, unproven = _chain_rows(found.faults), _chain_rows(found.unprovable)
-    others = [(one.batch, one.place, one.what) for one in sent.faults]
+    rows, unproven = cells(_COLUMNS, found.faults), cells(_COLUMNS, found.unprovable)
+    others = cells(_OF_DELIVERIES, sent.faults)
     lines = [_lost_line(one, sent.lost) for one in found.losses]
     match output:
         case OutputFormat.JSON:
@@ -144,10 +145,6 @@ def verify(
             )
     exit_if(rows or others)
     exit_if(unproven, ExitCode.NOT_VERIFIED)
-
-
-def _chain_rows(faults: Sequence[Fault]) -> list[tuple[int, int, int, str]]:
-    return [(one.shard, one.after, one.place, one.what) for one in faults]
 
 
 def _lost_line(loss: Loss, deliveries: int) -> str:
@@ -270,9 +267,9 @@ async def _bootstrap(
     return await bootstrapper.progress(), lost
 
 
-def _say_progress(progress: Sequence[Bootstrap]) -> None:
+def _say_progress(progress: Sequence[Bootstrap], what: str = "offsets") -> None:
     read = sum(min(one.next_offset, one.end_offset) for one in progress)
-    say(f"{read} of {sum(one.end_offset for one in progress)} offsets read")
+    say(f"{read} of {sum(one.end_offset for one in progress)} {what} read")
 
 
 def _of_file(path: Path, roots: Path | None) -> tuple[Anchor, ...]:
@@ -355,7 +352,7 @@ def _restore(
                 secrets=StreamSettings().suppressions,
                 archive=None if folder is None else Archive.read(folder).of(None),
                 on_load=shown,
-                on_read=_say_read,
+                on_read=partial(_say_progress, what="offsets of the state"),
             )
             found = await restoration.check(anchors)
             if not execute:
@@ -388,8 +385,3 @@ def _print_restored(found: Restorable, done: Restored | None, output: OutputForm
             "explain, izin ledger verify), start the sink worker, and let it ask: izin brands "
             f"resume --customer {' / '.join(done.held)} --what iys --execute"
         )
-
-
-def _say_read(progress: Sequence[Bootstrap]) -> None:
-    read = sum(min(one.next_offset, one.end_offset) for one in progress)
-    say(f"{read} of {sum(one.end_offset for one in progress)} offsets of the state read")

@@ -22,9 +22,8 @@ from izin.console.terminal.output import (
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import registered_brand
-from izin.sinks.ledger.sweep import register_counts, sweeps
-from izin.sinks.ledger.sweep.register_counts import RegisterCount
-from izin.sinks.ledger.sweep.sweeps import GroupSize, Sweep
+from izin.sinks.ledger.sweep import sweeps
+from izin.sinks.ledger.sweep.sweeps import GroupSize, RegisterCount, Sweep
 
 TITLES = {
     "brand_code": "brand",
@@ -247,7 +246,7 @@ def counts(
     since = None if days is None else datetime.now(UTC) - timedelta(days=days)
     found = run_cut(
         customer,
-        lambda ledger: register_counts.latest(ledger, brand, since=since),
+        lambda ledger: sweeps.latest_counts(ledger, brand, since=since),
         attrgetter("brand_code"),
         only=None if brand is None else [brand],
     )

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple, Self
 from izin.consent.forecast import DueGroup
 from izin.consent.model import AdmittedEvent, ConsentKey, Status
 from izin.consent.next_action import Registered
-from izin.iys.client import MAX_ITEMS, IysClient
-from izin.sinks.inbound.sweep.page_query import PageQuery, SweptPage
+from izin.iys.client import MAX_ITEMS
+from izin.sinks.inbound.sweep.page_query import PageQuery
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.sweep.sweeps import SweptKey
-from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 
 _SQL = statements("address_book", "izin.onboarding")
@@ -279,9 +278,7 @@ def requests_to_ask(book: AddressBook) -> int:
 class IysQuery:
     """Asks İYS which opt-ins of a book it holds, as a sweep does and within its share."""
 
-    client: IysClient
-    clock: Callable[[], datetime]
-    budget: RequestBudget
+    query: PageQuery
     on_progress: OnProgress = lambda _done, _all: None
 
     async def __call__(self, book: AddressBook, brands: Mapping[int, Brand]) -> int:
@@ -290,16 +287,18 @@ class IysQuery:
         Raises:
             CallError: İYS does not answer, or does not let us ask.
         """
-        query = PageQuery(context=self, budget=self.budget)
         groups = book.groups_to_ask()
         total, done, refused = sum(one["keys"] for one in groups), 0, 0
         for group in groups:
             names = {name: group[name] for name in ("brand_code", "channel", "recipient_type")}
             for page in book.consents_of(names, MAX_ITEMS):
                 numbers = {one.key: one.number for one in page}
-                found = await query.query(brands[group["brand_code"]], _as_swept(page))
+                found = await self.query.query(brands[group["brand_code"]], _as_swept(page))
                 book.note_iys(
-                    (_registered(found, one), numbers[one.key])
+                    (
+                        Registered.ONAY if found.is_approved(one) else Registered.NOT_ONAY,
+                        numbers[one.key],
+                    )
                     for one in found.keys
                     if one.key not in found.refused
                 )
@@ -322,7 +321,3 @@ def _as_swept(page: Sequence[BookKey]) -> tuple[SweptKey, ...]:
         )
         for one in page
     )
-
-
-def _registered(found: SweptPage, one: SweptKey) -> Registered:
-    return Registered.ONAY if found.is_approved(one) else Registered.NOT_ONAY

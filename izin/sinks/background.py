@@ -23,11 +23,10 @@ from izin.sinks.ingest.sequence_tracker import SequenceTracker
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, SubscriptionMonitor
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
-from izin.sinks.monitor.granted_brands import GrantedBrandsReader
 from izin.sinks.monitor.metrics import IysWatch, LedgerFigures, LedgerWatch, Metrics
-from izin.sinks.monitor.provider_subscriptions import RegisterCounter, SubscriptionMonitor
 from izin.sinks.monitor.retention import Eraser, RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import FailingLoops

@@ -14,7 +14,7 @@ from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
-from izin.sinks.monitor.provider_subscriptions import warnings_of
+from izin.sinks.monitor.accounts import warnings_of
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, ORDERED, Suspension
 

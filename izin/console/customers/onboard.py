@@ -1,7 +1,7 @@
 """``izin customers onboard``: the first loading of a customer's address book (rehber aktarımı)."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -52,6 +52,7 @@ from izin.producers.files.importer import FindOptOuts, Import
 from izin.producers.files.importing.reversals import ReversalRules
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
+from izin.sinks.inbound.sweep.page_query import PageQuery
 from izin.sinks.ledger import reads, suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import brands_of
@@ -107,13 +108,6 @@ def _reported(how: Import, path: Path, folder: Path | None) -> Import:
     if folder is None:
         return how
     return replace(how, report_path=folder / how.report_of(path).name)
-
-
-@contextmanager
-def loading_files(paths: Sequence[Path], how: Import) -> Iterator[LoadingFiles]:
-    """Provide the files with a publisher and the brands that are known."""
-    with import_session() as session:
-        yield LoadingFiles(paths=paths, how=how, session=session)
 
 
 _JUDGED = {
@@ -381,7 +375,8 @@ def _onboard(
     settings, now = WorkerSettings(), datetime.now(UTC)
     brands = run_on_ledger(lambda ledger: brands_of(ledger, customer_id, order.brands), settings)
     loading = FirstLoading(brands=brands, limits=_limits(settings), now=now)
-    with AddressBook() as book, loading_files(files, order.how) as read:
+    with AddressBook() as book, import_session() as session:
+        read = LoadingFiles(paths=files, how=order.how, session=session)
         read.note(book, now=now, calendar=settings.calendar)
         check_brands(book, customer_id, brands)
         found = run_on_ledger(
@@ -425,13 +420,13 @@ async def _judge(
     if order.asks:
         async with AsyncExitStack() as stack:
             rate = loading.limits.requests_per_second * loading.limits.sweep_share
-            query = IysQuery(
+            pages = PageQuery(
                 client=await stack.enter_async_context(iys_client(ledger, settings)),
                 clock=utc_now,
                 budget=RequestBudget(rate, clock=monotonic),
-                on_progress=stack.enter_context(showing("asking İYS, opt-ins")),
             )
-            refused = await query(book, loading.brands)
+            shown = stack.enter_context(showing("asking İYS, opt-ins"))
+            refused = await IysQuery(query=pages, on_progress=shown)(book, loading.brands)
             if refused:
                 say(f"İYS refuses to look up {refused:,} recipients: they are not known")
     review = review_of(

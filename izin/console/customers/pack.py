@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.customers.onboard import loading_files
+from izin.console.customers.onboard import LoadingFiles
 from izin.console.imports.options import reading_options
+from izin.console.imports.session import import_session
 from izin.console.terminal.arguments import ByOption, CustomerArgument, takes
 from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
@@ -95,7 +96,8 @@ def pack(
             raise SourceError(f"{taken[0]} exists already: choose another folder, or remove it")
         now, calendar = datetime.now(UTC), LedgerSettings().calendar
         if files:
-            with loading_files(files, how) as read:
+            with import_session() as session:
+                read = LoadingFiles(paths=files, how=how, session=session)
                 _say_refused(read.note(book, now=now, calendar=calendar))
         names = tuple(one.name for one in files or ())
         found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, book if names else None))

@@ -27,8 +27,7 @@ from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.registry import granted as listing
 from izin.sinks.ledger.registry.customers import Customer
 from izin.sinks.ledger.registry.granted import ListedBrand, offers
-from izin.sinks.monitor.granted_brands import GrantedBrandsReader, ListFinding
-from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
+from izin.sinks.monitor.accounts import GrantedBrandsReader, ListFinding, SubscriptionMonitor
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand

@@ -21,7 +21,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Backlog, Memory, Parked
 from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.monitor.provider_subscriptions import warnings_of
+from izin.sinks.monitor.accounts import warnings_of
 from izin.sinks.outbound.iys_session import iys_session
 from izin.sinks.record.brand import Brand
 

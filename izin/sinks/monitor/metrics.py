@@ -38,9 +38,8 @@ from izin.sinks.ledger.registry.complaints import ComplaintCounts
 from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import StreamProgress
-from izin.sinks.ledger.sweep import register_counts, sweeps
-from izin.sinks.ledger.sweep.register_counts import RegisterCount
-from izin.sinks.ledger.sweep.sweeps import Sweep
+from izin.sinks.ledger.sweep import sweeps
+from izin.sinks.ledger.sweep.sweeps import RegisterCount, Sweep
 from izin.sinks.monitor.alerts import STAGES
 
 _LANES = {"RET": "opt-outs", "ONAY": "consents"}
@@ -389,7 +388,7 @@ class LedgerFigures:
             partial(metrics.show_granted, await granted.readings(ledger), lost, now=now),
             partial(metrics.show_daily_files, await files.states(ledger, now=now)),
             partial(metrics.show_sweeps, await sweeps.latest(ledger)),
-            partial(metrics.show_register, await register_counts.latest(ledger)),
+            partial(metrics.show_register, await sweeps.latest_counts(ledger)),
             partial(metrics.show_missing, await sequences.missing(ledger, self.topics)),
             partial(metrics.show_complaints, await complaints.counts(ledger, now=now)),
         )

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from izin.consent.model import Channel, RecipientType
 from izin.iys.client import IysClient
@@ -46,23 +45,12 @@ class SweptPage:
         return one.key in self.approved
 
 
-class QueryContext(Protocol):
-    """What asks İYS, and by which clock."""
-
-    @property
-    def client(self) -> IysClient:
-        """The client of İYS."""
-
-    @property
-    def clock(self) -> Callable[[], datetime]:
-        """The clock of what is noted."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageQuery:
     """Asks about pages, within the budget of sweeps."""
 
-    context: QueryContext
+    client: IysClient
+    clock: Callable[[], datetime]
     budget: RequestBudget
 
     async def query(self, brand: Brand, keys: tuple[SweptKey, ...]) -> SweptPage:
@@ -77,7 +65,7 @@ class PageQuery:
         queried_at: datetime | None = None
         while waiting:
             part = waiting.pop()
-            at = self.context.clock().replace(microsecond=0)
+            at = self.clock().replace(microsecond=0)
             try:
                 found = await self._approved(brand, part)
             except RefusedError as error:
@@ -94,7 +82,7 @@ class PageQuery:
             keys=keys,
             approved=frozenset(approved),
             refused=frozenset(refused),
-            queried_at=queried_at or self.context.clock().replace(microsecond=0),
+            queried_at=queried_at or self.clock().replace(microsecond=0),
         )
 
     async def _approved(self, brand: Brand, part: Sequence[SweptKey]) -> frozenset[str]:
@@ -105,7 +93,7 @@ class PageQuery:
             await self.budget.turn()
             tries += 1
             try:
-                return await self.context.client.statuses(
+                return await self.client.statuses(
                     brand.path,
                     Channel(channel),
                     RecipientType(recipient_type),

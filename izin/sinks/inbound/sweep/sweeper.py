@@ -101,7 +101,7 @@ class _SweepRun:
 
     async def _run(self) -> None:
         context, read_up_to = self.sweeper.context, self.sweep.after
-        query = PageQuery(context=context, budget=self.sweeper.budget)
+        query = PageQuery(client=context.client, clock=context.clock, budget=self.sweeper.budget)
         most = max(_AHEAD_AT_LEAST, ceil(_AHEAD.total_seconds() * self.sweeper.budget.rate))
         while True:
             while read_up_to is not None and len(self._ahead) < most:

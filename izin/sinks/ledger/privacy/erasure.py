@@ -12,7 +12,7 @@ files with the rows that were made of them.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple, Self
@@ -323,7 +323,13 @@ async def _erase(
     free, free_sent = _of_free(rows, now, later), _of_free(sent, now, later)
     await _erase_rows(connection, free, now)
     await _erase_deliveries(connection, free_sent)
-    await lines.erase(connection, _shown(free))
+    facts = (
+        (row["kind"], row["key"], orjson.loads(row["data"]))
+        for some in free.values()
+        for row in some
+        if row["kind"] in lines.SHOWING
+    )
+    await lines.erase(connection, lines.shown_by(facts))
     await _append_acts(connection, erasures, free, free_sent, now)
     for number, at in later.items():
         await connection.execute(_SQL["wait"], {"ids": [number], "at": at})
@@ -370,15 +376,6 @@ async def _erase_deliveries(connection: Connection, free: _Rows) -> None:
             "places": [row["place"] for row in rows],
         }
         await connection.execute(_SQL["erase-deliveries"], values)
-
-
-def _shown(free: _Rows) -> Iterator[lines.Shown]:
-    """Yield the movements that İYS showed, of those that the history has."""
-    for row in (row for some in free.values() for row in some):
-        if row["kind"] in lines.SHOWING:
-            created = orjson.loads(row["data"]).get("creation_date")
-            if created is not None:
-                yield row["key"], created
 
 
 async def _append_acts(

@@ -1,9 +1,12 @@
-"""Sweeps of brands: who started one, what its next keys are, how far it is, and what it found.
+"""Sweeps of brands, and İYS's counts of their consents beside ours.
 
 A brand has one open sweep at most. Its cursor moves with the answers that it has saved, so a
 process that is killed repeats a few requests and leaves nothing out. What the sweep writes about
 the keys of a page is in the transaction that moves the cursor: where that finds the sweep ended,
 for a person stopped it, nothing of the page is written.
+
+Counts are kept for the trend. No method of İYS lists the keys of a brand: where it counts more than
+the ledger knows, only İYS's portal or whoever registered them can name the rest.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES
+from izin.iys.wire_format.account import BrandSummary
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
@@ -289,3 +293,75 @@ def _behind(brand_code: int, group: tuple[str, str]) -> str:
         return f"{brand_code}/Z"
     channel, recipient_type = _GROUPS[place]
     return f"{brand_code}/{channel}/{recipient_type}"
+
+
+_COUNTS = statements("register_counts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterCount:
+    """What İYS counts of a brand, and what the ledger believes to be registered there."""
+
+    brand_code: int
+    counted_at: datetime
+    iys_onay: int
+    iys_ret: int
+    onay: int
+    ret: int
+    unconfirmed: int
+    """Keys of which is not known, or not confirmed, what İYS holds."""
+    in_flight: int
+    """Keys on their way to İYS when it was counted: either side may have them."""
+    before_at: datetime | None
+    """Of the last count that is thirty days older; None: there is none."""
+    onay_before: int | None
+    """The surplus then."""
+    ret_before: int | None
+
+    @property
+    def onay_surplus(self) -> int:
+        """How many ONAY İYS has beyond ours; below 0: we believe in more than it holds."""
+        return self.iys_onay - self.onay
+
+    @property
+    def ret_surplus(self) -> int:
+        """How many RET İYS has beyond ours; below 0: we believe in more than it holds."""
+        return self.iys_ret - self.ret
+
+    @property
+    def differs(self) -> bool:
+        """Whether the counts differ by more than what was on its way."""
+        return max(abs(self.onay_surplus), abs(self.ret_surplus)) > self.in_flight
+
+
+async def uncounted_providers(ledger: Ledger, who: LeaseOwner, since: datetime) -> tuple[int, ...]:
+    """Return the İYS codes of the providers with a brand served here that was not counted since."""
+    rows = await ledger.fetch(_COUNTS["providers"], {**who.who, "since": since})
+    return tuple(row["iys_code"] for row in rows)
+
+
+async def count_register(
+    ledger: Ledger, summaries: Collection[BrandSummary], *, now: datetime
+) -> None:
+    """Keep İYS's counts of brands, and count the ledger beside them. Brands without counts, and
+    those that are not registered here, are left out.
+    """
+    counted = [
+        (one.brand_code, one.approvals, one.rejections)
+        for one in summaries
+        if one.approvals is not None and one.rejections is not None
+    ]
+    codes, onay, ret = map(list, zip(*counted, strict=True)) if counted else ([], [], [])
+    values = {"brand_codes": codes, "onay": onay, "ret": ret, "now": now}
+    async with ledger.transaction() as connection:
+        await connection.execute(_COUNTS["count"], values)
+
+
+async def latest_counts(
+    ledger: Ledger, brand_code: int | None = None, *, since: datetime | None = None
+) -> tuple[RegisterCount, ...]:
+    """Return the latest counts of each brand, or of one; with ``since`` all from then on, brand by
+    brand, the latest first.
+    """
+    rows = await ledger.fetch(_COUNTS["latest"], {"brand_code": brand_code, "since": since})
+    return tuple(RegisterCount(**row) for row in rows)

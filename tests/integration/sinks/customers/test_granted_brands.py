@@ -18,8 +18,8 @@ from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.ledger import stream_progress
 from izin.sinks.ledger.registry import granted as listing
 from izin.sinks.ledger.registry.granted import AGAIN
+from izin.sinks.monitor.accounts import BY_LIST, GrantedBrandsReader
 from izin.sinks.monitor.alerts import DailyFileAlert
-from izin.sinks.monitor.granted_brands import BY_LIST, GrantedBrandsReader
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.integration.sinks.inbound.test_pull import freshness
 from tests.integration.sinks.sink_harness import (

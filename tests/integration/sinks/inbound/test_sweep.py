@@ -13,7 +13,7 @@ from izin.runtime.backoff import Backoff
 from izin.sinks.inbound.sweep import page_query, sweeper
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import Sweep
-from izin.sinks.monitor.provider_subscriptions import RegisterCounter
+from izin.sinks.monitor.accounts import RegisterCounter
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,
     A_SECOND,
