@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,7 +19,13 @@ from izin.console.terminal.arguments import (
     OneCustomerOption,
 )
 from izin.console.terminal.iys_session import WorkerSettings
-from izin.console.terminal.ledger_session import Look, cut_to, run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import (
+    Look,
+    cut_to,
+    run_of_customer,
+    run_on_ledger,
+    topic_messages,
+)
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -144,8 +150,9 @@ def breaches(
     Exit code 1 if there are any. The JSON has whole keys, which are personal data: who
     looked is written to the history.
     """
-    late = run_on_ledger(
-        lambda ledger: _breaches(ledger, customer),
+    late = run_of_customer(
+        customer,
+        lambda ledger: ledger_deadlines.breaches(ledger, customer_id=customer),
         look=Look(command="deadlines breaches", by=by, customer=customer)
         if output is OutputFormat.JSON
         else None,
@@ -207,11 +214,6 @@ def _forecast(ahead: Forecast, nothing: str) -> str:
     if ahead.done_at is None:
         return f"{nothing} waits to be sent"
     return f"all will be sent in time, the last by {turkish(ahead.done_at)}"
-
-
-async def _breaches(ledger: Ledger, customer: str | None) -> tuple[Mapping[str, Any], ...]:
-    cut = await cut_to(ledger, customer)
-    return await ledger_deadlines.breaches(ledger, customer_id=cut.customer_id)
 
 
 async def _look(

@@ -5,7 +5,6 @@ for each customer, and what each used.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -13,7 +12,7 @@ from typing import Annotated
 import typer
 
 from izin.console.terminal.arguments import OneCustomerOption, duration, instant
-from izin.console.terminal.ledger_session import cut_to, run_on_ledger
+from izin.console.terminal.ledger_session import run_of_customer
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -21,7 +20,6 @@ from izin.console.terminal.output import (
     print_rows,
     turkish,
 )
-from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history.latency import Leg, LegLatency, latencies
 from izin.sinks.ledger.history.week import CustomerFigures, figures
 
@@ -57,22 +55,15 @@ def latency(
     """
     begin = begin_of(since, datetime.now(UTC))
     topic = kafka_settings().topics.permissions.name
-    found = run_on_ledger(lambda ledger: _look(ledger, begin, customer, brand, topic))
+    found = run_of_customer(
+        customer,
+        lambda ledger: latencies(
+            ledger, since=begin, brand_code=brand, permissions=topic, customer_id=customer
+        ),
+        only=None if brand is None else [brand],
+    )
     known = {"since": begin, "latencies": [asdict(one) for one in found]}
     print_rows(output, _COLUMNS, map(_row, found), as_json=known)
-
-
-async def _look(
-    ledger: Ledger, since: datetime, customer: str | None, brand: int | None, topic: str
-) -> tuple[LegLatency, ...]:
-    cut = await cut_to(ledger, customer, None if brand is None else [brand])
-    return await latencies(
-        ledger,
-        since=since,
-        brand_code=brand,
-        permissions=topic,
-        customer_id=cut.customer_id,
-    )
 
 
 def begin_of(text: str, now: datetime) -> datetime:
@@ -137,20 +128,15 @@ def week(
     """
     now = datetime.now(UTC)
     begin = begin_of(since, now)
-    found = run_on_ledger(lambda ledger: _look_at_week(ledger, begin, now, customer))
+    found = run_of_customer(
+        customer, lambda ledger: figures(ledger, since=begin, until=now, customer_id=customer)
+    )
     if customer is None or output is OutputFormat.JSON:
         known = {"since": begin, "until": now, "customers": [asdict(one) for one in found]}
         print_rows(output, _WEEK, map(_week_row, found), as_json=known)
     else:
         for one in found:
             print_rows(output, ("what", "value"), _lines(one, begin, now))
-
-
-async def _look_at_week(
-    ledger: Ledger, since: datetime, now: datetime, customer: str | None
-) -> Sequence[CustomerFigures]:
-    cut = await cut_to(ledger, customer)
-    return await figures(ledger, since=since, until=now, customer_id=cut.customer_id)
 
 
 def _week_row(one: CustomerFigures) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ each of its rows that it is none to send to, and has no column that an import of
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -168,12 +168,8 @@ def row_of(one: VoidConsent) -> list[str]:
         f"'{one.recipient}" if one.recipient.startswith("+") else one.recipient,
         _turkish(one.desired_at),
         _turkish(one.expires_at),
-        "; ".join(_ways()),
+        "; ".join(f"{turkish}/{english}" for turkish, english in WAYS),
     ]
-
-
-def _ways() -> Iterator[str]:
-    yield from (f"{turkish}/{english}" for turkish, english in WAYS)
 
 
 def _turkish(at: datetime | None) -> str:

@@ -115,10 +115,6 @@ def _broker() -> Iterator[Finding]:
         yield ok("broker", settings.bootstrap_servers)
 
 
-def _fix_topics(stopped: bool) -> Iterator[Finding]:  # as of every fix
-    yield from missing_topics.fix_topics(kafka_settings(), stopped=stopped)
-
-
 def _topics() -> Iterator[Finding]:
     settings = kafka_settings()
     lost = missing_topics.remedies(settings) if topic_admin.missing_topics(settings) else {}
@@ -155,22 +151,18 @@ def _order() -> Iterator[Finding]:
         lag_checks.ORDER,
         lanes,
         running=running,
-        now=datetime.now(UTC),
+        now=_now(),
         undecided={number for _, number in waiting},
     )
 
 
 def _dead_letters() -> Iterator[Finding]:
     settings = kafka_settings()
-    since = datetime.now(UTC) - lag_checks.DEAD_LETTERS_WITHIN
+    since = _now() - lag_checks.DEAD_LETTERS_WITHIN
     found = lag_checks.dead_letters_since(settings, codec(settings), since)
     keys = [letters.key_of(settings.topics.dead_letters.name, one) for one in found]
     known = letters.acknowledged(keys)
     yield lag_checks.of_dead_letters(len(found), None if known is None else len(known))
-
-
-def _database() -> Iterator[Finding]:
-    yield ok("database", f"PostgreSQL {_query(_server_version) // 10000}")
 
 
 async def _server_version(ledger: Ledger) -> int:
@@ -192,10 +184,6 @@ def _migrations() -> Iterator[Finding]:
     )
 
 
-def _memory() -> Iterator[Finding]:
-    yield from of_memory(_query(reads.memory))
-
-
 def _sink() -> Iterator[Finding]:
     settings = kafka_settings()
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
@@ -203,7 +191,7 @@ def _sink() -> Iterator[Finding]:
     topics = (settings.topics.decisions, settings.topics.gate_receipts)
     found = [lag_checks.unread(settings, one, positions) for one in topics]
     running = _query(reads.living)
-    yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=datetime.now(UTC))
+    yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=_now())
 
 
 def _endpoint(
@@ -218,20 +206,11 @@ def _endpoint(
         yield skipped(check, f"neither {host} nor {port} is set here, so none is known")
 
 
-def _webhooks() -> Iterator[Finding]:
-    found, running = _query(subscribers.every), _query(reads.living_deliverers)
-    yield from of_webhooks(found, running=running, now=datetime.now(UTC))
-
-
-def _pull() -> Iterator[Finding]:
-    yield from lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
-
-
 def _deadlines() -> Iterator[Finding]:
     pace = records_per_second(
         IysSettings().requests_per_second, batch_size=SinkSettings().batch_size
     )
-    yield from of_backlog(_query(reads.backlog), now=datetime.now(UTC), pace=pace)
+    yield from of_backlog(_query(reads.backlog), now=_now(), pace=pace)
 
 
 def _brands() -> Iterator[Finding]:
@@ -240,21 +219,11 @@ def _brands() -> Iterator[Finding]:
         yield skipped("brands", "none is registered yet: izin brands add")
         return
     policy = TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour)
-    found = list(of_brands(brands, _query(reads.parked), policy=policy, now=datetime.now(UTC)))
+    found = list(of_brands(brands, _query(reads.parked), policy=policy, now=_now()))
     found += of_brakes(_query(decisions.undecided))
     yield from found
     if not found:
         yield ok("brands", f"{len(brands)} registered, and none needs a person")
-
-
-def _granted() -> Iterator[Finding]:
-    lost = _query(granted.lost_rights)
-    yield from of_granted(_query(granted.readings), lost, now=datetime.now(UTC))
-
-
-def _sequences() -> Iterator[Finding]:
-    topics = kafka_settings().topics
-    yield from of_missing(_query(lambda ledger: sequences.missing(ledger, topics)))
 
 
 def _registry() -> Iterator[Finding]:
@@ -297,8 +266,8 @@ def of_iys(url: str, status: int) -> Finding:
             )
 
 
-def _token() -> Iterator[Finding]:
-    yield _query(token_finding)
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _ledger_settings() -> LedgerSettings:
@@ -322,32 +291,54 @@ _KAFKA = frozenset({"broker", "topics"})
 _LEDGER = frozenset({"database", "migrations"})
 
 
-def _build() -> Iterator[Finding]:
-    yield ok("build", f"the hot path is {BUILD}")
-
-
 CHECKS = (
-    Check(name="build", run=_build),
+    Check(name="build", run=lambda: [ok("build", f"the hot path is {BUILD}")]),
     Check(name="broker", run=_broker),
-    Check(name="topics", run=_topics, fix=_fix_topics, needs=frozenset({"broker"})),
+    Check(
+        name="topics",
+        run=_topics,
+        fix=lambda stopped: missing_topics.fix_topics(kafka_settings(), stopped=stopped),
+        needs=frozenset({"broker"}),
+    ),
     Check(name="order", run=_order, needs=_KAFKA),
     Check(name="dead-letters", run=_dead_letters, needs=_KAFKA),
-    Check(name="database", run=_database),
+    Check(
+        name="database",
+        run=lambda: [ok("database", f"PostgreSQL {_query(_server_version) // 10000}")],
+    ),
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
-    Check(name="memory", run=_memory, needs=_LEDGER),
+    Check(name="memory", run=lambda: of_memory(_query(reads.memory)), needs=_LEDGER),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
     Check(name="intake", run=partial(_endpoint, "intake", IntakeSettings)),
     Check(name="feeds", run=partial(_endpoint, "feeds", FeedsSettings)),
     Check(name="gate", run=partial(_endpoint, "gate", GateSettings)),
-    Check(name="webhooks", run=_webhooks, needs=_LEDGER),
-    Check(name="pull", run=_pull, needs=_LEDGER),
+    Check(
+        name="webhooks",
+        run=lambda: of_webhooks(
+            _query(subscribers.every), running=_query(reads.living_deliverers), now=_now()
+        ),
+        needs=_LEDGER,
+    ),
+    Check(
+        name="pull",
+        run=lambda: lag_checks.of_pulls(_query(stream_progress.read), now=_now()),
+        needs=_LEDGER,
+    ),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
-    Check(name="granted", run=_granted, needs=_LEDGER),
-    Check(name="sequences", run=_sequences, needs=_LEDGER),
+    Check(
+        name="granted",
+        run=lambda: of_granted(_query(granted.readings), _query(granted.lost_rights), now=_now()),
+        needs=_LEDGER,
+    ),
+    Check(
+        name="sequences",
+        run=lambda: of_missing(_query(partial(sequences.missing, topics=kafka_settings().topics))),
+        needs=_LEDGER,
+    ),
     Check(name="registry", run=_registry),
     Check(name="iys", run=_iys),
-    Check(name="token", run=_token, needs=_LEDGER | {"iys"}),
+    Check(name="token", run=lambda: [_query(token_finding)], needs=_LEDGER | {"iys"}),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
 OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})

@@ -4,7 +4,7 @@ None fails because of what it finds. A check that depends on another is skipped 
 failed: a part that is away is reported once, and waited for once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,8 +59,8 @@ class Check:
     """A check, how to correct what it finds, and which others must have passed before it."""
 
     name: str
-    run: Callable[[], Iterator[Finding]]
-    fix: Callable[[bool], Iterator[Finding]] | None = None
+    run: Callable[[], Iterable[Finding]]
+    fix: Callable[[bool], Iterable[Finding]] | None = None
     """Corrects what can be corrected, given whether a person says that no worker runs; it runs
     before the check, where it is asked for."""
     needs: frozenset[str] = frozenset()

@@ -171,6 +171,24 @@ async def cut_to(
     return CustomerCut(customer_id=customer, brand_codes=frozenset(found))
 
 
+def run_of_customer(
+    customer: str | None,
+    work: Callable[[Ledger], Awaitable[T]],
+    *,
+    only: Collection[int] | None = None,
+    look: Look | None = None,
+) -> T:
+    """Run ``work`` on the ledger if ``customer``, None: everybody, is registered, and return its
+    result; ``only`` and ``look`` are as of :func:`run_cut`. Raises as :func:`cut_to`.
+    """
+
+    async def run(ledger: Ledger) -> T:
+        await cut_to(ledger, customer, only)
+        return await work(ledger)
+
+    return run_on_ledger(run, look=look)
+
+
 def run_on_brand(
     brand_code: int, work: Callable[[Ledger], Awaitable[T]], *, look: Look | None = None
 ) -> T:

@@ -118,7 +118,11 @@ async def save_page(
                 if found is wanted:
                     _write(changes, rows[key], found, page, brand, context)
         alone = _ask_refused(changes, page, rows)
-        confirmed = [one.key for one in answered if _is_confirmed(one.registered, page, one.key)]
+        confirmed = [
+            one.key
+            for one in answered
+            if one.registered == Registered.ONAY and page.is_approved(one)
+        ]
         counts = _counts(findings.values(), page, confirmed=len(confirmed), alone=alone)
         advanced = await sweeps.advance(connection, sweep, page.keys[-1].key, counts)
         if advanced is None:
@@ -163,10 +167,6 @@ def _ask_refused(changes: UnitOfWork, page: SweptPage, rows: Mapping[str, Consen
             changes.put(row, to_sweep_query(row, changes.now))
             asked += 1
     return asked
-
-
-def _is_confirmed(registered: str, page: SweptPage, key: str) -> bool:
-    return registered == Registered.ONAY and key in page.approved
 
 
 def _counts(
