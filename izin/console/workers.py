@@ -17,6 +17,14 @@ from izin.runtime.settings import (
     StreamSettings,
     WebhookSettings,
 )
+from izin.schemas.codec import Codec
+
+
+def _begin() -> tuple[KafkaSettings, Codec]:
+    """Begin the log of a process; return what every one of them needs."""
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    return kafka, codec(kafka)
 
 
 def order() -> None:
@@ -27,9 +35,8 @@ def order() -> None:
     """
     from izin.streams.engine.app import run  # noqa: PLC0415 - see above
 
-    configure(LogSettings())
-    kafka = KafkaSettings()
-    run(kafka, StreamSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    run(kafka, StreamSettings(), encoder)
 
 
 def sink() -> None:
@@ -39,9 +46,8 @@ def sink() -> None:
     """
     from izin.sinks.worker import run  # noqa: PLC0415 - see above
 
-    configure(LogSettings())
-    kafka = KafkaSettings()
-    run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), encoder)
 
 
 def intake() -> None:
@@ -51,9 +57,8 @@ def intake() -> None:
     """
     from izin.producers.intake.server import serve  # noqa: PLC0415 - see above
 
-    configure(LogSettings())
-    kafka = KafkaSettings()
-    serve(kafka, IntakeSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    serve(kafka, IntakeSettings(), encoder)
 
 
 def feeds() -> None:
@@ -64,9 +69,8 @@ def feeds() -> None:
     """
     from izin.sinks.feeds.server import serve  # noqa: PLC0415 - see above
 
-    configure(LogSettings())
-    kafka = KafkaSettings()
-    serve(kafka, FeedsSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    serve(kafka, FeedsSettings(), encoder)
 
 
 def gate() -> None:
@@ -77,9 +81,8 @@ def gate() -> None:
     """
     from izin.gate.server import serve  # noqa: PLC0415 - see above
 
-    configure(LogSettings())
-    kafka = KafkaSettings()
-    serve(kafka, GateSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    serve(kafka, GateSettings(), encoder)
 
 
 def webhooks() -> None:
@@ -90,6 +93,5 @@ def webhooks() -> None:
     """
     from izin.sinks.webhooks.process import run  # noqa: PLC0415 - see above
 
-    configure(LogSettings())
-    kafka = KafkaSettings()
-    run(kafka, LedgerSettings(), WebhookSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    run(kafka, LedgerSettings(), WebhookSettings(), encoder)

@@ -10,10 +10,11 @@ whether they opted out or were never registered (reference 2.5). The ledger know
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from izin.consent.forecast import DueGroup
 from izin.consent.model import AdmittedEvent, ConsentKey, Status
@@ -106,11 +107,12 @@ class LaneCount:
         return self.rows - self.keys
 
 
-class AddressBook:
+class AddressBook(ExitStack):
     """What files say of each key. A context manager; ``add`` all rows, then ``finish``."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
+        super().__init__()
+        self._db = self.enter_context(closing(sqlite3.connect("", isolation_level=None)))
         self._waiting: list[tuple[Any, ...]] = []
         for name in ("open", "bound", "spill", "create-rows"):
             self._db.execute(_SQL[name])
@@ -213,12 +215,6 @@ class AddressBook:
             )
             for row in self._rows("groups", now=_seconds(now))
         ]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._db.close()
 
     def _flush(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         self._db.execute("BEGIN")

@@ -102,12 +102,8 @@ def look_beside(look: Look) -> None:
     """Write a look at people to the history, of a command that shows what is not in the ledger;
     where there is no ledger that is said.
     """
-
-    async def nothing(_: Ledger) -> None:
-        """Read nothing."""
-
     try:
-        run_on_ledger(nothing, look=look)
+        run_on_ledger(lambda ledger: record_look(ledger, look))
     except (ValidationError, IzinError):
         say("this look is not in the history: the ledger cannot be reached (DATABASE_URL)")
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from izin.iys.wire_format.daily_file import place_of
 from izin.sinks.inbound.daily.fetching import blocks_of, unnamed_file
@@ -123,26 +123,20 @@ def _pairs(
             right = next(ours, _END)
 
 
-class FileCheck:
+class FileCheck(ExitStack):
     """A stored file beside our own of the day. Use it as a context manager.
 
     Neither is held in memory: they, and how they differ, are in files without a name.
     """
 
     def __init__(self, ledger: Ledger, file: DailyFile, *, empty_date: str) -> None:
+        super().__init__()
         self._ledger = ledger
         self._file = file
         self._empty_date = empty_date
-        self._stack = ExitStack()
         self._theirs, self._ours, self._differences = (
-            self._stack.enter_context(unnamed_file()) for _ in range(3)
+            self.enter_context(unnamed_file()) for _ in range(3)
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stack.close()
 
     async def compare(self) -> Compared:
         """Compare both files; ours has the line ends of İYS's."""

@@ -10,9 +10,10 @@ so the hash is made in each way, and İYS's own shows which one is right.
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 from izin.consent.model import RecipientType
 from izin.iys.wire_format.daily_file import known_prefixes, prefix_of
@@ -42,23 +43,18 @@ def blocks_of(lines: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-class Download:
+class Download(ExitStack):
     """A daily file, written in chunks. Use it as a context manager: its lines end with it."""
 
     def __init__(self) -> None:
-        self.lines = unnamed_file()
+        super().__init__()
+        self.lines = self.enter_context(unnamed_file())
         """The lines, without what stands before them."""
         self.count = 0
         """How many lines there are; the last one may lack its end."""
         self._start: bytes | None = b""
         self._hashes: dict[bytes, hashlib._Hash] = {}
         self._last = b""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.lines.close()
 
     def write(self, chunk: bytes) -> None:
         """Add a chunk.

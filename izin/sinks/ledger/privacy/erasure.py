@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -83,11 +83,6 @@ class ErasureFinding:
         is_known = self.has_row or (self.movements > 0 and not self.is_retained)
         return is_known and not self.obstacles and not self.is_going_on
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Return the finding of a row of ``findings``."""
-        return cls(**row)
-
 
 class ErasedKey(NamedTuple):
     """A key that the order stage has erased."""
@@ -120,7 +115,7 @@ def _keys(keys: Collection[str]) -> dict[str, Any]:
 async def findings(ledger: Ledger, keys: Collection[str]) -> tuple[ErasureFinding, ...]:
     """Return what stands against the erasure of each of ``keys`` that the ledger has."""
     rows = await ledger.fetch(_SQL["findings"], _keys(keys))
-    return tuple(map(ErasureFinding.from_row, rows))
+    return tuple(ErasureFinding(**row) for row in rows)
 
 
 async def request(
@@ -136,7 +131,7 @@ async def request(
             values = _keys(keys[start : start + _SLICE])
             await connection.execute(_SQL["rows"], values)
             rows = await (await connection.execute(_SQL["findings"], values)).fetchall()
-            found = tuple(map(ErasureFinding.from_row, rows))
+            found = [ErasureFinding(**row) for row in rows]
             wanted = [one for one in found if one.may_be_erased]
             await _request(connection, topic_messages, wanted, by=by, now=now)
         count += len(wanted)

@@ -229,12 +229,12 @@ async def ask_for_reading(ledger: Ledger, account: str, *, now: datetime) -> Non
 async def reading_of(ledger: Ledger, account: str) -> ListReading:
     """Return when the list of ``account`` was read."""
     rows = await ledger.fetch(_SQL["reading"], {"account": account})
-    return _reading(rows[0]) if rows else ListReading(account=account)
+    return ListReading(**rows[0]) if rows else ListReading(account=account)
 
 
 async def readings(ledger: Ledger) -> tuple[ListReading, ...]:
     """Return when each list was read that was read or asked for, of accounts that are used."""
-    return tuple(map(_reading, await ledger.fetch(_SQL["readings"])))
+    return tuple(ListReading(**row) for row in await ledger.fetch(_SQL["readings"]))
 
 
 async def note_read(
@@ -259,10 +259,6 @@ async def note_failed(
     values = {"account": account, "now": now, "next_at": next_at, "error": error}
     async with ledger.transaction() as connection:
         await connection.execute(_SQL["failed"], values)
-
-
-def _reading(row: Mapping[str, Any]) -> ListReading:
-    return ListReading(**row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
