@@ -1,7 +1,7 @@
 """``izin iys`` and ``izin rate-limits``: what waits here for İYS, its limits, and its register."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Annotated, NamedTuple
 
@@ -9,11 +9,9 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
-from izin.console import sweep
 from izin.console.daily import app as daily
 from izin.console.push.command import app as push
 from izin.console.remedies import held_back, remedy_of_brake
-from izin.console.sweep import counts
 from izin.console.terminal.arguments import (
     BrandArgument,
     ByOption,
@@ -21,15 +19,264 @@ from izin.console.terminal.arguments import (
     OneCustomerOption,
     filled,
 )
+from izin.console.terminal.iys_session import WorkerSettings
 from izin.console.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
-from izin.console.terminal.output import OutputFormat, OutputOption, cells, exit_if, print_rows, say
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    cells,
+    exit_if,
+    print_rows,
+    say,
+    turkish,
+)
 from izin.iys.rate_limit.reputation import Reputation
+from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
 from izin.sinks.ledger.registry.customer_brands import registered_brand
+from izin.sinks.ledger.sweep import sweeps
+from izin.sinks.ledger.sweep.sweeps import GroupSize, RegisterCount, Sweep
 from izin.sinks.record.messages import TopicMessages
+
+TITLES = {
+    "brand_code": "brand",
+    "reason": "because",
+    "started_at": "started",
+    "ended_at": "ended",
+    "keys": "keys",
+    "queried": "queried",
+    "confirmed": "as known",
+    "shut": "shut",
+    "asked": "asked alone",
+    "found": "found",
+    "skipped": "in motion",
+    "refused": "refused",
+    "state": "state",
+}
+"""The columns of a sweep; the last one is printed below."""
+
+_REASONS = {"gap": "gap", "order": "ordered", "schedule": "schedule"}
+
+
+def sweep_row(sweep: Sweep) -> tuple[object, ...]:
+    """Return the cells of a sweep."""
+    counts = sweep.counts
+    return (
+        sweep.brand_code,
+        _REASONS[sweep.reason],
+        sweep.started_at,
+        sweep.ended_at,
+        sweep.keys,
+        counts.queried,
+        counts.confirmed,
+        counts.shut,
+        counts.asked,
+        counts.found,
+        counts.skipped,
+        counts.refused,
+        sweep_state(sweep),
+    )
+
+
+def sweep_state(sweep: Sweep) -> str:
+    """Return how far a sweep is, and what holds it up."""
+    words = [remaining(sweep)]
+    if sweep.is_stopped:
+        words.append("stopped")
+    if sweep.error is not None:
+        words.append(f"waits until {turkish(sweep.retry_at)}, for {sweep.error}")
+    words += [f"left out {one}: give the right back at İYS" for one in sweep.passed_over]
+    return "; ".join(words)
+
+
+def remaining(sweep: Sweep) -> str:
+    """Return how much of a sweep is done."""
+    if sweep.ended_at is not None and not sweep.is_stopped:
+        return "done"
+    share = min(sweep.counts.queried / sweep.keys, 1.0) if sweep.keys else 0.0
+    return f"{sweep.counts.queried:,} of {sweep.keys:,} keys, {share:.0%}"
+
+
+def remedy_of_count(count: RegisterCount) -> str:
+    """Return what a difference of counts means, and what a person does about it."""
+    if not count.differs:
+        return "nothing to do"
+    words = []
+    for status, surplus in (("ONAY", count.onay_surplus), ("RET", count.ret_surplus)):
+        if surplus > 0:
+            words.append(
+                f"İYS holds {surplus:,} {status} that no key here has: only its portal or the "
+                "earlier integrator can name them, for it lists no keys of a brand"
+            )
+        elif surplus < 0:
+            words.append(
+                f"{-surplus:,} {status} here are not at İYS: "
+                f"izin iys sweep start --brand {count.brand_code}"
+            )
+    return "; ".join(words)
+
+
+sweeps_app = typer.Typer(
+    help="Compare what İYS holds of a brand with the ledger, key by key.\n\n"
+    "Where İYS holds no consent (ONAY) that was believed, nothing may be sent at once, and İYS is "
+    "asked about that recipient alone. A consent beside an opt-out (RET) opens nothing.",
+    no_args_is_help=True,
+)
+
+BrandsOption = Annotated[
+    list[int] | None,
+    typer.Option("--brand", min=1, help="Only this brand; may be repeated. Else every brand."),
+]
+
+_PLAN = {
+    "brand_code": "brand",
+    "keys": "keys",
+    "requests": "requests",
+    "takes": "takes",
+    "sweep": "sweep",
+}
+
+
+@sweeps_app.command()
+def start(
+    *,
+    brand: BrandsOption = None,
+    execute: ExecuteOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Start a sweep of brands: a thousand recipients a request, in a sink worker.
+
+    Without --execute it says how many keys and requests that is, and how long it takes at the share
+    of requests that sweeps have (IZIN_SWEEP_SHARE). A brand that has an open sweep keeps that one.
+    Who ordered it is written to the history. Exit code 3 if a brand is not registered.
+    """
+    needed = WorkerSettings()
+    rate = needed.sweep_share * needed.requests_per_second
+    now = datetime.now(UTC)
+    codes, sizes, open_ = run_on_ledger(lambda ledger: _plan(ledger, brand), needed)
+    if execute:
+        started = run_on_ledger(lambda ledger: sweeps.order(ledger, codes, by=by, now=now), needed)
+        open_ |= {one.brand_code: one for one in started}
+    print_rows(output, _PLAN, [_planned(one, sizes, open_.get(one), rate) for one in codes])
+    if not execute:
+        say("nothing was started; add --execute to do it")
+
+
+@sweeps_app.command()
+def status(
+    *,
+    customer: OneCustomerOption = None,
+    brand: BrandsOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Show the latest sweep of each brand: how far it is, and what it found.
+
+    Times are Turkish. Exit code 1 if one waits because İYS does not answer it, or left a channel
+    out.
+    """
+    found = run_cut(customer, sweeps.latest, attrgetter("brand_code"), only=brand)
+    shown = [one for one in found if brand is None or one.brand_code in brand]
+    print_rows(output, TITLES, [sweep_row(one) for one in shown], below=True)
+    exit_if([one for one in shown if one.error is not None or one.passed_over])
+
+
+@sweeps_app.command()
+def stop(*, brand: BrandsOption = None, by: ByOption) -> None:
+    """Stop the open sweeps of brands; what they have found stays.
+
+    A sweep that is started later begins at the first key. Who ordered it is written to the history.
+    """
+    stopped = run_on_ledger(lambda ledger: sweeps.stop(ledger, brand, by=by, now=datetime.now(UTC)))
+    for one in stopped:
+        say(f"the sweep of brand {one.brand_code} is stopped: {remaining(one)}")
+    if not stopped:
+        say("no sweep is open")
+
+
+async def _plan(
+    ledger: Ledger, brand_codes: Sequence[int] | None
+) -> tuple[list[int], tuple[GroupSize, ...], dict[int, Sweep]]:
+    """Return the brands, how many keys they have, and their open sweeps.
+
+    Raises:
+        UnregisteredBrandError: a brand is not registered.
+    """
+    if brand_codes is None:
+        every = await registry.every(ledger)
+        codes = sorted(one.brand_code for one in every if one.status == "active")
+    else:
+        codes = sorted(set(brand_codes))
+        for one in codes:
+            await registered_brand(ledger, one)
+    open_ = {one.brand_code: one for one in await sweeps.latest(ledger) if one.ended_at is None}
+    return codes, await sweeps.sizes(ledger, codes), open_
+
+
+def _planned(
+    brand_code: int, sizes: Sequence[GroupSize], open_: Sweep | None, rate: float
+) -> tuple[object, ...]:
+    mine = [one for one in sizes if one.brand_code == brand_code]
+    requests = sum(one.requests for one in mine)
+    takes = timedelta(seconds=round(requests / rate))
+    standing = "not started" if open_ is None else f"open: {remaining(open_)}"
+    return brand_code, sum(one.keys for one in mine), requests, str(takes), standing
+
+
+_COUNTED = {
+    "brand_code": "brand",
+    "counted_at": "counted",
+    "iys_onay": "ONAY at İYS",
+    "onay": "ONAY here",
+    "onay_surplus": "surplus",
+    "iys_ret": "RET at İYS",
+    "ret": "RET here",
+    "ret_surplus": "surplus of RET",
+    "unconfirmed": "unconfirmed",
+    "in_flight": "in flight",
+    "onay_before": "ONAY surplus 30 days before",
+    "ret_before": "RET surplus 30 days before",
+    "remedy": "remedy",
+}
+
+
+def counts(
+    *,
+    customer: OneCustomerOption = None,
+    brand: Annotated[int | None, typer.Option(min=1, help="Only this brand.")] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="The counts of so many days, the latest first: the trend."),
+    ] = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Show how many consents İYS counts of each brand, how many the ledger has, and the surplus.
+
+    A sink worker counts once a day; shown is the last count, and with --days those before it too.
+    The surplus is what İYS has beyond ours; no method of İYS lists a brand's keys. Exit code 1 if
+    a difference of a last count is more than what was on its way to İYS then.
+    """
+    since = None if days is None else datetime.now(UTC) - timedelta(days=days)
+    found = run_cut(
+        customer,
+        lambda ledger: sweeps.latest_counts(ledger, brand, since=since),
+        attrgetter("brand_code"),
+        only=None if brand is None else [brand],
+    )
+    last = {one.brand_code: one for one in reversed(found)}
+    rows = cells(
+        _COUNTED,
+        found,
+        remedy=lambda one: remedy_of_count(one) if one is last[one.brand_code] else None,
+    )
+    print_rows(output, _COUNTED, rows, below=True)
+    if not found:
+        say("nothing was counted yet: a sink worker counts once a day")
+    exit_if([one for one in last.values() if one.differs])
+
 
 app = typer.Typer(
     help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from İYS, "
@@ -42,7 +289,7 @@ app = typer.Typer(
 )
 
 app.add_typer(daily, name="daily")
-app.add_typer(sweep.app, name="sweep")
+app.add_typer(sweeps_app, name="sweep")
 app.command()(counts)
 app.add_typer(push, name="push")
 

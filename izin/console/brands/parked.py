@@ -4,6 +4,7 @@ The dry run of ``requeue`` lists them and writes a plan; its execution acts on w
 nothing else, so that a remedy for one recipient attests nothing for another.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -166,22 +167,25 @@ def requeue(
                 "see: izin brands parked"
             )
         options = {"reason": reason, "whole": all_of is not None, "records": [*map(tuple, found)]}
-        planned = Plan(
-            kind=_KIND,
-            target=str(brand_code),
-            selection=Selection(brands=frozenset({brand_code})),
-            options=options,
-            cluster_id="",
-            topics={},
-            made_at=datetime.now(UTC),
-            by=by,
-        )
-        planned.write(plan)
+        _planned(brand_code, options, by).write(plan)
         print_rows(output, ParkedKey._fields, found)
         say(
             f"{len(found)} records would be requeued; to do it: izin brands requeue {brand_code} "
             f"--plan {quote(str(plan))} --execute"
         )
+
+
+def _planned(brand_code: int, options: Mapping[str, object], by: str) -> Plan:
+    return Plan(
+        kind=_KIND,
+        target=str(brand_code),
+        selection=Selection(brands=frozenset({brand_code})),
+        options=options,
+        cluster_id="",
+        topics={},
+        made_at=datetime.now(UTC),
+        by=by,
+    )
 
 
 def _execute(brand_code: int, path: Path, by: str) -> None:
