@@ -20,7 +20,7 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import AdmittedEvent, ConsentKey, Status
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS
-from izin.sinks.inbound.sweep.page_query import PageQuery
+from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.sweep.sweeps import SweptKey

@@ -15,7 +15,7 @@ from izin.sinks.inbound.daily.loop import DailyFiles, trusted_roots
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandCache, Credentials
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
-from izin.sinks.inbound.sweep.sweeper import Sweeper
+from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.ingest.receipts import ReceiptIngester

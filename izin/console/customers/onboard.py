@@ -52,7 +52,7 @@ from izin.producers.files.importer import FindOptOuts, Import
 from izin.producers.files.importing.reversals import ReversalRules
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
-from izin.sinks.inbound.sweep.page_query import PageQuery
+from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger import reads, suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import brands_of

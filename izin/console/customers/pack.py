@@ -27,15 +27,16 @@ from izin.console.terminal.output import (
 from izin.console.terminal.private_files import private_csv, write_new
 from izin.onboarding.address_book import AddressBook, note_ledger
 from izin.onboarding.loading import HEADER, WAYS, row_of, void_consents
-from izin.onboarding.pack.application import (
+from izin.onboarding.pack import (
     ApplicationPack,
     BrandCounts,
     brand_counts,
     checklist,
     counts_in,
+    page_of,
     providers_of,
+    workbook_of,
 )
-from izin.onboarding.pack.page import page_of, workbook_of
 from izin.onboarding.what_if import check_brands, review_of
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import

@@ -20,7 +20,7 @@ from iys_simulator.store.accounts import Brand as SimulatorBrand
 from izin.iys.rate_limit.pace import Pace
 from izin.onboarding.address_book import AddressBook, note_ledger
 from izin.onboarding.loading import await_settled
-from izin.onboarding.pack.application import BrandCounts, brand_counts
+from izin.onboarding.pack import BrandCounts, brand_counts
 from izin.onboarding.what_if import (
     BookReview,
     FirstLoading,

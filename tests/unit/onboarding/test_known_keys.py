@@ -8,7 +8,7 @@ import pytest
 from izin.consent.next_action import Registered
 from izin.iys.errors import MisconfiguredError, RefusedError
 from izin.onboarding.address_book import AddressBook, IysQuery, StoredKey, requests_to_ask
-from izin.sinks.inbound.sweep.page_query import PageQuery
+from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.support.builders import EMAIL, NOON, PHONE
 from tests.unit.onboarding.first_loading import ACTIVE, BRANDS, a_record, noted

@@ -10,14 +10,15 @@ from openpyxl import load_workbook
 
 from izin.consent.model import Channel
 from izin.onboarding.address_book import AddressCount
-from izin.onboarding.pack.application import (
+from izin.onboarding.pack import (
     ApplicationPack,
     BrandCounts,
     ChannelCount,
     checklist,
+    page_of,
     providers_of,
+    workbook_of,
 )
-from izin.onboarding.pack.page import page_of, workbook_of
 from izin.sinks.ledger.registry.application_items import (
     OF_BRANDS,
     ApplicationItem,
