@@ -2,19 +2,17 @@
 applies, by which account and address it is submitted, and what İYS shows of its subscription.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from izin.consent.model import Channel
 from izin.console.brands import parked, suspensions
-from izin.console.brands.description import (
-    changes,
-    concerning,
-    described,
-    suspended_and_counted,
-    unsettled,
-)
+from izin.console.brands.suspensions import concerning, suspended_and_counted
+from izin.console.remedies import remedy_of_brake, remedy_of_order
 from izin.console.terminal.arguments import (
     BrandArgument,
     ByOption,
@@ -30,19 +28,139 @@ from izin.console.terminal.output import (
     exit_if,
     print_rows,
     say,
+    turkish,
 )
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.brake import decisions
+from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.customer_brands import registered_brand
-from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
+from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
+from izin.sinks.monitor.accounts import warnings_of
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import BrandOfAnotherError
-from izin.sinks.record.suspension import Suspension
+from izin.sinks.record.suspension import EVERY, ORDERED, Suspension
+
+_AFFECTS_RECORDS = {
+    "iys_code": "İYS code",
+    "customer_id": "customer",
+    "activated_at": "active since",
+    "loading_deadline": "load by",
+    "status": "status",
+    "account": "account",
+    "egress_address": "address",
+}
+"""Fields that change terms, owner or route of records that exist already."""
+_KEPT_WHERE_NOT_GIVEN = frozenset({"activated_at", "account", "egress_address"})
+_UNSETTLED = frozenset(
+    {"pending", "retryable", "in_flight", "awaiting_result", "unknown", "parked"}
+)
+_ANY = "any"
+
+
+def changes(known: Brand, brand: Brand) -> list[str]:
+    """Return, a line each, what a change to ``brand`` changes for records that exist already."""
+    fields = (
+        (title, getattr(known, name), getattr(brand, name))
+        for name, title in _AFFECTS_RECORDS.items()
+        if not (name in _KEPT_WHERE_NOT_GIVEN and getattr(brand, name) is None)
+    )
+    return [
+        f"{title}: {_shown(old)} -> {_shown(new)}"
+        for title, old, new in fields
+        if (new or None) != old
+    ]
+
+
+def described(
+    brand: Brand,
+    suspensions: Iterable[Suspension],
+    counts: Iterable[Count],
+    orders: Iterable[SuspensionOrder] = (),
+    brakes: Iterable[Brake] = (),
+    *,
+    now: datetime,
+) -> list[tuple[str, str, str]]:
+    """Return one row for each field of a brand: its value, and a warning or nothing."""
+    used = "" if brand.consents_used is None else f", {brand.consents_used:,} addresses used"
+    limit = "" if brand.consent_limit is None else f" of {brand.consent_limit:,}"
+    queried = (
+        "never queried" if brand.queried_at is None else f"queried {turkish(brand.queried_at)}"
+    )
+    return [
+        ("brand", f"{brand.brand_code} {brand.name}", ""),
+        ("İYS code", str(brand.iys_code), ""),
+        ("customer", brand.customer_id, ""),
+        (
+            "status",
+            brand.status,
+            "" if brand.status == "active" else "nothing of it is sent to İYS",
+        ),
+        (
+            "active since",
+            turkish(brand.activated_at) or "-",
+            "" if brand.activated_at else "first loading: the three-day term does not apply yet",
+        ),
+        ("load by", turkish(brand.loading_deadline) or "-", ""),
+        ("account", brand.account or _ANY, ""),
+        ("address", brand.egress_address or _ANY, ""),
+        (
+            "subscription",
+            f"{brand.subscription or 'unknown'}{used}{limit}; {queried}",
+            "; ".join(warnings_of(brand, now)),
+        ),
+        *_orders(brand, orders),
+        *(
+            (f"{one.words} of {one.source}", f"{one.held_back:,} held back", remedy_of_brake(one))
+            for one in brakes
+            if one.brand_code == brand.brand_code
+        ),
+        *_rights(suspensions),
+        *_unsettled(counts),
+    ]
+
+
+def unsettled(counts: Iterable[Count]) -> int:
+    """Return how many keys are not settled."""
+    return sum(one.keys for one in counts if one.state in _UNSETTLED)
+
+
+def _orders(brand: Brand, orders: Iterable[SuspensionOrder]) -> Iterable[tuple[str, str, str]]:
+    found = of_brand(brand, orders)
+    for part, title in ((Part.IYS, "calls to İYS"), (Part.GATE, "gate")):
+        one = found.get(part)
+        if one is None:
+            yield title, "not suspended", ""
+        else:
+            since = f"since {turkish(one.since)} by {one.ordered_by}; {remedy_of_order(one)}"
+            yield title, f"suspended: {one.reason}", since
+
+
+def _rights(suspensions: Iterable[Suspension]) -> Iterable[tuple[str, str, str]]:
+    latest = {(one.channel, one.status): one for one in suspensions if one.code != ORDERED}
+    for channel in Channel:
+        lost = [one for one in latest.values() if one.channel in {channel, EVERY}]
+        why = "; ".join(f"{one.reason}, since {turkish(one.since)}" for one in lost)
+        yield f"right to {channel}", "no" if lost else "write", why
+
+
+def _unsettled(counts: Iterable[Count]) -> Iterable[tuple[str, str, str]]:
+    keys = Counter[tuple[str, str]]()
+    for one in counts:
+        if one.state in _UNSETTLED:
+            keys[one.channel, one.state] += one.keys
+    for (channel, state), count in sorted(keys.items()):
+        see = "see: izin brands parked" if state == "parked" else ""
+        yield f"{channel} {state}", f"{count:,}", see
+
+
+def _shown(value: object) -> str:
+    return turkish(value) if isinstance(value, datetime) else str(value or _ANY)
+
 
 app = typer.Typer(
     help="Register the brands whose consents are managed, and see what each may write at İYS.\n\n"

@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from izin.consent.errors import SourceError
-from izin.consent.model import Channel
-from izin.console.brands.description import suspended_and_counted, waiting
+from izin.consent.model import Channel, Status
 from izin.console.remedies import remedy_of_order, remedy_of_suspension
 from izin.console.terminal.arguments import (
     BrandArgument,
@@ -343,3 +342,28 @@ def rights_changes(
                 f"back; opt-outs that cannot: izin deadlines opt-outs {brand_code}"
             )
     return lines
+
+
+OfBrand = TypeVar("OfBrand", Suspension, Count)
+
+_WAITING = frozenset({"pending", "retryable"})
+
+
+def concerning(brand_code: int, found: Iterable[OfBrand]) -> tuple[OfBrand, ...]:
+    """Return those of ``found`` that concern a brand."""
+    return tuple(one for one in found if one.brand_code == brand_code)
+
+
+async def suspended_and_counted(
+    ledger: Ledger, brand_code: int
+) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
+    """Return the suspensions of a brand, and how many of its keys are in which state."""
+    suspensions = concerning(brand_code, await standing.every(ledger))
+    return suspensions, concerning(brand_code, await reads.counts(ledger))
+
+
+def waiting(counts: Iterable[Count]) -> str:
+    """Return how many opt-outs and consents wait to be sent to İYS."""
+    found = [one for one in counts if one.state in _WAITING]
+    opt_outs = sum(one.keys for one in found if one.desired_status == Status.RET)
+    return f"{opt_outs} opt-outs and {sum(one.keys for one in found) - opt_outs} consents"

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.consent.model import Channel
-from izin.console.brands.description import changes, described
+from izin.console.brands.command import changes, described
 from izin.console.brands.suspensions import rights_changes
 from izin.console.cli import app
 from izin.console.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
