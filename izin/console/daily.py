@@ -44,6 +44,11 @@ COLUMNS = ("brand", "day", "state", "lines", "İYS/here", "time stamp", "agreed"
 """``İYS/here``: how many lines only İYS's file has, and only ours."""
 _HASH, _SHOWN = 96, 24
 FINDING_COLUMNS = ("check", "result", "detail")
+_SHOWN_LINES = 100
+"""Of so many differing lines a command prints the first."""
+BrandOption = Annotated[
+    int, typer.Option("--brand", min=1, help="Code of the brand at İYS (brandCode).")
+]
 
 
 def row_of(file: DailyFile) -> tuple[object, ...]:
@@ -145,10 +150,6 @@ async def write_files(ledger: Ledger, file: DailyFile, folder: Path) -> list[Pat
     return [*written, write_new(folder / f"{name}.json", known)]
 
 
-_SHOWN_LINES = 100
-"""Of so many differing lines a command prints the first."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What the checks of a file found."""
@@ -242,9 +243,6 @@ def _day(text: str) -> date:
         raise typer.BadParameter(f"{text} is no day; write it as 2026-01-31") from None
 
 
-BrandOption = Annotated[
-    int, typer.Option("--brand", min=1, help="Code of the brand at İYS (brandCode).")
-]
 DayOption = Annotated[
     date, typer.Option("--day", parser=_day, metavar="YYYY-MM-DD", help="The day, Turkish time.")
 ]

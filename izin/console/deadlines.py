@@ -61,6 +61,14 @@ _COLUMNS = {
     "unknown": "unknown",
     "first_due_at": "first due",
 }
+_COUNTED = {
+    "brand_code": "brand",
+    "records": "not settled",
+    "sooner": "due sooner",
+    "later": "due later",
+    "extended": "due again",
+    "expired": "expire",
+}
 
 
 @app.callback(
@@ -246,16 +254,6 @@ def _breach(row: Mapping[str, str]) -> dict[str, object]:
         "due_at": datetime.fromisoformat(row["due_at"]),
         "sent_at": row["occurred_at"],
     }
-
-
-_COUNTED = {
-    "brand_code": "brand",
-    "records": "not settled",
-    "sooner": "due sooner",
-    "later": "due later",
-    "extended": "due again",
-    "expired": "expire",
-}
 
 
 @app.command("rule-again")

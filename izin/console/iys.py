@@ -59,6 +59,68 @@ TITLES = {
 """The columns of a sweep; the last one is printed below."""
 
 _REASONS = {"gap": "gap", "order": "ordered", "schedule": "schedule"}
+BrandsOption = Annotated[
+    list[int] | None,
+    typer.Option("--brand", min=1, help="Only this brand; may be repeated. Else every brand."),
+]
+_PLAN = {
+    "brand_code": "brand",
+    "keys": "keys",
+    "requests": "requests",
+    "takes": "takes",
+    "sweep": "sweep",
+}
+_COUNTED = {
+    "brand_code": "brand",
+    "counted_at": "counted",
+    "iys_onay": "ONAY at İYS",
+    "onay": "ONAY here",
+    "onay_surplus": "surplus",
+    "iys_ret": "RET at İYS",
+    "ret": "RET here",
+    "ret_surplus": "surplus of RET",
+    "unconfirmed": "unconfirmed",
+    "in_flight": "in flight",
+    "onay_before": "ONAY surplus 30 days before",
+    "ret_before": "RET surplus 30 days before",
+    "remedy": "remedy",
+}
+SourceOption = Annotated[
+    str,
+    typer.Option(help="Whose (izin iys list): an API key's name, or an origin.", callback=filled),
+]
+OptInsOption = Annotated[
+    bool, typer.Option("--opt-ins", help="Its opt-ins over opt-outs, not its opt-outs.")
+]
+ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.", callback=filled)]
+_EFFECTS = {
+    BrakeDecision.RELEASED: "they are registered at İYS, which is final",
+    BrakeDecision.WITHDRAWN: "they would not be registered at İYS",
+}
+_COLUMNS = {
+    "brand_code": "brand",
+    "source": "source",
+    "status": "status",
+    "held_back": "held back",
+    "first_until": "first until",
+    "tripped_at": "since",
+    "keys": "opt-outs",
+    "opted_in": "opt-ins",
+    "share": "over %",
+    "decision": "decision",
+    "remedy": "remedy",
+}
+_ADDRESSES = {
+    "address": "address",
+    "standing": "standing",
+    "calls_24h": "calls in 24 h",
+    "failed_24h": "failed",
+    "pace": "pace",
+    "paused_until": "paused until",
+    "token_calls_1h": "token calls in 1 h",
+    "token_paused_until": "token calls paused until",
+    "status_calls_1h": "status calls in 1 h",
+}
 
 
 def sweep_row(sweep: Sweep) -> tuple[object, ...]:
@@ -125,19 +187,6 @@ sweeps_app = typer.Typer(
     "asked about that recipient alone. A consent beside an opt-out (RET) opens nothing.",
     no_args_is_help=True,
 )
-
-BrandsOption = Annotated[
-    list[int] | None,
-    typer.Option("--brand", min=1, help="Only this brand; may be repeated. Else every brand."),
-]
-
-_PLAN = {
-    "brand_code": "brand",
-    "keys": "keys",
-    "requests": "requests",
-    "takes": "takes",
-    "sweep": "sweep",
-}
 
 
 @sweeps_app.command()
@@ -226,23 +275,6 @@ def _planned(
     return brand_code, sum(one.keys for one in mine), requests, str(takes), standing
 
 
-_COUNTED = {
-    "brand_code": "brand",
-    "counted_at": "counted",
-    "iys_onay": "ONAY at İYS",
-    "onay": "ONAY here",
-    "onay_surplus": "surplus",
-    "iys_ret": "RET at İYS",
-    "ret": "RET here",
-    "ret_surplus": "surplus of RET",
-    "unconfirmed": "unconfirmed",
-    "in_flight": "in flight",
-    "onay_before": "ONAY surplus 30 days before",
-    "ret_before": "RET surplus 30 days before",
-    "remedy": "remedy",
-}
-
-
 def counts(
     *,
     customer: OneCustomerOption = None,
@@ -292,33 +324,6 @@ app.add_typer(daily, name="daily")
 app.add_typer(sweeps_app, name="sweep")
 app.command()(counts)
 app.add_typer(push, name="push")
-
-SourceOption = Annotated[
-    str,
-    typer.Option(help="Whose (izin iys list): an API key's name, or an origin.", callback=filled),
-]
-OptInsOption = Annotated[
-    bool, typer.Option("--opt-ins", help="Its opt-ins over opt-outs, not its opt-outs.")
-]
-ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.", callback=filled)]
-
-_EFFECTS = {
-    BrakeDecision.RELEASED: "they are registered at İYS, which is final",
-    BrakeDecision.WITHDRAWN: "they would not be registered at İYS",
-}
-_COLUMNS = {
-    "brand_code": "brand",
-    "source": "source",
-    "status": "status",
-    "held_back": "held back",
-    "first_until": "first until",
-    "tripped_at": "since",
-    "keys": "opt-outs",
-    "opted_in": "opt-ins",
-    "share": "over %",
-    "decision": "decision",
-    "remedy": "remedy",
-}
 
 
 @app.command("list")
@@ -433,19 +438,6 @@ async def _found(ledger: Ledger, brand_code: int, source: str, status: Status) -
             f"no {status} of {source} is held back for brand {brand_code}; see: izin iys list"
         )
     return found
-
-
-_ADDRESSES = {
-    "address": "address",
-    "standing": "standing",
-    "calls_24h": "calls in 24 h",
-    "failed_24h": "failed",
-    "pace": "pace",
-    "paused_until": "paused until",
-    "token_calls_1h": "token calls in 1 h",
-    "token_paused_until": "token calls paused until",
-    "status_calls_1h": "status calls in 1 h",
-}
 
 
 def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:

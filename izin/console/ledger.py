@@ -65,8 +65,6 @@ _PARTITIONS = {
     "decisions_from": "decisions from",
     "finished_at": "finished (Turkey)",
 }
-
-
 AnchorsOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -87,6 +85,10 @@ RootsOption = Annotated[
     ),
 ]
 TopicOption = Annotated[bool, typer.Option(help="Check the anchors in the topic too.")]
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="FOLDER", file_okay=False, help="The folder of the archive.")
+]
+_ARCHIVED = ("rows", "files", "rewritten", "removed")
 
 
 @app.command()
@@ -296,12 +298,6 @@ def topic_anchors(settings: KafkaSettings) -> Iterator[Anchor]:
             )
     except BrokerError as error:
         raise BrokerError(f"{error} (--no-topic verifies without the topic's anchors)") from error
-
-
-FolderArgument = Annotated[
-    Path, typer.Argument(metavar="FOLDER", file_okay=False, help="The folder of the archive.")
-]
-_ARCHIVED = ("rows", "files", "rewritten", "removed")
 
 
 @app.command()

@@ -34,6 +34,16 @@ _COLUMNS = {
     "p99": "p99",
 }
 _MINUTE, _HOUR = 60.0, 3600.0
+_WEEK = (
+    "customer",
+    "received",
+    "registered",
+    "refused",
+    "overdue",
+    "opt-outs",
+    "p50",
+    "p95",
+)
 
 
 def latency(
@@ -97,18 +107,6 @@ def shown(seconds: float) -> str:
     if size < _HOUR:
         return f"{seconds / _MINUTE:.1f} min"
     return f"{seconds / _HOUR:.1f} h"
-
-
-_WEEK = (
-    "customer",
-    "received",
-    "registered",
-    "refused",
-    "overdue",
-    "opt-outs",
-    "p50",
-    "p95",
-)
 
 
 def week(

@@ -28,6 +28,10 @@ from izin.sinks.record.brand import Brand
 
 _SQL = statements("address_book", "izin.onboarding")
 _CHUNK = 5000
+_LEDGER = statements("onboarding")
+_PAGE = 5000
+OnProgress = Callable[[int, int], None]
+"""Called with how many are done, and how many there are."""
 
 
 class BookKey(NamedTuple):
@@ -243,13 +247,6 @@ def _seconds(at: datetime | None) -> int | None:
 
 def _instant(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-_LEDGER = statements("onboarding")
-_PAGE = 5000
-
-OnProgress = Callable[[int, int], None]
-"""Called with how many are done, and how many there are."""
 
 
 async def note_ledger(ledger: Ledger, book: AddressBook) -> None:

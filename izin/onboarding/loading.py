@@ -25,6 +25,30 @@ from izin.streams.ownership.positions import DecidedOffsets
 _SQL = statements("onboarding")
 _EVERY = 2.0
 """Seconds between two looks."""
+Pause = Callable[[float], Awaitable[None]]
+_PAGE = 5000
+NOTICE = (
+    "GÖNDERİM LİSTESİ DEĞİLDİR: onay, ticari iletiyle istenemez (6563 m.6/1) / NO SEND LIST: a "
+    "consent may not be asked for by a commercial message"
+)
+"""What each row begins with."""
+WAYS = (
+    ("sonraki ziyaret", "next visit"),
+    ("sipariş veya üyelik formu", "order or membership form"),
+    ("alıcının kendi araması", "a call that the recipient makes"),
+    ("İYS'nin ViA formu", "İYS's ViA form"),
+)
+"""The lawful ways to a new consent, in Turkish and English."""
+HEADER = (
+    "uyarı/notice",
+    "marka/brand",
+    "kanal/channel",
+    "alıcı tipi/recipient type",
+    "alıcı/recipient",
+    "onay verildi/given",
+    "geçersiz oldu/void since",
+    "yeni onay için/ways to a new one",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +62,6 @@ class OpenCount:
 
 
 OnOpen = Callable[[OpenCount], None]
-Pause = Callable[[float], Awaitable[None]]
 
 
 async def open_of(ledger: Ledger, brand_codes: Collection[int]) -> OpenCount:
@@ -104,32 +127,6 @@ async def _ends(settings: KafkaSettings, *topics: str) -> dict[tuple[str, int], 
 def _behind(positions: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> int:
     """Return how many offsets ``positions`` are short of ``ends``."""
     return sum(max(0, end - positions.get(place, 0)) for place, end in ends.items())
-
-
-_PAGE = 5000
-
-NOTICE = (
-    "GÖNDERİM LİSTESİ DEĞİLDİR: onay, ticari iletiyle istenemez (6563 m.6/1) / NO SEND LIST: a "
-    "consent may not be asked for by a commercial message"
-)
-"""What each row begins with."""
-WAYS = (
-    ("sonraki ziyaret", "next visit"),
-    ("sipariş veya üyelik formu", "order or membership form"),
-    ("alıcının kendi araması", "a call that the recipient makes"),
-    ("İYS'nin ViA formu", "İYS's ViA form"),
-)
-"""The lawful ways to a new consent, in Turkish and English."""
-HEADER = (
-    "uyarı/notice",
-    "marka/brand",
-    "kanal/channel",
-    "alıcı tipi/recipient type",
-    "alıcı/recipient",
-    "onay verildi/given",
-    "geçersiz oldu/void since",
-    "yeni onay için/ways to a new one",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

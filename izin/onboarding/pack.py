@@ -37,6 +37,41 @@ from izin.sinks.ledger.registry.customers import Customer, PersonKind
 from izin.sinks.record.brand import Brand
 
 _SQL = statements("onboarding")
+MERSIS = "mersis"
+_WORDS: Mapping[str, tuple[str, str]] = {
+    MERSIS: ("MERSİS number", "MERSİS numarası"),
+    ApplicationItem.TRADE_MARK: ("trade-mark registration", "Marka tescili"),
+    ApplicationItem.UNDERTAKING: (
+        "undertaking on basic services, with electronic signature",
+        "Temel hizmetler kullanım taahhütnamesi (e-imzalı)",
+    ),
+    ApplicationItem.SIGNATURE: (
+        "whether the signatories sign alone or jointly",
+        "İmza yetkisi (münferit veya müşterek)",
+    ),
+    ApplicationItem.SIGNATORY: ("signatory", "İmza yetkilisi"),
+    ApplicationItem.SECOND_SIGNATORY: ("second signatory", "İkinci imza yetkilisi"),
+    ApplicationItem.AUTHORISATION: (
+        "authorisation of the business partner at İYS",
+        "İYS'de iş ortağı yetkilendirmesi",
+    ),
+    ApplicationItem.OPT_OUT_NUMBER: ("number to opt out by a call", "Arama ile ret numarası"),
+    ApplicationItem.OPT_OUT_SMS: ("short message to opt out", "Kısa mesaj ile ret bilgisi"),
+    ApplicationItem.OPT_OUT_URL: ("address to opt out by a click", "Tıklama ile ret adresi"),
+}
+_SIGNATURES: Mapping[str, str] = {
+    SignatureKind.ALONE: "münferit",
+    SignatureKind.JOINTLY: "müşterek",
+}
+Cell = str | int
+_KINDS = {
+    "legal": "tüzel kişi",
+    "merchant": "gerçek kişi, tacir",
+    "craftsman": "gerçek kişi, esnaf",
+    "other": "gerçek kişi, diğer",
+}
+_BOLD = Font(bold=True)
+_WIDEST = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,34 +140,6 @@ async def brand_counts(ledger: Ledger, customer_id: str) -> dict[int, BrandCount
         )
         for row in await ledger.fetch(_SQL["addresses"], values)
     }
-
-
-MERSIS = "mersis"
-_WORDS: Mapping[str, tuple[str, str]] = {
-    MERSIS: ("MERSİS number", "MERSİS numarası"),
-    ApplicationItem.TRADE_MARK: ("trade-mark registration", "Marka tescili"),
-    ApplicationItem.UNDERTAKING: (
-        "undertaking on basic services, with electronic signature",
-        "Temel hizmetler kullanım taahhütnamesi (e-imzalı)",
-    ),
-    ApplicationItem.SIGNATURE: (
-        "whether the signatories sign alone or jointly",
-        "İmza yetkisi (münferit veya müşterek)",
-    ),
-    ApplicationItem.SIGNATORY: ("signatory", "İmza yetkilisi"),
-    ApplicationItem.SECOND_SIGNATORY: ("second signatory", "İkinci imza yetkilisi"),
-    ApplicationItem.AUTHORISATION: (
-        "authorisation of the business partner at İYS",
-        "İYS'de iş ortağı yetkilendirmesi",
-    ),
-    ApplicationItem.OPT_OUT_NUMBER: ("number to opt out by a call", "Arama ile ret numarası"),
-    ApplicationItem.OPT_OUT_SMS: ("short message to opt out", "Kısa mesaj ile ret bilgisi"),
-    ApplicationItem.OPT_OUT_URL: ("address to opt out by a click", "Tıklama ile ret adresi"),
-}
-_SIGNATURES: Mapping[str, str] = {
-    SignatureKind.ALONE: "münferit",
-    SignatureKind.JOINTLY: "müşterek",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,15 +279,6 @@ def providers_of(
     )
 
 
-Cell = str | int
-_KINDS = {
-    "legal": "tüzel kişi",
-    "merchant": "gerçek kişi, tacir",
-    "craftsman": "gerçek kişi, esnaf",
-    "other": "gerçek kişi, diğer",
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackTable:
     """A table of the pack."""
@@ -417,10 +415,6 @@ def _parts(pack: ApplicationPack) -> Iterator[str]:
 def _text(cell: Cell) -> str:
     """Return a cell as Turkish writes it."""
     return number(cell) if isinstance(cell, int) else cell
-
-
-_BOLD = Font(bold=True)
-_WIDEST = 60
 
 
 def workbook_of(pack: ApplicationPack) -> bytes:

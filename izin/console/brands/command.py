@@ -60,6 +60,35 @@ _UNSETTLED = frozenset(
     {"pending", "retryable", "in_flight", "awaiting_result", "unknown", "parked"}
 )
 _ANY = "any"
+_COLUMNS = {
+    "brand_code": "brand",
+    "iys_code": "İYS code",
+    "customer_id": "customer",
+    "name": "name",
+    "activated_at": "active since",
+    "loading_deadline": "load by",
+    "status": "status",
+    "account": "account",
+    "egress_address": "address",
+    "subscription": "subscription",
+    "rights": "rights",
+    "suspended": "suspended",
+}
+ActivatedOption = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=instant,
+        metavar="DATE",
+        help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with an "
+        "offset). Leave it out in first loading, while a new brand loads its old consents.",
+    ),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="CUSTOMER", help="Who has the brand now, where it moves to another."
+    ),
+]
 
 
 def changes(known: Brand, brand: Brand) -> list[str]:
@@ -169,38 +198,6 @@ app = typer.Typer(
     "MESAJ (text messages) or EPOSTA (e-mail).",
     no_args_is_help=True,
 )
-
-_COLUMNS = {
-    "brand_code": "brand",
-    "iys_code": "İYS code",
-    "customer_id": "customer",
-    "name": "name",
-    "activated_at": "active since",
-    "loading_deadline": "load by",
-    "status": "status",
-    "account": "account",
-    "egress_address": "address",
-    "subscription": "subscription",
-    "rights": "rights",
-    "suspended": "suspended",
-}
-
-
-ActivatedOption = Annotated[
-    datetime | None,
-    typer.Option(
-        parser=instant,
-        metavar="DATE",
-        help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with an "
-        "offset). Leave it out in first loading, while a new brand loads its old consents.",
-    ),
-]
-FromOption = Annotated[
-    str | None,
-    typer.Option(
-        "--from", metavar="CUSTOMER", help="Who has the brand now, where it moves to another."
-    ),
-]
 
 
 @app.command()

@@ -53,6 +53,29 @@ _EFFECTS: Mapping[str, str] = {
     Part.IYS: "submissions to İYS and status queries stop; what İYS shows is still read",
     Part.GATE: "the gate permits nothing commercial",
 }
+BrandOrCustomer = Annotated[
+    int | None,
+    typer.Argument(
+        min=1, metavar="[BRAND]", help="Code of the brand at İYS (brandCode), or --customer."
+    ),
+]
+CustomerOption = Annotated[
+    str | None,
+    typer.Option(help="Every brand of this customer, those added later too."),
+]
+_COLUMNS = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "status": "status",
+    "code": "code",
+    "reason": "reason",
+    "scope": "scope",
+    "since": "since",
+    "retry_at": "retried",
+    "remedy": "remedy",
+}
+OfBrand = TypeVar("OfBrand", Suspension, Count)
+_WAITING = frozenset({"pending", "retryable"})
 
 
 class What(StrEnum):
@@ -68,16 +91,6 @@ class What(StrEnum):
         return tuple(Part) if self is What.BOTH else (Part(self),)
 
 
-BrandOrCustomer = Annotated[
-    int | None,
-    typer.Argument(
-        min=1, metavar="[BRAND]", help="Code of the brand at İYS (brandCode), or --customer."
-    ),
-]
-CustomerOption = Annotated[
-    str | None,
-    typer.Option(help="Every brand of this customer, those added later too."),
-]
 WhatOption = Annotated[
     What, typer.Option(help="Calls to İYS (iys), what may be sent (gate), or both.")
 ]
@@ -222,19 +235,6 @@ def _no_order(target: Target, brands: Sequence[Brand], orders: Sequence[Suspensi
     return f"there is no such order on {_named(target, brands)}{also}"
 
 
-_COLUMNS = {
-    "brand_code": "brand",
-    "channel": "channel",
-    "status": "status",
-    "code": "code",
-    "reason": "reason",
-    "scope": "scope",
-    "since": "since",
-    "retry_at": "retried",
-    "remedy": "remedy",
-}
-
-
 def suspensions(
     *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
 ) -> None:
@@ -342,11 +342,6 @@ def rights_changes(
                 f"back; opt-outs that cannot: izin deadlines opt-outs {brand_code}"
             )
     return lines
-
-
-OfBrand = TypeVar("OfBrand", Suspension, Count)
-
-_WAITING = frozenset({"pending", "retryable"})
 
 
 def concerning(brand_code: int, found: Iterable[OfBrand]) -> tuple[OfBrand, ...]:

@@ -54,8 +54,6 @@ _COLUMNS = {
     "brake": "brake",
     "offboarded_at": "offboarded",
 }
-
-
 KindOption = Annotated[
     PersonKind | None,
     typer.Option(
@@ -71,6 +69,9 @@ VknOption = Annotated[str | None, typer.Option(help="Its VKN, the tax number (10
 IysCodeOption = Annotated[
     int | None, typer.Option(min=0, help="Its number as a provider at İYS (iysCode).")
 ]
+_LEAST_SHARE, _MOST_SHARE = 0.01, 99.99
+_AT_LEAST = 100
+"""Below so many opt-outs no brake trips, unless it is said."""
 
 
 @app.command()
@@ -212,11 +213,6 @@ async def _read(
 
 def _codes(brands: Sequence[Brand], customer_id: str) -> str:
     return " ".join(str(one.brand_code) for one in brands if one.customer_id == customer_id)
-
-
-_LEAST_SHARE, _MOST_SHARE = 0.01, 99.99
-_AT_LEAST = 100
-"""Below so many opt-outs no brake trips, unless it is said."""
 
 
 def brake(

@@ -83,6 +83,12 @@ Anchors that were handed out before prove more than those in here. The archive p
 shows, not that it shows all. It names recipients: it is personal data.
 """
 _EARLIEST: Final = date(2015, 5, 1)
+_COLUMNS = {"what": "what", "count": "count", "then": "with --execute"}
+_OPT_OUT_HEADER = ("brand", *OPT_OUT_HEADER)
+_KEPT = (
+    "history, permissions and complaints are kept here as the law says (docs/retention.md): an "
+    "opt-out has no end, and what was decided is proven for ten years"
+)
 
 
 async def hand_over(
@@ -217,14 +223,6 @@ async def _free(
         remedy = f"izin iys push status {code}, then izin iys push unregister {code}"
         left.append(f"push connections of brand {code} are not freed ({error}): {remedy}")
     return left
-
-
-_COLUMNS = {"what": "what", "count": "count", "then": "with --execute"}
-_OPT_OUT_HEADER = ("brand", *OPT_OUT_HEADER)
-_KEPT = (
-    "history, permissions and complaints are kept here as the law says (docs/retention.md): an "
-    "opt-out has no end, and what was decided is proven for ten years"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,25 @@ from izin.sinks.ledger.registry.customer_brands import brands_of
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 
+_JUDGED = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "consents": "opt-ins",
+    "taken": "İYS takes",
+    "lawful": "lawful",
+    "void": "void",
+}
+_SENT = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "rows": "rows",
+    "duplicates": "twice",
+    "opt_outs": "opt-outs",
+    "held": "at İYS",
+    "refused": "refused",
+    "to_send": "to send",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadingFiles:
@@ -108,26 +127,6 @@ def _reported(how: Import, path: Path, folder: Path | None) -> Import:
     if folder is None:
         return how
     return replace(how, report_path=folder / how.report_of(path).name)
-
-
-_JUDGED = {
-    "brand_code": "brand",
-    "channel": "channel",
-    "consents": "opt-ins",
-    "taken": "İYS takes",
-    "lawful": "lawful",
-    "void": "void",
-}
-_SENT = {
-    "brand_code": "brand",
-    "channel": "channel",
-    "rows": "rows",
-    "duplicates": "twice",
-    "opt_outs": "opt-outs",
-    "held": "at İYS",
-    "refused": "refused",
-    "to_send": "to send",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,15 @@ from izin.sinks.ledger.webhooks import registry as subscribers
 from izin.streams.ownership.positions import DecidedOffsets
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
+T = TypeVar("T")
+_TIMEOUT = 5.0
+_QUERY_TIMEOUT = 15.0
+"""Of one query of the ledger; migrations may take longer."""
+_KAFKA = frozenset({"broker", "topics"})
+_LEDGER = frozenset({"database", "migrations"})
+OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})
+"""The checks that fail until workers have been started."""
+_CHECK_WIDTH, _STATE_WIDTH = 12, 7
 
 
 def endpoint_url(settings: IntakeSettings | FeedsSettings | GateSettings) -> str:
@@ -89,13 +98,6 @@ def endpoint_status(url: str, timeout: float) -> int | None:
         return httpx.get(f"{url}/health/ready", timeout=timeout, trust_env=False).status_code
     except httpx.HTTPError:
         return None
-
-
-T = TypeVar("T")
-
-_TIMEOUT = 5.0
-_QUERY_TIMEOUT = 15.0
-"""Of one query of the ledger; migrations may take longer."""
 
 
 def _broker() -> Iterator[Finding]:
@@ -287,10 +289,6 @@ async def _within(work: Awaitable[T]) -> T:
         return await work
 
 
-_KAFKA = frozenset({"broker", "topics"})
-_LEDGER = frozenset({"database", "migrations"})
-
-
 CHECKS = (
     Check(name="build", run=lambda: [ok("build", f"the hot path is {BUILD}")]),
     Check(name="broker", run=_broker),
@@ -341,11 +339,6 @@ CHECKS = (
     Check(name="token", run=lambda: [_query(token_finding)], needs=_LEDGER | {"iys"}),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
-OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})
-"""The checks that fail until workers have been started."""
-
-
-_CHECK_WIDTH, _STATE_WIDTH = 12, 7
 
 
 def doctor(

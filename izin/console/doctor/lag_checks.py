@@ -29,6 +29,12 @@ from izin.sinks.ledger.webhooks.subscriber import PauseReason, WebhookSubscriber
 TopicAndPartition = tuple[str, int]
 
 _MOST_DEAD_LETTERS = 10_000
+USUAL = timedelta(minutes=5)
+"""A record may wait this long while all is well: a worker restarts, a batch is large."""
+DECIDED_WITHIN = timedelta(seconds=10)
+"""Where opt-outs wait for longer without one being decided, nobody decides them."""
+DEAD_LETTERS_WITHIN = timedelta(days=1)
+_CHECK = "webhooks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +101,6 @@ def _reading(settings: KafkaSettings, topic: Topic) -> Iterator[BoundedReader]:
         closing(BoundedReader(settings, "izin-console-reader", topic.name)) as reader,
     ):
         yield reader
-
-
-USUAL = timedelta(minutes=5)
-"""A record may wait this long while all is well: a worker restarts, a batch is large."""
-
-DECIDED_WITHIN = timedelta(seconds=10)
-"""Where opt-outs wait for longer without one being decided, nobody decides them."""
-
-DEAD_LETTERS_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,9 +249,6 @@ def of_dead_letters(count: int, acknowledged: int | None) -> Finding:
         "izin dead-letters; once its cause is gone they come back by: izin dead-letters redrive "
         "--help; what needs no more attention: izin dead-letters acknowledge --help",
     )
-
-
-_CHECK = "webhooks"
 
 
 def of_webhooks(

@@ -23,24 +23,12 @@ from izin.runtime.settings import SenderSettings
 from izin.schemas.may_send_api import LONGEST_TEXT
 from izin.subscribers import Gate, GateAnswer, Question, ReceiptKind
 
-
-def _short_text(text: str | None) -> str | None:
-    """Return ``text``; one that is empty, or longer than the gate takes, is wrong usage."""
-    if text is not None and not 0 < len(text.strip()) <= LONGEST_TEXT:
-        raise typer.BadParameter(f"it must have 1 to {LONGEST_TEXT} characters")
-    return text
-
-
 BRAND = typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).")
 CHANNEL = typer.Option(
     "--type",
     case_sensitive=False,
     help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
 )
-CampaignOption = Annotated[
-    str | None,
-    typer.Option("--campaign", callback=_short_text, help="Your name of the campaign."),
-]
 RecipientTypeOption = Annotated[
     RecipientType | None,
     typer.Option(
@@ -59,6 +47,24 @@ ClassOption = Annotated[
         "Default: commercial.",
     ),
 ]
+RetailerOption = Annotated[
+    int | None, typer.Option("--retailer", min=1, help="Code of the retailer that sends.")
+]
+_WITHIN = timedelta(seconds=10)
+_MOST = 1000
+
+
+def _short_text(text: str | None) -> str | None:
+    """Return ``text``; one that is empty, or longer than the gate takes, is wrong usage."""
+    if text is not None and not 0 < len(text.strip()) <= LONGEST_TEXT:
+        raise typer.BadParameter(f"it must have 1 to {LONGEST_TEXT} characters")
+    return text
+
+
+CampaignOption = Annotated[
+    str | None,
+    typer.Option("--campaign", callback=_short_text, help="Your name of the campaign."),
+]
 BasisOption = Annotated[
     str | None,
     typer.Option(
@@ -66,9 +72,6 @@ BasisOption = Annotated[
         callback=_short_text,
         help="What an exempt class rests on, such as the number of an order.",
     ),
-]
-RetailerOption = Annotated[
-    int | None, typer.Option("--retailer", min=1, help="Code of the retailer that sends.")
 ]
 
 
@@ -83,10 +86,6 @@ def open_gate(list_timeout: timedelta, batch: int) -> Gate:
         batch=batch,
         raise_unavailable=True,
     )
-
-
-_WITHIN = timedelta(seconds=10)
-_MOST = 1000
 
 
 def may_send(

@@ -31,6 +31,15 @@ from izin.schemas.consistency_token import positions_of, token_of
 from izin.subscribers import Gate, GateAnswer, GateVerdict, Question, ReceiptKind
 
 SUFFIX = ".receipt.json"
+UNREADABLE_ROW = "unreadable-row"
+"""The reason where the gate was not asked."""
+INVALID_RECIPIENT = "invalid-recipient"
+"""The reason where the gate says of the recipient that it is no valid address."""
+_PROGRESS_ROWS = 1000
+_MOST_UNREADABLE = 10_000
+"""Rows of one file: they are kept until the answers about those before them are there."""
+OnProgress = Callable[[int], None]
+"""Called with the position in the file."""
 
 
 class UnusableReceiptError(SourceError):
@@ -240,17 +249,6 @@ class ScrubAnswer(StrEnum):
 
 
 YES, NO = ScrubAnswer
-UNREADABLE_ROW = "unreadable-row"
-"""The reason where the gate was not asked."""
-INVALID_RECIPIENT = "invalid-recipient"
-"""The reason where the gate says of the recipient that it is no valid address."""
-
-_PROGRESS_ROWS = 1000
-_MOST_UNREADABLE = 10_000
-"""Rows of one file: they are kept until the answers about those before them are there."""
-
-OnProgress = Callable[[int], None]
-"""Called with the position in the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

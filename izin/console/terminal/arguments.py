@@ -31,6 +31,27 @@ _RANGE = re.compile(
 _DURATION = TypeAdapter(timedelta)
 SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
+BrandArgument = Annotated[
+    int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
+]
+ExecuteOption = Annotated[
+    bool, typer.Option("--execute", help="Do it. Without it the command only says what it would.")
+]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
+]
+T = TypeVar("T")
+STANDARD_INPUT = Path("-")
+RecipientOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        "--key",
+        help="Of this recipient, or of this canonical key; repeat it. A hyphen (-) reads them from "
+        "standard input, one a line, so that no recipient is in the shell's history.",
+    ),
+]
 
 
 def filled(text: str) -> str:
@@ -45,21 +66,11 @@ def filled_if_given(text: str | None) -> str | None:
     return None if text is None else filled(text)
 
 
-BrandArgument = Annotated[
-    int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
-]
 CustomerArgument = Annotated[
     str, typer.Argument(metavar="CUSTOMER", help="Id of the customer.", callback=filled)
 ]
-ExecuteOption = Annotated[
-    bool, typer.Option("--execute", help="Do it. Without it the command only says what it would.")
-]
 OneCustomerOption = Annotated[
     str | None, typer.Option("--customer", help="Only of this customer.", callback=filled_if_given)
-]
-ColumnOption = Annotated[
-    str | None,
-    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
 ]
 
 
@@ -100,8 +111,6 @@ ByOption = Annotated[
     ),
 ]
 """Every command that changes the ledger, or shows people, takes it."""
-
-
 ByIfKnownOption = Annotated[
     str,
     typer.Option(
@@ -185,9 +194,6 @@ def offset_range(text: str) -> tuple[tuple[str, int], int, int]:
     return place, int(found["first"]), int(found["last"])
 
 
-T = TypeVar("T")
-
-
 def takes(
     parameter: str, made_by: Callable[..., object]
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
@@ -214,18 +220,6 @@ def takes(
         return taking
 
     return decorate
-
-
-STANDARD_INPUT = Path("-")
-RecipientOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--recipient",
-        "--key",
-        help="Of this recipient, or of this canonical key; repeat it. A hyphen (-) reads them from "
-        "standard input, one a line, so that no recipient is in the shell's history.",
-    ),
-]
 
 
 def named_recipients(given: Iterable[str]) -> Iterator[str]:

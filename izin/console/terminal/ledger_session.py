@@ -31,6 +31,8 @@ _EVERYBODY = "person/all"
 """The key of looks at recipients of every brand."""
 _UNNAMED = "person/unnamed"
 """The key of looks at somebody for whom there is no digest."""
+Owner = int | str | Collection[str] | None
+"""Whose something is: a brand's code, a customer's id, several of them, or nobody's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +125,6 @@ def topic_messages() -> TopicMessages:
     """Return what makes the messages of a change, for the topics of the environment."""
     kafka = kafka_settings()
     return TopicMessages(codec(kafka), kafka.topics)
-
-
-Owner = int | str | Collection[str] | None
-"""Whose something is: a brand's code, a customer's id, several of them, or nobody's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,10 @@ from izin.runtime.start_errors import wrong_settings
 
 CRITICAL_ONLY = 2
 """What librdkafka may log to a person's terminal."""
+_PROSE = 20
+"""Characters a column of prose needs at least; lines of one word each are unreadable."""
+_FRAME = 3
+"""Characters of each column that lines and blanks take."""
 
 
 class ShowingConsole(Console):
@@ -206,12 +210,6 @@ def exit_on_error(*others: type[Exception]) -> Iterator[None]:
 def _fail(message: str, code: ExitCode) -> None:
     err.print(Text.assemble(("error", "red"), " ", visible(message)), soft_wrap=True)
     raise typer.Exit(code)
-
-
-_PROSE = 20
-"""Characters a column of prose needs at least; lines of one word each are unreadable."""
-_FRAME = 3
-"""Characters of each column that lines and blanks take."""
 
 
 def print_table(

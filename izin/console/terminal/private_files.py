@@ -15,6 +15,17 @@ from izin.consent.errors import OurError, SourceError
 from izin.consent.texts import visible
 from izin.sinks.ledger.deadlines import OpenOptOut
 
+OPT_OUT_HEADER = (
+    "recipient",
+    "type",
+    "recipientType",
+    "status",
+    "source",
+    "consentDate",
+    "due",
+    "state",
+)
+
 
 class CsvRows(Protocol):
     """Writes rows."""
@@ -121,18 +132,6 @@ def write_new(path: Path, content: bytes) -> Path:
     with new_file(path) as target:
         target.write(content)
     return path
-
-
-OPT_OUT_HEADER = (
-    "recipient",
-    "type",
-    "recipientType",
-    "status",
-    "source",
-    "consentDate",
-    "due",
-    "state",
-)
 
 
 def opt_out_rows(found: Iterable[OpenOptOut]) -> Iterator[tuple[str, ...]]:

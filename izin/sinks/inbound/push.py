@@ -47,6 +47,7 @@ _READ_EVERY = timedelta(seconds=1)
 _ALERT_EVERY = timedelta(hours=1)
 
 _log = get_logger(__name__)
+_MAX_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +144,6 @@ def _basic(header: str | None) -> bytes:
         return base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
         return b""
-
-
-_MAX_BYTES = 8 * 1024 * 1024
 
 
 class BrandCache:

@@ -43,6 +43,12 @@ _REMEDIES = {
     "H531": "the URL must begin with https://: put TLS before the sink worker",
     "H353": f"the account has no right to this brand or channel, or no push; {_ENABLE}",
 }
+_RETRY = timedelta(seconds=30)
+_FULL = timedelta(minutes=15)
+_AGAIN = timedelta(hours=6)
+"""How often it is looked whether İYS still shows what was registered."""
+_INTERVAL = timedelta(seconds=2)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,15 +184,6 @@ def remedy_of(error: CallError) -> str:
         if refusal.code in _REMEDIES:
             return _REMEDIES[refusal.code]
     return "nothing: it is tried again" if error.is_transient else _ENABLE
-
-
-_RETRY = timedelta(seconds=30)
-_FULL = timedelta(minutes=15)
-_AGAIN = timedelta(hours=6)
-"""How often it is looked whether İYS still shows what was registered."""
-_INTERVAL = timedelta(seconds=2)
-
-_log = get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)

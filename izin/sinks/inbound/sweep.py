@@ -57,6 +57,12 @@ _TRIES = 3
 _BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=5))
 _REFUSALS_OF_ALL = 2
 """So many recipients refused on their own and none answered: the recipients are not at fault."""
+_AHEAD = timedelta(seconds=4)
+"""For so long the pages last that are asked about while one is saved, or İYS is slow."""
+_AHEAD_AT_LEAST = 8
+_AGAIN = timedelta(minutes=1)
+"""How long a sweep waits that İYS does not answer."""
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,15 +317,6 @@ def _fact(sweep: Sweep, page: SweptPage, counts: SweepCounts, changes: UnitOfWor
             **asdict(counts),
         },
     )
-
-
-_AHEAD = timedelta(seconds=4)
-"""For so long the pages last that are asked about while one is saved, or İYS is slow."""
-_AHEAD_AT_LEAST = 8
-_AGAIN = timedelta(minutes=1)
-"""How long a sweep waits that İYS does not answer."""
-
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,11 @@ NEARLY_FULL = 0.95
 _INTERVAL = timedelta(minutes=10)
 
 _log = get_logger(__name__)
+_COUNTED_EVERY = timedelta(days=1)
+BY_LIST = "İYS's list of rights"
+"""Who changed a right, where a worker has read it from the list."""
+_LOOKED_AT_EVERY = timedelta(minutes=1)
+_BACKOFF = Backoff(timedelta(minutes=15), timedelta(hours=4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +107,6 @@ def warnings_of(brand: Brand, now: datetime) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-_COUNTED_EVERY = timedelta(days=1)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterCounter:
     """Queries İYS's counts and stores them."""
@@ -150,12 +152,6 @@ class RegisterCounter:
                 now=context.clock(),
             )
         return failed
-
-
-BY_LIST = "İYS's list of rights"
-"""Who changed a right, where a worker has read it from the list."""
-_LOOKED_AT_EVERY = timedelta(minutes=1)
-_BACKOFF = Backoff(timedelta(minutes=15), timedelta(hours=4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

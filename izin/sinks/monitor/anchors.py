@@ -39,6 +39,11 @@ _TIMEOUT = timedelta(seconds=20)
 _MOST_SENT = 1 << 20
 """Bytes of lines in one request."""
 _LARGEST_REPLY = 1 << 16
+MOST_ROWS = 5_000
+"""So many rows of one chain are anchored before the interval ends."""
+_LOOKS = timedelta(seconds=0.5)
+"""How often the growth of the chains is looked at meanwhile."""
+_log = get_logger(__name__)
 
 
 class WitnessError(OurError):
@@ -183,14 +188,6 @@ def _unsent(file: Path, sent: Path) -> tuple[int, bytes]:
         opened.seek(at)
         lines = opened.read(_MOST_SENT)
     return at, lines[: lines.rfind(b"\n") + 1]
-
-
-MOST_ROWS = 5_000
-"""So many rows of one chain are anchored before the interval ends."""
-_LOOKS = timedelta(seconds=0.5)
-"""How often the growth of the chains is looked at meanwhile."""
-
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,8 +43,6 @@ from izin.sinks.ledger.sweep.sweeps import RegisterCount, Sweep
 from izin.sinks.monitor.alerts import STAGES
 
 _LANES = {"RET": "opt-outs", "ONAY": "consents"}
-
-
 _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     "izin_ledger_keys": ("Keys with something due to İYS, by what they wait for", ["waits_for"]),
     "izin_outbox_rows": ("Rows of the outbox that wait for Kafka", []),
@@ -115,6 +113,10 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
 }
 """The description and the labels of each gauge."""
+CONNECTIONS = 2
+"""One for the figures, one for the watch."""
+_REST = 20
+"""Between two readings pass at least so many times the seconds that one takes."""
 
 
 class Metrics:
@@ -343,12 +345,6 @@ class Metrics:
         self._gauges["izin_overdue_keys"].set(lag.overdue)
         self._gauges["izin_forecast_late_keys"].set(ahead.late)
         self._gauges["izin_forecast_lost_keys"].set(ahead.lost)
-
-
-CONNECTIONS = 2
-"""One for the figures, one for the watch."""
-_REST = 20
-"""Between two readings pass at least so many times the seconds that one takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

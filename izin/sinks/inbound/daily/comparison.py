@@ -23,6 +23,7 @@ from izin.sinks.ledger.db.connection import Ledger
 
 _AT_ONCE = 4096
 _END = (b"\xff", ())
+_Group = tuple[bytes, tuple[tuple[int, bytes], ...]]
 
 
 class Side(StrEnum):
@@ -54,9 +55,6 @@ class Compared:
     def differs(self) -> bool:
         """Whether a line is in one file alone."""
         return bool(self.only_at_iys or self.only_here)
-
-
-_Group = tuple[bytes, tuple[tuple[int, bytes], ...]]
 
 
 def compare(

@@ -27,6 +27,12 @@ from izin.sinks.record.brand import Brand
 _BLOCK = 1024 * 1024
 _LONGEST_START = 4096
 """Bytes within which the first line ends."""
+POLLED_EVERY = timedelta(minutes=15)
+FETCHED_AGAIN = timedelta(hours=1)
+"""When a file is fetched again whose hash was not İYS's, or which İYS could not make."""
+SHA_384 = "SHA-384"
+_HEX_DIGITS = 96
+_log = get_logger(__name__)
 
 
 def unnamed_file() -> BinaryIO:
@@ -102,15 +108,6 @@ class Download(ExitStack):
         self.lines.write(chunk)
         self.count += chunk.count(b"\n")
         self._last = chunk[-1:] or self._last
-
-
-POLLED_EVERY = timedelta(minutes=15)
-FETCHED_AGAIN = timedelta(hours=1)
-"""When a file is fetched again whose hash was not İYS's, or which İYS could not make."""
-SHA_384 = "SHA-384"
-_HEX_DIGITS = 96
-
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,10 @@ _GONE = "H502"
 _SETTINGS = "IZIN_DAILY_AGREE_BRANDS"
 
 _log = get_logger(__name__)
+AT_ONCE = 2000
+"""So many lines enter in a transaction."""
+Line = tuple[int, bytes]
+"""The number of a line in İYS's file, from 1, and the line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,13 +217,6 @@ def _report(file: DailyFile, found: ComparedFile, entered: int) -> None:
         entered=entered,
         timestamp=str(found.timestamp_state),
     )
-
-
-AT_ONCE = 2000
-"""So many lines enter in a transaction."""
-
-Line = tuple[int, bytes]
-"""The number of a line in İYS's file, from 1, and the line."""
 
 
 async def enter(

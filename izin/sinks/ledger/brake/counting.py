@@ -25,6 +25,7 @@ WINDOW = timedelta(hours=1)
 _LONGEST = 200
 """Characters of a source: an origin is any text, and an entry of an index is not."""
 _SQL = statements("brakes")
+_CUSTOMERS = statements("customers")
 
 
 class SourcedEvent(NamedTuple):
@@ -150,9 +151,6 @@ async def sources_of(connection: Connection, events: Sequence[SourcedEvent]) -> 
         one.actor if one.actor is not None and one.actor in names else one.origin[:_LONGEST]
         for one in events
     ]
-
-
-_CUSTOMERS = statements("customers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ BEFORE_DUE = timedelta(hours=24)
 """No opt-out is held back later than this before it is due."""
 _PAGE = 1000
 _SQL = statements("brakes")
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class BrakeDecision(StrEnum):
@@ -209,9 +210,6 @@ def _withdrawn(row: ConsentRow, brake: Brake, reason: str, by: str, now: datetim
         event_id=row.desired_event_id,
         status=row.desired_status,
     )
-
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 async def put_back(

@@ -26,6 +26,15 @@ _FASTEST = 1
 _PART_COLUMNS = (4).to_bytes(2, "big")
 _PG_EPOCH = date(2000, 1, 1)
 _SQL = statements("daily")
+ERASED = b"erased\n"
+"""What stands in place of an erased line."""
+_RECIPIENT, _RECIPIENT_TYPE, _TYPE = map(COLUMNS.index, ("recipient", "recipientType", "type"))
+SHOWING = frozenset({"observation", "answer"})
+"""The kinds of facts of the history that have when İYS created a movement."""
+Shown = tuple[str, str]
+"""A movement that İYS showed: its key, and its creation date in ISO's notation."""
+_Place = tuple[int, date]
+"""Brand and day of a file."""
 
 
 def packed(content: bytes) -> bytes:
@@ -108,18 +117,6 @@ def _within(brand_code: int, day: date) -> dict[str, Any]:
     first = datetime.combine(day, time(), TURKEY)
     begins, ends = (at.astimezone(UTC).isoformat() for at in (first, first + timedelta(days=1)))
     return {"brand": str(brand_code), "first": begins, "end": ends}
-
-
-ERASED = b"erased\n"
-"""What stands in place of an erased line."""
-_RECIPIENT, _RECIPIENT_TYPE, _TYPE = map(COLUMNS.index, ("recipient", "recipientType", "type"))
-
-SHOWING = frozenset({"observation", "answer"})
-"""The kinds of facts of the history that have when İYS created a movement."""
-Shown = tuple[str, str]
-"""A movement that İYS showed: its key, and its creation date in ISO's notation."""
-_Place = tuple[int, date]
-"""Brand and day of a file."""
 
 
 class FoundLines(NamedTuple):

@@ -35,6 +35,12 @@ from izin.sinks.record.messages import Message, TopicMessages
 _SLICE = 500
 _LOOK_AGAIN = timedelta(seconds=30)
 _SQL = statements("privacy")
+_HISTORY_SLICE = 200
+_HELD = timedelta(days=1)
+"""How long until a history under a legal hold is looked at again."""
+_BY = "izin"
+_Rows = Mapping[int, Sequence[Mapping[str, Any]]]
+"""Rows by the number of their erasure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,15 +291,6 @@ async def progress(ledger: Ledger, customer_id: str | None = None) -> ErasurePro
 async def unfinished(ledger: Ledger) -> Sequence[Mapping[str, Any]]:
     """Return the erasures that have not ended; none of the columns names a person."""
     return await ledger.fetch(_SQL["list"])
-
-
-_HISTORY_SLICE = 200
-_HELD = timedelta(days=1)
-"""How long until a history under a legal hold is looked at again."""
-_BY = "izin"
-
-_Rows = Mapping[int, Sequence[Mapping[str, Any]]]
-"""Rows by the number of their erasure."""
 
 
 async def erase_history(ledger: Ledger, *, now: datetime) -> int:

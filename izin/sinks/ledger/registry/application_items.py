@@ -19,6 +19,8 @@ from izin.sinks.ledger.registry.customer_brands import brands_of
 from izin.sinks.ledger.registry.customers import refuse_national_id
 
 _SQL = statements("application_items")
+_NUMBER = re.compile(r"\(?\+?[0-9](?:[ ().-]{0,2}[0-9]){2,14}")
+"""What a person could dial: short numbers and those of any country are among them."""
 
 
 class ApplicationItem(StrEnum):
@@ -107,8 +109,6 @@ def _is_address(value: str) -> bool:
     return found.scheme in {"http", "https"} and bool(found.hostname) and " " not in value
 
 
-_NUMBER = re.compile(r"\(?\+?[0-9](?:[ ().-]{0,2}[0-9]){2,14}")
-"""What a person could dial: short numbers and those of any country are among them."""
 _DAY = (_is_day, "is the day on which it was signed or given: write it as 2026-03-02")
 _FORMS: Mapping[ApplicationItem, tuple[Callable[[str], object], str]] = {
     ApplicationItem.SIGNATURE: (

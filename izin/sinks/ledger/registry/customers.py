@@ -28,6 +28,8 @@ MERSIS_DIGITS = 16
 VKN_DIGITS = 10
 _ID_DIGITS = 11
 _ID = re.compile(rf"(?<!\d)\d{{{_ID_DIGITS}}}(?!\d)", re.ASCII)
+_SQL = statements("customers")
+_BY_OPERATORS = ("name", "kind", "mersis", "vkn", "iys_code")
 
 
 def is_vkn(digits: str) -> bool:
@@ -97,9 +99,6 @@ def read_mersis(text: str) -> str:
 
 def _are_digits(text: str, count: int) -> bool:
     return len(text) == count and text.isascii() and text.isdecimal()
-
-
-_SQL = statements("customers")
 
 
 class PersonKind(StrEnum):
@@ -182,7 +181,6 @@ class CustomerDetails:
         )
 
 
-_BY_OPERATORS = ("name", "kind", "mersis", "vkn", "iys_code")
 _NO_DETAILS = CustomerDetails()
 
 

@@ -23,6 +23,11 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 
 _SQL = statements("granted")
+READ_EVERY = timedelta(days=1)
+STALE_AFTER = 2 * READ_EVERY
+"""After so long without a whole reading, rights may have changed that nobody here knows of."""
+AGAIN = timedelta(minutes=15)
+"""A list is read no sooner again, however many calls are refused for a missing right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,13 +184,6 @@ def _channels(names: Collection[str] | None) -> tuple[Channel, ...] | None:
 
 def _instants(unread_since: Mapping[Channel, datetime]) -> Jsonb:
     return Jsonb({str(channel): at.isoformat() for channel, at in unread_since.items()})
-
-
-READ_EVERY = timedelta(days=1)
-STALE_AFTER = 2 * READ_EVERY
-"""After so long without a whole reading, rights may have changed that nobody here knows of."""
-AGAIN = timedelta(minutes=15)
-"""A list is read no sooner again, however many calls are refused for a missing right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

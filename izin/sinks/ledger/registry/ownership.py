@@ -22,6 +22,10 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 
 _DUE = frozenset({*WAITING, *OPEN, State.PARKED})
+_PAGE = 5000
+"""Keys of all brands in one transaction, of which those of the brand are changed."""
+_SQL = statements("ownership")
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +82,6 @@ def _is_due_opt_out(row: ConsentRow) -> bool:
     return row.desired_status == Status.RET and (
         row.state in _DUE or row.action is not Action.NOTHING
     )
-
-
-_PAGE = 5000
-"""Keys of all brands in one transaction, of which those of the brand are changed."""
-_SQL = statements("ownership")
-
-_log = get_logger(__name__)
 
 
 async def was_unknown(ledger: Ledger, brand_code: int) -> bool:

@@ -27,6 +27,11 @@ from izin.sinks.record.lease import LeaseOwner
 PAGE = 1000
 """The most recipients of a query."""
 _SQL = statements("sweeps")
+_GROUPS = tuple(
+    (channel, whose) for channel in sorted(CHANNELS) for whose in sorted(RECIPIENT_TYPES)
+)
+"""Channels and recipient types in the order of the keys."""
+_COUNTS = statements("register_counts")
 
 
 class SweepReason(StrEnum):
@@ -208,12 +213,6 @@ async def _start(
     return tuple(map(Sweep.from_row, rows))
 
 
-_GROUPS = tuple(
-    (channel, whose) for channel in sorted(CHANNELS) for whose in sorted(RECIPIENT_TYPES)
-)
-"""Channels and recipient types in the order of the keys."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweptKey:
     """A key as it was before İYS was asked."""
@@ -293,9 +292,6 @@ def _behind(brand_code: int, group: tuple[str, str]) -> str:
         return f"{brand_code}/Z"
     channel, recipient_type = _GROUPS[place]
     return f"{brand_code}/{channel}/{recipient_type}"
-
-
-_COUNTS = statements("register_counts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
