@@ -25,7 +25,8 @@ from izin.consent.errors import SourceError
 from izin.console.daily import write_files
 from izin.console.terminal.arguments import ByOption, CustomerArgument, ExecuteOption, filled
 from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.iys_session import calling_iys
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -59,9 +60,7 @@ from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.reads import RegisterRow
 from izin.sinks.ledger.registry import customers, offboarding
 from izin.sinks.ledger.registry.offboarding import Belongings, Ending, Offboarding, Unsettled
-from izin.sinks.outbound.iys_session import iys_session
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
 
 ANCHORS: Final = "anchors.txt"
 HISTORY: Final = "history"
@@ -183,13 +182,9 @@ async def push_ends(ledger: Ledger, brands: Sequence[Brand], *, by: str) -> list
     if credentials is None or url is None:
         return []
     left: list[str] = []
-    async with iys_session(ledger, IysSettings()) as (client, pacer):
-        await pacer.begin()
-        try:
-            for brand in brands:
-                left += await _free(ledger, client, brand, url, credentials, by=by)
-        finally:
-            await pacer.flush()
+    async with calling_iys(ledger, IysSettings()) as (client, _):
+        for brand in brands:
+            left += await _free(ledger, client, brand, url, credentials, by=by)
     return left
 
 
@@ -319,9 +314,9 @@ def _plan(found: Belongings, unsettled: Unsettled, order: _Order) -> Iterator[tu
 
 
 def _ending(ledger: Ledger, order: _Order) -> Ending:
-    kafka = kafka_settings()
-    messages = TopicMessages(codec(kafka), kafka.topics)
-    return Ending(ledger=ledger, messages=messages, customer_id=order.customer_id, by=order.by)
+    return Ending(
+        ledger=ledger, messages=topic_messages(), customer_id=order.customer_id, by=order.by
+    )
 
 
 async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], None]) -> list[str]:

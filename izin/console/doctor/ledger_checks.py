@@ -10,6 +10,7 @@ from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
 from izin.console.remedies import held_back, remedy_of_brake
+from izin.console.terminal.iys_session import calling_iys
 from izin.console.terminal.output import turkish
 from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError
 from izin.iys.tokens.token_policy import TokenPolicy
@@ -22,7 +23,6 @@ from izin.sinks.ledger.reads import Backlog, Memory, Parked
 from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.accounts import warnings_of
-from izin.sinks.outbound.iys_session import iys_session
 from izin.sinks.record.brand import Brand
 
 _TOKEN_LIFETIME = timedelta(hours=2)
@@ -198,16 +198,13 @@ async def token_finding(ledger: Ledger) -> Finding:
     settings = IysSettings()
     ours, every = {None, settings.username}, await registry.every(ledger)
     iys_code = next((one.iys_code for one in every if one.account in ours), 0)
-    async with iys_session(ledger, settings) as (client, pacer):
-        await pacer.begin()
+    async with calling_iys(ledger, settings) as (client, _):
         try:
             await client.brands(iys_code)
         except CallError as error:
             state = await LedgerTokenStore.of(ledger, settings).read()
             failures = 0 if state.blocked_until else state.failures
             return of_token(error, failures=failures, now=ledger.clock.now())
-        finally:
-            await pacer.flush()
     return of_token(None, failures=0, now=ledger.clock.now())
 
 
