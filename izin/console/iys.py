@@ -123,6 +123,17 @@ _ADDRESSES = {
 }
 
 
+app = typer.Typer(
+    help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from İYS, "
+    "compare its register with ours, and see where it pushes.\n\n"
+    "Where one source opts out more recipients of a brand than its customer allows (izin customers "
+    "brake), the opt-outs take effect at once, and are not registered at İYS until a person "
+    "decides, or a day before they are due. Where one reverses more opt-outs than is "
+    "allowed, its opt-ins over opt-outs wait for a person.",
+    no_args_is_help=True,
+)
+
+
 def sweep_row(sweep: Sweep) -> tuple[object, ...]:
     """Return the cells of a sweep."""
     counts = sweep.counts
@@ -275,6 +286,7 @@ def _planned(
     return brand_code, sum(one.keys for one in mine), requests, str(takes), standing
 
 
+@app.command()
 def counts(
     *,
     customer: OneCustomerOption = None,
@@ -310,19 +322,8 @@ def counts(
     exit_if([one for one in last.values() if one.differs])
 
 
-app = typer.Typer(
-    help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from İYS, "
-    "compare its register with ours, and see where it pushes.\n\n"
-    "Where one source opts out more recipients of a brand than its customer allows (izin customers "
-    "brake), the opt-outs take effect at once, and are not registered at İYS until a person "
-    "decides, or a day before they are due. Where one reverses more opt-outs than is "
-    "allowed, its opt-ins over opt-outs wait for a person.",
-    no_args_is_help=True,
-)
-
 app.add_typer(daily, name="daily")
 app.add_typer(sweeps_app, name="sweep")
-app.command()(counts)
 app.add_typer(push, name="push")
 
 

@@ -46,6 +46,15 @@ _WEEK = (
 )
 
 
+app = typer.Typer(help="Report figures over a time, from the ledger.", no_args_is_help=True)
+
+
+@app.callback()
+def report() -> None:
+    """Report figures over a time, from the ledger."""
+
+
+@app.command()
 def latency(
     *,
     since: Annotated[
@@ -109,6 +118,7 @@ def shown(seconds: float) -> str:
     return f"{seconds / _HOUR:.1f} h"
 
 
+@app.command()
 def week(
     *,
     customer: OneCustomerOption = None,
@@ -173,15 +183,3 @@ def _lines(one: CustomerFigures, since: datetime, now: datetime) -> list[tuple[s
 
 def _took(seconds: float | None) -> str:
     return "-" if seconds is None else shown(seconds)
-
-
-app = typer.Typer(help="Report figures over a time, from the ledger.", no_args_is_help=True)
-
-
-@app.callback()
-def report() -> None:
-    """Report figures over a time, from the ledger."""
-
-
-app.command()(latency)
-app.command()(week)
