@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -28,6 +29,7 @@ from izin.console.terminal.output import (
     cells,
     exit_if,
     kafka_settings,
+    named,
     print_json,
     print_rows,
     say,
@@ -59,6 +61,17 @@ from izin.sinks.ledger.registry.customer_brands import brands_of
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 
+_FILES = (
+    "file",
+    "rows",
+    "published",
+    "opt_outs",
+    "refused",
+    "refused_opt_outs",
+    "refused_unclear",
+    "reasons",
+    "report",
+)
 _JUDGED = {
     "brand_code": "brand",
     "channel": "channel",
@@ -248,20 +261,10 @@ def _as_json(found: LoadingWhatIf, done: Done) -> Mapping[str, Any]:
             "loading_ends": found.loading_ends,
             "missed": list(found.missed),
         },
-        "files": [
-            {
-                "file": one.path,
-                "rows": one.rows,
-                "published": one.published,
-                "opt_outs": one.opt_outs,
-                "refused": one.refused,
-                "refused_opt_outs": one.refused_opt_outs,
-                "refused_unclear": one.refused_unclear,
-                "reasons": one.reasons,
-                "report": one.report_path,
-            }
-            for one in done.files
-        ],
+        "files": named(
+            _FILES,
+            cells(_FILES, done.files, file=attrgetter("path"), report=attrgetter("report_path")),
+        ),
         "executed": done.executed,
         "took_seconds": None if done.took is None else done.took.total_seconds(),
         "left_for_a_person": None if done.left is None else done.left.for_person,

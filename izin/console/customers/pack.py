@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
     named,
     print_rows,
@@ -60,6 +62,7 @@ _COLUMNS = {
     "waiting": "to register",
     "void": "void",
 }
+_PROVIDERS = ("iys_code", "addresses", "above_150000", "limit", "beyond_limit")
 PAGE, SHEET = "basvuru.html", "basvuru.xlsx"
 """The files of a pack."""
 
@@ -226,16 +229,10 @@ def _print(found: ApplicationPack, output: OutputFormat) -> None:
     ]
     known = {
         "brands": named(_COLUMNS, rows),
-        "providers": [
-            {
-                "iys_code": one.iys_code,
-                "addresses": one.addresses,
-                "above_150000": one.is_above_threshold,
-                "limit": one.limit,
-                "beyond_limit": one.beyond_limit,
-            }
-            for one in found.providers
-        ],
+        "providers": named(
+            _PROVIDERS,
+            cells(_PROVIDERS, found.providers, above_150000=attrgetter("is_above_threshold")),
+        ),
         "missing": [one.name for one in found.missing],
     }
     print_rows(output, _COLUMNS, rows, as_json=known, notes=_notes(found))
