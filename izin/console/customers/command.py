@@ -161,7 +161,9 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     rows = cells(
         _COLUMNS,
         found,
-        brands=lambda one: _codes(brands, one.customer_id),
+        brands=lambda one: " ".join(
+            str(brand.brand_code) for brand in brands if brand.customer_id == one.customer_id
+        ),
         brake=lambda one: str(limits_of(one) or ""),
     )
     print_rows(output, _COLUMNS, rows)
@@ -209,10 +211,6 @@ async def _read(
         await registry.every(ledger),
         await api_keys.every(ledger),
     )
-
-
-def _codes(brands: Sequence[Brand], customer_id: str) -> str:
-    return " ".join(str(one.brand_code) for one in brands if one.customer_id == customer_id)
 
 
 def brake(

@@ -10,7 +10,7 @@ nothing is recorded twice.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
@@ -160,9 +160,7 @@ class DailyFiles:
                 remedy="check IZIN_TIMESTAMP_ROOTS; if they are right, ask İYS's support",
             )
         return ComparedFile(
-            own_hash=compared.own_hash,
-            only_at_iys=compared.only_at_iys,
-            only_here=compared.only_here,
+            **asdict(compared),
             timestamp_reply=reply,
             timestamp_state=timestamp.state,
             timestamped_at=timestamp.at,
