@@ -25,7 +25,7 @@ from izin.local import Postgres
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.partitioning import partition_of
-from izin.sinks.ledger.privacy import erasure, history
+from izin.sinks.ledger.privacy import erasure
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import OutputRecord
@@ -108,7 +108,7 @@ async def measure_erasure(url: str, *, keys: int, erased: int) -> ErasureSteps:
         removed = await erasure.remove(fixture.ledger, fixture.topic_messages, now=now)
         took.append(time.perf_counter())
         later = now + timedelta(days=366 * 11)
-        movements = await history.erase(fixture.ledger, now=later)
+        movements = await erasure.erase_history(fixture.ledger, now=later)
         took.append(time.perf_counter())
         if removed != count:
             raise RuntimeError(f"{removed} of {count} keys were removed")

@@ -27,7 +27,7 @@ from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.local import Postgres
 from izin.runtime.gc_tuning import keep_memory_of_batches, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
-from izin.sinks.inbound.daily.entering import AT_ONCE
+from izin.sinks.inbound.daily.loop import AT_ONCE
 from izin.sinks.ingest.observations import ObservedMovement, observe
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger.history.append import Movement

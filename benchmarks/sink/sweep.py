@@ -34,7 +34,7 @@ from benchmarks.sink.iys_account import PASSWORD, USERNAME
 from izin.iys import IysClient, Pace, TokenAuth
 from izin.local import Postgres
 from izin.runtime.settings import IysSettings, KafkaSettings
-from izin.sinks.inbound.sweep.sweeper import Sweeper
+from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.ledger.sweep import sweeps

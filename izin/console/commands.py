@@ -13,6 +13,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from izin.console.terminal.output import exit_on_error
+
 COMMANDS = {
     "demo": "izin.console.demo:demo",
     "up": "izin.console.up:up",
@@ -29,13 +31,13 @@ COMMANDS = {
     "explain": "izin.console.explain:explain",
     "evidence": "izin.console.evidence.command:app",
     "complaints": "izin.console.evidence.complaints:app",
-    "report": "izin.console.reports.command:app",
+    "report": "izin.console.reports:app",
     "dead-letters": "izin.console.dead_letters.command:app",
     "reconcile": "izin.console.reconcile.command:reconcile",
-    "rate-limits": "izin.console.rate_limits:rate_limits",
-    "iys": "izin.console.brake.command:app",
-    "deadlines": "izin.console.deadlines.command:app",
-    "doctor": "izin.console.doctor.command:doctor",
+    "rate-limits": "izin.console.iys:rate_limits",
+    "iys": "izin.console.iys:app",
+    "deadlines": "izin.console.deadlines:app",
+    "doctor": "izin.console.doctor.checks:doctor",
     "verify": "izin.console.verify.command:verify",
     "customers": "izin.console.customers.command:app",
     "brands": "izin.console.brands.command:app",
@@ -68,6 +70,11 @@ class CommandGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - Typer's own
         super().__init__(**attributes)
         self.commands = LazyCommands(COMMANDS)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's context, and what a command returns
+        """Run a command; an error that a user can act on is one message and an exit code."""
+        with exit_on_error():
+            return super().invoke(ctx)
 
 
 def _command(name: str, found: Any) -> Any:  # noqa: ANN401 - Typer's command or group

@@ -14,11 +14,9 @@ from rich.text import Text
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.next_action import ActionReason
-from izin.console.brake.description import why_not_sent
-from izin.console.brands.remedies import remedy_of_parked
+from izin.console.remedies import remedy_of_parked, why_not_sent
 from izin.console.terminal.arguments import ByOption, OneCustomerOption, is_key, normalised
-from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import Look, run_on_ledger
+from izin.console.terminal.ledger_session import Look, cut_to, run_on_ledger
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,

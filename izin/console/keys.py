@@ -16,12 +16,10 @@ from izin.console.terminal.arguments import (
     filled,
     instant,
 )
-from izin.console.terminal.customer_cut import CustomerCut, cut_to
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_on_error,
     print_rows,
     say,
     turkish,
@@ -122,9 +120,8 @@ def create(
         created_at=now,
         expires_at=expires,
     )
-    with exit_on_error():
-        messages = topic_messages()
-        run_on_ledger(lambda ledger: api_keys.create(ledger, messages, key, by=by, now=now))
+    messages = topic_messages()
+    run_on_ledger(lambda ledger: api_keys.create(ledger, messages, key, by=by, now=now))
     say(f"key {name} ({key_id}) may {_may(key)}; it is printed once:")
     typer.echo(text)
 
@@ -134,8 +131,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     """List the keys, also those that ended, and what each may do. With --customer, of a key that is
     of several customers only what is this one's.
     """
-    with exit_on_error():
-        found, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
+    found, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
     now = datetime.now(UTC)
     rows = []
     for one in found:
@@ -175,25 +171,24 @@ def rotate(
     The old one stays valid for the grace, in which the system that has it is given the new one. Who
     ordered it is written to the history. Exit code 3 if no key of the name is left, or it expired.
     """
-    with exit_on_error():
-        now, messages = datetime.now(UTC), topic_messages()
-        known = {one.name: one for one in run_on_ledger(api_keys.every)}
-        if name not in known:
-            raise UnknownKeyError(name)
-        new_id = known[name].next_id
-        text, secret_hash = new_api_key(new_id, secrets.token_bytes)
-        old, new = run_on_ledger(
-            lambda ledger: api_keys.rotate(
-                ledger,
-                messages,
-                name,
-                secret_hash=secret_hash,
-                new_id=new_id,
-                grace=grace,
-                by=by,
-                now=now,
-            )
+    now, messages = datetime.now(UTC), topic_messages()
+    known = {one.name: one for one in run_on_ledger(api_keys.every)}
+    if name not in known:
+        raise UnknownKeyError(name)
+    new_id = known[name].next_id
+    text, secret_hash = new_api_key(new_id, secrets.token_bytes)
+    old, new = run_on_ledger(
+        lambda ledger: api_keys.rotate(
+            ledger,
+            messages,
+            name,
+            secret_hash=secret_hash,
+            new_id=new_id,
+            grace=grace,
+            by=by,
+            now=now,
         )
+    )
     say(f"key {old.id} is valid until {turkish(old.expires_at)}; {new.id} is printed once:")
     typer.echo(text)
 
@@ -212,25 +207,22 @@ def revoke(
     Without --execute it only names what would stop. Who ordered it is written to the history. Exit
     code 3 if no such key is left.
     """
-    with exit_on_error():
-        now, messages = datetime.now(UTC), topic_messages()
-        found = [
-            one
-            for one in run_on_ledger(api_keys.every)
-            if key in {one.name, one.id} and one.revoked_at is None
-        ]
-        if not found:
-            raise UnknownKeyError(key)
-        for one in found:
-            say(f"key {one.name} ({one.id}, {_state(one, now)}) may no longer {_may(one)}")
-        if not execute:
-            say(f"add --execute to revoke {_counted(found)}")
-            return
-        ids = [one.id for one in found]
-        revoked = run_on_ledger(
-            lambda ledger: api_keys.revoke(ledger, messages, ids, by=by, now=now)
-        )
-        say(f"{_counted(revoked)} revoked")
+    now, messages = datetime.now(UTC), topic_messages()
+    found = [
+        one
+        for one in run_on_ledger(api_keys.every)
+        if key in {one.name, one.id} and one.revoked_at is None
+    ]
+    if not found:
+        raise UnknownKeyError(key)
+    for one in found:
+        say(f"key {one.name} ({one.id}, {_state(one, now)}) may no longer {_may(one)}")
+    if not execute:
+        say(f"add --execute to revoke {_counted(found)}")
+        return
+    ids = [one.id for one in found]
+    revoked = run_on_ledger(lambda ledger: api_keys.revoke(ledger, messages, ids, by=by, now=now))
+    say(f"{_counted(revoked)} revoked")
 
 
 def _may(key: ApiKey) -> str:

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console import ledger_archive
 from izin.console.read_topic import read_all
 from izin.console.terminal.arguments import ByOption, ExecuteOption
 from izin.console.terminal.interrupts import exit_on_signals
@@ -18,25 +18,30 @@ from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     kafka_settings,
+    named,
     print_json,
     print_rows,
     say,
     say_dry_run,
 )
+from izin.console.terminal.progress import showing
+from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import codec
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.timestamps import roots_in
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ledger.archive.folder import Archive, verify_archive
+from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.history import verify as chains
-from izin.sinks.ledger.history.chain_check import Fault, Loss
+from izin.sinks.ledger.history.chain_check import Loss
 from izin.sinks.ledger.offsets import Bootstrap, Range
 from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.anchor import Anchor
@@ -60,8 +65,6 @@ _PARTITIONS = {
     "decisions_from": "decisions from",
     "finished_at": "finished (Turkey)",
 }
-
-
 AnchorsOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -82,8 +85,10 @@ RootsOption = Annotated[
     ),
 ]
 TopicOption = Annotated[bool, typer.Option(help="Check the anchors in the topic too.")]
-
-app.command("archive")(ledger_archive.archive)
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="FOLDER", file_okay=False, help="The folder of the archive.")
+]
+_ARCHIVED = ("rows", "files", "rewritten", "removed")
 
 
 @app.command()
@@ -106,15 +111,14 @@ def verify(
     an anchor at or behind them that was time-stamped ten years ago (--roots). Exit code 1 if
     anything is wrong, 6 if nothing is, but something dropped or emptied is not provable.
     """
-    with exit_on_error():
-        known = _known_anchors(anchors, topic=topic, roots=roots)
-        if archive is None:
-            found, sent = run_on_ledger(lambda ledger: _verify(ledger, known))
-        else:
-            found = asyncio.run(verify_archive(Archive.read(archive), known))
-            sent = deliveries.VerifiedDeliveries(rows=0, faults=())
-    rows, unproven = _chain_rows(found.faults), _chain_rows(found.unprovable)
-    others = [(one.batch, one.place, one.what) for one in sent.faults]
+    known = _known_anchors(anchors, topic=topic, roots=roots)
+    if archive is None:
+        found, sent = run_on_ledger(lambda ledger: _verify(ledger, known))
+    else:
+        found = asyncio.run(verify_archive(Archive.read(archive), known))
+        sent = deliveries.VerifiedDeliveries(rows=0, faults=())
+    rows, unproven = cells(_COLUMNS, found.faults), cells(_COLUMNS, found.unprovable)
+    others = cells(_OF_DELIVERIES, sent.faults)
     lines = [_lost_line(one, sent.lost) for one in found.losses]
     match output:
         case OutputFormat.JSON:
@@ -122,11 +126,11 @@ def verify(
                 {
                     "rows": found.rows,
                     "anchors": found.anchors,
-                    "faults": _named(_COLUMNS, rows),
-                    "not_provable": _named(_COLUMNS, unproven),
+                    "faults": named(_COLUMNS, rows),
+                    "not_provable": named(_COLUMNS, unproven),
                     "restored": lines,
                     "deliveries": sent.rows,
-                    "delivery_faults": _named(_OF_DELIVERIES, others),
+                    "delivery_faults": named(_OF_DELIVERIES, others),
                 }
             )
         case OutputFormat.TABLE:
@@ -143,14 +147,6 @@ def verify(
             )
     exit_if(rows or others)
     exit_if(unproven, ExitCode.NOT_VERIFIED)
-
-
-def _chain_rows(faults: Sequence[Fault]) -> list[tuple[int, int, int, str]]:
-    return [(one.shard, one.after, one.place, one.what) for one in faults]
-
-
-def _named(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, object]]:
-    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _lost_line(loss: Loss, deliveries: int) -> str:
@@ -206,11 +202,9 @@ def restore(
     is submitted. Who ordered it is written to the history. Exit code 1 if nothing was done yet, 4
     if it is refused, 130 if it was stopped: the same command goes on.
     """
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals():
         known = _known_anchors(anchors, topic=topic)
-        ledger_archive.restore(
-            folder, known, accept_loss=accept_loss, execute=execute, by=by, output=output
-        )
+        _restore(folder, known, accept_loss=accept_loss, execute=execute, by=by, output=output)
 
 
 @app.command()
@@ -227,12 +221,11 @@ def bootstrap(
     submitted. A command that was stopped goes on where it was. Who ordered it is written to the
     history. Exit code 1 if anything waits.
     """
-    with exit_on_error():
-        kafka = kafka_settings()
-        encoder = codec(kafka)
-        found, lost = run_on_ledger(
-            lambda ledger: _bootstrap(ledger, kafka, encoder, by=by if execute else None)
-        )
+    kafka = kafka_settings()
+    encoder = codec(kafka)
+    found, lost = run_on_ledger(
+        lambda ledger: _bootstrap(ledger, kafka, encoder, by=by if execute else None)
+    )
     rows = {one.partition: _restored(one) for one in found}
     rows |= {one.partition: _lost(one) for one in lost}
     print_rows(output, _PARTITIONS, [rows[number] for number in sorted(rows)])
@@ -276,9 +269,9 @@ async def _bootstrap(
     return await bootstrapper.progress(), lost
 
 
-def _say_progress(progress: Sequence[Bootstrap]) -> None:
+def _say_progress(progress: Sequence[Bootstrap], what: str = "offsets") -> None:
     read = sum(min(one.next_offset, one.end_offset) for one in progress)
-    say(f"{read} of {sum(one.end_offset for one in progress)} offsets read")
+    say(f"{read} of {sum(one.end_offset for one in progress)} {what} read")
 
 
 def _of_file(path: Path, roots: Path | None) -> tuple[Anchor, ...]:
@@ -305,3 +298,86 @@ def topic_anchors(settings: KafkaSettings) -> Iterator[Anchor]:
             )
     except BrokerError as error:
         raise BrokerError(f"{error} (--no-topic verifies without the topic's anchors)") from error
+
+
+@app.command()
+def archive(
+    folder: FolderArgument,
+    *,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Archive the history to files outside the ledger: what is new since the last time.
+
+    Every row is verified on its way. Files with rows that were erased meanwhile are written again,
+    and those of months that were dropped are removed: run it after either. The files name
+    recipients; only their owner may read them. Who ordered it, and where to, is written to the
+    history. Exit code 4 if the history is broken, 130 if it was stopped: it goes on.
+    """
+    with exit_on_signals(), showing("rows archived") as shown:
+
+        async def work(ledger: Ledger) -> Archived:
+            writer = ArchiveWriter(ledger, folder, report=shown)
+            return await writer.run(by=by, now=datetime.now(UTC))
+
+        done = run_on_ledger(work)
+    (row,) = cells(_ARCHIVED, [done])
+    print_rows(output, _ARCHIVED, [row], as_json=dict(zip(_ARCHIVED, row, strict=True)))
+
+
+def _restore(
+    folder: Path | None,
+    anchors: Sequence[Anchor],
+    *,
+    accept_loss: bool,
+    execute: bool,
+    by: str,
+    output: OutputFormat,
+) -> None:
+    """Restore a ledger from the archive in ``folder``, or from topics alone."""
+    with showing("rows of the history") as shown:
+
+        async def work(ledger: Ledger) -> tuple[Restorable, Restored | None]:
+            kafka, settings = kafka_settings(), LedgerSettings()
+            restoration = LedgerRestoration(
+                rebuild=LedgerRebuild(
+                    ledger=ledger, settings=settings, clock=lambda: datetime.now(UTC), workers=1
+                ),
+                kafka=kafka,
+                codec=codec(kafka),
+                secrets=StreamSettings().suppressions,
+                archive=None if folder is None else Archive.read(folder).of(None),
+                on_load=shown,
+                on_read=partial(_say_progress, what="offsets of the state"),
+            )
+            found = await restoration.check(anchors)
+            if not execute:
+                return found, None
+            return found, await restoration.execute(anchors, accept_loss=accept_loss, by=by)
+
+        found, done = run_on_ledger(work)
+    _print_restored(found, done, output)
+    exit_if(done is None)
+
+
+def _print_restored(found: Restorable, done: Restored | None, output: OutputFormat) -> None:
+    facts: dict[str, object] = {
+        "movements": found.movements,
+        "suppressed": len(found.suppressions),
+        "lost": [{"shard": one.shard, "place": one.place} for one in found.lost],
+    }
+    if done is not None:
+        facts |= {"erased": done.erased, "rows": done.rows, "keys": done.keys, "held": done.held}
+    rows = [
+        (name, ", ".join(map(str, value)) if isinstance(value, list) else value)
+        for name, value in facts.items()
+    ]
+    print_rows(output, ("what", "value"), rows, as_json=facts)
+    if done is None:
+        say("nothing was changed; add --execute to do it")
+    else:
+        say(
+            "İYS was not asked yet, and nothing may be sent until it is: look at the rows (izin "
+            "explain, izin ledger verify), start the sink worker, and let it ask: izin brands "
+            f"resume --customer {' / '.join(done.held)} --what iys --execute"
+        )

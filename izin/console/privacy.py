@@ -9,21 +9,24 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, ExecuteOption, is_key, normalised
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
+from izin.console.terminal.arguments import (
+    ByOption,
+    ExecuteOption,
+    is_key,
+    normalised,
+    recipients_in,
+)
+from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
     OutputOption,
-    exit_on_error,
     json_text,
     print_rows,
     say,
     say_dry_run,
 )
-from izin.console.terminal.private_file import write_new
-from izin.console.terminal.recipients import recipients_in
+from izin.console.terminal.private_files import write_new
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.privacy import erasure, export
@@ -85,12 +88,11 @@ def erase(
     """
     if (customer is None) is not all_customers:
         raise typer.BadParameter("say whose: --customer or --all-customers")
-    with exit_on_error():
-        asked = list(_recipients(recipient, file))
-        found, count = run_on_ledger(
-            lambda ledger: _erase(ledger, asked, customer, by, dry=not execute),
-            look=Look(command="privacy erase", by=by, people=asked, customer=customer),
-        )
+    asked = list(_recipients(recipient, file))
+    found, count = run_on_ledger(
+        lambda ledger: _erase(ledger, asked, customer, by, dry=not execute),
+        look=Look(command="privacy erase", by=by, people=asked, customer=customer),
+    )
     _print(found, output, is_list=file is not None)
     refused = sum(bool(one.obstacles) for one in found)
     if refused:
@@ -106,9 +108,8 @@ def erase(
 @app.command("list")
 def list_(*, customer: CustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the erasures that have not ended; the table names no person."""
-    with exit_on_error():
-        rows = run_cut(customer, erasure.unfinished, itemgetter("customer_id"))
-        going_on = run_on_ledger(lambda ledger: erasure.progress(ledger, customer))
+    rows = run_cut(customer, erasure.unfinished, itemgetter("customer_id"))
+    going_on = run_on_ledger(lambda ledger: erasure.progress(ledger, customer))
     print_rows(output, _GOING_ON, [[row[name] for name in _GOING_ON] for row in rows])
     say(
         f"{going_on.requested} requested, {going_on.waiting} waiting for İYS, "
@@ -134,20 +135,19 @@ def export_(
     to the history, with a keyed digest of the recipient (IZIN_SUPPRESSION_SECRETS). Exit code 3 if
     nothing is known.
     """
-    with exit_on_error():
-        wanted = normalised(recipient)
-        known = run_on_ledger(
-            lambda ledger: export.export(ledger, wanted, customer=customer),
-            look=Look(command="privacy export", by=by, people=[wanted], customer=customer),
-        )
-        if not known["keys"] and not known["complaints"]:
-            raise SourceError("nothing is known of this recipient")
-        text = json_text(known)
-        if to is not None:
-            write_new(to, text.encode())
-            say(f"{len(known['keys'])} keys are written to {to}")
-        else:
-            typer.echo(text, nl=False)
+    wanted = normalised(recipient)
+    known = run_on_ledger(
+        lambda ledger: export.export(ledger, wanted, customer=customer),
+        look=Look(command="privacy export", by=by, people=[wanted], customer=customer),
+    )
+    if not known["keys"] and not known["complaints"]:
+        raise SourceError("nothing is known of this recipient")
+    text = json_text(known)
+    if to is not None:
+        write_new(to, text.encode())
+        say(f"{len(known['keys'])} keys are written to {to}")
+    else:
+        typer.echo(text, nl=False)
 
 
 def _recipients(recipient: str | None, file: Path | None) -> Iterator[str]:

@@ -17,7 +17,6 @@ from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     err,
-    exit_on_error,
     kafka_settings,
     print_rows,
 )
@@ -117,16 +116,14 @@ def publish(
     rules = DateRules(time_of_day=time_of_day)
     if corrects is None:
         _check_given(fields)
-        with exit_on_error():
-            _print(*_publish({**fields, Field.ACTOR: by}, rules), output)
+        _print(*_publish({**fields, Field.ACTOR: by}, rules), output)
         return
     if not by:
         raise typer.BadParameter("say who corrects it, with --by or IZIN_ACTOR", param_hint="--by")
     # Imported where it is used: it reads dead letters and the ledger, which others do not need.
     publish_correction = resolve_name("izin.console.dead_letters.correcting:publish_correction")
-    with exit_on_error():
-        where, violations = publish_correction(corrects, fields, rules, by=by, now=utc_now())
-        _print(where, violations, output)
+    where, violations = publish_correction(corrects, fields, rules, by=by, now=utc_now())
+    _print(where, violations, output)
 
 
 def publish_record(parsed: MappedRecord, origin: EventOrigin) -> tuple[Published, AcceptedRecord]:

@@ -11,7 +11,6 @@ from pydantic import SecretStr
 
 from izin.consent.errors import OurError, SourceError
 from izin.consent.model import Channel
-from izin.console.brands.lookup import registered_brand
 from izin.console.terminal.arguments import BrandArgument, ByOption, ExecuteOption
 from izin.console.terminal.iys_session import run_at_iys
 from izin.console.terminal.output import (
@@ -27,16 +26,17 @@ from izin.iys.errors import CallError, MisconfiguredError
 from izin.iys.wire_format.account import PushConnection
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound import push_connections
+from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import (
     MOST,
     ChannelConnections,
     FullChannelError,
     PushConnections,
 )
-from izin.sinks.inbound.push_credentials import Credentials, push_credentials
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history.acts import brand_key, record_act
 from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.record.brand import Brand
 
 app = typer.Typer(

@@ -10,14 +10,11 @@ from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_on_error,
-    print_json,
     print_rows,
     turkish,
 )
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history.receipts import receipt_key
-from izin.sinks.ledger.reads import RecordedFact
 
 app = typer.Typer(
     help="Show receipts of the gate: who asked whether a message may be sent, and the answer.\n\n"
@@ -40,34 +37,22 @@ def show(
     basis. Times are Turkish. Exit code 3 if the ledger has no such receipt; a sink worker takes it
     over from Kafka.
     """
-    with exit_on_error():
-        facts = run_on_ledger(lambda ledger: reads.facts(ledger, [receipt_key(receipt_id)]))
-        # Recipients without a valid address have their answers beside that of the request.
-        asked = next((one for one in facts if "recipients" in one.data), None)
-        if asked is None:
-            raise SourceError(
-                f"the ledger has no receipt {receipt_id}; is the id whole, and does a sink worker "
-                "run?"
-            )
-    match output:
-        case OutputFormat.JSON:
-            print_json(_receipt(receipt_id, asked))
-        case OutputFormat.TABLE:
-            rows = [
-                (name.replace("_", " "), _in_words(value))
-                for name, value in _receipt(receipt_id, asked).items()
-            ]
-            print_rows(output, ("field", "value"), rows)
-
-
-def _receipt(receipt_id: str, asked: RecordedFact) -> dict[str, Any]:
-    return {
+    facts = run_on_ledger(lambda ledger: reads.facts(ledger, [receipt_key(receipt_id)]))
+    # Recipients without a valid address have their answers beside that of the request.
+    asked = next((one for one in facts if "recipients" in one.data), None)
+    if asked is None:
+        raise SourceError(
+            f"the ledger has no receipt {receipt_id}; is the id whole, and does a sink worker run?"
+        )
+    receipt = {
         "receipt_id": receipt_id,
         "customer": asked.customer_id,
         "asked_at": asked.occurred_at,
         "recorded_at": asked.recorded_at,
         **asked.data,
     }
+    rows = [(name.replace("_", " "), _in_words(value)) for name, value in receipt.items()]
+    print_rows(output, ("field", "value"), rows, as_json=receipt)
 
 
 def _in_words(value: Any) -> str:  # noqa: ANN401  # of JSON, or an instant

@@ -15,12 +15,11 @@ from izin.console.terminal.arguments import (
     is_key,
     normalised,
 )
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_on_error,
+    cells,
     print_rows,
     say,
     say_dry_run,
@@ -49,8 +48,7 @@ _HOLDS = ("id", "customer_id", "key", "reason", "since")
 @app.command("list")
 def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the months of history, with the end of retention and the legal holds of each."""
-    with exit_on_error():
-        found = run_on_ledger(retention.months)
+    found = run_on_ledger(retention.months)
     _print_months(found, output)
 
 
@@ -60,9 +58,7 @@ def set_(
     until: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The last day.")],
     *,
     by: ByOption,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Shorten it. Without it that is only printed.")
-    ] = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Set the end of retention of a month; the default is ten years.
 
@@ -71,25 +67,24 @@ def set_(
     there is no such month, or the day is too soon.
     """
     last = until.date()
-    with exit_on_error():
-        first = _first_of(month)
-        known = {one.month: one for one in run_on_ledger(retention.months)}.get(first)
-        if known is None:
-            raise SourceError(f"there is no history of {month}; see: izin retention list")
-        if last < known.least:
-            raise SourceError(
-                f"{last} is too soon: records are kept for {YEARS_AT_LEAST} years (6563 m.11/3), "
-                f"those of {month} until {known.least} at least"
-            )
-        change = f"{month}: kept until {known.retain_until} -> {last}"
-        if last == known.retain_until:
-            say(f"{month} is kept until {last} already")
-            return
-        if last < known.retain_until and not execute:
-            say(f"{change}; add --execute to shorten it")
-            return
-        now = datetime.now(UTC)
-        run_on_ledger(lambda ledger: retention.retain(ledger, first, until=last, by=by, now=now))
+    first = _first_of(month)
+    known = {one.month: one for one in run_on_ledger(retention.months)}.get(first)
+    if known is None:
+        raise SourceError(f"there is no history of {month}; see: izin retention list")
+    if last < known.least:
+        raise SourceError(
+            f"{last} is too soon: records are kept for {YEARS_AT_LEAST} years (6563 m.11/3), "
+            f"those of {month} until {known.least} at least"
+        )
+    change = f"{month}: kept until {known.retain_until} -> {last}"
+    if last == known.retain_until:
+        say(f"{month} is kept until {last} already")
+        return
+    if last < known.retain_until and not execute:
+        say(f"{change}; add --execute to shorten it")
+        return
+    now = datetime.now(UTC)
+    run_on_ledger(lambda ledger: retention.retain(ledger, first, until=last, by=by, now=now))
     say(change)
 
 
@@ -110,9 +105,8 @@ def hold(
     placed it is written to the history. Exit code 3
     if the ledger does not know the customer or the key.
     """
-    with exit_on_error():
-        held = None if key is None else normalised(key)
-        numbers = run_on_ledger(lambda ledger: _hold(ledger, customer, held, reason, by))
+    held = None if key is None else normalised(key)
+    numbers = run_on_ledger(lambda ledger: _hold(ledger, customer, held, reason, by))
     for number, what in numbers.items():
         say(f"hold {number}: nothing of {what} is dropped until izin retention release {number}")
 
@@ -128,15 +122,13 @@ def holds(
 
     The output is personal data: who looked is written to the history.
     """
-    with exit_on_error():
-        found = run_cut(
-            customer,
-            retention.holds,
-            attrgetter("customer_id"),
-            look=Look(command="retention holds", by=by, customer=customer),
-        )
-    rows = [(one.id, one.customer_id, one.key, one.reason, one.since) for one in found]
-    print_rows(output, _HOLDS, rows)
+    found = run_cut(
+        customer,
+        retention.holds,
+        attrgetter("customer_id"),
+        look=Look(command="retention holds", by=by, customer=customer),
+    )
+    print_rows(output, _HOLDS, cells(_HOLDS, found))
 
 
 @app.command()
@@ -148,9 +140,8 @@ def release(
     Who released it is written to the history. Exit code 3 if there is none of that number.
     """
     now = datetime.now(UTC)
-    with exit_on_error():
-        if not run_on_ledger(lambda ledger: retention.release(ledger, number, by=by, now=now)):
-            raise SourceError(f"no hold {number} is in force; see: izin retention holds")
+    if not run_on_ledger(lambda ledger: retention.release(ledger, number, by=by, now=now)):
+        raise SourceError(f"no hold {number} is in force; see: izin retention holds")
     say(f"hold {number} is released")
 
 
@@ -168,8 +159,7 @@ def drop(
     The last links of the hash chain are kept and anchored, and izin ledger verify continues from
     them once the anchors are published. Who dropped a month is written to the remaining history.
     """
-    with exit_on_error():
-        found = run_on_ledger(lambda ledger: _drop(ledger, by, dry=not execute))
+    found = run_on_ledger(lambda ledger: _drop(ledger, by, dry=not execute))
     _print_months(found, output)
     if not found:
         say("nothing can be dropped")
@@ -180,16 +170,12 @@ def drop(
 
 
 def _print_months(found: tuple[Month, ...], output: OutputFormat) -> None:
-    rows = [
-        (
-            f"{one.month:%Y-%m}",
-            one.retain_until,
-            one.kept_by,
-            one.bytes,
-            _some(one.holds),
-        )
-        for one in found
-    ]
+    rows = cells(
+        _MONTHS,
+        found,
+        month=lambda one: f"{one.month:%Y-%m}",
+        holds=lambda one: _some(one.holds),
+    )
     print_rows(output, _MONTHS, rows)
 
 

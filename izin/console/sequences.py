@@ -8,13 +8,12 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     kafka_settings,
     print_rows,
     say,
@@ -45,26 +44,13 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     Left out is what may only be late: for five minutes, or in lanes not read to their end. Exit
     code 1 if anything is missing.
     """
-    with exit_on_error():
-        topics = kafka_settings().topics
-        found = run_cut(
-            customer,
-            lambda ledger: sequences.missing(ledger, topics),
-            attrgetter("customer_id"),
-        )
-    rows = [
-        (
-            one.customer_id,
-            one.origin,
-            one.numbers,
-            one.gaps,
-            one.first_number,
-            one.since,
-            one.given_up,
-        )
-        for one in found
-    ]
-    print_rows(output, _COLUMNS, rows)
+    topics = kafka_settings().topics
+    found = run_cut(
+        customer,
+        lambda ledger: sequences.missing(ledger, topics),
+        attrgetter("customer_id"),
+    )
+    print_rows(output, _COLUMNS, cells(_COLUMNS, found))
     exit_if(found)
 
 
@@ -83,16 +69,15 @@ def close(
     rolled back. Who declared it is written to the history. Exit code 3 if nothing is
     missing up to that number.
     """
-    with exit_on_error():
-        count = run_on_ledger(
-            lambda ledger: sequences.close(
-                ledger, customer, origin, until=until, by=by, now=datetime.now(UTC), dry=not execute
-            )
+    count = run_on_ledger(
+        lambda ledger: sequences.close(
+            ledger, customer, origin, until=until, by=by, now=datetime.now(UTC), dry=not execute
         )
-        if not count:
-            raise SourceError(
-                f"{origin} of {customer} misses nothing up to {until}; see: izin sequences list"
-            )
+    )
+    if not count:
+        raise SourceError(
+            f"{origin} of {customer} misses nothing up to {until}; see: izin sequences list"
+        )
     if execute:
         say(f"{count} numbers of {origin} of {customer} are closed")
     else:

@@ -80,7 +80,7 @@ def up(
         order=order_port,
         simulator=simulator_port,
     )
-    delays = _delays(result_delay, hidden_window)
+    delays = Delays(result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window))
     with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError):
         _keep_up(state_dir, ports, delays, registry=registry, fresh=fresh)
 
@@ -100,10 +100,6 @@ def _keep_up(
     with stack:
         out.print(_panel(stack))
         stack.wait()
-
-
-def _delays(result: float, hidden: float) -> Delays:
-    return Delays(result=timedelta(seconds=result), hidden=timedelta(seconds=hidden))
 
 
 def _ports(**given: int) -> Ports:

@@ -3,7 +3,6 @@
 Each imports its own package when it is run: an intake needs no Faust, nor does a sink worker.
 """
 
-from izin.console.terminal.output import exit_on_error
 from izin.runtime.kafka import codec
 from izin.runtime.observe import configure
 from izin.runtime.settings import (
@@ -18,6 +17,14 @@ from izin.runtime.settings import (
     StreamSettings,
     WebhookSettings,
 )
+from izin.schemas.codec import Codec
+
+
+def _begin() -> tuple[KafkaSettings, Codec]:
+    """Begin the log of a process; return what every one of them needs."""
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    return kafka, codec(kafka)
 
 
 def order() -> None:
@@ -28,10 +35,8 @@ def order() -> None:
     """
     from izin.streams.engine.app import run  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        run(kafka, StreamSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    run(kafka, StreamSettings(), encoder)
 
 
 def sink() -> None:
@@ -41,10 +46,8 @@ def sink() -> None:
     """
     from izin.sinks.worker import run  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), encoder)
 
 
 def intake() -> None:
@@ -54,10 +57,8 @@ def intake() -> None:
     """
     from izin.producers.intake.server import serve  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        serve(kafka, IntakeSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    serve(kafka, IntakeSettings(), encoder)
 
 
 def feeds() -> None:
@@ -68,10 +69,8 @@ def feeds() -> None:
     """
     from izin.sinks.feeds.server import serve  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        serve(kafka, FeedsSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    serve(kafka, FeedsSettings(), encoder)
 
 
 def gate() -> None:
@@ -82,10 +81,8 @@ def gate() -> None:
     """
     from izin.gate.server import serve  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        serve(kafka, GateSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    serve(kafka, GateSettings(), encoder)
 
 
 def webhooks() -> None:
@@ -96,7 +93,5 @@ def webhooks() -> None:
     """
     from izin.sinks.webhooks.process import run  # noqa: PLC0415 - see above
 
-    with exit_on_error():
-        configure(LogSettings())
-        kafka = KafkaSettings()
-        run(kafka, LedgerSettings(), WebhookSettings(), codec(kafka))
+    kafka, encoder = _begin()
+    run(kafka, LedgerSettings(), WebhookSettings(), encoder)

@@ -10,7 +10,7 @@ from typing import Self
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from izin.console.doctor.consumer_lag import unread
+from izin.console.doctor.lag_checks import unread
 from izin.demo.compare import LedgerState
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings

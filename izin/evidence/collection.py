@@ -18,9 +18,9 @@ from izin.evidence.report import FORMAT
 from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow, first_link
 from izin.evidence.verification import Evidence
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.daily import recipient_lines
+from izin.sinks.ledger.daily import lines
 from izin.sinks.ledger.daily.files import FileState
-from izin.sinks.ledger.daily.recipient_lines import FoundLines
+from izin.sinks.ledger.daily.lines import FoundLines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append, verify
@@ -197,11 +197,9 @@ async def _batches(ledger: Ledger, sent: _Rows) -> Batches:
 
 async def _daily_files(ledger: Ledger, rows: _Rows) -> list[DailyLines]:
     """Return the lines of the keys of ``rows`` in İYS's daily files, file by file."""
-    columns = (_evidence_row(row).columns for row in rows if row["kind"] in recipient_lines.SHOWING)
-    shown = recipient_lines.shown_by((one.kind, one.key, one.data) for one in columns)
-    return [
-        _daily_lines(found) async for found in recipient_lines.by_file(ledger, shown) if found.lines
-    ]
+    columns = (_evidence_row(row).columns for row in rows if row["kind"] in lines.SHOWING)
+    shown = lines.shown_by((one.kind, one.key, one.data) for one in columns)
+    return [_daily_lines(found) async for found in lines.by_file(ledger, shown) if found.lines]
 
 
 def _daily_lines(found: FoundLines) -> DailyLines:

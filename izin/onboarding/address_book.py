@@ -1,23 +1,37 @@
-"""What the files of a first loading say of each key: kept on disk, so that any number of rows fits.
+"""What the files of a first loading say of each key, and what is known of them.
 
-The latest row of a key counts, as in the order stage. The file is a temporary one of SQLite, which
-the system removes with the process; it has recipients in full.
+The rows are kept on disk, so that any number fits: in a temporary file of SQLite, which the system
+removes with the process; it has recipients in full. The latest row of a key counts, as in the order
+stage. What is known comes from the ledger, and from İYS where it is asked.
+
+İYS's multiple query names the recipients at ONAY and nothing else: of the others it does not say
+whether they opted out or were never registered (reference 2.5). The ledger knows opt-outs.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from math import ceil
+from typing import Any, NamedTuple
 
 from izin.consent.forecast import DueGroup
 from izin.consent.model import AdmittedEvent, ConsentKey, Status
 from izin.consent.next_action import Registered
+from izin.iys.client import MAX_ITEMS
+from izin.sinks.inbound.sweep import PageQuery
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.sweep.sweeps import SweptKey
+from izin.sinks.record.brand import Brand
 
 _SQL = statements("address_book", "izin.onboarding")
 _CHUNK = 5000
+_LEDGER = statements("onboarding")
+_PAGE = 5000
+OnProgress = Callable[[int, int], None]
+"""Called with how many are done, and how many there are."""
 
 
 class BookKey(NamedTuple):
@@ -97,11 +111,12 @@ class LaneCount:
         return self.rows - self.keys
 
 
-class AddressBook:
+class AddressBook(ExitStack):
     """What files say of each key. A context manager; ``add`` all rows, then ``finish``."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
+        super().__init__()
+        self._db = self.enter_context(closing(sqlite3.connect("", isolation_level=None)))
         self._waiting: list[tuple[Any, ...]] = []
         for name in ("open", "bound", "spill", "create-rows"):
             self._db.execute(_SQL[name])
@@ -205,17 +220,6 @@ class AddressBook:
             for row in self._rows("groups", now=_seconds(now))
         ]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._db.close()
-
     def _flush(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         self._db.execute("BEGIN")
         self._db.executemany(_SQL[name], rows)
@@ -243,3 +247,70 @@ def _seconds(at: datetime | None) -> int | None:
 
 def _instant(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+async def note_ledger(ledger: Ledger, book: AddressBook) -> None:
+    """Note what the ledger knows of the keys of ``book``."""
+    for page in book.pages(_PAGE):
+        numbers = {one.key: one.number for one in page}
+        rows = await ledger.fetch(_LEDGER["held-of"], {"keys": list(numbers)})
+        book.note_ledger(
+            StoredKey(
+                row["registered"], row["desired_status"], row["desired_at"], numbers[row["key"]]
+            )
+            for row in rows
+        )
+
+
+def requests_to_ask(book: AddressBook) -> int:
+    """Return how many requests :class:`IysQuery` makes at least."""
+    return sum(ceil(group["keys"] / MAX_ITEMS) for group in book.groups_to_ask())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IysQuery:
+    """Asks İYS which opt-ins of a book it holds, as a sweep does and within its share."""
+
+    query: PageQuery
+    on_progress: OnProgress = lambda _done, _all: None
+
+    async def __call__(self, book: AddressBook, brands: Mapping[int, Brand]) -> int:
+        """Note what İYS says; return how many recipients it refuses to look up.
+
+        Raises:
+            CallError: İYS does not answer, or does not let us ask.
+        """
+        groups = book.groups_to_ask()
+        total, done, refused = sum(one["keys"] for one in groups), 0, 0
+        for group in groups:
+            names = {name: group[name] for name in ("brand_code", "channel", "recipient_type")}
+            for page in book.consents_of(names, MAX_ITEMS):
+                numbers = {one.key: one.number for one in page}
+                found = await self.query.query(brands[group["brand_code"]], _as_swept(page))
+                book.note_iys(
+                    (
+                        Registered.ONAY if found.is_approved(one) else Registered.NOT_ONAY,
+                        numbers[one.key],
+                    )
+                    for one in found.keys
+                    if one.key not in found.refused
+                )
+                refused += len(found.refused)
+                done += len(page)
+                self.on_progress(done, total)
+        return refused
+
+
+def _as_swept(page: Sequence[BookKey]) -> tuple[SweptKey, ...]:
+    return tuple(
+        SweptKey(
+            key=one.key,
+            recipient=one.recipient,
+            channel=one.channel,
+            recipient_type=one.recipient_type,
+            registered=Registered.UNKNOWN,
+            registered_at=None,
+            last_exchange_at=None,
+        )
+        for one in page
+    )

@@ -2,23 +2,199 @@
 
 Nothing is published by it. The files are read as the import reads them; what is known of their keys
 comes from the ledger, and from İYS where it was asked.
+
+İYS takes older dates until a brand is activated; the law does not know that exception. An opt-in is
+published while its lawful term runs (``consent.due_dates``), or where İYS is known to hold ONAY of
+its key: it was registered in time then. Any other is reported, and never published. What-if and
+import decide by the same review.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from math import ceil
+from typing import NamedTuple, cast
 
-from izin.consent.business_days import Calendar
-from izin.consent.enums import Status
-from izin.consent.forecast import DueGroup
+from izin.consent.admission import admit
+from izin.consent.business_days import TURKEY_CALENDAR, Calendar
+from izin.consent.due_dates import TURKEY, BrandTerms, LawfulTerm, due_at, lawful_term, taken_until
+from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_second
+from izin.consent.model import AdmittedEvent, Status
+from izin.consent.violations import Violation
 from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
-from izin.onboarding.loading_time import Limits, LoadingTime, loading_time
-from izin.onboarding.review import LawfulReview
+from izin.producers.mapping.judgement import AcceptedRecord
+from izin.producers.mapping.violations import violation
+from izin.projections.brand_directory import BrandDirectory
 from izin.sinks.ledger.registry.customer_brands import OtherBrandsError
+from izin.sinks.outbound.schedule import QUERY_FIRST_OVER
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, Suspension
+
+_DAY = 24 * 60 * 60
+_TURKEY = 3 * 60 * 60
+"""Seconds ahead of UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BookReview:
+    """Notes in the book what would be published, and lets it all pass: for a first look."""
+
+    book: AddressBook
+    directory: BrandDirectory
+    now: datetime
+    calendar: Calendar = TURKEY_CALENDAR
+
+    def __call__(self, accepted: AcceptedRecord) -> tuple[Violation, ...]:
+        """Note ``accepted``."""
+        one = admitted(accepted)
+        terms, calendar = self._terms[one.key.brand_code], self.calendar
+        due = due_at(one.effective_at, terms, now=self.now, calendar=calendar)
+        is_ret = one.status is Status.RET
+        ends = taken_until(one.effective_at, terms, now=self.now, calendar=calendar)
+        self.book.add(one, due_at=due, expires_at=None if is_ret else ends)
+        return ()
+
+    @cached_property
+    def _terms(self) -> Mapping[int, BrandTerms]:
+        return {
+            one.brand_code: BrandTerms(
+                activated_at=one.activated_at, loading_deadline=one.loading_deadline
+            )
+            for one in self.directory
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawfulReview:
+    """Lets the opt-ins pass that are lawful at an instant."""
+
+    book: AddressBook
+    now: datetime
+    addresses: Mapping[int, int] = field(default_factory=dict)
+    """How many its provider has, by brand."""
+    calendar: Calendar = TURKEY_CALENDAR
+    _known: dict[tuple[int, int], LawfulTerm] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """By day and addresses: a term is the same for all of a day."""
+
+    def __call__(self, accepted: AcceptedRecord) -> tuple[Violation, ...]:
+        """Return why an opt-in is not published."""
+        if accepted.event.status == Status.RET:
+            return ()
+        one = admitted(accepted)
+        term = self.term(int(one.effective_at.timestamp()), one.key.brand_code)
+        if not term.is_over(self.now) or self.book.holds_onay(one.key):
+            return ()
+        code = "IZIN-VOID" if term.transfer is None else "IZIN-TRANSFER-ENDED"
+        ended = f"{term.until.astimezone(TURKEY):%d.%m.%Y}"
+        return (violation("consent_date", code, ended=ended),)
+
+    def term(self, at: int, brand_code: int) -> LawfulTerm:
+        """Return the lawful term of an opt-in that was given ``at`` (seconds since 1970)."""
+        day, addresses = (at + _TURKEY) // _DAY, self.addresses.get(brand_code, 0)
+        found = self._known.get((day, addresses))
+        if found is None:
+            given_at = datetime.fromtimestamp(day * _DAY - _TURKEY, UTC)
+            found = lawful_term(given_at, addresses=addresses, now=self.now, calendar=self.calendar)
+            self._known[day, addresses] = found
+        return found
+
+    def lawful_until(self, at: int, brand_code: int) -> int:
+        """Return the end of that term, in seconds since 1970."""
+        return int(self.term(at, brand_code).until.timestamp())
+
+    def is_transferable(self, at: int, brand_code: int) -> bool:
+        """Whether a general transfer covers it."""
+        return self.term(at, brand_code).transfer is not None
+
+
+def admitted(accepted: AcceptedRecord) -> AdmittedEvent:
+    """Return a record that would be published as the order stage admits it."""
+    event = accepted.event
+    # It was admitted before, and is so again unchanged (docs/law.md).
+    return cast(AdmittedEvent, admit(event, appended_at=cast(datetime, event.received_at)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What İYS and the settings allow an address."""
+
+    requests_per_second: float
+    batch_size: int
+    result_delay: timedelta
+    sweep_share: float
+    """The part of the requests that asking about a thousand recipients may take."""
+
+    def asking(self, requests: int) -> timedelta:
+        """Return how long so many of those take."""
+        return timedelta(seconds=requests / (self.requests_per_second * self.sweep_share))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadingTime:
+    """What a loading takes at İYS."""
+
+    submissions: int
+    """Requests that submit: batches, and opt-outs one by one where they are few."""
+    queries: int
+    """Requests that ask about opt-outs, a thousand each."""
+    results: int
+    """Requests that read the results of batches."""
+    takes: timedelta
+    """Until the last result is known."""
+    forecast: Forecast
+    """Of the loading, in its turn among what waits already: what of it will be late or lost."""
+
+
+def loading_time(
+    lanes: Collection[LaneCount],
+    groups: Collection[DueGroup],
+    waiting: Collection[DueGroup],
+    limits: Limits,
+    *,
+    now: datetime,
+) -> LoadingTime:
+    """Return how long it takes to submit ``lanes``, whose deadlines are those of ``groups``, behind
+    and beside what is ``waiting``.
+    """
+    batches = sum(ceil(one.to_send / limits.batch_size) for one in lanes)
+    before = ceil(sum(one.count for one in waiting) / limits.batch_size)
+    singles = queries = 0
+    for one in lanes:
+        batches += ceil(one.opt_outs_held / limits.batch_size)
+        unknown = one.opt_outs - one.opt_outs_held
+        if unknown > QUERY_FIRST_OVER:
+            queries += ceil(unknown / limits.batch_size)
+        else:
+            singles += unknown
+    rate = limits.requests_per_second
+    pace = records_per_second(rate, batch_size=limits.batch_size)
+    return LoadingTime(
+        submissions=batches + singles,
+        queries=queries,
+        results=batches,
+        takes=_takes(
+            before + batches + singles + queries, before + batches, rate, limits.result_delay
+        ),
+        forecast=_own(groups, forecast([*groups, *waiting], now=now, records_per_second=pace)),
+    )
+
+
+def _own(groups: Collection[DueGroup], whole: Forecast) -> Forecast:
+    """Return what ``whole`` says of ``groups`` themselves: others may have equal deadlines."""
+    ours = {id(one) for one in groups}
+    return Forecast(groups=tuple(one for one in whole.groups if id(one.group) in ours))
+
+
+def _takes(first: int, results: int, rate: float, delay: timedelta) -> timedelta:
+    """Return how long ``first`` requests take, of which so many have a result to be read."""
+    submitted = timedelta(seconds=first / rate)
+    if not results:
+        return submitted
+    return max(submitted + delay, timedelta(seconds=(first + results) / rate))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,14 +37,17 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import drain, stopping_on_signals
 from izin.schemas.codec import Codec
-from izin.sinks.inbound.daily.loop import DailyFiles
-from izin.sinks.inbound.daily.trusted_roots import trusted_roots
+from izin.sinks.inbound.daily.loop import DailyFiles, trusted_roots
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.push import BrandCache, PushReceiver
-from izin.sinks.inbound.push_connections import PushConnections
-from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials, push_credentials
-from izin.sinks.inbound.push_registration import PushRegistrar
-from izin.sinks.inbound.sweep.sweeper import Sweeper
+from izin.sinks.inbound.push import (
+    AcceptedCredentials,
+    BrandCache,
+    Credentials,
+    PushReceiver,
+    push_credentials,
+)
+from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
+from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ingest.ingested_topics import ReceiptReader, TrackedLane
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
@@ -53,16 +56,11 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, SubscriptionMonitor
 from izin.sinks.monitor.alerts import DeadlineMonitor
-from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
-from izin.sinks.monitor.anchors import AnchorWriter
-from izin.sinks.monitor.erasures import Eraser
-from izin.sinks.monitor.figures import CONNECTIONS, IysWatch, LedgerFigures, LedgerWatch
-from izin.sinks.monitor.granted_brands import GrantedBrandsReader
-from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
-from izin.sinks.monitor.register_counts import RegisterCounter
-from izin.sinks.monitor.retention import RetentionEnforcer
+from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
+from izin.sinks.monitor.metrics import CONNECTIONS, IysWatch, LedgerFigures, LedgerWatch, Metrics
+from izin.sinks.monitor.retention import Eraser, RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
 from izin.sinks.outbound.loops import FailingLoops, keep_running, outbound_loops, until_stopped
 from izin.sinks.outbound.request_budget import RequestBudget

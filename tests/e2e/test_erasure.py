@@ -29,7 +29,7 @@ from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import table_retention
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.privacy import history
+from izin.sinks.ledger.privacy import erasure
 from tests.e2e.processes import izin
 from tests.e2e.test_up import (
     ANY_PORTS,
@@ -201,7 +201,7 @@ async def end_retention(url: str) -> int:
     """Do what a sink worker will do in many years; return how many faults the history has."""
     later = datetime.now(UTC) + timedelta(days=366 * 11)
     async with Ledger(LedgerSettings.model_validate({"DATABASE_URL": url}), owner=99) as ledger:
-        assert await history.erase(ledger, now=later) > 0
+        assert await erasure.erase_history(ledger, now=later) > 0
         await table_retention.delete_expired(ledger, now=later)
         return len((await verify.verify(ledger, ())).faults)
 

@@ -2,16 +2,17 @@
 applies, by which account and address it is submitted, and what İYS shows of its subscription.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from izin.console.brands import orders as ordered
+from izin.consent.model import Channel
 from izin.console.brands import parked, suspensions
-from izin.console.brands.description import changes, described, unsettled
-from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
-from izin.console.brands.rights import rights
+from izin.console.brands.suspensions import concerning, suspended_and_counted
+from izin.console.remedies import remedy_of_brake, remedy_of_order
 from izin.console.terminal.arguments import (
     BrandArgument,
     ByOption,
@@ -19,35 +20,46 @@ from izin.console.terminal.arguments import (
     filled,
     instant,
 )
-from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     print_rows,
     say,
+    turkish,
 )
 from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.brake import decisions
+from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry import customers, suspension_orders
-from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
+from izin.sinks.ledger.registry.customer_brands import registered_brand
+from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
+from izin.sinks.monitor.accounts import warnings_of
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import BrandOfAnotherError, UnregisteredBrandError
-from izin.sinks.record.suspension import Suspension
+from izin.sinks.record.errors import BrandOfAnotherError
+from izin.sinks.record.suspension import EVERY, ORDERED, Suspension
 
-app = typer.Typer(
-    help="Register the brands whose consents are managed, and see what each may write at İYS.\n\n"
-    "A brand is a sender that is registered at İYS, Turkey's national register of consents, under "
-    "a code (brandCode). Each consent is given to one brand, for one channel: ARAMA (calls), "
-    "MESAJ (text messages) or EPOSTA (e-mail).",
-    no_args_is_help=True,
+_AFFECTS_RECORDS = {
+    "iys_code": "İYS code",
+    "customer_id": "customer",
+    "activated_at": "active since",
+    "loading_deadline": "load by",
+    "status": "status",
+    "account": "account",
+    "egress_address": "address",
+}
+"""Fields that change terms, owner or route of records that exist already."""
+_KEPT_WHERE_NOT_GIVEN = frozenset({"activated_at", "account", "egress_address"})
+_UNSETTLED = frozenset(
+    {"pending", "retryable", "in_flight", "awaiting_result", "unknown", "parked"}
 )
-
+_ANY = "any"
 _COLUMNS = {
     "brand_code": "brand",
     "iys_code": "İYS code",
@@ -62,8 +74,6 @@ _COLUMNS = {
     "rights": "rights",
     "suspended": "suspended",
 }
-
-
 ActivatedOption = Annotated[
     datetime | None,
     typer.Option(
@@ -79,6 +89,115 @@ FromOption = Annotated[
         "--from", metavar="CUSTOMER", help="Who has the brand now, where it moves to another."
     ),
 ]
+
+
+def changes(known: Brand, brand: Brand) -> list[str]:
+    """Return, a line each, what a change to ``brand`` changes for records that exist already."""
+    fields = (
+        (title, getattr(known, name), getattr(brand, name))
+        for name, title in _AFFECTS_RECORDS.items()
+        if not (name in _KEPT_WHERE_NOT_GIVEN and getattr(brand, name) is None)
+    )
+    return [
+        f"{title}: {_shown(old)} -> {_shown(new)}"
+        for title, old, new in fields
+        if (new or None) != old
+    ]
+
+
+def described(
+    brand: Brand,
+    suspensions: Iterable[Suspension],
+    counts: Iterable[Count],
+    orders: Iterable[SuspensionOrder] = (),
+    brakes: Iterable[Brake] = (),
+    *,
+    now: datetime,
+) -> list[tuple[str, str, str]]:
+    """Return one row for each field of a brand: its value, and a warning or nothing."""
+    used = "" if brand.consents_used is None else f", {brand.consents_used:,} addresses used"
+    limit = "" if brand.consent_limit is None else f" of {brand.consent_limit:,}"
+    queried = (
+        "never queried" if brand.queried_at is None else f"queried {turkish(brand.queried_at)}"
+    )
+    return [
+        ("brand", f"{brand.brand_code} {brand.name}", ""),
+        ("İYS code", str(brand.iys_code), ""),
+        ("customer", brand.customer_id, ""),
+        (
+            "status",
+            brand.status,
+            "" if brand.status == "active" else "nothing of it is sent to İYS",
+        ),
+        (
+            "active since",
+            turkish(brand.activated_at) or "-",
+            "" if brand.activated_at else "first loading: the three-day term does not apply yet",
+        ),
+        ("load by", turkish(brand.loading_deadline) or "-", ""),
+        ("account", brand.account or _ANY, ""),
+        ("address", brand.egress_address or _ANY, ""),
+        (
+            "subscription",
+            f"{brand.subscription or 'unknown'}{used}{limit}; {queried}",
+            "; ".join(warnings_of(brand, now)),
+        ),
+        *_orders(brand, orders),
+        *(
+            (f"{one.words} of {one.source}", f"{one.held_back:,} held back", remedy_of_brake(one))
+            for one in brakes
+            if one.brand_code == brand.brand_code
+        ),
+        *_rights(suspensions),
+        *_unsettled(counts),
+    ]
+
+
+def unsettled(counts: Iterable[Count]) -> int:
+    """Return how many keys are not settled."""
+    return sum(one.keys for one in counts if one.state in _UNSETTLED)
+
+
+def _orders(brand: Brand, orders: Iterable[SuspensionOrder]) -> Iterable[tuple[str, str, str]]:
+    found = of_brand(brand, orders)
+    for part, title in ((Part.IYS, "calls to İYS"), (Part.GATE, "gate")):
+        one = found.get(part)
+        if one is None:
+            yield title, "not suspended", ""
+        else:
+            since = f"since {turkish(one.since)} by {one.ordered_by}; {remedy_of_order(one)}"
+            yield title, f"suspended: {one.reason}", since
+
+
+def _rights(suspensions: Iterable[Suspension]) -> Iterable[tuple[str, str, str]]:
+    latest = {(one.channel, one.status): one for one in suspensions if one.code != ORDERED}
+    for channel in Channel:
+        lost = [one for one in latest.values() if one.channel in {channel, EVERY}]
+        why = "; ".join(f"{one.reason}, since {turkish(one.since)}" for one in lost)
+        yield f"right to {channel}", "no" if lost else "write", why
+
+
+def _unsettled(counts: Iterable[Count]) -> Iterable[tuple[str, str, str]]:
+    keys = Counter[tuple[str, str]]()
+    for one in counts:
+        if one.state in _UNSETTLED:
+            keys[one.channel, one.state] += one.keys
+    for (channel, state), count in sorted(keys.items()):
+        see = "see: izin brands parked" if state == "parked" else ""
+        yield f"{channel} {state}", f"{count:,}", see
+
+
+def _shown(value: object) -> str:
+    return turkish(value) if isinstance(value, datetime) else str(value or _ANY)
+
+
+app = typer.Typer(
+    help="Register the brands whose consents are managed, and see what each may write at İYS.\n\n"
+    "A brand is a sender that is registered at İYS, Turkey's national register of consents, under "
+    "a code (brandCode). Each consent is given to one brand, for one channel: ARAMA (calls), "
+    "MESAJ (text messages) or EPOSTA (e-mail).",
+    no_args_is_help=True,
+)
 
 
 @app.command()
@@ -118,24 +237,23 @@ def add(
     customer is not registered or was offboarded, or another customer has the brand and --from does
     not name it.
     """
-    with exit_on_error():
-        brand = Brand(
-            brand_code=brand_code,
-            iys_code=iys_code,
-            customer_id=customer,
-            name=name,
-            activated_at=activated_at,
-            loading_deadline=loading_deadline,
-            status="stopped" if stopped else "active",
-            account=account,
-            egress_address=address,
-        )
-        _add(brand, former, by=by, execute=execute)
+    brand = Brand(
+        brand_code=brand_code,
+        iys_code=iys_code,
+        customer_id=customer,
+        name=name,
+        activated_at=activated_at,
+        loading_deadline=loading_deadline,
+        status="stopped" if stopped else "active",
+        account=account,
+        egress_address=address,
+    )
+    _add(brand, former, by=by, execute=execute)
 
 
 def _add(brand: Brand, former: str | None, *, by: str, execute: bool) -> None:
     code = brand.brand_code
-    known, _, counts = run_on_ledger(lambda ledger: _look_at(ledger, brand))
+    known, counts = run_on_ledger(lambda ledger: _known(ledger, brand))
     if known is not None and known.customer_id not in {brand.customer_id, former}:
         raise BrandOfAnotherError(code)
     changed = [] if known is None else changes(known, brand)
@@ -160,25 +278,13 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     """List the brands: for which channels each has the right to write, and what is suspended by
     izin brands suspend (iys: its calls to İYS; gate: what may be sent).
     """
-    with exit_on_error():
-        brands, found, orders = run_on_ledger(lambda ledger: _every(ledger, customer))
-    rows = [
-        (
-            one.brand_code,
-            one.iys_code,
-            one.customer_id,
-            one.name,
-            one.activated_at,
-            one.loading_deadline,
-            one.status,
-            one.account,
-            one.egress_address,
-            one.subscription,
-            " ".join(standing.rights(of_brand(one.brand_code, found))) or "none",
-            " ".join(sorted(suspension_orders.of_brand(one, orders))),
-        )
-        for one in brands
-    ]
+    brands, found, orders = run_on_ledger(lambda ledger: _every(ledger, customer))
+    rows = cells(
+        _COLUMNS,
+        brands,
+        rights=lambda one: " ".join(standing.rights(concerning(one.brand_code, found))) or "none",
+        suspended=lambda one: " ".join(sorted(suspension_orders.of_brand(one, orders))),
+    )
     print_rows(output, _COLUMNS, rows)
 
 
@@ -188,13 +294,7 @@ def show(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE
 
     Times are Turkish. Exit code 1 if anything needs a person.
     """
-    with exit_on_error():
-        brand, found, counts = run_on_ledger(lambda ledger: _look(ledger, brand_code))
-        orders = run_on_ledger(suspension_orders.every)
-        brakes = run_on_ledger(decisions.undecided)
-        if brand is None:
-            raise UnregisteredBrandError(brand_code)
-    rows = described(brand, found, counts, orders, brakes, now=datetime.now(UTC))
+    rows = run_on_ledger(lambda ledger: _described(ledger, brand_code))
     print_rows(output, ("field", "value", "warning"), rows)
     exit_if([warning for _, _, warning in rows if warning])
 
@@ -210,25 +310,33 @@ async def _every(
     )
 
 
-async def _look_at(
-    ledger: Ledger, brand: Brand
-) -> tuple[Brand | None, tuple[Suspension, ...], tuple[Count, ...]]:
+async def _known(ledger: Ledger, brand: Brand) -> tuple[Brand | None, tuple[Count, ...]]:
+    """Return the brand as it is registered, if it is, and its numbers of keys."""
     async with ledger.transaction() as connection:
         await customers.require_active(connection, {brand.customer_id})
-    return await _look(ledger, brand.brand_code)
+        known = await registry.of_codes(connection, [brand.brand_code])
+    return known.get(brand.brand_code), concerning(brand.brand_code, await reads.counts(ledger))
 
 
-async def _look(
-    ledger: Ledger, code: int
-) -> tuple[Brand | None, tuple[Suspension, ...], tuple[Count, ...]]:
-    return await find_brand(ledger, code), *await suspended_and_counted(ledger, code)
+async def _described(ledger: Ledger, brand_code: int) -> list[tuple[str, str, str]]:
+    brand = await registered_brand(ledger, brand_code)
+    return described(
+        brand,
+        *await suspended_and_counted(ledger, brand_code),
+        await suspension_orders.every(ledger),
+        await decisions.undecided(ledger),
+        now=datetime.now(UTC),
+    )
 
 
-app.command()(rights)
-app.command()(ordered.suspend)
-app.command()(ordered.resume)
-app.command()(parked.parked)
-app.command()(parked.retailers)
-app.command()(suspensions.suspensions)
-app.command()(suspensions.retry)
-app.command()(parked.requeue)
+for command in (
+    suspensions.rights,
+    suspensions.suspend,
+    suspensions.resume,
+    parked.parked,
+    parked.retailers,
+    suspensions.suspensions,
+    suspensions.retry,
+    parked.requeue,
+):
+    app.command()(command)

@@ -14,26 +14,32 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.brands.lookup import run_on_brand
-from izin.console.brands.remedies import remedy_of_parked
+from izin.console.remedies import remedy_of_parked
 from izin.console.terminal.arguments import (
     SLASHES,
     BrandArgument,
     ByOption,
     ExecuteOption,
     OneCustomerOption,
+    RecipientOption,
+    named_recipients,
 )
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import (
+    Look,
+    run_cut,
+    run_on_brand,
+    run_on_ledger,
+    topic_messages,
+)
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
     exit_on_error,
     print_rows,
     say,
 )
-from izin.console.terminal.recipients import RecipientOption, named_recipients
 from izin.runtime.plan import Plan, Selection
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import retailers as retailer_access
@@ -88,20 +94,12 @@ def parked(
 
     Exit code 1 if there are any.
     """
-    with exit_on_error():
-        found = run_cut(customer, reads.parked, attrgetter("brand_code"))
-    rows = [
-        (
-            one.brand_code,
-            one.channel,
-            one.desired_status,
-            one.reason,
-            one.code,
-            one.keys,
-            remedy_of_parked(one.brand_code, one.reason, all_of=one.keys),
-        )
-        for one in found
-    ]
+    found = run_cut(customer, reads.parked, attrgetter("brand_code"))
+    rows = cells(
+        _PARKED,
+        found,
+        remedy=lambda one: remedy_of_parked(one.brand_code, one.reason, all_of=one.keys),
+    )
     print_rows(output, _PARKED, rows, below=True)
     exit_if(found)
 
@@ -113,24 +111,12 @@ def retailers(
 
     Exit code 1 if there are any. The output is personal data: who looked is written to the history.
     """
-    with exit_on_error():
-        found = run_on_brand(
-            brand_code,
-            lambda ledger: retailer_access.differences(ledger, brand_code),
-            look=Look(command="brands retailers", by=by, brand=brand_code),
-        )
-    rows = [
-        (
-            one.key,
-            one.registered_code,
-            one.registered_access,
-            one.desired_code,
-            one.desired_access,
-            one.since,
-        )
-        for one in found
-    ]
-    print_rows(output, _RETAILERS, rows)
+    found = run_on_brand(
+        brand_code,
+        lambda ledger: retailer_access.differences(ledger, brand_code),
+        look=Look(command="brands retailers", by=by, brand=brand_code),
+    )
+    print_rows(output, _RETAILERS, cells(_RETAILERS, found))
     exit_if(found)
 
 

@@ -1,31 +1,30 @@
 """``izin customers``: whose consents are managed. Every brand and every API key belongs to one."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Annotated
 
 import typer
 
-from izin.console.brake.setting import brake
 from izin.console.customers.offboarding import offboard
 from izin.console.customers.onboard import onboard
-from izin.console.customers.pack import pack, provide
+from izin.console.customers.pack import pack, provide, void
 from izin.console.customers.syncing import granted, sync
-from izin.console.customers.void import void
 from izin.console.terminal.arguments import (
     ByOption,
     CustomerArgument,
+    ExecuteOption,
     OneCustomerOption,
     filled,
     filled_if_given,
 )
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_on_error,
+    cells,
     print_rows,
     say,
     turkish,
@@ -33,12 +32,11 @@ from izin.console.terminal.output import (
 )
 from izin.schemas.api_keys import ApiKey
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger.brake.limits import limits_of
+from izin.sinks.ledger.brake.counting import BrakeLimits, limits_of, set_limits
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys, customers
 from izin.sinks.ledger.registry.customers import Customer, CustomerDetails, PersonKind
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import UnknownCustomerError
 
 app = typer.Typer(
     help="Register the customers: the companies whose consents are managed.\n\n"
@@ -56,8 +54,6 @@ _COLUMNS = {
     "brake": "brake",
     "offboarded_at": "offboarded",
 }
-
-
 KindOption = Annotated[
     PersonKind | None,
     typer.Option(
@@ -73,6 +69,9 @@ VknOption = Annotated[str | None, typer.Option(help="Its VKN, the tax number (10
 IysCodeOption = Annotated[
     int | None, typer.Option(min=0, help="Its number as a provider at İYS (iysCode).")
 ]
+_LEAST_SHARE, _MOST_SHARE = 0.01, 99.99
+_AT_LEAST = 100
+"""Below so many opt-outs no brake trips, unless it is said."""
 
 
 @app.command()
@@ -91,12 +90,11 @@ def add(
     The number of a natural person (T.C. kimlik numarası) is refused wherever it is given: it is
     never stored. Exit code 3 for a number that cannot be right, or a customer that was offboarded.
     """
-    with exit_on_error():
-        now = datetime.now(UTC)
-        details = CustomerDetails(kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
-        before, after = run_on_ledger(
-            lambda ledger: customers.add(ledger, customer_id, name, details=details, by=by, now=now)
-        )
+    now = datetime.now(UTC)
+    details = CustomerDetails(kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
+    before, after = run_on_ledger(
+        lambda ledger: customers.add(ledger, customer_id, name, details=details, by=by, now=now)
+    )
     _say(before, after)
 
 
@@ -120,12 +118,11 @@ def change(
     """
     if all(one is None for one in (name, kind, mersis, vkn, iys_code)):
         raise typer.BadParameter("name what changes: --name, --kind, --mersis, --vkn, --iys-code")
-    with exit_on_error():
-        now = datetime.now(UTC)
-        details = CustomerDetails(name=name, kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
-        before, after = run_on_ledger(
-            lambda ledger: customers.change(ledger, customer_id, details, by=by, now=now)
-        )
+    now = datetime.now(UTC)
+    details = CustomerDetails(name=name, kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
+    before, after = run_on_ledger(
+        lambda ledger: customers.change(ledger, customer_id, details, by=by, now=now)
+    )
     _say(before, after)
 
 
@@ -134,8 +131,7 @@ def _say(before: Customer | None, after: Customer) -> None:
         say(f"customer {after.customer_id} is registered")
     else:
         say(f"customer {after.customer_id} is {'unchanged' if before == after else 'changed'}")
-    with exit_on_error():
-        known = run_on_ledger(customers.every)
+    known = run_on_ledger(customers.every)
     for line in _shared_numbers(after, known):
         warn(line)
 
@@ -160,33 +156,23 @@ def _shared_numbers(customer: Customer, known: Sequence[Customer]) -> Iterator[s
 @app.command("list")
 def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the customers, with their brands."""
-    with exit_on_error():
-        found = run_cut(customer, customers.every, attrgetter("customer_id"))
-        brands = run_on_ledger(registry.every)
-    rows = [
-        (
-            one.customer_id,
-            one.name,
-            one.kind,
-            one.iys_code,
-            one.created_at,
-            _codes(brands, one.customer_id),
-            str(limits_of(one) or ""),
-            one.offboarded_at,
-        )
-        for one in found
-    ]
+    found = run_cut(customer, customers.every, attrgetter("customer_id"))
+    brands = run_on_ledger(registry.every)
+    rows = cells(
+        _COLUMNS,
+        found,
+        brands=lambda one: " ".join(
+            str(brand.brand_code) for brand in brands if brand.customer_id == one.customer_id
+        ),
+        brake=lambda one: str(limits_of(one) or ""),
+    )
     print_rows(output, _COLUMNS, rows)
 
 
 @app.command()
 def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
     """Print a customer with its brands and its valid API keys. Times are Turkish."""
-    with exit_on_error():
-        found, brands, keys = run_on_ledger(_read)
-        customer = next((one for one in found if one.customer_id == customer_id), None)
-        if customer is None:
-            raise UnknownCustomerError(customer_id)
+    customer, brands, keys = run_on_ledger(lambda ledger: _read(ledger, customer_id))
     now = datetime.now(UTC)
     rows: list[tuple[str, str]] = [
         ("customer", f"{customer.customer_id} {customer.name}"),
@@ -218,24 +204,70 @@ def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.T
 
 
 async def _read(
-    ledger: Ledger,
-) -> tuple[Sequence[Customer], Sequence[Brand], Sequence[ApiKey]]:
+    ledger: Ledger, customer_id: str
+) -> tuple[Customer, Sequence[Brand], Sequence[ApiKey]]:
     return (
-        await customers.every(ledger),
+        await customers.find(ledger, customer_id),
         await registry.every(ledger),
         await api_keys.every(ledger),
     )
 
 
-def _codes(brands: Sequence[Brand], customer_id: str) -> str:
-    return " ".join(str(one.brand_code) for one in brands if one.customer_id == customer_id)
+def brake(
+    customer_id: CustomerArgument,
+    *,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            min=_LEAST_SHARE,
+            max=_MOST_SHARE,
+            help="Percent of a brand's recipients that one source may opt out within an hour.",
+        ),
+    ] = None,
+    at_least: Annotated[
+        int, typer.Option(min=1, help="Below so many opt-outs it never trips.")
+    ] = _AT_LEAST,
+    reversals: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How many opt-outs of a brand one source may reverse by opt-ins within an hour.",
+        ),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Take the brake away, of both.")] = False,
+    by: ByOption,
+    execute: ExecuteOption = False,
+) -> None:
+    """Have registering wait for a person where one source opts out too many recipients, or reverses
+    too many opt-outs.
+
+    A source is the API key that published the events, else their origin. Above the share, its
+    opt-outs (RET) take effect at once, and are registered at İYS when a person decides (izin iys),
+    or a day before they are due. Opt-outs of other sources and those that İYS reports never wait.
+    Above --reversals, its opt-ins (ONAY) over opt-outs are neither registered nor permit anything
+    until a person decides; opt-ins that are certainly new consents (captured live, under a known
+    notice) are neither counted nor held back. What is not given stays as it was set. What is held
+    back when it is taken away still waits for a decision. Who ordered it is written to the history.
+    Exit code 3 if the customer is not registered.
+    """
+    if (share is None and reversals is None) != off:
+        raise typer.BadParameter("give --share, --reversals or both; or --off")
+    before = limits_of(run_on_ledger(lambda ledger: customers.find(ledger, customer_id)))
+    limits = before or BrakeLimits()
+    if share is not None:
+        limits = replace(limits, share=share, at_least=at_least)
+    if reversals is not None:
+        limits = replace(limits, reversals=reversals)
+    new = None if off else limits
+    say(f"brake of customer {customer_id}: {before or 'off'} -> {new or 'off'}")
+    if not execute:
+        say("add --execute to set it")
+        return
+    now = datetime.now(UTC)
+    run_on_ledger(lambda ledger: set_limits(ledger, customer_id, new, by=by, now=now))
+    say(f"brake of customer {customer_id} is {'off' if new is None else 'set'}")
 
 
-app.command()(brake)
-app.command()(sync)
-app.command()(granted)
-app.command()(offboard)
-app.command()(onboard)
-app.command()(pack)
-app.command()(provide)
-app.command()(void)
+for command in (brake, sync, granted, offboard, onboard, pack, provide, void):
+    app.command()(command)

@@ -1,50 +1,224 @@
-"""``izin customers offboard``: hand over what is a customer's, and end it."""
+"""``izin customers offboard``: hand over what is a customer's, and end it.
 
+The archive that it is handed has history, permissions, daily files, and their proof. It is made in
+a folder beside the file, which another run completes after a crash, and then packed. The history
+has the customer's rows; of others' rows the places on the chains alone are there, so that every
+link can be computed again without the ledger. Our push connections of its brands are freed, those
+of others named.
+"""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.customers.handover import complete, hand_over
-from izin.console.customers.push_ends import push_ends
+from izin.console.daily import write_files
 from izin.console.terminal.arguments import ByOption, CustomerArgument, ExecuteOption, filled
 from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.opt_out_file import HEADER, opt_out_rows
+from izin.console.terminal.iys_session import calling_iys
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
-    exit_on_error,
     kafka_settings,
     print_rows,
     say,
     say_dry_run,
 )
-from izin.console.terminal.private_csv import check_place, private_csv
+from izin.console.terminal.private_files import (
+    OPT_OUT_HEADER,
+    check_place,
+    opt_out_rows,
+    private_csv,
+)
 from izin.console.terminal.progress import showing
+from izin.evidence.collection import anchor_heads
+from izin.iys.client import IysClient
+from izin.iys.errors import CallError
+from izin.iys.wire_format.account import PushConnection
 from izin.onboarding.loading import await_ingested
 from izin.runtime.kafka import codec
-from izin.sinks.ledger import deadlines
+from izin.runtime.settings import IysSettings, SinkSettings
+from izin.sinks.inbound.push import Credentials, push_credentials
+from izin.sinks.inbound.push_connections import connections_of, unregister
+from izin.sinks.ledger import deadlines, reads
+from izin.sinks.ledger.archive.folder import write_private
+from izin.sinks.ledger.archive.writer import ArchiveWriter
+from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.offboarding import journal
-from izin.sinks.ledger.offboarding.ending import Belongings, Ending
-from izin.sinks.ledger.offboarding.journal import Offboarding, Unsettled
-from izin.sinks.ledger.registry import customers
+from izin.sinks.ledger.history import verify
+from izin.sinks.ledger.reads import RegisterRow
+from izin.sinks.ledger.registry import customers, offboarding
+from izin.sinks.ledger.registry.offboarding import Belongings, Ending, Offboarding, Unsettled
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
 
+ANCHORS: Final = "anchors.txt"
+HISTORY: Final = "history"
+DAILY: Final = "daily-files"
+PERMISSIONS: Final = "permissions.csv"
+_ABOUT: Final = """\
+What izin kept for the customer {customer}, made at {at} (UTC).
+
+history/          every movement, in files of PostgreSQL's binary COPY, with the list archive.json
+                  and a copy of the registry. Rows of others, and erased ones, are there as
+                  hashes alone.
+permissions.csv   every record: what was desired, what IYS holds, and whether a message may be sent
+daily-files/      IYS's files of days, with IYS's time stamps (RFC 3161)
+anchors.txt       heads of the chains, as they were published meanwhile
+
+To verify it without the ledger, unpack it and run:
+  izin ledger verify --archive history --anchors anchors.txt --no-topic
+Anchors that were handed out before prove more than those in here. The archive proves what it
+shows, not that it shows all. It names recipients: it is personal data.
+"""
+_EARLIEST: Final = date(2015, 5, 1)
 _COLUMNS = {"what": "what", "count": "count", "then": "with --execute"}
-_OPT_OUT_HEADER = ("brand", *HEADER)
+_OPT_OUT_HEADER = ("brand", *OPT_OUT_HEADER)
 _KEPT = (
     "history, permissions and complaints are kept here as the law says (docs/retention.md): an "
     "opt-out has no end, and what was decided is proven for ten years"
 )
+
+
+async def hand_over(
+    ending: Ending,
+    belongings: Belongings,
+    file: Path,
+    *,
+    now: datetime,
+    report: Callable[[int, int], None],
+) -> str:
+    """Write the archive of a customer beside ``file``; return its SHA-256. It has the name once
+    :func:`complete` gives it, for which the digest must be noted first: a crash in between leaves
+    an archive that is known.
+
+    Raises:
+        BrokenHistoryError: a row of the history does not continue its chain.
+        UnwritableCsvError: the folder beside ``file`` cannot be written.
+    """
+    ledger, customer_id = ending.ledger, ending.customer_id
+    folder = _folder_of(file)
+    await anchor_heads(ledger, ending.messages, now)
+    # Before the rows: an anchor of a row that is not in the archive would be a fault.
+    anchors = "".join(one.to_line() for one in await verify.anchors_after(ledger, 0))
+    writer = ArchiveWriter(ledger, folder / HISTORY, report=report, customer_id=customer_id)
+    await writer.run(by=ending.by, now=now)
+    write_private(folder / ANCHORS, anchors.encode())
+    await _permissions(ledger, belongings, folder / PERMISSIONS)
+    await _daily_files(ledger, belongings, folder / DAILY)
+    about = _ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}")
+    write_private(folder / "README.txt", about.encode())
+    return _pack(folder, _part_of(file))
+
+
+def complete(file: Path, sha256: str) -> bool:
+    """Give the archive of this digest its name, unless it has it; return whether it is there."""
+    part = _part_of(file)
+    if not file.exists() and part.exists() and digest_of(part) == sha256:
+        part.replace(file)
+        shutil.rmtree(_folder_of(file), ignore_errors=True)
+    return file.exists() and digest_of(file) == sha256
+
+
+async def _permissions(ledger: Ledger, belongings: Belongings, path: Path) -> None:
+    with private_csv(path, [one.name for one in fields(RegisterRow)]) as rows:
+        for brand in belongings.brands:
+            async for row in reads.register(ledger, brand_code=brand.brand_code):
+                rows.writerow(list(asdict(row).values()))
+
+
+async def _daily_files(ledger: Ledger, belongings: Belongings, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    await asyncio.to_thread(folder.mkdir, mode=0o700)
+    for brand in belongings.brands:
+        for file in await files.since(ledger, _EARLIEST, brand_code=brand.brand_code):
+            if file.lines is not None:
+                await write_files(ledger, file, folder)
+
+
+def _folder_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.parts")
+
+
+def _part_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.part")
+
+
+def _pack(folder: Path, part: Path) -> str:
+    """Pack ``folder`` into a file; return its digest."""
+    number = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(number, "w+b") as target:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+                packed.write(path, path.relative_to(folder))
+        target.flush()
+        os.fsync(target.fileno())
+    return digest_of(part)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def push_ends(ledger: Ledger, brands: Sequence[Brand], *, by: str) -> list[str]:
+    """Have İYS push nothing of ``brands`` to us any more; return what a person must do.
+
+    The history has each connection that is freed, ``by`` whose order.
+    """
+    sink = SinkSettings()
+    credentials, url = push_credentials(sink), sink.push_url
+    if credentials is None or url is None:
+        return []
+    left: list[str] = []
+    async with calling_iys(ledger, IysSettings()) as (client, _):
+        for brand in brands:
+            left += await _free(ledger, client, brand, url, credentials, by=by)
+    return left
+
+
+async def _free(
+    ledger: Ledger,
+    client: IysClient,
+    brand: Brand,
+    url: str,
+    credentials: Credentials,
+    *,
+    by: str,
+) -> list[str]:
+    code, left = brand.brand_code, []
+    try:
+        found = connections_of(await client.push_registrations(brand.path), url, frozenset())
+        for one in found:
+            left += [
+                f"İYS pushes {one.channel} of brand {code} to {other.url} too: its owner frees it"
+                for other in one.others
+            ]
+            if one.ours is None:
+                continue
+            ours = PushConnection(
+                url=url,
+                type=one.channel,
+                username=credentials.username,
+                password=credentials.password,
+            )
+            await unregister(ledger, client, brand, ours, by=by)
+    except CallError as error:
+        remedy = f"izin iys push status {code}, then izin iys push unregister {code}"
+        left.append(f"push connections of brand {code} are not freed ({error}): {remedy}")
+    return left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +263,7 @@ def offboard(
     the customer is not registered or the file is another.
     """
     order = _Order(customer_id=customer_id, reason=reason, out=out, opt_outs=opt_outs, by=by)
-    with exit_on_signals(), exit_on_error(), showing("rows archived") as shown:
+    with exit_on_signals(), showing("rows archived") as shown:
         if opt_outs is not None:
             check_place(opt_outs, _OPT_OUT_HEADER, for_excel=True)
         rows, known = run_on_ledger(lambda ledger: _look(ledger, order))
@@ -116,11 +290,11 @@ async def _look(
     """Return what is the customer's, with what becomes of it, and how far its end is."""
     async with ledger.transaction() as connection:
         await customers.require(connection, {order.customer_id})
-    known = await journal.find(ledger, order.customer_id)
+    known = await offboarding.find(ledger, order.customer_id)
     if known is None or known.ended_at is None:
         await _await_ingested(ledger)
     found = await _ending(ledger, order).belongings(datetime.now(UTC))
-    unsettled = await journal.unsettled(ledger, order.customer_id)
+    unsettled = await offboarding.unsettled(ledger, order.customer_id)
     return list(_plan(found, unsettled, order)), known
 
 
@@ -141,17 +315,17 @@ def _plan(found: Belongings, unsettled: Unsettled, order: _Order) -> Iterator[tu
 
 
 def _ending(ledger: Ledger, order: _Order) -> Ending:
-    kafka = kafka_settings()
-    messages = TopicMessages(codec(kafka), kafka.topics)
-    return Ending(ledger=ledger, messages=messages, customer_id=order.customer_id, by=order.by)
+    return Ending(
+        ledger=ledger, messages=topic_messages(), customer_id=order.customer_id, by=order.by
+    )
 
 
 async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], None]) -> list[str]:
     """Do what is left to do; return what a person must do besides."""
     ending, customer = _ending(ledger, order), order.customer_id
     now = datetime.now(UTC)
-    _check_file(order, await journal.find(ledger, customer))
-    await journal.begin(ledger, customer, reason=order.reason, by=order.by, now=now)
+    _check_file(order, await offboarding.find(ledger, customer))
+    await offboarding.begin(ledger, customer, reason=order.reason, by=order.by, now=now)
     before = await ending.belongings(now)
     active = [one for one in before.brands if one.status != "stopped"]
     await ending.close(now)
@@ -161,7 +335,7 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
         # Counted last: an opt-out that was acknowledged until then is among those that wait.
         await _await_ingested(ledger)
         await ending.withdraw_consents(now)
-        unsettled = await journal.unsettled(ledger, customer)
+        unsettled = await offboarding.unsettled(ledger, customer)
         if unsettled.open and order.opt_outs is None:
             await ending.set_brands(active if is_last else (), now)
             waits = f"{unsettled.opt_outs} opt-outs are not at İYS, {unsettled.open} not settled"
@@ -169,17 +343,17 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
             return [f"{waits}: {then}"]
     if order.opt_outs is not None and unsettled.opt_outs:
         count = await _name_opt_outs(ledger, before.brands, order.opt_outs)
-        await journal.note_named(ledger, customer, count)
-    standing = await journal.find(ledger, customer)
+        await offboarding.note_named(ledger, customer, count)
+    standing = await offboarding.find(ledger, customer)
     if standing is not None and standing.sha256 is None:
         found = await ending.belongings(now)
         digest = await hand_over(ending, found, order.out, now=now, report=shown)
-        await journal.note_archive(ledger, customer, digest, now=datetime.now(UTC))
+        await offboarding.note_archive(ledger, customer, digest, now=datetime.now(UTC))
         complete(order.out, digest)
     left = await push_ends(ledger, before.brands, by=order.by)
-    standing = await journal.find(ledger, customer)
+    standing = await offboarding.find(ledger, customer)
     if standing is not None:
-        await journal.end(ledger, standing, by=order.by, now=datetime.now(UTC))
+        await offboarding.end(ledger, standing, by=order.by, now=datetime.now(UTC))
     return left
 
 

@@ -1,53 +1,278 @@
 """``izin customers onboard``: the first loading of a customer's address book (rehber aktarımı)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from izin.console.customers.files import LoadingFiles, loading_files
-from izin.console.customers.onboard_output import Done, print_done, print_what_if
+from izin.consent.business_days import Calendar
 from izin.console.imports.options import reading_options, reversal_options
+from izin.console.imports.result import warn_of_hidden
+from izin.console.imports.session import Begin, ImportSession, import_session
 from izin.console.publish import utc_now
-from izin.console.terminal.arguments import CustomerArgument
+from izin.console.terminal.arguments import CustomerArgument, ExecuteOption, takes
 from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.iys_session import WorkerSettings
 from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
     kafka_settings,
+    named,
+    print_json,
+    print_rows,
     say,
+    turkish,
+    warn,
 )
 from izin.console.terminal.progress import showing, showing_steps
-from izin.onboarding.address_book import AddressBook
-from izin.onboarding.known_keys import IysQuery, note_ledger, requests_to_ask
+from izin.onboarding.address_book import AddressBook, IysQuery, note_ledger, requests_to_ask
 from izin.onboarding.loading import OpenCount, await_ingested, await_settled
-from izin.onboarding.loading_time import Limits
-from izin.onboarding.review import LawfulReview
-from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, review_of, what_if
-from izin.producers.files.importer import Import
+from izin.onboarding.what_if import (
+    BookReview,
+    FirstLoading,
+    LawfulReview,
+    Limits,
+    LoadingWhatIf,
+    check_brands,
+    review_of,
+    what_if,
+)
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importer import FindOptOuts, Import
 from izin.producers.files.importing.reversals import ReversalRules
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
-from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
+from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger import reads, suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import brands_of
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 
+_FILES = (
+    "file",
+    "rows",
+    "published",
+    "opt_outs",
+    "refused",
+    "refused_opt_outs",
+    "refused_unclear",
+    "reasons",
+    "report",
+)
+_JUDGED = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "consents": "opt-ins",
+    "taken": "İYS takes",
+    "lawful": "lawful",
+    "void": "void",
+}
+_SENT = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "rows": "rows",
+    "duplicates": "twice",
+    "opt_outs": "opt-outs",
+    "held": "at İYS",
+    "refused": "refused",
+    "to_send": "to send",
+}
 
-class LoadingSettings(IysSettings, SinkSettings, LedgerSettings):
-    """What the forecast of a loading needs, as one group: all that is missing is named at once."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadingFiles:
+    """Files with what reads and publishes them."""
+
+    paths: Sequence[Path]
+    how: Import
+    session: ImportSession
+
+    def note(
+        self, book: AddressBook, *, now: datetime, calendar: Calendar
+    ) -> tuple[ImportReport, ...]:
+        """Note in ``book`` what would be published; publish nothing, and leave no report."""
+        directory = self.session.directory
+        review = BookReview(book=book, directory=directory, now=now, calendar=calendar)
+        with TemporaryDirectory() as folder:
+            how = replace(self.how, review=review, dry_run=True)
+            found = self._read(how, Path(folder), lambda _begin: None)
+        book.finish()
+        return found
+
+    def read(
+        self, how: Import, folder: Path | None, *, brands: Collection[int]
+    ) -> tuple[ImportReport, ...]:
+        """Import every file ``how``, with consents of ``brands`` alone; its report goes into
+        ``folder``, None: beside the file. The opt-outs that stand are read once for all files.
+        """
+
+        def standing(begin: Begin) -> FindOptOuts:
+            found = cache(lambda: self.session.opt_outs(brands, begin))
+            return lambda _brands: found()
+
+        return self._read(how, folder, standing)
+
+    def _read(
+        self, how: Import, folder: Path | None, find: Callable[[Begin], FindOptOuts | None]
+    ) -> tuple[ImportReport, ...]:
+        with showing_steps() as begin:
+            opt_outs = find(begin)
+            return tuple(
+                self.session.run(path, _reported(how, path, folder), begin, opt_outs=opt_outs)
+                for path in self.paths
+            )
+
+
+def _reported(how: Import, path: Path, folder: Path | None) -> Import:
+    if folder is None:
+        return how
+    return replace(how, report_path=folder / how.report_of(path).name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a run of the command did."""
+
+    files: tuple[ImportReport, ...]
+    executed: bool
+    began: float
+    """When, by ``time.monotonic``."""
+    took: timedelta | None = None
+    """From the first row published until İYS had answered all; None: it was not awaited."""
+    left: OpenCount | None = None
+
+
+def print_what_if(
+    found: LoadingWhatIf, loading: FirstLoading, unasked: int, output: OutputFormat
+) -> None:
+    """Print what the loading would do; in JSON it is part of what ``print_done`` prints."""
+    if output is OutputFormat.JSON:
+        return
+    for columns in (_JUDGED, _SENT):
+        print_rows(output, columns, cells(columns, found.lanes))
+    for line in _lines(found, loading, unasked):
+        say(line)
+
+
+def _lines(found: LoadingWhatIf, loading: FirstLoading, unasked: int) -> Iterator[str]:
+    yield (
+        "İYS takes: also older dates, until a brand is activated; lawful: within three business "
+        "days, by a general transfer, or at İYS already; refused: their recipient opted out"
+    )
+    asked = sum(one.asked for one in found.lanes)
+    known = sum(one.in_ledger for one in found.lanes)
+    yield f"known of {known:,} keys: from the ledger" + (
+        f"; İYS was asked about {asked:,}: of those that it does not hold as ONAY it does not say "
+        "whether they opted out"
+        if asked
+        else ""
+    )
+    transferable = sum(one.transferable for one in found.lanes)
+    if transferable:
+        yield (
+            f"{transferable:,} of the void ones were covered by a general transfer: lawful only "
+            "where İYS holds them"
+        )
+    if unasked:
+        takes = _rounded(loading.limits.asking(unasked))
+        yield f"--ask asks İYS about opt-ins that are not known: {unasked:,} requests, {takes}"
+    for lane in found.suspended:
+        yield (
+            f"brand {lane.brand_code}, {lane.channel}: {lane.records:,} records would wait here "
+            f"and not be sent to İYS: {lane.reason} (izin brands suspensions)"
+        )
+    yield from _forecast(found)
+
+
+def _forecast(found: LoadingWhatIf) -> Iterator[str]:
+    time = found.time
+    yield (
+        f"at İYS's limit: {time.submissions:,} submissions, {time.queries:,} queries, "
+        f"{time.results:,} results: {_rounded(time.takes)}, until "
+        f"{turkish(found.now + time.takes)} if it began now"
+    )
+    if time.forecast.lost:
+        yield (
+            f"{time.forecast.lost:,} consents will be void before they can be sent, the first at "
+            f"{turkish(time.forecast.first_lost_at)}"
+        )
+    for code, at in sorted(found.loading_ends.items()):
+        if at is not None:
+            holds = "does not hold" if code in found.missed else "holds"
+            yield f"brand {code}: first loading until {turkish(at)}: {holds}"
+
+
+def print_done(found: LoadingWhatIf, done: Done, output: OutputFormat) -> None:
+    """Print what was done, and where the rows are that were not published."""
+    if output is OutputFormat.JSON:
+        print_json(_as_json(found, done))
+        return
+    for one in done.files:
+        warn_of_hidden(one.hidden_sheets)
+        if one.lost_opt_outs:
+            warn(
+                f"{one.path.name}: {one.refused_opt_outs} opt-outs (RET) were refused, and "
+                f"{one.refused_unclear} rows whose status cannot be read"
+            )
+        word = "published" if done.executed else "would be published"
+        where = "" if one.report_path is None else f"; the others are in {one.report_path}"
+        say(f"{one.path.name}: {one.rows:,} rows, {one.published:,} {word}{where}")
+    if not done.executed:
+        say("nothing was published; add --execute to do it")
+    if done.took is not None and done.left is not None:
+        say(f"it took {done.took}, {_rounded(found.time.takes)} by the forecast")
+        if done.left.for_person:
+            say(
+                f"{done.left.for_person:,} wait for a person: izin brands parked, izin brands "
+                "suspensions, izin iys list"
+            )
+
+
+def _as_json(found: LoadingWhatIf, done: Done) -> Mapping[str, Any]:
+    time = found.time
+    return {
+        "suspended": [one._asdict() for one in found.suspended],
+        "lanes": [{**asdict(one), "duplicates": one.duplicates} for one in found.lanes],
+        "addresses": {
+            code: {"phones": one.phones, "emails": one.emails, "total": one.total}
+            for code, one in found.addresses.items()
+        },
+        "void": found.void,
+        "forecast": {
+            "submissions": time.submissions,
+            "queries": time.queries,
+            "results": time.results,
+            "seconds": round(time.takes.total_seconds(), 1),
+            "done_at": found.now + time.takes,
+            "will_be_lost": time.forecast.lost,
+            "loading_ends": found.loading_ends,
+            "missed": list(found.missed),
+        },
+        "files": named(
+            _FILES,
+            cells(_FILES, done.files, file=attrgetter("path"), report=attrgetter("report_path")),
+        ),
+        "executed": done.executed,
+        "took_seconds": None if done.took is None else done.took.total_seconds(),
+        "left_for_a_person": None if done.left is None else done.left.for_person,
+    }
+
+
+def _rounded(duration: timedelta) -> timedelta:
+    return timedelta(seconds=round(duration.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +319,7 @@ def loading_order(
             exists=True, file_okay=False, help="Folder of the reports. Default: beside the files."
         ),
     ] = None,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it nothing is published.")
-    ] = False,
+    execute: ExecuteOption = False,
     wait: Annotated[
         bool, typer.Option(help="Follow what was published until İYS has answered all of it.")
     ] = True,
@@ -139,7 +362,7 @@ def onboard(
     """
     if order.reports is not None and len({one.name for one in files}) < len(files):
         raise typer.BadParameter("two of the files have one name", param_hint="--reports")
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals():
         found, done = _onboard(customer_id, files, order, output)
     print_done(found, done, output)
     if any(one.lost_opt_outs for one in done.files):
@@ -151,10 +374,11 @@ def _onboard(
     customer_id: str, files: Sequence[Path], order: LoadingOrder, output: OutputFormat
 ) -> tuple[LoadingWhatIf, Done]:
     """Say what the loading would do, and do it where that is ordered."""
-    settings, now = LoadingSettings(), datetime.now(UTC)
+    settings, now = WorkerSettings(), datetime.now(UTC)
     brands = run_on_ledger(lambda ledger: brands_of(ledger, customer_id, order.brands), settings)
     loading = FirstLoading(brands=brands, limits=_limits(settings), now=now)
-    with AddressBook() as book, loading_files(files, order.how) as read:
+    with AddressBook() as book, import_session() as session:
+        read = LoadingFiles(paths=files, how=order.how, session=session)
         read.note(book, now=now, calendar=settings.calendar)
         check_brands(book, customer_id, brands)
         found = run_on_ledger(
@@ -177,7 +401,7 @@ class _JudgedFiles:
     """Requests that would ask İYS about what is not known."""
 
 
-def _limits(settings: LoadingSettings) -> Limits:
+def _limits(settings: WorkerSettings) -> Limits:
     return Limits(
         requests_per_second=settings.requests_per_second,
         batch_size=settings.batch_size,
@@ -188,7 +412,7 @@ def _limits(settings: LoadingSettings) -> Limits:
 
 async def _judge(
     ledger: Ledger,
-    settings: LoadingSettings,
+    settings: WorkerSettings,
     book: AddressBook,
     loading: FirstLoading,
     order: LoadingOrder,
@@ -198,13 +422,13 @@ async def _judge(
     if order.asks:
         async with AsyncExitStack() as stack:
             rate = loading.limits.requests_per_second * loading.limits.sweep_share
-            query = IysQuery(
+            pages = PageQuery(
                 client=await stack.enter_async_context(iys_client(ledger, settings)),
                 clock=utc_now,
                 budget=RequestBudget(rate, clock=monotonic),
-                on_progress=stack.enter_context(showing("asking İYS, opt-ins")),
             )
-            refused = await query(book, loading.brands)
+            shown = stack.enter_context(showing("asking İYS, opt-ins"))
+            refused = await IysQuery(query=pages, on_progress=shown)(book, loading.brands)
             if refused:
                 say(f"İYS refuses to look up {refused:,} recipients: they are not known")
     review = review_of(
@@ -233,7 +457,7 @@ def _load(
 
 
 def _followed(
-    settings: LoadingSettings, found: LoadingWhatIf, brands: Mapping[int, Brand], done: Done
+    settings: WorkerSettings, found: LoadingWhatIf, brands: Mapping[int, Brand], done: Done
 ) -> Done:
     """Wait until İYS has answered all; return ``done`` with how long it took."""
     kafka = kafka_settings()

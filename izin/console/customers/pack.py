@@ -1,38 +1,44 @@
-"""``izin customers pack`` and ``provide``: the application pack, and what is given for it."""
+"""``izin customers pack``, ``provide`` and ``void``: what a customer gives, and gets, on paper."""
 
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.customers.files import loading_files
+from izin.console.customers.onboard import LoadingFiles
 from izin.console.imports.options import reading_options
-from izin.console.terminal.arguments import ByOption, CustomerArgument
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.option_sets import takes
+from izin.console.imports.session import import_session
+from izin.console.terminal.arguments import ByOption, CustomerArgument, takes
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
-    print_json,
+    named,
     print_rows,
     say,
 )
-from izin.console.terminal.private_file import write_new
-from izin.onboarding.address_book import AddressBook
-from izin.onboarding.known_keys import note_ledger
-from izin.onboarding.pack.application import ApplicationPack, providers_of
-from izin.onboarding.pack.checklist import checklist
-from izin.onboarding.pack.counts import BrandCounts, brand_counts, counts_in
-from izin.onboarding.pack.packages import MessagePackage, with_given
-from izin.onboarding.pack.page import page_of
-from izin.onboarding.pack.sheet import workbook_of
+from izin.console.terminal.private_files import private_csv, write_new
+from izin.onboarding.address_book import AddressBook, note_ledger
+from izin.onboarding.loading import HEADER, WAYS, row_of, void_consents
+from izin.onboarding.pack import (
+    ApplicationPack,
+    BrandCounts,
+    brand_counts,
+    checklist,
+    counts_in,
+    page_of,
+    providers_of,
+    workbook_of,
+)
 from izin.onboarding.what_if import check_brands, review_of
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import
@@ -56,15 +62,9 @@ _COLUMNS = {
     "waiting": "to register",
     "void": "void",
 }
+_PROVIDERS = ("iys_code", "addresses", "above_150000", "limit", "beyond_limit")
 PAGE, SHEET = "basvuru.html", "basvuru.xlsx"
 """The files of a pack."""
-
-
-def _package(text: str) -> MessagePackage:
-    name, equals, size = text.partition("=")
-    if not name or not equals or not size.isdecimal() or not size.isascii():
-        raise typer.BadParameter(f"{text} is no package; write it as İleti-75=75000")
-    return MessagePackage(name=name, up_to=int(size), source="elle verildi")
 
 
 @takes("how", reading_options)
@@ -86,34 +86,25 @@ def pack(
         Path,
         typer.Option(file_okay=False, help="The folder to write it to; it is made if need be."),
     ],
-    package: Annotated[
-        list[MessagePackage] | None,
-        typer.Option(
-            parser=_package,
-            metavar="NAME=ADDRESSES",
-            help="A message package and its limit, in place of the one of this name; repeat it.",
-        ),
-    ] = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Write the application pack of a customer: a page to print and a workbook.
 
-    The distinct phones and e-mail addresses of each brand, the consents of each channel, the
-    message package (İleti paketi) that they need, and the checklist of documents. Before the first
-    loading it counts files. basvuru.html and basvuru.xlsx must not be in the folder yet. Exit code
-    1 if something of the checklist is missing.
+    The distinct phones and e-mail addresses of each brand and provider, by which its message
+    package (İleti paketi) is chosen, the consents of each channel, and the checklist of documents.
+    Before the first loading it counts files. basvuru.html and basvuru.xlsx must not be in the
+    folder yet. Exit code 1 if something of the checklist is missing.
     """
-    with exit_on_error(), AddressBook() as book:
+    with AddressBook() as book:
         if taken := [one for one in (out / PAGE, out / SHEET) if one.exists()]:
             raise SourceError(f"{taken[0]} exists already: choose another folder, or remove it")
         now, calendar = datetime.now(UTC), LedgerSettings().calendar
         if files:
-            with loading_files(files, how) as read:
+            with import_session() as session:
+                read = LoadingFiles(paths=files, how=how, session=session)
                 _say_refused(read.note(book, now=now, calendar=calendar))
         names = tuple(one.name for one in files or ())
-        found = run_on_ledger(
-            lambda ledger: _pack(ledger, customer_id, package or [], book if names else None)
-        )
+        found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, book if names else None))
         found = replace(found, counted_in=names)
         _make(out)
         for name, content in ((PAGE, page_of(found)), (SHEET, workbook_of(found))):
@@ -180,22 +171,18 @@ def provide(
     customer: izin customers change. A value with the number of a natural person (T.C. kimlik
     numarası) is refused: it is never stored. Who noted it is written to the history.
     """
-    with exit_on_error():
-        given = [_item(one) for one in items]
-        now = datetime.now(UTC)
-        changed = run_on_ledger(
-            lambda ledger: application_items.put(ledger, customer_id, given, by=by, now=now)
-        )
+    given = [_item(one) for one in items]
+    now = datetime.now(UTC)
+    changed = run_on_ledger(
+        lambda ledger: application_items.put(ledger, customer_id, given, by=by, now=now)
+    )
     say(f"{changed} items of customer {customer_id} changed")
 
 
-async def _pack(
-    ledger: Ledger, customer_id: str, packages: Sequence[MessagePackage], book: AddressBook | None
-) -> ApplicationPack:
+async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> ApplicationPack:
     """Return the pack, with the counts of ``book``, None: of the ledger."""
     now = datetime.now(UTC)
     brands = await brands_of(ledger, customer_id)
-    (customer,) = [one for one in await customers.every(ledger) if one.customer_id == customer_id]
     others: dict[int, BrandCounts] = {}
     if book is None:
         counts = await brand_counts(ledger, customer_id)
@@ -212,6 +199,7 @@ async def _pack(
             if known[code].is_counted and not one.is_counted
         }
         counts |= others
+    customer = await customers.find(ledger, customer_id)
     given = await application_items.of_customer(ledger, customer_id)
     return ApplicationPack(
         customer=customer,
@@ -219,7 +207,7 @@ async def _pack(
         counts=counts,
         counted_in=(),
         counted_in_ledger=tuple(others),
-        providers=providers_of(brands, counts, with_given(packages)),
+        providers=providers_of(brands, counts),
         checklist=checklist(customer, brands.values(), given),
         made_at=now,
     )
@@ -239,35 +227,76 @@ def _print(found: ApplicationPack, output: OutputFormat) -> None:
         )
         for code, one in found.counts.items()
     ]
-    if output is OutputFormat.JSON:
-        print_json(
-            {
-                "brands": [dict(zip(_COLUMNS, row, strict=True)) for row in rows],
-                "providers": [
-                    {
-                        "iys_code": one.iys_code,
-                        "addresses": one.addresses,
-                        "above_150000": one.is_above_threshold,
-                        "package": None if one.package is None else one.package.name,
-                        "limit": one.limit,
-                        "beyond_limit": one.beyond_limit,
-                    }
-                    for one in found.providers
-                ],
-                "missing": [one.name for one in found.missing],
-            }
-        )
-        return
-    print_rows(output, _COLUMNS, rows)
+    known = {
+        "brands": named(_COLUMNS, rows),
+        "providers": named(
+            _PROVIDERS,
+            cells(_PROVIDERS, found.providers, above_150000=attrgetter("is_above_threshold")),
+        ),
+        "missing": [one.name for one in found.missing],
+    }
+    print_rows(output, _COLUMNS, rows, as_json=known, notes=_notes(found))
+
+
+def _notes(found: ApplicationPack) -> Iterator[str]:
     for code in found.counted_in_ledger:
-        say(f"brand {code} is in no file: it is counted as the ledger has it")
+        yield f"brand {code} is in no file: it is counted as the ledger has it"
     for one in found.providers:
-        needs = "no package is known" if one.package is None else one.package.name
         limit = f"; its subscription allows {one.limit:,}" if one.limit is not None else ""
         side = "above" if one.is_above_threshold else "not above"
-        say(
-            f"provider {one.iys_code}: {one.addresses:,} addresses, {side} 150,000; message "
-            f"package: {needs}{limit}"
-        )
+        yield f"provider {one.iys_code}: {one.addresses:,} addresses, {side} 150,000{limit}"
     for line in found.missing:
-        say(f"missing: {line.name}, {line.title}")
+        yield f"missing: {line.name}, {line.title}"
+
+
+def void(
+    customer_id: CustomerArgument,
+    *,
+    brand: Annotated[
+        list[int] | None, typer.Option(min=1, help="Only this brand; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="A CSV file to write them to; it must not exist yet."),
+    ] = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Count the consents (ONAY) of a customer that became void: not registered at İYS in time.
+
+    With --out they are written to a file that only you can read: for the next visit, an order form,
+    a call that the recipient makes, or İYS's ViA. It is no send list, and each row says so: a
+    consent may not be asked for by a commercial message. Who wrote them is in the history. Exit
+    code 1 if there are any, 3 if the file exists.
+    """
+    if out is not None and out.exists():
+        raise SourceError(f"{out} exists already: name another file")
+    found = run_on_ledger(
+        lambda ledger: _count(ledger, customer_id, brand or [], out),
+        look=None if out is None else Look(command="customers void", by=by, customer=customer_id),
+    )
+    rows = [(*lane, count) for lane, count in sorted(found.items())]
+    print_rows(output, ("brand", "channel", "void"), rows)
+    if found:
+        ways = ", ".join(english for _, english in WAYS)
+        say(f"a new consent is given at the {ways}; never ask for it by a commercial message")
+    if out is not None:
+        say(f"{sum(found.values()):,} consents are in {out}: no send list")
+    exit_if(found)
+
+
+async def _count(
+    ledger: Ledger, customer_id: str, only: list[int], out: Path | None
+) -> Counter[tuple[int, str]]:
+    """Return how many are void by brand and channel, and write them to ``out``."""
+    brands = await brands_of(ledger, customer_id, only)
+    found: Counter[tuple[int, str]] = Counter()
+    if out is None:
+        async for one in void_consents(ledger, brands):
+            found[one.brand_code, one.channel] += 1
+        return found
+    with private_csv(out, HEADER, for_excel=True) as rows:
+        async for one in void_consents(ledger, brands):
+            found[one.brand_code, one.channel] += 1
+            rows.writerow(row_of(one))
+    return found

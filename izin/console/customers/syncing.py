@@ -8,14 +8,12 @@ from datetime import timedelta
 
 from izin.consent.model import Channel
 from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
-from izin.console.terminal.customer_cut import CustomerCut, cut_to
 from izin.console.terminal.iys_session import run_in_context
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
-    exit_on_error,
     print_rows,
     say,
 )
@@ -25,13 +23,11 @@ from izin.iys.wire_format.partner import GrantedBrand
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.granted import listing, readings
-from izin.sinks.ledger.granted.changes import offers
-from izin.sinks.ledger.granted.listing import ListedBrand
 from izin.sinks.ledger.registry import customers
+from izin.sinks.ledger.registry import granted as listing
 from izin.sinks.ledger.registry.customers import Customer
-from izin.sinks.monitor.granted_brands import GrantedBrandsReader, ListFinding
-from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
+from izin.sinks.ledger.registry.granted import ListedBrand, offers
+from izin.sinks.monitor.accounts import GrantedBrandsReader, ListFinding, SubscriptionMonitor
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
@@ -92,10 +88,7 @@ def sync(
     missing right. Who ordered it is written to the history where a right changes. Exit code 1 if a
     right is lost, or a list could not be read whole.
     """
-    with exit_on_error():
-        rows, wrong = run_in_context(
-            lambda context: _sync(context, customer, by if execute else None)
-        )
+    rows, wrong = run_in_context(lambda context: _sync(context, customer, by if execute else None))
     print_rows(output, _FOUND, rows, below=True)
     if not execute:
         say("nothing was changed; add --execute to follow it")
@@ -110,8 +103,7 @@ def granted(
     Those that are not registered here are offered, with the command that registers them. Exit code
     1 if a registered brand lacks the right to write a channel.
     """
-    with exit_on_error():
-        listed, known, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
+    listed, known, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
     codes = {one.brand_code: one for one in known.brands}
     offered = {one.brand_code for one in offers(listed, codes)}
     rows = [
@@ -183,7 +175,7 @@ async def _sync(
         await reader.follow(found, by=by)
         if customer is None and found.problem is None:
             account, now = context.lease_owner.account, context.clock()
-            await readings.note_read(ledger, account, found.subscription, now=now)
+            await listing.note_read(ledger, account, found.subscription, now=now)
         served = {one.iys_code for one in _of(known.brands, customer)}
         failed = await SubscriptionMonitor(context=context).refresh(every=_NOW, only=served)
         rows += [

@@ -18,9 +18,9 @@ from izin.console.terminal.arguments import (
     duration,
     filled,
     instant,
+    takes,
 )
 from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,

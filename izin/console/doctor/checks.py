@@ -1,20 +1,39 @@
-"""The checks of the doctor, in their order: each looks at one part of the installation."""
+"""``izin doctor``: checks of every part of the installation, in their order, and each one's remedy.
+
+Living sink workers are in the ledger (``reads.living``), endpoints answer over HTTP. Processes are
+not looked for: they may be on other machines.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import httpx
+import typer
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
+from rich.table import Table
+from rich.text import Text
 
 from izin.consent.forecast import records_per_second
 from izin.console.dead_letters.listing import acknowledged
-from izin.console.doctor import consumer_lag, lag_checks, living_workers, missing_topics
-from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
+from izin.console.doctor import lag_checks, missing_topics
+from izin.console.doctor.finding import (
+    Check,
+    CheckState,
+    Finding,
+    findings,
+    fixed,
+    ok,
+    skipped,
+    wrong,
+)
+from izin.console.doctor.lag_checks import of_webhooks
 from izin.console.doctor.ledger_checks import (
     of_backlog,
     of_brakes,
@@ -24,10 +43,15 @@ from izin.console.doctor.ledger_checks import (
     of_missing,
     token_finding,
 )
-from izin.console.doctor.runner import Check
-from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import kafka_settings
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    kafka_settings,
+    out,
+    print_json,
+)
 from izin.iys.tokens.token_policy import TokenPolicy
 from izin.runtime import consumer_groups, kafka, topic_admin
 from izin.runtime.kafka import codec
@@ -46,15 +70,34 @@ from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate, pending
-from izin.sinks.ledger.granted import listing, readings
+from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.webhooks import registry as subscribers
 from izin.streams.ownership.positions import DecidedOffsets
 
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 T = TypeVar("T")
-
 _TIMEOUT = 5.0
 _QUERY_TIMEOUT = 15.0
 """Of one query of the ledger; migrations may take longer."""
+_KAFKA = frozenset({"broker", "topics"})
+_LEDGER = frozenset({"database", "migrations"})
+OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})
+"""The checks that fail until workers have been started."""
+_CHECK_WIDTH, _STATE_WIDTH = 12, 7
+
+
+def endpoint_url(settings: IntakeSettings | FeedsSettings | GateSettings) -> str:
+    """Return where the process of these settings answers whether it is ready."""
+    host = "127.0.0.1" if settings.host in _ANY_ADDRESS else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def endpoint_status(url: str, timeout: float) -> int | None:
+    """Return the HTTP status of a process's readiness, None where nothing answers."""
+    try:
+        return httpx.get(f"{url}/health/ready", timeout=timeout, trust_env=False).status_code
+    except httpx.HTTPError:
+        return None
 
 
 def _broker() -> Iterator[Finding]:
@@ -74,10 +117,6 @@ def _broker() -> Iterator[Finding]:
         yield ok("broker", settings.bootstrap_servers)
 
 
-def _fix_topics(stopped: bool) -> Iterator[Finding]:  # as of every fix
-    yield from missing_topics.fix_topics(kafka_settings(), stopped=stopped)
-
-
 def _topics() -> Iterator[Finding]:
     settings = kafka_settings()
     lost = missing_topics.remedies(settings) if topic_admin.missing_topics(settings) else {}
@@ -95,8 +134,7 @@ def _order() -> Iterator[Finding]:
     with closing(DecidedOffsets(settings, codec(settings))) as decided:
         offsets = decided.read()
         lanes = [
-            consumer_lag.unread(settings, lane, offsets)
-            for lane in (express, settings.topics.events)
+            lag_checks.unread(settings, lane, offsets) for lane in (express, settings.topics.events)
         ]
         running = consumer_groups.members(settings, group)
         waiting = {(express.name, number) for number in lanes[0].partitions if running}
@@ -115,7 +153,7 @@ def _order() -> Iterator[Finding]:
         lag_checks.ORDER,
         lanes,
         running=running,
-        now=datetime.now(UTC),
+        now=_now(),
         undecided={number for _, number in waiting},
     )
 
@@ -123,13 +161,9 @@ def _order() -> Iterator[Finding]:
 def _dead_letters() -> Iterator[Finding]:
     settings = kafka_settings()
     since = datetime.now(UTC) - lag_checks.DEAD_LETTERS_WITHIN
-    found = consumer_lag.dead_letters_since(settings, codec(settings), since)
+    found = lag_checks.dead_letters_since(settings, codec(settings), since)
     known = acknowledged(settings.topics.dead_letters.name, found)
     yield lag_checks.of_dead_letters(len(found), known)
-
-
-def _database() -> Iterator[Finding]:
-    yield ok("database", f"PostgreSQL {_query(_server_version) // 10000}")
 
 
 async def _server_version(ledger: Ledger) -> int:
@@ -151,54 +185,33 @@ def _migrations() -> Iterator[Finding]:
     )
 
 
-def _memory() -> Iterator[Finding]:
-    yield from of_memory(_query(reads.memory))
-
-
 def _sink() -> Iterator[Finding]:
     settings = kafka_settings()
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
     topics = (settings.topics.decisions, settings.topics.gate_receipts)
-    found = [consumer_lag.unread(settings, one, positions) for one in topics]
+    found = [lag_checks.unread(settings, one, positions) for one in topics]
     running = _query(reads.living)
-    yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=datetime.now(UTC))
+    yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=_now())
 
 
-def _intake() -> Iterator[Finding]:
-    yield _endpoint("intake", IntakeSettings())
-
-
-def _feeds() -> Iterator[Finding]:
-    yield _endpoint("feeds", FeedsSettings())
-
-
-def _gate() -> Iterator[Finding]:
-    yield _endpoint("gate", GateSettings())
-
-
-def _endpoint(check: str, settings: IntakeSettings | FeedsSettings | GateSettings) -> Finding:
-    if not settings.model_fields_set & {"host", "port"}:
+def _endpoint(
+    check: str, of_process: type[IntakeSettings | FeedsSettings | GateSettings]
+) -> Iterator[Finding]:
+    settings = of_process()
+    if settings.model_fields_set & {"host", "port"}:
+        url = endpoint_url(settings)
+        yield lag_checks.of_endpoint(check, url, endpoint_status(url, _TIMEOUT))
+    else:
         host, port = (f"IZIN_{check.upper()}_{one}" for one in ("HOST", "PORT"))
-        return skipped(check, f"neither {host} nor {port} is set here, so none is known")
-    url = living_workers.endpoint_url(settings)
-    return lag_checks.of_endpoint(check, url, living_workers.endpoint_status(url, _TIMEOUT))
-
-
-def _webhooks() -> Iterator[Finding]:
-    found, running = _query(subscribers.every), _query(reads.living_deliverers)
-    yield from of_webhooks(found, running=running, now=datetime.now(UTC))
-
-
-def _pull() -> Iterator[Finding]:
-    yield from lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
+        yield skipped(check, f"neither {host} nor {port} is set here, so none is known")
 
 
 def _deadlines() -> Iterator[Finding]:
     pace = records_per_second(
         IysSettings().requests_per_second, batch_size=SinkSettings().batch_size
     )
-    yield from of_backlog(_query(reads.backlog), now=datetime.now(UTC), pace=pace)
+    yield from of_backlog(_query(reads.backlog), now=_now(), pace=pace)
 
 
 def _brands() -> Iterator[Finding]:
@@ -207,21 +220,11 @@ def _brands() -> Iterator[Finding]:
         yield skipped("brands", "none is registered yet: izin brands add")
         return
     policy = TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour)
-    found = list(of_brands(brands, _query(reads.parked), policy=policy, now=datetime.now(UTC)))
+    found = list(of_brands(brands, _query(reads.parked), policy=policy, now=_now()))
     found += of_brakes(_query(decisions.undecided))
     yield from found
     if not found:
         yield ok("brands", f"{len(brands)} registered, and none needs a person")
-
-
-def _granted() -> Iterator[Finding]:
-    lost = _query(listing.lost_rights)
-    yield from of_granted(_query(readings.every), lost, now=datetime.now(UTC))
-
-
-def _sequences() -> Iterator[Finding]:
-    topics = kafka_settings().topics
-    yield from of_missing(_query(lambda ledger: sequences.missing(ledger, topics)))
 
 
 def _registry() -> Iterator[Finding]:
@@ -264,8 +267,8 @@ def of_iys(url: str, status: int) -> Finding:
             )
 
 
-def _token() -> Iterator[Finding]:
-    yield _query(token_finding)
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _ledger_settings() -> LedgerSettings:
@@ -285,37 +288,96 @@ async def _within(work: Awaitable[T]) -> T:
         return await work
 
 
-_KAFKA = frozenset({"broker", "topics"})
-_LEDGER = frozenset({"database", "migrations"})
-
-
-def _build() -> Iterator[Finding]:
-    yield ok("build", f"the hot path is {BUILD}")
-
-
 CHECKS = (
-    Check(name="build", run=_build),
+    Check(name="build", run=lambda: [ok("build", f"the hot path is {BUILD}")]),
     Check(name="broker", run=_broker),
-    Check(name="topics", run=_topics, fix=_fix_topics, needs=frozenset({"broker"})),
+    Check(
+        name="topics",
+        run=_topics,
+        fix=lambda stopped: missing_topics.fix_topics(kafka_settings(), stopped=stopped),
+        needs=frozenset({"broker"}),
+    ),
     Check(name="order", run=_order, needs=_KAFKA),
     Check(name="dead-letters", run=_dead_letters, needs=_KAFKA),
-    Check(name="database", run=_database),
+    Check(
+        name="database",
+        run=lambda: [ok("database", f"PostgreSQL {_query(_server_version) // 10000}")],
+    ),
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
-    Check(name="memory", run=_memory, needs=_LEDGER),
+    Check(name="memory", run=lambda: of_memory(_query(reads.memory)), needs=_LEDGER),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
-    Check(name="intake", run=_intake),
-    Check(name="feeds", run=_feeds),
-    Check(name="gate", run=_gate),
-    Check(name="webhooks", run=_webhooks, needs=_LEDGER),
-    Check(name="pull", run=_pull, needs=_LEDGER),
+    Check(name="intake", run=partial(_endpoint, "intake", IntakeSettings)),
+    Check(name="feeds", run=partial(_endpoint, "feeds", FeedsSettings)),
+    Check(name="gate", run=partial(_endpoint, "gate", GateSettings)),
+    Check(
+        name="webhooks",
+        run=lambda: of_webhooks(
+            _query(subscribers.every), running=_query(reads.living_deliverers), now=_now()
+        ),
+        needs=_LEDGER,
+    ),
+    Check(
+        name="pull",
+        run=lambda: lag_checks.of_pulls(_query(stream_progress.read), now=_now()),
+        needs=_LEDGER,
+    ),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
-    Check(name="granted", run=_granted, needs=_LEDGER),
-    Check(name="sequences", run=_sequences, needs=_LEDGER),
+    Check(
+        name="granted",
+        run=lambda: of_granted(_query(granted.readings), _query(granted.lost_rights), now=_now()),
+        needs=_LEDGER,
+    ),
+    Check(
+        name="sequences",
+        run=lambda: of_missing(_query(partial(sequences.missing, topics=kafka_settings().topics))),
+        needs=_LEDGER,
+    ),
     Check(name="registry", run=_registry),
     Check(name="iys", run=_iys),
-    Check(name="token", run=_token, needs=_LEDGER | {"iys"}),
+    Check(name="token", run=lambda: [_query(token_finding)], needs=_LEDGER | {"iys"}),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
-OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})
-"""The checks that fail until workers have been started."""
+
+
+def doctor(
+    *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Create topics, correct their settings, run migrations.")
+    ] = False,
+    workers: Annotated[
+        bool,
+        typer.Option(
+            help="Check that workers run. --no-workers says that none does: before their first "
+            "start, or since you stopped them. Only then does --fix create a lost state topic."
+        ),
+    ] = True,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Check every part of the installation, and say what to do about each fault.
+
+    Checked are broker, topics, order workers, dead letters, database, migrations, sink workers, the
+    intake, the feeds, the gate, pulls from İYS, deadlines, brands, missing events, schema registry
+    and İYS, by a call with our account's token. Nothing is changed without --fix. Exit code 1 if
+    anything is wrong.
+    """
+    found: list[Finding] = []
+    made = [one for one in CHECKS if workers or one.name not in OF_WORKERS]
+    for one in findings(made, fix=fix, stopped=not workers):
+        found.append(one)
+        if output is OutputFormat.TABLE:
+            _print(one)
+    if output is OutputFormat.JSON:
+        print_json([asdict(one) for one in found])
+    exit_if([one for one in found if one.state is CheckState.WRONG])
+
+
+def _print(finding: Finding) -> None:
+    """Print a finding at once; a whole table could be printed at the end only."""
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=_CHECK_WIDTH)
+    row.add_column(width=_STATE_WIDTH)
+    row.add_column()
+    # As text: input is no markup.
+    row.add_row(Text(finding.check), Text(finding.state), Text(finding.what))
+    out.print(row)

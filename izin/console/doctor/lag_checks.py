@@ -1,23 +1,106 @@
-"""What the doctor finds about workers, unread topics, pulls from İYS and dead letters: pure."""
+"""What the doctor finds about workers, unread topics, pulls from İYS, deliveries and dead letters.
 
-from collections.abc import Collection, Iterator, Sequence
+The lag of a consumer is how many records of a topic are unread, and how long the oldest waits. The
+count is of offsets, of which transaction markers take some, so it is approximate. Whether anything
+waits, and since when, is exact: the first record behind the reader is read.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import httpx
+from confluent_kafka import Message
 
-from izin.console.doctor.consumer_lag import Unread
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
+from izin.console.read_topic import TopicRecord, record_of
 from izin.console.terminal.output import turkish
+from izin.kafka.bounded_reader import BoundedReader
+from izin.runtime.kafka import broker_errors
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topic
 from izin.sinks.ledger.stream_progress import STALE_AFTER, StreamProgress
+from izin.sinks.ledger.webhooks.subscriber import PauseReason, WebhookSubscriber
 
+TopicAndPartition = tuple[str, int]
+
+_MOST_DEAD_LETTERS = 10_000
 USUAL = timedelta(minutes=5)
 """A record may wait this long while all is well: a worker restarts, a batch is large."""
-
 DECIDED_WITHIN = timedelta(seconds=10)
 """Where opt-outs wait for longer without one being decided, nobody decides them."""
-
 DEAD_LETTERS_WITHIN = timedelta(days=1)
+_CHECK = "webhooks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """Records that wait to be read."""
+
+    records: int
+    """Their approximate number."""
+    oldest_at: datetime | None
+    """When the oldest was written; None: nothing waits."""
+    partitions: frozenset[int] = frozenset()
+    """Where they wait."""
+
+
+def unread(
+    settings: KafkaSettings, topic: Topic, positions: Mapping[TopicAndPartition, int]
+) -> Unread:
+    """Return what of ``topic`` follows ``positions``, or its beginning where there is none.
+
+    Raises:
+        BrokerError: Kafka cannot be read.
+    """
+    heads: dict[int, Message] = {}
+    with _reading(settings, topic) as reader:
+        bounds = reader.bounds()
+        starts = {
+            number: start
+            for number, (first, end) in bounds.items()
+            if (start := max(first, positions.get((topic.name, number), first))) < end
+        }
+        ends = {number: bounds[number][1] for number in starts}
+        count = sum(ends.values()) - sum(starts.values())
+        for messages in reader.read(starts, ends):
+            for message in messages:
+                if (number := message.partition() or 0) not in heads:
+                    heads[number] = message
+                    reader.leave(number)
+    if not heads:
+        return Unread(records=0, oldest_at=None)
+    oldest = min(message.timestamp()[1] for message in heads.values())
+    return Unread(
+        records=count,
+        oldest_at=datetime.fromtimestamp(oldest / 1000, UTC),
+        partitions=frozenset(heads),
+    )
+
+
+def dead_letters_since(settings: KafkaSettings, codec: Codec, since: datetime) -> list[TopicRecord]:
+    """Return the dead letters written since then, at most 10,000; raises BrokerError."""
+    topic = settings.topics.dead_letters
+    with _reading(settings, topic) as reader:
+        found = (
+            record_of(message, codec, topic)
+            for messages in reader.read(*reader.since(since))
+            for message in messages
+        )
+        return list(islice((one for one in found if one is not None), _MOST_DEAD_LETTERS))
+
+
+@contextmanager
+def _reading(settings: KafkaSettings, topic: Topic) -> Iterator[BoundedReader]:
+    with (
+        broker_errors(settings),
+        closing(BoundedReader(settings, "izin-console-reader", topic.name)) as reader,
+    ):
+        yield reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,3 +249,40 @@ def of_dead_letters(count: int, acknowledged: int | None) -> Finding:
         "izin dead-letters; once its cause is gone they come back by: izin dead-letters redrive "
         "--help; what needs no more attention: izin dead-letters acknowledge --help",
     )
+
+
+def of_webhooks(
+    subscribers: Sequence[WebhookSubscriber], *, running: int, now: datetime
+) -> Iterator[Finding]:
+    """Yield whether somebody delivers, and which subscribers do not take their events."""
+    if not subscribers:
+        yield skipped(_CHECK, "there are no subscribers yet: izin subscribers add")
+        return
+    if not running:
+        yield wrong(_CHECK, "none runs (known by their locks in the ledger); start: izin webhooks")
+    bad = [one for one in subscribers if _delivery_fault(one, now)]
+    yield from (wrong(_CHECK, f"subscriber {one.name} {_delivery_fault(one, now)}") for one in bad)
+    if running and not bad:
+        yield ok(_CHECK, f"{running} running; {_counted(subscribers, now)}")
+
+
+def _counted(subscribers: Sequence[WebhookSubscriber], now: datetime) -> str:
+    """Return how many take their events, fail since a moment ago, and are paused by a person."""
+    states = Counter(one.state_at(now).split()[0] for one in subscribers)
+    words = {"active": "take their events", "failing": "failing", "paused": "paused"}
+    return f"of {len(subscribers)} subscribers " + ", ".join(
+        f"{states[state]} {word}" for state, word in words.items() if states[state]
+    )
+
+
+def _delivery_fault(one: WebhookSubscriber, now: datetime) -> str:
+    if one.paused_for == PauseReason.GONE:
+        return (
+            f"answered 410 and is paused; when that is settled: izin subscribers resume {one.name}"
+        )
+    if one.paused_at is None and one.failing_since and now - one.failing_since > USUAL:
+        return (
+            f"has not taken something since {turkish(one.failing_since)} ({one.last_failure}); "
+            f"see: izin subscribers show {one.name}"
+        )
+    return ""

@@ -8,8 +8,9 @@ from shlex import quote
 
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
-from izin.console.brake.description import held_back, remedy_of_brake
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
+from izin.console.remedies import held_back, remedy_of_brake
+from izin.console.terminal.iys_session import calling_iys
 from izin.console.terminal.output import turkish
 from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError
 from izin.iys.tokens.token_policy import TokenPolicy
@@ -18,12 +19,10 @@ from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.granted.listing import LostRight
-from izin.sinks.ledger.granted.readings import ListReading
 from izin.sinks.ledger.reads import Backlog, Memory, Parked
+from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.monitor.provider_subscriptions import warnings_of
-from izin.sinks.outbound.context import iys_session
+from izin.sinks.monitor.accounts import warnings_of
 from izin.sinks.record.brand import Brand
 
 _TOKEN_LIFETIME = timedelta(hours=2)
@@ -199,16 +198,13 @@ async def token_finding(ledger: Ledger) -> Finding:
     settings = IysSettings()
     ours, every = {None, settings.username}, await registry.every(ledger)
     iys_code = next((one.iys_code for one in every if one.account in ours), 0)
-    async with iys_session(ledger, settings) as (client, pacer):
-        await pacer.begin()
+    async with calling_iys(ledger, settings) as (client, _):
         try:
             await client.brands(iys_code)
         except CallError as error:
             state = await LedgerTokenStore.of(ledger, settings).read()
             failures = 0 if state.blocked_until else state.failures
             return of_token(error, failures=failures, now=ledger.clock.now())
-        finally:
-            await pacer.flush()
     return of_token(None, failures=0, now=ledger.clock.now())
 
 

@@ -23,7 +23,7 @@ from izin.console.terminal.output import (
     print_json,
     say,
 )
-from izin.console.terminal.private_file import write_new
+from izin.console.terminal.private_files import write_new
 from izin.evidence import collection
 from izin.evidence.chain import anchors_of
 from izin.evidence.collection import EvidenceRequest
@@ -31,7 +31,7 @@ from izin.evidence.container import read
 from izin.evidence.daily_files import check_with
 from izin.evidence.verification import Evidence, verify
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
+from izin.sinks.monitor.anchors import AnchorWitnesses
 
 _WRITE = "write"
 

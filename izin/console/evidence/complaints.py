@@ -19,8 +19,7 @@ from izin.console.terminal.arguments import (
     is_key,
     normalised,
 )
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import Look, record_look, run_on_ledger
+from izin.console.terminal.ledger_session import Look, record_look, run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,

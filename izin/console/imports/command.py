@@ -19,8 +19,8 @@ from izin.console.imports.options import (
 from izin.console.imports.preview import show_preview
 from izin.console.imports.result import print_result
 from izin.console.imports.session import import_session
+from izin.console.terminal.arguments import takes
 from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,

@@ -8,7 +8,6 @@ from typing import Annotated, NamedTuple
 import typer
 
 from izin.consent.model import Channel
-from izin.console.brands.lookup import registered_brand
 from izin.console.reconcile.report import FIELDS, DifferenceReport
 from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
@@ -23,7 +22,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.console.terminal.private_csv import private_csv
+from izin.console.terminal.private_files import private_csv
 from izin.console.terminal.progress import showing
 from izin.reconcile.asking import SINGLE, Asker, Estimate, iys_client
 from izin.reconcile.comparing import Ask, Comparer, Scope
@@ -34,6 +33,7 @@ from izin.runtime.kafka import codec
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, StreamSettings
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.registry.customer_brands import registered_brand
 
 BrandOption = Annotated[
     int | None,

@@ -8,7 +8,7 @@ from typing import Any
 
 from izin.consent.texts import visible
 from izin.console.terminal.output import OutputFormat, out, print_rows, say, turkish, warn
-from izin.console.terminal.private_csv import CsvRows
+from izin.console.terminal.private_files import CsvRows
 from izin.reconcile.comparing import Comparison, Difference
 from izin.reconcile.trails import words_of
 from izin.runtime.masking import mask_text

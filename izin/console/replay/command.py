@@ -16,7 +16,7 @@ from izin.console.replay.kinds import (
 )
 from izin.console.replay.selection_options import BrandOption, selection_of
 from izin.console.replay.what_if import what_if
-from izin.console.terminal.arguments import ByOption, ExecuteOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption, RecipientOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, look_beside
 from izin.console.terminal.output import (
@@ -30,7 +30,6 @@ from izin.console.terminal.output import (
     say,
     say_dry_run,
 )
-from izin.console.terminal.recipients import RecipientOption
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
 
 app = typer.Typer(

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import is_key
-from izin.console.terminal.recipients import named_recipients
+from izin.console.terminal.arguments import is_key, named_recipients
 from izin.runtime.plan import Selection
 
 BrandOption = Annotated[

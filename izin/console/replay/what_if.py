@@ -15,8 +15,8 @@ from izin.consent.business_days import Calendar
 from izin.consent.errors import SourceError
 from izin.console.replay.kinds import ReplayRequest, ReplaySummary
 from izin.console.replay.selection_options import BrandOption, CustomerOption, selection_of
-from izin.console.sending.receipt import UnusableReceiptError, find_receipt, receipt_path
-from izin.console.terminal.arguments import ByOption, instant
+from izin.console.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
+from izin.console.terminal.arguments import ByOption, RecipientOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
@@ -29,7 +29,6 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.console.terminal.progress import showing
-from izin.console.terminal.recipients import RecipientOption
 from izin.replay.errors import NothingToExecuteError
 from izin.replay.what_if import run
 from izin.replay.what_if.changes import ChangeKind, Fulfilment

@@ -1,4 +1,7 @@
-"""``izin may-send``: whether a message may be sent to one or several recipients."""
+"""``izin may-send``: whether a message may be sent to one or several recipients.
+
+Here are also the options of a question to the gate, and the client that asks it.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -6,30 +9,83 @@ from typing import Annotated
 
 import typer
 
-from izin.consent.model import Channel
-from izin.console.sending.asking import (
-    BRAND,
-    CHANNEL,
-    BasisOption,
-    CampaignOption,
-    ClassOption,
-    RecipientTypeOption,
-    RetailerOption,
-    open_gate,
-)
+from izin.consent.message_classes import MessageClass
+from izin.consent.model import Channel, RecipientType
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    cells,
     exit_if,
-    exit_on_error,
-    print_json,
+    named,
     print_rows,
-    say,
 )
-from izin.subscribers import GateAnswer, Question, ReceiptKind
+from izin.runtime.settings import SenderSettings
+from izin.schemas.may_send_api import LONGEST_TEXT
+from izin.subscribers import Gate, GateAnswer, Question, ReceiptKind
 
+BRAND = typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).")
+CHANNEL = typer.Option(
+    "--type",
+    case_sensitive=False,
+    help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
+)
+RecipientTypeOption = Annotated[
+    RecipientType | None,
+    typer.Option(
+        "--recipient-type",
+        case_sensitive=False,
+        help="BIREYSEL (consumer, also a lawyer or a doctor) or TACIR (merchant). "
+        "Default: BIREYSEL.",
+    ),
+]
+ClassOption = Annotated[
+    MessageClass | None,
+    typer.Option(
+        "--class",
+        metavar="CLASS",
+        help="What the message is as a whole, such as delivery; docs/messages.md has all classes. "
+        "Default: commercial.",
+    ),
+]
+RetailerOption = Annotated[
+    int | None, typer.Option("--retailer", min=1, help="Code of the retailer that sends.")
+]
 _WITHIN = timedelta(seconds=10)
 _MOST = 1000
+
+
+def _short_text(text: str | None) -> str | None:
+    """Return ``text``; one that is empty, or longer than the gate takes, is wrong usage."""
+    if text is not None and not 0 < len(text.strip()) <= LONGEST_TEXT:
+        raise typer.BadParameter(f"it must have 1 to {LONGEST_TEXT} characters")
+    return text
+
+
+CampaignOption = Annotated[
+    str | None,
+    typer.Option("--campaign", callback=_short_text, help="Your name of the campaign."),
+]
+BasisOption = Annotated[
+    str | None,
+    typer.Option(
+        "--basis",
+        callback=_short_text,
+        help="What an exempt class rests on, such as the number of an order.",
+    ),
+]
+
+
+def open_gate(list_timeout: timedelta, batch: int) -> Gate:
+    """Return a client of the gate that raises where there is no answer: a command ends then."""
+    settings = SenderSettings()
+    return Gate(
+        settings.url,
+        settings.api_key.get_secret_value(),
+        ca_file=settings.ca_file,
+        list_timeout=list_timeout,
+        batch=batch,
+        raise_unavailable=True,
+    )
 
 
 def may_send(
@@ -73,8 +129,7 @@ def may_send(
         "receipt": receipt,
         "at_least": at_least,
     }
-    with exit_on_error():
-        answer = asyncio.run(_ask(recipients, question))
+    answer = asyncio.run(_ask(recipients, question))
     _print(answer, output)
     exit_if(not all(one.may_send for one in answer.verdicts))
 
@@ -86,18 +141,8 @@ async def _ask(recipients: list[str], question: Question) -> GateAnswer:
 
 
 def _print(answer: GateAnswer, output: OutputFormat) -> None:
-    rows = [(one.recipient, one.may_send, one.reason, one.violation) for one in answer.verdicts]
     columns = ("recipient", "may_send", "reason", "violation")
-    match output:
-        case OutputFormat.JSON:
-            print_json(
-                {
-                    "as_of": answer.as_of,
-                    "receipt": answer.receipt,
-                    "verdicts": [dict(zip(columns, row, strict=True)) for row in rows],
-                }
-            )
-        case OutputFormat.TABLE:
-            print_rows(output, columns, rows)
-            if answer.receipt is not None:
-                say(f"receipt {answer.receipt}")
+    rows = cells(columns, answer.verdicts)
+    known = {"as_of": answer.as_of, "receipt": answer.receipt, "verdicts": named(columns, rows)}
+    notes = [] if answer.receipt is None else [f"receipt {answer.receipt}"]
+    print_rows(output, columns, rows, as_json=known, notes=notes)

@@ -14,7 +14,7 @@ from izin.consent.may_send import PermissionReason
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, RecipientType
 from izin.console.publish import utc_now
-from izin.console.sending.asking import (
+from izin.console.sending.may_send import (
     BRAND,
     CHANNEL,
     BasisOption,
@@ -24,20 +24,18 @@ from izin.console.sending.asking import (
     RetailerOption,
     open_gate,
 )
-from izin.console.sending.receipt import (
-    FileMark,
-    ScrubQuestion,
-    ScrubReceipt,
-    ScrubTally,
-    find_receipt,
-    receipt_path,
-)
 from izin.console.sending.scrubbing import (
+    FileMark,
     OnProgress,
     Scrub,
     ScrubAnswer,
+    ScrubQuestion,
+    ScrubReceipt,
+    ScrubTally,
     ScrubWork,
     added_columns,
+    find_receipt,
+    receipt_path,
     recheck,
     scrub,
 )
@@ -48,7 +46,6 @@ from izin.console.terminal.output import (
     OutputOption,
     err,
     exit_if,
-    exit_on_error,
     print_json,
     print_rows,
     say,
@@ -129,7 +126,7 @@ def scrub_file(
     words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column, only)
     if since is not None and any(one is not None for one in words):
         raise typer.BadParameter("the receipt says what is asked: give no other option for that")
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals():
         if since is not None:
             before = find_receipt(since, path)
             done = _write(path, target, before.question, before.columns.recipient, before)

@@ -19,8 +19,7 @@ from izin.console.terminal.arguments import (
     duration,
     filled,
 )
-from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,

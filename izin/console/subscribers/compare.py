@@ -25,7 +25,7 @@ from izin.console.terminal.output import (
     say,
     warn,
 )
-from izin.console.terminal.private_csv import CsvRows, private_csv
+from izin.console.terminal.private_files import CsvRows, private_csv
 from izin.producers.files.cells import cell_text
 from izin.producers.files.columns import ColumnChoices, recipient_place
 from izin.producers.files.table_formats import open_table

@@ -10,7 +10,14 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.subscribers import options
-from izin.console.terminal.arguments import ByOption, ExecuteOption, instant, is_key
+from izin.console.terminal.arguments import (
+    ByOption,
+    ExecuteOption,
+    RecipientOption,
+    instant,
+    is_key,
+    named_recipients,
+)
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -20,7 +27,6 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.console.terminal.recipients import RecipientOption, named_recipients
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger

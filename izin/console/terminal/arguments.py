@@ -1,11 +1,19 @@
-"""Options that several commands take, and what people type as the ledger stores it."""
+"""Options that several commands take, alone or together, and what people type as the ledger has it.
+
+Recipients are given in a file too, or on standard input, so that no shell remembers them.
+"""
 
 import os
 import pwd
 import re
 import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
-from typing import Annotated
+from functools import wraps
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +31,27 @@ _RANGE = re.compile(
 _DURATION = TypeAdapter(timedelta)
 SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
+BrandArgument = Annotated[
+    int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
+]
+ExecuteOption = Annotated[
+    bool, typer.Option("--execute", help="Do it. Without it the command only says what it would.")
+]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
+]
+T = TypeVar("T")
+STANDARD_INPUT = Path("-")
+RecipientOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        "--key",
+        help="Of this recipient, or of this canonical key; repeat it. A hyphen (-) reads them from "
+        "standard input, one a line, so that no recipient is in the shell's history.",
+    ),
+]
 
 
 def filled(text: str) -> str:
@@ -37,21 +66,11 @@ def filled_if_given(text: str | None) -> str | None:
     return None if text is None else filled(text)
 
 
-BrandArgument = Annotated[
-    int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
-]
 CustomerArgument = Annotated[
     str, typer.Argument(metavar="CUSTOMER", help="Id of the customer.", callback=filled)
 ]
-ExecuteOption = Annotated[
-    bool, typer.Option("--execute", help="Do it. Without it the command only says what it would.")
-]
 OneCustomerOption = Annotated[
     str | None, typer.Option("--customer", help="Only of this customer.", callback=filled_if_given)
-]
-ColumnOption = Annotated[
-    str | None,
-    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
 ]
 
 
@@ -92,8 +111,6 @@ ByOption = Annotated[
     ),
 ]
 """Every command that changes the ledger, or shows people, takes it."""
-
-
 ByIfKnownOption = Annotated[
     str,
     typer.Option(
@@ -175,3 +192,66 @@ def offset_range(text: str) -> tuple[tuple[str, int], int, int]:
         )
     place = found["topic"], int(found["partition"])
     return place, int(found["first"]), int(found["last"])
+
+
+def takes(
+    parameter: str, made_by: Callable[..., object]
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Have a command take the options of ``made_by``, whose result is its ``parameter``."""
+    options = signature(made_by).parameters
+
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        own = signature(command)
+
+        @wraps(command)
+        def taking(**values: object) -> T:
+            given = {name: values.pop(name) for name in options}
+            return command(**values, **{parameter: made_by(**given)})
+
+        parameters = [
+            one
+            for name, its in own.parameters.items()
+            for one in (options.values() if name == parameter else [its])
+        ]
+        # The command line passes options by name, so only the order of arguments counts.
+        named = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in parameters]
+        vars(taking)["__signature__"] = own.replace(parameters=named)
+        taking.__annotations__ = {one.name: one.annotation for one in named}
+        return taking
+
+    return decorate
+
+
+def named_recipients(given: Iterable[str]) -> Iterator[str]:
+    """Yield the recipients and keys that are ``given``, as keys spell them; a hyphen stands for
+    those on standard input. Raises as :func:`recipients_in`.
+    """
+    for one in given:
+        if one == str(STANDARD_INPUT):
+            yield from recipients_in(STANDARD_INPUT)
+        else:
+            yield normalised(one)
+
+
+def recipients_in(file: Path) -> Iterator[str]:
+    """Yield the recipients of a text ``file`` with one in each line, or of standard input (``-``),
+    as keys spell them.
+
+    Raises:
+        SourceError: the file cannot be read, or a line, which it names, is no recipient.
+    """
+    try:
+        if file == STANDARD_INPUT:
+            lines = sys.stdin.read().removeprefix("\ufeff").splitlines()
+        else:
+            lines = file.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{file} cannot be read: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield normalised(line.strip())
+        except SourceError as error:
+            where = "standard input" if file == STANDARD_INPUT else file
+            raise SourceError(f"{where}, line {number}: {error}") from error

@@ -1,18 +1,34 @@
 """Access to the ledger and to İYS for the length of one command, at the worker's rate limits."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import kafka_settings
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.iys.client import IysClient
-from izin.runtime.kafka import codec
-from izin.runtime.settings import IysSettings, SinkSettings
+from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
-from izin.sinks.record.messages import TopicMessages
 
 T = TypeVar("T")
+
+
+class WorkerSettings(IysSettings, SinkSettings, LedgerSettings):
+    """What a sink worker needs, as one group: all that is missing is named at once."""
+
+
+@asynccontextmanager
+async def calling_iys(
+    ledger: Ledger, iys: IysSettings
+) -> AsyncIterator[tuple[IysClient, LedgerPacer]]:
+    """Provide a client for the calls of the block, and the pacer of these."""
+    async with iys_session(ledger, iys) as (client, pacer):
+        await pacer.begin()
+        try:
+            yield client, pacer
+        finally:
+            await pacer.flush()
 
 
 def run_at_iys(work: Callable[[Ledger, IysClient], Awaitable[T]]) -> T:
@@ -22,24 +38,20 @@ def run_at_iys(work: Callable[[Ledger, IysClient], Awaitable[T]]) -> T:
 
 def run_in_context(work: Callable[[OutboundContext], Awaitable[T]]) -> T:
     """Run ``work`` with what the steps of a sink worker share; return its result."""
-    iys, sink, kafka = IysSettings(), SinkSettings(), kafka_settings()
+    iys, sink, messages = IysSettings(), SinkSettings(), topic_messages()
 
     async def run(ledger: Ledger) -> T:
-        async with iys_session(ledger, iys) as (client, pacer):
+        async with calling_iys(ledger, iys) as (client, pacer):
             context = OutboundContext(
                 ledger=ledger,
                 client=client,
-                topic_messages=TopicMessages(codec(kafka), kafka.topics),
+                topic_messages=messages,
                 clock=ledger.clock.now,
                 pacer=pacer,
                 lease_owner=lease_owner(ledger.owner, iys, sink),
                 result_delay=iys.result_delay,
                 unforeseen=lambda _code: None,
             )
-            await pacer.begin()
-            try:
-                return await work(context)
-            finally:
-                await pacer.flush()
+            return await work(context)
 
     return run_on_ledger(run)

@@ -6,7 +6,7 @@ years. Without a secret for it (IZIN_SUPPRESSION_SECRETS) the look is recorded, 
 """
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.sinks.ledger.db.connection import Ledger, reach
 from izin.sinks.ledger.history.acts import NO_CUSTOMER, act, brand_key
 from izin.sinks.ledger.history.append import append
+from izin.sinks.ledger.registry.customer_brands import brands_of, registered_brand
 from izin.sinks.record.messages import TopicMessages
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ _EVERYBODY = "person/all"
 """The key of looks at recipients of every brand."""
 _UNNAMED = "person/unnamed"
 """The key of looks at somebody for whom there is no digest."""
+Owner = int | str | Collection[str] | None
+"""Whose something is: a brand's code, a customer's id, several of them, or nobody's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +104,8 @@ def look_beside(look: Look) -> None:
     """Write a look at people to the history, of a command that shows what is not in the ledger;
     where there is no ledger that is said.
     """
-
-    async def nothing(_: Ledger) -> None:
-        """Read nothing."""
-
     try:
-        run_on_ledger(nothing, look=look)
+        run_on_ledger(lambda ledger: record_look(ledger, look))
     except (ValidationError, IzinError):
         say("this look is not in the history: the ledger cannot be reached (DATABASE_URL)")
 
@@ -126,3 +125,92 @@ def topic_messages() -> TopicMessages:
     """Return what makes the messages of a change, for the topics of the environment."""
     kafka = kafka_settings()
     return TopicMessages(codec(kafka), kafka.topics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerCut:
+    """One customer with its brands, or everybody."""
+
+    customer_id: str | None
+    brand_codes: frozenset[int]
+
+    def has(self, owner: Owner) -> bool:
+        """Return whether what ``owner`` names is of the customer; everything is of everybody."""
+        match owner:
+            case _ if self.customer_id is None:
+                return True
+            case None:
+                return False
+            case int():
+                return owner in self.brand_codes
+            case str():
+                return owner == self.customer_id
+            case _:
+                return self.customer_id in owner
+
+
+async def cut_to(
+    ledger: Ledger, customer: str | None, only: Collection[int] | None = None
+) -> CustomerCut:
+    """Return the cut to ``customer``, None: everybody; to ``only`` those of its brands, where any
+    are named.
+
+    Raises:
+        UnknownCustomerError: it is not registered.
+        OtherBrandsError: one of ``only`` is not its brand.
+    """
+    if customer is None:
+        return CustomerCut(customer_id=None, brand_codes=frozenset())
+    found = await brands_of(ledger, customer, only or ())
+    return CustomerCut(customer_id=customer, brand_codes=frozenset(found))
+
+
+def run_of_customer(
+    customer: str | None,
+    work: Callable[[Ledger], Awaitable[T]],
+    *,
+    only: Collection[int] | None = None,
+    look: Look | None = None,
+) -> T:
+    """Run ``work`` on the ledger if ``customer``, None: everybody, is registered, and return its
+    result; ``only`` and ``look`` are as of :func:`run_cut`. Raises as :func:`cut_to`.
+    """
+
+    async def run(ledger: Ledger) -> T:
+        await cut_to(ledger, customer, only)
+        return await work(ledger)
+
+    return run_on_ledger(run, look=look)
+
+
+def run_on_brand(
+    brand_code: int, work: Callable[[Ledger], Awaitable[T]], *, look: Look | None = None
+) -> T:
+    """Run ``work`` on the ledger if a brand is registered, and return its result; ``look`` is in
+    the history first. Raises as :func:`registered_brand`.
+    """
+
+    async def run(ledger: Ledger) -> T:
+        await registered_brand(ledger, brand_code)
+        return await work(ledger)
+
+    return run_on_ledger(run, look=look)
+
+
+def run_cut(
+    customer: str | None,
+    read: Callable[[Ledger], Awaitable[Iterable[T]]],
+    owner: Callable[[T], Owner],
+    *,
+    only: Collection[int] | None = None,
+    look: Look | None = None,
+) -> list[T]:
+    """Return what ``read`` finds in the ledger, without what is another customer's; ``only`` are
+    the brands that were named, and ``look`` is in the history first. Raises as :func:`cut_to`.
+    """
+
+    async def work(ledger: Ledger) -> list[T]:
+        cut = await cut_to(ledger, customer, only)
+        return [one for one in await read(ledger) if cut.has(owner(one))]
+
+    return run_on_ledger(work, look=look)

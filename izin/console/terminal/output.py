@@ -12,28 +12,34 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import IzinError, SourceError
 from izin.consent.texts import visible
-from izin.console.terminal.tables import print_block, print_table
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.start_errors import wrong_settings
 
 CRITICAL_ONLY = 2
 """What librdkafka may log to a person's terminal."""
+_PROSE = 20
+"""Characters a column of prose needs at least; lines of one word each are unreadable."""
+_FRAME = 3
+"""Characters of each column that lines and blanks take."""
 
 
 class ShowingConsole(Console):
@@ -121,19 +127,42 @@ def print_rows(
     rows: Iterable[Sequence[object]],
     *,
     below: bool = False,
+    as_json: object = None,
+    notes: Iterable[str] = (),
 ) -> None:
     """Print ``rows`` as a table, or as a JSON list of objects by column.
 
     ``columns`` are the names in JSON, in a mapping with their titles in the table. With ``below``
-    the last column, what to do, is printed in lines below the table.
+    the last column, what to do, is printed in lines below the table. ``as_json`` is printed as JSON
+    in place of the rows, and ``notes`` are said beside a table alone.
     """
     match output:
         case OutputFormat.JSON:
-            print_json([dict(zip(columns, row, strict=True)) for row in rows])
+            print_json(named(columns, rows) if as_json is None else as_json)
         case OutputFormat.TABLE:
             titles = columns.values() if isinstance(columns, Mapping) else columns
-            cells = [[_as_text(cell) for cell in row] for row in rows]
-            print_table(out, tuple(titles), cells, below=below)
+            texts = [[_as_text(cell) for cell in row] for row in rows]
+            print_table(out, tuple(titles), texts, below=below)
+            for one in notes:
+                say(one)
+
+
+def named(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
+    """Return rows as JSON has them: objects by column."""
+    names = tuple(columns)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def cells(
+    columns: Iterable[str], found: Iterable[Any], **made: Callable[[Any], object]
+) -> list[list[object]]:
+    """Return a row for each of ``found``, for ``print_rows``: under a column what ``made`` makes of
+    it for that, else its attribute of the column's name.
+    """
+    return [
+        [made[name](one) if name in made else getattr(one, name) for name in columns]
+        for one in found
+    ]
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
@@ -186,3 +215,77 @@ def exit_on_error(*others: type[Exception]) -> Iterator[None]:
 def _fail(message: str, code: ExitCode) -> None:
     err.print(Text.assemble(("error", "red"), " ", visible(message)), soft_wrap=True)
     raise typer.Exit(code)
+
+
+def print_table(
+    out: Console, titles: Sequence[str], rows: Sequence[Sequence[str]], *, below: bool = False
+) -> None:
+    """Print ``rows`` under ``titles``; ``below``: what the last column has is below the table."""
+    if not rows:
+        _print_whole(out, "none")
+        return
+    rows = [list(map(visible, row)) for row in rows]
+    shown = len(titles) - 1 if below else len(titles)
+    columns = [[title, *(row[at] for row in rows)] for at, title in enumerate(titles[:shown])]
+    widths = widths_of(columns, out.width)
+    if widths is None:
+        for number, row in enumerate(rows):
+            if number:
+                out.print()
+            print_block(out, zip(titles[:shown], row, strict=False))
+            if below and row[-1]:
+                _print_whole(out, row[-1])
+        return
+    table = Table()
+    for title, width in zip(titles[:shown], widths, strict=True):
+        table.add_column(title, width=width, overflow="fold")
+    for row in rows:
+        # As text: input is no markup.
+        table.add_row(*map(Text, row[:shown]))
+    out.print(table)
+    if below:
+        for row in filter(itemgetter(-1), rows):
+            _print_whole(out, f"{' '.join(row[:2])}: {row[-1]}")
+
+
+def widths_of(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Return the width of each column in ``room`` characters; None where they do not fit."""
+    most = [max(map(_longest_line, cells)) for cells in columns]
+    least = [
+        max(*map(_longest_word, cells), min(wide, _PROSE), 1)
+        for cells, wide in zip(columns, most, strict=True)
+    ]
+    spare = room - sum(least) - _FRAME * len(columns) - 1
+    if spare < 0:
+        return None
+    widths = list(least)
+    # The one that needs least first, so that what it leaves goes to the others.
+    waiting = sorted(range(len(columns)), key=lambda at: most[at] - least[at])
+    for before, at in enumerate(waiting):
+        given = min(most[at] - least[at], spare // (len(waiting) - before))
+        widths[at] += max(given, 0)
+        spare -= max(given, 0)
+    return widths
+
+
+def print_block(out: Console, fields: Iterable[tuple[str, str]]) -> None:
+    """Print a line for each field that is not empty: its title, and its text."""
+    block = Table.grid(padding=(0, 2))
+    block.add_column(no_wrap=True)
+    block.add_column(overflow="fold")
+    for title, cell in fields:
+        if cell:
+            block.add_row(Text(visible(title), "dim"), Text(visible(cell)))
+    out.print(block)
+
+
+def _print_whole(out: Console, line: str) -> None:
+    out.print(Text(line), soft_wrap=True)
+
+
+def _longest_line(cell: str) -> int:
+    return max(map(cell_len, cell.splitlines()), default=0)
+
+
+def _longest_word(cell: str) -> int:
+    return max(map(cell_len, cell.split()), default=0)

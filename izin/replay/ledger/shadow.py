@@ -38,7 +38,7 @@ from izin.sinks.ledger.history import by_key
 from izin.sinks.ledger.history.acts import KIND as ACT
 from izin.sinks.ledger.history.by_key import KeyMovements, KeySlice
 from izin.sinks.ledger.history.formats import history_codec
-from izin.sinks.ledger.registry.row_owner import owned, received
+from izin.sinks.ledger.registry.ownership import owned, received
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import SHADOW, ConsentRow

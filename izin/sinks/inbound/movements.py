@@ -15,7 +15,6 @@ from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.observe import get_logger
-from izin.sinks.inbound.unreadable_items import unreadable_messages
 from izin.sinks.ingest.observations import ObservedMovement, observe
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Connection
@@ -25,6 +24,7 @@ from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.iys_movements import event_of, key_of, observation_of
+from izin.sinks.record.messages import Message, TopicMessages
 
 _log = get_logger(__name__)
 
@@ -123,3 +123,20 @@ class ReportedMovements:
             may_repeat=True,
         )
         return ObservedMovement(key, observation_of(event, key), movement, is_ours)
+
+
+def unreadable_messages(
+    items: Sequence[UnreadableItem], source: str, topic_messages: TopicMessages, at: datetime
+) -> list[Message]:
+    """Return the dead letters of ``items``; log that there are any, in one line and without their
+    content: it is personal data, and a flood of them must not be one of lines too.
+    """
+    if items:
+        _log.critical(
+            "movement unreadable",
+            source=source,
+            error=items[0].error,
+            count=len(items),
+            remedy="it may be an opt-out: izin dead-letters has it as İYS wrote it",
+        )
+    return [topic_messages.unreadable(item, source, at) for item in items]

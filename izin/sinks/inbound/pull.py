@@ -26,7 +26,7 @@ from izin.sinks.ingest.observations import ObservedMovement
 from izin.sinks.ledger import stream_progress
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.granted import listing
+from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
@@ -224,7 +224,7 @@ class Puller:
                 fresh = stream_progress.freshness(
                     self.context.topic_messages,
                     brand,
-                    await listing.readable(connection, brand.brand_code),
+                    await granted.readable(connection, brand.brand_code),
                     pulled,
                     hidden=self.hidden,
                     now=now,

@@ -1,24 +1,32 @@
-"""The push connections of a brand at İYS: one for each channel, at most two beside each other.
+"""Our push connections at İYS: one for each channel of a brand, at most two beside each other.
 
 İYS shows what is registered and not with which credentials, so the ledger has their fingerprints.
 Each channel is registered by a call of its own: what is wrong with one must not cost the others. A
 channel that two other receivers have is not tried, for İYS would refuse it and count the call. One
 of theirs is freed only with its own user and password (reference 2.8).
+
+A worker keeps them registered with the credentials of the settings. A channel whose credentials
+have changed is registered anew: to unregister it would take the former password. What İYS no longer
+shows later is registered again. After an error that a person must correct, a channel is tried again
+only after a quarter of an hour: each failed call counts against our address.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from izin.consent.errors import OurError
 from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection, PushRegistration
-from izin.sinks.inbound.push_credentials import Credentials
+from izin.runtime.observe import get_logger
+from izin.sinks.inbound.push import BrandCache, Credentials
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history.acts import brand_key, record_act
 from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 
 MOST = 2
@@ -35,6 +43,12 @@ _REMEDIES = {
     "H531": "the URL must begin with https://: put TLS before the sink worker",
     "H353": f"the account has no right to this brand or channel, or no push; {_ENABLE}",
 }
+_RETRY = timedelta(seconds=30)
+_FULL = timedelta(minutes=15)
+_AGAIN = timedelta(hours=6)
+"""How often it is looked whether İYS still shows what was registered."""
+_INTERVAL = timedelta(seconds=2)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,3 +184,79 @@ def remedy_of(error: CallError) -> str:
         if refusal.code in _REMEDIES:
             return _REMEDIES[refusal.code]
     return "nothing: it is tried again" if error.is_transient else _ENABLE
+
+
+@dataclass(slots=True, kw_only=True)
+class PushRegistrar:
+    """Registers our receiver for the brands that this account and address serve."""
+
+    context: OutboundContext
+    brands: BrandCache
+    connections: PushConnections
+    only: tuple[int, ...] | None
+    _not_before: dict[tuple[int, Channel], datetime] = field(default_factory=dict)
+    _registered: set[tuple[int, Channel]] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Register brands as they become known, until cancelled."""
+        while True:
+            await self.register_due()
+            await asyncio.sleep(_INTERVAL.total_seconds())
+
+    async def register_due(self) -> None:
+        """Register every channel that is not registered and whose retry is due."""
+        for brand in await self.brands.refresh():
+            now = self.context.clock()
+            due = {
+                channel
+                for channel in Channel
+                if now >= self._not_before.get((brand.brand_code, channel), now)
+            }
+            if not (due and self._is_ours(brand)):
+                continue
+            try:
+                states = await self.connections.of(brand)
+            except CallError as error:
+                error.warn(_log, "push registration failed", brand=brand.brand_code)
+                self._postpone(brand, due, error.pause(_RETRY))
+                continue
+            for state in states:
+                if state.channel in due:
+                    await self._register(brand, state)
+
+    def _is_ours(self, brand: Brand) -> bool:
+        lease_owner = self.context.lease_owner
+        return (
+            brand.status == "active"
+            and brand.is_served_by(lease_owner.account, lease_owner.address)
+            and (self.only is None or brand.brand_code in self.only)
+        )
+
+    async def _register(self, brand: Brand, state: ChannelConnections) -> None:
+        """Register a channel of a brand, unless that was done and İYS still shows it."""
+        place = (brand.brand_code, state.channel)
+        # Where another process has other credentials, each registers its own once only.
+        is_done = state.has_credentials or place in self._registered
+        where = {"brand": brand.brand_code, "channel": str(state.channel)}
+        pause = _AGAIN
+        try:
+            if not (is_done and state.is_established):
+                await self.connections.register(brand, state)
+                _log.info("push registered", **where)
+            self._registered.add(place)
+        except FullChannelError as error:
+            _log.critical("push connections full", **where, remedy=str(error))
+            pause = _FULL
+        except CallError as error:
+            about = {**where, "remedy": remedy_of(error)}
+            if error.is_transient:
+                error.warn(_log, "push registration failed", **about)
+            else:
+                _log.critical("push registration failed", error=str(error), **about)
+            pause = error.pause(_RETRY)
+        self._postpone(brand, {state.channel}, pause)
+
+    def _postpone(self, brand: Brand, channels: set[Channel], pause: timedelta) -> None:
+        """Look at channels of a brand again after ``pause``."""
+        not_before = self.context.clock() + pause
+        self._not_before |= {(brand.brand_code, channel): not_before for channel in channels}

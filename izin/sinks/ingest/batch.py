@@ -23,7 +23,7 @@ from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brake import counting
-from izin.sinks.ledger.brake.other_sources import put_back
+from izin.sinks.ledger.brake.decisions import put_back
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -31,7 +31,7 @@ from izin.sinks.ledger.history.formats import history_codec, source_of
 from izin.sinks.ledger.history.hash_chain import Fact, decided
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.privacy.erasure import ErasedKey
-from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
+from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock, lock_in_pieces
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand

@@ -37,8 +37,7 @@ from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.offsets import Bootstrap, Range
 from izin.sinks.ledger.privacy import erasure
-from izin.sinks.ledger.registry.ownership import alert
-from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
+from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, alert, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import apply
 from izin.sinks.record.errors import (

@@ -1,31 +1,48 @@
-"""The metrics of a sink worker: its own counters, and gauges read from the ledger."""
+"""The metrics of a sink worker: its own counters, and gauges read from the ledger.
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+The gauges are read every few seconds, however often they are scraped; with a large backlog less
+often, for they count all that is not settled. Beside them it is watched whether the ledger and İYS
+answer. They have connections of their own: neither scrapes nor health checks may take one of the
+workers.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from math import inf
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from izin.consent.forecast import DueGroup, Forecast
+from izin.consent.errors import IzinError
+from izin.consent.forecast import DueGroup, Forecast, forecast
+from izin.iys.client import IysClient
 from izin.iys.rate_limit.reputation import STATUS
 from izin.iys.tokens.token_policy import TokenPolicy
+from izin.runtime.answer_watch import TIMEOUT, AnswerWatch
+from izin.schemas.topics import Topics
+from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
+from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.daily.files import StateCount
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.deadlines import Margin
-from izin.sinks.ledger.granted.listing import LostRight
-from izin.sinks.ledger.granted.readings import ListReading
-from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address
+from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address, addresses
 from izin.sinks.ledger.reads import Lag
+from izin.sinks.ledger.registry import complaints, granted
 from izin.sinks.ledger.registry.complaints import ComplaintCounts
+from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import StreamProgress
-from izin.sinks.ledger.sweep.register_counts import RegisterCount
-from izin.sinks.ledger.sweep.sweeps import Sweep
+from izin.sinks.ledger.sweep import sweeps
+from izin.sinks.ledger.sweep.sweeps import RegisterCount, Sweep
 from izin.sinks.monitor.alerts import STAGES
 
 _LANES = {"RET": "opt-outs", "ONAY": "consents"}
-
-
 _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     "izin_ledger_keys": ("Keys with something due to İYS, by what they wait for", ["waits_for"]),
     "izin_outbox_rows": ("Rows of the outbox that wait for Kafka", []),
@@ -96,6 +113,10 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
 }
 """The description and the labels of each gauge."""
+CONNECTIONS = 2
+"""One for the figures, one for the watch."""
+_REST = 20
+"""Between two readings pass at least so many times the seconds that one takes."""
 
 
 class Metrics:
@@ -141,124 +162,158 @@ class Metrics:
 
     def show_streams(self, progress: Iterable[StreamProgress], *, now: datetime) -> None:
         """Show how long ago each stream of İYS was pulled to its end."""
-        stale = self._gauges["izin_stream_stale_seconds"]
-        stale.clear()
-        for one in progress:
-            age = (now - one.last_pulled_at).total_seconds()
-            stale.labels(one.brand_code, one.stream).set(age)
+        self._replace(
+            "izin_stream_stale_seconds",
+            [
+                (one.brand_code, one.stream, (now - one.last_pulled_at).total_seconds())
+                for one in progress
+            ],
+        )
 
     def show_granted(
         self, lists: Iterable[ListReading], lost: Iterable[LostRight], *, now: datetime
     ) -> None:
         """Show how long ago each list of rights was read whole, and the rights that are lost."""
-        stale, rights = (
-            self._gauges[name] for name in ("izin_granted_list_stale_seconds", "izin_lost_rights")
+        self._replace(
+            "izin_granted_list_stale_seconds",
+            [
+                (one.account, (now - one.read_at).total_seconds() if one.read_at else inf)
+                for one in lists
+                if one.tried_at is not None
+            ],
         )
-        stale.clear()
-        rights.clear()
-        for one in lists:
-            if one.tried_at is not None:
-                age = inf if one.read_at is None else (now - one.read_at).total_seconds()
-                stale.labels(one.account).set(age)
-        for right in lost:
-            rights.labels(right.brand_code, right.right).inc()
+        self._replace("izin_lost_rights", [(one.brand_code, one.right, 1) for one in lost])
 
-    def show_daily_files(self, counts: Iterable[StateCount]) -> None:
+    def show_daily_files(self, counts: Sequence[StateCount]) -> None:
         """Show how far the daily files are, and how they differ from ours."""
-        by_state = self._gauges["izin_daily_files"]
-        differences = self._gauges["izin_daily_file_differences"]
-        by_state.clear()
-        differences.clear()
-        for one in counts:
-            by_state.labels(one.brand_code, one.state).set(one.files)
-            differences.labels(one.brand_code, "iys").inc(one.only_at_iys)
-            differences.labels(one.brand_code, "here").inc(one.only_here)
+        self._replace(
+            "izin_daily_files", [(one.brand_code, one.state, one.files) for one in counts]
+        )
+        self._replace(
+            "izin_daily_file_differences",
+            [
+                (one.brand_code, side, lines)
+                for one in counts
+                for side, lines in (("iys", one.only_at_iys), ("here", one.only_here))
+            ],
+        )
 
-    def show_missing(self, missing: Iterable[Missing]) -> None:
+    def show_missing(self, missing: Sequence[Missing]) -> None:
         """Show the gaps that are open now, and no others."""
-        gaps = self._gauges["izin_sequence_gaps"]
-        events = self._gauges["izin_sequence_missing_events"]
-        gaps.clear()
-        events.clear()
-        for one in missing:
-            gaps.labels(one.customer_id, one.origin).set(one.gaps)
-            events.labels(one.customer_id, one.origin).set(one.numbers)
+        for name, count in (("gaps", "gaps"), ("missing_events", "numbers")):
+            self._replace(
+                f"izin_sequence_{name}",
+                [(one.customer_id, one.origin, getattr(one, count)) for one in missing],
+            )
 
     def show_complaints(self, counts: ComplaintCounts) -> None:
         """Show how many complaints are open, and how many of these overdue."""
-        for name in ("open", "overdue"):
-            self._gauges["izin_complaints"].labels(name).set(getattr(counts, name))
+        self._replace("izin_complaints", asdict(counts).items())
 
     def show_deadlines(self, margins: Sequence[Margin], *, now: datetime) -> None:
         """Show what is not settled, by lane: opt-outs, or consents."""
-        backlog = self._gauges["izin_backlog_keys"]
-        oldest = self._gauges["izin_backlog_oldest_seconds"]
-        margin = self._gauges["izin_deadline_margin_seconds"]
-        passed = self._gauges["izin_deadline_keys"]
-        for gauge in (backlog, oldest, margin, passed):
-            gauge.clear()
-        for status, lane in _LANES.items():
-            mine = [one for one in margins if one.status == status]
-            for one in mine:
-                backlog.labels(one.brand_code, lane).inc(one.keys)
-            for stage in STAGES:
-                keys = sum(getattr(one, stage) for one in mine)
-                passed.labels(lane, stage.removeprefix("past_")).set(keys)
-            if mine:
-                age = now - min(one.oldest_at for one in mine)
-                oldest.labels(lane).set(age.total_seconds())
-            due = [one.first_due_at for one in mine if one.first_due_at is not None]
-            if due:
-                margin.labels(lane).set((min(due) - now).total_seconds())
+        lanes = {
+            lane: [one for one in margins if one.status == status]
+            for status, lane in _LANES.items()
+        }
+        due = {
+            lane: [one.first_due_at for one in mine if one.first_due_at]
+            for lane, mine in lanes.items()
+        }
+        self._replace(
+            "izin_backlog_keys",
+            [(one.brand_code, lane, one.keys) for lane, mine in lanes.items() for one in mine],
+        )
+        self._replace(
+            "izin_deadline_keys",
+            [
+                (lane, stage.removeprefix("past_"), sum(getattr(one, stage) for one in mine))
+                for lane, mine in lanes.items()
+                for stage in STAGES
+            ],
+        )
+        self._replace(
+            "izin_backlog_oldest_seconds",
+            [
+                (lane, (now - min(one.oldest_at for one in mine)).total_seconds())
+                for lane, mine in lanes.items()
+                if mine
+            ],
+        )
+        self._replace(
+            "izin_deadline_margin_seconds",
+            [(lane, (min(ends) - now).total_seconds()) for lane, ends in due.items() if ends],
+        )
 
     def show_suspended(self, suspended: Iterable[DueGroup]) -> None:
         """Show what is suspended, by lane."""
-        keys = dict.fromkeys(_LANES, 0)
-        for one in suspended:
-            keys[str(one.status)] += one.count
-        for status, lane in _LANES.items():
-            self._gauges["izin_suspended_keys"].labels(lane).set(keys[status])
+        groups = [(_LANES[str(one.status)], one.count) for one in suspended]
+        self._replace("izin_suspended_keys", [*((lane, 0) for lane in _LANES.values()), *groups])
 
     def show_held_back(self, brakes: Iterable[Brake]) -> None:
         """Show what brakes hold back now, and nothing else."""
-        gauge = self._gauges["izin_held_back_keys"]
-        gauge.clear()
-        for one in brakes:
-            gauge.labels(one.brand_code, one.source).inc(one.held_back)
+        self._replace(
+            "izin_held_back_keys", [(one.brand_code, one.source, one.held_back) for one in brakes]
+        )
 
     def show_sweeps(self, latest: Iterable[Sweep]) -> None:
         """Show how far the open sweeps are, and nothing of others."""
-        gauge = self._gauges["izin_sweep_keys"]
-        gauge.clear()
-        for one in latest:
-            if one.ended_at is None:
-                gauge.labels(one.brand_code, "queried").set(one.counts.queried)
-                gauge.labels(one.brand_code, "left").set(max(one.keys - one.counts.queried, 0))
+        self._replace(
+            "izin_sweep_keys",
+            [
+                (one.brand_code, done, keys)
+                for one in latest
+                if one.ended_at is None
+                for done, keys in (
+                    ("queried", one.counts.queried),
+                    ("left", max(one.keys - one.counts.queried, 0)),
+                )
+            ],
+        )
 
     def show_register(self, counts: Iterable[RegisterCount]) -> None:
         """Show what İYS counted last of each brand, and what was ours then."""
-        gauge = self._gauges["izin_register_consents"]
-        gauge.clear()
-        for one in counts:
-            for status, at_iys, ours in (
-                ("ONAY", one.iys_onay, one.onay),
-                ("RET", one.iys_ret, one.ret),
-            ):
-                gauge.labels(one.brand_code, status, "iys").set(at_iys)
-                gauge.labels(one.brand_code, status, "ours").set(ours)
+        self._replace(
+            "izin_register_consents",
+            [
+                (one.brand_code, status, side, count)
+                for one in counts
+                for status, side, count in (
+                    ("ONAY", "iys", one.iys_onay),
+                    ("ONAY", "ours", one.onay),
+                    ("RET", "iys", one.iys_ret),
+                    ("RET", "ours", one.ret),
+                )
+            ],
+        )
 
     def show_rate_limits(self, addresses: Iterable[Address]) -> None:
         """Show what is left of each address's limits."""
-        left = self._gauges["izin_rate_limit_left"]
-        left.clear()
-        for one in addresses:
-            status = HOUR_LIMITS[STATUS].calls - one.status_calls
-            left.labels(one.address, "status-calls-of-the-hour").set(status)
-            token = TokenPolicy().calls_per_hour - one.token_calls
-            left.labels(one.address, "token-calls-of-the-hour").set(token)
-            success = 1 - one.failures / one.calls if one.calls else 1.0
-            left.labels(one.address, "success-of-the-day").set(success)
-            left.labels(one.address, "pace").set(one.factor)
+        self._replace(
+            "izin_rate_limit_left",
+            [
+                (one.address, limit, left)
+                for one in addresses
+                for limit, left in (
+                    ("status-calls-of-the-hour", HOUR_LIMITS[STATUS].calls - one.status_calls),
+                    (
+                        "token-calls-of-the-hour",
+                        TokenPolicy().calls_per_hour - one.token_calls,
+                    ),
+                    ("success-of-the-day", 1 - one.failures / one.calls if one.calls else 1.0),
+                    ("pace", one.factor),
+                )
+            ],
+        )
+
+    def _replace(self, name: str, values: Iterable[tuple[Any, ...]]) -> None:
+        """Show what a gauge has now, and nothing else: its labels, and behind them the value.
+        Values of the same labels are added.
+        """
+        gauge = self._gauges[name]
+        gauge.clear()
+        for *labels, value in values:
+            gauge.labels(*labels).inc(value)
 
     def called(self, operation: str, code: str) -> None:
         """Count a call to İYS by its result."""
@@ -290,3 +345,88 @@ class Metrics:
         self._gauges["izin_overdue_keys"].set(lag.overdue)
         self._gauges["izin_forecast_late_keys"].set(ahead.late)
         self._gauges["izin_forecast_lost_keys"].set(ahead.lost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerFigures:
+    """Keeps the gauges of ``metrics`` at what the ledger holds."""
+
+    ledger: Ledger
+    metrics: Metrics
+    topics: Topics
+    clock: Callable[[], datetime]
+    records_per_second: float
+    """What İYS's limits let us submit."""
+    interval: timedelta
+    timer: Callable[[], float] = time.monotonic
+
+    async def run(self) -> None:
+        """Read until cancelled; raises LedgerUnavailableError."""
+        while True:
+            began = self.timer()
+            await self.read()
+            took = self.timer() - began
+            await asyncio.sleep(max(self.interval.total_seconds(), _REST * took))
+
+    async def read(self) -> None:
+        """Read all figures once, and then show them together."""
+        now, ledger, metrics = self.clock(), self.ledger, self.metrics
+        backlog = await reads.backlog(ledger)
+        ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
+        lost = await granted.lost_rights(ledger)
+        figures = (
+            partial(metrics.show, await reads.lag(ledger, now=now), ahead),
+            partial(metrics.show_suspended, backlog.suspended),
+            partial(metrics.show_held_back, await decisions.undecided(ledger)),
+            partial(metrics.show_deadlines, await deadlines.margins(ledger, now=now), now=now),
+            partial(metrics.show_rate_limits, await addresses(ledger)),
+            partial(metrics.show_streams, await stream_progress.read(ledger), now=now),
+            partial(metrics.show_granted, await granted.readings(ledger), lost, now=now),
+            partial(metrics.show_daily_files, await files.states(ledger, now=now)),
+            partial(metrics.show_sweeps, await sweeps.latest(ledger)),
+            partial(metrics.show_register, await sweeps.latest_counts(ledger)),
+            partial(metrics.show_missing, await sequences.missing(ledger, self.topics)),
+            partial(metrics.show_complaints, await complaints.counts(ledger, now=now)),
+        )
+        for show in figures:
+            show()
+        self.metrics.read_at.set(now.timestamp())
+
+
+class LedgerWatch(AnswerWatch):
+    """Asks PostgreSQL whether it answers."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__("ledger", clock)
+        self._ledger = ledger
+
+    async def _request(self) -> str | None:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._ledger.fetch("SELECT 1 AS one")
+        except TimeoutError:
+            return "no answer in time"
+        except IzinError as error:
+            return str(error)
+        return None
+
+
+class IysWatch(AnswerWatch):
+    """Watches whether İYS answers the calls that a process makes anyway, and shows it in
+    ``metrics``.
+
+    While an opt-out is due, that needs a person: its three business days go on, and it may have to
+    be withdrawn on İYS's own pages.
+    """
+
+    def __init__(self, client: IysClient, ledger: Ledger, metrics: Metrics) -> None:
+        super().__init__("iys", time.monotonic)
+        self._client, self._ledger, self._metrics = client, ledger, metrics
+
+    async def _request(self) -> str | None:
+        is_away = self._client.breakers.is_unreachable
+        self._metrics.iys_unreachable.set(is_away)
+        if not is_away:
+            return None
+        self._is_urgent = await deadlines.has_opt_outs(self._ledger)
+        return "it answers no call"

@@ -14,8 +14,8 @@ from izin.iys.verdicts import Verdict
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.granted import readings
 from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.unit_of_work import UnitOfWork, unit_of_work
 from izin.sinks.outbound.lease_renewal import Leases
 from izin.sinks.record.lease import LeaseOwner
@@ -75,7 +75,7 @@ async def ask_for_rights(context: OutboundContext, error: CallError) -> None:
     """Have the list read soon, where ``error`` says that a right is missing; it says which."""
     if error.verdict is Verdict.RIGHTS:
         account = context.lease_owner.account
-        await readings.ask(context.ledger, account, now=context.clock())
+        await granted.ask_for_reading(context.ledger, account, now=context.clock())
 
 
 @asynccontextmanager

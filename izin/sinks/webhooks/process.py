@@ -41,7 +41,7 @@ from izin.sinks.ledger.webhooks.subscriber import (
     PauseReason,
     WebhookSubscriber,
 )
-from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
+from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
 from izin.sinks.outbound.loops import keep_running, until_stopped
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
 from izin.sinks.webhooks.delivery import AcknowledgementWriter, EventSource, SubscriberDelivery

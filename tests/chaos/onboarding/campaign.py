@@ -18,13 +18,19 @@ from iys_simulator.rules.consent_fields import ValidationContext
 from iys_simulator.store.accounts import Brand as SimulatorBrand
 
 from izin.iys.rate_limit.pace import Pace
-from izin.onboarding.address_book import AddressBook
-from izin.onboarding.known_keys import note_ledger
+from izin.onboarding.address_book import AddressBook, note_ledger
 from izin.onboarding.loading import await_settled
-from izin.onboarding.loading_time import Limits
-from izin.onboarding.pack.counts import BrandCounts, brand_counts
-from izin.onboarding.review import BookReview, LawfulReview
-from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, review_of, what_if
+from izin.onboarding.pack import BrandCounts, brand_counts
+from izin.onboarding.what_if import (
+    BookReview,
+    FirstLoading,
+    LawfulReview,
+    Limits,
+    LoadingWhatIf,
+    check_brands,
+    review_of,
+    what_if,
+)
 from izin.producers.files.importer import Import, import_file
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.schemas.codec import Codec

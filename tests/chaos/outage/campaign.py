@@ -22,7 +22,7 @@ from benchmarks.simulator.load import save_consents
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.sweep.sweeper import Sweeper
+from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget

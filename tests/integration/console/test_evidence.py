@@ -11,7 +11,7 @@ import orjson
 import psycopg
 import pytest
 
-from izin.console.reports.latency import shown
+from izin.console.reports import shown
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import out
 from izin.evidence.rows import EvidenceRow

@@ -23,7 +23,7 @@ from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.sweep.sweeper import Sweeper
+from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets, reads, suspensions

@@ -3,8 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from izin.sinks.ledger.sweep.register_counts import RegisterCount
-from izin.sinks.ledger.sweep.sweeps import Sweep, SweepCounts
+from izin.sinks.ledger.sweep.sweeps import RegisterCount, Sweep, SweepCounts
 from tests.support.builders import BRAND, CUSTOMER, NOON
 
 

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.consent.model import Channel
-from izin.console.brands.description import changes, described
-from izin.console.brands.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
-from izin.console.brands.rights import changes as rights_changes
+from izin.console.brands.command import changes, described
+from izin.console.brands.suspensions import rights_changes
 from izin.console.cli import app
+from izin.console.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
 from izin.sinks.ledger.reads import Count
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import Suspension

@@ -1,7 +1,7 @@
 """The sentence of ``izin deadlines``: what will be late, and what no worker will ever send."""
 
 from izin.consent.forecast import forecast
-from izin.console.deadlines.command import in_words, parked_counts
+from izin.console.deadlines import in_words, parked_counts
 from izin.sinks.ledger.reads import Parked
 from tests.support.builders import NOON
 

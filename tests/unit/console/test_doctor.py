@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.console.cli import app
-from izin.console.doctor import checks, command, lag_checks, runner
-from izin.console.doctor.consumer_lag import Unread
-from izin.console.doctor.finding import CheckState, Finding, fixed, ok
+from izin.console.doctor import checks, finding, lag_checks
+from izin.console.doctor.finding import Check, CheckState, Finding, fixed, ok
+from izin.console.doctor.lag_checks import Unread
 from izin.console.doctor.ledger_checks import (
     of_backlog,
     of_brakes,
@@ -27,7 +27,6 @@ from izin.console.doctor.ledger_checks import (
     of_missing,
     of_token,
 )
-from izin.console.doctor.runner import Check
 from izin.iys import TokenPolicy
 from izin.iys.errors import (
     BusyError,
@@ -38,9 +37,8 @@ from izin.iys.errors import (
 )
 from izin.local import free_port
 from izin.runtime import topic_admin
-from izin.sinks.ledger.granted.listing import LostRight
-from izin.sinks.ledger.granted.readings import STALE_AFTER, ListReading
 from izin.sinks.ledger.reads import Backlog, Memory, Parked
+from izin.sinks.ledger.registry.granted import STALE_AFTER, ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import StreamProgress
 from izin.sinks.record.brand import Brand
@@ -163,7 +161,7 @@ def test_ledger_that_does_not_answer_is_a_finding(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(checks, "_QUERY_TIMEOUT", 0.01)
     with pytest.raises(TimeoutError):
         asyncio.run(checks._within(asyncio.sleep(60)))
-    (one,) = runner.findings([Check(name="slow", run=_silent)], fix=False)
+    (one,) = finding.findings([Check(name="slow", run=_silent)], fix=False)
     assert (one.state, one.what.partition(";")[0]) == (CheckState.WRONG, "no answer in time")
 
 
@@ -189,7 +187,7 @@ def test_check_with_an_unexpected_error_is_a_finding() -> None:
         Check(name="indirect", run=_failing, needs=frozenset({"dependent"})),
         Check(name="last", run=_silent),
     ]
-    found = list(runner.findings(made, fix=True))
+    found = list(finding.findings(made, fix=True))
     assert [(one.check, one.state) for one in found] == [
         ("failing", CheckState.FIXED),
         ("failing", CheckState.WRONG),
@@ -212,9 +210,9 @@ def test_doctor_prints_each_finding_as_it_comes(
         yield ok("second", "[red]no markup[/red]")
 
     made = (Check(name="first", run=_silent), Check(name="second", run=looking))
-    monkeypatch.setattr(command, "CHECKS", made)
+    monkeypatch.setattr(checks, "CHECKS", made)
     with pytest.raises(typer.Exit):
-        command.doctor()
+        checks.doctor()
     assert "first" in seen[0]
     assert "wrong" in seen[0]
     assert "[red]no markup[/red]" in capsys.readouterr().out

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from izin.console.sweep.description import TITLES, remedy_of_count, state, sweep_row
+from izin.console.iys import TITLES, remedy_of_count, sweep_row, sweep_state
 from tests.support.builders import BRAND, NOON
 from tests.support.sweep.builders import a_count, a_sweep
 
@@ -34,7 +34,7 @@ def test_state_of_a_sweep_says_how_far_it_is_and_what_holds_it_up(
 ):
     """Keys may have come and gone since they were counted."""
     sweep = a_sweep(**fields)
-    assert words in state(sweep)
+    assert words in sweep_state(sweep)
     assert len(sweep_row(sweep)) == len(TITLES)
 
 

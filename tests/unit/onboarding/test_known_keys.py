@@ -7,8 +7,8 @@ import pytest
 
 from izin.consent.next_action import Registered
 from izin.iys.errors import MisconfiguredError, RefusedError
-from izin.onboarding.address_book import AddressBook, StoredKey
-from izin.onboarding.known_keys import IysQuery, requests_to_ask
+from izin.onboarding.address_book import AddressBook, IysQuery, StoredKey, requests_to_ask
+from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.support.builders import EMAIL, NOON, PHONE
 from tests.unit.onboarding.first_loading import ACTIVE, BRANDS, a_record, noted
@@ -44,7 +44,8 @@ class FakeIys:
 def a_query(iys: FakeIys) -> IysQuery:
     """Return what asks ``iys``, without pauses."""
     budget = RequestBudget(10**6, clock=monotonic)
-    return IysQuery(client=iys, clock=lambda: NOON, budget=budget)  # type: ignore[arg-type]
+    query = PageQuery(client=iys, clock=lambda: NOON, budget=budget)  # type: ignore[arg-type]
+    return IysQuery(query=query)
 
 
 async def test_iys_is_asked_group_by_group_about_what_is_not_known():

@@ -1,4 +1,4 @@
-"""The application pack: the package that a count needs, the checklist, the page, the workbook."""
+"""The application pack: what a provider registers, the checklist, the page, the workbook."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -10,12 +10,15 @@ from openpyxl import load_workbook
 
 from izin.consent.model import Channel
 from izin.onboarding.address_book import AddressCount
-from izin.onboarding.pack.application import ApplicationPack, providers_of
-from izin.onboarding.pack.checklist import checklist
-from izin.onboarding.pack.counts import BrandCounts, ChannelCount
-from izin.onboarding.pack.packages import PACKAGES, MessagePackage, package_for, with_given
-from izin.onboarding.pack.page import page_of
-from izin.onboarding.pack.sheet import workbook_of
+from izin.onboarding.pack import (
+    ApplicationPack,
+    BrandCounts,
+    ChannelCount,
+    checklist,
+    page_of,
+    providers_of,
+    workbook_of,
+)
 from izin.sinks.ledger.registry.application_items import (
     OF_BRANDS,
     ApplicationItem,
@@ -72,35 +75,10 @@ def a_pack(given: Collection[GivenItem] = (), customer: Customer = ACME) -> Appl
         brands=BRANDS,
         counts=counts,
         counted_in=(),
-        providers=providers_of(BRANDS, counts, PACKAGES),
+        providers=providers_of(BRANDS, counts),
         checklist=checklist(customer, BRANDS.values(), given),
         made_at=NOON,
     )
-
-
-@pytest.mark.parametrize(
-    ("addresses", "name"),
-    [
-        (0, "İleti-5"),
-        (5_000, "İleti-5"),
-        (5_001, "İleti-25"),
-        (150_000, "İleti-150"),
-        (250_001, "İleti+"),
-    ],
-)
-def test_smallest_package_that_fits_is_needed(addresses: int, name: str):
-    """In whatever order they stand; each names its source."""
-    found = package_for(addresses, reversed(PACKAGES))
-    assert found is not None
-    assert found.name == name
-    assert all(one.source for one in PACKAGES)
-
-
-def test_package_that_is_given_replaces_the_one_of_its_name():
-    """İYS's list is not published: whoever knows a size gives it."""
-    given = [MessagePackage(name="İleti-5", up_to=6_000, source="given")]
-    assert package_for(5_500, with_given(given)) == given[0]
-    assert package_for(10, []) is None
 
 
 def test_provider_has_the_addresses_of_all_its_brands():
@@ -108,10 +86,8 @@ def test_provider_has_the_addresses_of_all_its_brands():
     (found,) = a_pack().providers
     assert (found.addresses, found.is_above_threshold, found.beyond_limit) == (160_001, True, 0)
     limited = {code: replace(one, consent_limit=150_000) for code, one in BRANDS.items()}
-    (found,) = providers_of(limited, a_pack().counts, PACKAGES)
+    (found,) = providers_of(limited, a_pack().counts)
     assert (found.limit, found.beyond_limit) == (150_000, 10_001)
-    assert found.package is not None
-    assert found.package.name == "İleti-250"
 
 
 @pytest.mark.parametrize(
@@ -176,18 +152,18 @@ def test_page_has_days_and_numbers_as_turkish_writes_them():
     """Also where a value was noted before its form was checked."""
     limited = {code: replace(one, consent_limit=150_000) for code, one in BRANDS.items()}
     given = items(undertaking="2026-03-02", authorisation="imzalı")
-    pack = replace(a_pack(given), providers=providers_of(limited, a_pack().counts, PACKAGES))
+    pack = replace(a_pack(given), providers=providers_of(limited, a_pack().counts))
     text = page_of(pack).decode()
     for words in ("02.03.2026", "imzalı", "en fazla 150.000 adres", "10.001 adres sığmaz"):
         assert words in text, words
 
 
-def test_page_names_counts_package_and_what_is_missing():
+def test_page_names_counts_and_what_is_missing():
     """In Turkish, with Turkish numbers; what people typed is no markup."""
     text = page_of(a_pack(items("undertaking", signatory="Ada <b>Örnek"))).decode()
     assert "Örnek &lt;Ticaret&gt; A.Ş." in text
     assert "Ada &lt;b&gt;Örnek" in text
-    for shown in ("160.000", "160.001", "üzerinde", "İleti-250", "99.999", "müşterek"):
+    for shown in ("160.000", "160.001", "üzerinde", "99.999", "müşterek"):
         assert shown in text, shown
     assert "1 belge veya bilgi eksik" in text
     assert text.count("EKSİK") == 1

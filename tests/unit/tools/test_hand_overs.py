@@ -24,10 +24,10 @@ def test_return_is_a_room_that_the_way_has_left_before() -> None:
     [
         # It waits for the ledger, and for nobody else's task.
         (
-            "izin.sinks.inbound.push_credentials:AcceptedCredentials.admits",
+            "izin.sinks.inbound.push:AcceptedCredentials.admits",
             "hand-overs: 0, returns: 0",
         ),
-        ("izin.sinks.inbound.push_credentials:Nowhere.called", "was not called"),
+        ("izin.sinks.inbound.push:Nowhere.called", "was not called"),
     ],
 )
 def test_command_prints_the_way_of_a_call_in_a_test(call: str, expected: str) -> None:

@@ -3,31 +3,38 @@
 What pull and push bring is current; the file of a day shows whether they brought everything. Two
 checks differ: the file is whole if its SHA-384 is the one that İYS states, and both sides agree if
 our own file of the day, which is made from the history, has that hash too.
+
+Lines that only İYS's file has enter as what a pull brings, two thousand at a time. How far they
+have entered is noted in the transaction of their rows, so that after a kill the rest follows and
+nothing is recorded twice.
 """
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
+from itertools import islice
+from pathlib import Path
 
 from cryptography.x509 import Certificate
 
 from izin.consent.due_dates import TURKEY
-from izin.iys.errors import CallError, RefusedError
+from izin.consent.fold import is_of_citizens
+from izin.iys.errors import CallError, RefusedError, UnreadableError
+from izin.iys.wire_format.consents import IysMovement, Stream
+from izin.iys.wire_format.daily_file import read_line
+from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.backoff import Backoff
+from izin.runtime.errors import SettingError
 from izin.runtime.observe import get_logger
 from izin.schemas import timestamps
-from izin.schemas.timestamps import TimestampState
-from izin.sinks.inbound.daily import entering
-from izin.sinks.inbound.daily.checking import FileCheck
-from izin.sinks.inbound.daily.comparison import Compared, Side
+from izin.schemas.timestamps import TimestampState, roots_in
+from izin.sinks.inbound.daily.comparison import Compared, FileCheck, Side
 from izin.sinks.inbound.daily.fetching import Fetcher
 from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.daily import files, progress
-from izin.sinks.ledger.daily.files import DailyFile, FileState
-from izin.sinks.ledger.daily.progress import ComparedFile
-from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.daily import files
+from izin.sinks.ledger.daily.files import ComparedFile, DailyFile, FileState
+from izin.sinks.ledger.db.leases import repeat
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
@@ -43,6 +50,10 @@ _GONE = "H502"
 _SETTINGS = "IZIN_DAILY_AGREE_BRANDS"
 
 _log = get_logger(__name__)
+AT_ONCE = 2000
+"""So many lines enter in a transaction."""
+Line = tuple[int, bytes]
+"""The number of a line in İYS's file, from 1, and the line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +72,19 @@ class DailyFiles:
 
     async def run(self, poll_interval: timedelta) -> None:
         """Look for what is due until cancelled, in one process of an account and address."""
-        context, rest = self.context, max(poll_interval, _EVERY)
-        async with sole(context.ledger, context.lease_owner.sole(PATH)) as ledger:
-            owner = replace(self, context=replace(context, ledger=ledger))
-            while True:
-                await owner.look()
-                await asyncio.sleep(rest.total_seconds())
+        context = self.context
+        await repeat(
+            context.ledger,
+            context.lease_owner.sole(PATH),
+            max(poll_interval, _EVERY),
+            lambda ledger: replace(self, context=replace(context, ledger=ledger)).look(),
+        )
 
     async def look(self) -> int:
         """Do what is due now; return for how many files something was."""
         context, now = self.context, self.context.clock()
         lease_owner = context.lease_owner
-        await progress.note(context.ledger, self.days(now), lease_owner=lease_owner, now=now)
+        await files.note(context.ledger, self.days(now), lease_owner=lease_owner, now=now)
         known = {one.brand_code: one for one in await brands.every(context.ledger)}
         due = await files.due(context.ledger, lease_owner=lease_owner, now=now)
         for file in due:
@@ -110,7 +122,7 @@ class DailyFiles:
         context = self.context
         with FileCheck(context.ledger, file, empty_date=self.empty_date) as check:
             compared = await check.compare()
-            entered = await entering.enter(
+            entered = await enter(
                 ReportedMovements(context=context, publisher=self.publisher, path=PATH),
                 brand,
                 file,
@@ -119,11 +131,11 @@ class DailyFiles:
             )
         found = await self._timestamped(brand, file, compared)
         now = context.clock()
-        await progress.compared(context.ledger, file, found, now=now)
+        await files.compared(context.ledger, file, found, now=now)
         _report(file, found, entered)
         if found.own_hash == file.hash_value and file.brand_code in self.agree_brands:
             after = await self._again(file)
-            await progress.order_agreement(
+            await files.order_agreement(
                 context.ledger, after, by=_SETTINGS, customer_id=brand.customer_id, now=now
             )
 
@@ -147,9 +159,7 @@ class DailyFiles:
                 remedy="check IZIN_TIMESTAMP_ROOTS; if they are right, ask İYS's support",
             )
         return ComparedFile(
-            own_hash=compared.own_hash,
-            only_at_iys=compared.only_at_iys,
-            only_here=compared.only_here,
+            **asdict(compared),
             timestamp_reply=reply,
             timestamp_state=timestamp.state,
             timestamped_at=timestamp.at,
@@ -167,7 +177,7 @@ class DailyFiles:
         if not agreement.is_agreed and not await reports.agree(brand.path, file.day):
             await self._note(file, "İYS has no movements to agree with", _BACKOFF.longest)
             return
-        await progress.agreed(self.context.ledger, file, now=self.context.clock())
+        await files.agreed(self.context.ledger, file, now=self.context.clock())
         _log.info("daily file agreed with", brand=file.brand_code, day=str(file.day))
 
     async def _failed(self, file: DailyFile, error: CallError) -> None:
@@ -184,7 +194,7 @@ class DailyFiles:
 
     async def _note(self, file: DailyFile, error: str, wait: timedelta) -> None:
         at = self.context.clock() + wait
-        await progress.attempted(self.context.ledger, file, next_attempt_at=at, error=error)
+        await files.attempted(self.context.ledger, file, next_attempt_at=at, error=error)
 
 
 def _is_gone(error: CallError) -> bool:
@@ -204,3 +214,62 @@ def _report(file: DailyFile, found: ComparedFile, entered: int) -> None:
         entered=entered,
         timestamp=str(found.timestamp_state),
     )
+
+
+async def enter(
+    reported: ReportedMovements,
+    brand: Brand,
+    file: DailyFile,
+    lines: Iterable[Line],
+    *,
+    empty_date: str,
+) -> int:
+    """Publish and record the movements in ``lines``, in ascending order, that were not before;
+    return how many lines.
+
+    Raises:
+        ConcurrentChangeError: another process has recorded them.
+        StreamUnavailableError: the broker did not acknowledge them; enter them again.
+    """
+    context, before, count = reported.context, file.entered_lines, 0
+    waiting = (one for one in lines if one[0] > file.entered_lines)
+    while page := tuple(islice(waiting, AT_ONCE)):
+        movements, unreadable = _read(page, empty_date)
+        # A pull shows them in two streams.
+        theirs = [one for one in movements if is_of_citizens(one.source)]
+        others = [one for one in movements if not is_of_citizens(one.source)]
+        seen = await reported.publish(brand, Stream.HS, others, unreadable)
+        seen += await reported.publish(brand, Stream.IYS, theirs)
+        now, last = context.clock(), page[-1][0]
+        async with context.ledger.transaction() as connection:
+            await files.entered(connection, file, before=before, line=last, count=len(page))
+            await reported.record(connection, brand, seen, now=now)
+        before, count = last, count + len(page)
+    return count
+
+
+def _read(lines: Iterable[Line], empty_date: str) -> tuple[list[IysMovement], list[UnreadableItem]]:
+    movements, unreadable = [], []
+    for _, line in lines:
+        try:
+            movements.append(read_line(line, empty_date=empty_date))
+        except UnreadableError as error:
+            unreadable.append(UnreadableItem(line, str(error)))
+    return movements, unreadable
+
+
+def trusted_roots(file: Path | None) -> tuple[Certificate, ...]:
+    """Return the certificates in a file (PEM) of ``IZIN_TIMESTAMP_ROOTS``; none without a file.
+
+    Raises:
+        SettingError: it cannot be read, or has no certificate.
+    """
+    if file is None:
+        return ()
+    try:
+        return roots_in(file)
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"IZIN_TIMESTAMP_ROOTS names {file}, which has no certificates ({error}); name a file "
+            "with the roots of the time-stamp authority in PEM"
+        ) from error

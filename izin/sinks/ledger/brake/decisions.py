@@ -6,21 +6,28 @@ was cut off. Where nobody decides, each opt-out goes by itself a day before it i
 expires with its term.
 """
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from izin.consent.model import Status
 from izin.consent.transitions import WAITING
-from izin.sinks.ledger.brake.other_sources import put_back
+from izin.schemas.records import event_from_avro
+from izin.sinks.ledger.brake.counting import SourcedEvent, sources_of
 from izin.sinks.ledger.brands import of_codes
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import act, brand_key, record_act
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.record import ruling
+from izin.sinks.record import earlier_opt_out, ruling
+from izin.sinks.record.apply import said_of_opt_out, taken_over
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.errors import DecidedBrakeError
 from izin.sinks.record.messages import TopicMessages
@@ -29,6 +36,7 @@ BEFORE_DUE = timedelta(hours=24)
 """No opt-out is held back later than this before it is due."""
 _PAGE = 1000
 _SQL = statements("brakes")
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class BrakeDecision(StrEnum):
@@ -201,3 +209,61 @@ def _withdrawn(row: ConsentRow, brake: Brake, reason: str, by: str, now: datetim
         event_id=row.desired_event_id,
         status=row.desired_status,
     )
+
+
+async def put_back(
+    changes: UnitOfWork, rows: Collection[ConsentRow], brands: Mapping[int, Brand]
+) -> set[str]:
+    """Desire the opt-out of another source in place of that of each of the locked ``rows`` that has
+    one; return their keys.
+    """
+    connection = changes.connection
+    keys = {"keys": [row.key for row in rows]}
+    found = await (await connection.execute(_SQL["opt-outs-of-keys"], keys)).fetchall()
+    withdrawn = {(one["key"], one["event_id"]) for one in found if one["decision"] is None}
+    decided = [
+        (one["key"], decision, event)
+        for one in found
+        if one["decision"] is not None
+        and (decision := history_codec().decode("Decision", one["decision"]))
+        and (event := decision["event"])["status"] == Status.RET
+    ]
+    named = [
+        SourcedEvent(event["brand_code"], key, event["event_id"], event["actor"], event["origin"])
+        for key, _, event in decided
+    ]
+    by_key = defaultdict[str, list[tuple[str, Mapping[str, Any]]]](list)
+    for source, (key, decision, _) in zip(
+        await sources_of(connection, named), decided, strict=True
+    ):
+        by_key[key].append((source, decision))
+    back = set()
+    for row in rows:
+        events = by_key[row.key]
+        own = {source for source, one in events if _id(one) == row.desired_event_id} or {
+            row.desired_origin or ""
+        }
+        others = [
+            one
+            for source, one in events
+            if source not in {ruling.RESCUE, *own}
+            and one["event"]["iys"] is None
+            and one["effective_at"] >= (row.latest_onay_at or _NEVER)
+            and (row.key, _id(one)) not in withdrawn
+        ]
+        if others:
+            latest = max(others, key=lambda one: (one["effective_at"], _id(one)))
+            changes.rule(row, _desiring(row, latest), brands.get(row.brand_code))
+            back.add(row.key)
+    return back
+
+
+def _id(decision: Mapping[str, Any]) -> str:
+    return str(decision["event"]["event_id"])
+
+
+def _desiring(row: ConsentRow, decision: Mapping[str, Any]) -> ConsentRow:
+    """Return ``row`` once it desires the opt-out that was decided on."""
+    kept = said_of_opt_out(event_from_avro(decision["event"]), decision)
+    shown = row.replace(latest_ret_at=decision["effective_at"], **kept)
+    return taken_over(row, **earlier_opt_out.columns_of_earlier(shown))

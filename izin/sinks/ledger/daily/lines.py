@@ -1,11 +1,18 @@
-"""The lines of İYS's daily files in the ledger, and those of our own file of a day."""
+"""The lines of İYS's daily files in the ledger, and those of our own file of a day.
 
+Those of one recipient are found, and erased with the history.
+"""
+
+import hashlib
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from izin.consent.due_dates import TURKEY
+from izin.consent.model import ConsentKey
+from izin.iys.wire_format.daily_file import COLUMNS
+from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.daily.files import DailyFile
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
@@ -19,6 +26,15 @@ _FASTEST = 1
 _PART_COLUMNS = (4).to_bytes(2, "big")
 _PG_EPOCH = date(2000, 1, 1)
 _SQL = statements("daily")
+ERASED = b"erased\n"
+"""What stands in place of an erased line."""
+_RECIPIENT, _RECIPIENT_TYPE, _TYPE = map(COLUMNS.index, ("recipient", "recipientType", "type"))
+SHOWING = frozenset({"observation", "answer"})
+"""The kinds of facts of the history that have when İYS created a movement."""
+Shown = tuple[str, str]
+"""A movement that İYS showed: its key, and its creation date in ISO's notation."""
+_Place = tuple[int, date]
+"""Brand and day of a file."""
 
 
 def packed(content: bytes) -> bytes:
@@ -101,3 +117,132 @@ def _within(brand_code: int, day: date) -> dict[str, Any]:
     first = datetime.combine(day, time(), TURKEY)
     begins, ends = (at.astimezone(UTC).isoformat() for at in (first, first + timedelta(days=1)))
     return {"brand": str(brand_code), "first": begins, "end": ends}
+
+
+class FoundLines(NamedTuple):
+    """The lines of some keys in the file of a day, without their ends."""
+
+    file: DailyFile
+    hash_value: str
+    """The SHA-384 of the file as it is stored, in hex: with erased lines not İYS's."""
+    lines: Sequence[str]
+
+    @property
+    def integrity(self) -> str:
+        """Whether the stored file has İYS's hash: ``ok``, ``wrong``, or ``erased`` lines."""
+        if self.file.redacted:
+            return "erased"
+        return "ok" if self.hash_value == self.file.hash_value else "wrong"
+
+
+def shown_by(facts: Iterable[tuple[str, str, Any]]) -> Iterator[Shown]:
+    """Yield the movements that İYS showed, of facts of the history: their kind, key and data."""
+    for kind, key, data in facts:
+        created = data.get("creation_date") if isinstance(data, dict) else None
+        if kind in SHOWING and created is not None:
+            yield key, created
+
+
+async def erase(connection: Connection, shown: Iterable[Shown]) -> int:
+    """Erase the lines of movements from the files; return how many.
+
+    They are found by the day on which İYS showed them, for every line of a file is in the history
+    too. İYS's hash and its time stamp stay, and are of the file as it was.
+    """
+    keys = _by_file(shown)
+    count = 0
+    for file in await _locked(connection, keys):
+        erased = await _erase_from(connection, file, keys[file])
+        values = {"brand_code": file[0], "day": file[1], "count": erased}
+        await connection.execute(_SQL["redacted"], values)
+        count += erased
+    return count
+
+
+def _by_file(shown: Iterable[Shown]) -> dict[_Place, set[ConsentKey]]:
+    keys: dict[_Place, set[ConsentKey]] = {}
+    for text, created in shown:
+        key = ConsentKey.parse(text)
+        day = datetime.fromisoformat(created).astimezone(TURKEY).date()
+        keys.setdefault((key.brand_code, day), set()).add(key)
+    return keys
+
+
+async def _locked(connection: Connection, places: Iterable[_Place]) -> list[_Place]:
+    wanted = sorted(places)
+    if not wanted:
+        return []
+    values = {"brands": [brand for brand, _ in wanted], "days": [day for _, day in wanted]}
+    found = await (await connection.execute(_SQL["lock-days"], values)).fetchall()
+    return [(row["brand_code"], row["day"]) for row in found]
+
+
+async def _erase_from(connection: Connection, file: _Place, keys: set[ConsentKey]) -> int:
+    first, count = 0, 0
+    while True:
+        values = {"brand_code": file[0], "day": file[1], "first": first, "size": FEW}
+        rows = await (await connection.execute(_SQL["parts"], values)).fetchall()
+        if not rows:
+            return count
+        for row in rows:
+            content, erased = without(unpacked(row["content"]), keys)
+            if erased:
+                part = {"part": row["part"], "content": packed(content)}
+                await connection.execute(_SQL["rewrite-part"], values | part)
+            count += erased
+        first = rows[-1]["part"] + 1
+
+
+def without(content: bytes, keys: Iterable[ConsentKey]) -> tuple[bytes, int]:
+    """Return lines with those of ``keys`` erased, and how many these are."""
+    found = [number for number, _ in of_keys(content, keys)]
+    if not found:
+        return content, 0
+    lines = content.splitlines(keepends=True)
+    for number in found:
+        lines[number] = ERASED
+    return b"".join(lines), len(found)
+
+
+def of_keys(content: bytes, keys: Iterable[ConsentKey]) -> Iterator[tuple[int, bytes]]:
+    """Yield the places (from 0) of the lines of ``keys``, with the lines."""
+    whose = {(key.recipient.lower(), str(key.recipient_type), str(key.channel)) for key in keys}
+    recipients = [recipient.encode() for recipient, _, _ in whose]
+    lower = content.lower()
+    if not any(one in lower for one in recipients):
+        return
+    for number, line in enumerate(content.splitlines(keepends=True)):
+        lower = line.lower()
+        if not any(one in lower for one in recipients):
+            continue
+        cells = line.decode("utf-8", "replace").rstrip("\r\n").split(",")
+        if len(cells) < len(COLUMNS):
+            continue
+        if (cells[_RECIPIENT].strip('" ').lower(), cells[_RECIPIENT_TYPE], cells[_TYPE]) in whose:
+            yield number, line
+
+
+async def by_file(ledger: Ledger, shown: Iterable[Shown]) -> AsyncIterator[FoundLines]:
+    """Yield the lines of the keys of movements, file by file, in the order of brand and day."""
+    keys = _by_file(shown)
+    for brand_code, day in sorted(keys):
+        file = await files.one(ledger, brand_code, day)
+        if file is None or file.lines is None:
+            continue
+        digest, found = hashlib.sha384(file.hashed_prefix or b""), list[str]()
+        async for content in read(ledger, file):
+            digest.update(content)
+            found += [
+                line.decode("utf-8", "replace").rstrip("\r\n")
+                for _, line in of_keys(content, keys[brand_code, day])
+            ]
+        yield FoundLines(file, digest.hexdigest(), found)
+
+
+async def find(ledger: Ledger, shown: Iterable[Shown]) -> list[Mapping[str, object]]:
+    """Return the lines of movements in the files, with brand and day."""
+    return [
+        {"brand_code": one.file.brand_code, "day": one.file.day, "line": line}
+        async for one in by_file(ledger, shown)
+        for line in one.lines
+    ]

@@ -5,8 +5,9 @@ or thought dead writes nothing once another has taken over.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.db.connection import Ledger
@@ -30,6 +31,19 @@ async def sole(ledger: Ledger, name: str) -> AsyncIterator[Ledger]:
     while (epoch := await take(ledger, name)) is None:  # noqa: ASYNC110  # of other processes
         await asyncio.sleep(_RETRY)  # the owner's end sends no notification
     yield ledger.owning(name, epoch)
+
+
+async def repeat(
+    ledger: Ledger,
+    name: str,
+    interval: timedelta,
+    step: Callable[[Ledger], Awaitable[object]],
+) -> None:
+    """Take a ``step`` every ``interval`` until cancelled, as the owner of the work ``name``."""
+    async with sole(ledger, name) as owned:
+        while True:
+            await step(owned)
+            await asyncio.sleep(interval.total_seconds())
 
 
 async def take(ledger: Ledger, name: str) -> int | None:

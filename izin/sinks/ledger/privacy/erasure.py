@@ -3,22 +3,31 @@
 An erasure is an event of the express lane, so that it has its place among the events of the key.
 The order stage answers with a decision, and whatever was decided before is in the ledger when that
 is read. Then the rows are removed, once nothing is owed to İYS. The history stays for as long as
-the law retains it (``privacy.history``).
+the law retains it, row by row: ten years after its month (6563 m.11/3), three years after the
+consent ended (Yönetmelik m.13), and while a legal hold concerns it. Of an erased row its place, its
+link and its commitment stay, so that the chain is verified as before; an act names the places. The
+deliveries to subscribers are retained and erased in the same way, and the lines in İYS's daily
+files with the rows that were made of them.
 """
 
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, Self
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, NamedTuple
+
+import orjson
 
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.schemas.erasure import ERASURE, ORIGIN
 from izin.sinks.ledger.brake import counting
+from izin.sinks.ledger.daily import lines
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, erasure_key
+from izin.sinks.ledger.history.acts import ERASED, act, erasure_key
+from izin.sinks.ledger.history.hash_chain import commitment_of_row
 from izin.sinks.ledger.history.retention import YEARS_AFTER_THE_END
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.messages import Message, TopicMessages
@@ -26,6 +35,12 @@ from izin.sinks.record.messages import Message, TopicMessages
 _SLICE = 500
 _LOOK_AGAIN = timedelta(seconds=30)
 _SQL = statements("privacy")
+_HISTORY_SLICE = 200
+_HELD = timedelta(days=1)
+"""How long until a history under a legal hold is looked at again."""
+_BY = "izin"
+_Rows = Mapping[int, Sequence[Mapping[str, Any]]]
+"""Rows by the number of their erasure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +89,6 @@ class ErasureFinding:
         is_known = self.has_row or (self.movements > 0 and not self.is_retained)
         return is_known and not self.obstacles and not self.is_going_on
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Return the finding of a row of ``findings``."""
-        return cls(**row)
-
 
 class ErasedKey(NamedTuple):
     """A key that the order stage has erased."""
@@ -111,7 +121,7 @@ def _keys(keys: Collection[str]) -> dict[str, Any]:
 async def findings(ledger: Ledger, keys: Collection[str]) -> tuple[ErasureFinding, ...]:
     """Return what stands against the erasure of each of ``keys`` that the ledger has."""
     rows = await ledger.fetch(_SQL["findings"], _keys(keys))
-    return tuple(map(ErasureFinding.from_row, rows))
+    return tuple(ErasureFinding(**row) for row in rows)
 
 
 async def request(
@@ -127,7 +137,7 @@ async def request(
             values = _keys(keys[start : start + _SLICE])
             await connection.execute(_SQL["rows"], values)
             rows = await (await connection.execute(_SQL["findings"], values)).fetchall()
-            found = tuple(map(ErasureFinding.from_row, rows))
+            found = [ErasureFinding(**row) for row in rows]
             wanted = [one for one in found if one.may_be_erased]
             await _request(connection, topic_messages, wanted, by=by, now=now)
         count += len(wanted)
@@ -281,3 +291,121 @@ async def progress(ledger: Ledger, customer_id: str | None = None) -> ErasurePro
 async def unfinished(ledger: Ledger) -> Sequence[Mapping[str, Any]]:
     """Return the erasures that have not ended; none of the columns names a person."""
     return await ledger.fetch(_SQL["list"])
+
+
+async def erase_history(ledger: Ledger, *, now: datetime) -> int:
+    """Erase the rows of the history that nothing retains any more; return how many."""
+    count = 0
+    while True:
+        async with ledger.transaction() as connection:
+            values: dict[str, Any] = {"now": now, "size": _HISTORY_SLICE}
+            found = await (await connection.execute(_SQL["retained"], values)).fetchall()
+            if not found:
+                return count
+            count += await _erase(connection, found, now)
+
+
+async def _erase(
+    connection: Connection, erasures: Sequence[Mapping[str, Any]], now: datetime
+) -> int:
+    values = {"ids": [one["id"] for one in erasures], "years": YEARS_AFTER_THE_END}
+    rows = await (await connection.execute(_SQL["history"], values)).fetchall()
+    sent = await (await connection.execute(_SQL["deliveries"], values)).fetchall()
+    later: dict[int, datetime] = {}
+    free, free_sent = _of_free(rows, now, later), _of_free(sent, now, later)
+    await _erase_rows(connection, free, now)
+    await _erase_deliveries(connection, free_sent)
+    facts = (
+        (row["kind"], row["key"], orjson.loads(row["data"]))
+        for some in free.values()
+        for row in some
+        if row["kind"] in lines.SHOWING
+    )
+    await lines.erase(connection, lines.shown_by(facts))
+    await _append_acts(connection, erasures, free, free_sent, now)
+    for number, at in later.items():
+        await connection.execute(_SQL["wait"], {"ids": [number], "at": at})
+    over = {"ids": [one["id"] for one in erasures if one["id"] not in later], "now": now}
+    await connection.execute(_SQL["erased"], over)
+    return sum(map(len, (*free.values(), *free_sent.values())))
+
+
+def _of_free(rows: Sequence[Mapping[str, Any]], now: datetime, later: dict[int, datetime]) -> _Rows:
+    """Return the rows that nothing retains, by the number of their erasure; note in ``later`` when
+    others may be looked at again.
+    """
+    free = defaultdict[int, list[Mapping[str, Any]]](list)
+    for row in rows:
+        at = _free_at(row["retain_until"], is_held=row["is_held"], now=now)
+        number = row["erasure"]
+        if at <= now:
+            free[number].append(row)
+        else:
+            later[number] = min(at, later.get(number, at))
+    return free
+
+
+async def _erase_rows(connection: Connection, free: _Rows, now: datetime) -> None:
+    """Erase rows of the history."""
+    rows = [row for some in free.values() for row in some]
+    if rows:
+        values = {
+            "keys": [row["key"] for row in rows],
+            "shards": [row["shard"] for row in rows],
+            "places": [row["place"] for row in rows],
+            "commitments": [commitment_of_row(row) for row in rows],
+            "now": now,
+        }
+        await connection.execute(_SQL["erase-history"], values)
+
+
+async def _erase_deliveries(connection: Connection, free: _Rows) -> None:
+    """Erase whom deliveries concern."""
+    rows = [row for some in free.values() for row in some]
+    if rows:
+        values = {
+            "batches": [row["batch"] for row in rows],
+            "places": [row["place"] for row in rows],
+        }
+        await connection.execute(_SQL["erase-deliveries"], values)
+
+
+async def _append_acts(
+    connection: Connection,
+    erasures: Sequence[Mapping[str, Any]],
+    free: _Rows,
+    deliveries: _Rows,
+    now: datetime,
+) -> None:
+    """Append the acts that name what was erased."""
+    acts = [
+        act(
+            ERASED,
+            erasure_key(one["id"]),
+            by=_BY,
+            now=now,
+            before={},
+            after={
+                "places": _places(free.get(one["id"], ()), "shard"),
+                "deliveries": _places(deliveries.get(one["id"], ()), "batch"),
+            },
+            customer_id=one["customer_id"],
+        )
+        for one in erasures
+        if one["id"] in free or one["id"] in deliveries
+    ]
+    await append.append(connection, acts, now=now)
+
+
+def _free_at(retain_until: date, *, is_held: bool, now: datetime) -> datetime:
+    """Return the first instant at which nothing retains a row, as far as is known now."""
+    at = datetime.combine(retain_until + timedelta(days=1), time(), UTC)
+    return max(at, now + _HELD) if is_held else at
+
+
+def _places(rows: Sequence[Mapping[str, Any]], within: str) -> dict[str, list[int]]:
+    """Return the places of ``rows`` by their shard or batch, the column ``within``."""
+    places = defaultdict[str, list[int]](list)
+    for row in sorted(rows, key=lambda one: (one[within], one["place"])):
+        places[str(row[within])].append(row["place"])
+    return dict(places)

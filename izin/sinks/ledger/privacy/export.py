@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.daily import recipient_lines
+from izin.sinks.ledger.daily import lines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.privacy import erasure
@@ -41,9 +41,9 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
                 "state": rows.get(one.key),
                 "history": [asdict(fact) for fact in facts if fact.key == one.key],
                 "calls": [call for call in calls if call["key"] == one.key],
-                "daily_files": await recipient_lines.find(
+                "daily_files": await lines.find(
                     ledger,
-                    recipient_lines.shown_by(
+                    lines.shown_by(
                         (fact.kind, fact.key, fact.data) for fact in facts if fact.key == one.key
                     ),
                 ),

@@ -1,7 +1,7 @@
 """What a customer has given for its application to İYS: the items of the checklist.
 
 They are facts that somebody gave, with who noted them and when. The number of a natural person is
-never stored (``registry.company_numbers``); a signatory is noted by name.
+never stored (``registry.customers``); a signatory is noted by name.
 """
 
 import re
@@ -15,10 +15,12 @@ from izin.consent.errors import SourceError
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import customer_key, record_act
-from izin.sinks.ledger.registry.company_numbers import refuse_national_id
 from izin.sinks.ledger.registry.customer_brands import brands_of
+from izin.sinks.ledger.registry.customers import refuse_national_id
 
 _SQL = statements("application_items")
+_NUMBER = re.compile(r"\(?\+?[0-9](?:[ ().-]{0,2}[0-9]){2,14}")
+"""What a person could dial: short numbers and those of any country are among them."""
 
 
 class ApplicationItem(StrEnum):
@@ -80,7 +82,7 @@ class NewItem:
     def __post_init__(self) -> None:
         """Check the value."""
         refuse_national_id(self.value, f"the item {self.item}")
-        is_right, what = _FORMS.get(self.item, (_is_any, ""))
+        is_right, what = _FORMS.get(self.item, (bool, ""))
         if self.value and not is_right(self.value):
             raise ItemFormError(self.item, what)
 
@@ -92,24 +94,11 @@ class ItemFormError(SourceError):
         super().__init__(f"{item} {what}")
 
 
-def _is_any(_value: str) -> bool:
-    return True
-
-
-def _is_signature(value: str) -> bool:
-    return value in set(SignatureKind)
-
-
 def _is_day(value: str) -> bool:
     try:
         return date.fromisoformat(value).isoformat() == value
     except ValueError:
         return False
-
-
-def _is_number(value: str) -> bool:
-    """Whether a person could dial it: short numbers and those of any country are among them."""
-    return _NUMBER.fullmatch(value) is not None
 
 
 def _is_address(value: str) -> bool:
@@ -120,16 +109,15 @@ def _is_address(value: str) -> bool:
     return found.scheme in {"http", "https"} and bool(found.hostname) and " " not in value
 
 
-_NUMBER = re.compile(r"\(?\+?[0-9](?:[ ().-]{0,2}[0-9]){2,14}")
 _DAY = (_is_day, "is the day on which it was signed or given: write it as 2026-03-02")
-_FORMS: Mapping[ApplicationItem, tuple[Callable[[str], bool], str]] = {
+_FORMS: Mapping[ApplicationItem, tuple[Callable[[str], object], str]] = {
     ApplicationItem.SIGNATURE: (
-        _is_signature,
+        frozenset(SignatureKind).__contains__,
         f"is how the signatories sign: {' or '.join(SignatureKind)}",
     ),
     **dict.fromkeys(DAYS, _DAY),
     ApplicationItem.OPT_OUT_NUMBER: (
-        _is_number,
+        _NUMBER.fullmatch,
         "is a number to dial, in digits: write it as 08500000000",
     ),
     ApplicationItem.OPT_OUT_URL: (

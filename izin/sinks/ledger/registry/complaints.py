@@ -138,7 +138,16 @@ async def add(ledger: Ledger, new: NewComplaint, *, by: str, now: datetime) -> C
             "due_at": added.due_at,
             "holds": holds,
         }
-        await _record(connection, "add complaint", added, by=by, now=now, before={}, after=after)
+        await record_act(
+            connection,
+            "add complaint",
+            complaint_key(added.id),
+            by=by,
+            now=now,
+            before={},
+            after=after,
+            customer_id=added.customer_id,
+        )
     return added
 
 
@@ -154,14 +163,15 @@ async def attach(  # noqa: PLR0913  # what to which complaint, and by whose orde
         before = await _locked(connection, number)
         values = {"id": number, "path": path, "sha256": sha256}
         attached = await _changed(connection, "attach", values)
-        await _record(
+        await record_act(
             connection,
             "attach evidence",
-            attached,
+            complaint_key(attached.id),
             by=by,
             now=now,
             before={"sha256": before.evidence_sha256},
             after={"sha256": sha256},
+            customer_id=attached.customer_id,
         )
     return attached
 
@@ -189,14 +199,15 @@ async def close(  # noqa: PLR0913  # how, which, and by whose order
         closed = await _changed(connection, "close", values)
         for hold in closed.hold_ids:
             await retention.end(connection, hold, by=by, now=now)
-        await _record(
+        await record_act(
             connection,
             "close complaint",
-            closed,
+            complaint_key(closed.id),
             by=by,
             now=now,
             before={},
             after={"outcome": str(outcome), "holds": list(closed.hold_ids)},
+            customer_id=closed.customer_id,
         )
     return closed
 
@@ -243,25 +254,3 @@ async def _changed(connection: Connection, statement: str, values: Mapping[str, 
     """Run a statement that changes one complaint; return it as it is then."""
     (row,) = await (await connection.execute(_SQL[statement], values)).fetchall()
     return Complaint.from_row(row)
-
-
-async def _record(  # noqa: PLR0913  # what was done to which complaint, and by whom
-    connection: Connection,
-    what: str,
-    one: Complaint,
-    *,
-    by: str,
-    now: datetime,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-) -> None:
-    await record_act(
-        connection,
-        what,
-        complaint_key(one.id),
-        by=by,
-        now=now,
-        before=before,
-        after=after,
-        customer_id=one.customer_id,
-    )

@@ -1,4 +1,4 @@
-"""The brands of one customer, for commands that may touch no other's."""
+"""The brands that commands name: one, or those of one customer, of whom none other is touched."""
 
 from collections.abc import Collection
 
@@ -7,6 +7,7 @@ from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import customers
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.errors import UnregisteredBrandError
 
 
 class OtherBrandsError(SourceError):
@@ -19,6 +20,19 @@ class OtherBrandsError(SourceError):
             f"its brands: izin customers show {customer_id}"
         )
         self.codes = frozenset(codes)
+
+
+async def registered_brand(ledger: Ledger, brand_code: int) -> Brand:
+    """Return a brand.
+
+    Raises:
+        UnregisteredBrandError: it is not registered.
+    """
+    async with ledger.transaction() as connection:
+        found = (await registry.of_codes(connection, [brand_code])).get(brand_code)
+    if found is None:
+        raise UnregisteredBrandError(brand_code)
+    return found
 
 
 async def brands_of(

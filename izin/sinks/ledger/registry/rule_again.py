@@ -1,17 +1,24 @@
-"""Rule the records of a brand again, after the brand has changed or by a person's order."""
+"""Rule the records of a brand again: after it has changed, by a person's order, or by new terms.
 
-from collections.abc import Iterable, Mapping
+A record keeps the term that was counted when it was last ruled, so a day that is closed or opened
+changes nothing by itself. What İYS has taken stays as it is; what is in flight is ruled when it is
+answered. A consent that expired by the wrong calendar is due again where its term goes on by the
+right one: Yönetmelik m.7/12 voids a consent by its own term, not by our mistake.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from izin.consent.business_days import Calendar
 from izin.consent.transitions import Event, State
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.registry.ownership import alert
-from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, is_of_another, owned
+from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, alert, is_of_another, owned
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
@@ -122,3 +129,121 @@ def _requeued(row: ConsentRow, after: ConsentRow, by: str, now: datetime) -> Mov
         event_id=row.desired_event_id,
         status=row.desired_status,
     )
+
+
+@dataclass(kw_only=True)
+class CountedTerms:
+    """What counting the terms of a brand's records again has changed, or would change."""
+
+    brand_code: int
+    records: int = 0
+    sooner: int = 0
+    """Due earlier than before."""
+    later: int = 0
+    extended: int = 0
+    """Consents that had expired, and are due again."""
+    expired: int = 0
+    """Consents that have expired by the terms of today, and had not before."""
+
+    def add(self, before: ConsentRow, after: ConsentRow) -> None:
+        """Count a record by what changed."""
+        self.records += 1
+        if before.due_at is not None and after.due_at is not None:
+            self.sooner += after.due_at < before.due_at
+            self.later += after.due_at > before.due_at
+        was_expired, is_expired = (one.state is State.EXPIRED for one in (before, after))
+        self.extended += was_expired and not is_expired
+        self.expired += is_expired and not was_expired
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermsAgain:
+    """A person's order to count terms again by the calendar of ``ledger``."""
+
+    ledger: Ledger
+    topic_messages: TopicMessages
+    by: str
+    now: datetime
+    is_dry_run: bool
+
+    async def run(self, brands: Collection[Brand]) -> tuple[CountedTerms, ...]:
+        """Count the terms of these brands; return what that changes, brand by brand.
+
+        Cut off and run again it goes on: what has its term already does not change again.
+        """
+        return tuple([await self._brand(one) for one in brands])
+
+    async def _brand(self, brand: Brand) -> CountedTerms:
+        counted, after = CountedTerms(brand_code=brand.brand_code), ""
+        while True:
+            values = {"brand_code": brand.brand_code, "after": after, "size": _CHUNK}
+            of_others: list[OtherCustomerOptIn] = []
+            async with self.ledger.transaction() as connection:
+                found = await connection.execute(_CONSENTS["claim-terms"], values)
+                rows = list(map(ConsentRow.from_row, await found.fetchall()))
+                if rows:
+                    of_others = await self._page(connection, rows, brand, counted)
+                elif not self.is_dry_run:
+                    await append.append(connection, [self._counted(brand, counted)], now=self.now)
+            alert(of_others)
+            if not rows:
+                return counted
+            after = rows[-1].key
+
+    async def _page(
+        self, connection: Connection, rows: list[ConsentRow], brand: Brand, counted: CountedTerms
+    ) -> list[OtherCustomerOptIn]:
+        """Count the terms of a page, in two writes: an expired record becomes due again, and is
+        ruled as any other then. Return what is to be alerted of.
+        """
+        calendar = self.ledger.calendar
+        extension = UnitOfWork(connection, self.topic_messages, calendar, self.now)
+        due = [self._extended(extension, one, brand) for one in rows]
+        changes = UnitOfWork(connection, self.topic_messages, calendar, self.now)
+        expired = {one.key for one in due if one.state is State.EXPIRED}
+        _, of_others = rule_page(
+            changes, (one for one in due if one.key not in expired), brand, calendar
+        )
+        for before, between in zip(rows, due, strict=True):
+            counted.add(before, changes.written(between))
+        if self.is_dry_run:
+            return []
+        await extension.write()
+        await changes.write()
+        return of_others
+
+    def _extended(self, changes: UnitOfWork, row: ConsentRow, brand: Brand) -> ConsentRow:
+        """Return an expired row with the term of today; any other as it is."""
+        if row.state is not State.EXPIRED:
+            return row
+        extended = ruling.extend(row, brand, self.now, calendar=self.ledger.calendar)
+        if extended.state is not State.EXPIRED:
+            changes.add_movement(self._act(row, extended))
+        return changes.put(row, extended)
+
+    def _act(self, row: ConsentRow, extended: ConsentRow) -> Movement:
+        return act(
+            "extend term",
+            row.key,
+            by=self.by,
+            now=self.now,
+            before={"state": row.state, "expires_at": row.expires_at},
+            after={"state": extended.state, "expires_at": extended.expires_at},
+            customer_id=row.customer_id,
+            event_id=row.desired_event_id,
+            status=row.desired_status,
+        )
+
+    def _counted(self, brand: Brand, counted: CountedTerms) -> Movement:
+        """Return the act on the brand: by which days its terms were counted, and what changed."""
+        closed = sorted(map(str, self.ledger.calendar.extra_closed_days))
+        counts = {name: value for name, value in asdict(counted).items() if name != "brand_code"}
+        return act(
+            "count terms again",
+            brand_key(brand.brand_code),
+            by=self.by,
+            now=self.now,
+            before={},
+            after={"extra_closed_days": closed, **counts},
+            customer_id=brand.customer_id,
+        )

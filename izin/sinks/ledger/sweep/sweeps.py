@@ -1,15 +1,22 @@
-"""Sweeps of brands: who started one, how far it is, and what it found.
+"""Sweeps of brands, and İYS's counts of their consents beside ours.
 
 A brand has one open sweep at most. Its cursor moves with the answers that it has saved, so a
-process that is killed repeats a few requests and leaves nothing out.
+process that is killed repeats a few requests and leaves nothing out. What the sweep writes about
+the keys of a page is in the transaction that moves the cursor: where that finds the sweep ended,
+for a person stopped it, nothing of the page is written.
+
+Counts are kept for the trend. No method of İYS lists the keys of a brand: where it counts more than
+the ledger knows, only İYS's portal or whoever registered them can name the rest.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES
+from izin.iys.wire_format.account import BrandSummary
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
@@ -20,6 +27,11 @@ from izin.sinks.record.lease import LeaseOwner
 PAGE = 1000
 """The most recipients of a query."""
 _SQL = statements("sweeps")
+_GROUPS = tuple(
+    (channel, whose) for channel in sorted(CHANNELS) for whose in sorted(RECIPIENT_TYPES)
+)
+"""Channels and recipient types in the order of the keys."""
+_COUNTS = statements("register_counts")
 
 
 class SweepReason(StrEnum):
@@ -199,3 +211,153 @@ async def _start(
     values = {"brand_codes": list(brand_codes), "reason": str(reason), "now": now}
     rows = await (await connection.execute(_SQL["start"], values)).fetchall()
     return tuple(map(Sweep.from_row, rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweptKey:
+    """A key as it was before İYS was asked."""
+
+    key: str
+    recipient: str
+    channel: str
+    recipient_type: str
+    registered: str
+    registered_at: datetime | None
+    last_exchange_at: datetime | None
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """What all recipients of one request share: channel and recipient type."""
+        return self.channel, self.recipient_type
+
+
+async def page_after(ledger: Ledger, brand_code: int, after: str) -> tuple[SweptKey, ...]:
+    """Return up to a thousand keys behind ``after`` of one channel and recipient type, without
+    those that are on their way to İYS; none: the end of the brand.
+    """
+    values = {"brand_code": brand_code, "after": after, "size": PAGE}
+    keys = [SweptKey(**row) for row in await ledger.fetch(_SQL["page"], values)]
+    return tuple(one for one in keys if one.group == keys[0].group)
+
+
+async def confirm(connection: Connection, keys: Sequence[str], queried_at: datetime) -> None:
+    """Note that İYS showed ONAY for ``keys``, of which that was known."""
+    await connection.execute(_SQL["confirm"], {"keys": list(keys), "queried_at": queried_at})
+
+
+async def advance(
+    connection: Connection, sweep: Sweep, after: str, counts: SweepCounts
+) -> Sweep | None:
+    """Move the cursor of ``sweep`` and add what was counted; return it, None where it has ended."""
+    values = {"id": sweep.id, "before": sweep.after, "after": after, **asdict(counts)}
+    return _open(await (await connection.execute(_SQL["advance"], values)).fetchone())
+
+
+async def pass_over(ledger: Ledger, sweep: Sweep, group: tuple[str, str], why: str) -> Sweep | None:
+    """Leave out the rest of a channel and recipient type, which İYS does not let us query; return
+    the sweep, None where it has ended.
+    """
+    values = {
+        "id": sweep.id,
+        "before": sweep.after,
+        "after": _behind(sweep.brand_code, group),
+        "what": f"{group[0]}/{group[1]}: {why}",
+    }
+    async with ledger.transaction() as connection:
+        return _open(await (await connection.execute(_SQL["pass-over"], values)).fetchone())
+
+
+async def postpone(ledger: Ledger, sweep: Sweep, error: str, retry_at: datetime) -> None:
+    """Have ``sweep`` wait until ``retry_at``, because of ``error``."""
+    values = {"id": sweep.id, "error": error, "retry_at": retry_at}
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["postpone"], values)
+
+
+async def end(ledger: Ledger, sweep: Sweep, *, now: datetime) -> Sweep | None:
+    """End ``sweep``, of which every key is done; return it, None where it has ended before."""
+    async with ledger.transaction() as connection:
+        found = await connection.execute(_SQL["end"], {"id": sweep.id, "now": now})
+        return _open(await found.fetchone())
+
+
+def _open(row: Mapping[str, Any] | None) -> Sweep | None:
+    return None if row is None else Sweep.from_row(row)
+
+
+def _behind(brand_code: int, group: tuple[str, str]) -> str:
+    """Return a place behind every key of a channel and recipient type, before those of the next."""
+    place = _GROUPS.index(group) + 1
+    if place == len(_GROUPS):
+        return f"{brand_code}/Z"
+    channel, recipient_type = _GROUPS[place]
+    return f"{brand_code}/{channel}/{recipient_type}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterCount:
+    """What İYS counts of a brand, and what the ledger believes to be registered there."""
+
+    brand_code: int
+    counted_at: datetime
+    iys_onay: int
+    iys_ret: int
+    onay: int
+    ret: int
+    unconfirmed: int
+    """Keys of which is not known, or not confirmed, what İYS holds."""
+    in_flight: int
+    """Keys on their way to İYS when it was counted: either side may have them."""
+    before_at: datetime | None
+    """Of the last count that is thirty days older; None: there is none."""
+    onay_before: int | None
+    """The surplus then."""
+    ret_before: int | None
+
+    @property
+    def onay_surplus(self) -> int:
+        """How many ONAY İYS has beyond ours; below 0: we believe in more than it holds."""
+        return self.iys_onay - self.onay
+
+    @property
+    def ret_surplus(self) -> int:
+        """How many RET İYS has beyond ours; below 0: we believe in more than it holds."""
+        return self.iys_ret - self.ret
+
+    @property
+    def differs(self) -> bool:
+        """Whether the counts differ by more than what was on its way."""
+        return max(abs(self.onay_surplus), abs(self.ret_surplus)) > self.in_flight
+
+
+async def uncounted_providers(ledger: Ledger, who: LeaseOwner, since: datetime) -> tuple[int, ...]:
+    """Return the İYS codes of the providers with a brand served here that was not counted since."""
+    rows = await ledger.fetch(_COUNTS["providers"], {**who.who, "since": since})
+    return tuple(row["iys_code"] for row in rows)
+
+
+async def count_register(
+    ledger: Ledger, summaries: Collection[BrandSummary], *, now: datetime
+) -> None:
+    """Keep İYS's counts of brands, and count the ledger beside them. Brands without counts, and
+    those that are not registered here, are left out.
+    """
+    counted = [
+        (one.brand_code, one.approvals, one.rejections)
+        for one in summaries
+        if one.approvals is not None and one.rejections is not None
+    ]
+    codes, onay, ret = map(list, zip(*counted, strict=True)) if counted else ([], [], [])
+    values = {"brand_codes": codes, "onay": onay, "ret": ret, "now": now}
+    async with ledger.transaction() as connection:
+        await connection.execute(_COUNTS["count"], values)
+
+
+async def latest_counts(
+    ledger: Ledger, brand_code: int | None = None, *, since: datetime | None = None
+) -> tuple[RegisterCount, ...]:
+    """Return the latest counts of each brand, or of one; with ``since`` all from then on, brand by
+    brand, the latest first.
+    """
+    rows = await ledger.fetch(_COUNTS["latest"], {"brand_code": brand_code, "since": since})
+    return tuple(RegisterCount(**row) for row in rows)

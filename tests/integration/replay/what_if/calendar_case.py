@@ -14,7 +14,7 @@ from izin.consent.business_days import add_business_days, is_business_day
 from izin.consent.due_dates import TURKEY
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, RecipientType
-from izin.console.sending.receipt import (
+from izin.console.sending.scrubbing import (
     FileMark,
     ScrubColumns,
     ScrubQuestion,

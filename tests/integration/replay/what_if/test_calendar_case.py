@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from izin.consent.business_days import Calendar
-from izin.console.sending.receipt import receipt_path
+from izin.console.sending.scrubbing import receipt_path
 from izin.sinks.ledger.history import verify
 from tests.integration.replay.what_if.calendar_case import (
     DAYS,

@@ -3,8 +3,8 @@
 import pytest
 
 from izin.sinks.ledger.brake import decisions
+from izin.sinks.ledger.brake.counting import BrakeLimits
 from izin.sinks.ledger.brake.decisions import Brake
-from izin.sinks.ledger.brake.limits import BrakeLimits
 from tests.integration.sinks.brake.brake_harness import (
     held_back,
     opt_outs,

@@ -12,8 +12,8 @@ from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ledger import reads, table_retention
 from izin.sinks.ledger.brake import counting, decisions
+from izin.sinks.ledger.brake.counting import BrakeLimits
 from izin.sinks.ledger.brake.decisions import BEFORE_DUE
-from izin.sinks.ledger.brake.limits import BrakeLimits
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.monitor.alerts import HeldBackAlert
 from izin.sinks.outbound.loops import outbound_loops

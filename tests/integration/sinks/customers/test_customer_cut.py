@@ -13,7 +13,7 @@ from izin.console.customers import offboarding
 from izin.iys import GrantedBrand, GrantedBrands, Right, Subscription
 from izin.iys.partner import PartnerCalls
 from izin.iys.wire_format.json_reader import JsonReader
-from izin.sinks.monitor.granted_brands import GrantedBrandsReader
+from izin.sinks.monitor.accounts import GrantedBrandsReader
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.integration.sinks.sink_harness import Izin, SinkHarness
 from tests.support.api_keys import AUTHORIZATION

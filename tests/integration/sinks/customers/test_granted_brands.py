@@ -16,10 +16,10 @@ from izin.iys.partner import PartnerCalls
 from izin.iys.wire_format.partner import GrantedBrands
 from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.ledger import stream_progress
-from izin.sinks.ledger.granted import listing, readings
-from izin.sinks.ledger.granted.readings import AGAIN
+from izin.sinks.ledger.registry import granted as listing
+from izin.sinks.ledger.registry.granted import AGAIN
+from izin.sinks.monitor.accounts import BY_LIST, GrantedBrandsReader
 from izin.sinks.monitor.alerts import DailyFileAlert
-from izin.sinks.monitor.granted_brands import BY_LIST, GrantedBrandsReader
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.integration.sinks.inbound.test_pull import freshness
 from tests.integration.sinks.sink_harness import (
@@ -134,7 +134,7 @@ async def test_refused_call_has_the_list_read_once_in_a_while(
     )
     await reader.look()
     assert not await reader.look()
-    (used,) = await readings.every(harness.ledger)
+    (used,) = await listing.readings(harness.ledger)
     assert (used.account, used.is_stale(harness.clock())) == (
         reader.context.lease_owner.account,
         False,
@@ -270,7 +270,7 @@ async def test_loss_is_believed_only_if_the_providers_own_list_shows_it(
     harness.advance(A_DAY)
     await reader.look()
     assert await suspended(harness) == []
-    reading = await readings.of_account(harness.ledger, "")
+    reading = await listing.reading_of(harness.ledger, "")
     assert (reading.attempts, "away" in (reading.error or "")) == (1, True)
     assert not reading.is_due(harness.clock())
     harness.advance(timedelta(hours=1))

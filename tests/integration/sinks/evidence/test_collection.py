@@ -16,7 +16,7 @@ from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.verification import REPORT, ROWS, Evidence, verify
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.receipts import movements_of
-from izin.sinks.ledger.privacy import erasure, history
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup
 from izin.sinks.record.errors import UnregisteredBrandError
@@ -201,7 +201,7 @@ async def test_erased_row_of_another_is_a_commitment_as_before(
     await answered(harness, await requested(harness))
     now = harness.clock() + timedelta(days=366 * 11)
     await erasure.remove(harness.ledger, harness.context.topic_messages, now=harness.clock())
-    assert await history.erase(harness.ledger, now=now) > 0
+    assert await erasure.erase_history(harness.ledger, now=now) > 0
     evidence = await collected(harness, recipient=a_phone(2))
     assert verify(evidence.packed(), await published(harness, tmp_path)).is_proven
     with pytest.raises(NoEvidenceError):

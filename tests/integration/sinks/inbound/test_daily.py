@@ -18,9 +18,9 @@ from izin.iys.wire_format.consents import BrandPath
 from izin.iys.wire_format.daily_file import read_line
 from izin.iys.wire_format.reports import DayAgreement
 from izin.schemas.timestamps import TimestampState
-from izin.sinks.inbound.daily import entering
+from izin.sinks.inbound.daily import loop
 from izin.sinks.inbound.daily.loop import DailyFiles
-from izin.sinks.ledger.daily import files, progress, recipient_lines
+from izin.sinks.ledger.daily import files, lines
 from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.ledger.privacy import export
 from izin.sinks.monitor.alerts import DailyFileAlert
@@ -171,7 +171,7 @@ async def test_line_that_only_the_file_has_shuts_the_gate(
     assert (look_at["key"], look_at["data"]["by"]) == (f"brand/{BRAND}", "ada")
     # What is pulled later is ours, and the file is compared again.
     await harness.pull()
-    await progress.order_fetch(harness.ledger, BRAND, day, now=harness.clock())
+    await files.order_fetch(harness.ledger, BRAND, day, now=harness.clock())
     assert not await look(harness)
     assert (await file_of(harness, day)).is_equal
     assert not await alerted(harness)
@@ -207,7 +207,7 @@ async def test_killed_process_leaves_no_doubles(
     harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
     """Killed after publishing the second of three lines: another process continues there."""
-    monkeypatch.setattr(entering, "AT_ONCE", 1)
+    monkeypatch.setattr(loop, "AT_ONCE", 1)
     day = await noon(harness)
     recipients = [a_phone(number) for number in (1, 2, 3)]
     for one in recipients:
@@ -238,7 +238,7 @@ async def test_unreadable_line_is_a_dead_letter(
     harness.iys.citizen("RET", a_phone(3))
     harness.advance(DAY)
     read = Mock(side_effect=[UnreadableError("no CSV"), read_line(LINE, empty_date="")])
-    monkeypatch.setattr(entering, "read_line", read)
+    monkeypatch.setattr(loop, "read_line", read)
     topics = [one.topic for one in await look(harness)]
     assert sorted(topics) == ["consent-events-dlq", "consent-events-express"]
     assert (await file_of(harness, day)).state == "compared"
@@ -292,9 +292,9 @@ async def test_lines_of_erased_history_are_erased(harness: SinkHarness):
     )
     shown = [(row["key"], row["created"]) for row in rows]
     async with harness.ledger.transaction() as connection:
-        assert await recipient_lines.erase(connection, shown) == 2
-    assert not await recipient_lines.find(harness.ledger, shown)
-    assert len(await recipient_lines.find(harness.ledger, [(str(a_key()), shown[0][1])])) == 1
+        assert await lines.erase(connection, shown) == 2
+    assert not await lines.find(harness.ledger, shown)
+    assert len(await lines.find(harness.ledger, [(str(a_key()), shown[0][1])])) == 1
     file = await file_of(harness, day)
     assert (file.redacted, file.is_equal) == (2, True)
 

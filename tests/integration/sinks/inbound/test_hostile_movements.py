@@ -10,8 +10,7 @@ from izin.iys.client import IysClient
 from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
 from izin.iys.wire_format.json_reader import JsonReader, parse_json
 from izin.schemas.records import event_from_avro
-from izin.sinks.inbound.push import BrandCache, PushReceiver
-from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials
+from izin.sinks.inbound.push import AcceptedCredentials, BrandCache, Credentials, PushReceiver
 from izin.sinks.record.errors import LedgerUnavailableError
 from tests.integration.sinks.sink_harness import InMemoryTopic, SinkHarness, a_phone
 from tests.support.builders import BRAND

@@ -10,10 +10,10 @@ import pytest
 from structlog.typing import EventDict
 
 from izin.runtime.backoff import Backoff
-from izin.sinks.inbound.sweep import page_query, sweeper
-from izin.sinks.ledger.sweep import cursor, sweeps
+from izin.sinks.inbound import sweep as sweeping
+from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import Sweep
-from izin.sinks.monitor.register_counts import RegisterCounter
+from izin.sinks.monitor.accounts import RegisterCounter
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,
     A_SECOND,
@@ -120,9 +120,9 @@ async def test_sweep_of_a_killed_process_goes_on_at_its_cursor(
     """Every key is counted once, whatever was asked about twice; a month later one is due again."""
     people = [a_phone(number) for number in range(10)]
     await harness.register(*(onay(one, minutes=60) for one in people))
-    monkeypatch.setattr(cursor, "PAGE", 2)
+    monkeypatch.setattr(sweeps, "PAGE", 2)
     await order(harness)
-    save, saved = sweeper.save_page, 0
+    save, saved = sweeping.save_page, 0
 
     async def save_two(*page: Any) -> Any:  # noqa: ANN401 - as the function it stands for
         nonlocal saved
@@ -131,12 +131,12 @@ async def test_sweep_of_a_killed_process_goes_on_at_its_cursor(
             raise Killed
         return await save(*page)
 
-    monkeypatch.setattr(sweeper, "save_page", save_two)
+    monkeypatch.setattr(sweeping, "save_page", save_two)
     with pytest.raises(Killed):
         await harness.sweep()
     half = await swept(harness)
     assert (half.pages, half.counts.queried, half.ended_at) == (2, 4, None)
-    monkeypatch.setattr(sweeper, "save_page", save)
+    monkeypatch.setattr(sweeping, "save_page", save)
     assert await harness.sweep()
     done = await swept(harness)
     assert (done.pages, done.counts.queried, done.counts.confirmed) == (5, 10, 10)
@@ -255,7 +255,7 @@ async def test_sweep_waits_for_iys_and_leaves_out_what_it_may_not_query(
     harness: SinkHarness, logged: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ):
     """It says why, asks no more often than that needs, and a lost right costs one channel."""
-    monkeypatch.setattr(page_query, "_BACKOFF", Backoff(timedelta(0), timedelta(0)))
+    monkeypatch.setattr(sweeping, "_BACKOFF", Backoff(timedelta(0), timedelta(0)))
     await harness.register(*(onay(a_phone(number), minutes=60) for number in range(4)))
     await order(harness)
     for fault, calls in (

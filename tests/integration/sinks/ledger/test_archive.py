@@ -30,7 +30,7 @@ from izin.sinks.ledger.history import retention, verify
 from izin.sinks.ledger.history.acts import act
 from izin.sinks.ledger.history.append import append
 from izin.sinks.ledger.history.chain_check import Fault
-from izin.sinks.ledger.privacy import erasure, history
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.record.errors import BrokenHistoryError, UnreadableArchiveError
 from tests.integration.sinks.ledger.test_erasure import answered, opted_out, requested
 from tests.integration.sinks.ledger.test_history import EDIT, anchor_writer, tampered
@@ -177,7 +177,9 @@ async def test_rows_erased_meanwhile_are_erased_in_the_archive(harness: SinkHarn
     assert PHONE in everything_in(folder)
     await answered(harness, await requested(harness))
     assert await erasure.remove(harness.ledger, harness.context.topic_messages, now=harness.clock())
-    assert await history.erase(harness.ledger, now=harness.clock() + timedelta(days=366 * 11))
+    assert await erasure.erase_history(
+        harness.ledger, now=harness.clock() + timedelta(days=366 * 11)
+    )
     done = await archived(harness, folder)
     assert done.rewritten > 0
     assert PHONE not in everything_in(folder)
@@ -235,7 +237,7 @@ async def test_erased_rows_are_withheld_in_the_archive_of_one_customer(
     async with harness.ledger.transaction() as connection:
         await connection.execute(statements("archive")["add-erased"], values)
     later = harness.clock() + timedelta(days=366 * 11)
-    assert await history.erase(harness.ledger, now=later) == 3
+    assert await erasure.erase_history(harness.ledger, now=later) == 3
     handed_over = ArchiveWriter(harness.ledger, folder, customer_id=CUSTOMER)
     await handed_over.run(by="ada", now=harness.clock())
     assert await faults(folder) == []

@@ -17,7 +17,7 @@ from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history import acts, append, retention, verify
 from izin.sinks.ledger.history.receipts import movements_of, receipt_key
-from izin.sinks.ledger.privacy import erasure, export, history
+from izin.sinks.ledger.privacy import erasure, export
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.record.errors import LedgerFaultError
 from tests.integration.sinks.ledger.test_history import anchor_writer, tampered
@@ -305,8 +305,8 @@ async def faults(harness: SinkHarness, file: Path) -> list[str]:
 
 async def test_history_goes_when_its_retention_ends(harness: SinkHarness, anchored: Path):
     """Ten years after the act; then nothing names the person, and the chain verifies."""
-    assert await history.erase(harness.ledger, now=in_years(harness, 9)) == 0
-    assert await history.erase(harness.ledger, now=in_years(harness, 10)) > 0
+    assert await erasure.erase_history(harness.ledger, now=in_years(harness, 9)) == 0
+    assert await erasure.erase_history(harness.ledger, now=in_years(harness, 10)) > 0
     assert await rows_naming(harness) == {}
     (row,) = await harness.ledger.fetch(
         "SELECT count(*) AS n FROM movements AS m WHERE m::text LIKE %(like)s",
@@ -320,9 +320,9 @@ async def test_history_goes_when_its_retention_ends(harness: SinkHarness, anchor
 async def test_deliveries_go_with_the_history(harness: SinkHarness, anchored: Path):
     """Whom they concern; what subscribers took and when stays proved by the digest."""
     await stored(harness.ledger, 2)
-    await history.erase(harness.ledger, now=in_years(harness, 9))
+    await erasure.erase_history(harness.ledger, now=in_years(harness, 9))
     assert (await rows_naming(harness))["deliveries"] == 2
-    assert await history.erase(harness.ledger, now=in_years(harness, 10)) > 0
+    assert await erasure.erase_history(harness.ledger, now=in_years(harness, 10)) > 0
     assert await rows_naming(harness) == {}
     (row,) = await harness.ledger.fetch(
         "SELECT count(*) AS n FROM deliveries AS d WHERE d::text LIKE ANY(%(likes)s)",
@@ -338,10 +338,10 @@ async def test_end_of_the_consent_retains_its_history(harness: SinkHarness):
     """For three years (Yönetmelik m.13), though the act was longer ago."""
     ended = in_years(harness, 8)
     await harness.ledger.fetch("UPDATE erasures SET ended_at = %(at)s RETURNING 1", {"at": ended})
-    assert await history.erase(harness.ledger, now=in_years(harness, 10)) == 0
+    assert await erasure.erase_history(harness.ledger, now=in_years(harness, 10)) == 0
     month = harness.clock().date().replace(day=1)
     assert await retention.expired(harness.ledger, today=in_years(harness, 10).date()) == ()
-    assert await history.erase(harness.ledger, now=in_years(harness, 12)) > 0
+    assert await erasure.erase_history(harness.ledger, now=in_years(harness, 12)) > 0
     expired = await retention.expired(harness.ledger, today=in_years(harness, 12).date())
     assert [one.month for one in expired] == [month]
 
@@ -353,10 +353,10 @@ async def test_legal_hold_keeps_the_history_of_an_erased_key(harness: SinkHarnes
     number = await retention.hold(
         harness.ledger, CUSTOMER, key=None, reason="court", by="ada", now=now
     )
-    assert await history.erase(harness.ledger, now=now) == 0
+    assert await erasure.erase_history(harness.ledger, now=now) == 0
     await retention.release(harness.ledger, number, by="ada", now=now)
-    assert await history.erase(harness.ledger, now=now) == 0
-    assert await history.erase(harness.ledger, now=now + timedelta(days=2)) > 0
+    assert await erasure.erase_history(harness.ledger, now=now) == 0
+    assert await erasure.erase_history(harness.ledger, now=now + timedelta(days=2)) > 0
 
 
 @pytest.mark.usefixtures("anchored")
@@ -364,7 +364,7 @@ async def test_history_of_a_later_life_stays(harness: SinkHarness):
     """What was recorded after the removal is of the person who is known again."""
     harness.advance(A_SECOND * 5)
     await harness.ingest(again(harness))
-    assert await history.erase(harness.ledger, now=in_years(harness, 10)) > 0
+    assert await erasure.erase_history(harness.ledger, now=in_years(harness, 10)) > 0
     kinds = await harness.ledger.fetch(
         "SELECT kind FROM movements WHERE key = %(key)s", {"key": KEY}
     )
@@ -384,7 +384,7 @@ async def test_retained_history_cannot_be_erased(harness: SinkHarness):
 
 async def test_row_that_nobody_erased_is_found(harness: SinkHarness, anchored: Path):
     """Emptying a row with its right commitment breaks no link: the act is missing."""
-    await history.erase(harness.ledger, now=in_years(harness, 10))
+    await erasure.erase_history(harness.ledger, now=in_years(harness, 10))
     async with harness.ledger.transaction() as connection:
         await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
         await connection.execute(
@@ -398,7 +398,7 @@ async def test_row_that_nobody_erased_is_found(harness: SinkHarness, anchored: P
 
 async def test_wrong_commitment_is_found(harness: SinkHarness, anchored: Path):
     """A row cannot be emptied and made to say something else."""
-    await history.erase(harness.ledger, now=in_years(harness, 10))
+    await erasure.erase_history(harness.ledger, now=in_years(harness, 10))
     await tampered(
         harness.ledger,
         "UPDATE movements SET commitment = sha256('x') WHERE commitment IS NOT NULL",
@@ -430,7 +430,7 @@ async def test_evidence_of_others_still_verifies(harness: SinkHarness, anchored:
             "hold", other, by="ada", now=harness.clock(), before={}, after={}, customer_id="else"
         )
         await append.append(connection, [kept], now=harness.clock())
-    await history.erase(harness.ledger, now=in_years(harness, 10))
+    await erasure.erase_history(harness.ledger, now=in_years(harness, 10))
     (fact,) = await reads.facts(harness.ledger, [other])
     assert fact.key == other
     assert await faults(harness, anchored) == []
@@ -496,8 +496,8 @@ async def test_receipts_are_found_and_erased_like_other_history(
     assert (found.may_be_erased, found.is_retained) == (False, True)
     file = tmp_path / "anchors.jsonl"
     await anchor_writer(harness.ledger, file).anchor()
-    assert await history.erase(harness.ledger, now=in_years(harness, 9)) == 0
-    assert await history.erase(harness.ledger, now=in_years(harness, 10)) > 0
+    assert await erasure.erase_history(harness.ledger, now=in_years(harness, 9)) == 0
+    assert await erasure.erase_history(harness.ledger, now=in_years(harness, 10)) > 0
     assert await rows_naming(harness) == {}
     (row,) = await harness.ledger.fetch(
         "SELECT count(*) AS n FROM movements AS m WHERE m::text LIKE ANY(%(likes)s)",

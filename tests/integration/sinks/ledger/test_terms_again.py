@@ -8,7 +8,7 @@ import pytest
 from izin.consent.business_days import Calendar
 from izin.consent.due_dates import TURKEY
 from izin.sinks.ledger import brands, reads
-from izin.sinks.ledger.registry.terms_again import CountedTerms, TermsAgain
+from izin.sinks.ledger.registry.rule_again import CountedTerms, TermsAgain
 from izin.sinks.record.errors import IllegalChangeError
 from tests.integration.sinks.sink_harness import A_SECOND, Izin, SinkHarness, a_phone, onay, ret
 from tests.support.builders import BRAND, a_key

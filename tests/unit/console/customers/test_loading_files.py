@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from izin.console.customers.files import LoadingFiles
+from izin.console.customers.onboard import LoadingFiles
 from izin.producers.files.importer import FindOptOuts, Import
 from izin.producers.files.importing.reversals import NoOptOuts
 from tests.support.builders import BRAND

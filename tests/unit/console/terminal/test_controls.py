@@ -22,7 +22,7 @@ from izin.consent.texts import as_written, visible
 from izin.console.cli import izin
 from izin.console.terminal import output
 from izin.console.terminal.output import OutputFormat
-from izin.console.terminal.private_csv import private_csv
+from izin.console.terminal.private_files import private_csv
 from izin.evidence.markup import fact_table, page, table
 from izin.evidence.summary import summary_of
 from izin.evidence.verification import verify

@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from izin.console.terminal.option_sets import takes
+from izin.console.terminal.arguments import takes
 
 
 def _filters(

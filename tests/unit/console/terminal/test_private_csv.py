@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.console.terminal.private_csv import OtherFileError, private_csv
+from izin.console.terminal.private_files import OtherFileError, private_csv
 
 HEADER = ("marka/brand", "alıcı/recipient")
 ROW = ("100001", "ada@example.com")

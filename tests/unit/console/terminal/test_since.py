@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import typer
 
-from izin.console.reports.latency import begin_of
+from izin.console.reports import begin_of
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from izin.console.terminal.tables import print_table, widths_of
+from izin.console.terminal.output import print_table, widths_of
 
 KEYS = ("100001/EPOSTA/BIREYSEL/ada.lovelace@example.com", "100002/MESAJ/TACIR/+905550000002")
 REMEDY = (

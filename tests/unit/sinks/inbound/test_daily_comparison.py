@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.sinks.inbound.daily.comparison import Compared, LineDifference, Side, compare
-from izin.sinks.ledger.daily.recipient_lines import ERASED
+from izin.sinks.ledger.daily.lines import ERASED
 
 PREFIX = b"names\n"
 

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
+from izin.sinks.inbound.movements import unreadable_messages
+from izin.sinks.inbound.push import AcceptedCredentials, Credentials
 from izin.sinks.inbound.push_connections import is_established
-from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials
-from izin.sinks.inbound.unreadable_items import unreadable_messages
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import TopicMessages

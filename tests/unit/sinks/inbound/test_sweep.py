@@ -9,8 +9,8 @@ import pytest
 from izin.consent.fold import Observation
 from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import State
-from izin.sinks.inbound.sweep.findings import KeyFinding, finding, is_as_known, may_be_asked
-from izin.sinks.ledger.sweep.cursor import SweptKey
+from izin.sinks.inbound.sweep import KeyFinding, finding, is_as_known, may_be_asked
+from izin.sinks.ledger.sweep.sweeps import SweptKey
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.apply import observed
 from izin.sinks.record.consent_row import ConsentRow, is_swept, to_sweep_query

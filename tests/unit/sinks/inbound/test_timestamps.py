@@ -10,7 +10,7 @@ from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.runtime.errors import SettingError
 from izin.schemas.timestamps import Timestamp, TimestampState, verify
-from izin.sinks.inbound.daily.trusted_roots import trusted_roots
+from izin.sinks.inbound.daily.loop import trusted_roots
 
 AUTHORITY, STRANGER = TimestampAuthority(), TimestampAuthority()
 AT = datetime(2026, 3, 3, 3, tzinfo=UTC)

@@ -16,8 +16,8 @@ from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.evidence.chain import anchors_in
 from izin.sinks.ledger.history.verify import read_anchors
-from izin.sinks.monitor import anchor_witnesses
-from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses, WitnessError
+from izin.sinks.monitor import anchors
+from izin.sinks.monitor.anchors import AnchorWitnesses, WitnessError
 from izin.sinks.record.anchor import Anchor
 
 AUTHORITY = TimestampAuthority()
@@ -152,5 +152,5 @@ def test_line_behind_one_that_a_crash_cut_off_stands_alone(tmp_path: Path) -> No
     """A time stamp as well as an anchor: readers skip the incomplete one."""
     file = tmp_path / "anchors.jsonl"
     file.write_text('{"shard": 1, "pl', "utf-8")
-    anchor_witnesses.append_lines(file, ["a whole line\n"])
+    anchors.append_lines(file, ["a whole line\n"])
     assert file.read_text("utf-8").splitlines() == ['{"shard": 1, "pl', "a whole line"]

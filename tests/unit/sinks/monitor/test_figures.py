@@ -8,8 +8,8 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from izin.sinks.monitor import figures
-from izin.sinks.monitor.figures import LedgerFigures
+from izin.sinks.monitor import metrics
+from izin.sinks.monitor.metrics import LedgerFigures
 
 
 class EndedError(Exception):
@@ -34,7 +34,7 @@ async def test_figures_that_take_long_are_read_less_often(
     )
     sleep = AsyncMock(side_effect=EndedError)
     monkeypatch.setattr(LedgerFigures, "read", AsyncMock())
-    monkeypatch.setattr(figures, "asyncio", Mock(wraps=asyncio, sleep=sleep))
+    monkeypatch.setattr(metrics, "asyncio", Mock(wraps=asyncio, sleep=sleep))
     with pytest.raises(EndedError):
         await one.run()
     assert sleep.await_args is not None

@@ -9,11 +9,10 @@ from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.sinks.ledger.daily.files import StateCount
 from izin.sinks.ledger.deadlines import Margin
-from izin.sinks.ledger.granted.listing import LostRight
-from izin.sinks.ledger.granted.readings import ListReading
 from izin.sinks.ledger.rate_limits import Address
 from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.registry.complaints import ComplaintCounts
+from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.metrics import Metrics
 from tests.support.brakes import a_brake

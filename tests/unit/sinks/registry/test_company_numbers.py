@@ -4,8 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from izin.sinks.ledger.registry.company_numbers import is_national_id, is_vkn, refuse_national_id
-from izin.sinks.ledger.registry.customers import Customer, CustomerDetails, PersonKind
+from izin.sinks.ledger.registry.customers import (
+    Customer,
+    CustomerDetails,
+    PersonKind,
+    is_national_id,
+    is_vkn,
+    refuse_national_id,
+)
 from izin.sinks.record.errors import CompanyNumberError, NationalIdError
 
 VKN = "1234567890"

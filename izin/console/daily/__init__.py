@@ -1,1 +1,0 @@
-"""``izin iys daily``: İYS's files of each day, beside our own."""

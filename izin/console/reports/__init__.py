@@ -1,1 +1,0 @@
-"""``izin report``: figures over a time, from the ledger."""

@@ -1,1 +1,0 @@
-"""``izin iys sweep`` and ``izin iys counts``: İYS's register beside the ledger."""

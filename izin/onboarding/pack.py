@@ -1,0 +1,448 @@
+"""The application pack: what İYS asks of a customer before its first loading.
+
+Addresses and consents are counted exactly, by the ledger or in files. The checklist says what the
+customer has given, and what is missing (İYS's application, reference 8). The MERSİS number of a
+natural person begins with its T.C. number, which is never stored: such a customer enters it at İYS
+itself. The pack is a page to print, with the frame of ``evidence.markup``, and a workbook, of the
+same tables, in Turkish.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from io import BytesIO
+
+from openpyxl import Workbook
+from openpyxl.styles import Font
+from openpyxl.utils import get_column_letter
+
+from izin.consent.due_dates import THRESHOLD, TURKEY
+from izin.consent.model import Channel
+from izin.consent.texts import visible
+from izin.evidence.markup import fact_table, page, table
+from izin.evidence.words import CHANNELS
+from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.registry.application_items import (
+    DAYS,
+    OF_BRANDS,
+    ApplicationItem,
+    GivenItem,
+    SignatureKind,
+)
+from izin.sinks.ledger.registry.customers import Customer, PersonKind
+from izin.sinks.record.brand import Brand
+
+_SQL = statements("onboarding")
+MERSIS = "mersis"
+_WORDS: Mapping[str, tuple[str, str]] = {
+    MERSIS: ("MERSİS number", "MERSİS numarası"),
+    ApplicationItem.TRADE_MARK: ("trade-mark registration", "Marka tescili"),
+    ApplicationItem.UNDERTAKING: (
+        "undertaking on basic services, with electronic signature",
+        "Temel hizmetler kullanım taahhütnamesi (e-imzalı)",
+    ),
+    ApplicationItem.SIGNATURE: (
+        "whether the signatories sign alone or jointly",
+        "İmza yetkisi (münferit veya müşterek)",
+    ),
+    ApplicationItem.SIGNATORY: ("signatory", "İmza yetkilisi"),
+    ApplicationItem.SECOND_SIGNATORY: ("second signatory", "İkinci imza yetkilisi"),
+    ApplicationItem.AUTHORISATION: (
+        "authorisation of the business partner at İYS",
+        "İYS'de iş ortağı yetkilendirmesi",
+    ),
+    ApplicationItem.OPT_OUT_NUMBER: ("number to opt out by a call", "Arama ile ret numarası"),
+    ApplicationItem.OPT_OUT_SMS: ("short message to opt out", "Kısa mesaj ile ret bilgisi"),
+    ApplicationItem.OPT_OUT_URL: ("address to opt out by a click", "Tıklama ile ret adresi"),
+}
+_SIGNATURES: Mapping[str, str] = {
+    SignatureKind.ALONE: "münferit",
+    SignatureKind.JOINTLY: "müşterek",
+}
+Cell = str | int
+_KINDS = {
+    "legal": "tüzel kişi",
+    "merchant": "gerçek kişi, tacir",
+    "craftsman": "gerçek kişi, esnaf",
+    "other": "gerçek kişi, diğer",
+}
+_BOLD = Font(bold=True)
+_WIDEST = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelCount:
+    """The consents of a brand and channel."""
+
+    held: int = 0
+    """ONAY at İYS."""
+    opted_out: int = 0
+    """RET at İYS."""
+    waiting: int = 0
+    """ONAY that İYS is to hold."""
+    void: int = 0
+    """ONAY that was not registered in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrandCounts:
+    """The addresses and consents of a brand."""
+
+    addresses: AddressCount
+    """Those that İYS holds or is to hold."""
+    channels: Mapping[Channel, ChannelCount] = field(default_factory=dict)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether there is anything of the brand in what was counted."""
+        return bool(self.channels)
+
+
+def counts_in(
+    book: AddressBook, lanes: Iterable[LaneCount], brand_codes: Iterable[int]
+) -> dict[int, BrandCounts]:
+    """Return the counts of files: every address with an opt-in, and what is known of consents."""
+    channels: dict[int, dict[Channel, ChannelCount]] = {}
+    for one in lanes:
+        channels.setdefault(one.brand_code, {})[Channel(one.channel)] = ChannelCount(
+            held=one.held,
+            opted_out=one.refused,
+            waiting=one.lawful - one.held,
+            void=one.void,
+        )
+    addresses = book.addresses()
+    nothing = AddressCount(phones=0, emails=0)
+    return {
+        code: BrandCounts(addresses=addresses.get(code, nothing), channels=channels.get(code, {}))
+        for code in brand_codes
+    }
+
+
+async def brand_counts(ledger: Ledger, customer_id: str) -> dict[int, BrandCounts]:
+    """Return the counts of each brand of a customer, as the ledger has them."""
+    values = {"customer_id": customer_id}
+    channels: dict[int, dict[Channel, ChannelCount]] = {}
+    for row in await ledger.fetch(_SQL["channels"], values):
+        channels.setdefault(row["brand_code"], {})[Channel(row["channel"])] = ChannelCount(
+            held=row["held"],
+            opted_out=row["opted_out"],
+            waiting=row["waiting"],
+            void=row["void"],
+        )
+    return {
+        row["brand_code"]: BrandCounts(
+            addresses=AddressCount(phones=row["phones"], emails=row["emails"]),
+            channels=channels.get(row["brand_code"], {}),
+        )
+        for row in await ledger.fetch(_SQL["addresses"], values)
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecklistLine:
+    """An item of the checklist."""
+
+    item: str
+    brand_code: int | None
+    title: str
+    """In English."""
+    title_tr: str
+    value: str | None
+    value_tr: str | None
+    given_by: str | None
+    given_at: datetime | None
+    is_needed: bool
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the customer must still give it."""
+        return self.is_needed and self.value is None
+
+    @property
+    def name(self) -> str:
+        """How a person names it, as ``trade-mark:100001``."""
+        return self.item if self.brand_code is None else f"{self.item}:{self.brand_code}"
+
+
+def checklist(
+    customer: Customer, brands: Iterable[Brand], given: Iterable[GivenItem]
+) -> tuple[ChecklistLine, ...]:
+    """Return every item, with what the customer has given of it."""
+    known = {(one.item, one.brand_code): one for one in given}
+    return tuple(_lines(customer, [one.brand_code for one in brands], known))
+
+
+def _lines(
+    customer: Customer, codes: list[int], known: Mapping[tuple[str, int], GivenItem]
+) -> Iterator[ChecklistLine]:
+    is_legal = customer.kind in {None, PersonKind.LEGAL}
+    enters_itself = None if is_legal else "entered at İYS by the customer: it is never stored here"
+    yield ChecklistLine(
+        item=MERSIS,
+        brand_code=None,
+        title=_WORDS[MERSIS][0],
+        title_tr=_WORDS[MERSIS][1],
+        value=customer.mersis or enters_itself,
+        value_tr=customer.mersis or (None if is_legal else "başvuru sahibi İYS'de kendisi girer"),
+        given_by=None,
+        given_at=None,
+        is_needed=is_legal,
+    )
+    signature = known.get((ApplicationItem.SIGNATURE, 0))
+    is_joint = signature is not None and signature.value == SignatureKind.JOINTLY
+    for item in ApplicationItem:
+        for code in codes if item in OF_BRANDS else [0]:
+            found = known.get((item, code))
+            value = None if found is None else found.value
+            yield ChecklistLine(
+                item=item,
+                brand_code=code or None,
+                title=_WORDS[item][0],
+                title_tr=_WORDS[item][1],
+                value=value,
+                value_tr=_turkish(item, value) if value else None,
+                given_by=None if found is None else found.given_by,
+                given_at=None if found is None else found.given_at,
+                is_needed=item is not ApplicationItem.SECOND_SIGNATORY or is_joint,
+            )
+
+
+def _turkish(item: ApplicationItem, value: str) -> str:
+    """Return a value as the page has it: days as Turkish writes them."""
+    if item in DAYS:
+        with suppress(ValueError):
+            return f"{date.fromisoformat(value):%d.%m.%Y}"
+    return _SIGNATURES.get(value, value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderCounts:
+    """The addresses of a provider over all of its brands: its message package is for so many."""
+
+    iys_code: int
+    addresses: int
+    limit: int | None
+    """What its subscription allows; None: İYS does not show it, as to every partner."""
+
+    @property
+    def is_above_threshold(self) -> bool:
+        """Whether it has more than 150,000 addresses."""
+        return self.addresses > THRESHOLD
+
+    @property
+    def beyond_limit(self) -> int:
+        """How many addresses İYS would refuse (H525)."""
+        return 0 if self.limit is None else max(0, self.addresses - self.limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationPack:
+    """What İYS asks of a customer before its first loading."""
+
+    customer: Customer
+    brands: Mapping[int, Brand]
+    counts: Mapping[int, BrandCounts]
+    counted_in: tuple[str, ...]
+    """The names of the files that were counted; none: the ledger was."""
+    counted_in_ledger: tuple[int, ...] = ()
+    """Brands that are in none of these files: they have the counts of the ledger."""
+    providers: tuple[ProviderCounts, ...]
+    checklist: tuple[ChecklistLine, ...]
+    made_at: datetime
+
+    @property
+    def missing(self) -> tuple[ChecklistLine, ...]:
+        """What the customer must still give."""
+        return tuple(one for one in self.checklist if one.is_missing)
+
+
+def providers_of(
+    brands: Mapping[int, Brand], counts: Mapping[int, BrandCounts]
+) -> tuple[ProviderCounts, ...]:
+    """Return the providers of ``brands``: a customer mostly is one."""
+    totals: Counter[int] = Counter()
+    limits: dict[int, int | None] = {}
+    for code, brand in brands.items():
+        totals[brand.iys_code] += counts[code].addresses.total if code in counts else 0
+        limits[brand.iys_code] = limits.get(brand.iys_code) or brand.consent_limit
+    return tuple(
+        ProviderCounts(
+            iys_code=iys_code,
+            addresses=total,
+            limit=limits[iys_code],
+        )
+        for iys_code, total in sorted(totals.items())
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackTable:
+    """A table of the pack."""
+
+    title: str
+    note: str
+    """What its numbers mean."""
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Cell]]
+
+
+def number(count: int) -> str:
+    """Return a number as Turkish writes it."""
+    return f"{count:,}".replace(",", ".")
+
+
+def facts_of(pack: ApplicationPack) -> list[tuple[str, str]]:
+    """Return what is known of the customer."""
+    one = pack.customer
+    return [
+        ("Hizmet sağlayıcı", one.name),
+        ("Türü", _KINDS.get(one.kind or "", "bildirilmedi")),
+        ("VKN", one.vkn or "–"),
+        ("İYS no", str(one.iys_code or "–")),
+        ("Sayılan", _counted(pack)),
+    ]
+
+
+def _counted(pack: ApplicationPack) -> str:
+    if not pack.counted_in:
+        return "kayıtlı izinler"
+    brands = ", ".join(map(str, pack.counted_in_ledger))
+    others = f"; dosyalarda olmayan marka {brands}: kayıtlı izinler" if brands else ""
+    return ", ".join(pack.counted_in) + others
+
+
+def tables_of(pack: ApplicationPack) -> list[PackTable]:
+    """Return the tables in their order."""
+    return [
+        PackTable(
+            title="Adres sayıları",
+            note="Bir telefon numarası veya e-posta adresi, kaç kanalda izni olursa olsun, markada "
+            "bir kez sayılır.",
+            columns=("Marka", "Telefon", "E-posta", "Toplam adres", "150.000 sınırı"),
+            rows=[_brand_row(pack, code) for code in pack.brands],
+        ),
+        PackTable(
+            title="İleti paketi",
+            note="Paket, hizmet sağlayıcının bütün markalarındaki adreslere göredir. Sınırın "
+            "üzerindeki adresler İYS'ye kaydedilemez (H525).",
+            columns=("İYS no", "Toplam adres", "150.000 sınırı", "Abonelik"),
+            rows=[_provider_row(one) for one in pack.providers],
+        ),
+        PackTable(
+            title="Kanallara göre izinler",
+            note="Kaydedilecek: İYS'de henüz olmayan geçerli onaylar. Geçersiz: süresinde "
+            "kaydedilmeyen onaylar.",
+            columns=("Marka", "Kanal", "İYS'de onay", "İYS'de ret", "Kaydedilecek", "Geçersiz"),
+            rows=[_channel_row(pack, code, channel) for code in pack.brands for channel in Channel],
+        ),
+        PackTable(
+            title="Başvuru belgeleri",
+            note="Eksik olanlar başvurudan önce tamamlanır.",
+            columns=("Belge/bilgi", "Verilen", "Veren", "Durum"),
+            rows=[_checklist_row(one) for one in pack.checklist],
+        ),
+    ]
+
+
+def _brand_row(pack: ApplicationPack, code: int) -> list[Cell]:
+    one = pack.counts[code].addresses
+    return [_brand(pack, code), one.phones, one.emails, one.total, _side(one.total > THRESHOLD)]
+
+
+def _provider_row(one: ProviderCounts) -> list[Cell]:
+    limit = "İYS göstermiyor" if one.limit is None else f"en fazla {number(one.limit)} adres"
+    beyond = f"; {number(one.beyond_limit)} adres sığmaz (H525)" if one.beyond_limit else ""
+    return [
+        str(one.iys_code),
+        one.addresses,
+        _side(one.is_above_threshold),
+        limit + beyond,
+    ]
+
+
+def _channel_row(pack: ApplicationPack, code: int, channel: Channel) -> list[Cell]:
+    one = pack.counts[code].channels.get(channel, ChannelCount())
+    return [
+        _brand(pack, code),
+        CHANNELS[channel],
+        one.held,
+        one.opted_out,
+        one.waiting,
+        one.void,
+    ]
+
+
+def _checklist_row(one: ChecklistLine) -> list[Cell]:
+    brand = "" if one.brand_code is None else f", marka {one.brand_code}"
+    given = "" if one.given_at is None else f", {one.given_at.astimezone(TURKEY):%d.%m.%Y}"
+    state = "EKSİK" if one.is_missing else "var" if one.value else "gerekmiyor"
+    return [f"{one.title_tr}{brand}", one.value_tr or "–", f"{one.given_by or '–'}{given}", state]
+
+
+def _brand(pack: ApplicationPack, code: int) -> str:
+    return f"{pack.brands[code].name} ({code})"
+
+
+def _side(is_above: bool) -> str:
+    return "üzerinde" if is_above else "altında veya eşit"
+
+
+def page_of(pack: ApplicationPack) -> bytes:
+    """Return the page as HTML."""
+    title = f"İYS başvuru dosyası – {pack.customer.name}"
+    made = f"{pack.made_at.astimezone(TURKEY):%d.%m.%Y %H:%M}"
+    footer = f"{title} · {made} tarihinde hazırlandı · Sayımlar bu andaki kayıtlara göredir."
+    return page(title, _parts(pack), footer)
+
+
+def _parts(pack: ApplicationPack) -> Iterator[str]:
+    yield "<header><h1>İleti Yönetim Sistemi (İYS) başvuru dosyası</h1>"
+    yield "<p>Adres sayıları, gereken ileti paketi ve başvuru belgeleri.</p></header>"
+    yield fact_table(facts_of(pack))
+    count = len(pack.missing)
+    state = f"{count} belge veya bilgi eksik" if count else "Belge ve bilgiler tamam"
+    yield f'<div class="answer"><p><strong>{state}.</strong></p></div>'
+    for one in tables_of(pack):
+        yield f"<h2>{one.title}</h2>"
+        yield f"<p>{one.note}</p>"
+        yield table(one.columns, [[_text(cell) for cell in row] for row in one.rows])
+
+
+def _text(cell: Cell) -> str:
+    """Return a cell as Turkish writes it."""
+    return number(cell) if isinstance(cell, int) else cell
+
+
+def workbook_of(pack: ApplicationPack) -> bytes:
+    """Return the workbook."""
+    book = Workbook()
+    if book.active is not None:
+        book.remove(book.active)
+    _fill(book, "Başvuru", ("Bilgi", "Değer"), facts_of(pack))
+    for one in tables_of(pack):
+        _fill(book, one.title, one.columns, one.rows)
+    target = BytesIO()
+    book.save(target)
+    return target.getvalue()
+
+
+def _fill(
+    book: Workbook, title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]
+) -> None:
+    sheet = book.create_sheet(title)
+    lines = [columns, *rows]
+    for number, line in enumerate(lines, 1):
+        for place, value in enumerate(line, 1):
+            cell = sheet.cell(number, place, visible(value) if isinstance(value, str) else value)
+            if isinstance(value, str):
+                cell.data_type = "s"  # what looks like a formula stays a text
+            if number == 1:
+                cell.font = _BOLD
+    for place, values in enumerate(zip(*lines, strict=True), 1):
+        longest = max(len(str(value)) for value in values)
+        sheet.column_dimensions[get_column_letter(place)].width = min(longest, _WIDEST) + 2
+    sheet.freeze_panes = "A2"

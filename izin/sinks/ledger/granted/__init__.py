@@ -1,1 +1,0 @@
-"""What İYS lists of the brands granted to our account: the list, and what follows from it."""

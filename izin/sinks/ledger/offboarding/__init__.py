@@ -1,1 +1,0 @@
-"""The end of a customer: what waits is withdrawn, what is theirs is handed over, the rest ends."""
