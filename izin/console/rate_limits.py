@@ -8,7 +8,7 @@ from izin.console.terminal.output import (
     exit_on_error,
     print_rows,
 )
-from izin.iys.rate_limit.reputation import Reputation
+from izin.iys.rate_limit import Reputation
 from izin.sinks.ledger.rate_limits import addresses
 
 _COLUMNS = {

@@ -1,8 +1,6 @@
 """A client of İYS: its methods as typed calls, its responses as verdicts, its limits as arithmetic.
 
 client       one method for each call of İYS
-reports      those about the day of a brand
-partner      those that only a business partner may make
 transport    HTTP, pacing and circuit breakers
 tokens       the access token of an account
 rate_limit   when a call may be sent, and which goes first
@@ -25,15 +23,23 @@ from izin.iys.errors import (
     UnreadableError,
     WithheldError,
 )
-from izin.iys.rate_limit.in_process_pacer import InProcessPacer
-from izin.iys.rate_limit.pace import CallClass, Pace, Pacer, PaceState, Slot
-from izin.iys.rate_limit.reputation import HourLimit, Reputation, ReputationPolicy
-from izin.iys.tokens.token_auth import TokenAuth
-from izin.iys.tokens.token_policy import TokenPolicy
-from izin.iys.tokens.token_store import (
+from izin.iys.rate_limit import (
+    CallClass,
+    HourLimit,
+    InProcessPacer,
+    Pace,
+    Pacer,
+    PaceState,
+    Reputation,
+    ReputationPolicy,
+    Slot,
+)
+from izin.iys.tokens import (
     AccessToken,
     InMemoryTokenStore,
+    TokenAuth,
     TokenLease,
+    TokenPolicy,
     TokenState,
     TokenStore,
 )
@@ -41,8 +47,11 @@ from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.verdicts import Refusal, Verdict, classify, decisive_verdict
 from izin.iys.wire_format.account import (
     BrandSummary,
+    GrantedBrand,
+    GrantedBrands,
     PushConnection,
     PushRegistration,
+    Right,
     Subscription,
     SubscriptionStatus,
 )
@@ -50,16 +59,18 @@ from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult, ItemSta
 from izin.iys.wire_format.consents import (
     BrandPath,
     ConsentItem,
+    DayAgreement,
+    DayCount,
     IysMovement,
     MovementPage,
+    ProcessStatus,
+    Push,
     Receipt,
     RegisterRecord,
     SerializedItems,
     Stream,
+    parse_push,
 )
-from izin.iys.wire_format.partner import GrantedBrand, GrantedBrands, Right
-from izin.iys.wire_format.push import Push, parse_push
-from izin.iys.wire_format.reports import DayAgreement, DayCount, ProcessStatus
 
 __all__ = [
     "MAX_ITEMS",

@@ -1,26 +1,32 @@
-"""The client of İYS: one method for each of its calls (reference 2.1-2.9).
+"""The client of İYS: one method for each of its calls (reference 2.1-2.9, 2.12).
 
 Every method returns a typed value or raises a CallError. Only the V2 methods are used to add
 consents: sending an identical body again returns the first response without a second effect. How
 İYS says "no record" is not documented, so 404, 204, an empty body and ``{}`` all become None.
+
+The reports of a day (mutabakat) go back seven days (H502); business partners need
+``agreementControl`` for them (H353). What is granted to a partner only its own account may ask
+(H363, H522), and İYS's sandbox has no such lists.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import date
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import httpx
 
 from izin.consent.model import Channel, RecipientType, Status
-from izin.iys.partner import PartnerCalls
-from izin.iys.rate_limit.pace import CallClass, Pacer
-from izin.iys.reports import DayReports
+from izin.iys.errors import UnreadableError
+from izin.iys.rate_limit import CallClass, Pacer
 from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
 from izin.iys.transport.exchange import Call, Exchange, Method
 from izin.iys.wire_format.account import (
     BrandSummary,
+    GrantedBrand,
+    GrantedBrands,
     PushConnection,
     PushRegistration,
     Subscription,
@@ -29,14 +35,166 @@ from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult
 from izin.iys.wire_format.consents import (
     BrandPath,
     ConsentItem,
+    DayAgreement,
+    DayCount,
     MovementPage,
     Receipt,
     RegisterRecord,
     SerializedItems,
     Stream,
 )
-from izin.iys.wire_format.json_reader import JsonReader, lower_case_email, readers
+from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, lower_case_email, readers
 from izin.runtime.settings import IysSettings
+
+_NONE: Final = frozenset({HTTPStatus.NO_CONTENT})
+_LARGEST_TIMESTAMP: Final = 256 * 1024
+
+
+class DayReports:
+    """The calls about the day of a brand."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def counts(
+        self, brand: BrandPath, day: date, recipient_type: RecipientType
+    ) -> tuple[DayCount, ...]:
+        """Return how many movements İYS counts for a day (Turkish time)."""
+        return await self._exchange.call(
+            Call(
+                method=Method.GET,
+                path=f"{brand}/changes/{day}/recipients/{recipient_type}",
+                name="day_counts",
+                nothing=_NONE,
+            ),
+            lambda answer: DayCount.read_all(JsonReader(answer)) if answer else (),
+        )
+
+    async def agreement(self, brand: BrandPath, day: date) -> DayAgreement | None:
+        """Return the hash of a day's file and how far İYS is with it; None: the day has none."""
+        return await self._exchange.call(
+            Call(
+                method=Method.GET,
+                path=f"{brand}/agreements/{day}",
+                name="day_agreement",
+                nothing=_NONE,
+            ),
+            lambda answer: DayAgreement.read(JsonReader(answer)) if answer else None,
+        )
+
+    async def agree(self, brand: BrandPath, day: date) -> bool:
+        """Declare that we agree with a day's file, for good: İYS accepts no other value (H512).
+
+        False: the day has no movements. İYS compares nothing itself.
+        """
+        return await self._exchange.call(
+            Call(
+                method=Method.PUT,
+                path=f"{brand}/agreements/{day}",
+                name="agree",
+                body={"agreementStatus": True},
+                writes=True,
+                nothing=_NONE,
+            ),
+            lambda answer: answer is not None,
+        )
+
+    async def timestamp(self, brand: BrandPath, day: date) -> bytes | None:
+        """Return the time-stamp reply (RFC 3161, DER) over a day's hash; None: there is none.
+
+        Raises:
+            UnreadableError: it is longer than any such reply.
+        """
+        content = bytearray()
+
+        def add(chunk: bytes) -> None:
+            content.extend(chunk)
+            if len(content) > _LARGEST_TIMESTAMP:
+                raise UnreadableError(f"a time stamp of more than {_LARGEST_TIMESTAMP} bytes")
+
+        path = f"{brand}/agreements/{day}/timestamp"
+        call = Call(method=Method.GET, path=path, name="day_timestamp", nothing=_NONE)
+        return bytes(content) if await self._exchange.download(call, add) else None
+
+    async def download(self, brand: BrandPath, day: date, write: Callable[[bytes], object]) -> bool:
+        """Pass a day's file (CSV) to ``write`` in chunks; False: the day has none.
+
+        After an error, what was written is incomplete.
+        """
+        path = f"{brand}/changes/{day}/file"
+        call = Call(method=Method.GET, path=path, name="day_file", nothing=_NONE)
+        return await self._exchange.download(call, write)
+
+
+_PAGE: Final = 100
+"""The most brands of a page (H186)."""
+_MOST: Final = 100_000
+"""More brands than any partner has: a list that does not end is refused."""
+
+
+class PartnerCalls:
+    """The calls that only a business partner may make."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def brands(
+        self,
+        integrator_code: int,
+        iys_code: int | None = None,
+        *,
+        turn: Callable[[], Awaitable[object]] | None = None,
+    ) -> GrantedBrands:
+        """Return the brands granted to the partner, of one provider where ``iys_code`` is given, in
+        İYS's order, read page by page; ``turn`` is awaited before each page.
+
+        A list that changes while it is read may lack a brand; it is then not complete.
+
+        Raises:
+            UnreadableError: the list does not end.
+        """
+        path = f"/integrator/{integrator_code}/sps"
+        name = "granted_brands" if iys_code is None else "granted_brands_of"
+        if iys_code is not None:
+            path = f"{path}/{iys_code}"
+        found: dict[int, GrantedBrand] = {}
+        unreadable: list[UnreadableItem] = []
+        offset = 0
+        while offset < _MOST:
+            if turn is not None:
+                await turn()
+            page = await self._page(path, name, offset)
+            found |= {one.brand_code: one for one in page.brands}
+            unreadable += page.unreadable
+            offset += page.size
+            if not page.size or offset >= page.total:
+                return GrantedBrands(
+                    brands=tuple(found.values()), unreadable=tuple(unreadable), total=page.total
+                )
+        raise UnreadableError("a list of the partner's brands that does not end")
+
+    async def subscription(self, integrator_code: int) -> Subscription:
+        """Return the partner's own subscription."""
+        return await self._exchange.call(
+            Call(
+                method=Method.GET,
+                path=f"/integrator/{integrator_code}/subscription",
+                name="partner_subscription",
+            ),
+            lambda answer: Subscription.read(JsonReader(answer)),
+        )
+
+    async def _page(self, path: str, name: str, offset: int) -> GrantedBrands:
+        return await self._exchange.call(
+            Call(
+                method=Method.GET,
+                path=path,
+                name=name,
+                query={"offset": str(offset), "limit": str(_PAGE)},
+            ),
+            lambda answer: GrantedBrands.read(JsonReader(answer)),
+        )
+
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ from izin.console.doctor.runner import Check
 from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
-from izin.iys.tokens.token_policy import TokenPolicy
+from izin.iys.tokens import TokenPolicy
 from izin.runtime import consumer_groups, kafka, topic_admin
 from izin.runtime.kafka import codec
 from izin.runtime.settings import (

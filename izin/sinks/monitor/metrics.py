@@ -7,8 +7,8 @@ from math import inf
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from izin.consent.forecast import DueGroup, Forecast
-from izin.iys.rate_limit.reputation import STATUS
-from izin.iys.tokens.token_policy import TokenPolicy
+from izin.iys.rate_limit import STATUS
+from izin.iys.tokens import TokenPolicy
 from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.daily.files import StateCount
 from izin.sinks.ledger.deadlines import Margin

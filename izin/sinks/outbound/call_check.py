@@ -2,7 +2,7 @@
 
 A submission may wait for its slot while a recipient opts out, a term ends, an operator stops the
 brand, or another process claims it. What the check finds is at most a moment old when the call is
-written (``iys.transport.paced_transport``). A call that is on its way cannot be recalled.
+written (``iys.transport.exchange``). A call that is on its way cannot be recalled.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from izin.iys.errors import (
     UnreadableError,
     WithheldError,
 )
-from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit import CallClass
 from izin.iys.verdicts import FIELD_FAULTS, Verdict
 from izin.iys.wire_format.consents import SerializedItems
 from izin.runtime.observe import get_logger

@@ -16,8 +16,8 @@ from izin.consent.business_days import Calendar
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.iys import CallClass, IysClient, Pace, Slot, TokenAuth
-from izin.iys.rate_limit.reputation import HourLimit
-from izin.iys.transport.paced_transport import TOKEN
+from izin.iys.rate_limit import HourLimit
+from izin.iys.transport.exchange import TOKEN
 from izin.iys.wire_format.consents import Stream
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.schemas.codec import Codec

@@ -33,8 +33,8 @@ from izin.iys import (
     Verdict,
     WithheldError,
 )
+from izin.iys.client import DayReports
 from izin.iys.errors import Actor
-from izin.iys.reports import DayReports
 from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Method, translate
 from izin.iys.wire_format.error_envelope import _ERRORS, read_refusals
 from izin.runtime.settings import IysSettings

@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.iys.rate_limit.call_queue import CallQueue
-from izin.iys.rate_limit.in_process_pacer import InProcessPacer
-from izin.iys.rate_limit.pace import CallClass, Pace, PaceState
+from izin.iys.rate_limit import CallClass, CallQueue, InProcessPacer, Pace, PaceState
 
 PACE = Pace(rate=10)
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.push import parse_push
+from izin.iys.wire_format.consents import parse_push
 
 # İYS's fixed test payload, from its documents.
 TEST = {

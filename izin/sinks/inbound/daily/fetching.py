@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from izin.consent.model import RecipientType
-from izin.iys.wire_format.reports import DayAgreement, DayCount, ProcessStatus
+from izin.iys.wire_format.consents import DayAgreement, DayCount, ProcessStatus
 from izin.runtime.observe import get_logger
 from izin.sinks.inbound.daily.download import Download, blocks_of
 from izin.sinks.ledger.daily import files, lines, progress

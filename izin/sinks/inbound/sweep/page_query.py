@@ -14,7 +14,7 @@ from typing import Protocol
 from izin.consent.model import Channel, RecipientType
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError, RefusedError
-from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit import CallClass
 from izin.iys.wire_format.json_reader import lower_case_email
 from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.sweep.cursor import SweptKey

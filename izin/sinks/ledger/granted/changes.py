@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from izin.consent.model import Channel
-from izin.iys.wire_format.partner import GrantedBrand
+from izin.iys.wire_format.account import GrantedBrand
 from izin.sinks.ledger import suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.granted import listing

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from izin.iys.errors import RefusedError, ThrottledError
-from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.outbound.context import OutboundContext

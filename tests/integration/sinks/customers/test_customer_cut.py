@@ -11,7 +11,7 @@ import pytest
 from izin.consent.model import Channel
 from izin.console.customers import offboarding
 from izin.iys import GrantedBrand, GrantedBrands, Right, Subscription
-from izin.iys.partner import PartnerCalls
+from izin.iys.client import PartnerCalls
 from izin.iys.wire_format.json_reader import JsonReader
 from izin.sinks.monitor.granted_brands import GrantedBrandsReader
 from izin.sinks.outbound.request_budget import RequestBudget

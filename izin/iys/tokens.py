@@ -1,18 +1,27 @@
 """One access token for all processes of an account (reference section 1.2).
 
-İYS issues a token for two hours and accepts ten token requests an hour from an address. Over that
-it answers H084, and another request within the next hour *restarts the hour*. So the token is in a
-store that all processes share, and one of them renews it under a lock, five minutes early; requests
-are counted before they are made; failing requests back off; and while no request may be made, a
-token that is still valid continues to be used.
+İYS issues a token for two hours and accepts ten token requests an hour from an address (its
+documents also say a hundred; the lower limit is safe). Over that it answers H084, and another
+request within the next hour *restarts the hour*. So the token is in a store that all processes
+share, and one of them renews it under a lock, five minutes early; requests are counted before they
+are made; failing requests count like any other and back off, for an outage of minutes must not use
+up the budget of an hour; and while no request may be made, a token that is still valid continues to
+be used.
+
+:class:`TokenStore` is a protocol: the ledger implements it in PostgreSQL, a single process in
+memory. :class:`TokenPolicy` is pure: the instant is an argument.
 """
 
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 import httpx
 from pydantic import SecretStr
@@ -24,13 +33,140 @@ from izin.iys.errors import (
     UnauthenticatedError,
     UnreadableError,
 )
-from izin.iys.tokens.token_policy import TokenPolicy
-from izin.iys.tokens.token_store import AccessToken, TokenState, TokenStore
 from izin.iys.verdicts import Verdict, decisive_verdict
-from izin.iys.wire_format.error_envelope import error_of, read_refusals
+from izin.iys.wire_format.error_envelope import HOUR, error_of, read_refusals
 from izin.iys.wire_format.json_reader import JsonReader, parse_json
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A token of İYS, and until when it is valid."""
+
+    access: SecretStr
+    refresh: SecretStr | None
+    issued_at: datetime
+    expires_at: datetime
+    refresh_expires_at: datetime
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether the token is valid at ``now``."""
+        return now < self.expires_at
+
+    def can_refresh(self, now: datetime) -> bool:
+        """Whether the next token can be requested without the password."""
+        return self.refresh is not None and now < self.refresh_expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenState:
+    """What the processes of an account share. ``failures`` counts requests since the last token."""
+
+    token: AccessToken | None = None
+    calls: tuple[datetime, ...] = ()
+    """When tokens were requested; requests older than an hour do not count."""
+    blocked_until: datetime | None = None
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class TokenLease:
+    """The lock on the token state of an account, and the state under it."""
+
+    state: TokenState
+    _save: Callable[[TokenState], Awaitable[None]]
+
+    async def store(self, state: TokenState) -> None:
+        """Store ``state`` durably before returning."""
+        await self._save(state)
+        self.state = state
+
+
+class TokenStore(Protocol):
+    """The token state that the processes of an account share."""
+
+    async def read(self) -> TokenState:
+        """Return the state without waiting for the lock."""
+
+    def lease(self) -> AbstractAsyncContextManager[TokenLease]:
+        """Hold the lock of the account within the context."""
+
+
+class InMemoryTokenStore:
+    """The store of a single process, and of tests."""
+
+    def __init__(self, state: TokenState | None = None) -> None:
+        self.state = state or TokenState()
+        self._lock = asyncio.Lock()
+
+    async def read(self) -> TokenState:
+        """Return the state."""
+        return self.state
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[TokenLease]:
+        """Hold the lock."""
+        async with self._lock:
+            yield TokenLease(self.state, self._store)
+
+    async def _store(self, state: TokenState) -> None:
+        self.state = state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPolicy:
+    """When a token is renewed, and when it may be requested."""
+
+    calls_per_hour: int = 10
+    early: timedelta = timedelta(minutes=5)
+    block: timedelta = HOUR + timedelta(minutes=1)
+    """The pause after H084; the minute allows for clocks that differ."""
+    at_once: int = 2
+    """Failures before requests back off."""
+    reserved: int = 3
+    """Calls of an hour that are not spent on what was refused before: whoever corrects a password
+    has them."""
+    first_wait: timedelta = timedelta(seconds=20)
+    longest_wait: timedelta = timedelta(minutes=10)
+
+    def is_fresh(self, token: AccessToken, now: datetime) -> bool:
+        """Whether ``token`` needs no renewal yet; a short-lived one does at half its lifetime."""
+        lifetime = token.expires_at - token.issued_at
+        return now < token.expires_at - min(self.early, lifetime / 2)
+
+    def accounts(self, lifetime: timedelta) -> int:
+        """Return for how many accounts an address can renew tokens in time."""
+        return int(self.calls_per_hour * ((lifetime - self.early) / HOUR))
+
+    def wait(self, state: TokenState, now: datetime) -> timedelta:
+        """Return how long no token may be requested; zero if one may be requested now."""
+        return max(self._waits(state, now), default=timedelta(0))
+
+    def _waits(self, state: TokenState, now: datetime) -> Iterator[timedelta]:
+        if state.blocked_until is not None and now < state.blocked_until:
+            yield state.blocked_until - now
+        recent = sorted(call for call in state.calls if now - call < HOUR)
+        most = self.calls_per_hour
+        if state.failures:
+            most = max(1, most - self.reserved)
+        if len(recent) >= most:
+            yield recent[-most] + HOUR - now
+        if recent and state.failures >= self.at_once:
+            doubled = self.first_wait * 2 ** min(state.failures - self.at_once, 16)
+            ready_at = recent[-1] + min(self.longest_wait, doubled)
+            if now < ready_at:
+                yield ready_at - now
+
+    def calling(self, state: TokenState, now: datetime) -> TokenState:
+        """Return the state after a request begins: a failure until its token arrives."""
+        recent = tuple(call for call in state.calls if now - call < HOUR)
+        return replace(state, calls=(*recent, now), failures=state.failures + 1)
+
+    def blocked(self, state: TokenState, now: datetime) -> TokenState:
+        """Return the state after an H084."""
+        return replace(state, blocked_until=now + self.block)
+
 
 _LIFETIME: Final = 7200
 _REFRESH_LIFETIME: Final = 14400
