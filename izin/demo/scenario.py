@@ -86,7 +86,7 @@ class Scenario:
         _wait(lambda: len(self._brands().load()) == len((ACTIVE, LOADING)), "the brands are known")
         _wait(self._is_key_known, "the intake knows the key")
         truth = self.write_export(export, rows)
-        with Subscriber(self._kafka) as subscriber, killer or nullcontext():
+        with Subscriber(access_of(self._kafka)) as subscriber, killer or nullcontext():
             imported = self.import_export(export)
             accepted = self.sign_up()
             self.settle()

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from izin.local.child import Command
 from izin.local.java import QUICK_START, java_at_least
 from izin.local.kafka import JAVA, PROGRAM_OPTIONS, VERSION
 from izin.local.maven import FileSet, Progress, fetch, fetch_unpacked, silent
+from izin.local.processes import Command
 from izin.local.server import Server
 
 SINK_VERSION = "3.6.0.Final"

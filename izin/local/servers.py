@@ -13,9 +13,9 @@ from izin.local.errors import LocalError
 from izin.local.kafka import Kafka
 from izin.local.maven import Progress, silent
 from izin.local.postgres import Postgres
+from izin.local.processes import Supervisor
 from izin.local.registry import ApicurioRegistry
 from izin.local.server import Server
-from izin.local.supervisor import Supervisor
 
 KAFKA = "KAFKA_BOOTSTRAP_SERVERS"
 DATABASE = "DATABASE_URL"

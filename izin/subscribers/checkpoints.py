@@ -29,7 +29,7 @@ class CheckpointStore(Protocol):
         """Keep ``offset``, the next to read, unless a greater one is kept."""
 
 
-class Progress:
+class PartitionCheckpoint:
     """What was read of one partition, and what of it is not confirmed. Not safe among threads."""
 
     def __init__(self) -> None:

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, Self, TypeVar, Unpack
 
 from izin.subscribers.errors import GateClosedError
 from izin.subscribers.gate.client import Gate
-from izin.subscribers.gate.question import Question
-from izin.subscribers.gate.verdicts import GateAnswer, GateVerdict
+from izin.subscribers.gate.wire_format import GateAnswer, GateVerdict, Question
 
 T = TypeVar("T")
 

@@ -15,8 +15,17 @@ from izin.runtime.errors import SettingError
 from izin.runtime.setting_rules import checks
 from izin.schemas.may_send_api import MOST_RECIPIENTS, PATH
 from izin.subscribers.errors import GateClosedError, GateUnavailableError
-from izin.subscribers.gate.question import Question, checked, request_of, sendable, text_of
-from izin.subscribers.gate.verdicts import GateAnswer, GateVerdict, answer_of, closed
+from izin.subscribers.gate.wire_format import (
+    GateAnswer,
+    GateVerdict,
+    Question,
+    answer_of,
+    checked,
+    closed,
+    request_of,
+    sendable,
+    text_of,
+)
 
 _SLICE = 1000
 """Recipients between two turns of the event loop."""
