@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from izin.consent.may_send import PermissionReason
-from izin.gate.answers import ANSWER_FIELDS, VERDICT_FIELDS, GateRefusal
-from izin.gate.endpoint import MAX_BODY
+from izin.gate.endpoint import ANSWER_FIELDS, MAX_BODY, VERDICT_FIELDS, GateRefusal
 from izin.gate.question import FIELDS, JSON_TYPE, read_question
 from izin.projections.api_keys.authorisation import refusals
 from izin.runtime.http_server.limits import HttpLimits

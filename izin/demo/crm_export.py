@@ -43,6 +43,20 @@ PHONES = (
 )
 DATES = ("%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%d-%m-%Y %H:%M:%S")
 DOMAINS = ("example.com", "example.net", "example.org")
+FIRST_DATE = datetime(2015, 5, 1, tzinfo=TURKEY)
+ENCODING = "cp1254"
+DUPLICATES = 0.15
+OUT_OF_ORDER = 0.05
+INVALID = 0.02
+OPT_OUTS = 0.12
+TACIR = 0.02
+TOO_OLD = 0.15
+HS_2015 = 0.03
+_ACTIVE = 0.6
+FRESH = timedelta(hours=40)
+"""Within İYS's three business days, whatever the weekday and the holidays."""
+SOURCES = ("HS_WEB", "HS_MOBIL", "HS_CAGRI_MERKEZI", "HS_ISLAK_IMZA", "HS_FIZIKSEL_ORTAM")
+_UNDATED_OPT_OUT = "opt_out_without_readable_date"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,25 +103,6 @@ class Notation:
         digits = f"{person:06d}"
         notation = self._random.choice(PHONES)
         return notation.format("555", f"0{digits[:2]}", digits[2:4], digits[4:])
-
-
-FIRST_DATE = datetime(2015, 5, 1, tzinfo=TURKEY)
-ENCODING = "cp1254"
-
-DUPLICATES = 0.15
-OUT_OF_ORDER = 0.05
-INVALID = 0.02
-OPT_OUTS = 0.12
-TACIR = 0.02
-TOO_OLD = 0.15
-HS_2015 = 0.03
-_ACTIVE = 0.6
-
-FRESH = timedelta(hours=40)
-"""Within İYS's three business days, whatever the weekday and the holidays."""
-
-SOURCES = ("HS_WEB", "HS_MOBIL", "HS_CAGRI_MERKEZI", "HS_ISLAK_IMZA", "HS_FIZIKSEL_ORTAM")
-_UNDATED_OPT_OUT = "opt_out_without_readable_date"
 
 
 @dataclass(frozen=True, kw_only=True)

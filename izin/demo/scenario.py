@@ -26,7 +26,7 @@ from izin.demo.simulator_client import RegisterEntry, SimulatorClient
 from izin.demo.subscriber import Subscriber
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, Progress, import_file
-from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
 from izin.schemas.codec import Codec

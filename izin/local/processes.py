@@ -33,6 +33,9 @@ _TAIL_LINES = 20
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
+_WATCH_INTERVAL = 0.1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """What to run, and how to recognize that it is ready.
@@ -180,9 +183,6 @@ class Child:
         if self._process is not None and self._process.poll() is None:
             # It leads its own session, so its id is its group's: its own children get it too.
             os.killpg(self._process.pid, number)
-
-
-_WATCH_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)

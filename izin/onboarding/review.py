@@ -17,7 +17,7 @@ from izin.consent.due_dates import TURKEY, BrandTerms, LawfulTerm, due_at, lawfu
 from izin.consent.model import AdmittedEvent, Status
 from izin.consent.violations import Violation
 from izin.onboarding.address_book import AddressBook
-from izin.producers.mapping.judgement import AcceptedRecord
+from izin.producers.mapping.records import AcceptedRecord
 from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory
 

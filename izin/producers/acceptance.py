@@ -16,11 +16,25 @@ from izin.consent.model import ConsentEvent
 from izin.consent.texts import clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
-from izin.producers.mapping import field_names
-from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.field_values import LARGEST_INT, LARGEST_LONG, bounded, number_of
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord, find_brand, judge
-from izin.producers.mapping.records import identity_of
+from izin.producers.mapping.field_names import (
+    LARGEST_INT,
+    LARGEST_LONG,
+    Field,
+    bounded,
+    certain,
+    channel_of,
+    number_of,
+    recipient_type_of,
+    source_of,
+    status_of,
+)
+from izin.producers.mapping.records import (
+    AcceptedRecord,
+    RefusedRecord,
+    find_brand,
+    identity_of,
+    judge,
+)
 from izin.producers.mapping.violations import MAX_EVIDENCE, violation
 from izin.producers.new_event import NewEvent, utc_now
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
@@ -38,14 +52,14 @@ def accept(
 ) -> AcceptedRecord | RefusedRecord:
     """Return ``event``, of the system ``origin``, as it is published, or every reason why not."""
     faults: list[Violation] = []
-    status = _word(Field.STATUS, event.status, STATUSES, field_names.status_of, faults) or ""
-    status = field_names.certain(status, event.status)
-    channel = _word(Field.TYPE, event.type, CHANNELS, field_names.channel_of, faults) or ""
+    status = _word(Field.STATUS, event.status, STATUSES, status_of, faults) or ""
+    status = certain(status, event.status)
+    channel = _word(Field.TYPE, event.type, CHANNELS, channel_of, faults) or ""
     recipient_type = _word(
         *(Field.RECIPIENT_TYPE, event.recipient_type, RECIPIENT_TYPES),
-        *(field_names.recipient_type_of, faults),
+        *(recipient_type_of, faults),
     )
-    source = _word(Field.SOURCE, event.source, SOURCES, field_names.source_of, faults)
+    source = _word(Field.SOURCE, event.source, SOURCES, source_of, faults)
     recipient = _recipient(event.recipient, faults)
     reference = _text(Field.ORIGIN_REF, event.origin_ref, faults)
     date = _instant(Field.CONSENT_DATE, event.consent_date, faults)

@@ -1,16 +1,52 @@
 """An event as a program hands it over, before anything is known of it but its types.
 
 Whether it is published is for :mod:`izin.producers.acceptance`.
+
+Web servers (gunicorn) and task queues (Celery) fork after the application was loaded. What a fork
+leaves behind in the child are clients of Kafka whose threads stayed in the parent: such a client
+can be neither used nor destroyed there, for destroying it waits for its threads. So the child
+forgets it without freeing it, and makes clients of its own.
 """
 
+import ctypes
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
+from typing import Protocol
+from weakref import WeakSet
 
 from izin.consent.enums import RecipientType
-from izin.producers.forks import observe_forks
 from izin.schemas.uuids import CHANCE_BYTES
+
+
+class ForkObserver(Protocol):
+    """What must begin anew in the child of a fork."""
+
+    def forked(self) -> None:
+        """Forget, in the child, what belongs to the parent."""
+
+
+_OBSERVERS: WeakSet[ForkObserver] = WeakSet()
+
+
+def observe_forks(observer: ForkObserver) -> None:
+    """Call ``observer.forked`` in each child that this process forks, while it exists."""
+    _OBSERVERS.add(observer)
+
+
+def never_free(value: object) -> None:
+    """Keep ``value`` and what it refers to until the process ends, at the end of Python too."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+
+
+def _in_child() -> None:
+    for one in list(_OBSERVERS):
+        one.forked()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def utc_now() -> datetime:

@@ -44,6 +44,35 @@ _QUICK, _SLOW = 0.1, 0.5
 _MOST = 50
 
 _log = PlainLogger(__name__)
+_OPTIONS: dict[str, Any] = {
+    "allow.auto.create.topics": False,
+    "auto.offset.reset": "error",
+    # What is confirmed is stored; librdkafka commits that, also when partitions are revoked.
+    "enable.auto.commit": True,
+    "enable.auto.offset.store": False,
+    "auto.commit.interval.ms": 1000,
+    "partition.assignment.strategy": "cooperative-sticky",
+    # The opt-outs of an instance that was killed wait for so long.
+    "session.timeout.ms": 6000,
+    "heartbeat.interval.ms": 1000,
+    # Compressed records grow tenfold.
+    "queued.max.messages.kbytes": 8 * 1024,
+    "fetch.message.max.bytes": 64 * 1024,
+    "fetch.wait.max.ms": 100,
+}
+_REFUSED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+"""The codes of what waiting does not change."""
+_POLL = 0.5
+_PAUSE = 1.0
+_SAVED_EVERY = 60.0
+"""Seconds after which a store learns of records that nobody wants."""
+_MOST_UNCONFIRMED = 10_000
 
 
 class Pace:
@@ -138,32 +167,6 @@ def _end(client: Consumer, place: TopicPartition) -> int:
     return int(client.get_watermark_offsets(place, timeout=_TIMEOUT)[1])
 
 
-_OPTIONS: dict[str, Any] = {
-    "allow.auto.create.topics": False,
-    "auto.offset.reset": "error",
-    # What is confirmed is stored; librdkafka commits that, also when partitions are revoked.
-    "enable.auto.commit": True,
-    "enable.auto.offset.store": False,
-    "auto.commit.interval.ms": 1000,
-    "partition.assignment.strategy": "cooperative-sticky",
-    # The opt-outs of an instance that was killed wait for so long.
-    "session.timeout.ms": 6000,
-    "heartbeat.interval.ms": 1000,
-    # Compressed records grow tenfold.
-    "queued.max.messages.kbytes": 8 * 1024,
-    "fetch.message.max.bytes": 64 * 1024,
-    "fetch.wait.max.ms": 100,
-}
-_REFUSED = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-    }
-)
-"""The codes of what waiting does not change."""
-
-
 def group_consumer(connection: KafkaConnection, subscriber: str, topic: str) -> Consumer:
     """Return a consumer of the group ``<subscriber>-<topic>``.
 
@@ -205,13 +208,6 @@ def judge(fault: KafkaError, subscriber: str, message: Message) -> None:
     if fault.fatal() or code in _REFUSED:
         raise KafkaException(fault)
     _log.warning("topic not read", subscriber=subscriber, error=fault.str())
-
-
-_POLL = 0.5
-_PAUSE = 1.0
-_SAVED_EVERY = 60.0
-"""Seconds after which a store learns of records that nobody wants."""
-_MOST_UNCONFIRMED = 10_000
 
 
 def _as_it_is(change: Change) -> Change:

@@ -39,6 +39,10 @@ _FRESH = 5.0
 """Seconds for which the opt-outs may not have been seen complete where a permission is let out."""
 
 
+_HELD = 0.05
+"""Seconds after which a change that must wait is looked at again."""
+
+
 class OptOutGuard:
     """The opt-outs that the topic holds, of the keys that are wanted, in about 30 bytes each."""
 
@@ -93,10 +97,6 @@ class OptOutGuard:
     def _is_fresh(self) -> bool:
         age = self._follower.age()
         return age is not None and age < _FRESH
-
-
-_HELD = 0.05
-"""Seconds after which a change that must wait is looked at again."""
 
 
 def subscribe(  # noqa: PLR0913  # each but the first has a default

@@ -12,7 +12,7 @@ from izin.console.terminal.progress import StepProgress
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import FindOptOuts, Import, Progress, import_file
-from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.projections.standing_opt_outs import StandingOptOuts
 from izin.runtime.gc_tuning import tune_gc_for_batches

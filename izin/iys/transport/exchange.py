@@ -58,6 +58,31 @@ _SENT: Final = "http11.send_request_body.complete"
 """httpcore's trace event: the whole request is written."""
 
 _log = get_logger(__name__)
+T = TypeVar("T")
+_CONNECTIONS: Final = 32
+_DOWNLOAD: Final = 600.0
+"""Seconds that a download may take; each read of it has the deadline of a call."""
+_NO_TOKEN: Final = timedelta(minutes=1)
+"""How long no call is made after İYS refused our credentials."""
+FOREIGN_ERRORS: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.CookieConflict,
+    httpx.StreamError,
+)
+"""The base classes of everything that httpx raises."""
+_NEVER_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+)
+_UNSENDABLE: Final = (
+    httpx.InvalidURL,
+    httpx.UnsupportedProtocol,
+    httpx.TooManyRedirects,
+    httpx.CookieConflict,
+)
 
 
 class PacedTransport(httpx.AsyncBaseTransport):
@@ -151,36 +176,6 @@ class PacedTransport(httpx.AsyncBaseTransport):
             await self._pacer.until(slot)
             if permit is None or self._clock() - permitted_at <= PERMITTED_FOR:
                 return
-
-
-T = TypeVar("T")
-
-_CONNECTIONS: Final = 32
-_DOWNLOAD: Final = 600.0
-"""Seconds that a download may take; each read of it has the deadline of a call."""
-_NO_TOKEN: Final = timedelta(minutes=1)
-"""How long no call is made after İYS refused our credentials."""
-
-FOREIGN_ERRORS: Final = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.CookieConflict,
-    httpx.StreamError,
-)
-"""The base classes of everything that httpx raises."""
-
-_NEVER_SENT: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-)
-_UNSENDABLE: Final = (
-    httpx.InvalidURL,
-    httpx.UnsupportedProtocol,
-    httpx.TooManyRedirects,
-    httpx.CookieConflict,
-)
 
 
 class Method(StrEnum):

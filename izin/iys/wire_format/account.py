@@ -19,6 +19,8 @@ from pydantic import SecretStr
 from izin.consent.model import Channel
 from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, read_each
 
+_NO_RIGHT = frozenset({"false", "none", "no", "0"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrandSummary:
@@ -113,9 +115,6 @@ class PushRegistration:
             status=reader.text_or_none("status"),
             registered_at=reader.instant_or_none("registerTime"),
         )
-
-
-_NO_RIGHT = frozenset({"false", "none", "no", "0"})
 
 
 class Right(StrEnum):

@@ -29,6 +29,9 @@ from izin.iys.wire_format.json_reader import (
     to_turkish,
 )
 
+TEST_CODE: Final = 121212
+TEST_RECIPIENT: Final = "pushtest@iys.org.tr"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrandPath:
@@ -186,10 +189,6 @@ class MovementPage:
         """Return the page in a response."""
         movements, unreadable = read_each(reader.raw("list") or [], IysMovement.read)
         return cls(after=reader.text("after"), movements=movements, unreadable=unreadable)
-
-
-TEST_CODE: Final = 121212
-TEST_RECIPIENT: Final = "pushtest@iys.org.tr"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

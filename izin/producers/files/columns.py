@@ -23,8 +23,7 @@ from izin.producers.files.channel_columns import (
 from izin.producers.files.refusal_columns import StatusName, says_who_refused
 from izin.producers.files.row_parts import CellReader, ChannelColumns, Columns
 from izin.producers.files.value_words import Words, words_of
-from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, fold
-from izin.producers.mapping.field_values import RECIPIENTS
+from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, RECIPIENTS, Field, field_of, fold
 from izin.runtime.masking import mask_text
 
 _KNOWN_NAMES = (

@@ -32,9 +32,9 @@ from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
 from izin.producers.files.tables import Table
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.judgement import Review, passes
+from izin.producers.mapping.records import Review, passes
 from izin.producers.publishing.event_ids import FileIds
-from izin.producers.publishing.event_publisher import EventPublisher
+from izin.producers.publishing.publisher import EventPublisher
 from izin.projections.brand_directory import BrandDirectory
 
 _PROGRESS_ROWS = 1000

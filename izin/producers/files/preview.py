@@ -27,8 +27,7 @@ from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import open_table
 from izin.producers.files.tables import Table
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord, passes
-from izin.producers.mapping.records import MappedRecord, read
+from izin.producers.mapping.records import AcceptedRecord, MappedRecord, RefusedRecord, passes, read
 from izin.producers.publishing.event_ids import FileIds
 from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.masking import mask, mask_text

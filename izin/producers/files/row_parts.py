@@ -12,13 +12,13 @@ from izin.producers.files.value_words import Words
 from izin.producers.mapping.dates import is_date_like
 from izin.producers.mapping.field_names import (
     CHANNEL_RECIPIENTS,
+    RECIPIENTS,
     Field,
     KeptMeanings,
     channel_of,
     field_of,
     word_key,
 )
-from izin.producers.mapping.field_values import RECIPIENTS
 
 # A recipient is none: a number with a fraction may have lost digits.
 _NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})

@@ -14,12 +14,12 @@ from izin.producers.mapping.field_names import (
     Field,
     channel_of,
     field_of,
+    number_of,
     recipient_type_of,
     source_of,
     status_of,
     word_key,
 )
-from izin.producers.mapping.field_values import number_of
 
 Words = Mapping[Field, Mapping[str, str]]
 """For each field: the key of a word, and the value that it means."""

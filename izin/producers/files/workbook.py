@@ -24,8 +24,7 @@ from izin.producers.files.columns import ColumnChoices, known_columns
 from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
 from izin.producers.files.header_search import MOST_TITLES, Header, best_header, without_empty_end
 from izin.producers.files.tables import Cells, Table, TableWriter, merged, whole_file
-from izin.producers.mapping.field_names import field_of
-from izin.producers.mapping.field_values import RECIPIENTS
+from izin.producers.mapping.field_names import RECIPIENTS, field_of
 
 _READER: Final = Path(__file__).with_name("workbook_process.py")
 Batch = Sequence[Sequence[object]]

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any, assert_never
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -29,40 +30,143 @@ from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
-from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.first_receipts import Receipts
-from izin.producers.intake.metrics import IntakeMetrics
-from izin.producers.intake.problems import (
-    NOT_ACKNOWLEDGED,
-    RETRY_AFTER_SECONDS,
-    as_json,
-    refusal,
-)
 from izin.producers.intake.request_body import InputRecord, read_records
 from izin.producers.intake.validation import (
+    ClockSkew,
     ForbiddenRecord,
     PostponedRecord,
     RecordValidator,
 )
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
-from izin.producers.publishing.event_publisher import EventPublisher, Published
+from izin.producers.publishing.publisher import EventPublisher, Published
 from izin.projections.api_keys.authorisation import authorised
 from izin.projections.api_keys.directory import ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.operations import Faults, health
-from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.problems import ProblemText, RequestRefusedError, problem
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.consistency_token import LogPosition, token_of
 
+_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
+RETRY_AFTER_SECONDS = 5
+NOT_ACKNOWLEDGED = ProblemText(
+    503,
+    "Try again",
+    "Kafka does not acknowledge; send this again, with the same Idempotency-Key",
+)
+_REMEDIES = {"H112": ' (consentDate), or say "dateBasis": "received" if it is now'}
+"""What only this way in has, by the code of a violation."""
 MAX_BODY = 1024 * 1024
-
 _ACKNOWLEDGEMENT_TIMEOUT = 15.0
-
 _log = get_logger(__name__)
+
+
+class IntakeMetrics:
+    """The intake's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "izin_intake_requests",
+            "Requests to the intake, by HTTP status.",
+            ["status"],
+            registry=self.registry,
+        )
+        self._records = Counter(
+            "izin_intake_records",
+            "Records posted to the intake, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "izin_intake_request_seconds",
+            "Response time of requests to the intake; a 202 includes Kafka's acknowledgement.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
+        self._skew = Gauge(
+            "izin_intake_clock_skew_seconds",
+            "How far this clock is ahead of Kafka's, as far as append times prove it; negative: "
+            "behind.",
+            registry=self.registry,
+        )
+
+    def answered(self, status: int, seconds: float) -> None:
+        """Count a request by its status."""
+        self._requests.labels(str(status)).inc()
+        self._seconds.observe(seconds)
+
+    def validated(self, *, published: int, postponed: int, refused: int) -> None:
+        """Count the records of a request by outcome."""
+        self._records.labels("published").inc(published)
+        self._records.labels("postponed").inc(postponed)
+        self._records.labels("refused").inc(refused)
+
+    def measured(self, skew: timedelta) -> None:
+        """Set the clock skew."""
+        self._skew.set(skew.total_seconds())
+
+
+def refusal(
+    *, records: int, published: int, postponed: int, forbidden: int, members: Mapping[str, Any]
+) -> Response:
+    """Return the response to a request of which not all records were published.
+
+    Where some can be accepted later, all are sent again then, and the others are refused again.
+    """
+    if postponed:
+        return problem(
+            503,
+            "Try again",
+            f"{postponed} of {records} records cannot be accepted now, for the instant of their "
+            "first receipt is not known; send all again, with the same Idempotency-Key",
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            members=members,
+        )
+    if forbidden:
+        return problem(
+            403,
+            "Records outside the key",
+            f"{forbidden} of {records} records are outside this API key, {published} were "
+            "published; use a key for what violations names, and send those again",
+            members=members,
+        )
+    return problem(
+        422,
+        "Records refused",
+        f"{records - published} of {records} records were refused, {published} published; correct "
+        "what violations names and send those again",
+        members=members,
+    )
+
+
+def as_json(
+    violations: Sequence[Violation], place: str, names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return the violations of the record at ``place``, each with a JSON pointer; ``names`` are the
+    sender's names of the fields.
+    """
+    return [
+        {
+            "pointer": place + _step(names.get(one.field, one.field)),
+            "field": one.field,
+            "code": one.code,
+            "reason": one.reason + _REMEDIES.get(one.code, ""),
+            "reason_tr": one.reason_tr,
+        }
+        for one in violations
+    ]
+
+
+def _step(name: str) -> str:
+    """Return ``name`` as a step of a JSON pointer (RFC 6901); empty for an empty name."""
+    return f"/{name.replace('~', '~0').replace('/', '~1')}" if name else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

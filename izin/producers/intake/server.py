@@ -14,7 +14,7 @@ import uvloop
 
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.intake.receipt_log import ReceiptLog
-from izin.producers.publishing.kafka_publisher import KafkaPublisher
+from izin.producers.publishing.publisher import KafkaPublisher
 from izin.projections.api_keys.directory import ApiKeyDirectory, ApiKeyReader
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.broker_watch import BrokerWatch

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from izin.producers.publishing.kafka_record import lane
+from izin.producers.publishing.publisher import lane
 from izin.replay.letters.letter import UNREADABLE, Content, Letter
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES

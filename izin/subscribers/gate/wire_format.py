@@ -20,6 +20,10 @@ _WIRE_NAMES = {"channel": "type"}
 """Of the words that are called otherwise in a request."""
 
 
+_UNREADABLE = "unreadable answer"
+_REASONS = {one.value: one for one in PermissionReason}  # calling the enumeration takes longer
+
+
 class Question(TypedDict, total=False):
     """What is asked about each recipient."""
 
@@ -81,10 +85,6 @@ def sendable(recipients: Sequence[str]) -> Sequence[str]:
     except UnicodeEncodeError:
         return [one.encode(errors="replace").decode() for one in recipients]
     return recipients
-
-
-_UNREADABLE = "unreadable answer"
-_REASONS = {one.value: one for one in PermissionReason}  # calling the enumeration takes longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

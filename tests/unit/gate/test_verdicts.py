@@ -7,7 +7,7 @@ import pytest
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel
-from izin.gate.health_warnings import iys_warnings, suspensions
+from izin.gate.metrics import iys_warnings, suspensions
 from izin.gate.state import BrandState
 from izin.schemas.consistency_token import LogPosition, positions_of, token_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key

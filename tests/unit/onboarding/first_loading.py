@@ -7,7 +7,7 @@ from izin.onboarding.address_book import AddressBook
 from izin.onboarding.loading_time import Limits
 from izin.onboarding.review import BookReview, LawfulReview
 from izin.onboarding.what_if import FirstLoading, review_of
-from izin.producers.mapping.judgement import AcceptedRecord, judge
+from izin.producers.mapping.records import AcceptedRecord, judge
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.sinks.record.brand import Brand
 from tests.support.builders import BRAND, CUSTOMER, NOON, an_event

@@ -17,7 +17,7 @@ from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, Progress, import_file
 from izin.producers.files.importing.report import UnwritableReportError
 from izin.producers.files.importing.run import ImportInterruptedError
-from izin.producers.mapping.judgement import AcceptedRecord
+from izin.producers.mapping.records import AcceptedRecord
 from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory, StoppedBrandError, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE

@@ -7,13 +7,16 @@ from izin.consent.violations import Violation
 from izin.producers.files.delimited import FileRow
 from izin.producers.files.row_parts import Columns, RowPart
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.judgement import (
+from izin.producers.mapping.records import (
     AcceptedRecord,
+    EventOrigin,
+    MappedRecord,
     RefusedRecord,
     Review,
+    read,
     reviewed,
+    validate,
 )
-from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import FileIds
 from izin.projections.brand_directory import BrandDirectory

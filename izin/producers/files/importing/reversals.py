@@ -26,8 +26,8 @@ from izin.producers.files.importing.judgement import RowJudge, fits
 from izin.producers.files.importing.report_formats import EVENT_COLUMN
 from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import open_table
-from izin.producers.mapping.field_values import RECIPIENTS
-from izin.producers.mapping.judgement import AcceptedRecord
+from izin.producers.mapping.field_names import RECIPIENTS
+from izin.producers.mapping.records import AcceptedRecord
 from izin.producers.mapping.violations import violation
 from izin.projections.packed_permissions import whole_seconds
 

@@ -25,16 +25,16 @@ from izin.producers.files.importing.report import (
 )
 from izin.producers.files.importing.reversals import ReversalGuard, violation_of
 from izin.producers.files.row_parts import Columns, RowPart
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
-from izin.producers.publishing.event_publisher import (
+from izin.producers.publishing.publisher import (
     EventPublisher,
     OversizeError,
     Published,
     PublishResult,
     UndeliveredError,
+    UnencodableError,
 )
-from izin.producers.publishing.kafka_record import UnencodableError
 from izin.runtime.errors import BrokerError
 
 _FLUSH_TIMEOUT = timedelta(seconds=90)

@@ -25,7 +25,7 @@ from izin.producers import (
     Published,
     SettingError,
 )
-from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import KafkaRecord
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
