@@ -24,8 +24,8 @@ from izin.demo.progress import Bar, StageFailedError, Stages, wait_until
 from izin.demo.report import Kill
 from izin.demo.simulator_client import RegisterEntry, SimulatorClient
 from izin.demo.subscriber import Subscriber
-from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importer import Import, Progress, import_file
+from izin.producers.files.importer import Import, import_file
+from izin.producers.files.importing.report import ImportReport
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
@@ -154,8 +154,8 @@ class Scenario:
             ) as publisher,
         ):
 
-            def show(done: Progress) -> None:
-                stage.show(done.position, done.size)
+            def show(_step: str, rows: int, expected: int) -> None:
+                stage.show(rows, expected)
 
             how, brands = Import(origin="crm"), self._brands().load()
             return import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)

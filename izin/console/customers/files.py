@@ -9,12 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from izin.consent.business_days import Calendar
-from izin.console.imports.session import Begin, ImportSession, import_session
+from izin.console.imports.command import Begin, ImportSession, import_session
 from izin.console.terminal.progress import showing_steps
 from izin.onboarding.address_book import AddressBook
 from izin.onboarding.review import BookReview
-from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import FindOptOuts, Import
+from izin.producers.files.importing.report import ImportReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

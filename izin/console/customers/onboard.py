@@ -12,7 +12,7 @@ import typer
 
 from izin.console.customers.files import LoadingFiles, loading_files
 from izin.console.customers.onboard_output import Done, print_done, print_what_if
-from izin.console.imports.options import reading_options, reversal_options
+from izin.console.imports.command import reading_options, reversal_options
 from izin.console.publish import utc_now
 from izin.console.terminal.arguments import CustomerArgument
 from izin.console.terminal.interrupts import exit_on_signals
@@ -35,7 +35,7 @@ from izin.onboarding.loading_time import Limits
 from izin.onboarding.review import LawfulReview
 from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, review_of, what_if
 from izin.producers.files.importer import Import
-from izin.producers.files.importing.reversals import ReversalRules
+from izin.producers.files.importing.judgement import ReversalRules
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings

@@ -16,7 +16,7 @@ from izin.console.terminal.output import (
 )
 from izin.onboarding.loading import OpenCount
 from izin.onboarding.what_if import FirstLoading, LoadingWhatIf
-from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importing.report import ImportReport
 
 _JUDGED = {
     "brand_code": "brand",

@@ -11,7 +11,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.customers.files import loading_files
-from izin.console.imports.options import reading_options
+from izin.console.imports.command import reading_options
 from izin.console.terminal.arguments import ByOption, CustomerArgument
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.option_sets import takes
@@ -34,8 +34,8 @@ from izin.onboarding.pack.packages import MessagePackage, with_given
 from izin.onboarding.pack.page import page_of
 from izin.onboarding.pack.sheet import workbook_of
 from izin.onboarding.what_if import check_brands, review_of
-from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import
+from izin.producers.files.importing.report import ImportReport
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import application_items, customers

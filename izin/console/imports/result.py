@@ -1,11 +1,29 @@
-"""What an import did, as the command prints it."""
+"""What an import did, or with ``--preview`` would do, as the command prints it."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
-from izin.console.terminal.output import OutputFormat, print_json, print_rows, say, turkish, warn
-from izin.producers.files.import_report import ImportReport
+import typer
+
+from izin.console.publish import utc_now
+from izin.console.terminal.output import (
+    ExitCode,
+    OutputFormat,
+    exit_if,
+    kafka_settings,
+    print_json,
+    print_rows,
+    say,
+    turkish,
+    warn,
+)
+from izin.producers.files.importer import Import
 from izin.producers.files.importing.journal import Start
+from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.preview import ImportPreview, PreviewedRow, preview_file
+from izin.projections.brand_directory import BrandReader
+from izin.runtime.kafka import access_of
 
 _RESTARTED = {
     Start.FILE_CHANGED: "the file is not the one whose import had stopped",
@@ -24,6 +42,8 @@ _LEFT_OUT = (
     "ONAY among them would reverse an opt-out. Does the export write its own time as the consent's "
     "date? Correct it. Did they consent again? Give them back: --reversals FILE"
 )
+_COLUMNS = {"column": "column", "holds": "what it holds"}
+_ROWS = ("row", "recipient", "type", "status", "date", "result")
 
 
 def print_result(done: ImportReport, output: OutputFormat) -> None:
@@ -108,3 +128,74 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
         yield "changes", "", f"izin import changes {done.path.name}"
     seconds = "nothing was published: --dry-run" if done.dry_run else ""
     yield "seconds", f"{done.seconds:.1f}", seconds
+
+
+def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
+    """Print what an import of the file at ``path`` would make of its beginning, and exit: with 3
+    where no row can be read, with 1 where rows are refused.
+    """
+    kafka = access_of(kafka_settings())
+    brands = BrandReader(kafka, kafka.codec()).load()
+    found = preview_file(path, brands, columns=how.columns, dates=how.dates, now=utc_now())
+    print_preview(found, output)
+    if found.problem is not None:
+        raise typer.Exit(ExitCode.SOURCE)
+    exit_if(found.refused)
+
+
+def print_preview(found: ImportPreview, output: OutputFormat) -> None:
+    """Print columns, first rows and counts; recipients are masked."""
+    match output:
+        case OutputFormat.JSON:
+            columns = [
+                {"column": one.name, "holds": None if one.held is None else str(one.held)}
+                for one in found.columns
+            ]
+            print_json(
+                {
+                    "encoding": found.encoding,
+                    "delimiter": found.delimiter,
+                    "header_line": found.header_line,
+                    "hidden_sheets": found.hidden_sheets,
+                    "columns": columns,
+                    "problem": found.problem,
+                    "rows": [asdict(one) for one in found.rows],
+                    "examined": found.examined,
+                    "published": found.published,
+                    "refused": found.refused,
+                    "codes": found.codes,
+                }
+            )
+        case OutputFormat.TABLE:
+            warn_of_hidden(found.hidden_sheets)
+            print_rows(output, _COLUMNS, _columns(found))
+            if found.problem is not None:
+                warn(found.problem)
+                return
+            print_rows(output, _ROWS, map(_cells, found.rows))
+            for code, reason in _reasons(found.rows).items():
+                say(f"{code}: {reason}")
+            say_words(found.codes)
+            say(
+                f"{found.path.name}, {found.encoding}: of the first {found.examined} rows "
+                f"{found.published} consents would be published, {found.refused} refused"
+            )
+
+
+def _columns(found: ImportPreview) -> Iterator[tuple[str, str]]:
+    for one in found.columns:
+        unknown = "left out" if one.is_left_out else "not known: --map or --ignore"
+        yield one.name, unknown if one.held is None else str(one.held)
+
+
+def _cells(row: PreviewedRow) -> tuple[object, ...]:
+    codes = ", ".join(one.code for one in row.reasons)
+    result = "published" if row.is_published else "refused"
+    return (
+        *(row.line, row.recipient, row.type, row.status, row.consent_date),
+        f"{result}: {codes}" if codes else result,
+    )
+
+
+def _reasons(rows: tuple[PreviewedRow, ...]) -> dict[str, str]:
+    return {reason.code: reason.reason for one in rows for reason in one.reasons}

@@ -14,8 +14,7 @@ from pathlib import Path
 from izin.console.sending.receipt import ScrubColumns, ScrubTally
 from izin.producers.files.cells import cell_text
 from izin.producers.files.columns import ColumnsError
-from izin.producers.files.delimited import FileRow, UnusableFileError
-from izin.producers.files.tables import Cells, Table
+from izin.producers.files.tables import Cells, FileRow, Table, UnusableFileError
 from izin.producers.mapping.field_names import fold
 from izin.subscribers import Gate, GateVerdict, Question
 

@@ -6,23 +6,23 @@ consent, or several where the file has a column a channel.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.producers.files.cells import is_recipient, notation_text
-from izin.producers.files.channel_columns import (
+from izin.producers.files.choices import ColumnChoiceError, ColumnChoices, Words, words_of
+from izin.producers.files.column_names import (
     ChannelField,
+    StatusName,
     channel_field_of,
     names_consent,
     names_consent_date,
     names_status,
+    says_who_refused,
 )
-from izin.producers.files.refusal_columns import StatusName, says_who_refused
 from izin.producers.files.row_parts import CellReader, ChannelColumns, Columns
-from izin.producers.files.value_words import Words, words_of
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, RECIPIENTS, Field, field_of, fold
 from izin.runtime.masking import mask_text
 
@@ -32,37 +32,12 @@ _KNOWN_NAMES = (
     "REFERANS/ref, BAYİ/retailerCode, or with a column a channel SMS İZNİ, ARAMA İZNİ, E-POSTA İZNİ"
 )
 _REGISTERED = frozenset(map(fold, ("creationDate", "kayıt tarihi", "oluşturulma tarihi")))
+_OTHER_ROW = " where that is not the first (--header-row N)"
 _NO_HEADER = "one is a recipient: give the file a first row that names its columns"
 
 
 class ColumnsError(SourceError):
     """A file whose columns cannot all be assigned to fields."""
-
-
-class ColumnChoiceError(SourceError):
-    """A ``--map``, ``--ignore`` or ``--set`` that names no column of the file, or no field."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnChoices:
-    """The caller's choices for the columns of a file."""
-
-    mapped: Mapping[str, str] = field(default_factory=dict)
-    """Header to field name."""
-    ignored: Collection[str] = ()
-    given: Mapping[str, str] = field(default_factory=dict)
-    """Field name to the value for every row, such as the brand code."""
-    values: Mapping[str, str] = field(default_factory=dict)
-    """A word of the file to the value that it means, such as ``Mağaza`` to ``HS_FIZIKSEL_ORTAM``;
-    with a field before it (``status:Pasif``) in that field alone.
-    """
-    confirmed: Collection[str] = ()
-    """Columns that may have opt-outs and are left out on purpose, and words of an opt-out that mean
-    a consent on purpose.
-    """
-    header_row: int | None = None
-    """The line or row that names the columns, those above it being none of the table; None: it is
-    found."""
 
 
 class ColumnMeaning(NamedTuple):
@@ -93,8 +68,8 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
                 _NO_HEADER
                 if any(map(is_recipient, unknown))
                 else "say what it holds (--map COLUMN=field, and of a status what its words mean, "
-                "--value WORD=ONAY) or leave it out (--ignore COLUMN); a file keeps such choices "
-                "(--mapping FILE)"
+                "--value WORD=ONAY) or leave it out (--ignore COLUMN), or which line names the "
+                f"columns{_OTHER_ROW}; a file keeps such choices (--mapping FILE)"
             )
         )
     words = words_of(choices.values, choices.confirmed)
@@ -294,7 +269,10 @@ def _named(wanted: str, headers: Sequence[str]) -> str:
         return wanted.strip()
     found = [one for one in headers if fold(one) == fold(wanted)]
     if len(found) != 1:
-        raise ColumnChoiceError(f'there is no column "{wanted}"; the file has: {_quoted(headers)}')
+        raise ColumnChoiceError(
+            f'there is no column "{wanted}"; the file has: {_quoted(headers)}; correct it, or say '
+            f"which line names the columns{_OTHER_ROW}"
+        )
     return found[0]
 
 

@@ -13,24 +13,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
-from izin.producers.files.columns import ColumnChoices
-from izin.producers.files.delimited import FileRow, UnusableFileError
-from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importing.file_columns import brands_of, columns_of
+from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
-from izin.producers.files.importing.judgement import RowJudge
-from izin.producers.files.importing.report import ReportRows, RowOutcome, reversals_beside
-from izin.producers.files.importing.report_place import check_place
-from izin.producers.files.importing.reversals import (
+from izin.producers.files.importing.judgement import (
     NoOptOuts,
     OptOuts,
     ReversalGuard,
     ReversalRules,
+    RowJudge,
+    brands_of,
+    columns_of,
+)
+from izin.producers.files.importing.report import (
+    ImportReport,
+    ReportRows,
+    RowOutcome,
+    check_place,
+    reversals_beside,
 )
 from izin.producers.files.importing.run import ImportRun
 from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
-from izin.producers.files.tables import Table
+from izin.producers.files.tables import FileRow, Table, UnusableFileError
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import Review, passes
 from izin.producers.publishing.event_ids import FileIds
@@ -38,24 +42,13 @@ from izin.producers.publishing.publisher import EventPublisher
 from izin.projections.brand_directory import BrandDirectory
 
 _PROGRESS_ROWS = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """The progress of an import."""
-
-    rows: int
-    position: int
-    """How much was read, in the unit of ``size``: bytes, or the rows of a workbook."""
-    size: int
-    """How much there is in all."""
-    step: str = "published"
-    """What is done: the opt-outs of the file go before all else."""
-
-
-OnProgress = Callable[[Progress], None]
 FindOptOuts = Callable[[Collection[int]], OptOuts]
 """Returns the opt-outs that stand for these brands."""
+
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is done (the opt-outs of the file go before all else), the rows of which that is
+so, and how many there seem to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +123,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
             again=how.again,
             kept=report.size,
         )
-        found = _Import(table, columns, journal, report, progress or (lambda _: None))
+        found = _Import(table, columns, journal, report, progress or (lambda *_: None))
         if journal.state.finished_at is not None:
             return found.result(how, began)
         report.is_needed = journal.start is Start.RESUMED
@@ -274,8 +267,10 @@ class _Import:
                     continue
                 yield row
                 if rows % _PROGRESS_ROWS == 0:
-                    self._progress(Progress(rows=rows, position=row.position, size=size, step=step))
-        self._progress(Progress(rows=rows, position=size, size=size, step=step))
+                    # As many as the size lets expect: before the end nobody knows how many.
+                    expected = rows * size // max(row.position, 1)
+                    self._progress(step, rows, max(rows, expected))
+        self._progress(step, rows, rows)
 
 
 def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge:

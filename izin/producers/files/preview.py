@@ -13,19 +13,17 @@ from pathlib import Path
 
 from izin.consent.enums import Status
 from izin.consent.violations import Violation
+from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import (
-    ColumnChoices,
     ColumnMeaning,
     ColumnsError,
     column_meanings,
     resolve,
 )
-from izin.producers.files.delimited import FileRow
 from izin.producers.files.importing.judgement import RowJudge, fault_of
-from izin.producers.files.importing.report_formats import without_added
 from izin.producers.files.row_parts import Columns
-from izin.producers.files.table_formats import open_table
-from izin.producers.files.tables import Table
+from izin.producers.files.table_formats import open_table, without_added
+from izin.producers.files.tables import FileRow, Table
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import AcceptedRecord, MappedRecord, RefusedRecord, passes, read
 from izin.producers.publishing.event_ids import FileIds

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from izin.consent.enums import Channel, Status
 from izin.producers.files.cells import cell_text, notation_text, whole_number
-from izin.producers.files.refusal_columns import StatusName, status_in
-from izin.producers.files.value_words import Words
+from izin.producers.files.choices import Words
+from izin.producers.files.column_names import StatusName, status_in
 from izin.producers.mapping.dates import is_date_like
 from izin.producers.mapping.field_names import (
     CHANNEL_RECIPIENTS,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from izin.consent.errors import SourceError
-from izin.producers.files.columns import ColumnChoices
+from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.preview import preview_file
 from izin.producers.mapping.dates import DateRules

@@ -1,11 +1,34 @@
-"""The words of a file whose meaning the caller gives: ``--value Mağaza=HS_FIZIKSEL_ORTAM``.
+"""What a caller says of a file: by options, or in a file of TOML what a person has found out once.
 
-They go before the words that are known. A word counts in the field whose value it means; with a
-field before it (``status:Pasif=RET``) in that one alone.
+::
+
+    header_row = 3                  # the line that names the columns
+    ignore = ["Şehir"]              # columns that are left out
+    confirm = ["İptal Tarihi"]      # what else would stop the import, on purpose
+
+    [columns]                       # a column, and the field that it holds
+    "Müşteri No" = "ref"
+
+    [constants]                     # a field, and its value in every record
+    marka = 100001
+
+    [values]                        # a word, and the value that it means
+    "Mağaza" = "HS_FIZIKSEL_ORTAM"
+
+    [values.status]                 # in one field alone
+    Pasif = "RET"
+
+Words of the caller go before those that are known. A word counts in the field whose value it means;
+with a field before it (``status:Pasif=RET``) in that one alone.
 """
 
+import tomllib
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES, Status
 from izin.consent.errors import SourceError
@@ -32,6 +55,32 @@ _KNOWN: Mapping[Field, tuple[Callable[[str], str | None], Mapping[str, str]]] = 
 }
 _NUMBERS = (Field.BRAND_CODE, Field.RETAILER_CODE)
 _FIELDS = (*_KNOWN, *_NUMBERS)
+
+
+class ColumnChoiceError(SourceError):
+    """A ``--map``, ``--ignore`` or ``--set`` that names no column of the file, or no field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnChoices:
+    """The caller's choices for the columns of a file."""
+
+    mapped: Mapping[str, str] = field(default_factory=dict)
+    """Header to field name."""
+    ignored: Collection[str] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Field name to the value for every row, such as the brand code."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """A word of the file to the value that it means, such as ``Mağaza`` to ``HS_FIZIKSEL_ORTAM``;
+    with a field before it (``status:Pasif``) in that field alone.
+    """
+    confirmed: Collection[str] = ()
+    """Columns that may have opt-outs and are left out on purpose, and words of an opt-out that mean
+    a consent on purpose.
+    """
+    header_row: int | None = None
+    """The line or row that names the columns, those above it being none of the table; None: the
+    first that is not empty."""
 
 
 class ValueChoiceError(SourceError):
@@ -102,3 +151,54 @@ def _value(field: Field, meaning: str) -> str | None:
     if field in _NUMBERS and number_of(field, meaning, []) is not None:
         return meaning
     return None
+
+
+class SavedMappingError(SourceError):
+    """A file that should have choices, and cannot be read as such."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path.name} is no mapping: {what}")
+
+
+class _SavedMapping(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: Mapping[str, str] = {}
+    ignore: tuple[str, ...] = ()
+    constants: Mapping[str, str | int] = {}
+    values: Mapping[str, str | Mapping[str, str]] = {}
+    confirm: tuple[str, ...] = ()
+    header_row: int | None = None
+
+
+def read_mapping(path: Path) -> ColumnChoices:
+    """Return the choices that the file at ``path`` has.
+
+    Raises:
+        SavedMappingError: it is none.
+    """
+    try:
+        found = _SavedMapping.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise SavedMappingError(path, f"it cannot be opened: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SavedMappingError(path, f"{where}: {first['msg']}") from error
+    except ValueError as error:  # no UTF-8, or no TOML
+        raise SavedMappingError(path, str(error)) from error
+    words = {word: one for word, one in found.values.items() if isinstance(one, str)}
+    words |= {
+        f"{field}:{word}": one
+        for field, own in found.values.items()
+        if not isinstance(own, str)
+        for word, one in own.items()
+    }
+    return ColumnChoices(
+        mapped=found.columns,
+        ignored=found.ignore,
+        given={field: str(value) for field, value in found.constants.items()},
+        values=words,
+        confirmed=found.confirm,
+        header_row=found.header_row,
+    )
