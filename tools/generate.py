@@ -17,7 +17,7 @@ from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.iys.verdicts import VERDICTS, Verdict
 from izin.producers.mapping import violations as ours
-from izin.runtime.setting_rules.secret_files import SUFFIX, is_secret
+from izin.runtime.setting_rules.group import SUFFIX, is_secret
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,

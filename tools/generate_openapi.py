@@ -15,9 +15,8 @@ from izin.producers.intake.endpoint import MAX_BODY, NOT_ACKNOWLEDGED, as_json, 
 from izin.producers.intake.request_body import FORM_TYPE, JSON_TYPE, MAX_RECORDS, read_records
 from izin.producers.mapping.field_names import JSON_NAMES, Field
 from izin.projections.api_keys.authorisation import refusals
-from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.problems import ProblemText
-from izin.runtime.http_server.shedding import too_large, too_slow
+from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import FeedsSettings, IntakeSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.records import UNREADABLE

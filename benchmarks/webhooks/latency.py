@@ -25,7 +25,7 @@ from benchmarks.worker.probe import LatencySummary, latency_table
 from izin.consent.model import ConsentEvent
 from izin.console.local_stack.settings import ACTIVE, CUSTOMER
 from izin.console.local_stack.stack import LocalStack
-from izin.demo.simulator_client import RegisterEntry, SimulatorClient
+from izin.demo.actors import RegisterEntry, SimulatorClient
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.cloud_events import headers

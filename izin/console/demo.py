@@ -17,11 +17,9 @@ from izin.console.terminal.output import (
     exit_on_error,
     out,
 )
-from izin.demo.chaos import Killer
 from izin.demo.ledger import LedgerView
-from izin.demo.progress import Stages
 from izin.demo.report import Report
-from izin.demo.scenario import Scenario
+from izin.demo.scenario import Killer, Scenario, Stages
 from izin.demo.verify import verify
 from izin.local import LocalError
 from izin.runtime.kafka import codec

@@ -1,29 +1,39 @@
 """The scenario: a CRM export, signups, registration at İYS, and citizens who opt out there.
 
 Each step ends by an effect that can be observed, never by a pause. Workers that are killed
-meanwhile (see ``chaos``) are started again.
+meanwhile (see :class:`Killer`) are started again.
 """
 
 import random
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 import httpx
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from izin.consent.due_dates import TURKEY
+from izin.consent.errors import OurError
 from izin.console.local_stack.settings import ACTIVE, LOADING
 from izin.console.local_stack.stack import LocalStack
-from izin.demo import crm_export, signups
-from izin.demo.chaos import WORKERS, Killer
+from izin.demo import crm_export
+from izin.demo.actors import RegisterEntry, Signup, SimulatorClient, Subscriber, signups
 from izin.demo.ledger import LedgerView
-from izin.demo.progress import Bar, StageFailedError, Stages, wait_until
 from izin.demo.report import Kill
-from izin.demo.simulator_client import RegisterEntry, SimulatorClient
-from izin.demo.subscriber import Subscriber
+from izin.local import Supervisor
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.importing.report import ImportReport
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
@@ -31,13 +41,112 @@ from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
 from izin.schemas.codec import Codec
 
+_POLL_INTERVAL = 0.1
+WORKERS = ("order worker", "sink worker", "intake")
 CITIZENS = 1000
-
 _STAGE_TIMEOUT = timedelta(seconds=200)
 _RETRIES = 60
 _RETRY_INTERVAL = 0.25
 _PUSH_INTERVAL = 0.02
 """Some forty citizens a second, as after a campaign; a thousand times a brand's ordinary day."""
+
+
+class StageFailedError(OurError):
+    """A stage of the demo did not have the effect that it must have."""
+
+
+class Bar:
+    """The bar of one stage."""
+
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self._bars = bars
+        self._task = task
+
+    def show(self, done: int, total: int) -> None:
+        """Show how much of the stage is done."""
+        self._bars.update(self._task, completed=done, total=max(total, 1))
+
+
+class Stages:
+    """All bars of a run; a context manager through ``shown``."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:<44}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the bars while the block runs."""
+        with self._bars:
+            yield
+
+    @contextmanager
+    def start(self, what: str) -> Iterator[Bar]:
+        """Show a bar for the stage ``what``; full at its end."""
+        task = self._bars.add_task(what, total=None)
+        yield Bar(self._bars, task)
+        total = self._bars.tasks[task].total or 1
+        self._bars.update(task, completed=total, total=total)
+        self._bars.stop_task(task)
+
+    def report(self, message: str) -> None:
+        """Print ``message`` above the bars."""
+        self._bars.console.print(message, style="dim", markup=False, highlight=False)
+
+
+def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> None:
+    """Poll until ``effect`` is there.
+
+    Raises:
+        StageFailedError: It was not there in time.
+    """
+    limit = time.monotonic() + within.total_seconds()
+    while not effect():
+        if time.monotonic() > limit:
+            raise StageFailedError(f"gave up after {within.total_seconds():.0f} s waiting: {what}")
+        time.sleep(_POLL_INTERVAL)  # an effect in another process: nothing here wakes us
+
+
+class Killer:
+    """Kills while its block runs; a context manager.
+
+    The moments are within ``window`` seconds of the start, each worker's in a third of its own, so
+    that two are never killed together.
+    """
+
+    def __init__(self, supervisor: Supervisor, *, window: float, seed: int) -> None:
+        self._supervisor = supervisor
+        chance = random.Random(seed)
+        order = chance.sample(WORKERS, len(WORKERS))
+        third = window / len(WORKERS)
+        self._plan = [
+            (third * (place + 0.2 + 0.7 * chance.random()), name)
+            for place, name in enumerate(order)
+        ]
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._kill_all, name="killer", daemon=True)
+        self.kills: list[Kill] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _kill_all(self) -> None:
+        start = time.monotonic()
+        for at, name in self._plan:
+            if self._stopped.wait(max(0.0, start + at - time.monotonic())):
+                return
+            self._supervisor.kill(name)
+            self.kills.append(Kill(killed=name, at_second=round(time.monotonic() - start, 1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +271,7 @@ class Scenario:
 
     def sign_up(self) -> int:
         """Post the signups as a web form and a CRM do; return how many were accepted."""
-        posts = signups.signups(brand=ACTIVE, now=utc_now().astimezone(TURKEY), seed=self._seed)
+        posts = signups(brand=ACTIVE, now=utc_now().astimezone(TURKEY), seed=self._seed)
         with (
             self._stages.start("post the signups") as stage,
             httpx.Client(trust_env=False) as client,
@@ -172,7 +281,7 @@ class Scenario:
                 stage.show(accepted, len(posts))
         return len(posts)
 
-    def _post(self, client: httpx.Client, post: signups.Signup) -> None:
+    def _post(self, client: httpx.Client, post: Signup) -> None:
         """Post one signup; while the intake is down, again under the same key, as the backend of a
         form does.
         """

@@ -20,7 +20,7 @@ from izin.gate.state import GateState
 from izin.projections.api_keys.directory import ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
-from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.problems import operations_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import producer
 from izin.runtime.observe import get_logger

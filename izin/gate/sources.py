@@ -28,7 +28,7 @@ from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities, identities
+from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.records import AvroRecord

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from izin.replay.errors import LiveGroupError
 from izin.replay.plan import Bounds
 from izin.runtime import kafka
-from izin.runtime.consumer_groups import members
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import identities
+from izin.runtime.topic_admin import identities, members
 
 
 def bounds_of(

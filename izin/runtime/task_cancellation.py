@@ -1,11 +1,17 @@
-"""Stopping: a process on signals, and asyncio tasks by a cancellation that waits for their end."""
+"""Stopping: a process on signals, asyncio tasks by a cancellation that waits for their end, and
+blocking work in a thread that the end of the process does not wait for.
+"""
 
 import asyncio
 import signal
-from collections.abc import Collection, Coroutine, Iterable
-from typing import Any
+import threading
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
 
 _RETRY_AFTER = 1.0
+T = TypeVar("T")
 
 
 def stopping_on_signals() -> asyncio.Event:
@@ -51,3 +57,32 @@ async def drain(
         task.cancel()
     await asyncio.wait(ending, timeout=within)
     await cancel_all([*ending, *background])
+
+
+async def in_daemon_thread(work: Callable[[], T], *, name: str) -> T:
+    """Return what ``work`` returns or raise what it raises; a thread of its own runs it.
+
+    Threads of an executor would keep a process from ending until the last of them is done, and a
+    call to a broker that is away may take long.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def report(settle: Callable[[], None]) -> None:
+        def unless_over() -> None:
+            if not outcome.done():
+                settle()
+
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(unless_over)
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets it
+            report(partial(outcome.set_exception, error))
+        else:
+            report(partial(outcome.set_result, result))
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await outcome

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from izin.runtime.http_server.limits import HttpLimits
-from izin.runtime.http_server.operations import Faults, health, operations_app
+from izin.runtime.http_server.problems import Faults, health, operations_app
 from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.push import PushReceiver
 

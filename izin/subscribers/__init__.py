@@ -42,9 +42,8 @@ from izin.subscribers.gate import (
     Question,
     ReceiptKind,
 )
-from izin.subscribers.permission_list import PermissionList
+from izin.subscribers.permission_list import Answer, PermissionList
 from izin.subscribers.subscription import subscribe
-from izin.subscribers.tables import Answer
 
 __all__ = (
     "Answer",

@@ -27,14 +27,13 @@ from izin.runtime.broker_faults import broker_errors, is_unreadable, while_leade
 from izin.runtime.errors import BrokerError, RegistryError
 from izin.runtime.kafka_clients import KafkaConnection, consumer
 from izin.runtime.plain_log import PlainLogger
-from izin.subscribers.changes import Change, Position
+from izin.subscribers.changes import Change, ChangeReader, Confirm, Position
 from izin.subscribers.checkpoints import CheckpointStore, PartitionCheckpoint
 from izin.subscribers.errors import (
     CheckpointLostError,
     ConfirmationOrderError,
     UnconfirmedChangesError,
 )
-from izin.subscribers.reading import ChangeReader, Confirm
 
 T = TypeVar("T")
 

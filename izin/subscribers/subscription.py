@@ -26,14 +26,16 @@ from izin.schemas.codec import Codec
 from izin.subscribers.changes import (
     Change,
     ChangeKind,
+    ChangeReader,
+    KeyFilter,
     OptedOut,
     PermissionChanged,
     UnreadableRecord,
+    topic_of,
 )
 from izin.subscribers.checkpoints import CheckpointStore
 from izin.subscribers.lane import Lane
-from izin.subscribers.reading import ChangeReader, KeyFilter, topic_of
-from izin.subscribers.tables import OptOutTable, Reporter
+from izin.subscribers.permission_list import OptOutTable, Reporter
 
 _FRESH = 5.0
 """Seconds for which the opt-outs may not have been seen complete where a permission is let out."""

@@ -29,7 +29,7 @@ from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
 from izin.iys.tokens import TokenPolicy
-from izin.runtime import consumer_groups, kafka, topic_admin
+from izin.runtime import kafka, topic_admin
 from izin.runtime.kafka import codec
 from izin.runtime.settings import (
     FeedsSettings,
@@ -98,14 +98,14 @@ def _order() -> Iterator[Finding]:
             consumer_lag.unread(settings, lane, offsets)
             for lane in (express, settings.topics.events)
         ]
-        running = consumer_groups.members(settings, group)
+        running = topic_admin.members(settings, group)
         waiting = {(express.name, number) for number in lanes[0].partitions if running}
         give_up_at = monotonic() + lag_checks.DECIDED_WITHIN.total_seconds()
         while waiting and monotonic() < give_up_at:
             sleep(1)
             now = decided.read()
             waiting = {one for one in waiting if now.get(one, 0) <= offsets.get(one, 0)}
-    if running and consumer_groups.is_contested(settings, group):
+    if running and topic_admin.is_contested(settings, group):
         yield wrong(
             "order",
             "a second worker was started with an IZIN_INSTANCE_ID that is in use, and was ended "

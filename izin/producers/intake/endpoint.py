@@ -45,8 +45,13 @@ from izin.projections.api_keys.authorisation import authorised
 from izin.projections.api_keys.directory import ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.errors import BrokerError
-from izin.runtime.http_server.operations import Faults, health
-from izin.runtime.http_server.problems import ProblemText, RequestRefusedError, problem
+from izin.runtime.http_server.problems import (
+    Faults,
+    ProblemText,
+    RequestRefusedError,
+    health,
+    problem,
+)
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey, Scope

@@ -19,8 +19,8 @@ from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.history import HistoryReach, history_reach
 from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Bounds, Plan
 from izin.replay.selection import Selection
-from izin.runtime.consumer_groups import members
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
+from izin.runtime.topic_admin import members
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.partitioning import partition_of

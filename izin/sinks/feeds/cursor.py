@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from izin.consent.errors import SourceError
-from izin.schemas.opaque_text import OpaqueTextError, PackedReader, PackedWriter
+from izin.schemas.consistency_token import OpaqueTextError, PackedReader, PackedWriter
 from izin.schemas.topics import TOMBSTONES_KEPT_MS
 from izin.sinks.feeds.log import Feed, LogIdentity
 

@@ -17,9 +17,9 @@ from izin.kafka.follower import TopicFollower
 from izin.projections.api_keys.directory import ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
-from izin.runtime.http_server.limits import HttpLimits
-from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.problems import operations_app
 from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.kafka import connection_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import FeedsSettings, KafkaSettings

@@ -17,11 +17,11 @@ from typing import Self
 from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.kafka import admin, broker_errors
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities, identities, offsets
+from izin.runtime.task_cancellation import in_daemon_thread
+from izin.runtime.topic_admin import TopicIdentities, identities, offsets
 from izin.schemas.codec import Codec
 from izin.sinks.feeds.items import Brands, Items
 from izin.sinks.feeds.log import Feed, LogIdentity, UnreachableLogError, feeds

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from izin.consent.errors import IzinError
 from izin.consent.forecast import forecast
 from izin.iys.client import IysClient
-from izin.runtime.answer_watch import TIMEOUT, AnswerWatch
+from izin.runtime.broker_watch import TIMEOUT, AnswerWatch
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions

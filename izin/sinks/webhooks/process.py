@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 
 from izin.kafka.partition_client import Place
 from izin.runtime.broker_watch import BrokerWatch
-from izin.runtime.http_server.operations import health, operations_app
+from izin.runtime.http_server.problems import health, operations_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings

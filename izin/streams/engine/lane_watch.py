@@ -17,10 +17,10 @@ from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import OffsetSpec
 
 from izin.runtime import kafka
-from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import offsets
+from izin.runtime.task_cancellation import in_daemon_thread
+from izin.runtime.topic_admin import offsets
 from izin.schemas.codec import Codec
 from izin.streams.engine.gate import Lane
 from izin.streams.ownership.positions import DecidedOffsets

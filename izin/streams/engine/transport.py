@@ -45,8 +45,8 @@ from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaErro
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
-from izin.runtime.consumer_groups import CONTESTED
 from izin.runtime.observe import get_logger
+from izin.runtime.topic_admin import CONTESTED
 from izin.streams.engine import connecting, unpacking
 from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.connecting import NoProducer, PatientConsumerThread

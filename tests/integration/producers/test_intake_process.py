@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from izin.demo.signups import signups
+from izin.demo.actors import signups
 from izin.local import free_port
 from izin.producers.publishing.publisher import KafkaRecord
 from izin.runtime.settings import KafkaSettings

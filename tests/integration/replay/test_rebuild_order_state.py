@@ -16,8 +16,8 @@ from izin.replay.errors import InputLostError, LiveGroupError, OtherPlanError, P
 from izin.replay.order_state import rebuilding
 from izin.replay.order_state.planning import plan_of
 from izin.replay.selection import Selection
-from izin.runtime.consumer_groups import members
 from izin.runtime.settings import KafkaSettings, StreamSettings
+from izin.runtime.topic_admin import members
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
 from izin.streams.errors import PositionAheadError, StateError

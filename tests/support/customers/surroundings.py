@@ -11,7 +11,7 @@ from izin.consent.model import Channel, ConsentEvent
 from izin.consent.violations import violation
 from izin.runtime.kafka import admin, committed_ends, producer
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import identities
+from izin.runtime.topic_admin import identities
 from izin.schemas.api_keys import Scope
 from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec

@@ -8,7 +8,7 @@ from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel
 from izin.gate import endpoint, receipts, verdicts
 from izin.gate.question import FIELDS, JSON_TYPE
-from izin.runtime.http_server.limits import HttpLimits
+from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.settings import GateSettings
 from izin.schemas.consistency_token import token_of
 from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, PATH

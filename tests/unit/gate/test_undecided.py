@@ -9,7 +9,7 @@ import pytest
 from izin.gate import sources
 from izin.gate.sources import Releasing
 from izin.gate.undecided import UndecidedOptOuts
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.topics import Topics
 
 TOPICS = Topics()

@@ -20,9 +20,9 @@ from izin.producers.publishing.publisher import Published
 from izin.projections.api_keys.access import STALE_AFTER
 from izin.projections.api_keys.directory import ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
-from izin.runtime.http_server.limits import HttpLimits, Refused
-from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.problems import operations_app
 from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.shedding import HttpLimits, Refused
 from izin.runtime.settings import IntakeSettings
 from izin.schemas.api_keys import Scope
 from tests.support.api_keys import API_KEY, AUTHORIZATION, a_second_key, an_api_key, known

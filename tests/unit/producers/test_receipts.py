@@ -14,7 +14,7 @@ from izin.consent.model import AdmittedEvent
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.intake.validation import ClockSkew
 from izin.projections.brand_directory import BrandDirectory
-from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.problems import operations_app
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts, Receipt

@@ -19,7 +19,7 @@ from izin.subscribers import (
     Status,
     UnreadableRecord,
 )
-from izin.subscribers.reading import KeyFilter
+from izin.subscribers.changes import KeyFilter
 from izin.subscribers.subscription import OptOutGuard
 from tests.support.builders import CUSTOMER, NOON
 from tests.support.subscribers.published import key_of

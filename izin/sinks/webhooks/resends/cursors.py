@@ -10,7 +10,7 @@ from confluent_kafka.admin import OffsetSpec
 from izin.kafka.partition_client import Place
 from izin.runtime.kafka import TIMEOUT, admin
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.partitioning import partition_of
 from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.webhooks.errors import UnknownPlaceError

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.sinks.feeds import sources as module
 from izin.sinks.feeds.items import Brands
 from izin.sinks.feeds.sources import CURRENT_FOR, Sources
