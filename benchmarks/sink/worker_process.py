@@ -10,7 +10,9 @@ import signal
 
 import uvloop
 
-from izin.iys import IysClient, Pace, TokenAuth
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import Pace
+from izin.iys.tokens import TokenAuth
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import configure
 from izin.runtime.settings import IysSettings, LedgerSettings, LogSettings, SinkSettings

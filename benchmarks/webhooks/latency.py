@@ -28,9 +28,8 @@ from izin.console.local_stack.stack import LocalStack
 from izin.demo.actors import RegisterEntry, SimulatorClient
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
-from izin.schemas.records import event_to_avro
+from izin.schemas.records import event_to_avro, headers
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber

@@ -8,15 +8,14 @@ are made; failing requests count like any other and back off, for an outage of m
 up the budget of an hour; and while no request may be made, a token that is still valid continues to
 be used.
 
-:class:`TokenStore` is a protocol: the ledger implements it in PostgreSQL, a single process in
-memory. :class:`TokenPolicy` is pure: the instant is an argument.
+:class:`TokenStore` is a protocol: the ledger implements it in PostgreSQL. :class:`TokenPolicy` is
+pure: the instant is an argument.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -32,8 +31,9 @@ from izin.iys.errors import (
     TokenLimitError,
     UnauthenticatedError,
     UnreadableError,
+    Verdict,
+    decisive_verdict,
 )
-from izin.iys.verdicts import Verdict, decisive_verdict
 from izin.iys.wire_format.error_envelope import HOUR, error_of, read_refusals
 from izin.iys.wire_format.json_reader import JsonReader, parse_json
 from izin.runtime.observe import get_logger
@@ -95,27 +95,6 @@ class TokenStore(Protocol):
 
     def lease(self) -> AbstractAsyncContextManager[TokenLease]:
         """Hold the lock of the account within the context."""
-
-
-class InMemoryTokenStore:
-    """The store of a single process, and of tests."""
-
-    def __init__(self, state: TokenState | None = None) -> None:
-        self.state = state or TokenState()
-        self._lock = asyncio.Lock()
-
-    async def read(self) -> TokenState:
-        """Return the state."""
-        return self.state
-
-    @asynccontextmanager
-    async def lease(self) -> AsyncIterator[TokenLease]:
-        """Hold the lock."""
-        async with self._lock:
-            yield TokenLease(self.state, self._store)
-
-    async def _store(self, state: TokenState) -> None:
-        self.state = state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

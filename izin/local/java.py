@@ -15,8 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from izin.local.errors import JavaMissingError, LocalError
-from izin.local.folders import FolderLock, cache_folder
 from izin.local.maven import Progress, silent
+from izin.local.reservations import FolderLock, cache_folder
 
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """Options of a server that lives for minutes beside others on few cores: light compilation, garbage

@@ -18,8 +18,8 @@ from confluent_kafka.admin import AdminClient
 from izin.local.errors import StartError
 from izin.local.java import QUICK_START, class_archive, java_at_least
 from izin.local.maven import FileSet, Progress, fetch, silent
-from izin.local.ports import HOST, free_port, is_listening
 from izin.local.processes import Command
+from izin.local.reservations import HOST, free_port, is_listening
 from izin.local.server import Server
 
 VERSION = "4.2.2"

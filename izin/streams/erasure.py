@@ -21,12 +21,11 @@ from izin.consent.model import (
     RecipientType,
     Status,
 )
-from izin.schemas.cloud_events import derived_id, headers
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN, ORIGIN, SuppressionKeys
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
-from izin.schemas.records import event_to_avro
+from izin.schemas.records import derived_id, event_to_avro, headers
 from izin.schemas.topics import Topics
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.ownership.effects import Effects, OutputRecord

@@ -19,10 +19,9 @@ from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel, ConsentKey, Status
 from izin.consent.next_action import Registered
 from izin.runtime.kafka_clients import headers_of
-from izin.schemas import cloud_events
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant
-from izin.schemas.records import AvroRecord, consent_from_avro, key_from_avro
+from izin.schemas.records import ID, SOURCE, TIME, AvroRecord, consent_from_avro, key_from_avro
 from izin.schemas.topics import Topic, Topics
 
 W = TypeVar("W", bound=StrEnum)
@@ -279,7 +278,7 @@ def _text(data: str | bytes | None) -> str:
 
 
 def _id(headers: Mapping[str, str | bytes], position: Position) -> ChangeId:
-    source, own = headers.get(cloud_events.SOURCE), headers.get(cloud_events.ID)
+    source, own = headers.get(SOURCE), headers.get(ID)
     if source is None or own is None:
         return ChangeId(f"{position.topic}/{position.partition}", str(position.offset))
     return ChangeId(_readable(source), _readable(own))
@@ -287,7 +286,7 @@ def _id(headers: Mapping[str, str | bytes], position: Position) -> ChangeId:
 
 def _instant(headers: Mapping[str, str | bytes], message: Message) -> datetime:
     try:
-        found = datetime.fromisoformat(_readable(headers[cloud_events.TIME]))
+        found = datetime.fromisoformat(_readable(headers[TIME]))
     except (KeyError, ValueError):
         found = None
     if found is None or found.tzinfo is None:

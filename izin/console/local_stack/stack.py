@@ -33,8 +33,8 @@ from izin.console.local_stack.state_folder import RunRecord, StateFolder
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import CRITICAL_ONLY
 from izin.local import Command, LocalError, LocalServers, Supervisor, ensure_database
-from izin.local.ports import HOST, claim
 from izin.local.processes import answers
+from izin.local.reservations import HOST, claim
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime import topic_admin
 from izin.runtime.kafka import codec

@@ -17,8 +17,7 @@ from pydantic import TypeAdapter
 
 from izin.console.local_stack.settings import Ports, StackCredentials
 from izin.local import LocalError
-from izin.local.folders import FolderLock
-from izin.local.ports import free_port, is_free
+from izin.local.reservations import FolderLock, free_port, is_free
 
 _MARKER = ".izin-local-stack"
 """Only in a folder that has this file is anything ever removed."""

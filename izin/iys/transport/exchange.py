@@ -29,11 +29,11 @@ from izin.iys.errors import (
     TokenLimitError,
     UnauthenticatedError,
     UnreadableError,
+    Verdict,
     WithheldError,
 )
 from izin.iys.rate_limit import FAILURES, CallClass, Pacer, Slot
 from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
-from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.error_envelope import error_of, read_refusals
 from izin.iys.wire_format.json_reader import parse_json
 from izin.runtime.observe import get_logger

@@ -113,7 +113,6 @@ class RegisterRecord:
     creation_date: datetime
     transaction_id: str | None
     retailer_code: int | None = None
-    retailer_access_count: int | None = None
 
     @classmethod
     def read(cls, reader: JsonReader) -> RegisterRecord:
@@ -128,7 +127,6 @@ class RegisterRecord:
             creation_date=reader.instant("creationDate"),
             transaction_id=reader.text_or_none("transactionId"),
             retailer_code=reader.integer_or_none("retailerCode"),
-            retailer_access_count=reader.integer_or_none("retailerAccessCount"),
         )
 
 
@@ -198,11 +196,6 @@ class Push:
     movements: tuple[IysMovement, ...]
     tests: int
     unreadable: tuple[UnreadableItem, ...] = ()
-
-    @property
-    def is_test(self) -> bool:
-        """Whether İYS only tested the connection."""
-        return self.tests > 0 and not (self.movements or self.unreadable)
 
 
 def is_test(movement: IysMovement) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.columns import Columns
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
 from izin.producers.files.importing.judgement import (
     NoOptOuts,
@@ -32,7 +33,6 @@ from izin.producers.files.importing.report import (
     reversals_beside,
 )
 from izin.producers.files.importing.run import ImportRun
-from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
 from izin.producers.files.tables import FileRow, Table, UnusableFileError
 from izin.producers.mapping.dates import DateRules

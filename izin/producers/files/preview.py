@@ -16,12 +16,12 @@ from izin.consent.violations import Violation
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import (
     ColumnMeaning,
+    Columns,
     ColumnsError,
     column_meanings,
     resolve,
 )
 from izin.producers.files.importing.judgement import RowJudge, fault_of
-from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import open_table, without_added
 from izin.producers.files.tables import FileRow, Table
 from izin.producers.mapping.dates import DateRules

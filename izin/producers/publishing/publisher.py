@@ -31,10 +31,9 @@ from izin.consent.violations import Violation
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import producer
 from izin.runtime.kafka_environment import KafkaAccess
-from izin.schemas.cloud_events import Headers, headers
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
-from izin.schemas.records import event_to_avro
+from izin.schemas.records import Headers, event_to_avro, headers
 from izin.schemas.topics import Topic, Topics
 
 DEFAULT_WAIT = timedelta(seconds=60)

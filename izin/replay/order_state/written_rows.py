@@ -21,10 +21,10 @@ from izin.replay.errors import PlanMovedError
 from izin.replay.order_state.comparison import Change
 from izin.replay.order_state.planning import Installation
 from izin.runtime.kafka_clients import headers_of
-from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
+from izin.schemas.records import Headers, derived_id, headers
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.partition_transaction import OwnedPartition
 from izin.streams.ownership.positions import LanePosition, Positions

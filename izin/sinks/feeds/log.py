@@ -13,7 +13,7 @@ from confluent_kafka import Message
 
 from izin.consent.errors import OurError
 from izin.runtime.kafka_clients import headers_of
-from izin.schemas.cloud_events import ID
+from izin.schemas.records import ID
 from izin.schemas.topics import Topic, Topics
 
 _OVERHEAD = 600

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from izin.iys.errors import CallError
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import CallError, Verdict
 from izin.iys.wire_format.account import (
     GrantedBrand,
     GrantedBrands,

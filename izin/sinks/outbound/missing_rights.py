@@ -1,7 +1,6 @@
 """Ask for İYS's list of rights where a call failed because one is missing."""
 
-from izin.iys.errors import CallError
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import CallError, Verdict
 from izin.sinks.ledger.granted import readings
 from izin.sinks.outbound.context import OutboundContext
 

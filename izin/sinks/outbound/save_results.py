@@ -12,7 +12,7 @@ from datetime import datetime
 from izin.consent.business_days import Calendar
 from izin.consent.model import Status
 from izin.consent.next_action import Action
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import Verdict
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange

@@ -19,7 +19,7 @@ from confluent_kafka import Message as Delivered
 from izin.runtime.kafka import producer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.cloud_events import ID, Headers
+from izin.schemas.records import ID, Headers
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole

@@ -28,7 +28,6 @@ from izin.console.doctor.ledger_checks import (
     of_token,
 )
 from izin.console.doctor.runner import Check
-from izin.iys import TokenPolicy
 from izin.iys.errors import (
     BusyError,
     CallError,
@@ -36,6 +35,7 @@ from izin.iys.errors import (
     TokenLimitError,
     UnauthenticatedError,
 )
+from izin.iys.tokens import TokenPolicy
 from izin.local import free_port
 from izin.runtime import topic_admin
 from izin.sinks.ledger.granted.listing import LostRight

@@ -17,7 +17,7 @@ from izin.console.local_stack.stack import LocalStack, check_installed
 from izin.console.local_stack.state_folder import RunRecord, StateFolder
 from izin.console.up import _panel
 from izin.local import LocalError, LocalServers, PortTakenError, StateInUseError, free_port
-from izin.local.folders import FolderLock
+from izin.local.reservations import FolderLock
 
 
 def a_stack(folder: Path, ports: Ports | None = None) -> LocalStack:

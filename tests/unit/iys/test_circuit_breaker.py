@@ -7,9 +7,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from izin.iys import BusyError, CircuitState, TokenLimitError
-from izin.iys.errors import CallError, OutcomeUnknownError, RefusedError
-from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitBreakers
+from izin.iys.errors import BusyError, CallError, OutcomeUnknownError, RefusedError, TokenLimitError
+from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitBreakers, CircuitState
 from tests.unit.iys.test_client import BRAND, RECEIPT, SETTINGS, a_client, an_item, refusing, saying
 
 FIVE = CircuitBreakerPolicy().opens_after

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.iys.rate_limit import CallClass, CallQueue, InProcessPacer, Pace, PaceState
+from izin.iys.rate_limit import CallClass, CallQueue, Pace, PaceState
+from tests.support.iys import InProcessPacer
 
 PACE = Pace(rate=10)
 

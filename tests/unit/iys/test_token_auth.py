@@ -14,15 +14,9 @@ from izin.iys.errors import (
     UnauthenticatedError,
     UnreadableError,
 )
-from izin.iys.tokens import (
-    AccessToken,
-    InMemoryTokenStore,
-    TokenAuth,
-    TokenPolicy,
-    TokenState,
-    read_token,
-)
+from izin.iys.tokens import AccessToken, TokenAuth, TokenPolicy, TokenState, read_token
 from izin.runtime.settings import IysSettings
+from tests.support.iys import InMemoryTokenStore
 
 START = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
 PASSWORD = "not-a-password"

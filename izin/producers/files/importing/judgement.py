@@ -22,8 +22,7 @@ from izin.consent.texts import clean
 from izin.consent.violations import Violation
 from izin.producers.files.cells import cell_text
 from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.columns import resolve
-from izin.producers.files.row_parts import Columns, RowPart
+from izin.producers.files.columns import Columns, RowPart, resolve
 from izin.producers.files.table_formats import EVENT_COLUMN, open_table, without_added
 from izin.producers.files.tables import FileRow
 from izin.producers.mapping.dates import DateRules

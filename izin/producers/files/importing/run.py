@@ -13,6 +13,7 @@ from typing import NoReturn, assert_never
 
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.violations import Violation
+from izin.producers.files.columns import Columns, RowPart
 from izin.producers.files.importing.judgement import ReversalGuard, RowJudge, fault_of, violation_of
 from izin.producers.files.importing.report import (
     ReportRows,
@@ -22,7 +23,6 @@ from izin.producers.files.importing.report import (
     inseparable,
     refusal,
 )
-from izin.producers.files.row_parts import Columns, RowPart
 from izin.producers.files.tables import FileRow
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from math import ceil
 
-from izin.iys.errors import CallError
+from izin.iys.errors import CallError, Verdict
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
 from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.inbound.sweep.page_query import PageQuery, SweptPage

@@ -13,8 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from izin.consent.model import Status
-from izin.schemas.cloud_events import ID, SOURCE, derived_id
-from izin.schemas.records import key_text
+from izin.schemas.records import ID, SOURCE, derived_id, key_text
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import resends
 from izin.sinks.ledger.webhooks.resends import HISTORY

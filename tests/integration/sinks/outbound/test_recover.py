@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from izin.consent.next_action import Action
-from izin.iys import CircuitState
-from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
+from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitState
 from izin.sinks.ledger import claims, offsets, reads, submissions
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound.lost_items import LostItems

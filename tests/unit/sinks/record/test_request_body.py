@@ -24,7 +24,7 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.next_action import Registered
 from izin.consent.ordering import decide
-from izin.iys.verdicts import FIELD_FAULTS as COUNTED
+from izin.iys.errors import FIELD_FAULTS as COUNTED
 from izin.iys.wire_format.json_reader import from_turkish, to_turkish
 from izin.producers.intake.request_body import JSON_TYPE, read_records
 from izin.producers.mapping.dates import DateRules
