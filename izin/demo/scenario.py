@@ -7,28 +7,20 @@ meanwhile (see :class:`Killer`) are started again.
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 import httpx
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import OurError
 from izin.console.local_stack.settings import ACTIVE, LOADING
 from izin.console.local_stack.stack import LocalStack
+from izin.console.terminal.progress import StepProgress
 from izin.demo import crm_export
 from izin.demo.actors import RegisterEntry, Signup, SimulatorClient, Subscriber, signups
 from izin.demo.ledger import LedgerView
@@ -53,50 +45,6 @@ _PUSH_INTERVAL = 0.02
 
 class StageFailedError(OurError):
     """A stage of the demo did not have the effect that it must have."""
-
-
-class Bar:
-    """The bar of one stage."""
-
-    def __init__(self, bars: Progress, task: TaskID) -> None:
-        self._bars = bars
-        self._task = task
-
-    def show(self, done: int, total: int) -> None:
-        """Show how much of the stage is done."""
-        self._bars.update(self._task, completed=done, total=max(total, 1))
-
-
-class Stages:
-    """All bars of a run; a context manager through ``shown``."""
-
-    def __init__(self, console: Console) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description:<44}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-        )
-
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Show the bars while the block runs."""
-        with self._bars:
-            yield
-
-    @contextmanager
-    def start(self, what: str) -> Iterator[Bar]:
-        """Show a bar for the stage ``what``; full at its end."""
-        task = self._bars.add_task(what, total=None)
-        yield Bar(self._bars, task)
-        total = self._bars.tasks[task].total or 1
-        self._bars.update(task, completed=total, total=total)
-        self._bars.stop_task(task)
-
-    def report(self, message: str) -> None:
-        """Print ``message`` above the bars."""
-        self._bars.console.print(message, style="dim", markup=False, highlight=False)
 
 
 def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> None:
@@ -181,13 +129,19 @@ class Scenario:
     """One run of the demo on a local stack that is up."""
 
     def __init__(
-        self, stack: LocalStack, codec: Codec, ledger: LedgerView, stages: Stages, *, seed: int
+        self,
+        stack: LocalStack,
+        codec: Codec,
+        ledger: LedgerView,
+        begin: Callable[[str], StepProgress],
+        *,
+        seed: int,
     ) -> None:
         self._stack = stack
         self._kafka = stack.kafka_settings
         self._codec = codec
         self._ledger = ledger
-        self._stages = stages
+        self._begin = begin
         self._seed = seed
 
     def run(self, export: Path, rows: int, killer: Killer | None) -> ScenarioResult:
@@ -234,14 +188,14 @@ class Scenario:
 
     def _survive(self, killer: Killer) -> None:
         """Wait until each worker has been killed once and is up again."""
-        with self._stages.start("each worker is killed, and up again") as stage:
+        stage = self._begin("each worker is killed, and up again")
 
-            def killed() -> bool:
-                stage.show(len(killer.kills), len(WORKERS))
-                return len(killer.kills) == len(WORKERS)
+        def killed() -> bool:
+            stage(len(killer.kills), len(WORKERS))
+            return len(killer.kills) == len(WORKERS)
 
-            _wait(killed, "each worker was killed once")
-            _wait(lambda: self._stack.is_up, "each worker is up again")
+        _wait(killed, "each worker was killed once")
+        _wait(lambda: self._stack.is_up, "each worker is up again")
 
     def write_export(self, path: Path, rows: int) -> crm_export.ExportTruth:
         """Write the CRM export and return the expected results."""
@@ -256,29 +210,25 @@ class Scenario:
 
     def import_export(self, path: Path) -> ImportReport:
         """Import the export as ``izin import`` does."""
-        with (
-            self._stages.start("import the CRM export") as stage,
-            KafkaPublisher(
-                access_of(self._kafka), self._codec, clock=utc_now, linger=BULK_LINGER
-            ) as publisher,
-        ):
+        stage = self._begin("import the CRM export")
 
-            def show(_step: str, rows: int, expected: int) -> None:
-                stage.show(rows, expected)
+        def show(_step: str, rows: int, expected: int) -> None:
+            stage(rows, expected)
 
+        with KafkaPublisher(
+            access_of(self._kafka), self._codec, clock=utc_now, linger=BULK_LINGER
+        ) as publisher:
             how, brands = Import(origin="crm"), self._brands().load()
             return import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)
 
     def sign_up(self) -> int:
         """Post the signups as a web form and a CRM do; return how many were accepted."""
         posts = signups(brand=ACTIVE, now=utc_now().astimezone(TURKEY), seed=self._seed)
-        with (
-            self._stages.start("post the signups") as stage,
-            httpx.Client(trust_env=False) as client,
-        ):
+        stage = self._begin("post the signups")
+        with httpx.Client(trust_env=False) as client:
             for accepted, post in enumerate(posts, 1):
                 self._post(client, post)
-                stage.show(accepted, len(posts))
+                stage(accepted, len(posts))
         return len(posts)
 
     def _post(self, client: httpx.Client, post: Signup) -> None:
@@ -307,45 +257,45 @@ class Scenario:
 
     def settle(self) -> None:
         """Wait until everything lawful is registered at İYS."""
-        with self._stages.start("decide in lawful order") as stage:
-            _wait(lambda: self._ordered(stage), "all is ordered")
-        with self._stages.start("register at İYS") as stage:
-            _wait(lambda: self._registered(stage), "all is registered")
+        ordering = self._begin("decide in lawful order")
+        _wait(lambda: self._ordered(ordering), "all is ordered")
+        registering = self._begin("register at İYS")
+        _wait(lambda: self._registered(registering), "all is registered")
 
-    def _ordered(self, stage: Bar) -> bool:
+    def _ordered(self, stage: StepProgress) -> bool:
         events, behind = self._ledger.events(), self._ledger.behind()
-        stage.show(events - behind, events)
+        stage(events - behind, events)
         return behind == 0
 
-    def _registered(self, stage: Bar) -> bool:
+    def _registered(self, stage: StepProgress) -> bool:
         lag, keys = self._ledger.lag(), self._ledger.keys()
         on_the_way = lag.in_flight + lag.awaiting_result + lag.unknown
-        stage.show(keys - lag.to_send - lag.to_query - lag.waiting - on_the_way, keys)
+        stage(keys - lag.to_send - lag.to_query - lag.waiting - on_the_way, keys)
         return lag.is_settled and self._ledger.behind() == 0
 
     def opt_out(self, subscriber: Subscriber) -> Sequence[CitizenOptOut]:
         """Let citizens opt out at İYS, which we learn half by push and half by pull; wait until the
         subscriber has received every one.
         """
-        with (
-            SimulatorClient(self._stack.url("simulator")) as client,
-            self._stages.start("citizens opt out at İYS") as stage,
-        ):
+        stage = self._begin("citizens opt out at İYS")
+        with SimulatorClient(self._stack.url("simulator")) as client:
             pushed, pulled = self._choose(client)
             done = [_citizen(one, by_push=False) for one in client.opt_out(pulled)]
             for number, one in enumerate(pushed, 1):
                 done += [_citizen(noted, by_push=True) for noted in client.opt_out([one])]
-                stage.show(number, len(pushed))
+                stage(number, len(pushed))
                 time.sleep(_PUSH_INTERVAL)  # the pace of the citizens, not a wait
-        with self._stages.start("subscriber receives every opt-out") as stage:
-            keys = {one.key for one in done}
+        receiving, keys = (
+            self._begin("subscriber receives every opt-out"),
+            {one.key for one in done},
+        )
 
-            def received() -> bool:
-                count = len(keys & subscriber.received.keys())
-                stage.show(count, len(keys))
-                return count == len(keys)
+        def received() -> bool:
+            count = len(keys & subscriber.received.keys())
+            receiving(count, len(keys))
+            return count == len(keys)
 
-            _wait(received, "every opt-out is received")
+        _wait(received, "every opt-out is received")
         return done
 
     def _choose(self, client: SimulatorClient) -> list[list[RegisterEntry]]:

@@ -17,10 +17,7 @@ from functools import lru_cache
 from time import perf_counter
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from izin.gate.metrics import GateMetrics
@@ -35,8 +32,8 @@ from izin.runtime.http_server.problems import (
     Faults,
     ProblemText,
     RequestRefusedError,
-    health,
     problem,
+    public_app,
 )
 from izin.runtime.http_server.shedding import OF_KEY, Shares, read_body, share_of_key
 from izin.runtime.observe import get_logger
@@ -258,16 +255,4 @@ async def _send(parts: Sequence[bytes], send: Send) -> None:
 
 def gate_app(gate: GateEndpoint, faults: Faults) -> Starlette:
     """Return the ASGI application of ``gate``, which is ready while there are no ``faults``."""
-    return Starlette(
-        routes=[Route(PATH, gate, methods=["POST"]), *health(faults, with_reasons=False)],
-        exception_handlers={HTTPException: _not_found},
-    )
-
-
-async def _not_found(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return problem(
-        status,
-        "No such endpoint",
-        f"{request.method} {request.url.path} is not served; POST to {PATH}",
-    )
+    return public_app(PATH, gate, faults)

@@ -25,7 +25,7 @@ from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import producer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import GateSettings, KafkaSettings
-from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
+from izin.runtime.task_cancellation import stopping_on_signals
 from izin.schemas.codec import Codec
 
 _DRAIN = 15
@@ -133,7 +133,6 @@ def _now() -> datetime:
 async def _listen(
     gate: GateEndpoint, broker: BrokerWatch, listeners: HttpListeners, stopping: asyncio.Event
 ) -> None:
-    watching = asyncio.create_task(broker.run(), name="broker watch")
     registry = gate.metrics.registry
 
     def faults() -> Mapping[str, str]:
@@ -143,14 +142,12 @@ async def _listen(
     def warnings() -> Mapping[str, str]:
         return {**suspensions(gate.state), **iys_warnings(gate.state, gate.settings, _now())}
 
-    try:
-        await listeners.serve(
-            gate_app(gate, faults),
-            operations_app(registry, faults, warnings),
-            registry,
-            proxies=gate.settings.proxies,
-            drain=_DRAIN,
-            stopping=stopping,
-        )
-    finally:
-        await cancel_all([watching])
+    await listeners.serve(
+        gate_app(gate, faults),
+        operations_app(registry, faults, warnings),
+        registry,
+        proxies=gate.settings.proxies,
+        drain=_DRAIN,
+        stopping=stopping,
+        beside=[broker.run()],
+    )

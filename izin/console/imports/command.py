@@ -10,8 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from izin.consent.errors import SourceError
-from izin.console.imports.changes import changes
-from izin.console.imports.result import print_result, show_preview
+from izin.console.imports.result import changes, print_result, show_preview
 from izin.console.publish import utc_now
 from izin.console.terminal.arguments import ByIfKnownOption, TimeOfDayOption
 from izin.console.terminal.interrupts import exit_on_signals

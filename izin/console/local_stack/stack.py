@@ -27,9 +27,10 @@ from izin.console.local_stack.settings import (
     ExampleBrand,
     Part,
     Ports,
+    RunRecord,
     StackCredentials,
+    StateFolder,
 )
-from izin.console.local_stack.state_folder import RunRecord, StateFolder
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import CRITICAL_ONLY
 from izin.local import Command, LocalError, LocalServers, Supervisor, ensure_database

@@ -23,10 +23,8 @@ from typing import Any, assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
@@ -49,8 +47,8 @@ from izin.runtime.http_server.problems import (
     Faults,
     ProblemText,
     RequestRefusedError,
-    health,
     problem,
+    public_app,
 )
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.observe import get_logger
@@ -324,22 +322,7 @@ class Intake:
 
 def intake_app(intake: Intake, faults: Faults) -> Starlette:
     """Return the ASGI application of ``intake``, which is ready while there are no ``faults``."""
-    return Starlette(
-        routes=[
-            Route("/v1/consents", intake.post, methods=["POST"]),
-            *health(faults, with_reasons=False),
-        ],
-        exception_handlers={HTTPException: _not_found},
-    )
-
-
-async def _not_found(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return problem(
-        status,
-        "No such endpoint",
-        f"{request.method} {request.url.path} is not served; POST to /v1/consents",
-    )
+    return public_app("/v1/consents", intake.post, faults)
 
 
 def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import uvloop
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.publishing.publisher import KafkaPublisher
-from izin.projections.api_keys.directory import ApiKeyDirectory, ApiKeyReader
+from izin.projections.api_keys.directory import ApiKeyReader
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
@@ -24,7 +24,7 @@ from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import access_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IntakeSettings, KafkaSettings
-from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
+from izin.runtime.task_cancellation import stopping_on_signals
 from izin.schemas.codec import Codec
 
 _DELIVERY = timedelta(seconds=10)
@@ -76,34 +76,20 @@ async def _serve(
                 _log.info(
                     "intake started", host=intake.host, port=intake.port, brands=len(directory)
                 )
-                await _listen(endpoint, keys, BrokerWatch(kafka), intake, listeners, stopping)
+                broker, registry = BrokerWatch(kafka), endpoint.metrics.registry
 
+                def faults() -> Mapping[str, str]:
+                    return {**broker.faults(), **keys.faults()}
 
-async def _listen(  # noqa: PLR0913, PLR0917  # what is served, and what it depends on
-    endpoint: Intake,
-    keys: ApiKeyDirectory,
-    broker: BrokerWatch,
-    intake: IntakeSettings,
-    listeners: HttpListeners,
-    stopping: asyncio.Event,
-) -> None:
-    watching = asyncio.create_task(broker.run(), name="broker watch")
-    registry = endpoint.metrics.registry
-
-    def faults() -> Mapping[str, str]:
-        return {**broker.faults(), **keys.faults()}
-
-    try:
-        await listeners.serve(
-            intake_app(endpoint, faults),
-            operations_app(registry, faults),
-            registry,
-            proxies=intake.proxies,
-            drain=_DRAIN,
-            stopping=stopping,
-        )
-    finally:
-        await cancel_all([watching])
+                await listeners.serve(
+                    intake_app(endpoint, faults),
+                    operations_app(registry, faults),
+                    registry,
+                    proxies=intake.proxies,
+                    drain=_DRAIN,
+                    stopping=stopping,
+                    beside=[broker.run()],
+                )
 
 
 @asynccontextmanager

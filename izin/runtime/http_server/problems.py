@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -102,6 +103,20 @@ def health(
         return JSONResponse({"status": "unavailable", **reasons, **more}, 503)
 
     return (Route("/health/live", live), Route("/health/ready", ready))
+
+
+def public_app(path: str, endpoint: Callable[..., Any], faults: Faults) -> Starlette:
+    """Return the application of the listener for everybody: ``endpoint`` takes what is posted to
+    ``path``, and the application is ready while there are no ``faults``.
+    """
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        what = f"{request.method} {request.url.path} is not served; POST to {path}"
+        return problem(status, "No such endpoint", what)
+
+    routes = [Route(path, endpoint, methods=["POST"]), *health(faults, with_reasons=False)]
+    return Starlette(routes=routes, exception_handlers={HTTPException: not_found})
 
 
 def operations_app(

@@ -16,7 +16,7 @@ import re
 import resource
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -40,6 +40,7 @@ from izin.runtime.http_server.shedding import (
     client_of,
 )
 from izin.runtime.settings.workers import HttpAddresses
+from izin.runtime.task_cancellation import cancel_all
 
 RELIES_ON = (
     "uvicorn.protocols.http.h11_impl:H11Protocol._unset_keepalive_if_required",
@@ -386,19 +387,20 @@ class HttpListeners:
         drain: int,
         stopping: asyncio.Event,
         limits: HttpLimits = HttpLimits(),  # noqa: B008  # frozen
+        beside: Iterable[Coroutine[Any, Any, None]] = (),
     ) -> None:
         """Serve both applications until ``stopping`` is set; requests in progress then have
         ``drain`` seconds.
 
         The metrics of the limits are in ``registry``. From ``proxies``, addresses with commas
-        between them, the header X-Forwarded-For is believed.
+        between them, the header X-Forwarded-For is believed. What is ``beside`` it runs meanwhile.
         """
         limits, metrics = _within_descriptors(limits), HttpMetrics(registry)
         servers = [
             _Server(_config(app, limits, metrics, proxies=proxies, drain=drain))
             for app in (public, operations)
         ]
-        stop = asyncio.create_task(_stop(servers, stopping))
+        meanwhile = [asyncio.create_task(one) for one in (_stop(servers, stopping), *beside)]
         try:
             await asyncio.gather(
                 *(
@@ -407,7 +409,7 @@ class HttpListeners:
                 )
             )
         finally:
-            stop.cancel()
+            await cancel_all(meanwhile)
 
 
 class _Server(uvicorn.Server):

@@ -12,9 +12,8 @@ import pytest
 
 from izin import local
 from izin.console import local_stack
-from izin.console.local_stack.settings import Ports, example_brands
+from izin.console.local_stack.settings import Ports, RunRecord, StateFolder, example_brands
 from izin.console.local_stack.stack import LocalStack, check_installed
-from izin.console.local_stack.state_folder import RunRecord, StateFolder
 from izin.console.up import _panel
 from izin.local import LocalError, LocalServers, PortTakenError, StateInUseError, free_port
 from izin.local.reservations import FolderLock

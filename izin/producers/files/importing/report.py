@@ -38,8 +38,7 @@ from izin.producers.mapping.field_names import status_of
 _BETWEEN: Final = " | "
 """Between several reasons of one row."""
 _DELIMITERS: Final = re.compile(r"[;,\t\n]")
-_PIECE: Final = 1 << 16
-_BEGINNING: Final = 256 * _PIECE
+_BEGINNING: Final = 1 << 24
 """So much of a file is looked at: a header is at the beginning."""
 _TITLES: Final = tuple(ADDED[2].encode(encoding) for encoding in ("ascii", "utf-16-le"))
 """A column that only reports have, also where a spreadsheet has saved one as Unicode text."""
@@ -362,15 +361,9 @@ def check_place(report: Path, source: Path) -> None:
 
 
 def _is_report(path: Path) -> bool:
-    before = b""
     with ExitStack() as stack:
-        for stream in _streams(path, stack):
-            for _ in range(0, _BEGINNING, _PIECE):
-                piece = stream.read(_PIECE)
-                if any(title in before + piece for title in _TITLES):
-                    return True
-                before = piece
-    return False
+        beginnings = (stream.read(_BEGINNING) for stream in _streams(path, stack))
+        return any(title in text for text in beginnings for title in _TITLES)
 
 
 def _streams(path: Path, stack: ExitStack) -> Iterator[IO[bytes]]:
