@@ -11,8 +11,8 @@ from functools import partial
 from starlette.datastructures import QueryParams
 
 from izin.consent.violations import Violation
-from izin.producers.intake.endpoint import MAX_BODY, NOT_ACKNOWLEDGED, as_json, refusal
 from izin.producers.intake.request_body import FORM_TYPE, JSON_TYPE, MAX_RECORDS, read_records
+from izin.producers.intake.server import MAX_BODY, NOT_ACKNOWLEDGED, as_json, refusal
 from izin.producers.mapping.field_names import JSON_NAMES, Field
 from izin.projections.api_keys.authorisation import refusals
 from izin.runtime.http_server.problems import ProblemText

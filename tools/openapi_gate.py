@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from izin.consent.may_send import PermissionReason
-from izin.gate.endpoint import ANSWER_FIELDS, MAX_BODY, VERDICT_FIELDS, GateRefusal
 from izin.gate.question import FIELDS, JSON_TYPE, read_question
+from izin.gate.server import ANSWER_FIELDS, MAX_BODY, VERDICT_FIELDS, GateRefusal
 from izin.projections.api_keys.authorisation import refusals
 from izin.runtime.http_server.problems import ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow

@@ -17,8 +17,7 @@ question    what a sender asks
 verdicts    the answers to a question, by the state and the law
 receipts    answers that are kept, in the topic ``gate-receipts``
 metrics     figures for operators, and what they should know although the gate works
-endpoint    HTTP: a question in, verdicts or a problem out
-server      the process
+server      HTTP: a question in, verdicts or a problem out; and the process
 """
 
 __all__: tuple[str, ...] = ()

@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from izin.local.java import FileSet, Progress, fetch, fetch_unpacked, silent
 from izin.local.kafka import VERSION
-from izin.local.maven import FileSet, Progress, fetch, fetch_unpacked, silent
 
 SINK_VERSION = "3.6.0.Final"
 CONVERTER_VERSION = "2.6.13.Final"

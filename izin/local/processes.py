@@ -22,7 +22,7 @@ import httpx
 
 from izin.local import parent_death
 from izin.local.errors import LocalError, StartError
-from izin.local.maven import Progress, silent
+from izin.local.java import Progress, silent
 
 _POLL_INTERVAL = 0.05
 _TAIL_BYTES = 16_384

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, Self
 
-from izin.local.maven import Progress, silent
+from izin.local.java import Progress, silent
 from izin.local.processes import Child, Command
 from izin.local.reservations import HOST, FolderLock, claim
 

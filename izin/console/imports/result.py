@@ -28,10 +28,9 @@ from izin.console.terminal.output import (
     turkish,
     warn,
 )
-from izin.producers.files.importer import Import
+from izin.producers.files.importer import Import, ImportPreview, PreviewedRow, preview_file
 from izin.producers.files.importing.journal import Start
 from izin.producers.files.importing.report import ImportReport
-from izin.producers.files.preview import ImportPreview, PreviewedRow, preview_file
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
 from izin.sinks.ledger.history.imports import ImportChanges, import_changes

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.local import free_port
-from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.intake.server import Intake, intake_app
 from izin.producers.publishing.publisher import Published
 from izin.projections.api_keys.access import STALE_AFTER
 from izin.projections.api_keys.directory import ApiKeyDirectory

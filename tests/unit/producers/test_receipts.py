@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent
-from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.intake.server import Intake, intake_app
 from izin.producers.intake.validation import ClockSkew
 from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.http_server.problems import operations_app

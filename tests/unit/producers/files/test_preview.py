@@ -9,7 +9,7 @@ import pytest
 from izin.consent.model import Channel
 from izin.producers.files.choices import ColumnChoiceError, ColumnChoices
 from izin.producers.files.column_names import ChannelField
-from izin.producers.files.preview import EXAMINED, SHOWN, ImportPreview, preview_file
+from izin.producers.files.importer import EXAMINED, SHOWN, ImportPreview, preview_file
 from izin.producers.mapping.dates import DateRules, DayOrder
 from izin.producers.mapping.field_names import Field
 from izin.projections.brand_directory import BrandDirectory
