@@ -43,7 +43,6 @@ from izin.projections.api_keys.authorisation import authorised
 from izin.projections.api_keys.directory import ApiKeyDirectory, ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
-from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.http_server.problems import (
     Faults,
     ProblemText,
@@ -56,8 +55,8 @@ from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import OF_KEY, Shares, read_body, share_of_key
 from izin.runtime.kafka import producer
 from izin.runtime.observe import get_logger
+from izin.runtime.process import stopping_on_signals, tune_gc_for_batches
 from izin.runtime.settings import GateSettings, KafkaSettings
-from izin.runtime.task_cancellation import stopping_on_signals
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.api_keys import Scope as KeyScope
 from izin.schemas.codec import Codec

@@ -9,19 +9,15 @@ The reports of a day (mutabakat) go back seven days (H502); business partners ne
 (H363, H522), and İYS's sandbox has no such lists.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import date
+from functools import cached_property
 from http import HTTPStatus
-from types import TracebackType
-from typing import Final, Self, TypeVar
-
-import httpx
+from typing import Final, TypeVar
 
 from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.errors import UnreadableError
-from izin.iys.rate_limit import CallClass, Pacer
-from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
+from izin.iys.rate_limit import CallClass
 from izin.iys.transport.exchange import Call, Exchange, Method
 from izin.iys.wire_format.account import (
     BrandSummary,
@@ -44,7 +40,6 @@ from izin.iys.wire_format.consents import (
     Stream,
 )
 from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, lower_case_email, readers
-from izin.runtime.settings import IysSettings
 
 _NONE: Final = frozenset({HTTPStatus.NO_CONTENT})
 _LARGEST_TIMESTAMP: Final = 256 * 1024
@@ -197,46 +192,18 @@ class PartnerCalls:
         )
 
 
-class IysClient:
+class IysClient(Exchange):
     """A client of İYS. Use it as an async context manager; all calls share its connections."""
 
-    def __init__(
-        self,
-        settings: IysSettings,
-        *,
-        auth: httpx.Auth,
-        pacer: Pacer,
-        transport: httpx.AsyncBaseTransport | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._exchange = Exchange(
-            settings, auth=auth, pacer=pacer, transport=transport, clock=clock
-        )
-        self.reports = DayReports(self._exchange)
+    @cached_property
+    def reports(self) -> DayReports:
         """The calls about the day of a brand."""
-        self.partner = PartnerCalls(self._exchange)
+        return DayReports(self)
+
+    @cached_property
+    def partner(self) -> PartnerCalls:
         """The calls that only a business partner may make."""
-
-    async def __aenter__(self) -> Self:
-        await self._exchange.open()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._exchange.close()
-
-    def circuit_state(self, operation: str) -> CircuitState:
-        """Return whether a call of ``operation``, the name of a method, may be made now."""
-        return self._exchange.circuit_state(operation)
-
-    @property
-    def breakers(self) -> CircuitBreakers:
-        """What is known of whether İYS answers this process."""
-        return self._exchange.breakers
+        return PartnerCalls(self)
 
     async def add(
         self,
@@ -255,7 +222,7 @@ class IysClient:
             WithheldError: ``permit`` returned False; nothing was sent.
         """
         usual = CallClass.RET if item.status is Status.RET else CallClass.DUE
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.POST,
                 path=f"/v2{brand}/consents",
@@ -284,7 +251,7 @@ class IysClient:
         count = items.size if isinstance(items, SerializedItems) else len(items)
         if not 1 <= count <= MAX_ITEMS:
             raise ValueError(f"a batch has 1 to {MAX_ITEMS} items, not {count}")
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.POST,
                 path=f"/v2{brand}/consents/request",
@@ -307,7 +274,7 @@ class IysClient:
         call_class: CallClass = CallClass.RESULTS,
     ) -> tuple[BatchItemResult, ...]:
         """Return the results of a batch (V2); empty means "not yet", never "failed"."""
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.GET,
                 path=f"/v2{brand}/consents/request/{request_id}",
@@ -327,7 +294,7 @@ class IysClient:
         call_class: CallClass = CallClass.RET,
     ) -> RegisterRecord | None:
         """Return the record of one key; None if İYS has none. Limit: 1,000 an hour (H086)."""
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.POST,
                 path=f"{brand}/consents/status",
@@ -359,7 +326,7 @@ class IysClient:
         unique = list(dict.fromkeys(lower_case_email(recipient) for recipient in recipients))
         if not 1 <= len(unique) <= MAX_ITEMS:
             raise ValueError(f"a query has 1 to {MAX_ITEMS} recipients, not {len(unique)}")
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.POST,
                 path=f"{brand}/consents/{recipient_type}/status/{channel}",
@@ -383,7 +350,7 @@ class IysClient:
         query = {"source": str(stream), "limit": str(limit)}
         if after is not None:
             query["after"] = after
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.GET,
                 path=f"{brand}/consents/changes",
@@ -397,7 +364,7 @@ class IysClient:
 
     async def register_push(self, brand: BrandPath, connections: Sequence[PushConnection]) -> None:
         """Register push connections; İYS calls their URLs before it answers."""
-        await self._exchange.call(
+        await self.call(
             Call(
                 method=Method.POST,
                 path=f"{brand}/push/registration",
@@ -416,7 +383,7 @@ class IysClient:
 
     async def unregister_push(self, brand: BrandPath, connection: PushConnection) -> None:
         """Remove a push connection."""
-        await self._exchange.call(
+        await self.call(
             Call(
                 method=Method.POST,
                 path=f"{brand}/push/unregistration",
@@ -433,13 +400,13 @@ class IysClient:
 
     async def subscription(self, iys_code: int) -> Subscription:
         """Return the provider's subscription."""
-        return await self._exchange.call(
+        return await self.call(
             Call(method=Method.GET, path=f"/sps/{iys_code}/subscription", name="subscription"),
             lambda answer: Subscription.read(JsonReader(answer)),
         )
 
     async def _list(self, path: str, name: str, read: Callable[[JsonReader], T]) -> tuple[T, ...]:
-        return await self._exchange.call(
+        return await self.call(
             Call(method=Method.GET, path=path, name=name),
             lambda answer: tuple(read(item) for item in readers(answer or [])),
         )

@@ -8,7 +8,7 @@ kafka_clients, registry_client, broker_faults, plain_log: what both are made of
 topic_admin         topics created, repaired and checked; their ids and groups
 broker_watch        whether a server answers, such as Kafka
 http_server         HTTP servers that shed what is too much
-task_cancellation, gc_tuning, backoff, errors
+process, backoff, errors
 """
 
 __all__: tuple[str, ...] = ()

@@ -16,8 +16,8 @@ from confluent_kafka import KafkaError, KafkaException
 from izin.runtime import kafka
 from izin.runtime.broker_faults import cause_among
 from izin.runtime.observe import get_logger
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import in_daemon_thread
 
 TIMEOUT = 3.0
 """Seconds that a server has to answer."""

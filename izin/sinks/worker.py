@@ -14,10 +14,14 @@ from contextlib import AsyncExitStack
 import uvloop
 
 from izin.runtime.broker_watch import BrokerWatch
-from izin.runtime.gc_tuning import keep_memory_of_batches, tune_gc_for_batches
 from izin.runtime.observe import get_logger
+from izin.runtime.process import (
+    drain,
+    keep_memory_of_batches,
+    stopping_on_signals,
+    tune_gc_for_batches,
+)
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
-from izin.runtime.task_cancellation import drain, stopping_on_signals
 from izin.schemas.codec import Codec
 from izin.sinks import server
 from izin.sinks.background import Parts, background

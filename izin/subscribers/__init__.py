@@ -15,6 +15,7 @@ from izin.subscribers.changes import (
     Change,
     ChangeId,
     ChangeKind,
+    CheckpointStore,
     OptedOut,
     OutcomeKind,
     OutcomeReached,
@@ -23,7 +24,6 @@ from izin.subscribers.changes import (
     Position,
     UnreadableRecord,
 )
-from izin.subscribers.checkpoints import CheckpointStore
 from izin.subscribers.errors import (
     ApiKeyRefusedError,
     CheckpointLostError,

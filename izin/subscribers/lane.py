@@ -27,8 +27,14 @@ from izin.runtime.broker_faults import broker_errors, is_unreadable, while_leade
 from izin.runtime.errors import BrokerError, RegistryError
 from izin.runtime.kafka_clients import KafkaConnection, consumer
 from izin.runtime.plain_log import PlainLogger
-from izin.subscribers.changes import Change, ChangeReader, Confirm, Position
-from izin.subscribers.checkpoints import CheckpointStore, PartitionCheckpoint
+from izin.subscribers.changes import (
+    Change,
+    ChangeReader,
+    CheckpointStore,
+    Confirm,
+    PartitionCheckpoint,
+    Position,
+)
 from izin.subscribers.errors import (
     CheckpointLostError,
     ConfirmationOrderError,

@@ -27,13 +27,13 @@ from izin.subscribers.changes import (
     Change,
     ChangeKind,
     ChangeReader,
+    CheckpointStore,
     KeyFilter,
     OptedOut,
     PermissionChanged,
     UnreadableRecord,
     topic_of,
 )
-from izin.subscribers.checkpoints import CheckpointStore
 from izin.subscribers.lane import Lane
 from izin.subscribers.permission_list import OptOutTable, Reporter
 

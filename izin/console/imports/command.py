@@ -34,9 +34,9 @@ from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.projections.standing_opt_outs import StandingOptOuts
-from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.kafka import access_of
 from izin.runtime.kafka_environment import KafkaAccess
+from izin.runtime.process import tune_gc_for_batches
 from izin.schemas.codec import Codec
 
 FileArgument = Annotated[

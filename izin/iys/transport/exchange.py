@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 import httpx
 import orjson
@@ -231,12 +231,11 @@ class Exchange:
             transport=PacedTransport(inner, pacer, deadline, clock),
         )
 
-    async def open(self) -> None:
-        """Open the connection pool."""
+    async def __aenter__(self) -> Self:
         await self._http.__aenter__()
+        return self
 
-    async def close(self) -> None:
-        """Close the connections."""
+    async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
     async def call(self, call: Call, read: Callable[[object], T]) -> T:
@@ -292,7 +291,7 @@ class Exchange:
         return answer
 
     def circuit_state(self, operation: str) -> CircuitState:
-        """Return whether a call of ``operation`` may be made now."""
+        """Return whether a call of ``operation``, the name of a method, may be made now."""
         return self.breakers.state(operation, self._clock())
 
     async def _call(self, call: Call, read: Callable[[object], T]) -> T:

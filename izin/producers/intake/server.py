@@ -51,7 +51,6 @@ from izin.projections.api_keys.directory import ApiKeyDirectory, ApiKeyReader
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
-from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.http_server.problems import (
     Faults,
     ProblemText,
@@ -64,8 +63,8 @@ from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.kafka import access_of
 from izin.runtime.observe import get_logger
+from izin.runtime.process import stopping_on_signals, tune_gc_for_batches
 from izin.runtime.settings import IntakeSettings, KafkaSettings
-from izin.runtime.task_cancellation import stopping_on_signals
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of

@@ -17,7 +17,7 @@ from typing import Self
 from izin.replay.ledger.fold import ErasedState, HistoryFold, StoredMovement
 from izin.replay.plan import Plan
 from izin.replay.processes import check_processes, ignore_interrupts
-from izin.runtime.gc_tuning import tune_gc_for_batches
+from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db import copy_format

@@ -16,8 +16,8 @@ from typing import Any
 from izin.replay.order_state.planning import Installation
 from izin.replay.plan import Plan
 from izin.replay.processes import check_processes, ignore_interrupts
-from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.kafka import codec
+from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings, StreamSettings
 
 _EVERY = 0.5

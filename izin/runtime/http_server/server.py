@@ -39,8 +39,8 @@ from izin.runtime.http_server.shedding import (
     Shedding,
     client_of,
 )
+from izin.runtime.process import cancel_all
 from izin.runtime.settings.workers import HttpAddresses
-from izin.runtime.task_cancellation import cancel_all
 
 RELIES_ON = (
     "uvicorn.protocols.http.h11_impl:H11Protocol._unset_keepalive_if_required",

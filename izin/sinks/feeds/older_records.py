@@ -17,8 +17,8 @@ from izin.consent.errors import OurError
 from izin.kafka.partition_client import partition_client
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.observe import get_logger
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import in_daemon_thread
 from izin.sinks.feeds.log import LogRecord, LostOffsetError, Stretch, UnreachableLogError
 
 _WITHIN = 5.0

@@ -26,8 +26,8 @@ from izin.projections.decided import (
     decided_below,
     taken_below,
 )
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import in_daemon_thread
 from izin.runtime.topic_admin import TopicIdentities, offsets
 from izin.schemas.consistency_token import LogPosition
 from izin.sinks.feeds.log import Feed, UnreachableLogError

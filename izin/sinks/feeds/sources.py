@@ -19,8 +19,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from izin.runtime.kafka import admin, broker_errors
 from izin.runtime.observe import get_logger
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.task_cancellation import in_daemon_thread
 from izin.runtime.topic_admin import TopicIdentities, identities, offsets
 from izin.schemas.codec import Codec
 from izin.sinks.feeds.items import Brands, Items

@@ -18,8 +18,8 @@ from functools import cached_property, partial
 
 from izin.consent.model import Status
 from izin.runtime.observe import get_logger
+from izin.runtime.process import first_of
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import first_of
 from izin.schemas.codec import Codec
 from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.bootstrap import Bootstrapper

@@ -10,8 +10,8 @@ from functools import partial
 from time import monotonic
 
 from izin.runtime.observe import get_logger
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings, WebhookSettings
-from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.db import leases
 from izin.sinks.ledger.db.connection import Ledger

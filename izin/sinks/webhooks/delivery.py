@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import WebhookSettings
-from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ledger.db.processes import SILENCE
 from izin.sinks.ledger.webhooks.deliveries import FailedAttempt, HealthChange
 from izin.sinks.ledger.webhooks.delivery_rows import DeliveryReceipt

@@ -22,8 +22,8 @@ from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.problems import health, operations_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.observe import get_logger
+from izin.runtime.process import cancel_all, stopping_on_signals
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
-from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import live

@@ -18,8 +18,8 @@ from confluent_kafka.admin import OffsetSpec
 
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import in_daemon_thread
 from izin.runtime.topic_admin import offsets
 from izin.schemas.codec import Codec
 from izin.streams.engine.gate import Lane

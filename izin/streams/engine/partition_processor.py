@@ -31,7 +31,7 @@ from izin.consent.errors import OurError
 from izin.runtime.backoff import Backoff
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
-from izin.runtime.task_cancellation import in_daemon_thread
+from izin.runtime.process import in_daemon_thread
 from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.gate import FetchGate, Lane
 from izin.streams.engine.turns import Turns

@@ -12,8 +12,8 @@ from confluent_kafka import KafkaException
 
 from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.runtime.observe import get_logger
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import in_daemon_thread
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.streams.engine.batch import RecordBatch

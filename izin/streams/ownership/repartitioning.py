@@ -5,7 +5,7 @@ from time import monotonic
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from izin.runtime.task_cancellation import in_daemon_thread
+from izin.runtime.process import in_daemon_thread
 from izin.schemas.fast.record_format import headers_of
 from izin.streams.ownership.effects import OutputRecord
 

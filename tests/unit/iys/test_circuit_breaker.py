@@ -172,7 +172,7 @@ async def test_cancelled_probe_leaves_the_circuit_half_open():
             with pytest.raises(OutcomeUnknownError):
                 await client.add(BRAND, an_item())
     async with a_client(hang, clock=lambda: seconds[0]) as client:
-        client._exchange.breakers = open_circuit()
+        client.breakers = open_circuit()
         seconds[0] = 101.0
         call = asyncio.create_task(client.add(BRAND, an_item()))
         await asyncio.sleep(0)

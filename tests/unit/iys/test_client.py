@@ -28,7 +28,7 @@ from izin.iys.errors import (
     WithheldError,
 )
 from izin.iys.rate_limit import CallClass, Slot
-from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Method, translate
+from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Exchange, Method, translate
 from izin.iys.wire_format.account import PushConnection
 from izin.iys.wire_format.consents import BrandPath, ConsentItem, Stream
 from izin.iys.wire_format.error_envelope import _ERRORS, read_refusals
@@ -164,7 +164,7 @@ def test_every_method_of_the_client_is_covered():
         name
         for calls in (IysClient, DayReports)
         for name, _ in inspect.getmembers(calls, inspect.iscoroutinefunction)
-        if not name.startswith("_")
+        if not name.startswith("_") and (calls is DayReports or not hasattr(Exchange, name))
     }
 
     assert public == set(METHODS)

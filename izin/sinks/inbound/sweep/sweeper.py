@@ -14,7 +14,7 @@ from math import ceil
 from izin.iys.errors import CallError, Verdict
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.runtime.observe import get_logger
-from izin.runtime.task_cancellation import cancel_all
+from izin.runtime.process import cancel_all
 from izin.sinks.inbound.sweep.page_query import PageQuery, SweptPage
 from izin.sinks.inbound.sweep.save_page import save_page
 from izin.sinks.ledger import brands

@@ -254,7 +254,7 @@ async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
     """İYS answers no queries, but single adds."""
     await harness.lose_opt_out()
     harness.advance(A_SECOND * 2)
-    exchange = harness.context.client._exchange
+    exchange = harness.context.client
     for _ in range(CircuitBreakerPolicy().opens_after):
         exchange.breakers.busy("status", exchange._clock())
     assert not await harness.recovery.recover()
