@@ -32,6 +32,7 @@ from time import perf_counter
 import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from izin.gate.metrics import GateMetrics, iys_warnings, suspensions
@@ -276,7 +277,7 @@ async def _send(parts: Sequence[bytes], send: Send) -> None:
 
 def gate_app(gate: GateEndpoint, faults: Faults) -> Starlette:
     """Return the ASGI application of ``gate``, which is ready while there are no ``faults``."""
-    return public_app(PATH, gate, faults)
+    return public_app(Route(PATH, gate, methods=["POST"]), faults)
 
 
 def serve(kafka: KafkaSettings, settings: GateSettings, codec: Codec) -> None:

@@ -31,6 +31,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
@@ -338,7 +339,7 @@ class Intake:
 
 def intake_app(intake: Intake, faults: Faults) -> Starlette:
     """Return the ASGI application of ``intake``, which is ready while there are no ``faults``."""
-    return public_app("/v1/consents", intake.post, faults)
+    return public_app(Route("/v1/consents", intake.post, methods=["POST"]), faults)
 
 
 def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:

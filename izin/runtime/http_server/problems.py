@@ -105,17 +105,17 @@ def health(
     return (Route("/health/live", live), Route("/health/ready", ready))
 
 
-def public_app(path: str, endpoint: Callable[..., Any], faults: Faults) -> Starlette:
-    """Return the application of the listener for everybody: ``endpoint`` takes what is posted to
-    ``path``, and the application is ready while there are no ``faults``.
+def public_app(route: Route, faults: Faults) -> Starlette:
+    """Return the application of the listener for everybody: its only ``route`` takes what is
+    posted, and it is ready while there are no ``faults``.
     """
 
     async def not_found(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        what = f"{request.method} {request.url.path} is not served; POST to {path}"
+        what = f"{request.method} {request.url.path} is not served; POST to {route.path}"
         return problem(status, "No such endpoint", what)
 
-    routes = [Route(path, endpoint, methods=["POST"]), *health(faults, with_reasons=False)]
+    routes = [route, *health(faults, with_reasons=False)]
     return Starlette(routes=routes, exception_handlers={HTTPException: not_found})
 
 
