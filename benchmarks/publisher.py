@@ -29,7 +29,7 @@ from izin.producers import ConsentPublisher, IzinError, NewEvent, Published
 from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
-from izin.schemas.cloud_events import headers
+from izin.schemas.records import headers
 
 LIBRARY, BARE = "izin, validating", "confluent-kafka and fastavro"
 

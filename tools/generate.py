@@ -15,9 +15,9 @@ from pydantic_settings import BaseSettings
 from izin.consent import transitions
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
-from izin.iys.verdicts import VERDICTS, Verdict
+from izin.iys.errors import VERDICTS, Verdict
 from izin.producers.mapping import violations as ours
-from izin.runtime.setting_rules.secret_files import SUFFIX, is_secret
+from izin.runtime.setting_rules.group import SUFFIX, is_secret
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
@@ -95,7 +95,7 @@ record at all. An opt-out whose key can be read is admitted whatever codes it ge
 
 ## Read from İYS's response
 
-From `izin.iys.verdicts`, whatever the HTTP status. A code that is not listed is `unknown`: it is
+From `izin.iys.errors`, whatever the HTTP status. A code that is not listed is `unknown`: it is
 never final, and a person must act.
 
 | verdict | codes |

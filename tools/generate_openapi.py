@@ -11,14 +11,12 @@ from functools import partial
 from starlette.datastructures import QueryParams
 
 from izin.consent.violations import Violation
-from izin.producers.intake.endpoint import MAX_BODY
-from izin.producers.intake.problems import NOT_ACKNOWLEDGED, as_json, refusal
 from izin.producers.intake.request_body import FORM_TYPE, JSON_TYPE, MAX_RECORDS, read_records
+from izin.producers.intake.server import MAX_BODY, NOT_ACKNOWLEDGED, as_json, refusal
 from izin.producers.mapping.field_names import JSON_NAMES, Field
 from izin.projections.api_keys import refusals
-from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.problems import ProblemText
-from izin.runtime.http_server.shedding import too_large, too_slow
+from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import FeedsSettings, IntakeSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.records import UNREADABLE

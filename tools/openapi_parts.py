@@ -8,8 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from izin.runtime.http_server.operations import health
-from izin.runtime.http_server.problems import MEDIA_TYPE, ProblemText, RequestRefusedError
+from izin.runtime.http_server.problems import MEDIA_TYPE, ProblemText, RequestRefusedError, health
 from izin.runtime.http_server.shedding import FULL, OF_CLIENT, OF_KEY
 from tools.json_schema import Schema, closed, described
 

@@ -22,9 +22,10 @@ from rich.table import Table
 from benchmarks.connect import page
 from benchmarks.connect.publishing import publishing_ledger, registered_codec
 from benchmarks.results import RunReport, progress
-from izin.local import KafkaConnect, LocalServers, StartError
+from izin.local import LocalServers, StartError
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime.settings import KafkaSettings
+from tests.support.servers.connect import KafkaConnect
 
 SCHEMA = "subscriber"
 """Where the tables are, in the ledger's database, so that one statement compares them."""

@@ -17,10 +17,9 @@ from izin.runtime import kafka
 from izin.runtime.registry_client import RegistryClient
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.schemas.cloud_events import Headers
 from izin.schemas.codec import Codec
 from izin.schemas.fast.record_format import headers_of
-from izin.schemas.records import event_to_avro
+from izin.schemas.records import Headers, event_to_avro
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay

@@ -15,7 +15,9 @@ import uvloop
 
 from benchmarks.daily.day import BRAND, yesterday
 from benchmarks.process_usage import cpu_seconds, peak_megabytes
-from izin.iys import InMemoryTokenStore, IysClient, Pace, TokenAuth
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import Pace
+from izin.iys.tokens import TokenAuth
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.daily.loop import DailyFiles
@@ -26,6 +28,7 @@ from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import Message, TopicMessages
+from tests.support.iys import InMemoryTokenStore
 
 _MINUTE = timedelta(minutes=1)
 

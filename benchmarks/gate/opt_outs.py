@@ -12,11 +12,10 @@ from izin.consent.may_send import PermissionReason
 from izin.consent.model import ConsentEvent
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH
-from izin.schemas.records import event_to_avro
+from izin.schemas.records import event_to_avro, headers
 
 _WITHIN = 30.0
 _READ_WITHIN = 300.0

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from benchmarks.order.contenders.latest_wins import effective_at, wins
-from izin.schemas.cloud_events import Headers, headers
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
+from izin.schemas.records import Headers, headers
 
 BEGAN = datetime(2025, 3, 3, 9, tzinfo=UTC)
 

@@ -25,7 +25,7 @@ from benchmarks.order.contenders.task import Task
 from benchmarks.order.timer import TrialError, TrialResult, time_trial
 from benchmarks.order.verify_output import digest_rows, read_rows
 from benchmarks.worker.probe import LatencySummary, Probe
-from izin.local.child import Child, Command
+from izin.local.processes import Child, Command
 from izin.schemas.codec import Codec
 
 _STOP_WITHIN = timedelta(seconds=5)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.cloud_events import Headers, headers
 from izin.schemas.codec import Codec
+from izin.schemas.records import Headers, headers
 
 _BEGAN = datetime(2025, 3, 3, 9, tzinfo=UTC)
 _TRAVEL = timedelta(seconds=1)

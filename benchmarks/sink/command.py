@@ -22,7 +22,7 @@ from benchmarks.sink.fixture import sink_fixture
 from benchmarks.sink.request_budget import BudgetUse, measure_budget_use
 from benchmarks.sink.submission_cost import SubmissionCost, measure_submission_cost
 from izin.local import Postgres
-from izin.runtime.gc_tuning import keep_memory_of_batches, tune_gc_for_batches
+from izin.runtime.process import keep_memory_of_batches, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
 
 

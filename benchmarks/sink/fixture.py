@@ -16,8 +16,8 @@ from izin.consent.admission import RefusedEvent, admit
 from izin.consent.due_dates import BrandTerms, due_and_expiry
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.ordering import decide
+from izin.runtime.process import with_pauses
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.sinks.ingest.batch import BATCH, most_after

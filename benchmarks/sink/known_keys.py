@@ -25,7 +25,7 @@ from benchmarks.sink.fixture import BRANDS, SinkFixture, sink_fixture
 from izin.consent.model import ConsentKey
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.local import Postgres
-from izin.runtime.gc_tuning import keep_memory_of_batches, tune_gc_for_batches
+from izin.runtime.process import keep_memory_of_batches, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.inbound.daily.loop import AT_ONCE
 from izin.sinks.ingest.observations import ObservedMovement, observe

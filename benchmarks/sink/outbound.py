@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from benchmarks.sink.fixture import SinkFixture
-from izin.iys import IysClient
+from izin.iys.client import IysClient
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext

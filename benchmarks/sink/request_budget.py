@@ -14,7 +14,9 @@ from pydantic import SecretStr
 from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.iys_account import PASSWORD, USERNAME, register
 from benchmarks.sink.outbound import BATCH_SIZE, outbound_steps
-from izin.iys import IysClient, Pace, TokenAuth
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import Pace
+from izin.iys.tokens import TokenAuth
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.rate_limits import LedgerPacer

@@ -14,11 +14,13 @@ from pydantic import SecretStr
 
 from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.outbound import BATCH_SIZE, outbound_steps
-from izin.iys import InProcessPacer, IysClient, Pace
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import Pace
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.schedule import Scheduler
+from tests.support.iys import InProcessPacer
 
 _WARM_UP = 3
 _RESULT_DELAY = timedelta(seconds=1)

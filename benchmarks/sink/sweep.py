@@ -31,7 +31,9 @@ from benchmarks.results import RunReport, progress
 from benchmarks.simulator.load import run_simulator, save_consents, url_of
 from benchmarks.sink.fixture import BRANDS, SinkFixture, sink_fixture
 from benchmarks.sink.iys_account import PASSWORD, USERNAME
-from izin.iys import IysClient, Pace, TokenAuth
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import Pace
+from izin.iys.tokens import TokenAuth
 from izin.local import Postgres
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.sinks.inbound.sweep import Sweeper

@@ -10,9 +10,11 @@ import signal
 
 import uvloop
 
-from izin.iys import IysClient, Pace, TokenAuth
-from izin.runtime.gc_tuning import tune_gc_for_batches
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import Pace
+from izin.iys.tokens import TokenAuth
 from izin.runtime.observe import configure
+from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import IysSettings, LedgerSettings, LogSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics

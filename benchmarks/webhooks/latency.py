@@ -25,12 +25,11 @@ from benchmarks.worker.probe import LatencySummary, latency_table
 from izin.consent.model import ConsentEvent
 from izin.console.local_stack.settings import ACTIVE, CUSTOMER
 from izin.console.local_stack.stack import LocalStack
-from izin.demo.simulator_client import RegisterEntry, SimulatorClient
+from izin.demo.actors import RegisterEntry, SimulatorClient
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
-from izin.schemas.records import event_to_avro
+from izin.schemas.records import event_to_avro, headers
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber

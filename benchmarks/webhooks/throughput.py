@@ -29,8 +29,8 @@ from benchmarks.worker.installation import installation
 from izin.local import Child, Command, Postgres, create_database, free_port
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
+from izin.schemas.records import headers
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.registry import customers

@@ -22,10 +22,9 @@ from rich.table import Table
 from izin.consent.model import ConsentEvent
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
-from izin.schemas.records import event_to_avro
+from izin.schemas.records import event_to_avro, headers
 
 BRAND = 600_002
 _BATCH = 1000

@@ -31,7 +31,7 @@ from benchmarks.worker.installation import BrokerOption, PartitionsOption, measu
 from benchmarks.worker.order_worker import order_worker
 from izin.consent.model import ConsentEvent, Status
 from izin.local import Child, Postgres
-from izin.producers.publishing.kafka_record import kafka_record
+from izin.producers.publishing.publisher import kafka_record
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

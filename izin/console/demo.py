@@ -12,16 +12,15 @@ from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    err,
     exit_if,
     exit_on_error,
     out,
+    say,
 )
-from izin.demo.chaos import Killer
+from izin.console.terminal.progress import showing_steps
 from izin.demo.ledger import LedgerView
-from izin.demo.progress import Stages
 from izin.demo.report import Report
-from izin.demo.scenario import Scenario
+from izin.demo.scenario import Killer, Scenario
 from izin.demo.verify import verify
 from izin.local import LocalError
 from izin.runtime.kafka import codec
@@ -66,20 +65,19 @@ def _run(
     state_dir: Path, export: Path, *, rows: int, seed: int, chaos: bool, registry: bool
 ) -> Report:
     start = time.monotonic()
-    stages = Stages(err)
     stack = LocalStack(
-        state_dir, brands=example_brands(), registry=registry, fresh=True, on_progress=stages.report
+        state_dir, brands=example_brands(), registry=registry, fresh=True, on_progress=say
     )
-    with stages.shown(), stack:
+    with showing_steps() as begin, stack:
         encoder = codec(stack.kafka_settings)
-        stages.report(
+        say(
             f"İYS's delays are shortened on both sides: results after "
             f"{stack.delays.result.total_seconds():g} s (İYS: 300), pull hides "
             f"{stack.delays.hidden.total_seconds():g} s (İYS: 3600)"
         )
         url = stack.environment["DATABASE_URL"]
         with LedgerView(url, stack.kafka_settings, encoder) as ledger:
-            scenario = Scenario(stack, encoder, ledger, stages, seed=seed)
+            scenario = Scenario(stack, encoder, ledger, begin, seed=seed)
             killer = Killer(stack.supervisor, window=_KILLS_WITHIN_SECONDS, seed=time.time_ns())
             run = scenario.run(export, rows, killer if chaos else None)
             return verify(stack, encoder, ledger, run, start=start)

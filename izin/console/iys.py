@@ -30,7 +30,7 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
-from izin.iys.rate_limit.reputation import Reputation
+from izin.iys.rate_limit import Reputation
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision

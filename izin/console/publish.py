@@ -22,11 +22,16 @@ from izin.console.terminal.output import (
 )
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
-from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
+from izin.producers.mapping.records import (
+    AcceptedRecord,
+    EventOrigin,
+    MappedRecord,
+    RefusedRecord,
+    read,
+    validate,
+)
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
-from izin.producers.publishing.event_publisher import Published
-from izin.producers.publishing.kafka_publisher import KafkaPublisher
+from izin.producers.publishing.publisher import KafkaPublisher, Published
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
 from izin.schemas.uuids import CHANCE_BYTES

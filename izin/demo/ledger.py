@@ -11,7 +11,7 @@ from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from izin.console.doctor.lag_checks import unread
-from izin.demo.compare import LedgerState
+from izin.demo.report import LedgerState
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec

@@ -1,43 +1,100 @@
 """The scenario: a CRM export, signups, registration at İYS, and citizens who opt out there.
 
 Each step ends by an effect that can be observed, never by a pause. Workers that are killed
-meanwhile (see ``chaos``) are started again.
+meanwhile (see :class:`Killer`) are started again.
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 import httpx
 
 from izin.consent.due_dates import TURKEY
+from izin.consent.errors import OurError
 from izin.console.local_stack.settings import ACTIVE, LOADING
 from izin.console.local_stack.stack import LocalStack
-from izin.demo import crm_export, signups
-from izin.demo.chaos import WORKERS, Killer
+from izin.console.terminal.progress import ShownStep
+from izin.demo import crm_export
+from izin.demo.actors import RegisterEntry, Signup, SimulatorClient, Subscriber, signups
 from izin.demo.ledger import LedgerView
-from izin.demo.progress import Bar, StageFailedError, Stages, wait_until
 from izin.demo.report import Kill
-from izin.demo.simulator_client import RegisterEntry, SimulatorClient
-from izin.demo.subscriber import Subscriber
-from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importer import Import, Progress, import_file
-from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
+from izin.local import Supervisor
+from izin.producers.files.importer import Import, import_file
+from izin.producers.files.importing.report import ImportReport
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
 from izin.schemas.codec import Codec
 
+_POLL_INTERVAL = 0.1
+WORKERS = ("order worker", "sink worker", "intake")
 CITIZENS = 1000
-
 _STAGE_TIMEOUT = timedelta(seconds=200)
 _RETRIES = 60
 _RETRY_INTERVAL = 0.25
 _PUSH_INTERVAL = 0.02
 """Some forty citizens a second, as after a campaign; a thousand times a brand's ordinary day."""
+
+
+class StageFailedError(OurError):
+    """A stage of the demo did not have the effect that it must have."""
+
+
+def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> None:
+    """Poll until ``effect`` is there.
+
+    Raises:
+        StageFailedError: It was not there in time.
+    """
+    limit = time.monotonic() + within.total_seconds()
+    while not effect():
+        if time.monotonic() > limit:
+            raise StageFailedError(f"gave up after {within.total_seconds():.0f} s waiting: {what}")
+        time.sleep(_POLL_INTERVAL)  # an effect in another process: nothing here wakes us
+
+
+class Killer:
+    """Kills while its block runs; a context manager.
+
+    The moments are within ``window`` seconds of the start, each worker's in a third of its own, so
+    that two are never killed together.
+    """
+
+    def __init__(self, supervisor: Supervisor, *, window: float, seed: int) -> None:
+        self._supervisor = supervisor
+        chance = random.Random(seed)
+        order = chance.sample(WORKERS, len(WORKERS))
+        third = window / len(WORKERS)
+        self._plan = [
+            (third * (place + 0.2 + 0.7 * chance.random()), name)
+            for place, name in enumerate(order)
+        ]
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._kill_all, name="killer", daemon=True)
+        self.kills: list[Kill] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _kill_all(self) -> None:
+        start = time.monotonic()
+        for at, name in self._plan:
+            if self._stopped.wait(max(0.0, start + at - time.monotonic())):
+                return
+            self._supervisor.kill(name)
+            self.kills.append(Kill(killed=name, at_second=round(time.monotonic() - start, 1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +129,19 @@ class Scenario:
     """One run of the demo on a local stack that is up."""
 
     def __init__(
-        self, stack: LocalStack, codec: Codec, ledger: LedgerView, stages: Stages, *, seed: int
+        self,
+        stack: LocalStack,
+        codec: Codec,
+        ledger: LedgerView,
+        begin: Callable[[str], ShownStep],
+        *,
+        seed: int,
     ) -> None:
         self._stack = stack
         self._kafka = stack.kafka_settings
         self._codec = codec
         self._ledger = ledger
-        self._stages = stages
+        self._begin = begin
         self._seed = seed
 
     def run(self, export: Path, rows: int, killer: Killer | None) -> ScenarioResult:
@@ -86,7 +149,7 @@ class Scenario:
         _wait(lambda: len(self._brands().load()) == len((ACTIVE, LOADING)), "the brands are known")
         _wait(self._is_key_known, "the intake knows the key")
         truth = self.write_export(export, rows)
-        with Subscriber(self._kafka) as subscriber, killer or nullcontext():
+        with Subscriber(access_of(self._kafka)) as subscriber, killer or nullcontext():
             imported = self.import_export(export)
             accepted = self.sign_up()
             self.settle()
@@ -125,14 +188,14 @@ class Scenario:
 
     def _survive(self, killer: Killer) -> None:
         """Wait until each worker has been killed once and is up again."""
-        with self._stages.start("each worker is killed, and up again") as stage:
+        stage = self._begin("each worker is killed, and up again")
 
-            def killed() -> bool:
-                stage.show(len(killer.kills), len(WORKERS))
-                return len(killer.kills) == len(WORKERS)
+        def killed() -> bool:
+            stage(len(killer.kills), len(WORKERS))
+            return len(killer.kills) == len(WORKERS)
 
-            _wait(killed, "each worker was killed once")
-            _wait(lambda: self._stack.is_up, "each worker is up again")
+        _wait(killed, "each worker was killed once")
+        _wait(lambda: self._stack.is_up, "each worker is up again")
 
     def write_export(self, path: Path, rows: int) -> crm_export.ExportTruth:
         """Write the CRM export and return the expected results."""
@@ -147,32 +210,28 @@ class Scenario:
 
     def import_export(self, path: Path) -> ImportReport:
         """Import the export as ``izin import`` does."""
-        with (
-            self._stages.start("import the CRM export") as stage,
-            KafkaPublisher(
-                access_of(self._kafka), self._codec, clock=utc_now, linger=BULK_LINGER
-            ) as publisher,
-        ):
+        stage = self._begin("import the CRM export")
 
-            def show(done: Progress) -> None:
-                stage.show(done.position, done.size)
+        def show(_step: str, rows: int, expected: int) -> None:
+            stage(rows, expected)
 
+        with KafkaPublisher(
+            access_of(self._kafka), self._codec, clock=utc_now, linger=BULK_LINGER
+        ) as publisher:
             how, brands = Import(origin="crm"), self._brands().load()
             return import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)
 
     def sign_up(self) -> int:
         """Post the signups as a web form and a CRM do; return how many were accepted."""
-        posts = signups.signups(brand=ACTIVE, now=utc_now().astimezone(TURKEY), seed=self._seed)
-        with (
-            self._stages.start("post the signups") as stage,
-            httpx.Client(trust_env=False) as client,
-        ):
+        posts = signups(brand=ACTIVE, now=utc_now().astimezone(TURKEY), seed=self._seed)
+        stage = self._begin("post the signups")
+        with httpx.Client(trust_env=False) as client:
             for accepted, post in enumerate(posts, 1):
                 self._post(client, post)
-                stage.show(accepted, len(posts))
+                stage(accepted, len(posts))
         return len(posts)
 
-    def _post(self, client: httpx.Client, post: signups.Signup) -> None:
+    def _post(self, client: httpx.Client, post: Signup) -> None:
         """Post one signup; while the intake is down, again under the same key, as the backend of a
         form does.
         """
@@ -198,45 +257,45 @@ class Scenario:
 
     def settle(self) -> None:
         """Wait until everything lawful is registered at İYS."""
-        with self._stages.start("decide in lawful order") as stage:
-            _wait(lambda: self._ordered(stage), "all is ordered")
-        with self._stages.start("register at İYS") as stage:
-            _wait(lambda: self._registered(stage), "all is registered")
+        ordering = self._begin("decide in lawful order")
+        _wait(lambda: self._ordered(ordering), "all is ordered")
+        registering = self._begin("register at İYS")
+        _wait(lambda: self._registered(registering), "all is registered")
 
-    def _ordered(self, stage: Bar) -> bool:
+    def _ordered(self, stage: ShownStep) -> bool:
         events, behind = self._ledger.events(), self._ledger.behind()
-        stage.show(events - behind, events)
+        stage(events - behind, events)
         return behind == 0
 
-    def _registered(self, stage: Bar) -> bool:
+    def _registered(self, stage: ShownStep) -> bool:
         lag, keys = self._ledger.lag(), self._ledger.keys()
         on_the_way = lag.in_flight + lag.awaiting_result + lag.unknown
-        stage.show(keys - lag.to_send - lag.to_query - lag.waiting - on_the_way, keys)
+        stage(keys - lag.to_send - lag.to_query - lag.waiting - on_the_way, keys)
         return lag.is_settled and self._ledger.behind() == 0
 
     def opt_out(self, subscriber: Subscriber) -> Sequence[CitizenOptOut]:
         """Let citizens opt out at İYS, which we learn half by push and half by pull; wait until the
         subscriber has received every one.
         """
-        with (
-            SimulatorClient(self._stack.url("simulator")) as client,
-            self._stages.start("citizens opt out at İYS") as stage,
-        ):
+        stage = self._begin("citizens opt out at İYS")
+        with SimulatorClient(self._stack.url("simulator")) as client:
             pushed, pulled = self._choose(client)
             done = [_citizen(one, by_push=False) for one in client.opt_out(pulled)]
             for number, one in enumerate(pushed, 1):
                 done += [_citizen(noted, by_push=True) for noted in client.opt_out([one])]
-                stage.show(number, len(pushed))
+                stage(number, len(pushed))
                 time.sleep(_PUSH_INTERVAL)  # the pace of the citizens, not a wait
-        with self._stages.start("subscriber receives every opt-out") as stage:
-            keys = {one.key for one in done}
+        receiving, keys = (
+            self._begin("subscriber receives every opt-out"),
+            {one.key for one in done},
+        )
 
-            def received() -> bool:
-                count = len(keys & subscriber.received.keys())
-                stage.show(count, len(keys))
-                return count == len(keys)
+        def received() -> bool:
+            count = len(keys & subscriber.received.keys())
+            receiving(count, len(keys))
+            return count == len(keys)
 
-            _wait(received, "every opt-out is received")
+        _wait(received, "every opt-out is received")
         return done
 
     def _choose(self, client: SimulatorClient) -> list[list[RegisterEntry]]:

@@ -8,11 +8,19 @@ from typing import Any
 
 from izin.console.local_stack.stack import LocalStack
 from izin.console.read_topic import TopicRecord, read_all
-from izin.demo.compare import Comparison, DesiredState, FinalState, compare, regressions, repeated
+from izin.demo.actors import SimulatorClient
 from izin.demo.ledger import LedgerView
-from izin.demo.report import Report, latency
+from izin.demo.report import (
+    Comparison,
+    DesiredState,
+    FinalState,
+    Report,
+    compare,
+    latency,
+    regressions,
+    repeated,
+)
 from izin.demo.scenario import ScenarioResult, delays
-from izin.demo.simulator_client import SimulatorClient
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro
 

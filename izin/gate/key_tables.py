@@ -16,7 +16,7 @@ from typing import Final
 from confluent_kafka import Message
 
 from izin.consent.errors import OurError
-from izin.gate.erased_merchants import ErasedMerchants
+from izin.consent.model import ConsentKey, RecipientType
 from izin.projections.packed_permissions import (
     Known,
     PackedPermissions,
@@ -33,18 +33,45 @@ from izin.schemas.records import UNREADABLE
 
 _BUCKETS = 1 << 16
 """For millions of keys."""
-
 _DECISION: Final = "Decision"
 _RET: Final = b"RET"
 """It is in every decision on an opt-out, as the law spells it."""
 _LATEST_RET: Final = 13
 """Of what is returned by ``consent_offsets``."""
 _MILLISECONDS: Final = 1000
-
 _log = get_logger(__name__)
-
 Retailers = frozenset[int]
 _NO_RETAILERS: Retailers = frozenset()
+
+
+class ErasedMerchants:
+    """The merchants (TACIR) who had opted out when they were erased: ``opted-out-merchants``.
+
+    The order stage writes a keyed digest of each key (``schemas.erasure``), under the secrets of
+    the installation. Where a merchant need not be registered, nobody else knows that the answer is
+    no. Written by one thread, read by any.
+    """
+
+    def __init__(self, keys: SuppressionKeys) -> None:
+        self._keys = keys
+        self._digests: set[bytes] = set()
+        self.foreign = 0
+        """Those under a secret that is not among ``keys``: anybody may be one of them."""
+
+    def take(self, records: Sequence[Message]) -> int:
+        """Take all records: of each, the key says everything."""
+        for record in records:
+            key = record.key() or b""
+            if key not in self._digests:
+                self._digests.add(key)
+                self.foreign += not key.startswith(self._keys.prefixes)
+        return len(records)
+
+    def covers(self, key: ConsentKey) -> bool:
+        """Whether ``key``, of which nothing else is known, may be one of them."""
+        if key.recipient_type is not RecipientType.TACIR or not self._digests:
+            return False
+        return self.foreign > 0 or not self._digests.isdisjoint(self._keys.every(key.encode()))
 
 
 class KnownKeys:

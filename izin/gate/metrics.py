@@ -1,19 +1,74 @@
-"""The metrics of the gate."""
+"""The metrics of the gate, and what operators should know of brands although it works: old data of
+İYS, suspensions.
+"""
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import islice
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from izin.consent.may_send import PermissionReason
-from izin.gate.health_warnings import late_channels
+from izin.consent.model import Channel
 from izin.gate.state import GateState
+from izin.gate.verdicts import ACTIVE, is_iys_current
 from izin.runtime.settings import GateSettings
 from izin.schemas.may_send_api import ReceiptKind
 
+_MOST = 20
+"""Of each kind are named; the rest is counted."""
+_SECOND = timedelta(seconds=1)
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+def iys_warnings(state: GateState, settings: GateSettings, now: datetime) -> Mapping[str, str]:
+    """Return the channels of active brands for which İYS was not pulled for too long."""
+    return _listed(_of_iys(state, settings, now), "iys of others")
+
+
+def late_channels(state: GateState, now: datetime, most: timedelta) -> int:
+    """Return for how many channels of active brands İYS was last pulled longer ago than ``most``,
+    or never.
+    """
+    return sum(not is_iys_current(pulled_at, now, most) for _, _, pulled_at in _pulled(state))
+
+
+def suspensions(state: GateState) -> Mapping[str, str]:
+    """Return the brands for which an operator has suspended the messages, each with the reason."""
+    found = (
+        (f"brand {code}", f"suspended: {one.suspension}")
+        for code, one in sorted(state.brands().items())
+        if one.suspension is not None
+    )
+    return _listed(found, "other brands")
+
+
+def _of_iys(state: GateState, settings: GateSettings, now: datetime) -> Iterator[tuple[str, str]]:
+    for code, channel, pulled_at in _pulled(state):
+        if is_iys_current(pulled_at, now, settings.iys_warns_after):
+            continue
+        is_closed = not is_iys_current(pulled_at, now, settings.iys_closes_after)
+        text = (
+            "never pulled"
+            if pulled_at is None
+            else f"last pulled {(now - pulled_at) // _SECOND} s ago"
+        )
+        yield f"iys {code}/{channel}", f"{text}; stale" if is_closed else text
+
+
+def _pulled(state: GateState) -> Iterator[tuple[int, Channel, datetime | None]]:
+    for code, brand in sorted(state.brands().items()):
+        if brand.status == ACTIVE:
+            for channel in Channel:
+                yield code, channel, state.iys_pulled_at(code, channel)
+
+
+def _listed(found: Iterator[tuple[str, str]], rest: str) -> Mapping[str, str]:
+    named = dict(islice(found, _MOST))
+    count = sum(1 for _ in found)
+    return {**named, rest: f"{count} more"} if count else named
 
 
 class GateMetrics:

@@ -18,10 +18,9 @@ from izin.gate.verdicts import Verdicts
 from izin.runtime.errors import BrokerError
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey
-from izin.schemas.cloud_events import Headers, headers
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import ReceiptKind
-from izin.schemas.records import AvroRecord
+from izin.schemas.records import AvroRecord, Headers, headers
 from izin.schemas.topics import Topic
 
 DELIVERED_WITHIN = 5.0

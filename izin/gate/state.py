@@ -30,7 +30,7 @@ from izin.schemas.consistency_token import LogPosition
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.partitioning import partition_of
 
-__all__ = ("BrandState", "ForeignTokenError", "GateState", "Standing", "StateCounts")
+__all__ = ("ForeignTokenError", "GateState", "Standing", "StateCounts")
 
 _MARK_BYTES = 250
 """About what an undecided opt-out takes."""
@@ -50,16 +50,6 @@ class Standing:
     """Whether there is a decided opt-out that the ledger may not know yet, or an undecided one."""
     retailers: frozenset[int]
     """Who may use the consent that İYS holds; empty: none may."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrandState:
-    """What is known of one brand."""
-
-    customer_id: str
-    status: str
-    suspension: str | None
-    """Why an operator has stopped its messages; None: nobody has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,14 +161,13 @@ class GateState:
         """Whether what is known of the keys of ``partition`` is fresh enough to say yes."""
         return self._sources.is_current(partition, self._stale_after)
 
-    def brand(self, brand_code: int) -> BrandState | None:
+    def brand(self, brand_code: int) -> RegisteredBrand | None:
         """Return what is known of a brand; None where it is not registered."""
-        found = self._sources.brands.find(brand_code)
-        return None if found is None else _brand_state(found)
+        return self._sources.brands.find(brand_code)
 
-    def brands(self) -> Mapping[int, BrandState]:
+    def brands(self) -> Mapping[int, RegisteredBrand]:
         """Return what is known of each brand, by its code."""
-        return {one.brand_code: _brand_state(one) for one in self._sources.brands}
+        return {one.brand_code: one for one in self._sources.brands}
 
     def iys_pulled_at(self, brand_code: int, channel: Channel) -> datetime | None:
         """Return when İYS's data were last pulled to their ends; None: never."""
@@ -236,9 +225,3 @@ class GateState:
         if self._waiting and loop is not None:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._changed.notify)
-
-
-def _brand_state(brand: RegisteredBrand) -> BrandState:
-    return BrandState(
-        customer_id=brand.customer_id, status=brand.status, suspension=brand.suspension
-    )

@@ -1,26 +1,28 @@
-"""The client of İYS: one method for each of its calls (reference 2.1-2.9).
+"""The client of İYS: one method for each of its calls (reference 2.1-2.9, 2.12).
 
 Every method returns a typed value or raises a CallError. Only the V2 methods are used to add
 consents: sending an identical body again returns the first response without a second effect. How
 İYS says "no record" is not documented, so 404, 204, an empty body and ``{}`` all become None.
+
+The reports of a day (mutabakat) go back seven days (H502); business partners need
+``agreementControl`` for them (H353). What is granted to a partner only its own account may ask
+(H363, H522), and İYS's sandbox has no such lists.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import date
+from functools import cached_property
 from http import HTTPStatus
-from types import TracebackType
-from typing import Self, TypeVar
-
-import httpx
+from typing import Final, TypeVar
 
 from izin.consent.model import Channel, RecipientType, Status
-from izin.iys.partner import PartnerCalls
-from izin.iys.rate_limit.pace import CallClass, Pacer
-from izin.iys.reports import DayReports
-from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
+from izin.iys.errors import UnreadableError
+from izin.iys.rate_limit import CallClass
 from izin.iys.transport.exchange import Call, Exchange, Method
 from izin.iys.wire_format.account import (
     BrandSummary,
+    GrantedBrand,
+    GrantedBrands,
     PushConnection,
     PushRegistration,
     Subscription,
@@ -29,61 +31,179 @@ from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult
 from izin.iys.wire_format.consents import (
     BrandPath,
     ConsentItem,
+    DayAgreement,
+    DayCount,
     MovementPage,
     Receipt,
     RegisterRecord,
     SerializedItems,
     Stream,
 )
-from izin.iys.wire_format.json_reader import JsonReader, lower_case_email, readers
-from izin.runtime.settings import IysSettings
+from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, lower_case_email, readers
 
+_NONE: Final = frozenset({HTTPStatus.NO_CONTENT})
+_LARGEST_TIMESTAMP: Final = 256 * 1024
+_PAGE: Final = 100
+"""The most brands of a page (H186)."""
+_MOST: Final = 100_000
+"""More brands than any partner has: a list that does not end is refused."""
 T = TypeVar("T")
-
 MAX_ITEMS = 1000
 """The most items of a batch (H091), recipients of a query, movements of a page (H507)."""
 
 
-class IysClient:
+class DayReports:
+    """The calls about the day of a brand."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def counts(
+        self, brand: BrandPath, day: date, recipient_type: RecipientType
+    ) -> tuple[DayCount, ...]:
+        """Return how many movements İYS counts for a day (Turkish time)."""
+        return await self._exchange.call(
+            Call(
+                method=Method.GET,
+                path=f"{brand}/changes/{day}/recipients/{recipient_type}",
+                name="day_counts",
+                nothing=_NONE,
+            ),
+            lambda answer: DayCount.read_all(JsonReader(answer)) if answer else (),
+        )
+
+    async def agreement(self, brand: BrandPath, day: date) -> DayAgreement | None:
+        """Return the hash of a day's file and how far İYS is with it; None: the day has none."""
+        return await self._exchange.call(
+            Call(
+                method=Method.GET,
+                path=f"{brand}/agreements/{day}",
+                name="day_agreement",
+                nothing=_NONE,
+            ),
+            lambda answer: DayAgreement.read(JsonReader(answer)) if answer else None,
+        )
+
+    async def agree(self, brand: BrandPath, day: date) -> bool:
+        """Declare that we agree with a day's file, for good: İYS accepts no other value (H512).
+
+        False: the day has no movements. İYS compares nothing itself.
+        """
+        return await self._exchange.call(
+            Call(
+                method=Method.PUT,
+                path=f"{brand}/agreements/{day}",
+                name="agree",
+                body={"agreementStatus": True},
+                writes=True,
+                nothing=_NONE,
+            ),
+            lambda answer: answer is not None,
+        )
+
+    async def timestamp(self, brand: BrandPath, day: date) -> bytes | None:
+        """Return the time-stamp reply (RFC 3161, DER) over a day's hash; None: there is none.
+
+        Raises:
+            UnreadableError: it is longer than any such reply.
+        """
+        content = bytearray()
+
+        def add(chunk: bytes) -> None:
+            content.extend(chunk)
+            if len(content) > _LARGEST_TIMESTAMP:
+                raise UnreadableError(f"a time stamp of more than {_LARGEST_TIMESTAMP} bytes")
+
+        path = f"{brand}/agreements/{day}/timestamp"
+        call = Call(method=Method.GET, path=path, name="day_timestamp", nothing=_NONE)
+        return bytes(content) if await self._exchange.download(call, add) else None
+
+    async def download(self, brand: BrandPath, day: date, write: Callable[[bytes], object]) -> bool:
+        """Pass a day's file (CSV) to ``write`` in chunks; False: the day has none.
+
+        After an error, what was written is incomplete.
+        """
+        path = f"{brand}/changes/{day}/file"
+        call = Call(method=Method.GET, path=path, name="day_file", nothing=_NONE)
+        return await self._exchange.download(call, write)
+
+
+class PartnerCalls:
+    """The calls that only a business partner may make."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def brands(
+        self,
+        integrator_code: int,
+        iys_code: int | None = None,
+        *,
+        turn: Callable[[], Awaitable[object]] | None = None,
+    ) -> GrantedBrands:
+        """Return the brands granted to the partner, of one provider where ``iys_code`` is given, in
+        İYS's order, read page by page; ``turn`` is awaited before each page.
+
+        A list that changes while it is read may lack a brand; it is then not complete.
+
+        Raises:
+            UnreadableError: the list does not end.
+        """
+        path = f"/integrator/{integrator_code}/sps"
+        name = "granted_brands" if iys_code is None else "granted_brands_of"
+        if iys_code is not None:
+            path = f"{path}/{iys_code}"
+        found: dict[int, GrantedBrand] = {}
+        unreadable: list[UnreadableItem] = []
+        offset = 0
+        while offset < _MOST:
+            if turn is not None:
+                await turn()
+            page = await self._page(path, name, offset)
+            found |= {one.brand_code: one for one in page.brands}
+            unreadable += page.unreadable
+            offset += page.size
+            if not page.size or offset >= page.total:
+                return GrantedBrands(
+                    brands=tuple(found.values()), unreadable=tuple(unreadable), total=page.total
+                )
+        raise UnreadableError("a list of the partner's brands that does not end")
+
+    async def subscription(self, integrator_code: int) -> Subscription:
+        """Return the partner's own subscription."""
+        return await self._exchange.call(
+            Call(
+                method=Method.GET,
+                path=f"/integrator/{integrator_code}/subscription",
+                name="partner_subscription",
+            ),
+            lambda answer: Subscription.read(JsonReader(answer)),
+        )
+
+    async def _page(self, path: str, name: str, offset: int) -> GrantedBrands:
+        return await self._exchange.call(
+            Call(
+                method=Method.GET,
+                path=path,
+                name=name,
+                query={"offset": str(offset), "limit": str(_PAGE)},
+            ),
+            lambda answer: GrantedBrands.read(JsonReader(answer)),
+        )
+
+
+class IysClient(Exchange):
     """A client of İYS. Use it as an async context manager; all calls share its connections."""
 
-    def __init__(
-        self,
-        settings: IysSettings,
-        *,
-        auth: httpx.Auth,
-        pacer: Pacer,
-        transport: httpx.AsyncBaseTransport | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._exchange = Exchange(
-            settings, auth=auth, pacer=pacer, transport=transport, clock=clock
-        )
-        self.reports = DayReports(self._exchange)
+    @cached_property
+    def reports(self) -> DayReports:
         """The calls about the day of a brand."""
-        self.partner = PartnerCalls(self._exchange)
+        return DayReports(self)
+
+    @cached_property
+    def partner(self) -> PartnerCalls:
         """The calls that only a business partner may make."""
-
-    async def __aenter__(self) -> Self:
-        await self._exchange.open()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._exchange.close()
-
-    def circuit_state(self, operation: str) -> CircuitState:
-        """Return whether a call of ``operation``, the name of a method, may be made now."""
-        return self._exchange.circuit_state(operation)
-
-    @property
-    def breakers(self) -> CircuitBreakers:
-        """What is known of whether İYS answers this process."""
-        return self._exchange.breakers
+        return PartnerCalls(self)
 
     async def add(
         self,
@@ -102,7 +222,7 @@ class IysClient:
             WithheldError: ``permit`` returned False; nothing was sent.
         """
         usual = CallClass.RET if item.status is Status.RET else CallClass.DUE
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.POST,
                 path=f"/v2{brand}/consents",
@@ -131,7 +251,7 @@ class IysClient:
         count = items.size if isinstance(items, SerializedItems) else len(items)
         if not 1 <= count <= MAX_ITEMS:
             raise ValueError(f"a batch has 1 to {MAX_ITEMS} items, not {count}")
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.POST,
                 path=f"/v2{brand}/consents/request",
@@ -154,7 +274,7 @@ class IysClient:
         call_class: CallClass = CallClass.RESULTS,
     ) -> tuple[BatchItemResult, ...]:
         """Return the results of a batch (V2); empty means "not yet", never "failed"."""
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.GET,
                 path=f"/v2{brand}/consents/request/{request_id}",
@@ -174,7 +294,7 @@ class IysClient:
         call_class: CallClass = CallClass.RET,
     ) -> RegisterRecord | None:
         """Return the record of one key; None if İYS has none. Limit: 1,000 an hour (H086)."""
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.POST,
                 path=f"{brand}/consents/status",
@@ -206,7 +326,7 @@ class IysClient:
         unique = list(dict.fromkeys(lower_case_email(recipient) for recipient in recipients))
         if not 1 <= len(unique) <= MAX_ITEMS:
             raise ValueError(f"a query has 1 to {MAX_ITEMS} recipients, not {len(unique)}")
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.POST,
                 path=f"{brand}/consents/{recipient_type}/status/{channel}",
@@ -230,7 +350,7 @@ class IysClient:
         query = {"source": str(stream), "limit": str(limit)}
         if after is not None:
             query["after"] = after
-        return await self._exchange.call(
+        return await self.call(
             Call(
                 method=Method.GET,
                 path=f"{brand}/consents/changes",
@@ -244,7 +364,7 @@ class IysClient:
 
     async def register_push(self, brand: BrandPath, connections: Sequence[PushConnection]) -> None:
         """Register push connections; İYS calls their URLs before it answers."""
-        await self._exchange.call(
+        await self.call(
             Call(
                 method=Method.POST,
                 path=f"{brand}/push/registration",
@@ -263,7 +383,7 @@ class IysClient:
 
     async def unregister_push(self, brand: BrandPath, connection: PushConnection) -> None:
         """Remove a push connection."""
-        await self._exchange.call(
+        await self.call(
             Call(
                 method=Method.POST,
                 path=f"{brand}/push/unregistration",
@@ -280,13 +400,13 @@ class IysClient:
 
     async def subscription(self, iys_code: int) -> Subscription:
         """Return the provider's subscription."""
-        return await self._exchange.call(
+        return await self.call(
             Call(method=Method.GET, path=f"/sps/{iys_code}/subscription", name="subscription"),
             lambda answer: Subscription.read(JsonReader(answer)),
         )
 
     async def _list(self, path: str, name: str, read: Callable[[JsonReader], T]) -> tuple[T, ...]:
-        return await self._exchange.call(
+        return await self.call(
             Call(method=Method.GET, path=path, name=name),
             lambda answer: tuple(read(item) for item in readers(answer or [])),
         )

@@ -5,9 +5,6 @@ import it. Downloads go to the user's cache folder, data to the state folder giv
 on 127.0.0.1 only and end with the process that started them, even when that is killed.
 """
 
-from izin.local.child import Child, Command
-from izin.local.connect import KafkaConnect
-from izin.local.databases import create_database, drop_database, ensure_database
 from izin.local.errors import (
     DownloadError,
     JavaMissingError,
@@ -18,11 +15,11 @@ from izin.local.errors import (
     StateInUseError,
 )
 from izin.local.kafka import Kafka
-from izin.local.ports import free_port
-from izin.local.postgres import Postgres
+from izin.local.postgres import Postgres, create_database, ensure_database
+from izin.local.processes import Child, Command, RestartPolicy, Supervisor
 from izin.local.registry import ApicurioRegistry
+from izin.local.reservations import free_port
 from izin.local.servers import LocalServers
-from izin.local.supervisor import RestartPolicy, Supervisor
 
 __all__ = (
     "ApicurioRegistry",
@@ -31,7 +28,6 @@ __all__ = (
     "DownloadError",
     "JavaMissingError",
     "Kafka",
-    "KafkaConnect",
     "LocalError",
     "LocalServers",
     "PackageMissingError",
@@ -42,7 +38,6 @@ __all__ = (
     "StateInUseError",
     "Supervisor",
     "create_database",
-    "drop_database",
     "ensure_database",
     "free_port",
 )

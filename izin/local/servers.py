@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Self
 
 from izin.local.errors import LocalError
+from izin.local.java import Progress, silent
 from izin.local.kafka import Kafka
-from izin.local.maven import Progress, silent
 from izin.local.postgres import Postgres
+from izin.local.processes import Supervisor
 from izin.local.registry import ApicurioRegistry
 from izin.local.server import Server
-from izin.local.supervisor import Supervisor
 
 KAFKA = "KAFKA_BOOTSTRAP_SERVERS"
 DATABASE = "DATABASE_URL"

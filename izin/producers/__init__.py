@@ -14,7 +14,7 @@ from izin.consent.errors import IzinError, OurError, SourceError
 from izin.consent.violations import Violation
 from izin.producers.consent_publisher import ConsentPublisher
 from izin.producers.new_event import NewEvent
-from izin.producers.publishing.event_publisher import (
+from izin.producers.publishing.publisher import (
     BackpressureError,
     EventRefusedError,
     OversizeError,

@@ -21,35 +21,103 @@ import asyncio
 import atexit
 import logging
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, Self, assert_never
 from weakref import WeakSet
 
-from izin.producers.acceptance import accept
-from izin.producers.forks import never_free, observe_forks
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
-from izin.producers.new_event import NewEvent
-from izin.producers.publisher_session import PublisherSession, Settle
-from izin.producers.publishing.event_publisher import (
+from confluent_kafka import KafkaException
+
+from izin.consent.violations import Violation
+from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
+from izin.producers.new_event import NewEvent, accept, never_free, observe_forks, utc_now
+from izin.producers.publishing.publisher import (
     BackpressureError,
     EventRefusedError,
+    KafkaPublisher,
     Published,
     PublisherClosedError,
+    PublishResult,
+    Resolve,
     UnacknowledgedError,
     UndeliveredError,
 )
+from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.errors import SettingError
 from izin.runtime.kafka_environment import KafkaAccess
 
+_RECORD = "ConsentEvent"
 _GRACE = timedelta(seconds=5)
 """After the time of delivery, in which its result must have been handed over."""
 _ROOM_EVERY = 0.02
-
 _log = logging.getLogger(__name__)
+
+
+class PublisherSession:
+    """The clients of one process, connected.
+
+    Raises:
+        BrokerError: Kafka cannot be reached, or has no topic ``brands``.
+        RegistryError: the schema registry cannot be used.
+        SettingError: Kafka's client does not take the options.
+    """
+
+    def __init__(self, access: KafkaAccess, timeout: timedelta, linger: timedelta) -> None:
+        codec = access.codec(writes=(_RECORD,))
+        self.lost: list[str] = []
+        """The ids of the events that were not acknowledged since it began to close."""
+        self.is_closing = False
+        with _checked_options(), ExitStack() as stack:
+            stack.callback(codec.close)
+            brands = BrandReader(access, codec)
+            self.brands: BrandDirectory = stack.enter_context(brands.follow())
+            self.publisher = KafkaPublisher(
+                access, codec, clock=utc_now, delivery_timeout=timeout, linger=linger
+            )
+            self._following = stack.pop_all()
+
+    def close(self, timeout: timedelta) -> tuple[str, ...]:
+        """Flush and disconnect; return the ids of events that were not acknowledged."""
+        self.is_closing = True
+        with self._following:
+            self.publisher.close(timeout)
+        return tuple(self.lost)
+
+
+class Settle(Resolve):
+    """Resolves the future of an event of a session, and notes what is lost when it closes."""
+
+    __slots__ = ("_session",)
+
+    def __init__(
+        self,
+        future: Future[Published],
+        violations: tuple[Violation, ...],
+        session: PublisherSession,
+    ) -> None:
+        super().__init__(future, violations)
+        self._session = session
+
+    def __call__(self, result: PublishResult) -> None:
+        """Take the result of the event."""
+        if self._session.is_closing and isinstance(result, UndeliveredError):
+            self._session.lost.append(result.event_id)
+        super().__call__(result)
+
+
+@contextmanager
+def _checked_options() -> Iterator[None]:
+    """Raise SettingError where the block makes a client of Kafka with options that it refuses."""
+    try:
+        yield
+    except KafkaException as error:
+        raise SettingError(
+            f"Kafka's client does not take an option: {error.args[0].str()}; correct it"
+        ) from error
 
 
 class _Submission(NamedTuple):

@@ -8,7 +8,7 @@ name and other records at the same offsets, so the ids of both are compared.
 from collections.abc import Iterable, Mapping
 
 from izin.consent.errors import SourceError
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.records import AvroRecord
 from izin.schemas.topics import Topics

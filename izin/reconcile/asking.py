@@ -19,9 +19,8 @@ from izin.consent.model import Channel, RecipientType
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS, IysClient
 from izin.iys.errors import CallError, RefusedError, ThrottledError
-from izin.iys.rate_limit.pace import CallClass, Pace
-from izin.iys.rate_limit.reputation import STATUS
-from izin.iys.tokens.token_auth import TokenAuth
+from izin.iys.rate_limit import STATUS, CallClass, Pace
+from izin.iys.tokens import TokenAuth
 from izin.reconcile.comparing import IysSilentError, Scope
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore

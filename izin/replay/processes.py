@@ -18,9 +18,9 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from izin.replay.errors import LiveGroupError, ProcessEndedError
-from izin.runtime.consumer_groups import members
-from izin.runtime.gc_tuning import tune_gc_for_batches
+from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import members
 
 EVERY = 0.5
 """Seconds between two looks at what the processes do."""

@@ -5,11 +5,11 @@ observe             structured logs, recipients masked, repetitions counted
 kafka               clients of Kafka and the codec of this installation
 kafka_environment   the same for the libraries, by arguments or variables
 kafka_clients, registry_client, broker_faults, plain_log: what both are made of
-topic_admin         topics created, repaired and checked; ``topic_identity``: their ids
 plan                plan, then execute: the file, what it relies on, and its progress
-answer_watch        whether a server answers; ``broker_watch`` asks Kafka
+topic_admin         topics created, repaired and checked; their ids and groups
+broker_watch        whether a server answers, such as Kafka
 http_server         HTTP servers that shed what is too much
-task_cancellation, daemon_thread, gc_tuning, errors
+process, backoff, errors
 """
 
 __all__: tuple[str, ...] = ()

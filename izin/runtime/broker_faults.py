@@ -3,7 +3,7 @@
 A batch that Kafka's client fetched and cannot unpack is fetched again twice a second, and never
 passed: what is behind it in its partition is not read, and the other partitions are. Whoever only
 reads for others must not pass it either. So it is logged once, and shown to operators for as long
-as it is met (``http_server.operations``).
+as it is met (``http_server.problems``).
 """
 
 import time

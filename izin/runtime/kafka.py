@@ -15,7 +15,7 @@ from izin.runtime import broker_faults, kafka_clients
 from izin.runtime.broker_faults import missing_topic, while_leaders_move
 from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.kafka_environment import KafkaAccess
-from izin.runtime.setting_rules.kafka_variables import security_options_of
+from izin.runtime.setting_rules.checks import security_options_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 

@@ -14,13 +14,13 @@ from typing import Any, Self
 from izin.runtime.errors import SettingError
 from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.setting_rules import checks
-from izin.runtime.setting_rules.kafka_variables import (
+from izin.runtime.setting_rules.checks import (
     CHOICES,
     SECRETS,
     SECURITY,
+    secret_of,
     security_options_of,
 )
-from izin.runtime.setting_rules.secret_text import secret_of
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import RECORDS, versions
 from izin.schemas.topics import Topics

@@ -1,31 +1,132 @@
-"""The topics of an installation: created, repaired and checked.
+"""The topics of an installation: created, repaired and checked; and who consumes them.
 
 The partition count of a topic is fixed for life, for the key decides the partition; everything else
-can be repaired.
+can be repaired. A topic that was deleted and created again has the same name, another id, and other
+records at the same offsets: :func:`identities` tells.
 """
 
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 
+from izin.runtime.broker_faults import while_leaders_move
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topic
 
+CONTESTED = "instance id in use twice"
+"""What an order worker writes beside the offsets of the group while another has its name."""
 _POLL = 0.1
 TRANSACTION_LIMIT = 15_000
 """The most milliseconds for which a transaction may be open: opt-outs behind it wait."""
+_FOREVER = -1
+_AT_LEAST = frozenset({"retention.ms", "min.compaction.lag.ms", "delete.retention.ms"})
+"""Settings that an operator may raise: retaining more is no fault."""
+_MIN_REPLICAS = 3
+_MIN_INSYNC = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicIdentities:
+    """The ids of a cluster and of topics of it, and how many partitions each has."""
+
+    cluster_id: str
+    topic_ids: Mapping[str, str]
+    partitions: Mapping[str, int]
+
+
+def identities(
+    client: AdminClient, names: Collection[str], *, timeout: float = TIMEOUT
+) -> TopicIdentities:
+    """Return the identities of the topics of these ``names``.
+
+    Raises:
+        KafkaException: one does not exist, or the broker did not answer in ``timeout`` seconds.
+    """
+    # Not describe_cluster: see izin.streams.ownership.shared_clients.
+    cluster_id = client.list_topics(timeout=timeout).cluster_id
+    if cluster_id is None:
+        raise KafkaException(KafkaError(KafkaError._PARTIAL))  # noqa: SLF001  # librdkafka's name for it
+    asked = client.describe_topics(TopicCollection(list(names)), request_timeout=timeout)
+    found = {name: asked[name].result(timeout) for name in names}
+    return TopicIdentities(
+        cluster_id=cluster_id,
+        topic_ids={name: str(one.topic_id) for name, one in found.items()},
+        partitions={name: len(one.partitions) for name, one in found.items()},
+    )
+
+
+@while_leaders_move
+def offsets(
+    client: AdminClient,
+    topic: str,
+    partitions: Collection[int],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> Mapping[int, int]:
+    """Return the offset of each of ``partitions`` that ``spec`` names, for readers of this
+    ``isolation``.
+
+    Raises:
+        KafkaException: the broker did not answer, or has no such topic.
+    """
+    places = [TopicPartition(topic, number) for number in partitions]
+    asked = client.list_offsets(
+        dict.fromkeys(places, spec),
+        isolation_level=isolation,
+        request_timeout=TIMEOUT,
+    )
+    found = {place.partition: int(asked[place].result(TIMEOUT).offset) for place in places}
+    if any(offset < 0 for offset in found.values()):  # of a new leader
+        raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
+    return found
+
+
+def is_contested(settings: KafkaSettings, group: str) -> bool:
+    """Return whether two order workers of ``group`` had one name lately; raises BrokerError."""
+    with broker_errors(settings):
+        client = admin(settings)  # kept: its answers end with it
+        asked = client.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT
+        )
+        places = asked[group].result().topic_partitions or []
+        return any(one.metadata == CONTESTED for one in places)
+
+
+def members(settings: KafkaSettings, group: str) -> int:
+    """Return how many members a consumer ``group`` has, 0 where there is no such group; raises
+    BrokerError.
+    """
+    with broker_errors(settings):
+        client = admin(settings)
+        # Groups are listed first: where there never was one, nothing answers what they are.
+        listed = client.list_consumer_groups(request_timeout=TIMEOUT).result()
+        if listed.errors:
+            raise listed.errors[0]
+        if group not in {one.group_id for one in listed.valid}:
+            return 0
+        asked = client.describe_consumer_groups([group], request_timeout=TIMEOUT)
+        return len(asked[group].result().members)
 
 
 def transaction_limit(settings: KafkaSettings) -> int | None:
@@ -186,19 +287,10 @@ def _wrong(topic: Topic, config: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-_FOREVER = -1
-_AT_LEAST = frozenset({"retention.ms", "min.compaction.lag.ms", "delete.retention.ms"})
-"""Settings that an operator may raise: retaining more is no fault."""
-
-
 def _fulfils(name: str, found: str | None, wanted: str) -> bool:
     if found == wanted or found is None or name not in _AT_LEAST:
         return found == wanted
     return int(found) == _FOREVER or int(found) >= int(wanted)
-
-
-_MIN_REPLICAS = 3
-_MIN_INSYNC = 2
 
 
 def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> list[str]:  # noqa: ANN401  # untyped

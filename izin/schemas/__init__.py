@@ -2,7 +2,7 @@
 
     contracts       Avro, current and past     topics          names, settings, owners
     codec           two framings               partitioning    the partition of a key
-    records         the law's values           cloud_events    headers
+    records         the law's values, and CloudEvents headers
     timestamps      RFC 3161, verified
     fast/           what exists for speed      generated/      written by ``make docs``
 

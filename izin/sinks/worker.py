@@ -29,13 +29,17 @@ from starlette.routing import Route
 from izin.consent.forecast import records_per_second
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.dead_letter_budget import DeadLetterBudget
-from izin.runtime.gc_tuning import keep_memory_of_batches, tune_gc_for_batches
-from izin.runtime.http_server.limits import HttpLimits
-from izin.runtime.http_server.operations import Faults, health, operations_app
+from izin.runtime.http_server.problems import Faults, health, operations_app
 from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.observe import get_logger
+from izin.runtime.process import (
+    drain,
+    keep_memory_of_batches,
+    stopping_on_signals,
+    tune_gc_for_batches,
+)
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
-from izin.runtime.task_cancellation import drain, stopping_on_signals
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.daily.loop import DailyFiles, trusted_roots
 from izin.sinks.inbound.pull import Puller

@@ -19,12 +19,18 @@ from izin.consent.admission import FIRST_DATE, RefusedEvent, admit, shortened
 from izin.consent.errors import OurError
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
 from izin.consent.violations import Violation, violation
-from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.erasure import ERASURE
 from izin.schemas.fast.reader import append_instant
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
-from izin.schemas.records import MAX_COPIED_BYTES, AvroRecord, dead_letter_to_avro
+from izin.schemas.records import (
+    MAX_COPIED_BYTES,
+    AvroRecord,
+    Headers,
+    dead_letter_to_avro,
+    derived_id,
+    headers,
+)
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, UnreadableBatch
 
 LARGEST_RET = 200_000

@@ -29,7 +29,6 @@ from izin.consent.model import (
     RecipientType,
     Status,
 )
-from izin.schemas.cloud_events import derived_id, headers
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN, ORIGIN, SuppressionKeys
 from izin.schemas.fast.decision_writer import DecisionWriter
@@ -37,7 +36,13 @@ from izin.schemas.fast.header_writer import HeaderWriter
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
-from izin.schemas.records import MAX_COPIED_BYTES, consent_to_avro, event_to_avro
+from izin.schemas.records import (
+    MAX_COPIED_BYTES,
+    consent_to_avro,
+    derived_id,
+    event_to_avro,
+    headers,
+)
 from izin.schemas.topics import Topics
 from izin.streams.fast_path.rows import RowWriter, instant_bytes
 from izin.streams.fast_path.simple_events import SimpleDecision, SimpleEvent

@@ -15,6 +15,7 @@ from izin.subscribers.changes import (
     Change,
     ChangeId,
     ChangeKind,
+    CheckpointStore,
     OptedOut,
     OutcomeKind,
     OutcomeReached,
@@ -23,7 +24,6 @@ from izin.subscribers.changes import (
     Position,
     UnreadableRecord,
 )
-from izin.subscribers.checkpoints import CheckpointStore
 from izin.subscribers.errors import (
     ApiKeyRefusedError,
     CheckpointLostError,
@@ -42,9 +42,8 @@ from izin.subscribers.gate import (
     Question,
     ReceiptKind,
 )
-from izin.subscribers.permission_list import PermissionList
+from izin.subscribers.permission_list import Answer, PermissionList
 from izin.subscribers.subscription import subscribe
-from izin.subscribers.tables import Answer
 
 __all__ = (
     "Answer",

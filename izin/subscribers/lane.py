@@ -9,38 +9,210 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
-from izin.runtime.broker_faults import broker_errors
-from izin.runtime.errors import RegistryError
-from izin.runtime.kafka_clients import KafkaConnection
+from izin.runtime.broker_faults import broker_errors, is_unreadable, while_leaders_move
+from izin.runtime.errors import BrokerError, RegistryError
+from izin.runtime.kafka_clients import KafkaConnection, consumer
 from izin.runtime.plain_log import PlainLogger
-from izin.subscribers.changes import Change, Position
-from izin.subscribers.checkpoints import CheckpointStore, Progress
+from izin.subscribers.changes import (
+    Change,
+    ChangeReader,
+    CheckpointStore,
+    Confirm,
+    PartitionCheckpoint,
+    Position,
+)
 from izin.subscribers.errors import (
+    CheckpointLostError,
     ConfirmationOrderError,
     UnconfirmedChangesError,
 )
-from izin.subscribers.group_consumer import group_consumer, judge
-from izin.subscribers.pace import Pace
-from izin.subscribers.reading import ChangeReader, Confirm
-from izin.subscribers.starts import Starts
 
 T = TypeVar("T")
 
 _TIMEOUT = 15.0
+_QUICK, _SLOW = 0.1, 0.5
+"""Seconds for one batch: the next is greater, or smaller."""
+_MOST = 50
+
+_log = PlainLogger(__name__)
+_OPTIONS: dict[str, Any] = {
+    "allow.auto.create.topics": False,
+    "auto.offset.reset": "error",
+    # What is confirmed is stored; librdkafka commits that, also when partitions are revoked.
+    "enable.auto.commit": True,
+    "enable.auto.offset.store": False,
+    "auto.commit.interval.ms": 1000,
+    "partition.assignment.strategy": "cooperative-sticky",
+    # The opt-outs of an instance that was killed wait for so long.
+    "session.timeout.ms": 6000,
+    "heartbeat.interval.ms": 1000,
+    # Compressed records grow tenfold.
+    "queued.max.messages.kbytes": 8 * 1024,
+    "fetch.message.max.bytes": 64 * 1024,
+    "fetch.wait.max.ms": 100,
+}
+_REFUSED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+"""The codes of what waiting does not change."""
 _POLL = 0.5
 _PAUSE = 1.0
 _SAVED_EVERY = 60.0
 """Seconds after which a store learns of records that nobody wants."""
 _MOST_UNCONFIRMED = 10_000
 
-_log = PlainLogger(__name__)
+
+class Pace:
+    """The size of the batches of one caller; instants are seconds of a monotonic clock."""
+
+    def __init__(self) -> None:
+        self._size = 1
+        self._was_full = False
+        self._read_at = 0.0
+
+    def size(self, now: float) -> int:
+        """Return how many records to read, by how long the caller took for the last ones."""
+        took = now - self._read_at
+        if took > _SLOW:
+            self._size = max(self._size // 4, 1)
+        elif self._was_full and took < _QUICK:
+            self._size = min(self._size * 2, _MOST)
+        return self._size
+
+    def read(self, count: int, now: float) -> None:
+        """Note that so many records were read, until ``now``."""
+        self._was_full, self._read_at = count >= self._size, now
+
+
+class Starts:
+    """Starts at the checkpoints; where there is none, at the first record not before ``since``.
+
+    ``load`` returns the checkpoint of a partition that a store has; without it they are Kafka's.
+    """
+
+    def __init__(
+        self, since: datetime | None, load: Callable[[TopicPartition], int | None] | None = None
+    ) -> None:
+        self._since = since
+        self._load = load
+
+    def of(
+        self, client: Consumer, partitions: Sequence[TopicPartition]
+    ) -> tuple[list[TopicPartition], list[TopicPartition]]:
+        """Return where the ``partitions`` start, and which of these starts must become checkpoints.
+
+        An instant is looked up once: the caller may say "from now on" at every start, and what was
+        published between two of them must not be missed.
+
+        Raises:
+            KafkaException: the broker does not answer.
+        """
+        known = self._checkpoints(client, partitions)
+        fresh = [one for one in partitions if one.partition not in known]
+        starts = [
+            TopicPartition(one.topic, one.partition, known[one.partition])
+            for one in partitions
+            if one.partition in known
+        ]
+        if self._since is None:
+            return [
+                *starts,
+                *(TopicPartition(one.topic, one.partition, OFFSET_BEGINNING) for one in fresh),
+            ], []
+        first = self._first(client, fresh, self._since)
+        return [*starts, *first], first
+
+    def _checkpoints(
+        self, client: Consumer, partitions: Sequence[TopicPartition]
+    ) -> dict[int, int]:
+        if self._load is None:
+            found = client.committed(list(partitions), timeout=_TIMEOUT)
+            return {one.partition: one.offset for one in found if one.offset >= 0}
+        loaded = {one.partition: self._load(one) for one in partitions}
+        return {number: offset for number, offset in loaded.items() if offset is not None}
+
+    @staticmethod
+    def _first(
+        client: Consumer, partitions: Sequence[TopicPartition], since: datetime
+    ) -> list[TopicPartition]:
+        if not partitions:
+            return []
+        # The ends come first: a record that is appended meanwhile must not be before the start.
+        ends = {one.partition: while_leaders_move(_end)(client, one) for one in partitions}
+        instant = int(since.timestamp() * 1000)
+        asked = [TopicPartition(one.topic, one.partition, instant) for one in partitions]
+        found = while_leaders_move(client.offsets_for_times)(asked, timeout=_TIMEOUT)
+        return [
+            TopicPartition(
+                one.topic, one.partition, one.offset if one.offset >= 0 else ends[one.partition]
+            )
+            for one in found
+        ]
+
+
+def _end(client: Consumer, place: TopicPartition) -> int:
+    return int(client.get_watermark_offsets(place, timeout=_TIMEOUT)[1])
+
+
+def group_consumer(connection: KafkaConnection, subscriber: str, topic: str) -> Consumer:
+    """Return a consumer of the group ``<subscriber>-<topic>``.
+
+    Raises:
+        BrokerError: Kafka cannot be reached, or the topic does not exist.
+    """
+    client = consumer(connection, f"{subscriber}-{topic}", **_OPTIONS)
+    try:
+        _require(client, connection, topic)
+    except BrokerError:
+        client.close()
+        raise
+    return client
+
+
+def _require(client: Consumer, connection: KafkaConnection, topic: str) -> None:
+    with broker_errors(connection):
+        found = client.list_topics(topic, timeout=_TIMEOUT).topics[topic]
+    if found.error is not None:
+        raise BrokerError(
+            f"topic {topic} does not exist or may not be read; is the topic prefix "
+            "(IZIN_TOPIC_PREFIX) right, and may this user read it?"
+        )
+
+
+def judge(fault: KafkaError, subscriber: str, message: Message) -> None:
+    """Raise the ``fault`` that was polled as ``message``, unless it passes by itself, or is of a
+    batch that cannot be unpacked: its partition waits there.
+
+    Raises:
+        CheckpointLostError: what follows a checkpoint is gone.
+        KafkaException: Kafka refuses to serve the subscriber.
+    """
+    code = fault.code()
+    if is_unreadable(message):
+        return
+    if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # librdkafka's name for it
+        raise CheckpointLostError(subscriber, message.topic() or "", message.partition() or 0)
+    if fault.fatal() or code in _REFUSED:
+        raise KafkaException(fault)
+    _log.warning("topic not read", subscriber=subscriber, error=fault.str())
 
 
 def _as_it_is(change: Change) -> Change:
@@ -76,7 +248,7 @@ class Lane:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._buffer: deque[Change] = deque()
-        self._progress: dict[int, Progress] = {}
+        self._checkpoints: dict[int, PartitionCheckpoint] = {}
         self._client: Consumer | None = None
         self._pace = Pace()
 
@@ -141,7 +313,7 @@ class Lane:
         if self._client is None or self._stopped.is_set():
             return
         with self._lock:
-            unconfirmed = sum(one.unconfirmed for one in self._progress.values())
+            unconfirmed = sum(one.unconfirmed for one in self._checkpoints.values())
         if unconfirmed >= _MOST_UNCONFIRMED:
             raise UnconfirmedChangesError(unconfirmed)
         size, count = self._pace.size(time.monotonic()), 0
@@ -164,9 +336,9 @@ class Lane:
             return
         number = message.partition() or 0
         with self._lock:
-            progress = self._progress.get(number)
-            if progress is not None:
-                progress.add(message.offset() or 0, is_wanted=change is not None)
+            checkpoint = self._checkpoints.get(number)
+            if checkpoint is not None:
+                checkpoint.add(message.offset() or 0, is_wanted=change is not None)
                 if change is not None:
                     self._buffer.append(change)
 
@@ -184,7 +356,7 @@ class Lane:
         starts, new = self._starts.of(client, partitions)
         with self._lock:
             for one in partitions:
-                self._progress[one.partition] = Progress()
+                self._checkpoints[one.partition] = PartitionCheckpoint()
         if new:
             self._keep(client, new)
         client.incremental_assign(starts)
@@ -194,7 +366,7 @@ class Lane:
         gone = {one.partition for one in partitions}
         with self._lock:
             for number in gone:
-                self._progress.pop(number, None)
+                self._checkpoints.pop(number, None)
             kept = [one for one in self._buffer if one.position.partition not in gone]
             self._buffer.clear()
             self._buffer.extend(kept)
@@ -218,17 +390,17 @@ class Lane:
 
     async def _confirm(self, position: Position) -> None:
         with self._lock:
-            progress = self._progress.get(position.partition)
-            is_first = progress is not None and progress.is_first(position.offset)
-        if progress is None or self._stopped.is_set():
+            checkpoint = self._checkpoints.get(position.partition)
+            is_first = checkpoint is not None and checkpoint.is_first(position.offset)
+        if checkpoint is None or self._stopped.is_set():
             return
         if self._store is not None:
             if not is_first:
                 raise ConfirmationOrderError(*position)
             await self._store.save(position.topic, position.partition, position.offset + 1)
-            progress.saved(position.offset + 1, time.monotonic())
+            checkpoint.saved(position.offset + 1, time.monotonic())
         with self._lock:
-            progress.confirm(position.offset)
+            checkpoint.confirm(position.offset)
         self._store_offsets()
 
     async def _save_skipped(self, store: CheckpointStore) -> None:
@@ -237,20 +409,20 @@ class Lane:
         with self._lock:
             due = [
                 (number, one, one.checkpoint)
-                for number, one in self._progress.items()
+                for number, one in self._checkpoints.items()
                 if not one.unconfirmed and one.is_to_be_saved(now - _SAVED_EVERY)
             ]
-        for number, progress, offset in due:
+        for number, checkpoint, offset in due:
             if offset is not None:
                 await store.save(self._topic, number, offset)
-                progress.saved(offset, now)
+                checkpoint.saved(offset, now)
 
     def _store_offsets(self) -> None:
         """Hand the checkpoints to librdkafka, which commits them: with a store, for lag alone."""
         with self._lock:
             moved = [
                 TopicPartition(self._topic, number, offset)
-                for number, one in self._progress.items()
+                for number, one in self._checkpoints.items()
                 if (offset := one.moved()) is not None
             ]
         if self._client is None or not moved:

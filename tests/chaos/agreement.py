@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from izin.consent.model import Consent
-from izin.demo.compare import DesiredState, FinalState, LedgerState, compare
+from izin.demo.report import DesiredState, FinalState, LedgerState, compare
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from tests.chaos.hostile.records import RECIPIENTS

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException
 from pydantic import SecretStr
 
 from izin.demo.ledger import LedgerView
-from izin.demo.progress import wait_until
+from izin.demo.scenario import wait_until
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec

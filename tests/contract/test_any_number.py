@@ -18,7 +18,7 @@ from schemathesis.core import NotSet
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.intake.server import Intake, intake_app
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics

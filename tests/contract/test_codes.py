@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from izin.consent import violations as law
-from izin.iys.verdicts import VERDICTS, Verdict
+from izin.iys.errors import VERDICTS, Verdict
 from izin.producers.mapping import violations as producers
 from izin.sinks.record import unreadable
 from izin.streams import guard
-from tests.support.iys_codes import CORE_CODES, NOT_A_VIOLATION, OF_A_RECORD
+from tests.support.iys import CORE_CODES, NOT_A_VIOLATION, OF_A_RECORD
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT.parent / "shared" / "iys" / "reference.md"

@@ -12,8 +12,8 @@ import schemathesis
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from izin.gate.endpoint import gate_app
-from izin.producers.intake.endpoint import Intake, intake_app
+from izin.gate.server import gate_app
+from izin.producers.intake.server import Intake, intake_app
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.sinks.feeds import log

@@ -200,7 +200,7 @@ UPWARDS = (
     ("izin.schemas.records", "izin.schemas.codec"),
     ("izin.streams.guard", "izin.streams.order"),
     ("izin.streams.order", "benchmarks.bars"),
-    ("izin.local.child", "tools.generate"),
+    ("izin.local.processes", "tools.generate"),
 )
 """An import that each contract of layers forbids."""
 

@@ -24,13 +24,7 @@ from benchmarks.connect.command import (
     settings_of,
 )
 from benchmarks.connect.publishing import produce, publishing_ledger, registered_codec, write
-from izin.local import (
-    ApicurioRegistry,
-    KafkaConnect,
-    LocalServers,
-    create_database,
-    drop_database,
-)
+from izin.local import ApicurioRegistry, LocalServers, create_database
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
@@ -41,6 +35,8 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
 from izin.streams.ownership.effects import OutputRecord
 from tests.contract.schemas.examples import golden
+from tests.support.servers.connect import KafkaConnect
+from tests.support.servers.databases import drop_database
 from tests.support.subscribers.topics import delete_topics
 from tests.support.waiting import until
 

@@ -22,8 +22,8 @@ from benchmarks.webhooks.receiver import WebhookReceiver
 from izin.local import free_port
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
-from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
+from izin.schemas.records import headers
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import customers

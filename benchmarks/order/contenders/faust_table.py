@@ -11,7 +11,7 @@ import faust
 
 from benchmarks.order.contenders.latest_wins import step
 from benchmarks.order.contenders.task import Task
-from izin.local.ports import free_port
+from izin.local.reservations import free_port
 from izin.schemas.codec import Codec
 
 

@@ -1,7 +1,7 @@
 """The product as it is: the order worker with admission, decisions, opt-outs and dead letters."""
 
 from benchmarks.order.contenders.task import Task
-from izin.local.ports import free_port
+from izin.local.reservations import free_port
 from izin.runtime.kafka import codec
 from izin.runtime.observe import configure
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings

@@ -16,9 +16,8 @@ from pathlib import Path
 from benchmarks.order.contenders.task import Task
 from izin.consent.model import LAW_VERSION
 from izin.local.errors import LocalError
-from izin.local.folders import cache_folder
-from izin.local.java import java_at_least
-from izin.local.maven import FileSet, Progress, fetch, silent
+from izin.local.java import FileSet, Progress, fetch, java_at_least, silent
+from izin.local.reservations import cache_folder
 from izin.schemas import contracts
 
 AVRO = "org.apache.avro:avro:1.12.0"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.order.contenders.java_program import AVRO, LOGGING, JavaProgram, write_properties
 from benchmarks.order.contenders.task import Task
-from izin.local.maven import FileSet
+from izin.local.java import FileSet
 
 VERSION = "4.3.1"
 MEMORY, ROCKSDB = "memory", "rocksdb"

@@ -14,8 +14,8 @@ from pathlib import Path
 import izin
 from benchmarks import ROOT
 from izin.local.errors import LocalError
-from izin.local.folders import FolderLock, cache_folder
-from izin.local.maven import Progress, silent
+from izin.local.java import Progress, silent
+from izin.local.reservations import FolderLock, cache_folder
 
 VERSION = "3.28.1"
 PACKAGES = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.order.contenders import flink, kafka_streams, quix_environment
 from benchmarks.order.dataset import ExpectedOutput
-from izin.local.maven import Progress
+from izin.local.java import Progress
 from izin.runtime.settings import KafkaSettings
 
 PASS_THROUGH = "librdkafka pass-through"  # noqa: S105 - a contender, no password

@@ -14,9 +14,14 @@ from typing import Annotated, Any
 import typer
 
 from izin.consent.business_days import Calendar
-from izin.console.imports.options import reading_options, reversal_options
+from izin.console.imports.command import (
+    Begin,
+    ImportSession,
+    import_session,
+    reading_options,
+    reversal_options,
+)
 from izin.console.imports.result import warn_of_hidden
-from izin.console.imports.session import Begin, ImportSession, import_session
 from izin.console.publish import utc_now
 from izin.console.terminal.arguments import CustomerArgument, ExecuteOption, takes
 from izin.console.terminal.interrupts import exit_on_signals
@@ -49,9 +54,9 @@ from izin.onboarding.what_if import (
     review_of,
     what_if,
 )
-from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import FindOptOuts, Import
-from izin.producers.files.importing.reversals import ReversalRules
+from izin.producers.files.importing.judgement import ReversalRules
+from izin.producers.files.importing.report import ImportReport
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
 from izin.sinks.inbound.sweep import PageQuery

@@ -13,8 +13,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.customers.onboard import LoadingFiles
-from izin.console.imports.options import reading_options
-from izin.console.imports.session import import_session
+from izin.console.imports.command import import_session, reading_options
 from izin.console.terminal.arguments import ByOption, CustomerArgument, takes
 from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
@@ -40,8 +39,8 @@ from izin.onboarding.pack import (
     workbook_of,
 )
 from izin.onboarding.what_if import check_brands, review_of
-from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import
+from izin.producers.files.importing.report import ImportReport
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import application_items, customers

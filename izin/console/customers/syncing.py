@@ -18,8 +18,7 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.iys.errors import CallError
-from izin.iys.wire_format.account import BrandSummary
-from izin.iys.wire_format.partner import GrantedBrand
+from izin.iys.wire_format.account import BrandSummary, GrantedBrand
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger

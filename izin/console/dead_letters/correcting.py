@@ -10,7 +10,7 @@ from izin.console.terminal.output import kafka_settings
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import read
-from izin.producers.publishing.event_publisher import Published
+from izin.producers.publishing.publisher import Published
 from izin.replay.letters.correction import CorrectedLetterError, Correction
 from izin.replay.letters.letter import LetterReader
 from izin.runtime.kafka import codec

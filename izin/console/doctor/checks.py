@@ -52,8 +52,8 @@ from izin.console.terminal.output import (
     out,
     print_json,
 )
-from izin.iys.tokens.token_policy import TokenPolicy
-from izin.runtime import consumer_groups, kafka, topic_admin
+from izin.iys.tokens import TokenPolicy
+from izin.runtime import kafka, topic_admin
 from izin.runtime.kafka import codec
 from izin.runtime.settings import (
     FeedsSettings,
@@ -136,14 +136,14 @@ def _order() -> Iterator[Finding]:
         lanes = [
             lag_checks.unread(settings, lane, offsets) for lane in (express, settings.topics.events)
         ]
-        running = consumer_groups.members(settings, group)
+        running = topic_admin.members(settings, group)
         waiting = {(express.name, number) for number in lanes[0].partitions if running}
         give_up_at = monotonic() + lag_checks.DECIDED_WITHIN.total_seconds()
         while waiting and monotonic() < give_up_at:
             sleep(1)
             now = decided.read()
             waiting = {one for one in waiting if now.get(one, 0) <= offsets.get(one, 0)}
-    if running and consumer_groups.is_contested(settings, group):
+    if running and topic_admin.is_contested(settings, group):
         yield wrong(
             "order",
             "a second worker was started with an IZIN_INSTANCE_ID that is in use, and was ended "

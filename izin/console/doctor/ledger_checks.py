@@ -13,7 +13,7 @@ from izin.console.remedies import held_back, remedy_of_brake
 from izin.console.terminal.iys_session import calling_iys
 from izin.console.terminal.output import turkish
 from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError
-from izin.iys.tokens.token_policy import TokenPolicy
+from izin.iys.tokens import TokenPolicy
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.access_tokens import LedgerTokenStore

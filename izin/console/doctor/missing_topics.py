@@ -9,7 +9,7 @@ with the command that restores it. What only tells of the past may be created at
 from collections.abc import Iterator, Mapping
 
 from izin.console.doctor.finding import Finding, fixed
-from izin.runtime import consumer_groups, kafka, topic_admin
+from izin.runtime import kafka, topic_admin
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.topics import Topic, Topics
 
@@ -54,7 +54,7 @@ def fix_topics(settings: KafkaSettings, *, stopped: bool) -> Iterator[Finding]:
     """
     lost = remedies(settings)
     group = StreamSettings().group(settings)
-    kept = () if stopped and not consumer_groups.members(settings, group) else lost
+    kept = () if stopped and not topic_admin.members(settings, group) else lost
     for name in topic_admin.ensure_topics(settings, without=kept):
         then = lost.get(name)
         yield fixed("topics", f"created {name}{f', which is empty: {then}' if then else ''}")

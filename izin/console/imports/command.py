@@ -1,25 +1,18 @@
 """``izin import``: a CRM export into Kafka, with a report of the rows that are refused."""
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from izin.console.imports.changes import changes
-from izin.console.imports.options import (
-    AgainOption,
-    DryRunOption,
-    FileArgument,
-    PreviewOption,
-    ReportOption,
-    reading_options,
-    reversal_options,
-)
-from izin.console.imports.preview import show_preview
-from izin.console.imports.result import print_result
-from izin.console.imports.session import import_session
-from izin.console.terminal.arguments import takes
+from izin.consent.errors import SourceError
+from izin.console.imports.result import changes, print_result, show_preview
+from izin.console.publish import utc_now
+from izin.console.terminal.arguments import ByIfKnownOption, TimeOfDayOption, takes
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.output import (
     ExitCode,
@@ -27,21 +20,239 @@ from izin.console.terminal.output import (
     OutputOption,
     exit_if,
     exit_on_error,
+    kafka_settings,
     say,
 )
-from izin.console.terminal.progress import showing_steps
-from izin.producers.files.importer import Import
-from izin.producers.files.importing.reversals import ReversalRules
+from izin.console.terminal.progress import ShownStep, showing_steps
+from izin.producers.files.choices import ColumnChoices, read_mapping
+from izin.producers.files.columns import ColumnsError
+from izin.producers.files.importer import FindOptOuts, Import, import_file
+from izin.producers.files.importing.judgement import ReversalRules, read_reversals
+from izin.producers.files.importing.report import ImportReport
+from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
+from izin.projections.brand_directory import BrandDirectory, BrandReader
+from izin.projections.standing_opt_outs import StandingOptOuts
+from izin.runtime.kafka import access_of
+from izin.runtime.kafka_environment import KafkaAccess
+from izin.runtime.process import tune_gc_for_batches
+from izin.schemas.codec import Codec
 
+FileArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="A table: CSV, or an .xlsx workbook.",
+    ),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        help="Report of refused rows, .csv or .xlsx; the import's journal is beside it. "
+        "Default: beside FILE.",
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Read and check everything, publish nothing.")
+]
+AgainOption = Annotated[
+    bool, typer.Option("--again", help="Import a file that was imported to its end once more.")
+]
+PreviewOption = Annotated[
+    bool,
+    typer.Option("--preview", help="Show what each column holds, and how the first rows are read."),
+]
+
+
+MappingOption = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        readable=True,
+        help="A TOML file of such choices, used again: [columns], ignore, [constants], "
+        "[values], confirm, header_row. Those given here go before it.",
+    ),
+]
+ConfirmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--confirm",
+        help="A column to skip that may have opt-outs, or a word of an opt-out that means a "
+        "consent: on purpose; repeat it for each.",
+    ),
+]
+Begin = Callable[[str], ShownStep]
 _ONLY_SHOWN = (
     "it publishes nothing and writes no report: leave out --report, --dry-run, --again and "
     "--reversals"
 )
 _STOPPED = "stopped before its end; the same command goes on where it was"
 _STOPPED_DRY = "stopped before its end; nothing was published: --dry-run"
-
-
 _FILE = "file"
+
+
+def reading_options(  # one option each
+    *,
+    mapping: MappingOption = None,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="COLUMN=field: what a column holds; repeat it for each."),
+    ] = None,
+    ignored: Annotated[
+        list[str] | None, typer.Option("--ignore", help="A column to skip; repeat it for each.")
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="field=value for every row; repeat it for each."),
+    ] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--value",
+            help="WORD=value: what a word of the file means, as Mağaza=HS_FIZIKSEL_ORTAM; with a "
+            "field before it (status:Pasif=RET) in that field alone; repeat it for each.",
+        ),
+    ] = None,
+    confirmed: ConfirmOption = None,
+    header_row: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The line or row that names the columns; those above are skipped. Default: the "
+            "first that is not empty.",
+        ),
+    ] = None,
+    day_order: Annotated[
+        DayOrder | None,
+        typer.Option(
+            "--dates", help="What stands first in dates with slashes: the day, or the month."
+        ),
+    ] = None,
+    excel_epoch: Annotated[
+        ExcelEpoch | None, typer.Option(help="First year of Excel's date numbers.")
+    ] = None,
+    time_of_day: TimeOfDayOption = None,
+    origin: Annotated[str, typer.Option(help="Which of your systems wrote the file.")] = "file",
+) -> Import:
+    """Return how a file is read, by these options."""
+    with exit_on_error():
+        saved = ColumnChoices() if mapping is None else read_mapping(mapping)
+    return Import(
+        columns=ColumnChoices(
+            mapped={**saved.mapped, **_pairs("--map", "COLUMN=field", mapped)},
+            ignored=(*saved.ignored, *(ignored or ())),
+            given={**saved.given, **_pairs("--set", "field=value", given)},
+            values={**saved.values, **_pairs("--value", "WORD=value", words)},
+            confirmed=(*saved.confirmed, *(confirmed or ())),
+            header_row=header_row or saved.header_row,
+        ),
+        dates=DateRules(day_order=day_order, excel_epoch=excel_epoch, time_of_day=time_of_day),
+        origin=origin,
+    )
+
+
+def reversal_options(
+    *,
+    reversals: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|N",
+            help="Publish opt-ins (ONAY) that reverse an opt-out (RET), too: those in the list "
+            "that an import has written, or all if there are exactly N.",
+        ),
+    ] = None,
+    by: ByIfKnownOption,
+) -> ReversalRules:
+    """Return which opt-outs may be reversed, by these options."""
+    if reversals is None:
+        return ReversalRules()
+    if not by.strip():
+        raise typer.BadParameter("say who gives them back, with --by or IZIN_ACTOR")
+    if reversals.isdecimal():
+        return ReversalRules(count=int(reversals), by=by)
+    path = Path(reversals)
+    if not path.is_file():
+        raise typer.BadParameter(f"{reversals} is neither a file nor a number")
+    with exit_on_error():
+        return ReversalRules(event_ids=read_reversals(path), by=by)
+
+
+def _pairs(option: str, example: str, texts: list[str] | None) -> dict[str, str]:
+    """Return what comes before and behind the first ``=`` of each of ``texts``."""
+    found = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{text} has no =; write {example}", param_hint=option)
+        found[name] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSession:
+    """A connection to Kafka that imports files."""
+
+    kafka: KafkaAccess
+    codec: Codec
+    directory: BrandDirectory
+    publisher: KafkaPublisher
+
+    def opt_outs(self, brands: Collection[int], begin: Begin) -> StandingOptOuts:
+        """Return the opt-outs that stand for keys of ``brands``, and show their reading as a step.
+
+        Raises:
+            BrokerError: the topic cannot be read.
+        """
+        found = StandingOptOuts(self.kafka, self.codec, brands)
+        found.load(begin("opt-outs read"))
+        return found
+
+    def run(
+        self, path: Path, how: Import, begin: Begin, *, opt_outs: FindOptOuts | None
+    ) -> ImportReport:
+        """Import the file at ``path``, and show the rows of each pass as a step.
+
+        Without ``opt_outs`` it is read once, and no opt-in counts as a reversal.
+
+        Raises:
+            SourceError: the file as a whole cannot be used.
+            ImportInterruptedError: Kafka became unreachable.
+        """
+        steps: dict[str, ShownStep] = {}
+
+        def show(step: str, rows: int, expected: int) -> None:
+            what = "checked" if how.dry_run else step
+            if what not in steps:
+                steps[what] = begin(f"{path.name}, rows {what}")
+            steps[what](rows, expected)
+
+        try:
+            return import_file(
+                path,
+                self.publisher,
+                self.directory,
+                clock=utc_now,
+                how=how,
+                progress=show,
+                opt_outs=opt_outs,
+            )
+        except ColumnsError as error:
+            raise SourceError(f"{path.name}, {error}") from error
+
+
+@contextmanager
+def import_session() -> Iterator[ImportSession]:
+    """Provide a session with the brands that are known."""
+    kafka = access_of(kafka_settings())
+    codec = kafka.codec()
+    directory = BrandReader(kafka, codec).load()
+    tune_gc_for_batches()
+    with KafkaPublisher(kafka, codec, clock=utc_now, linger=BULK_LINGER) as publisher:
+        yield ImportSession(kafka=kafka, codec=codec, directory=directory, publisher=publisher)
 
 
 class FileOrCommand(TyperGroup):

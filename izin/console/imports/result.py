@@ -1,11 +1,39 @@
-"""What an import did, as the command prints it."""
+"""What an import did, or with ``--preview`` would do, and with ``izin import changes`` what it has
+changed, as the commands print it.
+"""
 
+import hashlib
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Final
 
-from izin.console.terminal.output import OutputFormat, print_json, print_rows, say, turkish, warn
-from izin.producers.files.import_report import ImportReport
+import typer
+
+from izin.consent.enums import DecisionKind, Status
+from izin.console.publish import utc_now
+from izin.console.terminal.arguments import ByOption, OneCustomerOption
+from izin.console.terminal.ledger_session import Look, run_on_ledger
+from izin.console.terminal.output import (
+    ExitCode,
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    exit_on_error,
+    kafka_settings,
+    print_json,
+    print_rows,
+    say,
+    turkish,
+    warn,
+)
+from izin.producers.files.importer import Import, ImportPreview, PreviewedRow, preview_file
 from izin.producers.files.importing.journal import Start
+from izin.producers.files.importing.report import ImportReport
+from izin.projections.brand_directory import BrandReader
+from izin.runtime.kafka import access_of
+from izin.sinks.ledger.history.imports import ImportChanges, import_changes
 
 _RESTARTED = {
     Start.FILE_CHANGED: "the file is not the one whose import had stopped",
@@ -24,6 +52,17 @@ _LEFT_OUT = (
     "ONAY among them would reverse an opt-out. Does the export write its own time as the consent's "
     "date? Correct it. Did they consent again? Give them back: --reversals FILE"
 )
+_COLUMNS = {"column": "column", "holds": "what it holds"}
+_ROWS = ("row", "recipient", "type", "status", "date", "result")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_NOTES: Final = {
+    (Status.RET, DecisionKind.APPLY): "changed the state of their recipient",
+    (Status.ONAY, DecisionKind.APPLY): "changed the state of their recipient",
+    (Status.RET, DecisionKind.ENRICHED): "were known, and have better evidence now",
+    (Status.ONAY, DecisionKind.ENRICHED): "were known, and have better evidence now",
+    (Status.RET, DecisionKind.STALE): "changed nothing: something newer stands",
+    (Status.ONAY, DecisionKind.STALE): "changed nothing: something newer stands",
+}
 
 
 def print_result(done: ImportReport, output: OutputFormat) -> None:
@@ -108,3 +147,130 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
         yield "changes", "", f"izin import changes {done.path.name}"
     seconds = "nothing was published: --dry-run" if done.dry_run else ""
     yield "seconds", f"{done.seconds:.1f}", seconds
+
+
+def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
+    """Print what an import of the file at ``path`` would make of its beginning, and exit: with 3
+    where no row can be read, with 1 where rows are refused.
+    """
+    kafka = access_of(kafka_settings())
+    brands = BrandReader(kafka, kafka.codec()).load()
+    found = preview_file(path, brands, columns=how.columns, dates=how.dates, now=utc_now())
+    print_preview(found, output)
+    if found.problem is not None:
+        raise typer.Exit(ExitCode.SOURCE)
+    exit_if(found.refused)
+
+
+def print_preview(found: ImportPreview, output: OutputFormat) -> None:
+    """Print columns, first rows and counts; recipients are masked."""
+    match output:
+        case OutputFormat.JSON:
+            columns = [
+                {"column": one.name, "holds": None if one.held is None else str(one.held)}
+                for one in found.columns
+            ]
+            print_json(
+                {
+                    "encoding": found.encoding,
+                    "delimiter": found.delimiter,
+                    "header_line": found.header_line,
+                    "hidden_sheets": found.hidden_sheets,
+                    "columns": columns,
+                    "problem": found.problem,
+                    "rows": [asdict(one) for one in found.rows],
+                    "examined": found.examined,
+                    "published": found.published,
+                    "refused": found.refused,
+                    "codes": found.codes,
+                }
+            )
+        case OutputFormat.TABLE:
+            warn_of_hidden(found.hidden_sheets)
+            print_rows(output, _COLUMNS, _columns(found))
+            if found.problem is not None:
+                warn(found.problem)
+                return
+            print_rows(output, _ROWS, map(_cells, found.rows))
+            for code, reason in _reasons(found.rows).items():
+                say(f"{code}: {reason}")
+            say_words(found.codes)
+            say(
+                f"{found.path.name}, {found.encoding}: of the first {found.examined} rows "
+                f"{found.published} consents would be published, {found.refused} refused"
+            )
+
+
+def _columns(found: ImportPreview) -> Iterator[tuple[str, str]]:
+    for one in found.columns:
+        unknown = "left out" if one.is_left_out else "not known: --map or --ignore"
+        yield one.name, unknown if one.held is None else str(one.held)
+
+
+def _cells(row: PreviewedRow) -> tuple[object, ...]:
+    codes = ", ".join(one.code for one in row.reasons)
+    result = "published" if row.is_published else "refused"
+    return (
+        *(row.line, row.recipient, row.type, row.status, row.consent_date),
+        f"{result}: {codes}" if codes else result,
+    )
+
+
+def _reasons(rows: tuple[PreviewedRow, ...]) -> dict[str, str]:
+    return {reason.code: reason.reason for one in rows for reason in one.reasons}
+
+
+def changes(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="The run that the import has named, or its file."),
+    ],
+    *,
+    customer: OneCustomerOption = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Print what one import changed, and how many opt-outs changed nothing: a newer opt-in stands.
+
+    With --output json each key that was changed, with its row: personal data, and who
+    looked is written to the history. The ledger knows what the order stage has decided so far.
+    """
+    path = Path(run)
+    if not _DIGEST.fullmatch(run) and not path.is_file():
+        raise typer.BadParameter(f"{run} is neither a run nor a file", param_hint="RUN")
+    with exit_on_error():
+        if path.is_file():
+            with path.open("rb") as stream:
+                run = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = run_on_ledger(
+            lambda ledger: import_changes(ledger, run, customer_id=customer),
+            look=Look(command="import changes", by=by, customer=customer)
+            if output is OutputFormat.JSON
+            else None,
+        )
+    match output:
+        case OutputFormat.JSON:
+            decided = [
+                {"status": status, "kind": kind, "count": count}
+                for (status, kind), count in sorted(found.decided.items())
+            ]
+            print_json(
+                {
+                    "run": run,
+                    "decided": decided,
+                    "opt_outs_behind": found.opt_outs_behind,
+                    "changes": [one._asdict() for one in found.changes],
+                }
+            )
+        case OutputFormat.TABLE:
+            print_rows(output, ("what", "count", "note"), _decided(found))
+    if not found.decided:
+        warn("nothing is known of this import: were its events decided, and taken by the ledger?")
+
+
+def _decided(found: ImportChanges) -> Iterator[tuple[object, ...]]:
+    for (status, kind), note in _NOTES.items():
+        if count := found.decided[status, kind]:
+            yield f"{status} {kind}", count, note
+    note = "opt-outs (RET) that changed nothing: a newer opt-in (ONAY) stands"
+    yield "behind", found.opt_outs_behind, note

@@ -1,10 +1,22 @@
-"""What the local stack runs: ports, delays of İYS, and two example brands."""
+"""What a local stack runs (ports, delays of İYS, two example brands), and the folder that keeps it.
 
+The folder is locked against other runs. Its record has credentials, ports, and whose servers have
+the data: with them the settings of one run fit the next.
+"""
+
+import os
 import secrets
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
+from pydantic import TypeAdapter
+
+from izin.local import LocalError
+from izin.local.reservations import FolderLock, free_port, is_free
 from izin.schemas.api_keys import new_api_key, new_family
 from izin.sinks.record.brand import Brand
 
@@ -29,6 +41,17 @@ Part = Literal[
     "simulator",
 ]
 """A process of ours, or its listener for operators."""
+_MARKER = ".izin-local-stack"
+"""Only in a folder that has this file is anything ever removed."""
+_LOCK = "lock"
+_RECORD = "run.json"
+_SIMULATOR = "simulator"
+_RUN_FILES = ("kafka", "postgres", "registry", _SIMULATOR, "logs", "environment", _RECORD)
+"""What a run leaves in its folder, and a fresh one removes. The record is the last."""
+_ASIDE = "before"
+"""Where what an earlier run left is, until a run without it has started."""
+_AT_ONCE = timedelta()
+_PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +163,131 @@ class StackCredentials:
     suppression_secret: str = field(default_factory=_long_secret, repr=False)
     api_key: str = field(default_factory=_api_key, repr=False)
     """Of the intake, the feeds and the gate."""
+
+
+def _name() -> str:
+    return secrets.token_hex(3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One stack's own record; it is stored beside its data, readable by the owner only."""
+
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The caller's own servers that have the data, by their settings."""
+    name: str = field(default_factory=_name)
+    """Distinguishes this stack's topics and ledger on the caller's own servers."""
+    ports: Ports = field(default_factory=Ports)
+    credentials: StackCredentials = field(default_factory=StackCredentials)
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Return the record in a file, None where there is no such file."""
+        try:
+            return TypeAdapter(cls).validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write the record into a file that only the owner may read."""
+        path.touch(mode=0o600)
+        path.write_bytes(TypeAdapter(type(self)).dump_json(self))
+
+    def ports_for(self, asked: Ports) -> Ports:
+        """Return ``asked``; where it says any port, the one of the last run, or else a free one."""
+        before = asdict(self.ports)
+        chosen = {
+            part: before[part] if before[part] and is_free(before[part]) else free_port()
+            for part, port in asdict(asked).items()
+            if port is None
+        }
+        return replace(asked, **chosen)
+
+
+class StateFolder:
+    """The folder ``path`` of a stack."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self._lock = FolderLock(self.path, within=_AT_ONCE)
+        self._aside = self.path / _ASIDE
+
+    @property
+    def simulator_state(self) -> Path:
+        """The file of the simulator's register."""
+        return self.path / _SIMULATOR / "state.sqlite"
+
+    def record(self) -> RunRecord | None:
+        """Return the record of an earlier run; None: nothing here can be continued."""
+        return RunRecord.read(self.path / _RECORD)
+
+    def claim(
+        self, record: RunRecord, on_progress: Callable[[str], None], *, fresh: bool = False
+    ) -> None:
+        """Lock the folder and write ``record``.
+
+        With ``fresh``, or where no run left a record, set aside what earlier runs left there, and
+        nothing else: it is removed once this run has started (``succeeded``), and put back where it
+        does not (``release``).
+
+        Raises:
+            LocalError: It has files that izin did not create, or another run uses it.
+        """
+        folder, marker = self.path, self.path / _MARKER
+        if folder.exists() and not marker.exists() and any(folder.iterdir()):
+            raise LocalError(
+                f"{folder} has files that izin did not create, and a run starts in an empty "
+                "folder; name another, which need not exist, with --state-dir"
+            )
+        # Topics, ledger and logs have recipients: what is made here is its owner's alone.
+        os.umask(0o077)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        marker.touch()
+        self._lock.acquire()
+        if not fresh:
+            self._put_back()
+        if not fresh and self.record() is not None:
+            on_progress(f"continuing with what {folder} has")
+        else:
+            self._set_aside(on_progress)
+        self.simulator_state.parent.mkdir(exist_ok=True)
+        record.write(folder / _RECORD)
+
+    def succeeded(self) -> None:
+        """Remove what was set aside: this run has started without it."""
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    def release(self) -> None:
+        """Put back what was set aside and is still there, and release the lock."""
+        if self._lock.is_held:
+            self._put_back()
+        self._lock.release()
+
+    def _set_aside(self, on_progress: Callable[[str], None]) -> None:
+        old = [self.path / name for name in _RUN_FILES if (self.path / name).exists()]
+        if not old:
+            return
+        on_progress(f"removing ledger, topics, logs and simulated İYS in {self.path}")
+        shutil.rmtree(self._aside, ignore_errors=True)
+        self._aside.mkdir()
+        for path in old:
+            if (path / _LOCK).exists():
+                # After a kill -9 a server of that run may still be ending.
+                with FolderLock(path, within=_PREDECESSOR_GONE_WITHIN):
+                    pass
+            path.rename(self._aside / path.name)
+
+    def _put_back(self) -> None:
+        if not self._aside.exists():
+            return
+        for path in [self.path / name for name in _RUN_FILES]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        # The record is the last here too: without it nothing can be continued.
+        for name in _RUN_FILES:
+            if (self._aside / name).exists():
+                (self._aside / name).rename(self.path / name)
+        self._aside.rmdir()

@@ -12,34 +12,120 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn, Self, get_args
 
+import httpx
 from pydantic import TypeAdapter
 
-from izin.console.local_stack import simulator
-from izin.console.local_stack.registration import register
-from izin.console.local_stack.run_record import RunRecord
-from izin.console.local_stack.settings import Delays, ExampleBrand, Part, Ports
-from izin.console.local_stack.state_folder import StateFolder
+from izin.consent.due_dates import TURKEY
+from izin.console.local_stack.settings import (
+    CUSTOMER,
+    Delays,
+    ExampleBrand,
+    Part,
+    Ports,
+    RunRecord,
+    StackCredentials,
+    StateFolder,
+)
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import CRITICAL_ONLY
 from izin.local import Command, LocalError, LocalServers, Supervisor, ensure_database
-from izin.local.child import answers
-from izin.local.ports import HOST, claim
+from izin.local.processes import answers
+from izin.local.reservations import HOST, claim
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime import topic_admin
 from izin.runtime.kafka import codec
 from izin.runtime.setting_rules.group import without_secret_files
 from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.schemas.api_keys import ApiKey, Scope, presented
+from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.ledger.registry import api_keys, customers
 from izin.sinks.record.errors import MigrationError
 from izin.sinks.record.messages import TopicMessages
 
+_BY = "izin up"
+_KEY = "local"
+SIMULATOR = "iys_simulator"
+"""The import package of the simulator: a distribution of its own (``simulator/`` in the repository)
+that is started as a process and configured through its admin API, never imported."""
 _ISO = TypeAdapter(timedelta)
 _OF_ALL = ("IZIN_EXTRA_CLOSED_DAYS", "IZIN_SCHEMA_FOLDER")
 """What commands need as the workers have it: they count terms and read records too."""
+
+
+async def _register_in_ledger(
+    ledger: Ledger, messages: TopicMessages, brands: Sequence[ExampleBrand], api_key: str
+) -> None:
+    """Register what is not registered; an operator may have changed what is.
+
+    Raises:
+        LocalError: ``api_key`` has not the form of a key.
+    """
+    now = datetime.now(UTC)
+    if CUSTOMER not in {one.customer_id for one in await customers.every(ledger)}:
+        await customers.add(ledger, CUSTOMER, "Acme", by=_BY, now=now)
+    known = {one.brand_code for one in await registry.every(ledger)}
+    for brand in brands:
+        if brand.brand_code not in known:
+            await registry.upsert(ledger, messages, brand.in_ledger(now), by=_BY, now=now)
+    given = presented(api_key)
+    if given is None:
+        raise LocalError(
+            "the record of this stack has no API key; name another folder with --state-dir"
+        )
+    if given.id not in {one.id for one in await api_keys.every(ledger)}:
+        key = ApiKey(
+            id=given.id,
+            name=_KEY,
+            secret_hash=given.secret_hash,
+            scopes=frozenset({Scope.PUBLISH.value, Scope.SUBSCRIBE.value, Scope.ASK.value}),
+            customers=frozenset({CUSTOMER}),
+            created_at=now,
+        )
+        await api_keys.create(ledger, messages, key, by=_BY, now=now)
+
+
+def check_installed(package: str = SIMULATOR) -> None:
+    """Raise LocalError with the remedy where the simulator is not installed."""
+    if find_spec(package) is None:
+        raise LocalError(
+            "the İYS simulator is not installed; run `make setup`, or `pip install ./simulator`, "
+            "in a checkout of izin"
+        )
+
+
+def _register_at_simulator(
+    url: str, brands: Sequence[ExampleBrand], credentials: StackCredentials
+) -> None:
+    """Register ``brands``, and an account for each of their providers, at the simulator.
+
+    One that has them from an earlier run is left alone: a person may have changed them.
+    """
+    with httpx.Client(base_url=f"{url}/__simulator__", trust_env=False) as admin:
+        if admin.get("/health").raise_for_status().json()["brands"] >= len(brands):
+            return
+        for iys_code in sorted({one.iys_code for one in brands}):
+            account = {
+                "username": credentials.username,
+                "password": credentials.password,
+                "iysCode": iys_code,
+            }
+            admin.post("/accounts", json=account).raise_for_status()
+        for brand in brands:
+            document = {
+                "brandCode": brand.brand_code,
+                "iysCode": brand.iys_code,
+                "name": brand.name,
+                "activatedAt": brand.activated_at
+                and brand.activated_at.astimezone(TURKEY).strftime("%Y-%m-%d %H:%M:%S"),
+            }
+            admin.post("/brands", json=document).raise_for_status()
 
 
 class LocalStack:
@@ -145,7 +231,7 @@ class LocalStack:
             raise
 
     def _start(self) -> None:
-        simulator.check_installed()
+        check_installed()
         self._check_ports()
         self._claim_folder()
         self._report("starting the servers")
@@ -175,7 +261,9 @@ class LocalStack:
         ledger = LedgerSettings.model_validate({"DATABASE_URL": self._environment["DATABASE_URL"]})
         kafka = self.kafka_settings
         messages = TopicMessages(codec(kafka), kafka.topics)
-        run_on_ledger(lambda opened: register(opened, messages, self._brands, self.api_key), ledger)
+        run_on_ledger(
+            lambda opened: _register_in_ledger(opened, messages, self._brands, self.api_key), ledger
+        )
 
     def stop(self) -> None:
         """Stop every process of this stack, ours first."""
@@ -261,7 +349,7 @@ class LocalStack:
         self._report("starting the simulator of İYS")
         command = self._command(
             "simulator",
-            simulator.SIMULATOR,
+            SIMULATOR,
             "serve",
             ready=f"{self.url('simulator')}/__simulator__/health",
             extra={
@@ -273,7 +361,7 @@ class LocalStack:
             },
         )
         self.supervisor.start(command, keep_up=True)
-        simulator.register(self.url("simulator"), self._brands, self._credentials)
+        _register_at_simulator(self.url("simulator"), self._brands, self._credentials)
 
     def _start_workers(self) -> None:
         self._report("starting the workers, the intake, the feeds, the gate and the webhooks")

@@ -51,7 +51,8 @@ from izin.console.terminal.output import (
     say,
     warn,
 )
-from izin.producers.files.columns import ColumnChoices, recipient_place
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.columns import recipient_place
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
 from izin.producers.files.tables import Table
 

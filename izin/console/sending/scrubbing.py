@@ -24,8 +24,7 @@ from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, RecipientType
 from izin.producers.files.cells import cell_text
 from izin.producers.files.columns import ColumnsError
-from izin.producers.files.delimited import FileRow, UnusableFileError
-from izin.producers.files.tables import Cells, Table, whole_file
+from izin.producers.files.tables import Cells, FileRow, Table, UnusableFileError, whole_file
 from izin.producers.mapping.field_names import fold
 from izin.schemas.consistency_token import positions_of, token_of
 from izin.subscribers import Gate, GateAnswer, GateVerdict, Question, ReceiptKind

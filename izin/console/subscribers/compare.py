@@ -27,7 +27,8 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.private_files import CsvRows, private_csv
 from izin.producers.files.cells import cell_text
-from izin.producers.files.columns import ColumnChoices, recipient_place
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.columns import recipient_place
 from izin.producers.files.table_formats import open_table
 from izin.producers.files.tables import Table
 from izin.reconcile.suppression_list import (

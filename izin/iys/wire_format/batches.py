@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, TypeGuard, assert_never
 
-from izin.iys.errors import UnreadableError
-from izin.iys.verdicts import Verdict, classify
+from izin.iys.errors import UnreadableError, Verdict, classify
 from izin.iys.wire_format.consents import Receipt
 from izin.iys.wire_format.json_reader import JsonReader, from_turkish, items_in
 

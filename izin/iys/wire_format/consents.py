@@ -1,20 +1,36 @@
-"""Consents, register records and movements as İYS's JSON (reference sections 2.1-2.8).
+"""Consents, register records, movements, pushes and reports of a day as İYS's JSON (reference
+sections 2.1-2.8, 2.12).
 
 What we write is strict: enumerations only, and an optional field without a value is absent, for
 İYS refuses ``""`` and ``null`` (H267). What İYS writes is open: its sources grow (``IYS_*``) and
 consent dates may be empty, so those fields are texts. ``citizenName`` is personal data that is not
 needed and never read.
+
+A push has movements of citizens, or one fixed test payload, which is acknowledged and never stored.
+It is authenticated by HTTP Basic only, may repeat and may come in any order; it does not replace
+pull.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from izin.consent.model import Channel, RecipientType, Source, Status, aware
-from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, read_each, to_turkish
+from izin.iys.wire_format.json_reader import (
+    JsonReader,
+    UnreadableItem,
+    parse_json,
+    read_each,
+    readers,
+    to_turkish,
+)
+
+TEST_CODE: Final = 121212
+TEST_RECIPIENT: Final = "pushtest@iys.org.tr"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +113,6 @@ class RegisterRecord:
     creation_date: datetime
     transaction_id: str | None
     retailer_code: int | None = None
-    retailer_access_count: int | None = None
 
     @classmethod
     def read(cls, reader: JsonReader) -> RegisterRecord:
@@ -112,7 +127,6 @@ class RegisterRecord:
             creation_date=reader.instant("creationDate"),
             transaction_id=reader.text_or_none("transactionId"),
             retailer_code=reader.integer_or_none("retailerCode"),
-            retailer_access_count=reader.integer_or_none("retailerAccessCount"),
         )
 
 
@@ -173,3 +187,107 @@ class MovementPage:
         """Return the page in a response."""
         movements, unreadable = read_each(reader.raw("list") or [], IysMovement.read)
         return cls(after=reader.text("after"), movements=movements, unreadable=unreadable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """A push: its movements to store, and how many test payloads it had."""
+
+    movements: tuple[IysMovement, ...]
+    tests: int
+    unreadable: tuple[UnreadableItem, ...] = ()
+
+
+def is_test(movement: IysMovement) -> bool:
+    """Whether ``movement`` is İYS's test payload: its codes and its recipient are fixed."""
+    return (
+        movement.iys_code == TEST_CODE
+        and movement.brand_code == TEST_CODE
+        and movement.recipient == TEST_RECIPIENT
+    )
+
+
+def parse_push(body: bytes) -> Push:
+    """Return the push in the body of a request.
+
+    Raises:
+        UnreadableError: ``body`` has no list of movements.
+    """
+    items = JsonReader(parse_json(body)).raw("list") or []
+    found, unreadable = read_each(items, IysMovement.read)
+    movements = tuple(movement for movement in found if not is_test(movement))
+    return Push(movements=movements, tests=len(found) - len(movements), unreadable=unreadable)
+
+
+class ProcessStatus(StrEnum):
+    """How far İYS is with the hash of a day's file."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "inprogress"
+    COMPLETED = "completed"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayCount:
+    """How many movements of a day İYS counts, for one channel and one of its streams."""
+
+    type: str
+    source: str
+    """One of :class:`Stream`, as İYS wrote it."""
+    approvals: int
+    """First ONAY, or ONAY after RET."""
+    rejections: int
+    """RET after ONAY."""
+    pending: int
+    total: int
+
+    @classmethod
+    def read_all(cls, reader: JsonReader) -> tuple[DayCount, ...]:
+        """Return the counts in a response."""
+        return tuple(
+            cls(
+                type=of_type.text("type"),
+                source=one.text_or_none("source") or str(Stream.HS),
+                approvals=one.integer_or_none("approval") or 0,
+                rejections=one.integer_or_none("rejection") or 0,
+                pending=one.integer_or_none("pending") or 0,
+                total=one.integer_or_none("total") or 0,
+            )
+            for of_type in readers(reader.raw("changeStats") or [])
+            for one in readers(of_type.raw("consents") or [])
+        )
+
+    def to_json(self) -> Mapping[str, object]:
+        """Return the count as the ledger stores it."""
+        return {
+            "type": self.type,
+            "source": self.source,
+            "approvals": self.approvals,
+            "rejections": self.rejections,
+            "pending": self.pending,
+            "total": self.total,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayAgreement:
+    """İYS's hash of a day's file, and whether agreement with it was declared."""
+
+    process_status: str
+    """One of :class:`ProcessStatus`, as İYS wrote it."""
+    hash_value: str | None
+    """Hex digits in lower case; None until it is completed."""
+    hash_method: str | None
+    is_agreed: bool
+
+    @classmethod
+    def read(cls, reader: JsonReader) -> DayAgreement:
+        """Return the agreement in a response."""
+        value = reader.text_or_none("hashValue")
+        return cls(
+            process_status=reader.text("processStatus").lower(),
+            hash_value=None if value is None else value.lower(),
+            hash_method=reader.text_or_none("hashMethod"),
+            is_agreed=bool(reader.boolean_or_none("agreementStatus")),
+        )

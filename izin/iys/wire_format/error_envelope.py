@@ -15,13 +15,15 @@ from izin.iys.errors import (
     CallError,
     MisconfiguredError,
     OutcomeUnknownError,
+    Refusal,
     RefusedError,
     ThrottledError,
     TokenLimitError,
     UnauthenticatedError,
     UnreadableError,
+    Verdict,
+    decisive_verdict,
 )
-from izin.iys.verdicts import Refusal, Verdict, decisive_verdict
 from izin.iys.wire_format.json_reader import JsonReader, parse_json
 
 SECOND: Final = timedelta(seconds=1)

@@ -1,69 +1,221 @@
-"""Which column of a file holds which field: every column must be known, mapped or ignored.
+"""Which column of a file holds which field, and the consents of its rows.
 
-An unknown column could be the one with the opt-outs, so it is never skipped silently. A row is one
-consent, or several where the file has a column a channel.
+Every column must be known, mapped or ignored: an unknown one could be the one with the opt-outs, so
+it is never skipped silently. A row is one consent, or several where the file has a column a
+channel.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
+from izin.consent.enums import Channel, Status
 from izin.consent.errors import SourceError
-from izin.consent.model import Channel
-from izin.producers.files.cells import is_recipient, notation_text
-from izin.producers.files.channel_columns import (
+from izin.producers.files.cells import cell_text, is_recipient, notation_text, whole_number
+from izin.producers.files.choices import ColumnChoiceError, ColumnChoices, Words, words_of
+from izin.producers.files.column_names import (
     ChannelField,
+    StatusName,
     channel_field_of,
     names_consent,
     names_consent_date,
     names_status,
+    says_who_refused,
+    status_in,
 )
-from izin.producers.files.refusal_columns import StatusName, says_who_refused
-from izin.producers.files.row_parts import CellReader, ChannelColumns, Columns
-from izin.producers.files.value_words import Words, words_of
-from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, fold
-from izin.producers.mapping.field_values import RECIPIENTS
+from izin.producers.mapping.dates import is_date_like
+from izin.producers.mapping.field_names import (
+    CHANNEL_RECIPIENTS,
+    RECIPIENTS,
+    Field,
+    KeptMeanings,
+    channel_of,
+    field_of,
+    fold,
+    word_key,
+)
 from izin.runtime.masking import mask_text
 
+# A recipient is none: a number with a fraction may have lost digits.
+_NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
+# A file has few values of these, each in many rows.
+_REPEATED = _NUMBERS - {Field.SEQUENCE} | {Field.TYPE, Field.SOURCE, Field.RECIPIENT_TYPE}
 _KNOWN_NAMES = (
     "ALICI/recipient, TELEFON/phone, E-POSTA/email, İZİN TÜRÜ/type, İZİN DURUMU/status, "
     "İZİN KAYNAĞI/source, İZİN TARİHİ/consentDate, ALICI TİPİ/recipientType, MARKA/brandCode, "
     "REFERANS/ref, BAYİ/retailerCode, or with a column a channel SMS İZNİ, ARAMA İZNİ, E-POSTA İZNİ"
 )
 _REGISTERED = frozenset(map(fold, ("creationDate", "kayıt tarihi", "oluşturulma tarihi")))
+_OTHER_ROW = " where that is not the first (--header-row N)"
 _NO_HEADER = "one is a recipient: give the file a first row that names its columns"
+
+
+class CellReader:
+    """Reads the cells of a file, by the words of the caller; of a status its meaning."""
+
+    def __init__(self, words: Words, status: StatusName = StatusName.CONSENT) -> None:
+        self._words = words
+        self.status = status
+        """What the name of the column of statuses says."""
+        self._kept = {name: KeptMeanings(partial(self._text, name)) for name in _REPEATED}
+        self.statuses: Mapping[str, str] = self._kept[Field.STATUS]
+        """The status that each cell says."""
+
+    def read(self, places: Iterable[tuple[Field, int]], row: Sequence[str]) -> dict[Field, str]:
+        """Return what the cells of ``row`` at these places show."""
+        found, kept = dict[Field, str](), self._kept
+        for name, place in places:
+            cells = kept.get(name)
+            found[name] = self._text(name, row[place]) if cells is None else cells[row[place]]
+        return found
+
+    def given(self, name: Field, text: str) -> str:
+        """Return what the caller's ``text`` for every row means."""
+        return self._meant(name, text, StatusName.CONSENT)
+
+    def _text(self, name: Field, cell: str) -> str:
+        text = cell_text(cell)
+        if name in _NUMBERS:
+            text = whole_number(text)
+        if name not in _REPEATED:
+            return text
+        if name is Field.STATUS and not text and (shown := notation_text(cell)).startswith("#"):
+            text = shown  # a value that a spreadsheet could not compute is not missing
+        return self._meant(name, text, self.status)
+
+    def _meant(self, name: Field, text: str, status: StatusName) -> str:
+        words = self._words.get(name)
+        own = None if words is None else words.get(word_key(text))
+        if own is not None:
+            return own
+        return status_in(text, status) if name is Field.STATUS else text
+
+
+class RowPart(NamedTuple):
+    """One consent of a row."""
+
+    name: str
+    """Which of several: its channel; "" where a row is one consent. With the line it identifies
+    the event.
+    """
+    values: dict[Field, str]
+
+    @property
+    def lacks_recipient(self) -> bool:
+        """Whether the row has no address for the channel of this part: it concerns nobody."""
+        if not self.name or self.values.get(CHANNEL_RECIPIENTS[self.name]):
+            return False
+        shared = self.values.get(Field.RECIPIENT, "")
+        return not shared or ("@" in shared) is not (self.name == Channel.EPOSTA)
+
+
+class ChannelColumns(NamedTuple):
+    """The columns of one channel, in a file with a column a channel."""
+
+    channel: Channel
+    places: Mapping[Field, int]
+    """Of its status, its date and its source, as far as there are such columns."""
+    reader: CellReader
+
+    def values(self, row: Sequence[str]) -> dict[Field, str]:
+        """Return what ``row`` says of the channel; nothing where it has neither status nor date.
+
+        A date alone, also in place of the status, is that of a consent where the name says so.
+        """
+        cells = self.reader.read(self.places.items(), row)
+        own = {held: text for held, text in cells.items() if text}
+        status = own.get(Field.STATUS)
+        if status is None:
+            if Field.CONSENT_DATE not in own:
+                return {}
+            if Field.STATUS not in self.places:
+                own[Field.STATUS] = Status.ONAY
+        elif (
+            self.reader.status is StatusName.CONSENT
+            and Field.CONSENT_DATE not in own
+            and is_date_like(status)
+        ):
+            own |= {Field.STATUS: Status.ONAY, Field.CONSENT_DATE: status}
+        own[Field.TYPE] = self.channel
+        return own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The field of each column of a file."""
+
+    written: tuple[str, ...]
+    """The header as it stands in the file."""
+    headers: tuple[str, ...]
+    """The names of the columns that it shows."""
+    places: tuple[tuple[Field, int], ...]
+    status_place: int | None
+    """Of the column with the status of a row, if there is one."""
+    given: Mapping[Field, str]
+    """As records have it: the status has its meaning."""
+    channels: tuple[ChannelColumns, ...]
+    """Empty where each row is one consent."""
+    reader: CellReader
+
+    def parts(self, row: Sequence[str]) -> Sequence[RowPart]:
+        """Return the consents of ``row``, which has as many values as there are headers.
+
+        It is one; with a column a channel, one for each channel of which the row says something.
+        """
+        values = {**self.given, **self.reader.read(self.places, row)}
+        if not self.channels:
+            return (RowPart("", values),)
+        return [
+            RowPart(one.channel, {**values, **own})
+            for one in self.channels
+            if (own := one.values(row))
+        ]
+
+    def opt_outs(self, row: Sequence[str]) -> tuple[bool, bool]:
+        """Return whether ``row`` has an opt-out, and whether it says nothing else, in a fraction of
+        the time of reading it all.
+        """
+        if self.channels:
+            found = {one.values(row).get(Field.STATUS, "") for one in self.channels} - {""}
+            return Status.RET in found, found == {Status.RET}
+        place = self.status_place
+        text = self.given[Field.STATUS] if place is None else self.reader.statuses[row[place]]
+        return (text == Status.RET,) * 2
+
+    def is_header(self, row: Sequence[str]) -> bool:
+        """Whether ``row`` is the header once more, as where files were put one behind another."""
+        return row == self.written
+
+    def column_of(self, name: str, row: Sequence[str], part: str = "") -> tuple[str, int | None]:
+        """Return header and index of the column that holds the field ``name`` in ``row``, for the
+        ``part`` of that name.
+        """
+        wanted = field_of(name)
+        accepted: Collection[Field | None] = {wanted}
+        if wanted in RECIPIENTS:
+            accepted = self._recipient_fields(row, part)
+        own = next((one.places for one in self.channels if one.channel == part), {})
+        ranked = (*own.items(), *self.places)
+        places = [place for held, place in ranked if held in accepted and place < len(row)]
+        if not places:
+            return name, None
+        place = next((one for one in places if cell_text(row[one])), places[0])
+        return self.headers[place], place
+
+    def _recipient_fields(self, row: Sequence[str], part: str) -> Collection[Field]:
+        """Return the fields in which the recipient of ``part`` may be, as far as there are such."""
+        type_at = next((place for held, place in self.places if held is Field.TYPE), len(row))
+        text = cell_text(row[type_at]) if type_at < len(row) else self.given.get(Field.TYPE, "")
+        own = CHANNEL_RECIPIENTS.get(part or channel_of(text))
+        held = {Field.RECIPIENT, own} & {one for one, _ in self.places}
+        return [one for one in held if one is not None] or RECIPIENTS
 
 
 class ColumnsError(SourceError):
     """A file whose columns cannot all be assigned to fields."""
-
-
-class ColumnChoiceError(SourceError):
-    """A ``--map``, ``--ignore`` or ``--set`` that names no column of the file, or no field."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnChoices:
-    """The caller's choices for the columns of a file."""
-
-    mapped: Mapping[str, str] = field(default_factory=dict)
-    """Header to field name."""
-    ignored: Collection[str] = ()
-    given: Mapping[str, str] = field(default_factory=dict)
-    """Field name to the value for every row, such as the brand code."""
-    values: Mapping[str, str] = field(default_factory=dict)
-    """A word of the file to the value that it means, such as ``Mağaza`` to ``HS_FIZIKSEL_ORTAM``;
-    with a field before it (``status:Pasif``) in that field alone.
-    """
-    confirmed: Collection[str] = ()
-    """Columns that may have opt-outs and are left out on purpose, and words of an opt-out that mean
-    a consent on purpose.
-    """
-    header_row: int | None = None
-    """The line or row that names the columns, those above it being none of the table; None: it is
-    found."""
 
 
 class ColumnMeaning(NamedTuple):
@@ -94,8 +246,8 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
                 _NO_HEADER
                 if any(map(is_recipient, unknown))
                 else "say what it holds (--map COLUMN=field, and of a status what its words mean, "
-                "--value WORD=ONAY) or leave it out (--ignore COLUMN); a file keeps such choices "
-                "(--mapping FILE)"
+                "--value WORD=ONAY) or leave it out (--ignore COLUMN), or which line names the "
+                f"columns{_OTHER_ROW}; a file keeps such choices (--mapping FILE)"
             )
         )
     words = words_of(choices.values, choices.confirmed)
@@ -295,7 +447,10 @@ def _named(wanted: str, headers: Sequence[str]) -> str:
         return wanted.strip()
     found = [one for one in headers if fold(one) == fold(wanted)]
     if len(found) != 1:
-        raise ColumnChoiceError(f'there is no column "{wanted}"; the file has: {_quoted(headers)}')
+        raise ColumnChoiceError(
+            f'there is no column "{wanted}"; the file has: {_quoted(headers)}; correct it, or say '
+            f"which line names the columns{_OTHER_ROW}"
+        )
     return found[0]
 
 

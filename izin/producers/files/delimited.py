@@ -13,26 +13,42 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from izin.consent.enums import CHANNELS, STATUSES
-from izin.consent.errors import SourceError
 from izin.consent.making import maker
 from izin.producers.files.cells import cell_text, is_recipient
-from izin.producers.files.header_search import (
-    MOST_TITLES,
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.columns import known_columns
+from izin.producers.files.tables import (
+    Cells,
+    FileRow,
     Header,
-    Score,
-    best_header,
+    Table,
+    TableWriter,
+    TextFile,
+    UnusableFileError,
+    merged,
+    whole_file,
     without_empty_end,
 )
-from izin.producers.files.text_encoding import EncodingDetector, what_else
-from izin.producers.files.text_lines import MAX_LINE, TextLines, is_cut
+from izin.producers.files.text_lines import (
+    BOMS,
+    MAX_LINE,
+    UTF_8,
+    EncodingDetector,
+    TextLines,
+    is_cut,
+    is_utf_16,
+    what_else,
+)
 from izin.producers.mapping.field_names import channel_of, status_of
 
-DELIMITERS = (";", ",", "\t", "|")
+DELIMITERS: tuple[str, ...] = (";", ",", "\t", "|")
 
 _CHUNK = 1024 * 1024
 _MAX_RECORD_LINES = 200
@@ -44,48 +60,6 @@ SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n\0])?"?[;,\t]*\n?', re.IGNORECASE)
 _UNCLOSED = "a quotation mark is never closed, or text follows it"
 _TOO_LONG = f"the line is longer than {MAX_LINE} characters"
 _UNDECODABLE = "\ufffd"
-
-
-class UnusableFileError(SourceError):
-    """A file that cannot be read as delimited text."""
-
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path.name}: {what}")
-        self.path = path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextFile:
-    """The result of the first pass over a file."""
-
-    path: Path
-    digest: str
-    """SHA-256 of its bytes."""
-    encoding: str
-    """UTF-8, UTF-16, or Windows-1254, in which single lines may be UTF-8."""
-    size: int
-    modified_ns: int
-
-    def check_unchanged(self) -> None:
-        """Raise UnusableFileError where the file changed since then."""
-        stat = self.path.stat()
-        if (stat.st_size, stat.st_mtime_ns) != (self.size, self.modified_ns):
-            what = "changed while it was read; read it again once its writer is done"
-            raise UnusableFileError(self.path, what)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRow:
-    """One row: the line it starts on, its fields, and the position in the file after it."""
-
-    line: int
-    fields: tuple[str, ...]
-    position: int
-    """How much of the file's ``size`` was read so far."""
-    fault: str | None = None
-    """Why the fields cannot be separated; then ``fields`` is the whole line."""
-    values: tuple[object, ...] = ()
-    """The cells as an Excel workbook has them; nothing for a text file."""
 
 
 _row = maker(FileRow)
@@ -124,52 +98,52 @@ def examine(path: Path) -> TextFile:
     )
 
 
-def header(file: TextFile, score: Score, row: int | None = None) -> Header:
-    """Return the header, and with it the delimiter: the split with the highest ``score`` of the
-    first lines, or of the line ``row``, and of equal ones the first with the most fields.
+def header(file: TextFile, choices: ColumnChoices) -> Header:
+    """Return the header: the first line that is not empty, or the one that ``choices`` name.
+
+    Its delimiter is the one that gives the most known names, and of equal ones the most fields.
 
     Raises:
-        UnusableFileError: no line can name columns.
+        UnusableFileError: there is no such line, or it is of no table.
     """
+    row, delimiters = choices.header_row, DELIMITERS
     with TextLines(file.path, file.encoding) as lines:
-        looked = max(MOST_TITLES, row or 0)
-        first = [line for _ in range(looked) if (line := lines.read())]
-    found = best_header(_candidates(first), score, row)
-    if found is None:
-        where = f"its first {MOST_TITLES} lines are" if row is None else f"its line {row} is"
-        what = f"{where} empty; one must name the columns"
-        raise UnusableFileError(file.path, what)
-    for number in range(found.line, found.last_line + 1):
-        _check_header(file.path, number, first[number - 1])
-    return found
+        while line := lines.read():
+            number = lines.number
+            separator = SEPARATOR_LINE.fullmatch(line) if number == 1 else None
+            if separator is not None:
+                delimiters = (separator[1], *DELIMITERS) if separator[1] else DELIMITERS
+            elif row in {None, number}:
+                begun = [line, *filter(None, (lines.read() for _ in range(_MAX_HEADER_LINES)))]
+                split = [_header(begun, number, one) for one in delimiters]
+                if all(one.fields for one in split):  # else it has delimiters alone
+                    found = max(
+                        split, key=lambda one: (known_columns(one.fields, choices), len(one.fields))
+                    )
+                    for text in begun[: found.last_line - number + 1]:
+                        _check_header(file.path, number, text)
+                        number += 1
+                    return found
+                lines.put_back(begun[1:])
+    where = "every line is" if row is None else f"its line {row} is"
+    raise UnusableFileError(file.path, f"{where} empty; one must name the columns")
 
 
-def _candidates(lines: list[str]) -> Iterator[Header]:
-    """Yield what each of the ``lines`` at the beginning of a file is by each delimiter."""
-    delimiters: tuple[str, ...] = DELIMITERS
-    for number, line in enumerate(lines, 1):
-        if number == 1 and (separator := SEPARATOR_LINE.fullmatch(line)):
-            delimiters = (separator[1], *DELIMITERS) if separator[1] else DELIMITERS
-            continue
-        if line.isspace():
-            continue
-        for delimiter in delimiters:
-            yield _candidate(lines, number, delimiter)
-
-
-def _candidate(lines: list[str], number: int, delimiter: str) -> Header:
-    """Return what begins in line ``number``; names with line breaks make it several lines."""
-    text, last = lines[number - 1].rstrip("\n"), number
+def _header(lines: list[str], number: int, delimiter: str) -> Header:
+    """Return the header that begins in the first of ``lines``, which has this ``number``; names
+    with line breaks make it several.
+    """
+    text, count = lines[0].rstrip("\n"), 1
     fields = tuple(text.split(delimiter)) if '"' not in text else _split(text, delimiter)
-    while fields is None and last < min(len(lines), number + _MAX_HEADER_LINES):
-        text, last = f"{text}\n{lines[last].rstrip(chr(10))}", last + 1
+    while fields is None and count < len(lines):
+        text, count = f"{text}\n{lines[count].rstrip(chr(10))}", count + 1
         if len(text) > _MAX_HEADER or text.count('"') % 2:
             continue
         fields = _split(text, delimiter)
     if fields is None:
-        fields, last = (lines[number - 1].rstrip("\n"),), number
+        fields, count = (lines[0].rstrip("\n"),), 1
     names = without_empty_end(fields)
-    return Header(line=number, last_line=last, fields=names, delimiter=delimiter)
+    return Header(line=number, last_line=number + count - 1, fields=names, delimiter=delimiter)
 
 
 def rows(file: TextFile, head: Header) -> Generator[FileRow, None, None]:
@@ -283,3 +257,90 @@ def _check_header(path: Path, number: int, line: str) -> None:
     if is_cut(line):
         what = f"line {number} is longer than {MAX_LINE} characters; is it a table?"
         raise UnusableFileError(path, what)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What stands before the header, and what ends a line."""
+
+    start: bytes
+    """A BOM and Excel's ``sep=;``, as far as they are there."""
+    line_end: str
+
+
+def open_delimited(path: Path, choices: ColumnChoices) -> DelimitedTable:
+    """Return the table at ``path``, whose columns have known names or those of ``choices``.
+
+    Raises:
+        UnusableFileError: it is no table.
+    """
+    file = examine(path)
+    head = header(file, choices)
+    return DelimitedTable(file=file, head=head, size=file.size, opening=_opening(file))
+
+
+def _opening(file: TextFile) -> Opening:
+    codec = file.encoding if is_utf_16(file.encoding) else "latin-1"
+    with file.path.open("rb") as stream:
+        raw = stream.read(MAX_LINE)
+    bom = next((one for one in BOMS if raw.startswith(one)), b"")
+    first, _, _ = raw.removeprefix(bom).decode(codec, "replace").partition("\n")
+    start = f"{first}\n".encode(codec) if SEPARATOR_LINE.fullmatch(first.rstrip("\r")) else b""
+    return Opening(start=bom + start, line_end="\r\n" if first.endswith("\r") else "\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelimitedTable(Table):
+    """A table in a CSV file."""
+
+    opening: Opening
+
+    def rows(self) -> Generator[FileRow, None, None]:
+        """Yield each row."""
+        return rows(self.file, self.head)
+
+    @contextmanager
+    def writer(self, path: Path, headers: Sequence[str]) -> Iterator[TableWriter]:
+        """Return a writer of the same encoding, delimiter and line ends."""
+        with whole_file(path) as stream:
+            stream.write(self.opening.start)
+            lines = _DelimitedLines(stream, self)
+            lines.write_cells(headers)
+            yield lines
+
+
+class _DelimitedLines:
+    """Writes the lines of a CSV file."""
+
+    def __init__(self, stream: BinaryIO, table: DelimitedTable) -> None:
+        self._width = len(table.headers)
+        self._csv = csv.writer(
+            _Encoder(stream, table.file.encoding),
+            delimiter=table.delimiter,
+            lineterminator=table.opening.line_end,
+        )
+
+    def write(self, row: FileRow, cells: Cells) -> None:
+        """Write a row; the fields of one that cannot be separated are its whole line."""
+        self.write_cells(merged(row.fields, cells, self._width, ""))
+
+    def write_cells(self, cells: Sequence[str]) -> None:
+        """Write one line."""
+        self._csv.writerow(cells)
+
+
+class _Encoder:
+    """What a ``csv.writer`` writes to."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._stream = stream
+        self._encoding = "utf-8" if encoding == UTF_8 else encoding
+
+    def write(self, line: str) -> None:
+        """Write a line."""
+        try:
+            encoded = line.encode(self._encoding)
+        except UnicodeEncodeError:
+            # As it is read: in a file of another encoding single lines may be UTF-8.
+            encoded = line.encode()
+        self._stream.write(encoded)

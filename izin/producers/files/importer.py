@@ -4,58 +4,76 @@ Event ids are derived from the digest of the file and the line, so importing a f
 the same events. Valid rows are published even if others are not, and so is every opt-out whose key
 can be read: those of the whole file before the first opt-in. An unreachable broker interrupts the
 import; importing again is safe, and with a journal goes on where it stopped.
+
+A preview says what an import would make of the beginning of a file: nothing is published, nothing
+is written, and recipients are masked.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
-from izin.producers.files.columns import ColumnChoices
-from izin.producers.files.delimited import FileRow, UnusableFileError
-from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importing.file_columns import brands_of, columns_of
+from izin.consent.enums import Status
+from izin.consent.violations import Violation
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.columns import (
+    ColumnMeaning,
+    Columns,
+    ColumnsError,
+    column_meanings,
+    resolve,
+)
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
-from izin.producers.files.importing.judgement import RowJudge
-from izin.producers.files.importing.report import ReportRows, RowOutcome, reversals_beside
-from izin.producers.files.importing.report_place import check_place
-from izin.producers.files.importing.reversals import (
+from izin.producers.files.importing.judgement import (
     NoOptOuts,
     OptOuts,
     ReversalGuard,
     ReversalRules,
+    RowJudge,
+    brands_of,
+    columns_of,
+    fault_of,
+)
+from izin.producers.files.importing.report import (
+    ImportReport,
+    ReportRows,
+    RowOutcome,
+    check_place,
+    reversals_beside,
 )
 from izin.producers.files.importing.run import ImportRun
-from izin.producers.files.row_parts import Columns
-from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
-from izin.producers.files.tables import Table
+from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of, without_added
+from izin.producers.files.tables import FileRow, Table, UnusableFileError
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.judgement import Review, passes
+from izin.producers.mapping.records import (
+    AcceptedRecord,
+    MappedRecord,
+    RefusedRecord,
+    Review,
+    passes,
+    read,
+)
 from izin.producers.publishing.event_ids import FileIds
-from izin.producers.publishing.event_publisher import EventPublisher
+from izin.producers.publishing.publisher import EventPublisher
 from izin.projections.brand_directory import BrandDirectory
+from izin.runtime.masking import mask, mask_text
 
 _PROGRESS_ROWS = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """The progress of an import."""
-
-    rows: int
-    position: int
-    """How much was read, in the unit of ``size``: bytes, or the rows of a workbook."""
-    size: int
-    """How much there is in all."""
-    step: str = "published"
-    """What is done: the opt-outs of the file go before all else."""
-
-
-OnProgress = Callable[[Progress], None]
 FindOptOuts = Callable[[Collection[int]], OptOuts]
 """Returns the opt-outs that stand for these brands."""
+
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is done (the opt-outs of the file go before all else), the rows of which that is
+so, and how many there seem to be."""
+EXAMINED, SHOWN = 1000, 10
+"""How many rows are read, and how many of them are shown."""
+_PREVIEW = "preview"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +148,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
             again=how.again,
             kept=report.size,
         )
-        found = _Import(table, columns, journal, report, progress or (lambda _: None))
+        found = _Import(table, columns, journal, report, progress or (lambda *_: None))
         if journal.state.finished_at is not None:
             return found.result(how, began)
         report.is_needed = journal.start is Start.RESUMED
@@ -274,8 +292,10 @@ class _Import:
                     continue
                 yield row
                 if rows % _PROGRESS_ROWS == 0:
-                    self._progress(Progress(rows=rows, position=row.position, size=size, step=step))
-        self._progress(Progress(rows=rows, position=size, size=size, step=step))
+                    # As many as the size lets expect: before the end nobody knows how many.
+                    expected = rows * size // max(row.position, 1)
+                    self._progress(step, rows, max(rows, expected))
+        self._progress(step, rows, rows)
 
 
 def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge:
@@ -302,3 +322,142 @@ def _identity(how: Import) -> dict[str, object]:
         "reversals": (sorted(how.reversals.event_ids), how.reversals.count),
         "is_reviewed": how.review is not passes,
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewedRow:
+    """One consent of a row, as an import would read it."""
+
+    line: int
+    brand_code: int | None
+    type: str
+    recipient: str
+    """Masked."""
+    recipient_type: str
+    status: str
+    source: str | None
+    consent_date: datetime | None
+    """In UTC; None: none is stated, or it cannot be read."""
+    is_published: bool
+    reasons: tuple[Violation, ...]
+    """Why it is refused, or why İYS would not register it as it stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportPreview:
+    """What an import would make of the beginning of a file."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+    """Nothing for a workbook."""
+    header_line: int
+    """Lines or rows above it are titles."""
+    hidden_sheets: tuple[str, ...]
+    """Hidden sheets of a workbook that have rows, and are left out."""
+    columns: tuple[ColumnMeaning, ...]
+    problem: str | None
+    """What is wrong with the columns and how to correct it: no row can be read before."""
+    rows: tuple[PreviewedRow, ...]
+    """The consents of the first rows."""
+    examined: int
+    """How many rows were read for the counts."""
+    published: int
+    """How many consents of them would be published."""
+    refused: int
+    codes: Mapping[str, int]
+    """How often each code was found."""
+
+
+def preview_file(
+    path: Path,
+    directory: BrandDirectory,
+    *,
+    columns: ColumnChoices,
+    dates: DateRules,
+    now: datetime,
+) -> ImportPreview:
+    """Return what an import at ``now`` would make of the first ``EXAMINED`` rows of the file at
+    ``path``, with the consents of the first ``SHOWN`` of them.
+
+    Raises:
+        SourceError: the file as a whole cannot be used, or a choice names nothing.
+    """
+    table = open_table(path, columns)
+    columns = without_added(columns, table.headers)
+    meanings = tuple(map(_masked, column_meanings(table.headers, columns)))
+    try:
+        known = resolve(table.headers, columns)
+    except ColumnsError as error:
+        return _preview(table, meanings, (), (), problem=str(error))
+    with closing(table.rows()) as first:
+        rows = [one for one in islice(first, EXAMINED) if not known.is_header(one.fields)]
+    judge = RowJudge(
+        directory=directory,
+        dates=dates,
+        origin=_PREVIEW,
+        ids=FileIds(table.file.digest),
+        digest=table.file.digest,
+        received_at=now,
+        review=passes,
+    )
+    found = [list(_previewed(one, known, judge)) for one in rows]
+    return _preview(table, meanings, found, found[:SHOWN])
+
+
+def _masked(column: ColumnMeaning) -> ColumnMeaning:
+    """Return ``column`` without the recipient that is its name where a file has no header."""
+    return column._replace(name=mask_text(column.name))
+
+
+def _preview(
+    table: Table,
+    columns: tuple[ColumnMeaning, ...],
+    found: Sequence[Sequence[PreviewedRow]],
+    shown: Sequence[Sequence[PreviewedRow]],
+    problem: str | None = None,
+) -> ImportPreview:
+    consents = [one for row in found for one in row]
+    return ImportPreview(
+        path=table.file.path,
+        encoding=table.file.encoding,
+        delimiter=table.delimiter,
+        header_line=table.header_line,
+        hidden_sheets=table.hidden,
+        columns=columns,
+        problem=problem,
+        rows=tuple(one for row in shown for one in row),
+        examined=len(found),
+        published=sum(one.is_published for one in consents),
+        refused=sum(not one.is_published for one in consents),
+        codes=Counter(reason.code for one in consents for reason in one.reasons),
+    )
+
+
+def _previewed(row: FileRow, columns: Columns, judge: RowJudge) -> Iterator[PreviewedRow]:
+    fault = fault_of(row, columns)
+    if fault is not None:
+        yield _row(row.line, read({}, judge.dates), RefusedRecord(violations=(fault,)))
+        return
+    for part in columns.parts(row.fields):
+        record = judge.read(part)
+        if not (part.lacks_recipient and record.status == Status.RET):
+            yield _row(row.line, record, judge.judge(row, part, record))
+
+
+def _row(line: int, record: MappedRecord, judged: AcceptedRecord | RefusedRecord) -> PreviewedRow:
+    recipient = record.recipient
+    if isinstance(judged, AcceptedRecord):
+        recipient = judged.key.recipient
+    return PreviewedRow(
+        line=line,
+        brand_code=record.brand_code,
+        type=record.type,
+        recipient=mask(recipient) if recipient else "",
+        recipient_type=record.recipient_type,
+        status=record.status,
+        source=record.source,
+        consent_date=record.consent_date,
+        is_published=isinstance(judged, AcceptedRecord),
+        reasons=judged.violations,
+    )

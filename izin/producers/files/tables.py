@@ -11,13 +11,71 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
-from izin.consent.errors import OurError
-from izin.producers.files.delimited import FileRow, TextFile
-from izin.producers.files.header_search import Header
+from izin.consent.errors import OurError, SourceError
 
 C = TypeVar("C")
 Cells = Sequence[str | None]
 """For each column of a table, and for those beyond: the text of a cell, or None to keep it."""
+
+
+class UnusableFileError(SourceError):
+    """A file that cannot be read as a table."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path.name}: {what}")
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFile:
+    """The result of the first pass over a file."""
+
+    path: Path
+    digest: str
+    """SHA-256 of its bytes."""
+    encoding: str
+    """UTF-8, UTF-16, or Windows-1254, in which single lines may be UTF-8."""
+    size: int
+    modified_ns: int
+
+    def check_unchanged(self) -> None:
+        """Raise UnusableFileError where the file changed since then."""
+        stat = self.path.stat()
+        if (stat.st_size, stat.st_mtime_ns) != (self.size, self.modified_ns):
+            what = "changed while it was read; read it again once its writer is done"
+            raise UnusableFileError(self.path, what)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRow:
+    """One row: the line it starts on, its fields, and the position in the file after it."""
+
+    line: int
+    fields: tuple[str, ...]
+    position: int
+    """How much of the file's ``size`` was read so far."""
+    fault: str | None = None
+    """Why the fields cannot be separated; then ``fields`` is the whole line."""
+    values: tuple[object, ...] = ()
+    """The cells as an Excel workbook has them; nothing for a text file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The names of the columns, and where they stand."""
+
+    line: int
+    last_line: int
+    """The same, unless a name has a line break."""
+    fields: tuple[str, ...]
+    delimiter: str
+
+
+def without_empty_end(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``fields`` without empty ones at the end, which spreadsheets append."""
+    while fields and not fields[-1].strip():
+        fields = fields[:-1]
+    return fields
 
 
 class TableWriter(Protocol):

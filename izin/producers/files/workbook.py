@@ -20,12 +20,20 @@ from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
 from izin.producers.files.cells import is_recipient
-from izin.producers.files.columns import ColumnChoices, known_columns
-from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
-from izin.producers.files.header_search import MOST_TITLES, Header, best_header, without_empty_end
-from izin.producers.files.tables import Cells, Table, TableWriter, merged, whole_file
-from izin.producers.mapping.field_names import field_of
-from izin.producers.mapping.field_values import RECIPIENTS
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.tables import (
+    Cells,
+    FileRow,
+    Header,
+    Table,
+    TableWriter,
+    TextFile,
+    UnusableFileError,
+    merged,
+    whole_file,
+    without_empty_end,
+)
+from izin.producers.mapping.field_names import RECIPIENTS, field_of
 
 _READER: Final = Path(__file__).with_name("workbook_process.py")
 Batch = Sequence[Sequence[object]]
@@ -108,13 +116,11 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     stat = path.stat()
     (title, size, others, hidden), batches = _begin(path)
     first = next(batches, [])
-    row = choices.header_row
-    candidates = _candidates(first, max(MOST_TITLES, row or 0))
-    head = best_header(candidates, lambda found: known_columns(found, choices), row)
+    head = _header(first, choices.header_row)
     if head is None:
-        where = f"the first {MOST_TITLES} rows" if row is None else f"the rows up to {row}"
-        what = f"{where} of its first sheet are empty; one must name the columns"
-        raise UnusableFileError(path, what)
+        row = choices.header_row
+        where = "the first rows of its first sheet are" if row is None else f"its row {row} is"
+        raise UnusableFileError(path, f"{where} empty; one must name the columns")
     with_recipients = tuple(name for name, rows in hidden if _has_recipients(rows))
     file = TextFile(
         path=path, digest=digest, encoding="xlsx", size=stat.st_size, modified_ns=stat.st_mtime_ns
@@ -130,10 +136,13 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     )
 
 
-def _candidates(rows: Batch, looked: int) -> Iterator[Header]:
-    for number, values in enumerate(rows[:looked], 1):
+def _header(rows: Batch, wanted: int | None) -> Header | None:
+    """Return the first of ``rows`` that is not empty, or the one ``wanted``; None: it is empty."""
+    for number, values in enumerate(rows, 1):
         fields = without_empty_end(tuple(map(_text, values)))
-        yield Header(line=number, last_line=number, fields=fields, delimiter="")
+        if fields and wanted in {None, number}:
+            return Header(line=number, last_line=number, fields=fields, delimiter="")
+    return None
 
 
 def _has_recipients(rows: Batch) -> bool:

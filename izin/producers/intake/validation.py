@@ -13,21 +13,28 @@ an opt-in that was given in between, which harms nobody's right.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from izin.consent.admission import FIRST_DATE, last_second
+from izin.consent.admission import FIRST_DATE, SKEW, last_second
 from izin.consent.model import Status
 from izin.consent.violations import Violation
-from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.first_receipts import Lookup, Receipts, lookup_of
 from izin.producers.intake.request_body import InputRecord
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
-from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
+from izin.producers.mapping.records import (
+    AcceptedRecord,
+    EventOrigin,
+    MappedRecord,
+    RefusedRecord,
+    read,
+    validate,
+)
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
 from izin.projections.api_keys import Outside, outside
@@ -37,13 +44,66 @@ from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.uuids import CHANCE_BYTES
 
-ORIGIN = "web"
+TOLERATED = timedelta(seconds=1)
+"""The skew beyond which there is a warning."""
 
+_OBSERVATIONS = 16
+_NONE = timedelta(0)
+
+_log = get_logger(__name__)
+ORIGIN = "web"
 _OUTSIDE = {Outside.BRAND: "IZIN-KEY-BRAND", Outside.CHANNEL: "IZIN-KEY-CHANNEL"}
 _WAIT = 2.0
 """Seconds in which a first receipt must be known: a round trip takes milliseconds."""
 
-_log = get_logger(__name__)
+
+class _Bounds(NamedTuple):
+    least: timedelta
+    most: timedelta
+
+
+class ClockSkew:
+    """How far the clock of this endpoint differs from the broker's; positive where it is ahead.
+
+    The broker appended an event between the instants at which the endpoint sent it and got the
+    acknowledgement. So each of the latest events bounds the skew from both sides, by its round
+    trip.
+    """
+
+    def __init__(self) -> None:
+        self._observed: deque[_Bounds] = deque(maxlen=_OBSERVATIONS)
+        self._is_beyond = False
+
+    def observe(
+        self, *, sent_at: datetime, acknowledged_at: datetime, appended_at: datetime
+    ) -> None:
+        """Take the instants of one event; warn where the skew leaves what is tolerated."""
+        self._observed.append(_Bounds(sent_at - appended_at, acknowledged_at - appended_at))
+        is_beyond = abs(self.proven) > TOLERATED
+        if is_beyond and not self._is_beyond:
+            _log.warning(
+                "clock skew beyond the bound",
+                seconds=self.proven.total_seconds(),
+                bound=TOLERATED.total_seconds(),
+            )
+        self._is_beyond = is_beyond
+
+    @property
+    def proven(self) -> timedelta:
+        """The skew as far as it is certain: 0 where round trips alone explain the difference."""
+        if not self._observed:
+            return _NONE
+        least = max(one.least for one in self._observed)
+        most = min(one.most for one in self._observed)
+        return max(least, _NONE) if most >= _NONE else most
+
+    @property
+    def most(self) -> timedelta:
+        """How far the clock may be ahead; before the first observation, as far as the law allows
+        clocks to differ.
+        """
+        most = min((one.most for one in self._observed), default=SKEW)
+        return max(most, _NONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

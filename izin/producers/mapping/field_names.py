@@ -16,6 +16,34 @@ from typing import Final
 from unicodedata import normalize
 
 from izin.consent.enums import Channel, RecipientType, Source, Status, TextEnum
+from izin.consent.texts import cut, is_too_long
+from izin.consent.violations import Violation
+from izin.consent.violations import violation as by_law
+from izin.producers.mapping.violations import violation
+
+_LONGEST_CACHED, _MOST_CACHED = 100, 4096
+_DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
+NAME: Final = re.compile(r"[a-z0-9]+(?:[ _/.()-]+[a-z0-9]+)*[ ).:*?]*")
+"""What a name is made of; a question, a colon and the asterisk of a required field end one."""
+_WORD: Final = re.compile(r"[a-z0-9]+(?:[ _/-]+[a-z0-9]+)*")
+_PART: Final = re.compile(r"[a-z0-9]+")
+NO_MEANING: Final = " ?"
+"""Behind a word that has none where it stands: then no table has one for it."""
+GENERIC_STATUSES: Final = ("status", "durum")
+"""Names of a status that do not say of what: only ``ONAY`` itself is a consent there."""
+CHANNEL_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        Channel.ARAMA: (
+            *("arama", "telefon", "sesli arama", "telefonla arama", "çağrı", "call", "phone"),
+            "voice",
+        ),
+        Channel.MESAJ: ("mesaj", "sms", "kısa mesaj", "message", "text message"),
+        Channel.EPOSTA: ("eposta", "e-posta", "email", "e-mail", "mail"),
+    }
+)
+"""What each channel is called, as a value and in the name of a column of its own."""
+LARGEST_INT = 2**31 - 1
+LARGEST_LONG = 2**63 - 1
 
 
 class Field(TextEnum):
@@ -58,9 +86,6 @@ JSON_NAMES: Mapping[str, str] = MappingProxyType(
 )
 """The JSON name of each field, used where the sender used none."""
 
-_LONGEST_CACHED, _MOST_CACHED = 100, 4096
-_DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
-
 
 def fold(text: str) -> str:
     """Return ``text`` as names are compared: lower-case letters and digits only, ASCII for Turkish.
@@ -75,12 +100,6 @@ def fold(text: str) -> str:
 def _fold(text: str) -> str:
     plain = text.translate(_DIACRITICS).lower()
     return "".join(one for one in plain if one.isalnum() or one == "\ufffd")
-
-
-NAME: Final = re.compile(r"[a-z0-9]+(?:[ _/.()-]+[a-z0-9]+)*[ ).:*?]*")
-"""What a name is made of; a question, a colon and the asterisk of a required field end one."""
-_WORD: Final = re.compile(r"[a-z0-9]+(?:[ _/-]+[a-z0-9]+)*")
-_PART: Final = re.compile(r"[a-z0-9]+")
 
 
 def _spaced(text: str, allowed: re.Pattern[str]) -> str:
@@ -219,10 +238,6 @@ FIELD_NAMES: Final = NameTable(
     ),
     NAME,
 )
-NO_MEANING: Final = " ?"
-"""Behind a word that has none where it stands: then no table has one for it."""
-GENERIC_STATUSES: Final = ("status", "durum")
-"""Names of a status that do not say of what: only ``ONAY`` itself is a consent there."""
 STATUS_WORDS: Final = NameTable(
     _with_values(
         {
@@ -311,17 +326,6 @@ STATUS_WORDS: Final = NameTable(
         }
     )
 )
-CHANNEL_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        Channel.ARAMA: (
-            *("arama", "telefon", "sesli arama", "telefonla arama", "çağrı", "call", "phone"),
-            "voice",
-        ),
-        Channel.MESAJ: ("mesaj", "sms", "kısa mesaj", "message", "text message"),
-        Channel.EPOSTA: ("eposta", "e-posta", "email", "e-mail", "mail"),
-    }
-)
-"""What each channel is called, as a value and in the name of a column of its own."""
 _CHANNELS = NameTable(_with_values(CHANNEL_WORDS))
 _RECIPIENT_TYPES = NameTable(
     _with_values(
@@ -385,3 +389,41 @@ def recipient_type_of(text: str) -> str:
 def source_of(text: str) -> str | None:
     """Return the source that ``text`` means, or ``text`` itself; None if empty."""
     return _SOURCES[text] or text if text else None
+
+
+RECIPIENTS = frozenset({Field.RECIPIENT, Field.PHONE, Field.EMAIL})
+TEXTS = (
+    Field.ORIGIN_REF,
+    Field.ACTOR,
+    Field.CORRELATION_ID,
+    Field.NOTICE_VERSION,
+    Field.EVIDENCE_HASH,
+)
+"""The fields that are copied unchanged."""
+_BOUNDED = RECIPIENTS | {Field.SOURCE, *TEXTS}
+"""The fields that are stored as they are. A list of retailers may be longer."""
+
+
+def bounded(name: Field, text: str, faults: list[Violation]) -> str:
+    """Return ``text``, which is clean, as long as the field ``name`` may be; a violation says that
+    it was cut.
+    """
+    if name in _BOUNDED and is_too_long(text):
+        faults.append(by_law(name, "IZIN-TEXT-SIZE"))
+        return cut(text)
+    return text
+
+
+def number_of(
+    name: Field, text: str, faults: list[Violation], largest: int = LARGEST_INT
+) -> int | None:
+    """Return the whole number that ``text`` is; None, and a violation, if it is none."""
+    if (
+        text.isascii()
+        and text.isdigit()
+        and len(text) <= len(str(largest))
+        and int(text) <= largest
+    ):
+        return int(text)
+    faults.append(violation(name, "IZIN-NOT-A-NUMBER", largest=largest))
+    return None

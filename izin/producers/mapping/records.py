@@ -7,43 +7,152 @@ it; an unreadable date is then omitted, and the opt-out counts from its receipt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.due_dates import TERM_DAYS, BrandTerms, expires_at
 from izin.consent.enums import CHANNELS
 from izin.consent.fields import read_recipient
 from izin.consent.making import maker
-from izin.consent.model import ConsentEvent, DateBasis, Status
+from izin.consent.model import AdmittedEvent, ConsentEvent, ConsentKey, DateBasis, Status
 from izin.consent.texts import MAX_TEXT, clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
-from izin.producers.mapping import field_names
 from izin.producers.mapping.dates import (
     DateRules,
     UnreadableDateError,
     read_date,
     read_opt_out_date,
 )
-from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.field_values import (
+from izin.producers.mapping.field_names import (
+    CHANNEL_RECIPIENTS,
     LARGEST_INT,
     LARGEST_LONG,
     RECIPIENTS,
     TEXTS,
+    Field,
     bounded,
+    certain,
+    channel_of,
+    fold,
     number_of,
+    recipient_type_of,
+    source_of,
+    status_of,
 )
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord, find_brand, judge
 from izin.producers.mapping.violations import violation
-from izin.projections.brand_directory import BrandDirectory
+from izin.projections.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 
+_SHORTEST_TERM = timedelta(days=TERM_DAYS)
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 _SHORT = MAX_TEXT // 4
 """So many characters are never too many bytes."""
 _event = maker(ConsentEvent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedRecord:
+    """An event to publish.
+
+    ``violations`` are why İYS would not register it as it stands: any for an opt-out, only the end
+    of its term for an opt-in.
+    """
+
+    event: ConsentEvent
+    key: ConsentKey
+    effective_at: datetime
+    """From when it counts."""
+    violations: tuple[Violation, ...]
+
+
+_accepted = maker(AcceptedRecord)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRecord:
+    """A record that is not published, and every reason why."""
+
+    violations: tuple[Violation, ...]
+
+
+Review = Callable[[AcceptedRecord], tuple[Violation, ...]]
+"""Why a record that could be published is not; none: it is."""
+
+
+def passes(_record: AcceptedRecord) -> tuple[Violation, ...]:
+    """Let every record pass: a review that finds nothing."""
+    return ()
+
+
+def reviewed(
+    judged: AcceptedRecord | RefusedRecord, review: Review
+) -> AcceptedRecord | RefusedRecord:
+    """Return ``judged``, or as refused what a ``review`` does not let pass, never an opt-out."""
+    if isinstance(judged, RefusedRecord):
+        return judged
+    why = review(judged)
+    is_refused = why and judged.event.status != Status.RET
+    return RefusedRecord(violations=why) if is_refused else judged
+
+
+def find_brand(
+    directory: BrandDirectory, brand_code: int | None, faults: list[Violation]
+) -> RegisteredBrand | None:
+    """Return the brand; None, and a violation if there is a code, where it is not registered."""
+    if brand_code is None:
+        return None
+    try:
+        return directory.get(brand_code)
+    except UnknownBrandError:
+        faults.append(violation("brand_code", "IZIN-BRAND-UNKNOWN", brand=brand_code))
+        return None
+
+
+def judge(
+    event: ConsentEvent,
+    brand: RegisteredBrand | None,
+    ours: tuple[Violation, ...],
+    *,
+    received_at: datetime,
+) -> AcceptedRecord | RefusedRecord:
+    """Return ``event``, which has the violations ``ours``, as it is published, or every reason why
+    not; without a ``brand`` it never is.
+    """
+    match admit(event, appended_at=received_at):
+        case RefusedEvent(violations=found):
+            return RefusedRecord(violations=_joined(ours, found))
+        case AdmittedEvent(violations=found) if brand is None:
+            return RefusedRecord(violations=_joined(ours, found))
+        case AdmittedEvent(violations=found, key=key, status=status, event=event) as admitted:
+            violations = _joined(ours, found)
+            if violations and status is not Status.RET:
+                return RefusedRecord(violations=violations)
+            if status is Status.ONAY and _is_void(admitted, brand, received_at):
+                violations = (violation("consent_date", "IZIN-TERM-ENDED"),)
+            at = admitted.effective_at
+            return _accepted(event=event, key=key, effective_at=at, violations=violations)
+        case never:
+            assert_never(never)
+
+
+def _is_void(admitted: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> bool:
+    """Whether the term of an ONAY has ended, counted with the public holidays."""
+    # Three business days are never shorter than three days, and most events are minutes old.
+    if now - admitted.effective_at <= _SHORTEST_TERM:
+        return False
+    terms = BrandTerms(activated_at=brand.activated_at, loading_deadline=brand.loading_deadline)
+    ends_at = expires_at(admitted.effective_at, terms, now=now)
+    return ends_at is not None and ends_at < now
+
+
+def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
+    """Return all violations, without the law's for fields that could not be read."""
+    unread = {fold(one.field) for one in ours}
+    return (*ours, *(one for one in law if fold(one.field) not in unread)) if ours else law
 
 
 class EventOrigin(NamedTuple):
@@ -170,10 +279,10 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
         is_simple = len(value) <= _SHORT and value.isascii() and "\0" not in value
         if text := value.strip() if is_simple else _text(name, value, faults):
             found[name] = text
-    channel = field_names.channel_of(found.get(Field.TYPE, ""))
-    status = field_names.status_of(found.get(Field.STATUS, ""))
+    channel = channel_of(found.get(Field.TYPE, ""))
+    status = status_of(found.get(Field.STATUS, ""))
     if status == Status.ONAY and found[Field.STATUS] != values[Field.STATUS]:
-        status = field_names.certain(status, values[Field.STATUS])
+        status = certain(status, values[Field.STATUS])
     if status == Status.RET:  # An opt-in is not refused for it.
         damaged = [name for name in values.keys() - RECIPIENTS if has_surrogate(values[name])]
         faults += [by_law(name, "IZIN-CHARACTER") for name in sorted(damaged)]
@@ -181,10 +290,10 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     return _mapped(
         brand_code=_number(found, Field.BRAND_CODE, faults),
         type=channel,
-        recipient_type=field_names.recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
+        recipient_type=recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
         recipient=_recipient(found, channel, faults),
         status=status,
-        source=field_names.source_of(found.get(Field.SOURCE, "")),
+        source=source_of(found.get(Field.SOURCE, "")),
         consent_date=date,
         date_basis=basis,
         sequence=_number(found, Field.SEQUENCE, faults, LARGEST_LONG),
@@ -213,7 +322,7 @@ def _text(name: Field, value: str, faults: list[Violation]) -> str:
 
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:
-    by_channel = field_names.CHANNEL_RECIPIENTS.get(channel)
+    by_channel = CHANNEL_RECIPIENTS.get(channel)
     given = found.get(Field.RECIPIENT, "")
     if by_channel is None:
         # Of a channel that is none: there is a recipient, and it is not what is missing.

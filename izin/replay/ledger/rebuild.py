@@ -25,8 +25,8 @@ from izin.consent.transitions import State
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, fill, filled, selected
 from izin.runtime.plan import REBUILD, Plan, PlanMovedError, Selection, work_folder
+from izin.runtime.process import with_pauses
 from izin.runtime.settings import LedgerSettings
-from izin.runtime.task_cancellation import with_pauses
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection, Ledger

@@ -29,7 +29,7 @@ from typing import NamedTuple, Self
 
 from izin.consent.model import DecisionKind
 from izin.kafka.bounded_reader import BoundedReader
-from izin.producers.publishing.kafka_record import lane
+from izin.producers.publishing.publisher import lane
 from izin.replay.letters.letter import UNREADABLE, Content, Letter, LetterReader
 from izin.runtime import kafka
 from izin.runtime.plan import OnProgress

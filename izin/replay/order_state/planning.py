@@ -22,9 +22,9 @@ from confluent_kafka import Message
 from izin.consent.errors import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.replay.errors import InputLostError, LiveGroupError, UnfitSelectionError
-from izin.runtime.consumer_groups import members
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Bounds, Plan, Selection, bounds_of
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
+from izin.runtime.topic_admin import members
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.fast.writer import EPOCH

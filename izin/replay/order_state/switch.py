@@ -45,10 +45,10 @@ from izin.runtime import kafka
 from izin.runtime.kafka_clients import headers_of
 from izin.runtime.plan import Plan, PlanMovedError, work_folder, write_private
 from izin.runtime.settings import LedgerSettings
-from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
+from izin.schemas.records import Headers, derived_id, headers
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act
 from izin.streams.ownership.effects import Effects, OutputRecord

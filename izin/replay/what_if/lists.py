@@ -16,7 +16,8 @@ from izin.consent.fields import read_recipient
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel
 from izin.producers.files.cells import cell_text
-from izin.producers.files.columns import ColumnChoices, recipient_place
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.columns import recipient_place
 from izin.producers.files.table_formats import open_table
 from izin.replay.errors import UnverifiedListError
 from izin.replay.what_if.facts import AskedReceipt

@@ -1,26 +1,286 @@
-"""Bind the addresses of a process, and serve its applications there within limits."""
+"""Bind the addresses of a process, and serve its applications there within limits.
+
+uvicorn 0.54 closes a connection only when it is idle after a response: one that sends nothing, or a
+byte now and then, stays for ever, and counts for ``limit_concurrency``, beyond which all are
+refused. Here each phase of a connection has a deadline, and when all places are taken, the
+connection that has waited longest for a request, of the client that has most, gives way (nginx
+drains its reusable connections so).
+
+What another server on the way might read otherwise is refused (RFC 9112, 6.3 and 2.2): a length
+beside chunks, and lines that end with LF alone. Else a request could be smuggled past it.
+"""
 
 import asyncio
 import errno
+import re
 import resource
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import h11
 import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from izin.consent.errors import OurError
-from izin.runtime.http_server.connections import Connections
-from izin.runtime.http_server.limits import HttpLimits, HttpMetrics
-from izin.runtime.http_server.shedding import Shedding
+from izin.runtime.http_server.problems import problem
+from izin.runtime.http_server.shedding import (
+    RETRY_AFTER,
+    HttpLimits,
+    HttpMetrics,
+    Refused,
+    Shedding,
+    client_of,
+)
+from izin.runtime.process import cancel_all
 from izin.runtime.settings.workers import HttpAddresses
 
+RELIES_ON = (
+    "uvicorn.protocols.http.h11_impl:H11Protocol._unset_keepalive_if_required",
+    "uvicorn.protocols.http.h11_impl:H11Protocol.on_response_complete",
+    "uvicorn.protocols.http.h11_impl:H11Protocol.send_400_response",
+)
+"""Not documented by uvicorn, and used or overridden here; a test checks each."""
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+_SMALL, _MOST_SMALL = 16, 1024
+"""Bytes of a chunk that costs as much as a large one, and how many of them a body may have."""
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 _BACKLOG = 2048
 _DESCRIPTORS = 65_536
+
+
+class Connections:
+    """The open connections of one server."""
+
+    def __init__(self, limits: HttpLimits, metrics: HttpMetrics) -> None:
+        self.limits = limits
+        self.metrics = metrics
+        self._open: Counter[str] = Counter()
+        self._waiting: dict[str, dict[_Connection, None]] = {}
+        """Those without a request in progress, by client; the longest waiting first."""
+
+    def protocol(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.Protocol:
+        """Return the protocol of a new connection, as uvicorn's protocol classes do."""
+        return _Connection(self, config, server_state, app_state, _loop)
+
+    def open(self, connection: "_Connection") -> bool:
+        """Take in a connection; return whether there was a place, or another gave way."""
+        is_full = self._open.total() >= self.limits.connections
+        if is_full and not self._evict():
+            return False
+        self._open[connection.name] += 1
+        self.metrics.connections.inc()
+        return True
+
+    def close(self, connection: "_Connection") -> None:
+        """Forget a connection that was taken in."""
+        self.request_begins(connection)
+        self._open[connection.name] -= 1
+        if not self._open[connection.name]:
+            del self._open[connection.name]
+        self.metrics.connections.dec()
+
+    def waits(self, connection: "_Connection") -> None:
+        """Note that a connection waits for its next request."""
+        self._waiting.setdefault(connection.name, {})[connection] = None
+
+    def request_begins(self, connection: "_Connection") -> None:
+        """Note that it waits no longer."""
+        others = self._waiting.get(connection.name, {})
+        others.pop(connection, None)
+        if not others:
+            self._waiting.pop(connection.name, None)
+
+    def _evict(self) -> bool:
+        if not self._waiting:
+            return False
+        client = max(self._waiting, key=self._open.__getitem__)
+        self.metrics.refused(Refused.EVICTED)
+        next(iter(self._waiting[client])).evict()
+        return True
+
+
+class _StrictParser(h11.Connection):
+    """Parses requests that can be read in one way only, and not in endless pieces."""
+
+    small = 0
+    """How many small chunks the present body had."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Return the next event; raises h11.RemoteProtocolError."""
+        if self.their_state is h11.IDLE:
+            head, *_ = _BLANK_LINE.split(self.trailing_data[0], maxsplit=1)
+            if _BARE_LF.search(head):
+                raise h11.RemoteProtocolError("a line ends with LF alone")
+        event = super().next_event()
+        if isinstance(event, h11.Data) and event.chunk_start and len(event.data) < _SMALL:
+            self.small += 1
+            if self.small > _MOST_SMALL:
+                raise h11.RemoteProtocolError("too many small chunks")
+        if isinstance(event, h11.Request):
+            self.small = 0
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                raise h11.RemoteProtocolError("a length beside chunks")
+        return event
+
+
+class _Connection(H11Protocol):
+    """uvicorn's connection with a deadline for what it waits for."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, loop)
+        self.conn = _StrictParser(h11.SERVER)
+        self.name = ""
+        """Of its client."""
+        self._connections = connections
+        self._limits = connections.limits
+        self._metrics = connections.metrics
+        self._is_open = False
+        self._is_refused = False
+        self._timer: asyncio.TimerHandle | None = None
+        """Fires at the deadline, or before."""
+        self._fires_at = self._deadline = 0.0
+        self._awaits: Refused | None = None
+        """What it is refused for at the deadline."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request, if there is a place for the connection."""
+        super().connection_made(cast("asyncio.Transport", transport))
+        self.name = client_of(self.client)
+        self._is_open = self._connections.open(self)
+        if not self._is_open:
+            self._refuse(Refused.CONNECTIONS, 503, "Busy", "the server is full; send this again")
+            return
+        self._connections.waits(self)
+        self._wait(self._limits.head_within, Refused.HEAD)
+
+    def data_received(self, data: bytes) -> None:
+        """Process what the client sent."""
+        if self._is_refused:
+            return
+        if self._awaits is None:
+            self._wait(self._limits.head_within, Refused.HEAD)
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._begin()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read; what its application answers meanwhile goes nowhere."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        super().send_400_response(msg)
+
+    def on_response_complete(self) -> None:
+        """Wait for the client to take the response, and for its next request."""
+        cycle = self.cycle
+        super().on_response_complete()
+        self._unset_keepalive_if_required()
+        if self.cycle is not cycle:  # the client had sent more than one request
+            self._begin()
+            return
+        self._connections.waits(self)
+        is_sending = self.transport.is_closing() or self.transport.get_write_buffer_size()
+        if is_sending:
+            self._wait(self._limits.request_within, Refused.REQUEST)
+        else:
+            self._wait(self._limits.idle_for, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free the place of the connection."""
+        super().connection_lost(exc)
+        self._leave()
+
+    def evict(self) -> None:
+        """Give way to another connection."""
+        self._leave()
+        self.transport.abort()
+
+    def _leave(self) -> None:
+        self._cancel()
+        if self._is_open:
+            self._is_open = False
+            self._connections.close(self)
+
+    def _begin(self) -> None:
+        self._connections.request_begins(self)
+        self._wait(self._limits.request_within, Refused.REQUEST)
+
+    def _wait(self, seconds: float, awaits: Refused | None) -> None:
+        """Begin another phase. A timer that fires too early then waits for the rest: to replace it
+        three times a request would cost more than to let it fire now and then.
+        """
+        self._awaits = awaits
+        self._deadline = self.loop.time() + seconds
+        if self._timer is None or self._deadline < self._fires_at:
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        self._cancel()
+        self._fires_at = self._deadline
+        self._timer = self.loop.call_at(self._deadline, self._expire)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self.loop.time() < self._deadline:
+            self._start_timer()
+            return
+        match self._awaits:
+            case Refused.REQUEST:
+                self._metrics.refused(Refused.REQUEST)
+                self.transport.abort()
+            case Refused.HEAD if self.conn.trailing_data[0] and self.conn.our_state is h11.IDLE:
+                self._refuse(
+                    Refused.HEAD,
+                    408,
+                    "Too slow",
+                    f"the headers did not arrive within {self._limits.head_within:g} s",
+                )
+            case awaits:
+                if awaits is not None:
+                    self._metrics.refused(awaits)
+                self.transport.close()
+
+    def _refuse(self, reason: Refused, status: int, title: str, detail: str) -> None:
+        self._metrics.refused(reason)
+        response = problem(status, title, detail, headers={"Connection": "close", **RETRY_AFTER})
+        for event in (
+            h11.Response(status_code=status, headers=response.raw_headers),
+            h11.Data(data=bytes(response.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        # Closed at once, what the client still sends would be answered with a reset, at which its
+        # system drops what it has not read yet: the reason.
+        self._is_refused = True
+        self.transport.write_eof()
+        self._wait(self._limits.idle_for, None)
 
 
 class PortError(OurError):
@@ -127,19 +387,20 @@ class HttpListeners:
         drain: int,
         stopping: asyncio.Event,
         limits: HttpLimits = HttpLimits(),  # noqa: B008  # frozen
+        beside: Iterable[Coroutine[Any, Any, None]] = (),
     ) -> None:
         """Serve both applications until ``stopping`` is set; requests in progress then have
         ``drain`` seconds.
 
         The metrics of the limits are in ``registry``. From ``proxies``, addresses with commas
-        between them, the header X-Forwarded-For is believed.
+        between them, the header X-Forwarded-For is believed. What is ``beside`` it runs meanwhile.
         """
         limits, metrics = _within_descriptors(limits), HttpMetrics(registry)
         servers = [
             _Server(_config(app, limits, metrics, proxies=proxies, drain=drain))
             for app in (public, operations)
         ]
-        stop = asyncio.create_task(_stop(servers, stopping))
+        meanwhile = [asyncio.create_task(one) for one in (_stop(servers, stopping), *beside)]
         try:
             await asyncio.gather(
                 *(
@@ -148,7 +409,7 @@ class HttpListeners:
                 )
             )
         finally:
-            stop.cancel()
+            await cancel_all(meanwhile)
 
 
 class _Server(uvicorn.Server):

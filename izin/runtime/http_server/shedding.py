@@ -1,4 +1,5 @@
-"""Refuse the requests that are too many, and the bodies that are too large or too slow.
+"""The limits of an HTTP server: requests that are too many are refused, and bodies that are too
+large or too slow; each excess is counted.
 
 A client may have as many requests in progress as are still free: alone it gets half of all, two get
 a third each, and so on. No client can take what another needs, and none needs a limit of its own.
@@ -11,14 +12,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import IPv6Address, ip_network
 
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Counter as Total
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from izin.runtime.http_server.limits import RETRY_AFTER, HttpLimits, HttpMetrics, Refused
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError, problem
 
+RETRY_AFTER = {"Retry-After": "1"}
+"""A request takes milliseconds, so there is soon room again."""
 FULL = ProblemText(503, "Busy", "the server is full; send this again")
 OF_CLIENT = ProblemText(
     429, "Too many requests", "this client has too many requests in progress; send this again"
@@ -28,11 +33,67 @@ OF_KEY = ProblemText(
 )
 HEALTH = "/health/"
 """The paths that are answered however full the server is."""
-
 _SCOPE = "izin.http"
 """Under which a request has what it shares with others."""
 _CLIENT_BITS = 64
 """Whoever has one IPv6 address has a network of this size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """The limits of one server; times are in seconds."""
+
+    connections: int = 2048
+    """Open connections; one more, and the idlest is closed. Above ``requests``: a connection whose
+    request is being processed is never closed for another."""
+    requests: int = 1024
+    """Requests in progress. One client may have as many as are still free, so half of them if it is
+    alone, and there is always room for one more client."""
+    head_within: float = 10.0
+    """Until the request line and all headers are there, from the connection or the first byte."""
+    idle_for: float = 5.0
+    """Between two requests of a connection."""
+    body_within: float = 15.0
+    """Until all of the body is there."""
+    request_within: float = 60.0
+    """From the head of a request until the client has taken the whole response."""
+
+
+class Refused(StrEnum):
+    """Why a request was refused or a connection was closed."""
+
+    FULL = "full"
+    CLIENT = "client"
+    KEY = "key"
+    CONNECTIONS = "connections"
+    EVICTED = "evicted"
+    HEAD = "slow-head"
+    BODY = "slow-body"
+    REQUEST = "slow-request"
+
+
+class HttpMetrics:
+    """The metrics of one server's limits."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._refused = Total(
+            "izin_http_refused",
+            "Requests refused and connections closed by a limit of the HTTP server, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in Refused:
+            self._refused.labels(reason)
+        self.connections = Gauge(
+            "izin_http_connections", "Open HTTP connections.", registry=registry
+        )
+        self.requests = Gauge(
+            "izin_http_requests", "HTTP requests in progress, but for health.", registry=registry
+        )
+
+    def refused(self, reason: Refused) -> None:
+        """Count what a limit refused."""
+        self._refused.labels(reason).inc()
 
 
 class Shares:

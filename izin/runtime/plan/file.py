@@ -29,7 +29,7 @@ from izin.consent.model import LAW_VERSION
 from izin.runtime import kafka
 from izin.runtime.plan.selection import Selection
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import identities
+from izin.runtime.topic_admin import identities
 
 REBUILD = "rebuild"
 """A kind of plan."""

@@ -1,20 +1,44 @@
-"""Which settings of connections do not go together, and which are too weak for production.
+"""The variables of connections: what each sets, which do not go together, which are too weak for
+production, and secrets in files.
 
-Settings are named as their variables are. Each fault is a sentence with its remedy, and quotes no
-value of a secret, nor a URL that may have one in it.
+Each fault is a sentence with its remedy, and quotes no value of a secret, nor a URL that may have
+one in it. The libraries for other teams need no more than this module of the settings.
 """
 
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from izin.runtime.errors import SettingError
-from izin.runtime.setting_rules.kafka_variables import plain
 
+SECRETS = ("KAFKA_SSL_KEY_PASSWORD", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET")
+"""The variables that may be in a file instead."""
+_OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "KAFKA_SECURITY_PROTOCOL": "security.protocol",
+        "KAFKA_SSL_CA_FILE": "ssl.ca.location",
+        "KAFKA_SSL_CERTIFICATE_FILE": "ssl.certificate.location",
+        "KAFKA_SSL_KEY_FILE": "ssl.key.location",
+        "KAFKA_SSL_KEY_PASSWORD": "ssl.key.password",
+        "KAFKA_SASL_MECHANISM": "sasl.mechanism",
+        "KAFKA_SASL_USERNAME": "sasl.username",
+        "KAFKA_SASL_PASSWORD": "sasl.password",
+        "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL": "sasl.oauthbearer.token.endpoint.url",
+        "KAFKA_SASL_OAUTHBEARER_CLIENT_ID": "sasl.oauthbearer.client.id",
+        "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET": "sasl.oauthbearer.client.secret",
+        "KAFKA_SASL_OAUTHBEARER_SCOPE": "sasl.oauthbearer.scope",
+        "KAFKA_SASL_OAUTHBEARER_CA_FILE": "https.ca.location",
+    }
+)
+SECURITY = tuple(_OPTIONS)
+"""The variables of encryption and authentication."""
+SUFFIX = "_FILE"
+"""Of the variable that names the file, after the name of the setting."""
 Given = Mapping[str, Any]
 """The values of the settings that are set, by variable."""
-
 _PROTOCOL = "KAFKA_SECURITY_PROTOCOL"
 _MECHANISM = "KAFKA_SASL_MECHANISM"
 _OAUTH = "KAFKA_SASL_OAUTHBEARER_"
@@ -24,6 +48,81 @@ _REGISTRY = "SCHEMA_REGISTRY_"
 _OF_PASSWORDS = ("KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD")
 _OF_TOKENS = tuple(f"{_OAUTH}{one}" for one in ("TOKEN_ENDPOINT_URL", "CLIENT_ID", "CLIENT_SECRET"))
 _OPTIONAL_OF_TOKENS = tuple(f"{_OAUTH}{one}" for one in ("SCOPE", "CA_FILE"))
+
+
+class SecurityProtocol(StrEnum):
+    """Kafka's security protocols: TLS (SSL), authentication by SASL, both or neither."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+
+class SaslMechanism(StrEnum):
+    """Kafka's SASL mechanisms: a password, sent or proved, or a token."""
+
+    PLAIN = "PLAIN"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_512 = "SCRAM-SHA-512"
+    OAUTHBEARER = "OAUTHBEARER"
+
+
+CHOICES: Mapping[str, type[StrEnum]] = MappingProxyType(
+    {"KAFKA_SECURITY_PROTOCOL": SecurityProtocol, "KAFKA_SASL_MECHANISM": SaslMechanism}
+)
+"""The variables that have one of a few values, in any case of letters."""
+
+
+def plain(value: Any) -> str:  # noqa: ANN401  # a text, a path, an enumeration or a SecretStr
+    """Return the value of a setting as a text, a secret in plain."""
+    return str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+
+
+def security_options_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return librdkafka's options for what is ``given`` of encryption and authentication, by
+    variable.
+
+    Without TLS and SASL it is the protocol alone. librdkafka verifies the broker's certificate and
+    host unless set otherwise, and requests tokens (OIDC) by itself.
+    """
+    found = {
+        option: plain(given[variable])
+        for variable, option in _OPTIONS.items()
+        if given.get(variable) is not None
+    }
+    if found.get("sasl.mechanism") == SaslMechanism.OAUTHBEARER:
+        found["sasl.oauthbearer.method"] = "oidc"
+    return found
+
+
+def secret_of(variable: str, environ: Mapping[str, str]) -> str | None:
+    """Return the secret of the file that ``environ`` names for ``variable``; None for no file.
+
+    One line break at its end, which editors add, does not belong to it.
+
+    Raises:
+        SettingError: the secret is given twice, or the file is empty or cannot be read.
+    """
+    name = f"{variable}{SUFFIX}"
+    path = environ.get(name)
+    if not path:
+        return None
+    if environ.get(variable):
+        raise SettingError(f"{variable} and {name} are both set; unset one of them")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingError(
+            f"{name}={path} cannot be read ({error.strerror}); name a file that this user may read"
+        ) from error
+    except UnicodeDecodeError:
+        # Without its cause, which would quote the file.
+        raise SettingError(f"{name}={path} is no text in UTF-8; write the secret there") from None
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise SettingError(f"{name}={path} is empty; write the secret there")
+    return secret
 
 
 def refuse(faults: Iterable[str]) -> None:

@@ -4,13 +4,51 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self, get_args
 
-from pydantic import model_validator
+from pydantic import SecretStr, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from izin.runtime.setting_rules import checks
-from izin.runtime.setting_rules.secret_files import SUFFIX, SecretFiles, secret_of, secret_variables
+from izin.runtime.setting_rules.checks import SUFFIX, secret_of
+
+__all__ = ("SUFFIX", "SecretFiles", "is_secret", "secret_of", "secret_variables")
+
+
+def secret_variables(group: type[BaseSettings]) -> tuple[str, ...]:
+    """Return the variables of ``group`` whose values are secret."""
+    return tuple(
+        str(field.validation_alias)
+        for field in group.model_fields.values()
+        if is_secret(field.annotation)
+    )
+
+
+def is_secret(annotation: object) -> bool:
+    """Whether values of this type are secret, or have secrets in them."""
+    return annotation is SecretStr or any(is_secret(one) for one in get_args(annotation))
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """The source of secrets in files, for one group of settings."""
+
+    def __init__(self, group: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        super().__init__(group)
+        self._environ = environ
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  # the library's signature
+        """Return the value, its key, and that it is no JSON; raises SettingError."""
+        variable = str(field.validation_alias)
+        if not is_secret(field.annotation) or variable in self.current_state:
+            return None, variable, False
+        return secret_of(variable, self._environ), variable, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the secrets of the group that are in files; raises SettingError."""
+        fields = self.settings_cls.model_fields.items()
+        found = (self.get_field_value(field, name) for name, field in fields)
+        return {variable: value for value, variable, _ in found if value is not None}
 
 
 class SettingsGroup(BaseSettings):

@@ -3,14 +3,19 @@
 There is one group for each concern, and each worker gets the groups it needs. Variables have their
 customary names (``KAFKA_…``, ``SCHEMA_REGISTRY_…``, ``DATABASE_URL``) or begin with ``IZIN_`` or
 ``IYS_``. Secrets print as ``**********``, have no default, and may be in files
-(:mod:`izin.runtime.setting_rules.secret_files`). A group whose settings do not go together, or
+(:mod:`izin.runtime.setting_rules.group`). A group whose settings do not go together, or
 whose connections are not encrypted in production, cannot be made
 (:mod:`izin.runtime.setting_rules.checks`).
 """
 
-from izin.runtime.settings.kafka import KafkaSettings, SaslMechanism, SecurityProtocol
-from izin.runtime.settings.senders import SenderSettings
-from izin.runtime.settings.servers import IysSettings, LedgerSettings
+from izin.runtime.settings.servers import (
+    IysSettings,
+    KafkaSettings,
+    LedgerSettings,
+    SaslMechanism,
+    SecurityProtocol,
+    SenderSettings,
+)
 from izin.runtime.settings.workers import (
     FeedsSettings,
     GateSettings,

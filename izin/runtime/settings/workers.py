@@ -19,7 +19,7 @@ from pydantic_settings import NoDecode
 
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.group import SettingsGroup, list_of_texts
-from izin.runtime.settings.kafka import KafkaSettings
+from izin.runtime.settings.servers import KafkaSettings
 from izin.schemas.erasure import SHORTEST_SECRET, SuppressionKeys
 
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(list_of_texts)]

@@ -1,16 +1,16 @@
 """CloudEvents headers from templates: what the records of a name and a source share is made once.
 
 They are made as the bytes of a record (``record_format``). The general paths are
-``cloud_events.headers`` and ``cloud_events.derived_id``.
+``records.headers`` and ``records.derived_id``.
 """
 
 from datetime import timedelta
 from typing import Final
 
-from izin.schemas.cloud_events import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.record_format import header_bytes
 from izin.schemas.fast.writer import EPOCH, long_bytes
+from izin.schemas.records import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION
 
 _DAY: Final = 86_400
 _MINUTES: Final = [f"{minute // 60:02}:{minute % 60:02}:".encode() for minute in range(24 * 60)]
@@ -34,7 +34,7 @@ class HeaderWriter:
         """Where the last event came from, and so mostly the next one."""
 
     def derived_id(self, event_id: bytes, topic: str, partition: int, offset: int) -> bytes:
-        """Return what ``cloud_events.derived_id`` returns without a part."""
+        """Return what ``records.derived_id`` returns without a part."""
         if partition != self._partition or topic != self._topic:
             self._topic, self._partition = topic, partition
             self._between = f"/{topic}/{partition}/".encode()

@@ -10,8 +10,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from izin.schemas.cloud_events import Headers
 from izin.schemas.fast.writer import long_bytes
+from izin.schemas.records import Headers
 
 RecordHeaders = Sequence[tuple[str, bytes | None]]
 """The headers of a record that was read, in order."""

@@ -21,8 +21,7 @@ from starlette.routing import Route
 from izin.consent.errors import OurError
 from izin.projections.api_keys import ApiKeyDirectory, authorised
 from izin.projections.decided import ForeignTokenError
-from izin.runtime.http_server.operations import Faults, health
-from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.problems import Faults, RequestRefusedError, health, problem
 from izin.runtime.http_server.shedding import share_of_key
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey, Scope

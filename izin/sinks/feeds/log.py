@@ -13,10 +13,10 @@ from confluent_kafka import KafkaException, Message
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from izin.consent.errors import OurError
-from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.kafka_clients import headers_of
-from izin.runtime.topic_identity import offsets
-from izin.schemas.cloud_events import ID
+from izin.runtime.process import in_daemon_thread
+from izin.runtime.topic_admin import offsets
+from izin.schemas.records import ID
 from izin.schemas.topics import Topic, Topics
 
 _OVERHEAD = 600

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from izin.kafka.partition_client import partition_client
 from izin.runtime.broker_faults import is_unreadable
-from izin.runtime.daemon_thread import in_daemon_thread
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.feeds.log import LogRecord, LostOffsetError, Stretch, UnreachableLogError
 from izin.sinks.feeds.protocol import FeedRefusal

@@ -22,8 +22,14 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
-from izin.schemas.consistency_token import LogPosition, MalformedTokenError, positions_of
-from izin.schemas.opaque_text import OpaqueTextError, PackedReader, PackedWriter
+from izin.schemas.consistency_token import (
+    LogPosition,
+    MalformedTokenError,
+    OpaqueTextError,
+    PackedReader,
+    PackedWriter,
+    positions_of,
+)
 from izin.schemas.topics import TOMBSTONES_KEPT_MS
 from izin.sinks.feeds.log import Feed, LogIdentity
 

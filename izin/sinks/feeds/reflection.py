@@ -31,7 +31,7 @@ from izin.projections.latest_records import LatestRecordReader
 from izin.projections.wakeup import Wakeup
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.records import AvroRecord

@@ -15,14 +15,13 @@ import uvloop
 from izin.projections.api_keys import ApiKeyReader
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.broker_watch import BrokerWatch
-from izin.runtime.gc_tuning import tune_gc_for_batches
-from izin.runtime.http_server.limits import HttpLimits
-from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.problems import operations_app
 from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.kafka import access_of
 from izin.runtime.observe import get_logger
+from izin.runtime.process import cancel_all, stopping_on_signals, tune_gc_for_batches
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
 from izin.schemas.codec import Codec
 from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics, feeds_app
 from izin.sinks.feeds.reflection import PipelineProgress, Reflection

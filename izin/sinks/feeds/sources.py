@@ -28,12 +28,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from izin.kafka.follower import RecordFollower
 from izin.projections.brand_directory import BrandReader
 from izin.projections.wakeup import Wakeup
-from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors, committed_ends, connection_of
 from izin.runtime.observe import get_logger
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities, identities
+from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
 from izin.sinks.feeds.items import Items

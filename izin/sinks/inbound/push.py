@@ -25,9 +25,8 @@ from starlette.responses import JSONResponse, Response
 
 from izin.consent.errors import OurError
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format.consents import Push, Stream, parse_push
 from izin.iys.wire_format.json_reader import UnreadableItem
-from izin.iys.wire_format.push import Push, parse_push
 from izin.runtime.http_server.problems import RequestRefusedError, problem
 from izin.runtime.http_server.shedding import read_body
 from izin.runtime.observe import get_logger

@@ -29,14 +29,13 @@ from math import ceil
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.next_action import Action, Registered
 from izin.iys.client import IysClient
-from izin.iys.errors import CallError, RefusedError
-from izin.iys.rate_limit.pace import CallClass
+from izin.iys.errors import CallError, RefusedError, Verdict
+from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.json_reader import lower_case_email
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
-from izin.runtime.task_cancellation import cancel_all
+from izin.runtime.process import cancel_all
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.history.acts import sweep_key

@@ -16,7 +16,7 @@ from datetime import datetime
 
 from izin.consent.model import Status
 from izin.projections.brand_directory import customer_of
-from izin.runtime.task_cancellation import with_pauses
+from izin.runtime.process import with_pauses
 from izin.schemas.erasure import ERASED
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision

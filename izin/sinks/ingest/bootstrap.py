@@ -25,7 +25,7 @@ from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import watermarks
 from izin.runtime.observe import get_logger
-from izin.runtime.task_cancellation import with_pauses
+from izin.runtime.process import with_pauses
 from izin.schemas.erasure import SUPPRESSED
 from izin.sinks.ingest.ingested_topics import IngestedTopic
 from izin.sinks.ingest.isolation import quarantine

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from izin.consent.fold import Observation
 from izin.consent.model import ConsentKey
-from izin.runtime.task_cancellation import with_pauses
+from izin.runtime.process import with_pauses
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces

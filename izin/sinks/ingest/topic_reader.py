@@ -19,7 +19,7 @@ from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import admin
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities, identities
+from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger

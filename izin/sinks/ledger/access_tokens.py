@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from pydantic import SecretStr
 
-from izin.iys.tokens.token_store import AccessToken, TokenState
+from izin.iys.tokens import AccessToken, TokenLease, TokenState
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger import stream_progress
 from izin.sinks.ledger.db.connection import Connection, Ledger
@@ -32,7 +32,7 @@ _SQL = statements("access_tokens")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerTokenStore:
-    """Implements ``iys.tokens.token_store.TokenStore``."""
+    """Implements ``iys.tokens.TokenStore``."""
 
     ledger: Ledger
     account: str
@@ -59,13 +59,41 @@ class LedgerTokenStore:
         return _state(rows[0], self.digest)
 
     @asynccontextmanager
-    async def lease(self) -> AsyncIterator[LedgerTokenLease]:
+    async def lease(self) -> AsyncIterator[TokenLease]:
         """Hold the locks of the account and of its address while the context lasts."""
         async with self.ledger.session() as connection:
             await connection.execute(_SQL["lock"], self._who)
             await connection.execute(_SQL["lock-address"], self._who)
             rows = await (await connection.execute(_SQL["read"], self._who)).fetchall()
-            yield LedgerTokenLease(connection, self._who, _state(rows[0], self.digest))
+            lease = TokenLease(
+                _state(rows[0], self.digest),
+                lambda state: self._store(connection, lease.state, state),
+            )
+            yield lease
+
+    async def _store(self, connection: Connection, before: TokenState, state: TokenState) -> None:
+        """Store ``state``, which follows ``before``; it is committed when this returns."""
+        token = state.token
+        await connection.execute(
+            _SQL["store"],
+            {
+                **self._who,
+                "access_token": None if token is None else token.access.get_secret_value(),
+                "refresh_token": None
+                if token is None or token.refresh is None
+                else token.refresh.get_secret_value(),
+                "issued_at": None if token is None else token.issued_at,
+                "expires_at": None if token is None else token.expires_at,
+                "refresh_expires_at": None if token is None else token.refresh_expires_at,
+                "failures": state.failures,
+            },
+        )
+        await connection.execute(
+            _SQL["store-calls"],
+            {**self._who, "calls": list(state.calls), "silent_until": state.blocked_until},
+        )
+        if before.failures and not state.failures:
+            await _wake(connection, self.account)
 
     @property
     def _who(self) -> Mapping[str, Any]:
@@ -87,45 +115,6 @@ async def forget_failures(
 async def _wake(connection: Connection, account: str) -> None:
     await connection.execute(_SQL["recheck"], {"account": account})
     await stream_progress.wake(connection, account=account)
-
-
-class LedgerTokenLease:
-    """The lock on an account's token, and the state read under it."""
-
-    def __init__(self, connection: Connection, who: Mapping[str, Any], state: TokenState) -> None:
-        self._connection = connection
-        self._who = who
-        self._state = state
-
-    @property
-    def state(self) -> TokenState:
-        """The current state."""
-        return self._state
-
-    async def store(self, state: TokenState) -> None:
-        """Store ``state``; it is committed when this returns."""
-        token = state.token
-        await self._connection.execute(
-            _SQL["store"],
-            {
-                **self._who,
-                "access_token": None if token is None else token.access.get_secret_value(),
-                "refresh_token": None
-                if token is None or token.refresh is None
-                else token.refresh.get_secret_value(),
-                "issued_at": None if token is None else token.issued_at,
-                "expires_at": None if token is None else token.expires_at,
-                "refresh_expires_at": None if token is None else token.refresh_expires_at,
-                "failures": state.failures,
-            },
-        )
-        await self._connection.execute(
-            _SQL["store-calls"],
-            {**self._who, "calls": list(state.calls), "silent_until": state.blocked_until},
-        )
-        if self._state.failures and not state.failures:
-            await _wake(self._connection, self._who["account"])
-        self._state = state
 
 
 def _state(row: Mapping[str, Any], digest: bytes) -> TokenState:

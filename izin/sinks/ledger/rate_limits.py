@@ -17,9 +17,16 @@ from datetime import datetime, timedelta
 from math import inf
 
 from izin.iys.errors import ThrottledError
-from izin.iys.rate_limit.call_queue import CallQueue
-from izin.iys.rate_limit.pace import CallClass, Pace, Slot
-from izin.iys.rate_limit.reputation import STATUS, HourLimit, Reputation, ReputationPolicy
+from izin.iys.rate_limit import (
+    STATUS,
+    CallClass,
+    CallQueue,
+    HourLimit,
+    Pace,
+    Reputation,
+    ReputationPolicy,
+    Slot,
+)
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.db.clock import ClockOffset
 from izin.sinks.ledger.db.connection import Connection, Ledger

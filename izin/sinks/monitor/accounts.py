@@ -15,10 +15,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from izin.iys.errors import CallError
-from izin.iys.verdicts import Verdict
-from izin.iys.wire_format.account import Subscription, SubscriptionStatus
-from izin.iys.wire_format.partner import GrantedBrand, GrantedBrands
+from izin.iys.errors import CallError, Verdict
+from izin.iys.wire_format.account import (
+    GrantedBrand,
+    GrantedBrands,
+    Subscription,
+    SubscriptionStatus,
+)
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, suspensions

@@ -20,9 +20,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from izin.consent.errors import IzinError
 from izin.consent.forecast import DueGroup, Forecast, forecast
 from izin.iys.client import IysClient
-from izin.iys.rate_limit.reputation import STATUS
-from izin.iys.tokens.token_policy import TokenPolicy
-from izin.runtime.answer_watch import TIMEOUT, AnswerWatch
+from izin.iys.rate_limit import STATUS
+from izin.iys.tokens import TokenPolicy
+from izin.runtime.broker_watch import TIMEOUT, AnswerWatch
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions

@@ -11,10 +11,9 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from izin.iys.errors import CallError
-from izin.iys.rate_limit.pace import CallClass
+from izin.iys.errors import CallError, Verdict
+from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.batches import BatchItemResult
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger

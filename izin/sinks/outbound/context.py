@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 
 from izin.consent.errors import OurError
 from izin.iys.client import IysClient
-from izin.iys.errors import CallError
-from izin.iys.rate_limit.pace import Pace
-from izin.iys.tokens.token_auth import TokenAuth
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import CallError, Verdict
+from izin.iys.rate_limit import Pace
+from izin.iys.tokens import TokenAuth
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger

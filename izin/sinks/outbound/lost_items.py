@@ -13,9 +13,8 @@ from datetime import datetime, timedelta
 
 from izin.consent.fold import Observation
 from izin.consent.model import Channel, RecipientType, Status
-from izin.iys.errors import CallError, RefusedError
-from izin.iys.rate_limit.pace import CallClass
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import CallError, RefusedError, Verdict
+from izin.iys.rate_limit import CallClass
 from izin.iys.wire_format.consents import Receipt, RegisterRecord
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions

@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from izin.consent.model import Status
-from izin.iys.rate_limit.pace import CallClass
-from izin.iys.rate_limit.reputation import Reputation
+from izin.iys.rate_limit import CallClass, Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.sinks.ledger import brands, claims, suspensions
 from izin.sinks.ledger.brake import decisions

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from izin.iys.errors import (
+    FIELD_FAULTS,
     CallError,
     OutcomeUnknownError,
     UnauthenticatedError,
     UnreadableError,
+    Verdict,
     WithheldError,
 )
-from izin.iys.rate_limit.pace import CallClass
-from izin.iys.verdicts import FIELD_FAULTS, Verdict
+from izin.iys.rate_limit import CallClass
 from izin.iys.wire_format.consents import SerializedItems
 from izin.runtime.observe import get_logger
 from izin.sinks.outbound.call_outcome import CallPermit, mark_accepted, mark_unknown

@@ -31,7 +31,7 @@ from psycopg.rows import DictRow
 
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.cloud_events import ID, Headers
+from izin.schemas.records import ID, Headers
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole

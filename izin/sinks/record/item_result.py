@@ -1,6 +1,6 @@
 """Apply İYS's result for one item to its row: a table from verdict to the obligation's next state.
 
-The result is classified by its H-code (``iys.verdicts``), never by an HTTP status. A result for an
+The result is classified by its H-code (``iys.errors``), never by an HTTP status. A result for an
 event that is no longer desired still counts: it shows what İYS holds, and the row is ruled again.
 """
 
@@ -12,7 +12,7 @@ from izin.consent.business_days import Calendar
 from izin.consent.fold import Observation
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.next_action import Action, Registered
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import Verdict
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand

@@ -18,9 +18,8 @@ from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.schemas.api_keys import ApiKey
-from izin.schemas.cloud_events import attributes
 from izin.schemas.codec import Codec
-from izin.schemas.records import event_to_avro
+from izin.schemas.records import attributes, event_to_avro
 from izin.schemas.topics import Topic, Topics
 from izin.sinks.record import unreadable
 from izin.sinks.record.anchor import Anchor

@@ -15,8 +15,8 @@ from time import monotonic
 
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import WebhookSettings
-from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import SILENCE
 from izin.sinks.ledger.webhooks import deliveries

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from izin.kafka.partition_client import Place, partition_client
 from izin.runtime.kafka import TIMEOUT, partition_watermarks
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.sinks.ingest.topic_reader import available, identities_of
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
 from izin.sinks.record.errors import StreamUnavailableError

@@ -22,11 +22,11 @@ from starlette.applications import Starlette
 
 from izin.kafka.partition_client import Place
 from izin.runtime.broker_watch import BrokerWatch
-from izin.runtime.http_server.operations import health, operations_app
+from izin.runtime.http_server.problems import health, operations_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.observe import get_logger
+from izin.runtime.process import cancel_all, stopping_on_signals
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
-from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.db import leases

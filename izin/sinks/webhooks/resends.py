@@ -33,10 +33,9 @@ from izin.projections.packed_permissions import whole_seconds
 from izin.projections.permission_reader import consent_second
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.cloud_events import ID, SOURCE, derived_id
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
-from izin.schemas.records import key_text
+from izin.schemas.records import ID, SOURCE, derived_id, key_text
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import deliveries, registry, resends

@@ -22,10 +22,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 from prometheus_client.registry import Collector
 
 from izin.runtime import kafka
-from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.observe import get_logger
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import offsets
+from izin.runtime.topic_admin import offsets
 from izin.schemas.codec import Codec
 from izin.streams.engine.gate import Lane
 from izin.streams.engine.worker import OrderWorker

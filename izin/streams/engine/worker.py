@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import KafkaException
 
-from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.runtime.observe import get_logger
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys

@@ -45,8 +45,8 @@ from time import monotonic
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from izin.kafka.bounded_reader import BoundedReader
-from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.observe import get_logger
+from izin.runtime.process import in_daemon_thread
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.record_format import NO_HEADERS, headers_of

@@ -26,9 +26,11 @@ from psycopg import AsyncCursor
 from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
-from izin.iys import IysClient, Pace, TokenAuth
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import Pace
+from izin.iys.tokens import TokenAuth
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
-from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.notifications import NAMES, Notifications

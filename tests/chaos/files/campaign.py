@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from izin.consent.errors import SourceError
-from izin.producers.files.columns import ColumnChoices
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.preview import preview_file
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.importer import Import, import_file, preview_file
 from izin.producers.mapping.dates import DateRules
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from tests.support.builders import BRAND, CUSTOMER

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from izin.consent.errors import IzinError
 from izin.evidence.verification import Evidence
-from izin.local import create_database, drop_database
+from izin.local import create_database
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify as chains
@@ -21,6 +21,7 @@ from tests.chaos.forgery import archives, database, forger
 from tests.chaos.forgery.archives import ArchiveForger, GenuineArchive
 from tests.chaos.forgery.copies import HistoryCopy, UnmadeArchiveError, archive_of, places_of
 from tests.chaos.forgery.forger import NothingToForgeError
+from tests.support.servers.databases import drop_database
 
 _POOL = 4
 _TRIES = 200

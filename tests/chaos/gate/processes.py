@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from izin.local import free_port
-from izin.local.child import answers
+from izin.local.processes import answers
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.gate.faults import GATE
 from tests.chaos.order.network import Network

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from izin.consent.model import Status
 from izin.console.read_topic import read_all
-from izin.demo.compare import FinalState
+from izin.demo.report import FinalState
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro

@@ -17,7 +17,7 @@ from iys_simulator.clock import wire_text
 from iys_simulator.rules.consent_fields import ValidationContext
 from iys_simulator.store.accounts import Brand as SimulatorBrand
 
-from izin.iys.rate_limit.pace import Pace
+from izin.iys.rate_limit import Pace
 from izin.onboarding.address_book import AddressBook, note_ledger
 from izin.onboarding.loading import await_settled
 from izin.onboarding.pack import BrandCounts, brand_counts

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.producers.publishing.event_publisher import Published, PublishResult
+from izin.producers.publishing.publisher import Published, PublishResult
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro, event_to_avro
 

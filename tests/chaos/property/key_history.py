@@ -24,8 +24,7 @@ from izin.consent.model import AdmittedEvent, Consent, ConsentEvent, Status
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
 from izin.consent.transitions import CLOSED, WAITING, State
-from izin.iys.errors import RefusedError
-from izin.iys.verdicts import Verdict, classify
+from izin.iys.errors import RefusedError, Verdict, classify
 from izin.iys.wire_format.consents import IysMovement, Receipt, RegisterRecord, Stream
 from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
 from izin.sinks.outbound.queries import status_answer

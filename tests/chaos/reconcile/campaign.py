@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from izin.iys.rate_limit.reputation import STATUS, HourLimit
+from izin.iys.rate_limit import STATUS, HourLimit
 from izin.reconcile.comparing import Difference, Scope
 from izin.reconcile.plan import RepairFile, plan_of
 from izin.runtime.plan import Plan

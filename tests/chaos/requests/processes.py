@@ -14,7 +14,7 @@ import httpx
 from pydantic import SecretStr
 
 from izin.local import free_port
-from izin.local.child import answers
+from izin.local.processes import answers
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec

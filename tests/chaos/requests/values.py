@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from izin.schemas.consistency_token import LogPosition, token_of
-from izin.schemas.opaque_text import PackedReader, PackedWriter
+from izin.schemas.consistency_token import LogPosition, PackedReader, PackedWriter, token_of
 from tests.chaos.requests.apis import Target
 from tests.support.hostile.inputs import HostileInputs
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.results import publish
-from izin.demo.compare import DesiredState, LedgerState, compare
+from izin.demo.report import DesiredState, LedgerState, compare
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink.__main__ import report
 from tests.chaos.sink.campaign import LIGHT, SinkCampaign

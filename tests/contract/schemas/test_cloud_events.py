@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from izin.schemas.cloud_events import TIME, attributes, headers
+from izin.schemas.records import TIME, attributes, headers
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 TURKEY = timezone(timedelta(hours=3))

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from izin.schemas.consistency_token import (
     LogPosition,
     MalformedTokenError,
+    OpaqueTextError,
+    PackedReader,
+    PackedWriter,
     positions_of,
     token_of,
 )
-from izin.schemas.opaque_text import OpaqueTextError, PackedReader, PackedWriter
 
 POSITIONS = st.builds(
     LogPosition,

@@ -20,11 +20,11 @@ from izin.gate.question import JSON_TYPE, ReceiptKind, read_question
 from izin.gate.receipts import receipt_records
 from izin.gate.verdicts import Judge, judge_all
 from izin.iys.wire_format.json_reader import UnreadableItem
-from izin.producers.publishing.kafka_record import kafka_record
+from izin.producers.publishing.publisher import kafka_record
 from izin.runtime.settings import GateSettings
-from izin.schemas.cloud_events import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION, Headers
 from izin.schemas.codec import Codec
 from izin.schemas.fast import record_format
+from izin.schemas.records import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION, Headers
 from izin.schemas.topics import Topics
 from izin.schemas.uuids import CHANCE_BYTES, uuid7
 from izin.sinks.ledger import stream_progress

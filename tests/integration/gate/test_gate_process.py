@@ -26,10 +26,10 @@ from izin.runtime.kafka import admin, consumer
 from izin.runtime.settings import GateSettings, KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.api_keys import ApiKey
-from izin.schemas.cloud_events import ID
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH
+from izin.schemas.records import ID
 from tests.support.api_keys import AUTHORIZATION, a_second_key, publish_key
 from tests.support.builders import BRAND
 from tests.support.gate.topics import PARTITIONS, GateTopics

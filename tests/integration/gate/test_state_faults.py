@@ -15,8 +15,7 @@ from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError, RegistryError
 from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities, ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract
 from izin.schemas.erasure import SuppressionKeys

@@ -6,8 +6,11 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from izin.iys import InMemoryTokenStore, InProcessPacer, IysClient, Pace, TokenAuth
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import Pace
+from izin.iys.tokens import TokenAuth
 from izin.runtime.settings import IysSettings
+from tests.support.iys import InMemoryTokenStore, InProcessPacer
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 

@@ -9,32 +9,28 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent.model import Channel, RecipientType, Status
-from izin.iys import (
-    BrandPath,
+from izin.iys.client import IysClient
+from izin.iys.errors import (
     BusyError,
     CallError,
-    InMemoryTokenStore,
-    InProcessPacer,
-    ItemStatus,
-    IysClient,
     MisconfiguredError,
     OutcomeUnknownError,
-    Pace,
-    PushConnection,
     RefusedError,
-    Slot,
-    Stream,
     ThrottledError,
-    TokenAuth,
     TokenLimitError,
     UnauthenticatedError,
     Verdict,
-    parse_push,
 )
+from izin.iys.rate_limit import Pace, Slot
+from izin.iys.tokens import TokenAuth
+from izin.iys.wire_format.account import PushConnection
+from izin.iys.wire_format.batches import ItemStatus
+from izin.iys.wire_format.consents import BrandPath, Stream, parse_push
 from izin.runtime.settings import IysSettings
 from tests.integration.iys.conftest import a_client
 from tests.integration.iys.consent_items import BRAND, an_item, now
 from tests.support.builders import PHONE
+from tests.support.iys import InMemoryTokenStore, InProcessPacer
 from tests.support.simulator import IYS_CODE, SimulatorAdmin
 
 OTHER = "+905550000002"
@@ -368,7 +364,7 @@ async def test_push_is_registered_tested_and_removed(admin: SimulatorAdmin, clie
 
     assert [push.url for push in listed] == [connection.url]
     assert await client.push_registrations(BRAND) == ()
-    assert all(parse_push(body).is_test for body in receiver.bodies)
+    assert all(parse_push(body).tests for body in receiver.bodies)
     assert json.loads(receiver.bodies[0])
 
 

@@ -13,14 +13,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from izin.local import (
-    PackageMissingError,
-    Postgres,
-    StateInUseError,
-    create_database,
-    drop_database,
-)
+from izin.local import PackageMissingError, Postgres, StateInUseError, create_database
 from izin.local import postgres as module
+from tests.support.servers.databases import drop_database
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.database

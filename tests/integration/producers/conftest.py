@@ -6,8 +6,7 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from izin.producers.publishing.kafka_publisher import KafkaPublisher
-from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import KafkaPublisher, KafkaRecord
 from izin.runtime.kafka import access_of, committed_ends, consumer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics

@@ -19,9 +19,12 @@ from izin.consent.ordering import decide
 from izin.producers.intake.first_receipts import ReceiptsFullError
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.server import utc_now
-from izin.producers.publishing.event_publisher import Published, UndeliveredError
-from izin.producers.publishing.kafka_publisher import KafkaPublisher
-from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import (
+    KafkaPublisher,
+    KafkaRecord,
+    Published,
+    UndeliveredError,
+)
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings

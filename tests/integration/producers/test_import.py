@@ -9,8 +9,7 @@ import pytest
 
 from izin.demo.crm_export import ExportSpec, ExportTruth, write
 from izin.producers.files.importer import Import, import_file
-from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
-from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher, KafkaRecord
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import KafkaRecord
 from izin.runtime.settings import KafkaSettings
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.support.api_keys import API_KEY, AUTHORIZATION

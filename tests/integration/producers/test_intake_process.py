@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from izin.demo.signups import signups
+from izin.demo.actors import signups
 from izin.local import free_port
-from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import KafkaRecord
 from izin.runtime.settings import KafkaSettings
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.integration.producers.waiting import until

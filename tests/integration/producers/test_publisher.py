@@ -7,8 +7,7 @@ from time import perf_counter
 
 import pytest
 
-from izin.producers.publishing.event_publisher import BackpressureError, UndeliveredError
-from izin.producers.publishing.kafka_publisher import KafkaPublisher
+from izin.producers.publishing.publisher import BackpressureError, KafkaPublisher, UndeliveredError
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from izin.console.cli import app
-from izin.local import create_database, drop_database
+from izin.local import create_database
 from izin.runtime.kafka import admin, producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -20,6 +20,7 @@ from tests.integration.replay.rebuild_harness import RebuildHarness
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.order.workers import Worker, all_held, until
 from tests.support.replay.letters import CODEC, LetterHarness, Run
+from tests.support.servers.databases import drop_database
 
 SECRETS = json.dumps(["a fake secret of thirty-two characters"])
 PARTITIONS = 2

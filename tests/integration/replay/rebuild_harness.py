@@ -22,8 +22,7 @@ from izin.replay.order_state.rebuilding import PartitionResult, read_changes
 from izin.runtime import kafka
 from izin.runtime.plan import Plan, Selection, work_folder
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
-from izin.runtime.topic_admin import ensure_topics
-from izin.runtime.topic_identity import identities
+from izin.runtime.topic_admin import ensure_topics, identities
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
 from izin.schemas.records import consent_to_avro, event_to_avro

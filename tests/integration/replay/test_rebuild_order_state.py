@@ -19,9 +19,9 @@ from izin.replay.errors import (
 )
 from izin.replay.order_state import rebuilding
 from izin.replay.order_state.planning import plan_of
-from izin.runtime.consumer_groups import members
 from izin.runtime.plan import OtherPlanError, PlanMovedError, Selection
 from izin.runtime.settings import KafkaSettings, StreamSettings
+from izin.runtime.topic_admin import members
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
 from izin.streams.errors import PositionAheadError, StateError

@@ -15,9 +15,10 @@ from izin.consent.admission import RefusedEvent, admit
 from izin.consent.business_days import Calendar
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
-from izin.iys import CallClass, IysClient, Pace, Slot, TokenAuth
-from izin.iys.rate_limit.reputation import HourLimit
-from izin.iys.transport.paced_transport import TOKEN
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import CallClass, HourLimit, Pace, Slot
+from izin.iys.tokens import TokenAuth
+from izin.iys.transport.exchange import TOKEN
 from izin.iys.wire_format.consents import Stream
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.schemas.codec import Codec

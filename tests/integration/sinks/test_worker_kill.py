@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.iys import Pace
+from izin.iys.rate_limit import Pace
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.sinks.ledger import reads

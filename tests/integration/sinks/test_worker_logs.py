@@ -40,7 +40,7 @@ async def test_worker_without_kafka_logs_few_lines_of_json(
         await asyncio.to_thread(processes.end)
     lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     events = Counter((one["logger"], one["event"]) for one in lines)
-    assert events["izin.runtime.answer_watch", "kafka unreachable"] == 1
+    assert events["izin.runtime.broker_watch", "kafka unreachable"] == 1
     assert sum(count for (logger, _), count in events.items() if logger == "librdkafka") <= 10
     assert len(lines) <= 50
 

@@ -9,8 +9,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from structlog.typing import EventDict
 
 from izin.runtime import kafka, topic_admin
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import cancel_all
 from izin.streams.engine.lane_watch import HELD_AFTER, LaneWatch
 from izin.streams.ownership.effects import Effects
 from izin.streams.ownership.positions import DecidedOffsets

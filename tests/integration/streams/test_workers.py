@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from izin.runtime.consumer_groups import is_contested
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.runtime.start_errors import EXIT
+from izin.runtime.topic_admin import is_contested
 from izin.streams.engine.app import EXIT_CONFIG
 from tests.support.order.harness import CODEC
 from tests.support.order.traffic import Traffic

@@ -11,7 +11,7 @@ from izin.subscribers import (
     PermissionChanged,
     UnreadableRecord,
 )
-from izin.subscribers.opt_out_guard import OptOutGuard
+from izin.subscribers.subscription import OptOutGuard
 from tests.integration.subscribers.test_subscribe import OPT_OUTS, take
 from tests.support.builders import NOON
 from tests.support.subscribers.published import TopicWriter, key_of

@@ -31,7 +31,6 @@ from izin.subscribers import (
     RegistryError,
     UnconfirmedChangesError,
     UnreadableRecord,
-    group_consumer,
     lane,
     subscribe,
 )
@@ -375,7 +374,7 @@ async def test_lost_checkpoint_is_an_error(access: KafkaAccess, writer: TopicWri
 
 async def test_kafka_out_of_reach_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch):
     """At the first change; not before, and not never."""
-    for module in (group_consumer, follower):
+    for module in (lane, follower):
         monkeypatch.setattr(module, "_TIMEOUT", 1.0)
     changes = subscribe("sms", access=KafkaAccess(bootstrap_servers="127.0.0.1:1"))
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1.*KAFKA_BOOTSTRAP_SERVERS"):

@@ -12,9 +12,8 @@ from typing import Any
 from izin.consent.model import ConsentEvent
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
-from izin.schemas.records import AvroRecord, event_to_avro
+from izin.schemas.records import AvroRecord, event_to_avro, headers
 from izin.schemas.topics import Topic
 from tests.support.builders import CUSTOMER, an_event
 from tests.support.customers.installation import FOREIGN_BRAND, OneBrand

@@ -11,11 +11,10 @@ from izin.consent.model import Channel, ConsentEvent
 from izin.consent.violations import violation
 from izin.runtime.kafka import admin, committed_ends, producer
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import identities
+from izin.runtime.topic_admin import identities
 from izin.schemas.api_keys import Scope
-from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
-from izin.schemas.records import event_to_avro
+from izin.schemas.records import event_to_avro, headers
 from izin.schemas.topics import Topic
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness
 from tests.support.api_keys import a_second_key, an_api_key, publish_key

@@ -15,7 +15,7 @@ from izin.consent.fold import Observation
 from izin.consent.model import Consent, ConsentEvent, Status
 from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import State
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import Verdict
 from izin.iys.wire_format.consents import Receipt
 from izin.schemas.erasure import ERASURE
 from izin.schemas.records import key_from_avro

@@ -13,7 +13,7 @@ from izin.consent.ordering import decide
 from izin.gate.state import GateState, Standing
 from izin.runtime.kafka import admin, consumer, producer
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities, identities
+from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.partitioning import partition_of

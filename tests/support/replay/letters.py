@@ -13,7 +13,7 @@ from confluent_kafka import Message
 
 from izin.consent.model import Consent, ConsentEvent
 from izin.consent.violations import Violation
-from izin.producers.publishing.kafka_record import kafka_record
+from izin.producers.publishing.publisher import kafka_record
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from izin.local import Kafka
-from izin.local.ports import HOST, free_port
+from izin.local.reservations import HOST, free_port
 from tests.support.secure.certificates import Authority
 
 USER = "izin"

@@ -5,6 +5,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import psycopg
+from psycopg import sql
+
 from izin.local import Postgres
 
 _MEMORY = Path("/dev/shm")
@@ -23,6 +26,13 @@ def memory_folder() -> Path | None:
     except OSError:
         return None
     return _MEMORY if free > _ENOUGH and os.access(_MEMORY, os.W_OK) else None
+
+
+def drop_database(url: str, name: str) -> None:
+    """Drop the database `name` on the server of `url` if it exists, ending its connections."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        connection.execute(statement.format(sql.Identifier(name)))
 
 
 class ForgetfulPostgres(Postgres):

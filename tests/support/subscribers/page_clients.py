@@ -15,9 +15,8 @@ from typing import Self
 import pytest
 
 from benchmarks.order.contenders import java_program, kafka_streams
-from izin.local.folders import FolderLock, cache_folder
-from izin.local.java import QUICK_START, java_at_least
-from izin.local.maven import fetch
+from izin.local.java import QUICK_START, fetch, java_at_least
+from izin.local.reservations import FolderLock, cache_folder
 
 ROOT = Path(__file__).parents[3]
 _NODE = Path(__file__).with_name("node")

@@ -9,8 +9,8 @@ from confluent_kafka import Producer
 from izin.consent.model import ConsentKey
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.cloud_events import Headers, headers
 from izin.schemas.codec import Codec
+from izin.schemas.records import Headers, headers
 from izin.schemas.topics import Topic
 from tests.support.builders import CUSTOMER, NOON, a_key
 

@@ -27,7 +27,6 @@ from izin.console.doctor.ledger_checks import (
     of_missing,
     of_token,
 )
-from izin.iys import TokenPolicy
 from izin.iys.errors import (
     BusyError,
     CallError,
@@ -35,6 +34,7 @@ from izin.iys.errors import (
     TokenLimitError,
     UnauthenticatedError,
 )
+from izin.iys.tokens import TokenPolicy
 from izin.local import free_port
 from izin.runtime import topic_admin
 from izin.sinks.ledger.reads import Backlog, Memory, Parked

@@ -16,7 +16,7 @@ from izin.console.explain import (
     state_rows,
     why_suspended,
 )
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import Verdict
 from izin.sinks.ledger.history.calls import NOT_SENT
 from izin.sinks.ledger.reads import RecordedFact
 from izin.sinks.record.brand import Brand

@@ -10,11 +10,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from izin.console.cli import app
-from izin.console.imports.preview import print_preview
+from izin.console.imports.result import print_preview
 from izin.console.terminal import output
 from izin.console.terminal.output import OutputFormat
-from izin.producers.files.columns import ColumnChoices
-from izin.producers.files.preview import ImportPreview, preview_file
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.importer import ImportPreview, preview_file
 from izin.producers.mapping.dates import DateRules
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 

@@ -16,8 +16,8 @@ from izin.console.imports import command
 from izin.console.imports.result import print_result
 from izin.console.terminal import output
 from izin.console.terminal.output import ExitCode, OutputFormat
-from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importing.journal import Start
+from izin.producers.files.importing.report import ImportReport
 
 
 def a_report(**changes: object) -> ImportReport:

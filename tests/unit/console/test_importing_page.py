@@ -16,17 +16,16 @@ from izin.console.imports.command import import_
 from izin.console.imports.result import print_result
 from izin.console.terminal import output
 from izin.console.terminal.output import ExitCode, OutputFormat
-from izin.producers.files.channel_columns import (
+from izin.producers.files.choices import ColumnChoices, read_mapping
+from izin.producers.files.column_names import (
     DATE_NAMES,
     GENERIC_NAMES,
     STATUS_NAMES,
     names_consent,
 )
-from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS
-from izin.producers.files.importing.report_formats import ADDED
-from izin.producers.files.saved_mapping import read_mapping
+from izin.producers.files.table_formats import ADDED
 from izin.producers.mapping import field_names
 from izin.producers.mapping.field_names import (
     FIELD_NAMES,
@@ -140,7 +139,7 @@ def test_mapping_of_the_page_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "given"),
     [
-        ("Rehber;;\n\ntelefon;kanal;durum;tarih;marka\n{};SMS;iptal;;100001", {}),
+        ("\n;;;;\ntelefon;kanal;durum;tarih;marka\n{};SMS;iptal;;100001", {}),
         ("telefon\n{}", {"durum": "RET", "kanal": "SMS", "marka": "100001"}),
         ("telefon;SMS izni;marka\n{};vazgeçti;100001", {}),
         ("sep=|\ntelefon|kanal|durum|marka\n{}|SMS|yok|100001", {}),

@@ -12,14 +12,11 @@ import pytest
 
 from izin import local
 from izin.console import local_stack
-from izin.console.local_stack.run_record import RunRecord
-from izin.console.local_stack.settings import Ports, example_brands
-from izin.console.local_stack.simulator import check_installed
-from izin.console.local_stack.stack import LocalStack
-from izin.console.local_stack.state_folder import StateFolder
+from izin.console.local_stack.settings import Ports, RunRecord, StateFolder, example_brands
+from izin.console.local_stack.stack import LocalStack, check_installed
 from izin.console.up import _panel
 from izin.local import LocalError, LocalServers, PortTakenError, StateInUseError, free_port
-from izin.local.folders import FolderLock
+from izin.local.reservations import FolderLock
 
 
 def a_stack(folder: Path, ports: Ports | None = None) -> LocalStack:

@@ -3,7 +3,7 @@
 import threading
 from typing import cast
 
-from izin.demo.chaos import WORKERS, Killer
+from izin.demo.scenario import WORKERS, Killer
 from izin.local import Supervisor
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.demo.compare import (
+from izin.demo.report import (
     Comparison,
     DesiredState,
     FinalState,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from izin.demo import crm_export
-from izin.demo.compare import Comparison
+from izin.demo.report import Comparison
 from izin.demo.scenario import ScenarioResult
 from izin.demo.verify import _check_import
 from izin.producers.files.importer import ImportReport

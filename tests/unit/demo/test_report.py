@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from izin.demo.compare import KeyDifference
-from izin.demo.report import Kill, Report, latency
+from izin.demo.report import KeyDifference, Kill, Report, latency
 
 DIFFERENCE = KeyDifference(key="key", what="the ledger thinks [RET]")
 

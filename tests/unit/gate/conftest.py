@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.gate.endpoint import GateEndpoint, gate_app
 from izin.gate.metrics import GateMetrics
+from izin.gate.server import GateEndpoint, gate_app
 from izin.projections.api_keys import ApiKeyDirectory
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import Scope

@@ -9,7 +9,8 @@ from typing import Any
 from izin.consent.may_send import PermissionReason, unregistered
 from izin.consent.model import Channel, ConsentKey
 from izin.gate.receipts import ReceiptRecord
-from izin.gate.state import BrandState, ForeignTokenError, Standing
+from izin.gate.state import ForeignTokenError, Standing
+from izin.projections.brand_directory import RegisteredBrand
 from izin.runtime.errors import BrokerError
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition
@@ -34,16 +35,30 @@ def a_standing(
     return Standing(reason=reason, opted_out=opted_out, retailers=frozenset(retailers))
 
 
+def a_brand(
+    customer_id: str = CUSTOMER, status: str = "active", suspension: str | None = None
+) -> RegisteredBrand:
+    """Return a brand of which the gate uses these fields alone."""
+    return RegisteredBrand(
+        brand_code=0,
+        iys_code=0,
+        customer_id=customer_id,
+        name="",
+        status=status,
+        suspension=suspension,
+    )
+
+
 @dataclass
 class FakeState:
     """A state that is current, of two brands of two customers, and of no key."""
 
     standings: dict[str, Standing] = field(default_factory=dict)
     """By canonical key."""
-    known_brands: dict[int, BrandState] = field(
+    known_brands: dict[int, RegisteredBrand] = field(
         default_factory=lambda: {
-            BRAND: BrandState(customer_id=CUSTOMER, status="active", suspension=None),
-            FOREIGN_BRAND: BrandState(customer_id="beta", status="active", suspension=None),
+            BRAND: a_brand(customer_id=CUSTOMER, status="active", suspension=None),
+            FOREIGN_BRAND: a_brand(customer_id="beta", status="active", suspension=None),
         }
     )
     pulled: dict[tuple[int, Channel], datetime] = field(default_factory=dict)
@@ -74,11 +89,11 @@ class FakeState:
         """Whether a partition is current."""
         return partition not in self.behind
 
-    def brand(self, brand_code: int) -> BrandState | None:
+    def brand(self, brand_code: int) -> RegisteredBrand | None:
         """Return a brand."""
         return self.known_brands.get(brand_code)
 
-    def brands(self) -> Mapping[int, BrandState]:
+    def brands(self) -> Mapping[int, RegisteredBrand]:
         """Return every brand."""
         return self.known_brands
 

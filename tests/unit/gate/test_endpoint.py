@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from izin.gate.endpoint import MAX_BODY
+from izin.gate.server import MAX_BODY
 from izin.runtime.http_server.shedding import Shares
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.consistency_token import positions_of

@@ -2,7 +2,6 @@
 
 import pytest
 
-from izin.gate.state import BrandState
 from izin.projections.api_keys import STALE_AFTER
 from izin.schemas.api_keys import Scope
 from izin.schemas.may_send_api import PATH
@@ -10,7 +9,7 @@ from izin.sinks.ledger.history.receipts import movements_of, receipt_key
 from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER
 from tests.unit.gate.conftest import SENDER, a_question, serving
-from tests.unit.gate.fakes import FOREIGN_BRAND, LATER, a_standing
+from tests.unit.gate.fakes import FOREIGN_BRAND, LATER, a_brand, a_standing
 
 OPEN = ("/health/live", "/health/ready")
 PROBLEM = "application/problem+json"
@@ -103,7 +102,7 @@ async def test_key_of_one_of_forty_customers_learns_of_no_other_brand():
         api.state.put(a_standing())
         for number in range(98):
             customer = f"foreign-{number % 39}"
-            brand = BrandState(customer_id=customer, status="active", suspension=None)
+            brand = a_brand(customer_id=customer, status="active", suspension=None)
             api.state.known_brands[900_000 + number] = brand
             api.state.put(a_standing(), brand_code=900_000 + number)
         assert await api.said() == (True, "registered")

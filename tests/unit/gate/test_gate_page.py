@@ -6,9 +6,9 @@ import shlex
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel
-from izin.gate import endpoint, receipts, verdicts
+from izin.gate import receipts, server, verdicts
 from izin.gate.question import FIELDS, JSON_TYPE
-from izin.runtime.http_server.limits import HttpLimits
+from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.settings import GateSettings
 from izin.schemas.consistency_token import token_of
 from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, PATH
@@ -84,13 +84,13 @@ def test_limits_are_those_of_the_code():
     text = part("Limits")
     assert f"{limits.requests} requests at once" in text
     assert f"so {limits.requests // 2} if" in text
-    assert f"over {endpoint._SMALL_BODY // 1024} KiB" in text
-    assert f"{endpoint._LISTS} lists at once, {endpoint._LISTS // 2} of one key" in text
+    assert f"over {server._SMALL_BODY // 1024} KiB" in text
+    assert f"{server._LISTS} lists at once, {server._LISTS // 2} of one key" in text
     assert f"parts of {verdicts._AT_ONCE}" in text
     assert f"more than {MOST_RECIPIENTS} recipients" in PAGE
-    assert f"over {endpoint.MAX_BODY // 2**20} MiB" in PAGE
+    assert f"over {server.MAX_BODY // 2**20} MiB" in PAGE
     assert f"up to {LONGEST_TEXT} characters" in PAGE
-    assert f"up to {int(endpoint.REACHED_WITHIN * 1000)} ms" in PAGE
+    assert f"up to {int(server.REACHED_WITHIN * 1000)} ms" in PAGE
     assert (2 * receipts.DELIVERED_WITHIN, "within ten seconds" in PAGE) == (10, True)
     assert f"{settings.stale_after.total_seconds():.0f} seconds (`IZIN_GATE_STALE_AFTER`)" in PAGE
     assert (

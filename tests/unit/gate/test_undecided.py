@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from izin.gate import releasing
-from izin.gate.releasing import Releasing
+from izin.gate import sources
+from izin.gate.sources import Releasing
 from izin.gate.undecided import UndecidedOptOuts
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.topics import Topics
 
 TOPICS = Topics()
@@ -38,7 +38,7 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(releasing, "monotonic", lambda: self.now)
+        monkeypatch.setattr(sources, "monotonic", lambda: self.now)
         self.undecided = UndecidedOptOuts()
         self.opt_outs = Follower()
         self.lanes = {BULK: Follower(), EXPRESS: Follower()}

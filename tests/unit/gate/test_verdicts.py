@@ -7,12 +7,12 @@ import pytest
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel
-from izin.gate.health_warnings import iys_warnings, suspensions
-from izin.gate.state import BrandState
+from izin.gate.metrics import iys_warnings, suspensions
+from izin.projections.brand_directory import RegisteredBrand
 from izin.schemas.consistency_token import LogPosition, positions_of, token_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
 from tests.unit.gate.conftest import Api, serving
-from tests.unit.gate.fakes import FOREIGN_BRAND, LATER, PARTITIONS, TOPICS, a_standing
+from tests.unit.gate.fakes import FOREIGN_BRAND, LATER, PARTITIONS, TOPICS, a_brand, a_standing
 
 OPTED_OUT = (False, "opted-out")
 REGISTERED = (True, "registered")
@@ -124,11 +124,11 @@ async def test_old_data_of_iys_close_the_channel(api: Api, pulled_at: object, ex
 @pytest.mark.parametrize(
     "brand",
     [
-        BrandState(customer_id=CUSTOMER, status="stopped", suspension=None),
-        BrandState(customer_id=CUSTOMER, status="active", suspension="a complaint"),
+        a_brand(customer_id=CUSTOMER, status="stopped", suspension=None),
+        a_brand(customer_id=CUSTOMER, status="active", suspension="a complaint"),
     ],
 )
-async def test_suspended_brand_sends_nothing_commercial(api: Api, brand: BrandState):
+async def test_suspended_brand_sends_nothing_commercial(api: Api, brand: RegisteredBrand):
     """An opt-out is said before it, and what is exempt is sent."""
     api.state.known_brands[BRAND] = brand
     api.state.put(a_standing())
@@ -239,7 +239,7 @@ async def test_warnings_name_brands_and_channels(api: Api):
     assert suspensions(api.state) == {}  # type: ignore[arg-type]
     api.state.pulled[BRAND, Channel.ARAMA] = NOON - timedelta(seconds=5)
     api.state.pulled[BRAND, Channel.MESAJ] = NOON - settings.iys_closes_after
-    api.state.known_brands[FOREIGN_BRAND] = BrandState(
+    api.state.known_brands[FOREIGN_BRAND] = a_brand(
         customer_id="beta", status="stopped", suspension="a complaint"
     )
     assert iys_warnings(api.state, settings, now) == {  # type: ignore[arg-type]
@@ -251,7 +251,7 @@ async def test_warnings_name_brands_and_channels(api: Api):
     assert api.metric("izin_gate_iys_late_channels") == 2
     assert api.metric("izin_gate_iys_closed_channels") == 1
     for code in range(30):
-        api.state.known_brands[code + 1] = BrandState(
+        api.state.known_brands[code + 1] = a_brand(
             customer_id="beta", status="active", suspension="audit"
         )
     found = suspensions(api.state)  # type: ignore[arg-type]

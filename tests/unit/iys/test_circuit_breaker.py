@@ -7,9 +7,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from izin.iys import BusyError, CircuitState, TokenLimitError
-from izin.iys.errors import CallError, OutcomeUnknownError, RefusedError
-from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitBreakers
+from izin.iys.errors import BusyError, CallError, OutcomeUnknownError, RefusedError, TokenLimitError
+from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitBreakers, CircuitState
 from tests.unit.iys.test_client import BRAND, RECEIPT, SETTINGS, a_client, an_item, refusing, saying
 
 FIVE = CircuitBreakerPolicy().opens_after
@@ -173,7 +172,7 @@ async def test_cancelled_probe_leaves_the_circuit_half_open():
             with pytest.raises(OutcomeUnknownError):
                 await client.add(BRAND, an_item())
     async with a_client(hang, clock=lambda: seconds[0]) as client:
-        client._exchange.breakers = open_circuit()
+        client.breakers = open_circuit()
         seconds[0] = 101.0
         call = asyncio.create_task(client.add(BRAND, an_item()))
         await asyncio.sleep(0)

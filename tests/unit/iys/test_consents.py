@@ -4,8 +4,7 @@ import pytest
 
 from izin.consent.errors import NaiveInstantError
 from izin.consent.model import Channel, RecipientType, Source, Status
-from izin.iys.errors import UnreadableError
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import UnreadableError, Verdict
 from izin.iys.wire_format.account import BrandSummary, PushRegistration, Subscription
 from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult, ItemStatus
 from izin.iys.wire_format.consents import (

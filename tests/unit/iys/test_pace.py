@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.iys.rate_limit.call_queue import CallQueue
-from izin.iys.rate_limit.in_process_pacer import InProcessPacer
-from izin.iys.rate_limit.pace import CallClass, Pace, PaceState
+from izin.iys.rate_limit import CallClass, CallQueue, Pace, PaceState
+from tests.support.iys import InProcessPacer
 
 PACE = Pace(rate=10)
 

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from izin.consent.model import Channel
-from izin.iys import GrantedBrands, Right
 from izin.iys.errors import MisconfiguredError, UnreadableError
+from izin.iys.wire_format.account import GrantedBrands, Right
 from izin.iys.wire_format.json_reader import JsonReader
 from tests.unit.iys.test_client import a_client, refusing, saying
 

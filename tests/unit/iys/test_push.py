@@ -3,7 +3,7 @@ import json
 import pytest
 
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.push import parse_push
+from izin.iys.wire_format.consents import parse_push
 
 # İYS's fixed test payload, from its documents.
 TEST = {
@@ -29,15 +29,14 @@ def test_test_payload_is_recognised():
     """It must be acknowledged and never stored."""
     push = parse_push(a_body(TEST))
 
-    assert push.is_test
-    assert push.movements == ()
+    assert (push.tests, push.movements) == (1, ())
 
 
 def test_push_names_its_brand():
     """Movements of a push name provider and brand, as numbers or texts."""
     push = parse_push(a_body(REAL))
 
-    assert not push.is_test
+    assert push.tests == 0
     assert push.movements[0].brand_code == 100001
     assert push.movements[0].recipient == "ada@example.com"
 
@@ -46,19 +45,19 @@ def test_test_payload_beside_a_movement_hides_nothing():
     """Only the test itself is left out."""
     push = parse_push(a_body(TEST, REAL))
 
-    assert (push.tests, len(push.movements), push.is_test) == (1, 1, False)
+    assert (push.tests, len(push.movements)) == (1, 1)
 
 
 def test_real_brand_with_the_test_code_is_real():
     """The code alone does not make a test: a real brand may have it."""
-    assert not parse_push(a_body({**TEST, "recipient": "ada@example.com"})).is_test
+    assert parse_push(a_body({**TEST, "recipient": "ada@example.com"})).tests == 0
 
 
 def test_empty_push_is_no_test():
     """There is nothing to store."""
     push = parse_push(a_body())
 
-    assert (push.movements, push.is_test) == ((), False)
+    assert (push.movements, push.tests) == ((), 0)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,6 @@ def test_movement_that_cannot_be_read_hides_no_other(unreadable: object):
     assert [one.recipient for one in push.movements] == ["ada@example.com"]
     ((raw, error),) = push.unreadable
     assert (json.loads(raw), bool(error)) == (unreadable, True)
-    assert not parse_push(a_body(TEST, unreadable)).is_test
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"list": 7}'])

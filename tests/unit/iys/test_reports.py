@@ -9,7 +9,7 @@ import pytest
 
 from izin.consent.model import RecipientType
 from izin.iys.errors import BusyError, RefusedError, UnreadableError
-from izin.iys.wire_format.reports import DayAgreement, DayCount
+from izin.iys.wire_format.consents import DayAgreement, DayCount
 from tests.unit.iys.test_client import BRAND, DAY, a_client, refusing, saying
 
 HASH = "AB" * 48

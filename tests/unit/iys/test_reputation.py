@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.iys import CallClass, HourLimit, Reputation, ReputationPolicy
+from izin.iys.rate_limit import CallClass, HourLimit, Reputation, ReputationPolicy
 
 
 @pytest.mark.parametrize(

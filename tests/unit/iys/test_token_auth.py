@@ -14,10 +14,9 @@ from izin.iys.errors import (
     UnauthenticatedError,
     UnreadableError,
 )
-from izin.iys.tokens.token_auth import TokenAuth, read_token
-from izin.iys.tokens.token_policy import TokenPolicy
-from izin.iys.tokens.token_store import AccessToken, InMemoryTokenStore, TokenState
+from izin.iys.tokens import AccessToken, TokenAuth, TokenPolicy, TokenState, read_token
 from izin.runtime.settings import IysSettings
+from tests.support.iys import InMemoryTokenStore
 
 START = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
 PASSWORD = "not-a-password"

@@ -1,7 +1,7 @@
 import pytest
 
-from izin.iys.verdicts import Refusal, Verdict, classify, decisive_verdict
-from tests.support.iys_codes import CORE_CODES
+from izin.iys.errors import Refusal, Verdict, classify, decisive_verdict
+from tests.support.iys import CORE_CODES
 
 # İYS's own list of codes after which the same request may be sent again.
 TO_BE_SENT_AGAIN = ["H015", "H101", "H102", "H103", "H123", "H179", "H192", "H412", "H470"]

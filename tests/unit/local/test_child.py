@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from izin.local import Child, Command, StartError
-from izin.local.child import answers
+from izin.local.processes import answers
 from tests.support.waiting import runs, until
 
 FOREVER = "import threading; threading.Event().wait()"

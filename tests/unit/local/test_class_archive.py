@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from izin.local.class_archive import class_archive
 from izin.local.errors import LocalError
+from izin.local.java import class_archive
 
 OPTION = "-XX:ArchiveClassesAtExit="
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from izin.local import cli, connect
 from izin.local.errors import DownloadError
-from izin.local.maven import FileSet
+from izin.local.java import FileSet
 
 RUNNER = CliRunner()
 

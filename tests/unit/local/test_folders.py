@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from izin.local import StateInUseError
-from izin.local.folders import FolderLock, cache_folder
+from izin.local.reservations import FolderLock, cache_folder
 from tests.support.waiting import until
 
 AT_ONCE = timedelta(0)

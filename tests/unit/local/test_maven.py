@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from izin.local import DownloadError, PackageMissingError, maven
-from izin.local.maven import FileSet, fetch, fetch_unpacked
+from izin.local import DownloadError, PackageMissingError, java
+from izin.local.java import FileSet, fetch, fetch_unpacked
 
 FILES = FileSet(name="kit-1.0", coordinates=("com.example:kit:1.0",))
 
@@ -21,7 +21,7 @@ class FakeRepository:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.visits = 0
         self.broken: BaseException | None = None
-        monkeypatch.setattr(maven, "_download", self.download)
+        monkeypatch.setattr(java, "_download", self.download)
 
     def download(self, _files: FileSet, folder: Path, _on_progress: object) -> list[Path]:
         self.visits += 1
@@ -108,7 +108,7 @@ class FakeArchive:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, broken: bool = False) -> None:
         self.visits = 0
         self.broken = broken
-        monkeypatch.setattr(maven, "_download", self.download)
+        monkeypatch.setattr(java, "_download", self.download)
 
     def download(self, _files: FileSet, folder: Path, _on_progress: object) -> list[Path]:
         self.visits += 1
@@ -144,7 +144,7 @@ def test_broken_archive_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def an_artifact(monkeypatch: pytest.MonkeyPatch, folder: Path, *, halves: int) -> Iterator[None]:
     artifact = FakeArtifact(folder / "kit-1.0.partial", halves=halves)
     with monkeypatch.context() as patch:
-        patch.setattr(maven, "_artifacts", lambda _context, _files: [artifact])
+        patch.setattr(java, "_artifacts", lambda _context, _files: [artifact])
         yield
 
 

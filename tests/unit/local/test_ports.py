@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from izin.local import PortTakenError, free_port, ports
-from izin.local.ports import HOST, claim, is_free, is_listening
+from izin.local import PortTakenError, free_port, reservations
+from izin.local.reservations import HOST, claim, is_free, is_listening
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ def test_claim_without_a_port_is_below_the_ephemeral_range() -> None:
 def choose(monkeypatch: pytest.MonkeyPatch, *chosen: int) -> None:
     """Let chance choose these ports, one after the other."""
     upcoming = iter(chosen)
-    monkeypatch.setattr(ports.random, "randint", lambda *_: next(upcoming))
+    monkeypatch.setattr(reservations.random, "randint", lambda *_: next(upcoming))
 
 
 def test_port_is_chosen_once_before_anybody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two servers of one run get different ports, though neither listens yet."""
     first, other = free_port(), free_port()
-    monkeypatch.setattr(ports, "_reservations", ports._Reservations())
+    monkeypatch.setattr(reservations, "_reservations", reservations._Reservations())
     choose(monkeypatch, first, first, other)
     assert (free_port(), free_port()) == (first, other)
 
@@ -77,6 +77,6 @@ def test_port_that_another_process_chose_is_not_free() -> None:
         assert process.stdout is not None
         chosen = int(process.stdout.readline())
         assert is_free(chosen)
-        assert not ports._reservations.add(chosen)
+        assert not reservations._reservations.add(chosen)
         process.communicate("\n")
-    assert ports._reservations.add(chosen)
+    assert reservations._reservations.add(chosen)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.intake.server import Intake, intake_app
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON

@@ -11,13 +11,14 @@ from uuid import UUID
 
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.producers.intake.first_receipts import FirstReceipts, ReceiptUnknownError
-from izin.producers.publishing.event_publisher import (
+from izin.producers.publishing.publisher import (
+    KafkaRecord,
     OversizeError,
     Published,
     PublishResult,
     UndeliveredError,
+    kafka_record,
 )
-from izin.producers.publishing.kafka_record import KafkaRecord, kafka_record
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 

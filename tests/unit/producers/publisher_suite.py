@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import IysOrigin
-from izin.producers.publishing.event_publisher import (
+from izin.producers.publishing.publisher import (
     EventPublisher,
+    KafkaRecord,
     OversizeError,
     Published,
     PublishResult,
 )
-from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON, a_key, an_event
 

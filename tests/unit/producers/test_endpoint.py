@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from izin.producers.intake.endpoint import MAX_BODY, Intake, intake_app
+from izin.producers.intake.server import MAX_BODY, Intake, intake_app
 from izin.projections.api_keys import ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, known

@@ -15,13 +15,13 @@ from prometheus_client import CollectorRegistry
 
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.local import free_port
-from izin.producers.intake.endpoint import Intake, intake_app
-from izin.producers.publishing.event_publisher import Published
+from izin.producers.intake.server import Intake, intake_app
+from izin.producers.publishing.publisher import Published
 from izin.projections.api_keys import STALE_AFTER, ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
-from izin.runtime.http_server.limits import HttpLimits, Refused
-from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.problems import operations_app
 from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.shedding import HttpLimits, Refused
 from izin.runtime.settings import IntakeSettings
 from izin.schemas.api_keys import Scope
 from tests.support.api_keys import API_KEY, AUTHORIZATION, a_second_key, an_api_key, known

@@ -10,14 +10,14 @@ import pytest
 
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
-from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError
-from izin.producers.files.delimited import UnusableFileError, examine, rows
-from izin.producers.files.header_search import Header
-from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importer import Import, Progress, import_file
-from izin.producers.files.importing.report import UnwritableReportError
+from izin.producers.files.choices import ColumnChoiceError, ColumnChoices
+from izin.producers.files.columns import ColumnsError
+from izin.producers.files.delimited import examine, rows
+from izin.producers.files.importer import Import, import_file
+from izin.producers.files.importing.report import ImportReport, UnwritableReportError
 from izin.producers.files.importing.run import ImportInterruptedError
-from izin.producers.mapping.judgement import AcceptedRecord
+from izin.producers.files.tables import Header, UnusableFileError
+from izin.producers.mapping.records import AcceptedRecord
 from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory, StoppedBrandError, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
@@ -253,8 +253,8 @@ def test_formula_in_the_report_is_escaped(run: Importer):
     ("content", "what"),
     [
         (b"", "empty"),
-        (b"\xef\xbb\xbf", "first 30 lines are empty"),
-        (b"\r\n" * 31 + b"x", "first 30 lines are empty"),
+        (b"\xef\xbb\xbf", "every line is empty"),
+        (b"\r\n" * 31 + b";;\r\n", "every line is empty"),
         (HEADER.encode(), "no rows"),
         (b"PK\x03\x04rest", "Excel workbook"),
         ("ALICI".encode("utf-32"), "UTF-32"),
@@ -371,10 +371,10 @@ def test_oversize_event_is_reported(run: Importer, fake: FakePublisher):
 
 def test_progress_is_reported(run: Importer):
     """And ends with the whole file."""
-    reported: list[Progress] = []
-    run(HEADER, *[ONAY] * 2001, progress=reported.append)
-    assert [one.rows for one in reported] == [1000, 2000, 2001] * 2
-    assert reported[-1].position == reported[-1].size
+    reported: list[tuple[str, int, int]] = []
+    run(HEADER, *[ONAY] * 2001, progress=lambda *one: reported.append(one))
+    assert [rows for _, rows, _ in reported] == [1000, 2000, 2001] * 2
+    assert reported[-1] == ("published", 2001, 2001)
 
 
 def test_unwritable_report_is_our_error(

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.intake.server import Intake, intake_app
 from izin.producers.mapping.field_names import JSON_NAMES, field_of
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.schemas.consistency_token import positions_of

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.producers.publishing.kafka_record import KafkaRecord, UnencodableError, kafka_record, lane
+from izin.producers.publishing.publisher import KafkaRecord, UnencodableError, kafka_record, lane
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON, an_event

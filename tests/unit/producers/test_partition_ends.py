@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from izin.producers.intake import partition_ends
-from izin.producers.intake.partition_ends import PartitionEnds
+from izin.producers.intake import receipt_log
+from izin.producers.intake.receipt_log import PartitionEnds
 
 TOPIC = "first-receipts"
 
@@ -58,7 +58,7 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         nonlocal now
         now += seconds
 
-    monkeypatch.setattr(partition_ends, "monotonic", lambda: now)
+    monkeypatch.setattr(receipt_log, "monotonic", lambda: now)
     return pass_time
 
 

@@ -5,8 +5,12 @@ from uuid import UUID
 
 import pytest
 
-from izin.producers.intake.first_receipts import FirstReceipts, ReceiptsFullError
-from izin.producers.intake.receipt_table import KEPT, ReceiptTable
+from izin.producers.intake.first_receipts import (
+    KEPT,
+    FirstReceipts,
+    ReceiptsFullError,
+    ReceiptTable,
+)
 from tests.support.builders import NOON
 
 MINUTE = timedelta(minutes=1)

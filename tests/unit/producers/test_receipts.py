@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent
-from izin.producers.intake.clock_skew import ClockSkew
-from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.intake.server import Intake, intake_app
+from izin.producers.intake.validation import ClockSkew
 from izin.projections.brand_directory import BrandDirectory
-from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.problems import operations_app
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts, Receipt

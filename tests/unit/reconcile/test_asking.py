@@ -10,7 +10,7 @@ import pytest
 
 from izin.consent.model import Channel
 from izin.iys.errors import BusyError, CallError, MisconfiguredError, RefusedError, ThrottledError
-from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit import CallClass
 from izin.reconcile import asking, comparing
 from izin.reconcile.asking import Asker
 from izin.reconcile.comparing import Comparer, IysSilentError, LedgerBehindError, Scope

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from izin.runtime.daemon_thread import in_daemon_thread
+from izin.runtime.process import in_daemon_thread
 
 HANGS = """
 import asyncio, threading
-from izin.runtime.daemon_thread import in_daemon_thread
+from izin.runtime.process import in_daemon_thread
 
 async def main():
     asyncio.create_task(in_daemon_thread(threading.Event().wait, name="hangs"))

@@ -16,12 +16,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from izin.local import free_port
-from izin.runtime.http_server import connections
-from izin.runtime.http_server.limits import HttpLimits, Refused
-from izin.runtime.http_server.operations import health, operations_app
-from izin.runtime.http_server.problems import MEDIA_TYPE, RequestRefusedError, problem
+from izin.runtime.http_server import server
+from izin.runtime.http_server.problems import (
+    MEDIA_TYPE,
+    RequestRefusedError,
+    health,
+    operations_app,
+    problem,
+)
 from izin.runtime.http_server.server import HttpListeners, PortError
-from izin.runtime.http_server.shedding import client_of, read_body
+from izin.runtime.http_server.shedding import HttpLimits, Refused, client_of, read_body
 from izin.runtime.settings import IntakeSettings
 from tests.support.http_clients import Reply, connected, reply_of, request
 
@@ -313,7 +317,7 @@ def test_client_is_an_address_or_a_network(address: tuple[str, int] | None, clie
     assert client_of(address) == client
 
 
-@pytest.mark.parametrize("name", connections.RELIES_ON)
+@pytest.mark.parametrize("name", server.RELIES_ON)
 def test_what_is_overridden_in_uvicorn_is_there(name: str):
     """Another release may lack it, and our method would never be called."""
     module, _, path = name.partition(":")

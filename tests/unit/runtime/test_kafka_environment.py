@@ -7,8 +7,8 @@ import pytest
 from izin.runtime.errors import RegistryError, SettingError
 from izin.runtime.kafka import connection_of
 from izin.runtime.kafka_environment import VARIABLES, KafkaAccess
-from izin.runtime.setting_rules.kafka_variables import SECRETS, SECURITY
-from izin.runtime.setting_rules.secret_files import SUFFIX, secret_variables
+from izin.runtime.setting_rules.checks import SECRETS, SECURITY
+from izin.runtime.setting_rules.group import SUFFIX, secret_variables
 from izin.runtime.settings import KafkaSettings
 from tests.support.secure.certificates import Authority
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from izin.runtime import broker_faults, kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import broker_errors
-from izin.runtime.setting_rules.kafka_variables import security_options_of
+from izin.runtime.setting_rules.checks import security_options_of
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
 
 SECRET = SecretStr("obviously-fake")

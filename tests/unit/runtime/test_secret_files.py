@@ -8,8 +8,12 @@ from pydantic import SecretStr
 
 from izin.runtime import settings
 from izin.runtime.errors import SettingError
-from izin.runtime.setting_rules.group import SettingsGroup, without_secret_files
-from izin.runtime.setting_rules.secret_files import SUFFIX, secret_variables
+from izin.runtime.setting_rules.group import (
+    SUFFIX,
+    SettingsGroup,
+    secret_variables,
+    without_secret_files,
+)
 
 GROUPS = tuple(SettingsGroup.__subclasses__())
 SECRETS = [(group, name) for group in GROUPS for name in secret_variables(group)]

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from izin.runtime import settings
-from izin.runtime.setting_rules.group import SettingsGroup
-from izin.runtime.setting_rules.secret_files import SUFFIX, secret_variables
+from izin.runtime.setting_rules.group import SUFFIX, SettingsGroup, secret_variables
 from tests.support.secure.certificates import Authority
 
 PAGE = (Path(__file__).parents[3] / "docs" / "security.md").read_text(encoding="utf-8")

@@ -9,8 +9,7 @@ from pydantic_settings import BaseSettings, SettingsError
 from izin.consent.errors import OutsideCalendarError
 from izin.runtime import settings as settings_module
 from izin.runtime.errors import SettingError
-from izin.runtime.setting_rules.group import SettingsGroup
-from izin.runtime.setting_rules.secret_files import SUFFIX
+from izin.runtime.setting_rules.group import SUFFIX, SettingsGroup
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from izin.runtime.task_cancellation import with_pauses
+from izin.runtime.process import with_pauses
 
 
 async def test_items_come_in_their_order():

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import ConsentEvent, DecisionKind, Reason
-from izin.schemas.cloud_events import headers
 from izin.schemas.fast.header_writer import HeaderWriter
 from izin.schemas.fast.record_format import headers_of
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
+from izin.schemas.records import headers
 from izin.streams.fast_path.simple_events import (
     SimpleDecision,
     SimpleEvent,

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from izin.consent.model import AdmittedEvent, Consent, Decision, Status
 from izin.consent.ordering import decide
 from izin.runtime.backoff import Backoff
-from izin.runtime.daemon_thread import in_daemon_thread
+from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.streams import order as order_module
 from izin.streams.engine import app as app_module

@@ -19,8 +19,8 @@ from izin.subscribers import (
     Status,
     UnreadableRecord,
 )
-from izin.subscribers.opt_out_guard import OptOutGuard
-from izin.subscribers.reading import KeyFilter
+from izin.subscribers.changes import KeyFilter
+from izin.subscribers.subscription import OptOutGuard
 from tests.support.builders import CUSTOMER, NOON
 from tests.support.subscribers.published import key_of
 

@@ -1,6 +1,6 @@
 """Batches grow with a quick caller, and shrink with a slow one."""
 
-from izin.subscribers.pace import Pace
+from izin.subscribers.lane import Pace
 
 
 def test_quick_caller_gets_greater_batches_up_to_a_limit():

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from izin.runtime import broker_faults
-from izin.subscribers.starts import Starts
+from izin.subscribers.lane import Starts
 
 PLACE = TopicPartition("permissions", 0)
 

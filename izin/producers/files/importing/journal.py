@@ -19,8 +19,7 @@ from typing import Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from izin.consent.errors import SourceError
-from izin.producers.files.import_report import Tally
-from izin.producers.files.importing.report import UnwritableReportError
+from izin.producers.files.importing.report import Tally, UnwritableReportError
 from izin.producers.files.tables import UnwritableTableError, whole_file
 
 CHECKPOINT_ROWS: Final = 10_000

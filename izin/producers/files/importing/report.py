@@ -1,10 +1,11 @@
-"""The report of an import: every row that needs correction, with place, reason and outcome.
+"""The result of an import: its counts, and the report of every row that needs correction.
 
-It has the columns of the imported file and the cells of each such row as they stand there, and
-behind them :data:`ADDED`: where the row is, what is wrong in Turkish and English, and what became
-of it. So a row is corrected in the report itself, and the report is imported: an import leaves the
-added columns out. Refused opt-outs come first, then refused rows that may be opt-outs, then the
-others. It quotes the imported file, so whoever may read that may read it.
+A report has the columns of the imported file and the cells of each such row as they stand there,
+and behind them :data:`ADDED`: where the row is, what is wrong in Turkish and English, and what
+became of it. So a row is corrected in the report itself, and the report is imported: an import
+leaves the added columns out. Refused opt-outs come first, then refused rows that may be opt-outs,
+then the others. It quotes the imported file, so whoever may read that may read it. It may replace
+an earlier report, and never the file that is imported or another one.
 
 Rows are collected in a file beside the report, which survives the process: an import that goes on
 where another one stopped goes on with its rows.
@@ -14,25 +15,117 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import IO, BinaryIO, Final, NamedTuple, Self
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from izin.consent.errors import OurError, SourceError
 from izin.consent.model import Status
 from izin.consent.violations import Violation
 from izin.producers.files.cells import cell_text
-from izin.producers.files.delimited import FileRow
-from izin.producers.files.importing.report_formats import ADDED, LONGEST_VALUE, write_report
-from izin.producers.files.tables import UnwritableTableError
+from izin.producers.files.table_formats import ADDED, LONGEST_VALUE, write_report
+from izin.producers.files.tables import FileRow, UnwritableTableError
 from izin.producers.mapping.field_names import status_of
 
 _BETWEEN: Final = " | "
 """Between several reasons of one row."""
 _DELIMITERS: Final = re.compile(r"[;,\t\n]")
+_BEGINNING: Final = 1 << 24
+"""So much of a file is looked at: a header is at the beginning."""
+_TITLES: Final = tuple(ADDED[2].encode(encoding) for encoding in ("ascii", "utf-16-le"))
+"""A column that only reports have, also where a spreadsheet has saved one as Unicode text."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What an import has counted so far; see :class:`ImportReport`."""
+
+    rows: int = 0
+    published: int = 0
+    opt_outs: int = 0
+    not_registrable: int = 0
+    past_term: int = 0
+    reversals: int = 0
+    repeated_headers: int = 0
+    without_recipient: int = 0
+    silent: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """By outcome."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """By code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """The result of an import."""
+
+    path: Path
+    digest: str
+    refused_opt_outs: int
+    """Opt-outs (RET) among the refused rows: recipients who said no, and of whom nobody knows."""
+    refused_unclear: int
+    """Refused rows whose status cannot be read: opt-outs may be among them."""
+    encoding: str
+    delimiter: str
+    """Nothing for a workbook."""
+    header_line: int
+    """The line, or row, of the header; those above it are titles."""
+    hidden_sheets: tuple[str, ...] = ()
+    """Hidden sheets of the workbook that have rows, and were left out."""
+    repeated_headers: int
+    """Lines that are the header once more; no rows."""
+    without_recipient: int
+    """Opt-outs of one channel in rows that have no address for it: they concern nobody. Only where
+    the file has a column a channel.
+    """
+    silent: int = 0
+    """Rows that say nothing of any channel. Only where the file has a column a channel."""
+    rows: int
+    published: int
+    """Events acknowledged by the broker; in a dry run, those to be published."""
+    opt_outs: int
+    """The opt-outs (RET) among them."""
+    not_registrable: int
+    """Opt-outs that were published and reported: İYS would not register them as they stand."""
+    past_term: int
+    """Opt-ins (ONAY) published after their term: void unless İYS holds them already."""
+    refused: int
+    """Rows that were not published."""
+    reversals: int = 0
+    """Opt-ins (ONAY) published though they reverse an opt-out (RET) that stood: a person has given
+    them back."""
+    refused_reversals: int = 0
+    """Opt-ins that were not published because they would reverse one."""
+    reversals_path: Path | None = None
+    """The list of those, to be looked through and given back."""
+    reasons: Mapping[str, int]
+    """How often each code was reported."""
+    report_path: Path | None
+    """The report file; None if there was nothing to report."""
+    dry_run: bool
+    seconds: float
+    resumed_after: int = 0
+    """The line or row up to which an earlier run of this import had everything acknowledged, or
+    every opt-out, which go first."""
+    restarted_because: str | None = None
+    """Why an import that had stopped, or ended, was started over: ``file-changed``,
+    ``options-changed`` or ``report-lost``."""
+    finished_before: datetime | None = None
+    """When this file was imported already: then nothing was published now, and all counts are of
+    that import."""
+
+    @property
+    def lost_opt_outs(self) -> bool:
+        """Whether an opt-out was refused, or may have been."""
+        return bool(self.refused_opt_outs or self.refused_unclear)
 
 
 class RowOutcome(StrEnum):
@@ -239,3 +332,49 @@ def _joined(reasons: Iterable[str]) -> str:
     line with as many delimiters as a row has would pass for a row.
     """
     return _BETWEEN.join(dict.fromkeys(reasons)).replace(";", ",")
+
+
+class ReportPlaceError(SourceError):
+    """What stands where the report would be written is not to be replaced by it."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"the report would replace {path}, {what}; choose another --report PATH")
+        self.path = path
+
+
+def check_place(report: Path, source: Path) -> None:
+    """Check that a report at ``report`` replaces at most an earlier one.
+
+    Raises:
+        ReportPlaceError: the file ``source`` is there, which is imported, or another that is none.
+        UnwritableReportError: what is there cannot be read.
+    """
+    try:
+        if not report.exists():
+            return
+        if report.samefile(source):
+            raise ReportPlaceError(report, "the file that is imported")
+        if not report.is_file() or (report.stat().st_size and not _is_report(report)):
+            raise ReportPlaceError(report, "which is no report of an import")
+    except OSError as error:
+        raise UnwritableReportError(report, error) from error
+
+
+def _is_report(path: Path) -> bool:
+    with ExitStack() as stack:
+        beginnings = (stream.read(_BEGINNING) for stream in _streams(path, stack))
+        return any(title in text for text in beginnings for title in _TITLES)
+
+
+def _streams(path: Path, stack: ExitStack) -> Iterator[IO[bytes]]:
+    """Yield what holds the cells of the table at ``path``: the file, or the parts of a workbook."""
+    if not is_zipfile(path):
+        yield stack.enter_context(path.open("rb"))
+        return
+    try:
+        book = stack.enter_context(ZipFile(path))
+        for name in book.namelist():
+            if name.startswith("xl/") and name.endswith(".xml"):
+                yield stack.enter_context(book.open(name))
+    except BadZipFile:
+        return

@@ -13,28 +13,27 @@ from typing import NoReturn, assert_never
 
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.violations import Violation
-from izin.producers.files.delimited import FileRow
-from izin.producers.files.import_report import Tally
-from izin.producers.files.importing.judgement import RowJudge, fault_of
+from izin.producers.files.columns import Columns, RowPart
+from izin.producers.files.importing.judgement import ReversalGuard, RowJudge, fault_of, violation_of
 from izin.producers.files.importing.report import (
     ReportRows,
     RowFault,
     RowOutcome,
+    Tally,
     inseparable,
     refusal,
 )
-from izin.producers.files.importing.reversals import ReversalGuard, violation_of
-from izin.producers.files.row_parts import Columns, RowPart
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.files.tables import FileRow
+from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
-from izin.producers.publishing.event_publisher import (
+from izin.producers.publishing.publisher import (
     EventPublisher,
     OversizeError,
     Published,
     PublishResult,
     UndeliveredError,
+    UnencodableError,
 )
-from izin.producers.publishing.kafka_record import UnencodableError
 from izin.runtime.errors import BrokerError
 
 _FLUSH_TIMEOUT = timedelta(seconds=90)

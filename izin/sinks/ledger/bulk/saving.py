@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
 from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from izin.runtime.task_cancellation import with_pauses
+from izin.runtime.process import with_pauses
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.bulk.alike import Alike, alike, shape_of
 from izin.sinks.ledger.db import copy_format, notifications

@@ -21,7 +21,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import Verdict
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.calls import NOT_SENT

@@ -14,8 +14,7 @@ from typing import Any, Self
 from psycopg.types.json import Jsonb
 
 from izin.consent.model import Channel
-from izin.iys.wire_format.account import BrandSummary, Subscription
-from izin.iys.wire_format.partner import GrantedBrand, Right
+from izin.iys.wire_format.account import BrandSummary, GrantedBrand, Right, Subscription
 from izin.sinks.ledger import suspensions
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements

@@ -19,7 +19,7 @@ from izin.consent.fold import Observation
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.next_action import Action, Registered
 from izin.iys.errors import CallError, RefusedError, ThrottledError
-from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format.consents import RegisterRecord
 from izin.runtime.observe import get_logger

@@ -25,13 +25,13 @@ from izin.producers import (
     Published,
     SettingError,
 )
-from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import KafkaRecord
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.cloud_events import CONTENT_TYPE
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
+from izin.schemas.records import CONTENT_TYPE
 from tests.integration.producers.intake_process import publish_brand_and_key
 from tests.integration.producers.library import forking
 from tests.integration.producers.waiting import until

@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from izin.local import ApicurioRegistry
 from izin.producers import IzinError, NewEvent
-from izin.producers.publishing.event_publisher import BackpressureError
+from izin.producers.publishing.publisher import BackpressureError
 from izin.runtime.kafka import access_of, committed_ends, consumer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics

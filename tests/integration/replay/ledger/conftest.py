@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from izin.local import create_database, drop_database
+from izin.local import create_database
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
@@ -24,6 +24,7 @@ from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the 
     ledger_settings,
 )
 from tests.integration.sinks.sink_harness import SinkHarness
+from tests.support.servers.databases import drop_database
 
 
 @pytest.fixture

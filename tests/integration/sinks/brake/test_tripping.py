@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
-from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ledger import reads, table_retention
 from izin.sinks.ledger.brake import counting, decisions

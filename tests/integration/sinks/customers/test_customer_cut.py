@@ -10,8 +10,8 @@ import pytest
 
 from izin.consent.model import Channel
 from izin.console.customers import offboarding
-from izin.iys import GrantedBrand, GrantedBrands, Right, Subscription
-from izin.iys.partner import PartnerCalls
+from izin.iys.client import PartnerCalls
+from izin.iys.wire_format.account import GrantedBrand, GrantedBrands, Right, Subscription
 from izin.iys.wire_format.json_reader import JsonReader
 from izin.sinks.monitor.accounts import GrantedBrandsReader
 from izin.sinks.outbound.request_budget import RequestBudget

@@ -11,9 +11,9 @@ import pytest
 from structlog.typing import EventDict
 
 from izin.consent.model import Channel
+from izin.iys.client import PartnerCalls
 from izin.iys.errors import BusyError
-from izin.iys.partner import PartnerCalls
-from izin.iys.wire_format.partner import GrantedBrands
+from izin.iys.wire_format.account import GrantedBrands
 from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.ledger import stream_progress
 from izin.sinks.ledger.registry import granted as listing

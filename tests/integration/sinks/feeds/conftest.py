@@ -14,8 +14,8 @@ from izin.local import free_port
 from izin.runtime.kafka import producer
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import Scope
-from izin.schemas.cloud_events import ID
 from izin.schemas.codec import Codec
+from izin.schemas.records import ID
 from izin.sinks.feeds import server
 from tests.support.api_keys import AUTHORIZATION, an_api_key, publish_key
 from tests.support.builders import BRAND, CUSTOMER

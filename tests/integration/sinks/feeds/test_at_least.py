@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 
 from izin.runtime.kafka import admin, producer
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities, identities
+from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.integration.sinks.feeds.conftest import (
     CODEC,

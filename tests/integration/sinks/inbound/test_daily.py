@@ -12,11 +12,10 @@ import pytest
 from cryptography.x509 import load_pem_x509_certificates
 
 from izin.consent.due_dates import TURKEY
+from izin.iys.client import DayReports
 from izin.iys.errors import UnreadableError
-from izin.iys.reports import DayReports
-from izin.iys.wire_format.consents import BrandPath
+from izin.iys.wire_format.consents import BrandPath, DayAgreement
 from izin.iys.wire_format.daily_file import read_line
-from izin.iys.wire_format.reports import DayAgreement
 from izin.schemas.timestamps import TimestampState
 from izin.sinks.inbound.daily import loop
 from izin.sinks.inbound.daily.loop import DailyFiles

@@ -13,8 +13,8 @@ from structlog.typing import EventDict
 
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import cancel_all
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.records import consent_to_avro
 from izin.sinks.ingest import bootstrap

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
-from izin.local import create_database, drop_database
+from izin.local import create_database
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
@@ -34,6 +34,7 @@ from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
 from tests.support.registration import register_brand
+from tests.support.servers.databases import drop_database
 
 pytestmark = pytest.mark.database
 

@@ -10,8 +10,8 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest import ingester
 from izin.sinks.ingest.batch import BatchStorage
 from izin.sinks.ingest.decision_reader import IncomingDecision

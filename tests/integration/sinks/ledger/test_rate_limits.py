@@ -9,9 +9,17 @@ from typing import TypeVar
 
 import pytest
 
-from izin.iys import CallClass, HourLimit, Pace, Reputation, ReputationPolicy, ThrottledError
-from izin.iys.rate_limit.pace import PaceState, Slot
-from izin.iys.tokens.token_store import TokenState
+from izin.iys.errors import ThrottledError
+from izin.iys.rate_limit import (
+    CallClass,
+    HourLimit,
+    Pace,
+    PaceState,
+    Reputation,
+    ReputationPolicy,
+    Slot,
+)
+from izin.iys.tokens import TokenState
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer, addresses, codes

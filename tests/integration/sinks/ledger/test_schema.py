@@ -12,9 +12,8 @@ from izin.consent.business_days import TURKEY_CALENDAR, Calendar
 from izin.consent.due_dates import TURKEY, due_at, expires_at
 from izin.consent.model import Status
 from izin.consent.transitions import WRITTEN_CHANGES, State
-from izin.iys import Pace
-from izin.iys.rate_limit.pace import CallClass
-from izin.iys.tokens.token_store import AccessToken, TokenState
+from izin.iys.rate_limit import CallClass, Pace
+from izin.iys.tokens import AccessToken, TokenState
 from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from izin.iys import CircuitState
+from izin.iys.transport.circuit_breaker import CircuitState
 from izin.runtime.masking import mask_event
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger import suspensions as standing

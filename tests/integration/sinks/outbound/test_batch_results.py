@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from izin.consent.next_action import Action
-from izin.iys import CircuitState
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
-from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit import CallClass
+from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format.consents import Stream
 from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.sink_harness import (

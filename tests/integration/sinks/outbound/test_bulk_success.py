@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.errors import IllegalTransitionError
 from izin.consent.ordering import decide
-from izin.iys.verdicts import Verdict
+from izin.iys.errors import Verdict
 from izin.iys.wire_format.consents import Receipt
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from izin.consent.next_action import Action
-from izin.iys import CircuitState
-from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
+from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitState
 from izin.sinks.ledger import claims, offsets, reads, submissions
 from izin.sinks.outbound.lost_items import LostItems
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
@@ -253,7 +252,7 @@ async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
     """İYS answers no queries, but single adds."""
     await harness.lose_opt_out()
     harness.advance(A_SECOND * 2)
-    exchange = harness.context.client._exchange
+    exchange = harness.context.client
     for _ in range(CircuitBreakerPolicy().opens_after):
         exchange.breakers.busy("status", exchange._clock())
     assert not await harness.recovery.recover()

@@ -27,7 +27,7 @@ from izin.evidence.markup import fact_table, page, table
 from izin.evidence.summary import summary_of
 from izin.evidence.verification import verify
 from izin.producers.files.cells import notation_text
-from izin.producers.files.importing.report_formats import write_report
+from izin.producers.files.table_formats import write_report
 from izin.runtime import observe
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.settings import LogSettings

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from izin.producers.files.columns import ColumnChoices, ColumnsError, resolve
-from izin.producers.files.import_report import ImportReport
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.columns import ColumnsError, resolve
 from izin.producers.files.importer import Import, import_file
+from izin.producers.files.importing.report import ImportReport
 from izin.producers.publishing.event_ids import FileIds
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE

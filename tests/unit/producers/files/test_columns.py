@@ -6,15 +6,18 @@ import pytest
 
 from izin.consent.enums import Channel
 from izin.consent.errors import SourceError
-from izin.producers.files.channel_columns import ChannelField, channel_field_of
-from izin.producers.files.columns import (
+from izin.producers.files.choices import (
     ColumnChoiceError,
     ColumnChoices,
+    ValueChoiceError,
+    words_of,
+)
+from izin.producers.files.column_names import ChannelField, channel_field_of
+from izin.producers.files.columns import (
     ColumnsError,
     column_meanings,
     resolve,
 )
-from izin.producers.files.value_words import ValueChoiceError, words_of
 from izin.producers.mapping.field_names import CHANNEL_WORDS, Field, channel_of
 
 IYS_DAILY = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from izin.consent.model import Channel
-from izin.producers.files.channel_columns import ChannelField
-from izin.producers.files.columns import ColumnChoiceError, ColumnChoices
-from izin.producers.files.preview import EXAMINED, SHOWN, ImportPreview, preview_file
+from izin.producers.files.choices import ColumnChoiceError, ColumnChoices
+from izin.producers.files.column_names import ChannelField
+from izin.producers.files.importer import EXAMINED, SHOWN, ImportPreview, preview_file
 from izin.producers.mapping.dates import DateRules, DayOrder
 from izin.producers.mapping.field_names import Field
 from izin.projections.brand_directory import BrandDirectory
@@ -44,7 +44,7 @@ def a_row(
 def test_preview_shows_columns_rows_and_reasons(preview: Previewer):
     """The counts are of more rows than are shown."""
     lines = [a_row(), a_row("12"), HEADER, a_row(status="X"), "a;b", *[a_row()] * (SHOWN + 5)]
-    found = preview("Liste", HEADER, *lines, ignored=["puan"])
+    found = preview("", HEADER, *lines, ignored=["puan"])
     assert (found.encoding, found.delimiter, found.header_line) == ("utf-8-sig", ";", 2)
     assert [(one.held, one.is_left_out) for one in found.columns] == [
         *((one, False) for one in (Field.PHONE, Field.TYPE, Field.STATUS, Field.SOURCE)),

@@ -9,10 +9,9 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from izin.producers.files.columns import ColumnChoices
-from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importing.report import RowOutcome
-from izin.producers.files.importing.report_formats import ADDED
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.importing.report import ImportReport, RowOutcome
+from izin.producers.files.table_formats import ADDED
 from tests.support.builders import BRAND, EMAIL, PHONE
 from tests.unit.producers.fakes import FakePublisher
 from tests.unit.producers.files.conftest import ImportOf

@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 
 from izin.consent.due_dates import TURKEY
-from izin.producers.files.columns import ColumnChoices
-from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importer import Progress
-from izin.producers.files.importing.report import RowOutcome
-from izin.producers.files.importing.reversals import (
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.importing.judgement import (
     NoReversalsError,
     ReversalRules,
     read_reversals,
 )
+from izin.producers.files.importing.report import ImportReport, RowOutcome
 from izin.producers.files.importing.run import ImportInterruptedError
 from tests.support.builders import BRAND, EMAIL, NOON
 from tests.unit.producers.conftest import NOW
@@ -301,13 +299,19 @@ def test_opt_outs_are_read_for_the_brands_of_the_file(tmp_path: Path, import_of:
 def test_progress_says_which_pass_it_is(tmp_path: Path, import_of: ImportOf):
     """The opt-outs first; where a number is to be exact, they are counted."""
     path = an_export(tmp_path, *map(a_row, range(3)))
+    seen: list[str] = []
     for rules, steps in (
         (ReversalRules(), ["opt-outs", "published"]),
         (ReversalRules(count=1), ["opt-outs", "checked", "published"]),
     ):
-        seen: list[Progress] = []
-        import_of(path, opt_outs=standing(1), progress=seen.append, reversals=rules)
-        assert [one.step for one in seen] == steps
+        seen.clear()
+        import_of(
+            path,
+            opt_outs=standing(1),
+            progress=lambda step, *_: seen.append(step),
+            reversals=rules,
+        )
+        assert seen == steps
 
 
 def test_day_of_an_opt_out_is_turkish(tmp_path: Path, import_of: ImportOf):

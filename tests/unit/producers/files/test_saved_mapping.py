@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from izin.consent.errors import SourceError
-from izin.producers.files.columns import ColumnChoices
-from izin.producers.files.saved_mapping import SavedMappingError, read_mapping
+from izin.producers.files.choices import ColumnChoices, SavedMappingError, read_mapping
 
 FILE = """
 ignore = ["Şehir"]

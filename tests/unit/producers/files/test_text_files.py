@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from izin.producers.files.columns import ColumnChoices
-from izin.producers.files.delimited import FileRow, UnusableFileError
+from izin.producers.files.choices import ColumnChoices
+from izin.producers.files.columns import ColumnsError, resolve
 from izin.producers.files.table_formats import open_table
-from izin.producers.files.tables import Table
+from izin.producers.files.tables import FileRow, Table, UnusableFileError
 
 HEADER = ("Telefon", "İzin Türü", "İzin Durumu", "Şehir")
 ROW = ("0555 000 00 01", "SMS", "Hayır", "Iğdır")
@@ -98,59 +98,35 @@ def test_delimiter_is_what_the_first_line_says(tmp_path: Path, separator: str):
     assert (table.delimiter, fields(list(table.rows()))) == ("^", [ROW])
 
 
-@pytest.mark.parametrize("separator", ["sep=", "sep=\0", 'sep=""', 'sep="""'])
-def test_line_that_names_no_delimiter_is_a_title(tmp_path: Path, separator: str):
+def test_line_that_names_no_delimiter_is_no_header(tmp_path: Path):
     """The names give it, as they would without the line."""
-    table = a_table(tmp_path, f"{separator}\n{lines(HEADER, ROW)}".encode())
+    table = a_table(tmp_path, f"sep=\n{lines(HEADER, ROW)}".encode())
     assert (table.delimiter, table.header_line) == (";", 2)
 
 
-def test_titles_and_empty_lines_are_no_rows(tmp_path: Path):
-    """The header is the line with the names; lines keep their numbers."""
-    titles = ["İZİN LİSTESİ;;;", "Tarih: 02.03.2026;Hazırlayan: CRM", "", "   "]
-    text = "\n".join([*titles, lines(HEADER, end=""), "", lines(ROW, end=""), ";;;", "\t"])
+def test_header_is_the_first_line_that_is_not_empty(tmp_path: Path):
+    """Lines keep their numbers."""
+    text = "\n".join(["", "   ", ";;;", lines(HEADER, end=""), "", lines(ROW, end=""), ";;;", "\t"])
     table = a_table(tmp_path, text.encode())
     rows = list(table.rows())
-    assert (table.header_line, table.headers) == (5, HEADER)
-    assert [(one.line, one.fields) for one in rows] == [(7, ROW)]
-
-
-def test_title_that_is_a_known_name_is_none(tmp_path: Path):
-    """The line with more of them is the header."""
-    table = a_table(tmp_path, b"Telefon\n" + lines(HEADER, ROW).encode())
-    assert (table.header_line, table.headers) == (2, HEADER)
+    assert (table.header_line, table.headers) == (4, HEADER)
+    assert [(one.line, one.fields) for one in rows] == [(6, ROW)]
 
 
 def test_names_with_line_breaks_are_read(tmp_path: Path):
     """As Excel writes a wrapped cell."""
     header = '"İzin\nTürü";Telefon;"İzin ""Durumu""\n(son)"'
-    table = a_table(tmp_path, f"Liste\r\n{header}\r\nSMS;0555;RET\r\n".encode())
+    table = a_table(tmp_path, f"{header}\r\nSMS;0555;RET\r\n".encode())
     assert table.headers == ("İzin\nTürü", "Telefon", 'İzin "Durumu"\n(son)')
     (row,) = table.rows()
-    assert (table.header_line, row.line, row.fields) == (2, 5, ("SMS", "0555", "RET"))
+    assert (table.header_line, row.line, row.fields) == (1, 4, ("SMS", "0555", "RET"))
 
 
-def test_row_of_data_is_no_header(tmp_path: Path):
-    """However many of its words are names of columns, too."""
-    table = a_table(tmp_path, "Ad;Kime;Nasıl\nEPOSTA;ONAY;0555 000 00 01\n".encode())
-    assert table.header_line == 1
-
-
-STRAYS = [
-    ("0555 000 00 02;SMS;RET;Iğdır", "as many cells as the header"),
-    ("0555 000 00 02", "a recipient"),
-    ("0555 000 00 02,SMS,RET", "a recipient by another delimiter"),
-    ("RET;'ada@example.com", "an address"),
-    ("Çıkan: 0555 000 00 02;;;", "a recipient behind a colon"),
-    ("a;b;c;d", "as many cells"),
-]
-
-
-@pytest.mark.parametrize("row", [row for row, _ in STRAYS])
+@pytest.mark.parametrize("above", ["İZİN LİSTESİ", "Telefon", "0555 000 00 02;SMS;RET;Iğdır"])
 @pytest.mark.parametrize("make", ["csv", "xlsx"])
-def test_row_above_the_header_refuses_the_file(tmp_path: Path, row: str, make: str):
-    """By its number, for it could be an opt-out; who knows better says which line is the header."""
-    content = ["İZİN LİSTESİ", "", row, *lines(HEADER, ROW, end="\n").splitlines()]
+def test_what_stands_above_the_names_is_never_left_out(tmp_path: Path, above: str, make: str):
+    """It could be an opt-out: who knows better says which line names the columns."""
+    content = ["", above, *lines(HEADER, ROW, end="\n").splitlines()]
     path = tmp_path / f"export.{make}"
     if make == "csv":
         path.write_text("\n".join(content), "utf-8")
@@ -159,15 +135,14 @@ def test_row_above_the_header_refuses_the_file(tmp_path: Path, row: str, make: s
         for line in content:
             book.active.append(line.split(";"))
         book.save(path)
-    with pytest.raises(UnusableFileError, match=r"line 3 may be a row .*--header-row 4"):
-        open_table(path, CHOICES)
-    assert open_table(path, CHOICES, first_sheet=True).header_line == 4
-    table = open_table(path, ColumnChoices(ignored=("Şehir",), header_row=4))
-    assert (table.header_line, [one.line for one in table.rows()]) == (4, [5])
+    with pytest.raises(ColumnsError):
+        resolve(open_table(path, CHOICES).headers, ColumnChoices())
+    table = open_table(path, ColumnChoices(ignored=("Şehir",), header_row=3))
+    assert (table.header_line, [one.line for one in table.rows()]) == (3, [4])
 
 
 def test_header_row_is_where_the_caller_says(tmp_path: Path):
-    """Below the lines that are searched, too; and where there is none it is an error."""
+    """And where there is none it is an error."""
     path = tmp_path / "export.csv"
     path.write_text("x;y\n" * 40 + lines(HEADER, ROW), "utf-8")
     table = open_table(path, ColumnChoices(header_row=41))

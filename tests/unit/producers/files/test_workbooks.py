@@ -8,10 +8,9 @@ import pytest
 from openpyxl import Workbook
 
 from izin.producers.files import workbook
-from izin.producers.files.columns import ColumnChoices
-from izin.producers.files.delimited import UnusableFileError
+from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.table_formats import open_table
-from izin.producers.files.tables import Table
+from izin.producers.files.tables import Table, UnusableFileError
 
 HEADER = ("Telefon", "Kanal", "Durum", "Tarih")
 
@@ -56,10 +55,10 @@ def test_cells_are_read_as_the_sheet_shows_them(tmp_path: Path):
 
 
 def test_rows_have_the_numbers_of_the_sheet(tmp_path: Path):
-    """Titles, empty rows and what stands beside the table included."""
+    """Empty rows and what stands beside the table included."""
     row = ("0555", "SMS", "RET", "")
     table = a_table(
-        tmp_path, ("Liste",), (), HEADER, row, (), (" ", None), (*row, None, ""), (*row, "x")
+        tmp_path, (" ",), (), HEADER, row, (), (" ", None), (*row, None, ""), (*row, "x")
     )
     assert (table.header_line, table.size, table.delimiter) == (3, 8, "")
     assert [(one.line, one.fields, one.position) for one in table.rows()] == [
@@ -107,7 +106,7 @@ def test_hidden_sheet_with_recipients_is_not_passed_over(
 
 def test_workbook_without_a_header_is_refused(tmp_path: Path):
     """There is no table in it."""
-    with pytest.raises(UnusableFileError, match="first 30 rows of its first sheet are empty"):
+    with pytest.raises(UnusableFileError, match="the first rows of its first sheet are empty"):
         a_table(tmp_path)
 
 

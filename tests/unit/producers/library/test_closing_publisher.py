@@ -19,8 +19,8 @@ from izin.producers import (
     UnacknowledgedError,
     UndeliveredError,
 )
-from izin.producers import publisher_session as sessions
-from izin.producers.publishing import kafka_publisher
+from izin.producers import consent_publisher as sessions
+from izin.producers.publishing import publisher
 from izin.projections.brand_directory import BrandDirectory
 from tests.unit.producers.library.test_new_event import a_new_event
 
@@ -59,7 +59,7 @@ def test_event_that_is_not_acknowledged_in_time_is_undelivered(away: KafkaAccess
 
 def test_full_queue_raises_after_a_bounded_wait(away: KafkaAccess, monkeypatch: pytest.MonkeyPatch):
     """Memory is bounded, and nobody waits for ever: neither a thread nor a loop."""
-    monkeypatch.setattr(kafka_publisher, "_QUEUED_EVENTS", 10)
+    monkeypatch.setattr(publisher, "_QUEUED_EVENTS", 10)
     one = ConsentPublisher("shop", away, max_wait=SHORT)
 
     def fill() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from izin.consent.model import ConsentEvent
-from izin.producers.acceptance import accept
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
-from izin.producers.new_event import NewEvent
+from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
+from izin.producers.new_event import NewEvent, accept
 from izin.producers.publishing.event_ids import message_event_id
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key

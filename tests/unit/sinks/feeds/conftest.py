@@ -12,7 +12,7 @@ import pytest
 
 from izin.projections.api_keys import ApiKeyDirectory
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.api_keys import Scope
 from izin.schemas.topics import Topics
 from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics, feeds_app

@@ -6,9 +6,9 @@ import orjson
 import pytest
 from structlog.typing import EventDict
 
-from izin.schemas.cloud_events import ID
 from izin.schemas.contracts import current
 from izin.schemas.erasure import SuppressionKeys
+from izin.schemas.records import ID
 from izin.sinks.feeds.items import POSITION_FIELDS, UNDECIDED, Items
 from izin.sinks.feeds.log import LogRecord
 from tests.contract.schemas.examples import golden

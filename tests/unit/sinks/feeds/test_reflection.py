@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from izin.projections.decided import ForeignTokenError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.consistency_token import LogPosition
 from izin.sinks.feeds import log
 from izin.sinks.feeds.log import Feed, UnreachableLogError

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities
+from izin.runtime.topic_admin import TopicIdentities
 from izin.sinks.feeds import sources as module
 from izin.sinks.feeds.sources import CURRENT_FOR, Sources, Tail
 from tests.unit.sinks.feeds.fakes import CODEC, OPT_OUTS, a_message, an_end, give, known_brands

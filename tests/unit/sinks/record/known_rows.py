@@ -19,7 +19,7 @@ from izin.consent.model import IysOrigin, OriginRank
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
 from izin.consent.transitions import State
-from izin.iys.verdicts import Verdict, classify
+from izin.iys.errors import Verdict, classify
 from izin.iys.wire_format.consents import Receipt
 from izin.schemas.records import event_to_avro
 from izin.sinks.record import apply, consent_row, item_result, outcome, ruling, state_change
@@ -27,7 +27,7 @@ from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.ruling import RuledRow
 from tests.support.builders import NOON, a_decision_record, an_admitted_event
-from tests.support.iys_codes import CORE_CODES
+from tests.support.iys import CORE_CODES
 from tests.unit.sinks.record.test_item_result import an_item
 from tests.unit.sinks.record.test_ruling import ACTIVE, MESSAGES, NOW
 

@@ -11,7 +11,7 @@ from izin.consent.model import Consent, OriginRank
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
 from izin.consent.transitions import State
-from izin.iys.verdicts import classify
+from izin.iys.errors import classify
 from izin.sinks.record import apply, item_result, ruling
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult

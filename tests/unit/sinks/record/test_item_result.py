@@ -7,14 +7,14 @@ import pytest
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.fold import Observation
 from izin.consent.next_action import Registered
-from izin.iys.verdicts import Verdict, classify
+from izin.iys.errors import Verdict, classify
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, item_result, ruling
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import AppliedResult, ItemResult, scope_of
 from izin.sinks.record.submission import Item
 from tests.support.builders import NOON
-from tests.support.iys_codes import CORE_CODES
+from tests.support.iys import CORE_CODES
 from tests.unit.sinks.record.test_ruling import ACTIVE, NOW, decided, in_flight_row
 
 

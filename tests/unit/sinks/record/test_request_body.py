@@ -24,12 +24,11 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.next_action import Registered
 from izin.consent.ordering import decide
-from izin.iys.verdicts import FIELD_FAULTS as COUNTED
+from izin.iys.errors import FIELD_FAULTS as COUNTED
 from izin.iys.wire_format.json_reader import from_turkish, to_turkish
 from izin.producers.intake.request_body import JSON_TYPE, read_records
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.judgement import AcceptedRecord
-from izin.producers.mapping.records import EventOrigin, read, validate
+from izin.producers.mapping.records import AcceptedRecord, EventOrigin, read, validate
 from izin.projections import brand_directory as known
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand

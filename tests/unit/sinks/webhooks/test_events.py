@@ -13,8 +13,8 @@ import pytest
 from structlog.typing import EventDict
 
 from izin.console.subscribers.command import app
-from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
+from izin.schemas.records import headers
 from izin.schemas.topics import Topic, Topics
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookType
 from izin.sinks.webhooks.events import EventReader, WebhookEvent

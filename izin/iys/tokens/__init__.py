@@ -1,1 +1,0 @@
-"""The access token of an account: when to renew it, where it is shared, how calls are signed."""

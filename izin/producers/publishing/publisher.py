@@ -1,0 +1,451 @@
+"""The publisher of consent events to Kafka, with a result for each event.
+
+Events are written with ``acks=all`` and idempotence; an event is published once its result says so.
+Opt-outs, and events that İYS originated, take the express lane: the law gives the same result in
+any order, so urgent events may overtake.
+
+One implementation serves a single signup and a file of millions: ``send`` enqueues in librdkafka
+and calls back with the result; ``publish`` returns a future instead. A thread polls for results. In
+``bulk`` the publishing thread polls itself, for two threads would contend for the interpreter at
+every event.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from types import TracebackType
+from typing import Protocol, Self
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message
+
+from izin.consent.errors import OurError, SourceError
+from izin.consent.fields import read_key
+from izin.consent.making import maker
+from izin.consent.model import ConsentEvent, ConsentKey, Status
+from izin.consent.violations import Violation
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka_clients import producer
+from izin.runtime.kafka_environment import KafkaAccess
+from izin.schemas.codec import Codec
+from izin.schemas.consistency_token import LogPosition, token_of
+from izin.schemas.records import Headers, event_to_avro, headers
+from izin.schemas.topics import Topic, Topics
+
+DEFAULT_WAIT = timedelta(seconds=60)
+"""How long a publisher blocks while its queue is full."""
+BULK_LINGER = timedelta(milliseconds=20)
+_QUEUED_EVENTS = 100_000
+_POLL_TIMEOUT = 0.1
+_PURGED_WITHIN = 5.0
+
+
+class _Portable:
+    """Of an error that task queues and pools of processes hand to another process."""
+
+    _given: tuple[object, ...] = ()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), self._given
+
+
+class OversizeError(_Portable, SourceError):
+    """An event larger than the broker accepts; its evidence should be stored elsewhere."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"event {event_id} is too large for Kafka; store its evidence elsewhere "
+            "and send evidence_hash"
+        )
+        self._given = (event_id,)
+        self.event_id = event_id
+
+
+class BackpressureError(_Portable, BrokerError):
+    """The queue to the broker stayed full for as long as the caller would wait."""
+
+    def __init__(self, retry_after: timedelta) -> None:
+        super().__init__("the queue to Kafka is full; the broker is slow or unreachable")
+        self._given = (retry_after,)
+        self.retry_after = retry_after
+
+
+class UndeliveredError(_Portable, BrokerError):
+    """The broker did not acknowledge an event in time; it may have it.
+
+    Publishing the same event again is safe: its id is the same.
+    """
+
+    def __init__(self, event_id: str, reason: str) -> None:
+        super().__init__(f"event {event_id} was not acknowledged by Kafka: {reason}")
+        self._given = (event_id, reason)
+        self.event_id = event_id
+
+
+class EventRefusedError(_Portable, SourceError):
+    """An event that is not published; ``violations`` has every reason why."""
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        super().__init__("; ".join(f"{one.field}: {one.reason} ({one.code})" for one in violations))
+        self._given = (violations,)
+        self.violations = violations
+
+
+class UnacknowledgedError(_Portable, BrokerError):
+    """Events that were not acknowledged when the publisher was closed; the broker may have some.
+
+    ``event_ids`` names them. Publishing the same events again is safe.
+    """
+
+    def __init__(self, event_ids: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{len(event_ids)} events were not acknowledged by Kafka when the publisher was "
+            "closed; publish them again"
+        )
+        self._given = (event_ids,)
+        self.event_ids = event_ids
+
+
+class PublisherClosedError(_Portable, OurError):
+    """The publisher was closed before."""
+
+    def __init__(self) -> None:
+        super().__init__("the publisher is closed; make another one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The position of a published event."""
+
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+    appended_at: datetime | None = None
+    """The broker's append time; None where the topic has the producers' times."""
+    violations: tuple[Violation, ...] = ()
+    """Of a validated event: why İYS would not register it as it stands. Any for an opt-out, only
+    the end of its term for an opt-in."""
+
+    @property
+    def token(self) -> str:
+        """The consistency token: what is read with it as ``at_least`` reflects this event."""
+        return token_of([LogPosition(self.topic, self.partition, self.offset)])
+
+
+PublishResult = Published | UndeliveredError | OversizeError
+"""The result of publishing one event."""
+
+
+class Resolve:
+    """Resolves a future with the result of publishing an event that has these ``violations``."""
+
+    __slots__ = ("_future", "_violations")
+
+    def __init__(self, future: Future[Published], violations: tuple[Violation, ...] = ()) -> None:
+        self._future = future
+        self._violations = violations
+
+    def __call__(self, result: PublishResult) -> None:
+        """Take the result of the event."""
+        if not isinstance(result, Published):
+            self._future.set_exception(result)
+        elif self._violations:
+            self._future.set_result(replace(result, violations=self._violations))
+        else:
+            self._future.set_result(result)
+
+
+class EventPublisher(Protocol):
+    """The interface of a publisher of consent events."""
+
+    def send(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None,
+        on_result: Callable[[PublishResult], None],
+        *,
+        wait: timedelta = DEFAULT_WAIT,
+    ) -> None:
+        """Enqueue ``event``; ``on_result`` is called with its result."""
+
+    def publish(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None = None,
+        *,
+        wait: timedelta = DEFAULT_WAIT,
+    ) -> Future[Published]:
+        """Enqueue ``event``; the future is done when the broker has acknowledged it."""
+
+    def flush(self, timeout: timedelta) -> int:
+        """Wait for the results of all events; return how many are missing."""
+
+    def bulk(self) -> AbstractContextManager[None]:
+        """Within the context, results arrive in ``send`` and ``flush`` only: higher throughput."""
+
+
+class UnencodableError(SourceError):
+    """An event with a value that the schema does not allow."""
+
+    def __init__(self, event_id: str, reason: str) -> None:
+        super().__init__(f"event {event_id} does not fit the contract ConsentEvent: {reason}")
+        self.event_id = event_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaRecord:
+    """An event as a Kafka record."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+_record = maker(KafkaRecord)
+
+
+def lane(event: ConsentEvent, topics: Topics) -> Topic:
+    """Return the topic for ``event``: express for opt-outs and for events from İYS."""
+    urgent = event.iys is not None or event.status.strip().upper() == Status.RET
+    return topics.express if urgent else topics.events
+
+
+def kafka_record(
+    event: ConsentEvent, key: ConsentKey | None, at: datetime, topics: Topics, codec: Codec
+) -> KafkaRecord:
+    """Return ``event`` as a Kafka record; ``at`` becomes its ``received_at`` if it has none.
+
+    The Kafka key is the canonical key where it can be read; the order worker repartitions the rest.
+
+    Raises:
+        UnencodableError: a value does not fit the schema.
+    """
+    received_at = event.received_at or at
+    if event.received_at is None:
+        event = replace(event, received_at=at)
+    topic = lane(event, topics)
+    try:
+        value = codec.encode(topic.record, event_to_avro(event))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UnencodableError(event.event_id, type(error).__name__) from error
+    return _record(
+        topic=topic.name,
+        key=_key(event, key),
+        value=value,
+        headers=headers(
+            record=topic.record,
+            event_id=event.event_id,
+            source=f"/{event.origin}",
+            at=received_at,
+        ),
+    )
+
+
+def _key(event: ConsentEvent, key: ConsentKey | None) -> bytes:
+    """Return the canonical key, or if it cannot be read a stable one without the recipient."""
+    key = key or read_key(event, [])
+    if key is not None:
+        return key.encode()
+    raw = event.recipient_raw or event.recipient
+    return hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest().encode()
+
+
+_published = maker(Published)
+
+
+class KafkaPublisher:
+    """A thread-safe publisher; close it, or use it as a context manager.
+
+    ``linger`` is how long an event waits to be batched: the default suits an endpoint, where a
+    person waits, and ``BULK_LINGER`` files.
+    """
+
+    def __init__(
+        self,
+        access: KafkaAccess,
+        codec: Codec,
+        *,
+        clock: Callable[[], datetime],
+        delivery_timeout: timedelta = timedelta(seconds=60),
+        linger: timedelta = timedelta(milliseconds=1),
+    ) -> None:
+        self._codec = codec
+        self._clock = clock
+        self._topics = access.topics
+        self._retry_after = delivery_timeout
+        self._producer = producer(
+            access,
+            **{
+                "linger.ms": linger / timedelta(milliseconds=1),
+                "message.timeout.ms": int(delivery_timeout.total_seconds() * 1000),
+                "queue.buffering.max.messages": _QUEUED_EVENTS,
+                "queue.buffering.max.kbytes": 64 * 1024,
+            },
+        )
+        self._is_bulk = False
+        self._stopped = threading.Event()
+        self._poller: threading.Thread
+        self._start_polling()
+
+    def publish(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None = None,
+        *,
+        wait: timedelta = DEFAULT_WAIT,
+    ) -> Future[Published]:
+        """Enqueue ``event`` as ``send`` does; the future is done when it is acknowledged."""
+        future: Future[Published] = Future()
+        future.set_running_or_notify_cancel()
+        self.send(event, key, Resolve(future), wait=wait)
+        return future
+
+    def send(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None,
+        on_result: Callable[[PublishResult], None],
+        *,
+        wait: timedelta = DEFAULT_WAIT,
+    ) -> None:
+        """Enqueue ``event``; ``on_result`` is called with its result.
+
+        ``key`` is the canonical key where the caller has read it already. Blocks while the queue is
+        full, for at most ``wait``.
+
+        Raises:
+            BackpressureError: the queue stayed full.
+            OversizeError: the event is too large.
+            UnencodableError: a value does not fit the schema.
+        """
+        record = kafka_record(event, key, self._clock(), self._topics, self._codec)
+        self._send(event.event_id, record, on_result, wait)
+
+    def append(self, event_id: str, record: KafkaRecord) -> Future[Published]:
+        """Enqueue ``record`` about an event; the future is done when it is acknowledged.
+
+        Raises as ``send`` does, and never blocks.
+        """
+        future: Future[Published] = Future()
+        future.set_running_or_notify_cancel()
+        self._send(event_id, record, Resolve(future), timedelta(0))
+        return future
+
+    def _send(
+        self,
+        event_id: str,
+        record: KafkaRecord,
+        on_result: Callable[[PublishResult], None],
+        wait: timedelta,
+    ) -> None:
+        deadline = monotonic() + wait.total_seconds()
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=record.headers,
+                    on_delivery=_Delivery(event_id, on_result),
+                )
+            except BufferError:
+                if monotonic() >= deadline:
+                    raise BackpressureError(self._retry_after) from None
+                self._producer.poll(_POLL_TIMEOUT)
+            except KafkaException as error:
+                raise _refused(event_id, error.args[0]) from error
+            else:
+                if self._is_bulk:
+                    self._producer.poll(0)
+                return
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Poll for results in ``send`` and ``flush`` only; one thread may publish meanwhile."""
+        self._stop_polling()
+        self._is_bulk = True
+        try:
+            yield
+        finally:
+            self._is_bulk = False
+            self._start_polling()
+
+    def flush(self, timeout: timedelta) -> int:
+        """Wait for the results of all events; return how many are missing."""
+        return self._producer.flush(timeout.total_seconds())
+
+    def close(self, timeout: timedelta = timedelta(seconds=30)) -> None:
+        """Flush, then stop polling. What is not acknowledged by then has UndeliveredError as its
+        result; the broker may have it.
+        """
+        if self._producer.flush(timeout.total_seconds()):
+            self._producer.purge()
+            self._producer.flush(_PURGED_WITHIN)
+        self._stop_polling()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _start_polling(self) -> None:
+        self._stopped.clear()
+        self._poller = threading.Thread(target=self._poll, name="publisher", daemon=True)
+        self._poller.start()
+
+    def _stop_polling(self) -> None:
+        self._stopped.set()
+        self._poller.join()
+
+    def _poll(self) -> None:
+        while not self._stopped.is_set():
+            self._producer.poll(_POLL_TIMEOUT)
+
+
+class _Delivery:
+    """librdkafka's delivery callback for one event."""
+
+    __slots__ = ("_event_id", "_on_result")
+
+    def __init__(self, event_id: str, on_result: Callable[[PublishResult], None]) -> None:
+        self._event_id = event_id
+        self._on_result = on_result
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._on_result(_refused(self._event_id, error))
+            return
+        self._on_result(
+            _published(
+                event_id=self._event_id,
+                topic=message.topic() or "",
+                partition=message.partition() or 0,
+                offset=message.offset() or 0,
+                appended_at=_appended_at(message),
+            )
+        )
+
+
+def _appended_at(message: Message) -> datetime | None:
+    kind, milliseconds = message.timestamp()
+    if kind != TIMESTAMP_LOG_APPEND_TIME:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _refused(event_id: str, error: KafkaError) -> UndeliveredError | OversizeError:
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return OversizeError(event_id)
+    return UndeliveredError(event_id, error.str())
