@@ -16,7 +16,7 @@ from typer.main import get_group
 from izin.console.terminal.output import exit_on_error
 
 COMMANDS = {
-    "demo": "izin.console.demo:demo",
+    "demo": "izin.console.up:demo",
     "up": "izin.console.up:up",
     "publish": "izin.console.publish:publish",
     "import": "izin.console.imports.command:app",

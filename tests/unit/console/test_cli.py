@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from izin.console.cli import WarningLogger, app
-from izin.console.demo import ROWS, demo
+from izin.console.up import ROWS, demo
 
 ROOT = Path(__file__).parents[3]
 RUNNER = CliRunner()

@@ -1,7 +1,7 @@
 """A topic in memory, with the gaps that Kafka's offsets have, and what reads it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, TopicPartition
@@ -112,11 +112,10 @@ class KnownBrands:
 
     def put(self, brand_code: int, customer_id: str) -> None:
         """Have a brand belong to a customer."""
-        self.directory.put(
-            RegisteredBrand(
-                brand_code=brand_code, iys_code=1, customer_id=customer_id, name="Example"
-            )
+        brand = RegisteredBrand(
+            brand_code=brand_code, iys_code=1, customer_id=customer_id, name="Example"
         )
+        self.directory.put(asdict(brand))
 
 
 def known_brands(customers: Mapping[int, str]) -> Any:  # noqa: ANN401  # as a BrandReader

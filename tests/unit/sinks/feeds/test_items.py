@@ -190,5 +190,5 @@ def test_brand_that_moves_takes_its_records_along() -> None:
     brands.put(BRAND, "beta")
     assert items.of(record, mine) is None
     assert items.of(record, theirs) is not None
-    brands.directory.remove(BRAND)
+    brands.directory.remove(str(BRAND).encode())
     assert items.of(record, theirs) is None
