@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.read_topic import read_all
 from izin.console.terminal.arguments import ByOption, ExecuteOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
@@ -28,6 +27,7 @@ from izin.console.terminal.output import (
     say_dry_run,
 )
 from izin.console.terminal.progress import showing
+from izin.kafka.bounded_reader import read_all
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored
 from izin.runtime.errors import BrokerError

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from izin.console.local_stack.stack import LocalStack
-from izin.console.read_topic import TopicRecord, read_all
 from izin.demo.actors import SimulatorClient
 from izin.demo.ledger import LedgerView
 from izin.demo.report import (
@@ -21,6 +20,7 @@ from izin.demo.report import (
     repeated,
 )
 from izin.demo.scenario import ScenarioResult, delays
+from izin.kafka.bounded_reader import TopicRecord, read_all
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro
 

@@ -1,8 +1,10 @@
 """Read the committed records of partitions up to given offsets."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
@@ -11,6 +13,8 @@ from izin.runtime import kafka
 from izin.runtime.broker_faults import is_unreadable, unreadable_batches, while_leaders_move
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topic
 
 _TIMEOUT = 10.0
 _RECORDS_AT_ONCE = 1000
@@ -163,3 +167,42 @@ class BoundedReader:
     def close(self) -> None:
         """Close the client."""
         self._consumer.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicRecord:
+    """One record of a topic."""
+
+    key: str
+    partition: int
+    offset: int
+    value: dict[str, Any]
+
+
+def read_all(settings: KafkaSettings, codec: Codec, topic: Topic) -> Iterator[TopicRecord]:
+    """Yield every committed record of ``topic``, each partition in its order.
+
+    Raises:
+        BrokerError: There is no such topic, or Kafka cannot be read.
+    """
+    with (
+        kafka.broker_errors(settings),
+        closing(BoundedReader(settings, "izin-console-reader", topic.name)) as reader,
+    ):
+        for messages in reader.every():
+            for message in messages:
+                if (one := record_of(message, codec, topic)) is not None:
+                    yield one
+
+
+def record_of(message: Message, codec: Codec, topic: Topic) -> TopicRecord | None:
+    """Return the record of a message of ``topic``, None for a deletion."""
+    value = message.value()
+    if value is None:
+        return None
+    return TopicRecord(
+        key=(message.key() or b"").decode(errors="replace"),
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        value=codec.decode(topic.record, value),
+    )

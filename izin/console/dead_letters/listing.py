@@ -17,7 +17,6 @@ import psycopg
 from pydantic import ValidationError
 
 from izin.consent.errors import IzinError
-from izin.console.read_topic import TopicRecord
 from izin.console.terminal.ledger_session import Look, look_beside, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -30,6 +29,7 @@ from izin.console.terminal.output import (
     turkish,
 )
 from izin.console.terminal.progress import showing
+from izin.kafka.bounded_reader import TopicRecord
 from izin.replay.letters.letter import Content, Letter, LetterReader, LetterSelection
 from izin.replay.letters.outcomes import RedriveOutcome
 from izin.runtime.kafka import codec

@@ -16,9 +16,8 @@ import httpx
 from confluent_kafka import Message
 
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
-from izin.console.read_topic import TopicRecord, record_of
 from izin.console.terminal.output import turkish
-from izin.kafka.bounded_reader import BoundedReader
+from izin.kafka.bounded_reader import BoundedReader, TopicRecord, record_of
 from izin.runtime.kafka import broker_errors
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

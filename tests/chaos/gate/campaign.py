@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from random import Random
 
-from izin.console.read_topic import read_all
+from izin.kafka.bounded_reader import read_all
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from tests.chaos.gate.askers import Answer, Asker

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from izin.consent.model import Status
-from izin.console.read_topic import read_all
 from izin.demo.report import FinalState
+from izin.kafka.bounded_reader import read_all
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
-from izin.console.read_topic import read_all
 from izin.iys.wire_format.json_reader import to_turkish
+from izin.kafka.bounded_reader import read_all
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import deadlines

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from psycopg.rows import dict_row
 
-from izin.console.read_topic import read_all
+from izin.kafka.bounded_reader import read_all
 from izin.runtime.kafka import admin, codec, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

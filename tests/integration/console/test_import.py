@@ -16,7 +16,7 @@ from izin.consent.model import (
     RecipientType,
     Status,
 )
-from izin.console.read_topic import TopicRecord, read_all
+from izin.kafka.bounded_reader import TopicRecord, read_all
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.console.read_topic import read_all
+from izin.kafka.bounded_reader import read_all
 from izin.producers.files.importer import journal_of
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS
 from izin.runtime.settings import KafkaSettings

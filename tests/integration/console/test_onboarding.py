@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from izin.consent.due_dates import TURKEY
-from izin.console.read_topic import read_all
+from izin.kafka.bounded_reader import read_all
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.console.read_topic import read_all
+from izin.kafka.bounded_reader import read_all
 from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from tests.integration.console.conftest import Izin

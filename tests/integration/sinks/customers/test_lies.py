@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from benchmarks.webhooks.receiver import WebhookReceiver
-from izin.console.read_topic import read_all
+from izin.kafka.bounded_reader import read_all
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
 from izin.sinks.ingest.ingested_topics import ReceiptReader
