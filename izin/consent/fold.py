@@ -167,9 +167,8 @@ class Observation:
             verified_by=data.get("by") or "",
         )
 
-    @classmethod
+    @staticmethod
     def answered(  # noqa: PLR0913  # what was submitted, and what İYS said of it
-        cls,
         status: str,
         *,
         consent_date: datetime | None,
@@ -183,7 +182,7 @@ class Observation:
         ``status``, date and source), as of ``creation_date``; ``how`` is the operation that
         returned it, ``at`` an instant.
         """
-        return cls(
+        return _observation(
             value=Registered(status),
             creation_date=creation_date,
             consent_date=consent_date,
@@ -260,7 +259,7 @@ class RegisteredRecord:
         # opt-in of a citizen newer than an opt-out of ours between both. Of an opt-out it keeps
         # older opt-ins away.
         is_dated = fills_in and observation.value is Registered.ONAY
-        return RegisteredRecord(
+        return _record(
             value=observation.value,
             creation_date=created if is_dated else max(known_at, created),
             consent_date=observation.consent_date,
@@ -292,6 +291,9 @@ class RegisteredRecord:
             return self.value
         return None
 
+
+_observation: Final = maker(Observation)
+_record: Final = maker(RegisteredRecord)
 
 NOTHING_REGISTERED: Final = RegisteredRecord()
 LOST: Final = RegisteredRecord(verified_by=BOOTSTRAP)
