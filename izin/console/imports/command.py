@@ -264,7 +264,11 @@ class FileOrCommand(TyperGroup):
         return super().parse_args(ctx, args if is_command else [_FILE, *args])
 
 
-app = typer.Typer(cls=FileOrCommand, invoke_without_command=True)
+app = typer.Typer(
+    cls=FileOrCommand,
+    invoke_without_command=True,
+    help="Publish the consents and opt-outs of a file, and say what an import changed.",
+)
 app.command("changes")(changes)
 
 
