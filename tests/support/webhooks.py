@@ -29,7 +29,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.webhooks import registry, resends
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.resends import Resend, ResendPlan
+from izin.sinks.ledger.webhooks.resends import CountedResend, Resend
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookSubscriber
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
@@ -333,14 +333,14 @@ class Hooks:
             "SELECT * FROM delivery_cursors ORDER BY topic, partition, lane"
         )
 
-    async def count(self, **limits: Any) -> ResendPlan:  # noqa: ANN401  # as Resend
+    async def count(self, **limits: Any) -> CountedResend:  # noqa: ANN401  # as Resend
         """Return what a resend of the subscriber would send."""
         order = Resend(
             ordered_at=datetime.now(UTC), filter=EventFilter(customer_id=CUSTOMER), **limits
         )
         return await planned(self.ledger, self.settings, Codec(), "crm", order)
 
-    async def resend(self, **limits: Any) -> ResendPlan:  # noqa: ANN401  # as Resend
+    async def resend(self, **limits: Any) -> CountedResend:  # noqa: ANN401  # as Resend
         """Order a resend; return what it was said to send."""
         plan = await self.count(**limits)
         await resends.begin(self.ledger, [plan], by="ada", now=datetime.now(UTC))

@@ -31,7 +31,7 @@ from izin.runtime.kafka import codec
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import resends
-from izin.sinks.ledger.webhooks.resends import Resend, ResendPlan
+from izin.sinks.ledger.webhooks.resends import CountedResend, Resend
 from izin.sinks.webhooks.resends import planned
 
 _COLUMNS = ("subscriber", "source", "type", "events")
@@ -112,7 +112,7 @@ def _cancel(names: Sequence[str], by: str, now: datetime) -> None:
 
 async def _counted(
     ledger: Ledger, names: Sequence[str], order: Resend, recipients: Iterable[str] | None
-) -> Sequence[ResendPlan]:
+) -> Sequence[CountedResend]:
     """Return what each subscriber would be sent of ``recipients``; None: of all.
 
     Raises:
@@ -131,14 +131,14 @@ async def _counted(
     return [await planned(ledger, kafka, encoder, name, order) for name in names]
 
 
-def _print(plans: Sequence[ResendPlan], output: OutputFormat, *, is_ordered: bool) -> None:
+def _print(plans: Sequence[CountedResend], output: OutputFormat, *, is_ordered: bool) -> None:
     rows = [(plan.name, *part, plan.events[part]) for plan in plans for part in sorted(plan.events)]
     print_rows(output, _COLUMNS, rows)
     for plan in plans:
         _say(plan, is_ordered=is_ordered)
 
 
-def _say(plan: ResendPlan, *, is_ordered: bool) -> None:
+def _say(plan: CountedResend, *, is_ordered: bool) -> None:
     """Say what is left out and why, and what to do next."""
     name, total = plan.name, plan.events.total()
     if plan.overtaken:

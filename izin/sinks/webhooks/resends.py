@@ -39,7 +39,7 @@ from izin.schemas.records import ID, SOURCE, derived_id, key_text
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import deliveries, registry, resends
-from izin.sinks.ledger.webhooks.resends import KeyStanding, Resend, ResendPlan
+from izin.sinks.ledger.webhooks.resends import CountedResend, KeyStanding, Resend
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
     LaneName,
@@ -298,7 +298,7 @@ def _record_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 async def planned(
     ledger: Ledger, kafka: KafkaSettings, codec: Codec, name: str, order: Resend
-) -> ResendPlan:
+) -> CountedResend:
     """Return what ``order`` would send to the subscriber of a name, whose customer it is given.
 
     Raises:
@@ -318,7 +318,7 @@ async def planned(
         resend=resend,
         followed=[lane for lane in its_lanes if not lane.ends],
     )
-    plan, published = ResendPlan(name=name, resend=resend, cursors=cursors), set[str]()
+    plan, published = CountedResend(name=name, resend=resend, cursors=cursors), set[str]()
 
     def is_wanted(event: WebhookEvent) -> bool:
         return event.is_for(found.filter) and guard.selects(event)
@@ -370,7 +370,7 @@ def _cursors(kafka: KafkaSettings, resend: Resend) -> tuple[list[DeliveryCursor]
 
 
 async def _in_topics(
-    kafka: KafkaSettings, reader: EventReader, plan: ResendPlan
+    kafka: KafkaSettings, reader: EventReader, plan: CountedResend
 ) -> AsyncIterator[Sequence[WebhookEvent]]:
     """Yield what the topics have between the cursors of ``plan``, of all subscribers."""
     source = LaneSource(

@@ -69,7 +69,7 @@ class Resend:
 
 
 @dataclass(slots=True, kw_only=True)
-class ResendPlan:
+class CountedResend:
     """A resend that is not ordered yet, and what it would send to its subscriber."""
 
     name: str
@@ -96,7 +96,7 @@ class KeyStanding(NamedTuple):
     consent_date: datetime | None
 
 
-async def begin(ledger: Ledger, plans: Sequence[ResendPlan], *, by: str, now: datetime) -> None:
+async def begin(ledger: Ledger, plans: Sequence[CountedResend], *, by: str, now: datetime) -> None:
     """Order what was counted, which the process that delivers carries out: all of it or nothing.
 
     Raises:
@@ -110,7 +110,7 @@ async def begin(ledger: Ledger, plans: Sequence[ResendPlan], *, by: str, now: da
                 await _begin(connection, plan, by, now)
 
 
-async def _begin(connection: Connection, plan: ResendPlan, by: str, now: datetime) -> None:
+async def _begin(connection: Connection, plan: CountedResend, by: str, now: datetime) -> None:
     found = await registry.locked(connection, plan.name)
     resend, planned = plan.resend, plan.events.total()
     limits: dict[str, Any] = {**resend.filter.limits(), "only_missing": resend.only_missing}
