@@ -22,7 +22,7 @@ from izin.runtime.kafka import broker_errors
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
-from izin.sinks.ledger.stream_progress import STALE_AFTER, StreamProgress
+from izin.sinks.ledger.stream_progress import STALE_AFTER, PulledStream
 from izin.sinks.ledger.webhooks.subscriber import PauseReason, WebhookSubscriber
 
 TopicAndPartition = tuple[str, int]
@@ -198,7 +198,7 @@ def of_endpoint(check: str, url: str, status: int | None) -> Finding:
             return wrong(check, f"{url} is not ready ({status}); what does its log say?")
 
 
-def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Iterator[Finding]:
+def of_pulls(pulls: Sequence[PulledStream], *, now: datetime) -> Iterator[Finding]:
     """Yield which of İYS's streams are not pulled: a citizen's opt-out may wait in each."""
     faults = [fault for one in pulls if (fault := _fault(one, now))]
     yield from (wrong("pull", f"{fault}; a citizen's opt-out may wait there") for fault in faults)
@@ -208,7 +208,7 @@ def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Iterator[Find
         yield ok("pull", f"{len(pulls)} streams of İYS are pulled")
 
 
-def _fault(one: StreamProgress, now: datetime) -> str:
+def _fault(one: PulledStream, now: datetime) -> str:
     """Return what is wrong with a stream, or an empty text."""
     name = f"{one.stream} of {one.brand_code}"
     last = (

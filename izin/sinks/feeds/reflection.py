@@ -39,7 +39,7 @@ from izin.sinks.feeds.log import Feed, offsets_of
 from izin.sinks.feeds.protocol import FeedRefusal
 
 
-class PipelineProgress:
+class PipelinePositions:
     """Up to where the order stage has decided, and the ledger has taken decisions."""
 
     def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
@@ -82,7 +82,7 @@ class Reflection:
 
     settings: KafkaSettings
     admin: AdminClient
-    progress: PipelineProgress
+    progress: PipelinePositions
 
     async def ends(
         self,

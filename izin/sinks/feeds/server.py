@@ -24,7 +24,7 @@ from izin.runtime.process import cancel_all, stopping_on_signals, tune_gc_for_ba
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics, feeds_app
-from izin.sinks.feeds.reflection import PipelineProgress, Reflection
+from izin.sinks.feeds.reflection import PipelinePositions, Reflection
 from izin.sinks.feeds.sources import Sources
 
 _DRAIN = 5
@@ -63,7 +63,7 @@ async def run(
     stopping: asyncio.Event,
 ) -> None:
     """Serve the feeds on ``listeners`` until ``stopping`` is set; raises BrokerError."""
-    brands, progress = BrandReader(access_of(kafka), codec), PipelineProgress(kafka, codec)
+    brands, progress = BrandReader(access_of(kafka), codec), PipelinePositions(kafka, codec)
     broker = BrokerWatch(kafka)
     async with Sources(kafka, settings, codec, brands) as sources:
         with ExitStack() as following:

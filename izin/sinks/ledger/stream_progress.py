@@ -24,7 +24,7 @@ _SQL = statements("stream_progress")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamProgress:
+class PulledStream:
     """When a stream of a brand was last read to its end."""
 
     brand_code: int
@@ -43,10 +43,10 @@ class StreamProgress:
         return now - self.last_pulled_at > STALE_AFTER
 
 
-async def read(ledger: Ledger) -> tuple[StreamProgress, ...]:
+async def read(ledger: Ledger) -> tuple[PulledStream, ...]:
     """Return when the streams of the active brands were last read to their end."""
     values = {"streams": [str(one) for one in Stream]}
-    return tuple(StreamProgress(**row) for row in await ledger.fetch(_SQL["last-pulled"], values))
+    return tuple(PulledStream(**row) for row in await ledger.fetch(_SQL["last-pulled"], values))
 
 
 async def wake(

@@ -37,7 +37,7 @@ from izin.sinks.ledger.registry import complaints, granted
 from izin.sinks.ledger.registry.complaints import ComplaintCounts
 from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.ledger.stream_progress import StreamProgress
+from izin.sinks.ledger.stream_progress import PulledStream
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import RegisterCount, Sweep
 from izin.sinks.monitor.alerts import STAGES
@@ -160,7 +160,7 @@ class Metrics:
             registry=self.registry,
         )
 
-    def show_streams(self, progress: Iterable[StreamProgress], *, now: datetime) -> None:
+    def show_streams(self, progress: Iterable[PulledStream], *, now: datetime) -> None:
         """Show how long ago each stream of İYS was pulled to its end."""
         self._replace(
             "izin_stream_stale_seconds",

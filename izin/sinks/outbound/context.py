@@ -16,7 +16,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.unit_of_work import UnitOfWork, unit_of_work
-from izin.sinks.outbound.lease_renewal import Leases
+from izin.sinks.outbound.lease_renewal import LeaseRenewals
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 
@@ -48,7 +48,7 @@ class OutboundContext:
     """How long after its call İYS may still save the records of a batch."""
     unforeseen: Callable[[str], None]
     """Counts, by code, a fault of a field that İYS found and our validation did not."""
-    leases: Leases = field(default_factory=Leases)
+    leases: LeaseRenewals = field(default_factory=LeaseRenewals)
 
     def changes(self) -> AbstractAsyncContextManager[UnitOfWork]:
         """Provide the unit of work of a transaction of now, which is written at its end; raises

@@ -23,7 +23,7 @@ RENEWALS_PER_LEASE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Leases:
+class LeaseRenewals:
     """The leases of the steps that are running."""
 
     _renewing: Counter[int] = field(default_factory=Counter)

@@ -40,7 +40,7 @@ from izin.runtime import topic_admin
 from izin.sinks.ledger.reads import Backlog, Memory, Parked
 from izin.sinks.ledger.registry.granted import STALE_AFTER, ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.ledger.stream_progress import StreamProgress
+from izin.sinks.ledger.stream_progress import PulledStream
 from izin.sinks.record.brand import Brand
 from tests.support.brakes import a_brake
 from tests.support.builders import BRAND, NOON
@@ -461,12 +461,12 @@ def test_of_brands_with_too_many_accounts_names_the_address() -> None:
     assert of_these(*(replace(one, account="account-1") for one in brands)) == []
 
 
-def a_stream(stream: str = "IYS", **more: object) -> StreamProgress:
+def a_stream(stream: str = "IYS", **more: object) -> PulledStream:
     """Return a stream that was read to its end at noon."""
-    return replace(StreamProgress(brand_code=BRAND, stream=stream, last_pulled_at=NOON), **more)  # type: ignore[arg-type]
+    return replace(PulledStream(brand_code=BRAND, stream=stream, last_pulled_at=NOON), **more)  # type: ignore[arg-type]
 
 
-def of_pulls(*pulls: StreamProgress, after: timedelta) -> list[Finding]:
+def of_pulls(*pulls: PulledStream, after: timedelta) -> list[Finding]:
     """Return what the doctor finds so long after noon."""
     return list(lag_checks.of_pulls(pulls, now=NOON + after))
 

@@ -102,7 +102,7 @@ class ErasedKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErasureProgress:
+class ErasureState:
     """How many erasures are how far."""
 
     requested: int
@@ -282,10 +282,10 @@ async def _remove(
     return len(gone)
 
 
-async def progress(ledger: Ledger, customer_id: str | None = None) -> ErasureProgress:
+async def progress(ledger: Ledger, customer_id: str | None = None) -> ErasureState:
     """Return how many erasures are how far, of a customer or of all."""
     (row,) = await ledger.fetch(_SQL["progress"], {"customer_id": customer_id})
-    return ErasureProgress(**row)
+    return ErasureState(**row)
 
 
 async def unfinished(ledger: Ledger) -> Sequence[Mapping[str, Any]]:

@@ -127,7 +127,7 @@ async def test_erasure_leaves_only_the_history(harness: SinkHarness):
     (tombstone,) = await deliver(harness)
     topic = harness.settings.topics.permissions.name
     assert (tombstone["topic"], tombstone["key"], tombstone["value"]) == (topic, KEY, None)
-    assert await erasure.progress(harness.ledger) == erasure.ErasureProgress(
+    assert await erasure.progress(harness.ledger) == erasure.ErasureState(
         requested=0, waiting=0, retained=1, erased=0
     )
 

@@ -17,7 +17,7 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.topics import Topics
 from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics, feeds_app
 from izin.sinks.feeds.log import Feed, feeds
-from izin.sinks.feeds.reflection import PipelineProgress, Reflection
+from izin.sinks.feeds.reflection import PipelinePositions, Reflection
 from izin.sinks.feeds.sources import FeedSource
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import NOON
@@ -83,7 +83,7 @@ class Api:
     client: httpx.AsyncClient
     sources: FakeSources
     endpoint: FeedEndpoint
-    progress: PipelineProgress
+    progress: PipelinePositions
     now: list[datetime]
 
     async def get(self, path: str, **query: object) -> httpx.Response:
@@ -98,7 +98,7 @@ async def serving(
 ) -> AsyncIterator[Api]:
     """Serve feeds to whoever has a key of ``keys``."""
     sources, now = FakeSources(), [NOON]
-    progress = PipelineProgress(KafkaSettings(), CODEC)
+    progress = PipelinePositions(KafkaSettings(), CODEC)
     reflection = Reflection(settings=KafkaSettings(), admin=None, progress=progress)  # type: ignore[arg-type]
     endpoint = FeedEndpoint(
         sources=sources,  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.consistency_token import LogPosition
 from izin.sinks.feeds import log
 from izin.sinks.feeds.log import Feed, UnreachableLogError
-from izin.sinks.feeds.reflection import PipelineProgress, Reflection
+from izin.sinks.feeds.reflection import PipelinePositions, Reflection
 from tests.unit.sinks.feeds.fakes import CODEC, OPT_OUTS, OUTCOMES, PERMISSIONS
 
 SETTINGS = KafkaSettings()
@@ -56,18 +56,18 @@ def taken(*offsets: int, **overrides: object) -> dict[str, Any]:
 
 
 @pytest.fixture
-def progress(monkeypatch: pytest.MonkeyPatch) -> PipelineProgress:
+def progress(monkeypatch: pytest.MonkeyPatch) -> PipelinePositions:
     """Return a progress that nobody follows, beside a Kafka with these ends."""
 
     def offsets(_client: object, topic: str, partitions: Sequence[int], _spec: object) -> object:
         return {number: ENDS.get(topic, {1: 1, 3: 3})[number] for number in partitions}
 
     monkeypatch.setattr(log, "offsets", offsets)
-    return PipelineProgress(SETTINGS, CODEC)
+    return PipelinePositions(SETTINGS, CODEC)
 
 
 async def ends(
-    progress: PipelineProgress,
+    progress: PipelinePositions,
     feed: Feed,
     *,
     within: float = 5,
@@ -78,12 +78,12 @@ async def ends(
     return await waiting.ends(feed, token, IDENTITIES, within=within)
 
 
-def put_decided(progress: PipelineProgress, partition: int, **overrides: object) -> None:
+def put_decided(progress: PipelinePositions, partition: int, **overrides: object) -> None:
     """Have the order stage come beyond the token."""
     progress.put(TOPICS.positions.name, partition, decided(**overrides))
 
 
-async def test_opt_outs_wait_for_the_order_stage_alone(progress: PipelineProgress) -> None:
+async def test_opt_outs_wait_for_the_order_stage_alone(progress: PipelinePositions) -> None:
     """In every partition that the token names, on its own lane."""
     waiting = asyncio.create_task(ends(progress, OPT_OUTS))
     await asyncio.sleep(0)
@@ -96,7 +96,7 @@ async def test_opt_outs_wait_for_the_order_stage_alone(progress: PipelineProgres
 
 
 @pytest.mark.parametrize("feed", [PERMISSIONS, OUTCOMES])
-async def test_others_wait_for_the_ledger_too(progress: PipelineProgress, feed: Feed) -> None:
+async def test_others_wait_for_the_ledger_too(progress: PipelinePositions, feed: Feed) -> None:
     """Up to the end that the decisions had when the order stage was there."""
     waiting = asyncio.create_task(ends(progress, feed))
     for number in (1, 3):
@@ -109,7 +109,7 @@ async def test_others_wait_for_the_ledger_too(progress: PipelineProgress, feed: 
     assert await waiting == {1: 1, 3: 3}
 
 
-async def test_who_has_not_come_so_far_is_named(progress: PipelineProgress) -> None:
+async def test_who_has_not_come_so_far_is_named(progress: PipelinePositions) -> None:
     """An operator then knows where to look."""
     with pytest.raises(RequestRefusedError, match="the order stage"):
         await ends(progress, PERMISSIONS, within=0.01)
@@ -121,7 +121,7 @@ async def test_who_has_not_come_so_far_is_named(progress: PipelineProgress) -> N
 
 @pytest.mark.parametrize("name", ["cluster_id", "events_topic_id", "express_topic_id"])
 async def test_positions_of_another_topic_do_not_count(
-    progress: PipelineProgress, name: str
+    progress: PipelinePositions, name: str
 ) -> None:
     """Those of a topic that was deleted and created again are greater, and mean nothing."""
     for number in (1, 3):
@@ -132,7 +132,7 @@ async def test_positions_of_another_topic_do_not_count(
 
 @pytest.mark.parametrize("name", ["cluster_id", "decisions_topic_id"])
 async def test_ledger_of_another_topic_does_not_count(
-    progress: PipelineProgress, name: str
+    progress: PipelinePositions, name: str
 ) -> None:
     """The same of the ledger's."""
     for number in (1, 3):
@@ -147,20 +147,20 @@ async def test_ledger_of_another_topic_does_not_count(
     [LogPosition("other-consent-events", 0, 1), LogPosition(TOPICS.events.name, 4, 1)],
 )
 async def test_token_of_another_installation_is_refused(
-    progress: PipelineProgress, position: LogPosition
+    progress: PipelinePositions, position: LogPosition
 ) -> None:
     """It would wait for nothing, or for ever."""
     with pytest.raises(ForeignTokenError):
         await ends(progress, OPT_OUTS, token=(position,))
 
 
-async def test_token_of_nothing_waits_for_nothing(progress: PipelineProgress) -> None:
+async def test_token_of_nothing_waits_for_nothing(progress: PipelinePositions) -> None:
     """No record was published: everything is reflected."""
     assert await ends(progress, PERMISSIONS, token=()) == {}
 
 
 async def test_kafka_that_does_not_answer_is_said(
-    progress: PipelineProgress, monkeypatch: pytest.MonkeyPatch
+    progress: PipelinePositions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not that the token is reflected."""
 
@@ -174,7 +174,7 @@ async def test_kafka_that_does_not_answer_is_said(
         await ends(progress, OPT_OUTS)
 
 
-async def test_token_of_a_record_that_nobody_wrote_is_foreign(progress: PipelineProgress) -> None:
+async def test_token_of_a_record_that_nobody_wrote_is_foreign(progress: PipelinePositions) -> None:
     """On the lane that it names; to wait for it again would never end."""
     lies = (TOKEN[0], LogPosition(TOPICS.express.name, 3, 21))
     with pytest.raises(ForeignTokenError):
