@@ -259,7 +259,7 @@ class RegisteredRecord:
         # opt-in of a citizen newer than an opt-out of ours between both. Of an opt-out it keeps
         # older opt-ins away.
         is_dated = fills_in and observation.value is Registered.ONAY
-        return _record(
+        return new_record(
             value=observation.value,
             creation_date=created if is_dated else max(known_at, created),
             consent_date=observation.consent_date,
@@ -293,7 +293,7 @@ class RegisteredRecord:
 
 
 _observation: Final = maker(Observation)
-_record: Final = maker(RegisteredRecord)
+new_record: Final = maker(RegisteredRecord)
 
 NOTHING_REGISTERED: Final = RegisteredRecord()
 LOST: Final = RegisteredRecord(verified_by=BOOTSTRAP)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
-from izin.consent.fold import RegisteredRecord
+from izin.consent.fold import RegisteredRecord, new_record
 from izin.consent.making import maker
 from izin.consent.may_send import CollectedConsent, Permission, may_send
 from izin.consent.model import ConsentKey, Order, OriginRank, Status, order_of
@@ -31,7 +31,6 @@ SWEPT = "swept"
 """The reason of a query of one record alone, for a sweep could not settle it."""
 _key = maker(ConsentKey)
 _desired = maker(Desired)
-_registration = maker(RegisteredRecord)
 _RANKS = {one.value: one for one in OriginRank}
 _REGISTERED = {one.value: one for one in Registered}
 _STATES = {one.value: one for one in State}
@@ -210,7 +209,7 @@ class ConsentRow:
     @property
     def registration(self) -> RegisteredRecord:
         """What is registered at İYS, as last observed."""
-        return _registration(
+        return new_record(
             value=_REGISTERED[self.registered],
             creation_date=self.registered_at,
             consent_date=self.registered_consent_date,

@@ -296,13 +296,15 @@ def _registered(row: ConsentRow, item: Item, result: ItemResult, now: datetime) 
     receipt = result.receipt
     if receipt is None:
         return row
-    saved = Observation.answered(
-        item.status,
-        consent_date=item.consent_date,
-        source=item.source,
-        creation_date=receipt.creation_date,
-        transaction_id=receipt.transaction_id,
-        how=result.how,
-        at=now,
+    return apply.observed(
+        row,
+        Observation.answered(
+            item.status,
+            consent_date=item.consent_date,
+            source=item.source,
+            creation_date=receipt.creation_date,
+            transaction_id=receipt.transaction_id,
+            how=result.how,
+            at=now,
+        ),
     )
-    return apply.observed(row, saved)
