@@ -348,7 +348,7 @@ def test_requeue_of_a_brand_needs_its_exact_count(
     with psycopg.connect(stored_history) as connection:
         connection.execute("UPDATE consents SET updated_at = now() WHERE recipient = %s", [OTHER])
     other_brand = izin("brands", "requeue", "7", "--plan", plan, "--execute")
-    assert (other_brand.exit_code, "of another" in other_brand.stderr) == (3, True)
+    assert (other_brand.exit_code, "has the plan of" in other_brand.stderr) == (3, True)
     done = izin(*requeue, "--plan", plan, "--execute")
     assert done.exit_code == 1
     assert "1 records of brand 100001 were requeued" in done.stderr

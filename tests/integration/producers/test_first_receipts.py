@@ -202,7 +202,7 @@ def post(client: httpx.Client, status: str, key: str, **fields: str) -> httpx.Re
     [
         pytest.param("first_receipts", "FirstReceipts", "after", id="written-not-read"),
         pytest.param("validation", "RecordValidator", "_settled", id="read-not-published"),
-        pytest.param("endpoint", "Intake", "_measure", id="published-not-answered"),
+        pytest.param("server", "Intake", "_measure", id="published-not-answered"),
     ],
 )
 def test_ret_stands_whichever_step_a_replica_is_killed_at(  # cases

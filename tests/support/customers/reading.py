@@ -59,14 +59,9 @@ READING: Mapping[str, Cut] = {
         shows="{opted_out}",
     ),
     "replay rebuild": cut(
-        "desired-consents --customer=acme --plan={plan} --workers=1 --output=json",
+        "desired-consents --brand={brand} --plan={plan} --workers=1 --output=json",
         "ledger --brand={brand} --plan={new} --workers=1 --unmasked --output=json",
         shows="keys",
-        refused=(
-            "ledger --customer=acme --plan={new} --workers=1 --unmasked",
-            "permissions --customer=acme --plan={new} --workers=1 --unmasked",
-        ),
-        selects_none=("desired-consents " + _THEIRS + " --plan={new} --workers=1",),
     ),
     "replay show": cut("{plan}", shows="keys"),
     "replay what-if": cut(
