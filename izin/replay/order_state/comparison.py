@@ -141,7 +141,7 @@ class Comparison:
         state, packing = self.shadow.state, self.shadow.state.packing
         keys = {key for key in state if not key.startswith(SUPPRESSED)}
         for key in sorted(keys | self.standing.rows.keys()):
-            if not self._takes(key):
+            if not self.plan.selection.takes_record(key):
                 continue
             packed, theirs = state.packed(key), self.standing.rows.get(key)
             wanted = None if packed is None else packing.unpack(key, packed)
@@ -158,12 +158,6 @@ class Comparison:
         if self.plan.selection == Selection():
             yield from self._suppression_changes(computed, standing)
         self.computed_digest, self.standing_digest = computed.hexdigest(), standing.hexdigest()
-
-    def _takes(self, key: bytes) -> bool:
-        try:
-            return self.plan.selection.takes_key(key.decode())
-        except ValueError:  # no canonical key: somebody else wrote it
-            return self.plan.selection == Selection()
 
     def _change(
         self, key: bytes, wanted: Consent | None, ours: bytes | None, theirs: bytes | None

@@ -62,7 +62,7 @@ class Shadow:
     incomplete: set[bytes] = field(default_factory=set)
     """The keys of which not all decisions are known, for their rows were once restored."""
     events: int = 0
-    """How many the lanes had."""
+    """How many the lanes had of the selected keys."""
 
 
 def fold(
@@ -90,7 +90,7 @@ def fold(
             if effects.suppresses:
                 _note_erasures(shadow, effects, installation)
             shadow.state.apply(effects.changes, 0)
-            shadow.events += len(messages)
+            shadow.events += sum(plan.selection.takes_record(one.key() or b"") for one in messages)
             advance(len(messages))
     return shadow
 

@@ -53,6 +53,15 @@ class Selection:
             return True
         return key in self.keys or key.split("/", _SLASHES)[-1] in self.recipients
 
+    def takes_record(self, key: bytes) -> bool:
+        """Whether the ``key`` of a record is selected; one that is not canonical, for somebody else
+        wrote it, only where everything is.
+        """
+        try:
+            return self.takes_key(key.decode())
+        except ValueError:
+            return self == Selection()
+
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values, sorted; what is not given is left out."""
         values = {
