@@ -112,8 +112,6 @@ class _Storing:
         self._parts = parts
         self._batch = batch
         self._changes = changes
-        self._connection = changes.connection
-        self._now = changes.now
         self._erasures = _erased_keys(parts.reader, batch.decisions, changes.now)
         self._decisions = [one for one in batch.decisions if not one.is_erasure]
         self._brands: Mapping[int, Brand] = {}
@@ -123,19 +121,23 @@ class _Storing:
         """Move the offsets: whoever reads beside this process fails here, before any other work."""
         batch = self._batch
         if batch.moves:
-            await offsets.advance(self._connection, batch.topic, batch.topic_id, batch.moves)
+            await offsets.advance(
+                self._changes.connection, batch.topic, batch.topic_id, batch.moves
+            )
 
     async def find_brands(self) -> None:
         """Read the brands, note those that nobody has registered, and see who has a brake."""
         codes = {one.brand_code for one in self._decisions}
-        self._brands = await brands.known_of_codes(self._connection, codes, now=self._now)
-        self._watched = await counting.watched(self._connection, self._brands)
+        self._brands = await brands.known_of_codes(
+            self._changes.connection, codes, now=self._changes.now
+        )
+        self._watched = await counting.watched(self._changes.connection, self._brands)
 
     async def record_decisions(self) -> None:
         """Record in the history what it lacks."""
         reader = self._parts.reader
         self._changes.add_history(
-            await missing_facts(self._connection, self._decisions, reader, self._brands)
+            await missing_facts(self._changes.connection, self._decisions, reader, self._brands)
         )
 
     async def save_alike(self) -> None:
@@ -161,7 +163,7 @@ class _Storing:
                 else:
                     rest.extend(found)
 
-        rows = await lock_in_pieces(self._connection, by_key, add)
+        rows = await lock_in_pieces(self._changes.connection, by_key, add)
         rest += await bulk.save()
         self.others = rest
         self._rows = {one.key: rows[one.key] for one in rest if one.key in rows}
@@ -183,17 +185,19 @@ class _Storing:
         return before.customer_id == brand.customer_id and not (is_counted or is_kept_back)
 
     def _termed(self, before: ConsentRow | None, decision: IncomingDecision) -> ConsentRow:
-        after = self._parts.applier.apply(before, decision, self._now)
+        after = self._parts.applier.apply(before, decision, self._changes.now)
         brand = self._brands[decision.brand_code]
-        return ruling.termed(after, brand, self._now, calendar=self._changes.calendar)
+        return ruling.termed(after, brand, self._changes.now, calendar=self._changes.calendar)
 
     def _rule(self, change: RowChange[IncomingDecision]) -> RuledRow:
         brand = self._brands[change.member.brand_code]
-        return ruling.rule_row(change.after, brand, self._now, calendar=self._changes.calendar)
+        return ruling.rule_row(
+            change.after, brand, self._changes.now, calendar=self._changes.calendar
+        )
 
     async def apply_others(self) -> None:
         """Apply all other decisions one by one; the last of a key is ruled."""
-        reader, rows, now = self._parts.reader, self._rows, self._now
+        reader, rows, now = self._parts.reader, self._rows, self._changes.now
         self._watch = BrakeWatch.begin(reader, self._watched, self._decisions, rows)
         last = {one.key: one for one in self.others}
         async for decision in with_pauses(self.others):
@@ -208,31 +212,38 @@ class _Storing:
 
     async def hold_back(self) -> None:
         """Hold back what a brake says, and desire again the opt-outs that stand behind it."""
-        behind = await self._watch.end(self._connection, self._rows, self._now)
+        behind = await self._watch.end(self._changes.connection, self._rows, self._changes.now)
         behind += [one.key for one in self._rows.values() if _is_kept_back(one)]
         if behind:
             again = UnitOfWork(
-                self._connection, self._parts.topic_messages, self._changes.calendar, self._now
+                self._changes.connection,
+                self._parts.topic_messages,
+                self._changes.calendar,
+                self._changes.now,
             )
-            held = (await lock(self._connection, behind)).values()
+            held = (await lock(self._changes.connection, behind)).values()
             await put_back(again, held, self._brands)
             await again.write()
 
     async def acknowledge_erasures(self) -> None:
         """Tell the ledger that all before an erasure was stored."""
         if self._erasures:
-            await erasure.acknowledge(self._connection, self._erasures, now=self._now)
+            await erasure.acknowledge(
+                self._changes.connection, self._erasures, now=self._changes.now
+            )
 
     async def append_last(self) -> None:
         """Publish what could not be read, and the offsets behind everything else: whoever reads
         them finds what is before them.
         """
-        batch, messages, now = self._batch, self._parts.topic_messages, self._now
+        batch, messages, now = self._batch, self._parts.topic_messages, self._changes.now
         last = [messages.quarantined(one, now) for one in batch.quarantined]
         if batch.moves:
-            last.append(await offsets.announcement(self._connection, messages, batch.topic, now))
+            last.append(
+                await offsets.announcement(self._changes.connection, messages, batch.topic, now)
+            )
         if last:
-            await append_messages(self._connection, last, now)
+            await append_messages(self._changes.connection, last, now)
 
 
 def _erased_keys(

@@ -141,9 +141,16 @@ class UnitOfWork:
         """
         if ruled.rescue is not None:
             self.publish(ruled.rescue, ruled.row.consent_key)
+        row = ruled.row
         if ruled.closed is not None:
             before = self.put(before, ruled.closed)
-        return self.put(before, ruled.row)
+            # Its permission is what was published last.
+            row = row.replace(
+                may_send=before.may_send,
+                permission_reason=before.permission_reason,
+                permission_since=before.permission_since,
+            )
+        return self.put(before, row)
 
     def rule(  # what is ruled, and the facts that ``ruling.rule_row`` names
         self, before: ConsentRow | None, after: ConsentRow, brand: Brand | None, **facts: bool

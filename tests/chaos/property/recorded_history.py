@@ -96,9 +96,15 @@ class RecordedHistory(KeyHistory):
 
     def apply(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
         """Write a ruled row, and before it the one of an opt-in that was closed."""
+        row = ruled.row
         if ruled.closed is not None:
-            self.put(before, ruled.closed)
-        written = self.put(before, ruled.row)
+            closed = self.put(before, ruled.closed)
+            row = row.replace(
+                may_send=closed.may_send,
+                permission_reason=closed.permission_reason,
+                permission_since=closed.permission_since,
+            )
+        written = self.put(before, row)
         super().apply(before, ruled)
         self.row = written
         return written
