@@ -49,11 +49,11 @@ from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection
 from izin.onboarding.loading import await_ingested
 from izin.runtime.kafka import codec
+from izin.runtime.plan import write_private
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import connections_of, unregister
 from izin.sinks.ledger import deadlines, reads
-from izin.sinks.ledger.archive.folder import write_private
 from izin.sinks.ledger.archive.writer import ArchiveWriter
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
@@ -114,11 +114,11 @@ async def hand_over(
     anchors = "".join(one.to_line() for one in await verify.anchors_after(ledger, 0))
     writer = ArchiveWriter(ledger, folder / HISTORY, report=report, customer_id=customer_id)
     await writer.run(by=ending.by, now=now)
-    write_private(folder / ANCHORS, anchors.encode())
+    write_private(folder / ANCHORS, [anchors.encode()])
     await _permissions(ledger, belongings, folder / PERMISSIONS)
     await _daily_files(ledger, belongings, folder / DAILY)
     about = _ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}")
-    write_private(folder / "README.txt", about.encode())
+    write_private(folder / "README.txt", [about.encode()])
     return _pack(folder, _part_of(file))
 
 

@@ -299,14 +299,14 @@ def lines_of(path: Path, digest: str) -> Iterator[bytes]:
         raise UnreadablePlanError(path, "it cannot be read") from error
 
 
-def write_private(path: Path, parts: Iterable[bytes]) -> None:
-    """Write ``parts`` one after the other to ``path``, all or nothing; only its owner may read
-    it.
+def write_private(path: Path, parts: Iterable[bytes]) -> str:
+    """Write ``parts`` one after the other to ``path``, all or nothing; only its owner may read it.
+    Return its SHA-256 in hexadecimal digits.
     """
     with PrivateLines(path) as file:
         for part in parts:
             file.add(part)
-        file.complete()
+        return file.complete()
 
 
 def work_folder(path: Path) -> Path:

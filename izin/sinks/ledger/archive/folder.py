@@ -8,7 +8,6 @@ to file, without the ledger. Files are private: they name recipients.
 
 import gzip
 import hashlib
-import os
 import struct
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 
+from izin.runtime.plan import write_private
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.chain_check import Fault, Head, VerifiedRow, verified_row
 from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content
@@ -283,8 +283,7 @@ class Archive:
     def write_rows(self, one: ArchivedFile, text: bytes) -> ArchivedFile:
         """Write the rows of ``one``; return it with their digest."""
         packed = gzip.compress(text, _LEVEL, mtime=0)
-        write_private(self.folder / one.name, packed)
-        return replace(one, sha256=hashlib.sha256(packed).hexdigest())
+        return replace(one, sha256=self._write(one.name, packed))
 
     def read_rows(self, one: ArchivedFile) -> tuple[bytes, bool]:
         """Return the COPY in a file, and whether the file is as it was written.
@@ -310,8 +309,7 @@ class Archive:
     def write_registry(self, tables: Mapping[str, Any]) -> Self:
         """Write the copy of the registry; return the archive with its digest."""
         text = orjson.dumps(tables, option=orjson.OPT_SORT_KEYS)
-        write_private(self.folder / REGISTRY, text)
-        return replace(self, registry=hashlib.sha256(text).hexdigest())
+        return replace(self, registry=self._write(REGISTRY, text))
 
     def read_registry(self) -> Mapping[str, Any]:
         """Return the copy of the registry.
@@ -330,7 +328,13 @@ class Archive:
 
     def write(self) -> None:
         """Write the list, all or nothing."""
-        write_private(self.folder / LIST, self._list())
+        self._write(LIST, self._list())
+
+    def _write(self, name: str, content: bytes) -> str:
+        """Write a file, which only its owner may read, all or nothing; return its SHA-256."""
+        path = self.folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return write_private(path, [content])
 
     def _list(self) -> bytes:
         values = {
@@ -341,17 +345,6 @@ class Archive:
             **({} if self.customer_id is None else {"customer_id": self.customer_id}),
         }
         return orjson.dumps(values, option=orjson.OPT_INDENT_2)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, all or nothing; only its owner may read it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 async def verify_archive(archive: Archive, anchors: Iterable[Anchor]) -> Verified:
