@@ -20,6 +20,7 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import AdmittedEvent, ConsentKey, Status
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS
+from izin.runtime.plan import OnProgress, silent
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -30,8 +31,6 @@ _SQL = statements("address_book", "izin.onboarding")
 _CHUNK = 5000
 _LEDGER = statements("onboarding")
 _PAGE = 5000
-OnProgress = Callable[[int, int], None]
-"""Called with how many are done, and how many there are."""
 
 
 class BookKey(NamedTuple):
@@ -272,7 +271,7 @@ class IysQuery:
     """Asks İYS which opt-ins of a book it holds, as a sweep does and within its share."""
 
     query: PageQuery
-    on_progress: OnProgress = lambda _done, _all: None
+    on_progress: OnProgress = silent
 
     async def __call__(self, book: AddressBook, brands: Mapping[int, Brand]) -> int:
         """Note what İYS says; return how many recipients it refuses to look up.

@@ -4,7 +4,7 @@ Only opt-outs are kept, 21 bytes each: a key is forgotten where a later record o
 A bit for each recipient says at once of most others that they never opted out.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from confluent_kafka import Message
@@ -16,6 +16,7 @@ from izin.projections.packed_permissions import PackedPermissions, whole_seconds
 from izin.runtime.kafka import watermarks_at
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.plain_log import PlainLogger
+from izin.runtime.plan import OnProgress, silent
 from izin.schemas.codec import Codec, UndecodableError
 
 _RET: Final = b"\x06RET"
@@ -27,9 +28,6 @@ _BITS: Final = 1 << 25
 """4 MB: of a million opt-outs, three in a hundred other recipients are looked up in vain."""
 
 _log = PlainLogger(__name__)
-
-OnRead = Callable[[int, int], None]
-"""Called with how far the topic was read, and how far it goes."""
 
 
 class StandingOptOuts:
@@ -45,7 +43,7 @@ class StandingOptOuts:
     def __len__(self) -> int:
         return len(self._known)
 
-    def load(self, on_read: OnRead = lambda _done, _total: None) -> None:
+    def load(self, on_read: OnProgress = silent) -> None:
         """Read the topic to its end.
 
         Raises:

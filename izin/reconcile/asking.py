@@ -22,6 +22,7 @@ from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import STATUS, CallClass, Pace
 from izin.iys.tokens import TokenAuth
 from izin.reconcile.comparing import IysSilentError, Scope
+from izin.runtime.plan import OnProgress, silent
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Connection, Ledger
@@ -64,7 +65,7 @@ class Asker:
     """Called before the first call."""
     on_single: Callable[[int, int], None] = lambda _asked, _differing: None
     """Called with how many keys are asked about one by one, of those that differ."""
-    on_answer: Callable[[int, int], None] = lambda _done, _all: None
+    on_answer: OnProgress = silent
 
     async def __call__(self, connection: Connection, scope: Scope, began: datetime) -> None:  # noqa: ARG002  # of the protocol
         """Ask, and note what İYS says in the table of the session.

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime
 from functools import cache
@@ -49,7 +49,7 @@ from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection
 from izin.onboarding.loading import await_ingested
 from izin.runtime.kafka import codec
-from izin.runtime.plan import write_private
+from izin.runtime.plan import OnProgress, write_private
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import connections_of, unregister
@@ -97,7 +97,7 @@ async def hand_over(
     file: Path,
     *,
     now: datetime,
-    report: Callable[[int, int], None],
+    report: OnProgress,
 ) -> str:
     """Write the archive of a customer beside ``file``; return its SHA-256. It has the name once
     :func:`complete` gives it, for which the digest must be noted first: a crash in between leaves
@@ -320,7 +320,7 @@ def _ending(ledger: Ledger, order: _Order) -> Ending:
     )
 
 
-async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], None]) -> list[str]:
+async def _execute(ledger: Ledger, order: _Order, shown: OnProgress) -> list[str]:
     """Do what is left to do; return what a person must do besides."""
     ending, customer = _ending(ledger, order), order.customer_id
     now = datetime.now(UTC)

@@ -34,14 +34,13 @@ from izin.replay.what_if import run
 from izin.replay.what_if.changes import ChangeKind, Fulfilment
 from izin.replay.what_if.lists import GivenList
 from izin.replay.what_if.run import (
-    OnProgress,
     ResultFolder,
     WhatIf,
     WhatIfRequest,
     WhatIfResult,
 )
 from izin.replay.what_if.settings import LawSettings, differing
-from izin.runtime.plan import Plan, Selection
+from izin.runtime.plan import OnProgress, Plan, Selection
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.brand import Brand

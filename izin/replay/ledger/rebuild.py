@@ -24,7 +24,15 @@ from izin.consent.model import Status, order_of
 from izin.consent.transitions import State
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, fill, filled, selected
-from izin.runtime.plan import REBUILD, Plan, PlanMovedError, Selection, work_folder
+from izin.runtime.plan import (
+    REBUILD,
+    OnProgress,
+    Plan,
+    PlanMovedError,
+    Selection,
+    silent,
+    work_folder,
+)
 from izin.runtime.process import with_pauses
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import brands
@@ -122,7 +130,7 @@ class LedgerRebuild:
     settings: LedgerSettings
     clock: Callable[[], datetime]
     workers: int
-    on_fill: Callable[[int, int], None] = lambda *_: None
+    on_fill: OnProgress = silent
     """Gets how many slices of the keys of how many are folded."""
     on_mend: Callable[[Mended], None] = lambda _: None
 

@@ -22,7 +22,7 @@ import orjson
 
 from izin.replay.errors import LostMovementsError
 from izin.replay.ledger.rebuild import LedgerRebuild
-from izin.runtime.plan import Plan, Selection
+from izin.runtime.plan import OnProgress, Plan, Selection, silent
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SuppressionKeys
@@ -107,7 +107,7 @@ class LedgerRestoration:
     secrets: SuppressionKeys
     archive: Archive | None
     """None: from the topics alone."""
-    on_load: Callable[[int, int], None] = lambda *_: None
+    on_load: OnProgress = silent
     on_read: Callable[[Sequence[Bootstrap]], None] = lambda _: None
 
     @property

@@ -12,7 +12,7 @@ transaction with its entry in ``shadow_slices``: after a kill the slices that ar
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -25,7 +25,7 @@ from izin.consent.model import Consent, ConsentKey
 from izin.consent.next_action import ActionReason
 from izin.consent.transitions import State
 from izin.replay.processes import EVERY, Advance, working
-from izin.runtime.plan import Plan
+from izin.runtime.plan import OnProgress, Plan
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
@@ -176,7 +176,7 @@ async def fill(
     plan: Plan,
     *,
     workers: int,
-    report: Callable[[int, int], None],
+    report: OnProgress,
 ) -> None:
     """Fold the slices that are not done yet, in so many processes (one is this process); ``report``
     gets how many of how many are done.

@@ -9,7 +9,7 @@ own.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,15 @@ from confluent_kafka import Message
 from izin.consent.errors import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.replay.errors import InputLostError, LiveGroupError, UnfitSelectionError
-from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Bounds, Plan, Selection, bounds_of
+from izin.runtime.plan import (
+    DESIRED_CONSENTS,
+    REBUILD,
+    Bounds,
+    OnProgress,
+    Plan,
+    Selection,
+    bounds_of,
+)
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
 from izin.runtime.topic_admin import members
 from izin.schemas.codec import Codec
@@ -255,7 +263,7 @@ def divide_history(
     heads: Mapping[int, int],
     folder: Path,
     partitions: int,
-    report: Callable[[int, int], None],
+    report: OnProgress,
 ) -> None:
     """Write the files of all ``partitions``, unless they are there; raises LedgerUnavailableError.
 
@@ -270,7 +278,7 @@ async def _divide(
     settings: LedgerSettings,
     heads: Mapping[int, int],
     files: Sequence[Path],
-    report: Callable[[int, int], None],
+    report: OnProgress,
 ) -> None:
     values = {"shards": list(heads), "places": list(heads.values())}
     news, total, read = [one.with_suffix(".new") for one in files], sum(heads.values()), 0

@@ -9,7 +9,7 @@ none. They name recipients in full; only their owner may read them.
 import base64
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -31,6 +31,7 @@ from izin.replay.processes import Advance, working
 from izin.runtime import kafka
 from izin.runtime.kafka import codec
 from izin.runtime.plan import (
+    OnProgress,
     OtherPlanError,
     Plan,
     PlanMovedError,
@@ -40,9 +41,6 @@ from izin.runtime.plan import (
     write_private,
 )
 from izin.runtime.settings import KafkaSettings, StreamSettings
-
-Report = Callable[[int, int], None]
-"""Gets how many records were read, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +80,7 @@ def dry_run(  # noqa: PLR0913  # where, what of it, by whom, and how
     *,
     by: str,
     workers: int,
-    report: Report,
+    report: OnProgress,
 ) -> Plan:
     """Write the plan of a rebuild to ``path``, and what differs to the folder of its work.
 
@@ -126,7 +124,7 @@ def _check_starts(installation: Installation, plan: Plan) -> None:
 
 
 def _rebuild(
-    installation: Installation, plan: Plan, path: Path, workers: int, report: Report
+    installation: Installation, plan: Plan, path: Path, workers: int, report: OnProgress
 ) -> None:
     """Rebuild the partitions of ``plan`` that are not done."""
     waiting = {

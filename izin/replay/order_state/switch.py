@@ -11,7 +11,7 @@ already is not written again, and none is written over a newer one.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ from izin.replay.order_state.rebuilding import (
 from izin.replay.processes import refuse_live_group
 from izin.runtime import kafka
 from izin.runtime.kafka_clients import headers_of
-from izin.runtime.plan import Plan, PlanMovedError, work_folder, write_private
+from izin.runtime.plan import OnProgress, Plan, PlanMovedError, work_folder, write_private
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
@@ -113,7 +113,7 @@ def execute(  # noqa: PLR0913  # which plan of what, ordered by whom
     path: Path,
     *,
     by: str,
-    report: Callable[[int, int], None],
+    report: OnProgress,
 ) -> None:
     """Write what ``plan`` says; an execution that was stopped goes on. ``check`` it first.
 

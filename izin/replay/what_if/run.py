@@ -12,7 +12,7 @@ import asyncio
 import csv
 import io
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,9 +29,11 @@ from izin.replay.what_if.lists import GivenList, on_lists
 from izin.replay.what_if.settings import LawSettings
 from izin.runtime.masking import mask
 from izin.runtime.plan import (
+    OnProgress,
     OtherPlanError,
     Plan,
     Selection,
+    silent,
     work_folder,
     write_private,
 )
@@ -46,8 +48,6 @@ ROWS = 20_000
 _YIELD_EVERY = 200
 """So many keys are judged before others in the event loop have their turn."""
 
-OnProgress = Callable[[int, int], None]
-"""Called with how many slices are judged, and how many there are."""
 COLUMNS = (
     *("brand", "type", "recipient_type", "recipient"),
     *("change", "from", "to", "since", "until", "about"),
@@ -230,7 +230,7 @@ class WhatIf:
     path: Path
     lists: tuple[GivenList, ...] = ()
 
-    async def run(self, progress: OnProgress = lambda _done, _all: None) -> WhatIfResult:
+    async def run(self, progress: OnProgress = silent) -> WhatIfResult:
         """Judge what is not judged yet; return what was found in all.
 
         Raises:

@@ -6,13 +6,14 @@ from the archive too.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from izin.runtime.plan import OnProgress, silent
 from izin.sinks.ledger.archive.folder import (
     Archive,
     ArchivedFile,
@@ -60,7 +61,7 @@ class ArchiveWriter:
         ledger: Ledger,
         folder: Path,
         *,
-        report: Callable[[int, int], None] = lambda *_: None,
+        report: OnProgress = silent,
         customer_id: str | None = None,
     ) -> None:
         self._ledger = ledger
