@@ -355,7 +355,7 @@ class Mending:
             after = None if before is None else mended_row(before, one)
             if before is not None and after is not None:
                 changed += 1
-                ruled = changes.apply(before, self._ruled(after, known))
+                ruled = changes.rule(before, after, known.get(after.brand_code))
                 changes.add_movement(self._changed(before, ruled))
         await changes.write()
         await connection.execute(_SQL["mended"], {"keys": keys})
@@ -376,14 +376,17 @@ class Mending:
         keys = {"keys": [one["key"] for one in missing]}
         for item in await (await connection.execute(_SQL["open-items"], keys)).fetchall():
             items.setdefault(item["key"], []).append(item)
-        bulk = BulkChanges[ConsentRow](changes, lambda change: self._ruled(change.after, known))
+
+        def ruled(row: ConsentRow) -> RuledRow:
+            return changes.ruled(row, known.get(row.brand_code))
+
+        bulk = BulkChanges[ConsentRow](changes, lambda change: ruled(change.after))
         async for one in with_pauses(missing):
             row = lost_row(one, items, self.now)
-            brand = known.get(row.brand_code)
-            after = ruling.termed(row, brand, self.now, calendar=self.ledger.calendar)
+            after = changes.termed(row, known.get(row.brand_code))
             bulk.add(RowChange(None, after, row))
         for row in await bulk.save():
-            changes.apply(None, self._ruled(row, known))
+            changes.apply(None, ruled(row))
         restored = act(
             "restore rows",
             rebuild_key("ledger"),
@@ -393,10 +396,6 @@ class Mending:
             after={"restored": len(missing), "plan": self.plan},
         )
         changes.add_movement(restored)
-
-    def _ruled(self, row: ConsentRow, known: Mapping[int, Brand]) -> RuledRow:
-        brand = known.get(row.brand_code)
-        return ruling.rule_row(row, brand, self.now, calendar=self.ledger.calendar)
 
     def _changed(self, before: ConsentRow, after: ConsentRow) -> Movement:
         """Return the movement of a row that was changed: what it had, and what it has."""

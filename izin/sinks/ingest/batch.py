@@ -33,7 +33,6 @@ from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.privacy.erasure import ErasedKey
 from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock, lock_in_pieces
-from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
@@ -186,14 +185,10 @@ class _Storing:
 
     def _termed(self, before: ConsentRow | None, decision: IncomingDecision) -> ConsentRow:
         after = self._parts.applier.apply(before, decision, self._changes.now)
-        brand = self._brands[decision.brand_code]
-        return ruling.termed(after, brand, self._changes.now, calendar=self._changes.calendar)
+        return self._changes.termed(after, self._brands[decision.brand_code])
 
     def _rule(self, change: RowChange[IncomingDecision]) -> RuledRow:
-        brand = self._brands[change.member.brand_code]
-        return ruling.rule_row(
-            change.after, brand, self._changes.now, calendar=self._changes.calendar
-        )
+        return self._changes.ruled(change.after, self._brands[change.member.brand_code])
 
     async def apply_others(self) -> None:
         """Apply all other decisions one by one; the last of a key is ruled."""

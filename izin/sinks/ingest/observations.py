@@ -10,7 +10,7 @@ from izin.runtime.process import with_pauses
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
-from izin.sinks.record import apply, ruling
+from izin.sinks.record import apply
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.ruling import RuledRow
@@ -76,14 +76,11 @@ class _Observing:
         if before is None or len(shown) > 1:
             self._rest += shown
         elif shown:
-            now, calendar = self._changes.now, self._changes.calendar
-            after = _observed(before, shown[0])
-            after = ruling.termed(after, self._brand, now, calendar=calendar)
+            after = self._changes.termed(_observed(before, shown[0]), self._brand)
             self._bulk.add(RowChange(before, after, shown[0]))
 
     def _rule(self, after: ConsentRow) -> RuledRow:
-        now, calendar = self._changes.now, self._changes.calendar
-        return ruling.rule_row(after, self._brand, now, calendar=calendar, observing=True)
+        return self._changes.ruled(after, self._brand, observing=True)
 
 
 def _observed(row: ConsentRow, movement: ObservedMovement) -> ConsentRow:

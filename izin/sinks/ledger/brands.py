@@ -19,7 +19,7 @@ from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.reads import ParkedKey
 from izin.sinks.ledger.registry import customers, ownership, suspension_orders
 from izin.sinks.ledger.registry.rule_again import rule_again
-from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
+from izin.sinks.ledger.unit_of_work import append_messages, lock, unit_of_work
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
@@ -223,11 +223,10 @@ async def _settle_retailers(
     by: str,
     now: datetime,
 ) -> int:
-    async with ledger.transaction() as connection:
+    async with unit_of_work(ledger, topic_messages, now) as changes:
         # Rows first, as everywhere: what changes them changes their retailers next.
-        rows = await lock(connection, shown["keys"])
-        settled = await retailers.settle(connection, shown)
-        changes = UnitOfWork(connection, topic_messages, ledger.calendar, now)
+        rows = await lock(changes.connection, shown["keys"])
+        settled = await retailers.settle(changes.connection, shown)
         for one in settled:
             if one["key"] in rows:
                 changes.add_retailers(rows[one["key"]])
@@ -247,7 +246,6 @@ async def _settle_retailers(
                     status=str(Status.ONAY),
                 )
             )
-        await changes.write()
     return len(settled)
 
 

@@ -35,7 +35,7 @@ from izin.sinks.record.messages import (
     permitted_row,
 )
 from izin.sinks.record.outcome import Outcome
-from izin.sinks.record.ruling import RuledRow, closed, rule_row
+from izin.sinks.record.ruling import RuledRow, closed, rule_row, termed
 
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
@@ -144,20 +144,22 @@ class UnitOfWork:
         row = ruled.row
         if ruled.closed is not None:
             before = self.put(before, ruled.closed)
-            # Its permission is what was published last.
-            row = row.replace(
-                may_send=before.may_send,
-                permission_reason=before.permission_reason,
-                permission_since=before.permission_since,
-            )
+            row = row.permitting_as(before)
         return self.put(before, row)
+
+    def termed(self, row: ConsentRow, brand: Brand | None, *, answered: bool = False) -> ConsentRow:
+        """Return a row that is about to be ruled with its terms (``ruling.termed``)."""
+        return termed(row, brand, self.now, calendar=self.calendar, answered=answered)
+
+    def ruled(self, row: ConsentRow, brand: Brand | None, **facts: bool) -> RuledRow:
+        """Return what the law rules on ``row``; the facts are those of ``ruling.rule_row``."""
+        return rule_row(row, brand, self.now, calendar=self.calendar, **facts)
 
     def rule(  # what is ruled, and the facts that ``ruling.rule_row`` names
         self, before: ConsentRow | None, after: ConsentRow, brand: Brand | None, **facts: bool
     ) -> ConsentRow:
         """Replace ``before`` by what the law rules on ``after``; return the row."""
-        ruled = rule_row(after, brand, self.now, calendar=self.calendar, **facts)
-        return self.apply(before, ruled)
+        return self.apply(before, self.ruled(after, brand, **facts))
 
     def close(self, before: ConsentRow, after: ConsentRow, brand: Brand | None) -> ConsentRow:
         """Replace ``before`` by ``after``, whose obligation is closed; return the row."""

@@ -23,7 +23,6 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_answer import observation
 from izin.sinks.outbound.read_back import after_late_call, after_opt_outs
-from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import (
@@ -137,9 +136,8 @@ class BulkSuccesses:
         return await lock_in_pieces(self._changes.connection, by_key, add)
 
     def _add(self, row: ConsentRow, item: Item) -> None:
-        now, calendar = self._changes.now, self._changes.calendar
-        after = accepted_row(row, item, self._answers[item.place], now)
-        after = ruling.termed(after, self._brand, now, calendar=calendar, answered=True)
+        after = accepted_row(row, item, self._answers[item.place], self._changes.now)
+        after = self._changes.termed(after, self._brand, answered=True)
         self.saved[item.place] = item
         self._bulk.add(RowChange(row, after, item))
 

@@ -164,6 +164,14 @@ class ConsentRow:
         row.__dict__.update(columns)
         return row
 
+    def permitting_as(self, published: ConsentRow) -> ConsentRow:
+        """Return the row with the permission of ``published``, which is what was published last."""
+        return self.replace(
+            may_send=published.may_send,
+            permission_reason=published.permission_reason,
+            permission_since=published.permission_since,
+        )
+
     def __eq__(self, other: object) -> bool:
         """Whether every column is the same."""
         return isinstance(other, ConsentRow) and self.__dict__ == other.__dict__

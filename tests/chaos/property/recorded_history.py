@@ -98,12 +98,7 @@ class RecordedHistory(KeyHistory):
         """Write a ruled row, and before it the one of an opt-in that was closed."""
         row = ruled.row
         if ruled.closed is not None:
-            closed = self.put(before, ruled.closed)
-            row = row.replace(
-                may_send=closed.may_send,
-                permission_reason=closed.permission_reason,
-                permission_since=closed.permission_since,
-            )
+            row = row.permitting_as(self.put(before, ruled.closed))
         written = self.put(before, row)
         super().apply(before, ruled)
         self.row = written

@@ -24,7 +24,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import act, brand_key, record_act
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.history.formats import history_codec
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock, unit_of_work
 from izin.sinks.record import earlier_opt_out, ruling
 from izin.sinks.record.apply import said_of_opt_out, taken_over
 from izin.sinks.record.brand import Brand
@@ -120,14 +120,13 @@ async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
         DecidedBrakeError: it was decided otherwise.
     """
     await _decide(ledger, brake, decision, reason=reason, by=by, now=now)
-    calendar, done, left = ledger.calendar, 0, 0
+    done, left = 0, 0
     while True:
-        async with ledger.transaction() as connection:
-            page = await _page(connection, brake)
+        async with unit_of_work(ledger, topic_messages, now) as changes:
+            page = await _page(changes.connection, brake)
             if page is None:
                 return done, left
-            brands = await of_codes(connection, [brake.brand_code])
-            changes = UnitOfWork(connection, topic_messages, calendar, now)
+            brands = await of_codes(changes.connection, [brake.brand_code])
             waiting = {row.key: row for row in page if row.state in WAITING}
             withdrawn = waiting if decision is BrakeDecision.WITHDRAWN else {}
             due: set[str] = set()
@@ -144,7 +143,6 @@ async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
                 elif row.key not in due:
                     void, brand = ruling.withdraw(row, now), brands.get(row.brand_code)
                     changes.close(row, void, brand)
-            await changes.write()
 
 
 async def end(ledger: Ledger, *, now: datetime, size: int) -> int:

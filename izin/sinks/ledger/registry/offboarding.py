@@ -15,7 +15,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import customer_key, record_act
 from izin.sinks.ledger.registry import api_keys, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import lock, unit_of_work
 from izin.sinks.ledger.webhooks import registry as subscribers
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
@@ -98,18 +98,16 @@ class Ending:
         withdrawn = 0
         values = {"customer_id": self.customer_id, "size": _PAGE}
         while True:
-            async with self.ledger.transaction() as connection:
+            async with unit_of_work(self.ledger, self.messages, now) as changes:
                 found = await (
-                    await connection.execute(_SQL["waiting-consents"], values)
+                    await changes.connection.execute(_SQL["waiting-consents"], values)
                 ).fetchall()
                 if not found:
                     return withdrawn
-                rows = await lock(connection, (row["key"] for row in found))
-                changes = UnitOfWork(connection, self.messages, self.ledger.calendar, now)
+                rows = await lock(changes.connection, (row["key"] for row in found))
                 for row in filter(_waits, rows.values()):
                     changes.put(row, ruling.expire(row, OFFBOARDED, None))
                     withdrawn += 1
-                await changes.write()
 
     async def set_brands(self, as_given: Iterable[Brand], now: datetime) -> None:
         """Change brands: of a stopped one nothing is sent, asked or pulled any more."""

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from izin.consent.business_days import Calendar
 from izin.consent.transitions import Event, State
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -19,7 +18,7 @@ from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, alert, is_of_another, owned
-from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.ledger.unit_of_work import UnitOfWork, unit_of_work
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
@@ -48,17 +47,15 @@ async def rule_again(  # noqa: PLR0913 - one loop for both orders
     """
     after, seen = "", 0
     while True:
-        async with ledger.transaction() as connection:
-            found = await connection.execute(
+        async with unit_of_work(ledger, topic_messages, now) as changes:
+            found = await changes.connection.execute(
                 _CONSENTS[query], {**values, "after": after, "size": _CHUNK}
             )
             rows = list(map(ConsentRow.from_row, await found.fetchall()))
             if not rows:
                 return seen
-            changes = UnitOfWork(connection, topic_messages, ledger.calendar, now)
-            ruled, of_others = rule_page(changes, rows, brand, ledger.calendar, by=by)
+            ruled, of_others = rule_page(changes, rows, brand, by=by)
             seen += ruled
-            await changes.write()
         alert(of_others)
         after = rows[-1].key
 
@@ -67,7 +64,6 @@ def rule_page(
     changes: UnitOfWork,
     rows: Iterable[ConsentRow],
     brand: Brand | None,
-    calendar: Calendar,
     *,
     by: str | None = None,
 ) -> tuple[int, list[OtherCustomerOptIn]]:
@@ -80,7 +76,7 @@ def rule_page(
             of_others.append(
                 OtherCustomerOptIn(brand_code=brand.brand_code, customer_id=row.customer_id)
             )
-        seen += _rule(changes, row, brand, calendar, by=by)
+        seen += _rule(changes, row, brand, by=by)
     return seen, of_others
 
 
@@ -93,7 +89,6 @@ def _rule(
     changes: UnitOfWork,
     row: ConsentRow,
     brand: Brand | None,
-    calendar: Calendar,
     *,
     by: str | None,
 ) -> bool:
@@ -105,11 +100,11 @@ def _rule(
     elif row.reason != ruling.UNKNOWN_BRAND or _was_of_another(row, brand):
         if row.reason == ruling.UNKNOWN_BRAND:
             own = own.replace(reason=ruling.OTHER_CUSTOMER)
-        changes.put(row, ruling.with_terms(own, brand, now, calendar=calendar))
+        changes.put(row, ruling.with_terms(own, brand, now, calendar=changes.calendar))
         return False
     else:
         row_now = transition(own, Event.REQUEUE)
-    ruled = ruling.rule_row(row_now, brand, now, calendar=calendar)
+    ruled = changes.ruled(row_now, brand)
     if row.state is State.PARKED and by is not None:
         changes.add_movement(_requeued(row, ruled.row, by, now))
     changes.apply(row, ruled)
@@ -201,9 +196,7 @@ class TermsAgain:
         due = [self._extended(extension, one, brand) for one in rows]
         changes = UnitOfWork(connection, self.topic_messages, calendar, self.now)
         expired = {one.key for one in due if one.state is State.EXPIRED}
-        _, of_others = rule_page(
-            changes, (one for one in due if one.key not in expired), brand, calendar
-        )
+        _, of_others = rule_page(changes, (one for one in due if one.key not in expired), brand)
         for before, between in zip(rows, due, strict=True):
             counted.add(before, changes.written(between))
         if self.is_dry_run:
