@@ -5,7 +5,7 @@ cause:
 
 1. a new producer starts: the former owner of the transactional id is fenced, and its open
    transaction is completed or aborted;
-2. marks are written, which no former leader can know (see ``mark``);
+2. marks are written, which no former leader can know (``set_marks``);
 3. rows of ``desired-consents`` are read up to their mark, which comes after everything
    committed before;
 4. the latest positions below their mark are read: records below them were decided;
@@ -23,7 +23,7 @@ key by a tombstone; the position stays, and the partition is acquired again to r
 
 A batch is one transaction: the outputs and the positions.
 
-A mark that only current leaders can know, so that responses of former leaders are detected.
+A mark is what only current leaders can know, so that responses of former leaders are detected.
 
 A broker that was paused (a frozen machine, a long garbage collection) still acts as leader of its
 partitions when it resumes, until it learns otherwise. It responds at once to requests sent
