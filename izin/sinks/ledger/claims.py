@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, LiteralString
 
 from psycopg.rows import args_row
@@ -45,7 +46,7 @@ async def claim(
     """
     values = {"places": [one.ctid for one in rows], "now": changes.now}
     claimed, (content, items) = await while_waiting(
-        changes.connection.execute(_CLAIMS["claim-rows"], values), _items(rows)
+        changes.connection.execute(_CLAIMS["claim-rows"], values), partial(_items, rows)
     )
     if claimed.rowcount != len(rows):
         raise ConcurrentChangeError("a row was changed by another process")

@@ -7,6 +7,7 @@ changes and an outcome that is reached are published from here, so that no step 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any, LiteralString, NamedTuple
 
@@ -341,7 +342,7 @@ async def lock_in_pieces(
     for piece, following in pairwise([*pieces, []]):
         found = coming
         rows |= found
-        coming, _ = await while_waiting(lock(connection, following), work(piece, found))
+        coming, _ = await while_waiting(lock(connection, following), partial(work, piece, found))
     return rows
 
 

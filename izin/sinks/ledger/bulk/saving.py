@@ -1,6 +1,7 @@
 """Save in bulk what changes of many rows make of them, in one transaction."""
 
 from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -127,7 +128,9 @@ class BulkChanges(Generic[M]):
         has_messages = False
         for following in [*slices[1:], ()]:
             current = coming
-            _, coming = await while_waiting(store(connection, current), self._made(following))
+            _, coming = await while_waiting(
+                store(connection, current), partial(self._made, following)
+            )
             if current.messages:
                 has_messages = True
                 await copy(connection, _OUTBOX["copy"], [current.messages])

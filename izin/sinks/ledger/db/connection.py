@@ -5,7 +5,15 @@ its process as its name, so that all of them can be ended together (``ledger.db.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import asynccontextmanager, contextmanager
 from copy import copy as shallow_copy
 from types import TracebackType
@@ -196,15 +204,18 @@ async def copy(connection: Connection, statement: LiteralString, chunks: Iterabl
         await writer.write(copy_format.END)
 
 
-async def while_waiting(statement: Coroutine[Any, Any, T], work: Awaitable[U]) -> tuple[T, U]:
+async def while_waiting(
+    statement: Coroutine[Any, Any, T], work: Callable[[], Awaitable[U]]
+) -> tuple[T, U]:
     """Return the results of ``statement`` and of ``work``, which runs while PostgreSQL works.
 
-    ``work`` must not use the statement's connection.
+    ``work`` must not use the statement's connection. It does not begin where this is cancelled
+    before.
     """
     running = asyncio.create_task(statement)
     try:
         await asyncio.sleep(0)
-        made = await work
+        made = await work()
     finally:
         found = await running
     return found, made

@@ -1,11 +1,13 @@
 """PostgreSQL errors are distinguished by SQLSTATE: what a value did, and what passes by itself."""
 
+import asyncio
+
 import psycopg
 import pytest
 from psycopg import errors
 
 from izin.consent.errors import IzinError
-from izin.sinks.ledger.db.connection import translate
+from izin.sinks.ledger.db.connection import translate, while_waiting
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
     LedgerFaultError,
@@ -47,3 +49,22 @@ def test_translate_of_errors_without_a_state() -> None:
 def test_missing_migration_has_a_remedy(state: str) -> None:
     """A database without our tables, columns or functions is one that was not migrated."""
     assert "izin doctor --fix" in str(translate(psycopg.errors.lookup(state)("any text")))
+
+
+async def test_work_beside_a_statement_does_not_begin_once_it_is_cancelled() -> None:
+    """Nothing is left that nobody awaits."""
+    begun = list[str]()
+
+    async def statement() -> None:
+        await asyncio.sleep(0)
+        begun.append("statement")
+
+    async def work() -> None:
+        begun.append("work")
+
+    waiting = asyncio.create_task(while_waiting(statement(), work))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert begun == ["statement"]
