@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent.errors import OurError
 from izin.consent.model import Channel
 from izin.reconcile.judging import Finding, Standing, judge
 from izin.reconcile.remedies import Remedy, remedy_of
@@ -50,13 +49,6 @@ class IysSilentError(OurError):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"İYS gives no answer ({error}); compare without --ask, or later")
-
-
-class OtherRepairsError(SourceError):
-    """The repairs beside a plan are missing, or were edited."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: not the repairs of this plan; compare again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

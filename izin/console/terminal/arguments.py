@@ -5,7 +5,6 @@ Recipients are given in a file too, or on standard input, so that no shell remem
 
 import os
 import pwd
-import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -23,11 +22,6 @@ from izin.consent.emails import read_email
 from izin.consent.errors import SourceError
 from izin.consent.phones import read_phone
 
-OFFSET_RANGE = "TOPIC/PARTITION/FIRST-LAST"
-"""Records of a partition, as :func:`offset_range` reads them."""
-_RANGE = re.compile(
-    r"(?P<topic>[^/]+)/(?P<partition>\d{1,9})/(?P<first>\d{1,18})-(?P<last>\d{1,18})"
-)
 _DURATION = TypeAdapter(timedelta)
 SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
@@ -179,19 +173,6 @@ def instant(text: str) -> datetime:
             f"{text} is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset"
         ) from None
     return (given if given.tzinfo else given.replace(tzinfo=TURKEY)).astimezone(UTC)
-
-
-def offset_range(text: str) -> tuple[tuple[str, int], int, int]:
-    """Return topic and partition, the first and the last offset of ``OFFSET_RANGE``; anything else
-    is wrong usage.
-    """
-    found = _RANGE.fullmatch(text)
-    if found is None or int(found["first"]) > int(found["last"]):
-        raise typer.BadParameter(
-            f"{text} is no range of offsets; write it as consent-opt-outs/3/17-20"
-        )
-    place = found["topic"], int(found["partition"])
-    return place, int(found["first"]), int(found["last"])
 
 
 def takes(

@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from izin.consent.errors import SourceError
@@ -13,7 +12,6 @@ from izin.console.replay.kinds import kind_of
 from izin.console.replay.permissions import notes_of
 from izin.console.replay.selection_options import selection_of
 from izin.console.terminal import progress
-from izin.console.terminal.arguments import offset_range
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, PlanMovedError, Selection
 from tests.support.builders import NOON, PHONE, a_key
 from tests.unit.replay.test_order_state import a_plan
@@ -30,13 +28,6 @@ def test_options_make_a_selection() -> None:
         recipients=frozenset({PHONE}),
         brands=frozenset({100001}),
     )
-
-
-@pytest.mark.parametrize("text", ["consent-events", "consent-events/x/1-2", "a/1/2", "a/1/9-2"])
-def test_wrong_range_of_offsets_is_wrong_usage(text: str) -> None:
-    """The message has the notation."""
-    with pytest.raises(typer.BadParameter, match="as consent-opt-outs/3/17-20"):
-        offset_range(text)
 
 
 def test_unreadable_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,11 +47,6 @@ def instant(microseconds: int | None) -> bytes:
     return NULL if microseconds is None else _instant(8, microseconds - EPOCH)
 
 
-def stored_instant(microseconds: int | None) -> bytes:
-    """Return a column of an instant, given as PostgreSQL stores it: in microseconds since 2000."""
-    return NULL if microseconds is None else _instant(8, microseconds)
-
-
 def small(value: int) -> bytes:
     """Return a column of a smallint."""
     return _small(2, value)
