@@ -9,8 +9,10 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from hashlib import sha256
 from random import Random
 from typing import Annotated, Any
@@ -117,7 +119,6 @@ def _run(series: Series, workers: int) -> SeriesResult:
     began = time.monotonic()
     seen = sha256()
     clash: Counterexample | None = None
-    # The processes first: a fork after the bars' thread has started would be unsafe.
     with (
         _results(series, workers) as results,
         Bars(console=err, transient=True, disable=not err.is_terminal) as bars,
@@ -138,31 +139,34 @@ def _run(series: Series, workers: int) -> SeriesResult:
 
 @contextmanager
 def _results(series: Series, workers: int) -> Iterator[Iterator[bytes | Counterexample]]:
-    """Yield the results of the blocks in order, computed by ``workers`` processes."""
+    """Yield the results of the blocks in order, computed by ``workers`` processes.
+
+    They are started anew: one that is forked has this one's signal handlers and, for ever, the
+    locks that other threads held.
+    """
     numbers = range(series.blocks)
     workers = min(workers, series.blocks)
     if workers == 1:
         yield map(series.try_block, numbers)
         return
-    with multiprocessing.get_context().Pool(workers, _start_worker, (series,)) as pool:
-        found = pool.imap(_digest_of, numbers, max(1, _PER_TASK // max(1, series.most)))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
+    try:
+        at_once = max(1, _PER_TASK // max(1, series.most))
+        found = pool.map(partial(_digest_of, series), numbers, chunksize=at_once)
         # A counterexample is found again here: it cannot be passed between processes.
         yield (one or series.try_block(number) for number, one in enumerate(found))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-_series_of_worker: list[Series] = []
-"""In a worker process: its series."""
-
-
-def _start_worker(series: Series) -> None:
-    _series_of_worker.append(series)
+def _ignore_interrupts() -> None:
     # Ctrl-C reaches the whole process group; the command ends its processes itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _digest_of(number: int) -> bytes | None:
-    result = _series_of_worker[-1].try_block(number)
+def _digest_of(series: Series, number: int) -> bytes | None:
+    result = series.try_block(number)
     return None if isinstance(result, Counterexample) else result
 
 
