@@ -11,6 +11,7 @@ follows; the permission is published where it changes. A row of a later event st
 order decides here too. Missing rows that are alike are restored in bulk (``ledger.bulk``).
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -33,7 +34,7 @@ from izin.runtime.plan import (
     silent,
     work_folder,
 )
-from izin.runtime.process import with_pauses
+from izin.runtime.process import cancel_all, with_pauses
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
@@ -59,6 +60,8 @@ LISTED = 200
 """So many keys that differ are listed."""
 _PAGE = 4000
 """Rows that are mended in one transaction."""
+_AT_ONCE = 2
+"""So many pages are mended at a time: while PostgreSQL saves one, the next is made."""
 _A_DAY = timedelta(days=1)
 """By how much the clocks of the processes that write the history may differ."""
 _SQL = statements("rebuild")
@@ -330,15 +333,31 @@ class Mending:
             ConcurrentChangeError: another process changes the same rows.
             FencedError: another process has taken over.
         """
-        done, place = Mended(), {"after": "", "size": _PAGE}
+        done = Mended()
+
+        def count(page: Mended) -> None:
+            nonlocal done
+            done += page
+            self.report(done)
+
+        lanes = [asyncio.create_task(self._mend_pages(count)) for _ in range(_AT_ONCE)]
+        try:
+            await asyncio.gather(*lanes)
+        finally:
+            await cancel_all(lanes)
+        return done
+
+    async def _mend_pages(self, count: Callable[[Mended], None]) -> None:
+        """Mend pages until none is left; ``count`` gets what was done of each."""
+        place = {"after": "", "size": _PAGE}
         while True:
             async with self.ledger.transaction() as connection:
                 shadows = await (await connection.execute(_SQL["to-mend"], place)).fetchall()
                 if not shadows:
-                    return done
-                done += await self._mend_page(connection, shadows)
+                    return
+                page = await self._mend_page(connection, shadows)
             place["after"] = shadows[-1]["key"]
-            self.report(done)
+            count(page)
 
     async def _mend_page(self, connection: Connection, shadows: Sequence[Shadow]) -> Mended:
         """Mend the rows of ``shadows``; return how many."""

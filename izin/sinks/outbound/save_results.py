@@ -4,9 +4,10 @@ All in one transaction, so that a process that is killed here has settled all of
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from izin.consent.model import Status
 from izin.consent.next_action import Action
@@ -15,7 +16,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.process import with_pauses
 from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
-from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger.db.connection import Connection, while_waiting
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.history.hash_chain import Fact
@@ -77,7 +78,10 @@ async def save_results(
             for place, applied in applied_by_place.items()
         ]
         settled += [Settled(place, ACCEPTED) for place in bulk.saved]
-        counted = await submissions.settle(connection, submission, settled, now=now)
+        counted, facts = await while_waiting(
+            submissions.settle(connection, submission, settled, now=now),
+            partial(_result_facts, submission, items, answers, now),
+        )
         for item in await bulk.save(counted):
             others.append(item)
             applied_by_place[item.place] = bulk.applied(entries[item.key], item)
@@ -91,19 +95,22 @@ async def save_results(
             if item.place in counted:
                 row, applied = entries[item.key], applied_by_place[item.place]
                 entries[item.key] = _written(changes, row, applied, request_id)
-        settled_items = [item for item in items if item.place in counted]
-        changes.add_history(_result_facts(submission, settled_items, answers, now))
+        changes.add_history(fact for place, fact in facts.items() if place in counted)
         account = context.lease_owner.account
         await _update_suspensions(
             connection, submission, answers, applied_by_place, account=account, now=now
         )
 
 
-def _result_facts(
+async def _result_facts(
     submission: Submission, items: Sequence[Item], answers: Mapping[int, ItemResult], now: datetime
-) -> Iterator[Fact]:
+) -> dict[int, Fact]:
+    """Return İYS's results as facts, by index of the item."""
     at = microseconds(now)
-    return (result_fact(submission, item, answers[item.place], at) for item in items)
+    return {
+        item.place: result_fact(submission, item, answers[item.place], at)
+        async for item in with_pauses(items)
+    }
 
 
 class BulkSuccesses:

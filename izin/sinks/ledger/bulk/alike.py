@@ -11,7 +11,7 @@ No I/O, so it is compiled where there is a compiler.
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter, ne
+from operator import itemgetter
 from typing import NamedTuple
 
 import orjson
@@ -79,10 +79,15 @@ def shape_of(before: ConsentRow | None, after: ConsentRow, now: datetime) -> Has
     if before is not None:
         old = before.__dict__
         instants += _compared_before(old)
-        shared += (_shared_of(old), tuple(map(ne, own, _own_of(old))))
-    known = sorted({one for one in instants if one is not None})
-    places = {one: place for place, one in enumerate(known)}
-    return shared, tuple([None if one is None else places[one] for one in instants])
+        # Most are the same object: that is found sooner than that two are equal.
+        changed = [
+            new is not one and new != one for new, one in zip(own, _own_of(old), strict=True)
+        ]
+        shared += (_shared_of(old), tuple(changed))
+    # Equal instants have one place. Not by a set: to hash an instant takes longer than to find it.
+    known = sorted([one for one in instants if one is not None])
+    places = [None if one is None else known.index(one) for one in instants]
+    return shared, tuple(places)
 
 
 class Alike(NamedTuple):

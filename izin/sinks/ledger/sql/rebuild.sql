@@ -138,10 +138,11 @@ LEFT JOIN shadow_consents AS s ON s.key = d.key LEFT JOIN consents AS c ON c.key
 ORDER BY d.key LIMIT %(size)s
 
 -- name: to-mend
--- One page of what the history makes of keys whose rows are missing or differ.
+-- One page of what the history makes of keys whose rows are missing or differ, without those that are mended just now.
 SELECT s.* FROM shadow_differences AS d JOIN shadow_consents AS s ON s.key = d.key
 WHERE d.key > %(after)s AND d.kind IN ('missing', 'differing', 'terms')
 ORDER BY d.key LIMIT %(size)s
+FOR UPDATE OF d SKIP LOCKED
 
 -- name: mended
 -- These keys are mended, or left as they are.
