@@ -16,12 +16,12 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from izin.consent.fold import latest
-from izin.consent.model import Status, order_of
+from izin.consent.model import Channel, ConsentKey, RecipientType, Status, order_of
 from izin.consent.transitions import State
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, fill, filled, selected
@@ -51,7 +51,7 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import DECIDED, SHADOW, TERMS, ConsentRow
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.ruling import RuledRow
-from izin.sinks.record.state_change import begin
+from izin.sinks.record.state_change import begin, first_row
 
 TARGET = "ledger"
 MENDED = frozenset({"missing", "differing", "terms"})
@@ -71,6 +71,11 @@ _STATES = {
     "unknown": State.UNKNOWN,
 }
 """Of a row, by the state of the call that has its event."""
+_NOBODY = ConsentKey(
+    brand_code=0, channel=Channel.MESAJ, recipient_type=RecipientType.BIREYSEL, recipient=""
+)
+_LOST = apply.unregistered(begin(first_row(_NOBODY, "", datetime.min.replace(tzinfo=UTC))))
+"""What is not in the shadow of any row that is missing."""
 
 Shadow = Mapping[str, Any]
 """A row of ``shadow_consents``."""
@@ -438,15 +443,8 @@ def lost_row(shadow: Shadow, items: OpenItems, now: datetime) -> ConsentRow:
     What was submitted and is unanswered stays so: nothing is submitted a second time because the
     row was lost.
     """
-    row = begin(
-        ConsentRow(
-            **{name: shadow[name] for name in SHADOW if name != "retailer_access"},
-            retailer_access=_access(shadow),
-            state=State.NOT_NEEDED,
-            updated_at=now,
-        )
-    )
-    row = apply.unregistered(row)
+    columns = {name: shadow[name] for name in SHADOW} | {"retailer_access": _access(shadow)}
+    row = _LOST.replace(**columns, updated_at=now)
     for item in items.get(row.key, ()):
         is_ret = item["status"] == Status.RET
         row = row.replace(ret_open=True) if is_ret else row.replace(onay_open=True)
