@@ -1,16 +1,14 @@
-"""A small first loading, and the checks can fail."""
+"""The checks of the first loading can fail."""
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from benchmarks.bars import bars_of
 from benchmarks.results import publish
-from tests.chaos.days import virtual_loop as virtual
 from tests.chaos.onboarding.__main__ import report
-from tests.chaos.onboarding.campaign import OnboardingVerdict, VirtualOnboarding
+from tests.chaos.onboarding.campaign import OnboardingVerdict
 
 FINE = OnboardingVerdict(
     rows=1000,
@@ -21,25 +19,6 @@ FINE = OnboardingVerdict(
     requests=2000,
     unexplained=(),
 )
-
-
-@pytest.mark.database
-def test_first_loading_takes_as_long_as_forecast(database_url: str, tmp_path: Path):
-    """What is not lawful is reported and never published, and İYS counts as the pack does."""
-    found = virtual.run(
-        lambda loop: VirtualOnboarding(
-            loop=loop,
-            database_url=database_url,
-            folder=tmp_path,
-            rows=2000,
-            poll_interval=timedelta(seconds=10),
-            on_progress=lambda _: None,
-        ).run()
-    )
-    assert found.unexplained == ()
-    assert found.published > 1000
-    assert found.void > 300
-    assert found.forecast_off < 10
 
 
 @pytest.mark.parametrize(

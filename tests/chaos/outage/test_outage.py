@@ -1,16 +1,14 @@
-"""A small outage, and the checks can fail."""
+"""The checks of the outage can fail."""
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from benchmarks.bars import bars_of
 from benchmarks.results import publish
-from tests.chaos.days import virtual_loop as virtual
 from tests.chaos.outage.__main__ import report
-from tests.chaos.outage.campaign import OutageVerdict, VirtualOutage
+from tests.chaos.outage.campaign import OutageVerdict
 
 FINE = OutageVerdict(
     keys=1000,
@@ -22,25 +20,6 @@ FINE = OutageVerdict(
     queried=2,
     unexplained=(),
 )
-
-
-@pytest.mark.database
-def test_rejections_during_an_outage_are_found_on_the_return(database_url: str):
-    """No pull shows them any more; nothing else is shut."""
-    found = virtual.run(
-        lambda loop: VirtualOutage(
-            loop=loop,
-            database_url=database_url,
-            keys=3000,
-            rejections=20,
-            poll_interval=timedelta(minutes=1),
-        ).run()
-    )
-    assert found.unexplained == ()
-    assert found.shut_minutes is not None
-    assert found.shut_minutes < 5
-    assert found.confirmed_hours is not None
-    assert (found.swept, found.queried) == (3, 20)
 
 
 @pytest.mark.parametrize(
