@@ -9,6 +9,9 @@ PYTEST_ARGS ?=
 # The tests of the law must cover every branch of it.
 LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 
+# Tests and campaigns start hundreds of processes, each of which would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 # As users install it: a wheel with compiled hot paths (see setup.py). With a safe path izin is not imported from here.
 COMPILED := $(VENV)/compiled

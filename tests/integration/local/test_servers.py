@@ -67,8 +67,8 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_start_command_on_a_signal_stops_the_servers(run: Run, number: signal.Signals) -> None:
-    """Ctrl-C and SIGTERM end the servers, and the command with code 0. It has said that Kafka is not
-    started, which the environment names.
+    """Ctrl-C and SIGTERM end the servers, and the command with code 0. It has said what it did not
+    start: Kafka, which the environment names.
     """
     command = run(KAFKA_BOOTSTRAP_SERVERS=ELSEWHERE)
     addresses(command)

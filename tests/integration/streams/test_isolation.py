@@ -92,8 +92,8 @@ def test_hanging_transaction_holds_back_its_partition_alone(
 
 @pytest.mark.timeout(200)
 def test_broker_that_is_away_is_waited_for_and_worked_with_again(tmp_path: Path) -> None:
-    """Away when a worker checks its topics, or when it joins its group, later killed and back again:
-    no worker ends, and every event is decided once.
+    """Away when a worker checks its topics, or when it joins its group, later killed and started
+    again: no worker ends, and every event is decided once.
     """
     with BrokerCluster(tmp_path, 1) as cluster, ExitStack() as ended:
         installations = {
