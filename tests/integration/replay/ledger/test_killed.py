@@ -4,14 +4,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import chdir
 from pathlib import Path
 from typing import LiteralString
 
 import pytest
-from typer.testing import CliRunner
 
-from izin.console.cli import app
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.replay.ledger.test_permissions import relay
@@ -49,10 +46,10 @@ async def started(words: str, folder: Path, given: Mapping[str, str]) -> asyncio
 
 
 async def run(words: str, folder: Path, given: Mapping[str, str], *, code: int = 0) -> None:
-    """Run a command to its end, in this process; names of files in it are of ``folder``."""
-    with chdir(folder):
-        ran = await asyncio.to_thread(CliRunner().invoke, app, words.split(), env=given)
-    assert ran.exit_code == code, ran.output
+    """Run a command to its end."""
+    process = await started(words, folder, given)
+    _, said = await process.communicate()
+    assert process.returncode == code, said.decode()
 
 
 async def killed(
