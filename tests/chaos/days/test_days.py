@@ -2,39 +2,11 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from benchmarks.bars import bars_of
-from benchmarks.results import publish
 from tests.chaos.days import virtual_loop as virtual
-from tests.chaos.days.__main__ import report
-from tests.chaos.days.campaign import DaysVerdict
 from tests.chaos.days.verdict import most_an_hour, repeated, saved_terms
-
-
-@pytest.mark.parametrize(
-    ("unexplained", "most", "short"),
-    [((), 10, set()), (("a key",), 10, {"days-unexplained"}), ((), 11, {"days-token-calls"})],
-)
-def test_days_with_a_difference_are_short_and_end_with_1(
-    unexplained: tuple[str, ...],
-    most: int,
-    short: set[str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-):
-    """Unexplained differences, and an hour with too many token calls, are in the last lines."""
-    fields: dict[str, Any] = dict.fromkeys(DaysVerdict.__dataclass_fields__, 0)
-    fields |= {"unexplained": unexplained, "most_tokens_an_hour": most, "codes": {}}
-    found = report(DaysVerdict(**fields), seed=1, sinks=8, seconds=1)
-    bars = [bar.name for bar in bars_of("chaos-days")]
-    assert publish(found, bars=bars, results=tmp_path / "x.json") == bool(short)
-    lines = capsys.readouterr().out.splitlines()[-2:]
-    assert {line.partition(":")[0] for line in lines if line.endswith("short")} == short
 
 
 def saved(consent_date: str, creation_date: str) -> Any:  # noqa: ANN401 - a stand-in of a Movement
