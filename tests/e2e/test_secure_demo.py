@@ -46,7 +46,7 @@ def assert_complete(report: dict[str, Any]) -> None:
 async def test_demo_with_chaos_through_tls_has_no_differences(
     tmp_path: Path, secure_kafka: SecureKafka, postgres: str, authority: Authority
 ) -> None:
-    """4,000 rows, signups and citizens are explained, though each worker is killed once: nothing
+    """8,000 rows, signups and citizens are explained, though each worker is killed once: nothing
     lost, nothing twice, no opt-out missing; and no process is left running.
 
     Kafka speaks SASL_SSL, and PostgreSQL is verified by certificate and host; the demo starts
@@ -63,11 +63,11 @@ async def test_demo_with_chaos_through_tls_has_no_differences(
             file.write_text(f"{secret}\n", encoding="utf-8")
             given[f"{name}_FILE"] = str(file)
         code, report, messages = await asyncio.to_thread(
-            run_demo, tmp_path, "--rows", "4000", "--chaos", **given
+            run_demo, tmp_path, "--rows", "8000", "--chaos", **given
         )
     assert code == 0, messages
     assert_complete(report)
-    assert report["rows_read"] == 4000
+    assert report["rows_read"] == 8000
     assert report["signups"] == 200
     assert report["push"]["measured"] == 500
     assert report["dead_letters"] == 0
