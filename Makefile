@@ -9,6 +9,9 @@ PYTEST_ARGS ?=
 # The tests of the law must cover every branch of it.
 LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 
+# Tests and campaigns start hundreds of processes, each of which would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 # As users install it: a wheel with compiled hot paths (see setup.py). With a safe path izin is not imported from here.
 COMPILED := $(VENV)/compiled
@@ -37,12 +40,14 @@ demo: $(READY) ## the main job end to end on real servers; CHAOS=1 kills each wo
 up: $(READY) ## the local stack, until Ctrl-C
 	@$(BIN)/izin up $(UP_ARGS)
 
+# Those of the law run under coverage; those of benchmarks measure, so they run with the benchmarks.
+NOT_HERE = --ignore tests/unit/consent --ignore tests/integration/benchmarks
 # One process more than CI has cores: while a test waits for a server, another runs.
 test: $(READY) ## the whole test suite: what CI runs
 	@$(BIN)/izin local prepare --registry --connect
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
-		--hypothesis-profile=same $(or $(PYTEST_ARGS),--ignore tests/unit/consent)
+		--hypothesis-profile=same $(or $(PYTEST_ARGS),$(NOT_HERE))
 	@$(if $(PYTEST_ARGS),:,$(LAW) -n 2 --hypothesis-profile=same)
 
 mutants: $(VENV)/mutants/.ready ## mutation testing of the law and of the rows: nine in ten mutants must be killed
@@ -86,8 +91,9 @@ check-tests:
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
 		tests/unit tests/contract simulator/tests/test_structure.py $(PYTEST_ARGS)
 
-bench: $(COMPILED)/.ready ## every claimed figure against its bar, or ONLY=name (ONLY=list lists them); BENCH_ARGS=options
-	@$(COMPILED_PYTHON) -m benchmarks $(or $(ONLY),all) $(BENCH_ARGS)
+bench: $(COMPILED)/.ready ## every claimed figure against its bar, after the tests of the benchmarks, or ONLY=name (ONLY=list lists them, ONLY=tests tests them); BENCH_ARGS=options
+	@$(if $(filter-out tests,$(ONLY)),:,$(BIN)/python -m pytest -q tests/integration/benchmarks)
+	@$(if $(filter tests,$(ONLY)),:,$(COMPILED_PYTHON) -m benchmarks $(or $(ONLY),all) $(BENCH_ARGS))
 
 $(COMPILED)/.ready: $(READY) setup.py $(shell find izin simulator/iys_simulator -type f -not -name '*.pyc')
 	@echo "compiling into $(COMPILED)"

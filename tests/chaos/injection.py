@@ -16,9 +16,6 @@ class Injection(Generic[F]):
     """Injects each kind of fault at least once, if there are enough, then each by its weight."""
 
     weights: Mapping[F, int]
-    servers: Mapping[F, Callable[[], None] | None]
-    """What injects a fault of a server; None: that server is others' too, and the fault left out.
-    """
     pause: tuple[float, float]
     """How many seconds lie between two faults, at least and at most."""
     random: Random
@@ -32,25 +29,18 @@ class Injection(Generic[F]):
         *,
         meanwhile: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """Inject so many faults; ``hit`` injects one that is of no server, and returns its target.
+        """Inject so many faults; ``hit`` injects one, and returns its target.
 
         ``meanwhile`` is called with the seconds of each pause.
         """
         began = time.monotonic()
         for number, fault in enumerate(self._planned(faults), 1):
             await meanwhile(self.random.uniform(*self.pause))
-            restart = self.servers.get(fault)
-            if restart is None:
-                target = await hit(fault)
-            else:
-                await asyncio.to_thread(restart)
-                target = "server"
+            target = await hit(fault)
             self.injected[fault] += 1
             at = time.monotonic() - began
             self.on_progress(f"{number}/{faults} {at:7.1f} s  {target:<12} {fault}")
 
     def _planned(self, faults: int) -> list[F]:
-        left_out = {fault for fault, restart in self.servers.items() if restart is None}
-        kinds = {one: weight for one, weight in self.weights.items() if one not in left_out}
-        more = self.random.choices([*kinds], [*kinds.values()], k=faults)
-        return [*kinds, *more][:faults]
+        more = self.random.choices([*self.weights], [*self.weights.values()], k=faults)
+        return [*self.weights, *more][:faults]

@@ -1,4 +1,4 @@
-"""An order worker, sinks and the simulator under faults: what campaigns on them share."""
+"""Campaigns that inject faults one after the other, and those on an order worker and sinks."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from enum import StrEnum
 from random import Random
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import TopicMessages
 from tests.chaos.injection import Injection
 from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
+from tests.chaos.servers import CampaignServers
 from tests.chaos.victims import Victim, victims_of
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.order.workers import Worker
@@ -34,6 +35,17 @@ from tests.support.sink_processes import SinkProcesses
 
 F = TypeVar("F", bound=str)
 
+
+class ServerFault(StrEnum):
+    """A fault of a server that all processes use."""
+
+    BROKER = "broker restarted"
+    DATABASE = "database restarted"
+
+
+SERVER_WEIGHTS: Mapping[ServerFault, int] = {ServerFault.BROKER: 4, ServerFault.DATABASE: 4}
+"""How often each comes up in a long campaign, relative to the others."""
+
 SUPERVISED_EVERY = 0.2
 UP_WITHIN = 60.0
 _SETTLED_WITHIN = timedelta(minutes=4)
@@ -41,29 +53,83 @@ _RESULT_DELAY = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class PipelineCampaign:
-    """The events of one brand pass an order worker and sinks, while faults hit them."""
+class FaultCampaign:
+    """What has servers of its own, a ledger in them, and faults that hit its processes and them."""
 
-    settings: KafkaSettings
-    database_url: str
-    simulator: SimulatorAdmin
-    folder: Path
-    """Of the logs."""
+    servers: CampaignServers
     seed: int = 1
-    rate: float = 8.0
-    """Acts of recipients a second."""
     pause: tuple[float, float] = (0.6, 1.4)
     """How many seconds lie between two faults, at least and at most."""
-    hold: tuple[float, float] = (1.0, 6.0)
-    """For how many seconds a process is frozen or cut off, at least and at most."""
-    restart_broker: Callable[[], None] | None = None
-    restart_database: Callable[[], None] | None = None
     on_progress: Callable[[str], None] = lambda _: None
     injected: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def settings(self) -> KafkaSettings:
+        """Of the broker."""
+        return self.servers.settings
+
+    def ledger(self, pool_size: int = 1) -> Ledger:
+        """Return the ledger, to be opened: again, where its server may have restarted."""
+        url = SecretStr(self.servers.database_url)
+        return Ledger(LedgerSettings(database_url=url, pool_size=pool_size), owner=1)
+
+    async def inject(
+        self,
+        faults: int,
+        weights: Mapping[F, int],
+        hit: Callable[[F, Random], Awaitable[str]],
+        *,
+        topics: tuple[str, ...] = (),
+        meanwhile: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """Inject so many faults; see ``Injection``. Those of the servers, ``SERVER_WEIGHTS``, and
+        of the input, to the lanes or two other ``topics``, come beside the campaign's ``weights``.
+        """
+        random, hostile = Random(self.seed), HostileInput(self.settings, self.seed, topics)
+
+        async def hit_any(fault: F | InputFault | ServerFault) -> str:
+            if isinstance(fault, InputFault):
+                return await asyncio.to_thread(self.hit_input, fault, hostile, random)
+            if not isinstance(fault, ServerFault):
+                return await hit(fault, random)
+            restart = {
+                ServerFault.BROKER: self.servers.restart_broker,
+                ServerFault.DATABASE: self.servers.restart_database,
+            }[fault]
+            await asyncio.to_thread(restart)
+            return "server"
+
+        injection = Injection[F | InputFault | ServerFault](
+            weights={**weights, **SERVER_WEIGHTS, **INPUT_WEIGHTS},
+            pause=self.pause,
+            random=random,
+            on_progress=self.on_progress,
+        )
+        await injection.run(faults, hit_any, meanwhile=meanwhile)
+        self.injected.update(injection.injected)
+
+    def hit_input(self, fault: InputFault, hostile: HostileInput, random: Random) -> str:
+        """Inject a fault of the input; return where."""
+        return hostile.inject(fault, random)
+
+
+@dataclass(slots=True, kw_only=True)
+class PipelineCampaign(FaultCampaign):
+    """The events of one brand pass an order worker and sinks, while faults hit them."""
+
+    rate: float = 8.0
+    """Acts of recipients a second."""
+    hold: tuple[float, float] = (1.0, 6.0)
+    """For how many seconds a process is frozen or cut off, at least and at most."""
+
+    @property
+    def simulator(self) -> SimulatorAdmin:
+        """Of İYS."""
+        return self.servers.simulator
+
     async def prepare(self, **of_simulator: object) -> None:
         """Migrate the ledger, configure the simulator, and register the brand."""
-        await migrate(self.database_url)
+        await migrate(self.servers.database_url)
         self.simulator.configure(
             requestsPerSecond=10,
             requestWindow="sliding",
@@ -74,23 +140,18 @@ class PipelineCampaign:
             messages = TopicMessages(Codec(), self.settings.topics)
             await register_brand(ledger, messages, ACTIVE, by="test", now=datetime.now(UTC))
 
-    def ledger(self) -> Ledger:
-        """Return the ledger, to be opened: again, where its server may have restarted."""
-        url = SecretStr(self.database_url)
-        return Ledger(LedgerSettings(database_url=url, pool_size=1), owner=1)
-
     @contextmanager
     def workers(self, **of_sinks: Any) -> Iterator[list[Victim]]:  # noqa: ANN401  # a field's value each
         """Run an order worker and sinks; yield them as what faults hit."""
         sinks = SinkProcesses(
             settings=self.settings,
-            database_url=self.database_url,
+            database_url=self.servers.database_url,
             simulator=self.simulator,
-            log=self.folder / "sinks.log",
+            log=self.servers.folder / "sinks.log",
             result_delay=_RESULT_DELAY,
             **of_sinks,
         )
-        order = Worker("order", self.settings, self.folder / "order.log")
+        order = Worker("order", self.settings, self.servers.folder / "order.log")
         hit = victims_of(order, sinks)
         try:
             sinks.start()
@@ -101,31 +162,6 @@ class PipelineCampaign:
             order.kill()
             sinks.end()
 
-    async def inject(
-        self,
-        faults: int,
-        weights: Mapping[F, int],
-        servers: Mapping[F, Callable[[], None] | None],
-        hit: Callable[[F, Random], Awaitable[str]],
-    ) -> None:
-        """Inject so many faults, of the input too; see ``Injection``."""
-        random, hostile = Random(self.seed), HostileInput(self.settings, self.seed)
-
-        async def hit_any(fault: F | InputFault) -> str:
-            if isinstance(fault, InputFault):
-                return await asyncio.to_thread(hostile.inject, fault, random)
-            return await hit(fault, random)
-
-        injection = Injection[F | InputFault](
-            weights={**weights, **INPUT_WEIGHTS},
-            servers={**servers},
-            pause=self.pause,
-            random=random,
-            on_progress=self.on_progress,
-        )
-        await injection.run(faults, hit_any)
-        self.injected.update(injection.injected)
-
     def settle(self, holds: Callable[[LedgerView], bool]) -> None:
         """Return once ``holds``; what cannot be read just after a restart is read again.
 
@@ -133,7 +169,7 @@ class PipelineCampaign:
             StageFailedError: it does not, for minutes.
         """
         self.on_progress("settling")
-        with LedgerView(self.database_url, self.settings, Codec()) as view:
+        with LedgerView(self.servers.database_url, self.settings, Codec()) as view:
 
             def is_settled() -> bool:
                 try:

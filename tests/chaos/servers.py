@@ -1,4 +1,4 @@
-"""Kafka and PostgreSQL of a campaign's own, which its faults restart."""
+"""Kafka, PostgreSQL and İYS of a campaign's own, which its faults restart."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +9,9 @@ from typing import Any
 from izin.local import Kafka, Postgres, free_port
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
+from tests.chaos.order.brokers import BrokerCluster
+from tests.chaos.order.network import Network
+from tests.support.simulator import SimulatorAdmin, running_simulator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,9 @@ class CampaignServers:
 
     settings: KafkaSettings
     database_url: str
+    simulator: SimulatorAdmin
+    folder: Path
+    """Of data and logs."""
     restart_broker: Callable[[], None]
     restart_database: Callable[[], None]
 
@@ -26,28 +32,52 @@ def running_servers(
     folder: Path,
     *,
     partitions: int,
+    network: Network | None = None,
     **broker: Any,  # noqa: ANN401  # as Kafka takes them
 ) -> Iterator[CampaignServers]:
-    """Run both, with data in ``folder`` and every topic; ``broker`` is how Kafka's Java is run."""
+    """Run all three, with data in ``folder`` and every topic; ``broker`` is how Kafka's Java is
+    run. Over a ``network`` the broker is reached by who can be cut off, and killed, not stopped.
+    """
     with (
-        Kafka(folder, free_port(), **broker) as kafka,
+        _brokers(folder, network, broker) as (bootstrap_servers, restart_broker),
         Postgres(folder, port=free_port()) as postgres,
+        running_simulator(folder) as simulator,
     ):
-        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=partitions)
+        settings = KafkaSettings(bootstrap_servers=bootstrap_servers, partitions=partitions)
         ensure_topics(settings)
+
+        def restart_database() -> None:
+            postgres.stop()
+            postgres.start()
+
         yield CampaignServers(
             settings=settings,
             database_url=postgres.url,
-            restart_broker=restarting(kafka),
-            restart_database=restarting(postgres),
+            simulator=simulator,
+            folder=folder,
+            restart_broker=restart_broker,
+            restart_database=restart_database,
         )
 
 
-def restarting(server: Kafka | Postgres) -> Callable[[], None]:
-    """Return what stops a server and starts it again."""
+@contextmanager
+def _brokers(
+    folder: Path, network: Network | None, options: dict[str, Any]
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    if network is None:
+        with Kafka(folder, free_port(), **options) as kafka:
 
-    def restart() -> None:
-        server.stop()
-        server.start()
+            def restart() -> None:
+                kafka.stop()
+                kafka.start()
 
-    return restart
+            yield kafka.bootstrap_servers, restart
+        return
+    with BrokerCluster(folder, 1, network) as cluster:
+        (broker,) = cluster.brokers.values()
+
+        def kill() -> None:
+            broker.kill()
+            broker.start()
+
+        yield cluster.bootstrap_servers, kill

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def until(effect: Callable[[], bool], *, within: float = 10) -> None:
+def until(effect: Callable[[], bool], *, within: float = 30) -> None:
     """Return once the effect is there; fail the test after `within` seconds."""
     limit = time.monotonic() + within
     while not effect():

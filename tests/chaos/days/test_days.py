@@ -1,62 +1,12 @@
-"""Two virtual days: eight sinks, restarts, outages; and the checks can fail."""
+"""Virtual time, and the checks of the days: each finds what is wrong."""
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from benchmarks.bars import bars_of
-from benchmarks.results import publish
 from tests.chaos.days import virtual_loop as virtual
-from tests.chaos.days.__main__ import report
-from tests.chaos.days.campaign import DaysVerdict, VirtualDays
 from tests.chaos.days.verdict import most_an_hour, repeated, saved_terms
-
-
-@pytest.mark.database
-@pytest.mark.timeout(300)
-def test_two_days_under_faults_end_without_a_difference(database_url: str):
-    """Sinks are killed every hour, İYS is down for hours, and one day is a holiday."""
-    found = virtual.run(
-        lambda loop: VirtualDays(
-            loop=loop,
-            database_url=database_url,
-            days=2,
-            seed=11,
-            recipients=150,
-            file_size=150,
-            poll_interval=timedelta(minutes=30),
-        ).run()
-    )
-    assert found.unexplained == ()
-    assert found.restarts > 10
-    assert found.outages > 1
-    assert found.over_the_holiday > 10
-    assert found.most_tokens_an_hour > 0
-
-
-@pytest.mark.parametrize(
-    ("unexplained", "most", "short"),
-    [((), 10, set()), (("a key",), 10, {"days-unexplained"}), ((), 11, {"days-token-calls"})],
-)
-def test_days_with_a_difference_are_short_and_end_with_1(
-    unexplained: tuple[str, ...],
-    most: int,
-    short: set[str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-):
-    """Unexplained differences, and an hour with too many token calls, are in the last lines."""
-    fields: dict[str, Any] = dict.fromkeys(DaysVerdict.__dataclass_fields__, 0)
-    fields |= {"unexplained": unexplained, "most_tokens_an_hour": most, "codes": {}}
-    found = report(DaysVerdict(**fields), seed=1, sinks=8, seconds=1)
-    bars = [bar.name for bar in bars_of("chaos-days")]
-    assert publish(found, bars=bars, results=tmp_path / "x.json") == bool(short)
-    lines = capsys.readouterr().out.splitlines()[-2:]
-    assert {line.partition(":")[0] for line in lines if line.endswith("short")} == short
 
 
 def saved(consent_date: str, creation_date: str) -> Any:  # noqa: ANN401 - a stand-in of a Movement

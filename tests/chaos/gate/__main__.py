@@ -17,17 +17,12 @@ from typing import Annotated
 import typer
 
 from benchmarks.results import RunReport, progress
-from izin.local import Postgres, free_port
-from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from tests.chaos.command import conclude, counted, empty, listed
 from tests.chaos.gate.campaign import GateCampaign
 from tests.chaos.gate.processes import GATES
 from tests.chaos.gate.verdict import GateVerdict
-from tests.chaos.order.brokers import BrokerCluster
 from tests.chaos.order.network import Network
-from tests.chaos.servers import restarting
-from tests.support.simulator import running_simulator
+from tests.chaos.servers import running_servers
 
 app = typer.Typer(add_completion=False, help="Faults on the gate, and what came of them.")
 
@@ -47,29 +42,14 @@ def main(
     began = time.monotonic()
     with (
         Network(GATES, [1]) as network,
-        BrokerCluster(folder, 1, network) as cluster,
-        Postgres(folder, port=free_port()) as postgres,  # it comes back under the same port
-        running_simulator(folder) as simulator,
+        running_servers(folder, partitions=4, network=network) as servers,
     ):
-
-        def restart_broker() -> None:
-            (broker,) = cluster.brokers.values()
-            broker.kill()
-            broker.start()
-
-        settings = KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, partitions=4)
-        ensure_topics(settings)
         campaign = GateCampaign(
-            settings=settings,
-            database_url=postgres.url,
-            simulator=simulator,
-            folder=folder,
+            servers=servers,
             seed=seed,
             recipients=recipients,
             rate=rate,
             network=network,
-            restart_broker=restart_broker,
-            restart_database=restarting(postgres),
             on_progress=progress().print,
         )
         verdict = asyncio.run(campaign.run(faults))

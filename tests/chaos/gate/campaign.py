@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from random import Random
 
@@ -14,7 +13,7 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from tests.chaos.gate.askers import Answer, Asker
 from tests.chaos.gate.faults import KILLS, PARTS, WEIGHTS, GateFault
-from tests.chaos.gate.processes import running_gates, victim_of
+from tests.chaos.gate.processes import STALE_AFTER, running_gates, victim_of
 from tests.chaos.gate.traffic import PublishedEvent, Traffic
 from tests.chaos.gate.verdict import MARGIN, Evidence, GateVerdict, disagreements, judge
 from tests.chaos.order.network import Network
@@ -41,9 +40,8 @@ class GateCampaign(PipelineCampaign):
     recipients: int = 300
     refused: int = 30
     """Recipients more, whose consents İYS refuses."""
-    stale_after: timedelta = timedelta(seconds=2)
-    network: Network | None = None
-    """Between the gates and the broker, where they can be cut off."""
+    network: Network
+    """Between the gates and the broker."""
 
     async def run(self, faults: int) -> GateVerdict:
         """Inject so many faults, let everything settle, and judge."""
@@ -53,7 +51,7 @@ class GateCampaign(PipelineCampaign):
         with self._processes() as (urls, hit):
             evidence = await self._under_faults(faults, urls, hit)
         self.on_progress("comparing")
-        known_within = self.stale_after.total_seconds() + MARGIN
+        known_within = STALE_AFTER.total_seconds() + MARGIN
         async with self.ledger() as ledger:
             return await judge(evidence, ledger, known_within=known_within)
 
@@ -62,9 +60,7 @@ class GateCampaign(PipelineCampaign):
         """Run all processes; yield the URLs of the gates, and what faults may hit."""
         with (
             self.workers(count=1) as hit,
-            running_gates(
-                self.settings, self.network, self.folder, stale_after=self.stale_after
-            ) as gates,
+            running_gates(self.settings, self.network, self.servers.folder) as gates,
         ):
             yield {one.name: one.url for one in gates}, [*map(victim_of, gates), *hit]
 
@@ -91,15 +87,8 @@ class GateCampaign(PipelineCampaign):
                 what="a yes before the faults",
             )
             publishing = tasks.create_task(traffic.run(lambda one: _ask_about(askers, one)))
-            servers = {
-                GateFault.BROKER: self.restart_broker,
-                GateFault.DATABASE: self.restart_database,
-            }
             await self.inject(
-                faults,
-                self._weights(),
-                servers,
-                lambda fault, random: self._fault(fault, hit, random),
+                faults, WEIGHTS, lambda fault, random: self._fault(fault, hit, random)
             )
             traffic.is_over = True
             await publishing
@@ -132,10 +121,6 @@ class GateCampaign(PipelineCampaign):
             rate=self.rate,
         )
 
-    def _weights(self) -> dict[GateFault, int]:
-        left_out = () if self.network else (GateFault.CUT_OFF_GATE,)
-        return {one: weight for one, weight in WEIGHTS.items() if one not in left_out}
-
     async def _fault(self, fault: GateFault, hit: list[Victim], random: Random) -> str:
         """Inject a fault; return what it hit."""
         some = [one for one in hit if one.part == PARTS[fault]]
@@ -146,7 +131,7 @@ class GateCampaign(PipelineCampaign):
         seconds = random.uniform(*self.hold)
         if fault in KILLS:
             await asyncio.to_thread(victim.be_killed)
-        elif fault is GateFault.CUT_OFF_GATE and self.network is not None:
+        elif fault is GateFault.CUT_OFF_GATE:
             silence, resume = (
                 partial(one, worker=victim.name)
                 for one in (self.network.silence, self.network.resume)

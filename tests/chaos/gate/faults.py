@@ -7,7 +7,7 @@ from tests.chaos.victims import ORDER, SINK
 
 
 class GateFault(StrEnum):
-    """A fault of a process, or of a server that all of them use."""
+    """A fault of a process."""
 
     KILL_GATE = "gate killed"
     FREEZE_GATE = "gate frozen"
@@ -16,8 +16,6 @@ class GateFault(StrEnum):
     FREEZE_ORDER = "order worker frozen"
     KILL_SINK = "sink killed"
     FREEZE_SINK = "sink frozen"
-    BROKER = "broker killed"
-    DATABASE = "database restarted"
 
 
 WEIGHTS: Mapping[GateFault, int] = {
@@ -28,8 +26,6 @@ WEIGHTS: Mapping[GateFault, int] = {
     GateFault.FREEZE_ORDER: 12,
     GateFault.KILL_SINK: 13,
     GateFault.FREEZE_SINK: 9,
-    GateFault.BROKER: 4,
-    GateFault.DATABASE: 4,
 }
 """How often each comes up in a long campaign, relative to the others."""
 KILLS = frozenset({GateFault.KILL_GATE, GateFault.KILL_ORDER, GateFault.KILL_SINK})
@@ -43,4 +39,4 @@ PARTS: Mapping[GateFault, str] = {
     GateFault.KILL_SINK: SINK,
     GateFault.FREEZE_SINK: SINK,
 }
-"""Which processes a fault may hit; those of no process are not listed."""
+"""Which processes a fault may hit."""

@@ -14,14 +14,13 @@ from tests.chaos.victims import Victim
 from tests.support.order.workers import Worker
 
 GATES = ("gate-0", "gate-1")
+STALE_AFTER = timedelta(seconds=2)
 
 
 class GateProcess(Worker):
     """``python -m izin.gate`` under ports of its own."""
 
-    def __init__(
-        self, name: str, settings: KafkaSettings, servers: str, folder: Path, stale_after: timedelta
-    ) -> None:
+    def __init__(self, name: str, settings: KafkaSettings, servers: str, folder: Path) -> None:
         port, operations_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._ready = f"http://127.0.0.1:{operations_port}/health/ready"
@@ -36,7 +35,7 @@ class GateProcess(Worker):
                 "IZIN_LOG_LEVEL": "warning",
                 "IZIN_GATE_PORT": str(port),
                 "IZIN_GATE_OPERATIONS_PORT": str(operations_port),
-                "IZIN_GATE_STALE_AFTER": f"PT{stale_after.total_seconds()}S",
+                "IZIN_GATE_STALE_AFTER": f"PT{STALE_AFTER.total_seconds()}S",
             },
         )
 
@@ -47,14 +46,13 @@ class GateProcess(Worker):
 
 @contextmanager
 def running_gates(
-    settings: KafkaSettings, network: Network | None, folder: Path, *, stale_after: timedelta
+    settings: KafkaSettings, network: Network, folder: Path
 ) -> Iterator[list[GateProcess]]:
     """Run the gates, which reach Kafka over ``network``; they are killed at the end."""
     with ExitStack() as stack:
         gates = []
         for name in GATES:
-            servers = network.bootstrap_servers(name) if network else settings.bootstrap_servers
-            gate = GateProcess(name, settings, servers, folder, stale_after)
+            gate = GateProcess(name, settings, network.bootstrap_servers(name), folder)
             stack.callback(gate.kill)
             gates.append(gate)
         yield gates

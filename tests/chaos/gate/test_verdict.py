@@ -11,6 +11,7 @@ from izin.consent.model import Status
 from izin.iys.wire_format.json_reader import to_turkish
 from tests.chaos.gate.__main__ import report
 from tests.chaos.gate.askers import Answer, GivenYes
+from tests.chaos.gate.faults import KILLS, PARTS, WEIGHTS, GateFault
 from tests.chaos.gate.traffic import PublishedEvent
 from tests.chaos.gate.verdict import (
     GateVerdict,
@@ -147,3 +148,8 @@ def test_a_campaign_is_short_for_each_fault(
     found = report(campaign, verdict, seconds=1)
     assert (found.figures["gate-wrong-yes"], found.figures["gate-yes-at-end"]) == figures
     assert tuple(found.failures) == failures
+
+
+def test_every_fault_has_a_weight_and_a_target() -> None:
+    """One without would never be injected, or hit nothing."""
+    assert set(WEIGHTS) == set(PARTS) == set(GateFault) > KILLS

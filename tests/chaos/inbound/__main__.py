@@ -21,7 +21,6 @@ from tests.chaos.command import conclude, counted, empty, listed
 from tests.chaos.inbound.campaign import InboundCampaign
 from tests.chaos.inbound.verdict import InboundVerdict
 from tests.chaos.servers import running_servers
-from tests.support.simulator import running_simulator
 
 app = typer.Typer(add_completion=False, help="Faults on what İYS reports, and what came of them.")
 
@@ -39,17 +38,12 @@ def main(
     """Inject faults while citizens act at İYS, then compare history and ledger with İYS."""
     empty(folder)
     began = time.monotonic()
-    with running_servers(folder, partitions=4) as servers, running_simulator(folder) as simulator:
+    with running_servers(folder, partitions=4) as servers:
         campaign = InboundCampaign(
-            settings=servers.settings,
-            database_url=servers.database_url,
-            simulator=simulator,
-            folder=folder,
+            servers=servers,
             seed=seed,
             citizens=citizens,
             rate=rate,
-            restart_broker=servers.restart_broker,
-            restart_database=servers.restart_database,
             on_progress=progress().print,
         )
         verdict = asyncio.run(campaign.run(faults))

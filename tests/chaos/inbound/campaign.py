@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -31,6 +31,10 @@ SINKS = 2
 """Each is a receiver of its own at İYS: as many as İYS allows."""
 _CHANNELS = 3
 """Each is registered for push by a call of its own."""
+_HIDDEN = 3.0
+"""For how many seconds İYS's pull hides what was done."""
+_PULLED_EVERY = 2.0
+"""Seconds between two pulls of a stream."""
 _APART = 2.5
 """Seconds between two acts of one citizen: in one second İYS's register does not order them."""
 
@@ -40,15 +44,6 @@ class InboundCampaign(PipelineCampaign):
     """Citizens, faults, and at the end a comparison of İYS, history and ledger."""
 
     citizens: int = 300
-    sinks: int = SINKS
-    hidden: float = 3.0
-    """For how many seconds İYS's pull hides what was done."""
-    pulled_every: float = 2.0
-    """Seconds between two pulls of a stream."""
-    weights: Mapping[InboundFault, int] = field(default_factory=lambda: WEIGHTS)
-    """Which faults are injected, and how often relative to the others."""
-    interrupts: bool = True
-    """Whether a daily file's fetch and a sweep are interrupted before."""
     acts: int = 0
 
     async def run(self, faults: int) -> InboundVerdict:
@@ -56,17 +51,14 @@ class InboundCampaign(PipelineCampaign):
         await self.prepare(
             tokenLimit=100,
             statusLimit=1_000_000,
-            hiddenWindow=self.hidden,
+            hiddenWindow=_HIDDEN,
             pushHttpsRequired=False,
         )
-        interrupted: list[str] = []
-        if self.interrupts:
-            await asyncio.to_thread(fill_yesterday, self.simulator)
+        await asyncio.to_thread(fill_yesterday, self.simulator)
         with self._processes() as hit:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(supervise(hit))
-                if self.interrupts:
-                    interrupted = await self._interrupt(hit)
+                interrupted = await self._interrupt(hit)
                 await self._under_faults(faults, hit)
                 watch.cancel()
         self.on_progress("comparing")
@@ -90,12 +82,12 @@ class InboundCampaign(PipelineCampaign):
     @contextmanager
     def _processes(self) -> Iterator[list[Victim]]:
         """Run all processes; yield what faults may hit."""
-        ports = {number: (free_port(), free_port()) for number in range(self.sinks)}
+        ports = {number: (free_port(), free_port()) for number in range(SINKS)}
         environment = {
             "IZIN_PUSH_USERNAME": "iys",
             "IZIN_PUSH_PASSWORD": "a-fake-push-password",
-            "IYS_HIDDEN_WINDOW": f"PT{self.hidden}S",
-            "IZIN_PULL_INTERVAL": f"PT{self.pulled_every}S",
+            "IYS_HIDDEN_WINDOW": f"PT{_HIDDEN}S",
+            "IZIN_PULL_INTERVAL": f"PT{_PULLED_EVERY}S",
             "IZIN_DAILY_FROM": "00:00",
         }
         environments = {
@@ -103,7 +95,7 @@ class InboundCampaign(PipelineCampaign):
             for number, (port, _) in ports.items()
         }
         with self.workers(
-            count=self.sinks,
+            count=SINKS,
             ports=ports,
             keeps_ports=True,
             environment=environment,
@@ -124,25 +116,20 @@ class InboundCampaign(PipelineCampaign):
             UP_WITHIN,
             what="receiver of each sink that İYS pushes to",
         )
-        servers = {
-            InboundFault.BROKER: self.restart_broker,
-            InboundFault.DATABASE: self.restart_database,
-        }
         async with asyncio.TaskGroup() as tasks:
             acting = tasks.create_task(self._act())
             await self.inject(
                 faults,
-                self.weights,
-                servers,
+                WEIGHTS,
                 lambda fault, random: asyncio.to_thread(self._fault, fault, hit, random),
             )
             acting.cancel()
         self.simulator.clear_faults()
-        shown_at = datetime.now(UTC) + timedelta(seconds=self.hidden + 1)
+        shown_at = datetime.now(UTC) + timedelta(seconds=_HIDDEN + 1)
         await asyncio.to_thread(self.settle, lambda view: self._is_settled(view, shown_at))
 
     def _is_registered(self) -> bool:
-        return self.simulator.calls("pushRegister") >= self.sinks * _CHANNELS
+        return self.simulator.calls("pushRegister") >= SINKS * _CHANNELS
 
     async def _act(self) -> None:
         """Have citizens opt in and out, in turn, until cancelled."""

@@ -5,13 +5,11 @@ from enum import StrEnum
 
 
 class InboundFault(StrEnum):
-    """A fault of a process, of a server, or of İYS's pushes."""
+    """A fault of a process, or of İYS's pushes."""
 
     KILL_SINK = "receiver and puller killed"
     FREEZE_SINK = "receiver and puller frozen"
     KILL_ORDER = "order worker killed"
-    BROKER = "broker restarted"
-    DATABASE = "database restarted"
     LOST = "pushes lost"
     DOUBLED = "pushes doubled"
     OVERTAKEN = "pushes reordered"
@@ -23,8 +21,6 @@ WEIGHTS: Mapping[InboundFault, int] = {
     InboundFault.KILL_SINK: 20,
     InboundFault.FREEZE_SINK: 8,
     InboundFault.KILL_ORDER: 8,
-    InboundFault.BROKER: 4,
-    InboundFault.DATABASE: 4,
     InboundFault.LOST: 12,
     InboundFault.DOUBLED: 12,
     InboundFault.OVERTAKEN: 12,

@@ -18,7 +18,6 @@ from izin.schemas.codec import Codec
 from tests.chaos.hostile.accounting import Account, account
 from tests.chaos.order.brokers import THREE, BrokerCluster
 from tests.chaos.order.campaign import OrderCampaign
-from tests.chaos.order.fault_points import FaultPoint
 from tests.chaos.order.faults import AT_POINTS, OVERLAPPING, WEIGHTS, InjectedFault, OrderFault
 from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.load_generator import LoadGenerator
@@ -165,22 +164,6 @@ def running_campaign(
         finally:
             for worker in workers:
                 worker.kill()
-
-
-def planned(
-    plan: list[tuple[OrderFault, FaultPoint | None]],
-) -> Callable[[OrderCampaign, Random], bool]:
-    """Return an injector of `plan` in its order, each fault until it took effect."""
-    left = list(plan)
-
-    def inject(campaign: OrderCampaign, _random: Random) -> bool:
-        if left and left[0][0] is OrderFault.DISK and not campaign.lasting.has_disk:
-            left.pop(0)
-        if left and campaign.inject(*left[0]):
-            left.pop(0)
-        return bool(left)
-
-    return inject
 
 
 def random_faults(seconds: float) -> Callable[[OrderCampaign, Random], bool]:

@@ -4,7 +4,7 @@ from random import Random
 
 from tests.chaos.property.recorded_history import RecordedHistory
 
-HISTORIES = 400
+HISTORIES = 100
 ACTS = 25
 
 

@@ -18,7 +18,6 @@ from izin.runtime.settings import LogSettings
 from tests.chaos.command import conclude, empty, showing
 from tests.chaos.reconcile.campaign import ReconcileCampaign, ReconcileVerdict
 from tests.chaos.servers import running_servers
-from tests.support.simulator import running_simulator
 
 app = typer.Typer(add_completion=False, help="Differences, planted at random and repaired.")
 
@@ -38,12 +37,11 @@ def main(
     with (
         showing("starting") as show,
         running_servers(folder, partitions=4) as servers,
-        running_simulator(folder) as iys,
     ):
         campaign = ReconcileCampaign(
             kafka=servers.settings,
             database_url=servers.database_url,
-            iys=iys,
+            iys=servers.simulator,
             folder=folder,
             differences=differences,
             seed=seed,

@@ -27,7 +27,6 @@ from tests.chaos.command import conclude, counted, empty, listed, showing
 from tests.chaos.requests.apis import Api
 from tests.chaos.requests.campaign import ApiVerdict, RequestsCampaign
 from tests.chaos.servers import running_servers
-from tests.support.simulator import running_simulator
 
 app = typer.Typer(add_completion=False, help="Hostile requests beside the requests of a neighbour.")
 
@@ -51,13 +50,12 @@ def main(  # noqa: PLR0917  # options
     began = time.monotonic()
     with (
         running_servers(folder, partitions=4, heap="1g", java_options=()) as servers,
-        running_simulator(folder) as simulator,
         showing(f"seed {seed}") as show,
     ):
         campaign = RequestsCampaign(
             settings=servers.settings,
             database_url=servers.database_url,
-            simulator=simulator,
+            simulator=servers.simulator,
             folder=folder,
             seed=seed,
             apis=only or tuple(Api),

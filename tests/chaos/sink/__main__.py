@@ -25,7 +25,6 @@ from tests.chaos.servers import running_servers
 from tests.chaos.sink.campaign import HEAVY, SinkCampaign
 from tests.chaos.sink.faults import RESTARTS, WEIGHTS
 from tests.chaos.sink.verdict import SinkVerdict
-from tests.support.simulator import running_simulator
 
 _DELAYS = ("delays", "until_registered")
 _PAUSE = (2.5, 4.5)
@@ -62,11 +61,11 @@ def main(  # noqa: PLR0917 - an option is an argument
     """Inject faults into sinks, networks, database and calls under load, then compare."""
     empty(folder)
     began = time.monotonic()
-    with running_servers(folder, partitions=6) as servers, running_simulator(folder) as simulator:
+    with running_servers(folder, partitions=6) as servers:
         campaign = SinkCampaign(
             settings=servers.settings,
             database_url=servers.database_url,
-            simulator=simulator,
+            simulator=servers.simulator,
             log=folder / "sinks.log",
             seed=seed,
             load=replace(HEAVY, keys=keys, opt_outs=opt_outs, requests=requests),

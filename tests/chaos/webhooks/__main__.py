@@ -37,14 +37,7 @@ def main(
     began = time.monotonic()
     with running_servers(folder, partitions=4) as servers:
         campaign = WebhookCampaign(
-            settings=servers.settings,
-            database_url=servers.database_url,
-            log=folder / "webhooks.log",
-            seed=seed,
-            failures=failures,
-            restart_broker=servers.restart_broker,
-            restart_database=servers.restart_database,
-            on_progress=progress().print,
+            servers=servers, seed=seed, failures=failures, on_progress=progress().print
         )
         verdict = asyncio.run(campaign.run(faults))
     found = report(campaign, verdict, seconds=time.monotonic() - began)

@@ -3,19 +3,14 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 from time import monotonic
 
-from pydantic import SecretStr
-
 from benchmarks.webhooks.receiver import WebhookReceiver
 from izin.runtime import kafka
-from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
@@ -27,8 +22,8 @@ from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.lane import DeliveryLane
 from izin.sinks.webhooks.partitions import cursors_at_end
 from izin.sinks.webhooks.source import LaneSource
-from tests.chaos.injection import Injection
-from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
+from tests.chaos.input_faults import HostileInput, InputFault
+from tests.chaos.pipeline import FaultCampaign
 from tests.chaos.webhooks.subscribers import Coordinates, FailingSubscriber
 from tests.support.hostile.batches import HOSTILE, RawProducer
 from tests.support.webhooks import (
@@ -42,8 +37,8 @@ from tests.support.webhooks import (
     event_reader,
 )
 
-KILL, FREEZE, TERM, BROKER, DATABASE = "kill -9", "frozen", "SIGTERM", "broker", "database"
-_WEIGHTS = {KILL: 6, FREEZE: 2, TERM: 2, BROKER: 1, DATABASE: 1}
+KILL, FREEZE, TERM = "kill -9", "frozen", "SIGTERM"
+_WEIGHTS = {KILL: 18, FREEZE: 6, TERM: 6}
 _SETTLED_WITHIN = 240.0
 _NOT_UNPACKED = ("lz4 content checksum", "packed size too low")
 """Batches of which librdkafka gives no record."""
@@ -64,36 +59,25 @@ class WebhookVerdict:
 
 
 @dataclass(slots=True, kw_only=True)
-class WebhookCampaign:
+class WebhookCampaign(FaultCampaign):
     """Subscribers that fail, and processes and servers that do."""
 
-    settings: KafkaSettings
-    database_url: str
-    log: Path
-    seed: int = 1
     failures: int = 1000
     subscribers: int = 3
     pause: tuple[float, float] = (1.0, 3.0)
     hold: float = 8.0
     """Seconds for which a process is frozen: others fence it after four."""
-    restart_broker: Callable[[], None] | None = None
-    restart_database: Callable[[], None] | None = None
-    on_progress: Callable[[str], None] = lambda _: None
     stands: dict[tuple[str, int], int] = field(default_factory=dict)
     """The partitions that stand, and at which offset: a batch there cannot be unpacked."""
-    injected: Counter[str] = field(default_factory=Counter)
     _number: int = 0
 
     async def run(self, faults: int) -> WebhookVerdict:
         """Inject so many faults under traffic; wait until everything is acknowledged; compare."""
-        await migrate(self.database_url)
-        random = Random(self.seed)
+        database_url = self.servers.database_url
+        await migrate(database_url)
         writer = TopicWriter(self.settings)
-        url = SecretStr(self.database_url)
         async with AsyncExitStack() as stack:
-            ledger = await stack.enter_async_context(
-                Ledger(LedgerSettings(database_url=url, pool_size=2), owner=1)
-            )
+            ledger = await stack.enter_async_context(self.ledger(pool_size=2))
             await add_customer(ledger)
             await add_brand(ledger)
             found: dict[str, FailingSubscriber] = {}
@@ -103,41 +87,27 @@ class WebhookCampaign:
                 receiver = WebhookReceiver(answer=found[name], keeps=False)
                 await stack.enter_async_context(receiver.listening())
                 await add_subscriber(ledger, self.settings, receiver.url(), name=name)
-            processes = WebhookProcesses(self.settings, self.database_url, self.log)
+            log = self.servers.folder / "webhooks.log"
+            processes = WebhookProcesses(self.settings, database_url, log)
             stack.callback(processes.end)
             processes.start()
             processes.start()
-            await self._inject(faults, random, writer, processes)
+            topics = self.settings.topics
+            await self.inject(
+                faults,
+                _WEIGHTS,
+                lambda fault, random: self._fault(fault, processes, random),
+                topics=(topics.permissions.name, topics.opt_outs.name),
+                meanwhile=lambda seconds: self._write_for(seconds, writer),
+            )
             await self._use_up(found, writer)
             return await self._verdict(ledger, found)
 
-    async def _inject(
-        self, faults: int, random: Random, writer: TopicWriter, processes: WebhookProcesses
-    ) -> None:
-        topics = self.settings.topics
-        read = topics.permissions.name, topics.opt_outs.name
-        hostile = HostileInput(self.settings, self.seed, topics=read)
-
-        async def hit(fault: str) -> str:
-            if fault == InputFault.UNREADABLE:
-                return await asyncio.to_thread(self._stand, random)
-            if isinstance(fault, InputFault):
-                return await asyncio.to_thread(hostile.inject, fault, random)
-            return await self._fault(fault, processes, random)
-
-        injection = Injection[str](
-            weights={**_WEIGHTS, **INPUT_WEIGHTS},
-            servers={BROKER: self.restart_broker, DATABASE: self.restart_database},
-            pause=self.pause,
-            random=random,
-            on_progress=self.on_progress,
-            injected=self.injected,
-        )
-        await injection.run(
-            faults,
-            hit,
-            meanwhile=lambda seconds: self._write_for(seconds, writer),
-        )
+    def hit_input(self, fault: InputFault, hostile: HostileInput, random: Random) -> str:
+        """Inject a fault of the input; return where."""
+        if fault is InputFault.UNREADABLE:
+            return self._stand(random)
+        return hostile.inject(fault, random)
 
     def _stand(self, random: Random) -> str:
         """Let a partition stand at a batch that cannot be unpacked: always the same, for what is

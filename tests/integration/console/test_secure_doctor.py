@@ -80,16 +80,12 @@ async def test_doctor_names_the_settings_of_refused_logins(
 
 
 async def test_doctor_names_the_settings_of_refused_certificates(
-    izin: Izin,
-    secured: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
+    izin: Izin, secured: str, monkeypatch: pytest.MonkeyPatch, stranger: Authority
 ) -> None:
     """An authority that issued neither."""
-    stranger = Authority(tmp_path_factory.mktemp("other"), "stranger").file
-    monkeypatch.setenv("KAFKA_SSL_CA_FILE", str(stranger))
+    monkeypatch.setenv("KAFKA_SSL_CA_FILE", str(stranger.file))
     head, _, _ = secured.partition("&sslrootcert=")
-    monkeypatch.setenv("DATABASE_URL", f"{head}&sslrootcert={stranger}")
+    monkeypatch.setenv("DATABASE_URL", f"{head}&sslrootcert={stranger.file}")
     findings, _ = await found(izin)
     assert "KAFKA_SSL_CA_FILE" in findings["broker"]["what"]
     assert "sslrootcert" in findings["database"]["what"]

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from izin.console.cli import app
-from izin.local import create_database
 from izin.runtime.kafka import admin, producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -20,7 +19,7 @@ from tests.integration.replay.rebuild_harness import RebuildHarness
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.order.workers import Worker, all_held, until
 from tests.support.replay.letters import CODEC, LetterHarness, Run
-from tests.support.servers.databases import drop_database
+from tests.support.servers.databases import copy_database, drop_database
 
 SECRETS = json.dumps(["a fake secret of thirty-two characters"])
 PARTITIONS = 2
@@ -43,7 +42,7 @@ def topics(kafka: str) -> Iterator[KafkaSettings]:
 def shared_ledger(postgres: str, ledger_template: str) -> Iterator[str]:
     """Yield the URL of a ledger that the tests of a module share."""
     name = f"t{uuid4().hex[:12]}"
-    yield create_database(postgres, name, template=ledger_template)
+    yield copy_database(postgres, name, ledger_template)
     drop_database(postgres, name)
 
 

@@ -1,7 +1,6 @@
 """librdkafka's clients on a broker to which nobody speaks without TLS."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -9,7 +8,7 @@ from confluent_kafka import TopicPartition
 from izin.runtime import kafka, topic_admin
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
-from tests.support.secure.broker import CLIENT_ID, PASSWORD, SecureKafka
+from tests.support.secure.broker import PASSWORD, SecureKafka
 from tests.support.secure.certificates import Authority
 from tests.support.secure.connections import (
     PASSWORDS,
@@ -18,20 +17,10 @@ from tests.support.secure.connections import (
     with_certificate,
     with_tokens,
 )
-from tests.support.secure.https import running
 from tests.support.secure.tls import silent_tls
 from tests.support.secure.token_endpoint import TokenEndpoint
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
-
-
-@pytest.fixture
-def endpoint(authority: Authority) -> Iterator[TokenEndpoint]:
-    """Yield a token endpoint that knows our client."""
-    certificate = authority.issue("endpoint")
-    server = TokenEndpoint(certificate, client_id=CLIENT_ID, secret=SECRET)
-    with running(server):
-        yield server
 
 
 @pytest.fixture
@@ -122,13 +111,10 @@ def test_refused_token_is_a_clear_error(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_unknown_authority_is_a_clear_error(
-    secure_kafka: SecureKafka, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_unknown_authority_is_a_clear_error(secure_kafka: SecureKafka, stranger: Authority) -> None:
     """The broker's certificate is another's."""
-    other = Authority(tmp_path_factory.mktemp("other"), "stranger")
     given = secure_kafka.environment()
-    text = error_of(settings_of(given, KAFKA_SSL_CA_FILE=str(other.file)))
+    text = error_of(settings_of(given, KAFKA_SSL_CA_FILE=str(stranger.file)))
     assert "certificate" in text
     assert "KAFKA_SSL_CA_FILE" in text
 

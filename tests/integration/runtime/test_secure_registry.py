@@ -1,7 +1,6 @@
 """A schema registry behind TLS and a login."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -62,9 +61,8 @@ def test_wrong_login_is_a_clear_error(given: dict[str, str]) -> None:
     assert given["SCHEMA_REGISTRY_URL"] in str(refused.value)
 
 
-def test_unknown_authority_is_a_clear_error(given: dict[str, str], tmp_path: Path) -> None:
+def test_unknown_authority_is_a_clear_error(given: dict[str, str], stranger: Authority) -> None:
     """The registry's certificate is another's."""
-    stranger = Authority(tmp_path, "stranger")
     with pytest.raises(RegistryError, match="SCHEMA_REGISTRY_SSL_CA_FILE") as refused:
         encoded({**given, "SCHEMA_REGISTRY_SSL_CA_FILE": str(stranger.file)})
     assert "certificate verify failed" in str(refused.value)

@@ -587,7 +587,7 @@ def given_at(at: datetime, **more: object) -> ConsentEvent:
     return an_event(**fields | more)
 
 
-async def until(true: Callable[[], Any], *, within: float = 20) -> None:
+async def until(true: Callable[[], Any], *, within: float = 60) -> None:
     """Return when ``true()`` holds (or what it awaits); fail after ``within`` seconds."""
     async with asyncio.timeout(within):
         while True:

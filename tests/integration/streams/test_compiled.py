@@ -40,13 +40,35 @@ TESTS = (
 )
 
 
+INSTALL = ("install", "--quiet", "--no-compile", "--disable-pip-version-check")
 FEW = ("izin/schemas/fast/cache.py", "izin/streams/fast_path/simple_events.py")
 """What a wheel compiles for which no compiler is there: mypyc translates before that is known."""
 
 
-def build(folder: Path, hot: Sequence[str] = (), **environment: str) -> Path:
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of an environment that has what builds the wheel, and nothing else."""
+    home = tmp_path_factory.mktemp("builder")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    subprocess.run([*pip_of(home), *INSTALL, *build_requirements()], check=True)
+    return home / "bin" / "python"
+
+
+def pip_of(home: Path) -> Sequence[str | Path]:
+    """Return the command of this environment's pip for the one in ``home``."""
+    return (sys.executable, "-m", "pip", "--python", home / "bin" / "python")
+
+
+def build_requirements() -> list[str]:
+    """Return what ``pyproject.toml`` says that a build needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: list[str] = project["build-system"]["requires"]
+    return found
+
+
+def build(builder: Path, folder: Path, hot: Sequence[str] = (), **environment: str) -> Path:
     """Build a wheel of the checkout in ``folder``, of the modules ``hot`` in place of all that
-    ``setup.py`` compiles; return its file.
+    ``setup.py`` compiles, as pip does; return its file.
     """
     source, built = folder / "source", folder / "built"
     source.mkdir()
@@ -56,11 +78,11 @@ def build(folder: Path, hot: Sequence[str] = (), **environment: str) -> Path:
     if hot:
         setup = source / "setup.py"
         setup.write_text(setup.read_text("utf-8").replace(hot_tuple(), repr(hot)), "utf-8")
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
     subprocess.run(
-        [*pip, "wheel", "--no-deps", "--wheel-dir", built, source],
-        # Nothing runs often enough in the environment of the build to be worth compiling.
-        env=os.environ | {"PIP_NO_COMPILE": "1"} | environment,
+        [builder, "-c", "from setuptools import build_meta as b; b.build_wheel('../built')"],
+        cwd=source,
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
         check=True,
     )
     (found,) = built.glob("*.whl")
@@ -77,16 +99,16 @@ def unpacked(wheel: Path, site: Path) -> Path:
 def quick_compiler(folder: Path) -> Path:
     """Return a C compiler that does not optimise: what mypyc has written means the same."""
     compiler = folder / "cc"
-    compiler.write_text('#!/bin/sh\nexec cc "$@" -O0\n', encoding="ascii")
+    compiler.write_text('#!/bin/sh\nexec cc "$@" -O0 -g0\n', encoding="ascii")
     compiler.chmod(0o755)
     return compiler
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(builder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a wheel of the checkout, compiled where there is a compiler."""
     folder = tmp_path_factory.mktemp("wheel")
-    return build(folder, CC=str(quick_compiler(folder)))
+    return build(builder, folder, CC=str(quick_compiler(folder)))
 
 
 def output_of(site: Path, *command: str) -> str:
@@ -143,9 +165,9 @@ def test_compiled_modules_pass_their_tests(wheel: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_wheel_without_a_compiler_runs_interpreted(tmp_path: Path) -> None:
+def test_wheel_without_a_compiler_runs_interpreted(builder: Path, tmp_path: Path) -> None:
     """Interpreted, and whole."""
-    site = unpacked(build(tmp_path, FEW, CC=str(tmp_path / "absent")), tmp_path / "site")
+    site = unpacked(build(builder, tmp_path, FEW, CC=str(tmp_path / "absent")), tmp_path / "site")
     assert output_of(site, "-c", _BUILD) == "interpreted\n"
 
 
@@ -166,9 +188,7 @@ def test_light_install_publishes_in_a_project_with_such_packages(
     publish_brand_and_key(settings)
     project, home = tmp_path / "project", tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
-    pip = (sys.executable, "-m", "pip", "--python", home / "bin" / "python")
-    install = ("install", "--quiet", "--no-compile", "--disable-pip-version-check")
-    subprocess.run([*pip, *install, "-c", ROOT / "constraints.txt", wheel], check=True)
+    subprocess.run([*pip_of(home), *INSTALL, "-c", ROOT / "constraints.txt", wheel], check=True)
     for name in ("producers", "schemas", "sinks", "streams"):
         (project / name).mkdir(parents=True)
         (project / name / "__init__.py").write_text("MINE = True\n", encoding="utf-8")
@@ -189,7 +209,9 @@ def test_light_install_publishes_in_a_project_with_such_packages(
     assert (published.returncode, published.stderr) == (0, "")
     assert sum(committed_ends(settings, settings.topics.express.name).values()) == 1
     assert ran(home / "bin" / "izin", "doctor").stderr.endswith("pip install 'izin[server]'\n")
-    listed = subprocess.run([*pip, "freeze"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [*pip_of(home), "freeze"], capture_output=True, text=True, check=True
+    ).stdout
     packages = {line.partition("=")[0].partition(" ")[0] for line in listed.splitlines()}
     assert packages.isdisjoint({"pydantic", "psycopg", "faust-streaming", "starlette", "typer"})
     assert len(packages) <= MOST_PACKAGES
@@ -197,7 +219,6 @@ def test_light_install_publishes_in_a_project_with_such_packages(
 
 def test_compiler_is_the_mypy_that_checks() -> None:
     """The same version of mypy checks the types and compiles."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     (pinned,) = re.findall(r"^mypy==.+$", pins, re.MULTILINE)
-    assert pinned in project["build-system"]["requires"]
+    assert pinned in build_requirements()

@@ -91,39 +91,9 @@ def test_hanging_transaction_holds_back_its_partition_alone(
 
 
 @pytest.mark.timeout(200)
-def test_restarted_broker_is_worked_with_again(tmp_path: Path) -> None:
-    """A single broker that goes and comes back, by SIGTERM and by kill: no worker ends, and
-    every event is decided once.
-    """
-    with BrokerCluster(tmp_path, 1) as cluster:
-        settings = KafkaSettings(
-            bootstrap_servers=cluster.bootstrap_servers, partitions=2, replication_factor=1
-        )
-        ensure_topics(settings)
-        traffic = Traffic(settings, CODEC, seed=11, recipients=50)
-        traffic.publish(200)
-        worker = Worker("one", settings, tmp_path / "worker.log")
-        try:
-            until(lambda: all_held([worker], 2), within=40, what="owner")
-            until(lambda: not backlog(settings), within=30, what="first decisions")
-            (broker,) = cluster.brokers.values()
-            for stop in (broker.stop, broker.kill):
-                stop()
-                broker.start()
-                traffic.publish(100)
-                until(lambda: not backlog(settings), within=30, what="decisions after the restart")
-                assert worker.process.poll() is None
-            assert worker.end() == 0
-        finally:
-            worker.kill()
-        verdict = examine(settings, CODEC)
-    assert verdict.faultless, str(verdict)
-
-
-@pytest.mark.timeout(200)
-def test_workers_that_start_without_their_broker_wait(tmp_path: Path) -> None:
-    """Away when a worker checks its topics, or when it joins its group: the worker waits for it and
-    does not end.
+def test_broker_that_is_away_is_waited_for_and_worked_with_again(tmp_path: Path) -> None:
+    """Away when a worker checks its topics, or when it joins its group, later killed and started
+    again: no worker ends, and every event is decided once.
     """
     with BrokerCluster(tmp_path, 1) as cluster, ExitStack() as ended:
         installations = {
@@ -140,6 +110,9 @@ def test_workers_that_start_without_their_broker_wait(tmp_path: Path) -> None:
         }
         for settings in installations.values():
             ensure_topics(settings)
+        checked = installations["izin.streams"]
+        traffic = Traffic(checked, CODEC, seed=11, recipients=50)
+        traffic.publish(200)
         (broker,) = cluster.brokers.values()
         broker.stop()
         workers = []
@@ -154,6 +127,15 @@ def test_workers_that_start_without_their_broker_wait(tmp_path: Path) -> None:
 
         until(are_refused, within=60, what="attempt of each")
         broker.start()
-        for worker in workers:
-            until(lambda one=worker: all_held([one], 2), within=60, what="owner")  # type: ignore[misc]
-            assert worker.end() == 0
+        worker, other = workers
+        until(lambda: all_held([other], 2), within=60, what="owner")
+        assert other.end() == 0
+        until(lambda: not backlog(checked), within=60, what="decisions after the start")
+        broker.kill()
+        broker.start()
+        traffic.publish(100)
+        until(lambda: not backlog(checked), within=30, what="decisions after the restart")
+        assert worker.process.poll() is None
+        assert worker.end() == 0
+        verdict = examine(checked, CODEC)
+    assert verdict.faultless, str(verdict)

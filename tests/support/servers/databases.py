@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
@@ -26,6 +27,18 @@ def memory_folder() -> Path | None:
     except OSError:
         return None
     return _MEMORY if free > _ENOUGH and os.access(_MEMORY, os.W_OK) else None
+
+
+def copy_database(url: str, name: str, template: str = "template0") -> str:
+    """Create the database `name` as a copy of `template`; return its URL.
+
+    File by file, which takes half the CPU where nothing is flushed: through the log every page is
+    written twice.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 def drop_database(url: str, name: str) -> None:

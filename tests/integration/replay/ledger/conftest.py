@@ -8,7 +8,6 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from izin.local import create_database
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
@@ -24,7 +23,7 @@ from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the 
     ledger_settings,
 )
 from tests.integration.sinks.sink_harness import SinkHarness
-from tests.support.servers.databases import drop_database
+from tests.support.servers.databases import copy_database, drop_database
 
 
 @pytest.fixture
@@ -45,9 +44,7 @@ def rebuild(harness: SinkHarness, ledger_settings: LedgerSettings) -> LedgerRebu
 def new_settings(postgres: str, ledger_template: str) -> Iterator[LedgerSettings]:
     """Give settings that lead to an empty ledger beside that of the harness."""
     name = f"t{uuid4().hex[:12]}"
-    yield LedgerSettings(
-        database_url=SecretStr(create_database(postgres, name, template=ledger_template))
-    )
+    yield LedgerSettings(database_url=SecretStr(copy_database(postgres, name, ledger_template)))
     drop_database(postgres, name)
 
 

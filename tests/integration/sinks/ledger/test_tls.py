@@ -76,10 +76,9 @@ async def test_wrong_certificate_of_the_server_is_a_clear_error(
 
 
 async def test_unknown_authority_of_the_server_is_a_clear_error(
-    database_url: str, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+    database_url: str, authority: Authority, stranger: Authority
 ) -> None:
     """And so is a file of authorities that is not there."""
-    stranger = Authority(tmp_path_factory.mktemp("other"), "stranger")
     certificate = authority.issue("ledger")
     async with database_with_tls(database_url, certificate, stranger) as url:
         assert "certificate verify failed" in await error_of(url)

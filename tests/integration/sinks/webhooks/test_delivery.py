@@ -129,7 +129,7 @@ async def test_unreadable_record_is_posted_in_its_place(hooks: Hooks):
 async def test_killed_process_loses_and_reorders_nothing(hooks: Hooks, tmp_path: Path):
     """Two processes share two subscribers; each is killed amid its work and replaced."""
     receiver = hooks.receiver
-    recipients, rounds = 40, 6
+    recipients, rounds = 40, 4
     for name in ("crm", "sms"):
         await hooks.subscribe(url=receiver.url(f"/{name}"), name=name)
     receiver.answer = lambda _: ScriptedAnswer(after=0.01)

@@ -1,8 +1,6 @@
-"""A short campaign on real servers; the long one is ``make chaos STAGE=webhooks``."""
+"""The checks of the webhook campaign: each finds what is wrong, and nothing else."""
 
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -11,36 +9,9 @@ import orjson
 import pytest
 
 from benchmarks.webhooks.receiver import ReceivedWebhook
-from izin.runtime.settings import KafkaSettings
-from tests.chaos.input_faults import InputFault
 from tests.chaos.webhooks.__main__ import report
-from tests.chaos.webhooks.campaign import WebhookCampaign, WebhookVerdict, differences
+from tests.chaos.webhooks.campaign import WebhookVerdict, differences
 from tests.chaos.webhooks.subscribers import FailingSubscriber
-
-
-@pytest.mark.broker
-@pytest.mark.database
-@pytest.mark.timeout(240)
-async def test_webhooks_under_faults_lose_and_reorder_nothing(
-    make_settings: Callable[[int], KafkaSettings], database_url: str, tmp_path: Path
-) -> None:
-    """Processes are killed and ended while subscribers fail; topics, subscribers, ledger agree."""
-    campaign = WebhookCampaign(
-        settings=make_settings(2),
-        database_url=database_url,
-        log=tmp_path / "log",
-        seed=3,
-        failures=60,
-        subscribers=2,
-        pause=(0.3, 0.8),
-        hold=1.0,
-    )
-    found = await campaign.run(8)
-    assert found.unexplained == ()
-    assert found.events > 50
-    assert sum(found.failures.values()) >= 60
-    assert set(campaign.injected) == {"kill -9", "frozen", "SIGTERM", *InputFault}
-    assert len(campaign.stands) == 1
 
 
 def a_webhook(own: str, offset: int) -> ReceivedWebhook:

@@ -1,17 +1,14 @@
-"""An erased person is in no file of ours once nothing retains the data; others still are."""
+"""A person is erased, and looked for in every file once nothing retains the data."""
 
 import asyncio
 import json
-import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
@@ -23,30 +20,15 @@ from confluent_kafka.admin import (
 from rocksdict import BottommostLevelCompaction, CompactOptions, Options, Rdict
 
 from izin.consent.due_dates import TURKEY
-from izin.local.kafka import Kafka
-from izin.local.postgres import Postgres
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import table_retention
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.privacy import erasure
-from tests.e2e.processes import izin
-from tests.e2e.test_up import (
-    ANY_PORTS,
-    ENDED_WITHIN,
-    QUICK,
-    asked,
-    environment_of,
-    in_ledger,
-    wait_for,
-)
+from tests.e2e.stack import ROWS, asked, environment_of, in_ledger
 from tests.support.waiting import until
-from tests.support.webhooks import receiving
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
-
-ERASED, KEPT = "05550000001", "05550000002"
-ERASE = ("privacy", "erase", "--all-customers")
+ERASED, KEPT = "05550000021", "05550000022"
 ORDER = "order-of-the-erased"
 """On which a message to the erased person rests."""
 CONTENT = "message-to-the-erased"
@@ -71,43 +53,6 @@ SOON = {
     "file.delete.delay.ms": "100",
 }
 """The times of topics, in place of days."""
-
-
-class HurriedKafka(Kafka):
-    """A broker that looks for what it can delete all the time: its clock cannot be moved."""
-
-    def _settings(self, port: int) -> Mapping[str, object]:
-        return {
-            **super()._settings(port),
-            "log.retention.check.interval.ms": 200,
-            "log.initial.task.delay.ms": 200,
-            "log.cleaner.backoff.ms": 200,
-            # An index is as long as this from the start, and every file is searched.
-            "log.index.size.max.bytes": 65_536,
-        }
-
-
-@contextmanager
-def a_stack(folder: Path) -> Iterator[Kafka]:
-    """Run ``izin up`` on such servers, its state on disk, until the block ends."""
-    with HurriedKafka(folder) as kafka, Postgres(folder) as postgres:
-        with psycopg.connect(postgres.url, autocommit=True) as connection:
-            # A segment of the log that is used again has what it had before.
-            connection.execute("ALTER SYSTEM SET wal_recycle = off")
-            connection.execute("SELECT pg_reload_conf()")
-        process = izin(
-            *("up", "--state-dir", str(folder / "stack"), *ANY_PORTS[4:], *QUICK),
-            KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers,
-            DATABASE_URL=postgres.url,
-            IZIN_STATE="rocksdb",
-            IZIN_STATE_FOLDER=str(folder / "state"),
-        )
-        try:
-            wait_for(process)
-            yield kafka
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=ENDED_WITHIN)
 
 
 def publish(stack: Path, recipient: str, status: str, date: datetime) -> None:
@@ -232,16 +177,16 @@ def compact(folder: Path) -> None:
 Partition = tuple[str, int]
 
 
-def topics_with(kafka: Kafka, marks: set[bytes]) -> set[str]:
+def topics_with(servers: str, marks: set[bytes]) -> set[str]:
     """Return the topics with any of ``marks`` in a record."""
-    return {topic for topic, _ in partitions_with(kafka, marks)}
+    return {topic for topic, _ in partitions_with(servers, marks)}
 
 
-def partitions_with(kafka: Kafka, marks: set[bytes]) -> set[Partition]:
+def partitions_with(servers: str, marks: set[bytes]) -> set[Partition]:
     """Return the partitions with any of ``marks`` in a record: in its file it may be compressed."""
     client = Consumer(
         {
-            "bootstrap.servers": kafka.bootstrap_servers,
+            "bootstrap.servers": servers,
             "group.id": "search",
             "isolation.level": "read_uncommitted",
             "enable.partition.eof": True,
@@ -272,12 +217,12 @@ def partitions_of(names: Iterable[str]) -> set[Partition]:
     return {(topic, int(number)) for topic, _, number in folders if number.isdigit()}
 
 
-def hurry(kafka: Kafka, folder: Path, marks: set[bytes]) -> None:
+def hurry(servers: str, folder: Path, marks: set[bytes]) -> None:
     """Let the times of all topics pass, and wait until ``marks`` are gone from them.
 
     A segment is rolled when the next record comes, so some do, where anything is left.
     """
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": servers})
     topics = [name for name in admin.list_topics(timeout=20).topics if name[0] != "_"]
     changes = [
         ConfigResource(
@@ -292,11 +237,11 @@ def hurry(kafka: Kafka, folder: Path, marks: set[bytes]) -> None:
     ]
     for done in admin.incremental_alter_configs(changes).values():
         done.result(20)
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    producer = Producer({"bootstrap.servers": servers})
 
     limit = time.monotonic() + 120
     while True:
-        read, stored = partitions_with(kafka, marks), files_with(folder / "kafka", marks)
+        read, stored = partitions_with(servers, marks), files_with(folder / "kafka", marks)
         if not read and not stored:
             return
         assert time.monotonic() < limit, (read, stored)
@@ -315,48 +260,63 @@ def delivered(url: str, recipient: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
-    """Nor is any identifier made from it: in database, log, state and logs, all long after."""
-    stack, folder = tmp_path / "stack", tmp_path
+def erase_and_wait(stack: Path, hook: str) -> tuple[set[bytes], set[bytes]]:
+    """Erase a person of whom there is a consent, a refusal, a receipt, a complaint and webhooks to
+    ``hook``; return once no retention keeps it, what the person and what another is known by.
+    """
     given = datetime.now(TURKEY).replace(microsecond=0) - timedelta(minutes=10)
-    with receiving() as hook, a_stack(folder) as kafka:
-        words = ("--customer=acme", f"--url={hook}")
-        assert asked(stack, "subscribers", "add", "crm", *words)[0] == 0
-        for recipient in (ERASED, KEPT):
-            publish(stack, recipient, "ONAY", given)
-        await_registered(stack, ERASED, "ONAY")
-        code, printed = asked(
-            stack, "privacy", "erase", ERASED, "--all-customers", "--execute", "--output", "json"
-        )
-        assert (code, json.loads(printed)[0]["erasable"]) == (1, False)
-        publish(stack, ERASED, "RET", given + timedelta(minutes=1))
-        await_registered(stack, ERASED, "RET")
-        await_registered(stack, KEPT, "ONAY")
-        ask_gate(stack, ERASED, ORDER)
-        complain(stack, ERASED)
-        marks, others = identifiers(stack, ERASED) | {ORDER.encode()}, identifiers(stack, KEPT)
-        marks |= {CONTENT.encode()}
-        code, printed = asked(
-            stack, "privacy", "erase", ERASED, "--all-customers", "--execute", "--output", "json"
-        )
-        assert (code, json.loads(printed)[0]["erasable"]) == (0, True)
-        until(lambda: in_ledger(stack, ERASED) is None, within=60)
-        assert not state_of(stack, ERASED)
-        # The old import brings nothing back.
-        publish(stack, ERASED, "ONAY", given)
-        publish(stack, KEPT, "RET", given + timedelta(minutes=1))
-        await_registered(stack, KEPT, "RET")
-        assert not state_of(stack, ERASED)
-        prefix = environment_of(stack)["IZIN_TOPIC_PREFIX"]
-        assert topics_with(kafka, marks) >= {f"{prefix}{one}" for one in _WITH_PERSONS}
-        assert files_with(folder / "postgres", marks)
-        url = environment_of(stack)["DATABASE_URL"]
-        until(lambda: delivered(url, ERASED) > delivered(url, KEPT) > 0, within=60)
-        hurry(kafka, folder, marks)
-        assert any(one.endswith("desired-consents") for one in topics_with(kafka, others))
-        assert asyncio.run(end_retention(url)) == 0
-        rewrite_until_none(url, folder / "postgres", marks)
-    compact(folder / "state")
-    assert files_with(folder, marks) == {}
-    places = {Path(one).parts[0] for one in files_with(folder, others)}
-    assert places >= {"postgres", "state"}
+    settings = environment_of(stack)
+    url, servers = settings["DATABASE_URL"], settings["KAFKA_BOOTSTRAP_SERVERS"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        # A segment of the log that is used again has what it had before.
+        connection.execute("ALTER SYSTEM SET wal_recycle = off")
+        connection.execute("SELECT pg_reload_conf()")
+    words = ("--customer=acme", f"--url={hook}")
+    assert asked(stack, "subscribers", "add", "crm", *words)[0] == 0
+    for recipient in (ERASED, KEPT):
+        publish(stack, recipient, "ONAY", given)
+    await_registered(stack, ERASED, "ONAY")
+    assert not is_erased(stack)
+    publish(stack, ERASED, "RET", given + timedelta(minutes=1))
+    await_registered(stack, ERASED, "RET")
+    await_registered(stack, KEPT, "ONAY")
+    ask_gate(stack, ERASED, ORDER)
+    complain(stack, ERASED)
+    marks, others = identifiers(stack, ERASED), identifiers(stack, KEPT)
+    marks |= {ORDER.encode(), CONTENT.encode()}
+    assert is_erased(stack)
+    until(lambda: in_ledger(stack, ERASED) is None, within=60)
+    assert not state_of(stack, ERASED)
+    # The old import brings nothing back.
+    publish(stack, ERASED, "ONAY", given)
+    publish(stack, KEPT, "RET", given + timedelta(minutes=1))
+    await_registered(stack, KEPT, "RET")
+    assert not state_of(stack, ERASED)
+    prefix = settings["IZIN_TOPIC_PREFIX"]
+    assert topics_with(servers, marks) >= {f"{prefix}{one}" for one in _WITH_PERSONS}
+    assert files_with(stack / "postgres", marks)
+    until(lambda: delivered(url, ERASED) > delivered(url, KEPT) > 0, within=60)
+    hurry(servers, stack, marks)
+    assert any(one.endswith("desired-consents") for one in topics_with(servers, others))
+    assert asyncio.run(end_retention(url)) == 0
+    rewrite_until_none(url, stack / "postgres", marks)
+    return marks, others
+
+
+def is_erased(stack: Path) -> bool:
+    """Have the person erased; return whether that was possible, for nothing was due to İYS."""
+    words = ("--all-customers", "--execute", "--output", "json")
+    code, printed = asked(stack, "privacy", "erase", ERASED, *words)
+    is_erasable = json.loads(printed)[0]["erasable"]
+    assert code == int(not is_erasable)
+    return bool(is_erasable)
+
+
+def assert_in_no_file(stack: Path, erased: set[bytes], kept: set[bytes]) -> None:
+    """Assert that no file of a stack that has ended has anything of ``erased``: database, log,
+    state and logs. What is kept of others is found there.
+    """
+    compact(stack / ROWS)
+    assert files_with(stack, erased) == {}
+    places = {Path(one).parts[0] for one in files_with(stack, kept)}
+    assert places >= {"postgres", ROWS}

@@ -1,8 +1,7 @@
-"""A short campaign on a real broker; the long one is ``make chaos STAGE=hostile``."""
+"""What the hostile campaign makes, accounts for and reports: each check finds what is wrong."""
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from izin.streams.guard import DeadLetter, dead_letter_of, unreadable_batch
 from izin.streams.outputs import BATCH_OFFSETS, REPARTITIONED
 from tests.chaos.hostile.__main__ import report
 from tests.chaos.hostile.accounting import Account, account
-from tests.chaos.hostile.campaign import HostileCampaign, HostilePair, HostileVerdict
+from tests.chaos.hostile.campaign import HostilePair, HostileVerdict
 from tests.chaos.hostile.records import KINDS, RARE, event_id, hostile_batch
 from tests.chaos.hostile.writer import WrittenBatch
 from tests.support.builders import a_decision_record, an_admitted_event
@@ -25,28 +24,6 @@ from tests.support.order.harness import fetched
 SETTINGS = KafkaSettings()
 TOPICS = SETTINGS.topics
 BULK = TOPICS.events.name
-
-
-@pytest.mark.broker
-@pytest.mark.timeout(240)
-def test_hostile_records_are_all_accounted_for(tmp_path: Path) -> None:
-    """Beside them no opt-out is lost, and the order worker goes on; how fast is not measured."""
-    campaign = HostileCampaign(
-        folder=tmp_path,
-        seed=3,
-        records=1500,
-        warm_up=1,
-        pairs=1,
-        quiet=1.0,
-        rate=300.0,
-        partitions=4,
-    )
-    found = campaign.run()
-    assert found.account.wrong == []
-    assert (found.lost, found.ends) == (0, [])
-    assert found.records >= 1500
-    assert found.opt_outs > 400
-    assert found.account.fates.keys() >= KINDS.keys()
 
 
 def test_hostile_batch_is_the_same_for_the_same_seed() -> None:
