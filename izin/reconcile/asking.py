@@ -6,8 +6,7 @@ fifth is left to opt-outs; it is made only for keys that differ, up to a number.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,15 +18,12 @@ from izin.consent.model import Channel, RecipientType
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS, IysClient
 from izin.iys.errors import CallError, RefusedError, ThrottledError
-from izin.iys.rate_limit import STATUS, CallClass, Pace
-from izin.iys.tokens import TokenAuth
+from izin.iys.rate_limit import STATUS, CallClass
 from izin.reconcile.comparing import IysSilentError, Scope
 from izin.runtime.plan import OnProgress, silent
-from izin.runtime.settings import IysSettings
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
+from izin.sinks.ledger.rate_limits import HOUR_LIMITS
 from izin.sinks.outbound.queries.status_answer import observation_of, observation_of_many
 
 T = TypeVar("T")
@@ -153,22 +149,6 @@ class Asker:
             call_class=CallClass.RESULTS,
         )
         return observation_of(await _patiently(ask), asked_at)
-
-
-@asynccontextmanager
-async def iys_client(ledger: Ledger, settings: IysSettings) -> AsyncIterator[IysClient]:
-    """Provide a client that shares token, slots and hourly limits with the workers."""
-    pacer = LedgerPacer(
-        ledger, Pace(rate=settings.requests_per_second), address=settings.egress_address
-    )
-    await pacer.begin()
-    tokens = LedgerTokenStore(
-        ledger=ledger, account=settings.username, address=settings.egress_address
-    )
-    auth = TokenAuth(settings, tokens, now=ledger.clock.now)
-    async with IysClient(settings, auth=auth, pacer=pacer) as client:
-        yield client
-        await pacer.flush()
 
 
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:

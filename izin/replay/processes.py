@@ -1,13 +1,9 @@
 """Work in numbered pieces, divided among processes that end with the command.
 
-They are started anew and not forked: a client of Kafka does not survive a fork. A process that was
-orphaned by ``kill -9`` of the command ends where it next reports its progress.
+They are started anew and not forked: a client of Kafka does not survive a fork.
 """
 
 import multiprocessing
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +14,7 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from izin.replay.errors import LiveGroupError, ProcessEndedError
-from izin.runtime.process import tune_gc_for_batches
+from izin.runtime.process import follow_parent, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import members
 
@@ -80,7 +76,7 @@ def working(
     context = multiprocessing.get_context("spawn")
     counted = context.Value("q", 0)
     others = set(multiprocessing.active_children())
-    with context.Pool(workers, _start, (counted, os.getpid())) as pool:
+    with context.Pool(workers, _start, (counted,)) as pool:
         yield RunningWork(
             processes=set(multiprocessing.active_children()) - others,
             pieces=[pool.apply_async(_do, (work, arguments, number)) for number in numbers],
@@ -92,23 +88,14 @@ _advance: list[Advance] = []
 """In a process that works: what progress is reported to."""
 
 
-def _start(counted: "Synchronized[int]", parent: int) -> None:
-    # Ctrl-C reaches all of a process group: the command ends its processes itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _advance.append(counting(counted, parent))
-    tune_gc_for_batches()
-
-
-def counting(counted: "Synchronized[int]", parent: int) -> Advance:
-    """Return what adds to ``counted``, as long as this process is a child of ``parent``."""
-
+def _start(counted: "Synchronized[int]") -> None:
     def advance(count: int) -> None:
-        if os.getppid() != parent:
-            sys.exit(1)
         with counted.get_lock():
             counted.value += count
 
-    return advance
+    follow_parent()
+    _advance.append(advance)
+    tune_gc_for_batches()
 
 
 def _do(work: Work, arguments: Sequence[Any], number: int) -> None:

@@ -25,7 +25,7 @@ from izin.console.imports.result import warn_of_hidden
 from izin.console.publish import utc_now
 from izin.console.terminal.arguments import CustomerArgument, ExecuteOption, takes
 from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.iys_session import WorkerSettings
+from izin.console.terminal.iys_session import WorkerSettings, calling_iys
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     ExitCode,
@@ -57,7 +57,6 @@ from izin.onboarding.what_if import (
 from izin.producers.files.importer import FindOptOuts, Import
 from izin.producers.files.importing.judgement import ReversalRules
 from izin.producers.files.importing.report import ImportReport
-from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger import reads, suspensions
@@ -427,11 +426,9 @@ async def _judge(
     if order.asks:
         async with AsyncExitStack() as stack:
             rate = loading.limits.requests_per_second * loading.limits.sweep_share
-            pages = PageQuery(
-                client=await stack.enter_async_context(iys_client(ledger, settings)),
-                clock=utc_now,
-                budget=RequestBudget(rate, clock=monotonic),
-            )
+            client, _ = await stack.enter_async_context(calling_iys(ledger, settings))
+            budget = RequestBudget(rate, clock=monotonic)
+            pages = PageQuery(client=client, clock=utc_now, budget=budget)
             shown = stack.enter_context(showing("asking İYS, opt-ins"))
             refused = await IysQuery(query=pages, on_progress=shown)(book, loading.brands)
             if refused:

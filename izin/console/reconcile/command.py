@@ -11,6 +11,7 @@ from izin.consent.model import Channel
 from izin.console.reconcile.report import FIELDS, DifferenceReport
 from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.iys_session import calling_iys
 from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -24,7 +25,7 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.private_files import private_csv
 from izin.console.terminal.progress import showing
-from izin.reconcile.asking import SINGLE, Asker, Estimate, iys_client
+from izin.reconcile.asking import SINGLE, Asker, Estimate
 from izin.reconcile.comparing import Ask, Comparer, Scope
 from izin.reconcile.executing import Executed, RepairExecution
 from izin.reconcile.plan import KIND, RepairFile, counts_of, plan_of
@@ -174,7 +175,7 @@ async def _compare(ledger: Ledger, wish: _Wish, report: DifferenceReport) -> int
         ask: Ask | None = None
         if wish.single is not None:
             iys = IysSettings()
-            client = await stack.enter_async_context(iys_client(ledger, iys))
+            client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
             ask = Asker(
                 client=client,
                 requests_per_second=iys.requests_per_second,

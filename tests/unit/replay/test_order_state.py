@@ -3,7 +3,6 @@
 import os
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -30,7 +29,7 @@ from izin.replay.order_state.rebuilding import (
     write_changes,
 )
 from izin.replay.order_state.shadow import Shadow, decided_again
-from izin.replay.processes import Advance, counting, working
+from izin.replay.processes import Advance, working
 from izin.runtime.plan import Plan, PlanMovedError, Selection, write_private
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
@@ -184,15 +183,6 @@ def test_row_of_a_newer_law_is_not_judged() -> None:
     """It was decided by a release that knows more."""
     with pytest.raises(StateError, match="newer release"):
         compare(RET, row_of(replace(ONAY, law_version=LAW_VERSION + 1)))
-
-
-def test_orphaned_process_ends() -> None:
-    """The command that started it was killed, and another one may do its work."""
-    counted = get_context("spawn").Value("q", 0)
-    counting(counted, os.getppid())(3)
-    assert counted.value == 3
-    with pytest.raises(SystemExit):
-        counting(counted, -1)(3)
 
 
 def test_derived_field_that_is_wrong_is_found() -> None:
