@@ -4,6 +4,7 @@ They are started anew and not forked: a client of Kafka does not survive a fork.
 """
 
 import multiprocessing
+import pickle
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
+from izin.consent.errors import OurError
 from izin.replay.errors import LiveGroupError, ProcessEndedError
 from izin.runtime.process import follow_parent, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
@@ -23,9 +25,9 @@ EVERY = 0.5
 
 Advance = Callable[[int], None]
 """Gets a number of what was done."""
-Work = Callable[..., None]
+Work = Callable[..., Any]
 """A function of a module: gets the arguments that all pieces share, which can be sent to another
-process, the number of a piece, and what its progress is reported to.
+process, the number of a piece, and what its progress is reported to; so can its result.
 """
 
 
@@ -33,7 +35,7 @@ process, the number of a piece, and what its progress is reported to.
 class RunningWork:
     """Work that processes do."""
 
-    pieces: Sequence[AsyncResult[None]]
+    pieces: Sequence[AsyncResult[Any]]
     processes: Collection[BaseProcess]
     counted: "Synchronized[int]"
 
@@ -57,13 +59,14 @@ class RunningWork:
                 raise ProcessEndedError(process.exitcode)
         return all(piece.ready() for piece in self.pieces)
 
-    def finish(self, report: Advance) -> None:
-        """Wait until all is done; ``report`` gets how much that is so far. Raises as
-        :meth:`is_done` does.
+    def finish(self, report: Advance) -> list[Any]:
+        """Wait until all is done, and return what each piece gave, in their order; ``report`` gets
+        how much is done so far. Raises as :meth:`is_done` does.
         """
         while not self.is_done():
             time.sleep(EVERY)  # they are other processes: nothing here wakes us
             report(self.progress)
+        return [piece.get() for piece in self.pieces]
 
 
 @contextmanager
@@ -98,8 +101,21 @@ def _start(counted: "Synchronized[int]") -> None:
     tune_gc_for_batches()
 
 
-def _do(work: Work, arguments: Sequence[Any], number: int) -> None:
-    work(*arguments, number, _advance[-1])
+def _do(work: Work, arguments: Sequence[Any], number: int) -> Any:  # noqa: ANN401  # of any work
+    try:
+        return work(*arguments, number, _advance[-1])
+    except Exception as error:
+        if not _can_be_sent(error):  # the command would wait for it for ever
+            raise OurError(f"{type(error).__name__}: {error}") from None
+        raise
+
+
+def _can_be_sent(error: Exception) -> bool:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+    except Exception:  # noqa: BLE001  # whatever its class asks for
+        return False
+    return True
 
 
 def refuse_live_group(settings: KafkaSettings, group: str, what: str) -> None:

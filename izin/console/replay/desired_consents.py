@@ -1,8 +1,8 @@
 """``izin replay``'s rebuild of ``desired-consents``."""
 
+import multiprocessing
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
@@ -12,18 +12,17 @@ from pydantic import ValidationError
 from izin.console.replay.kinds import ReplayRequest, ReplaySummary
 from izin.console.terminal.output import kafka_settings
 from izin.console.terminal.progress import showing
-from izin.replay.order_state import rebuilding, switch
-from izin.replay.order_state.comparison import Change, ChangeKind
+from izin.replay.order_state.comparison import WRITTEN, ChangeKind
 from izin.replay.order_state.planning import Installation, options_of
-from izin.replay.order_state.rebuilding import PartitionResult, read_changes
+from izin.replay.order_state.repair import PartitionResult, StateRebuild, results_of
 from izin.runtime.kafka import codec
 from izin.runtime.masking import mask
-from izin.runtime.plan import Plan, work_folder
+from izin.runtime.plan import Plan
 from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.schemas.erasure import SUPPRESSED
 
-_SHOWN = 20
-"""Rows of a table; all are in the folder of the work."""
+_SHOWN = 200
+"""Rows of a table."""
 _COLUMNS = {"key": "key", "kind": "it is", "fields": "what differs"}
 _NEXT = {
     ChangeKind.UNREADABLE: "unreadable rows stop the order workers: stop them, delete the topic, "
@@ -40,61 +39,50 @@ class DesiredConsentsReplay:
     """Rebuilds the order stage's state."""
 
     def dry_run(self, request: ReplayRequest) -> None:
-        """Write the plan, and compare what should stand with what does."""
+        """Compare what should stand with what does, and write the plan."""
         with showing("reading") as progress:
-            rebuilding.dry_run(
-                _installation(),
-                request.path,
-                request.selection,
-                by=request.by,
-                workers=request.workers,
-                report=progress,
+            rebuild = StateRebuild(
+                installation=_installation(), workers=request.workers, report=progress
             )
+            rebuild.plan(request.path, request.selection, by=request.by)
 
-    def check(self, plan: Plan, path: Path) -> None:
+    def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of the protocol
         """Raise if the plan cannot be executed now."""
-        switch.check(_installation(), plan, path)
+        StateRebuild(installation=_installation(), workers=1).check(plan)
 
     def execute(self, plan: Plan, path: Path, *, by: str) -> None:
         """Write what is missing or differs."""
-        ledger = LedgerSettings()
-        with showing("partitions written") as progress:
-            switch.execute(_installation(), ledger, plan, path, by=by, report=progress)
+        ledger, workers = LedgerSettings(), multiprocessing.cpu_count()
+        with showing("reading") as progress:
+            rebuild = StateRebuild(installation=_installation(), workers=workers, report=progress)
+            rebuild.execute(plan, path, ledger, by=by)
 
     def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:
         """Return what differs, how often, and the digests of both sides."""
-        installation, folder = _installation(), work_folder(path)
-        results = switch.results_of(installation, plan, path)
-        found = Counter[str]()
-        done = Counter[str]()
+        results, is_executed = results_of(plan, path)
+        found, written = Counter[str](), Counter[str]()
         for one in results:
             found.update(one.counts)
-            written = switch.written_of(folder, one.partition)
-            if written is not None:
-                done.update(asdict(written) | {"planned": switch.waiting_rows(one)})
-        waiting = sum(map(switch.waiting_rows, results)) - done["planned"]
-        unread = len(rebuilding.unfinished(installation, plan, path))
-        restored = _unrestored(plan, results, folder)
+            written.update(one.written)
+        lost, _ = options_of(plan)
+        waiting = 0 if is_executed else sum(one.waiting for one in results)
         stays = {kind: found[kind] for kind in _NEXT if found[kind]}
-        kept = sum(count for kind, count in stays.items() if kind is not ChangeKind.UNJUDGED)
         return ReplaySummary(
             columns=_COLUMNS,
-            rows=_rows(results, folder, unmasked=unmasked),
+            rows=list(islice(_rows(results, is_executed=is_executed, unmasked=unmasked), _SHOWN)),
             facts={
                 "keys": sum(one.keys for one in results),
                 "events": sum(one.events for one in results),
                 "computed": _whole([one.computed for one in results]),
                 "standing": _whole([one.standing for one in results]),
                 **{kind: found[kind] for kind in ChangeKind},
-                "rows_written": done["rows"],
-                "opt_outs_written": done["opt_outs"],
+                "rows_written": written["rows"],
+                "opt_outs_written": written["opt_outs"],
                 "rows_to_write": waiting,
-                "partitions_to_read": unread,
-                "partitions_to_restore": restored,
             },
-            notes=[*(_NEXT[kind] for kind in stays), *_notes(plan, found, folder)],
-            to_execute=waiting + restored,
-            to_look_at=kept + unread,
+            notes=[*(_NEXT[kind] for kind in stays), *_notes(plan, found)],
+            to_execute=waiting + (0 if is_executed else len(lost)),
+            to_look_at=sum(n for kind, n in stays.items() if kind is not ChangeKind.UNJUDGED),
         )
 
 
@@ -115,65 +103,42 @@ def _ledger_if_any() -> LedgerSettings | None:
         raise
 
 
-def _unrestored(plan: Plan, results: list[PartitionResult], folder: Path) -> int:
-    """Return how many partitions of a lost topic are not restored yet."""
-    lost, _ = options_of(plan)
-    return sum(
-        one.partition in lost and switch.written_of(folder, one.partition) is None
-        for one in results
-    )
-
-
-def _notes(plan: Plan, found: Counter[str], folder: Path) -> list[str]:
+def _notes(plan: Plan, found: Counter[str]) -> Iterator[str]:
     lost, uncovered = options_of(plan)
-    notes = []
     if lost:
-        notes.append(
+        yield (
             f"the topic was created again since {len(lost)} partitions were decided: its rows and "
             "positions are restored, and no opt-out is written again"
         )
     if undecided := plan.options["undecided"]:
-        notes.append(
+        yield (
             f"order-positions says nothing of {len(undecided)} partitions: none of their events "
             "counts as decided"
         )
     if uncovered:
-        notes.append(
+        yield (
             f"of {len(uncovered)} partitions, retention has removed events that no history has: "
             "what they explained cannot be judged"
         )
     if sum(found.values()) > _SHOWN:
-        notes.append(f"all {sum(found.values())} rows that differ are in {folder}")
-    return notes
+        yield f"{sum(found.values())} rows differ; the first are listed"
 
 
 def _rows(
-    results: list[PartitionResult], folder: Path, *, unmasked: bool
-) -> list[tuple[object, ...]]:
-    """Return the first rows that differ, without those that the execution has written."""
-    changes = chain.from_iterable(_left(folder, one) for one in results if one.counts)
-    return [
-        (_key(one, unmasked=unmasked), one.kind.value, _fields(one))
-        for one in islice(changes, _SHOWN)
-    ]
+    results: Sequence[PartitionResult], *, is_executed: bool, unmasked: bool
+) -> Iterator[tuple[object, ...]]:
+    """Yield the rows that differ, without those that the execution has written."""
+    for one in chain.from_iterable(result.listed for result in results):
+        if one["kind"] not in WRITTEN or not is_executed:
+            fields = {
+                name: {"stands": stands, "should_stand": wanted}
+                for name, (stands, wanted) in one["fields"].items()
+            }
+            yield _key(one["key"], unmasked=unmasked), one["kind"], fields
 
 
-def _left(folder: Path, result: PartitionResult) -> Iterator[Change]:
-    is_written = switch.written_of(folder, result.partition) is not None
-    changes = read_changes(folder, result)
-    return (one for one in changes if one.kind in _NEXT or not is_written)
-
-
-def _fields(change: Change) -> dict[str, dict[str, object]]:
-    return {
-        name: {"stands": stands, "should_stand": wanted}
-        for name, (stands, wanted) in change.fields.items()
-    }
-
-
-def _key(change: Change, *, unmasked: bool) -> str:
-    key = change.key.decode(errors="replace")
-    if unmasked or change.key.startswith(SUPPRESSED):
+def _key(key: str, *, unmasked: bool) -> str:
+    if unmasked or key.startswith(SUPPRESSED.decode()):
         return key
     head, slash, recipient = key.rpartition("/")
     return f"{head}{slash}{mask(recipient)}"

@@ -12,18 +12,15 @@ from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan, Selection
 
 LEDGER = "ledger"
 PERMISSIONS = "permissions"
-WHAT_IF = "what-if"
 
-_KINDS: Mapping[tuple[str, str], str] = MappingProxyType(
+_KINDS: Mapping[str, str] = MappingProxyType(
     {
-        (REBUILD, DESIRED_CONSENTS): "izin.console.replay.desired_consents:DesiredConsentsReplay",
-        (REBUILD, LEDGER): "izin.console.replay.ledger:LedgerReplay",
-        (REBUILD, PERMISSIONS): "izin.console.replay.permissions:PermissionsReplay",
-        (WHAT_IF, ""): "izin.console.replay.what_if:WhatIfReplay",
+        DESIRED_CONSENTS: "izin.console.replay.desired_consents:DesiredConsentsReplay",
+        LEDGER: "izin.console.replay.ledger:LedgerReplay",
+        PERMISSIONS: "izin.console.replay.permissions:PermissionsReplay",
     }
 )
-"""Where each kind is, by the kind and target of its plans. A target that is a list of names, as of
-a re-emission, stands here as an empty text."""
+"""Where each kind of rebuild is, by its target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +80,9 @@ def kind_of(kind: str, target: str) -> Replay:
     Raises:
         SourceError: there is no such kind; the plan is of another command or release.
     """
-    found = _KINDS.get((kind, target)) or _KINDS.get((kind, ""))
-    if found is None:
+    if kind != REBUILD or target not in _KINDS:
         raise SourceError(
             f"izin replay has no {kind} of {target}: use the command or release that planned it"
         )
-    made: Replay = resolve_name(found)()
+    made: Replay = resolve_name(_KINDS[target])()
     return made

@@ -13,20 +13,20 @@ import csv
 import io
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
-from datetime import datetime
+from dataclasses import asdict, astuple, dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
+from izin.consent.due_dates import BrandTerms
 from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import ConsentKey
+from izin.consent.recorded import instant
 from izin.consent.texts import visible
-from izin.replay.what_if.changes import Change, ChangeKind, changes_of
-from izin.replay.what_if.facts import AskedReceipt, KeyFacts
-from izin.replay.what_if.lists import GivenList, on_lists
-from izin.replay.what_if.settings import LawSettings
+from izin.replay.what_if.changes import Change, ChangeKind, LawSettings, changes_of
+from izin.replay.what_if.key_history import AskedReceipt, GivenList, KeyTimeline, on_lists
 from izin.runtime.masking import mask
 from izin.runtime.plan import (
     OnProgress,
@@ -192,8 +192,8 @@ async def plan(ledger: Ledger, request: WhatIfRequest, path: Path) -> Plan:
         target="",
         selection=selection,
         options={
-            "before": request.before.as_json(),
-            "after": request.after.as_json(),
+            "closed_days": [day.isoformat() for day in sorted(request.after.closed_days)],
+            "terms": _terms_as_json(request.before.terms),
             "customers": {str(code): one for code, one in sorted(request.customers.items())},
             "lists": [one.as_json() for one in request.lists],
             "slices": 1 if is_named else max(1, -(-sum(heads.values()) // request.rows)),
@@ -247,8 +247,7 @@ class WhatIf:
     async def _judged(
         self, part: KeySlice, listed: Mapping[str, list[AskedReceipt]]
     ) -> JudgedSlice:
-        options, selection = self.plan.options, self.plan.selection
-        before, after = (LawSettings.from_json(options[name]) for name in ("before", "after"))
+        (before, after), selection = settings_of(self.plan), self.plan.selection
         keys, unreadable, changed = 0, 0, []
         async for one in self._facts(part):
             if keys % _YIELD_EVERY == 0:
@@ -262,7 +261,7 @@ class WhatIf:
                 changed.append((key, found))
         return JudgedSlice(keys=keys, unreadable=unreadable, changed=changed)
 
-    async def _facts(self, part: KeySlice) -> AsyncIterator[KeyFacts]:
+    async def _facts(self, part: KeySlice) -> AsyncIterator[KeyTimeline]:
         """Yield the facts of the selected keys of a slice that can be read."""
         selection, heads = self.plan.selection, self.plan.history
         if selection.keys or selection.recipients:
@@ -277,7 +276,7 @@ class WhatIf:
             owner = self.plan.options["customers"].get(key.partition("/")[0])
             is_wanted = not selection.customers or owner in selection.customers
             try:
-                facts = KeyFacts(ConsentKey.parse(key))
+                facts = KeyTimeline(ConsentKey.parse(key))
             except UnreadableKeyError:
                 continue
             if is_wanted and selection.takes_key(key):
@@ -288,8 +287,26 @@ class WhatIf:
 
 def _asked(plan: Plan) -> dict[str, Any]:
     """Return what a plan was asked for."""
-    asked = {name: plan.options.get(name) for name in ("before", "after", "lists")}
-    return {"kind": plan.kind, "selection": plan.selection.as_json(), **asked}
+    asked = {name: plan.options.get(name) for name in ("closed_days", "terms", "lists")}
+    days = [day.isoformat() for day in plan.closed_days]
+    return {"kind": plan.kind, "selection": plan.selection.as_json(), "before": days, **asked}
+
+
+def _terms_as_json(terms: Mapping[int, BrandTerms]) -> dict[str, Any]:
+    return {
+        str(code): {name: at and at.isoformat() for name, at in asdict(one).items()}
+        for code, one in sorted(terms.items())
+    }
+
+
+def settings_of(plan: Plan) -> tuple[LawSettings, LawSettings]:
+    """Return the settings in force and the other ones, as ``plan`` has them."""
+    terms = {
+        int(code): BrandTerms(**{name: instant(at) for name, at in one.items()})
+        for code, one in plan.options["terms"].items()
+    }
+    before = LawSettings(closed_days=frozenset(plan.closed_days), terms=terms)
+    return before, before.on_other_days(map(date.fromisoformat, plan.options["closed_days"]))
 
 
 def _line(cells: Sequence[Any]) -> bytes:

@@ -11,7 +11,7 @@ from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
 from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow, fact_of
 from izin.reconcile.judging import DesiredRecord, PermissionRecord, Side, Standing, judge
-from izin.replay.what_if.facts import KeyFacts
+from izin.replay.what_if.key_history import KeyTimeline
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.copy_format import microseconds
@@ -177,7 +177,7 @@ class RecordedHistory(KeyHistory):
             raise DisagreementError(f"{who}: {found}, ledger: {expected}, after {acts}")
 
     def _known(self) -> KeyState | None:
-        found = KeyFacts(ConsentKey.parse(KEY))
+        found = KeyTimeline(ConsentKey.parse(KEY))
         for row in self.rows:
             fact = fact_of(row)
             times = {

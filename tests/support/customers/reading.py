@@ -67,7 +67,6 @@ READING: Mapping[str, Cut] = {
     "replay what-if": cut(
         "--customer=acme --plan={new} --closed-day=2026-11-20 --unmasked",
         shows="2026-11-20",
-        refused=("--customer=acme --plan={new} --activated-at={their_brand}=2026-05-01",),
         selects_none=(_THEIRS + " --plan={new} --closed-day=2026-11-20",),
     ),
     "report latency": cut(_OURS, refused=(_THEIRS,)),

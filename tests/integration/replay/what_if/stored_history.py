@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from izin.consent.due_dates import BrandTerms
 from izin.replay.what_if import run
+from izin.replay.what_if.changes import LawSettings
 from izin.replay.what_if.run import OnProgress, WhatIf, WhatIfRequest, WhatIfResult
-from izin.replay.what_if.settings import LawSettings
 from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec

@@ -123,7 +123,7 @@ async def assert_shown(
     izin: Izin, asked: tuple[object, ...], folder: Path, file: Path, receipt: str
 ) -> None:
     """Run the same command again: it prints the same, whole recipients are in a file for its owner
-    alone, and there is nothing to execute. Other options or another list are refused.
+    alone, and no other command takes the plan. Other options or another list are refused.
     """
     again = await izin(*asked, "--list", file, "--unmasked")
     assert again.exit_code == 1
@@ -133,8 +133,7 @@ async def assert_shown(
     (table,) = tables(folder / "plan.work")
     assert LATE in table.read_text("utf-8")
     assert table.stat().st_mode & 0o077 == 0
-    shown = await izin("replay", "show", folder / "plan")
-    assert (shown.exit_code, "sent by wrong answers: 2" in shown.stdout) == (1, True)
+    assert "sent by wrong answers: 2" in again.stderr
     assert (await izin("replay", "run", folder / "plan")).exit_code == 3
     other = await izin(*asked[:4], f"--closed-day={RIGHT}")
     assert (other.exit_code, "name another file" in other.stderr) == (3, True)
