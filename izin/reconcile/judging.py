@@ -58,6 +58,8 @@ class PermissionRecord:
     may_send: bool
     reason: str
     since: datetime | None
+    retailers: str | None = None
+    """Their codes, in order, by comma; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,8 @@ class Standing:
     """What İYS showed last in the period."""
     asked: IysRecord | None
     """What it says now; None: it was not asked, or says what the row says."""
+    retailers: str | None = None
+    """Of what the row permits, as the topic has them."""
 
     @classmethod
     def from_row(cls, found: Mapping[str, Any]) -> Self:
@@ -117,6 +121,7 @@ class Standing:
             else None,
             seen=IysRecord(**columns("seen_")) if found["seen_value"] else None,
             asked=IysRecord(**columns("asked_")) if found["asked_value"] else None,
+            retailers=found["retailers"],
         )
 
     def of_another(self) -> Iterator[tuple[str, str, datetime | None]]:
@@ -207,7 +212,7 @@ def judge(standing: Standing, *, pulled_until: datetime | None) -> tuple[Finding
         return tuple(_of_no_row(standing))
     found = (
         _of_desired(row, standing.desired),
-        _of_permission(row, standing.permission),
+        _of_permission(row, standing.permission, standing.retailers),
         _of_iys(row, standing, pulled_until),
     )
     return tuple(one for one in found if one is not None)
@@ -248,7 +253,9 @@ def _of_desired(row: ConsentRow, desired: DesiredRecord | None) -> Finding | Non
     )
 
 
-def _of_permission(row: ConsentRow, published: PermissionRecord | None) -> Finding | None:
+def _of_permission(
+    row: ConsentRow, published: PermissionRecord | None, retailers: str | None
+) -> Finding | None:
     """Compare what a row permits by the law with what it says itself, and with the topic.
 
     A row that was changed by hand may say yes to somebody who opted out: that is not believed.
@@ -260,12 +267,13 @@ def _of_permission(row: ConsentRow, published: PermissionRecord | None) -> Findi
     if published is None:
         return Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=here, there=None)
     there = _words(published.may_send, published.reason)
+    stored = _words(row.may_send, str(reason))
+    if here == there != stored:
+        there = f"{stored}, in the row"
+    elif here == there and published.may_send and published.retailers != retailers:
+        here, there = f"{here}, retailers {retailers}", f"{there}, retailers {published.retailers}"
     if here != there:
         return Finding(kind=Kind.STATUS, side=Side.PERMISSIONS, here=here, there=there)
-    stored = _words(row.may_send, str(reason))
-    if here != stored:
-        said = f"{stored}, in the row"
-        return Finding(kind=Kind.STATUS, side=Side.PERMISSIONS, here=here, there=said)
     if _milliseconds(since) == _milliseconds(published.since):
         return None
     return Finding(

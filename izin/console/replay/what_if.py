@@ -9,7 +9,7 @@ import typer
 
 from izin.consent.business_days import Calendar
 from izin.consent.errors import SourceError
-from izin.console.replay.selection_options import BrandOption, CustomerOption, selection_of
+from izin.console.replay.kinds import BrandOption, CustomerOption, selection_of
 from izin.console.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
 from izin.console.terminal.arguments import ByOption, RecipientOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
