@@ -10,7 +10,13 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.consent.next_action import Registered
 from izin.onboarding.address_book import AddressBook, LaneCount, StoredKey
-from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, loading_time, what_if
+from izin.onboarding.preview import (
+    FirstLoading,
+    LoadingPreview,
+    check_brands,
+    loading_time,
+    preview,
+)
 from izin.sinks.ledger.registry.customer_brands import OtherBrandsError
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 from tests.support.builders import CUSTOMER, NOON
@@ -249,7 +255,7 @@ def test_records_without_a_right_are_counted(
     )
     loading = a_loading()
     reviewed(book, loading)
-    found = what_if(book, loading, [], [one, replace(one, brand_code=ACTIVE)])
+    found = preview(book, loading, [], [one, replace(one, brand_code=ACTIVE)])
     expected = [(LOADING, "MESAJ", records, "İYS lists no right")] if records else []
     assert list(found.suspended) == expected
     assert found.is_short == bool(records)
@@ -257,10 +263,10 @@ def test_records_without_a_right_are_counted(
 
 def judged(
     book: AddressBook, loading: FirstLoading, waiting: list[DueGroup] | None = None
-) -> LoadingWhatIf:
+) -> LoadingPreview:
     """Return what a loading would do."""
     reviewed(book, loading)
-    return what_if(book, loading, waiting or [])
+    return preview(book, loading, waiting or [])
 
 
 def group(count: int, **overrides: object) -> DueGroup:

@@ -5,7 +5,7 @@ comes from the ledger, and from İYS where it was asked.
 
 İYS takes older dates until a brand is activated; the law does not know that exception. An opt-in is
 published while its lawful term runs (``consent.due_dates``), or where İYS is known to hold ONAY of
-its key: it was registered in time then. Any other is reported, and never published. What-if and
+its key: it was registered in time then. Any other is reported, and never published. Preview and
 import decide by the same review.
 """
 
@@ -217,7 +217,7 @@ class SuspendedLane(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadingWhatIf:
+class LoadingPreview:
     """What a first loading would do."""
 
     lanes: tuple[LaneCount, ...]
@@ -288,18 +288,18 @@ def review_of(
     return review
 
 
-def what_if(
+def preview(
     book: AddressBook,
     loading: FirstLoading,
     waiting: Collection[DueGroup],
     suspensions: Collection[Suspension] = (),
-) -> LoadingWhatIf:
+) -> LoadingPreview:
     """Return what the loading would do, behind what is ``waiting`` for İYS already and held back by
     ``suspensions``; the book is judged by ``review_of``.
     """
     lanes = book.lanes(loading.now)
     time = loading_time(lanes, book.groups(loading.now), waiting, loading.limits, now=loading.now)
-    return LoadingWhatIf(
+    return LoadingPreview(
         lanes=tuple(lanes),
         addresses=book.addresses(),
         time=time,
