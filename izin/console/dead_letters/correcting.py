@@ -11,8 +11,8 @@ from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import read
 from izin.producers.publishing.publisher import Published
-from izin.replay.letters.correction import CorrectedLetterError, Correction
-from izin.replay.letters.letter import LetterReader
+from izin.replay.dead_letters.correction import CorrectedLetterError, Correction
+from izin.replay.dead_letters.reading import LetterReader
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import dead_letters
 from izin.sinks.ledger.dead_letters import UNTOUCHED

@@ -30,8 +30,8 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.progress import showing
 from izin.kafka.bounded_reader import TopicRecord
-from izin.replay.letters.letter import Content, Letter, LetterReader, LetterSelection
-from izin.replay.letters.outcomes import RedriveOutcome
+from izin.replay.dead_letters.outcomes import RedriveOutcome
+from izin.replay.dead_letters.reading import Content, Letter, LetterReader, LetterSelection
 from izin.runtime.kafka import codec
 from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro

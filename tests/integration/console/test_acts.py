@@ -23,7 +23,7 @@ from tests.integration.console.conftest import Izin
 from tests.integration.console.test_explain import store_history
 from tests.support.acts import ACTS, LOOKS
 from tests.support.builders import BRAND, PHONE, a_dead_letter, an_event
-from tests.support.replay.letters import a_letter_of
+from tests.support.replay.dead_letters import a_letter_of
 from tests.support.webhooks import a_consent, key_of, receiving
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]

@@ -8,14 +8,14 @@ from pydantic import SecretStr
 
 from izin.consent.ordering import decide
 from izin.console.terminal.ledger_session import open_ledger
-from izin.replay.letters.letter import LetterSelection
-from izin.replay.letters.outcomes import RedriveOutcome
-from izin.replay.letters.redrive import Redriver, RedriveStatement
+from izin.replay.dead_letters.outcomes import RedriveOutcome
+from izin.replay.dead_letters.reading import LetterSelection
+from izin.replay.dead_letters.redrive import Redriver, RedriveStatement
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from tests.support.builders import a_decision_record, a_key, a_ret, an_admitted_event
 from tests.support.order.harness import SUPPRESSIONS
+from tests.support.replay.dead_letters import CODEC, LetterHarness
 from tests.support.replay.ingesting import ingesting
-from tests.support.replay.letters import CODEC, LetterHarness
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

@@ -17,7 +17,7 @@ from izin.producers.mapping import field_names
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord
 from izin.producers.publishing.event_ids import message_event_id
-from izin.replay.letters.letter import Content, Letter
+from izin.replay.dead_letters.reading import Content, Letter
 from izin.streams.guard import appended_at
 
 ORIGIN = "correction"

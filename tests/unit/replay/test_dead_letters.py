@@ -10,16 +10,22 @@ from izin.consent.violations import Violation, violation
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read
-from izin.replay.letters.correction import Correction, UndatedCorrectionError
-from izin.replay.letters.letter import UNREADABLE, Letter, LetterSelection, content_of, letter_of
-from izin.replay.letters.outcomes import Obstacle, RedriveOrder, order_of
+from izin.replay.dead_letters.correction import Correction, UndatedCorrectionError
+from izin.replay.dead_letters.outcomes import Obstacle, RedriveOrder, order_of
+from izin.replay.dead_letters.reading import (
+    UNREADABLE,
+    Letter,
+    LetterSelection,
+    content_of,
+    letter_of,
+)
 from izin.schemas.topics import Topics
 from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.guard import REDRIVEN
 from izin.streams.outputs import BATCH_PART, REPARTITIONED
 from tests.support.builders import NOON, an_event, an_iys_event
 from tests.support.order.harness import HOME, KEY, PARTITIONS
-from tests.support.replay.letters import APPENDED, CODEC, a_letter_of
+from tests.support.replay.dead_letters import APPENDED, CODEC, a_letter_of
 
 TOPICS = Topics()
 COUNTS = {one.name: PARTITIONS if one.is_partitioned else 1 for one in TOPICS}

@@ -30,13 +30,12 @@ from typing import NamedTuple, Self
 from izin.consent.model import DecisionKind
 from izin.kafka.bounded_reader import BoundedReader
 from izin.producers.publishing.publisher import lane
-from izin.replay.letters.letter import UNREADABLE, Content, Letter, LetterReader
+from izin.replay.dead_letters.reading import UNREADABLE, Content, Letter, LetterReader
 from izin.runtime import kafka
 from izin.runtime.plan import OnProgress
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import ERASED, ERASURE, SUPPRESSED, SuppressionKeys
-from izin.schemas.fast.reader import long_of
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, key_text
 from izin.schemas.topics import Topics
@@ -348,12 +347,11 @@ def _by_order_stage(
         return []
     places = {one.place: one for one in sent}
     found: dict[Place, tuple[RedriveOutcome, str]] = {}
-    for place, decision in _decisions(places, settings, codec):
-        outcome, detail = OUTCOMES[_kind(decision, codec)], ""
-        if outcome is RedriveOutcome.STALE:
-            stands = codec.decode("Decision", decision)["consent"]
-            detail = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
-        found[place] = outcome, detail
+    for place, value in _decisions(places, settings, codec):
+        decision = codec.decode("Decision", value)
+        outcome, stands = OUTCOMES[decision["kind"]], decision["consent"]
+        newer = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
+        found[place] = outcome, newer if outcome is RedriveOutcome.STALE else ""
     for letter in LetterReader(settings, codec).read(starts=letters_from):
         place = letter.topic, letter.partition, letter.offset
         again = places.get(place)
@@ -385,15 +383,6 @@ def _decisions(
             place = read.topic, read.partition, read.offset
             if place in places:
                 yield place, read.value
-
-
-def _kind(decision: bytes, codec: Codec) -> str:
-    """Return the kind of a decision: its first field, which needs no other to be read."""
-    header = codec.header("Decision")
-    if not decision.startswith(header):
-        return str(codec.decode("Decision", decision)["kind"])
-    size, at = long_of(decision, len(header))
-    return decision[at : at + size].decode()
 
 
 def _without_trace(expected: RedriveOutcome) -> RedriveOutcome:
