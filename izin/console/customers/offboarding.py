@@ -1,10 +1,8 @@
 """``izin customers offboard``: hand over what is a customer's, and end it.
 
 The archive that it is handed has history, permissions, daily files, and their proof. It is made in
-a folder beside the file, which another run completes after a crash, and then packed. The history
-has the customer's rows; of others' rows the places on the chains alone are there, so that every
-link can be computed again without the ledger. Our push connections of its brands are freed, those
-of others named.
+a folder beside the file, anew after a crash, and then packed. Our push connections of its brands
+are freed, those of others named.
 """
 
 import asyncio
@@ -72,9 +70,9 @@ PERMISSIONS: Final = "permissions.csv"
 _ABOUT: Final = """\
 What izin kept for the customer {customer}, made at {at} (UTC).
 
-history/          every movement, in files of PostgreSQL's binary COPY, with the list archive.json
-                  and a copy of the registry. Rows of others, and erased ones, are there as
-                  hashes alone.
+history/          every movement of the customer, in files of PostgreSQL's binary COPY, with the
+                  list archive.json and a copy of the registry. What leads from each to the next
+                  published head of its chain is there as hashes alone, as are erased rows.
 permissions.csv   every record: what was desired, what IYS holds, and whether a message may be sent
 daily-files/      IYS's files of days, with IYS's time stamps (RFC 3161)
 anchors.txt       heads of the chains, as they were published meanwhile
@@ -114,11 +112,13 @@ async def hand_over(
     ledger, customer_id = ending.ledger, ending.customer_id
     folder = _folder_of(file)
     await anchor_heads(ledger, ending.messages, now)
-    # Before the rows: an anchor of a row that is not in the archive would be a fault.
-    anchors = "".join(one.to_line() for one in await verify.anchors_after(ledger, 0))
-    writer = ArchiveWriter(ledger, folder / HISTORY, report=report, customer_id=customer_id)
+    shutil.rmtree(folder, ignore_errors=True)  # of an order that was stopped
+    anchors = await verify.anchors_after(ledger, 0)
+    writer = ArchiveWriter(
+        ledger, folder / HISTORY, report=report, customer_id=customer_id, anchors=anchors
+    )
     await writer.run(by=ending.by, now=now)
-    write_private(folder / ANCHORS, [anchors.encode()])
+    write_private(folder / ANCHORS, [one.to_line().encode() for one in anchors])
     await _permissions(ledger, belongings, folder / PERMISSIONS)
     await _daily_files(ledger, belongings, folder / DAILY)
     about = _ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}")
@@ -143,7 +143,6 @@ async def _permissions(ledger: Ledger, belongings: Belongings, path: Path) -> No
 
 
 async def _daily_files(ledger: Ledger, belongings: Belongings, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
     await asyncio.to_thread(folder.mkdir, mode=0o700)
     for brand in belongings.brands:
         for file in await files.since(ledger, _EARLIEST, brand_code=brand.brand_code):
