@@ -15,10 +15,10 @@ from pathlib import Path
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.wire_format.consents import RegisterRecord
+from izin.reconcile.comparing import decisions_of
 from izin.reconcile.judging import IysRecord
 from izin.reconcile.plan import KeyRepairs, counts_of, pages_of
-from izin.reconcile.remedies import Repair
-from izin.reconcile.trails import Trail, trails_of
+from izin.reconcile.remedies import KeyDecisions, Repair
 from izin.runtime.plan import OnProgress, Plan, silent
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -149,7 +149,7 @@ class _RepairPage:
         access = await retailers.registered(connection, list(rows))
         again = [one.key for one in fit if Repair.REPUBLISH in one.repairs]
         ledger = self.execution.ledger
-        trails = await trails_of(ledger, again) if again else {}
+        decided = await decisions_of(ledger, again) if again else {}
         changes = UnitOfWork(connection, self.messages, ledger.calendar, self.now)
         for one in fit:
             row = rows.get(one.key)
@@ -157,7 +157,7 @@ class _RepairPage:
                 row = changes.put(row, permitted_row(row, row, self.now) or row)
             if Repair.QUERY in one.repairs and row is not None:
                 row = changes.put(row, ruling.query_again(row, RECONCILE, self.now))
-            for message in self._messages_of(one, row, trails.get(one.key), access):
+            for message in self._messages_of(one, row, decided.get(one.key), access):
                 changes.add_last(message)
         changes.add_movement(self._act(fit))
         await changes.write()
@@ -185,13 +185,13 @@ class _RepairPage:
         self,
         one: KeyRepairs,
         row: ConsentRow | None,
-        trail: Trail | None,
+        decided: KeyDecisions | None,
         access: Mapping[str, frozenset[int]],
     ) -> Sequence[Message]:
         """Return what is published about a key."""
         found, messages = [], self.messages
-        if Repair.REPUBLISH in one.repairs and trail is not None:
-            event = trail.event(one.event_id, one.effective_at)
+        if Repair.REPUBLISH in one.repairs and decided is not None:
+            event = decided.event(one.event_id, one.effective_at)
             if event is not None and one.effective_at is not None:
                 found.append(self._again(event, one.key, one.effective_at))
         if Repair.MOVEMENT in one.repairs and one.movement is not None:

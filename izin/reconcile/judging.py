@@ -86,7 +86,7 @@ class IysRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ComparedKey:
     """Everything that is known of a key."""
 
     key: str
@@ -103,7 +103,7 @@ class Standing:
 
     @classmethod
     def from_row(cls, found: Mapping[str, Any]) -> Self:
-        """Return the standing in a row of the statement ``candidates``."""
+        """Return the key in a row of the statement ``candidates``."""
 
         def columns(side: str) -> dict[str, Any]:
             names = [name for name in found if name.startswith(side)]
@@ -202,34 +202,34 @@ class Finding:
     cause: Cause | None = None
 
 
-def judge(standing: Standing, *, pulled_until: datetime | None) -> tuple[Finding, ...]:
+def judge(compared: ComparedKey, *, pulled_until: datetime | None) -> tuple[Finding, ...]:
     """Return the differences of a key, at most one for each side.
 
     ``pulled_until``: up to when both streams of İYS have been pulled; None: never.
     """
-    row = standing.row
+    row = compared.row
     if row is None:
-        return tuple(_of_no_row(standing))
+        return tuple(_of_no_row(compared))
     found = (
-        _of_desired(row, standing.desired),
-        _of_permission(row, standing.permission, standing.retailers),
-        _of_iys(row, standing, pulled_until),
+        _of_desired(row, compared.desired),
+        _of_permission(row, compared.permission, compared.retailers),
+        _of_iys(row, compared, pulled_until),
     )
     return tuple(one for one in found if one is not None)
 
 
-def _of_no_row(standing: Standing) -> Iterator[Finding]:
-    if standing.desired is not None:
-        there = standing.desired.status
+def _of_no_row(compared: ComparedKey) -> Iterator[Finding]:
+    if compared.desired is not None:
+        there = compared.desired.status
         yield Finding(kind=Kind.MISSING_HERE, side=Side.DESIRED, here=None, there=there)
         return
-    record = standing.asked or standing.seen
+    record = compared.asked or compared.seen
     if record is not None and record.value in _STATUSES:
         yield Finding(
             kind=Kind.MISSING_HERE, side=Side.IYS, here=None, there=record.value, record=record
         )
-    if standing.permission is not None:
-        there = _words(standing.permission.may_send, standing.permission.reason)
+    if compared.permission is not None:
+        there = _words(compared.permission.may_send, compared.permission.reason)
         yield Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=None, there=there)
 
 
@@ -286,11 +286,13 @@ def _of_permission(
     )
 
 
-def _of_iys(row: ConsentRow, standing: Standing, pulled_until: datetime | None) -> Finding | None:
+def _of_iys(
+    row: ConsentRow, compared: ComparedKey, pulled_until: datetime | None
+) -> Finding | None:
     if row.action != Action.NOTHING or row.is_open:
         return None  # it settles by itself
     found = (
-        _of_what_iys_says(row, standing)
+        _of_what_iys_says(row, compared)
         or _of_hidden(row)
         or _of_unverified(row, pulled_until)
         or _of_ledger(row)
@@ -300,7 +302,7 @@ def _of_iys(row: ConsentRow, standing: Standing, pulled_until: datetime | None) 
     return replace(found, cause=Cause.WITHDRAWN)
 
 
-def _of_what_iys_says(row: ConsentRow, standing: Standing) -> Finding | None:
+def _of_what_iys_says(row: ConsentRow, compared: ComparedKey) -> Finding | None:
     if row.desired_status is None and row.registered in _STATUSES:
         return Finding(
             kind=Kind.MISSING_HERE,
@@ -309,9 +311,9 @@ def _of_what_iys_says(row: ConsentRow, standing: Standing) -> Finding | None:
             there=row.registered,
             record=registered_record(row),
         )
-    if standing.asked is not None:
-        return _of_record(row, standing.asked)
-    seen = standing.seen
+    if compared.asked is not None:
+        return _of_record(row, compared.asked)
+    seen = compared.seen
     if seen is None or seen.creation_date is None or row.registered_at is None:
         return None
     if seen.creation_date > row.registered_at:

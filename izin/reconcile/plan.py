@@ -53,14 +53,14 @@ class KeyRepairs:
         repairs = {one.remedy.repair for one in differences} - {None}
         if not repairs:
             return None
-        standing = differences[0].standing
-        row, desired, permission = standing.row, standing.desired, standing.permission
+        compared = differences[0].compared
+        row, desired, permission = compared.row, compared.desired, compared.permission
         movements = [
             one.finding.record for one in differences if one.remedy.repair is Repair.MOVEMENT
         ]
         return cls(
-            key=standing.key,
-            customer_id=standing.customer_id,
+            key=compared.key,
+            customer_id=compared.customer_id,
             repairs=tuple(one for one in Repair if one in repairs),
             updated_at=None if row is None else row.updated_at,
             event_id=None if row is None else row.desired_event_id,

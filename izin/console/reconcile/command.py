@@ -141,12 +141,12 @@ def reconcile(
         return
     if brand is None:
         raise typer.BadParameter("say which brand", param_hint="--brand")
-    wish = _Wish(brand, channel, since, until, single if ask else None, plan, by)
+    order = ComparisonOrder(brand, channel, since, until, single if ask else None, plan, by)
     with exit_on_signals(), exit_on_error(OSError), ExitStack() as stack:
         rows = None if csv is None else stack.enter_context(private_csv(csv, FIELDS))
         report = DifferenceReport(output, unmasked=unmasked, csv=rows)
         repairs = run_on_ledger(
-            lambda ledger: _compare(ledger, wish, report),
+            lambda ledger: _compare(ledger, order, report),
             look=Look(command="reconcile", by=by, brand=brand),
         )
     if repairs:
@@ -154,7 +154,7 @@ def reconcile(
     exit_if(report.unexplained)
 
 
-class _Wish(NamedTuple):
+class ComparisonOrder(NamedTuple):
     """What is to be compared, and where the plan goes."""
 
     brand: int
@@ -167,20 +167,20 @@ class _Wish(NamedTuple):
     by: str
 
 
-async def _compare(ledger: Ledger, wish: _Wish, report: DifferenceReport) -> int:
+async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceReport) -> int:
     """Compare, report, and write the plan; return how many keys it repairs."""
-    kafka, brand = kafka_settings(), await registered_brand(ledger, wish.brand)
-    scope = Scope(brand=brand, channel=wish.channel, since=wish.since, until=wish.until)
+    kafka, brand = kafka_settings(), await registered_brand(ledger, order.brand)
+    scope = Scope(brand=brand, channel=order.channel, since=order.since, until=order.until)
     async with AsyncExitStack() as stack:
         ask: Ask | None = None
-        if wish.single is not None:
+        if order.single is not None:
             iys = IysSettings()
             client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
             ask = Asker(
                 client=client,
                 requests_per_second=iys.requests_per_second,
                 clock=_now,
-                single=wish.single,
+                single=order.single,
                 on_estimate=_say_estimate,
                 on_single=_say_single,
             )
@@ -193,7 +193,7 @@ async def _compare(ledger: Ledger, wish: _Wish, report: DifferenceReport) -> int
             on_read=lambda read: shown(read, read),
         )
         comparison = await stack.enter_async_context(comparer.comparing(scope, ask))
-        file = None if wish.plan is None else RepairFile(wish.plan)
+        file = None if order.plan is None else RepairFile(order.plan)
         report.begin(comparison)
         async for one in comparison.differences():
             report.add(one)
@@ -202,8 +202,8 @@ async def _compare(ledger: Ledger, wish: _Wish, report: DifferenceReport) -> int
         if file is None:
             report.end(comparison, None)
             return 0
-        asked, now = wish.single is not None, comparison.began
-        plan = plan_of(scope, kafka, asked=asked, now=now, by=wish.by)
+        asked, now = order.single is not None, comparison.began
+        plan = plan_of(scope, kafka, asked=asked, now=now, by=order.by)
         report.end(comparison, file.write(plan).digest)
         return file.keys
 

@@ -10,7 +10,6 @@ from izin.consent.texts import visible
 from izin.console.terminal.output import OutputFormat, out, print_rows, say, turkish, warn
 from izin.console.terminal.private_files import CsvRows
 from izin.reconcile.comparing import Comparison, Difference
-from izin.reconcile.trails import words_of
 from izin.runtime.masking import mask_text
 
 _MOST = 200
@@ -23,7 +22,7 @@ _COLUMNS = {
     "next": "what is done",
 }
 FIELDS = (
-    *("key", "kind", "side", "here", "here_at", "there", "there_at", "saw", "missed"),
+    *("key", "kind", "side", "here", "here_at", "there", "there_at"),
     *("repair", "next_step"),
 )
 """The columns of the CSV file."""
@@ -54,7 +53,7 @@ class DifferenceReport:
         self.unexplained += not one.is_explained
         self._counts[one.finding.kind, one.finding.side, _done(one)] += 1
         if self._csv is not None:
-            self._csv.writerow([_text(value) for value in _values(one, one.key).values()])
+            self._csv.writerow(list(_values(one, one.key).values()))
         key = one.key if self._unmasked else mask_text(one.key)
         if self._output is OutputFormat.JSON:
             values = {**_values(one, key), "explained": one.is_explained}
@@ -105,10 +104,7 @@ def _row(one: Difference, recipient: str) -> tuple[object, ...]:
     finding = one.finding
     here = _said(finding.here, finding.here_at)
     words = f"{here} > {_said(finding.there, finding.there_at)}"
-    paths = ""
-    if finding.record is not None:
-        paths = f"; seen by {words_of(one.saw)}; missed by {words_of(one.missed)}"
-    return recipient, finding.kind, finding.side, words, f"{one.remedy.next_step}{paths}"
+    return recipient, finding.kind, finding.side, words, one.remedy.next_step
 
 
 def _values(one: Difference, key: str) -> dict[str, Any]:
@@ -116,7 +112,6 @@ def _values(one: Difference, key: str) -> dict[str, Any]:
     values = (
         *(key, str(finding.kind), str(finding.side)),
         *(finding.here, _iso(finding.here_at), finding.there, _iso(finding.there_at)),
-        *(list(map(str, one.saw)), list(map(str, one.missed))),
         *(None if repair is None else str(repair), one.remedy.next_step),
     )
     return dict(zip(FIELDS, values, strict=True))
@@ -129,10 +124,6 @@ def _said(what: str | None, at: datetime | None) -> str:
 
 def _iso(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="milliseconds")
-
-
-def _text(value: object) -> object:
-    return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _done(one: Difference) -> str:

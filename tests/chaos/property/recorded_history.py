@@ -10,7 +10,7 @@ from izin.consent.fold import KeyState, restoration
 from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
 from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow, fact_of
-from izin.reconcile.judging import DesiredRecord, PermissionRecord, Side, Standing, judge
+from izin.reconcile.judging import ComparedKey, DesiredRecord, PermissionRecord, Side, judge
 from izin.replay.what_if.key_history import KeyTimeline
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -149,7 +149,7 @@ class RecordedHistory(KeyHistory):
     def _differences(self) -> tuple[str, ...]:
         """Return what a reconciliation finds between the ledger and the topics."""
         desired = self.consent
-        standing = Standing(
+        compared = ComparedKey(
             key=KEY,
             customer_id=CUSTOMER,
             row=self.row,
@@ -168,7 +168,7 @@ class RecordedHistory(KeyHistory):
             seen=None,
             asked=None,
         )
-        found = judge(standing, pulled_until=None)
+        found = judge(compared, pulled_until=None)
         return tuple(f"{one.kind} {one.side}" for one in found if one.side is not Side.IYS)
 
     def _liken(self, who: str, found: tuple[object, ...], expected: tuple[object, ...]) -> None:

@@ -137,20 +137,17 @@ WHERE (c.updated_at IS NULL OR c.updated_at < %(began)s)
             OR s.creation_date >= c.registered_at AND s.consent_date IS DISTINCT FROM c.registered_consent_date))
 ORDER BY k.key
 
--- name: trails
--- The decisions and observations of these keys: which path showed what, and the events to publish again.
-SELECT m.kind, m.key, m.status, m.data, m.decision, m.recorded_at
+-- name: decided
+-- The decisions on these keys, and where they were restored: the events to publish again.
+SELECT m.key, m.decision
 FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
-WHERE m.kind IN ('decision', 'observation', 'bootstrap')
+WHERE m.kind IN ('decision', 'bootstrap')
 ORDER BY m.key, m.recorded_at, m.shard, m.place
 
--- name: ways
--- Up to when the ways by which movements of a brand come here have shown them: push is registered or not, both streams
--- were pulled to their end, and daily files were read.
-SELECT EXISTS (SELECT FROM push_registrations WHERE brand_code = %(brand_code)s AND registered_at IS NOT NULL) AS push,
-    (SELECT min(last_pulled_at) FROM stream_cursors WHERE brand_code = %(brand_code)s) AS pulled_at,
-    (SELECT max(creation_date) FROM seen WHERE by = 'daily') AS filed_until
+-- name: pulled
+-- When both streams of a brand were last pulled to their end.
+SELECT min(last_pulled_at) AS pulled_at FROM stream_cursors WHERE brand_code = %(brand_code)s
 
 -- name: take-turn
 -- One execution of repairs after the other, so that a page is done once.
