@@ -1,6 +1,7 @@
 """``izin replay what-if``: history by another calendar."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -23,21 +24,22 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.private_files import private_csv
 from izin.console.terminal.progress import showing
-from izin.replay.what_if import run
-from izin.replay.what_if.changes import ChangeKind, Fulfilment, LawSettings, differing
+from izin.replay.what_if.changes import Change, ChangeKind, Fulfilment, LawSettings, differing
 from izin.replay.what_if.key_history import GivenList
-from izin.replay.what_if.run import (
-    ResultFolder,
-    WhatIf,
-    WhatIfRequest,
-    WhatIfResult,
-)
+from izin.replay.what_if.run import WhatIf, WhatIfResult
+from izin.runtime.masking import mask
 from izin.runtime.plan import Selection
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.brand import Brand
 
+CHANGES = (
+    *("brand", "type", "recipient_type", "recipient"),
+    *("change", "from", "to", "since", "until", "about"),
+)
+"""The columns of the file."""
 _COLUMNS = ("brand", "change", "from", "to", "recipients")
 _STEPS = {
     f"ONAY {Fulfilment.TOO_LATE}": "İYS holds consents that are void (Yönetmelik m.7/12), and "
@@ -117,13 +119,13 @@ SinceOption = Annotated[
 UntilOption = Annotated[
     datetime | None, typer.Option(parser=instant, metavar="INSTANT", help="The same, before.")
 ]
-PlanOption = Annotated[
+OutOption = Annotated[
     Path,
     typer.Option(
-        "--plan",
+        "--out",
         metavar="FILE",
         dir_okay=False,
-        help="Where the plan is written; a run that was stopped goes on with the same file.",
+        help="The CSV file that names who is concerned; an earlier one is replaced.",
     ),
 ]
 ListOption = Annotated[
@@ -144,7 +146,7 @@ UnmaskedOption = Annotated[
 
 def what_if(
     *,
-    plan: PlanOption,
+    out: OutOption,
     closed_day: ClosedDayOption = None,
     open_day: OpenDayOption = None,
     since: SinceOption = None,
@@ -161,10 +163,10 @@ def what_if(
 
     The closed days in force are those of the environment (IZIN_EXTRA_CLOSED_DAYS); options vary
     them. The history says which consents and answers differ, and who was sent to by a receipt
-    though the right answer is no. Only the plan and the folder of its work are written.
+    though the right answer is no. Nothing but the file is written, which only its owner may read.
 
     Exit code 1 if somebody was sent to by a wrong answer, 3 if the options or a list cannot be
-    used, 130 if it was stopped: the same command goes on.
+    used, 130 if it was stopped.
     """
     with exit_on_signals(), exit_on_error():
         chosen = selection_of(
@@ -176,34 +178,36 @@ def what_if(
         )
         lists = tuple(map(_list, list_ or ()))
 
-        async def judge(ledger: Ledger) -> tuple[ResultFolder, list[str]]:
+        async def judge(ledger: Ledger) -> tuple[WhatIfResult, list[str]]:
             known = [one for one in await brands.every(ledger) if _concerns(chosen, one)]
             before, after = settings_of(
                 known, ledger.calendar, closed=closed_day or (), opened=open_day or ()
             )
-            request = WhatIfRequest(
+            asked = WhatIf(
+                ledger=ledger,
                 selection=chosen,
                 before=before,
                 after=after,
                 customers={one.brand_code: one.customer_id for one in known},
                 lists=lists,
-                by=by,
                 now=datetime.now(UTC),
             )
-            made = await run.plan(ledger, request, plan)
-            await WhatIf(ledger=ledger, plan=made, path=plan, lists=lists).run(progress)
-            return ResultFolder(made, plan), differing(before, after)
 
-        with showing("slices") as progress:
+            def write(key: str, change: Change) -> None:
+                *whose, to = key.split("/", 3)
+                rows.writerow([*whose, to if unmasked else mask(to), *astuple(change)])
+
+            return await asked.run(write, progress), differing(before, after)
+
+        with showing("slices") as progress, private_csv(out, CHANGES) as rows:
             look = Look(command="replay what-if", by=by) if unmasked else None
-            folder, words = run_on_ledger(judge, look=look)
-        result, file = folder.result(), folder.write_table(unmasked=unmasked)
-    _print(result, file, words, output)
+            result, words = run_on_ledger(judge, look=look)
+    _print(result, out, words, output)
     exit_if(result.sent)
 
 
 def _concerns(chosen: Selection, brand: Brand) -> bool:
-    """Whether a brand may be in the plan: of others it has nothing."""
+    """Whether a brand may be concerned."""
     return (not chosen.brands or brand.brand_code in chosen.brands) and (
         not chosen.customers or brand.customer_id in chosen.customers
     )

@@ -166,12 +166,6 @@ class GivenList:
     reason: str
     """The same."""
 
-    def as_json(self) -> list[Any]:
-        """Return it as JSON values, with the SHA-256 of the file."""
-        with self.path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return [self.path.name, digest, list(self.receipts), self.recipient, self.reason]
-
 
 async def on_lists(ledger: Ledger, lists: Sequence[GivenList]) -> dict[str, list[AskedReceipt]]:
     """Return by key what the gate answered about everybody on ``lists``.

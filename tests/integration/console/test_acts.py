@@ -115,7 +115,7 @@ LOOKING: Mapping[str, tuple[str, ...]] = {
     "replay run": ("replay", "run", "{plan}", "--unmasked"),
     "replay show": ("replay", "show", "{plan}", "--unmasked"),
     "replay what-if": (
-        *("replay", "what-if", "--plan={what_if}", "--closed-day=2026-05-18", "--unmasked"),
+        *("replay", "what-if", "--out={what_if}", "--closed-day=2026-05-18", "--unmasked"),
     ),
 }
 """How each shows people in that installation; of ``iys daily show``, which needs a daily file,
