@@ -12,7 +12,6 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.dead_letters.listing import print_letter, print_list
 from izin.console.terminal.arguments import (
-    ByIfKnownOption,
     ByOption,
     ExecuteOption,
     duration,
@@ -324,14 +323,12 @@ def meant(
     invoke_without_command=True,
     help="List, acknowledge and redrive records that could not be processed. Alone it does `list`.",
 )
-def list_by_default(
-    context: typer.Context, *, by: ByIfKnownOption, output: OutputOption = OutputFormat.TABLE
-) -> None:
+def list_by_default(context: typer.Context, *, output: OutputOption = OutputFormat.TABLE) -> None:
     """Run ``list`` where no subcommand is given."""
     command = context.invoked_subcommand
     if command is None:
         with exit_on_error():
-            print_list(LetterSelection(), output, waiting=False, limit=None, by=by)
+            print_list(LetterSelection(), output, waiting=False, limit=None)
     elif output is not OutputFormat.TABLE:
         raise typer.BadParameter(
             f"write it after the command: izin dead-letters {command} --output"
@@ -348,19 +345,15 @@ def list_(
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="At most so many, the newest. Default: 1,000 in a table."),
+        typer.Option(min=1, help="At most so many, the newest. Default: 1,000."),
     ] = None,
-    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """List dead letters: where the record was, why it could not be processed, and what became of
     it: acknowledged, redriven or corrected, by whom and when.
-
-    The JSON also has the original bytes in base64; they are personal data, and who
-    looked is written to the history.
     """
     with exit_on_error():
-        print_list(chosen, output, waiting=waiting, limit=limit, by=by)
+        print_list(chosen, output, waiting=waiting, limit=limit)
 
 
 @app.command()
@@ -379,7 +372,8 @@ def show(
     """Print everything that can be read of a dead letter: what is wrong with it in English and
     Turkish, its event, where it was, its headers, and what became of it.
 
-    Who looked at one --unmasked is written to the history. Exit code 3 if there is no such letter.
+    The JSON of one --unmasked has its bytes too, in base64. Who looked at one --unmasked is written
+    to the history. Exit code 3 if there is no such letter.
     """
     with exit_on_error():
         print_letter(letter, output, unmasked=unmasked, by=by)

@@ -107,7 +107,6 @@ LOOKING: Mapping[str, tuple[str, ...]] = {
     "customers void": ("customers", "void", "acme", "--out={void}"),
     "import changes": ("import", "changes", "0" * 64, "--output=json"),
     "reconcile": ("reconcile", f"--brand={BRAND}"),
-    "dead-letters list": ("dead-letters", "list", "--output=json"),
     "dead-letters show": ("dead-letters", "show", "0/1", "--unmasked"),
     "replay rebuild": (
         *("replay", "rebuild", "desired-consents", "--plan={plan}", "--workers=1", "--unmasked"),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from izin.consent.model import ConsentEvent
 from izin.reconcile.asking import Asker
 from izin.reconcile.comparing import Comparer, Difference, Scope
-from izin.reconcile.executing import RepairExecution
+from izin.reconcile.repairs import RepairExecution
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.erasure import SuppressionKeys

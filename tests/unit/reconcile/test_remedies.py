@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from izin.consent.admission import RefusedEvent, admit
-from izin.reconcile.executing import first_append
 from izin.reconcile.judging import ComparedKey, Finding, judge
-from izin.reconcile.plan import LINES, KeyRepairs
 from izin.reconcile.remedies import DecidedEvent, KeyDecisions, Repair, remedy_of
+from izin.reconcile.repairs import LINES, KeyRepairs, first_append
 from tests.support.builders import CUSTOMER, NOON, an_admitted_event, an_event
 from tests.support.reconcile.compared_keys import (
     EARLIER,
