@@ -87,8 +87,6 @@ class LaneCount:
     lawful: int
     void: int
     """Not lawful: never published."""
-    transferable: int
-    """Void ones that a general transfer covered until it ended."""
     held: int
     """İYS is known to hold ONAY."""
     refused: int
@@ -192,16 +190,11 @@ class AddressBook(ExitStack):
             for row in self._rows("addresses")
         }
 
-    def judge(
-        self,
-        lawful_until: Callable[[int, int], int],
-        is_transferable: Callable[[int, int], bool],
-    ) -> None:
-        """Set by what ``lanes`` and ``groups`` judge an opt-in: both take the instant at which it
-        was given, in seconds, and its brand.
+    def judge(self, lawful_until: Callable[[int, int], int]) -> None:
+        """Set by what ``lanes`` and ``groups`` judge an opt-in: by the instant at which it was
+        given, in seconds, and its brand.
         """
         self._db.create_function("lawful_until", 2, lawful_until, deterministic=True)
-        self._db.create_function("is_transferable", 2, is_transferable, deterministic=True)
 
     def lanes(self, now: datetime) -> list[LaneCount]:
         """Return what there is for each brand and channel."""

@@ -106,10 +106,6 @@ class LawfulReview:
         """Return the end of that term, in seconds since 1970."""
         return int(self.term(at, brand_code).until.timestamp())
 
-    def is_transferable(self, at: int, brand_code: int) -> bool:
-        """Whether a general transfer covers it."""
-        return self.term(at, brand_code).transfer is not None
-
 
 def admitted(accepted: AcceptedRecord) -> AdmittedEvent:
     """Return a record that would be published as the order stage admits it."""
@@ -260,31 +256,17 @@ def check_brands(book: AddressBook, customer_id: str, brands: Mapping[int, Brand
 
 
 def review_of(
-    book: AddressBook,
-    brands: Mapping[int, Brand],
-    *,
-    now: datetime,
-    calendar: Calendar,
-    addresses: int | None = None,
+    book: AddressBook, brands: Mapping[int, Brand], *, now: datetime, calendar: Calendar
 ) -> LawfulReview:
-    """Return what decides which opt-ins of ``book`` are lawful, and have the book judge by it.
-
-    ``addresses``: how many a provider had when the general transfers ended; None: as many as all of
-    its brands have in the book.
+    """Return what decides which opt-ins of ``book`` are lawful, and have the book judge by it: a
+    provider has as many addresses as all of its brands have in the book.
     """
     totals: Counter[int] = Counter()
     for code, count in book.addresses().items():
         totals[brands[code].iys_code] += count.total
-    review = LawfulReview(
-        book=book,
-        now=now,
-        addresses={
-            code: totals[brand.iys_code] if addresses is None else addresses
-            for code, brand in brands.items()
-        },
-        calendar=calendar,
-    )
-    book.judge(review.lawful_until, review.is_transferable)
+    addresses = {code: totals[brand.iys_code] for code, brand in brands.items()}
+    review = LawfulReview(book=book, now=now, addresses=addresses, calendar=calendar)
+    book.judge(review.lawful_until)
     return review
 
 

@@ -167,12 +167,6 @@ def _lines(found: LoadingPreview, loading: FirstLoading, unasked: int) -> Iterat
         if asked
         else ""
     )
-    transferable = sum(one.transferable for one in found.lanes)
-    if transferable:
-        yield (
-            f"{transferable:,} of the void ones were covered by a general transfer: lawful only "
-            "where İYS holds them"
-        )
     if unasked:
         takes = _rounded(loading.limits.asking(unasked))
         yield f"--ask asks İYS about opt-ins that are not known: {unasked:,} requests, {takes}"
@@ -259,7 +253,6 @@ class LoadingOrder:
 
     how: Import
     brands: tuple[int, ...]
-    addresses: int | None
     asks: bool
     """Whether İYS is asked what it holds."""
     reports: Path | None
@@ -275,14 +268,6 @@ def loading_order(
     brand: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Only this brand may be in the files; may be repeated."),
-    ] = None,
-    addresses: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="How many addresses the provider had when the general transfers ended. Default: "
-            "as many as the files have.",
-        ),
     ] = None,
     ask: Annotated[
         bool,
@@ -302,7 +287,6 @@ def loading_order(
     return LoadingOrder(
         how=replace(how, resumable=True, reversals=reversals),
         brands=tuple(brand or ()),
-        addresses=addresses,
         asks=ask,
         reports=reports,
         executes=execute,
@@ -406,7 +390,6 @@ async def _judge(
         loading.brands,
         now=loading.now,
         calendar=settings.calendar,
-        addresses=order.addresses,
     )
     waiting = (await reads.backlog(ledger)).ready
     return _JudgedFiles(

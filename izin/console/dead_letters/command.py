@@ -34,7 +34,7 @@ from izin.console.terminal.output import (
 from izin.console.terminal.progress import showing, showing_steps
 from izin.projections.brand_directory import BrandReader
 from izin.replay.dead_letters.outcomes import Prediction, RedriveOutcome
-from izin.replay.dead_letters.reading import LetterReader, LetterSelection
+from izin.replay.dead_letters.reading import DeadLetterReader, DeadLetterSelection
 from izin.replay.dead_letters.redrive import (
     MOST_LETTERS,
     RedrivePreview,
@@ -71,7 +71,7 @@ _WHY: Mapping[str, str] = {
 
 
 def redrive_letters(
-    selection: LetterSelection,
+    selection: DeadLetterSelection,
     how: RedriveStatement,
     output: OutputFormat,
     *,
@@ -268,9 +268,9 @@ def filters(
         datetime | None,
         typer.Option(parser=instant, metavar="INSTANT", help="Only records published before then."),
     ] = None,
-) -> LetterSelection:
+) -> DeadLetterSelection:
     """Return the selection of letters by these options."""
-    return LetterSelection(
+    return DeadLetterSelection(
         because=frozenset(because or ()),
         sources=frozenset(source or ()),
         origins=frozenset(origin or ()),
@@ -306,17 +306,17 @@ def meant(
         ),
     ] = None,
     *,
-    chosen: LetterSelection,
+    chosen: DeadLetterSelection,
     every: Annotated[
         bool, typer.Option("--all", help="Every dead letter that nobody has acknowledged.")
     ] = False,
-) -> LetterSelection:
+) -> DeadLetterSelection:
     """Return the letters that are meant: those named, or those of the filters, or every one; it is
     wrong usage to say none of it, or two.
     """
     if sum((bool(letters), chosen.is_filtered, every)) != 1:
         raise typer.BadParameter("name the dead letters, or filter them, or say --all")
-    return LetterSelection(names=frozenset(letters)) if letters else chosen
+    return DeadLetterSelection(names=frozenset(letters)) if letters else chosen
 
 
 @app.callback(
@@ -328,7 +328,7 @@ def list_by_default(context: typer.Context, *, output: OutputOption = OutputForm
     command = context.invoked_subcommand
     if command is None:
         with exit_on_error():
-            print_list(LetterSelection(), output, waiting=False, limit=None)
+            print_list(DeadLetterSelection(), output, waiting=False, limit=None)
     elif output is not OutputFormat.TABLE:
         raise typer.BadParameter(
             f"write it after the command: izin dead-letters {command} --output"
@@ -339,7 +339,7 @@ def list_by_default(context: typer.Context, *, output: OutputOption = OutputForm
 @takes("chosen", filters)
 def list_(
     *,
-    chosen: LetterSelection,
+    chosen: DeadLetterSelection,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Only those that nobody has acknowledged.")
     ] = False,
@@ -383,7 +383,7 @@ def show(
 @takes("letters", meant)
 def acknowledge(
     *,
-    letters: LetterSelection,
+    letters: DeadLetterSelection,
     reason: ReasonOption,
     by: ByOption,
     execute: ExecuteOption = False,
@@ -396,8 +396,8 @@ def acknowledge(
     with exit_on_error():
         settings = kafka_settings()
         with showing("reading dead letters") as progress:
-            reader = LetterReader(settings, codec(settings))
-            keys = [one.place for one, _ in reader.select(letters, progress=progress)]
+            reader = DeadLetterReader(settings, codec(settings))
+            keys = [one.identity for one, _ in reader.select(letters, progress=progress)]
         known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, keys))
         waiting = [one for one in keys if known.get(one, UNTOUCHED).acknowledgement is None]
         if unknown := sorted(letters.names - {one.name for one in waiting}):
@@ -419,7 +419,7 @@ def acknowledge(
 @takes("letters", meant)
 def redrive(
     *,
-    letters: LetterSelection,
+    letters: DeadLetterSelection,
     reason: ReasonOption,
     again: Annotated[
         bool, typer.Option("--again", help="Also letters that were acknowledged, or redriven.")

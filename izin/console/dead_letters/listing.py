@@ -29,7 +29,7 @@ from izin.console.terminal.output import (
 from izin.console.terminal.progress import showing
 from izin.kafka.bounded_reader import TopicRecord
 from izin.replay.dead_letters.outcomes import RedriveOutcome
-from izin.replay.dead_letters.reading import Content, Letter, LetterReader, LetterSelection
+from izin.replay.dead_letters.reading import Content, DeadLetterReader, DeadLetterSelection, Letter
 from izin.runtime.kafka import codec
 from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro
@@ -47,14 +47,14 @@ _IDS = frozenset({"event_id", "cause", "ce_id"})
 
 
 def print_list(
-    selection: LetterSelection, output: OutputFormat, *, waiting: bool, limit: int | None
+    selection: DeadLetterSelection, output: OutputFormat, *, waiting: bool, limit: int | None
 ) -> None:
     """Print the letters of ``selection``, or only those ``waiting``; at most the newest ``limit``.
 
     Raises OurError where they cannot be read.
     """
     settings = kafka_settings()
-    reader = LetterReader(settings, codec(settings))
+    reader = DeadLetterReader(settings, codec(settings))
     count, newest = 0, deque[tuple[Letter, LetterStatus]](maxlen=limit or _MOST)
     with showing("reading dead letters") as progress:
         for one in _with_statuses(reader.select(selection, progress=progress)):
@@ -68,13 +68,13 @@ def print_list(
 
 
 def print_letter(name: str, output: OutputFormat, *, unmasked: bool, by: str) -> None:
-    """Print everything of the letter ``name``; raises UnknownLetterError."""
+    """Print everything of the letter ``name``; raises UnknownDeadLetterError."""
     settings = kafka_settings()
-    letter, content = LetterReader(settings, codec(settings)).find(name)
+    letter, content = DeadLetterReader(settings, codec(settings)).find(name)
     if unmasked:
         people = [] if content is None else [str(content.key or content.event.recipient)]
         look_beside(Look(command="dead-letters show", by=by, people=people))
-    status = (_statuses([letter.place]) or {}).get(letter.place, UNTOUCHED)
+    status = (_statuses([letter.identity]) or {}).get(letter.identity, UNTOUCHED)
     shown = _detail(letter, content, status, unmasked=unmasked)
     match output:
         case OutputFormat.JSON:
@@ -123,12 +123,12 @@ def _with_statuses(
     """
     is_said = False
     while page := [letter for letter, _ in islice(letters, _PAGE)]:
-        known = _statuses([letter.place for letter in page])
+        known = _statuses([letter.identity for letter in page])
         if known is None and not is_said:
             say("the ledger cannot be read (DATABASE_URL), so it is not shown what became of which")
             is_said = True
         for letter in page:
-            yield letter, (known or {}).get(letter.place, UNTOUCHED)
+            yield letter, (known or {}).get(letter.identity, UNTOUCHED)
 
 
 def _row(letter: Letter, status: LetterStatus) -> tuple[object, ...]:
@@ -163,7 +163,7 @@ def _as_json(letter: Letter, status: LetterStatus) -> dict[str, Any]:
         "offset": letter.offset,
         "timestamp": letter.at,
         "value_size": letter.value_size,
-        "value_sha256": letter.place.digest,
+        "value_sha256": letter.identity.digest,
     }
 
 
@@ -182,7 +182,7 @@ def _detail(
         "appended": letter.at,
         "first appended": appended_at(letter),
         "bytes": letter.value_size,
-        "sha256": letter.place.digest,
+        "sha256": letter.identity.digest,
         "key": _text(letter.key),
         "headers": {name: _text(content) or "" for name, content in letter.headers},
         "event": None if content is None else _event(content, unmasked=unmasked),

@@ -30,7 +30,11 @@ from izin.replay.dead_letters.outcomes import (
     predict_in_ledger,
     results_of,
 )
-from izin.replay.dead_letters.reading import LetterReader, LetterSelection, UnknownLetterError
+from izin.replay.dead_letters.reading import (
+    DeadLetterReader,
+    DeadLetterSelection,
+    UnknownDeadLetterError,
+)
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.plan import OnProgress, silent
@@ -59,7 +63,7 @@ _LINGER = 20
 class RedrivePreview:
     """What a redrive would do. It is not shown: ``asyncio.run`` would show all of its letters."""
 
-    selection: LetterSelection
+    selection: DeadLetterSelection
     letters: Sequence[tuple[RedriveOrder, Prediction]] = ()
     """What would become of each, in the order in which they are written."""
     obstacles: list[Obstacle] = field(default_factory=list)
@@ -136,12 +140,14 @@ class Redriver:
         topics = self.settings.topics
         return topics.express.name, topics.events.name, topics.decisions.name
 
-    async def preview(self, selection: LetterSelection, *, again: bool = False) -> RedrivePreview:
+    async def preview(
+        self, selection: DeadLetterSelection, *, again: bool = False
+    ) -> RedrivePreview:
         """Return what would become of the letters of ``selection``: those that nobody has
         acknowledged, or with ``again`` all.
 
         Raises:
-            UnknownLetterError: a letter that is named does not exist.
+            UnknownDeadLetterError: a letter that is named does not exist.
             BrokerError: Kafka cannot be read.
             StateError: the present state cannot be read here.
         """
@@ -171,18 +177,18 @@ class Redriver:
         orders: list[RedriveOrder] = []
         names, size = set[str](), 0
         show = self.progress("reading dead letters")
-        reader = LetterReader(self.settings, self.codec)
+        reader = DeadLetterReader(self.settings, self.codec)
         with closing(reader.select(found.selection, progress=show)) as letters:
             while page := await asyncio.to_thread(list, islice(letters, _PAGE)):
-                known = await dead_letters.statuses(self.ledger, [one.place for one, _ in page])
+                known = await dead_letters.statuses(self.ledger, [one.identity for one, _ in page])
                 for letter, content in page:
                     names.add(letter.name)
-                    status = known.get(letter.place, UNTOUCHED)
+                    status = known.get(letter.identity, UNTOUCHED)
                     if status.acknowledgement and not again:
                         found.acknowledged += 1
                         continue
                     if status.unsettled is not None:
-                        sent = SentLetter(letter.place, status.unsettled, letter.value or b"")
+                        sent = SentLetter(letter.identity, status.unsettled, letter.value or b"")
                         found.unsettled.append(sent)
                         continue
                     order = order_of(letter, content, topics, counts, now)
@@ -197,7 +203,7 @@ class Redriver:
                     break
             found.is_full = next(letters, None) is not None
         if unknown := sorted(found.selection.names - names):
-            raise UnknownLetterError(", ".join(unknown))
+            raise UnknownDeadLetterError(", ".join(unknown))
         return orders
 
     async def execute(self, preview: RedrivePreview, how: RedriveStatement) -> RedriveReport:
@@ -215,7 +221,7 @@ class Redriver:
                 report.unsent = len(preview.letters)
                 return report
             preview.letters = await self._predicted([order for order, _ in preview.letters])
-        letters_from = await asyncio.to_thread(LetterReader(self.settings, self.codec).ends)
+        letters_from = await asyncio.to_thread(DeadLetterReader(self.settings, self.codec).ends)
         chosen = [
             (order, prediction)
             for order, prediction in preview.letters

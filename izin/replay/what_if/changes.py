@@ -185,21 +185,21 @@ class ChangedAnswer(NamedTuple):
 
 
 def changes_of(
-    facts: KeyTimeline, before: KeyLaw, after: KeyLaw, *, selection: Selection, now: datetime
+    timeline: KeyTimeline, before: KeyLaw, after: KeyLaw, *, selection: Selection, now: datetime
 ) -> Iterator[Change]:
     """Yield what differs for a key, as far as it is in the time of ``selection``."""
-    for event in facts.events.values():
+    for event in timeline.events.values():
         yield from _of_event(event, before, after, selection, now)
     changed = [
         one
-        for one in changed_answers(facts.states, facts.key.recipient_type, before, after)
+        for one in changed_answers(timeline.states, timeline.key.recipient_type, before, after)
         if _overlaps(selection, one.since, one.until)
     ]
     for one in changed:
         is_other = one.before.may_send != one.after.may_send
         kind = ChangeKind.ANSWER if is_other else ChangeKind.REASON
         yield _change(kind, in_words(one.before), in_words(one.after), one.since, one.until)
-    for receipt in facts.receipts:
+    for receipt in timeline.receipts:
         if _overlaps(selection, receipt.asked_at, receipt.asked_at + _INSTANT):
             yield from _of_receipt(receipt, changed)
 

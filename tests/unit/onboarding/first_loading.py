@@ -76,8 +76,6 @@ def noted(book: AddressBook, *records: AcceptedRecord) -> AddressBook:
     return book
 
 
-def reviewed(
-    book: AddressBook, loading: FirstLoading, addresses: int | None = None
-) -> LawfulReview:
+def reviewed(book: AddressBook, loading: FirstLoading) -> LawfulReview:
     """Return what decides about the rows of ``book``."""
-    return review_of(book, BRANDS, now=loading.now, calendar=TURKEY_CALENDAR, addresses=addresses)
+    return review_of(book, BRANDS, now=loading.now, calendar=TURKEY_CALENDAR)
