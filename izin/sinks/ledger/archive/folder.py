@@ -29,7 +29,8 @@ from izin.sinks.ledger.history.verify import Verified, verify_rows
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableArchiveError
 
-FORMAT = 1
+FORMAT, FORMAT_OF_ONE = 1, 2
+"""Of the archive of everybody, and of that of one customer."""
 LIST, REGISTRY = "archive.json", "registry.json"
 WITHHELD = "withheld"
 """The kind of a row of another customer, or an erased one, in the archive of one customer: only its
@@ -235,7 +236,8 @@ class Archive:
             return cls(folder=folder)
         except orjson.JSONDecodeError as error:
             raise UnreadableArchiveError(f"{LIST} is no list of an archive") from error
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
+        customer = values.get("customer_id") if isinstance(values, dict) else None
+        if not isinstance(values, dict) or values.get("format") != _format_of(customer):
             raise UnreadableArchiveError(f"{LIST} is of another release")
         files = [ArchivedFile(**one) for one in values["files"]]
         return cls(
@@ -243,7 +245,7 @@ class Archive:
             files={(one.shard, one.first): one for one in files},
             erased_up_to={int(shard): place for shard, place in values["erased_up_to"].items()},
             registry=values["registry"],
-            customer_id=values.get("customer_id"),
+            customer_id=customer,
         )
 
     def of(self, customer_id: str | None) -> Self:
@@ -340,13 +342,17 @@ class Archive:
 
     def _list(self) -> bytes:
         values = {
-            "format": FORMAT,
+            "format": _format_of(self.customer_id),
             "files": [asdict(one) for one in self.in_order()],
             "erased_up_to": {str(shard): place for shard, place in self.erased_up_to.items()},
             "registry": self.registry,
             **({} if self.customer_id is None else {"customer_id": self.customer_id}),
         }
         return orjson.dumps(values, option=orjson.OPT_INDENT_2)
+
+
+def _format_of(customer_id: str | None) -> int:
+    return FORMAT if customer_id is None else FORMAT_OF_ONE
 
 
 async def verify_archive(archive: Archive, anchors: Iterable[Anchor]) -> Verified:
