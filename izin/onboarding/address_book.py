@@ -9,7 +9,7 @@ whether they opted out or were never registered (reference 2.5). The ledger know
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,11 +20,11 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import AdmittedEvent, ConsentKey, Status
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS
+from izin.reconcile.asking import swept
 from izin.runtime.plan import OnProgress, silent
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.sweep.sweeps import SweptKey
 from izin.sinks.record.brand import Brand
 
 _SQL = statements("address_book", "izin.onboarding")
@@ -278,7 +278,9 @@ class IysQuery:
             names = {name: group[name] for name in ("brand_code", "channel", "recipient_type")}
             for page in book.consents_of(names, MAX_ITEMS):
                 numbers = {one.key: one.number for one in page}
-                found = await self.query.query(brands[group["brand_code"]], _as_swept(page))
+                found = await self.query.query(
+                    brands[group["brand_code"]], tuple(swept(one.key) for one in page)
+                )
                 book.note_iys(
                     (
                         Registered.ONAY if found.is_approved(one) else Registered.NOT_ONAY,
@@ -291,18 +293,3 @@ class IysQuery:
                 done += len(page)
                 self.on_progress(done, total)
         return refused
-
-
-def _as_swept(page: Sequence[BookKey]) -> tuple[SweptKey, ...]:
-    return tuple(
-        SweptKey(
-            key=one.key,
-            recipient=one.recipient,
-            channel=one.channel,
-            recipient_type=one.recipient_type,
-            registered=Registered.UNKNOWN,
-            registered_at=None,
-            last_exchange_at=None,
-        )
-        for one in page
-    )

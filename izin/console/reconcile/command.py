@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -39,8 +40,10 @@ from izin.runtime.kafka import codec
 from izin.runtime.masking import mask_text
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, StreamSettings
+from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import registered_brand
+from izin.sinks.outbound.request_budget import RequestBudget
 
 BrandOption = Annotated[
     int | None,
@@ -301,9 +304,11 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
             iys = IysSettings()
             client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
             ask = Asker(
-                client=client,
-                requests_per_second=iys.requests_per_second,
-                clock=_now,
+                pages=PageQuery(
+                    client=client,
+                    clock=_now,
+                    budget=RequestBudget(iys.requests_per_second, clock=monotonic),
+                ),
                 single=order.single,
                 on_estimate=_say_estimate,
                 on_single=_say_single,
