@@ -274,18 +274,21 @@ class RemovedDecision(NamedTuple):
 
 
 def divide_history(
-    settings: LedgerSettings,
+    settings: LedgerSettings | None,
     heads: Mapping[int, int],
     folder: Path,
     partitions: int,
     report: OnProgress,
 ) -> None:
-    """Write the files of all ``partitions``, unless they are there; raises LedgerUnavailableError.
+    """Write the files of all ``partitions`` in place of those of an earlier plan; none where
+    ``heads`` says that the history is not read. Raises LedgerUnavailableError.
 
     ``report`` gets how many rows of how many were read.
     """
     files = [_file(folder, number) for number in range(partitions)]
-    if not all(file.exists() for file in files):
+    for file in files:
+        file.unlink(missing_ok=True)
+    if heads and settings is not None:
         asyncio.run(_divide(settings, heads, files, report))
 
 

@@ -134,9 +134,8 @@ class StateRebuild:
         """
         installation = self.installation
         plan, folder = plan_of(installation, selection, by=by), work_folder(path)
-        if plan.history and installation.ledger is not None:
-            partitions = installation.kafka.partitions
-            divide_history(installation.ledger, plan.history, folder, partitions, self.report)
+        partitions = installation.kafka.partitions
+        divide_history(installation.ledger, plan.history, folder, partitions, self.report)
         found = self._run(plan, folder, writes=False)
         _check_starts(installation, plan)
         results = [asdict(one) for one in found]

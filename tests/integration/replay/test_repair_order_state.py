@@ -1,10 +1,13 @@
 """What is missing or differs is written, once, and nobody is notified of anything else."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from izin.consent.model import Status
 from izin.replay.errors import InputLostError, LiveGroupError
@@ -12,6 +15,8 @@ from izin.replay.order_state import repair
 from izin.replay.order_state.repair import results_of
 from izin.runtime import kafka
 from izin.runtime.plan import Plan, PlanMovedError
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.runtime.topic_admin import identities
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.record.messages import TopicMessages
@@ -205,22 +210,47 @@ def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> No
     harness.ingest()
     harness.publish(at(minutes=6, recipient=OTHER))
     harness.decide()
-    rows = harness.rows()
     for lane in (harness.topics.events.name, harness.topics.express.name):
         harness.remove_below(lane, kafka.committed_ends(harness.settings, lane)[0] - 1)
     harness.remove_below(harness.topics.decisions.name, 2)
     found = harness.dry_run()
     assert found.is_identical, found.changes
     assert found.plan.history
+    harness.ingest()
+    harness.publish(at(minutes=7, recipient=THIRD))
+    harness.decide()
+    harness.remove_below(harness.topics.events.name, 5)
+    # What the earlier plan has read of the history is not read again.
+    assert harness.dry_run(path=found.path).is_identical
+    rows = harness.rows()
     harness.lose_rows()
     harness.execute(harness.dry_run())
     assert harness.rows() == rows
-    harness.remove_below(harness.topics.events.name, 5)
+    harness.remove_below(harness.topics.events.name, 6)
     found = harness.dry_run()
     assert found.plan.options["uncovered"] == [0]
     harness.lose_rows()
     with pytest.raises(InputLostError, match="in full"):
         harness.execute(harness.dry_run())
+
+
+def test_processes_restore_partitions(
+    make_settings: Callable[[int], KafkaSettings], tmp_path: Path, ledger_url: str
+) -> None:
+    """Each process compares a partition and writes its rows."""
+    ledger = LedgerSettings(database_url=SecretStr(ledger_url))
+    harness = RebuildHarness(make_settings(2), tmp_path, ledger)
+    harness.publish(*(at(minutes=1, recipient=f"+9055500001{number}") for number in range(10, 30)))
+    harness.decide()
+    rows = harness.rows()
+    harness.lose_rows()
+    harness.execute(harness.dry_run(workers=2), workers=2)
+    assert harness.rows() == rows
+    assert harness.dry_run().is_identical
+    name = harness.topics.desired_consents.name
+    topic_id = identities(kafka.admin(harness.settings), [name]).topic_ids[name]
+    positions = harness.positions().values()
+    assert {one.desired_consents_topic_id for one in positions} == {topic_id}
 
 
 async def _restore(harness: RebuildHarness) -> None:
