@@ -100,7 +100,7 @@ class ArchiveWriter:
             else (0, first_link(shard))
             for shard in heads
         }
-        left = {shard: place - links[shard][0] for shard, place in heads.items()}
+        left = {shard: max(0, place - links[shard][0]) for shard, place in heads.items()}
         total, before = sum(left.values()), len(self._archive.files)
         ranges = {shard: (links[shard][0] + 1, place) for shard, place in heads.items()}
         if total:
