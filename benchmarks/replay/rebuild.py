@@ -24,8 +24,7 @@ from benchmarks.worker.drain import DrainProgress
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
 from izin.replay.order_state.planning import Installation
-from izin.replay.order_state.rebuilding import dry_run
-from izin.replay.order_state.switch import results_of
+from izin.replay.order_state.repair import StateRebuild, results_of
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.plan import Selection
@@ -116,16 +115,10 @@ def measure(settings: KafkaSettings, folder: Path, workers: int) -> RebuildRun:
     reads = Installation(kafka=settings, streams=StreamSettings(app_id="bench"), codec=Codec())
     path, before = folder / "plan.json", _ends(settings)
     began = time.monotonic()
-    plan = dry_run(
-        reads,
-        path,
-        Selection(),
-        by="bench",
-        workers=workers,
-        report=lambda _read, _total: None,
-    )
+    plan = StateRebuild(installation=reads, workers=workers).plan(path, Selection(), by="bench")
     seconds = time.monotonic() - began
-    results, after = results_of(reads, plan, path), _ends(settings)
+    results, _ = results_of(plan, path)
+    after = _ends(settings)
     events = sum(one.events for one in results)
     return RebuildRun(
         events=events,

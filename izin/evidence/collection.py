@@ -258,12 +258,12 @@ async def _segment(ledger: Ledger, row: Mapping[str, Any], recorded_at: datetime
         UnprovenHistoryError: rows of it are missing.
     """
     values = {"shard": row["shard"], "first": row["place"], "last": row["anchor"]}
-    before = await _before(ledger, row, values, recorded_at)
     for reach in _REACHES:
+        since = _NEVER if reach is None else recorded_at - reach
         until = _EVER if reach is None else max(row["anchored_at"], recorded_at) + reach
-        times = {"since": recorded_at, "until": until}
-        (found,) = await ledger.fetch(_SQL["window"], {**values, **times})
-        if found["rows"] == row["anchor"] - row["place"] + 1:
+        (found,) = await ledger.fetch(_SQL["window"], {**values, "since": since, "until": until})
+        before = _before(row, found["before"])
+        if before is not None and found["rows"] == row["anchor"] - row["place"] + 1:
             return Segment(
                 shard=row["shard"],
                 first=row["place"],
@@ -276,20 +276,13 @@ async def _segment(ledger: Ledger, row: Mapping[str, Any], recorded_at: datetime
     raise UnprovenHistoryError(row["shard"], row["place"])
 
 
-async def _before(
-    ledger: Ledger, row: Mapping[str, Any], values: Mapping[str, int], recorded_at: datetime
-) -> bytes:
-    """Return the link of the row before the first; raises UnprovenHistoryError."""
+def _before(row: Mapping[str, Any], link: bytes | None) -> bytes | None:
+    """Return the link of the row before the first, which may be dropped, but is anchored then."""
     if row["place"] == 1:
         return first_link(row["shard"])
     if row["before"] == row["place"] - 1:
         return bytes(row["before_link"])
-    for reach in _REACHES:
-        since = _NEVER if reach is None else recorded_at - reach
-        times = {"since": since, "until": recorded_at}
-        for found in await ledger.fetch(_SQL["before"], {**values, **times}):
-            return bytes(found["link"])
-    raise UnprovenHistoryError(row["shard"], row["place"] - 1)
+    return None if link is None else bytes(link)
 
 
 def _iso(at: datetime | None) -> str | None:

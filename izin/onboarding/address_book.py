@@ -9,7 +9,7 @@ whether they opted out or were never registered (reference 2.5). The ledger know
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,11 +20,11 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import AdmittedEvent, ConsentKey, Status
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS
+from izin.reconcile.asking import swept
 from izin.runtime.plan import OnProgress, silent
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.sweep.sweeps import SweptKey
 from izin.sinks.record.brand import Brand
 
 _SQL = statements("address_book", "izin.onboarding")
@@ -87,8 +87,6 @@ class LaneCount:
     lawful: int
     void: int
     """Not lawful: never published."""
-    transferable: int
-    """Void ones that a general transfer covered until it ended."""
     held: int
     """İYS is known to hold ONAY."""
     refused: int
@@ -192,16 +190,11 @@ class AddressBook(ExitStack):
             for row in self._rows("addresses")
         }
 
-    def judge(
-        self,
-        lawful_until: Callable[[int, int], int],
-        is_transferable: Callable[[int, int], bool],
-    ) -> None:
-        """Set by what ``lanes`` and ``groups`` judge an opt-in: both take the instant at which it
-        was given, in seconds, and its brand.
+    def judge(self, lawful_until: Callable[[int, int], int]) -> None:
+        """Set by what ``lanes`` and ``groups`` judge an opt-in: by the instant at which it was
+        given, in seconds, and its brand.
         """
         self._db.create_function("lawful_until", 2, lawful_until, deterministic=True)
-        self._db.create_function("is_transferable", 2, is_transferable, deterministic=True)
 
     def lanes(self, now: datetime) -> list[LaneCount]:
         """Return what there is for each brand and channel."""
@@ -285,7 +278,9 @@ class IysQuery:
             names = {name: group[name] for name in ("brand_code", "channel", "recipient_type")}
             for page in book.consents_of(names, MAX_ITEMS):
                 numbers = {one.key: one.number for one in page}
-                found = await self.query.query(brands[group["brand_code"]], _as_swept(page))
+                found = await self.query.query(
+                    brands[group["brand_code"]], tuple(swept(one.key) for one in page)
+                )
                 book.note_iys(
                     (
                         Registered.ONAY if found.is_approved(one) else Registered.NOT_ONAY,
@@ -298,18 +293,3 @@ class IysQuery:
                 done += len(page)
                 self.on_progress(done, total)
         return refused
-
-
-def _as_swept(page: Sequence[BookKey]) -> tuple[SweptKey, ...]:
-    return tuple(
-        SweptKey(
-            key=one.key,
-            recipient=one.recipient,
-            channel=one.channel,
-            recipient_type=one.recipient_type,
-            registered=Registered.UNKNOWN,
-            registered_at=None,
-            last_exchange_at=None,
-        )
-        for one in page
-    )

@@ -3,8 +3,7 @@
 Addresses and consents are counted exactly, by the ledger or in files. The checklist says what the
 customer has given, and what is missing (İYS's application, reference 8). The MERSİS number of a
 natural person begins with its T.C. number, which is never stored: such a customer enters it at İYS
-itself. The pack is a page to print, with the frame of ``evidence.markup``, and a workbook, of the
-same tables, in Turkish.
+itself. The pack is a page to print, in Turkish, with the frame of ``evidence.markup``.
 """
 
 from collections import Counter
@@ -12,15 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from io import BytesIO
-
-from openpyxl import Workbook
-from openpyxl.styles import Font
-from openpyxl.utils import get_column_letter
 
 from izin.consent.due_dates import THRESHOLD, TURKEY
 from izin.consent.model import Channel
-from izin.consent.texts import visible
 from izin.evidence.markup import fact_table, page, table
 from izin.evidence.words import CHANNELS
 from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
@@ -70,8 +63,6 @@ _KINDS = {
     "craftsman": "gerçek kişi, esnaf",
     "other": "gerçek kişi, diğer",
 }
-_BOLD = Font(bold=True)
-_WIDEST = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -415,34 +406,3 @@ def _parts(pack: ApplicationPack) -> Iterator[str]:
 def _text(cell: Cell) -> str:
     """Return a cell as Turkish writes it."""
     return number(cell) if isinstance(cell, int) else cell
-
-
-def workbook_of(pack: ApplicationPack) -> bytes:
-    """Return the workbook."""
-    book = Workbook()
-    if book.active is not None:
-        book.remove(book.active)
-    _fill(book, "Başvuru", ("Bilgi", "Değer"), facts_of(pack))
-    for one in tables_of(pack):
-        _fill(book, one.title, one.columns, one.rows)
-    target = BytesIO()
-    book.save(target)
-    return target.getvalue()
-
-
-def _fill(
-    book: Workbook, title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]
-) -> None:
-    sheet = book.create_sheet(title)
-    lines = [columns, *rows]
-    for number, line in enumerate(lines, 1):
-        for place, value in enumerate(line, 1):
-            cell = sheet.cell(number, place, visible(value) if isinstance(value, str) else value)
-            if isinstance(value, str):
-                cell.data_type = "s"  # what looks like a formula stays a text
-            if number == 1:
-                cell.font = _BOLD
-    for place, values in enumerate(zip(*lines, strict=True), 1):
-        longest = max(len(str(value)) for value in values)
-        sheet.column_dimensions[get_column_letter(place)].width = min(longest, _WIDEST) + 2
-    sheet.freeze_panes = "A2"

@@ -1,12 +1,10 @@
 """İYS, ledger and topics compared for a brand, and what differs repaired through admission.
 
 judging            what each side says of a key, and its differences by kind: pure
-trails             which path showed a movement of İYS, from the history
 remedies           what repairs a difference, or who must act: pure
 comparing          all of it for a brand, and why it cannot be compared or repaired
 asking             ask İYS, within the limits of the address
-plan               the repairs, in a file
-executing          the repairs, page by page
+repairs            the repairs: in a file, and executed page by page
 suppression_list   the same against the list of another tool
 """
 

@@ -6,8 +6,7 @@ fifth is left to opt-outs; it is made only for keys that differ, up to a number.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,17 +16,16 @@ from typing import Any, TypeVar
 from izin.consent.fold import Observation
 from izin.consent.model import Channel, RecipientType
 from izin.consent.next_action import Registered
-from izin.iys.client import MAX_ITEMS, IysClient
+from izin.iys.client import MAX_ITEMS
 from izin.iys.errors import CallError, RefusedError, ThrottledError
-from izin.iys.rate_limit import STATUS, CallClass, Pace
-from izin.iys.tokens import TokenAuth
+from izin.iys.rate_limit import STATUS, CallClass
 from izin.reconcile.comparing import IysSilentError, Scope
 from izin.runtime.plan import OnProgress, silent
-from izin.runtime.settings import IysSettings
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.inbound.sweep import PageQuery
+from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
+from izin.sinks.ledger.rate_limits import HOUR_LIMITS
+from izin.sinks.ledger.sweep.sweeps import SweptKey
 from izin.sinks.outbound.queries.status_answer import observation_of, observation_of_many
 
 T = TypeVar("T")
@@ -56,9 +54,7 @@ class Estimate:
 class Asker:
     """Asks İYS about the keys of a scope."""
 
-    client: IysClient
-    requests_per_second: float
-    clock: Callable[[], datetime]
+    pages: PageQuery
     single: int = SINGLE
     """Up to so many keys are asked about one by one."""
     on_estimate: Callable[[Estimate], None] = lambda _: None
@@ -85,7 +81,7 @@ class Asker:
                 ]
                 answers = await asyncio.gather(*(self._many(scope, one) for one in pages))
                 for page, approved in zip(pages, answers, strict=True):
-                    await _note(connection, list(_differing(page, approved, self.clock())))
+                    await _note(connection, list(_differing(page, approved, self.pages.clock())))
                     done += len(page)
                 values["after"] = rows[-1]["key"]
                 self.on_answer(done, estimate.keys)
@@ -94,33 +90,21 @@ class Asker:
     def _estimate(self, groups: Iterable[Mapping[str, Any]]) -> Estimate:
         counts = [group["keys"] for group in groups]
         requests = sum(ceil(one / MAX_ITEMS) for one in counts)
-        seconds = requests / self.requests_per_second
+        seconds = requests / self.pages.budget.rate
         return Estimate(keys=sum(counts), requests=requests, seconds=seconds)
 
     async def _many(self, scope: Scope, page: Sequence[Mapping[str, Any]]) -> Mapping[str, bool]:
         """Return whether each key of ``page`` is ONAY; those that İYS refuses to answer about are
         missing.
         """
-        channel, recipient_type = page[0]["key"].split("/", 3)[1:3]
-        recipients = {one["key"]: one["key"].split("/", 3)[3] for one in page}
-
-        ask = partial(
-            self.client.statuses,
-            scope.brand.path,
-            Channel(channel),
-            RecipientType(recipient_type),
-            recipients.values(),
-            call_class=CallClass.SWEEP,
-        )
+        keys = tuple(swept(one["key"]) for one in page)
         try:
-            approved = await _patiently(ask)
+            found = await self.pages.query(scope.brand, keys)
         except RefusedError:
-            if len(page) == 1:
-                return {}
-            middle = len(page) // 2
-            halves = [await self._many(scope, one) for one in (page[:middle], page[middle:])]
-            return {**halves[0], **halves[1]}
-        return {key: recipient in approved for key, recipient in recipients.items()}
+            return {}
+        except CallError as error:
+            raise IysSilentError(error) from error
+        return {one.key: found.is_approved(one) for one in keys if one.key not in found.refused}
 
     async def _ask_singly(self, connection: Connection, scope: Scope) -> None:
         """Ask about the keys that differ one by one, as far as the hour has room."""
@@ -143,9 +127,9 @@ class Asker:
 
     async def _one(self, scope: Scope, key: str) -> Observation:
         _, channel, recipient_type, recipient = key.split("/", 3)
-        asked_at = self.clock().replace(microsecond=0)
+        asked_at = self.pages.clock().replace(microsecond=0)
         ask = partial(
-            self.client.status,
+            self.pages.client.status,
             scope.brand.path,
             Channel(channel),
             RecipientType(recipient_type),
@@ -155,20 +139,18 @@ class Asker:
         return observation_of(await _patiently(ask), asked_at)
 
 
-@asynccontextmanager
-async def iys_client(ledger: Ledger, settings: IysSettings) -> AsyncIterator[IysClient]:
-    """Provide a client that shares token, slots and hourly limits with the workers."""
-    pacer = LedgerPacer(
-        ledger, Pace(rate=settings.requests_per_second), address=settings.egress_address
+def swept(key: str) -> SweptKey:
+    """Return a canonical key as a page of many names it, of which nothing else is known."""
+    _, channel, recipient_type, recipient = key.split("/", 3)
+    return SweptKey(
+        key=key,
+        recipient=recipient,
+        channel=channel,
+        recipient_type=recipient_type,
+        registered=Registered.UNKNOWN,
+        registered_at=None,
+        last_exchange_at=None,
     )
-    await pacer.begin()
-    tokens = LedgerTokenStore(
-        ledger=ledger, account=settings.username, address=settings.egress_address
-    )
-    auth = TokenAuth(settings, tokens, now=ledger.clock.now)
-    async with IysClient(settings, auth=auth, pacer=pacer) as client:
-        yield client
-        await pacer.flush()
 
 
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:

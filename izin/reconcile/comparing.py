@@ -14,16 +14,17 @@ from typing import Any
 
 from izin.consent.errors import OurError
 from izin.consent.model import Channel
-from izin.reconcile.judging import Finding, Standing, judge
-from izin.reconcile.remedies import Remedy, remedy_of
-from izin.reconcile.trails import IysPath, Ways, trails_of
+from izin.reconcile.judging import ComparedKey, Finding, judge
+from izin.reconcile.remedies import DecidedEvent, KeyDecisions, Remedy, remedy_of
 from izin.replay.topic_tables import TopicTables
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.records import event_from_avro
 from izin.sinks.ledger import reads, submissions
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.record.brand import Brand
 
 _PAGE = 500
@@ -31,6 +32,8 @@ _PAGE = 500
 _BEHIND_FOR = timedelta(seconds=30)
 """How long the ledger may take for the decisions that there were."""
 _LOOK_EVERY = 0.2
+_HIDDEN = timedelta(hours=1)
+"""How recent movements are that a pull does not show."""
 _SQL = statements("reconcile")
 
 
@@ -75,18 +78,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One difference of a key, which paths saw what İYS has, and what is done about it."""
+    """One difference of a key, and what is done about it."""
 
-    standing: Standing
+    compared: ComparedKey
     finding: Finding
     remedy: Remedy
-    saw: tuple[IysPath, ...]
-    missed: tuple[IysPath, ...]
 
     @property
     def key(self) -> str:
         """The canonical key."""
-        return self.standing.key
+        return self.compared.key
 
     @property
     def is_explained(self) -> bool:
@@ -154,14 +155,15 @@ class Comparer:
                 await ask(connection, scope, began)
             values = {**scope.values, "began": began}
             (sizes,) = await (await connection.execute(_SQL["sizes"], values)).fetchall()
-            (ways,) = await (await connection.execute(_SQL["ways"], values)).fetchall()
+            (pulled,) = await (await connection.execute(_SQL["pulled"], values)).fetchall()
+            at = pulled["pulled_at"]
             yield Comparison(
                 ledger=self.ledger,
                 connection=connection,
                 scope=scope,
                 began=began,
                 sizes=Sizes(**sizes),
-                ways=Ways(**ways),
+                pulled_until=None if at is None else at - _HIDDEN,
             )
 
     async def _until_ingested(self) -> None:
@@ -185,48 +187,56 @@ class Comparison:
     scope: Scope
     began: datetime
     sizes: Sizes
-    ways: Ways
+    pulled_until: datetime | None
+    """Up to when both streams of İYS have been pulled; None: never."""
 
     async def differences(self) -> AsyncIterator[Difference]:
         """Yield the differences in the order of keys."""
         async for page in self._pages():
-            standings = await self._known_as_ours(page)
-            until = self.ways.pulled_until
-            found = [(one, judge(one, pulled_until=until)) for one in standings]
+            compared_keys = await self._known_as_ours(page)
+            found = [(one, judge(one, pulled_until=self.pulled_until)) for one in compared_keys]
             keys = [one.key for one, findings in found if findings]
-            trails = await trails_of(self.ledger, keys) if keys else {}
-            for standing, findings in found:
+            decided = await decisions_of(self.ledger, keys) if keys else {}
+            for compared, findings in found:
                 for finding in findings:
-                    trail, record = trails[standing.key], finding.record
-                    yield Difference(
-                        standing=standing,
-                        finding=finding,
-                        remedy=remedy_of(finding, standing, trail, now=self.began),
-                        saw=() if record is None else trail.saw(record),
-                        missed=() if record is None else self.ways.missed(record, trail),
-                    )
+                    known = decided[compared.key]
+                    remedy = remedy_of(finding, compared, known, now=self.began)
+                    yield Difference(compared=compared, finding=finding, remedy=remedy)
 
-    async def _pages(self) -> AsyncIterator[Sequence[Standing]]:
-        page: list[Standing] = []
+    async def _pages(self) -> AsyncIterator[Sequence[ComparedKey]]:
+        page: list[ComparedKey] = []
         values = {**self.scope.values, "began": self.began}
         async with self.connection.cursor() as cursor:
             async for row in cursor.stream(_SQL["candidates"], values):
-                page.append(Standing.from_row(row))
+                page.append(ComparedKey.from_row(row))
                 if len(page) == _PAGE:
                     yield page
                     page = []
         if page:
             yield page
 
-    async def _known_as_ours(self, page: Sequence[Standing]) -> Sequence[Standing]:
+    async def _known_as_ours(self, page: Sequence[ComparedKey]) -> Sequence[ComparedKey]:
         """Return ``page``, with the records of İYS marked that submissions of ours have made."""
-        written = [one for standing in page for one in standing.of_another()]
+        written = [one for compared in page for one in compared.of_another()]
         if not written:
             return page
         async with self.ledger.transaction() as connection:
             numbers = await submissions.submitted_by_us(connection, written)
         ours = {written[number] for number in numbers}
         return [one.known_as_ours(ours) for one in page]
+
+
+async def decisions_of(ledger: Ledger, keys: Sequence[str]) -> Mapping[str, KeyDecisions]:
+    """Return what the history has of each of ``keys``."""
+    found = {key: KeyDecisions() for key in keys}
+    for row in await ledger.fetch(_SQL["decided"], {"keys": list(keys)}):
+        known = found[row["key"]]
+        known.is_known = True
+        if row["decision"] is not None:
+            decision = history_codec().decode("Decision", row["decision"])
+            event = event_from_avro(decision["event"])
+            known.events.append(DecidedEvent(event, decision["effective_at"]))
+    return found
 
 
 def _behind(topic: str, ends: Mapping[int, int], taken: Mapping[tuple[str, int], int]) -> int:

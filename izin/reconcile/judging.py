@@ -58,6 +58,8 @@ class PermissionRecord:
     may_send: bool
     reason: str
     since: datetime | None
+    retailers: str | None = None
+    """Their codes, in order, by comma; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class IysRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ComparedKey:
     """Everything that is known of a key."""
 
     key: str
@@ -96,10 +98,12 @@ class Standing:
     """What İYS showed last in the period."""
     asked: IysRecord | None
     """What it says now; None: it was not asked, or says what the row says."""
+    retailers: str | None = None
+    """Of what the row permits, as the topic has them."""
 
     @classmethod
     def from_row(cls, found: Mapping[str, Any]) -> Self:
-        """Return the standing in a row of the statement ``candidates``."""
+        """Return the key in a row of the statement ``candidates``."""
 
         def columns(side: str) -> dict[str, Any]:
             names = [name for name in found if name.startswith(side)]
@@ -117,6 +121,7 @@ class Standing:
             else None,
             seen=IysRecord(**columns("seen_")) if found["seen_value"] else None,
             asked=IysRecord(**columns("asked_")) if found["asked_value"] else None,
+            retailers=found["retailers"],
         )
 
     def of_another(self) -> Iterator[tuple[str, str, datetime | None]]:
@@ -197,34 +202,34 @@ class Finding:
     cause: Cause | None = None
 
 
-def judge(standing: Standing, *, pulled_until: datetime | None) -> tuple[Finding, ...]:
+def judge(compared: ComparedKey, *, pulled_until: datetime | None) -> tuple[Finding, ...]:
     """Return the differences of a key, at most one for each side.
 
     ``pulled_until``: up to when both streams of İYS have been pulled; None: never.
     """
-    row = standing.row
+    row = compared.row
     if row is None:
-        return tuple(_of_no_row(standing))
+        return tuple(_of_no_row(compared))
     found = (
-        _of_desired(row, standing.desired),
-        _of_permission(row, standing.permission),
-        _of_iys(row, standing, pulled_until),
+        _of_desired(row, compared.desired),
+        _of_permission(row, compared.permission, compared.retailers),
+        _of_iys(row, compared, pulled_until),
     )
     return tuple(one for one in found if one is not None)
 
 
-def _of_no_row(standing: Standing) -> Iterator[Finding]:
-    if standing.desired is not None:
-        there = standing.desired.status
+def _of_no_row(compared: ComparedKey) -> Iterator[Finding]:
+    if compared.desired is not None:
+        there = compared.desired.status
         yield Finding(kind=Kind.MISSING_HERE, side=Side.DESIRED, here=None, there=there)
         return
-    record = standing.asked or standing.seen
+    record = compared.asked or compared.seen
     if record is not None and record.value in _STATUSES:
         yield Finding(
             kind=Kind.MISSING_HERE, side=Side.IYS, here=None, there=record.value, record=record
         )
-    if standing.permission is not None:
-        there = _words(standing.permission.may_send, standing.permission.reason)
+    if compared.permission is not None:
+        there = _words(compared.permission.may_send, compared.permission.reason)
         yield Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=None, there=there)
 
 
@@ -248,7 +253,9 @@ def _of_desired(row: ConsentRow, desired: DesiredRecord | None) -> Finding | Non
     )
 
 
-def _of_permission(row: ConsentRow, published: PermissionRecord | None) -> Finding | None:
+def _of_permission(
+    row: ConsentRow, published: PermissionRecord | None, retailers: str | None
+) -> Finding | None:
     """Compare what a row permits by the law with what it says itself, and with the topic.
 
     A row that was changed by hand may say yes to somebody who opted out: that is not believed.
@@ -260,12 +267,13 @@ def _of_permission(row: ConsentRow, published: PermissionRecord | None) -> Findi
     if published is None:
         return Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=here, there=None)
     there = _words(published.may_send, published.reason)
+    stored = _words(row.may_send, str(reason))
+    if here == there != stored:
+        there = f"{stored}, in the row"
+    elif here == there and published.may_send and published.retailers != retailers:
+        here, there = f"{here}, retailers {retailers}", f"{there}, retailers {published.retailers}"
     if here != there:
         return Finding(kind=Kind.STATUS, side=Side.PERMISSIONS, here=here, there=there)
-    stored = _words(row.may_send, str(reason))
-    if here != stored:
-        said = f"{stored}, in the row"
-        return Finding(kind=Kind.STATUS, side=Side.PERMISSIONS, here=here, there=said)
     if _milliseconds(since) == _milliseconds(published.since):
         return None
     return Finding(
@@ -278,11 +286,13 @@ def _of_permission(row: ConsentRow, published: PermissionRecord | None) -> Findi
     )
 
 
-def _of_iys(row: ConsentRow, standing: Standing, pulled_until: datetime | None) -> Finding | None:
+def _of_iys(
+    row: ConsentRow, compared: ComparedKey, pulled_until: datetime | None
+) -> Finding | None:
     if row.action != Action.NOTHING or row.is_open:
         return None  # it settles by itself
     found = (
-        _of_what_iys_says(row, standing)
+        _of_what_iys_says(row, compared)
         or _of_hidden(row)
         or _of_unverified(row, pulled_until)
         or _of_ledger(row)
@@ -292,7 +302,7 @@ def _of_iys(row: ConsentRow, standing: Standing, pulled_until: datetime | None) 
     return replace(found, cause=Cause.WITHDRAWN)
 
 
-def _of_what_iys_says(row: ConsentRow, standing: Standing) -> Finding | None:
+def _of_what_iys_says(row: ConsentRow, compared: ComparedKey) -> Finding | None:
     if row.desired_status is None and row.registered in _STATUSES:
         return Finding(
             kind=Kind.MISSING_HERE,
@@ -301,9 +311,9 @@ def _of_what_iys_says(row: ConsentRow, standing: Standing) -> Finding | None:
             there=row.registered,
             record=registered_record(row),
         )
-    if standing.asked is not None:
-        return _of_record(row, standing.asked)
-    seen = standing.seen
+    if compared.asked is not None:
+        return _of_record(row, compared.asked)
+    seen = compared.seen
     if seen is None or seen.creation_date is None or row.registered_at is None:
         return None
     if seen.creation_date > row.registered_at:

@@ -1,15 +1,15 @@
 """What repairs a difference, or who must act where nothing may. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
+from typing import NamedTuple
 
 from izin.consent.enums import TextEnum
 from izin.consent.fold import outranks
-from izin.consent.model import Status
-from izin.reconcile.judging import Cause, Finding, Kind, Side, Standing
-from izin.reconcile.trails import Trail
+from izin.consent.model import ConsentEvent, Status
+from izin.reconcile.judging import Cause, ComparedKey, Finding, Kind, Side
 from izin.sinks.record.consent_row import ConsentRow
 
 
@@ -28,6 +28,29 @@ class Repair(TextEnum):
     """What the row permits is ruled anew, and published."""
     REMOVE_PERMISSION = "remove-permission"
     """A tombstone of the permission is published."""
+
+
+class DecidedEvent(NamedTuple):
+    """An event on which the law has decided, and from when it counts."""
+
+    event: ConsentEvent
+    effective_at: datetime
+
+
+@dataclass(slots=True)
+class KeyDecisions:
+    """What was decided of a key, as the history has it."""
+
+    events: list[DecidedEvent] = field(default_factory=list)
+    is_known: bool = False
+    """Whether anything was ever decided or restored."""
+
+    def event(self, event_id: str | None, effective_at: datetime | None) -> ConsentEvent | None:
+        """Return the event with this id that counts from this instant; None: it is not there."""
+        for one in self.events:
+            if (one.event.event_id, one.effective_at) == (event_id, effective_at):
+                return one.event
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,35 +87,37 @@ _REBUILD_DESIRED = (
 _ASK_LATER = "İYS shows it without details: izin reconcile --ask again in an hour"
 
 
-def remedy_of(finding: Finding, standing: Standing, trail: Trail, *, now: datetime) -> Remedy:
-    """Return what is done about a difference of a key with this ``trail``."""
+def remedy_of(
+    finding: Finding, compared: ComparedKey, decided: KeyDecisions, *, now: datetime
+) -> Remedy:
+    """Return what is done about a difference of a key, of which this was ``decided``."""
     if finding.cause is not None:
-        return Remedy(repair=None, next_step=_step(finding.cause, standing.row))
+        return Remedy(repair=None, next_step=_step(finding.cause, compared.row))
     match finding.side:
         case Side.DESIRED:
-            return _of_desired(standing, trail)
+            return _of_desired(compared, decided)
         case Side.PERMISSIONS:
-            if standing.row is not None:
+            if compared.row is not None:
                 return _by(Repair.PERMISSION)
-            return _by_hand(_REBUILD_LEDGER) if trail.is_known else _by(Repair.REMOVE_PERMISSION)
+            return _by_hand(_REBUILD_LEDGER) if decided.is_known else _by(Repair.REMOVE_PERMISSION)
         case Side.IYS:
-            return _of_iys(finding, standing, now)
+            return _of_iys(finding, compared, now)
 
 
-def _of_desired(standing: Standing, trail: Trail) -> Remedy:
-    row, desired = standing.row, standing.desired
+def _of_desired(compared: ComparedKey, decided: KeyDecisions) -> Remedy:
+    row, desired = compared.row, compared.desired
     if row is None or row.desired_order is None:
         return _by(Repair.RESTORE)
     if desired is not None and outranks(desired.order, row.desired_order):
         return _by(Repair.RESTORE)
-    if trail.event(row.desired_event_id, row.desired_at) is not None:
+    if decided.event(row.desired_event_id, row.desired_at) is not None:
         return _by(Repair.REPUBLISH)
-    is_other = any(one.event.event_id == row.desired_event_id for one in trail.events)
+    is_other = any(one.event.event_id == row.desired_event_id for one in decided.events)
     return _by_hand(_REBUILD_LEDGER if is_other else _REBUILD_DESIRED)
 
 
-def _of_iys(finding: Finding, standing: Standing, now: datetime) -> Remedy:
-    row, record = standing.row, finding.record
+def _of_iys(finding: Finding, compared: ComparedKey, now: datetime) -> Remedy:
+    row, record = compared.row, finding.record
     if row is None:
         is_whole = record is not None and record.is_detailed
         return _by(Repair.MOVEMENT) if is_whole else _by_hand(_ASK_LATER)

@@ -3,12 +3,10 @@
 OurError                    (izin.consent.errors)
 ├── LiveGroupError          processes run that the execution would work against
 ├── InputLostError          what was decided is neither in the topics nor in the history
-├── UnfinishedDryRunError   a plan is executed whose dry run was stopped
 ├── ProcessEndedError       a process of a replay ended before it was done
 └── LostMovementsError      an archive ends before what was anchored
 SourceError                 (izin.consent.errors)
 ├── UnfitSelectionError     a replay cannot be made of a part like that
-├── NothingToExecuteError   the plan is of a replay that changes nothing
 └── UnverifiedListError     a list is not the one that the gate answered
 """
 
@@ -16,13 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from izin.consent.errors import OurError, SourceError
-
-
-class NothingToExecuteError(SourceError):
-    """The plan of a replay that changes nothing, so that there is nothing to execute."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path.name} has nothing to execute; izin replay show prints its result")
 
 
 class UnverifiedListError(SourceError):
@@ -41,16 +32,6 @@ class LiveGroupError(OurError):
 
 class InputLostError(OurError):
     """What was decided can be read no more, so that nothing can be rebuilt from it."""
-
-
-class UnfinishedDryRunError(OurError):
-    """The dry run of a plan was stopped, so that nobody has seen what its execution would do."""
-
-    def __init__(self, left: int) -> None:
-        super().__init__(
-            f"{left} partitions are not read yet; finish the dry run with the command that began "
-            "it, then execute the plan"
-        )
 
 
 class UnfitSelectionError(SourceError):

@@ -1,13 +1,10 @@
 """Work in numbered pieces, divided among processes that end with the command.
 
-They are started anew and not forked: a client of Kafka does not survive a fork. A process that was
-orphaned by ``kill -9`` of the command ends where it next reports its progress.
+They are started anew and not forked: a client of Kafka does not survive a fork.
 """
 
 import multiprocessing
-import os
-import signal
-import sys
+import pickle
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +14,9 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
+from izin.consent.errors import OurError
 from izin.replay.errors import LiveGroupError, ProcessEndedError
-from izin.runtime.process import tune_gc_for_batches
+from izin.runtime.process import follow_parent, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import members
 
@@ -27,9 +25,9 @@ EVERY = 0.5
 
 Advance = Callable[[int], None]
 """Gets a number of what was done."""
-Work = Callable[..., None]
+Work = Callable[..., Any]
 """A function of a module: gets the arguments that all pieces share, which can be sent to another
-process, the number of a piece, and what its progress is reported to.
+process, the number of a piece, and what its progress is reported to; so can its result.
 """
 
 
@@ -37,7 +35,7 @@ process, the number of a piece, and what its progress is reported to.
 class RunningWork:
     """Work that processes do."""
 
-    pieces: Sequence[AsyncResult[None]]
+    pieces: Sequence[AsyncResult[Any]]
     processes: Collection[BaseProcess]
     counted: "Synchronized[int]"
 
@@ -61,13 +59,14 @@ class RunningWork:
                 raise ProcessEndedError(process.exitcode)
         return all(piece.ready() for piece in self.pieces)
 
-    def finish(self, report: Advance) -> None:
-        """Wait until all is done; ``report`` gets how much that is so far. Raises as
-        :meth:`is_done` does.
+    def finish(self, report: Advance) -> list[Any]:
+        """Wait until all is done, and return what each piece gave, in their order; ``report`` gets
+        how much is done so far. Raises as :meth:`is_done` does.
         """
         while not self.is_done():
             time.sleep(EVERY)  # they are other processes: nothing here wakes us
             report(self.progress)
+        return [piece.get() for piece in self.pieces]
 
 
 @contextmanager
@@ -80,7 +79,7 @@ def working(
     context = multiprocessing.get_context("spawn")
     counted = context.Value("q", 0)
     others = set(multiprocessing.active_children())
-    with context.Pool(workers, _start, (counted, os.getpid())) as pool:
+    with context.Pool(workers, _start, (counted,)) as pool:
         yield RunningWork(
             processes=set(multiprocessing.active_children()) - others,
             pieces=[pool.apply_async(_do, (work, arguments, number)) for number in numbers],
@@ -92,27 +91,31 @@ _advance: list[Advance] = []
 """In a process that works: what progress is reported to."""
 
 
-def _start(counted: "Synchronized[int]", parent: int) -> None:
-    # Ctrl-C reaches all of a process group: the command ends its processes itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _advance.append(counting(counted, parent))
-    tune_gc_for_batches()
-
-
-def counting(counted: "Synchronized[int]", parent: int) -> Advance:
-    """Return what adds to ``counted``, as long as this process is a child of ``parent``."""
-
+def _start(counted: "Synchronized[int]") -> None:
     def advance(count: int) -> None:
-        if os.getppid() != parent:
-            sys.exit(1)
         with counted.get_lock():
             counted.value += count
 
-    return advance
+    follow_parent()
+    _advance.append(advance)
+    tune_gc_for_batches()
 
 
-def _do(work: Work, arguments: Sequence[Any], number: int) -> None:
-    work(*arguments, number, _advance[-1])
+def _do(work: Work, arguments: Sequence[Any], number: int) -> Any:  # noqa: ANN401  # of any work
+    try:
+        return work(*arguments, number, _advance[-1])
+    except Exception as error:
+        if not _can_be_sent(error):  # the command would wait for it for ever
+            raise OurError(f"{type(error).__name__}: {error}") from None
+        raise
+
+
+def _can_be_sent(error: Exception) -> bool:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+    except Exception:  # noqa: BLE001  # whatever its class asks for
+        return False
+    return True
 
 
 def refuse_live_group(settings: KafkaSettings, group: str, what: str) -> None:

@@ -8,6 +8,8 @@ in turns with what else waits there.
 import asyncio
 import ctypes
 import gc
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
@@ -99,6 +101,23 @@ async def in_daemon_thread(work: Callable[[], T], *, name: str) -> T:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return await outcome
+
+
+def follow_parent() -> None:
+    """End this process, which ``multiprocessing`` started, with its parent, and leave Ctrl-C to it.
+
+    Ctrl-C reaches all of a process group: the parent ends its processes itself. One that was ended
+    by ``kill -9`` cannot, and a process that waits for work would wait for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after_parent, name="parent", daemon=True).start()
+
+
+def _end_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def tune_gc_for_batches() -> None:

@@ -1,10 +1,8 @@
 """``izin customers offboard``: hand over what is a customer's, and end it.
 
 The archive that it is handed has history, permissions, daily files, and their proof. It is made in
-a folder beside the file, which another run completes after a crash, and then packed. The history
-has the customer's rows; of others' rows the places on the chains alone are there, so that every
-link can be computed again without the ledger. Our push connections of its brands are freed, those
-of others named.
+a folder beside the file, anew after a crash, and then packed. Our push connections of its brands
+are freed, those of others named.
 """
 
 import asyncio
@@ -12,7 +10,7 @@ import hashlib
 import os
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime
 from functools import cache
@@ -47,10 +45,11 @@ from izin.evidence.collection import anchor_heads
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection
-from izin.onboarding.loading import await_ingested
+from izin.runtime import kafka
 from izin.runtime.kafka import codec
 from izin.runtime.plan import OnProgress, write_private
-from izin.runtime.settings import IysSettings, SinkSettings
+from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
+from izin.schemas.codec import Codec
 from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import connections_of, unregister
 from izin.sinks.ledger import deadlines, reads
@@ -62,6 +61,7 @@ from izin.sinks.ledger.reads import RegisterRow
 from izin.sinks.ledger.registry import customers, offboarding
 from izin.sinks.ledger.registry.offboarding import Belongings, Ending, Offboarding, Unsettled
 from izin.sinks.record.brand import Brand
+from izin.streams.ownership.positions import DecidedOffsets
 
 ANCHORS: Final = "anchors.txt"
 HISTORY: Final = "history"
@@ -70,9 +70,9 @@ PERMISSIONS: Final = "permissions.csv"
 _ABOUT: Final = """\
 What izin kept for the customer {customer}, made at {at} (UTC).
 
-history/          every movement, in files of PostgreSQL's binary COPY, with the list archive.json
-                  and a copy of the registry. Rows of others, and erased ones, are there as
-                  hashes alone.
+history/          every movement of the customer, in files of PostgreSQL's binary COPY, with the
+                  list archive.json and a copy of the registry. What leads from each to the next
+                  published head of its chain is there as hashes alone, as are erased rows.
 permissions.csv   every record: what was desired, what IYS holds, and whether a message may be sent
 daily-files/      IYS's files of days, with IYS's time stamps (RFC 3161)
 anchors.txt       heads of the chains, as they were published meanwhile
@@ -82,6 +82,8 @@ To verify it without the ledger, unpack it and run:
 Anchors that were handed out before prove more than those in here. The archive proves what it
 shows, not that it shows all. It names recipients: it is personal data.
 """
+_EVERY: Final = 2.0
+"""Seconds between two looks."""
 _EARLIEST: Final = date(2015, 5, 1)
 _COLUMNS = {"what": "what", "count": "count", "then": "with --execute"}
 _OPT_OUT_HEADER = ("brand", *OPT_OUT_HEADER)
@@ -110,11 +112,13 @@ async def hand_over(
     ledger, customer_id = ending.ledger, ending.customer_id
     folder = _folder_of(file)
     await anchor_heads(ledger, ending.messages, now)
-    # Before the rows: an anchor of a row that is not in the archive would be a fault.
-    anchors = "".join(one.to_line() for one in await verify.anchors_after(ledger, 0))
-    writer = ArchiveWriter(ledger, folder / HISTORY, report=report, customer_id=customer_id)
+    shutil.rmtree(folder, ignore_errors=True)  # of an order that was stopped
+    anchors = await verify.anchors_after(ledger, 0)
+    writer = ArchiveWriter(
+        ledger, folder / HISTORY, report=report, customer_id=customer_id, anchors=anchors
+    )
     await writer.run(by=ending.by, now=now)
-    write_private(folder / ANCHORS, [anchors.encode()])
+    write_private(folder / ANCHORS, [one.to_line().encode() for one in anchors])
     await _permissions(ledger, belongings, folder / PERMISSIONS)
     await _daily_files(ledger, belongings, folder / DAILY)
     about = _ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}")
@@ -139,7 +143,6 @@ async def _permissions(ledger: Ledger, belongings: Belongings, path: Path) -> No
 
 
 async def _daily_files(ledger: Ledger, belongings: Belongings, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
     await asyncio.to_thread(folder.mkdir, mode=0o700)
     for brand in belongings.brands:
         for file in await files.since(ledger, _EARLIEST, brand_code=brand.brand_code):
@@ -363,16 +366,58 @@ async def _await_ingested(ledger: Ledger) -> None:
     Raises:
         BrokerError: Kafka cannot be read, so that nobody knows what was acknowledged.
     """
-    kafka = kafka_settings()
+    settings = kafka_settings()
     say_once = cache(say)
     await await_ingested(
         ledger,
-        kafka,
-        codec(kafka),
+        settings,
+        codec(settings),
         on_behind=lambda _: say_once(
             "events are on their way into the ledger: waiting for the order and sink workers"
         ),
     )
+
+
+async def await_ingested(
+    ledger: Ledger,
+    settings: KafkaSettings,
+    codec: Codec,
+    *,
+    on_behind: Callable[[int], None],
+    every: float = _EVERY,
+) -> None:
+    """Wait until the ledger has every event that is on the topics now; ``on_behind`` is called with
+    how many are not ordered, and then with how many decisions it has not.
+
+    Raises:
+        BrokerError: Kafka cannot be read, so that nobody knows what was acknowledged.
+    """
+    topics = settings.topics
+    written = await _ends(settings, topics.events.name, topics.express.name)
+    decided = DecidedOffsets(settings, codec)
+    try:
+        while behind := _behind(await asyncio.to_thread(decided.read), written):
+            on_behind(behind)
+            await asyncio.sleep(every)
+    finally:
+        decided.close()
+    decisions = await _ends(settings, topics.decisions.name)
+    while behind := _behind(await reads.ingested(ledger), decisions):
+        on_behind(behind)
+        await asyncio.sleep(every)
+
+
+async def _ends(settings: KafkaSettings, *topics: str) -> dict[tuple[str, int], int]:
+    return {
+        (topic, number): end
+        for topic in topics
+        for number, end in (await asyncio.to_thread(kafka.committed_ends, settings, topic)).items()
+    }
+
+
+def _behind(positions: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> int:
+    """Return how many offsets ``positions`` are short of ``ends``."""
+    return sum(max(0, end - positions.get(place, 0)) for place, end in ends.items())
 
 
 async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) -> int:

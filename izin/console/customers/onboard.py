@@ -25,7 +25,7 @@ from izin.console.imports.result import warn_of_hidden
 from izin.console.publish import utc_now
 from izin.console.terminal.arguments import CustomerArgument, ExecuteOption, takes
 from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.iys_session import WorkerSettings
+from izin.console.terminal.iys_session import WorkerSettings, calling_iys
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     ExitCode,
@@ -33,7 +33,6 @@ from izin.console.terminal.output import (
     OutputOption,
     cells,
     exit_if,
-    kafka_settings,
     named,
     print_json,
     print_rows,
@@ -43,28 +42,24 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.progress import showing, showing_steps
 from izin.onboarding.address_book import AddressBook, IysQuery, note_ledger, requests_to_ask
-from izin.onboarding.loading import OpenCount, await_ingested, await_settled
-from izin.onboarding.what_if import (
+from izin.onboarding.preview import (
     BookReview,
     FirstLoading,
     LawfulReview,
     Limits,
-    LoadingWhatIf,
+    LoadingPreview,
     check_brands,
+    preview,
     review_of,
-    what_if,
 )
 from izin.producers.files.importer import FindOptOuts, Import
 from izin.producers.files.importing.judgement import ReversalRules
 from izin.producers.files.importing.report import ImportReport
-from izin.reconcile.asking import iys_client
-from izin.runtime.kafka import codec
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger import reads, suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import brands_of
 from izin.sinks.outbound.request_budget import RequestBudget
-from izin.sinks.record.brand import Brand
 
 _FILES = (
     "file",
@@ -147,21 +142,8 @@ def _reported(how: Import, path: Path, folder: Path | None) -> Import:
     return replace(how, report_path=folder / how.report_of(path).name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """What a run of the command did."""
-
-    files: tuple[ImportReport, ...]
-    executed: bool
-    began: float
-    """When, by ``time.monotonic``."""
-    took: timedelta | None = None
-    """From the first row published until İYS had answered all; None: it was not awaited."""
-    left: OpenCount | None = None
-
-
-def print_what_if(
-    found: LoadingWhatIf, loading: FirstLoading, unasked: int, output: OutputFormat
+def print_preview(
+    found: LoadingPreview, loading: FirstLoading, unasked: int, output: OutputFormat
 ) -> None:
     """Print what the loading would do; in JSON it is part of what ``print_done`` prints."""
     if output is OutputFormat.JSON:
@@ -172,7 +154,7 @@ def print_what_if(
         say(line)
 
 
-def _lines(found: LoadingWhatIf, loading: FirstLoading, unasked: int) -> Iterator[str]:
+def _lines(found: LoadingPreview, loading: FirstLoading, unasked: int) -> Iterator[str]:
     yield (
         "İYS takes: also older dates, until a brand is activated; lawful: within three business "
         "days, by a general transfer, or at İYS already; refused: their recipient opted out"
@@ -185,12 +167,6 @@ def _lines(found: LoadingWhatIf, loading: FirstLoading, unasked: int) -> Iterato
         if asked
         else ""
     )
-    transferable = sum(one.transferable for one in found.lanes)
-    if transferable:
-        yield (
-            f"{transferable:,} of the void ones were covered by a general transfer: lawful only "
-            "where İYS holds them"
-        )
     if unasked:
         takes = _rounded(loading.limits.asking(unasked))
         yield f"--ask asks İYS about opt-ins that are not known: {unasked:,} requests, {takes}"
@@ -202,7 +178,7 @@ def _lines(found: LoadingWhatIf, loading: FirstLoading, unasked: int) -> Iterato
     yield from _forecast(found)
 
 
-def _forecast(found: LoadingWhatIf) -> Iterator[str]:
+def _forecast(found: LoadingPreview) -> Iterator[str]:
     time = found.time
     yield (
         f"at İYS's limit: {time.submissions:,} submissions, {time.queries:,} queries, "
@@ -220,33 +196,28 @@ def _forecast(found: LoadingWhatIf) -> Iterator[str]:
             yield f"brand {code}: first loading until {turkish(at)}: {holds}"
 
 
-def print_done(found: LoadingWhatIf, done: Done, output: OutputFormat) -> None:
+def print_done(
+    found: LoadingPreview, files: Sequence[ImportReport], output: OutputFormat, *, executed: bool
+) -> None:
     """Print what was done, and where the rows are that were not published."""
     if output is OutputFormat.JSON:
-        print_json(_as_json(found, done))
+        print_json({**_as_json(found, files), "executed": executed})
         return
-    for one in done.files:
+    for one in files:
         warn_of_hidden(one.hidden_sheets)
         if one.lost_opt_outs:
             warn(
                 f"{one.path.name}: {one.refused_opt_outs} opt-outs (RET) were refused, and "
                 f"{one.refused_unclear} rows whose status cannot be read"
             )
-        word = "published" if done.executed else "would be published"
+        word = "published" if executed else "would be published"
         where = "" if one.report_path is None else f"; the others are in {one.report_path}"
         say(f"{one.path.name}: {one.rows:,} rows, {one.published:,} {word}{where}")
-    if not done.executed:
+    if not executed:
         say("nothing was published; add --execute to do it")
-    if done.took is not None and done.left is not None:
-        say(f"it took {done.took}, {_rounded(found.time.takes)} by the forecast")
-        if done.left.for_person:
-            say(
-                f"{done.left.for_person:,} wait for a person: izin brands parked, izin brands "
-                "suspensions, izin iys list"
-            )
 
 
-def _as_json(found: LoadingWhatIf, done: Done) -> Mapping[str, Any]:
+def _as_json(found: LoadingPreview, files: Sequence[ImportReport]) -> Mapping[str, Any]:
     time = found.time
     return {
         "suspended": [one._asdict() for one in found.suspended],
@@ -267,12 +238,8 @@ def _as_json(found: LoadingWhatIf, done: Done) -> Mapping[str, Any]:
             "missed": list(found.missed),
         },
         "files": named(
-            _FILES,
-            cells(_FILES, done.files, file=attrgetter("path"), report=attrgetter("report_path")),
+            _FILES, cells(_FILES, files, file=attrgetter("path"), report=attrgetter("report_path"))
         ),
-        "executed": done.executed,
-        "took_seconds": None if done.took is None else done.took.total_seconds(),
-        "left_for_a_person": None if done.left is None else done.left.for_person,
     }
 
 
@@ -286,12 +253,10 @@ class LoadingOrder:
 
     how: Import
     brands: tuple[int, ...]
-    addresses: int | None
     asks: bool
     """Whether İYS is asked what it holds."""
     reports: Path | None
     executes: bool
-    waits: bool
 
 
 @takes("how", reading_options)
@@ -303,14 +268,6 @@ def loading_order(
     brand: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Only this brand may be in the files; may be repeated."),
-    ] = None,
-    addresses: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="How many addresses the provider had when the general transfers ended. Default: "
-            "as many as the files have.",
-        ),
     ] = None,
     ask: Annotated[
         bool,
@@ -325,19 +282,14 @@ def loading_order(
         ),
     ] = None,
     execute: ExecuteOption = False,
-    wait: Annotated[
-        bool, typer.Option(help="Follow what was published until İYS has answered all of it.")
-    ] = True,
 ) -> LoadingOrder:
     """Return what is to be done, by these options."""
     return LoadingOrder(
         how=replace(how, resumable=True, reversals=reversals),
         brands=tuple(brand or ()),
-        addresses=addresses,
         asks=ask,
         reports=reports,
         executes=execute,
-        waits=wait,
     )
 
 
@@ -369,15 +321,15 @@ def onboard(
         raise typer.BadParameter("two of the files have one name", param_hint="--reports")
     with exit_on_signals():
         found, done = _onboard(customer_id, files, order, output)
-    print_done(found, done, output)
-    if any(one.lost_opt_outs for one in done.files):
+    print_done(found, done, output, executed=order.executes)
+    if any(one.lost_opt_outs for one in done):
         raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)
-    exit_if(found.is_short or any(one.refused for one in done.files))
+    exit_if(found.is_short or any(one.refused for one in done))
 
 
 def _onboard(
     customer_id: str, files: Sequence[Path], order: LoadingOrder, output: OutputFormat
-) -> tuple[LoadingWhatIf, Done]:
+) -> tuple[LoadingPreview, Sequence[ImportReport]]:
     """Say what the loading would do, and do it where that is ordered."""
     settings, now = WorkerSettings(), datetime.now(UTC)
     brands = run_on_ledger(lambda ledger: brands_of(ledger, customer_id, order.brands), settings)
@@ -389,11 +341,10 @@ def _onboard(
         found = run_on_ledger(
             lambda ledger: _judge(ledger, settings, book, loading, order), settings
         )
-        print_what_if(found.what_if, loading, found.unasked, output)
-        done = _load(read, found.review, order, brands)
-    if order.executes and order.waits:
-        done = _followed(settings, found.what_if, brands, done)
-    return found.what_if, done
+        print_preview(found.preview, loading, found.unasked, output)
+        # Where it is not ordered, only the reports are written.
+        how = replace(order.how, review=found.review, dry_run=not order.executes)
+        return found.preview, read.read(how, order.reports, brands=brands)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -401,7 +352,7 @@ class _JudgedFiles:
     """What a first look at files finds."""
 
     review: LawfulReview
-    what_if: LoadingWhatIf
+    preview: LoadingPreview
     unasked: int
     """Requests that would ask İYS about what is not known."""
 
@@ -427,11 +378,9 @@ async def _judge(
     if order.asks:
         async with AsyncExitStack() as stack:
             rate = loading.limits.requests_per_second * loading.limits.sweep_share
-            pages = PageQuery(
-                client=await stack.enter_async_context(iys_client(ledger, settings)),
-                clock=utc_now,
-                budget=RequestBudget(rate, clock=monotonic),
-            )
+            client, _ = await stack.enter_async_context(calling_iys(ledger, settings))
+            budget = RequestBudget(rate, clock=monotonic)
+            pages = PageQuery(client=client, clock=utc_now, budget=budget)
             shown = stack.enter_context(showing("asking İYS, opt-ins"))
             refused = await IysQuery(query=pages, on_progress=shown)(book, loading.brands)
             if refused:
@@ -441,46 +390,10 @@ async def _judge(
         loading.brands,
         now=loading.now,
         calendar=settings.calendar,
-        addresses=order.addresses,
     )
     waiting = (await reads.backlog(ledger)).ready
     return _JudgedFiles(
         review=review,
-        what_if=what_if(book, loading, waiting, await suspensions.every(ledger)),
+        preview=preview(book, loading, waiting, await suspensions.every(ledger)),
         unasked=0 if order.asks else requests_to_ask(book),
     )
-
-
-def _load(
-    read: LoadingFiles, review: LawfulReview, order: LoadingOrder, brands: Collection[int]
-) -> Done:
-    """Import the files; where that is not ordered, only write their reports."""
-    began = monotonic()
-    how = replace(read.how, review=review, dry_run=not order.executes)
-    files = read.read(how, order.reports, brands=brands)
-    return Done(files=files, executed=order.executes, began=began)
-
-
-def _followed(
-    settings: WorkerSettings, found: LoadingWhatIf, brands: Mapping[int, Brand], done: Done
-) -> Done:
-    """Wait until İYS has answered all; return ``done`` with how long it took."""
-    kafka = kafka_settings()
-    total = sum(one.to_send + one.opt_outs for one in found.lanes)
-
-    async def follow(ledger: Ledger) -> OpenCount:
-        with showing_steps() as begin:
-            ordered = begin("on the way into the ledger, records")
-            await await_ingested(
-                ledger,
-                kafka,
-                codec(kafka),
-                on_behind=lambda behind: ordered(max(0, total - behind), total),
-            )
-            settled = begin("answered by İYS, keys")
-            return await await_settled(
-                ledger, brands, on_open=lambda left: settled(max(0, total - left.open), total)
-            )
-
-    left = run_on_ledger(follow, settings)
-    return replace(done, took=timedelta(seconds=round(monotonic() - done.began)), left=left)

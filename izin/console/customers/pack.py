@@ -27,7 +27,6 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.private_files import private_csv, write_new
 from izin.onboarding.address_book import AddressBook, note_ledger
-from izin.onboarding.loading import HEADER, WAYS, row_of, void_consents
 from izin.onboarding.pack import (
     ApplicationPack,
     BrandCounts,
@@ -36,9 +35,9 @@ from izin.onboarding.pack import (
     counts_in,
     page_of,
     providers_of,
-    workbook_of,
 )
-from izin.onboarding.what_if import check_brands, review_of
+from izin.onboarding.preview import check_brands, review_of
+from izin.onboarding.void_consents import HEADER, NEW_CONSENTS, row_of, void_consents
 from izin.producers.files.importer import Import
 from izin.producers.files.importing.report import ImportReport
 from izin.runtime.settings import LedgerSettings
@@ -62,8 +61,8 @@ _COLUMNS = {
     "void": "void",
 }
 _PROVIDERS = ("iys_code", "addresses", "above_150000", "limit", "beyond_limit")
-PAGE, SHEET = "basvuru.html", "basvuru.xlsx"
-"""The files of a pack."""
+PAGE = "basvuru.html"
+"""The file of a pack."""
 
 
 @takes("how", reading_options)
@@ -87,16 +86,16 @@ def pack(
     ],
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Write the application pack of a customer: a page to print and a workbook.
+    """Write the application pack of a customer: a page to print.
 
     The distinct phones and e-mail addresses of each brand and provider, by which its message
     package (İleti paketi) is chosen, the consents of each channel, and the checklist of documents.
-    Before the first loading it counts files. basvuru.html and basvuru.xlsx must not be in the
-    folder yet. Exit code 1 if something of the checklist is missing.
+    Before the first loading it counts files. basvuru.html must not be in the folder yet. Exit
+    code 1 if something of the checklist is missing.
     """
     with AddressBook() as book:
-        if taken := [one for one in (out / PAGE, out / SHEET) if one.exists()]:
-            raise SourceError(f"{taken[0]} exists already: choose another folder, or remove it")
+        if (out / PAGE).exists():
+            raise SourceError(f"{out / PAGE} exists already: choose another folder, or remove it")
         now, calendar = datetime.now(UTC), LedgerSettings().calendar
         if files:
             with import_session() as session:
@@ -106,10 +105,9 @@ def pack(
         found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, book if names else None))
         found = replace(found, counted_in=names)
         _make(out)
-        for name, content in ((PAGE, page_of(found)), (SHEET, workbook_of(found))):
-            write_new(out / name, content)
+        write_new(out / PAGE, page_of(found))
     _print(found, output)
-    say(f"written: {out / PAGE}, {out / SHEET}")
+    say(f"written: {out / PAGE}")
     exit_if(found.missing)
 
 
@@ -277,7 +275,7 @@ def void(
     rows = [(*lane, count) for lane, count in sorted(found.items())]
     print_rows(output, ("brand", "channel", "void"), rows)
     if found:
-        ways = ", ".join(english for _, english in WAYS)
+        ways = ", ".join(english for _, english in NEW_CONSENTS)
         say(f"a new consent is given at the {ways}; never ask for it by a commercial message")
     if out is not None:
         say(f"{sum(found.values()):,} consents are in {out}: no send list")

@@ -11,8 +11,8 @@ from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import read
 from izin.producers.publishing.publisher import Published
-from izin.replay.letters.correction import CorrectedLetterError, Correction
-from izin.replay.letters.letter import LetterReader
+from izin.replay.dead_letters.correction import CorrectedDeadLetterError, Correction
+from izin.replay.dead_letters.reading import DeadLetterReader
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import dead_letters
 from izin.sinks.ledger.dead_letters import UNTOUCHED
@@ -32,18 +32,18 @@ def publish_correction(
         OurError: Kafka or the ledger cannot be reached.
     """
     settings = kafka_settings()
-    correction = Correction(*LetterReader(settings, codec(settings)).find(letter))
-    place = correction.letter.place
-    status = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, [place]))
-    known = status.get(place, UNTOUCHED)
+    correction = Correction(*DeadLetterReader(settings, codec(settings)).find(letter))
+    identity = correction.letter.identity
+    status = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, [identity]))
+    known = status.get(identity, UNTOUCHED)
     if known.corrected_by is not None:
-        raise CorrectedLetterError(letter, known.corrected_by)
+        raise CorrectedDeadLetterError(letter, known.corrected_by)
     parsed, origin = correction.dated(read(correction.fields(given), rules), now)
     where, accepted = publish_record(parsed, origin)
     run_on_ledger(
         lambda ledger: dead_letters.correct(
             ledger,
-            place,
+            identity,
             event_id=where.event_id,
             key=str(accepted.key),
             customer_id=accepted.event.customer_id,

@@ -5,7 +5,6 @@ ledger, too: those of an order worker's machine.
 """
 
 import base64
-import sys
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -20,7 +19,6 @@ from izin.consent.errors import IzinError
 from izin.console.terminal.ledger_session import Look, look_beside, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
-    json_text,
     kafka_settings,
     print_fields,
     print_json,
@@ -30,8 +28,8 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.progress import showing
 from izin.kafka.bounded_reader import TopicRecord
-from izin.replay.letters.letter import Content, Letter, LetterReader, LetterSelection
-from izin.replay.letters.outcomes import RedriveOutcome
+from izin.replay.dead_letters.outcomes import RedriveOutcome
+from izin.replay.dead_letters.reading import Content, DeadLetterReader, DeadLetterSelection, Letter
 from izin.runtime.kafka import codec
 from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro
@@ -40,8 +38,8 @@ from izin.sinks.ledger.dead_letters import UNTOUCHED, LetterKey, LetterStatus
 from izin.streams.guard import appended_at
 
 _COLUMNS = ("letter", "when (Turkey)", "position", "reason", "violations", "what became of it")
-_MOST_ROWS = 1000
-"""Rows of a table, unless more are asked for: it needs all of them to be laid out."""
+_MOST = 1000
+"""Letters that are listed, unless more are asked for: they are all in memory."""
 _PAGE = 5000
 _HIDDEN = "***"
 _IDS = frozenset({"event_id", "cause", "ce_id"})
@@ -49,43 +47,39 @@ _IDS = frozenset({"event_id", "cause", "ce_id"})
 
 
 def print_list(
-    selection: LetterSelection, output: OutputFormat, *, waiting: bool, limit: int | None, by: str
+    selection: DeadLetterSelection, output: OutputFormat, *, waiting: bool, limit: int | None
 ) -> None:
     """Print the letters of ``selection``, or only those ``waiting``; at most the newest ``limit``.
 
     Raises OurError where they cannot be read.
     """
     settings = kafka_settings()
-    reader = LetterReader(settings, codec(settings))
+    reader = DeadLetterReader(settings, codec(settings))
+    count, newest = 0, deque[tuple[Letter, LetterStatus]](maxlen=limit or _MOST)
     with showing("reading dead letters") as progress:
-        letters = _with_statuses(reader.select(selection, progress=progress))
-        found = (one for one in letters if not waiting or one[1].acknowledgement is None)
-        match output:
-            case OutputFormat.JSON:
-                look_beside(Look(command="dead-letters list", by=by))
-                _stream(found if limit is None else deque(found, limit))
-                return
-            case OutputFormat.TABLE:
-                count, newest = 0, deque[tuple[object, ...]](maxlen=limit or _MOST_ROWS)
-                for letter, status in found:
-                    newest.append(_row(letter, status))
-                    count += 1
-    print_rows(output, _COLUMNS, newest)
+        for one in _with_statuses(reader.select(selection, progress=progress)):
+            if not waiting or one[1].acknowledgement is None:
+                newest.append(one)
+                count += 1
+    rows = [_row(*one) for one in newest]
+    print_rows(output, _COLUMNS, rows, as_json=[_as_json(*one) for one in newest])
     if count > len(newest):
         say(f"the newest {len(newest)} of {count} dead letters; --limit shows more")
 
 
 def print_letter(name: str, output: OutputFormat, *, unmasked: bool, by: str) -> None:
-    """Print everything of the letter ``name``; raises UnknownLetterError."""
+    """Print everything of the letter ``name``; raises UnknownDeadLetterError."""
     settings = kafka_settings()
-    letter, content = LetterReader(settings, codec(settings)).find(name)
+    letter, content = DeadLetterReader(settings, codec(settings)).find(name)
     if unmasked:
         people = [] if content is None else [str(content.key or content.event.recipient)]
         look_beside(Look(command="dead-letters show", by=by, people=people))
-    status = (_statuses([letter.place]) or {}).get(letter.place, UNTOUCHED)
+    status = (_statuses([letter.identity]) or {}).get(letter.identity, UNTOUCHED)
     shown = _detail(letter, content, status, unmasked=unmasked)
     match output:
         case OutputFormat.JSON:
+            if unmasked and letter.value is not None:
+                shown["value"] = base64.b64encode(letter.value).decode()
             print_json({word.replace(" ", "_"): value for word, value in shown.items()})
         case OutputFormat.TABLE:
             print_fields(_detail_rows(shown))
@@ -129,23 +123,12 @@ def _with_statuses(
     """
     is_said = False
     while page := [letter for letter, _ in islice(letters, _PAGE)]:
-        known = _statuses([letter.place for letter in page])
+        known = _statuses([letter.identity for letter in page])
         if known is None and not is_said:
             say("the ledger cannot be read (DATABASE_URL), so it is not shown what became of which")
             is_said = True
         for letter in page:
-            yield letter, (known or {}).get(letter.place, UNTOUCHED)
-
-
-def _stream(letters: Iterable[tuple[Letter, LetterStatus]]) -> None:
-    """Print ``letters`` as a JSON list, each as soon as it is there."""
-    sys.stdout.write("[")
-    end = "]\n"
-    for number, (letter, status) in enumerate(letters):
-        text = json_text(_as_json(letter, status)).rstrip()
-        sys.stdout.write(("," if number else "") + "\n" + text)
-        end = "\n]\n"
-    sys.stdout.write(end)
+            yield letter, (known or {}).get(letter.identity, UNTOUCHED)
 
 
 def _row(letter: Letter, status: LetterStatus) -> tuple[object, ...]:
@@ -168,7 +151,6 @@ def _became_of(status: LetterStatus) -> Iterator[str]:
 
 
 def _as_json(letter: Letter, status: LetterStatus) -> dict[str, Any]:
-    """Return a letter with its original bytes, which are personal data, in base64."""
     return {
         "letter": letter.name,
         "acknowledged": status.acknowledgement and asdict(status.acknowledgement),
@@ -180,16 +162,9 @@ def _as_json(letter: Letter, status: LetterStatus) -> dict[str, Any]:
         "partition": letter.partition,
         "offset": letter.offset,
         "timestamp": letter.at,
-        "key": _base64(letter.key),
-        "value": _base64(letter.value),
         "value_size": letter.value_size,
-        "value_sha256": letter.place.digest,
-        "headers": [{"name": name, "value": _base64(content)} for name, content in letter.headers],
+        "value_sha256": letter.identity.digest,
     }
-
-
-def _base64(content: bytes | None) -> str | None:
-    return None if content is None else base64.b64encode(content).decode()
 
 
 def _detail(
@@ -207,7 +182,7 @@ def _detail(
         "appended": letter.at,
         "first appended": appended_at(letter),
         "bytes": letter.value_size,
-        "sha256": letter.place.digest,
+        "sha256": letter.identity.digest,
         "key": _text(letter.key),
         "headers": {name: _text(content) or "" for name, content in letter.headers},
         "event": None if content is None else _event(content, unmasked=unmasked),

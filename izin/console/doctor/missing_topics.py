@@ -40,7 +40,8 @@ def restored_by(topics: Topics) -> Mapping[str, str]:
         topics.desired_consents.name: replay.format("desired-consents"),
         topics.positions.name: "every event is decided again over the rows that stand, so look "
         "at those first: izin replay rebuild desired-consents --plan FILE",
-        topics.permissions.name: replay.format("permissions"),
+        topics.permissions.name: "izin reconcile --brand BRAND --plan FILE, then izin reconcile "
+        "--plan FILE --execute, for each brand; a sink worker publishes it",
         topics.opted_out_merchants.name: "nothing else tells which erased merchants opted out: "
         "have no customer in IZIN_GATE_UNREGISTERED_MERCHANTS any more",
         topics.brands.name: "izin brands add for each brand of izin brands list, as it is",

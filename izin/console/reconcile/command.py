@@ -1,16 +1,21 @@
 """``izin reconcile``: compare İYS, the ledger and the topics for a brand, and repair by a plan."""
 
+import json
+import sys
+from collections import Counter
 from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from time import monotonic
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from izin.consent.model import Channel
-from izin.console.reconcile.report import FIELDS, DifferenceReport
+from izin.consent.texts import visible
 from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.iys_session import calling_iys
 from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -18,22 +23,27 @@ from izin.console.terminal.output import (
     exit_if,
     exit_on_error,
     kafka_settings,
+    out,
     print_json,
     print_rows,
     say,
+    turkish,
+    warn,
 )
-from izin.console.terminal.private_files import private_csv
+from izin.console.terminal.private_files import CsvRows, private_csv
 from izin.console.terminal.progress import showing
-from izin.reconcile.asking import SINGLE, Asker, Estimate, iys_client
-from izin.reconcile.comparing import Ask, Comparer, Scope
-from izin.reconcile.executing import Executed, RepairExecution
-from izin.reconcile.plan import KIND, RepairFile, counts_of, plan_of
+from izin.reconcile.asking import SINGLE, Asker, Estimate
+from izin.reconcile.comparing import Ask, Comparer, Comparison, Difference, Scope
 from izin.reconcile.remedies import WORDS, Repair
+from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, counts_of, plan_of
 from izin.runtime.kafka import codec
+from izin.runtime.masking import mask_text
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, StreamSettings
+from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import registered_brand
+from izin.sinks.outbound.request_budget import RequestBudget
 
 BrandOption = Annotated[
     int | None,
@@ -104,6 +114,124 @@ CsvOption = Annotated[
 UnmaskedOption = Annotated[
     bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
 ]
+_MOST = 200
+"""So many differences are listed in the table."""
+_COLUMNS = {
+    "key": "recipient",
+    "kind": "kind",
+    "side": "side",
+    "words": "ledger > side",
+    "next": "what is done",
+}
+FIELDS = (
+    *("key", "kind", "side", "here", "here_at", "there", "there_at"),
+    *("repair", "next_step"),
+)
+"""The columns of the CSV file."""
+_NOTHING = "-"
+
+
+class DifferenceReport:
+    """Takes the differences one by one; of a table it keeps the first, of JSON nothing."""
+
+    def __init__(self, output: OutputFormat, *, unmasked: bool, csv: CsvRows | None) -> None:
+        self.unexplained = 0
+        """How many differences no cause explains."""
+        self._output = output
+        self._unmasked = unmasked
+        self._csv = csv
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._listed: list[tuple[object, ...]] = []
+
+    def begin(self, comparison: Comparison) -> None:
+        """Begin the JSON of a comparison."""
+        if self._output is OutputFormat.JSON:
+            brand = comparison.scope.brand.brand_code
+            sys.stdout.write(f'{{"brand": {brand}, "differences": [')
+
+    def add(self, one: Difference) -> None:
+        """Take a difference."""
+        is_first = not self._counts
+        self.unexplained += not one.is_explained
+        self._counts[one.finding.kind, one.finding.side, _done(one)] += 1
+        if self._csv is not None:
+            self._csv.writerow(list(_values(one, one.key).values()))
+        key = one.key if self._unmasked else mask_text(one.key)
+        if self._output is OutputFormat.JSON:
+            values = {**_values(one, key), "explained": one.is_explained}
+            text = visible(json.dumps(values, ensure_ascii=False))
+            sys.stdout.write(f"{'' if is_first else ','}\n{text}")
+        elif len(self._listed) < _MOST:
+            self._listed.append(_row(one, key.partition("/")[2]))
+
+    def end(self, comparison: Comparison, plan: str | None) -> None:
+        """Print what was taken; ``plan`` is the digest of the plan that was written, if one was."""
+        sizes = {name: getattr(comparison.sizes, name) for name in comparison.sizes.__slots__}
+        counts = [
+            {"kind": kind, "side": side, "done": done, "keys": keys}
+            for (kind, side, done), keys in sorted(self._counts.items())
+        ]
+        if self._output is OutputFormat.JSON:
+            values = {
+                "counts": counts,
+                "compared": sizes,
+                "unexplained": self.unexplained,
+                "plan": plan,
+            }
+            sys.stdout.write(f"\n], {json.dumps(values, ensure_ascii=False)[1:]}\n")
+            return
+        if counts:
+            print_rows(self._output, _COLUMNS, self._listed, below=True)
+            columns = ("kind", "side", "done", "keys")
+            print_rows(self._output, columns, [tuple(one.values()) for one in counts])
+        left = sum(self._counts.values()) - len(self._listed)
+        if left:
+            say(f"not listed: {left:,} more; --csv FILE has all of them")
+        _print_sizes(sizes, self.unexplained)
+
+
+def _print_sizes(sizes: dict[str, int], unexplained: int) -> None:
+    line = (
+        f"compared: {sizes['rows']:,} rows, {sizes['desired']:,} desired consents, "
+        f"{sizes['permissions']:,} permissions; İYS as seen of {sizes['seen']:,} keys"
+    )
+    out.print(line, soft_wrap=True, highlight=False, markup=False)
+    if sizes["changing"]:
+        say(f"left out, for they changed meanwhile: {sizes['changing']:,} rows; compare again")
+    if unexplained:
+        warn(f"unexplained differences: {unexplained:,}")
+
+
+def _row(one: Difference, recipient: str) -> tuple[object, ...]:
+    finding = one.finding
+    here = _said(finding.here, finding.here_at)
+    words = f"{here} > {_said(finding.there, finding.there_at)}"
+    return recipient, finding.kind, finding.side, words, one.remedy.next_step
+
+
+def _values(one: Difference, key: str) -> dict[str, Any]:
+    finding, repair = one.finding, one.remedy.repair
+    values = (
+        *(key, str(finding.kind), str(finding.side)),
+        *(finding.here, _iso(finding.here_at), finding.there, _iso(finding.there_at)),
+        *(None if repair is None else str(repair), one.remedy.next_step),
+    )
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def _said(what: str | None, at: datetime | None) -> str:
+    """Return what a side says for people, times in Turkish time."""
+    return (what or _NOTHING) if at is None else f"{what} {turkish(at)}"
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds")
+
+
+def _done(one: Difference) -> str:
+    if one.is_explained:
+        return "explained"
+    return "by a person" if one.remedy.repair is None else str(one.remedy.repair)
 
 
 def reconcile(
@@ -140,12 +268,12 @@ def reconcile(
         return
     if brand is None:
         raise typer.BadParameter("say which brand", param_hint="--brand")
-    wish = _Wish(brand, channel, since, until, single if ask else None, plan, by)
+    order = ComparisonOrder(brand, channel, since, until, single if ask else None, plan, by)
     with exit_on_signals(), exit_on_error(OSError), ExitStack() as stack:
         rows = None if csv is None else stack.enter_context(private_csv(csv, FIELDS))
         report = DifferenceReport(output, unmasked=unmasked, csv=rows)
         repairs = run_on_ledger(
-            lambda ledger: _compare(ledger, wish, report),
+            lambda ledger: _compare(ledger, order, report),
             look=Look(command="reconcile", by=by, brand=brand),
         )
     if repairs:
@@ -153,7 +281,7 @@ def reconcile(
     exit_if(report.unexplained)
 
 
-class _Wish(NamedTuple):
+class ComparisonOrder(NamedTuple):
     """What is to be compared, and where the plan goes."""
 
     brand: int
@@ -166,20 +294,22 @@ class _Wish(NamedTuple):
     by: str
 
 
-async def _compare(ledger: Ledger, wish: _Wish, report: DifferenceReport) -> int:
+async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceReport) -> int:
     """Compare, report, and write the plan; return how many keys it repairs."""
-    kafka, brand = kafka_settings(), await registered_brand(ledger, wish.brand)
-    scope = Scope(brand=brand, channel=wish.channel, since=wish.since, until=wish.until)
+    kafka, brand = kafka_settings(), await registered_brand(ledger, order.brand)
+    scope = Scope(brand=brand, channel=order.channel, since=order.since, until=order.until)
     async with AsyncExitStack() as stack:
         ask: Ask | None = None
-        if wish.single is not None:
+        if order.single is not None:
             iys = IysSettings()
-            client = await stack.enter_async_context(iys_client(ledger, iys))
+            client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
             ask = Asker(
-                client=client,
-                requests_per_second=iys.requests_per_second,
-                clock=_now,
-                single=wish.single,
+                pages=PageQuery(
+                    client=client,
+                    clock=_now,
+                    budget=RequestBudget(iys.requests_per_second, clock=monotonic),
+                ),
+                single=order.single,
                 on_estimate=_say_estimate,
                 on_single=_say_single,
             )
@@ -192,7 +322,7 @@ async def _compare(ledger: Ledger, wish: _Wish, report: DifferenceReport) -> int
             on_read=lambda read: shown(read, read),
         )
         comparison = await stack.enter_async_context(comparer.comparing(scope, ask))
-        file = None if wish.plan is None else RepairFile(wish.plan)
+        file = None if order.plan is None else RepairFile(order.plan)
         report.begin(comparison)
         async for one in comparison.differences():
             report.add(one)
@@ -201,8 +331,8 @@ async def _compare(ledger: Ledger, wish: _Wish, report: DifferenceReport) -> int
         if file is None:
             report.end(comparison, None)
             return 0
-        asked, now = wish.single is not None, comparison.began
-        plan = plan_of(scope, kafka, asked=asked, now=now, by=wish.by)
+        asked, now = order.single is not None, comparison.began
+        plan = plan_of(scope, kafka, asked=asked, now=now, by=order.by)
         report.end(comparison, file.write(plan).digest)
         return file.keys
 

@@ -9,12 +9,12 @@ import typer
 
 from izin.console.replay.kinds import (
     LEDGER,
-    PERMISSIONS,
+    BrandOption,
     ReplayRequest,
     ReplaySummary,
     kind_of,
+    selection_of,
 )
-from izin.console.replay.selection_options import BrandOption, selection_of
 from izin.console.replay.what_if import what_if
 from izin.console.terminal.arguments import ByOption, ExecuteOption, RecipientOption
 from izin.console.terminal.interrupts import exit_on_signals
@@ -69,7 +69,6 @@ class RebuildTarget(StrEnum):
 
     DESIRED_CONSENTS = DESIRED_CONSENTS
     LEDGER = LEDGER
-    PERMISSIONS = PERMISSIONS
 
 
 @app.command()
@@ -78,7 +77,7 @@ def rebuild(
         RebuildTarget,
         typer.Argument(
             help="desired-consents: the order stage's state, which is this topic. ledger: its rows "
-            "of consents, from its history. permissions: the topic, from the ledger's rows."
+            "of consents, from its history."
         ),
     ],
     *,

@@ -1,29 +1,34 @@
 """The kinds of replays: what each does with its plan. A kind is imported when it is needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+import typer
 
 from izin.consent.errors import SourceError
+from izin.console.terminal.arguments import is_key, named_recipients
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan, Selection
 
 LEDGER = "ledger"
-PERMISSIONS = "permissions"
-WHAT_IF = "what-if"
 
-_KINDS: Mapping[tuple[str, str], str] = MappingProxyType(
+_KINDS: Mapping[str, str] = MappingProxyType(
     {
-        (REBUILD, DESIRED_CONSENTS): "izin.console.replay.desired_consents:DesiredConsentsReplay",
-        (REBUILD, LEDGER): "izin.console.replay.ledger:LedgerReplay",
-        (REBUILD, PERMISSIONS): "izin.console.replay.permissions:PermissionsReplay",
-        (WHAT_IF, ""): "izin.console.replay.what_if:WhatIfReplay",
+        DESIRED_CONSENTS: "izin.console.replay.rebuilds:DesiredConsentsReplay",
+        LEDGER: "izin.console.replay.rebuilds:LedgerReplay",
     }
 )
-"""Where each kind is, by the kind and target of its plans. A target that is a list of names, as of
-a re-emission, stands here as an empty text."""
+"""Where each kind of rebuild is, by its target."""
+BrandOption = Annotated[
+    list[int] | None, typer.Option("--brand", min=1, help="Of this brand; repeat it.")
+]
+CustomerOption = Annotated[
+    list[str] | None, typer.Option("--customer", help="Of this customer; repeat it.")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,14 @@ class ReplaySummary:
         return self.to_execute + self.to_look_at
 
 
+def compared(fields: Mapping[str, Sequence[object]]) -> dict[str, dict[str, object]]:
+    """Return a cell of fields: by name, what stands and what should stand."""
+    return {
+        name: {"stands": stands, "should_stand": wanted}
+        for name, (stands, wanted) in fields.items()
+    }
+
+
 class Replay(Protocol):
     """One kind of replay. Everything may raise what ``izin.replay.errors`` names."""
 
@@ -83,10 +96,34 @@ def kind_of(kind: str, target: str) -> Replay:
     Raises:
         SourceError: there is no such kind; the plan is of another command or release.
     """
-    found = _KINDS.get((kind, target)) or _KINDS.get((kind, ""))
-    if found is None:
+    if kind != REBUILD or target not in _KINDS:
         raise SourceError(
             f"izin replay has no {kind} of {target}: use the command or release that planned it"
         )
-    made: Replay = resolve_name(found)()
+    made: Replay = resolve_name(_KINDS[target])()
     return made
+
+
+def selection_of(
+    *,
+    recipients: Iterable[str] | None,
+    brands: Iterable[int] | None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    customers: Iterable[str] | None = None,
+) -> Selection:
+    """Return the selection of these options.
+
+    Raises:
+        SourceError: a recipient is neither a phone number nor an e-mail address nor a key, or
+            nothing can match.
+    """
+    named = list(named_recipients(recipients or ()))
+    return Selection(
+        since=since,
+        until=until,
+        keys=frozenset(one for one in named if is_key(one)),
+        recipients=frozenset(one for one in named if not is_key(one)),
+        brands=frozenset(brands or ()),
+        customers=frozenset(customers or ()),
+    )

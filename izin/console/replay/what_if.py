@@ -1,20 +1,16 @@
-"""``izin replay what-if``: history by another calendar, or by other terms.
+"""``izin replay what-if``: history by another calendar."""
 
-As a kind of replay it is shown, and there is nothing to execute.
-"""
-
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from izin.consent.business_days import Calendar
 from izin.consent.errors import SourceError
-from izin.console.replay.kinds import ReplayRequest, ReplaySummary
-from izin.console.replay.selection_options import BrandOption, CustomerOption, selection_of
+from izin.console.replay.kinds import BrandOption, CustomerOption, selection_of
 from izin.console.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
 from izin.console.terminal.arguments import ByOption, RecipientOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
@@ -28,31 +24,23 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.private_files import private_csv
 from izin.console.terminal.progress import showing
-from izin.replay.errors import NothingToExecuteError
-from izin.replay.what_if import run
-from izin.replay.what_if.changes import ChangeKind, Fulfilment
-from izin.replay.what_if.lists import GivenList
-from izin.replay.what_if.run import (
-    ResultFolder,
-    WhatIf,
-    WhatIfRequest,
-    WhatIfResult,
-)
-from izin.replay.what_if.settings import LawSettings, differing
-from izin.runtime.plan import OnProgress, Plan, Selection
+from izin.replay.what_if.changes import Change, ChangeKind, Fulfilment, LawSettings, differing
+from izin.replay.what_if.key_history import GivenList
+from izin.replay.what_if.run import WhatIf, WhatIfResult
+from izin.runtime.masking import mask
+from izin.runtime.plan import Selection
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.brand import Brand
 
-NONE = "none"
-COUNTS = {
-    "brand": "brand",
-    "change": "change",
-    "from": "from",
-    "to": "to",
-    "recipients": "recipients",
-}
+CHANGES = (
+    *("brand", "type", "recipient_type", "recipient"),
+    *("change", "from", "to", "since", "until", "about"),
+)
+"""The columns of the file."""
+_COLUMNS = ("brand", "change", "from", "to", "recipients")
 _STEPS = {
     f"ONAY {Fulfilment.TOO_LATE}": "İYS holds consents that are void (Yönetmelik m.7/12), and "
     "keeps them: publish an opt-out of today for each (RET, HS_KARAR), which stops messages at "
@@ -71,68 +59,33 @@ _SENT = (
 )
 
 
-class BrandInstant(NamedTuple):
-    """An instant of a brand, as an option names it."""
+def settings_of(
+    known: Sequence[Brand], calendar: Calendar, *, closed: Iterable[date], opened: Iterable[date]
+) -> tuple[LawSettings, LawSettings]:
+    """Return the settings in force, by the environment and the ledger, for the brands that are
+    ``known``, and the varied ones.
 
-    brand_code: int
-    at: datetime | None
-    """None: it has none."""
-
-
-class VariedSettings(NamedTuple):
-    """What the options vary."""
-
-    closed: Sequence[date] = ()
-    opened: Sequence[date] = ()
-    activated: Sequence[BrandInstant] = ()
-    loading: Sequence[BrandInstant] = ()
-
-    def settings(
-        self, known: Sequence[Brand], calendar: Calendar
-    ) -> tuple[LawSettings, LawSettings]:
-        """Return the settings in force, by the environment and the ledger, and the varied ones, for
-        the brands that are ``known``.
-
-        Raises:
-            SourceError: a brand is not among them, a day is not one of the further closed days, or
-                nothing differs.
-            OutsideCalendarError: a day is beyond the calendar.
-        """
-        before = LawSettings(
-            closed_days=calendar.extra_closed_days,
-            terms={one.brand_code: one.clock for one in known},
+    Raises:
+        SourceError: a day is not one of the further closed days, or nothing differs.
+        OutsideCalendarError: a day is beyond the calendar.
+    """
+    before = LawSettings(
+        closed_days=calendar.extra_closed_days,
+        terms={one.brand_code: one.clock for one in known},
+    )
+    if fixed := sorted({*opened} - before.closed_days):
+        raise SourceError(
+            f"{fixed[0]} is no day of IZIN_EXTRA_CLOSED_DAYS; weekends and public holidays are "
+            "fixed by law. Set the variable to what was in force"
         )
-        fixed = sorted({*self.opened} - before.closed_days)
-        if fixed:
-            raise SourceError(
-                f"{fixed[0]} is no day of IZIN_EXTRA_CLOSED_DAYS; weekends and public holidays "
-                "are fixed by law. Set the variable to what was in force"
-            )
-        terms = dict(before.terms)
-        for name, given in (("activated_at", self.activated), ("loading_deadline", self.loading)):
-            for code, at in given:
-                if code not in terms:
-                    raise SourceError(
-                        f"brand {code} is not registered, or not selected; see: izin brands list"
-                    )
-                terms[code] = replace(terms[code], **{name: at})
-        days = before.closed_days.union(self.closed).difference(self.opened)
-        after = LawSettings(closed_days=days, terms=terms)
-        if not differing(before, after):
-            raise SourceError(
-                "nothing differs from the settings in force: vary one, as with --closed-day"
-            )
-        # Its days are checked here, not in the midst of the work.
-        _ = after.calendar
-        return before, after
-
-
-def brand_instant(text: str) -> BrandInstant:
-    """Return the brand and the instant of BRAND=INSTANT; anything else is wrong usage."""
-    brand, _, at = text.partition("=")
-    if not brand.isdecimal() or not at:
-        raise typer.BadParameter(f"{text} is not BRAND=INSTANT, as in 100001=2026-05-01T00:00")
-    return BrandInstant(int(brand), None if at == NONE else instant(at))
+    after = before.on_other_days(before.closed_days.union(closed).difference(opened))
+    if not differing(before, after):
+        raise SourceError(
+            "nothing differs from the settings in force: vary one, as with --closed-day"
+        )
+    # Its days are checked here, not in the midst of the work.
+    _ = after.calendar
+    return before, after
 
 
 def _day(text: str) -> date:
@@ -154,22 +107,6 @@ OpenDayOption = Annotated[
         help="This day of IZIN_EXTRA_CLOSED_DAYS is a business day; repeat it.",
     ),
 ]
-ActivatedOption = Annotated[
-    list[BrandInstant] | None,
-    typer.Option(
-        parser=brand_instant,
-        metavar="BRAND=INSTANT",
-        help="The brand is active at İYS since then, or not (none); repeat it.",
-    ),
-]
-DeadlineOption = Annotated[
-    list[BrandInstant] | None,
-    typer.Option(
-        parser=brand_instant,
-        metavar="BRAND=INSTANT",
-        help="The brand's first loading ends then, or has no end (none); repeat it.",
-    ),
-]
 SinceOption = Annotated[
     datetime | None,
     typer.Option(
@@ -182,13 +119,13 @@ SinceOption = Annotated[
 UntilOption = Annotated[
     datetime | None, typer.Option(parser=instant, metavar="INSTANT", help="The same, before.")
 ]
-PlanOption = Annotated[
+OutOption = Annotated[
     Path,
     typer.Option(
-        "--plan",
+        "--out",
         metavar="FILE",
         dir_okay=False,
-        help="Where the plan is written; a run that was stopped goes on with the same file.",
+        help="The CSV file that names who is concerned; an earlier one is replaced.",
     ),
 ]
 ListOption = Annotated[
@@ -209,11 +146,9 @@ UnmaskedOption = Annotated[
 
 def what_if(
     *,
-    plan: PlanOption,
+    out: OutOption,
     closed_day: ClosedDayOption = None,
     open_day: OpenDayOption = None,
-    activated_at: ActivatedOption = None,
-    loading_deadline: DeadlineOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     recipient: RecipientOption = None,
@@ -224,20 +159,15 @@ def what_if(
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Say what would differ by another calendar, or by other terms.
+    """Say what would differ by another calendar.
 
-    The settings in force are those of the environment (IZIN_EXTRA_CLOSED_DAYS) and of
-    the brands; options vary them. The history says which terms, consents and answers differ, and
-    who was sent to by a receipt though the right answer is no. How fresh İYS's data must be cannot
-    be varied: the history does not say when it was pulled. Only the plan and the folder of its work
-    are written.
+    The closed days in force are those of the environment (IZIN_EXTRA_CLOSED_DAYS); options vary
+    them. The history says which consents and answers differ, and who was sent to by a receipt
+    though the right answer is no. Nothing but the file is written, which only its owner may read.
 
     Exit code 1 if somebody was sent to by a wrong answer, 3 if the options or a list cannot be
-    used, 130 if it was stopped: the same command goes on.
+    used, 130 if it was stopped.
     """
-    varied = VariedSettings(
-        closed_day or (), open_day or (), activated_at or (), loading_deadline or ()
-    )
     with exit_on_signals(), exit_on_error():
         chosen = selection_of(
             since=since,
@@ -247,44 +177,37 @@ def what_if(
             customers=customer,
         )
         lists = tuple(map(_list, list_ or ()))
-        with showing("slices") as progress:
-            made, words = run_on_ledger(
-                lambda ledger: _run(ledger, varied, chosen, lists, plan, progress, by),
-                look=Look(command="replay what-if", by=by) if unmasked else None,
+
+        async def judge(ledger: Ledger) -> tuple[WhatIfResult, list[str]]:
+            known = [one for one in await brands.every(ledger) if _concerns(chosen, one)]
+            before, after = settings_of(
+                known, ledger.calendar, closed=closed_day or (), opened=open_day or ()
             )
-        found = WhatIfReplay().summary(made, plan, unmasked=unmasked)
-    _print(found, words, output)
-    exit_if(found.to_look_at)
+            asked = WhatIf(
+                ledger=ledger,
+                selection=chosen,
+                before=before,
+                after=after,
+                customers={one.brand_code: one.customer_id for one in known},
+                lists=lists,
+                now=datetime.now(UTC),
+            )
 
+            def write(key: str, change: Change) -> None:
+                *whose, to = key.split("/", 3)
+                rows.writerow([*whose, to if unmasked else mask(to), *astuple(change)])
 
-async def _run(  # noqa: PLR0917  # what is asked, and where it is kept
-    ledger: Ledger,
-    varied: VariedSettings,
-    chosen: Selection,
-    lists: tuple[GivenList, ...],
-    path: Path,
-    progress: OnProgress,
-    by: str,
-) -> tuple[Plan, list[str]]:
-    """Plan the what-if and judge by it; return the plan, and in words what differs."""
-    known = [one for one in await brands.every(ledger) if _concerns(chosen, one)]
-    before, after = varied.settings(known, ledger.calendar)
-    request = WhatIfRequest(
-        selection=chosen,
-        before=before,
-        after=after,
-        customers={one.brand_code: one.customer_id for one in known},
-        lists=lists,
-        by=by,
-        now=datetime.now(UTC),
-    )
-    made = await run.plan(ledger, request, path)
-    await WhatIf(ledger=ledger, plan=made, path=path, lists=lists).run(progress)
-    return made, differing(before, after)
+            return await asked.run(write, progress), differing(before, after)
+
+        with showing("slices") as progress, private_csv(out, CHANGES) as rows:
+            look = Look(command="replay what-if", by=by) if unmasked else None
+            result, words = run_on_ledger(judge, look=look)
+    _print(result, out, words, output)
+    exit_if(result.sent)
 
 
 def _concerns(chosen: Selection, brand: Brand) -> bool:
-    """Whether a brand may be in the plan: of others it has nothing."""
+    """Whether a brand may be concerned."""
     return (not chosen.brands or brand.brand_code in chosen.brands) and (
         not chosen.customers or brand.customer_id in chosen.customers
     )
@@ -306,54 +229,25 @@ def _list(path: Path) -> GivenList:
     )
 
 
-def _print(found: ReplaySummary, words: Sequence[str], output: OutputFormat) -> None:
+def _print(found: WhatIfResult, file: Path, words: Sequence[str], output: OutputFormat) -> None:
+    facts = {
+        "recipients": found.keys,
+        "erased": found.erased,
+        "unreadable_facts": found.unreadable,
+        "sent_by_wrong_answers": found.sent,
+        "withheld_by_wrong_answers": found.withheld,
+        "file": str(file),
+    }
+    steps = next_steps(found)
     if output is OutputFormat.JSON:
-        counts = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-        given = {"by_other_settings": words, **found.facts, "counts": counts}
-        print_json({**given, "next_steps": found.notes})
+        counts = [dict(zip(_COLUMNS, row, strict=True)) for row in found.counts]
+        print_json({"by_other_settings": words, **facts, "counts": counts, "next_steps": steps})
         return
-    print_rows(output, found.columns, found.rows)
-    for name, value in {"by_other_settings": ", ".join(words), **found.facts}.items():
+    print_rows(output, _COLUMNS, found.counts)
+    for name, value in {"by_other_settings": ", ".join(words), **facts}.items():
         say(f"{name.replace('_', ' ')}: {value}")
-    for step in found.notes:
+    for step in steps:
         say(step)
-
-
-class WhatIfReplay:
-    """Shows the plan of a what-if; ``izin replay what-if`` makes it and judges by it."""
-
-    def dry_run(self, request: ReplayRequest) -> None:
-        """Raise NothingToExecuteError: it needs the other settings, which its own command takes."""
-        raise NothingToExecuteError(request.path)
-
-    def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of every kind
-        """Raise NothingToExecuteError."""
-        raise NothingToExecuteError(path)
-
-    def execute(self, plan: Plan, path: Path, *, by: str) -> None:  # noqa: ARG002  # of every kind
-        """Raise NothingToExecuteError."""
-        raise NothingToExecuteError(path)
-
-    def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:
-        """Return what differs, counted; its file has the recipients, whole ones if ``unmasked``."""
-        folder = ResultFolder(plan, path)
-        found, notes = folder.result(), []
-        if folder.left:
-            notes.append(f"{folder.left} slices are not judged: run the same what-if again")
-        return ReplaySummary(
-            columns=COUNTS,
-            rows=found.counts,
-            facts={
-                "recipients": found.keys,
-                "erased": found.erased,
-                "unreadable_facts": found.unreadable,
-                "sent_by_wrong_answers": found.sent,
-                "withheld_by_wrong_answers": found.withheld,
-                "file": str(folder.write_table(unmasked=unmasked)),
-            },
-            notes=next_steps(found) + notes,
-            to_look_at=found.sent,
-        )
 
 
 def next_steps(found: WhatIfResult) -> list[str]:

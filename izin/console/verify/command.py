@@ -6,7 +6,6 @@ result nor counterexample depends on how many processes share the work.
 """
 
 import multiprocessing
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -36,6 +35,7 @@ from izin.console.terminal.output import (
 from izin.console.verify.contradictions import contradicting_events
 from izin.console.verify.permutations import LAW, Counterexample, OrderingLaw, Parts, try_law
 from izin.runtime.masking import mask
+from izin.runtime.process import follow_parent
 
 SEED = 2026
 PERMUTATIONS = 100_000
@@ -150,7 +150,7 @@ def _results(series: Series, workers: int) -> Iterator[Iterator[bytes | Countere
         yield map(series.try_block, numbers)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
+    pool = ProcessPoolExecutor(workers, context, follow_parent)
     try:
         at_once = max(1, _PER_TASK // max(1, series.most))
         found = pool.map(partial(_digest_of, series), numbers, chunksize=at_once)
@@ -158,11 +158,6 @@ def _results(series: Series, workers: int) -> Iterator[Iterator[bytes | Countere
         yield (one or series.try_block(number) for number, one in enumerate(found))
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    # Ctrl-C reaches the whole process group; the command ends its processes itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _digest_of(series: Series, number: int) -> bytes | None:

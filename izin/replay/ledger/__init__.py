@@ -1,1 +1,1 @@
-"""Rebuild the ledger and the permissions: from the history, and from the ledger."""
+"""Rebuild the ledger from its history, and restore it from an archive."""

@@ -92,7 +92,7 @@ class HistoryFold:
 
     def row(self, movements: Sequence[Movement]) -> bytes | None:
         """Return the row of the key of ``movements``, all that it has, for COPY: with its terms,
-        the event of another customer's opt-in that was passed over, and why it is parked. None:
+        the event of another customer's opt-in that was skipped, and why it is parked. None:
         nothing is left of it, or its erasure is not done.
         """
         row: ConsentRow | None = None

@@ -3,6 +3,5 @@
 planning    what is read, up to where it is decided, and what only the history has
 shadow      the state as it should stand
 comparison  what differs from what stands
-rebuilding  all partitions, and what each gave
-switch      write what is missing or differs
+repair      compare, and write what is missing or differs
 """

@@ -136,8 +136,8 @@ class Comparison:
     """How many should stand."""
 
     def changes(self) -> Iterator[Change]:
-        """Yield what differs, by key."""
-        computed, standing = sha256(), sha256()
+        """Yield what differs, by key; the same if it is called again."""
+        computed, standing, self.keys = sha256(), sha256(), 0
         state, packing = self.shadow.state, self.shadow.state.packing
         keys = {key for key in state if not key.startswith(SUPPRESSED)}
         for key in sorted(keys | self.standing.rows.keys()):

@@ -9,7 +9,7 @@ own.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from confluent_kafka import Message
 from izin.consent.errors import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.replay.errors import InputLostError, LiveGroupError, UnfitSelectionError
+from izin.runtime.kafka import codec
 from izin.runtime.plan import (
     DESIRED_CONSENTS,
     REBUILD,
@@ -66,6 +67,18 @@ class Installation:
     def suppressions(self) -> SuppressionKeys:
         """Under which the keys were erased."""
         return self.streams.suppressions
+
+    def __reduce__(self) -> tuple[Callable[..., "Installation"], tuple[Mapping[str, Any], ...]]:
+        """Go to another process by plain values, for topics cannot; without the ledger."""
+        return _installation_of, (self.kafka.model_dump(), self.streams.model_dump())
+
+
+def _installation_of(
+    kafka_values: Mapping[str, Any], stream_values: Mapping[str, Any]
+) -> Installation:
+    kafka = KafkaSettings(**kafka_values)
+    streams = StreamSettings(**stream_values)
+    return Installation(kafka=kafka, streams=streams, codec=codec(kafka))
 
 
 def plan_of(installation: Installation, selection: Selection, *, by: str) -> Plan:
@@ -137,11 +150,11 @@ def _at_rest(
 ) -> tuple[Mapping[int, Positions], str, Mapping[str, Bounds]]:
     """Return the positions, the cluster's id and the bounds of all topics, of one moment."""
     settings, topics = installation.kafka, installation.kafka.topics
-    still = {topics.desired_consents.name: True, topics.positions.name: True}
+    rows = topics.desired_consents.name
     with closing(DecidedOffsets(settings, installation.codec)) as decided:
         for _ in range(_ATTEMPTS):
             positions = decided.positions()
-            cluster_id, found = bounds_of(settings, {**dict.fromkeys(lanes, False), **still})
+            cluster_id, found = bounds_of(settings, dict.fromkeys([*lanes, rows], False))
             if decided.positions() == positions:
                 return positions, cluster_id, found
     count = members(settings, installation.streams.group(settings))
@@ -184,9 +197,11 @@ def _check_lanes(
 
 
 def _up_to(bounds: Bounds, decided: Mapping[int, int]) -> Bounds:
-    """Return the part of a lane that is decided; its start where nothing ever was."""
+    """Return the part of a lane that is decided; its start where nothing ever was. Until a plan is
+    executed nothing else may be.
+    """
     ends = {number: decided.get(number, start) for number, start in bounds.starts.items()}
-    return replace(bounds, ends=ends)
+    return replace(bounds, ends=ends, stands_still=True)
 
 
 def _removed(
@@ -259,18 +274,21 @@ class RemovedDecision(NamedTuple):
 
 
 def divide_history(
-    settings: LedgerSettings,
+    settings: LedgerSettings | None,
     heads: Mapping[int, int],
     folder: Path,
     partitions: int,
     report: OnProgress,
 ) -> None:
-    """Write the files of all ``partitions``, unless they are there; raises LedgerUnavailableError.
+    """Write the files of all ``partitions`` in place of those of an earlier plan; none where
+    ``heads`` says that the history is not read. Raises LedgerUnavailableError.
 
     ``report`` gets how many rows of how many were read.
     """
     files = [_file(folder, number) for number in range(partitions)]
-    if not all(file.exists() for file in files):
+    for file in files:
+        file.unlink(missing_ok=True)
+    if heads and settings is not None:
         asyncio.run(_divide(settings, heads, files, report))
 
 

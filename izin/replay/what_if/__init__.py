@@ -1,5 +1,5 @@
-"""What-if: history judged by the settings in force and by others, and what differs.
+"""What-if: history judged by the calendar in force and by another one, and what differs.
 
-Nothing is changed by it. ``settings`` and ``facts`` are what a key is judged by, ``changes`` judges
-it, ``lists`` say to whom messages were sent, and ``run`` reads the history slice by slice.
+Nothing is changed by it. ``key_history`` is what a key is judged by, ``changes`` judges it, and
+``run`` reads the history slice by slice.
 """

@@ -1,39 +1,124 @@
-"""What differs for one key between two settings: its terms, what became of its events, the answers
-of the gate, and the receipts that had the wrong one.
+"""What differs for one key between two settings: what became of its events, the answers of the
+gate, and the receipts that had the wrong one.
+
+What varies is the calendar. Terms follow from it, and from the brand's activation and loading. How
+fresh İYS's data must be is set too, but the history does not say when İYS was pulled, so no
+other bound can be judged by it.
 
 An answer is that of ``consent.may_send``, but for an ONAY that was registered after its term: it is
 void (Yönetmelik m.7/12). That is the one thing that the ledger's own permission does not look at,
 for by its settings it submits nothing after the term.
 """
 
-import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from operator import attrgetter
-from typing import NamedTuple
+from functools import cached_property, lru_cache, partial
+from typing import NamedTuple, Self
 
+from izin.consent.business_days import Calendar
+from izin.consent.due_dates import BrandTerms, due_and_expiry
 from izin.consent.fold import KeyState
 from izin.consent.may_send import Permission, PermissionReason
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
 from izin.consent.next_action import Registered, RegisteredState
 from izin.consent.transitions import State
-from izin.replay.what_if.facts import AskedReceipt, DueEvent, KeyFacts, KnownState
-from izin.replay.what_if.settings import KeyLaw, Term
+from izin.replay.what_if.key_history import AskedReceipt, DueEvent, KeyTimeline, KnownState
 from izin.runtime.plan import Selection
 
 _EXEMPT = frozenset(one for one in MessageClass if CLASSES[one].kind is MessageKind.EXEMPT)
 """No setting says anything about these messages."""
 _INSTANT = timedelta(microseconds=1)
+A_SECOND = timedelta(seconds=1)
+"""Terms have whole seconds."""
+_NO_TERMS = BrandTerms()
+
+
+class Term(NamedTuple):
+    """The term of one event, whenever it is looked at."""
+
+    due_at: datetime | None
+    """None: it has no deadline."""
+    lapses_at: datetime | None
+    """The first instant at which it is too late to register a consent; None: it never is."""
+
+
+class KeyLaw(NamedTuple):
+    """The settings by which one key is judged."""
+
+    calendar: Calendar
+    terms: BrandTerms
+
+    def term(self, effective_at: datetime, status: Status) -> Term:
+        """Return the term of an event over all time: before the activation of its brand it is
+        another than after.
+
+        Raises:
+            OutsideCalendarError: the term lies beyond the calendar.
+        """
+        return _term(self, effective_at, status)
+
+
+@lru_cache(maxsize=4096)
+def _term(law: KeyLaw, effective_at: datetime, status: Status) -> Term:
+    activated_at = law.terms.activated_at
+    counted = partial(due_and_expiry, effective_at, law.terms, status=status, calendar=law.calendar)
+    due, expires = counted(now=activated_at or effective_at)
+    if activated_at is not None and effective_at < activated_at:
+        due_before, expires_before = counted(now=activated_at - A_SECOND)
+        due = _over(due_before, due, activated_at)
+        expires = _over(expires_before, expires, activated_at)
+    return Term(due, None if expires is None else expires + A_SECOND)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawSettings:
+    """The settings of an installation. Without slots, for the calendar is made once."""
+
+    closed_days: frozenset[date] = frozenset()
+    """Besides the public holidays."""
+    terms: Mapping[int, BrandTerms]
+    """By brand."""
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """Turkey's calendar with the closed days; raises OutsideCalendarError."""
+        return Calendar(extra_closed_days=self.closed_days)
+
+    def of(self, brand_code: int) -> KeyLaw:
+        """Return the settings for a key of this brand."""
+        return KeyLaw(calendar=self.calendar, terms=self.terms.get(brand_code, _NO_TERMS))
+
+    def on_other_days(self, closed_days: Iterable[date]) -> Self:
+        """Return the settings with these closed days in place of its own."""
+        return replace(self, closed_days=frozenset(closed_days))
+
+
+def differing(before: LawSettings, after: LawSettings) -> list[str]:
+    """Return in words what differs between two settings."""
+    closed, opened = (
+        sorted(one.closed_days - other.closed_days)
+        for one, other in ((after, before), (before, after))
+    )
+    return [*(f"closed: {day}" for day in closed), *(f"open: {day}" for day in opened)]
+
+
+def _over(
+    before: datetime | None, after: datetime | None, activated_at: datetime
+) -> datetime | None:
+    """Return when a term ends that ends at ``before`` until the activation, and at ``after`` from
+    then on.
+    """
+    if before is None or after is None or before < activated_at:
+        return before
+    return max(after, activated_at - A_SECOND)
 
 
 class ChangeKind(StrEnum):
     """What differs."""
 
-    TERM = "term"
-    """When an event is due, or its consent lapses; nothing else became of it."""
     OBLIGATION = "obligation"
     """What became of an event that was due to İYS."""
     ANSWER = "answer"
@@ -100,21 +185,21 @@ class ChangedAnswer(NamedTuple):
 
 
 def changes_of(
-    facts: KeyFacts, before: KeyLaw, after: KeyLaw, *, selection: Selection, now: datetime
+    timeline: KeyTimeline, before: KeyLaw, after: KeyLaw, *, selection: Selection, now: datetime
 ) -> Iterator[Change]:
     """Yield what differs for a key, as far as it is in the time of ``selection``."""
-    for event in facts.events.values():
+    for event in timeline.events.values():
         yield from _of_event(event, before, after, selection, now)
     changed = [
         one
-        for one in changed_answers(facts.states, facts.key.recipient_type, before, after)
+        for one in changed_answers(timeline.states, timeline.key.recipient_type, before, after)
         if _overlaps(selection, one.since, one.until)
     ]
     for one in changed:
         is_other = one.before.may_send != one.after.may_send
         kind = ChangeKind.ANSWER if is_other else ChangeKind.REASON
         yield _change(kind, in_words(one.before), in_words(one.after), one.since, one.until)
-    for receipt in facts.receipts:
+    for receipt in timeline.receipts:
         if _overlaps(selection, receipt.asked_at, receipt.asked_at + _INSTANT):
             yield from _of_receipt(receipt, changed)
 
@@ -204,28 +289,25 @@ def _of_event(
     if not _overlaps(selection, event.effective_at, until):
         return
     was, would_be = (fulfilment(event, term, now) for term in (old, new))
-    kind, words = ChangeKind.OBLIGATION, (f"{event.status} {was}", f"{event.status} {would_be}")
-    if was is would_be:
-        kind, words = (
-            ChangeKind.TERM,
-            ("due", "due sooner" if _is_sooner(new, old) else "due later"),
-        )
-    about = f"{event.status}, due {_text(old.due_at)} -> {_text(new.due_at)}"
-    yield _change(kind, *words, event.effective_at, until, about)
+    if was is not would_be:
+        words = f"{event.status} {was}", f"{event.status} {would_be}"
+        about = f"{event.status}, due {_text(old.due_at)} -> {_text(new.due_at)}"
+        yield _change(ChangeKind.OBLIGATION, *words, event.effective_at, until, about)
 
 
 def _of_receipt(receipt: AskedReceipt, changed: Sequence[ChangedAnswer]) -> Iterator[Change]:
     """Yield the receipt if its answer is another by the other settings.
 
     A yes is wrong where they say no. A no is wrong where they say yes, and the gate said no for
-    what has changed: not where it was stale, say, or the brand suspended. ``changed`` is in order.
+    what has changed: not where it was stale, say, or the brand suspended.
     """
     at = receipt.asked_at
-    place = bisect.bisect_right(changed, at, key=attrgetter("since")) - 1
-    if place < 0 or receipt.message_class in _EXEMPT:
-        return
-    found = changed[place]
-    if not found.has(at) or receipt.may_send == found.after.may_send:
+    found = next((one for one in changed if one.has(at)), None)
+    if (
+        found is None
+        or receipt.message_class in _EXEMPT
+        or receipt.may_send == found.after.may_send
+    ):
         return
     if receipt.may_send or receipt.reason == found.before.reason:
         kind = ChangeKind.SENT if receipt.may_send else ChangeKind.WITHHELD
@@ -256,12 +338,6 @@ def _overlaps(selection: Selection, since: datetime, until: datetime | None) -> 
     return (selection.until is None or since < selection.until) and (
         selection.since is None or until is None or until > selection.since
     )
-
-
-def _is_sooner(one: Term, other: Term) -> bool:
-    """Whether a term ends before another one, from which it differs."""
-    ends = next((mine, its) for mine, its in zip(one, other, strict=True) if mine != its)
-    return ends[1] is None or (ends[0] is not None and ends[0] < ends[1])
 
 
 def _text(at: datetime | None) -> str:

@@ -1,74 +1,33 @@
-"""Plan and run a what-if: the history slice by slice of the keys, each judged by two settings.
+"""Run a what-if: the history slice by slice of the keys, each judged by two settings.
 
-The plan has both settings and the heads of the history, so that a run that was stopped goes on with
-the same facts, and ends with the same result. One slice is in memory at a time, and what the gate
-answered about the lists. Nothing is changed.
-
-What was found is in the folder of the plan's work, which only its owner may read. A slice that was
-written is not judged again.
+The history is read up to the heads that its chains had when the run began, and one slice is in
+memory at a time, with what the gate answered about the lists. Nothing is changed.
 """
 
 import asyncio
-import csv
-import io
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import orjson
+from typing import NamedTuple
 
 from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import ConsentKey
-from izin.consent.texts import visible
-from izin.replay.what_if.changes import Change, ChangeKind, changes_of
-from izin.replay.what_if.facts import AskedReceipt, KeyFacts
-from izin.replay.what_if.lists import GivenList, on_lists
-from izin.replay.what_if.settings import LawSettings
-from izin.runtime.masking import mask
-from izin.runtime.plan import (
-    OnProgress,
-    OtherPlanError,
-    Plan,
-    Selection,
-    silent,
-    work_folder,
-    write_private,
-)
+from izin.replay.what_if.changes import Change, ChangeKind, LawSettings, changes_of
+from izin.replay.what_if.key_history import GivenList, KeyTimeline, on_lists
+from izin.runtime.plan import OnProgress, Selection, silent
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import by_key
 from izin.sinks.ledger.history.by_key import KeySlice
 
-KIND = "what-if"
 ROWS = 20_000
 """About so many movements are in one slice, and so in memory."""
 _YIELD_EVERY = 200
 """So many keys are judged before others in the event loop have their turn."""
 
-COLUMNS = (
-    *("brand", "type", "recipient_type", "recipient"),
-    *("change", "from", "to", "since", "until", "about"),
-)
-"""Of the table of changes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WhatIfRequest:
-    """What is asked."""
-
-    selection: Selection
-    before: LawSettings
-    """Those in force."""
-    after: LawSettings
-    customers: Mapping[int, str]
-    """Of each brand that the selection concerns."""
-    lists: tuple[GivenList, ...] = ()
-    by: str
-    now: datetime
-    rows: int = ROWS
+OnChange = Callable[[str, Change], None]
+"""Gets a key, and what differs of it."""
 
 
 class CountedChange(NamedTuple):
@@ -81,190 +40,95 @@ class CountedChange(NamedTuple):
     recipients: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedSlice:
-    """What was found in a slice."""
-
-    keys: int
-    """How many keys were judged."""
-    unreadable: int
-    """Facts that could not be read, and were left out."""
-    changed: Sequence[tuple[str, Sequence[Change]]]
-    """What differs, by key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class WhatIfResult:
-    """What was found in all."""
+    """What was found."""
 
-    keys: int
-    unreadable: int
     erased: int
     """Keys of which no facts are left: nothing can be said of them."""
-    counts: Sequence[CountedChange]
-    sent: int
-    """Receipts that said yes where the right answer is no."""
-    withheld: int
+    keys: int = 0
+    unreadable: int = 0
+    """Facts that could not be read, and were left out."""
+    receipts: Counter[str] = field(default_factory=Counter)
+    """By kind of change."""
+    recipients: Counter[tuple[int, str, str, str]] = field(default_factory=Counter)
+    """By brand, and by kind, before and after of a change."""
 
-
-class ResultFolder:
-    """The results of ``plan``, which is in ``path``, apart from those of a plan before it there."""
-
-    def __init__(self, plan: Plan, path: Path) -> None:
-        self._folder = work_folder(path) / plan.digest[:16]
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._options = plan.options
-
-    def has(self, number: int) -> bool:
-        """Whether a slice is judged."""
-        return self._slice(number).exists()
+    def add(self, key: str, changes: Iterable[Change]) -> None:
+        """Count what differs of a key."""
+        brand, found = int(key.partition("/")[0]), list(changes)
+        self.recipients.update({(brand, one.kind, one.before, one.after) for one in found})
+        self.receipts.update(one.kind for one in found)
 
     @property
-    def left(self) -> int:
-        """How many slices are not judged."""
-        return sum(not self.has(number) for number in range(self._options["slices"]))
+    def sent(self) -> int:
+        """Receipts that said yes where the right answer is no."""
+        return self.receipts[ChangeKind.SENT]
 
-    def write(self, number: int, judged: JudgedSlice) -> None:
-        """Write what was found in a slice."""
-        write_private(self._slice(number), [orjson.dumps(judged)])
+    @property
+    def withheld(self) -> int:
+        """Receipts that said no where the right answer is yes."""
+        return self.receipts[ChangeKind.WITHHELD]
 
-    def result(self) -> WhatIfResult:
-        """Return what was found in all that is judged."""
-        keys = unreadable = 0
-        counts: Counter[tuple[int, str, str, str]] = Counter()
-        receipts: Counter[str] = Counter()
-        for judged in self._slices():
-            keys += judged.keys
-            unreadable += judged.unreadable
-            for key, changes in judged.changed:
-                brand = int(key.partition("/")[0])
-                counts.update({(brand, one.kind, one.before, one.after) for one in changes})
-                receipts.update(one.kind for one in changes)
-        return WhatIfResult(
-            keys=keys,
-            unreadable=unreadable,
-            erased=self._options["erased"],
-            counts=[CountedChange(*what, count) for what, count in sorted(counts.items())],
-            sent=receipts[ChangeKind.SENT],
-            withheld=receipts[ChangeKind.WITHHELD],
-        )
-
-    def write_table(self, *, unmasked: bool) -> Path:
-        """Write the changes as CSV, with whole recipients or masked ones; return the file."""
-        path = self._folder / ("changes-unmasked.csv" if unmasked else "changes.csv")
-        write_private(path, self._lines(unmasked=unmasked))
-        return path
-
-    def _lines(self, *, unmasked: bool) -> Iterator[bytes]:
-        yield _line(COLUMNS)
-        for judged in self._slices():
-            for key, changes in judged.changed:
-                *whose, recipient = key.split("/", 3)
-                shown = recipient if unmasked else mask(recipient)
-                yield from (_line([*whose, shown, *astuple(one)]) for one in changes)
-
-    def _slices(self) -> Iterator[JudgedSlice]:
-        for number in filter(self.has, range(self._options["slices"])):
-            values = orjson.loads(self._slice(number).read_bytes())
-            changed = [
-                (key, [Change(**one) for one in changes]) for key, changes in values["changed"]
-            ]
-            yield JudgedSlice(**values | {"changed": changed})
-
-    def _slice(self, number: int) -> Path:
-        return self._folder / f"slice-{number:05}.json"
-
-
-async def plan(ledger: Ledger, request: WhatIfRequest, path: Path) -> Plan:
-    """Write the plan of ``request`` to ``path``, or return the one that is there.
-
-    Raises:
-        UnreadablePlanError: what is there is no plan.
-        OtherPlanError: it is the plan of other options.
-        PlanMovedError: the law or the calendar has changed since.
-    """
-    selection, heads = request.selection, await by_key.heads(ledger)
-    is_named = bool(selection.keys or selection.recipients)
-    owners = {one for code, one in request.customers.items() if code in selection.brands}
-    customers = owners | selection.customers if selection.brands or selection.customers else None
-    made = Plan(
-        kind=KIND,
-        target="",
-        selection=selection,
-        options={
-            "before": request.before.as_json(),
-            "after": request.after.as_json(),
-            "customers": {str(code): one for code, one in sorted(request.customers.items())},
-            "lists": [one.as_json() for one in request.lists],
-            "slices": 1 if is_named else max(1, -(-sum(heads.values()) // request.rows)),
-            "erased": await by_key.erased(ledger, customers),
-        },
-        cluster_id="",
-        topics={},
-        history=heads,
-        closed_days=tuple(sorted(request.before.closed_days)),
-        made_at=request.now,
-        by=request.by,
-    )
-    return _kept(made, path)
-
-
-def _kept(made: Plan, path: Path) -> Plan:
-    """Return the plan in ``path``, which is written if there is none."""
-    if not path.exists():
-        made.write(path)
-        return made
-    known = Plan.read(path)
-    if _asked(known) != _asked(made):
-        raise OtherPlanError(path)
-    known.check(made)
-    return known
+    @property
+    def counts(self) -> list[CountedChange]:
+        """What differs, in order, with how many recipients have it."""
+        return [CountedChange(*what, count) for what, count in sorted(self.recipients.items())]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WhatIf:
-    """The work of a plan."""
+    """What is asked of one ledger."""
 
     ledger: Ledger
-    plan: Plan
-    path: Path
+    selection: Selection
+    before: LawSettings
+    """Those in force."""
+    after: LawSettings
+    customers: Mapping[int, str]
+    """Of each brand that the selection concerns."""
     lists: tuple[GivenList, ...] = ()
+    now: datetime
+    rows: int = ROWS
 
-    async def run(self, progress: OnProgress = silent) -> WhatIfResult:
-        """Judge what is not judged yet; return what was found in all.
+    async def run(self, on_change: OnChange, progress: OnProgress = silent) -> WhatIfResult:
+        """Judge every key; return what was found.
 
         Raises:
             UnverifiedListError: a list is not the one of its receipts.
         """
-        folder, slices = ResultFolder(self.plan, self.path), self.plan.options["slices"]
+        heads, selection = await by_key.heads(self.ledger), self.selection
         listed = await on_lists(self.ledger, self.lists)
+        is_named = bool(selection.keys or selection.recipients)
+        slices = 1 if is_named else max(1, -(-sum(heads.values()) // self.rows))
+        result = WhatIfResult(erased=await self._erased())
         for number in range(slices):
-            if not folder.has(number):
-                folder.write(number, await self._judged(KeySlice(number, slices), listed))
+            async for one in self._timelines(KeySlice(number, slices), heads):
+                if result.keys % _YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+                key, code = str(one.key), one.key.brand_code
+                one.receipts += listed.get(key, ())
+                laws = self.before.of(code), self.after.of(code)
+                found = list(changes_of(one, *laws, selection=selection, now=self.now))
+                result.keys += 1
+                result.unreadable += one.unreadable
+                result.add(key, found)
+                for change in found:
+                    on_change(key, change)
             progress(number + 1, slices)
-        return folder.result()
+        return result
 
-    async def _judged(
-        self, part: KeySlice, listed: Mapping[str, list[AskedReceipt]]
-    ) -> JudgedSlice:
-        options, selection = self.plan.options, self.plan.selection
-        before, after = (LawSettings.from_json(options[name]) for name in ("before", "after"))
-        keys, unreadable, changed = 0, 0, []
-        async for one in self._facts(part):
-            if keys % _YIELD_EVERY == 0:
-                await asyncio.sleep(0)
-            key, code = str(one.key), one.key.brand_code
-            one.receipts += listed.get(key, ())
-            laws = before.of(code), after.of(code)
-            found = list(changes_of(one, *laws, selection=selection, now=self.plan.made_at))
-            keys, unreadable = keys + 1, unreadable + one.unreadable
-            if found:
-                changed.append((key, found))
-        return JudgedSlice(keys=keys, unreadable=unreadable, changed=changed)
+    async def _erased(self) -> int:
+        selection = self.selection
+        owners = {one for code, one in self.customers.items() if code in selection.brands}
+        is_cut = selection.brands or selection.customers
+        return await by_key.erased(self.ledger, owners | selection.customers if is_cut else None)
 
-    async def _facts(self, part: KeySlice) -> AsyncIterator[KeyFacts]:
-        """Yield the facts of the selected keys of a slice that can be read."""
-        selection, heads = self.plan.selection, self.plan.history
+    async def _timelines(
+        self, part: KeySlice, heads: Mapping[int, int]
+    ) -> AsyncIterator[KeyTimeline]:
+        """Yield what the history says of the selected keys of a slice that can be read."""
+        selection = self.selection
         if selection.keys or selection.recipients:
             found = await reads.keys_of(self.ledger, selection.recipients)
             keys = {*selection.keys, *(key for some in found.values() for key in some)}
@@ -273,26 +137,15 @@ class WhatIf:
             brands = selection.brands or None
             movements = await by_key.in_slice(self.ledger, part, heads, brands=brands)
         for key, some in movements:
-            # A brand that has moved is its present customer's, whatever its history says.
-            owner = self.plan.options["customers"].get(key.partition("/")[0])
-            is_wanted = not selection.customers or owner in selection.customers
             try:
-                facts = KeyFacts(ConsentKey.parse(key))
+                parsed = ConsentKey.parse(key)
             except UnreadableKeyError:
                 continue
+            # A brand that has moved is its present customer's, whatever its history says.
+            owner = self.customers.get(parsed.brand_code)
+            is_wanted = not selection.customers or owner in selection.customers
             if is_wanted and selection.takes_key(key):
+                timeline = KeyTimeline(parsed)
                 for one in some:
-                    facts.add(one)
-                yield facts
-
-
-def _asked(plan: Plan) -> dict[str, Any]:
-    """Return what a plan was asked for."""
-    asked = {name: plan.options.get(name) for name in ("before", "after", "lists")}
-    return {"kind": plan.kind, "selection": plan.selection.as_json(), **asked}
-
-
-def _line(cells: Sequence[Any]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow([visible(one) if isinstance(one, str) else one for one in cells])
-    return text.getvalue().encode()
+                    timeline.add(one)
+                yield timeline

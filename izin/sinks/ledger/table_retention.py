@@ -138,9 +138,6 @@ TABLES: Mapping[str, TableRetention] = {
         kept="2 hours", why=f"{_NO_PERSON}; İYS limits one hour, deleted as the next are counted"
     ),
     "rate_limits": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
-    "permission_differences": TableRetention(
-        kept="until the next rebuild", why="what `izin replay rebuild permissions` has found"
-    ),
     "processes": TableRetention(kept="until others find it silent", why=_NO_PERSON),
     "recent_opt_outs": TableRetention(
         kept="1 hour",

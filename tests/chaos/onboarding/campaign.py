@@ -19,17 +19,16 @@ from iys_simulator.store.accounts import Brand as SimulatorBrand
 
 from izin.iys.rate_limit import Pace
 from izin.onboarding.address_book import AddressBook, note_ledger
-from izin.onboarding.loading import await_settled
 from izin.onboarding.pack import BrandCounts, brand_counts
-from izin.onboarding.what_if import (
+from izin.onboarding.preview import (
     BookReview,
     FirstLoading,
     LawfulReview,
     Limits,
-    LoadingWhatIf,
+    LoadingPreview,
     check_brands,
+    preview,
     review_of,
-    what_if,
 )
 from izin.producers.files.importer import Import, import_file
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
@@ -138,12 +137,7 @@ class VirtualOnboarding:
             calls, began = self._site.transport.calls, self.loop.time()
             self.on_progress("loading")
             await self._order(ledger, log)
-            await await_settled(
-                ledger,
-                self._brands,
-                on_open=lambda left: self.on_progress(f"{left.open} on their way"),
-                pause=self._pause,
-            )
+            await self._settled(ledger)
             return OnboardingVerdict(
                 rows=done.rows,
                 published=done.published,
@@ -161,7 +155,7 @@ class VirtualOnboarding:
 
     async def _judge(
         self, ledger: Ledger, book: AddressBook, path: Path, log: EventLog
-    ) -> tuple[LawfulReview, LoadingWhatIf]:
+    ) -> tuple[LawfulReview, LoadingPreview]:
         """Return what the loading would do, as the command finds it."""
         loading = FirstLoading(
             brands=self._brands,
@@ -184,19 +178,27 @@ class VirtualOnboarding:
         await note_ledger(ledger, book)
         review = review_of(book, self._brands, now=loading.now, calendar=ledger.calendar)
         waiting = (await reads.backlog(ledger)).ready
-        return review, what_if(book, loading, waiting)
+        return review, preview(book, loading, waiting)
 
     async def _order(self, ledger: Ledger, log: EventLog) -> None:
         """Decide about the events, as the order stage does, and ingest that."""
         for events in log.batches(_BATCH):
             await self._site.decide(ledger, events)
 
-    async def _pause(self, _seconds: float) -> None:
-        self._site.sinks.check()
-        await asyncio.sleep(self.poll_interval.total_seconds())
+    async def _settled(self, ledger: Ledger) -> None:
+        """Return once nothing is on its way to İYS."""
+        while True:
+            (row,) = await ledger.fetch(
+                "SELECT count(*) AS open FROM consents AS c WHERE is_unsettled(c)"
+            )
+            self.on_progress(f"{row['open']} on their way")
+            if not row["open"]:
+                return
+            self._site.sinks.check()
+            await asyncio.sleep(self.poll_interval.total_seconds())
 
     def _columns(
-        self, found: LoadingWhatIf, path: Path, report: Path | None, published: set[int]
+        self, found: LoadingPreview, path: Path, report: Path | None, published: set[int]
     ) -> Iterator[str]:
         """Yield where the lawful column, the report or what was published is not as İYS takes rows
         of an active brand.

@@ -10,8 +10,8 @@ from izin.consent.fold import KeyState, restoration
 from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
 from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow, fact_of
-from izin.reconcile.judging import DesiredRecord, PermissionRecord, Side, Standing, judge
-from izin.replay.what_if.facts import KeyFacts
+from izin.reconcile.judging import ComparedKey, DesiredRecord, PermissionRecord, Side, judge
+from izin.replay.what_if.key_history import KeyTimeline
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.copy_format import microseconds
@@ -149,7 +149,7 @@ class RecordedHistory(KeyHistory):
     def _differences(self) -> tuple[str, ...]:
         """Return what a reconciliation finds between the ledger and the topics."""
         desired = self.consent
-        standing = Standing(
+        compared = ComparedKey(
             key=KEY,
             customer_id=CUSTOMER,
             row=self.row,
@@ -168,7 +168,7 @@ class RecordedHistory(KeyHistory):
             seen=None,
             asked=None,
         )
-        found = judge(standing, pulled_until=None)
+        found = judge(compared, pulled_until=None)
         return tuple(f"{one.kind} {one.side}" for one in found if one.side is not Side.IYS)
 
     def _liken(self, who: str, found: tuple[object, ...], expected: tuple[object, ...]) -> None:
@@ -177,7 +177,7 @@ class RecordedHistory(KeyHistory):
             raise DisagreementError(f"{who}: {found}, ledger: {expected}, after {acts}")
 
     def _known(self) -> KeyState | None:
-        found = KeyFacts(ConsentKey.parse(KEY))
+        found = KeyTimeline(ConsentKey.parse(KEY))
         for row in self.rows:
             fact = fact_of(row)
             times = {

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from izin.iys.rate_limit import STATUS, HourLimit
 from izin.reconcile.comparing import Difference, Scope
-from izin.reconcile.plan import RepairFile, plan_of
+from izin.reconcile.repairs import RepairFile, plan_of
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger

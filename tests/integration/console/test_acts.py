@@ -23,7 +23,7 @@ from tests.integration.console.conftest import Izin
 from tests.integration.console.test_explain import store_history
 from tests.support.acts import ACTS, LOOKS
 from tests.support.builders import BRAND, PHONE, a_dead_letter, an_event
-from tests.support.replay.letters import a_letter_of
+from tests.support.replay.dead_letters import a_letter_of
 from tests.support.webhooks import a_consent, key_of, receiving
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
@@ -107,7 +107,6 @@ LOOKING: Mapping[str, tuple[str, ...]] = {
     "customers void": ("customers", "void", "acme", "--out={void}"),
     "import changes": ("import", "changes", "0" * 64, "--output=json"),
     "reconcile": ("reconcile", f"--brand={BRAND}"),
-    "dead-letters list": ("dead-letters", "list", "--output=json"),
     "dead-letters show": ("dead-letters", "show", "0/1", "--unmasked"),
     "replay rebuild": (
         *("replay", "rebuild", "desired-consents", "--plan={plan}", "--workers=1", "--unmasked"),
@@ -115,7 +114,7 @@ LOOKING: Mapping[str, tuple[str, ...]] = {
     "replay run": ("replay", "run", "{plan}", "--unmasked"),
     "replay show": ("replay", "show", "{plan}", "--unmasked"),
     "replay what-if": (
-        *("replay", "what-if", "--plan={what_if}", "--closed-day=2026-05-18", "--unmasked"),
+        *("replay", "what-if", "--out={what_if}", "--closed-day=2026-05-18", "--unmasked"),
     ),
 }
 """How each shows people in that installation; of ``iys daily show``, which needs a daily file,

@@ -12,7 +12,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin, put_brand
 from tests.support.builders import PHONE, a_dead_letter, an_event
-from tests.support.replay.letters import a_letter_of
+from tests.support.replay.dead_letters import a_letter_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

@@ -1,4 +1,4 @@
-"""A loading is followed from the topics into the ledger, and until İYS has answered it."""
+"""What was published is awaited in the order stage, and then in the ledger."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from izin.onboarding.loading import OpenCount, await_ingested, await_settled, open_of
+from izin.console.customers.offboarding import await_ingested
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -17,17 +17,6 @@ from tests.integration.console.test_explain import store_history
 from tests.support.builders import BRAND
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
-
-STEPS = (
-    "UPDATE consents SET state = 'pending', action = 'send'",
-    "UPDATE brands SET status = 'stopped'",
-    "UPDATE brands SET status = 'active'",
-    "UPDATE consents SET state = 'not_needed', action = 'nothing'",
-)
-
-
-async def _no_pause(_seconds: float) -> None:
-    return None
 
 
 def in_ledger(work: Callable[[Ledger], object]) -> object:
@@ -52,27 +41,6 @@ def stored(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
             [BRAND],
         )
     return database_url
-
-
-def test_loading_is_settled_once_nothing_is_on_its_way(stored: str) -> None:
-    """What waits for a person is counted apart: parked, or of a brand that is stopped."""
-    seen = [in_ledger(lambda ledger: open_of(ledger, [BRAND]))]
-    with psycopg.connect(stored, autocommit=True) as connection:
-        for step in STEPS[:3]:
-            connection.execute(step.encode())
-            seen.append(in_ledger(lambda ledger: open_of(ledger, [BRAND])))
-        assert [(one.open, one.for_person) for one in seen] == [(0, 1), (1, 0), (0, 1), (1, 0)]  # type: ignore[attr-defined]
-
-        def settle(left: OpenCount) -> None:
-            shown.append(left.open)
-            connection.execute(STEPS[3].encode())
-
-        shown: list[int] = []
-        left = in_ledger(
-            lambda ledger: await_settled(ledger, [BRAND], on_open=settle, pause=_no_pause)
-        )
-    assert shown == [1, 0]
-    assert left == OpenCount(open=0, for_person=0)
 
 
 def test_events_are_awaited_in_order_stage_and_ledger(
@@ -105,7 +73,5 @@ def test_events_are_awaited_in_order_stage_and_ledger(
                     "INSERT INTO kafka_offsets VALUES (%s, 0, 'c', 't', 1)", [topics.decisions.name]
                 )
 
-    in_ledger(
-        lambda ledger: await_ingested(ledger, settings, codec, on_behind=go_on, pause=_no_pause)
-    )
+    in_ledger(lambda ledger: await_ingested(ledger, settings, codec, on_behind=go_on, every=0))
     assert seen == [1, 1]

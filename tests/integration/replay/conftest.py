@@ -18,7 +18,7 @@ from izin.runtime.topic_admin import ensure_topics
 from tests.integration.replay.rebuild_harness import RebuildHarness
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.order.workers import Worker, all_held, until
-from tests.support.replay.letters import CODEC, LetterHarness, Run
+from tests.support.replay.dead_letters import CODEC, LetterHarness, Run
 from tests.support.servers.databases import copy_database, drop_database
 
 SECRETS = json.dumps(["a fake secret of thirty-two characters"])

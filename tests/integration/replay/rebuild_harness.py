@@ -15,12 +15,10 @@ from confluent_kafka import TopicPartition
 from pydantic import SecretStr
 
 from izin.consent.model import Consent, ConsentEvent
-from izin.replay.order_state import rebuilding, switch
-from izin.replay.order_state.comparison import Change
 from izin.replay.order_state.planning import Installation
-from izin.replay.order_state.rebuilding import PartitionResult, read_changes
+from izin.replay.order_state.repair import PartitionResult, StateRebuild, results_of
 from izin.runtime import kafka
-from izin.runtime.plan import Plan, Selection, work_folder
+from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
 from izin.runtime.topic_admin import ensure_topics, identities
 from izin.schemas.codec import Codec
@@ -46,12 +44,16 @@ class Found:
     plan: Plan
     path: Path
     results: Sequence[PartitionResult]
-    changes: Sequence[Change]
+
+    @property
+    def changes(self) -> Sequence[Mapping[str, Any]]:
+        """What differs."""
+        return [change for one in self.results for change in one.listed]
 
     @property
     def kinds(self) -> dict[str, str]:
         """How each key differs."""
-        return {one.key.decode(): str(one.kind) for one in self.changes}
+        return {one["key"]: one["kind"] for one in self.changes}
 
     @property
     def is_identical(self) -> bool:
@@ -108,36 +110,30 @@ class RebuildHarness:
         """Plan a rebuild, and compare; something may happen meanwhile."""
         self._plans += 1
         path = path or self._folder / f"plan-{self._plans}.json"
-        plan = rebuilding.dry_run(
-            self.installation,
-            path,
-            selection or Selection(),
-            by="ada",
+        rebuild = self.rebuild(workers, meanwhile)
+        plan = rebuild.plan(path, selection or Selection(), by="ada")
+        return Found(plan=plan, path=path, results=results_of(plan, path)[0])
+
+    def rebuild(
+        self, workers: int = 1, meanwhile: Callable[[], object] = lambda: None
+    ) -> StateRebuild:
+        """Return what plans and executes; something may happen meanwhile."""
+        return StateRebuild(
+            installation=self.installation,
             workers=workers,
             report=lambda _read, _total: meanwhile(),
         )
-        results = switch.results_of(self.installation, plan, path)
-        folder = work_folder(path)
-        changes = [change for one in results for change in read_changes(folder, one)]
-        return Found(plan=plan, path=path, results=results, changes=changes)
 
     def check(self, found: Found) -> None:
         """Check that the plan can be executed."""
-        switch.check(self.installation, found.plan, found.path)
+        self.rebuild().check(found.plan)
 
-    def execute(self, found: Found, *, is_checked: bool = False) -> None:
+    def execute(self, found: Found, *, is_checked: bool = False, workers: int = 1) -> None:
         """Execute the plan, after a check unless there was one."""
         if not is_checked:
             self.check(found)
         assert self.ledger is not None
-        switch.execute(
-            self.installation,
-            self.ledger,
-            found.plan,
-            found.path,
-            by="grace",
-            report=lambda _done, _total: None,
-        )
+        self.rebuild(workers).execute(found.plan, found.path, self.ledger, by="grace")
 
     def rows(self) -> dict[str, bytes]:
         """Return the latest row of each key, without suppressions."""

@@ -11,7 +11,7 @@ from izin.consent.violations import violation
 from izin.runtime import kafka
 from tests.support.builders import BRAND, NOON, a_key, an_event
 from tests.support.order.verdict import committed_records
-from tests.support.replay.letters import CODEC, LetterHarness, Run, redrive
+from tests.support.replay.dead_letters import CODEC, LetterHarness, Run, redrive
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.usefixtures("brand")]
 

@@ -8,18 +8,18 @@ from pydantic import SecretStr
 
 from izin.consent.ordering import decide
 from izin.console.terminal.ledger_session import open_ledger
-from izin.replay.letters.letter import LetterSelection
-from izin.replay.letters.outcomes import RedriveOutcome
-from izin.replay.letters.redrive import Redriver, RedriveStatement
+from izin.replay.dead_letters.outcomes import RedriveOutcome
+from izin.replay.dead_letters.reading import DeadLetterSelection
+from izin.replay.dead_letters.redrive import Redriver, RedriveStatement
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from tests.support.builders import a_decision_record, a_key, a_ret, an_admitted_event
 from tests.support.order.harness import SUPPRESSIONS
+from tests.support.replay.dead_letters import CODEC, LetterHarness
 from tests.support.replay.ingesting import ingesting
-from tests.support.replay.letters import CODEC, LetterHarness
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
-EVERYTHING = LetterSelection()
+EVERYTHING = DeadLetterSelection()
 KEY = a_key().encode()
 
 
@@ -60,7 +60,9 @@ async def test_decisions_are_taken_once_the_ledger_can(
             assert (row["desired_status"], row["latest_onay_at"]) == ("RET", opt_in.effective_at)
             (queued,) = await ledger.fetch("SELECT topic FROM outbox WHERE topic LIKE '%-dlq'")
             assert queued["topic"] == settings.topics.dead_letters.name
-            again = await redriver.preview(LetterSelection(names=frozenset(names[:2])), again=True)
+            again = await redriver.preview(
+                DeadLetterSelection(names=frozenset(names[:2])), again=True
+            )
             assert again.expected == {RedriveOutcome.KNOWN: 2}
             report = await redriver.execute(again, how)
             assert report.became == {RedriveOutcome.KNOWN: 2}

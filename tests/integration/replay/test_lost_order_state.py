@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from izin.console.cli import app
 from tests.integration.replay.rebuild_harness import RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import OTHER, at
+from tests.integration.replay.test_repair_order_state import desired, standing
 from tests.integration.replay.test_replay_command import Izin, izin
-from tests.integration.replay.test_switch_order_state import desired, standing
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

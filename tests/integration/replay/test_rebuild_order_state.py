@@ -17,9 +17,9 @@ from izin.replay.errors import (
     LiveGroupError,
     UnfitSelectionError,
 )
-from izin.replay.order_state import rebuilding
 from izin.replay.order_state.planning import plan_of
-from izin.runtime.plan import OtherPlanError, PlanMovedError, Selection
+from izin.replay.order_state.repair import PartitionWork
+from izin.runtime.plan import PlanMovedError, Selection
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.runtime.topic_admin import members
 from izin.schemas.codec import Codec
@@ -155,9 +155,9 @@ def test_rebuild_finds_what_differs(harness: RebuildHarness) -> None:
     assert found.kinds == dict(
         zip(keys, ("missing", "differing", "unreadable", "newer", "surplus"), strict=True)
     )
-    fields = found.changes[1].fields
+    fields = found.changes[1]["fields"]
     assert fields.keys() == {"effective_at", "latest_onay_at"}
-    assert fields["effective_at"] == (NOON.isoformat(), (NOON + timedelta(minutes=9)).isoformat())
+    assert fields["effective_at"] == [NOON.isoformat(), (NOON + timedelta(minutes=9)).isoformat()]
     assert found.results[0].computed != found.results[0].standing
 
 
@@ -178,34 +178,19 @@ def test_selection_compares_the_selected_keys(harness: RebuildHarness) -> None:
         harness.dry_run(Selection(since=NOON, until=NOON + timedelta(days=1)))
 
 
-def test_killed_dry_run_goes_on(harness: RebuildHarness, tmp_path: Path) -> None:
-    """Partitions that are done are not read again, and the end is the same; a file with another
-    plan is not overwritten, nor is one that no longer holds gone on with.
-    """
+def test_retention_that_removes_events_meanwhile_is_noticed(
+    harness: RebuildHarness, tmp_path: Path
+) -> None:
+    """Of a reader that begins behind them, and of one that has read them."""
     harness.publish(at(minutes=1), at(minutes=2, recipient=OTHER))
     harness.decide()
     harness.write_row(KEY, None)
-    found = harness.dry_run()
-    (folder,) = tmp_path.glob("*.work")
-    (folder / "result-0.json").unlink()
-    again = harness.dry_run(path=found.path)
-    assert (again.plan, again.changes) == (found.plan, found.changes)
-    lane = harness.topics.events.name
+    found, lane = harness.dry_run(), harness.topics.events.name
     gone = replace(found.plan.topics[lane], starts={0: 50}, ends={0: 99})
+    plan = replace(found.plan, topics={**found.plan.topics, lane: gone})
+    work = PartitionWork(harness.installation, plan, tmp_path, writes=False)
     with pytest.raises(PlanMovedError, match="retention"):
-        rebuilding.rebuild_partition(
-            harness.installation,
-            replace(found.plan, topics={**found.plan.topics, lane: gone}),
-            tmp_path / "other.json",
-            0,
-            lambda _: None,
-        )
-    with pytest.raises(OtherPlanError):
-        harness.dry_run(Selection(keys=frozenset({KEY})), path=found.path)
-    harness.publish(at(minutes=3))
-    harness.decide()
-    with pytest.raises(PlanMovedError, match="order-positions"):
-        harness.dry_run(path=found.path)
+        work.run(0, lambda _: None)
     with pytest.raises(PlanMovedError, match="begins at 1, not 0"):
         harness.dry_run(meanwhile=lambda: harness.remove_below(lane, 1))
 

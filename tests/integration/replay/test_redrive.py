@@ -14,16 +14,16 @@ from pydantic import SecretStr
 
 from izin.consent.model import ConsentEvent, Status
 from izin.console.terminal.ledger_session import open_ledger
-from izin.replay.letters.letter import LetterSelection
-from izin.replay.letters.outcomes import RedriveOutcome
-from izin.replay.letters.redrive import Redriver, RedriveStatement
+from izin.replay.dead_letters.outcomes import RedriveOutcome
+from izin.replay.dead_letters.reading import DeadLetterSelection
+from izin.replay.dead_letters.redrive import Redriver, RedriveStatement
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.erasure import ERASURE
 from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.outputs import REPARTITIONED
 from tests.support.builders import NOON, an_event
 from tests.support.order.harness import SUPPRESSIONS
-from tests.support.replay.letters import (
+from tests.support.replay.dead_letters import (
     APPENDED,
     CODEC,
     WHY,
@@ -220,7 +220,7 @@ async def test_what_came_meanwhile_is_named(letters: LetterHarness, shared_ledge
             suppressions=SUPPRESSIONS,
             clock=lambda: datetime.now(UTC),
         )
-        preview = await redriver.preview(LetterSelection(names=frozenset(names)))
+        preview = await redriver.preview(DeadLetterSelection(names=frozenset(names)))
         newer = an_opt_out(overtaken)
         await asyncio.to_thread(letters.publish, newer, an_opt_in(repeated))
         report = await redriver.execute(preview, how)

@@ -17,7 +17,7 @@ from izin.schemas.records import AvroRecord, event_to_avro, headers
 from izin.schemas.topics import Topic
 from tests.support.builders import CUSTOMER, an_event
 from tests.support.customers.installation import FOREIGN_BRAND, OneBrand
-from tests.support.replay.letters import a_letter_of
+from tests.support.replay.dead_letters import a_letter_of
 from tests.support.subscribers.published import a_permission, an_opt_out, an_outcome
 
 UNREGISTERED_BRAND = 940099

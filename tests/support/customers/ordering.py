@@ -106,9 +106,9 @@ ORDERING: Mapping[str, Cut] = {
     "import file": cut("{book}", shows="published"),
     "import changes": cut("{book} --customer=acme", shows="behind"),
     "customers onboard": cut(
-        "acme {book} --ask --execute --no-wait",
+        "acme {book} --ask --execute",
         shows="1 submissions",
-        refused=("acme {mixed} --execute --no-wait", "acme {book} --brand={their_brand}"),
+        refused=("acme {mixed} --execute", "acme {book} --brand={their_brand}"),
     ),
     "retention hold": cut(
         "acme --reason=court",

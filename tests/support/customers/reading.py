@@ -65,10 +65,9 @@ READING: Mapping[str, Cut] = {
     ),
     "replay show": cut("{plan}", shows="keys"),
     "replay what-if": cut(
-        "--customer=acme --plan={new} --closed-day=2026-11-20 --unmasked",
+        "--customer=acme --out={new} --closed-day=2026-11-20 --unmasked",
         shows="2026-11-20",
-        refused=("--customer=acme --plan={new} --activated-at={their_brand}=2026-05-01",),
-        selects_none=(_THEIRS + " --plan={new} --closed-day=2026-11-20",),
+        selects_none=(_THEIRS + " --out={new} --closed-day=2026-11-20",),
     ),
     "report latency": cut(_OURS, refused=(_THEIRS,)),
     "report week": cut(_OURS, shows="H100002"),

@@ -27,7 +27,7 @@ from tests.support.customers.installation import (
     OneBrand,
 )
 from tests.support.order.deciding import decide_all
-from tests.support.replay.letters import a_letter_of
+from tests.support.replay.dead_letters import a_letter_of
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 from tests.support.subscribers.published import a_permission, an_outcome
 

@@ -211,6 +211,12 @@ async def permission_wrong(site: Site, recipient: str) -> Found:
     return found(Kind.STATUS, Side.PERMISSIONS)
 
 
+async def permission_of_other_retailers(site: Site, recipient: str) -> Found:
+    """Have the topic permit a retailer that the row does not."""
+    await write_permission(site, recipient, retailers="70000001")
+    return found(Kind.STATUS, Side.PERMISSIONS)
+
+
 async def row_and_topic_deny(site: Site, recipient: str) -> Found:
     """Have row and topic say no of a consent that stands everywhere."""
     await set_columns(site, recipient, may_send=False, permission_reason="opted-out")
@@ -268,6 +274,7 @@ PLANTS: Mapping[str, Plant] = {
         gone_from_topic,
         permission_gone,
         permission_wrong,
+        permission_of_other_retailers,
         row_and_topic_deny,
         permission_otherwise_dated,
         permission_of_nobody,

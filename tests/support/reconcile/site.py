@@ -4,18 +4,21 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import monotonic
 
 from izin.consent.model import ConsentEvent
 from izin.reconcile.asking import Asker
 from izin.reconcile.comparing import Comparer, Difference, Scope
-from izin.reconcile.executing import RepairExecution
+from izin.reconcile.repairs import RepairExecution
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
+from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.streams.outputs import suppression_row
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, onay, ret
@@ -127,12 +130,12 @@ class Site:
     @property
     def asker(self) -> Asker:
         """What asks the simulator."""
-        return Asker(
+        pages = PageQuery(
             client=self.harness.context.client,
-            requests_per_second=500,
             clock=self.harness.clock,
-            single=_UNLIMITED,
+            budget=RequestBudget(500, clock=monotonic),
         )
+        return Asker(pages=pages, single=_UNLIMITED)
 
     @property
     def execution(self) -> RepairExecution:

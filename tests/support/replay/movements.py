@@ -8,7 +8,7 @@ from typing import Any
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, ConsentKey
 from izin.consent.ordering import decide
-from izin.replay.what_if.facts import KeyFacts
+from izin.replay.what_if.key_history import KeyTimeline
 from izin.sinks.ledger.history.formats import history_codec
 from tests.support.builders import CUSTOMER, a_decision_record, a_key
 
@@ -85,9 +85,9 @@ class KeyStory:
         }
         self._add("receipt", at, data=data | fields)
 
-    def facts(self, *, until: datetime | None = None) -> KeyFacts:
+    def facts(self, *, until: datetime | None = None) -> KeyTimeline:
         """Return the facts of the movements that were recorded before ``until``, or of all."""
-        found = KeyFacts(self.key)
+        found = KeyTimeline(self.key)
         for one in self.movements:
             if until is None or one["recorded_at"] < until:
                 found.add(one)

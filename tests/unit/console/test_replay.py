@@ -8,9 +8,7 @@ from typer.testing import CliRunner
 
 from izin.consent.errors import SourceError
 from izin.console.cli import app
-from izin.console.replay.kinds import kind_of
-from izin.console.replay.permissions import notes_of
-from izin.console.replay.selection_options import selection_of
+from izin.console.replay.kinds import kind_of, selection_of
 from izin.console.terminal import progress
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, PlanMovedError, Selection
 from tests.support.builders import NOON, PHONE, a_key
@@ -64,9 +62,8 @@ def test_plan_of_another_target_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     a_plan().write(path)
     before = path.read_bytes()
-    for target in ("ledger", "permissions"):
-        done = CliRunner().invoke(app, ["replay", "rebuild", target, f"--plan={path}"])
-        assert (done.exit_code, "name another file" in done.stderr) == (3, True)
+    done = CliRunner().invoke(app, ["replay", "rebuild", "ledger", f"--plan={path}"])
+    assert (done.exit_code, "name another file" in done.stderr) == (3, True)
     assert path.read_bytes() == before
 
 
@@ -75,12 +72,3 @@ def test_error_of_a_moved_plan_names_few_partitions() -> None:
     error = PlanMovedError([f"consent-events/{number} ends at 2, not 1" for number in range(48)])
     assert "consent-events/2 ends at 2, not 1; and 45 more; plan again" in str(error)
     assert len(error.moved) == 48
-
-
-def test_digests_that_differ_without_a_key_are_explained() -> None:
-    """What waits in the outbox is no difference, and not in the topic yet."""
-    assert notes_of({}, 0, is_same=True) == []
-    (note,) = notes_of({}, 0, is_same=False)
-    assert "outbox" in note
-    found = notes_of({"missing": 3}, 2, is_same=False)
-    assert [one.split(maxsplit=1)[0] for one in found] == ["3", "1"]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.onboarding.address_book import AddressBook
-from izin.onboarding.what_if import BookReview, FirstLoading, LawfulReview, Limits, review_of
+from izin.onboarding.preview import BookReview, FirstLoading, LawfulReview, Limits, review_of
 from izin.producers.mapping.records import AcceptedRecord, judge
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.sinks.record.brand import Brand
@@ -76,8 +76,6 @@ def noted(book: AddressBook, *records: AcceptedRecord) -> AddressBook:
     return book
 
 
-def reviewed(
-    book: AddressBook, loading: FirstLoading, addresses: int | None = None
-) -> LawfulReview:
+def reviewed(book: AddressBook, loading: FirstLoading) -> LawfulReview:
     """Return what decides about the rows of ``book``."""
-    return review_of(book, BRANDS, now=loading.now, calendar=TURKEY_CALENDAR, addresses=addresses)
+    return review_of(book, BRANDS, now=loading.now, calendar=TURKEY_CALENDAR)

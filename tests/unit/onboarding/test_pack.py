@@ -1,12 +1,9 @@
-"""The application pack: what a provider registers, the checklist, the page, the workbook."""
+"""The application pack: what a provider registers, the checklist, the page."""
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
-from io import BytesIO
 
 import pytest
-from openpyxl import load_workbook
 
 from izin.consent.model import Channel
 from izin.onboarding.address_book import AddressCount
@@ -17,7 +14,6 @@ from izin.onboarding.pack import (
     checklist,
     page_of,
     providers_of,
-    workbook_of,
 )
 from izin.sinks.ledger.registry.application_items import (
     OF_BRANDS,
@@ -169,23 +165,3 @@ def test_page_names_counts_and_what_is_missing():
     assert text.count("EKSİK") == 1
     assert "<script" not in text
     assert "Belge ve bilgiler tamam." in page_of(a_pack(items())).decode()
-
-
-def test_workbook_has_the_tables_with_numbers():
-    """Counts can be added up; a text that looks like a formula stays a text."""
-    given = items(signatory="=HYPERLINK(1)")
-    made = replace(a_pack(given), made_at=NOON + timedelta(days=1))
-    book = load_workbook(BytesIO(workbook_of(made)))
-    assert book.sheetnames == [
-        "Başvuru",
-        "Adres sayıları",
-        "İleti paketi",
-        "Kanallara göre izinler",
-        "Başvuru belgeleri",
-    ]
-    rows = list(book["Adres sayıları"].iter_rows(values_only=True))
-    assert rows[1][1:4] == (100_000, 60_000, 160_000)
-    cells = [cell for row in book["Başvuru belgeleri"].iter_rows() for cell in row]
-    (formula,) = [cell for cell in cells if cell.value == "=HYPERLINK(1)"]
-    assert formula.data_type == "s"
-    assert len(list(book["Kanallara göre izinler"].iter_rows())) == 1 + 2 * len(Channel)

@@ -1,4 +1,4 @@
-"""Each kind of difference, and what is none: by a table of standings."""
+"""Each kind of difference, and what is none: by a table of compared_keys."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -9,18 +9,17 @@ import pytest
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
 from izin.reconcile.judging import Cause, Kind, Side, judge
-from izin.reconcile.remedies import remedy_of
-from izin.reconcile.trails import Trail
+from izin.reconcile.remedies import KeyDecisions, remedy_of
 from tests.support.builders import NOON
-from tests.support.reconcile.standings import (
+from tests.support.reconcile.compared_keys import (
     EARLIER,
     LATER,
     OPTED_OUT,
     OUT,
     PERMISSION,
+    a_compared_key,
     a_record,
     a_row,
-    a_standing,
     answered,
     at_iys,
 )
@@ -70,7 +69,7 @@ EQUAL = {
 @pytest.mark.parametrize("sides", EQUAL.values(), ids=EQUAL)
 def test_sides_that_agree_have_no_difference(sides: dict[str, Any]) -> None:
     """Or settle by themselves."""
-    assert judge(a_standing(**sides), pulled_until=LATER) == ()
+    assert judge(a_compared_key(**sides), pulled_until=LATER) == ()
 
 
 ONES = {
@@ -136,7 +135,7 @@ def test_each_difference_has_its_kind_and_side(
     sides: dict[str, Any], kind: Kind, side: Side
 ) -> None:
     """No other side is blamed, and none of these is explained."""
-    (found,) = judge(a_standing(**sides), pulled_until=LATER)
+    (found,) = judge(a_compared_key(**sides), pulled_until=LATER)
     assert (found.kind, found.side, found.cause) == (kind, side, None)
 
 
@@ -152,9 +151,9 @@ CAUSES = {
 def test_what_a_person_must_do_is_explained(cause: Cause, columns: dict[str, Any]) -> None:
     """No repair is offered, but the next step, with its code or reason."""
     sides = OUT if cause is Cause.WITHDRAWN else {}
-    standing = a_standing(row=a_row(**columns), seen=None, **sides)
-    of_iys = next(one for one in judge(standing, pulled_until=LATER) if one.side is Side.IYS)
+    compared = a_compared_key(row=a_row(**columns), seen=None, **sides)
+    of_iys = next(one for one in judge(compared, pulled_until=LATER) if one.side is Side.IYS)
     assert of_iys.cause is cause
-    remedy = remedy_of(of_iys, standing, Trail(), now=NOON)
+    remedy = remedy_of(of_iys, compared, KeyDecisions(), now=NOON)
     assert remedy.repair is None
     assert str(columns.get("code") or "") in remedy.next_step

@@ -1,16 +1,14 @@
 """What a rebuild compares: rows in one form, decisions decided again, and what differs."""
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from multiprocessing import get_context
-from pathlib import Path
 from random import Random
 
-import orjson
 import pytest
 from pydantic import SecretStr
 
+from izin.consent.errors import OurError
 from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import decide
 from izin.replay.errors import ProcessEndedError
@@ -21,17 +19,10 @@ from izin.replay.order_state.comparison import (
     StandingRows,
     in_one_form,
 )
-from izin.replay.order_state.planning import Installation, removed_decisions
-from izin.replay.order_state.rebuilding import (
-    PartitionResult,
-    read_changes,
-    read_result,
-    result_path,
-    write_changes,
-)
+from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.shadow import Shadow, decided_again
-from izin.replay.processes import Advance, counting, working
-from izin.runtime.plan import Plan, PlanMovedError, Selection, write_private
+from izin.replay.processes import Advance, working
+from izin.runtime.plan import Plan, PlanMovedError, Selection
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
@@ -157,42 +148,10 @@ def test_decisions_decided_again_give_the_same_state() -> None:
     assert decided_again(Random(19).sample(decisions, len(decisions))) == current
 
 
-def test_results_are_read_back(tmp_path: Path) -> None:
-    """Numbers and differences, bytes included; only their owner may read them."""
-    change = Change(ChangeKind.DIFFERING, KEY, {"status": ("ONAY", "RET")}, b"\x00row")
-    digest, counts = write_changes(tmp_path, 3, [change])
-    assert counts == {"differing": 1}
-    result = PartitionResult(
-        partition=3,
-        events=9,
-        seconds=0.5,
-        keys=1,
-        computed="a",
-        standing="b",
-        counts=counts,
-        changes=digest,
-    )
-    assert read_result(tmp_path, 3) is None
-    write_private(result_path(tmp_path, 3), [orjson.dumps(asdict(result))])
-    assert read_result(tmp_path, 3) == result
-    assert list(read_changes(tmp_path, result)) == [change]
-    assert {one.stat().st_mode & 0o777 for one in tmp_path.iterdir()} == {0o600}
-    assert list(removed_decisions(tmp_path, 3)) == []
-
-
 def test_row_of_a_newer_law_is_not_judged() -> None:
     """It was decided by a release that knows more."""
     with pytest.raises(StateError, match="newer release"):
         compare(RET, row_of(replace(ONAY, law_version=LAW_VERSION + 1)))
-
-
-def test_orphaned_process_ends() -> None:
-    """The command that started it was killed, and another one may do its work."""
-    counted = get_context("spawn").Value("q", 0)
-    counting(counted, os.getppid())(3)
-    assert counted.value == 3
-    with pytest.raises(SystemExit):
-        counting(counted, -1)(3)
 
 
 def test_derived_field_that_is_wrong_is_found() -> None:
@@ -220,17 +179,29 @@ def test_process_that_dies_ends_the_command() -> None:
         running.finish(lambda _: None)
 
 
-def add(most: int, number: int, advance: Advance) -> None:
-    """Advance by a number."""
-    if number > most:
+class LoadlessError(Exception):
+    """Cannot come back from another process."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one + other)
+
+
+def add(most: int, number: int, advance: Advance) -> int:
+    """Advance by a number, and return its double."""
+    if number == most + 1:
         raise PlanMovedError(["too much"])
+    if number > most:
+        raise LoadlessError("by ", "far")
     advance(number)
+    return 2 * number
 
 
 def test_work_of_processes_is_counted_and_its_errors_are_raised() -> None:
     """Whatever process a piece is done by."""
     with working(add, (3,), [1, 2, 3], 2) as running:
-        running.finish(lambda _: None)
+        assert running.finish(lambda _: None) == [2, 4, 6]
         assert running.progress == 6
     with working(add, (1,), [1, 2], 1) as running, pytest.raises(PlanMovedError, match="too much"):
+        running.finish(lambda _: None)
+    with working(add, (1,), [3], 1) as running, pytest.raises(OurError, match="Error: by far"):
         running.finish(lambda _: None)

@@ -4,6 +4,10 @@ A file has the rows of one chain and one month, in order, in the format of Postg
 it is documented and has not changed since 2003, and a row goes back as it came. The list has for
 each file its digest, and the links before and after it, so that the chains are verified from file
 to file, without the ledger. Files are private: they name recipients.
+
+The archive of one customer has that customer's rows, and of others' what leads from each of them to
+the next anchor: commitments, which open nothing. No link can be computed without them. Between an
+anchor and the customer's next row the archive has nothing, for anchors are known from outside.
 """
 
 import gzip
@@ -20,16 +24,18 @@ import orjson
 from izin.runtime.plan import write_private
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.chain_check import Fault, Head, VerifiedRow, verified_row
-from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content
+from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content, next_link
 from izin.sinks.ledger.history.verify import Verified, verify_rows
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableArchiveError
 
-FORMAT = 1
+FORMAT, FORMAT_OF_ONE = 1, 2
+"""Of the archive of everybody, and of that of one customer."""
 LIST, REGISTRY = "archive.json", "registry.json"
 WITHHELD = "withheld"
-"""The kind of a row of another customer, or an erased one, in the archive of one customer: its
-commitment alone is there."""
+"""The kind of a row of another customer, or an erased one, in the archive of one customer: only its
+commitment is there. One with a link alone is the row before the first of a run of rows, which ends
+with an anchor."""
 _LEVEL = 3
 _COLUMNS = 15
 _COUNT = struct.Struct(">h")
@@ -78,21 +84,18 @@ class ArchivedRow(NamedTuple):
         return commitment_of(self.salt or b"", content(self.place, fact, self.recorded))
 
 
-def withheld(row: ArchivedRow) -> ArchivedRow:
-    """Return a row that the archive of one customer does not show: its place on the chain."""
-    return row._replace(
-        recorded=copy_format.EPOCH,
-        occurred=copy_format.EPOCH,
-        kind=WITHHELD,
-        salt=None,
-        key=None,
-        customer_id="",
-        event_id=None,
-        status=None,
-        source=None,
-        data=None,
-        decision=None,
-        commitment=row.committed,
+def withheld(shard: int, place: int, *, link: bytes = b"", commitment: bytes | None) -> ArchivedRow:
+    """Return what the archive of one customer has of a row that it does not show."""
+    return ArchivedRow(
+        copy_format.EPOCH,
+        copy_format.EPOCH,
+        place,
+        shard,
+        WITHHELD,
+        link,
+        *(None, None, ""),
+        *(None, None, None),
+        *(None, None, commitment),
     )
 
 
@@ -233,7 +236,8 @@ class Archive:
             return cls(folder=folder)
         except orjson.JSONDecodeError as error:
             raise UnreadableArchiveError(f"{LIST} is no list of an archive") from error
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
+        customer = values.get("customer_id") if isinstance(values, dict) else None
+        if not isinstance(values, dict) or values.get("format") != _format_of(customer):
             raise UnreadableArchiveError(f"{LIST} is of another release")
         files = [ArchivedFile(**one) for one in values["files"]]
         return cls(
@@ -241,7 +245,7 @@ class Archive:
             files={(one.shard, one.first): one for one in files},
             erased_up_to={int(shard): place for shard, place in values["erased_up_to"].items()},
             registry=values["registry"],
-            customer_id=values.get("customer_id"),
+            customer_id=customer,
         )
 
     def of(self, customer_id: str | None) -> Self:
@@ -338,7 +342,7 @@ class Archive:
 
     def _list(self) -> bytes:
         values = {
-            "format": FORMAT,
+            "format": _format_of(self.customer_id),
             "files": [asdict(one) for one in self.in_order()],
             "erased_up_to": {str(shard): place for shard, place in self.erased_up_to.items()},
             "registry": self.registry,
@@ -347,12 +351,18 @@ class Archive:
         return orjson.dumps(values, option=orjson.OPT_INDENT_2)
 
 
+def _format_of(customer_id: str | None) -> int:
+    return FORMAT if customer_id is None else FORMAT_OF_ONE
+
+
 async def verify_archive(archive: Archive, anchors: Iterable[Anchor]) -> Verified:
     """Compute every link of ``archive`` again and compare with ``anchors``.
 
     An anchor of a row behind its end is a fault too: what was recorded until then is not in it. The
     archive of one customer proves what it shows, not that it shows all that is the customer's.
     """
+    if archive.customer_id is not None:
+        return _verify_runs(archive, anchors)
     registry = archive.read_registry()
     cuts = {
         one["shard"]: {
@@ -363,14 +373,58 @@ async def verify_archive(archive: Archive, anchors: Iterable[Anchor]) -> Verifie
     }
     heads = {shard: Head(one.last, bytes.fromhex(one.link)) for shard, one in archive.ends.items()}
     damaged: list[Fault] = []
-    found = await verify_rows(
-        _verified_rows(archive, damaged),
-        anchors,
-        heads=heads,
-        cuts=cuts,
-        is_whole=archive.customer_id is None,
-    )
+    found = await verify_rows(_verified_rows(archive, damaged), anchors, heads=heads, cuts=cuts)
     return replace(found, faults=(*found.faults, *damaged))
+
+
+class _RunCheck:
+    """The verification of one customer's rows: each run of them must lead to one of the anchors."""
+
+    def __init__(self, anchors: Mapping[tuple[int, int], Anchor]) -> None:
+        self.rows = self.runs = 0
+        self.faults: list[Fault] = []
+        self._anchors = anchors
+        self._ends: dict[int, tuple[int, bytes]] = {}
+        """The last place and link of the run of each chain."""
+
+    def add(self, row: ArchivedRow) -> None:
+        """Compute the link of ``row`` again, or begin a run behind it."""
+        if row.kind == WITHHELD and row.commitment is None:
+            self.end(row.shard)
+            self._ends[row.shard] = row.place, row.link
+            self.runs += 1
+            return
+        place, link = self._ends.get(row.shard, (0, b""))
+        link = next_link(link, _verified(row).commitment)
+        if row.place != place + 1 or (row.link != link and row.kind != WITHHELD):
+            what = "the row was changed, moved or inserted"
+            self.faults.append(Fault(shard=row.shard, after=place, place=row.place, what=what))
+        self._ends[row.shard] = row.place, link
+        self.rows += 1
+
+    def end(self, shard: int) -> None:
+        """End the run of a chain, if there is one."""
+        place, link = self._ends.pop(shard, (0, b""))
+        anchor = self._anchors.get((shard, place))
+        if place and (anchor is None or anchor.link != link):
+            what = "no anchor that was given has the link of this row"
+            self.faults.append(Fault(shard=shard, after=0, place=place, what=what))
+
+
+def _verify_runs(archive: Archive, anchors: Iterable[Anchor]) -> Verified:
+    check = _RunCheck({(one.shard, one.place): one for one in anchors})
+    for one in archive.in_order():
+        try:
+            _, is_whole = archive.read_rows(one)
+            for row in archive.rows(one):
+                check.add(row)
+            if not is_whole:
+                check.faults.append(_fault(one, f"{one.name} was changed since it was written"))
+        except UnreadableArchiveError as error:
+            check.faults.append(_fault(one, str(error)))
+    for shard in archive.ends:
+        check.end(shard)
+    return Verified(rows=check.rows, anchors=check.runs, faults=tuple(check.faults))
 
 
 async def _verified_rows(archive: Archive, damaged: list[Fault]) -> AsyncIterator[VerifiedRow]:
@@ -379,7 +433,7 @@ async def _verified_rows(archive: Archive, damaged: list[Fault]) -> AsyncIterato
         try:
             _, is_whole = archive.read_rows(one)
             for row in archive.rows(one):
-                yield _verified(row, is_of_one=archive.customer_id is not None)
+                yield _verified(row)
         except UnreadableArchiveError as error:
             damaged.append(_fault(one, str(error)))
             continue
@@ -391,10 +445,6 @@ def _fault(one: ArchivedFile, what: str) -> Fault:
     return Fault(shard=one.shard, after=one.first - 1, place=one.last, what=what)
 
 
-def _verified(row: ArchivedRow, *, is_of_one: bool) -> VerifiedRow:
-    columns = row._asdict()
-    data = row.data
-    found = verified_row({**columns, "data": None if data is None else data.decode()})
-    # Another customer's, or erased: whichever act names it may not be there.
-    is_withheld = is_of_one and row.kind == WITHHELD
-    return replace(found, is_erased=False) if is_withheld else found
+def _verified(row: ArchivedRow) -> VerifiedRow:
+    data = None if row.data is None else row.data.decode()
+    return verified_row({**row._asdict(), "data": data})

@@ -6,7 +6,7 @@ from the archive too.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -28,6 +28,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import record_act
 from izin.sinks.ledger.history.chain_check import first_link
 from izin.sinks.ledger.history.hash_chain import next_link
+from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import BrokenHistoryError
 
 ROWS_A_FILE = 50_000
@@ -54,7 +55,9 @@ _Row = tuple[bytes, ArchivedRow]
 
 
 class ArchiveWriter:
-    """Archives one ledger to one folder; with ``customer_id``, what of it is that customer's."""
+    """Archives one ledger to one folder; with ``customer_id``, what of it is that customer's, up to
+    the last of the ``anchors``: into an empty folder, in one run.
+    """
 
     def __init__(
         self,
@@ -63,9 +66,13 @@ class ArchiveWriter:
         *,
         report: OnProgress = silent,
         customer_id: str | None = None,
+        anchors: Iterable[Anchor] = (),
     ) -> None:
         self._ledger = ledger
         self._archive = Archive.read(folder).of(customer_id)
+        self._anchored = {(one.shard, one.place) for one in anchors}
+        self._open: set[int] = set()
+        """The chains on which a run of the customer's rows has not reached its anchor."""
         self._report = report
         self._done = 0
 
@@ -77,7 +84,10 @@ class ArchiveWriter:
             UnreadableArchiveError: the folder has another archive than its list says.
         """
         self._archive.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        heads = {row["shard"]: row for row in await self._ledger.fetch(_SQL["heads"])}
+        found = await self._ledger.fetch(_SQL["heads"])
+        heads: dict[int, int] = {row["shard"]: row["place"] for row in found}
+        if self._archive.customer_id is not None:
+            heads = dict(sorted(self._anchored))
         cuts = {row["shard"]: row for row in await self._ledger.fetch(_MOVEMENTS["cuts"])}
         months = [row["month"] for row in await self._ledger.fetch(_MOVEMENTS["months"])]
         removed = self._remove_dropped(cuts)
@@ -90,13 +100,14 @@ class ArchiveWriter:
             else (0, first_link(shard))
             for shard in heads
         }
-        left = {shard: head["place"] - links[shard][0] for shard, head in heads.items()}
+        left = {shard: max(0, place - links[shard][0]) for shard, place in heads.items()}
         total, before = sum(left.values()), len(self._archive.files)
-        ranges = {shard: (links[shard][0] + 1, head["place"]) for shard, head in heads.items()}
+        ranges = {shard: (links[shard][0] + 1, place) for shard, place in heads.items()}
         if total:
             for month in months:
                 await self._write_month(month, ranges, links, total=total)
-        rewritten = await self._rewrite_erased()
+        is_whole = self._archive.customer_id is None
+        rewritten = await self._rewrite_erased() if is_whole else 0
         (registry,) = await self._ledger.fetch(
             _SQL["registry"], {"customer_id": self._archive.customer_id}
         )
@@ -104,7 +115,7 @@ class ArchiveWriter:
         self._archive.write()
         files = len(self._archive.files) - before
         done = Archived(rows=self._done, files=files, rewritten=rewritten, removed=removed)
-        if self._archive.customer_id is None:
+        if is_whole:
             await self._record(done, by=by, now=now)
         return done
 
@@ -163,16 +174,28 @@ class ArchiveWriter:
                 if rows and (rows[0][1].shard != row.shard or len(rows) == ROWS_A_FILE):
                     yield rows
                     rows = []
-                rows.append((text, row) if self._shows(row) else _withheld(row))
+                rows.append((text, row))
         if rows:
             yield rows
 
-    def _shows(self, row: ArchivedRow) -> bool:
-        """Whether a row is archived as it is. In the archive of one customer others' are not, nor
-        those that were erased: the act that names them may be another's, to whom the brand moved.
+    def _shown(self, behind: tuple[int, bytes], rows: Sequence[_Row]) -> Iterator[bytes]:
+        """Yield ``rows`` as they are archived. In the archive of one customer those of others are
+        not shown, nor those that were erased: the act that names them may be another's, to whom the
+        brand moved.
         """
-        customer = self._archive.customer_id
-        return customer is None or (row.customer_id == customer and row.commitment is None)
+        customer, (place, link) = self._archive.customer_id, behind
+        for text, row in rows:
+            shows = customer in {None, row.customer_id} and (not customer or not row.commitment)
+            if customer and shows and row.shard not in self._open:
+                self._open.add(row.shard)
+                yield copied(withheld(row.shard, place, link=link, commitment=None))
+            if shows:
+                yield text
+            elif row.shard in self._open:
+                yield copied(withheld(row.shard, row.place, commitment=row.committed))
+            if (row.shard, row.place) in self._anchored:
+                self._open.discard(row.shard)
+            place, link = row.place, row.link
 
     def _write(
         self, month: date, behind: tuple[int, bytes], rows: Sequence[_Row]
@@ -183,6 +206,9 @@ class ArchiveWriter:
             if row.place != place + 1 or next_link(link, row.committed) != row.link:
                 raise BrokenHistoryError(row.shard, row.place)
             place, link = row.place, row.link
+        shown = list(self._shown(behind, rows))
+        if not shown:
+            return place, link
         file = ArchivedFile(
             month=f"{month:%Y-%m}",
             shard=rows[0][1].shard,
@@ -192,7 +218,7 @@ class ArchiveWriter:
             link=link.hex(),
             sha256="",
         )
-        text = b"".join((copy_format.SIGNATURE, *(text for text, _ in rows), copy_format.END))
+        text = b"".join((copy_format.SIGNATURE, *shown, copy_format.END))
         self._archive = self._archive.with_file(self._archive.write_rows(file, text))
         self._archive.write()
         return place, link
@@ -251,8 +277,3 @@ class ArchiveWriter:
                     "digest": self._archive.digest,
                 },
             )
-
-
-def _withheld(row: ArchivedRow) -> _Row:
-    masked = withheld(row)
-    return copied(masked), masked

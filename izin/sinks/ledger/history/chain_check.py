@@ -177,16 +177,12 @@ class ChainCheck:
         for gone, anchored in sorted(self._anchors.items()):
             self._fault(gone, "rows up to this place were anchored and are gone", anchored)
 
-    def compare_acts(self, erased: frozenset[int], cuts: frozenset[int], *, is_whole: bool) -> None:
-        """Note each erased row and the cut, where no act names it, or nothing shows its age.
-
-        In a history that is not whole (the archive of one customer) the acts may be withheld.
-        """
+    def compare_acts(self, erased: frozenset[int], cuts: frozenset[int]) -> None:
+        """Note each erased row and the cut, where no act names it, or nothing shows its age."""
         for after, place in self.erased:
             self.judge(after, place, "emptied", _NOBODY_ERASED, is_named=place in erased)
         if self._cut:
-            is_named = self._cut in cuts or not is_whole
-            self.judge(0, self._cut, "dropped", _NOBODY_DROPPED, is_named=is_named)
+            self.judge(0, self._cut, "dropped", _NOBODY_DROPPED, is_named=self._cut in cuts)
 
     def judge(
         self, after: int, place: int, how: str, unnamed: str = "", *, is_named: bool = True

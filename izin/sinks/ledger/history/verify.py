@@ -154,12 +154,10 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
     cuts: Mapping[int, Mapping[str, Any]],
     latest: Callable[[], Awaitable[Mapping[int, Head]]] | None = None,
     now: datetime | None = None,
-    is_whole: bool = True,
 ) -> Verified:
     """Compute the links of ``rows`` again, each chain in its order, from ``cuts`` to ``heads``.
 
-    ``latest`` returns the heads once all are read; None: nobody writes meanwhile. In the archive of
-    one customer, which is not whole, the acts of others are withheld.
+    ``latest`` returns the heads once all are read; None: nobody writes meanwhile.
     """
     outside = tuple(anchors)
     known, faults = _by_place(outside)
@@ -185,7 +183,7 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
                 faults.append(_fault(row, f"batch {number} of deliveries has two digests"))
     ends = heads if latest is None else await latest()
     for shard, chain in chains.items():
-        chain.compare_acts(named.erased(shard), named.cuts(shard), is_whole=is_whole)
+        chain.compare_acts(named.erased(shard), named.cuts(shard))
         chain.end(ends[shard].place if shard in ends else 0)
     _judge_deliveries(chains, named, {number: row for number, (row, _) in batches.items()})
     faults += [one for chain in chains.values() for one in chain.faults]

@@ -1544,18 +1544,6 @@ COMMENT ON COLUMN shadow_differences.kind IS
     'missing: there is no row. surplus: no decision is left in the history. newer: the row has something later than '
     'the history. differing: another event or other fields of it. terms: only the ends of its term.';
 
--- A key whose latest record in the topic of permissions is not what its row says, of which rebuild.
-CREATE UNLOGGED TABLE permission_differences (
-    key         text PRIMARY KEY,
-    rebuild     text NOT NULL,
-    kind        text NOT NULL CHECK (kind IN ('missing', 'surplus', 'differing')),
-    customer_id text NOT NULL,
-    -- What the topic says. NULL: nothing.
-    may_send    boolean
-);
-COMMENT ON COLUMN permission_differences.kind IS
-    'missing: the topic has no record. surplus: there is no row. differing: another answer, reason, instant or retailers.';
-
 -- Whether a key is selected: one of these keys or recipients, of one of these brands. NULL: any.
 CREATE FUNCTION is_selected(key text, keys text[], recipients text[], brands text[]) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

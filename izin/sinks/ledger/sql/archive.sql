@@ -43,9 +43,9 @@ SELECT jsonb_build_object(
     'retailer_access', (
         SELECT jsonb_agg(t) FROM retailer_access AS t
         WHERE g.is_whole OR t.brand_code = ANY(g.brand_codes)),
-    'movement_months', (SELECT jsonb_agg(t) FROM movement_months AS t),
-    'chain_cuts', (SELECT jsonb_agg(t) FROM chain_cuts AS t),
-    'anchors', (SELECT jsonb_agg(t) FROM anchors AS t)) AS tables
+    'movement_months', (SELECT jsonb_agg(t) FROM movement_months AS t WHERE g.is_whole),
+    'chain_cuts', (SELECT jsonb_agg(t) FROM chain_cuts AS t WHERE g.is_whole),
+    'anchors', (SELECT jsonb_agg(t) FROM anchors AS t WHERE g.is_whole)) AS tables
 FROM (
     SELECT %(customer_id)s::text IS NULL AS is_whole, %(customer_id)s::text AS customer_id,
         ARRAY(SELECT brand_code FROM brands WHERE customer_id = %(customer_id)s) AS brand_codes

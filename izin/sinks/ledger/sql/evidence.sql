@@ -44,19 +44,16 @@ LEFT JOIN LATERAL (
     WHERE a.shard = r.shard AND a.place < r.place ORDER BY a.place DESC LIMIT 1) AS b ON true
 ORDER BY r.shard, r.place
 
--- name: before
--- The link of one row of a chain, if it was recorded between two instants.
-SELECT link FROM movements
-WHERE recorded_at BETWEEN %(since)s AND %(until)s AND shard = %(shard)s AND place = %(first)s - 1
-
 -- name: window
 -- The commitments of the rows of a chain from one place to another that were recorded between two instants, in one text,
--- with their number. They are computed here, as `content` does in sinks.ledger.history.hash_chain, because a hundred
+-- with their number, and the link of the row before the first. They are computed here, as `content` does in sinks.ledger.history.hash_chain, because a hundred
 -- thousand rows would take long on their way: nothing rests on it, for the links that follow from them must lead to the
 -- anchor.
-SELECT count(*) AS rows, string_agg(w.commitment, ''::bytea ORDER BY w.place) AS commitments
+SELECT count(*) FILTER (WHERE w.place >= %(first)s) AS rows,
+    string_agg(w.commitment, ''::bytea ORDER BY w.place) FILTER (WHERE w.place >= %(first)s) AS commitments,
+    (array_agg(w.link) FILTER (WHERE w.place < %(first)s))[1] AS before
 FROM (
-    SELECT m.place, coalesce(m.commitment, sha256(
+    SELECT m.place, m.link, coalesce(m.commitment, sha256(
         m.salt || convert_to(concat(
             '[', m.place, ', ', to_json(m.kind), ', ', to_json(m.customer_id), ', ', to_json(m.key), ', ',
             coalesce(to_json(m.event_id)::text, 'null'), ', ', coalesce(to_json(m.status)::text, 'null'), ', ',
@@ -65,5 +62,5 @@ FROM (
         || coalesce(m.decision, ''::bytea))) AS commitment
     FROM movements AS m
     WHERE m.recorded_at BETWEEN %(since)s AND %(until)s
-        AND m.shard = %(shard)s AND m.place BETWEEN %(first)s AND %(last)s
+        AND m.shard = %(shard)s AND m.place BETWEEN %(first)s - 1 AND %(last)s
 ) AS w

@@ -30,21 +30,3 @@ GROUP BY c.brand_code, c.channel ORDER BY c.brand_code, c.channel
 SELECT key, brand_code, channel, recipient_type, recipient, desired_at, expires_at FROM consents
 WHERE key > %(after)s AND brand_code = ANY(%(brand_codes)s) AND state = 'expired' AND registered <> 'ONAY'
 ORDER BY key LIMIT %(size)s
-
--- name: open
--- What of brands is on its way to İYS, and what waits for a person: parked, held back by a brake, or suspended. Whether a
--- suspension concerns them is asked once for all records of a brand, channel and status: there may be a million.
-SELECT coalesce(sum(keys - waiting), 0)::bigint AS open, coalesce(sum(waiting), 0)::bigint AS for_person
-FROM (
-    SELECT g.keys, CASE WHEN b.status = 'stopped' OR EXISTS (
-        SELECT FROM suspensions AS s
-        WHERE s.brand_code = g.brand_code AND covers(s, g.channel, g.desired_status)) THEN g.keys ELSE g.waiting END AS waiting
-    FROM (
-        SELECT c.brand_code, c.channel, c.desired_status, count(*) AS keys,
-            count(*) FILTER (WHERE c.state = 'parked' OR c.brake_id IS NOT NULL) AS waiting
-        FROM consents AS c
-        WHERE c.brand_code = ANY(%(brand_codes)s) AND is_unsettled(c)
-        GROUP BY c.brand_code, c.channel, c.desired_status
-    ) AS g
-    JOIN brands AS b USING (brand_code)
-) AS counted

@@ -102,6 +102,7 @@ SELECT c.*, k.key, coalesce(c.customer_id, s.customer_id, p.customer_id) AS cust
     d.status AS topic_status, d.effective_at AS topic_effective_at, d.rank AS topic_rank, d.event_id AS topic_event_id,
     d.partition AS topic_partition, d."offset" AS topic_offset, d.value AS topic_value,
     p.may_send AS published_may_send, p.reason AS published_reason, p.since AS published_since,
+    p.retailers AS published_retailers, r.retailers,
     s.value AS seen_value, s.creation_date AS seen_creation_date, s.consent_date AS seen_consent_date,
     s.source AS seen_source, s.transaction_id AS seen_transaction_id, s.ours AS seen_is_ours,
     a.value AS asked_value, a.creation_date AS asked_creation_date, a.consent_date AS asked_consent_date,
@@ -112,6 +113,9 @@ FULL JOIN topic_permissions AS p ON p.key = coalesce(c.key, d.key)
 FULL JOIN seen AS s ON s.key = coalesce(c.key, d.key, p.key)
 CROSS JOIN LATERAL (SELECT coalesce(c.key, d.key, p.key, s.key) AS key) AS k
 LEFT JOIN asked AS a ON a.key = k.key
+LEFT JOIN LATERAL (SELECT string_agg(x.code::text, ',' ORDER BY x.code) AS retailers FROM (
+    SELECT DISTINCT unnest(o.registered_code || coalesce(o.registered_access, '{}')) AS code
+    FROM retailer_access AS o WHERE o.key = c.key AND c.may_send) AS x WHERE x.code IS NOT NULL) AS r ON true
 WHERE (c.updated_at IS NULL OR c.updated_at < %(began)s)
     AND (%(channel)s::text IS NULL OR split_part(k.key, '/', 2) = %(channel)s)
     AND is_in_period(coalesce(greatest(c.desired_at, c.registered_at, d.effective_at, s.creation_date), p.since),
@@ -124,6 +128,7 @@ WHERE (c.updated_at IS NULL OR c.updated_at < %(began)s)
             AND (c.void_event_id = d.event_id) IS NOT TRUE
         OR (c.may_send, c.permission_reason) IS DISTINCT FROM (coalesce(p.may_send, false), p.reason)
         OR date_trunc('milliseconds', c.permission_since) IS DISTINCT FROM p.since
+        OR p.may_send AND r.retailers IS DISTINCT FROM p.retailers
         OR c.may_send <> (c.registered = 'ONAY' AND c.desired_status <> 'RET' AND c.verified_at IS NOT NULL)
         OR c.action = 'nothing' AND NOT c.onay_open AND NOT c.ret_open AND (
             c.verified_at IS NULL AND c.registered IN ('ONAY', 'RET') OR c.registered = 'UNKNOWN'
@@ -132,20 +137,17 @@ WHERE (c.updated_at IS NULL OR c.updated_at < %(began)s)
             OR s.creation_date >= c.registered_at AND s.consent_date IS DISTINCT FROM c.registered_consent_date))
 ORDER BY k.key
 
--- name: trails
--- The decisions and observations of these keys: which path showed what, and the events to publish again.
-SELECT m.kind, m.key, m.status, m.data, m.decision, m.recorded_at
+-- name: decided
+-- The decisions on these keys, and where they were restored: the events to publish again.
+SELECT m.key, m.decision
 FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
-WHERE m.kind IN ('decision', 'observation', 'bootstrap')
+WHERE m.kind IN ('decision', 'bootstrap')
 ORDER BY m.key, m.recorded_at, m.shard, m.place
 
--- name: ways
--- Up to when the ways by which movements of a brand come here have shown them: push is registered or not, both streams
--- were pulled to their end, and daily files were read.
-SELECT EXISTS (SELECT FROM push_registrations WHERE brand_code = %(brand_code)s AND registered_at IS NOT NULL) AS push,
-    (SELECT min(last_pulled_at) FROM stream_cursors WHERE brand_code = %(brand_code)s) AS pulled_at,
-    (SELECT max(creation_date) FROM seen WHERE by = 'daily') AS filed_until
+-- name: pulled
+-- When both streams of a brand were last pulled to their end.
+SELECT min(last_pulled_at) AS pulled_at FROM stream_cursors WHERE brand_code = %(brand_code)s
 
 -- name: take-turn
 -- One execution of repairs after the other, so that a page is done once.

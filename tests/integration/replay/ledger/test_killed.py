@@ -11,10 +11,9 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db.connection import Ledger
-from tests.integration.replay.ledger.test_permissions import relay
 from tests.integration.replay.ledger.test_rebuild import decided, every_kind, rows
 from tests.integration.replay.ledger.test_restore import Site, archived, publish, site
-from tests.integration.sinks.sink_harness import SinkHarness, a_phone, ret, until
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, until
 from tests.support.builders import PHONE
 
 __all__ = ["site"]
@@ -119,23 +118,6 @@ async def test_killed_mending_has_the_same_end(
     assert {key: decided(row) for key, row in (await rows(harness)).items()} == before
     assert await harness.permissions(lost) == [False]
     await run("replay rebuild ledger --plan b.json --workers 1", tmp_path, given)
-
-
-async def test_killed_rebuild_of_permissions_has_the_same_end(
-    harness: SinkHarness, kafka_settings: KafkaSettings, database_url: str, tmp_path: Path
-) -> None:
-    """Permissions that the topic does not have are published once."""
-    given = environment(kafka_settings, database_url)
-    await harness.ingest(ret(PHONE))
-    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
-    await run("replay rebuild permissions --plan a.json", tmp_path, given, code=1)
-    await killed("replay run a.json --execute", tmp_path, given, harness.ledger)
-    assert await harness.ledger.fetch("SELECT id FROM outbox") == []
-    await run("replay run a.json --execute", tmp_path, given)
-    (row,) = await harness.ledger.fetch("SELECT key FROM outbox WHERE topic LIKE '%%permissions'")
-    assert row["key"].endswith(PHONE)
-    await relay(harness, kafka_settings)
-    await run("replay rebuild permissions --plan b.json", tmp_path, given)
 
 
 async def test_killed_restoration_of_a_ledger_has_the_same_end(site: Site, tmp_path: Path) -> None:

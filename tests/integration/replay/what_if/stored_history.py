@@ -1,23 +1,16 @@
 """A history in the ledger that is made of stories of keys, without sinks."""
 
-import asyncio
-import os
-import secrets
-import signal
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import SecretStr
 
 from izin.consent.due_dates import BrandTerms
-from izin.replay.what_if import run
-from izin.replay.what_if.run import OnProgress, WhatIf, WhatIfRequest, WhatIfResult
-from izin.replay.what_if.settings import LawSettings
-from izin.runtime.plan import Plan, Selection
-from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.replay.what_if.changes import LawSettings
+from izin.replay.what_if.run import WhatIf, WhatIfResult
+from izin.runtime.plan import Selection
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.copy_format import microseconds
@@ -90,48 +83,20 @@ def registered_late(recipient: str, *, at: datetime = MONDAY + 4 * A_DAY) -> Key
     return story
 
 
-def a_request(**fields: Any) -> WhatIfRequest:  # noqa: ANN401  # a field's value each
-    """Return the request of the calendar without the closed day, in slices of a few rows."""
+async def judged(ledger: Ledger, **fields: Any) -> WhatIfResult:  # noqa: ANN401  # a field's value each
+    """Run the what-if of the calendar without the closed day, in slices of a few rows."""
     given: dict[str, Any] = {
+        "ledger": ledger,
         "selection": Selection(),
         "before": WRONG,
         "after": RIGHT,
         "customers": {BRAND: CUSTOMER},
-        "by": "ada",
         "now": AFTER,
         "rows": 10,
     }
-    return WhatIfRequest(**given | fields)
-
-
-async def judged(
-    ledger: Ledger,
-    path: Path,
-    request: WhatIfRequest,
-    progress: OnProgress = lambda _done, _all: None,
-) -> WhatIfResult:
-    """Plan and run a what-if; go on where there is a plan."""
-    plan: Plan = await run.plan(ledger, request, path)
-    return await WhatIf(ledger=ledger, plan=plan, path=path, lists=request.lists).run(progress)
+    return await WhatIf(**given | fields).run(lambda _key, _change: None)
 
 
 def counted(result: WhatIfResult) -> dict[tuple[str, str], int]:
-    """Return how many recipients have which change, without what only moved a term."""
-    return {
-        (one.before, one.after): one.recipients for one in result.counts if str(one.kind) != "term"
-    }
-
-
-def die_after_two(url: str, path: Path) -> None:
-    """Run the what-if in this process, which is killed behind the second slice."""
-
-    def progress(done: int, _all: int) -> None:
-        if done == 2:  # some are left
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    async def work() -> None:
-        settings = LedgerSettings(database_url=SecretStr(url))
-        async with Ledger(settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
-            await judged(ledger, path, a_request(), progress)
-
-    asyncio.run(work())
+    """Return how many recipients have which change."""
+    return {(one.before, one.after): one.recipients for one in result.counts}

@@ -76,7 +76,7 @@ async def test_wrong_calendar_is_found_and_put_right(
     file = scrubbed(tmp_path, listed, receipt)
 
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", closed(WRONG))
-    asked = ("replay", "what-if", "--plan", tmp_path / "plan", OLD, NEW)
+    asked = ("replay", "what-if", "--out", tmp_path / "calendar.csv", OLD, NEW)
     done = await izin(*asked, "--list", file, "--output=json")
     assert done.exit_code == 1, done.stderr
     result = json_of(done)
@@ -98,7 +98,7 @@ async def test_wrong_calendar_is_found_and_put_right(
         answered(6, LATE_LISTED, since, may_send=False, reason="opted-out"),
     )
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", closed(WRONG))
-    again = ("replay", "what-if", "--plan", tmp_path / "after", OLD, NEW)
+    again = ("replay", "what-if", "--out", tmp_path / "after.csv", OLD, NEW)
     left = await izin(*again, f"--since={since.isoformat()}", "--output=json")
     assert left.exit_code == 0, left.stderr
     found = json_of(left)
@@ -114,37 +114,29 @@ def sent(table: Path) -> list[dict[str, str]]:
         return [one for one in csv.DictReader(lines) if one["change"] == "sent"]
 
 
-def tables(folder: Path) -> list[Path]:
-    """Return the tables with whole recipients in the folder of a plan's work."""
-    return list(folder.glob("*/changes-unmasked.csv"))
-
-
 async def assert_shown(
     izin: Izin, asked: tuple[object, ...], folder: Path, file: Path, receipt: str
 ) -> None:
-    """Run the same command again: it prints the same, whole recipients are in a file for its owner
-    alone, and there is nothing to execute. Other options or another list are refused.
+    """Run the same command again: it prints the same, and whole recipients are in a file for its
+    owner alone. Another list is refused.
     """
     again = await izin(*asked, "--list", file, "--unmasked")
     assert again.exit_code == 1
     assert "no: void" in again.stdout
     assert LATE not in again.stdout + again.stderr
     assert "izin deadlines rule-again" in again.stderr
-    (table,) = tables(folder / "plan.work")
+    table = folder / "calendar.csv"
     assert LATE in table.read_text("utf-8")
     assert table.stat().st_mode & 0o077 == 0
-    shown = await izin("replay", "show", folder / "plan")
-    assert (shown.exit_code, "sent by wrong answers: 2" in shown.stdout) == (1, True)
-    assert (await izin("replay", "run", folder / "plan")).exit_code == 3
-    other = await izin(*asked[:4], f"--closed-day={RIGHT}")
-    assert (other.exit_code, "name another file" in other.stderr) == (3, True)
+    assert "sent by wrong answers: 2" in again.stderr
     changed = scrubbed(folder, {IN_TIME: "registered", LATE_LISTED: "opted-out"}, receipt)
-    parted = ("replay", "what-if", "--plan", folder / "parted", OLD, "--list", changed)
+    parted = ("replay", "what-if", "--out", folder / "parted.csv", OLD, "--list", changed)
     refused = await izin(*parted)
     receipt_path(changed).unlink()
     unknown = await izin(*parted)
     assert (unknown.exit_code, "beside it" in unknown.stderr) == (3, True)
     assert (refused.exit_code, "digest differs" in refused.stderr) == (3, True)
+    assert not (folder / "parted.csv").exists()
 
 
 async def put_right(harness: SinkHarness, izin: Izin, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,9 +200,7 @@ async def test_archive_holds_one_file_in_memory_at_a_time(harness: SinkHarness, 
             )
     tracemalloc.start()
     try:
-        done = await ArchiveWriter(harness.ledger, folder, customer_id=CUSTOMER).run(
-            by="ada", now=now
-        )
+        done = await of_customer(harness, folder)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -238,16 +236,63 @@ async def test_erased_rows_are_withheld_in_the_archive_of_one_customer(
         await connection.execute(statements("archive")["add-erased"], values)
     later = harness.clock() + timedelta(days=366 * 11)
     assert await erasure.erase_history(harness.ledger, now=later) == 3
-    handed_over = ArchiveWriter(harness.ledger, folder, customer_id=CUSTOMER)
-    await handed_over.run(by="ada", now=harness.clock())
-    assert await faults(folder) == []
+    await of_customer(harness, folder)
+    anchors = await verify.anchors_after(harness.ledger, 0)
+    assert (await verify_archive(Archive.read(folder), anchors)).faults == ()
     shown = everything_in(folder)
     assert kept in shown
     for word in (ours, moved, foreign, theirs.customer_id):
         assert word not in shown
     rows = [row for row in rows_in(folder) if row.commitment is not None]
     assert {(row.kind, row.customer_id) for row in rows} == {(WITHHELD, "")}
-    assert (await handed_over.run(by="ada", now=harness.clock())).rewritten == 0
+
+
+async def of_customer(harness: SinkHarness, folder: Path) -> Archived:
+    """Anchor the history, and archive what of it is our customer's."""
+    now = harness.clock()
+    async with harness.ledger.transaction() as connection:
+        await verify.anchor(connection, now=now)
+    anchors = await verify.anchors_after(harness.ledger, 0)
+    writer = ArchiveWriter(harness.ledger, folder, customer_id=CUSTOMER, anchors=anchors)
+    return await writer.run(by="ada", now=now)
+
+
+async def test_archive_of_one_customer_has_nothing_between_its_runs(
+    harness: SinkHarness, folder: Path
+):
+    """Rows of others are there from the customer's first one to the next anchor, as commitments;
+    of what an anchor has before, and of others' intervals, there is nothing. Each run must lead to
+    an anchor that is known.
+    """
+    theirs = replace(ACTIVE, brand_code=BRAND + 1, customer_id="othercustomer", name="Öteki")
+    await harness.brand(theirs)
+
+    async def note(customer_id: str, *numbers: int) -> None:
+        values = {"before": {}, "after": {}, "by": "ada", "customer_id": customer_id}
+        now = harness.clock()
+        async with harness.ledger.transaction() as connection:
+            acts = [act("note", f"note/{one}", **values, now=now) for one in numbers]
+            await append(connection, acts, now=now)
+            if numbers[-1] % 10 == 0:
+                await verify.anchor(connection, now=now)
+
+    await note(CUSTOMER, 1, 10)
+    await note("othercustomer", *range(11, 21))
+    await note("othercustomer", 21)
+    await note(CUSTOMER, 22)
+    await note("othercustomer", *range(23, 31))
+    await of_customer(harness, folder)
+    noted = [row for row in rows_in(folder) if row.key is None or row.key.startswith("note/")]
+    shown = [row.key for row in noted if row.key]
+    hidden = [row for row in noted if row.commitment]
+    assert shown == ["note/1", "note/10", "note/22"]
+    assert len(hidden) <= 8 + 2  # the last run's, and what registered the brand
+    anchors = await verify.anchors_after(harness.ledger, 0)
+    archive = Archive.read(folder)
+    assert (await verify_archive(archive, anchors)).faults == ()
+    last = max(one.place for one in anchors)
+    (fault,) = (await verify_archive(archive, [one for one in anchors if one.place < last])).faults
+    assert (fault.place, "no anchor" in fault.what) == (last, True)
 
 
 def everything_in(folder: Path) -> str:

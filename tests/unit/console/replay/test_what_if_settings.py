@@ -1,55 +1,40 @@
-"""The settings that the options of a what-if make of those in force."""
+"""The calendar that the options of a what-if make of the one in force."""
 
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from datetime import date
 
 import pytest
-import typer
 
 from izin.consent.business_days import Calendar
 from izin.consent.errors import SourceError
-from izin.console.replay.what_if import BrandInstant, VariedSettings, brand_instant
+from izin.console.replay.what_if import settings_of
 from izin.sinks.record.brand import Brand
 from tests.support.builders import BRAND, CUSTOMER
 
 A_DAY, ANOTHER = date(2026, 5, 18), date(2026, 5, 20)
-MAY = datetime(2026, 5, 1, tzinfo=UTC)
 OURS = Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")
 CALENDAR = Calendar(extra_closed_days=frozenset({A_DAY}))
 
 
-def test_options_vary_the_settings_in_force():
-    """Days of the environment and terms of the brands: set and taken back."""
-    before, after = VariedSettings(
-        closed=[ANOTHER],
-        opened=[A_DAY],
-        activated=[BrandInstant(BRAND, MAY)],
-        loading=[BrandInstant(BRAND, None)],
-    ).settings([OURS], CALENDAR)
+def test_options_vary_the_calendar_in_force():
+    """Days of the environment, set and taken back; terms of brands stay."""
+    before, after = settings_of([OURS], CALENDAR, closed=[ANOTHER], opened=[A_DAY])
     assert (before.closed_days, before.terms) == ({A_DAY}, {BRAND: OURS.clock})
-    assert after.closed_days == {ANOTHER}
-    assert after.terms[BRAND].activated_at == MAY
+    assert (after.closed_days, after.terms) == ({ANOTHER}, before.terms)
 
 
 @pytest.mark.parametrize(
-    ("varied", "why"),
+    ("closed", "opened", "why"),
     [
-        (VariedSettings(), "nothing differs"),
-        (VariedSettings(closed=[A_DAY]), "nothing differs"),
-        (VariedSettings(opened=[date(2026, 5, 19)]), "fixed by law"),
-        (VariedSettings(activated=[BrandInstant(7, MAY)]), "brand 7 is not registered"),
+        ([], [], "nothing differs"),
+        ([A_DAY], [], "nothing differs"),
+        ([], [date(2026, 5, 19)], "fixed by law"),
     ],
-    ids=["nothing", "closed already", "a public holiday", "another brand"],
+    ids=["nothing", "closed already", "a public holiday"],
 )
-def test_options_that_vary_nothing_are_refused(varied: VariedSettings, why: str):
-    """Public holidays are the law's, and brands the ledger's."""
+def test_options_that_vary_nothing_are_refused(
+    closed: Sequence[date], opened: Sequence[date], why: str
+):
+    """Public holidays are the law's."""
     with pytest.raises(SourceError, match=why):
-        varied.settings([OURS], CALENDAR)
-
-
-@pytest.mark.parametrize("text", ["", "100001", "100001=", "acme=2026-05-01", "100001=soon"])
-def test_other_than_brand_and_instant_is_wrong_usage(text: str):
-    """A brand needs its instant, or that there is none."""
-    assert brand_instant("100001=none") == BrandInstant(100001, None)
-    assert brand_instant("100001=2026-05-01T03:00").at == MAY
-    with pytest.raises(typer.BadParameter):
-        brand_instant(text)
+        settings_of([OURS], CALENDAR, closed=closed, opened=opened)

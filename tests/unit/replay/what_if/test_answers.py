@@ -12,8 +12,7 @@ from izin.consent.may_send import CollectedConsent, PermissionReason, may_send
 from izin.consent.model import OriginRank, RecipientType, Status
 from izin.consent.next_action import Registered, RegisteredState
 from izin.consent.transitions import State
-from izin.replay.what_if.changes import ChangeKind, changed_answers, changes_of
-from izin.replay.what_if.settings import KeyLaw
+from izin.replay.what_if.changes import ChangeKind, KeyLaw, changed_answers, changes_of
 from izin.runtime.plan import Selection
 from tests.support.builders import a_key, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory

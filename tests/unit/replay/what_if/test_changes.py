@@ -11,11 +11,13 @@ from izin.replay.what_if.changes import (
     Change,
     ChangeKind,
     Fulfilment,
+    LawSettings,
+    Term,
     changes_of,
+    differing,
     fulfilment,
 )
-from izin.replay.what_if.facts import DueEvent
-from izin.replay.what_if.settings import LawSettings, Term, differing
+from izin.replay.what_if.key_history import DueEvent
 from izin.runtime.plan import Selection
 from tests.support.builders import BRAND, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
@@ -68,23 +70,15 @@ def test_expired_consent_may_still_be_open_by_the_other_calendar():
         assert words(found, ChangeKind.OBLIGATION) == expected
 
 
-def test_term_alone_moves_where_nothing_else_became_of_an_event():
-    """It is due earlier by the calendar without the closed day, and as open as before."""
+def test_time_of_the_selection_is_that_of_the_term():
+    """What is over before it, or begins after it, is not asked about; nor is a term alone."""
     story = KeyStory()
-    story.event(ONAY, MONDAY)
-    never = LawSettings(terms={})
-    early: dict[str, Any] = {"now": MONDAY + A_DAY, "selection": Selection(until=MONDAY + A_DAY)}
-    for before, after, expected in (
-        (CLOSED, PLAIN, "due sooner"),
-        (PLAIN, CLOSED, "due later"),
-        (never, PLAIN, "due sooner"),
-        (PLAIN, never, "due later"),
-    ):
-        (found,) = changes(story, before, after, **early)
-        assert (found.kind, found.after) == (ChangeKind.TERM, expected)
-        assert "2026-05-07" in found.about
-        assert found.until is not None
-    assert not changes(story, selection=Selection(until=MONDAY))
+    story.event(RET, MONDAY)
+    (found,) = changes(story, now=MONDAY + 3.5 * A_DAY)
+    assert "2026-05-07" in found.about
+    assert not changes(story, now=MONDAY + A_DAY)
+    for selection in (Selection(until=MONDAY), Selection(since=MONDAY + 9 * A_DAY)):
+        assert not changes(story, now=MONDAY + 3.5 * A_DAY, selection=selection)
 
 
 def test_no_of_another_cause_is_not_the_settings_fault():
@@ -219,17 +213,8 @@ def test_term_is_one_over_all_time(
     assert term == Term(*expected)
 
 
-def test_settings_are_kept_as_they_are_and_compared_in_words():
-    """Of a plan's file they are read as the same; what differs is said by day and brand."""
-    other = LawSettings(
-        terms={BRAND: BrandTerms(loading_deadline=MONDAY), 2: BrandTerms()},
-        closed_days=frozenset({date(2026, 5, 6)}),
-    )
-    assert LawSettings.from_json(other.as_json()) == other
-    assert not differing(other, LawSettings.from_json(other.as_json()))
-    assert differing(CLOSED, other) == [
-        "closed: 2026-05-06",
-        "open: 2026-05-05",
-        f"brand {BRAND}: activated at none",
-        f"brand {BRAND}: loading deadline {MONDAY.isoformat()}",
-    ]
+def test_settings_are_compared_in_words():
+    """What differs is said by day."""
+    other = PLAIN.on_other_days([date(2026, 5, 6)])
+    assert not differing(PLAIN, LawSettings(terms=OPEN))
+    assert differing(CLOSED, other) == ["closed: 2026-05-06", "open: 2026-05-05"]

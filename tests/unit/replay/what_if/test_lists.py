@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from izin.replay.errors import UnverifiedListError
-from izin.replay.what_if.lists import GivenList, on_list, receipt_of
+from izin.replay.what_if.key_history import GivenList, on_list, receipt_of
 from izin.schemas.may_send_api import digest_line
 from izin.sinks.ledger.history.receipts import movements_of
 from izin.sinks.ledger.reads import RecordedFact

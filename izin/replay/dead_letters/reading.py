@@ -38,7 +38,7 @@ _GROUP = "izin-dead-letters"
 _NAME = re.compile(r"(\d{1,9})/(\d{1,18})", re.ASCII)
 
 
-class UnknownLetterError(SourceError):
+class UnknownDeadLetterError(SourceError):
     """No dead letter has this name."""
 
     def __init__(self, name: str) -> None:
@@ -49,7 +49,7 @@ class UnknownLetterError(SourceError):
 class Letter:
     """A dead letter, and the record that it is about."""
 
-    place: LetterKey
+    identity: LetterKey
     reason: str
     violations: tuple[Violation, ...]
 
@@ -68,7 +68,7 @@ class Letter:
     @property
     def name(self) -> str:
         """The letter as commands name it: ``partition/offset``."""
-        return self.place.name
+        return self.identity.name
 
     @property
     def at(self) -> datetime:
@@ -113,7 +113,7 @@ def letter_of(message: Message, codec: Codec) -> Letter:
     except UndecodableError:
         return _unreadable(message, value)
     return Letter(
-        place=_place(message, found["value_sha256"]),
+        identity=_identity(message, found["value_sha256"]),
         reason=found["reason"],
         violations=tuple(Violation(**one) for one in found["violations"]),
         topic=found["topic"],
@@ -158,7 +158,7 @@ def _event(value: bytes, codec: Codec) -> tuple[ConsentEvent, Collection[str]]:
 
 def _unreadable(message: Message, value: bytes) -> Letter:
     return Letter(
-        place=_place(message, sha256(value).hexdigest()),
+        identity=_identity(message, sha256(value).hexdigest()),
         reason=UNREADABLE,
         violations=(),
         topic="",
@@ -172,7 +172,7 @@ def _unreadable(message: Message, value: bytes) -> Letter:
     )
 
 
-def _place(message: Message, digest: str) -> LetterKey:
+def _identity(message: Message, digest: str) -> LetterKey:
     return LetterKey(
         topic=message.topic() or "",
         partition=message.partition() or 0,
@@ -182,7 +182,7 @@ def _place(message: Message, digest: str) -> LetterKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LetterSelection:
+class DeadLetterSelection:
     """Which letters are meant; what is empty does not restrict them."""
 
     names: frozenset[str] = frozenset()
@@ -232,7 +232,7 @@ class LetterSelection:
         )
 
 
-class LetterReader:
+class DeadLetterReader:
     """Reads the dead letters of an installation."""
 
     def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
@@ -262,7 +262,7 @@ class LetterReader:
         return self._between(dict.fromkeys(ends, 0) | dict(starts or {}), ends, progress)
 
     def select(
-        self, selection: LetterSelection, *, progress: OnProgress = silent
+        self, selection: DeadLetterSelection, *, progress: OnProgress = silent
     ) -> Generator[tuple[Letter, Content | None], None, None]:
         """Yield the letters that ``selection`` takes, with what can be read of each; raises as
         ``read``.
@@ -278,7 +278,7 @@ class LetterReader:
         """Return the letter ``name`` (``partition/offset``), with what can be read of it.
 
         Raises:
-            UnknownLetterError: there is none.
+            UnknownDeadLetterError: there is none.
             BrokerError: as ``ends``.
         """
         if named := _NAME.fullmatch(name):
@@ -289,9 +289,9 @@ class LetterReader:
                 closing(self._between({partition: offset}, ends)) as found,
             ):
                 for letter in found:
-                    if letter.place.offset == offset:
+                    if letter.identity.offset == offset:
                         return letter, content_of(letter, self._codec, self._settings.topics)
-        raise UnknownLetterError(name)
+        raise UnknownDeadLetterError(name)
 
     def _between(
         self, starts: Mapping[int, int], ends: Mapping[int, int], progress: OnProgress = silent

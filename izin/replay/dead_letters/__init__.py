@@ -2,7 +2,7 @@
 
     redrive      the whole of it: what would happen, then what did
     outcomes     the record that a letter becomes, the law over it, and what became of it
-    letter       letters, and which of them
+    reading      letters, and which of them
     correction   a new event in place of a letter
 
 Who did what to which letter is in the history of the ledger (``sinks.ledger.dead_letters``).

@@ -6,10 +6,10 @@ from typing import Any
 
 from izin.consent.transitions import State
 from izin.reconcile.judging import (
+    ComparedKey,
     DesiredRecord,
     IysRecord,
     PermissionRecord,
-    Standing,
 )
 from izin.sinks.record.consent_row import ConsentRow
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
@@ -80,7 +80,7 @@ PERMISSION = PermissionRecord(
 )
 
 
-def a_standing(**overrides: Any) -> Standing:  # noqa: ANN401  # a side each
+def a_compared_key(**overrides: Any) -> ComparedKey:  # noqa: ANN401  # a side each
     """Return a key of which every side says the same."""
     row = overrides.get("row", a_row())
     published = PERMISSION
@@ -95,7 +95,7 @@ def a_standing(**overrides: Any) -> Standing:  # noqa: ANN401  # a side each
         "seen": at_iys(),
         "asked": None,
     }
-    return Standing(**fields | overrides)
+    return ComparedKey(**fields | overrides)
 
 
 def answered(value: str) -> IysRecord:

@@ -18,8 +18,7 @@ from time import monotonic
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from izin.replay.letters.letter import LetterReader, LetterSelection, UnknownLetterError
-from izin.replay.letters.outcomes import (
+from izin.replay.dead_letters.outcomes import (
     Obstacle,
     Prediction,
     RedriveOrder,
@@ -31,6 +30,11 @@ from izin.replay.letters.outcomes import (
     predict_in_ledger,
     results_of,
 )
+from izin.replay.dead_letters.reading import (
+    DeadLetterReader,
+    DeadLetterSelection,
+    UnknownDeadLetterError,
+)
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.plan import OnProgress, silent
@@ -40,7 +44,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.sinks.ledger import dead_letters, reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.dead_letters import UNTOUCHED, LetterKey, Redrive
+from izin.sinks.ledger.dead_letters import UNTOUCHED, Redrive
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.ownership.positions import DecidedOffsets
 
@@ -59,9 +63,7 @@ _LINGER = 20
 class RedrivePreview:
     """What a redrive would do. It is not shown: ``asyncio.run`` would show all of its letters."""
 
-    selection: LetterSelection
-    again: bool = False
-    """Whether letters are meant that were dealt with before."""
+    selection: DeadLetterSelection
     letters: Sequence[tuple[RedriveOrder, Prediction]] = ()
     """What would become of each, in the order in which they are written."""
     obstacles: list[Obstacle] = field(default_factory=list)
@@ -139,23 +141,26 @@ class Redriver:
         return topics.express.name, topics.events.name, topics.decisions.name
 
     async def preview(
-        self,
-        selection: LetterSelection,
-        *,
-        again: bool = False,
-        without: frozenset[LetterKey] = frozenset(),
+        self, selection: DeadLetterSelection, *, again: bool = False
     ) -> RedrivePreview:
         """Return what would become of the letters of ``selection``: those that nobody has
-        acknowledged, or with ``again`` all but ``without``.
+        acknowledged, or with ``again`` all.
 
         Raises:
-            UnknownLetterError: a letter that is named does not exist.
+            UnknownDeadLetterError: a letter that is named does not exist.
             BrokerError: Kafka cannot be read.
             StateError: the present state cannot be read here.
         """
-        found = RedrivePreview(selection=selection, again=again)
-        orders = await self._gather(found, without)
+        found = RedrivePreview(selection=selection)
+        orders = await self._gather(found, again=again)
         orders.sort(key=lambda one: self.phases.index(one.record.topic))
+        found.letters = await self._predicted(orders)
+        return found
+
+    async def _predicted(
+        self, orders: Sequence[RedriveOrder]
+    ) -> list[tuple[RedriveOrder, Prediction]]:
+        """Return ``orders``, those of decisions last, with what would become of each now."""
         decisions = self.settings.topics.decisions.name
         decided = [one for one in orders if one.record.topic != decisions]
         show = self.progress("running the law")
@@ -163,30 +168,27 @@ class Redriver:
             predict, decided, self.settings, self.codec, self.suppressions, show
         )
         predictions += await predict_in_ledger(self.ledger, self.codec, orders[len(decided) :])
-        found.letters = list(zip(orders, predictions, strict=True))
-        return found
+        return list(zip(orders, predictions, strict=True))
 
-    async def _gather(
-        self, found: RedrivePreview, without: frozenset[LetterKey]
-    ) -> list[RedriveOrder]:
+    async def _gather(self, found: RedrivePreview, *, again: bool) -> list[RedriveOrder]:
         """Note in ``found`` what is met; return the letters that can be redriven."""
         topics, now = self.settings.topics, int(self.clock().timestamp() * 1000)
         counts = {one.name: partitions_of(one, self.settings) for one in topics}
         orders: list[RedriveOrder] = []
         names, size = set[str](), 0
         show = self.progress("reading dead letters")
-        reader = LetterReader(self.settings, self.codec)
+        reader = DeadLetterReader(self.settings, self.codec)
         with closing(reader.select(found.selection, progress=show)) as letters:
             while page := await asyncio.to_thread(list, islice(letters, _PAGE)):
-                known = await dead_letters.statuses(self.ledger, [one.place for one, _ in page])
+                known = await dead_letters.statuses(self.ledger, [one.identity for one, _ in page])
                 for letter, content in page:
                     names.add(letter.name)
-                    status = known.get(letter.place, UNTOUCHED)
-                    if letter.place in without or (status.acknowledgement and not found.again):
+                    status = known.get(letter.identity, UNTOUCHED)
+                    if status.acknowledgement and not again:
                         found.acknowledged += 1
                         continue
                     if status.unsettled is not None:
-                        sent = SentLetter(letter.place, status.unsettled, letter.value or b"")
+                        sent = SentLetter(letter.identity, status.unsettled, letter.value or b"")
                         found.unsettled.append(sent)
                         continue
                     order = order_of(letter, content, topics, counts, now)
@@ -201,7 +203,7 @@ class Redriver:
                     break
             found.is_full = next(letters, None) is not None
         if unknown := sorted(found.selection.names - names):
-            raise UnknownLetterError(", ".join(unknown))
+            raise UnknownDeadLetterError(", ".join(unknown))
         return orders
 
     async def execute(self, preview: RedrivePreview, how: RedriveStatement) -> RedriveReport:
@@ -218,17 +220,14 @@ class Redriver:
             if report.waiting:
                 report.unsent = len(preview.letters)
                 return report
-            settled = frozenset(one.letter for one in report.results)
-            report.preview = await self.preview(
-                preview.selection, again=preview.again, without=settled
-            )
-        letters_from = await asyncio.to_thread(LetterReader(self.settings, self.codec).ends)
+            preview.letters = await self._predicted([order for order, _ in preview.letters])
+        letters_from = await asyncio.to_thread(DeadLetterReader(self.settings, self.codec).ends)
         chosen = [
             (order, prediction)
-            for order, prediction in report.preview.letters
+            for order, prediction in preview.letters
             if how.refused_too or prediction.outcome is not RedriveOutcome.REFUSED
         ]
-        report.kept = len(report.preview.letters) - len(chosen)
+        report.kept = len(preview.letters) - len(chosen)
         producer = kafka.producer(self.settings, **{"linger.ms": _LINGER})
         for topic in self.phases:
             of_phase = [one for one in chosen if one[0].record.topic == topic]

@@ -3,7 +3,7 @@
 What is not given is taken from the letter, as far as it can be read, but for what would make a
 consent of what was none: the date of an ONAY (opt-in) is given, or is that of an ONAY that was not
 refused for its date; it never counts from now. An opt-out (RET) without a date counts from when we
-first received it. A letter has one correction, whose id is made of the letter's place alone: so it
+first received it. A letter has one correction, whose id is made of where the letter is alone: so it
 may be repeated, and nobody is to be guessed from it.
 """
 
@@ -17,7 +17,7 @@ from izin.producers.mapping import field_names
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord
 from izin.producers.publishing.event_ids import message_event_id
-from izin.replay.letters.letter import Content, Letter
+from izin.replay.dead_letters.reading import Content, Letter
 from izin.streams.guard import appended_at
 
 ORIGIN = "correction"
@@ -34,7 +34,7 @@ class UndatedCorrectionError(SourceError):
         )
 
 
-class CorrectedLetterError(SourceError):
+class CorrectedDeadLetterError(SourceError):
     """A letter that is corrected already."""
 
     def __init__(self, name: str, event_id: str) -> None:
@@ -52,7 +52,7 @@ class Correction:
     def cause(self) -> str:
         """The id of the letter's event; where it has none, one of the letter's own."""
         known = "" if self.content is None else self.content.event.event_id
-        return known or message_event_id("dead-letter", self.letter.place.key, "")
+        return known or message_event_id("dead-letter", self.letter.identity.key, "")
 
     def fields(self, given: Mapping[Field, str]) -> dict[Field, str]:
         """Return the fields of the correction: those ``given``, else the letter's."""
@@ -75,7 +75,7 @@ class Correction:
                 raise UndatedCorrectionError(self.letter.name)
         counts_from_then = parsed.status == Status.RET and is_same
         origin = EventOrigin(
-            event_id=message_event_id(ORIGIN, self.letter.place.key, ""),
+            event_id=message_event_id(ORIGIN, self.letter.identity.key, ""),
             origin=ORIGIN,
             received_at=appended_at(self.letter) if counts_from_then else now,
             cause=self.cause,

@@ -25,18 +25,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
 from time import monotonic
-from typing import NamedTuple, Self
+from typing import Any, Self
 
 from izin.consent.model import DecisionKind
 from izin.kafka.bounded_reader import BoundedReader
 from izin.producers.publishing.publisher import lane
-from izin.replay.letters.letter import UNREADABLE, Content, Letter, LetterReader
+from izin.replay.dead_letters.reading import UNREADABLE, Content, DeadLetterReader, Letter
 from izin.runtime import kafka
 from izin.runtime.plan import OnProgress
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import ERASED, ERASURE, SUPPRESSED, SuppressionKeys
-from izin.schemas.fast.reader import long_of
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, key_text
 from izin.schemas.topics import Topics
@@ -63,7 +62,7 @@ _REPORT_EVERY = 1000
 _POLL = 0.1
 _PAGE = 5000
 
-Place = tuple[str, int, int]
+Position = tuple[str, int, int]
 """Topic, partition and offset."""
 Passed = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
 """Returns, by topic and partition, the offset below which everything has been passed."""
@@ -185,18 +184,18 @@ def order_of(
         (APPENDED_AT, str(first_append(letter)).encode()),
     ]
     record = FetchedRecord(topic, partition, 0, now, letter.key, letter.value, headers)
-    return RedriveOrder(letter.place, record, key)
+    return RedriveOrder(letter.identity, record, key)
 
 
 def _obstacle(letter: Letter, topics: Topics) -> Obstacle | None:
     if letter.reason == UNREADABLE:
-        return Obstacle(letter.place, "it is no dead letter that this release can read")
+        return Obstacle(letter.identity, "it is no dead letter that this release can read")
     if letter.topic not in {topics.events.name, topics.express.name, topics.decisions.name}:
         why = f"{letter.topic} has neither events nor decisions of this installation"
-        return Obstacle(letter.place, why)
+        return Obstacle(letter.identity, why)
     if letter.is_cut or letter.is_batch:
         return Obstacle(
-            letter.place,
+            letter.identity,
             "it has bytes of a batch that cannot be unpacked"
             if letter.is_batch
             else f"it has only the first {MAX_COPIED_BYTES} bytes of the record",
@@ -204,7 +203,7 @@ def _obstacle(letter: Letter, topics: Topics) -> Obstacle | None:
             f"izin publish --corrects {letter.name} …",
         )
     if letter.value is None:
-        return Obstacle(letter.place, "the record had no value, and a tombstone is no event")
+        return Obstacle(letter.identity, "the record had no value, and a tombstone is no event")
     return None
 
 
@@ -287,7 +286,7 @@ class SentLetter:
     """The bytes of the record."""
 
     @property
-    def place(self) -> Place:
+    def position(self) -> Position:
         """Where it was written to."""
         topic, partition, offset = self.redrive.to.rsplit("/", 2)
         return topic, int(partition), int(offset)
@@ -310,7 +309,7 @@ async def await_passed(
     """
     while True:
         ends = await passed()
-        is_passed = {one.letter for one in sent if one.place[2] < ends.get(one.place[:2], 0)}
+        is_passed = {one.letter for one in sent if one.position[2] < ends.get(one.position[:2], 0)}
         progress(len(is_passed), len(sent))
         if len(is_passed) == len(sent) or monotonic() >= until:
             return (
@@ -332,8 +331,8 @@ async def results_of(
     New dead letters are looked for from ``letters_from`` on. Raises BrokerError.
     """
     topic = settings.topics.decisions.name
-    decided = [one for one in sent if one.place[0] != topic]
-    taken = [one for one in sent if one.place[0] == topic]
+    decided = [one for one in sent if one.position[0] != topic]
+    taken = [one for one in sent if one.position[0] == topic]
     found = await asyncio.to_thread(_by_order_stage, decided, letters_from, settings, codec)
     return [*found, *await _by_ledger(ledger, codec, taken)]
 
@@ -346,33 +345,32 @@ def _by_order_stage(
 ) -> list[SentLetter]:
     if not sent:
         return []
-    places = {one.place: one for one in sent}
-    found: dict[Place, tuple[RedriveOutcome, str]] = {}
-    for place, decision in _decisions(places, settings, codec):
-        outcome, detail = OUTCOMES[_kind(decision, codec)], ""
-        if outcome is RedriveOutcome.STALE:
-            stands = codec.decode("Decision", decision)["consent"]
-            detail = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
-        found[place] = outcome, detail
-    for letter in LetterReader(settings, codec).read(starts=letters_from):
-        place = letter.topic, letter.partition, letter.offset
-        again = places.get(place)
-        # Topics that were created again have had other records in the same places.
+    positions = {one.position: one for one in sent}
+    found: dict[Position, tuple[RedriveOutcome, str]] = {}
+    for position, value in _decisions(positions, settings, codec):
+        decision = codec.decode("Decision", value)
+        outcome, stands = OUTCOMES[decision["kind"]], decision["consent"]
+        newer = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
+        found[position] = outcome, newer if outcome is RedriveOutcome.STALE else ""
+    for letter in DeadLetterReader(settings, codec).read(starts=letters_from):
+        position = letter.topic, letter.partition, letter.offset
+        again = positions.get(position)
+        # Topics that were created again have had other records in the same positions.
         if again is not None and (REDRIVEN, again.letter.name.encode()) in letter.headers:
-            found[place] = RedriveOutcome.REFUSED, f"dead letter {letter.name}"
+            found[position] = RedriveOutcome.REFUSED, f"dead letter {letter.name}"
     return [
-        one.with_result(*found.get(place, (_without_trace(one.expected), "")))
-        for place, one in places.items()
+        one.with_result(*found.get(position, (_without_trace(one.expected), "")))
+        for position, one in positions.items()
     ]
 
 
 def _decisions(
-    places: Mapping[Place, SentLetter], settings: KafkaSettings, codec: Codec
-) -> Iterator[tuple[Place, bytes]]:
-    """Yield the decisions on the records at ``places``, as far as retention has left them."""
+    positions: Mapping[Position, SentLetter], settings: KafkaSettings, codec: Codec
+) -> Iterator[tuple[Position, bytes]]:
+    """Yield the decisions on the records at ``positions``, as far as retention has left them."""
     topic, decoder = settings.topics.decisions.name, DecisionReader(codec)
     marks, starts = kafka.watermarks(settings, topic), dict[int, int]()
-    for (_, number, _), one in places.items():
+    for (_, number, _), one in positions.items():
         begin = max(one.redrive.decisions_from, marks[number][0])
         starts[number] = min(begin, starts.get(number, begin))
     ends = {number: end for number, (_, end) in marks.items()}
@@ -382,18 +380,9 @@ def _decisions(
                 read = decoder.read(message.value() or b"")
             except UndecodableError:
                 continue
-            place = read.topic, read.partition, read.offset
-            if place in places:
-                yield place, read.value
-
-
-def _kind(decision: bytes, codec: Codec) -> str:
-    """Return the kind of a decision: its first field, which needs no other to be read."""
-    header = codec.header("Decision")
-    if not decision.startswith(header):
-        return str(codec.decode("Decision", decision)["kind"])
-    size, at = long_of(decision, len(header))
-    return decision[at : at + size].decode()
+            position = read.topic, read.partition, read.offset
+            if position in positions:
+                yield position, read.value
 
 
 def _without_trace(expected: RedriveOutcome) -> RedriveOutcome:
@@ -403,14 +392,6 @@ def _without_trace(expected: RedriveOutcome) -> RedriveOutcome:
     return expected if expected in _WITHOUT_TRACE else RedriveOutcome.DUPLICATE
 
 
-class _LedgerDecision(NamedTuple):
-    """A decision as the history names it."""
-
-    key: str
-    source: str
-    is_erasure: bool
-
-
 async def predict_in_ledger(
     ledger: Ledger, codec: Codec, orders: Sequence[RedriveOrder]
 ) -> list[Prediction]:
@@ -418,41 +399,49 @@ async def predict_in_ledger(
 
     Whether PostgreSQL still refuses a value shows only when it is stored.
     """
-    decisions = [_decision(codec, one.record.value) for one in orders]
-    known = await _known(ledger, decisions)
+    found = await _in_ledger(ledger, codec, [one.record.value or b"" for one in orders])
     return [
         _UNREADABLE
         if one is None
-        else Prediction(RedriveOutcome.KNOWN if one.source in known else RedriveOutcome.RECORDED)
-        for one in decisions
+        else Prediction(RedriveOutcome.RECORDED if one is RedriveOutcome.ERASED else one)
+        for one in found
     ]
 
 
 async def _by_ledger(ledger: Ledger, codec: Codec, sent: Sequence[SentLetter]) -> list[SentLetter]:
-    decisions = [_decision(codec, one.value) for one in sent]
-    known, results = await _known(ledger, decisions), []
-    for one, decision in zip(sent, decisions, strict=True):
-        outcome = RedriveOutcome.REFUSED
-        if decision is not None and (decision.is_erasure or decision.source in known):
-            was_known = one.expected is RedriveOutcome.KNOWN
-            outcome = RedriveOutcome.KNOWN if was_known else RedriveOutcome.RECORDED
-        results.append(one.with_result(outcome))
+    results = []
+    found = await _in_ledger(ledger, codec, [one.value for one in sent])
+    for one, outcome in zip(sent, found, strict=True):
+        is_taken = outcome in {RedriveOutcome.KNOWN, RedriveOutcome.ERASED}
+        was_known = one.expected is RedriveOutcome.KNOWN
+        taken = RedriveOutcome.KNOWN if was_known else RedriveOutcome.RECORDED
+        results.append(one.with_result(taken if is_taken else RedriveOutcome.REFUSED))
     return results
 
 
-async def _known(ledger: Ledger, decisions: Sequence[_LedgerDecision | None]) -> set[str]:
-    """Return the sources of what the history has of the keys of ``decisions``."""
-    keys = sorted({one.key for one in decisions if one is not None})
+async def _in_ledger(
+    ledger: Ledger, codec: Codec, values: Sequence[bytes]
+) -> list[RedriveOutcome | None]:
+    """Return of each decision whether the history has it (``KNOWN``), or lacks it (``RECORDED``),
+    which of an erasure nothing shows (``ERASED``); None: it cannot be read.
+    """
+    decisions = [_decoded(codec, one) for one in values]
+    keys = sorted({key_text(one["consent"]) for one in decisions if one is not None})
     known: set[str] = set()
     for start in range(0, len(keys), _PAGE):
         known |= {one.source for one in await reads.facts(ledger, keys[start : start + _PAGE])}
-    return known
+    return [None if one is None else _in_history(one, known) for one in decisions]
 
 
-def _decision(codec: Codec, value: bytes | None) -> _LedgerDecision | None:
+def _in_history(decision: Mapping[str, Any], known: Collection[str]) -> RedriveOutcome:
+    if decision["event"]["status"] == ERASURE:
+        return RedriveOutcome.ERASED
+    is_known = source_of(decision) in known
+    return RedriveOutcome.KNOWN if is_known else RedriveOutcome.RECORDED
+
+
+def _decoded(codec: Codec, value: bytes) -> Mapping[str, Any] | None:
     try:
-        found = DecisionReader(codec).decode(value or b"")
+        return DecisionReader(codec).decode(value)
     except UndecodableError:
         return None
-    is_erasure = found["event"]["status"] == ERASURE
-    return _LedgerDecision(key_text(found["consent"]), source_of(found), is_erasure)

@@ -5,7 +5,7 @@ comes from the ledger, and from İYS where it was asked.
 
 İYS takes older dates until a brand is activated; the law does not know that exception. An opt-in is
 published while its lawful term runs (``consent.due_dates``), or where İYS is known to hold ONAY of
-its key: it was registered in time then. Any other is reported, and never published. What-if and
+its key: it was registered in time then. Any other is reported, and never published. Preview and
 import decide by the same review.
 """
 
@@ -105,10 +105,6 @@ class LawfulReview:
     def lawful_until(self, at: int, brand_code: int) -> int:
         """Return the end of that term, in seconds since 1970."""
         return int(self.term(at, brand_code).until.timestamp())
-
-    def is_transferable(self, at: int, brand_code: int) -> bool:
-        """Whether a general transfer covers it."""
-        return self.term(at, brand_code).transfer is not None
 
 
 def admitted(accepted: AcceptedRecord) -> AdmittedEvent:
@@ -217,7 +213,7 @@ class SuspendedLane(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadingWhatIf:
+class LoadingPreview:
     """What a first loading would do."""
 
     lanes: tuple[LaneCount, ...]
@@ -260,46 +256,32 @@ def check_brands(book: AddressBook, customer_id: str, brands: Mapping[int, Brand
 
 
 def review_of(
-    book: AddressBook,
-    brands: Mapping[int, Brand],
-    *,
-    now: datetime,
-    calendar: Calendar,
-    addresses: int | None = None,
+    book: AddressBook, brands: Mapping[int, Brand], *, now: datetime, calendar: Calendar
 ) -> LawfulReview:
-    """Return what decides which opt-ins of ``book`` are lawful, and have the book judge by it.
-
-    ``addresses``: how many a provider had when the general transfers ended; None: as many as all of
-    its brands have in the book.
+    """Return what decides which opt-ins of ``book`` are lawful, and have the book judge by it: a
+    provider has as many addresses as all of its brands have in the book.
     """
     totals: Counter[int] = Counter()
     for code, count in book.addresses().items():
         totals[brands[code].iys_code] += count.total
-    review = LawfulReview(
-        book=book,
-        now=now,
-        addresses={
-            code: totals[brand.iys_code] if addresses is None else addresses
-            for code, brand in brands.items()
-        },
-        calendar=calendar,
-    )
-    book.judge(review.lawful_until, review.is_transferable)
+    addresses = {code: totals[brand.iys_code] for code, brand in brands.items()}
+    review = LawfulReview(book=book, now=now, addresses=addresses, calendar=calendar)
+    book.judge(review.lawful_until)
     return review
 
 
-def what_if(
+def preview(
     book: AddressBook,
     loading: FirstLoading,
     waiting: Collection[DueGroup],
     suspensions: Collection[Suspension] = (),
-) -> LoadingWhatIf:
+) -> LoadingPreview:
     """Return what the loading would do, behind what is ``waiting`` for İYS already and held back by
     ``suspensions``; the book is judged by ``review_of``.
     """
     lanes = book.lanes(loading.now)
     time = loading_time(lanes, book.groups(loading.now), waiting, loading.limits, now=loading.now)
-    return LoadingWhatIf(
+    return LoadingPreview(
         lanes=tuple(lanes),
         addresses=book.addresses(),
         time=time,

@@ -1,25 +1,42 @@
-"""Execute repairs: each enters as everything else does, and no row or date is edited.
+"""The repairs of a comparison: kept in a file, and executed by it.
 
-Events go to the input lanes through the outbox, where the law decides them. A status is queried by
-the sink workers, by the action that they know. A page is one transaction with its act in the
-history, which is how a second execution knows that it is done. What moved since the plan was made
-is left alone: another comparison finds it if it still differs.
+The plan is one as replays have it, and beside it is a file with a line for each key. Both name
+recipients, so only their owner may read them. The plan has the digest of the lines: a file that was
+edited is refused. Each line says when the row last changed: what moved since is left alone, and
+another comparison finds it if it still differs.
+
+Each repair enters as everything else does, and no row or date is edited. Events go to the input
+lanes through the outbox, where the law decides them. A status is queried by the sink workers, by
+the action that they know. A page is one transaction with its act in the history, which is how a
+second execution knows that it is done.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ConfigDict, TypeAdapter
 
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.wire_format.consents import RegisterRecord
+from izin.reconcile.comparing import Difference, Scope, decisions_of
 from izin.reconcile.judging import IysRecord
-from izin.reconcile.plan import KeyRepairs, counts_of, pages_of
-from izin.reconcile.remedies import Repair
-from izin.reconcile.trails import Trail, trails_of
-from izin.runtime.plan import OnProgress, Plan, silent
+from izin.reconcile.remedies import KeyDecisions, Repair
+from izin.runtime.plan import (
+    OnProgress,
+    Plan,
+    PrivateLines,
+    Selection,
+    bounds_of,
+    lines_of,
+    silent,
+    work_folder,
+)
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
@@ -42,6 +59,138 @@ from izin.streams.fetched_record import APPENDED_AT
 
 _PAGE = 200
 _SQL = statements("reconcile")
+KIND = "reconcile"
+_FILE = "repairs.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRepairs:
+    """What is to be done about one key."""
+
+    __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    key: str
+    customer_id: str | None
+    repairs: tuple[Repair, ...]
+    updated_at: datetime | None
+    """When its row last changed; None: it has none."""
+    event_id: str | None = None
+    """The event to publish again, and from when it counts."""
+    effective_at: datetime | None = None
+    partition: int = 0
+    offset: int = 0
+    value: bytes | None = None
+    """The record of ``desired-consents`` to restore from, and its place."""
+    published: bool | None = None
+    """What the topic of permissions says."""
+    movement: IysRecord | None = None
+
+    @classmethod
+    def of(cls, differences: Sequence[Difference]) -> Self | None:
+        """Return what repairs the ``differences`` of one key; None: nothing does."""
+        repairs = {one.remedy.repair for one in differences} - {None}
+        if not repairs:
+            return None
+        compared = differences[0].compared
+        row, desired, permission = compared.row, compared.desired, compared.permission
+        movements = [
+            one.finding.record for one in differences if one.remedy.repair is Repair.MOVEMENT
+        ]
+        return cls(
+            key=compared.key,
+            customer_id=compared.customer_id,
+            repairs=tuple(one for one in Repair if one in repairs),
+            updated_at=None if row is None else row.updated_at,
+            event_id=None if row is None else row.desired_event_id,
+            effective_at=None if row is None else row.desired_at,
+            partition=0 if desired is None else desired.partition,
+            offset=0 if desired is None else desired.offset,
+            value=desired.value if desired is not None and Repair.RESTORE in repairs else None,
+            published=None if permission is None else permission.may_send,
+            movement=movements[0] if movements else None,
+        )
+
+
+LINES = TypeAdapter(KeyRepairs)
+"""How the repairs of a key are a line of the file."""
+
+
+class RepairFile:
+    """Writes the plan at ``path``: the repairs as they come, and the plan itself last."""
+
+    def __init__(self, path: Path) -> None:
+        self.keys = 0
+        """How many keys are to be repaired."""
+        self.counts = Counter[str]()
+        """How many of them by which repair."""
+        self._path = path
+        self._of_key: list[Difference] = []
+        self._lines = PrivateLines(work_folder(path) / _FILE)
+
+    def add(self, difference: Difference) -> None:
+        """Add a difference; those of one key come together."""
+        if self._of_key and self._of_key[0].key != difference.key:
+            self._write()
+        self._of_key.append(difference)
+
+    def write(self, plan: Plan) -> Plan:
+        """Complete the file, and write ``plan`` with its digest."""
+        self._write()
+        with self._lines as lines:
+            digest = lines.complete()
+        options = {"keys": self.keys, "repairs": dict(self.counts), "sha256": digest}
+        written = replace(plan, options={**plan.options, **options})
+        written.write(self._path)
+        return written
+
+    def _write(self) -> None:
+        found = KeyRepairs.of(self._of_key) if self._of_key else None
+        self._of_key = []
+        if found is not None:
+            self._lines.add(LINES.dump_json(found) + b"\n")
+            self.keys += 1
+            self.counts.update(map(str, found.repairs))
+
+
+def plan_of(scope: Scope, kafka: KafkaSettings, *, asked: bool, now: datetime, by: str) -> Plan:
+    """Return the plan of ``scope`` as it would be made ``now``, without repairs.
+
+    Raises:
+        BrokerError: Kafka cannot be reached.
+    """
+    topics = (kafka.topics.desired_consents.name, kafka.topics.permissions.name)
+    cluster_id, bounds = bounds_of(kafka, dict.fromkeys(topics, False))
+    return Plan(
+        kind=KIND,
+        target=str(scope.brand.brand_code),
+        selection=Selection(
+            since=scope.since,
+            until=scope.until,
+            brands=frozenset({scope.brand.brand_code}),
+        ),
+        options={"channel": scope.channel and str(scope.channel), "asked": asked},
+        cluster_id=cluster_id,
+        topics=bounds,
+        made_at=now,
+        by=by,
+    )
+
+
+def pages_of(path: Path, plan: Plan, size: int) -> Iterator[Sequence[KeyRepairs]]:
+    """Yield the repairs of the ``plan`` in ``path``, ``size`` keys at a time.
+
+    Raises:
+        UnreadablePlanError: they are not those that it was made with.
+    """
+    lines = lines_of(work_folder(path) / _FILE, plan.options["sha256"])
+    while page := list(islice(lines, size)):
+        yield [LINES.validate_json(one) for one in page]
+
+
+def counts_of(plan: Plan) -> Mapping[str, Any]:
+    """Return how many keys have which repair."""
+    found: Mapping[str, Any] = plan.options["repairs"]
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +298,7 @@ class _RepairPage:
         access = await retailers.registered(connection, list(rows))
         again = [one.key for one in fit if Repair.REPUBLISH in one.repairs]
         ledger = self.execution.ledger
-        trails = await trails_of(ledger, again) if again else {}
+        decided = await decisions_of(ledger, again) if again else {}
         changes = UnitOfWork(connection, self.messages, ledger.calendar, self.now)
         for one in fit:
             row = rows.get(one.key)
@@ -157,7 +306,7 @@ class _RepairPage:
                 row = changes.put(row, permitted_row(row, row, self.now) or row)
             if Repair.QUERY in one.repairs and row is not None:
                 row = changes.put(row, ruling.query_again(row, RECONCILE, self.now))
-            for message in self._messages_of(one, row, trails.get(one.key), access):
+            for message in self._messages_of(one, row, decided.get(one.key), access):
                 changes.add_last(message)
         changes.add_movement(self._act(fit))
         await changes.write()
@@ -185,13 +334,13 @@ class _RepairPage:
         self,
         one: KeyRepairs,
         row: ConsentRow | None,
-        trail: Trail | None,
+        decided: KeyDecisions | None,
         access: Mapping[str, frozenset[int]],
     ) -> Sequence[Message]:
         """Return what is published about a key."""
         found, messages = [], self.messages
-        if Repair.REPUBLISH in one.repairs and trail is not None:
-            event = trail.event(one.event_id, one.effective_at)
+        if Repair.REPUBLISH in one.repairs and decided is not None:
+            event = decided.event(one.event_id, one.effective_at)
             if event is not None and one.effective_at is not None:
                 found.append(self._again(event, one.key, one.effective_at))
         if Repair.MOVEMENT in one.repairs and one.movement is not None:

@@ -10,7 +10,13 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.consent.next_action import Registered
 from izin.onboarding.address_book import AddressBook, LaneCount, StoredKey
-from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, loading_time, what_if
+from izin.onboarding.preview import (
+    FirstLoading,
+    LoadingPreview,
+    check_brands,
+    loading_time,
+    preview,
+)
 from izin.sinks.ledger.registry.customer_brands import OtherBrandsError
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 from tests.support.builders import CUSTOMER, NOON
@@ -45,28 +51,23 @@ def lane(book: AddressBook, brand_code: int, **loading: object) -> LaneCount:
 
 
 @pytest.mark.parametrize(
-    ("brand", "given_at", "taken", "lawful", "transferable"),
+    ("brand", "given_at", "taken", "lawful"),
     [
-        (LOADING, YESTERDAY, 1, 1, 0),
-        (LOADING, LONG_AGO, 1, 0, 0),
-        (LOADING, BEFORE_IYS, 1, 0, 1),
-        (ACTIVE, YESTERDAY, 1, 1, 0),
-        (ACTIVE, LONG_AGO, 0, 0, 0),
-        (ACTIVE, BEFORE_IYS, 0, 0, 1),
+        (LOADING, YESTERDAY, 1, 1),
+        (LOADING, LONG_AGO, 1, 0),
+        (LOADING, BEFORE_IYS, 1, 0),
+        (ACTIVE, YESTERDAY, 1, 1),
+        (ACTIVE, LONG_AGO, 0, 0),
+        (ACTIVE, BEFORE_IYS, 0, 0),
     ],
 )
-def test_iys_takes_more_than_is_lawful_before_activation(  # noqa: PLR0917  # cases
-    book: AddressBook, brand: int, given_at: object, taken: int, lawful: int, transferable: int
+def test_iys_takes_more_than_is_lawful_before_activation(
+    book: AddressBook, brand: int, given_at: object, taken: int, lawful: int
 ):
     """After the activation both columns are the same."""
     noted(book, a_record(brand_code=brand, consent_date=given_at))
     found = lane(book, brand)
-    assert (found.taken, found.lawful, found.void, found.transferable) == (
-        taken,
-        lawful,
-        1 - lawful,
-        transferable,
-    )
+    assert (found.taken, found.lawful, found.void) == (taken, lawful, 1 - lawful)
     assert found.to_send == lawful
 
 
@@ -126,18 +127,16 @@ def test_void_consent_that_iys_holds_is_lawful(book: AddressBook):
 def test_review_names_the_day_on_which_a_consent_became_void(book: AddressBook):
     """By its own term, and by the general transfer of a provider of that size."""
     noted(book)
-    reasons = [
-        [one.reason_tr for one in reviewed(book, a_loading(), addresses)(a_record(**given))]
-        for addresses, given in (
-            (10, {"consent_date": LONG_AGO}),
-            (10, {"consent_date": BEFORE_IYS}),
-            (150_001, {"consent_date": BEFORE_IYS}),
-            (10, {"consent_date": LONG_AGO, "status": "RET"}),
-        )
-    ]
-    days = ["29.01.2025", "31.05.2021", "31.12.2020"]
-    assert all(day in one[0] for day, one in zip(days, reasons, strict=False)), reasons
-    assert reasons[3] == []
+    review = reviewed(book, a_loading())
+    for addresses, given, day in (
+        (10, {"consent_date": LONG_AGO}, "29.01.2025"),
+        (10, {"consent_date": BEFORE_IYS}, "31.05.2021"),
+        (150_001, {"consent_date": BEFORE_IYS}, "31.12.2020"),
+    ):
+        of_size = replace(review, addresses=dict.fromkeys(BRANDS, addresses))
+        (found,) = of_size(a_record(**given))
+        assert day in found.reason_tr
+    assert review(a_record(consent_date=LONG_AGO, status="RET")) == ()
 
 
 def test_row_of_another_brand_refuses_the_files(book: AddressBook):
@@ -249,7 +248,7 @@ def test_records_without_a_right_are_counted(
     )
     loading = a_loading()
     reviewed(book, loading)
-    found = what_if(book, loading, [], [one, replace(one, brand_code=ACTIVE)])
+    found = preview(book, loading, [], [one, replace(one, brand_code=ACTIVE)])
     expected = [(LOADING, "MESAJ", records, "İYS lists no right")] if records else []
     assert list(found.suspended) == expected
     assert found.is_short == bool(records)
@@ -257,10 +256,10 @@ def test_records_without_a_right_are_counted(
 
 def judged(
     book: AddressBook, loading: FirstLoading, waiting: list[DueGroup] | None = None
-) -> LoadingWhatIf:
+) -> LoadingPreview:
     """Return what a loading would do."""
     reviewed(book, loading)
-    return what_if(book, loading, waiting or [])
+    return preview(book, loading, waiting or [])
 
 
 def group(count: int, **overrides: object) -> DueGroup:

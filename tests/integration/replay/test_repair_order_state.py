@@ -1,21 +1,22 @@
 """What is missing or differs is written, once, and nobody is notified of anything else."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from izin.consent.model import Status
-from izin.replay.errors import (
-    InputLostError,
-    LiveGroupError,
-    UnfinishedDryRunError,
-)
-from izin.replay.order_state import switch
-from izin.replay.order_state.rebuilding import changes_path, result_path
+from izin.replay.errors import InputLostError, LiveGroupError
+from izin.replay.order_state import repair
+from izin.replay.order_state.repair import results_of
 from izin.runtime import kafka
-from izin.runtime.plan import Plan, PlanMovedError, UnreadablePlanError, work_folder
+from izin.runtime.plan import Plan, PlanMovedError
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.runtime.topic_admin import identities
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.record.messages import TopicMessages
@@ -118,9 +119,7 @@ def test_lost_topic_is_restored(with_ledger: RebuildHarness) -> None:
 def test_killed_execution_goes_on(
     with_ledger: RebuildHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a transaction, and in the midst of one: the rows that are there are not written again,
-    and a row of somebody else in between is found.
-    """
+    """After a transaction, and in one: the rows that are there are not written again."""
     harness = with_ledger
     recipients = [f"+9055500000{number}" for number in range(10, 17)]
     harness.publish(*(at(minutes=1, recipient=one, status="RET") for one in recipients))
@@ -128,7 +127,7 @@ def test_killed_execution_goes_on(
     rows = harness.rows()
     harness.lose_rows()
     found = harness.dry_run()
-    monkeypatch.setattr(switch, "_AT_ONCE", 3)
+    monkeypatch.setattr(repair, "_AT_ONCE", 3)
     commit, committed = OwnedPartition.commit, 0
 
     async def until_killed(owned: OwnedPartition, *args: object, **options: object) -> None:
@@ -148,14 +147,11 @@ def test_killed_execution_goes_on(
     assert harness.rows() == rows
     assert harness.written(harness.topics.desired_consents.name) == len(rows)
     assert harness.written(harness.topics.opt_outs.name) == len(rows)
-    harness.write_row(KEY, next(iter(rows.values())))
-    with pytest.raises(PlanMovedError, match="desired-consents"):
-        harness.check(found)
 
 
 def test_execution_is_refused_once_something_moved(with_ledger: RebuildHarness) -> None:
-    """A worker in the group, another law, an event decided since, a file that was edited, or a dry
-    run that did not end: nothing is written.
+    """A worker in the group, another law, events that give other rows than the dry run found, or an
+    event decided since: nothing is written.
     """
     harness = with_ledger
     harness.publish(at(minutes=1))
@@ -164,22 +160,16 @@ def test_execution_is_refused_once_something_moved(with_ledger: RebuildHarness) 
     found = harness.dry_run()
     with harness.worker_in_group(), pytest.raises(LiveGroupError, match="1 order workers run"):
         harness.check(found)
-    other_law = replace(found.plan, law_version=1)
     with pytest.raises(PlanMovedError, match="the law has version"):
-        harness.check(replace(found, plan=other_law))
-    folder = work_folder(found.path)
-    changes = changes_path(folder, 0)
-    written = changes.read_bytes()
-    changes.write_bytes(written + written)
-    with pytest.raises(UnreadablePlanError, match="it was edited"):
-        harness.execute(found)
-    result_path(folder, 0).unlink()
-    with pytest.raises(UnfinishedDryRunError, match="1 partitions"):
-        harness.check(found)
-    found = harness.dry_run(path=found.path)
-    harness.publish(at(minutes=2))
+        harness.check(replace(found, plan=replace(found.plan, law_version=1)))
+    (partition,) = found.plan.options["partitions"]
+    others = {**found.plan.options, "partitions": [{**partition, "computed": "another"}]}
+    with pytest.raises(PlanMovedError, match="other rows"):
+        harness.execute(replace(found, plan=replace(found.plan, options=others)))
+    assert KEY not in harness.rows()
+    harness.publish(at(minutes=2, recipient=OTHER))
     harness.decide()
-    with pytest.raises(PlanMovedError, match="desired-consents"):
+    with pytest.raises(PlanMovedError, match="consent-events"):
         harness.execute(found)
     assert Plan.read(found.path) == found.plan
     with pytest.raises(PlanMovedError, match="decided further"):
@@ -198,9 +188,8 @@ def test_newer_row_is_not_overwritten(with_ledger: RebuildHarness) -> None:
     harness.write_row(KEY, newer)
     harness.execute(found, is_checked=True)
     assert CODEC.decode_consent(harness.rows()[KEY]) == newer
-    written = switch.written_of(work_folder(found.path), 0)
-    assert written is not None
-    assert (written.rows, written.newer) == (0, 1)
+    (result,), is_executed = results_of(found.plan, found.path)
+    assert (is_executed, result.written["rows"], result.counts) == (True, 0, {"newer": 1})
 
 
 def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> None:
@@ -221,22 +210,47 @@ def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> No
     harness.ingest()
     harness.publish(at(minutes=6, recipient=OTHER))
     harness.decide()
-    rows = harness.rows()
     for lane in (harness.topics.events.name, harness.topics.express.name):
         harness.remove_below(lane, kafka.committed_ends(harness.settings, lane)[0] - 1)
     harness.remove_below(harness.topics.decisions.name, 2)
     found = harness.dry_run()
     assert found.is_identical, found.changes
     assert found.plan.history
+    harness.ingest()
+    harness.publish(at(minutes=7, recipient=THIRD))
+    harness.decide()
+    harness.remove_below(harness.topics.events.name, 5)
+    # What the earlier plan has read of the history is not read again.
+    assert harness.dry_run(path=found.path).is_identical
+    rows = harness.rows()
     harness.lose_rows()
     harness.execute(harness.dry_run())
     assert harness.rows() == rows
-    harness.remove_below(harness.topics.events.name, 5)
+    harness.remove_below(harness.topics.events.name, 6)
     found = harness.dry_run()
     assert found.plan.options["uncovered"] == [0]
     harness.lose_rows()
     with pytest.raises(InputLostError, match="in full"):
         harness.execute(harness.dry_run())
+
+
+def test_processes_restore_partitions(
+    make_settings: Callable[[int], KafkaSettings], tmp_path: Path, ledger_url: str
+) -> None:
+    """Each process compares a partition and writes its rows."""
+    ledger = LedgerSettings(database_url=SecretStr(ledger_url))
+    harness = RebuildHarness(make_settings(2), tmp_path, ledger)
+    harness.publish(*(at(minutes=1, recipient=f"+9055500001{number}") for number in range(10, 30)))
+    harness.decide()
+    rows = harness.rows()
+    harness.lose_rows()
+    harness.execute(harness.dry_run(workers=2), workers=2)
+    assert harness.rows() == rows
+    assert harness.dry_run().is_identical
+    name = harness.topics.desired_consents.name
+    topic_id = identities(kafka.admin(harness.settings), [name]).topic_ids[name]
+    positions = harness.positions().values()
+    assert {one.desired_consents_topic_id for one in positions} == {topic_id}
 
 
 async def _restore(harness: RebuildHarness) -> None:

@@ -10,16 +10,22 @@ from izin.consent.violations import Violation, violation
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read
-from izin.replay.letters.correction import Correction, UndatedCorrectionError
-from izin.replay.letters.letter import UNREADABLE, Letter, LetterSelection, content_of, letter_of
-from izin.replay.letters.outcomes import Obstacle, RedriveOrder, order_of
+from izin.replay.dead_letters.correction import Correction, UndatedCorrectionError
+from izin.replay.dead_letters.outcomes import Obstacle, RedriveOrder, order_of
+from izin.replay.dead_letters.reading import (
+    UNREADABLE,
+    DeadLetterSelection,
+    Letter,
+    content_of,
+    letter_of,
+)
 from izin.schemas.topics import Topics
 from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.guard import REDRIVEN
 from izin.streams.outputs import BATCH_PART, REPARTITIONED
 from tests.support.builders import NOON, an_event, an_iys_event
 from tests.support.order.harness import HOME, KEY, PARTITIONS
-from tests.support.replay.letters import APPENDED, CODEC, a_letter_of
+from tests.support.replay.dead_letters import APPENDED, CODEC, a_letter_of
 
 TOPICS = Topics()
 COUNTS = {one.name: PARTITIONS if one.is_partitioned else 1 for one in TOPICS}
@@ -124,23 +130,23 @@ def test_part_of_a_batch_is_an_obstacle() -> None:
 @pytest.mark.parametrize(
     ("selection", "is_meant"),
     [
-        (LetterSelection(), True),
-        (LetterSelection(names=frozenset({"0/12"})), True),
-        (LetterSelection(names=frozenset({"0/1"})), False),
-        (LetterSelection(because=frozenset({"refused"})), True),
-        (LetterSelection(because=frozenset({"H113", "poison"})), True),
-        (LetterSelection(because=frozenset({"poison"})), False),
-        (LetterSelection(sources=frozenset({TOPICS.events.name})), True),
-        (LetterSelection(sources=frozenset({TOPICS.express.name})), False),
-        (LetterSelection(since=NOON + 3 * HOUR, until=NOON + 4 * HOUR), True),
-        (LetterSelection(since=NOON + 4 * HOUR), False),
-        (LetterSelection(until=NOON + 3 * HOUR), False),
-        (LetterSelection(origins=frozenset({"web"}), brands=frozenset({100001})), True),
-        (LetterSelection(origins=frozenset({"crm"})), False),
-        (LetterSelection(origins=frozenset({"web"}), brands=frozenset({100002})), False),
+        (DeadLetterSelection(), True),
+        (DeadLetterSelection(names=frozenset({"0/12"})), True),
+        (DeadLetterSelection(names=frozenset({"0/1"})), False),
+        (DeadLetterSelection(because=frozenset({"refused"})), True),
+        (DeadLetterSelection(because=frozenset({"H113", "poison"})), True),
+        (DeadLetterSelection(because=frozenset({"poison"})), False),
+        (DeadLetterSelection(sources=frozenset({TOPICS.events.name})), True),
+        (DeadLetterSelection(sources=frozenset({TOPICS.express.name})), False),
+        (DeadLetterSelection(since=NOON + 3 * HOUR, until=NOON + 4 * HOUR), True),
+        (DeadLetterSelection(since=NOON + 4 * HOUR), False),
+        (DeadLetterSelection(until=NOON + 3 * HOUR), False),
+        (DeadLetterSelection(origins=frozenset({"web"}), brands=frozenset({100001})), True),
+        (DeadLetterSelection(origins=frozenset({"crm"})), False),
+        (DeadLetterSelection(origins=frozenset({"web"}), brands=frozenset({100002})), False),
     ],
 )
-def test_filters_restrict_letters(selection: LetterSelection, *, is_meant: bool) -> None:
+def test_filters_restrict_letters(selection: DeadLetterSelection, *, is_meant: bool) -> None:
     """By name, reason or code, topic, time, origin and brand."""
     letter = a_letter(an_event(), violation("source", "H113"))
     content = content_of(letter, CODEC, TOPICS)
