@@ -57,7 +57,7 @@ class Kafka(Server):
 
     name = f"Kafka {VERSION}"
     folder = "kafka"
-    port_setting = "--kafka-port"
+    port_setting = "--port kafka=NUMBER"
 
     def __init__(
         self,

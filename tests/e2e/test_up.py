@@ -22,23 +22,6 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-PORTS = (
-    "kafka",
-    "postgres",
-    "intake",
-    "intake-operations",
-    "feeds",
-    "feeds-operations",
-    "gate",
-    "gate-operations",
-    "sink",
-    "sink-operations",
-    "webhooks",
-    "webhooks-operations",
-    "order",
-    "simulator",
-)
-ANY_PORTS = [word for name in PORTS for word in (f"--{name}-port", "0")]
 QUICK = ("--result-delay=1", "--hidden-window=1")
 """İYS answers sooner than in a run by hand."""
 WORKERS = ("order", "sink", "intake", "feeds", "gate", "webhooks")
@@ -58,7 +41,7 @@ def wait_for(process: subprocess.Popen[str]) -> None:
 def a_stack(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run ``izin up`` until the block ends, also after a failure."""
     # In the environment, for our workers inherit it: so those that are left behind are found.
-    process = izin("up", *ANY_PORTS, *QUICK, *words, IZIN_STATE_DIR=str(folder))
+    process = izin("up", "--any-ports", *QUICK, *words, IZIN_STATE_DIR=str(folder))
     try:
         wait_for(process)
         yield process
@@ -324,7 +307,7 @@ def assert_key_follows_commands(folder: Path) -> None:
 
 def assert_second_run_is_refused(folder: Path) -> None:
     """Assert that a run on the folder of another names the option, and leaves the other alone."""
-    with izin("up", "--state-dir", str(folder), *ANY_PORTS) as second:
+    with izin("up", "--state-dir", str(folder), "--any-ports") as second:
         _, messages = second.communicate(timeout=ENDED_WITHIN)
     assert second.returncode == 4
     assert "--state-dir" in messages

@@ -8,6 +8,7 @@ delays are shortened on both sides.
 
 import asyncio
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,24 +16,23 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn, Self, get_args
+from types import MappingProxyType
+from typing import NoReturn, Self
 
 import httpx
 from pydantic import TypeAdapter
 
 from izin.consent.due_dates import TURKEY
-from izin.console.local_stack.settings import (
+from izin.demo.stack_settings import (
     CUSTOMER,
+    PORTS,
     Delays,
     ExampleBrand,
-    Part,
-    Ports,
     RunRecord,
     StackCredentials,
     StateFolder,
+    port_settings,
 )
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import CRITICAL_ONLY
 from izin.local import Command, LocalError, LocalServers, Supervisor, ensure_database
 from izin.local.processes import answers
 from izin.local.reservations import HOST, claim
@@ -50,6 +50,9 @@ from izin.sinks.record.errors import MigrationError
 from izin.sinks.record.messages import TopicMessages
 
 _BY = "izin up"
+_SERVERS = ("kafka", "postgres", "registry")
+_CRITICAL_ONLY = 2
+"""What librdkafka may log to a person's terminal."""
 _KEY = "local"
 SIMULATOR = "iys_simulator"
 """The import package of the simulator: a distribution of its own (``simulator/`` in the repository)
@@ -57,6 +60,17 @@ that is started as a process and configured through its admin API, never importe
 _ISO = TypeAdapter(timedelta)
 _OF_ALL = ("IZIN_EXTRA_CLOSED_DAYS", "IZIN_SCHEMA_FOLDER")
 """What commands need as the workers have it: they count terms and read records too."""
+
+
+_WORKERS = (
+    ("order worker", "izin.streams", "order"),
+    ("sink worker", "izin.sinks", "sink"),
+    ("intake", "izin.producers", "intake"),
+    ("feeds", "izin.sinks.feeds", "feeds"),
+    ("gate", "izin.gate", "gate"),
+    ("webhooks", "izin.sinks.webhooks", "webhooks"),
+)
+"""Our processes: the name of each, its package, and the part whose port it has."""
 
 
 async def _register_in_ledger(
@@ -136,7 +150,7 @@ class LocalStack:
         state_dir: Path,
         *,
         brands: Sequence[ExampleBrand],
-        ports: Ports | None = None,
+        ports: Mapping[str, int] = MappingProxyType({}),
         delays: Delays | None = None,
         partitions: int = 12,
         registry: bool = False,
@@ -148,7 +162,7 @@ class LocalStack:
         self._fresh = fresh
         self._record = (None if fresh else self._folder.record()) or RunRecord()
         self._brands = tuple(brands)
-        self._ports = self._record.ports_for(ports or Ports())
+        self._ports = self._record.ports_for(ports)
         self.delays = delays or Delays()
         self._partitions = partitions
         self._environ = environ = self._of_the_caller(without_secret_files(environ))
@@ -156,9 +170,9 @@ class LocalStack:
         self._credentials = self._record.credentials
         self._servers = LocalServers(
             self._folder.path,
-            kafka_port=self._ports.kafka,
-            postgres_port=self._ports.postgres,
-            registry_port=self._ports.registry,
+            kafka_port=self._ports["kafka"],
+            postgres_port=self._ports["postgres"],
+            registry_port=self._ports["registry"],
             registry=registry,
             environ=environ,
             on_progress=on_progress,
@@ -177,15 +191,15 @@ class LocalStack:
             return dict(environ)
         lines = shlex.split(self.environment_file.read_text("utf-8"))
         ours = {name: value for name, _, value in (line.partition("=") for line in lines)}
-        if str(kept.ports.registry) not in ours.get(REGISTRY, ""):
+        if str(kept.ports.get("registry")) not in ours.get(REGISTRY, ""):
             ours.pop(REGISTRY, None)
         loaded = {name for name, value in ours.items() if environ.get(name) == value} - {*_OF_ALL}
         given = {name: value for name, value in kept.given.items() if name in loaded}
         return {name: value for name, value in environ.items() if name not in loaded} | given
 
-    def url(self, part: Part) -> str:
+    def url(self, part: str) -> str:
         """Return the root of the URLs of one of our processes, without a slash at its end."""
-        return f"http://{HOST}:{getattr(self._ports, part)}"
+        return f"http://{HOST}:{self._ports[part]}"
 
     @property
     def api_key(self) -> str:
@@ -210,8 +224,7 @@ class LocalStack:
     @property
     def is_up(self) -> bool:
         """Whether each process of ours answers now."""
-        parts: tuple[Part, ...] = ("order", "sink", "intake", "feeds", "gate", "webhooks")
-        return all(answers(f"{self.url(part)}/health/ready") for part in parts)
+        return all(answers(f"{self.url(part)}/health/ready") for _, _, part in _WORKERS)
 
     def wait(self) -> NoReturn:
         """Wait until a server died too often in a row to be started again.
@@ -261,9 +274,12 @@ class LocalStack:
         ledger = LedgerSettings.model_validate({"DATABASE_URL": self._environment["DATABASE_URL"]})
         kafka = self.kafka_settings
         messages = TopicMessages(codec(kafka), kafka.topics)
-        run_on_ledger(
-            lambda opened: _register_in_ledger(opened, messages, self._brands, self.api_key), ledger
-        )
+
+        async def register() -> None:
+            async with Ledger(ledger, owner=secrets.randbelow(2**31 - 1) + 1) as opened:
+                await _register_in_ledger(opened, messages, self._brands, self.api_key)
+
+        asyncio.run(register())
 
     def stop(self) -> None:
         """Stop every process of this stack, ours first."""
@@ -282,14 +298,14 @@ class LocalStack:
             registry_url=self._environment.get("SCHEMA_REGISTRY_URL"),
             topic_prefix=self._environment["IZIN_TOPIC_PREFIX"],
             partitions=self._partitions,
-            client_log_level=CRITICAL_ONLY,
+            client_log_level=_CRITICAL_ONLY,
         )
 
     def _check_ports(self) -> None:
         """Raise PortTakenError where a process of ours could not listen."""
-        for part in get_args(Part):
-            option = f"--{part.replace('_', '-')}-port"
-            claim(getattr(self._ports, part), name=part.replace("_", " "), setting=option)
+        for part in {*PORTS} - {*_SERVERS}:
+            setting = f"--port {part}=NUMBER"
+            claim(self._ports[part], name=part.replace("-", " "), setting=setting)
 
     def _claim_folder(self) -> None:
         given = {name: value for name, value in self._servers.given.items() if name != REGISTRY}
@@ -319,7 +335,7 @@ class LocalStack:
             **servers,
             "IZIN_TOPIC_PREFIX": "" if self._servers.kafka else f"run-{run}-",
             "IZIN_PARTITIONS": str(self._partitions),
-            **self._ports.environment(),
+            **port_settings(self._ports),
             "IZIN_WEBHOOK_ALLOWED": '["127.0.0.0/8", "::1/128"]',
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
@@ -353,7 +369,7 @@ class LocalStack:
             "serve",
             ready=f"{self.url('simulator')}/__simulator__/health",
             extra={
-                "IYS_SIMULATOR_PORT": str(self._ports.simulator),
+                "IYS_SIMULATOR_PORT": str(self._ports["simulator"]),
                 "IYS_SIMULATOR_RESULT_DELAY": str(self.delays.result.total_seconds()),
                 "IYS_SIMULATOR_HIDDEN_WINDOW": str(self.delays.hidden.total_seconds()),
                 "IYS_SIMULATOR_ALLOW_HTTP_PUSH": "true",
@@ -365,18 +381,10 @@ class LocalStack:
 
     def _start_workers(self) -> None:
         self._report("starting the workers, the intake, the feeds, the gate and the webhooks")
-        workers: tuple[tuple[str, str, Part], ...] = (
-            ("order worker", "izin.streams", "order"),
-            ("sink worker", "izin.sinks", "sink"),
-            ("intake", "izin.producers", "intake"),
-            ("feeds", "izin.sinks.feeds", "feeds"),
-            ("gate", "izin.gate", "gate"),
-            ("webhooks", "izin.sinks.webhooks", "webhooks"),
-        )
         self.supervisor.start_together(
             *(
                 self._command(name, module, ready=f"{self.url(part)}/health/ready")
-                for name, module, part in workers
+                for name, module, part in _WORKERS
             ),
             keep_up=True,
         )

@@ -8,10 +8,11 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, Self
+from types import MappingProxyType
+from typing import Self
 
 from pydantic import TypeAdapter
 
@@ -26,21 +27,36 @@ CUSTOMER = "acme"
 
 _LOADING_TIME = timedelta(days=30)
 
-Part = Literal[
-    "intake",
-    "intake_operations",
-    "feeds",
-    "feeds_operations",
-    "gate",
-    "gate_operations",
-    "sink",
-    "sink_operations",
-    "webhooks",
-    "webhooks_operations",
-    "order",
-    "simulator",
-]
-"""A process of ours, or its listener for operators."""
+PORTS: Mapping[str, int] = MappingProxyType(
+    {
+        "kafka": 19092,
+        "postgres": 15432,
+        "registry": 18080,
+        "intake": 8081,
+        "intake-operations": 8091,
+        "feeds": 8084,
+        "feeds-operations": 8094,
+        "gate": 8087,
+        "gate-operations": 8097,
+        "sink": 8082,
+        "sink-operations": 8092,
+        "webhooks": 8086,
+        "webhooks-operations": 8096,
+        "order": 8083,
+        "simulator": 8085,
+    }
+)
+"""Where each part of ``izin up`` listens on 127.0.0.1 unless another port is asked for: servers,
+and our processes with their listeners for operators."""
+_VARIABLES = {
+    "intake": "IZIN_INTAKE",
+    "feeds": "IZIN_FEEDS",
+    "gate": "IZIN_GATE",
+    "sink": "IZIN_SINK",
+    "webhooks": "IZIN_WEBHOOK",
+    "order": "IZIN_STREAM",
+}
+"""What the variables of each process of ours begin with."""
 _MARKER = ".izin-local-stack"
 """Only in a folder that has this file is anything ever removed."""
 _LOCK = "lock"
@@ -54,41 +70,14 @@ _AT_ONCE = timedelta()
 _PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """Where each part listens on 127.0.0.1; None: any free port."""
-
-    kafka: int | None = None
-    postgres: int | None = None
-    registry: int | None = None
-    intake: int | None = None
-    intake_operations: int | None = None
-    feeds: int | None = None
-    feeds_operations: int | None = None
-    gate: int | None = None
-    gate_operations: int | None = None
-    sink: int | None = None
-    sink_operations: int | None = None
-    webhooks: int | None = None
-    webhooks_operations: int | None = None
-    order: int | None = None
-    simulator: int | None = None
-
-    def environment(self) -> dict[str, str]:
-        """Return the settings of our processes that say where they listen."""
-        return {
-            "IZIN_SINK_PORT": str(self.sink),
-            "IZIN_SINK_OPERATIONS_PORT": str(self.sink_operations),
-            "IZIN_INTAKE_PORT": str(self.intake),
-            "IZIN_INTAKE_OPERATIONS_PORT": str(self.intake_operations),
-            "IZIN_FEEDS_PORT": str(self.feeds),
-            "IZIN_FEEDS_OPERATIONS_PORT": str(self.feeds_operations),
-            "IZIN_GATE_PORT": str(self.gate),
-            "IZIN_GATE_OPERATIONS_PORT": str(self.gate_operations),
-            "IZIN_WEBHOOK_PORT": str(self.webhooks),
-            "IZIN_WEBHOOK_OPERATIONS_PORT": str(self.webhooks_operations),
-            "IZIN_STREAM_PORT": str(self.order),
-        }
+def port_settings(ports: Mapping[str, int]) -> dict[str, str]:
+    """Return the settings of our processes that say where they listen."""
+    return {
+        f"{variable}{suffix.upper().replace('-', '_')}_PORT": str(ports[f"{part}{suffix}"])
+        for part, variable in _VARIABLES.items()
+        for suffix in ("", "-operations")
+        if f"{part}{suffix}" in ports
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +166,7 @@ class RunRecord:
     """The caller's own servers that have the data, by their settings."""
     name: str = field(default_factory=_name)
     """Distinguishes this stack's topics and ledger on the caller's own servers."""
-    ports: Ports = field(default_factory=Ports)
+    ports: Mapping[str, int] = field(default_factory=dict)
     credentials: StackCredentials = field(default_factory=StackCredentials)
 
     @classmethod
@@ -193,15 +182,16 @@ class RunRecord:
         path.touch(mode=0o600)
         path.write_bytes(TypeAdapter(type(self)).dump_json(self))
 
-    def ports_for(self, asked: Ports) -> Ports:
-        """Return ``asked``; where it says any port, the one of the last run, or else a free one."""
-        before = asdict(self.ports)
-        chosen = {
-            part: before[part] if before[part] and is_free(before[part]) else free_port()
-            for part, port in asdict(asked).items()
-            if port is None
+    def ports_for(self, asked: Mapping[str, int]) -> dict[str, int]:
+        """Return the port of every part as it is ``asked`` for; else that of the last run where it
+        is free, else any.
+        """
+        before = self.ports
+        return {
+            part: asked.get(part)
+            or (before[part] if part in before and is_free(before[part]) else free_port())
+            for part in PORTS
         }
-        return replace(asked, **chosen)
 
 
 class StateFolder:
