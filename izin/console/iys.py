@@ -1,52 +1,40 @@
-"""``izin iys`` and ``izin rate-limits``: what waits here for İYS, its limits, and its register."""
+"""``izin iys``: İYS's register beside ours, its daily files, its pushes and its limits."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Annotated, NamedTuple
 
 import typer
 
-from izin.consent.errors import SourceError
-from izin.consent.model import Status
 from izin.console.daily import app as daily
 from izin.console.push import app as push
-from izin.console.remedies import held_back, remedy_of_brake
-from izin.console.terminal.arguments import (
-    BrandArgument,
+from izin.console.terminal import (
+    BrandsOption,
     ByOption,
     ExecuteOption,
+    OneBrandOption,
     OneCustomerOption,
-    filled,
-)
-from izin.console.terminal.iys_session import WorkerSettings
-from izin.console.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
-from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    SinceOption,
     cells,
     exit_if,
     print_rows,
     say,
+    say_dry_run,
     turkish,
 )
+from izin.console.terminal.iys_session import WorkerSettings
+from izin.console.terminal.ledger_session import named_brand, run_cut, run_on_ledger
 from izin.iys.rate_limit import Reputation
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
 from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import GroupSize, RegisterCount, Sweep
-from izin.sinks.record.messages import TopicMessages
 
-TITLES = {
-    "brand_code": "brand",
-    "reason": "because",
-    "started_at": "started",
-    "ended_at": "ended",
-    "keys": "keys",
+_COUNTS = {
     "queried": "queried",
     "confirmed": "as known",
     "shut": "shut",
@@ -54,15 +42,19 @@ TITLES = {
     "found": "found",
     "skipped": "in motion",
     "refused": "refused",
+}
+TITLES = {
+    "brand_code": "brand",
+    "reason": "because",
+    "started_at": "started",
+    "ended_at": "ended",
+    "keys": "keys",
+    **_COUNTS,
     "state": "state",
 }
 """The columns of a sweep; the last one is printed below."""
 
 _REASONS = {"gap": "gap", "order": "ordered", "schedule": "schedule"}
-BrandsOption = Annotated[
-    list[int] | None,
-    typer.Option("--brand", min=1, help="Only this brand; may be repeated. Else every brand."),
-]
 _PLAN = {
     "brand_code": "brand",
     "keys": "keys",
@@ -85,31 +77,6 @@ _COUNTED = {
     "ret_before": "RET surplus 30 days before",
     "remedy": "remedy",
 }
-SourceOption = Annotated[
-    str,
-    typer.Option(help="Whose (izin iys list): an API key's name, or an origin.", callback=filled),
-]
-OptInsOption = Annotated[
-    bool, typer.Option("--opt-ins", help="Its opt-ins over opt-outs, not its opt-outs.")
-]
-ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.", callback=filled)]
-_EFFECTS = {
-    BrakeDecision.RELEASED: "they are registered at İYS, which is final",
-    BrakeDecision.WITHDRAWN: "they would not be registered at İYS",
-}
-_COLUMNS = {
-    "brand_code": "brand",
-    "source": "source",
-    "status": "status",
-    "held_back": "held back",
-    "first_until": "first until",
-    "tripped_at": "since",
-    "keys": "opt-outs",
-    "opted_in": "opt-ins",
-    "share": "over %",
-    "decision": "decision",
-    "remedy": "remedy",
-}
 _ADDRESSES = {
     "address": "address",
     "standing": "standing",
@@ -124,34 +91,16 @@ _ADDRESSES = {
 
 
 app = typer.Typer(
-    help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from İYS, "
-    "compare its register with ours, and see where it pushes.\n\n"
-    "Where one source opts out more recipients of a brand than its customer allows (izin customers "
-    "brake), the opt-outs take effect at once, and are not registered at İYS until a person "
-    "decides, or a day before they are due. Where one reverses more opt-outs than is "
-    "allowed, its opt-ins over opt-outs wait for a person.",
+    help="Compare İYS's register with ours, and see what it counts, pushes and limits.\n\n"
+    "İYS (İleti Yönetim Sistemi) is Turkey's national register of consents to commercial messages.",
     no_args_is_help=True,
 )
 
 
 def sweep_row(sweep: Sweep) -> tuple[object, ...]:
     """Return the cells of a sweep."""
-    counts = sweep.counts
-    return (
-        sweep.brand_code,
-        _REASONS[sweep.reason],
-        sweep.started_at,
-        sweep.ended_at,
-        sweep.keys,
-        counts.queried,
-        counts.confirmed,
-        counts.shut,
-        counts.asked,
-        counts.found,
-        counts.skipped,
-        counts.refused,
-        sweep_state(sweep),
-    )
+    own = (sweep.brand_code, _REASONS[sweep.reason], sweep.started_at, sweep.ended_at, sweep.keys)
+    return *own, *(getattr(sweep.counts, name) for name in _COUNTS), sweep_state(sweep)
 
 
 def sweep_state(sweep: Sweep) -> str:
@@ -223,7 +172,7 @@ def start(
         open_ |= {one.brand_code: one for one in started}
     print_rows(output, _PLAN, [_planned(one, sizes, open_.get(one), rate) for one in codes])
     if not execute:
-        say("nothing was started; add --execute to do it")
+        say_dry_run("nothing was started")
 
 
 @sweeps_app.command()
@@ -290,25 +239,21 @@ def _planned(
 def counts(
     *,
     customer: OneCustomerOption = None,
-    brand: Annotated[int | None, typer.Option(min=1, help="Only this brand.")] = None,
-    days: Annotated[
-        int | None,
-        typer.Option(min=1, help="The counts of so many days, the latest first: the trend."),
-    ] = None,
+    brand: OneBrandOption = None,
+    since: SinceOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Show how many consents İYS counts of each brand, how many the ledger has, and the surplus.
 
-    A sink worker counts once a day; shown is the last count, and with --days those before it too.
+    A sink worker counts once a day; shown is the last count, and with --since those before it too.
     The surplus is what İYS has beyond ours; no method of İYS lists a brand's keys. Exit code 1 if
     a difference of a last count is more than what was on its way to İYS then.
     """
-    since = None if days is None else datetime.now(UTC) - timedelta(days=days)
     found = run_cut(
         customer,
         lambda ledger: sweeps.latest_counts(ledger, brand, since=since),
         attrgetter("brand_code"),
-        only=None if brand is None else [brand],
+        only=named_brand(brand),
     )
     last = {one.brand_code: one for one in reversed(found)}
     rows = cells(
@@ -327,120 +272,7 @@ app.add_typer(sweeps_app, name="sweep")
 app.add_typer(push, name="push")
 
 
-@app.command("list")
-def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
-    """List what is held back: how many opt-outs, or opt-ins over opt-outs, of which source, and
-    until when at most.
-
-    Times are Turkish. Exit code 1 if there are any.
-    """
-    found = run_cut(customer, decisions.undecided, attrgetter("customer_id"))
-    print_rows(output, _COLUMNS, cells(_COLUMNS, found, remedy=remedy_of_brake), below=True)
-    exit_if(found)
-
-
-@app.command()
-def release(
-    brand_code: BrandArgument,
-    *,
-    source: SourceOption,
-    opt_ins: OptInsOption = False,
-    reason: ReasonOption,
-    by: ByOption,
-    execute: ExecuteOption = False,
-) -> None:
-    """Let what is held back of one source of a brand be registered at İYS, now.
-
-    That is final: İYS takes no opt-out back. What the source sends from now on is counted anew. Who
-    ordered it is written to the history. Exit code 3 if nothing is held back.
-    """
-    order = _BrakeOrder(BrakeDecision.RELEASED, reason, by)
-    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, execute=execute)
-
-
-@app.command()
-def withdraw(
-    brand_code: BrandArgument,
-    *,
-    source: SourceOption,
-    opt_ins: OptInsOption = False,
-    reason: ReasonOption,
-    by: ByOption,
-    execute: ExecuteOption = False,
-) -> None:
-    """Have what is held back of one source of a brand not registered at İYS.
-
-    Opt-outs stay opt-outs here: nothing may be sent to their recipients until each gives a newer
-    consent (ONAY); one that another source has sent too is registered as that one gave it. Of
-    opt-ins over opt-outs, the opt-outs stand. What a recipient says later is registered as any
-    other. The history of each has who ordered it, and why. Exit code 3 if nothing is held back.
-    """
-    order = _BrakeOrder(BrakeDecision.WITHDRAWN, reason, by)
-    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, execute=execute)
-
-
-class _BrakeOrder(NamedTuple):
-    """What a person has decided, why, and who it is."""
-
-    decision: BrakeDecision
-    reason: str
-    by: str
-
-
-def _carry_out(
-    order: _BrakeOrder, brand_code: int, source: str, status: Status, *, execute: bool
-) -> None:
-    """Show what is held back of a ``status``, and carry the order out if it is meant."""
-    found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source, status))
-    for one in found:
-        say(held_back(one))
-    if not execute:
-        say(f"add --execute to have them {order.decision}: {_EFFECTS[order.decision]}")
-        return
-    messages, now = topic_messages(), datetime.now(UTC)
-    done = run_on_ledger(lambda ledger: _each(ledger, messages, found, order, now))
-    for one, (count, due) in zip(found, done, strict=True):
-        say(f"{count} {one.words} of {source} for brand {brand_code} are {order.decision}")
-        if due:
-            say(f"{due} of another source, of the same recipients, are registered from now on")
-
-
-async def _each(
-    ledger: Ledger,
-    messages: TopicMessages,
-    brakes: Sequence[Brake],
-    order: _BrakeOrder,
-    now: datetime,
-) -> list[tuple[int, int]]:
-    """Carry the order out for each of ``brakes``; return what became of each."""
-    return [
-        await decisions.carry_out(
-            ledger, messages, one, order.decision, reason=order.reason, by=order.by, now=now
-        )
-        for one in brakes
-    ]
-
-
-async def _found(ledger: Ledger, brand_code: int, source: str, status: Status) -> tuple[Brake, ...]:
-    """Return the brakes on a source of a brand that hold something of a status back.
-
-    Raises:
-        UnregisteredBrandError: the brand is not registered.
-        SourceError: there is none.
-    """
-    await registered_brand(ledger, brand_code)
-    found = tuple(
-        one
-        for one in await decisions.undecided(ledger)
-        if (one.brand_code, one.source, one.status) == (brand_code, source, status)
-    )
-    if not found:
-        raise SourceError(
-            f"no {status} of {source} is held back for brand {brand_code}; see: izin iys list"
-        )
-    return found
-
-
+@app.command("limits")
 def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """Show each egress address: İYS's success rate of the day, its pace, and limited calls used.
 

@@ -12,10 +12,11 @@ from rich.text import Text
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
-from izin.console.terminal.arguments import ByIfKnownOption, TimeOfDayOption
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ByIfKnownOption,
     OutputFormat,
     OutputOption,
+    TimeOfDayOption,
     err,
     kafka_settings,
     print_rows,

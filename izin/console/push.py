@@ -1,4 +1,4 @@
-"""``izin iys push``: register our receiver for İYS's pushes, see what is registered, free a place.
+"""``izin iys push``: what İYS pushes where, and how a place is freed.
 
 Sink workers register themselves; these commands are for what a person must see and decide.
 """
@@ -9,35 +9,34 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent.errors import SourceError
 from izin.consent.model import Channel
-from izin.console.terminal.arguments import BrandArgument, ByOption, ExecuteOption
-from izin.console.terminal.iys_session import run_at_iys
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    BrandArgument,
+    ByOption,
+    ChannelOption,
+    ExecuteOption,
     OutputFormat,
     OutputOption,
+    end_dry_run,
     exit_if,
-    exit_on_error,
     print_rows,
     say,
 )
+from izin.console.terminal.iys_session import run_at_iys
 from izin.iys.client import IysClient
-from izin.iys.errors import CallError, MisconfiguredError
+from izin.iys.errors import MisconfiguredError
 from izin.iys.wire_format.account import PushConnection
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound import push_connections
-from izin.sinks.inbound.push import Credentials, push_credentials
+from izin.sinks.inbound.push import push_credentials
 from izin.sinks.inbound.push_connections import (
     MOST,
     ChannelConnections,
-    FullChannelError,
-    PushConnections,
 )
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.acts import brand_key, record_act
 from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.ledger.registry.customer_brands import registered_brand
-from izin.sinks.record.brand import Brand
 
 app = typer.Typer(
     help="See and change where İYS pushes what citizens do there.\n\n"
@@ -46,11 +45,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-TypesOption = Annotated[
-    list[Channel] | None,
-    typer.Option("--type", help="A channel; repeat it for each. Without it all."),
-]
-
+_RECEIVER = "IZIN_PUSH_URL, IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
 _COLUMNS = {
     "brand_code": "brand",
     "type": "type",
@@ -69,56 +64,18 @@ def status(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TAB
     Asks İYS, and changes nothing. Times are Turkish. Exit code 1 if İYS does not push a channel to
     us with the credentials of the settings.
     """
-    with exit_on_error():
-        sink = SinkSettings()
-        found = run_at_iys(lambda ledger, client: _states(ledger, client, brand_code, sink))
+    sink = SinkSettings()
+    found = run_at_iys(lambda ledger, client: _states(ledger, client, brand_code, sink))
     rows = [row for one in found for row in _rows(brand_code, one, sink.push_url)]
     print_rows(output, _COLUMNS, rows, below=True)
     exit_if(any(row[-1] for row in rows))
 
 
 @app.command()
-def register(
-    brand_code: BrandArgument,
-    *,
-    types: TypesOption = None,
-    by: ByOption,
-    execute: ExecuteOption = False,
-    output: OutputOption = OutputFormat.TABLE,
-) -> None:
-    """Have İYS push what citizens do to our receiver (IZIN_PUSH_URL), for each channel of a brand.
-
-    İYS tests the receiver before it answers: a sink worker must run. Who ordered it is written to
-    the history. Exit code 1 if İYS does not take a channel, or others have every place of it.
-    """
-    with exit_on_error():
-        url, credentials = _receiver(SinkSettings())
-        wanted, by_whom = frozenset(types or Channel), by if execute else None
-
-        async def order(ledger: Ledger, client: IysClient) -> Sequence[tuple[Channel, str, str]]:
-            brand = await registered_brand(ledger, brand_code)
-            at_iys = PushConnections(
-                client=client,
-                registrations=PushRegistrations(ledger=ledger, url=url),
-                credentials=credentials,
-                clock=ledger.clock.now,
-            )
-            return await _register(ledger, at_iys, brand, wanted, by_whom)
-
-        done = run_at_iys(order)
-    columns = ("brand_code", "type", "url", "result", "remedy")
-    rows = [(brand_code, channel, url, result, remedy) for channel, result, remedy in done]
-    print_rows(output, columns, rows, below=True)
-    if not execute:
-        say("add --execute to register them")
-    exit_if(any(remedy for *_, remedy in done))
-
-
-@app.command()
 def unregister(
     brand_code: BrandArgument,
     *,
-    channel: Annotated[Channel, typer.Option("--type", help="The channel.")],
+    channel: ChannelOption,
     url: Annotated[str, typer.Option(help="The URL, as izin iys push status shows it.")],
     username: Annotated[str, typer.Option(help="The user that it was registered with.")],
     by: ByOption,
@@ -132,78 +89,13 @@ def unregister(
     out. Who ordered it is written to the history. Exit code 3 if İYS has no such connection, or
     user or password are wrong.
     """
-    with exit_on_error():
-        given = SinkSettings().push_old_password
-        run_at_iys(lambda ledger, client: _check(ledger, client, brand_code, channel, url))
-        if not execute:
-            say(f"İYS would push {channel} of brand {brand_code} to {url} no more; add --execute")
-            return
-        password = given or SecretStr(typer.prompt("Its password", hide_input=True, err=True))
-        old = PushConnection(url=url, type=channel, username=username, password=password)
-        run_at_iys(lambda ledger, client: _unregister(ledger, client, brand_code, old, by))
+    given = SinkSettings().push_old_password
+    run_at_iys(lambda ledger, client: _check(ledger, client, brand_code, channel, url))
+    end_dry_run(f"İYS would push {channel} of brand {brand_code} to {url} no more", execute=execute)
+    password = given or SecretStr(typer.prompt("Its password", hide_input=True, err=True))
+    old = PushConnection(url=url, type=channel, username=username, password=password)
+    run_at_iys(lambda ledger, client: _unregister(ledger, client, brand_code, old, by))
     say(f"İYS pushes {channel} of brand {brand_code} to {url} no more")
-
-
-def _receiver(sink: SinkSettings) -> tuple[str, Credentials]:
-    """Return URL and credentials of our receiver; raises OurError where the settings have none."""
-    credentials = push_credentials(sink)
-    if sink.push_url is None or credentials is None:
-        raise OurError(
-            "no push receiver is set: set IZIN_PUSH_URL, IZIN_PUSH_USERNAME and "
-            "IZIN_PUSH_PASSWORD as the sink workers have them"
-        )
-    return sink.push_url, credentials
-
-
-async def _register(
-    ledger: Ledger,
-    at_iys: PushConnections,
-    brand: Brand,
-    wanted: frozenset[Channel],
-    by: str | None,
-) -> Sequence[tuple[Channel, str, str]]:
-    """Register each channel that İYS does not have as ours, or say that it would, without ``by``;
-    return what became of each, and what to do about a failure.
-
-    Raises:
-        CallError: İYS does not show its connections.
-    """
-    done = []
-    for state in await at_iys.of(brand):
-        if state.channel in wanted:
-            result, remedy = await _registered(at_iys, brand, state, is_ordered=by is not None)
-            done.append((state.channel, result, remedy))
-    registered = [str(channel) for channel, result, _ in done if result == "registered"]
-    if by is not None and registered:
-        async with ledger.transaction() as connection:
-            await record_act(
-                connection,
-                "register push",
-                brand_key(brand.brand_code),
-                by=by,
-                now=ledger.clock.now(),
-                before={},
-                after={"url": at_iys.registrations.url, "channels": registered},
-                customer_id=brand.customer_id,
-            )
-    return done
-
-
-async def _registered(
-    at_iys: PushConnections, brand: Brand, state: ChannelConnections, *, is_ordered: bool
-) -> tuple[str, str]:
-    """Register a channel if that is ordered; return what became of it, and the remedy."""
-    if state.is_established and state.has_credentials:
-        return "is registered", ""
-    if not is_ordered and not state.is_full:
-        return "would be registered", ""
-    try:
-        await at_iys.register(brand, state)
-    except FullChannelError as error:
-        return "full", str(error)
-    except CallError as error:
-        return f"refused ({error})", push_connections.remedy_of(error)
-    return "registered", ""
 
 
 async def _check(
@@ -271,7 +163,7 @@ def _rows(
 
 def _remedy(brand_code: int, one: ChannelConnections, url: str | None) -> str:
     if url is None:
-        return "set IZIN_PUSH_URL and its credentials as the sink workers have them"
+        return f"set {_RECEIVER} as the sink workers have them"
     if one.is_full:
         return (
             f"free a place of {one.channel}: izin iys push unregister {brand_code} "
@@ -279,4 +171,4 @@ def _remedy(brand_code: int, one: ChannelConnections, url: str | None) -> str:
         )
     if one.is_established and one.has_credentials:
         return ""
-    return f"izin iys push register {brand_code} --type {one.channel} --execute"
+    return f"a sink worker registers it (its log: push registration failed), if {_RECEIVER} are set"

@@ -8,7 +8,11 @@ from izin.streams.engine.app import run
 
 
 def main() -> None:
-    """Read the settings and run until a signal ends it."""
+    """Run an order worker: it decides consent events in the law's order, exactly once.
+
+    It reads both lanes (bulk and express) until SIGTERM or Ctrl-C. Exit code 4 if a setting or a
+    server is at fault.
+    """
     configure(LogSettings())
     with exiting_on_error("order worker start failed"):
         kafka, streams = KafkaSettings(), StreamSettings()

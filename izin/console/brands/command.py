@@ -13,23 +13,22 @@ from izin.consent.model import Channel
 from izin.console.brands import parked, suspensions
 from izin.console.brands.suspensions import concerning, suspended_and_counted
 from izin.console.remedies import remedy_of_brake, remedy_of_order
-from izin.console.terminal.arguments import (
+from izin.console.terminal import (
     BrandArgument,
     ByOption,
+    ExecuteOption,
     OneCustomerOption,
-    filled,
-    instant,
-)
-from izin.console.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
-from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     cells,
     exit_if,
+    filled,
+    instant,
     print_rows,
     say,
     turkish,
 )
+from izin.console.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
@@ -226,9 +225,7 @@ def add(
     ] = None,
     former: FromOption = None,
     by: ByOption,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Make a change that affects existing records.")
-    ] = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Register a brand, or change it.
 

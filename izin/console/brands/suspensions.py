@@ -16,27 +16,26 @@ import typer
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel, Status
 from izin.console.remedies import remedy_of_order, remedy_of_suspension
-from izin.console.terminal.arguments import (
+from izin.console.terminal import (
     BrandArgument,
     ByOption,
     ExecuteOption,
     OneCustomerOption,
+    OutputFormat,
+    OutputOption,
+    cells,
+    end_dry_run,
+    exit_if,
     filled,
+    print_rows,
+    say,
+    turkish,
 )
 from izin.console.terminal.ledger_session import (
     run_cut,
     run_on_brand,
     run_on_ledger,
     topic_messages,
-)
-from izin.console.terminal.output import (
-    OutputFormat,
-    OutputOption,
-    cells,
-    exit_if,
-    print_rows,
-    say,
-    turkish,
 )
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
@@ -59,9 +58,9 @@ BrandOrCustomer = Annotated[
         min=1, metavar="[BRAND]", help="Code of the brand at İYS (brandCode), or --customer."
     ),
 ]
-CustomerOption = Annotated[
+EveryBrandOption = Annotated[
     str | None,
-    typer.Option(help="Every brand of this customer, those added later too."),
+    typer.Option("--customer", help="Every brand of this customer, those added later too."),
 ]
 _COLUMNS = {
     "brand_code": "brand",
@@ -99,7 +98,7 @@ WhatOption = Annotated[
 def suspend(
     brand_code: BrandOrCustomer = None,
     *,
-    customer: CustomerOption = None,
+    customer: EveryBrandOption = None,
     what: WhatOption = What.BOTH,
     reason: Annotated[
         str,
@@ -120,11 +119,9 @@ def suspend(
     known = {one.part: one for one in orders if one.target == target}
     for part in what.parts:
         say(f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}")
-    for line in _waiting(what.parts, counts):
-        say(line)
-    if not execute:
-        say(f"add --execute to suspend {_named(target, brands)}")
-        return
+    if Part.IYS in what.parts:
+        say(f"{waiting(counts)} wait to be sent to İYS")
+    end_dry_run(f"{_named(target, brands)} would be suspended", execute=execute)
     messages, now = topic_messages(), datetime.now(UTC)
     run_on_ledger(
         lambda ledger: suspension_orders.suspend(
@@ -137,7 +134,7 @@ def suspend(
 def resume(
     brand_code: BrandOrCustomer = None,
     *,
-    customer: CustomerOption = None,
+    customer: EveryBrandOption = None,
     what: WhatOption = What.BOTH,
     by: ByOption,
     execute: ExecuteOption = False,
@@ -156,13 +153,11 @@ def resume(
         say(f"{one.part}: {_suspended(one)} -> resumed")
     for line in _still_suspended(ending, brands, orders):
         say(line)
-    for line in _waiting([Part(one.part) for one in ending], counts):
-        say(line)
-    if not execute:
-        say(f"add --execute to resume {_named(target, brands)}")
-        return
-    messages, now = topic_messages(), datetime.now(UTC)
     parts = [Part(one.part) for one in ending]
+    if Part.IYS in parts:
+        say(f"{waiting(counts)} wait to be sent to İYS")
+    end_dry_run(f"the order on {_named(target, brands)} would be ended", execute=execute)
+    messages, now = topic_messages(), datetime.now(UTC)
     run_on_ledger(
         lambda ledger: suspension_orders.resume(ledger, messages, target, parts, by=by, now=now)
     )
@@ -203,13 +198,6 @@ def _suspended(order: SuspensionOrder | None) -> str:
     if order is None:
         return "not suspended by an order"
     return f"suspended since {turkish(order.since)} by {order.ordered_by}: {order.reason}"
-
-
-def _waiting(parts: Collection[Part], counts: Sequence[Count]) -> Iterator[str]:
-    """Yield what waits to be sent to İYS, where its calls are concerned."""
-    if Part.IYS not in parts:
-        return
-    yield f"{waiting(counts)} wait to be sent to İYS"
 
 
 def _still_suspended(
@@ -301,14 +289,11 @@ def rights(
         say(line)
     if not lines:
         say(f"brand {brand_code} has these rights already")
-    elif not execute:
-        say(f"add --execute to change the rights of brand {brand_code}")
-    else:
-        now = datetime.now(UTC)
-        run_on_ledger(
-            lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now)
-        )
-        say(f"the rights of brand {brand_code} are changed")
+        return
+    end_dry_run(f"the rights of brand {brand_code} would be changed", execute=execute)
+    now = datetime.now(UTC)
+    run_on_ledger(lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now))
+    say(f"the rights of brand {brand_code} are changed")
 
 
 def rights_changes(

@@ -23,26 +23,26 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.daily import write_files
-from izin.console.terminal.arguments import ByOption, CustomerArgument, ExecuteOption, filled
-from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.iys_session import calling_iys
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
-from izin.console.terminal.output import (
+from izin.console.remedies import OPT_OUT_HEADER, opt_out_rows
+from izin.console.terminal import (
+    ByOption,
+    CustomerArgument,
+    ExecuteOption,
     OutputFormat,
     OutputOption,
+    check_place,
     exit_if,
+    exit_on_signals,
+    filled,
     kafka_settings,
     print_rows,
+    private_csv,
     say,
     say_dry_run,
+    showing,
 )
-from izin.console.terminal.private_files import (
-    OPT_OUT_HEADER,
-    check_place,
-    opt_out_rows,
-    private_csv,
-)
-from izin.console.terminal.progress import showing
+from izin.console.terminal.iys_session import calling_iys
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.evidence.collection import anchor_heads
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError

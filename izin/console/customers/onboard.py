@@ -23,25 +23,29 @@ from izin.console.imports.command import (
 )
 from izin.console.imports.result import warn_of_hidden
 from izin.console.publish import utc_now
-from izin.console.terminal.arguments import CustomerArgument, ExecuteOption, takes
-from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.iys_session import WorkerSettings
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    BrandsOption,
+    CustomerArgument,
+    ExecuteOption,
     ExitCode,
     OutputFormat,
     OutputOption,
     cells,
     exit_if,
+    exit_on_signals,
     kafka_settings,
     named,
     print_json,
     print_rows,
     say,
+    showing,
+    showing_steps,
+    takes,
     turkish,
     warn,
 )
-from izin.console.terminal.progress import showing, showing_steps
+from izin.console.terminal.iys_session import WorkerSettings
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.onboarding.address_book import AddressBook, IysQuery, note_ledger, requests_to_ask
 from izin.onboarding.loading import OpenCount, await_ingested, await_settled
 from izin.onboarding.what_if import (
@@ -242,7 +246,7 @@ def print_done(found: LoadingWhatIf, done: Done, output: OutputFormat) -> None:
         if done.left.for_person:
             say(
                 f"{done.left.for_person:,} wait for a person: izin brands parked, izin brands "
-                "suspensions, izin iys list"
+                "suspensions, izin held-back list"
             )
 
 
@@ -291,7 +295,7 @@ class LoadingOrder:
     """Whether İYS is asked what it holds."""
     reports: Path | None
     executes: bool
-    waits: bool
+    follows: bool
 
 
 @takes("how", reading_options)
@@ -300,10 +304,7 @@ def loading_order(
     *,
     how: Import,
     reversals: ReversalRules,
-    brand: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Only this brand may be in the files; may be repeated."),
-    ] = None,
+    brands: BrandsOption = None,
     addresses: Annotated[
         int | None,
         typer.Option(
@@ -325,19 +326,19 @@ def loading_order(
         ),
     ] = None,
     execute: ExecuteOption = False,
-    wait: Annotated[
+    follow: Annotated[
         bool, typer.Option(help="Follow what was published until İYS has answered all of it.")
     ] = True,
 ) -> LoadingOrder:
     """Return what is to be done, by these options."""
     return LoadingOrder(
         how=replace(how, resumable=True, reversals=reversals),
-        brands=tuple(brand or ()),
+        brands=tuple(brands or ()),
         addresses=addresses,
         asks=ask,
         reports=reports,
         executes=execute,
-        waits=wait,
+        follows=follow,
     )
 
 
@@ -391,7 +392,7 @@ def _onboard(
         )
         print_what_if(found.what_if, loading, found.unasked, output)
         done = _load(read, found.review, order, brands)
-    if order.executes and order.waits:
+    if order.executes and order.follows:
         done = _followed(settings, found.what_if, brands, done)
     return found.what_if, done
 

@@ -20,15 +20,9 @@ from izin.console.terminal.arguments import (
     instant,
     takes,
 )
+from izin.console.terminal.exit_codes import exit_on_error, say_dry_run
 from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import (
-    OutputFormat,
-    OutputOption,
-    exit_on_error,
-    kafka_settings,
-    say,
-    say_dry_run,
-)
+from izin.console.terminal.output import OutputFormat, OutputOption, kafka_settings, say
 from izin.console.terminal.progress import showing
 from izin.projections.brand_directory import BrandReader
 from izin.replay.letters.letter import LetterReader, LetterSelection
@@ -58,7 +52,8 @@ def filters(
         ),
     ] = None,
     source: Annotated[
-        list[str] | None, typer.Option(help="Only records of this topic; repeat it for others.")
+        list[str] | None,
+        typer.Option("--of-topic", help="Only records of this topic; repeat it for others."),
     ] = None,
     origin: Annotated[
         list[str] | None, typer.Option(help="Only events of this origin, such as crm; repeat it.")

@@ -6,17 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from izin.consent.errors import SourceError
+from izin.console.terminal.exit_codes import exit_if, exit_on_error, say_dry_run
 from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import (
-    OutputFormat,
-    exit_if,
-    exit_on_error,
-    kafka_settings,
-    print_json,
-    print_rows,
-    say,
-    say_dry_run,
-)
+from izin.console.terminal.output import OutputFormat, kafka_settings, print_json, print_rows, say
 from izin.console.terminal.progress import showing_steps
 from izin.replay.letters.letter import LetterSelection
 from izin.replay.letters.outcomes import Prediction, RedriveOutcome

@@ -43,8 +43,7 @@ from izin.console.doctor.ledger_checks import (
     of_missing,
     token_finding,
 )
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
     OutputFormat,
     OutputOption,
     exit_if,
@@ -52,7 +51,9 @@ from izin.console.terminal.output import (
     out,
     print_json,
 )
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.iys.tokens import TokenPolicy
+from izin.kafka.unread import unread
 from izin.runtime import kafka, topic_admin
 from izin.runtime.kafka import codec
 from izin.runtime.settings import (
@@ -133,9 +134,7 @@ def _order() -> Iterator[Finding]:
     express, group = settings.topics.express, StreamSettings().group(settings)
     with closing(DecidedOffsets(settings, codec(settings))) as decided:
         offsets = decided.read()
-        lanes = [
-            lag_checks.unread(settings, lane, offsets) for lane in (express, settings.topics.events)
-        ]
+        lanes = [unread(settings, lane, offsets) for lane in (express, settings.topics.events)]
         running = topic_admin.members(settings, group)
         waiting = {(express.name, number) for number in lanes[0].partitions if running}
         give_up_at = monotonic() + lag_checks.DECIDED_WITHIN.total_seconds()
@@ -190,7 +189,7 @@ def _sink() -> Iterator[Finding]:
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
     topics = (settings.topics.decisions, settings.topics.gate_receipts)
-    found = [lag_checks.unread(settings, one, positions) for one in topics]
+    found = [unread(settings, one, positions) for one in topics]
     running = _query(reads.living)
     yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=_now())
 
@@ -345,10 +344,10 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Create topics, correct their settings, run migrations.")
     ] = False,
-    workers: Annotated[
+    running: Annotated[
         bool,
         typer.Option(
-            help="Check that workers run. --no-workers says that none does: before their first "
+            help="Check that workers run. --no-running says that none does: before their first "
             "start, or since you stopped them. Only then does --fix create a lost state topic."
         ),
     ] = True,
@@ -362,8 +361,8 @@ def doctor(
     anything is wrong.
     """
     found: list[Finding] = []
-    made = [one for one in CHECKS if workers or one.name not in OF_WORKERS]
-    for one in findings(made, fix=fix, stopped=not workers):
+    made = [one for one in CHECKS if running or one.name not in OF_WORKERS]
+    for one in findings(made, fix=fix, stopped=not running):
         found.append(one)
         if output is OutputFormat.TABLE:
             _print(one)

@@ -1,31 +1,21 @@
-"""What the doctor finds about workers, unread topics, pulls from İYS, deliveries and dead letters.
-
-The lag of a consumer is how many records of a topic are unread, and how long the oldest waits. The
-count is of offsets, of which transaction markers take some, so it is approximate. Whether anything
-waits, and since when, is exact: the first record behind the reader is read.
-"""
+"""What the doctor finds about workers, unread topics, pulls from İYS, deliveries and dead letters."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 import httpx
-from confluent_kafka import Message
 
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
-from izin.console.terminal.output import turkish
-from izin.kafka.bounded_reader import BoundedReader, TopicRecord, record_of
-from izin.runtime.kafka import broker_errors
+from izin.console.terminal import turkish
+from izin.kafka.bounded_reader import TopicRecord, record_of
+from izin.kafka.unread import Unread, reading
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.schemas.topics import Topic
 from izin.sinks.ledger.stream_progress import STALE_AFTER, PulledStream
 from izin.sinks.ledger.webhooks.subscriber import PauseReason, WebhookSubscriber
-
-TopicAndPartition = tuple[str, int]
 
 _MOST_DEAD_LETTERS = 10_000
 USUAL = timedelta(minutes=5)
@@ -36,70 +26,16 @@ DEAD_LETTERS_WITHIN = timedelta(days=1)
 _CHECK = "webhooks"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unread:
-    """Records that wait to be read."""
-
-    records: int
-    """Their approximate number."""
-    oldest_at: datetime | None
-    """When the oldest was written; None: nothing waits."""
-    partitions: frozenset[int] = frozenset()
-    """Where they wait."""
-
-
-def unread(
-    settings: KafkaSettings, topic: Topic, positions: Mapping[TopicAndPartition, int]
-) -> Unread:
-    """Return what of ``topic`` follows ``positions``, or its beginning where there is none.
-
-    Raises:
-        BrokerError: Kafka cannot be read.
-    """
-    heads: dict[int, Message] = {}
-    with _reading(settings, topic) as reader:
-        bounds = reader.bounds()
-        starts = {
-            number: start
-            for number, (first, end) in bounds.items()
-            if (start := max(first, positions.get((topic.name, number), first))) < end
-        }
-        ends = {number: bounds[number][1] for number in starts}
-        count = sum(ends.values()) - sum(starts.values())
-        for messages in reader.read(starts, ends):
-            for message in messages:
-                if (number := message.partition() or 0) not in heads:
-                    heads[number] = message
-                    reader.leave(number)
-    if not heads:
-        return Unread(records=0, oldest_at=None)
-    oldest = min(message.timestamp()[1] for message in heads.values())
-    return Unread(
-        records=count,
-        oldest_at=datetime.fromtimestamp(oldest / 1000, UTC),
-        partitions=frozenset(heads),
-    )
-
-
 def dead_letters_since(settings: KafkaSettings, codec: Codec, since: datetime) -> list[TopicRecord]:
     """Return the dead letters written since then, at most 10,000; raises BrokerError."""
     topic = settings.topics.dead_letters
-    with _reading(settings, topic) as reader:
+    with reading(settings, topic) as reader:
         found = (
             record_of(message, codec, topic)
             for messages in reader.read(*reader.since(since))
             for message in messages
         )
         return list(islice((one for one in found if one is not None), _MOST_DEAD_LETTERS))
-
-
-@contextmanager
-def _reading(settings: KafkaSettings, topic: Topic) -> Iterator[BoundedReader]:
-    with (
-        broker_errors(settings),
-        closing(BoundedReader(settings, "izin-console-reader", topic.name)) as reader,
-    ):
-        yield reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
 from izin.console.remedies import held_back, remedy_of_brake
+from izin.console.terminal import turkish
 from izin.console.terminal.iys_session import calling_iys
-from izin.console.terminal.output import turkish
 from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError
 from izin.iys.tokens import TokenPolicy
 from izin.runtime.settings import IysSettings
@@ -118,7 +118,7 @@ def of_missing(missing: Sequence[Missing]) -> Iterator[Finding]:
             f"since {turkish(one.since)}; have the origin publish them again (duplicates have no "
             "effect), or declare it and all before it unused: izin sequences close "
             f"--customer {quote(one.customer_id)} --origin {quote(one.origin)} "
-            f"--until {one.first_number} (or a later number){given_up}",
+            f"--up-to {one.first_number} (or a later number){given_up}",
         )
     if not missing:
         yield ok("sequences", "no origin that numbers its events misses one")

@@ -71,7 +71,7 @@ def remedies(settings: KafkaSettings) -> dict[str, str]:
     in_use = _is_in_use(settings)
     how = "stop every order and sink worker, gate and intake; then create it by izin doctor --fix "
     return {
-        one.name: f"{how}--no-workers, and before they start: {then[one.name]}"
+        one.name: f"{how}--no-running, and before they start: {then[one.name]}"
         for one in topics
         if in_use and one not in free
     }

@@ -10,13 +10,12 @@ import typer
 from izin.consent.model import Channel
 from izin.console.reconcile.report import FIELDS, DifferenceReport
 from izin.console.terminal.arguments import ByOption, instant
+from izin.console.terminal.exit_codes import exit_if, exit_on_error
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_if,
-    exit_on_error,
     kafka_settings,
     print_json,
     print_rows,
@@ -42,7 +41,6 @@ BrandOption = Annotated[
 ChannelOption = Annotated[
     Channel | None,
     typer.Option(
-        "--channel",
         "--type",
         case_sensitive=False,
         help="Only ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
@@ -95,7 +93,7 @@ ExecuteOption = Annotated[
 CsvOption = Annotated[
     Path | None,
     typer.Option(
-        "--csv",
+        "--out",
         metavar="FILE",
         dir_okay=False,
         help="Write all differences with recipients in full; only its owner may read the file.",

@@ -85,7 +85,7 @@ class DifferenceReport:
             print_rows(self._output, columns, [tuple(one.values()) for one in counts])
         left = sum(self._counts.values()) - len(self._listed)
         if left:
-            say(f"not listed: {left:,} more; --csv FILE has all of them")
+            say(f"not listed: {left:,} more; --out FILE has all of them")
         _print_sizes(sizes, self.unexplained)
 
 

@@ -27,7 +27,7 @@ _SHOWN = 20
 _COLUMNS = {"key": "key", "kind": "it is", "fields": "what differs"}
 _NEXT = {
     ChangeKind.UNREADABLE: "unreadable rows stop the order workers: stop them, delete the topic, "
-    "create it again (izin doctor --fix --no-workers), and plan again, which restores it",
+    "create it again (izin doctor --fix --no-running), and plan again, which restores it",
     ChangeKind.NEWER: "newer rows stay: was a row written by hand, or are opt-ins paused "
     "(izin doctor)? izin explain shows what is known of a recipient",
     ChangeKind.SURPLUS: "surplus rows stay: publish the opt-out that should stand, or erase the "

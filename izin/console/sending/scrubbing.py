@@ -265,7 +265,7 @@ class Scrub:
 
 
 ScrubWork = Callable[[Gate, Table, Scrub, ScrubTally], Awaitable[None]]
-"""``scrub`` or ``recheck``."""
+"""``scrub`` or ``recheck_rows``."""
 
 
 def added_columns(headers: Sequence[str], column: int) -> ScrubColumns:
@@ -299,7 +299,7 @@ async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None
             raise UnusableFileError(table.file.path, "has a header and no rows; export it again")
 
 
-async def recheck(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None:
+async def recheck_rows(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None:
     """Ask again about the rows of a scrubbed ``table``; write those to which nothing may be sent
     any more, with the reason.
 

@@ -165,19 +165,25 @@ async def cut_to(
     return CustomerCut(customer_id=customer, brand_codes=frozenset(found))
 
 
+def named_brand(brand: int | None) -> Collection[int] | None:
+    """Return the one brand that was named, if it was."""
+    return None if brand is None else [brand]
+
+
 def run_of_customer(
     customer: str | None,
     work: Callable[[Ledger], Awaitable[T]],
     *,
-    only: Collection[int] | None = None,
+    brand: int | None = None,
     look: Look | None = None,
 ) -> T:
     """Run ``work`` on the ledger if ``customer``, None: everybody, is registered, and return its
-    result; ``only`` and ``look`` are as of :func:`run_cut`. Raises as :func:`cut_to`.
+    result; ``brand`` is one of its that was named, and ``look`` is in the history first. Raises as
+    :func:`cut_to`.
     """
 
     async def run(ledger: Ledger) -> T:
-        await cut_to(ledger, customer, only)
+        await cut_to(ledger, customer, named_brand(brand))
         return await work(ledger)
 
     return run_on_ledger(run, look=look)
@@ -205,8 +211,8 @@ def run_cut(
     only: Collection[int] | None = None,
     look: Look | None = None,
 ) -> list[T]:
-    """Return what ``read`` finds in the ledger, without what is another customer's; ``only`` are
-    the brands that were named, and ``look`` is in the history first. Raises as :func:`cut_to`.
+    """Return what ``read`` finds in the ledger, without what is another customer's; ``only``
+    are the brands that were named, and ``look`` is in the history first. Raises as :func:`cut_to`.
     """
 
     async def work(ledger: Ledger) -> list[T]:

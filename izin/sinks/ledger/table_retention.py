@@ -58,7 +58,7 @@ TABLES: Mapping[str, TableRetention] = {
         why=f"{_NO_PERSON}; events name the key that published them",
     ),
     "application_items": TableRetention(
-        kept="until it is taken away (`izin customers provide`), or the customer is offboarded",
+        kept="until it is taken away (`izin customers checklist`), or the customer is offboarded",
         why=f"{_NO_PERSON}; may name a signatory of the customer",
     ),
     "bootstraps": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),

@@ -355,7 +355,7 @@ class GrantedBrandsReader:
                     "brand granted and not registered",
                     brand=one.brand_code,
                     iys_code=one.iys_code,
-                    remedy="izin customers granted",
+                    remedy="izin customers granted-brands",
                 )
         for warning in found.warnings(self.context.clock()):
             _log.critical("partner subscription warning raised", warning=warning)

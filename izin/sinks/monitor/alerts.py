@@ -95,7 +95,7 @@ class HeldBackAlert(Alert):
             brand=self.brand_code,
             source=self.source,
             effect="not registered at İYS until a person decides; opt-outs: till a day before due",
-            remedy="izin iys list; then izin iys release or izin iys withdraw",
+            remedy="izin held-back list; then izin held-back release or izin held-back withdraw",
         )
 
 

@@ -374,7 +374,7 @@ def test_of_missing_names_each_origin_with_its_remedy() -> None:
     assert printed[0].endswith("8 before are no longer looked for: are its numbers consecutive?")
     assert "number 41 never arrived" in printed[1]
     assert printed[1].endswith(
-        "izin sequences close --customer acme --origin web --until 41 (or a later number)"
+        "izin sequences close --customer acme --origin web --up-to 41 (or a later number)"
     )
     (well,) = of_missing([])
     assert well.state is CheckState.OK
@@ -432,14 +432,14 @@ def test_of_brakes_names_what_waits_and_both_orders() -> None:
     for words in (
         "5 opt-outs of the crm for brand 100001 are held back since 02.03.2026 12:00:00",
         "the first until 04.03.2026 12:00:00: 5 within an hour beside 15 opt-ins, over 20 %",
-        "izin iys release 100001 --source 'the crm' --reason …",
-        "izin iys withdraw 100001 --source 'the crm' --reason … --execute",
+        "izin held-back release 100001 --origin 'the crm' --reason …",
+        "izin held-back withdraw 100001 --origin 'the crm' --reason … --execute",
     ):
         assert words in finding.what
     (again,) = of_brakes([a_brake(decision="withdrawn", decided_by="ada", opted_in=0)])
     assert "beside no opt-in" in again.what
-    assert "withdrawn by ada, and cut off; again: izin iys withdraw" in again.what
-    assert "izin iys release" not in again.what
+    assert "withdrawn by ada, and cut off; again: izin held-back withdraw" in again.what
+    assert "izin held-back release" not in again.what
 
 
 def test_of_brands_with_too_many_accounts_names_the_address() -> None:

@@ -104,7 +104,7 @@ async def test_opt_outs_command_writes_suspended_opt_outs_to_a_file(
     """Readable by nobody else, with what a person has to withdraw."""
     await harness.refuse_opt_out(403, "H521", onay(a_phone(2)))
     file = tmp_path / "opt-outs.csv"
-    words = ["deadlines", "opt-outs", str(BRAND), "--file", str(file)]
+    words = ["deadlines", "opt-outs", str(BRAND), "--out", str(file)]
     assert (await izin(*words)).exit_code == 0
     (line,) = csv.DictReader(file.read_text("utf-8").splitlines())
     assert (line["recipient"], line["type"], line["status"]) == (PHONE, "MESAJ", "RET")
@@ -115,7 +115,7 @@ async def test_opt_outs_command_writes_suspended_opt_outs_to_a_file(
     assert (shown.exit_code, "2 are suspended" in shown.stderr) == (1, True)
     shown = await izin(*words[:-1], tmp_path / "none" / "a.csv")
     assert (shown.exit_code, "cannot be written" in shown.output) == (3, True)
-    empty = await izin("deadlines", "opt-outs", "999", "--file", tmp_path / "empty.csv")
+    empty = await izin("deadlines", "opt-outs", "999", "--out", tmp_path / "empty.csv")
     assert empty.exit_code == 3
     assert not (tmp_path / "empty.csv").exists()
 

@@ -20,7 +20,7 @@ from rich.text import Text
 from izin.consent.errors import SourceError
 from izin.consent.texts import as_written, visible
 from izin.console.cli import izin
-from izin.console.terminal import output
+from izin.console.terminal import exit_codes, output
 from izin.console.terminal.output import OutputFormat
 from izin.console.terminal.private_files import private_csv
 from izin.evidence.markup import fact_table, page, table
@@ -103,7 +103,7 @@ def test_terminal_gets_no_control(printed: Taken, text: str) -> None:
     output.warn(text)
     output.out.print(text, markup=False)
     output.out.print(Text(text))
-    with pytest.raises(typer.Exit), output.exit_on_error():
+    with pytest.raises(typer.Exit), exit_codes.exit_on_error():
         raise SourceError(text)
     shown = printed()
     assert controls(shown) == set()

@@ -9,14 +9,8 @@ from rich.console import Console
 
 from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
 from izin.console.terminal import output
-from izin.console.terminal.output import (
-    ExitCode,
-    OutputFormat,
-    exit_on_error,
-    kafka_settings,
-    print_rows,
-    turkish,
-)
+from izin.console.terminal.exit_codes import ExitCode, exit_on_error
+from izin.console.terminal.output import OutputFormat, kafka_settings, print_rows, turkish
 from izin.local import LocalError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 
