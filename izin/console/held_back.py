@@ -39,7 +39,8 @@ from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.registry.customer_brands import registered_brand
 
 app = typer.Typer(
-    help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from İYS.\n\n"
+    help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from "
+    "İYS.\n\n"
     "Where one source opts out more recipients of a brand than its customer allows (izin held-back "
     "limit), the opt-outs take effect at once, and are not registered at İYS until a person "
     "decides, or a day before they are due. Where one reverses more opt-outs than is allowed, its "
@@ -75,7 +76,14 @@ _COLUMNS = {
     "decision": "decision",
     "remedy": "remedy",
 }
-_LEAST_SHARE, _MOST_SHARE = 0.01, 99.99
+ShareOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        max=99.99,
+        help="Percent of a brand's recipients that one source may opt out within an hour.",
+    ),
+]
 _MINIMUM = 100
 """Of fewer opt-outs none is held back, unless it is said."""
 
@@ -183,14 +191,7 @@ def _of_source(brand_code: int, source: str, status: Status) -> tuple[Brake, ...
 def limit(
     customer_id: CustomerArgument,
     *,
-    share: Annotated[
-        float | None,
-        typer.Option(
-            min=_LEAST_SHARE,
-            max=_MOST_SHARE,
-            help="Percent of a brand's recipients that one source may opt out within an hour.",
-        ),
-    ] = None,
+    share: ShareOption = None,
     minimum: Annotated[
         int, typer.Option(min=1, help="Of fewer opt-outs than this none is held back.")
     ] = _MINIMUM,

@@ -56,12 +56,12 @@ def latency(
     brand: OneBrandOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Print how long changes at İYS took to arrive, to be decided, and to reach others: of the last day, unless --since.
+    """Print how long changes at İYS took to arrive, to be decided, and to reach others.
 
-    By the path that brought them first (push, pull, daily file, status query): from İYS's creation
-    date to the receipt here, from there to the decision in the ledger, from there to the published
-    permission, and from the receipt to each subscriber. İYS's dates are whole seconds by its own
-    clock. JSON has seconds.
+    Of the last day, unless --since. By the path that brought them first (push, pull, daily file,
+    status query): from İYS's creation date to the receipt here, from there to the decision in the
+    ledger, from there to the published permission, and from the receipt to each subscriber. İYS's
+    dates are whole seconds by its own clock. JSON has seconds.
     """
     begin = since or datetime.now(UTC) - ONE_DAY
     topic = kafka_settings().topics.permissions.name
@@ -103,9 +103,9 @@ def week(
 ) -> None:
     """Print a customer's week: received, registered, refused by reason, overdue, opt-outs, usage.
 
-    The last seven days, unless --since. Without --customer a line for each. p50 and p95 are how long it took from the decision on an
-    event until İYS's answer was recorded. What could not be decided on at all is in izin
-    dead-letters list --customer. Times are Turkish; JSON has seconds.
+    The last seven days, unless --since. Without --customer a line for each. p50 and p95 are how
+    long it took from the decision on an event until İYS's answer was recorded. What could not be
+    decided on at all is in izin dead-letters list --customer. Times are Turkish; JSON has seconds.
     """
     now = datetime.now(UTC)
     begin = since or now - _WEEK_LONG

@@ -145,7 +145,7 @@ def _register_at_simulator(
 class LocalStack:
     """Servers and processes of one run, under ``state_dir``; a context manager."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what may differ between the stacks of tests and people
         self,
         state_dir: Path,
         *,

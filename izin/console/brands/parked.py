@@ -58,6 +58,21 @@ _RETAILERS = {
     "desired_access": "desired access",
     "since": "since",
 }
+ExactlyOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="COUNT", help="All that the brand has for the reason: exactly so many."
+    ),
+]
+PlanOption = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE",
+        dir_okay=False,
+        help="Where the plan is written, or with --execute the plan that is executed. It names "
+        "recipients: delete it afterwards.",
+    ),
+]
 _KIND = "requeue"
 
 
@@ -101,21 +116,8 @@ def requeue(
         str | None, typer.Option(help="Only those with this reason (izin brands parked).")
     ] = None,
     recipient: RecipientOption = None,
-    exactly: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="COUNT", help="All that the brand has for the reason: exactly so many."
-        ),
-    ] = None,
-    plan: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            dir_okay=False,
-            help="Where the plan is written, or with --execute the plan that is executed. It names "
-            "recipients: delete it afterwards.",
-        ),
-    ],
+    exactly: ExactlyOption = None,
+    plan: PlanOption,
     execute: ExecuteOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,

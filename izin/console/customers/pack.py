@@ -1,4 +1,4 @@
-"""``izin customers pack``, ``checklist`` and ``void-consents``: what a customer gives, and gets, on paper."""
+"""``izin customers pack``, ``checklist``, ``void-consents``: what a customer gives and gets."""
 
 import shlex
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the doctor finds about workers, unread topics, pulls from İYS, deliveries and dead letters."""
+"""What the doctor finds about workers, unread topics, pulls, deliveries and dead letters."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""``izin subscribers``: systems to which events are posted by webhook, and what they are sent again."""
+"""``izin subscribers``: systems to which events are posted, and what they are sent again."""
 
 import asyncio
 import re

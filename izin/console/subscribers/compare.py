@@ -95,7 +95,7 @@ def compare(
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Compare our opt-outs (RET) with FILE, the suppression list that an SMS or e-mail tool exports.
+    """Compare our opt-outs (RET) with FILE, a suppression list that another tool exports.
 
     Nothing is published and nothing is changed; who compared is written to the history. Whoever
     opted out here and is not in the list comes first: the tool may still send to them. Exit code 0
@@ -213,8 +213,10 @@ def _print(found: dict[str, Any], result: _Result, output: OutputFormat, *, unma
     lines = ", ".join(map(str, found["unreadable"][:10]))
     notes = [
         *(f"{count} {side}" for side, count in result.counts.items()),
-        f"{found['opted_out_here']} opted out here, {found['listed']} rows of the list, "
-        f"{found['in_both']} in both",
+        (
+            f"{found['opted_out_here']} opted out here, {found['listed']} rows of the list, "
+            f"{found['in_both']} in both"
+        ),
         *([f"{len(found['unreadable'])} rows are no recipients: lines {lines}"] if lines else []),
     ]
     known = {**found, **counts, "differences": named(_COLUMNS, rows)}

@@ -82,7 +82,8 @@ READING: Mapping[str, Cut] = {
     "subscribers list": cut(_OURS, shows="crm-acme"),
     "subscribers show": cut("crm-acme", shows="crm-acme"),
     "subscribers compare": cut(
-        "{addresses} --brand={brand} --type=MESAJ --for-tool={new} --for-import={new} --source=HS_MESAJ",
+        "{addresses} --brand={brand} --type=MESAJ --for-tool={new} --for-import={new}"
+        " --source=HS_MESAJ",
     ),
     "doctor": cut(
         "--no-running --output=json", whole="it is for whoever operates the installation"
