@@ -80,6 +80,7 @@ def test_publish_command_imports_only_what_it_needs() -> None:
     "page",
     [
         "README.md",
+        "docs/commands.md",
         "docs/intake.md",
         "docs/onboarding.md",
         "docs/runbook.md",
@@ -91,7 +92,9 @@ def test_commands_named_in_docs_exist(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     known = {words[0] for words in COMMANDS}
     # A word with a dot behind it is the name of a file.
-    named = re.findall(r"(?:^|`)izin ([a-z-]+)(?: ([a-z][a-z-]*)\b(?![.]))?", text, re.MULTILINE)
+    named = re.findall(
+        r"(?:^|`)izin ([a-z][a-z-]*)(?: ([a-z][a-z-]*)\b(?![.]))?", text, re.MULTILINE
+    )
     assert named
     for command, word in named:
         assert command in known, command
