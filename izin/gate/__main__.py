@@ -2,7 +2,7 @@
 
 from izin.gate.server import serve
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import GateSettings, KafkaSettings, LogSettings
 from izin.runtime.start_errors import exiting_on_error
 

@@ -1,7 +1,7 @@
 """Run a sink worker in the foreground: ``python -m izin.sinks``."""
 
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import (
     IysSettings,
     KafkaSettings,

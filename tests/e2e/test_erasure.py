@@ -32,7 +32,6 @@ from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.privacy import erasure
 from tests.e2e.processes import izin
 from tests.e2e.test_up import (
-    ANY_PORTS,
     ENDED_WITHIN,
     QUICK,
     asked,
@@ -96,7 +95,7 @@ def a_stack(folder: Path) -> Iterator[Kafka]:
             connection.execute("ALTER SYSTEM SET wal_recycle = off")
             connection.execute("SELECT pg_reload_conf()")
         process = izin(
-            *("up", "--state-dir", str(folder / "stack"), *ANY_PORTS[4:], *QUICK),
+            *("up", "--state-dir", str(folder / "stack"), "--any-ports", *QUICK),
             KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers,
             DATABASE_URL=postgres.url,
             IZIN_STATE="rocksdb",

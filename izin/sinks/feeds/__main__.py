@@ -1,7 +1,7 @@
 """Serve the feeds in the foreground: ``python -m izin.sinks.feeds``."""
 
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import FeedsSettings, KafkaSettings, LogSettings
 from izin.runtime.start_errors import exiting_on_error
 from izin.sinks.feeds.server import serve

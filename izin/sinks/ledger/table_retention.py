@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger.brake.counting import WINDOW
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements

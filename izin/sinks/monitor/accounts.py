@@ -23,7 +23,7 @@ from izin.iys.wire_format.account import (
     SubscriptionStatus,
 )
 from izin.runtime.backoff import Backoff
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import brands, suspensions
 from izin.sinks.ledger.db.leases import repeat
 from izin.sinks.ledger.registry import granted

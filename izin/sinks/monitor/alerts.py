@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from izin.consent.model import Status
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import deadlines, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.daily import files

@@ -1,7 +1,7 @@
 """Post webhooks in the foreground: ``python -m izin.sinks.webhooks``."""
 
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import KafkaSettings, LedgerSettings, LogSettings, WebhookSettings
 from izin.runtime.start_errors import exiting_on_error
 from izin.sinks.webhooks.process import run
