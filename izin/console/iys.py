@@ -1,16 +1,24 @@
-"""``izin iys``: İYS's register beside ours, its daily files, its pushes and its limits."""
+"""``izin iys``: İYS's register beside ours, its daily files, its pushes and its limits.
 
-from collections.abc import Sequence
+Sink workers register themselves for pushes; ``izin iys push`` is for what a person must decide.
+"""
+
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
+from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
+from izin.consent.errors import SourceError
+from izin.consent.model import Channel
 from izin.console.daily import app as daily
-from izin.console.push import app as push
 from izin.console.terminal import (
+    BrandArgument,
     BrandsOption,
     ByOption,
+    ChannelOption,
     ExecuteOption,
     OneBrandOption,
     OneCustomerOption,
@@ -18,17 +26,29 @@ from izin.console.terminal import (
     OutputOption,
     SinceOption,
     cells,
+    end_dry_run,
     exit_if,
     print_rows,
     say,
     say_dry_run,
     turkish,
 )
-from izin.console.terminal.iys_session import WorkerSettings
+from izin.console.terminal.iys_session import WorkerSettings, run_at_iys
 from izin.console.terminal.ledger_session import named_brand, run_cut, run_on_ledger
+from izin.iys.client import IysClient
+from izin.iys.errors import MisconfiguredError
 from izin.iys.rate_limit import Reputation
+from izin.iys.wire_format.account import PushConnection
+from izin.runtime.settings import SinkSettings
+from izin.sinks.inbound import push_connections
+from izin.sinks.inbound.push import push_credentials
+from izin.sinks.inbound.push_connections import (
+    MOST,
+    ChannelConnections,
+)
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.ledger.rate_limits import addresses
 from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.sweep import sweeps
@@ -95,6 +115,140 @@ app = typer.Typer(
     "İYS (İleti Yönetim Sistemi) is Turkey's national register of consents to commercial messages.",
     no_args_is_help=True,
 )
+push_app = typer.Typer(
+    help="See and change where İYS pushes what citizens do there.\n\n"
+    f"İYS pushes per brand and channel, to at most {MOST} receivers each, once its support has "
+    "enabled push for the brand.",
+    no_args_is_help=True,
+)
+
+_RECEIVER = "IZIN_PUSH_URL, IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
+_CONNECTIONS = {
+    "brand_code": "brand",
+    "type": "type",
+    "url": "URL",
+    "ours": "ours",
+    "status": "status at İYS",
+    "registered_at": "registered",
+    "remedy": "remedy",
+}
+
+
+@push_app.command("status")
+def push_status(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List a brand's push connections at İYS: of each channel ours (IZIN_PUSH_URL) and others.
+
+    Asks İYS, and changes nothing. Times are Turkish. Exit code 1 if İYS does not push a channel to
+    us with the credentials of the settings.
+    """
+    sink = SinkSettings()
+    found = run_at_iys(lambda ledger, client: _states(ledger, client, brand_code, sink))
+    rows = [row for one in found for row in _rows(brand_code, one, sink.push_url)]
+    print_rows(output, _CONNECTIONS, rows, below=True)
+    exit_if(any(row[-1] for row in rows))
+
+
+@push_app.command()
+def unregister(
+    brand_code: BrandArgument,
+    *,
+    channel: ChannelOption,
+    url: Annotated[str, typer.Option(help="The URL, as izin iys push status shows it.")],
+    username: Annotated[str, typer.Option(help="The user that it was registered with.")],
+    by: ByOption,
+    execute: ExecuteOption = False,
+) -> None:
+    """Have İYS push a channel of a brand to a URL no more, so that its place is free.
+
+    İYS frees a connection only with its own user and password. The password is that of
+    IZIN_PUSH_OLD_PASSWORD (or of the file IZIN_PUSH_OLD_PASSWORD_FILE), else it is asked for. Our
+    own receiver is registered again by the sink workers unless IZIN_PUSH_BRANDS leaves the brand
+    out. Who ordered it is written to the history. Exit code 3 if İYS has no such connection, or
+    user or password are wrong.
+    """
+    given = SinkSettings().push_old_password
+    run_at_iys(lambda ledger, client: _check(ledger, client, brand_code, channel, url))
+    end_dry_run(f"İYS would push {channel} of brand {brand_code} to {url} no more", execute=execute)
+    password = given or SecretStr(typer.prompt("Its password", hide_input=True, err=True))
+    old = PushConnection(url=url, type=channel, username=username, password=password)
+    run_at_iys(lambda ledger, client: _unregister(ledger, client, brand_code, old, by))
+    say(f"İYS pushes {channel} of brand {brand_code} to {url} no more")
+
+
+async def _check(
+    ledger: Ledger, client: IysClient, brand_code: int, channel: Channel, url: str
+) -> None:
+    """Raise SourceError where İYS pushes this channel of a brand to no such URL."""
+    brand = await registered_brand(ledger, brand_code)
+    found = await client.push_registrations(brand.path)
+    if not any((one.type, one.url) == (channel, url) for one in found):
+        raise SourceError(
+            f"İYS pushes {channel} of brand {brand_code} to no {url}; see: "
+            f"izin iys push status {brand_code}"
+        )
+
+
+async def _unregister(
+    ledger: Ledger, client: IysClient, brand_code: int, connection: PushConnection, by: str
+) -> None:
+    """Have İYS push over ``connection`` no more.
+
+    Raises:
+        SourceError: İYS does not free it, for user or password are others.
+        CallError: İYS does not answer.
+    """
+    brand = await registered_brand(ledger, brand_code)
+    try:
+        await push_connections.unregister(ledger, client, brand, connection, by=by)
+    except MisconfiguredError as error:
+        raise SourceError(
+            f"İYS did not free it ({error}): user and password must be those that it was "
+            "registered with; if nobody has them, ask İYS's support (API Destek Platformu)"
+        ) from error
+
+
+async def _states(
+    ledger: Ledger, client: IysClient, brand_code: int, sink: SinkSettings
+) -> Sequence[ChannelConnections]:
+    """Return what İYS has for each channel; ours, where the settings have a receiver."""
+    brand = await registered_brand(ledger, brand_code)
+    url, credentials = sink.push_url or "", push_credentials(sink)
+    given: frozenset[Channel] = frozenset()
+    if credentials is not None:
+        registrations = PushRegistrations(ledger=ledger, url=url)
+        given = await registrations.registered(brand_code, credentials.secret)
+    return push_connections.connections_of(await client.push_registrations(brand.path), url, given)
+
+
+def _rows(
+    brand_code: int, one: ChannelConnections, url: str | None
+) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of a channel: ours first, registered or not, with what is to be done."""
+    ours = one.ours
+    yield (
+        brand_code,
+        one.channel,
+        url,
+        True,
+        "none" if ours is None else ours.status,
+        None if ours is None else ours.registered_at,
+        _remedy(brand_code, one, url),
+    )
+    for other in one.others:
+        yield brand_code, one.channel, other.url, False, other.status, other.registered_at, ""
+
+
+def _remedy(brand_code: int, one: ChannelConnections, url: str | None) -> str:
+    if url is None:
+        return f"set {_RECEIVER} as the sink workers have them"
+    if one.is_full:
+        return (
+            f"free a place of {one.channel}: izin iys push unregister {brand_code} "
+            f"--type {one.channel}"
+        )
+    if one.is_established and one.has_credentials:
+        return ""
+    return f"a sink worker registers it (its log: push registration failed), if {_RECEIVER} are set"
 
 
 def sweep_row(sweep: Sweep) -> tuple[object, ...]:
@@ -269,7 +423,7 @@ def counts(
 
 app.add_typer(daily, name="daily")
 app.add_typer(sweeps_app, name="sweep")
-app.add_typer(push, name="push")
+app.add_typer(push_app, name="push")
 
 
 @app.command("limits")

@@ -34,7 +34,7 @@ from izin.demo.scenario import Killer, Scenario
 from izin.demo.stack import LocalStack
 from izin.demo.stack_settings import PORTS, Delays, example_brands
 from izin.local import LocalError, LocalServers
-from izin.local.connect import fetch_connect, fetch_plugins, place_plugins
+from izin.local.kafka import fetch_connect, fetch_plugins, place_plugins
 from izin.runtime.kafka import codec
 
 StateOption = Annotated[

@@ -22,7 +22,17 @@ from rich.text import Text
 
 from izin.consent.forecast import records_per_second
 from izin.console.dead_letters.listing import acknowledged
-from izin.console.doctor import lag_checks, missing_topics
+from izin.console.doctor import faults, finding
+from izin.console.doctor.faults import (
+    of_backlog,
+    of_brakes,
+    of_brands,
+    of_granted,
+    of_memory,
+    of_missing,
+    of_webhooks,
+    token_finding,
+)
 from izin.console.doctor.finding import (
     Check,
     CheckState,
@@ -32,16 +42,6 @@ from izin.console.doctor.finding import (
     ok,
     skipped,
     wrong,
-)
-from izin.console.doctor.lag_checks import of_webhooks
-from izin.console.doctor.ledger_checks import (
-    of_backlog,
-    of_brakes,
-    of_brands,
-    of_granted,
-    of_memory,
-    of_missing,
-    token_finding,
 )
 from izin.console.terminal import (
     OutputFormat,
@@ -120,7 +120,7 @@ def _broker() -> Iterator[Finding]:
 
 def _topics() -> Iterator[Finding]:
     settings = kafka_settings()
-    lost = missing_topics.remedies(settings) if topic_admin.missing_topics(settings) else {}
+    lost = finding.remedies(settings) if topic_admin.missing_topics(settings) else {}
     faults = topic_admin.topic_faults(settings, lost)
     yield from (wrong("topics", fault) for fault in faults)
     if not faults:
@@ -137,7 +137,7 @@ def _order() -> Iterator[Finding]:
         lanes = [unread(settings, lane, offsets) for lane in (express, settings.topics.events)]
         running = topic_admin.members(settings, group)
         waiting = {(express.name, number) for number in lanes[0].partitions if running}
-        give_up_at = monotonic() + lag_checks.DECIDED_WITHIN.total_seconds()
+        give_up_at = monotonic() + faults.DECIDED_WITHIN.total_seconds()
         while waiting and monotonic() < give_up_at:
             sleep(1)
             now = decided.read()
@@ -148,8 +148,8 @@ def _order() -> Iterator[Finding]:
             "a second worker was started with an IZIN_INSTANCE_ID that is in use, and was ended "
             "(the log has 'instance id in use twice'); give each order worker one of its own",
         )
-    yield lag_checks.of_worker(
-        lag_checks.ORDER,
+    yield faults.of_worker(
+        faults.ORDER,
         lanes,
         running=running,
         now=_now(),
@@ -159,10 +159,10 @@ def _order() -> Iterator[Finding]:
 
 def _dead_letters() -> Iterator[Finding]:
     settings = kafka_settings()
-    since = datetime.now(UTC) - lag_checks.DEAD_LETTERS_WITHIN
-    found = lag_checks.dead_letters_since(settings, codec(settings), since)
+    since = datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
+    found = faults.dead_letters_since(settings, codec(settings), since)
     known = acknowledged(settings.topics.dead_letters.name, found)
-    yield lag_checks.of_dead_letters(len(found), known)
+    yield faults.of_dead_letters(len(found), known)
 
 
 async def _server_version(ledger: Ledger) -> int:
@@ -191,7 +191,7 @@ def _sink() -> Iterator[Finding]:
     topics = (settings.topics.decisions, settings.topics.gate_receipts)
     found = [unread(settings, one, positions) for one in topics]
     running = _query(reads.living)
-    yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=_now())
+    yield faults.of_worker(faults.SINK, found, running=running, now=_now())
 
 
 def _endpoint(
@@ -200,7 +200,7 @@ def _endpoint(
     settings = of_process()
     if settings.model_fields_set & {"host", "port"}:
         url = endpoint_url(settings)
-        yield lag_checks.of_endpoint(check, url, endpoint_status(url, _TIMEOUT))
+        yield faults.of_endpoint(check, url, endpoint_status(url, _TIMEOUT))
     else:
         host, port = (f"IZIN_{check.upper()}_{one}" for one in ("HOST", "PORT"))
         yield skipped(check, f"neither {host} nor {port} is set here, so none is known")
@@ -293,7 +293,7 @@ CHECKS = (
     Check(
         name="topics",
         run=_topics,
-        fix=lambda stopped: missing_topics.fix_topics(kafka_settings(), stopped=stopped),
+        fix=lambda stopped: finding.fix_topics(kafka_settings(), stopped=stopped),
         needs=frozenset({"broker"}),
     ),
     Check(name="order", run=_order, needs=_KAFKA),
@@ -317,7 +317,7 @@ CHECKS = (
     ),
     Check(
         name="pull",
-        run=lambda: lag_checks.of_pulls(_query(stream_progress.read), now=_now()),
+        run=lambda: faults.of_pulls(_query(stream_progress.read), now=_now()),
         needs=_LEDGER,
     ),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),

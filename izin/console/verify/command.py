@@ -32,8 +32,14 @@ from izin.console.terminal import (
     showing_steps,
     warn,
 )
-from izin.console.verify.contradictions import contradicting_events
-from izin.console.verify.permutations import LAW, Counterexample, OrderingLaw, Parts, try_law
+from izin.console.verify.permutations import (
+    LAW,
+    Counterexample,
+    OrderingLaw,
+    Parts,
+    contradicting_events,
+    try_law,
+)
 from izin.runtime.masking import mask
 from izin.runtime.plan import OnProgress
 

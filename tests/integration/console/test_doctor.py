@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from izin.console.doctor.missing_topics import created_at_any_time, restored_by
+from izin.console.doctor.finding import created_at_any_time, restored_by
 from izin.local import free_port
 from izin.runtime.kafka import admin, consumer, producer
 from izin.runtime.settings import KafkaSettings, StreamSettings

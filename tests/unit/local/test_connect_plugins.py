@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.console.cli import app
-from izin.local import connect
+from izin.local import kafka
 from izin.local.errors import DownloadError
 from izin.local.java import FileSet
 
@@ -29,8 +29,8 @@ def test_plugins_are_copied_each_to_its_folder(tmp_path: Path, monkeypatch: pyte
         assert "converter" in files.name
         return [jars["converter"], jars["kafka"]]
 
-    monkeypatch.setattr(connect, "fetch_unpacked", lambda _, **__: store / "unpacked")
-    monkeypatch.setattr(connect, "fetch", fetch)
+    monkeypatch.setattr(kafka, "fetch_unpacked", lambda _, **__: store / "unpacked")
+    monkeypatch.setattr(kafka, "fetch", fetch)
     (plugins / "jdbc-sink").mkdir(parents=True)
     (plugins / "jdbc-sink" / "old.jar").touch()
     done = RUNNER.invoke(app, ["download", "--connect-plugins", str(plugins)])
@@ -48,6 +48,6 @@ def test_plugins_that_cannot_be_downloaded_are_an_error(
     def fetch(*_: object, **__: object) -> Path:
         raise DownloadError("plugin.tar.gz", "no network")
 
-    monkeypatch.setattr(connect, "fetch_unpacked", fetch)
+    monkeypatch.setattr(kafka, "fetch_unpacked", fetch)
     done = RUNNER.invoke(app, ["download", "--connect-plugins", str(tmp_path)])
     assert (done.exit_code, "no network" in done.output) == (4, True)
