@@ -27,7 +27,6 @@ from izin.demo.stack_settings import (
     CUSTOMER,
     PORTS,
     Delays,
-    ExampleBrand,
     RunRecord,
     StackCredentials,
     StateFolder,
@@ -46,6 +45,7 @@ from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.registry import api_keys, customers
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import MigrationError
 from izin.sinks.record.messages import TopicMessages
 
@@ -74,7 +74,7 @@ _WORKERS = (
 
 
 async def _register_in_ledger(
-    ledger: Ledger, messages: TopicMessages, brands: Sequence[ExampleBrand], api_key: str
+    ledger: Ledger, messages: TopicMessages, brands: Sequence[Brand], api_key: str
 ) -> None:
     """Register what is not registered; an operator may have changed what is.
 
@@ -87,7 +87,7 @@ async def _register_in_ledger(
     known = {one.brand_code for one in await registry.every(ledger)}
     for brand in brands:
         if brand.brand_code not in known:
-            await registry.upsert(ledger, messages, brand.in_ledger(now), by=_BY, now=now)
+            await registry.upsert(ledger, messages, brand, by=_BY, now=now)
     given = presented(api_key)
     if given is None:
         raise LocalError(
@@ -115,7 +115,7 @@ def check_installed(package: str = SIMULATOR) -> None:
 
 
 def _register_at_simulator(
-    url: str, brands: Sequence[ExampleBrand], credentials: StackCredentials
+    url: str, brands: Sequence[Brand], credentials: StackCredentials
 ) -> None:
     """Register ``brands``, and an account for each of their providers, at the simulator.
 
@@ -149,7 +149,7 @@ class LocalStack:
         self,
         state_dir: Path,
         *,
-        brands: Sequence[ExampleBrand],
+        brands: Sequence[Brand],
         ports: Mapping[str, int] = MappingProxyType({}),
         delays: Delays | None = None,
         partitions: int = 12,
@@ -349,7 +349,7 @@ class LocalStack:
             "IZIN_PUSH_URL": f"{self.url('sink')}/iys/push",
             "IZIN_PUSH_USERNAME": "iys",
             "IZIN_PUSH_PASSWORD": self._credentials.push_password,
-            "IZIN_PUSH_BRANDS": str([one.brand_code for one in self._brands if one.push]),
+            "IZIN_PUSH_BRANDS": str([one.brand_code for one in self._brands if one.activated_at]),
         }
 
     def _write_environment(self) -> None:

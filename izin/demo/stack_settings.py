@@ -8,8 +8,9 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -90,56 +91,26 @@ class Delays:
     """How often we pull (ours, not İYS's)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExampleBrand:
-    """A brand of the simulator and the ledger."""
-
-    brand_code: int
-    iys_code: int
-    name: str
-    activated_at: datetime | None
-    """None: in first loading, which then has thirty days left."""
-    push: bool
-    """Whether İYS pushes what its citizens do; else we learn it by pull."""
-
-    def in_ledger(self, now: datetime) -> Brand:
-        """Return the brand as the ledger stores it."""
-        return Brand(
-            brand_code=self.brand_code,
-            iys_code=self.iys_code,
-            customer_id=CUSTOMER,
-            name=self.name,
-            activated_at=self.activated_at,
-            loading_deadline=None if self.activated_at else now + _LOADING_TIME,
-        )
-
-
-def example_brands() -> tuple[ExampleBrand, ...]:
-    """Return two brands: one long active that pushes, one in first loading that must be pulled."""
-    return (
-        ExampleBrand(
-            brand_code=ACTIVE,
-            iys_code=ACTIVE,
-            name="Örnek Aktif",
-            activated_at=datetime(2020, 1, 1, tzinfo=UTC),
-            push=True,
-        ),
-        ExampleBrand(
-            brand_code=LOADING, iys_code=ACTIVE, name="Örnek Yükleme", activated_at=None, push=False
-        ),
+def example_brands() -> tuple[Brand, ...]:
+    """Return two brands: one long active, which İYS pushes, and one in first loading, with thirty
+    days left, which must be pulled.
+    """
+    active = Brand(
+        brand_code=ACTIVE,
+        iys_code=ACTIVE,
+        customer_id=CUSTOMER,
+        name="Örnek Aktif",
+        activated_at=datetime(2020, 1, 1, tzinfo=UTC),
+        loading_deadline=None,
     )
-
-
-def _secret() -> str:
-    return secrets.token_urlsafe(16)
-
-
-def _long_secret() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def _api_key() -> str:
-    return new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)[0]
+    loading = replace(
+        active,
+        brand_code=LOADING,
+        name="Örnek Yükleme",
+        activated_at=None,
+        loading_deadline=datetime.now(UTC) + _LOADING_TIME,
+    )
+    return active, loading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,15 +118,16 @@ class StackCredentials:
     """Credentials of one run, known to its processes only."""
 
     username: str = "izin-local"
-    password: str = field(default_factory=_secret, repr=False)
-    push_password: str = field(default_factory=_secret, repr=False)
-    suppression_secret: str = field(default_factory=_long_secret, repr=False)
-    api_key: str = field(default_factory=_api_key, repr=False)
+    password: str = field(default_factory=partial(secrets.token_urlsafe, 16), repr=False)
+    push_password: str = field(default_factory=partial(secrets.token_urlsafe, 16), repr=False)
+    suppression_secret: str = field(default_factory=partial(secrets.token_urlsafe, 32), repr=False)
+    api_key: str = field(
+        default_factory=lambda: new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)[
+            0
+        ],
+        repr=False,
+    )
     """Of the intake, the feeds and the gate."""
-
-
-def _name() -> str:
-    return secrets.token_hex(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +136,7 @@ class RunRecord:
 
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The caller's own servers that have the data, by their settings."""
-    name: str = field(default_factory=_name)
+    name: str = field(default_factory=partial(secrets.token_hex, 3))
     """Distinguishes this stack's topics and ledger on the caller's own servers."""
     ports: Mapping[str, int] = field(default_factory=dict)
     credentials: StackCredentials = field(default_factory=StackCredentials)
