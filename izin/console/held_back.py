@@ -76,14 +76,6 @@ _COLUMNS = {
     "decision": "decision",
     "remedy": "remedy",
 }
-ShareOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0.01,
-        max=99.99,
-        help="Percent of a brand's recipients that one source may opt out within an hour.",
-    ),
-]
 _MINIMUM = 100
 """Of fewer opt-outs none is held back, unless it is said."""
 
@@ -191,7 +183,14 @@ def _of_source(brand_code: int, source: str, status: Status) -> tuple[Brake, ...
 def limit(
     customer_id: CustomerArgument,
     *,
-    share: ShareOption = None,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=99.99,
+            help="Percent of a brand's recipients that one source may opt out within an hour.",
+        ),
+    ] = None,
     minimum: Annotated[
         int, typer.Option(min=1, help="Of fewer opt-outs than this none is held back.")
     ] = _MINIMUM,

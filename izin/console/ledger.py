@@ -80,9 +80,6 @@ AnchorsOption = Annotated[
 TopicOption = Annotated[
     bool, typer.Option("--topic/--no-topic", help="Check the anchors in the topic too.")
 ]
-FolderArgument = Annotated[
-    Path, typer.Argument(metavar="FOLDER", file_okay=False, help="The folder of the archive.")
-]
 _ARCHIVED = ("rows", "files", "rewritten", "removed")
 
 
@@ -297,7 +294,9 @@ def topic_anchors(settings: KafkaSettings) -> Iterator[Anchor]:
 
 @app.command()
 def archive(
-    folder: FolderArgument,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", file_okay=False, help="The folder of the archive.")
+    ],
     *,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,

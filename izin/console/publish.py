@@ -53,22 +53,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-BrandOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).", show_default=False
-    ),
-]
-ChannelOption = Annotated[
-    str,
-    typer.Option(
-        "--type", help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail)."
-    ),
-]
-RecipientOption = Annotated[
-    str, typer.Option(help="Phone number or e-mail address, in any usual notation.")
-]
-SourceOption = Annotated[str, typer.Option(help="Where it was given: a source of İYS, as HS_WEB.")]
 ReferenceOption = Annotated[
     str | None,
     typer.Option(help="Your own reference; the same one with the same --date has no effect."),
@@ -85,11 +69,25 @@ CorrectsOption = Annotated[
 
 def publish(
     *,
-    brand: BrandOption = None,
-    channel: ChannelOption = "",
-    recipient: RecipientOption = "",
+    brand: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).", show_default=False
+        ),
+    ] = None,
+    channel: Annotated[
+        str,
+        typer.Option(
+            "--type", help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail)."
+        ),
+    ] = "",
+    recipient: Annotated[
+        str, typer.Option(help="Phone number or e-mail address, in any usual notation.")
+    ] = "",
     status: Annotated[str, typer.Option(help="ONAY (opt-in) or RET (opt-out).")] = "",
-    source: SourceOption = "",
+    source: Annotated[
+        str, typer.Option(help="Where it was given: a source of İYS, as HS_WEB.")
+    ] = "",
     recipient_type: Annotated[
         str, typer.Option(help="BIREYSEL (consumer, the default) or TACIR (merchant).")
     ] = "",

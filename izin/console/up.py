@@ -43,14 +43,6 @@ StateOption = Annotated[
 RegistryOption = Annotated[
     bool, typer.Option("--registry", help="With a schema registry (Apicurio) too.")
 ]
-PortsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--port",
-        metavar="PART=NUMBER",
-        help=f"Where a part listens ({', '.join(PORTS)}); 0 is any free port; repeat it.",
-    ),
-]
 SEED = 2026
 ROWS = 20_000
 _KILLS_WITHIN_SECONDS = 18.0
@@ -64,7 +56,14 @@ def up(
         bool, typer.Option("--fresh", help="Remove what earlier runs stored, and start empty.")
     ] = False,
     registry: RegistryOption = False,
-    ports: PortsOption = None,
+    ports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--port",
+            metavar="PART=NUMBER",
+            help=f"Where a part listens ({', '.join(PORTS)}); 0 is any free port; repeat it.",
+        ),
+    ] = None,
     any_ports: Annotated[
         bool,
         typer.Option("--any-ports", help="Any free ports, those of the last run where they are."),

@@ -73,21 +73,6 @@ _COLUMNS = {
     "rights": "rights",
     "suspended": "suspended",
 }
-ActivatedOption = Annotated[
-    datetime | None,
-    typer.Option(
-        parser=instant,
-        metavar="DATE",
-        help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with an "
-        "offset). Leave it out in first loading, while a new brand loads its old consents.",
-    ),
-]
-FromOption = Annotated[
-    str | None,
-    typer.Option(
-        "--from", metavar="CUSTOMER", help="Who has the brand now, where it moves to another."
-    ),
-]
 
 
 def changes(known: Brand, brand: Brand) -> list[str]:
@@ -208,7 +193,15 @@ def add(
         str, typer.Option(help="Who owns the brand (izin customers).", callback=filled)
     ],
     name: Annotated[str, typer.Option(help="Name of the brand.", callback=filled)],
-    activated_at: ActivatedOption = None,
+    activated_at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=instant,
+            metavar="DATE",
+            help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with an "
+            "offset). Leave it out in first loading, while a new brand loads its old consents.",
+        ),
+    ] = None,
     loading_deadline: Annotated[
         datetime | None,
         typer.Option(parser=instant, metavar="DATE", help="End of first loading, in Turkish time."),
@@ -223,7 +216,12 @@ def add(
         str | None,
         typer.Option(help="Address it is submitted from; empty: any (IYS_EGRESS_ADDRESS)."),
     ] = None,
-    former: FromOption = None,
+    former: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="CUSTOMER", help="Who has the brand now, where it moves to another."
+        ),
+    ] = None,
     by: ByOption,
     execute: ExecuteOption = False,
 ) -> None:

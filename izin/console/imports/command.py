@@ -41,17 +41,6 @@ from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.process import tune_gc_for_batches
 from izin.schemas.codec import Codec
 
-ReportOption = Annotated[
-    Path | None,
-    typer.Option(
-        dir_okay=False,
-        help="Report of refused rows, .csv or .xlsx; the import's journal is beside it. "
-        "Default: beside FILE.",
-    ),
-]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Read and check everything, publish nothing.")
-]
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Import a file that was imported to its end once more.")
 ]
@@ -270,9 +259,18 @@ def import_(
     path: TableArgument,
     *,
     reading: Import,
-    report: ReportOption = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Report of refused rows, .csv or .xlsx; the import's journal is beside it. "
+            "Default: beside FILE.",
+        ),
+    ] = None,
     preview: PreviewOption = False,
-    dry_run: DryRunOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check everything, publish nothing.")
+    ] = False,
     again: AgainOption = False,
     reversals: ReversalRules,
     output: OutputOption = OutputFormat.TABLE,

@@ -68,14 +68,6 @@ _REMEDIES = {
 }
 
 
-RecheckOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="RECEIPT",
-        help="FILE is scrubbed: ask again, and write those who were yes and are no now. "
-        "The receipt's file, or its id.",
-    ),
-]
 OnlyOption = Annotated[
     ScrubAnswer | None,
     typer.Option(help="Write only the rows with this answer: yes, for a list to send to."),
@@ -100,7 +92,14 @@ def scrub_file(
     basis: BasisOption = None,
     retailer: RetailerOption = None,
     column: ColumnOption = None,
-    recheck: RecheckOption = None,
+    recheck: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECEIPT",
+            help="FILE is scrubbed: ask again, and write those who were yes and are no now. "
+            "The receipt's file, or its id.",
+        ),
+    ] = None,
     only: OnlyOption = None,
     out: OutOption = None,
     output: OutputOption = OutputFormat.TABLE,

@@ -56,25 +56,6 @@ _NEXT = {
 }
 
 
-AddOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--for-tool",
-        metavar="FILE",
-        dir_okay=False,
-        help="Write whom the list lacks, for the tool to import; only its owner may read it.",
-    ),
-]
-EventsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--for-import",
-        metavar="FILE",
-        dir_okay=False,
-        help="Write whom only the list has as opt-outs (RET) for izin import. It needs --source: "
-        "you say that they opted out, and where.",
-    ),
-]
 SourceOption = Annotated[
     Source | None,
     typer.Option(case_sensitive=False, help="Where those opted out: a source of İYS, as HS_MESAJ."),
@@ -88,8 +69,25 @@ def compare(
     channel: ChannelOption,
     recipient_type: RecipientTypeOption = RecipientType.BIREYSEL,
     column: ColumnOption = None,
-    add: AddOption = None,
-    events: EventsOption = None,
+    add: Annotated[
+        Path | None,
+        typer.Option(
+            "--for-tool",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write whom the list lacks, for the tool to import; only its owner may read it.",
+        ),
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            "--for-import",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write whom only the list has as opt-outs (RET), for izin import. It needs "
+            "--source: you say that they opted out, and where.",
+        ),
+    ] = None,
     source: SourceOption = None,
     unmasked: UnmaskedOption = False,
     by: ByOption,
