@@ -55,6 +55,12 @@ def up(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Remove what earlier runs stored, and start empty.")
     ] = False,
+    servers_only: Annotated[
+        bool,
+        typer.Option(
+            "--servers-only", help="Kafka and PostgreSQL alone, for what needs workers stopped."
+        ),
+    ] = False,
     registry: RegistryOption = False,
     ports: Annotated[
         list[str] | None,
@@ -92,10 +98,11 @@ def up(
             ),
             registry=registry,
             fresh=fresh,
+            servers_only=servers_only,
             on_progress=say,
         )
         with stack:
-            out.print(_panel(stack))
+            out.print(_panel(stack, servers_only=servers_only))
             stack.wait()
 
 
@@ -124,7 +131,7 @@ def ports_of(texts: Iterable[str], *, any_ports: bool) -> dict[str, int]:
     return asked
 
 
-def _panel(stack: LocalStack) -> Panel:
+def _panel(stack: LocalStack, *, servers_only: bool = False) -> Panel:
     registry = stack.environment.get("SCHEMA_REGISTRY_URL")
     lines = [
         f"intake     {stack.url('intake')}/v1/consents",
@@ -162,6 +169,8 @@ def _panel(stack: LocalStack) -> Panel:
         '      -d \'{"brand_code": 100001, "type": "MESAJ",',
         '           "recipients": ["05550000001"]}\'',
     ]
+    if servers_only:
+        lines = [one for one in lines if "set -a" in one or "doctor" in one]
     return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)
 
 

@@ -155,11 +155,13 @@ class LocalStack:
         partitions: int = 12,
         registry: bool = False,
         fresh: bool = False,
+        servers_only: bool = False,
         environ: Mapping[str, str] = os.environ,
         on_progress: Callable[[str], None],
     ) -> None:
         self._folder = StateFolder(state_dir)
         self._fresh = fresh
+        self._servers_only = servers_only
         self._record = (None if fresh else self._folder.record()) or RunRecord()
         self._brands = tuple(brands)
         self._ports = self._record.ports_for(ports)
@@ -256,8 +258,9 @@ class LocalStack:
         self._migrate()
         topic_admin.ensure_topics(self.kafka_settings)
         self._register()
-        self._start_simulator()
-        self._start_workers()
+        if not self._servers_only:
+            self._start_simulator()
+            self._start_workers()
         self._folder.succeeded()
 
     def _migrate(self) -> None:

@@ -116,6 +116,7 @@ MEANINGS: Mapping[str, str] = {
     "--seed": "Seed of",
     "--sender": "name or number that the message shows",
     "--sent": "When the message was sent",
+    "--servers-only": "Kafka and PostgreSQL alone",
     "--set": "for every row",
     "--share": "Percent of a brand's recipients",
     "--since": "since then|then or later",
