@@ -313,8 +313,7 @@ def show(
             lambda ledger: write_files(ledger, file, out),
             look=Look(command="iys daily show", by=by, brand=brand),
         )
-        for one in written:
-            say(f"wrote {one}")
+        say(*(f"wrote {one}" for one in written))
     rows = [
         (name.replace("_", " "), shortened(value))
         for name, value in fields_of(file)

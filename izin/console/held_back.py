@@ -136,8 +136,7 @@ def _decide(
     found: Sequence[Brake], decision: BrakeDecision, reason: str, *, by: str, execute: bool
 ) -> None:
     """Show what is held back, and carry the decision out if it is meant."""
-    for one in found:
-        say(held_back(one))
+    say(*(held_back(one) for one in found))
     end_dry_run(f"have them {decision}: {_EFFECTS[decision]}", execute=execute)
     messages, now = topic_messages(), datetime.now(UTC)
 

@@ -354,8 +354,7 @@ def stop(*, brand: BrandsOption = None, by: ByOption) -> None:
     A sweep that is started later begins at the first key. Who ordered it is written to the history.
     """
     stopped = run_on_ledger(lambda ledger: sweeps.stop(ledger, brand, by=by, now=datetime.now(UTC)))
-    for one in stopped:
-        say(f"the sweep of brand {one.brand_code} is stopped: {remaining(one)}")
+    say(*(f"the sweep of brand {one.brand_code} is stopped: {remaining(one)}" for one in stopped))
     if not stopped:
         say("no sweep is open")
 

@@ -194,8 +194,12 @@ def revoke(
     ]
     if not found:
         raise UnknownKeyError(key)
-    for one in found:
-        say(f"key {one.name} ({one.id}, {_state(one, now)}) may no longer {_may(one)}")
+    say(
+        *(
+            f"key {one.name} ({one.id}, {_state(one, now)}) may no longer {_may(one)}"
+            for one in found
+        )
+    )
     end_dry_run(f"{_counted(found)} would be revoked", execute=execute)
     ids = [one.id for one in found]
     revoked = run_on_ledger(lambda ledger: api_keys.revoke(ledger, messages, ids, by=by, now=now))

@@ -130,8 +130,7 @@ def verify(
                 print_rows(output, _COLUMNS, [*rows, *unproven])
             if others:
                 print_rows(output, _OF_DELIVERIES, others)
-            for line in lines:
-                say(line)
+            say(*lines)
             say(
                 f"{found.rows} rows verified against {found.anchors} anchors, and {sent.rows} "
                 f"deliveries: {len(rows) + len(others) or 'no'} faults"

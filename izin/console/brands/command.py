@@ -253,8 +253,7 @@ def _add(brand: Brand, former: str | None, *, by: str, execute: bool) -> None:
         raise BrandOfAnotherError(code)
     changed = [] if known is None else changes(known, brand)
     if changed and not execute:
-        for line in changed:
-            say(line)
+        say(*changed)
         waiting = unsettled(counts)
         say(f"{waiting} unsettled records are affected; add --execute to change brand {code}")
         return

@@ -117,8 +117,12 @@ def suspend(
     target = _target(brand_code, customer)
     brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
     known = {one.part: one for one in orders if one.target == target}
-    for part in what.parts:
-        say(f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}")
+    say(
+        *(
+            f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}"
+            for part in what.parts
+        )
+    )
     if Part.IYS in what.parts:
         say(f"{waiting(counts)} wait to be sent to İYS")
     end_dry_run(f"{_named(target, brands)} would be suspended", execute=execute)
@@ -149,10 +153,8 @@ def resume(
     ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
     if not ending:
         raise SourceError(_no_order(target, brands, orders))
-    for one in ending:
-        say(f"{one.part}: {_suspended(one)} -> resumed")
-    for line in _still_suspended(ending, brands, orders):
-        say(line)
+    say(*(f"{one.part}: {_suspended(one)} -> resumed" for one in ending))
+    say(*_still_suspended(ending, brands, orders))
     parts = [Part(one.part) for one in ending]
     if Part.IYS in parts:
         say(f"{waiting(counts)} wait to be sent to İYS")
@@ -285,8 +287,7 @@ def rights(
         brand_code, lambda ledger: suspended_and_counted(ledger, brand_code)
     )
     lines = rights_changes(brand_code, found, channels, counts)
-    for line in lines:
-        say(line)
+    say(*lines)
     if not lines:
         say(f"brand {brand_code} has these rights already")
         return

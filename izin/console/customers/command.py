@@ -126,8 +126,7 @@ def _say(before: Customer | None, after: Customer) -> None:
     else:
         say(f"customer {after.customer_id} is {'unchanged' if before == after else 'changed'}")
     known = run_on_ledger(customers.every)
-    for line in _shared_numbers(after, known):
-        warn(line)
+    warn(*_shared_numbers(after, known))
 
 
 def _shared_numbers(customer: Customer, known: Sequence[Customer]) -> Iterator[str]:

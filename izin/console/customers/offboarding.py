@@ -8,7 +8,6 @@ of others named.
 """
 
 import asyncio
-import hashlib
 import os
 import shutil
 import zipfile
@@ -31,6 +30,7 @@ from izin.console.terminal import (
     OutputFormat,
     OutputOption,
     check_place,
+    digest_of,
     exit_if,
     exit_on_signals,
     filled,
@@ -167,12 +167,6 @@ def _pack(folder: Path, part: Path) -> str:
     return digest_of(part)
 
 
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 async def push_ends(ledger: Ledger, brands: Sequence[Brand], *, by: str) -> list[str]:
     """Have İYS push nothing of ``brands`` to us any more; return what a person must do.
 
@@ -279,8 +273,7 @@ def offboard(
         say(_KEPT)
     elif not execute:
         say_dry_run("nothing was changed")
-    for one in left:
-        say(one)
+    say(*left)
     exit_if(execute and (not is_done or left))
 
 

@@ -172,8 +172,7 @@ def print_what_if(
         return
     for columns in (_JUDGED, _SENT):
         print_rows(output, columns, cells(columns, found.lanes))
-    for line in _lines(found, loading, unasked):
-        say(line)
+    say(*_lines(found, loading, unasked))
 
 
 def _lines(found: LoadingWhatIf, loading: FirstLoading, unasked: int) -> Iterator[str]:
@@ -371,8 +370,7 @@ def onboard(
     with exit_on_signals():
         found, done = _onboard(customer_id, files, order, output)
     print_done(found, done, output)
-    if any(one.lost_opt_outs for one in done.files):
-        raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)
+    exit_if(any(one.lost_opt_outs for one in done.files), ExitCode.OPT_OUTS_REFUSED)
     exit_if(found.is_short or any(one.refused for one in done.files))
 
 

@@ -311,6 +311,5 @@ def import_(
             say(f"{path.name}: {_STOPPED_DRY if dry_run else _STOPPED}")
             raise
     print_result(done, output)
-    if done.lost_opt_outs:
-        raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)
+    exit_if(done.lost_opt_outs, ExitCode.OPT_OUTS_REFUSED)
     exit_if(done.refused)

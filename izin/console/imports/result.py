@@ -2,7 +2,6 @@
 changed, as the commands print it.
 """
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from izin.console.terminal import (
     OneCustomerOption,
     OutputFormat,
     OutputOption,
+    digest_of,
     exit_if,
     kafka_settings,
     print_json,
@@ -157,8 +157,7 @@ def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
     brands = BrandReader(kafka, kafka.codec()).load()
     found = preview_file(path, brands, columns=how.columns, dates=how.dates, now=utc_now())
     print_preview(found, output)
-    if found.problem is not None:
-        raise typer.Exit(ExitCode.SOURCE)
+    exit_if(found.problem is not None, ExitCode.SOURCE)
     exit_if(found.refused)
 
 
@@ -239,8 +238,7 @@ def changes(
     if not _DIGEST.fullmatch(run) and not path.is_file():
         raise typer.BadParameter(f"{run} is neither a run nor a file", param_hint="RUN")
     if path.is_file():
-        with path.open("rb") as stream:
-            run = hashlib.file_digest(stream, "sha256").hexdigest()
+        run = digest_of(path)
     found = run_on_ledger(
         lambda ledger: import_changes(ledger, run, customer_id=customer),
         look=Look(command="import changes", by=by, customer=customer)

@@ -8,7 +8,6 @@ The gate's own receipts, one of each batch, are named in it; they are in the his
 there for years.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
@@ -22,6 +21,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from izin.consent.errors import SourceError
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, RecipientType
+from izin.console.terminal import digest_of
 from izin.producers.files.cells import cell_text
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.tables import Cells, FileRow, Table, UnusableFileError, whole_file
@@ -59,8 +59,7 @@ class FileMark(_Part):
     @classmethod
     def of(cls, path: Path) -> "FileMark":
         """Return the mark of the file at ``path``."""
-        with path.open("rb") as stream:
-            return cls(name=path.name, digest=hashlib.file_digest(stream, "sha256").hexdigest())
+        return cls(name=path.name, digest=digest_of(path))
 
 
 class ScrubQuestion(_Part):

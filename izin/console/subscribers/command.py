@@ -332,8 +332,7 @@ def resend(
         run_on_ledger(lambda ledger: resends.begin(ledger, plans, by=by, now=now))
     rows = [(plan.name, *part, plan.events[part]) for plan in plans for part in sorted(plan.events)]
     print_rows(output, ("subscriber", "source", "type", "events"), rows)
-    for line in (line for plan in plans for line in _lines(plan, is_ordered=execute)):
-        say(line)
+    say(*(line for plan in plans for line in _lines(plan, is_ordered=execute)))
 
 
 @app.command("cancel-resend")

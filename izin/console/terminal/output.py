@@ -83,9 +83,10 @@ def kafka_settings() -> KafkaSettings:
     return KafkaSettings(client_log_level=CRITICAL_ONLY)
 
 
-def say(message: str) -> None:
-    """Print ``message`` on standard error, beside the result."""
-    err.print(visible(message), style="dim", markup=False, highlight=False, soft_wrap=True)
+def say(*messages: str) -> None:
+    """Print each message on a line of standard error, beside the result."""
+    for one in messages:
+        err.print(visible(one), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_rows(
@@ -110,8 +111,7 @@ def print_rows(
             titles = columns.values() if isinstance(columns, Mapping) else columns
             texts = [[_as_text(cell) for cell in row] for row in rows]
             print_table(out, tuple(titles), texts, below=below)
-            for one in notes:
-                say(one)
+            say(*notes)
 
 
 def named(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
@@ -149,9 +149,10 @@ def _as_text(cell: object) -> str:
             return str(cell)
 
 
-def warn(message: str) -> None:
-    """Print ``message`` on standard output, in red where that is a terminal."""
-    out.print(Text(visible(message), "bold red"), soft_wrap=True)
+def warn(*messages: str) -> None:
+    """Print each message on a line of standard output, in red where that is a terminal."""
+    for one in messages:
+        out.print(Text(visible(one), "bold red"), soft_wrap=True)
 
 
 def print_table(

@@ -1,6 +1,7 @@
 """Files with recipients in full: their owner alone may read them, and they are whole or absent."""
 
 import csv
+import hashlib
 import io
 import os
 from codecs import BOM_UTF8
@@ -118,3 +119,9 @@ def write_new(path: Path, content: bytes) -> Path:
     with new_file(path) as target:
         target.write(content)
     return path
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
