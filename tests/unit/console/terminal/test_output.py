@@ -45,6 +45,17 @@ def test_exit_on_error_of_a_bug_keeps_the_traceback() -> None:
         raise ZeroDivisionError
 
 
+def test_exit_on_error_of_a_closed_pipe_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    """As of ``izin … | head``; any other error of the system is a message."""
+    with pytest.raises(BrokenPipeError), exit_on_error():
+        raise BrokenPipeError
+    assert capsys.readouterr().err == ""
+    with pytest.raises(typer.Exit) as ended, exit_on_error():
+        raise PermissionError(13, "Permission denied", "plan.json")
+    assert ended.value.exit_code == ExitCode.OURS
+    assert "plan.json" in capsys.readouterr().err
+
+
 def test_exit_on_error_catches_others_only_where_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
