@@ -331,13 +331,14 @@ def fetch(*, brand: BrandOption, day: DayOption) -> None:
     shows, or the brand is not registered.
     """
     now = datetime.now(UTC)
-    run_on_ledger(lambda ledger: registered_brand(ledger, brand))
     today = files.today_in_turkey(now)
     if not today - timedelta(days=SHOWN_FOR) <= day < today:
         raise SourceError(
             f"İYS shows the files of {SHOWN_FOR} days that are over, and {day} is none of them"
         )
-    state = run_on_ledger(lambda ledger: files.order_fetch(ledger, brand, day, now=now))
+    state = run_on_ledger(
+        lambda ledger: files.order_fetch(ledger, brand, day, now=now), brand=brand
+    )
     does = "fetches" if state is files.FileState.WAITING else "compares"
     say(
         f"a sink worker {does} the file of {day} for brand {brand} within a minute; see: izin iys "

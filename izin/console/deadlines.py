@@ -33,8 +33,6 @@ from izin.console.terminal.iys_session import WorkerSettings
 from izin.console.terminal.ledger_session import (
     Look,
     cut_to,
-    run_of_customer,
-    run_on_brand,
     run_on_ledger,
     topic_messages,
 )
@@ -122,9 +120,9 @@ def opt_outs(
     Records settle by themselves once İYS shows the withdrawal, by pull or push. Exit code 3 if the
     file exists or the brand is not registered.
     """
-    found = run_on_brand(
-        brand_code,
+    found = run_on_ledger(
         lambda ledger: ledger_deadlines.open_opt_outs(ledger, brand_code),
+        brand=brand_code,
         look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
     )
     text = io.StringIO(newline="")
@@ -147,9 +145,9 @@ def breaches(
     Exit code 1 if there are any. The JSON has whole keys, which are personal data: who
     looked is written to the history.
     """
-    late = run_of_customer(
-        customer,
+    late = run_on_ledger(
         lambda ledger: ledger_deadlines.breaches(ledger, customer_id=customer),
+        customer=customer,
         look=Look(command="deadlines breaches", by=by, customer=customer)
         if output is OutputFormat.JSON
         else None,

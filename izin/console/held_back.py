@@ -36,7 +36,6 @@ from izin.sinks.ledger.brake.counting import BrakeLimits, limits_of, set_limits
 from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import customers
-from izin.sinks.ledger.registry.customer_brands import registered_brand
 
 app = typer.Typer(
     help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from "
@@ -162,14 +161,11 @@ def _of_source(brand_code: int, source: str, status: Status) -> tuple[Brake, ...
         UnregisteredBrandError: the brand is not registered.
         SourceError: there is none.
     """
-
-    async def read(ledger: Ledger) -> tuple[Brake, ...]:
-        await registered_brand(ledger, brand_code)
-        return await decisions.undecided(ledger)
-
     wanted = (brand_code, source, status)
     found = tuple(
-        one for one in run_on_ledger(read) if (one.brand_code, one.source, one.status) == wanted
+        one
+        for one in run_on_ledger(decisions.undecided, brand=brand_code)
+        if (one.brand_code, one.source, one.status) == wanted
     )
     if not found:
         raise SourceError(

@@ -20,7 +20,7 @@ from izin.console.terminal import (
     print_rows,
     turkish,
 )
-from izin.console.terminal.ledger_session import run_of_customer
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.sinks.ledger.history.reports import CustomerFigures, Leg, LegLatency, figures, latencies
 
 _WEEK_LONG = timedelta(days=7)
@@ -65,11 +65,11 @@ def latency(
     """
     begin = since or datetime.now(UTC) - ONE_DAY
     topic = kafka_settings().topics.permissions.name
-    found = run_of_customer(
-        customer,
+    found = run_on_ledger(
         lambda ledger: latencies(
             ledger, since=begin, brand_code=brand, permissions=topic, customer_id=customer
         ),
+        customer=customer,
         brand=brand,
     )
     known = {"since": begin, "latencies": [asdict(one) for one in found]}
@@ -109,8 +109,9 @@ def week(
     """
     now = datetime.now(UTC)
     begin = since or now - _WEEK_LONG
-    found = run_of_customer(
-        customer, lambda ledger: figures(ledger, since=begin, until=now, customer_id=customer)
+    found = run_on_ledger(
+        lambda ledger: figures(ledger, since=begin, until=now, customer_id=customer),
+        customer=customer,
     )
     if customer is None or output is OutputFormat.JSON:
         known = {"since": begin, "until": now, "customers": [asdict(one) for one in found]}

@@ -32,7 +32,6 @@ from izin.console.terminal import (
 from izin.console.terminal.ledger_session import (
     Look,
     run_cut,
-    run_on_brand,
     run_on_ledger,
     topic_messages,
 )
@@ -100,9 +99,9 @@ def retailers(
 
     Exit code 1 if there are any. The output is personal data: who looked is written to the history.
     """
-    found = run_on_brand(
-        brand_code,
+    found = run_on_ledger(
         lambda ledger: retailer_access.differences(ledger, brand_code),
+        brand=brand_code,
         look=Look(command="brands retailers", by=by, brand=brand_code),
     )
     print_rows(output, _RETAILERS, cells(_RETAILERS, found))
@@ -140,9 +139,9 @@ def requeue(
     if because is None or (recipient is None) == (exactly is None):
         raise typer.BadParameter("name --because and either --recipient or --exactly")
     names = frozenset(named_recipients(recipient or ()))
-    every = run_on_brand(
-        brand_code,
+    every = run_on_ledger(
         lambda ledger: reads.parked_keys(ledger, brand_code, because),
+        brand=brand_code,
         look=Look(command="brands requeue", by=by, brand=brand_code),
     )
     found = [one for one in every if exactly or names & {one.key, one.key.split("/", SLASHES)[-1]}]

@@ -33,7 +33,6 @@ from izin.console.terminal import (
 )
 from izin.console.terminal.ledger_session import (
     run_cut,
-    run_on_brand,
     run_on_ledger,
     topic_messages,
 )
@@ -253,8 +252,8 @@ def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
     can be retried.
     """
     now = datetime.now(UTC)
-    count = run_on_brand(
-        brand_code, lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now)
+    count = run_on_ledger(
+        lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now), brand=brand_code
     )
     if not count:
         raise SourceError(
@@ -283,8 +282,8 @@ def rights(
     if bool(types) is none:
         raise typer.BadParameter("name each channel it may write with --type, or say --none")
     channels = frozenset(types or ())
-    found, counts = run_on_brand(
-        brand_code, lambda ledger: suspended_and_counted(ledger, brand_code)
+    found, counts = run_on_ledger(
+        lambda ledger: suspended_and_counted(ledger, brand_code), brand=brand_code
     )
     lines = rights_changes(brand_code, found, channels, counts)
     say(*lines)

@@ -60,8 +60,8 @@ def exit_if(wrong: object, code: ExitCode = ExitCode.WRONG) -> None:
 def exit_on_error(*others: type[Exception]) -> Iterator[None]:
     """Turn errors that a user can act on into one message and an exit code.
 
-    An ``OSError`` is one: a file, a folder or a server is not as it should be. ``others`` are errors
-    from outside our packages that an operator can act on.
+    An ``OSError`` is one: a file, a folder or a server is not as it should be. ``others`` are
+    errors from outside our packages that an operator can act on.
     """
     ours: tuple[type[Exception], ...] = (IzinError, OSError, *others)
     try:
