@@ -23,11 +23,10 @@ from izin.console.terminal import (
     OutputFormat,
     OutputOption,
     ReasonOption,
-    cells,
     end_dry_run,
     exit_if,
     filled,
-    print_rows,
+    print_found,
     say,
 )
 from izin.console.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
@@ -87,7 +86,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     Times are Turkish. Exit code 1 if there are any.
     """
     found = run_cut(customer, decisions.undecided, attrgetter("customer_id"))
-    print_rows(output, _COLUMNS, cells(_COLUMNS, found, remedy=remedy_of_brake), below=True)
+    print_found(output, _COLUMNS, found, below=True, remedy=remedy_of_brake)
     exit_if(found)
 
 

@@ -25,9 +25,9 @@ from izin.console.terminal import (
     OutputFormat,
     OutputOption,
     SinceOption,
-    cells,
     end_dry_run,
     exit_if,
+    print_found,
     print_rows,
     say,
     say_dry_run,
@@ -409,12 +409,13 @@ def counts(
         only=named_brand(brand),
     )
     last = {one.brand_code: one for one in reversed(found)}
-    rows = cells(
+    print_found(
+        output,
         _COUNTED,
         found,
+        below=True,
         remedy=lambda one: remedy_of_count(one) if one is last[one.brand_code] else None,
     )
-    print_rows(output, _COUNTED, rows, below=True)
     if not found:
         say("nothing was counted yet: a sink worker counts once a day")
     exit_if([one for one in last.values() if one.differs])
@@ -433,7 +434,8 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
     75 % it sends in bulk only what is due within a day. Exit code 1 if an address is below.
     """
     found = run_on_ledger(addresses)
-    rows = cells(
+    print_found(
+        output,
         _ADDRESSES,
         found,
         calls_24h=attrgetter("calls"),
@@ -443,5 +445,4 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
         token_paused_until=attrgetter("token_silent_until"),
         status_calls_1h=attrgetter("status_calls"),
     )
-    print_rows(output, _ADDRESSES, rows)
     exit_if([one for one in found if one.standing is not Reputation.GOOD])

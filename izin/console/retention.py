@@ -15,11 +15,10 @@ from izin.console.terminal import (
     OutputFormat,
     OutputOption,
     ReasonOption,
-    cells,
     end_dry_run,
     is_key,
     normalised,
-    print_rows,
+    print_found,
     say,
     say_dry_run,
 )
@@ -126,7 +125,7 @@ def holds(
         attrgetter("customer_id"),
         look=Look(command="retention holds", by=by, customer=customer),
     )
-    print_rows(output, _HOLDS, cells(_HOLDS, found))
+    print_found(output, _HOLDS, found)
 
 
 @app.command()
@@ -168,13 +167,13 @@ def drop(
 
 
 def _print_months(found: tuple[Month, ...], output: OutputFormat) -> None:
-    rows = cells(
+    print_found(
+        output,
         _MONTHS,
         found,
         month=lambda one: f"{one.month:%Y-%m}",
         holds=lambda one: _some(one.holds),
     )
-    print_rows(output, _MONTHS, rows)
 
 
 def _some(holds: tuple[int, ...]) -> str:

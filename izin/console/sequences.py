@@ -13,10 +13,9 @@ from izin.console.terminal import (
     OneCustomerOption,
     OutputFormat,
     OutputOption,
-    cells,
     exit_if,
     kafka_settings,
-    print_rows,
+    print_found,
     say,
     say_dry_run,
 )
@@ -52,7 +51,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
         lambda ledger: sequences.missing(ledger, topics),
         attrgetter("customer_id"),
     )
-    print_rows(output, _COLUMNS, cells(_COLUMNS, found))
+    print_found(output, _COLUMNS, found)
     exit_if(found)
 
 

@@ -20,10 +20,10 @@ from izin.console.terminal import (
     OneCustomerOption,
     OutputFormat,
     OutputOption,
-    cells,
     exit_if,
     filled,
     instant,
+    print_found,
     print_rows,
     say,
     turkish,
@@ -273,13 +273,13 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     izin brands suspend (iys: its calls to İYS; gate: what may be sent).
     """
     brands, found, orders = run_on_ledger(lambda ledger: _every(ledger, customer))
-    rows = cells(
+    print_found(
+        output,
         _COLUMNS,
         brands,
         rights=lambda one: " ".join(standing.rights(concerning(one.brand_code, found))) or "none",
         suspended=lambda one: " ".join(sorted(suspension_orders.of_brand(one, orders))),
     )
-    print_rows(output, _COLUMNS, rows)
 
 
 @app.command()

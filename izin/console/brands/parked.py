@@ -23,9 +23,9 @@ from izin.console.terminal import (
     OutputFormat,
     OutputOption,
     RecipientOption,
-    cells,
     exit_if,
     named_recipients,
+    print_found,
     print_rows,
     say,
 )
@@ -83,12 +83,13 @@ def parked(
     Exit code 1 if there are any.
     """
     found = run_cut(customer, reads.parked, attrgetter("brand_code"))
-    rows = cells(
+    print_found(
+        output,
         _PARKED,
         found,
+        below=True,
         remedy=lambda one: remedy_of_parked(one.brand_code, one.reason, all_of=one.keys),
     )
-    print_rows(output, _PARKED, rows, below=True)
     exit_if(found)
 
 
@@ -104,7 +105,7 @@ def retailers(
         brand=brand_code,
         look=Look(command="brands retailers", by=by, brand=brand_code),
     )
-    print_rows(output, _RETAILERS, cells(_RETAILERS, found))
+    print_found(output, _RETAILERS, found)
     exit_if(found)
 
 

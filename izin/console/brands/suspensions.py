@@ -23,11 +23,10 @@ from izin.console.terminal import (
     OneCustomerOption,
     OutputFormat,
     OutputOption,
-    cells,
     end_dry_run,
     exit_if,
     filled,
-    print_rows,
+    print_found,
     say,
     turkish,
 )
@@ -233,13 +232,14 @@ def suspensions(
     the time shown, one that a person set never. Exit code 1 if there are any.
     """
     found = run_cut(customer, standing.every, attrgetter("brand_code"))
-    rows = cells(
+    print_found(
+        output,
         _COLUMNS,
         found,
+        below=True,
         retry_at=attrgetter("recheck_at"),
         remedy=lambda one: remedy_of_suspension(one, found),
     )
-    print_rows(output, _COLUMNS, rows, below=True)
     exit_if(found)
 
 

@@ -17,9 +17,9 @@ from izin.console.terminal import (
     OneCustomerOption,
     OutputFormat,
     OutputOption,
-    cells,
     filled,
     filled_if_given,
+    print_found,
     print_rows,
     say,
     warn,
@@ -151,7 +151,8 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     """List the customers, with their brands."""
     found = run_cut(customer, customers.every, attrgetter("customer_id"))
     brands = run_on_ledger(registry.every)
-    rows = cells(
+    print_found(
+        output,
         _COLUMNS,
         found,
         brands=lambda one: " ".join(
@@ -159,7 +160,6 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
         ),
         limits=lambda one: str(limits_of(one) or ""),
     )
-    print_rows(output, _COLUMNS, rows)
 
 
 @app.command()

@@ -35,8 +35,8 @@ from izin.console.terminal import (
     exit_on_signals,
     kafka_settings,
     named,
+    print_found,
     print_json,
-    print_rows,
     say,
     showing,
     showing_steps,
@@ -171,7 +171,7 @@ def print_what_if(
     if output is OutputFormat.JSON:
         return
     for columns in (_JUDGED, _SENT):
-        print_rows(output, columns, cells(columns, found.lanes))
+        print_found(output, columns, found.lanes)
     say(*_lines(found, loading, unasked))
 
 

@@ -120,6 +120,18 @@ def named(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> list[dict
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
+def print_found(
+    output: OutputFormat,
+    columns: Mapping[str, str] | Sequence[str],
+    found: Iterable[Any],
+    *,
+    below: bool = False,
+    **made: Callable[[Any], object],
+) -> None:
+    """Print a row for each of ``found``, as :func:`print_rows` does; ``made`` is of ``cells``."""
+    print_rows(output, columns, cells(columns, found, **made), below=below)
+
+
 def cells(
     columns: Iterable[str], found: Iterable[Any], **made: Callable[[Any], object]
 ) -> list[list[object]]:
