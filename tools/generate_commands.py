@@ -1,7 +1,7 @@
 """The reference of commands, from the command line itself."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
@@ -31,7 +31,7 @@ _TITLES = "| command | what it does | options |\n|---|---|---|\n"
 
 def commands_page(note: str) -> str:
     """Return the page of all commands, ``note`` first."""
-    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # of a group
+    found: Mapping[str, Any] = vars(typer.main.get_command(app))["commands"]
     parts = [f"{note}\n{_INTRODUCTION}"]
     for group, names in COMMANDS.items():
         rows = [row for name in names for row in _rows(found[name], name)]

@@ -57,6 +57,16 @@ ReferenceOption = Annotated[
     str | None,
     typer.Option(help="Your own reference; the same one with the same --date has no effect."),
 ]
+MaybeBrandOption = Annotated[
+    int | None,
+    typer.Option(
+        "--brand",
+        min=1,
+        max=2**31 - 1,
+        help="Code of the brand at İYS (brandCode).",
+        show_default=False,
+    ),
+]
 CorrectsOption = Annotated[
     str | None,
     typer.Option(
@@ -69,12 +79,7 @@ CorrectsOption = Annotated[
 
 def publish(
     *,
-    brand: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).", show_default=False
-        ),
-    ] = None,
+    brand: MaybeBrandOption = None,
     channel: Annotated[
         str,
         typer.Option(

@@ -155,11 +155,7 @@ def requeue(
         kind=_KIND,
         target=str(brand_code),
         selection=Selection(brands=frozenset({brand_code})),
-        options={
-            "reason": because,
-            "whole": exactly is not None,
-            "records": [*map(tuple, found)],
-        },
+        options={"reason": because, "whole": bool(exactly), "records": [*map(tuple, found)]},
         cluster_id="",
         topics={},
         made_at=datetime.now(UTC),
