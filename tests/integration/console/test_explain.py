@@ -337,11 +337,11 @@ def test_requeue_of_a_brand_needs_its_exact_count(
     for wrong in (
         ("--because=quota-spent", "--exactly=1"),
         ("--because=reconsent", "--exactly=1"),
-        ("--reason=reconsent", "--recipient=+905550000009"),
+        ("--because=reconsent", "--recipient=+905550000009"),
     ):
         assert izin(*requeue, *wrong, "--plan", plan).exit_code == 3
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
-    nobody = izin(*requeue, "--reason=reconsent", "--recipient=-", "--plan", plan)
+    nobody = izin(*requeue, "--because=reconsent", "--recipient=-", "--plan", plan)
     assert (nobody.exit_code, "0 such records" in nobody.stderr) == (3, True)
     assert izin(*words, plan).exit_code == 0
     asyncio.run(_store_parked("+905550000003"))
@@ -365,7 +365,7 @@ def test_brands_requeue_without_by_records_the_user(
     """Who vouches for a consent is always recorded."""
     izin(*REGISTER)
     plan = ("brands", "requeue", str(BRAND), f"--plan={tmp_path / 'plan.json'}")
-    assert izin(*plan, "--reason=reconsent", f"--recipient={PHONE}").exit_code == 0
+    assert izin(*plan, "--because=reconsent", f"--recipient={PHONE}").exit_code == 0
     assert izin(*plan, "--execute").exit_code == 0
     history = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
     acts = [one for one in history if one["kind"] == "act"]

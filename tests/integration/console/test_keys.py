@@ -150,7 +150,7 @@ def test_revoke_without_execute_says_what_would_stop(izin: Izin, registered: str
     assert dry.exit_code == 0
     printed = " ".join(dry.stderr.split())
     assert printed.count(f"may no longer publish for acme, brands {BRAND}") == 2
-    assert "add --execute to revoke 2 keys" in printed
+    assert "2 keys would be revoked; add --execute" in printed
     assert [one["state"] for one in keys(izin)] == ["valid", "valid"]
     first = keys(izin)[0]["id"]
     assert izin("keys", "revoke", first, "--execute").exit_code == 0

@@ -54,7 +54,7 @@ async def _register() -> None:
 def test_subscriber_is_added_tested_and_shown(izin: Izin, topics: KafkaSettings):
     """The secret is printed once and shown nowhere; what waits for it is not sent again."""
     with receiving() as url:
-        added = izin(*ADD, "--url", url, "--type", "consent.opted-out", "--output", "json")
+        added = izin(*ADD, "--url", url, "--event", "consent.opted-out", "--output", "json")
         assert added.exit_code == 0, added.stderr
         secret = json.loads(added.stdout)["secret"]
         assert secret.startswith("whsec_")

@@ -205,7 +205,7 @@ async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, 
     assert (await izin("held-back", "list")).exit_code == 0
     await trip(harness)
     (listed,) = json.loads((await izin("customers", "list", "--output", "json")).stdout)[:1]
-    assert listed["brake"] == "more than 20 % and at least 3 opt-outs an hour"
+    assert listed["limits"] == "more than 20 % and at least 3 opt-outs an hour"
     shown = await izin("held-back", "list", "--output", "json")
     (one,) = json.loads(shown.stdout)
     assert (shown.exit_code, one["source"], one["held_back"]) == (1, "crm", 5)
