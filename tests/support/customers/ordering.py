@@ -31,9 +31,9 @@ ORDERING: Mapping[str, Cut] = {
         refused=("{their_brand} --customer=acme --execute",),
     ),
     "brands requeue": cut(
-        "{brand} --reason=reconsent --recipient={parked} --plan={requeue}",
+        "{brand} --because=reconsent --recipient={parked} --plan={requeue}",
         "{brand} --plan={requeue} --execute",
-        refused=("{brand} --reason=reconsent --recipient={their_key} --plan={new}",),
+        refused=("{brand} --because=reconsent --recipient={their_key} --plan={new}",),
     ),
     "complaints add": cut(
         "{parked} --brand={brand} --type=MESAJ --sent=2026-03-02T12:00 --sender=A --content=x",
@@ -49,13 +49,13 @@ ORDERING: Mapping[str, Cut] = {
     "complaints close": cut("{complaint} --outcome=unfounded"),
     "held-back limit": cut("acme --share=7 --minimum=9 --execute", shows="acme"),
     "held-back release": cut(
-        "100002 '--source=crm of acme' --reason=right",
-        "100002 '--source=crm of acme' --reason=right --execute",
+        "100002 '--origin=crm of acme' --reason=right",
+        "100002 '--origin=crm of acme' --reason=right --execute",
         shows="crm of acme",
     ),
     "held-back withdraw": cut(
-        "{brand} '--source=crm of acme' --reason=wrong",
-        "{brand} '--source=crm of acme' --reason=wrong --execute",
+        "{brand} '--origin=crm of acme' --reason=wrong",
+        "{brand} '--origin=crm of acme' --reason=wrong --execute",
         shows="crm of acme",
     ),
     "dead-letters acknowledge": cut(
@@ -111,10 +111,10 @@ ORDERING: Mapping[str, Cut] = {
     ),
     "retention hold": cut(
         "acme --reason=court",
-        "acme --reason=court --key={shared}",
+        "acme --reason=court --recipient={shared}",
         refused=(
-            "acme --reason=court --key={their_key}",
-            "acme --reason=court --key={their_recipient}",
+            "acme --reason=court --recipient={their_key}",
+            "acme --reason=court --recipient={their_recipient}",
         ),
     ),
     "retention release": cut("{hold}"),

@@ -111,7 +111,7 @@ async def test_opt_outs_command_writes_suspended_opt_outs_to_a_file(
     assert line["state"] == "configuration"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert (await izin(*words)).exit_code == 3
-    shown = await izin("deadlines")
+    shown = await izin("deadlines", "show")
     assert (shown.exit_code, "2 are suspended" in shown.stderr) == (1, True)
     shown = await izin(*words[:-1], tmp_path / "none" / "a.csv")
     assert (shown.exit_code, "cannot be written" in shown.output) == (3, True)
