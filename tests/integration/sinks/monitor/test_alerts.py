@@ -129,11 +129,6 @@ async def test_deadlines_command_exits_1_on_a_missed_term(harness: SinkHarness, 
     await pass_term(harness, PHONE, 1.1)
     shown = await izin(*words)
     assert (shown.exit_code, '"missed": 1' in shown.output) == (1, True)
-    alone = await izin(*words[:1])
-    shown = await izin(*words[:2])
-    assert (alone.exit_code, alone.stdout) == (1, shown.stdout)
-    alone = await izin(words[0], *words[2:])
-    assert '"missed": 1' in alone.stdout
 
 
 async def test_overdue_opt_ins_go_in_a_batch_of_their_own(harness: SinkHarness):
