@@ -44,7 +44,7 @@ up: $(READY) ## the local stack, until Ctrl-C
 NOT_HERE = --ignore tests/unit/consent --ignore tests/integration/benchmarks
 # One process more than CI has cores: while a test waits for a server, another runs.
 test: $(READY) ## the whole test suite: what CI runs
-	@$(BIN)/izin local prepare --registry --connect
+	@$(BIN)/izin download --registry --connect
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),$(NOT_HERE))
@@ -64,7 +64,7 @@ $(VENV)/mutants/.ready: $(READY)
 	@touch $@
 
 chaos: $(READY) $(if $(filter $(AS_INSTALLED),$(STAGE)),$(COMPILED)/.ready) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words, STAGE=forgery, STAGE=requests; CHAOS_ARGS=options
-	@$(BIN)/izin local prepare
+	@$(BIN)/izin download
 	@$(if $(filter $(AS_INSTALLED),$(STAGE)),$(COMPILED_PYTHON),$(BIN)/python) -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)
 

@@ -55,7 +55,7 @@ from benchmarks.worker.redrive import redrive
 from benchmarks.worker.replay import replay
 from benchmarks.worker.restart import restart
 from benchmarks.worker.state import state
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import LogSettings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)

@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.results import progress
-from izin.console.local_stack.settings import Ports, example_brands
-from izin.console.local_stack.stack import LocalStack
+from izin.demo.stack import LocalStack
+from izin.demo.stack_settings import example_brands
 
 
 @contextmanager
@@ -19,7 +19,6 @@ def running_local_stack() -> Iterator[LocalStack]:
         LocalStack(
             Path(folder) / "stack",
             brands=example_brands(),
-            ports=Ports(),
             partitions=4,
             on_progress=status.update,
         ) as stack,

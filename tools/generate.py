@@ -37,6 +37,7 @@ from izin.sinks.ledger.table_retention import TABLES
 from izin.sinks.record import unreadable
 from izin.streams import guard
 from tools.generate_benchmarks import benchmarks_page
+from tools.generate_commands import commands_page
 from tools.generate_offsets import offset_modules
 from tools.generate_openapi import documents
 from tools.generate_schemas import schema_files
@@ -51,6 +52,7 @@ def pages() -> Mapping[str, str]:
     return {
         "docs/benchmarks.md": benchmarks_page(_NOTE),
         "docs/codes.md": _codes(),
+        "docs/commands.md": commands_page(_NOTE),
         "docs/lifecycle.md": _lifecycle(),
         "docs/messages.md": _messages(),
         "docs/retention.md": _retention(),

@@ -20,7 +20,7 @@ import typer
 from benchmarks.local_stack import running_local_stack
 from benchmarks.results import RunReport
 from benchmarks.worker.probe import ArrivalReader, LatencySummary, latency_table
-from izin.console.local_stack.settings import ACTIVE
+from izin.demo.stack_settings import ACTIVE
 from izin.iys.wire_format.json_reader import to_turkish
 
 _WARM = 20

@@ -6,7 +6,7 @@ milliseconds a request, which would count as latency of İYS.
 
 import os
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 
 _PRIORITY = 10
 

@@ -13,7 +13,7 @@ import uvloop
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import IysSettings, LedgerSettings, LogSettings, SinkSettings
 from izin.schemas.codec import Codec

@@ -23,9 +23,9 @@ from benchmarks.results import RunReport
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
 from benchmarks.worker.probe import LatencySummary, latency_table
 from izin.consent.model import ConsentEvent
-from izin.console.local_stack.settings import ACTIVE, CUSTOMER
-from izin.console.local_stack.stack import LocalStack
 from izin.demo.actors import RegisterEntry, SimulatorClient
+from izin.demo.stack import LocalStack
+from izin.demo.stack_settings import ACTIVE, CUSTOMER
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec

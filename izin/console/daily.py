@@ -16,19 +16,25 @@ import typer
 from cryptography.x509 import Certificate
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
-from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    BrandOption,
+    ByOption,
+    ExecuteOption,
+    OneBrandOption,
+    OneCustomerOption,
     OutputFormat,
     OutputOption,
+    SinceOption,
+    end_dry_run,
     exit_if,
-    exit_on_error,
     json_text,
+    new_file,
     print_rows,
     say,
     turkish,
+    write_new,
 )
-from izin.console.terminal.private_files import new_file, write_new
+from izin.console.terminal.ledger_session import Look, named_brand, run_cut, run_on_ledger
 from izin.runtime.masking import mask_text
 from izin.runtime.settings import SinkSettings
 from izin.schemas import timestamps
@@ -46,9 +52,6 @@ _HASH, _SHOWN = 96, 24
 FINDING_COLUMNS = ("check", "result", "detail")
 _SHOWN_LINES = 100
 """Of so many differing lines a command prints the first."""
-BrandOption = Annotated[
-    int, typer.Option("--brand", min=1, help="Code of the brand at İYS (brandCode).")
-]
 
 
 def row_of(file: DailyFile) -> tuple[object, ...]:
@@ -252,25 +255,23 @@ DayOption = Annotated[
 def list_(
     *,
     customer: OneCustomerOption = None,
-    brand: Annotated[
-        int | None, typer.Option("--brand", min=1, help="Only the files of this brand.")
-    ] = None,
-    days: Annotated[int, typer.Option(min=1, help="How many days back.")] = REVIEWED_FOR,
+    brand: OneBrandOption = None,
+    since: SinceOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """List the daily files: how far each is, and how it compares with ours.
+    """List the daily files of the last days, or since a time: how each compares with ours.
 
     The column İYS/here has how many lines only İYS's file has, and only ours. Exit code 1 if one
     needs a person: it is late or lost, has lines that neither push nor pull brought, or a wrong
     time stamp.
     """
     now = datetime.now(UTC)
-    since = files.today_in_turkey(now) - timedelta(days=days)
+    first = files.today_in_turkey(since or now - timedelta(days=REVIEWED_FOR))
     found = run_cut(
         customer,
-        lambda ledger: files.since(ledger, since, brand_code=brand),
+        lambda ledger: files.since(ledger, first, brand_code=brand),
         attrgetter("brand_code"),
-        only=None if brand is None else [brand],
+        only=named_brand(brand),
     )
     today = files.today_in_turkey(now)
     noted = [(one, note_on(one, today)) for one in found]
@@ -289,10 +290,9 @@ def show(
     *,
     brand: BrandOption,
     day: DayOption,
-    write: Annotated[
+    out: Annotated[
         Path | None,
         typer.Option(
-            "--write",
             metavar="FOLDER",
             help="Also write İYS's file, its time stamp and what is known of both into this "
             "folder. They have recipients in full.",
@@ -306,16 +306,14 @@ def show(
     Times are Turkish. Who wrote files is in the history. Exit code 1 if it needs a person, 3 if
     there is no file of that day.
     """
-    with exit_on_error(OSError):
-        file = run_on_ledger(lambda ledger: _found(ledger, brand, day))
-        if write is not None:
-            write.mkdir(mode=0o700, parents=True, exist_ok=True)
-            written = run_on_ledger(
-                lambda ledger: write_files(ledger, file, write),
-                look=Look(command="iys daily show", by=by, brand=brand),
-            )
-            for one in written:
-                say(f"wrote {one}")
+    file = run_on_ledger(lambda ledger: _found(ledger, brand, day))
+    if out is not None:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        written = run_on_ledger(
+            lambda ledger: write_files(ledger, file, out),
+            look=Look(command="iys daily show", by=by, brand=brand),
+        )
+        say(*(f"wrote {one}" for one in written))
     rows = [
         (name.replace("_", " "), shortened(value))
         for name, value in fields_of(file)
@@ -333,13 +331,14 @@ def fetch(*, brand: BrandOption, day: DayOption) -> None:
     shows, or the brand is not registered.
     """
     now = datetime.now(UTC)
-    run_on_ledger(lambda ledger: registered_brand(ledger, brand))
     today = files.today_in_turkey(now)
     if not today - timedelta(days=SHOWN_FOR) <= day < today:
         raise SourceError(
             f"İYS shows the files of {SHOWN_FOR} days that are over, and {day} is none of them"
         )
-    state = run_on_ledger(lambda ledger: files.order_fetch(ledger, brand, day, now=now))
+    state = run_on_ledger(
+        lambda ledger: files.order_fetch(ledger, brand, day, now=now), brand=brand
+    )
     does = "fetches" if state is files.FileState.WAITING else "compares"
     say(
         f"a sink worker {does} the file of {day} for brand {brand} within a minute; see: izin iys "
@@ -389,12 +388,11 @@ def agree(
     """
     file = run_on_ledger(lambda ledger: _found(ledger, brand, day))
     _may_be_agreed(file)
-    if not execute:
-        say(
-            f"would agree with the file of {day} for brand {brand} ({file.lines} lines), which "
-            "cannot be taken back; add --execute to do it"
-        )
-        return
+    end_dry_run(
+        f"would agree with the file of {day} for brand {brand} ({file.lines} lines), which cannot "
+        "be taken back",
+        execute=execute,
+    )
     ordered = run_on_ledger(lambda ledger: _order(ledger, file, by))
     if not ordered:
         raise SourceError("the file has changed meanwhile; see: izin iys daily show")

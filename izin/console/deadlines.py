@@ -2,50 +2,50 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.consent.model import Status
-from izin.console.terminal.arguments import (
+from izin.console.remedies import OPT_OUT_HEADER, opt_out_rows
+from izin.console.terminal import (
     BrandArgument,
+    BrandsOption,
     ByOption,
     ExecuteOption,
     OneCustomerOption,
-)
-from izin.console.terminal.iys_session import WorkerSettings
-from izin.console.terminal.ledger_session import (
-    Look,
-    cut_to,
-    run_of_customer,
-    run_on_ledger,
-    topic_messages,
-)
-from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    VisibleRows,
     cells,
     exit_if,
     named,
     print_rows,
     say,
     turkish,
+    write_new,
 )
-from izin.console.terminal.private_files import OPT_OUT_HEADER, VisibleRows, opt_out_rows, write_new
-from izin.sinks.ledger import brands, reads
+from izin.console.terminal.iys_session import WorkerSettings
+from izin.console.terminal.ledger_session import (
+    Look,
+    cut_to,
+    run_on_ledger,
+    topic_messages,
+)
+from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import deadlines as ledger_deadlines
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.deadlines import Margin, OpenOptOut
+from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.reads import Parked
 from izin.sinks.ledger.registry.rule_again import CountedTerms, TermsAgain
 from izin.sinks.record.brand import Brand
 
-app = typer.Typer()
+app = typer.Typer(help="Show what must be registered at İYS, and by when.", no_args_is_help=True)
 
 _COLUMNS = {
     "brand_code": "brand",
@@ -69,19 +69,6 @@ _COUNTED = {
     "extended": "due again",
     "expired": "expire",
 }
-
-
-@app.callback(
-    invoke_without_command=True,
-    help="Show what must be registered at İYS, and by when. Alone it does what `show` does.",
-)
-def deadlines(context: typer.Context, *, output: OutputOption = OutputFormat.TABLE) -> None:
-    """Run ``show`` where no subcommand is given."""
-    command = context.invoked_subcommand
-    if command is None:
-        show(output=output)
-    elif output is not OutputFormat.TABLE:
-        raise typer.BadParameter(f"write it after the command: izin deadlines {command} --output")
 
 
 @app.command()
@@ -115,16 +102,15 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
         },
         notes=[in_words(ahead, suspended, parked)],
     )
-    exit_if(
-        ahead.late or ahead.lost or suspended or parked.any or any(one.missed for one in margins)
-    )
+    missed = sum(one.missed for one in margins)
+    exit_if(ahead.late or ahead.lost or suspended or any(parked) or missed)
 
 
 @app.command("opt-outs")
 def opt_outs(
     brand_code: BrandArgument,
     *,
-    file: Annotated[Path, typer.Option(help="The CSV file to write; it must not exist yet.")],
+    out: Annotated[Path, typer.Option(help="The file (CSV) to write, a new one.")],
     by: ByOption,
 ) -> None:
     """Write a brand's unsettled opt-outs into a CSV file, for a person to withdraw at İYS.
@@ -135,15 +121,16 @@ def opt_outs(
     file exists or the brand is not registered.
     """
     found = run_on_ledger(
-        lambda ledger: _open(ledger, brand_code),
+        lambda ledger: ledger_deadlines.open_opt_outs(ledger, brand_code),
+        brand=brand_code,
         look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
     )
     text = io.StringIO(newline="")
     rows = VisibleRows(text)
     for row in (OPT_OUT_HEADER, *opt_out_rows(found)):
         rows.writerow(row)
-    write_new(file, text.getvalue().encode())
-    say(f"{len(found)} opt-outs of brand {brand_code} are in {file}")
+    write_new(out, text.getvalue().encode())
+    say(f"{len(found)} opt-outs of brand {brand_code} are in {out}")
 
 
 @app.command()
@@ -158,9 +145,9 @@ def breaches(
     Exit code 1 if there are any. The JSON has whole keys, which are personal data: who
     looked is written to the history.
     """
-    late = run_of_customer(
-        customer,
+    late = run_on_ledger(
         lambda ledger: ledger_deadlines.breaches(ledger, customer_id=customer),
+        customer=customer,
         look=Look(command="deadlines breaches", by=by, customer=customer)
         if output is OutputFormat.JSON
         else None,
@@ -171,19 +158,12 @@ def breaches(
     exit_if(found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParkedCounts:
-    """How many records wait for a person."""
+class ParkedCounts(NamedTuple):
+    """How many records wait for a person, and which brands have opt-outs among them."""
 
     opt_outs: int
     consents: int
     brands: tuple[int, ...]
-    """Those with opt-outs among them."""
-
-    @property
-    def any(self) -> bool:
-        """Whether there are any."""
-        return bool(self.opt_outs or self.consents)
 
 
 def parked_counts(found: Iterable[Parked]) -> ParkedCounts:
@@ -191,11 +171,8 @@ def parked_counts(found: Iterable[Parked]) -> ParkedCounts:
     groups = tuple(found)
     opt_outs = [one for one in groups if one.desired_status == Status.RET]
     count = sum(one.keys for one in opt_outs)
-    return ParkedCounts(
-        opt_outs=count,
-        consents=sum(one.keys for one in groups) - count,
-        brands=tuple(sorted({one.brand_code for one in opt_outs})),
-    )
+    others = sum(one.keys for one in groups) - count
+    return ParkedCounts(count, others, tuple(sorted({one.brand_code for one in opt_outs})))
 
 
 def in_words(ahead: Forecast, suspended: int, parked: ParkedCounts) -> str:
@@ -203,7 +180,7 @@ def in_words(ahead: Forecast, suspended: int, parked: ParkedCounts) -> str:
     kept = [f"{suspended} are suspended: izin brands suspensions, izin brands list"] * bool(
         suspended
     )
-    if parked.any:
+    if any(parked):
         kept.append(
             f"{parked.opt_outs} opt-outs and {parked.consents} consents are parked until a person "
             "acts: izin brands parked says what to do"
@@ -238,14 +215,6 @@ async def _look(
     return margins, ahead, sum(one.count for one in backlog.suspended), parked
 
 
-async def _open(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:
-    found = await ledger_deadlines.open_opt_outs(ledger, brand_code)
-    known = {one.brand_code for one in await brands.every(ledger)}
-    if not found and brand_code not in known:
-        raise SourceError(f"brand {brand_code} is not registered; see: izin brands list")
-    return found
-
-
 def _breach(row: Mapping[str, str]) -> dict[str, object]:
     return {
         "key": row["key"],
@@ -256,13 +225,10 @@ def _breach(row: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-@app.command("rule-again")
-def rule_again(
+@app.command("recount-terms")
+def recount_terms(
     *,
-    brand: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Code of a brand; may be repeated. Default: every brand."),
-    ] = None,
+    brands: BrandsOption = None,
     by: ByOption,
     execute: ExecuteOption = False,
     output: OutputOption = OutputFormat.TABLE,
@@ -275,9 +241,7 @@ def rule_again(
     messages were sent. Without --execute nothing is changed. Exit code 3 if a brand is not
     registered.
     """
-    counted, closed = run_on_ledger(
-        lambda ledger: _rule_again(ledger, brand, by=by, execute=execute)
-    )
+    counted, closed = run_on_ledger(lambda ledger: _recount(ledger, brands, by=by, execute=execute))
     rows = cells(_COUNTED, counted)
     days = ", ".join(closed) or "none"
     done = "terms are counted again" if execute else "nothing is changed: add --execute to do it"
@@ -294,7 +258,7 @@ def rule_again(
     )
 
 
-async def _rule_again(
+async def _recount(
     ledger: Ledger, codes: Sequence[int] | None, *, by: str, execute: bool
 ) -> tuple[tuple[CountedTerms, ...], list[str]]:
     order = TermsAgain(
@@ -304,7 +268,7 @@ async def _rule_again(
         now=datetime.now(UTC),
         is_dry_run=not execute,
     )
-    counted = await order.run(_chosen(await brands.every(ledger), codes))
+    counted = await order.run(_chosen(await registry.every(ledger), codes))
     return counted, sorted(map(str, ledger.calendar.extra_closed_days))
 
 

@@ -15,20 +15,22 @@ from rich.text import Text
 from izin.consent.may_send import PermissionReason
 from izin.consent.next_action import ActionReason
 from izin.console.remedies import remedy_of_parked, why_not_sent
-from izin.console.terminal.arguments import ByOption, OneCustomerOption, is_key, normalised
-from izin.console.terminal.ledger_session import Look, cut_to, run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ByOption,
     ExitCode,
+    OneCustomerOption,
     OutputFormat,
     OutputOption,
     err,
-    exit_on_error,
+    is_key,
+    normalised,
     out,
     print_fields,
     print_json,
     print_rows,
     turkish,
 )
+from izin.console.terminal.ledger_session import Look, cut_to, run_on_ledger
 from izin.runtime.settings import StreamSettings
 from izin.sinks.ledger import brands, reads, suspensions
 from izin.sinks.ledger.brake import decisions
@@ -147,12 +149,11 @@ def explain(
     IZIN_SUPPRESSION_SECRETS), is written to the history. Exit code 1 if nothing is known, 3 if the
     recipient cannot be read.
     """
-    with exit_on_error():
-        key = normalised(recipient)
-        found = run_on_ledger(
-            lambda ledger: _look(ledger, key, customer),
-            look=Look(command="explain", by=by, people=[key], customer=customer),
-        )
+    key = normalised(recipient)
+    found = run_on_ledger(
+        lambda ledger: _look(ledger, key, customer),
+        look=Look(command="explain", by=by, people=[key], customer=customer),
+    )
     history = found.history
     if not history.rows and not history.facts:
         err.print("nothing is known of this recipient")

@@ -1,52 +1,60 @@
-"""``izin iys`` and ``izin rate-limits``: what waits here for İYS, its limits, and its register."""
+"""``izin iys``: İYS's register beside ours, its daily files, its pushes and its limits.
 
-from collections.abc import Sequence
+Sink workers register themselves for pushes; ``izin iys push`` is for what a person must decide.
+"""
+
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
 from izin.consent.errors import SourceError
-from izin.consent.model import Status
+from izin.consent.model import Channel
 from izin.console.daily import app as daily
-from izin.console.push import app as push
-from izin.console.remedies import held_back, remedy_of_brake
-from izin.console.terminal.arguments import (
+from izin.console.terminal import (
     BrandArgument,
+    BrandsOption,
     ByOption,
+    ChannelOption,
     ExecuteOption,
+    OneBrandOption,
     OneCustomerOption,
-    filled,
-)
-from izin.console.terminal.iys_session import WorkerSettings
-from izin.console.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
-from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    cells,
+    SinceOption,
+    end_dry_run,
     exit_if,
+    print_found,
     print_rows,
     say,
+    say_dry_run,
     turkish,
 )
+from izin.console.terminal.iys_session import WorkerSettings, run_at_iys
+from izin.console.terminal.ledger_session import named_brand, run_cut, run_on_ledger
+from izin.iys.client import IysClient
+from izin.iys.errors import MisconfiguredError
 from izin.iys.rate_limit import Reputation
+from izin.iys.wire_format.account import PushConnection
+from izin.runtime.settings import SinkSettings
+from izin.sinks.inbound import push_connections
+from izin.sinks.inbound.push import push_credentials
+from izin.sinks.inbound.push_connections import (
+    MOST,
+    ChannelConnections,
+)
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.ledger.rate_limits import addresses
 from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import GroupSize, RegisterCount, Sweep
-from izin.sinks.record.messages import TopicMessages
 
-TITLES = {
-    "brand_code": "brand",
-    "reason": "because",
-    "started_at": "started",
-    "ended_at": "ended",
-    "keys": "keys",
+_COUNTS = {
     "queried": "queried",
     "confirmed": "as known",
     "shut": "shut",
@@ -54,15 +62,19 @@ TITLES = {
     "found": "found",
     "skipped": "in motion",
     "refused": "refused",
+}
+TITLES = {
+    "brand_code": "brand",
+    "reason": "because",
+    "started_at": "started",
+    "ended_at": "ended",
+    "keys": "keys",
+    **_COUNTS,
     "state": "state",
 }
 """The columns of a sweep; the last one is printed below."""
 
 _REASONS = {"gap": "gap", "order": "ordered", "schedule": "schedule"}
-BrandsOption = Annotated[
-    list[int] | None,
-    typer.Option("--brand", min=1, help="Only this brand; may be repeated. Else every brand."),
-]
 _PLAN = {
     "brand_code": "brand",
     "keys": "keys",
@@ -85,31 +97,6 @@ _COUNTED = {
     "ret_before": "RET surplus 30 days before",
     "remedy": "remedy",
 }
-SourceOption = Annotated[
-    str,
-    typer.Option(help="Whose (izin iys list): an API key's name, or an origin.", callback=filled),
-]
-OptInsOption = Annotated[
-    bool, typer.Option("--opt-ins", help="Its opt-ins over opt-outs, not its opt-outs.")
-]
-ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.", callback=filled)]
-_EFFECTS = {
-    BrakeDecision.RELEASED: "they are registered at İYS, which is final",
-    BrakeDecision.WITHDRAWN: "they would not be registered at İYS",
-}
-_COLUMNS = {
-    "brand_code": "brand",
-    "source": "source",
-    "status": "status",
-    "held_back": "held back",
-    "first_until": "first until",
-    "tripped_at": "since",
-    "keys": "opt-outs",
-    "opted_in": "opt-ins",
-    "share": "over %",
-    "decision": "decision",
-    "remedy": "remedy",
-}
 _ADDRESSES = {
     "address": "address",
     "standing": "standing",
@@ -124,34 +111,150 @@ _ADDRESSES = {
 
 
 app = typer.Typer(
-    help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from İYS, "
-    "compare its register with ours, and see where it pushes.\n\n"
-    "Where one source opts out more recipients of a brand than its customer allows (izin customers "
-    "brake), the opt-outs take effect at once, and are not registered at İYS until a person "
-    "decides, or a day before they are due. Where one reverses more opt-outs than is "
-    "allowed, its opt-ins over opt-outs wait for a person.",
+    help="Compare İYS's register with ours, and see what it counts, pushes and limits.\n\n"
+    "İYS (İleti Yönetim Sistemi) is Turkey's national register of consents to commercial messages.",
     no_args_is_help=True,
 )
+push_app = typer.Typer(
+    help="See and change where İYS pushes what citizens do there.\n\n"
+    f"İYS pushes per brand and channel, to at most {MOST} receivers each, once its support has "
+    "enabled push for the brand.",
+    no_args_is_help=True,
+)
+
+_RECEIVER = "IZIN_PUSH_URL, IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
+_CONNECTIONS = {
+    "brand_code": "brand",
+    "type": "type",
+    "url": "URL",
+    "ours": "ours",
+    "status": "status at İYS",
+    "registered_at": "registered",
+    "remedy": "remedy",
+}
+
+
+@push_app.command("status")
+def push_status(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List a brand's push connections at İYS: of each channel ours (IZIN_PUSH_URL) and others.
+
+    Asks İYS, and changes nothing. Times are Turkish. Exit code 1 if İYS does not push a channel to
+    us with the credentials of the settings.
+    """
+    sink = SinkSettings()
+    found = run_at_iys(lambda ledger, client: _states(ledger, client, brand_code, sink))
+    rows = [row for one in found for row in _rows(brand_code, one, sink.push_url)]
+    print_rows(output, _CONNECTIONS, rows, below=True)
+    exit_if(any(row[-1] for row in rows))
+
+
+@push_app.command()
+def unregister(
+    brand_code: BrandArgument,
+    *,
+    channel: ChannelOption,
+    url: Annotated[str, typer.Option(help="The URL, as izin iys push status shows it.")],
+    username: Annotated[str, typer.Option(help="The user that it was registered with.")],
+    by: ByOption,
+    execute: ExecuteOption = False,
+) -> None:
+    """Have İYS push a channel of a brand to a URL no more, so that its place is free.
+
+    İYS frees a connection only with its own user and password. The password is that of
+    IZIN_PUSH_OLD_PASSWORD (or of the file IZIN_PUSH_OLD_PASSWORD_FILE), else it is asked for. Our
+    own receiver is registered again by the sink workers unless IZIN_PUSH_BRANDS leaves the brand
+    out. Who ordered it is written to the history. Exit code 3 if İYS has no such connection, or
+    user or password are wrong.
+    """
+    given = SinkSettings().push_old_password
+    run_at_iys(lambda ledger, client: _check(ledger, client, brand_code, channel, url))
+    end_dry_run(f"İYS would push {channel} of brand {brand_code} to {url} no more", execute=execute)
+    password = given or SecretStr(typer.prompt("Its password", hide_input=True, err=True))
+    old = PushConnection(url=url, type=channel, username=username, password=password)
+    run_at_iys(lambda ledger, client: _unregister(ledger, client, brand_code, old, by))
+    say(f"İYS pushes {channel} of brand {brand_code} to {url} no more")
+
+
+async def _check(
+    ledger: Ledger, client: IysClient, brand_code: int, channel: Channel, url: str
+) -> None:
+    """Raise SourceError where İYS pushes this channel of a brand to no such URL."""
+    brand = await registered_brand(ledger, brand_code)
+    found = await client.push_registrations(brand.path)
+    if not any((one.type, one.url) == (channel, url) for one in found):
+        raise SourceError(
+            f"İYS pushes {channel} of brand {brand_code} to no {url}; see: "
+            f"izin iys push status {brand_code}"
+        )
+
+
+async def _unregister(
+    ledger: Ledger, client: IysClient, brand_code: int, connection: PushConnection, by: str
+) -> None:
+    """Have İYS push over ``connection`` no more.
+
+    Raises:
+        SourceError: İYS does not free it, for user or password are others.
+        CallError: İYS does not answer.
+    """
+    brand = await registered_brand(ledger, brand_code)
+    try:
+        await push_connections.unregister(ledger, client, brand, connection, by=by)
+    except MisconfiguredError as error:
+        raise SourceError(
+            f"İYS did not free it ({error}): user and password must be those that it was "
+            "registered with; if nobody has them, ask İYS's support (API Destek Platformu)"
+        ) from error
+
+
+async def _states(
+    ledger: Ledger, client: IysClient, brand_code: int, sink: SinkSettings
+) -> Sequence[ChannelConnections]:
+    """Return what İYS has for each channel; ours, where the settings have a receiver."""
+    brand = await registered_brand(ledger, brand_code)
+    url, credentials = sink.push_url or "", push_credentials(sink)
+    given: frozenset[Channel] = frozenset()
+    if credentials is not None:
+        registrations = PushRegistrations(ledger=ledger, url=url)
+        given = await registrations.registered(brand_code, credentials.secret)
+    return push_connections.connections_of(await client.push_registrations(brand.path), url, given)
+
+
+def _rows(
+    brand_code: int, one: ChannelConnections, url: str | None
+) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of a channel: ours first, registered or not, with what is to be done."""
+    ours = one.ours
+    yield (
+        brand_code,
+        one.channel,
+        url,
+        True,
+        "none" if ours is None else ours.status,
+        None if ours is None else ours.registered_at,
+        _remedy(brand_code, one, url),
+    )
+    for other in one.others:
+        yield brand_code, one.channel, other.url, False, other.status, other.registered_at, ""
+
+
+def _remedy(brand_code: int, one: ChannelConnections, url: str | None) -> str:
+    if url is None:
+        return f"set {_RECEIVER} as the sink workers have them"
+    if one.is_full:
+        return (
+            f"free a place of {one.channel}: izin iys push unregister {brand_code} "
+            f"--type {one.channel}"
+        )
+    if one.is_established and one.has_credentials:
+        return ""
+    return f"a sink worker registers it (its log: push registration failed), if {_RECEIVER} are set"
 
 
 def sweep_row(sweep: Sweep) -> tuple[object, ...]:
     """Return the cells of a sweep."""
-    counts = sweep.counts
-    return (
-        sweep.brand_code,
-        _REASONS[sweep.reason],
-        sweep.started_at,
-        sweep.ended_at,
-        sweep.keys,
-        counts.queried,
-        counts.confirmed,
-        counts.shut,
-        counts.asked,
-        counts.found,
-        counts.skipped,
-        counts.refused,
-        sweep_state(sweep),
-    )
+    own = (sweep.brand_code, _REASONS[sweep.reason], sweep.started_at, sweep.ended_at, sweep.keys)
+    return *own, *(getattr(sweep.counts, name) for name in _COUNTS), sweep_state(sweep)
 
 
 def sweep_state(sweep: Sweep) -> str:
@@ -223,7 +326,7 @@ def start(
         open_ |= {one.brand_code: one for one in started}
     print_rows(output, _PLAN, [_planned(one, sizes, open_.get(one), rate) for one in codes])
     if not execute:
-        say("nothing was started; add --execute to do it")
+        say_dry_run("nothing was started")
 
 
 @sweeps_app.command()
@@ -251,8 +354,7 @@ def stop(*, brand: BrandsOption = None, by: ByOption) -> None:
     A sweep that is started later begins at the first key. Who ordered it is written to the history.
     """
     stopped = run_on_ledger(lambda ledger: sweeps.stop(ledger, brand, by=by, now=datetime.now(UTC)))
-    for one in stopped:
-        say(f"the sweep of brand {one.brand_code} is stopped: {remaining(one)}")
+    say(*(f"the sweep of brand {one.brand_code} is stopped: {remaining(one)}" for one in stopped))
     if not stopped:
         say("no sweep is open")
 
@@ -290,33 +392,30 @@ def _planned(
 def counts(
     *,
     customer: OneCustomerOption = None,
-    brand: Annotated[int | None, typer.Option(min=1, help="Only this brand.")] = None,
-    days: Annotated[
-        int | None,
-        typer.Option(min=1, help="The counts of so many days, the latest first: the trend."),
-    ] = None,
+    brand: OneBrandOption = None,
+    since: SinceOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Show how many consents İYS counts of each brand, how many the ledger has, and the surplus.
 
-    A sink worker counts once a day; shown is the last count, and with --days those before it too.
+    A sink worker counts once a day; shown is the last count, and with --since those before it too.
     The surplus is what İYS has beyond ours; no method of İYS lists a brand's keys. Exit code 1 if
     a difference of a last count is more than what was on its way to İYS then.
     """
-    since = None if days is None else datetime.now(UTC) - timedelta(days=days)
     found = run_cut(
         customer,
         lambda ledger: sweeps.latest_counts(ledger, brand, since=since),
         attrgetter("brand_code"),
-        only=None if brand is None else [brand],
+        only=named_brand(brand),
     )
     last = {one.brand_code: one for one in reversed(found)}
-    rows = cells(
+    print_found(
+        output,
         _COUNTED,
         found,
+        below=True,
         remedy=lambda one: remedy_of_count(one) if one is last[one.brand_code] else None,
     )
-    print_rows(output, _COUNTED, rows, below=True)
     if not found:
         say("nothing was counted yet: a sink worker counts once a day")
     exit_if([one for one in last.values() if one.differs])
@@ -324,123 +423,10 @@ def counts(
 
 app.add_typer(daily, name="daily")
 app.add_typer(sweeps_app, name="sweep")
-app.add_typer(push, name="push")
+app.add_typer(push_app, name="push")
 
 
-@app.command("list")
-def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
-    """List what is held back: how many opt-outs, or opt-ins over opt-outs, of which source, and
-    until when at most.
-
-    Times are Turkish. Exit code 1 if there are any.
-    """
-    found = run_cut(customer, decisions.undecided, attrgetter("customer_id"))
-    print_rows(output, _COLUMNS, cells(_COLUMNS, found, remedy=remedy_of_brake), below=True)
-    exit_if(found)
-
-
-@app.command()
-def release(
-    brand_code: BrandArgument,
-    *,
-    source: SourceOption,
-    opt_ins: OptInsOption = False,
-    reason: ReasonOption,
-    by: ByOption,
-    execute: ExecuteOption = False,
-) -> None:
-    """Let what is held back of one source of a brand be registered at İYS, now.
-
-    That is final: İYS takes no opt-out back. What the source sends from now on is counted anew. Who
-    ordered it is written to the history. Exit code 3 if nothing is held back.
-    """
-    order = _BrakeOrder(BrakeDecision.RELEASED, reason, by)
-    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, execute=execute)
-
-
-@app.command()
-def withdraw(
-    brand_code: BrandArgument,
-    *,
-    source: SourceOption,
-    opt_ins: OptInsOption = False,
-    reason: ReasonOption,
-    by: ByOption,
-    execute: ExecuteOption = False,
-) -> None:
-    """Have what is held back of one source of a brand not registered at İYS.
-
-    Opt-outs stay opt-outs here: nothing may be sent to their recipients until each gives a newer
-    consent (ONAY); one that another source has sent too is registered as that one gave it. Of
-    opt-ins over opt-outs, the opt-outs stand. What a recipient says later is registered as any
-    other. The history of each has who ordered it, and why. Exit code 3 if nothing is held back.
-    """
-    order = _BrakeOrder(BrakeDecision.WITHDRAWN, reason, by)
-    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, execute=execute)
-
-
-class _BrakeOrder(NamedTuple):
-    """What a person has decided, why, and who it is."""
-
-    decision: BrakeDecision
-    reason: str
-    by: str
-
-
-def _carry_out(
-    order: _BrakeOrder, brand_code: int, source: str, status: Status, *, execute: bool
-) -> None:
-    """Show what is held back of a ``status``, and carry the order out if it is meant."""
-    found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source, status))
-    for one in found:
-        say(held_back(one))
-    if not execute:
-        say(f"add --execute to have them {order.decision}: {_EFFECTS[order.decision]}")
-        return
-    messages, now = topic_messages(), datetime.now(UTC)
-    done = run_on_ledger(lambda ledger: _each(ledger, messages, found, order, now))
-    for one, (count, due) in zip(found, done, strict=True):
-        say(f"{count} {one.words} of {source} for brand {brand_code} are {order.decision}")
-        if due:
-            say(f"{due} of another source, of the same recipients, are registered from now on")
-
-
-async def _each(
-    ledger: Ledger,
-    messages: TopicMessages,
-    brakes: Sequence[Brake],
-    order: _BrakeOrder,
-    now: datetime,
-) -> list[tuple[int, int]]:
-    """Carry the order out for each of ``brakes``; return what became of each."""
-    return [
-        await decisions.carry_out(
-            ledger, messages, one, order.decision, reason=order.reason, by=order.by, now=now
-        )
-        for one in brakes
-    ]
-
-
-async def _found(ledger: Ledger, brand_code: int, source: str, status: Status) -> tuple[Brake, ...]:
-    """Return the brakes on a source of a brand that hold something of a status back.
-
-    Raises:
-        UnregisteredBrandError: the brand is not registered.
-        SourceError: there is none.
-    """
-    await registered_brand(ledger, brand_code)
-    found = tuple(
-        one
-        for one in await decisions.undecided(ledger)
-        if (one.brand_code, one.source, one.status) == (brand_code, source, status)
-    )
-    if not found:
-        raise SourceError(
-            f"no {status} of {source} is held back for brand {brand_code}; see: izin iys list"
-        )
-    return found
-
-
+@app.command("limits")
 def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """Show each egress address: İYS's success rate of the day, its pace, and limited calls used.
 
@@ -448,7 +434,8 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
     75 % it sends in bulk only what is due within a day. Exit code 1 if an address is below.
     """
     found = run_on_ledger(addresses)
-    rows = cells(
+    print_found(
+        output,
         _ADDRESSES,
         found,
         calls_24h=attrgetter("calls"),
@@ -458,5 +445,4 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
         token_paused_until=attrgetter("token_silent_until"),
         status_calls_1h=attrgetter("status_calls"),
     )
-    print_rows(output, _ADDRESSES, rows)
     exit_if([one for one in found if one.standing is not Reputation.GOOD])

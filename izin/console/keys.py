@@ -2,28 +2,29 @@
 
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from izin.consent.model import Channel
-from izin.console.terminal.arguments import (
+from izin.console.terminal import (
+    ONE_DAY,
+    BrandsOption,
     ByOption,
+    ChannelsOption,
     ExecuteOption,
+    GraceOption,
     OneCustomerOption,
-    duration,
-    filled,
-    instant,
-)
-from izin.console.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger, topic_messages
-from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
+    end_dry_run,
+    filled,
+    instant,
     print_rows,
     say,
     turkish,
 )
+from izin.console.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger, topic_messages
 from izin.schemas.api_keys import ApiKey, Scope, is_key_id, is_key_name, new_api_key, new_family
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys
@@ -48,7 +49,6 @@ _COLUMNS = {
     "expires_at": "expires",
     "revoked_at": "revoked",
 }
-_DAY = timedelta(days=1)
 
 
 def _name(text: str) -> str:
@@ -57,13 +57,6 @@ def _name(text: str) -> str:
             "a name has up to 64 letters, digits, dots, hyphens and underscores, and is no key's id"
         )
     return text
-
-
-def _grace(text: str) -> timedelta:
-    grace = duration(text)
-    if grace < timedelta(0):
-        raise typer.BadParameter("it is negative; PT0S ends the old key at once")
-    return grace
 
 
 NameArgument = Annotated[
@@ -82,14 +75,8 @@ def create(
     customers: Annotated[
         list[str], typer.Option("--customer", help="For whom; repeat it for each.")
     ],
-    brands: Annotated[
-        list[int] | None,
-        typer.Option("--brand", min=1, help="For these brands only; else all of the customers'."),
-    ] = None,
-    channels: Annotated[
-        list[Channel] | None,
-        typer.Option("--channel", help="For these channels only; else all."),
-    ] = None,
+    brands: BrandsOption = None,
+    channels: ChannelsOption = None,
     expires: Annotated[
         datetime | None,
         typer.Option(
@@ -155,15 +142,7 @@ async def _listed(ledger: Ledger, customer: str | None) -> tuple[list[ApiKey], C
 def rotate(
     name: NameArgument,
     *,
-    grace: Annotated[
-        timedelta,
-        typer.Option(
-            parser=_grace,
-            metavar="DURATION",
-            show_default="PT24H",
-            help="How long the old key stays valid, as PT24H; PT0S: it ends at once.",
-        ),
-    ] = _DAY,
+    grace: GraceOption = ONE_DAY,
     by: ByOption,
 ) -> None:
     """Replace a key by a new one of its name that may do the same, and print that once.
@@ -215,11 +194,13 @@ def revoke(
     ]
     if not found:
         raise UnknownKeyError(key)
-    for one in found:
-        say(f"key {one.name} ({one.id}, {_state(one, now)}) may no longer {_may(one)}")
-    if not execute:
-        say(f"add --execute to revoke {_counted(found)}")
-        return
+    say(
+        *(
+            f"key {one.name} ({one.id}, {_state(one, now)}) may no longer {_may(one)}"
+            for one in found
+        )
+    )
+    end_dry_run(f"{_counted(found)} would be revoked", execute=execute)
     ids = [one.id for one in found]
     revoked = run_on_ledger(lambda ledger: api_keys.revoke(ledger, messages, ids, by=by, now=now))
     say(f"{_counted(revoked)} revoked")

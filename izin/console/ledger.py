@@ -10,23 +10,25 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, ExecuteOption
-from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ByOption,
+    ExecuteOption,
     ExitCode,
     OutputFormat,
     OutputOption,
+    RootsOption,
     cells,
     exit_if,
+    exit_on_signals,
     kafka_settings,
     named,
     print_json,
     print_rows,
     say,
     say_dry_run,
+    showing,
 )
-from izin.console.terminal.progress import showing
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.kafka.bounded_reader import read_all
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored
@@ -75,18 +77,8 @@ AnchorsOption = Annotated[
         help="A file of anchors (IZIN_ANCHOR_FILE); repeat it for each.",
     ),
 ]
-RootsOption = Annotated[
-    Path | None,
-    typer.Option(
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="The roots (PEM) that are trusted for the time stamps of anchors.",
-    ),
-]
-TopicOption = Annotated[bool, typer.Option(help="Check the anchors in the topic too.")]
-FolderArgument = Annotated[
-    Path, typer.Argument(metavar="FOLDER", file_okay=False, help="The folder of the archive.")
+TopicOption = Annotated[
+    bool, typer.Option("--topic/--no-topic", help="Check the anchors in the topic too.")
 ]
 _ARCHIVED = ("rows", "files", "rewritten", "removed")
 
@@ -138,8 +130,7 @@ def verify(
                 print_rows(output, _COLUMNS, [*rows, *unproven])
             if others:
                 print_rows(output, _OF_DELIVERIES, others)
-            for line in lines:
-                say(line)
+            say(*lines)
             say(
                 f"{found.rows} rows verified against {found.anchors} anchors, and {sent.rows} "
                 f"deliveries: {len(rows) + len(others) or 'no'} faults"
@@ -302,7 +293,9 @@ def topic_anchors(settings: KafkaSettings) -> Iterator[Anchor]:
 
 @app.command()
 def archive(
-    folder: FolderArgument,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", file_okay=False, help="The folder of the archive.")
+    ],
     *,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,

@@ -9,24 +9,23 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import (
+from izin.console.terminal import (
     ByOption,
     ExecuteOption,
-    is_key,
-    normalised,
-    recipients_in,
-)
-from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
-from izin.console.terminal.output import (
-    ExitCode,
+    OneCustomerOption,
     OutputFormat,
     OutputOption,
+    exit_if,
+    is_key,
     json_text,
+    normalised,
     print_rows,
+    recipients_in,
     say,
     say_dry_run,
+    write_new,
 )
-from izin.console.terminal.private_files import write_new
+from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.privacy import erasure, export
@@ -54,9 +53,6 @@ _GOING_ON = {
     "removed_at": "rows removed",
     "check_at": "looked at again",
 }
-CustomerOption = Annotated[
-    str | None, typer.Option(help="Only what is a customer's; without it everybody's.")
-]
 
 
 @app.command()
@@ -70,7 +66,7 @@ def erase(
         Path | None,
         typer.Option(help="A text file with a recipient in each line, instead; - for stdin."),
     ] = None,
-    customer: Annotated[str | None, typer.Option(help="Only what is a customer's.")] = None,
+    customer: OneCustomerOption = None,
     all_customers: Annotated[
         bool, typer.Option("--all-customers", help="What is everybody's: every customer's.")
     ] = False,
@@ -101,12 +97,11 @@ def erase(
         say(f"{count} keys are being erased; see: izin privacy list")
     else:
         say_dry_run(f"{count} keys would be erased")
-    if refused:
-        raise typer.Exit(ExitCode.WRONG)
+    exit_if(refused)
 
 
 @app.command("list")
-def list_(*, customer: CustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
+def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the erasures that have not ended; the table names no person."""
     rows = run_cut(customer, erasure.unfinished, itemgetter("customer_id"))
     going_on = run_on_ledger(lambda ledger: erasure.progress(ledger, customer))
@@ -123,9 +118,9 @@ def export_(
         str, typer.Argument(help="Phone number or e-mail address, in any usual notation.")
     ],
     *,
-    customer: CustomerOption = None,
-    to: Annotated[
-        Path | None, typer.Option(help="A file that must not exist; without it standard output.")
+    customer: OneCustomerOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write, a new one; else standard output.")
     ] = None,
     by: ByOption,
 ) -> None:
@@ -143,9 +138,9 @@ def export_(
     if not known["keys"] and not known["complaints"]:
         raise SourceError("nothing is known of this recipient")
     text = json_text(known)
-    if to is not None:
-        write_new(to, text.encode())
-        say(f"{len(known['keys'])} keys are written to {to}")
+    if out is not None:
+        write_new(out, text.encode())
+        say(f"{len(known['keys'])} keys are written to {out}")
     else:
         typer.echo(text, nl=False)
 

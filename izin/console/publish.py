@@ -12,10 +12,11 @@ from rich.text import Text
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
-from izin.console.terminal.arguments import ByIfKnownOption, TimeOfDayOption
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ByIfKnownOption,
     OutputFormat,
     OutputOption,
+    TimeOfDayOption,
     err,
     kafka_settings,
     print_rows,
@@ -52,25 +53,19 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-BrandOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).", show_default=False
-    ),
-]
-ChannelOption = Annotated[
-    str,
-    typer.Option(
-        "--type", help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail)."
-    ),
-]
-RecipientOption = Annotated[
-    str, typer.Option(help="Phone number or e-mail address, in any usual notation.")
-]
-SourceOption = Annotated[str, typer.Option(help="Where it was given: a source of İYS, as HS_WEB.")]
 ReferenceOption = Annotated[
     str | None,
     typer.Option(help="Your own reference; the same one with the same --date has no effect."),
+]
+MaybeBrandOption = Annotated[
+    int | None,
+    typer.Option(
+        "--brand",
+        min=1,
+        max=2**31 - 1,
+        help="Code of the brand at İYS (brandCode).",
+        show_default=False,
+    ),
 ]
 CorrectsOption = Annotated[
     str | None,
@@ -84,11 +79,20 @@ CorrectsOption = Annotated[
 
 def publish(
     *,
-    brand: BrandOption = None,
-    channel: ChannelOption = "",
-    recipient: RecipientOption = "",
+    brand: MaybeBrandOption = None,
+    channel: Annotated[
+        str,
+        typer.Option(
+            "--type", help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail)."
+        ),
+    ] = "",
+    recipient: Annotated[
+        str, typer.Option(help="Phone number or e-mail address, in any usual notation.")
+    ] = "",
     status: Annotated[str, typer.Option(help="ONAY (opt-in) or RET (opt-out).")] = "",
-    source: SourceOption = "",
+    source: Annotated[
+        str, typer.Option(help="Where it was given: a source of İYS, as HS_WEB.")
+    ] = "",
     recipient_type: Annotated[
         str, typer.Option(help="BIREYSEL (consumer, the default) or TACIR (merchant).")
     ] = "",

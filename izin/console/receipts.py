@@ -5,14 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import filled
+from izin.console.terminal import OutputFormat, OutputOption, filled, print_rows, turkish
 from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import (
-    OutputFormat,
-    OutputOption,
-    print_rows,
-    turkish,
-)
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history.receipts import receipt_key
 

@@ -1,19 +1,32 @@
 """What holds records back, and what a person does about it, in words and whole commands: pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from shlex import quote
 
+from izin.consent.due_dates import TURKEY
 from izin.consent.model import Channel, Status
 from izin.consent.next_action import ActionReason
-from izin.console.terminal.output import turkish
+from izin.console.terminal import turkish
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.brake.decisions import BEFORE_DUE, Brake, BrakeDecision
+from izin.sinks.ledger.deadlines import OpenOptOut
 from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
 from izin.sinks.record import ruling
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, ORDERED, Suspension
 
+OPT_OUT_HEADER = (
+    "recipient",
+    "type",
+    "recipientType",
+    "status",
+    "source",
+    "consentDate",
+    "due",
+    "state",
+)
+"""The columns of opt-outs that a person withdraws on İYS's own pages."""
 REMEDIES: Mapping[str, str] = {
     str(
         ActionReason.RECONSENT
@@ -44,10 +57,10 @@ def remedy_of_parked(
     """Return what a person does about records parked for ``why``: about one ``key``, or about
     ``all_of`` them.
     """
-    whose = f"--all {all_of}" if key is None else f"--recipient {quote(key)}"
+    whose = f"--exactly {all_of}" if key is None else f"--recipient {quote(key)}"
     return REMEDIES.get(why or "", "see izin explain").format(
         add=f"izin brands add {brand_code} --help",
-        requeue=f"izin brands requeue {brand_code} --reason {why} {whose} --plan requeue.json",
+        requeue=f"izin brands requeue {brand_code} --because {why} {whose} --plan requeue.json",
         retailers=f"izin brands retailers {brand_code}",
     )
 
@@ -144,7 +157,7 @@ def why_not_sent(entry: ConsentRow, brakes: Iterable[Brake]) -> str | None:
     until: datetime = entry.due_at - BEFORE_DUE if is_ret else entry.due_at
     by = next((one for one in brakes if one.id == entry.brake_id), None)
     of = "" if by is None else f", with others of {by.source} since {turkish(by.tripped_at)}"
-    return f"held back by a brake until {turkish(until)} at most{of}: izin iys list"
+    return f"held back by a brake until {turkish(until)} at most{of}: izin held-back list"
 
 
 def _why_tripped(brake: Brake) -> str:
@@ -159,6 +172,25 @@ def _why_tripped(brake: Brake) -> str:
 
 
 def _order(brake: Brake, decision: BrakeDecision) -> str:
-    source = f"{brake.brand_code} --source {quote(brake.source)} --reason …"
+    source = f"{brake.brand_code} --origin {quote(brake.source)} --reason …"
     opt_ins = " --opt-ins" if brake.status == Status.ONAY else ""
-    return f"izin iys {decision.order} {source}{opt_ins} --execute"
+    return f"izin held-back {decision.order} {source}{opt_ins} --execute"
+
+
+def opt_out_rows(found: Iterable[OpenOptOut]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each, under ``OPT_OUT_HEADER``; times are Turkish."""
+    for one in found:
+        yield (
+            one.recipient,
+            one.channel,
+            one.recipient_type,
+            "RET",
+            one.desired_source or "",
+            _as_iys_writes(one.desired_at),
+            "" if one.due_at is None else _as_iys_writes(one.due_at),
+            one.reason or one.state,
+        )
+
+
+def _as_iys_writes(at: datetime) -> str:
+    return at.astimezone(TURKEY).strftime("%Y-%m-%d %H:%M:%S")

@@ -4,26 +4,26 @@
 for each customer, and what each used.
 """
 
-import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import OneCustomerOption, duration, instant
-from izin.console.terminal.ledger_session import run_of_customer
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ONE_DAY,
+    OneBrandOption,
+    OneCustomerOption,
     OutputFormat,
     OutputOption,
+    SinceOption,
     kafka_settings,
     print_rows,
     turkish,
 )
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.sinks.ledger.history.reports import CustomerFigures, Leg, LegLatency, figures, latencies
 
-_SHORT = re.compile(r"(\d+)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_WEEK_LONG = timedelta(days=7)
 _COLUMNS = {
     "path": "path",
     "leg": "leg",
@@ -48,55 +48,32 @@ _WEEK = (
 app = typer.Typer(help="Report figures over a time, from the ledger.", no_args_is_help=True)
 
 
-@app.callback()
-def report() -> None:
-    """Report figures over a time, from the ledger."""
-
-
 @app.command()
 def latency(
     *,
-    since: Annotated[
-        str,
-        typer.Option(help="For how long, as 24h, 7d or P1D; or from when, as 2026-03-02T12:00."),
-    ] = "24h",
+    since: SinceOption = None,
     customer: OneCustomerOption = None,
-    brand: Annotated[int | None, typer.Option(min=1, help="Only of this brand.")] = None,
+    brand: OneBrandOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print how long changes at İYS took to arrive, to be decided, and to reach others.
 
-    By the path that brought them first (push, pull, daily file, status query): from İYS's creation
-    date to the receipt here, from there to the decision in the ledger, from there to the published
-    permission, and from the receipt to each subscriber. İYS's dates are whole seconds by its own
-    clock. JSON has seconds.
+    Of the last day, unless --since. By the path that brought them first (push, pull, daily file,
+    status query): from İYS's creation date to the receipt here, from there to the decision in the
+    ledger, from there to the published permission, and from the receipt to each subscriber. İYS's
+    dates are whole seconds by its own clock. JSON has seconds.
     """
-    begin = begin_of(since, datetime.now(UTC))
+    begin = since or datetime.now(UTC) - ONE_DAY
     topic = kafka_settings().topics.permissions.name
-    found = run_of_customer(
-        customer,
+    found = run_on_ledger(
         lambda ledger: latencies(
             ledger, since=begin, brand_code=brand, permissions=topic, customer_id=customer
         ),
-        only=None if brand is None else [brand],
+        customer=customer,
+        brand=brand,
     )
     known = {"since": begin, "latencies": [asdict(one) for one in found]}
     print_rows(output, _COLUMNS, map(_row, found), as_json=known)
-
-
-def begin_of(text: str, now: datetime) -> datetime:
-    """Return the instant from which ``text`` counts; anything else is wrong usage."""
-    try:
-        short = _SHORT.fullmatch(text)
-        if short is not None:
-            return now - timedelta(**{_UNITS[short[2]]: int(short[1])})
-        return now - duration(text) if text.startswith("P") else instant(text)
-    except (OverflowError, typer.BadParameter):
-        raise typer.BadParameter(
-            f"{text} says neither for how long nor from when; write it as 24h, 7d, P1D or "
-            "2026-03-02T12:00",
-            param_hint="--since",
-        ) from None
 
 
 def _row(one: LegLatency) -> tuple[object, ...]:
@@ -121,22 +98,20 @@ def shown(seconds: float) -> str:
 def week(
     *,
     customer: OneCustomerOption = None,
-    since: Annotated[
-        str,
-        typer.Option(help="For how long, as 24h, 7d or P1D; or from when, as 2026-03-02T12:00."),
-    ] = "7d",
+    since: SinceOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print a customer's week: received, registered, refused by reason, overdue, opt-outs, usage.
 
-    Without --customer a line for each. p50 and p95 are how long it took from the decision on an
-    event until İYS's answer was recorded. What could not be decided on at all is in izin
-    dead-letters list --customer. Times are Turkish; JSON has seconds.
+    The last seven days, unless --since. Without --customer a line for each. p50 and p95 are how
+    long it took from the decision on an event until İYS's answer was recorded. What could not be
+    decided on at all is in izin dead-letters list --customer. Times are Turkish; JSON has seconds.
     """
     now = datetime.now(UTC)
-    begin = begin_of(since, now)
-    found = run_of_customer(
-        customer, lambda ledger: figures(ledger, since=begin, until=now, customer_id=customer)
+    begin = since or now - _WEEK_LONG
+    found = run_on_ledger(
+        lambda ledger: figures(ledger, since=begin, until=now, customer_id=customer),
+        customer=customer,
     )
     if customer is None or output is OutputFormat.JSON:
         known = {"since": begin, "until": now, "customers": [asdict(one) for one in found]}

@@ -7,23 +7,22 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import (
+from izin.console.terminal import (
     ByOption,
+    CustomerArgument,
     ExecuteOption,
     OneCustomerOption,
-    filled,
-    is_key,
-    normalised,
-)
-from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
-from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    cells,
-    print_rows,
+    ReasonOption,
+    end_dry_run,
+    is_key,
+    normalised,
+    print_found,
     say,
     say_dry_run,
 )
+from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import retention
@@ -80,9 +79,7 @@ def set_(
     if last == known.retain_until:
         say(f"{month} is kept until {last} already")
         return
-    if last < known.retain_until and not execute:
-        say(f"{change}; add --execute to shorten it")
-        return
+    end_dry_run(change, execute=execute or last > known.retain_until)
     now = datetime.now(UTC)
     run_on_ledger(lambda ledger: retention.retain(ledger, first, until=last, by=by, now=now))
     say(change)
@@ -90,13 +87,13 @@ def set_(
 
 @app.command()
 def hold(
-    customer: Annotated[str, typer.Argument(help="Whose history.")],
-    reason: Annotated[str, typer.Option(help="What it is needed for.", callback=filled)],
-    key: Annotated[
-        str | None,
-        typer.Option(help="Only this key, or all keys of this recipient, in any usual notation."),
-    ] = None,
+    customer: CustomerArgument,
     *,
+    reason: ReasonOption,
+    recipient: Annotated[
+        str | None,
+        typer.Option(help="Only of this recipient, in any usual notation, or of this key."),
+    ] = None,
     by: ByOption,
 ) -> None:
     """Place a legal hold: nothing of a customer, or of one of its keys, is dropped.
@@ -105,7 +102,7 @@ def hold(
     placed it is written to the history. Exit code 3
     if the ledger does not know the customer or the key.
     """
-    held = None if key is None else normalised(key)
+    held = None if recipient is None else normalised(recipient)
     numbers = run_on_ledger(lambda ledger: _hold(ledger, customer, held, reason, by))
     for number, what in numbers.items():
         say(f"hold {number}: nothing of {what} is dropped until izin retention release {number}")
@@ -128,7 +125,7 @@ def holds(
         attrgetter("customer_id"),
         look=Look(command="retention holds", by=by, customer=customer),
     )
-    print_rows(output, _HOLDS, cells(_HOLDS, found))
+    print_found(output, _HOLDS, found)
 
 
 @app.command()
@@ -170,13 +167,13 @@ def drop(
 
 
 def _print_months(found: tuple[Month, ...], output: OutputFormat) -> None:
-    rows = cells(
+    print_found(
+        output,
         _MONTHS,
         found,
         month=lambda one: f"{one.month:%Y-%m}",
         holds=lambda one: _some(one.holds),
     )
-    print_rows(output, _MONTHS, rows)
 
 
 def _some(holds: tuple[int, ...]) -> str:

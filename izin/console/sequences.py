@@ -7,18 +7,19 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
-from izin.console.terminal.ledger_session import run_cut, run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ByOption,
+    ExecuteOption,
+    OneCustomerOption,
     OutputFormat,
     OutputOption,
-    cells,
     exit_if,
     kafka_settings,
-    print_rows,
+    print_found,
     say,
     say_dry_run,
 )
+from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.sinks.ledger import sequences
 
 app = typer.Typer(
@@ -50,16 +51,16 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
         lambda ledger: sequences.missing(ledger, topics),
         attrgetter("customer_id"),
     )
-    print_rows(output, _COLUMNS, cells(_COLUMNS, found))
+    print_found(output, _COLUMNS, found)
     exit_if(found)
 
 
 @app.command()
 def close(
-    customer: Annotated[str, typer.Option(help="Who owns the origin.")],
-    origin: Annotated[str, typer.Option(help="The origin, as izin sequences list names it.")],
-    until: Annotated[int, typer.Option(help="The last number to close.")],
     *,
+    customer: Annotated[str, typer.Option(help="The customer who owns the origin.")],
+    origin: Annotated[str, typer.Option(help="Of this origin, as izin sequences list names it.")],
+    up_to: Annotated[int, typer.Option(help="The last number to close.")],
     by: ByOption,
     execute: ExecuteOption = False,
 ) -> None:
@@ -71,12 +72,12 @@ def close(
     """
     count = run_on_ledger(
         lambda ledger: sequences.close(
-            ledger, customer, origin, until=until, by=by, now=datetime.now(UTC), dry=not execute
+            ledger, customer, origin, until=up_to, by=by, now=datetime.now(UTC), dry=not execute
         )
     )
     if not count:
         raise SourceError(
-            f"{origin} of {customer} misses nothing up to {until}; see: izin sequences list"
+            f"{origin} of {customer} misses nothing up to {up_to}; see: izin sequences list"
         )
     if execute:
         say(f"{count} numbers of {origin} of {customer} are closed")

@@ -1,80 +1,85 @@
-"""``izin up``: the local stack, until Ctrl-C.
+"""``izin up``: the local stack, until Ctrl-C; ``izin download`` has its servers without starting.
 
 ``izin demo``: the main job, end to end, on real servers, and the proof that it was done.
 """
 
 import shlex
+import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.panel import Panel
 from rich.text import Text
 
-from izin.console.local_stack.settings import Delays, Ports, example_brands
-from izin.console.local_stack.stack import LocalStack
-from izin.console.terminal.interrupts import exit_on_signals, raising_on_signals
-from izin.console.terminal.output import (
+from izin.console.terminal import (
     OutputFormat,
     OutputOption,
     exit_if,
     exit_on_error,
+    exit_on_signals,
     out,
+    print_rows,
+    raising_on_signals,
     say,
+    showing_steps,
 )
-from izin.console.terminal.progress import showing_steps
 from izin.demo.ledger import LedgerView
-from izin.demo.report import Report
+from izin.demo.report import Report, verify
 from izin.demo.scenario import Killer, Scenario
-from izin.demo.verify import verify
-from izin.local import LocalError
+from izin.demo.stack import LocalStack
+from izin.demo.stack_settings import PORTS, Delays, example_brands
+from izin.local import LocalError, LocalServers
+from izin.local.kafka import fetch_connect, fetch_plugins, place_plugins
 from izin.runtime.kafka import codec
 
-PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")]
-FreshOption = Annotated[
-    bool, typer.Option("--fresh", help="Remove what earlier runs stored, and start empty.")
+StateOption = Annotated[
+    Path, typer.Option("--state-dir", help="Folder of data and logs.", envvar="IZIN_STATE_DIR")
 ]
-ResultDelayOption = Annotated[
-    float, typer.Option(help="Seconds until İYS has the results of a batch (İYS: 300).")
-]
-HiddenWindowOption = Annotated[
-    float, typer.Option(help="Seconds for which İYS's pull hides a change (İYS: 3600).")
+RegistryOption = Annotated[
+    bool, typer.Option("--registry", help="With a schema registry (Apicurio) too.")
 ]
 SEED = 2026
 ROWS = 20_000
 _KILLS_WITHIN_SECONDS = 18.0
+_MOST_PORTS = 65_535
 
 
 def up(
     *,
-    state_dir: Annotated[
-        Path, typer.Option(help="Folder of data and logs.", envvar="IZIN_STATE_DIR")
-    ] = Path(".izin/up"),
-    kafka_port: PortOption = 19092,
-    postgres_port: PortOption = 15432,
-    fresh: FreshOption = False,
-    registry: Annotated[
-        bool, typer.Option("--registry", help="Start a schema registry (Apicurio) too.")
+    state_dir: StateOption = Path(".izin/up"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Remove what earlier runs stored, and start empty.")
     ] = False,
-    registry_port: PortOption = 18080,
-    intake_port: PortOption = 8081,
-    intake_operations_port: PortOption = 8091,
-    feeds_port: PortOption = 8084,
-    feeds_operations_port: PortOption = 8094,
-    gate_port: PortOption = 8087,
-    gate_operations_port: PortOption = 8097,
-    sink_port: PortOption = 8082,
-    sink_operations_port: PortOption = 8092,
-    webhooks_port: PortOption = 8086,
-    webhooks_operations_port: PortOption = 8096,
-    order_port: PortOption = 8083,
-    simulator_port: PortOption = 8085,
-    result_delay: ResultDelayOption = 5.0,
-    hidden_window: HiddenWindowOption = 5.0,
+    servers_only: Annotated[
+        bool,
+        typer.Option(
+            "--servers-only", help="Kafka and PostgreSQL alone, for what needs workers stopped."
+        ),
+    ] = False,
+    registry: RegistryOption = False,
+    ports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--port",
+            metavar="PART=NUMBER",
+            help=f"Where a part listens ({', '.join(PORTS)}); 0 is any free port; repeat it.",
+        ),
+    ] = None,
+    any_ports: Annotated[
+        bool,
+        typer.Option("--any-ports", help="Any free ports, those of the last run where they are."),
+    ] = False,
+    result_delay: Annotated[
+        float, typer.Option(help="Seconds until İYS has the results of a batch (İYS: 300).")
+    ] = 5.0,
+    hidden_window: Annotated[
+        float, typer.Option(help="Seconds for which İYS's pull hides a change (İYS: 3600).")
+    ] = 5.0,
 ) -> None:
     """Run the whole system on this machine, with a simulator of İYS, until Ctrl-C.
 
@@ -83,77 +88,62 @@ def up(
     server or worker that dies is started again, on its port. A server that the environment names is
     used instead of one of our own. Exit code 4 if a part cannot start, or a server keeps dying.
     """
-    ports = _ports(
-        kafka=kafka_port,
-        postgres=postgres_port,
-        registry=registry_port if registry else 0,
-        intake=intake_port,
-        intake_operations=intake_operations_port,
-        feeds=feeds_port,
-        feeds_operations=feeds_operations_port,
-        gate=gate_port,
-        gate_operations=gate_operations_port,
-        sink=sink_port,
-        sink_operations=sink_operations_port,
-        webhooks=webhooks_port,
-        webhooks_operations=webhooks_operations_port,
-        order=order_port,
-        simulator=simulator_port,
-    )
-    delays = Delays(result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window))
     with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError):
-        _keep_up(state_dir, ports, delays, registry=registry, fresh=fresh)
+        stack = LocalStack(
+            state_dir,
+            brands=example_brands(),
+            ports=ports_of(ports or (), any_ports=any_ports),
+            delays=Delays(
+                result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window)
+            ),
+            registry=registry,
+            fresh=fresh,
+            servers_only=servers_only,
+            on_progress=say,
+        )
+        with stack:
+            out.print(_panel(stack, servers_only=servers_only))
+            stack.wait()
 
 
-def _keep_up(
-    state_dir: Path, ports: Ports, delays: Delays, *, registry: bool, fresh: bool
-) -> NoReturn:
-    stack = LocalStack(
-        state_dir,
-        brands=example_brands(),
-        ports=ports,
-        delays=delays,
-        registry=registry,
-        fresh=fresh,
-        on_progress=say,
-    )
-    with stack:
-        out.print(_panel(stack))
-        stack.wait()
+def ports_of(texts: Iterable[str], *, any_ports: bool) -> dict[str, int]:
+    """Return the port that is asked for of each part; any is free to choose for those left out.
+
+    Raises:
+        BadParameter: a text names no part and port, or two parts have one port, whose health checks
+            would then be mixed up.
+    """
+    asked = {} if any_ports else dict(PORTS)
+    for text in texts:
+        part, _, number = text.partition("=")
+        if part not in PORTS or not number.isdecimal() or int(number) > _MOST_PORTS:
+            raise typer.BadParameter(
+                f"{text} is no part and port, as intake=8081", param_hint="--port"
+            )
+        asked[part] = int(number)
+    by_port: dict[int, str] = {}
+    for part, port in asked.items():
+        if port and by_port.setdefault(port, part) != part:
+            raise typer.BadParameter(
+                f"{by_port[port]} and {part} both have {port}; give each a port of its own",
+                param_hint="--port",
+            )
+    return asked
 
 
-def _ports(**given: int) -> Ports:
-    """Return the ports as they were given; 0 is any."""
-    ports = Ports(**{part: port or None for part, port in given.items()})
-    _require_distinct(ports)
-    return ports
-
-
-def _require_distinct(ports: Ports) -> None:
-    """Refuse one port for two parts, whose health checks would then be mixed up."""
-    asked: dict[int, str] = {}
-    for name, port in asdict(ports).items():
-        part = name.replace("_", "-")
-        if port in asked:
-            both = f"--{asked[port]}-port and --{part}-port"
-            raise typer.BadParameter(f"{both} both name {port}; give each a port of its own")
-        if port is not None:
-            asked[port] = part
-
-
-def _panel(stack: LocalStack) -> Panel:
+def _panel(stack: LocalStack, *, servers_only: bool = False) -> Panel:
     registry = stack.environment.get("SCHEMA_REGISTRY_URL")
     lines = [
         f"intake     {stack.url('intake')}/v1/consents",
-        f"           {stack.url('intake_operations')}/metrics",
+        f"           {stack.url('intake-operations')}/metrics",
         f"feeds      {stack.url('feeds')}/v1/opt-outs",
-        f"           {stack.url('feeds_operations')}/metrics",
+        f"           {stack.url('feeds-operations')}/metrics",
         f"gate       {stack.url('gate')}/v1/may-send",
-        f"           {stack.url('gate_operations')}/metrics",
+        f"           {stack.url('gate-operations')}/metrics",
         f"sink       {stack.url('sink')}/health/ready",
-        f"           {stack.url('sink_operations')}/metrics",
+        f"           {stack.url('sink-operations')}/metrics",
         f"webhooks   {stack.url('webhooks')}/health/ready",
-        f"           {stack.url('webhooks_operations')}/metrics",
+        f"           {stack.url('webhooks-operations')}/metrics",
         f"order      {stack.url('order')}/health/ready",
         *([f"registry   {registry}"] if registry else []),
         f"simulator  {stack.url('simulator')}/__simulator__/health",
@@ -179,23 +169,23 @@ def _panel(stack: LocalStack) -> Panel:
         '      -d \'{"brand_code": 100001, "type": "MESAJ",',
         '           "recipients": ["05550000001"]}\'',
     ]
+    if servers_only:
+        lines = [one for one in lines if "set -a" in one or "doctor" in one]
     return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)
 
 
 def demo(
     *,
-    state_dir: Annotated[
-        Path, typer.Option(help="Folder of data and logs.", envvar="IZIN_STATE_DIR")
-    ] = Path(".izin/demo"),
-    export: Annotated[Path, typer.Option(help="Where to write the made-up CRM export.")] = Path(
-        "demo/crm-export.csv"
-    ),
+    state_dir: StateOption = Path(".izin/demo"),
+    export: Annotated[
+        Path, typer.Option("--out", help="The file to write: the made-up CRM export.")
+    ] = Path("demo/crm-export.csv"),
     rows: Annotated[int, typer.Option(min=8000, help="Rows of the CRM export.")] = ROWS,
-    seed: Annotated[int, typer.Option(help="Seed of the made-up data.")] = SEED,
+    seed: Annotated[int, typer.Option(help="Seed of what is made up.")] = SEED,
     chaos: Annotated[
         bool, typer.Option("--chaos", envvar="CHAOS", help="Kill each worker once (kill -9).")
     ] = False,
-    registry: Annotated[bool, typer.Option("--registry", help="Use a schema registry.")] = False,
+    registry: RegistryOption = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Import, register at İYS and opt out 20,000 made-up consents, and check every one of them.
@@ -205,11 +195,7 @@ def demo(
     """
     with exit_on_signals(), exit_on_error(LocalError):
         report = _run(state_dir, export, rows=rows, seed=seed, chaos=chaos, registry=registry)
-    match output:
-        case OutputFormat.JSON:
-            typer.echo(report.as_json())
-        case OutputFormat.TABLE:
-            out.print(report.as_table())
+    print_rows(output, ("what", "count", "note"), report.rows(), as_json=report.as_json())
     exit_if(not report.is_good)
 
 
@@ -233,3 +219,33 @@ def _run(
             killer = Killer(stack.supervisor, window=_KILLS_WITHIN_SECONDS, seed=time.time_ns())
             run = scenario.run(export, rows, killer if chaos else None)
             return verify(stack, encoder, ledger, run, start=start)
+
+
+def download(
+    *,
+    registry: RegistryOption = False,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="With Kafka Connect and its plugins too.")
+    ] = False,
+    plugins: Annotated[
+        Path | None,
+        typer.Option(
+            "--connect-plugins",
+            metavar="FOLDER",
+            help="The plugins of Kafka Connect alone, copied to this folder.",
+        ),
+    ] = None,
+) -> None:
+    """Download the servers of the local stack and start nothing: later starts need no network.
+
+    With --connect-plugins there is a folder for a worker's plugin.path (docs/connect.md); what its
+    subfolders of the two plugins had is replaced. Exit code 4 if a download fails.
+    """
+    with exit_on_error(LocalError):
+        if plugins is not None:
+            place_plugins(fetch_plugins(on_progress=say), plugins, shutil.copyfile)
+            return
+        for server in LocalServers(Path(), registry=registry, environ={}, on_progress=say).servers:
+            server.prepare()
+        if connect:
+            fetch_connect(on_progress=say)

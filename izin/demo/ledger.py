@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -10,8 +11,7 @@ from typing import Self
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from izin.console.doctor.lag_checks import unread
-from izin.demo.report import LedgerState
+from izin.kafka.unread import unread
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
@@ -22,6 +22,18 @@ from izin.streams.ownership.positions import DecidedOffsets
 _TIMEOUT = 15.0
 _MOST_MARKERS = 10
 """Offsets that may be of aborted records and of the marks of their transactions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerState:
+    """The ledger's record of a key."""
+
+    desired: str
+    registered: str
+    state: str
+    reason: str = ""
+    void_event_id: str | None = None
+    """The event of an opt-in that İYS never gets, where the opt-out before it is due again."""
 
 
 class LedgerView:

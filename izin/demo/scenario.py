@@ -18,19 +18,18 @@ import httpx
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import OurError
-from izin.console.local_stack.settings import ACTIVE, LOADING
-from izin.console.local_stack.stack import LocalStack
-from izin.console.terminal.progress import ShownStep
 from izin.demo import crm_export
 from izin.demo.actors import RegisterEntry, Signup, SimulatorClient, Subscriber, signups
 from izin.demo.ledger import LedgerView
-from izin.demo.report import Kill
+from izin.demo.stack import LocalStack
+from izin.demo.stack_settings import ACTIVE, LOADING
 from izin.local import Supervisor
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.importing.report import ImportReport
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
+from izin.runtime.plan import OnProgress
 from izin.schemas.codec import Codec
 
 _POLL_INTERVAL = 0.1
@@ -58,6 +57,14 @@ def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> N
         if time.monotonic() > limit:
             raise StageFailedError(f"gave up after {within.total_seconds():.0f} s waiting: {what}")
         time.sleep(_POLL_INTERVAL)  # an effect in another process: nothing here wakes us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """Which worker was killed while the demo ran, and when."""
+
+    killed: str
+    at_second: float
 
 
 class Killer:
@@ -133,7 +140,7 @@ class Scenario:
         stack: LocalStack,
         codec: Codec,
         ledger: LedgerView,
-        begin: Callable[[str], ShownStep],
+        begin: Callable[[str], OnProgress],
         *,
         seed: int,
     ) -> None:
@@ -262,12 +269,12 @@ class Scenario:
         registering = self._begin("register at İYS")
         _wait(lambda: self._registered(registering), "all is registered")
 
-    def _ordered(self, stage: ShownStep) -> bool:
+    def _ordered(self, stage: OnProgress) -> bool:
         events, behind = self._ledger.events(), self._ledger.behind()
         stage(events - behind, events)
         return behind == 0
 
-    def _registered(self, stage: ShownStep) -> bool:
+    def _registered(self, stage: OnProgress) -> bool:
         lag, keys = self._ledger.lag(), self._ledger.keys()
         on_the_way = lag.in_flight + lag.awaiting_result + lag.unknown
         stage(keys - lag.to_send - lag.to_query - lag.waiting - on_the_way, keys)

@@ -28,7 +28,7 @@ class NoEvidenceError(SourceError):
     def __init__(self, brand_code: int) -> None:
         super().__init__(
             f"the ledger has nothing of this recipient for brand {brand_code}; see izin explain, "
-            "and leave out --channel"
+            "and leave out --type"
         )
 
 

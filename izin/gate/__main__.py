@@ -2,13 +2,17 @@
 
 from izin.gate.server import serve
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import GateSettings, KafkaSettings, LogSettings
 from izin.runtime.start_errors import exiting_on_error
 
 
 def main() -> None:
-    """Serve until SIGTERM; exit with 4 where the settings, a port or Kafka do not allow it."""
+    """Answer over HTTP whether a message may be sent to a recipient, and why.
+
+    It stores nothing, and needs Kafka alone. It runs until SIGTERM or Ctrl-C. Exit code 4 if a
+    setting or a server is at fault.
+    """
     configure(LogSettings())
     with exiting_on_error("gate start failed"):
         kafka, settings = KafkaSettings(), GateSettings()

@@ -24,7 +24,7 @@ from izin.projections.packed_permissions import (
     whole_seconds,
 )
 from izin.projections.permission_reader import PermissionReader
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.cache import put

@@ -15,7 +15,7 @@ from izin.consent.errors import OurError
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.gate.undecided import UndecidedOptOuts
 from izin.projections.packed_permissions import digest_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant
 from izin.schemas.partitioning import partition_of

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from izin.gate.question import AskedQuestion
 from izin.gate.verdicts import Verdicts
 from izin.runtime.errors import BrokerError
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import ReceiptKind

@@ -54,7 +54,7 @@ from izin.runtime.http_server.problems import (
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import OF_KEY, Shares, read_body, share_of_key
 from izin.runtime.kafka import producer
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import stopping_on_signals, tune_gc_for_batches
 from izin.runtime.settings import GateSettings, KafkaSettings
 from izin.schemas.api_keys import ApiKey

@@ -26,7 +26,7 @@ from izin.projections.decided import UNDECIDED, decided_below, lanes_of, taken_b
 from izin.projections.latest_records import LatestRecordReader
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec

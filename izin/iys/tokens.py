@@ -36,7 +36,7 @@ from izin.iys.errors import (
 )
 from izin.iys.wire_format.error_envelope import HOUR, error_of, read_refusals
 from izin.iys.wire_format.json_reader import JsonReader, parse_json
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import IysSettings
 
 _LIFETIME: Final = 7200

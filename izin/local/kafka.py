@@ -1,4 +1,9 @@
-"""Apache Kafka on this machine: one node that is broker and KRaft controller, no Docker."""
+"""Apache Kafka on this machine: one node that is broker and KRaft controller, no Docker.
+
+And Kafka Connect, whose workers write topics into databases. What it needs is
+downloaded: Apache Kafka's worker, Debezium's JDBC sink connector with its drivers, and Apicurio's
+converter of Avro records.
+"""
 
 import base64
 import os
@@ -7,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +27,7 @@ from izin.local.java import (
     Progress,
     class_archive,
     fetch,
+    fetch_unpacked,
     java_at_least,
     silent,
 )
@@ -47,6 +53,23 @@ PROGRAM_OPTIONS = (
 
 _NODE = 1
 _FORMAT_SECONDS = 60
+SINK_VERSION = "3.6.0.Final"
+CONVERTER_VERSION = "2.6.13.Final"
+
+_WORKER = FileSet(
+    name=f"kafka-connect-{VERSION}",
+    coordinates=(f"org.apache.kafka:connect-runtime:{VERSION}", "org.slf4j:slf4j-simple:1.7.36"),
+)
+_SINK = FileSet(
+    name=f"debezium-connector-jdbc-{SINK_VERSION}",
+    coordinates=(f"io.debezium:debezium-connector-jdbc:{SINK_VERSION}:plugin:tar.gz:",),
+    transitive=False,
+)
+_CONVERTER = FileSet(
+    name=f"apicurio-connect-converter-{CONVERTER_VERSION}",
+    coordinates=(f"io.apicurio:apicurio-registry-utils-converter:{CONVERTER_VERSION}",),
+)
+_KAFKA = "/org/apache/kafka/"
 
 
 class Kafka(Server):
@@ -57,7 +80,7 @@ class Kafka(Server):
 
     name = f"Kafka {VERSION}"
     folder = "kafka"
-    port_setting = "--kafka-port"
+    port_setting = "--port kafka=NUMBER"
 
     def __init__(
         self,
@@ -217,3 +240,41 @@ _ARCHIVED_WITHIN = timedelta(seconds=90)
 
 def _as_properties(settings: Mapping[str, object]) -> str:
     return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def place_plugins(
+    plugins: Mapping[str, Sequence[Path]], folder: Path, place: Callable[[Path, Path], object]
+) -> None:
+    """Put the jars of each plugin into a folder of its own in ``folder``, by ``place``: a link, or
+    a copy. What was in these is removed.
+    """
+    for name, jars in plugins.items():
+        home = folder / name
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        for jar in jars:
+            place(jar, home / jar.name)
+
+
+def fetch_connect(*, on_progress: Progress = silent) -> tuple[list[Path], dict[str, list[Path]]]:
+    """Return the jars of the worker, and those of each plugin by its name, downloading what is
+    missing.
+
+    Raises DownloadError, PackageMissingError or StateInUseError.
+    """
+    plugins = fetch_plugins(on_progress=on_progress)
+    return fetch(_WORKER, on_progress=on_progress), plugins
+
+
+def fetch_plugins(*, on_progress: Progress = silent) -> dict[str, list[Path]]:
+    """Return the jars of each plugin by its name, downloading what is missing.
+
+    Raises DownloadError, PackageMissingError or StateInUseError.
+    """
+    sink = fetch_unpacked(_SINK, on_progress=on_progress)
+    converter = fetch(_CONVERTER, on_progress=on_progress)
+    return {
+        "jdbc-sink": sorted(sink.rglob("*.jar")),
+        # Kafka's own classes are the worker's: a converter that brought others would not fit them.
+        "avro-converter": [jar for jar in converter if _KAFKA not in jar.as_posix()],
+    }

@@ -94,7 +94,7 @@ class Postgres(Server):
 
     name = "PostgreSQL 18"
     folder = "postgres"
-    port_setting = "--postgres-port"
+    port_setting = "--port postgres=NUMBER"
 
     @property
     def url(self) -> str:

@@ -27,7 +27,7 @@ class ApicurioRegistry(Server):
 
     name = f"Apicurio Registry {VERSION}"
     folder = "registry"
-    port_setting = "--registry-port"
+    port_setting = "--port registry=NUMBER"
 
     def __init__(
         self,

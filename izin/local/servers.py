@@ -102,12 +102,6 @@ class LocalServers:
             self.stop()
             raise
 
-    def check(self) -> None:
-        """Raise LocalError if a server has ended."""
-        for server in self.servers:
-            if not server.is_alive:
-                raise LocalError(f"{server.name} has ended; its log is {server.log}")
-
     def keep_up(self, supervisor: Supervisor) -> None:
         """Have ``supervisor`` start each server again when it dies, on its port and its data."""
         for server in self.servers:

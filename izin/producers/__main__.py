@@ -2,13 +2,16 @@
 
 from izin.producers.intake.server import serve
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import IntakeSettings, KafkaSettings, LogSettings
 from izin.runtime.start_errors import exiting_on_error
 
 
 def main() -> None:
-    """Serve until SIGTERM; exit with 4 where the settings, the port or Kafka do not allow it."""
+    """Run the HTTP intake, to which your systems post consents and opt-outs.
+
+    It runs until SIGTERM or Ctrl-C. Exit code 4 if a setting or a server is at fault.
+    """
     configure(LogSettings())
     with exiting_on_error("intake start failed"):
         kafka, intake = KafkaSettings(), IntakeSettings()

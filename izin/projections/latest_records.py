@@ -15,7 +15,7 @@ from izin.consent.errors import OurError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.kafka.follower import RecordFollower
 from izin.runtime.kafka import broker_errors, connection_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import AvroRecord

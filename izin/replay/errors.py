@@ -48,7 +48,7 @@ class ProcessEndedError(OurError):
         super().__init__(
             f"a process of the replay ended with exit code {code}: see its output above; without "
             "any, the system has ended it, perhaps for want of memory. Give the command again, "
-            "with fewer --workers: it goes on where it was"
+            "with fewer --processes: it goes on where it was"
         )
 
 

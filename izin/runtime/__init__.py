@@ -1,7 +1,7 @@
 """What every process needs: settings, Kafka clients, the schema registry, logs.
 
 settings            the only reader of the environment
-observe             structured logs, recipients masked, repetitions counted
+logs                structured logs, recipients masked, repetitions counted
 kafka               clients of Kafka and the codec of this installation
 kafka_environment   the same for the libraries, by arguments or variables
 kafka_clients, registry_client, broker_faults, plain_log: what both are made of

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime import kafka
 from izin.runtime.broker_faults import cause_among
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
 

@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from izin.consent.errors import IzinError
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 
 EXIT = 4
 """The exit status where a setting or a server is at fault: an operator must act."""

@@ -1,7 +1,7 @@
 """Run a sink worker in the foreground: ``python -m izin.sinks``."""
 
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import (
     IysSettings,
     KafkaSettings,
@@ -14,7 +14,10 @@ from izin.sinks.worker import run
 
 
 def main() -> None:
-    """Run until SIGTERM or Ctrl-C."""
+    """Run a sink worker: it maintains the ledger, registers consents at İYS and pulls from it.
+
+    It runs until SIGTERM or Ctrl-C. Exit code 4 if a setting or a server is at fault.
+    """
     configure(LogSettings())
     with exiting_on_error("sink worker start failed"):
         kafka, ledger, iys, sink = KafkaSettings(), LedgerSettings(), IysSettings(), SinkSettings()

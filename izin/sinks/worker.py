@@ -32,7 +32,7 @@ from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.http_server.problems import Faults, health, operations_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import HttpLimits
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import (
     drain,
     keep_memory_of_batches,

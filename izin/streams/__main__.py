@@ -1,14 +1,18 @@
 """Run an order worker: ``python -m izin.streams``."""
 
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
 from izin.runtime.start_errors import exiting_on_error
 from izin.streams.engine.app import run
 
 
 def main() -> None:
-    """Read the settings and run until a signal ends it."""
+    """Run an order worker: it decides consent events in the law's order, exactly once.
+
+    It reads both lanes (bulk and express) until SIGTERM or Ctrl-C. Exit code 4 if a setting or a
+    server is at fault.
+    """
     configure(LogSettings())
     with exiting_on_error("order worker start failed"):
         kafka, streams = KafkaSettings(), StreamSettings()

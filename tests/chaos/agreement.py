@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping
 
 from izin.consent.model import Consent
-from izin.demo.report import DesiredState, FinalState, LedgerState, compare
+from izin.demo.ledger import LedgerState
+from izin.demo.report import DesiredState, FinalState, compare
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from tests.chaos.hostile.records import RECIPIENTS

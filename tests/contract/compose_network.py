@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from unittest.mock import patch
 
+from izin.demo.stack_settings import PORTS
 from izin.runtime import settings
 from tests.contract.compose import Papers, argvs, image_of, is_ours, leaf, read
 
@@ -49,7 +50,6 @@ def listening(given: Papers, name: str) -> set[int]:
 
 def ports(given: Papers) -> Iterator[str]:
     """Every port is published on 127.0.0.1 alone, as `izin up` does, and in use."""
-    options = {param.name: param.default for param in leaf(["izin", "up"])[0].params}
     for name, service in given.services.items():
         listened = listening(given, name)
         for one in service.get("ports", []):
@@ -58,7 +58,7 @@ def ports(given: Papers) -> Iterator[str]:
                 yield f"{name}: {one} is open to the network"
             if int(inside) not in listened:
                 yield f"{name}: nobody listens on {inside}"
-            usual = {options.get(f"{name}{part}_port") for part in ("", "_operations")}
+            usual = {PORTS.get(f"{name}{part}") for part in ("", "-operations")}
             if int(outside) not in usual:
                 yield f"{name}: {outside} is not the port of `izin up`"
         if is_ours(service) and listened:

@@ -97,7 +97,7 @@ def ask_gate(stack: Path, recipient: str, order: str) -> None:
 def complain(stack: Path, recipient: str) -> None:
     """Enter a complaint of a recipient, and close it."""
     message = ("--sent=2026-03-02T12:30", "--sender=ORNEK", f"--content={CONTENT}")
-    words = ("--brand=100001", "--channel=MESAJ", *message)
+    words = ("--brand=100001", "--type=MESAJ", *message)
     assert asked(stack, "complaints", "add", recipient, *words)[0] == 0
     assert CONTENT in asked(stack, "privacy", "export", recipient)[1]
     assert asked(stack, "complaints", "close", "1", "--outcome=justified")[0] == 0

@@ -13,23 +13,6 @@ from typer.testing import CliRunner
 from izin.console.cli import app
 from tests.e2e.processes import izin
 
-PORTS = (
-    "kafka",
-    "postgres",
-    "intake",
-    "intake-operations",
-    "feeds",
-    "feeds-operations",
-    "gate",
-    "gate-operations",
-    "sink",
-    "sink-operations",
-    "webhooks",
-    "webhooks-operations",
-    "order",
-    "simulator",
-)
-ANY_PORTS = [word for name in PORTS for word in (f"--{name}-port", "0")]
 QUICK = ("--result-delay=1", "--hidden-window=1")
 """İYS answers sooner than in a run by hand."""
 ENDED_WITHIN = 90
@@ -51,7 +34,7 @@ def a_stack(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run ``izin up`` until the block ends, also after a failure."""
     # In the environment, for our workers inherit it: so those that are left behind are found.
     process = izin(
-        *("up", *ANY_PORTS, *QUICK, *words),
+        *("up", "--any-ports", *QUICK, *words),
         module="tests.e2e.hurried_izin",
         IZIN_STATE_DIR=str(folder),
         IZIN_STATE="rocksdb",

@@ -17,7 +17,7 @@ from izin.local import Postgres
 from izin.schemas.codec import Codec
 from tests.e2e.erasure import KEPT, assert_in_no_file, erase_and_wait
 from tests.e2e.processes import izin, left_behind
-from tests.e2e.stack import ANY_PORTS, ENDED_WITHIN, a_stack, asked, environment_of, in_ledger
+from tests.e2e.stack import ENDED_WITHIN, a_stack, asked, environment_of, in_ledger
 from tests.support.waiting import until
 from tests.support.webhooks import receiving
 
@@ -258,7 +258,7 @@ def assert_key_follows_commands(folder: Path) -> None:
 
 def assert_second_run_is_refused(folder: Path) -> None:
     """Assert that a run on the folder of another names the option, and leaves the other alone."""
-    with izin("up", "--state-dir", str(folder), *ANY_PORTS) as second:
+    with izin("up", "--state-dir", str(folder), "--any-ports") as second:
         _, messages = second.communicate(timeout=ENDED_WITHIN)
     assert second.returncode == 4
     assert "--state-dir" in messages

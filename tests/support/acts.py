@@ -12,8 +12,8 @@ from izin.console.cli import app
 ACTS: Mapping[str, str] = {
     "customers add": "add customer",
     "customers change": "change customer",
-    "customers brake": "set brake",
-    "customers provide": "provide application items",
+    "held-back limit": "set brake",
+    "customers checklist": "provide application items",
     "brands add": "add brand",
     "brands rights": "change rights",
     "brands suspend": "suspend brand",
@@ -30,6 +30,7 @@ ACTS: Mapping[str, str] = {
     "subscribers remove": "remove subscriber",
     "subscribers rotate-secret": "rotate subscriber secret",
     "subscribers resend": "resend",
+    "subscribers cancel-resend": "cancel resend",
     "dead-letters acknowledge": "acknowledge dead letter",
     "dead-letters redrive": "redrive dead letter",
     "publish": "correct dead letter",
@@ -42,9 +43,9 @@ ACTS: Mapping[str, str] = {
     "ledger bootstrap": "restore partitions",
     "replay run": "rebuild",
     "ledger archive": "archive history",
-    "deadlines rule-again": "count terms again",
-    "iys release": "release opt-outs",
-    "iys withdraw": "withdraw opt-outs",
+    "deadlines recount-terms": "count terms again",
+    "held-back release": "release opt-outs",
+    "held-back withdraw": "withdraw opt-outs",
     "iys sweep start": "start sweep",
     "iys sweep stop": "stop sweep",
     "evidence write": "export evidence",
@@ -62,7 +63,6 @@ ELSEWHERE: Mapping[str, str] = {
     "complaints add": "tests/integration/console/test_evidence.py",
     "complaints attach": "tests/integration/console/test_evidence.py",
     "complaints close": "tests/integration/console/test_evidence.py",
-    "iys push register": "tests/integration/sinks/inbound/test_push_command.py",
     "iys push unregister": "tests/integration/sinks/inbound/test_push_command.py",
 }
 """Commands that need another installation than the others, or write the acts of several, and where
@@ -81,9 +81,9 @@ LOOKS: Mapping[str, str] = {
     "deadlines opt-outs": "",
     "deadlines breaches": "with --output json",
     "subscribers compare": "",
-    "customers void": "with --out",
+    "customers void-consents": "with --out",
     "import changes": "with --output json",
-    "iys daily show": "with --write",
+    "iys daily show": "with --out",
     "reconcile": "without --execute",
     "dead-letters show": "with --unmasked",
     "replay rebuild": "with --unmasked",
@@ -109,8 +109,7 @@ OTHERS: Mapping[str, str] = {
     "feeds": RUNS,
     "gate": RUNS,
     "webhooks": RUNS,
-    "local start": RUNS,
-    "local prepare": RUNS,
+    "download": RUNS,
     "doctor": "creates topics and tables; no brand, consent or right",
     "evidence verify": FILE,
     "evidence anchors": READS,
@@ -118,8 +117,8 @@ OTHERS: Mapping[str, str] = {
     "dead-letters list": MASKED,
     "report latency": READS,
     "report week": READS,
-    "rate-limits": READS,
-    "iys list": READS,
+    "iys limits": READS,
+    "held-back list": READS,
     "iys daily list": READS,
     "iys daily verify": MASKED,
     "iys daily fetch": "a worker fetches what İYS shows anyway, sooner",
@@ -130,7 +129,7 @@ OTHERS: Mapping[str, str] = {
     "verify": FILE,
     "customers pack": READS,
     "customers list": READS,
-    "customers granted": READS,
+    "customers granted-brands": READS,
     "customers show": READS,
     "keys list": READS,
     "subscribers list": READS,
@@ -175,12 +174,3 @@ def _inside(group: click.Command, *words: str) -> Iterator[tuple[str, click.Comm
             yield from _inside(command, *words, name)
         else:
             yield " ".join((*words, name)), command
-    yield from _within(typer.main.get_command(app), "")
-
-
-def _within(group: click.Command, words: str) -> Iterator[tuple[str, click.Command]]:
-    for name, command in getattr(group, "commands").items():  # noqa: B009  # of groups only
-        if hasattr(command, "commands"):
-            yield from _within(command, f"{words}{name} ")
-        else:
-            yield f"{words}{name}", command

@@ -17,7 +17,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "izin/runtime/setting_rules/group.py": "the reader",
     "izin/runtime/kafka_environment.py": "the reader of the libraries, which have no settings",
     "izin/local/": "starts servers, which need an environment",
-    "izin/console/local_stack/stack.py": "passes it on to the processes it starts",
+    "izin/demo/stack.py": "passes it on to the processes it starts",
 }
 """Who may touch the environment, and why."""
 

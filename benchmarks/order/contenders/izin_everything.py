@@ -3,7 +3,7 @@
 from benchmarks.order.contenders.task import Task
 from izin.local.reservations import free_port
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
 from izin.streams.engine.app import run
 

@@ -13,23 +13,22 @@ from izin.consent.model import Channel
 from izin.console.brands import parked, suspensions
 from izin.console.brands.suspensions import concerning, suspended_and_counted
 from izin.console.remedies import remedy_of_brake, remedy_of_order
-from izin.console.terminal.arguments import (
+from izin.console.terminal import (
     BrandArgument,
     ByOption,
+    ExecuteOption,
     OneCustomerOption,
-    filled,
-    instant,
-)
-from izin.console.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
-from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    cells,
     exit_if,
+    filled,
+    instant,
+    print_found,
     print_rows,
     say,
     turkish,
 )
+from izin.console.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
@@ -74,21 +73,6 @@ _COLUMNS = {
     "rights": "rights",
     "suspended": "suspended",
 }
-ActivatedOption = Annotated[
-    datetime | None,
-    typer.Option(
-        parser=instant,
-        metavar="DATE",
-        help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with an "
-        "offset). Leave it out in first loading, while a new brand loads its old consents.",
-    ),
-]
-FromOption = Annotated[
-    str | None,
-    typer.Option(
-        "--from", metavar="CUSTOMER", help="Who has the brand now, where it moves to another."
-    ),
-]
 
 
 def changes(known: Brand, brand: Brand) -> list[str]:
@@ -209,7 +193,15 @@ def add(
         str, typer.Option(help="Who owns the brand (izin customers).", callback=filled)
     ],
     name: Annotated[str, typer.Option(help="Name of the brand.", callback=filled)],
-    activated_at: ActivatedOption = None,
+    activated_at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=instant,
+            metavar="DATE",
+            help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with an "
+            "offset). Leave it out in first loading, while a new brand loads its old consents.",
+        ),
+    ] = None,
     loading_deadline: Annotated[
         datetime | None,
         typer.Option(parser=instant, metavar="DATE", help="End of first loading, in Turkish time."),
@@ -224,11 +216,14 @@ def add(
         str | None,
         typer.Option(help="Address it is submitted from; empty: any (IYS_EGRESS_ADDRESS)."),
     ] = None,
-    former: FromOption = None,
+    former: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="CUSTOMER", help="Who has the brand now, where it moves to another."
+        ),
+    ] = None,
     by: ByOption,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Make a change that affects existing records.")
-    ] = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Register a brand, or change it.
 
@@ -258,8 +253,7 @@ def _add(brand: Brand, former: str | None, *, by: str, execute: bool) -> None:
         raise BrandOfAnotherError(code)
     changed = [] if known is None else changes(known, brand)
     if changed and not execute:
-        for line in changed:
-            say(line)
+        say(*changed)
         waiting = unsettled(counts)
         say(f"{waiting} unsettled records are affected; add --execute to change brand {code}")
         return
@@ -279,13 +273,13 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     izin brands suspend (iys: its calls to İYS; gate: what may be sent).
     """
     brands, found, orders = run_on_ledger(lambda ledger: _every(ledger, customer))
-    rows = cells(
+    print_found(
+        output,
         _COLUMNS,
         brands,
         rights=lambda one: " ".join(standing.rights(concerning(one.brand_code, found))) or "none",
         suspended=lambda one: " ".join(sorted(suspension_orders.of_brand(one, orders))),
     )
-    print_rows(output, _COLUMNS, rows)
 
 
 @app.command()

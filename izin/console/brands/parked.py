@@ -4,7 +4,6 @@ The dry run of ``requeue`` lists them and writes a plan; its execution acts on w
 nothing else, so that a remedy for one recipient attests nothing for another.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -15,30 +14,26 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.remedies import remedy_of_parked
-from izin.console.terminal.arguments import (
+from izin.console.terminal import (
     SLASHES,
     BrandArgument,
     ByOption,
     ExecuteOption,
     OneCustomerOption,
+    OutputFormat,
+    OutputOption,
     RecipientOption,
+    exit_if,
     named_recipients,
+    print_found,
+    print_rows,
+    say,
 )
 from izin.console.terminal.ledger_session import (
     Look,
     run_cut,
-    run_on_brand,
     run_on_ledger,
     topic_messages,
-)
-from izin.console.terminal.output import (
-    OutputFormat,
-    OutputOption,
-    cells,
-    exit_if,
-    exit_on_error,
-    print_rows,
-    say,
 )
 from izin.runtime.plan import Plan, Selection
 from izin.sinks.ledger import brands, reads
@@ -62,16 +57,10 @@ _RETAILERS = {
     "desired_access": "desired access",
     "since": "since",
 }
-ReasonOption = Annotated[
-    str | None, typer.Option(help="The reason, as izin brands parked names it.")
-]
-AllOption = Annotated[
+ExactlyOption = Annotated[
     int | None,
     typer.Option(
-        "--all",
-        min=1,
-        metavar="COUNT",
-        help="All that the brand has parked for the reason: exactly so many.",
+        min=1, metavar="COUNT", help="All that the brand has for the reason: exactly so many."
     ),
 ]
 PlanOption = Annotated[
@@ -79,11 +68,10 @@ PlanOption = Annotated[
     typer.Option(
         metavar="FILE",
         dir_okay=False,
-        help="Where the records that are listed are written, or with --execute those that are "
-        "requeued. It names recipients: delete it afterwards.",
+        help="Where the plan is written, or with --execute the plan that is executed. It names "
+        "recipients: delete it afterwards.",
     ),
 ]
-
 _KIND = "requeue"
 
 
@@ -95,12 +83,13 @@ def parked(
     Exit code 1 if there are any.
     """
     found = run_cut(customer, reads.parked, attrgetter("brand_code"))
-    rows = cells(
+    print_found(
+        output,
         _PARKED,
         found,
+        below=True,
         remedy=lambda one: remedy_of_parked(one.brand_code, one.reason, all_of=one.keys),
     )
-    print_rows(output, _PARKED, rows, below=True)
     exit_if(found)
 
 
@@ -111,21 +100,23 @@ def retailers(
 
     Exit code 1 if there are any. The output is personal data: who looked is written to the history.
     """
-    found = run_on_brand(
-        brand_code,
+    found = run_on_ledger(
         lambda ledger: retailer_access.differences(ledger, brand_code),
+        brand=brand_code,
         look=Look(command="brands retailers", by=by, brand=brand_code),
     )
-    print_rows(output, _RETAILERS, cells(_RETAILERS, found))
+    print_found(output, _RETAILERS, found)
     exit_if(found)
 
 
 def requeue(
     brand_code: BrandArgument,
     *,
-    reason: ReasonOption = None,
+    because: Annotated[
+        str | None, typer.Option(help="Only those with this reason (izin brands parked).")
+    ] = None,
     recipient: RecipientOption = None,
-    all_of: AllOption = None,
+    exactly: ExactlyOption = None,
     plan: PlanOption,
     execute: ExecuteOption = False,
     by: ByOption,
@@ -133,57 +124,47 @@ def requeue(
 ) -> None:
     """Process parked records of a brand again, and send them where that is lawful.
 
-    Without --execute they are listed, those of --recipient or --all, and written to the plan; the
-    output is personal data. With it the records in the plan are requeued, but for those that have
-    changed since. Requeueing the reason reconsent confirms that each of these recipients has given
-    a new consent; retailer-access, that the retailers were changed at İYS; quota-spent with --all,
-    that there is room again. Who ordered it is written to each record's history. Exit code 1 if
-    records of the plan were left out, 3 if nothing, or another number, is parked for the reason.
+    Without --execute they are listed, those of --recipient or --exactly, and written to the plan;
+    the output is personal data. With it the records in the plan are requeued, but for those that
+    have changed since. Requeueing the reason reconsent confirms that each of these recipients has
+    given a new consent; retailer-access, that the retailers were changed at İYS; quota-spent with
+    --exactly, that there is room again. Who ordered it is written to each record's history. Exit
+    code 1 if records of the plan were left out, 3 if nothing, or another number, is parked for the
+    reason.
     """
-    named = (reason is not None, recipient is not None, all_of is not None)
-    if named not in (
-        {(False, False, False)} if execute else {(True, True, False), (True, False, True)}
-    ):
-        raise typer.BadParameter(
-            "name --reason and either --recipient or --all; with --execute the plan alone counts"
+    if execute:
+        if because or recipient or exactly:
+            raise typer.BadParameter("with --execute the plan alone counts")
+        _execute(brand_code, plan, by)
+        return
+    if because is None or (recipient is None) == (exactly is None):
+        raise typer.BadParameter("name --because and either --recipient or --exactly")
+    names = frozenset(named_recipients(recipient or ()))
+    every = run_on_ledger(
+        lambda ledger: reads.parked_keys(ledger, brand_code, because),
+        brand=brand_code,
+        look=Look(command="brands requeue", by=by, brand=brand_code),
+    )
+    found = [one for one in every if exactly or names & {one.key, one.key.split("/", SLASHES)[-1]}]
+    if not found or exactly not in {None, len(found)}:
+        raise SourceError(
+            f"brand {brand_code} has {len(found)} such records parked for {because}; "
+            "see: izin brands parked"
         )
-    with exit_on_error(OSError):
-        if execute:
-            _execute(brand_code, plan, by)
-            return
-        names = frozenset(named_recipients(recipient or ()))
-        every = run_on_brand(
-            brand_code,
-            lambda ledger: reads.parked_keys(ledger, brand_code, reason or ""),
-            look=Look(command="brands requeue", by=by, brand=brand_code),
-        )
-        found = [
-            one for one in every if all_of or names & {one.key, one.key.split("/", SLASHES)[-1]}
-        ]
-        if not found or all_of not in {None, len(found)}:
-            raise SourceError(
-                f"brand {brand_code} has {len(found)} such records parked for {reason}; "
-                "see: izin brands parked"
-            )
-        options = {"reason": reason, "whole": all_of is not None, "records": [*map(tuple, found)]}
-        _planned(brand_code, options, by).write(plan)
-        print_rows(output, ParkedKey._fields, found)
-        say(
-            f"{len(found)} records would be requeued; to do it: izin brands requeue {brand_code} "
-            f"--plan {quote(str(plan))} --execute"
-        )
-
-
-def _planned(brand_code: int, options: Mapping[str, object], by: str) -> Plan:
-    return Plan(
+    Plan(
         kind=_KIND,
         target=str(brand_code),
         selection=Selection(brands=frozenset({brand_code})),
-        options=options,
+        options={"reason": because, "whole": bool(exactly), "records": [*map(tuple, found)]},
         cluster_id="",
         topics={},
         made_at=datetime.now(UTC),
         by=by,
+    ).write(plan)
+    print_rows(output, ParkedKey._fields, found)
+    say(
+        f"{len(found)} records would be requeued; to do it: izin brands requeue {brand_code} "
+        f"--plan {quote(str(plan))} --execute"
     )
 
 

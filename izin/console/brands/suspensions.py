@@ -16,27 +16,24 @@ import typer
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel, Status
 from izin.console.remedies import remedy_of_order, remedy_of_suspension
-from izin.console.terminal.arguments import (
+from izin.console.terminal import (
     BrandArgument,
     ByOption,
     ExecuteOption,
     OneCustomerOption,
+    OutputFormat,
+    OutputOption,
+    end_dry_run,
+    exit_if,
     filled,
+    print_found,
+    say,
+    turkish,
 )
 from izin.console.terminal.ledger_session import (
     run_cut,
-    run_on_brand,
     run_on_ledger,
     topic_messages,
-)
-from izin.console.terminal.output import (
-    OutputFormat,
-    OutputOption,
-    cells,
-    exit_if,
-    print_rows,
-    say,
-    turkish,
 )
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
@@ -59,9 +56,9 @@ BrandOrCustomer = Annotated[
         min=1, metavar="[BRAND]", help="Code of the brand at İYS (brandCode), or --customer."
     ),
 ]
-CustomerOption = Annotated[
+EveryBrandOption = Annotated[
     str | None,
-    typer.Option(help="Every brand of this customer, those added later too."),
+    typer.Option("--customer", help="Every brand of this customer, those added later too."),
 ]
 _COLUMNS = {
     "brand_code": "brand",
@@ -99,7 +96,7 @@ WhatOption = Annotated[
 def suspend(
     brand_code: BrandOrCustomer = None,
     *,
-    customer: CustomerOption = None,
+    customer: EveryBrandOption = None,
     what: WhatOption = What.BOTH,
     reason: Annotated[
         str,
@@ -118,13 +115,15 @@ def suspend(
     target = _target(brand_code, customer)
     brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
     known = {one.part: one for one in orders if one.target == target}
-    for part in what.parts:
-        say(f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}")
-    for line in _waiting(what.parts, counts):
-        say(line)
-    if not execute:
-        say(f"add --execute to suspend {_named(target, brands)}")
-        return
+    say(
+        *(
+            f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}"
+            for part in what.parts
+        )
+    )
+    if Part.IYS in what.parts:
+        say(f"{waiting(counts)} wait to be sent to İYS")
+    end_dry_run(f"{_named(target, brands)} would be suspended", execute=execute)
     messages, now = topic_messages(), datetime.now(UTC)
     run_on_ledger(
         lambda ledger: suspension_orders.suspend(
@@ -137,7 +136,7 @@ def suspend(
 def resume(
     brand_code: BrandOrCustomer = None,
     *,
-    customer: CustomerOption = None,
+    customer: EveryBrandOption = None,
     what: WhatOption = What.BOTH,
     by: ByOption,
     execute: ExecuteOption = False,
@@ -152,17 +151,13 @@ def resume(
     ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
     if not ending:
         raise SourceError(_no_order(target, brands, orders))
-    for one in ending:
-        say(f"{one.part}: {_suspended(one)} -> resumed")
-    for line in _still_suspended(ending, brands, orders):
-        say(line)
-    for line in _waiting([Part(one.part) for one in ending], counts):
-        say(line)
-    if not execute:
-        say(f"add --execute to resume {_named(target, brands)}")
-        return
-    messages, now = topic_messages(), datetime.now(UTC)
+    say(*(f"{one.part}: {_suspended(one)} -> resumed" for one in ending))
+    say(*_still_suspended(ending, brands, orders))
     parts = [Part(one.part) for one in ending]
+    if Part.IYS in parts:
+        say(f"{waiting(counts)} wait to be sent to İYS")
+    end_dry_run(f"the order on {_named(target, brands)} would be ended", execute=execute)
+    messages, now = topic_messages(), datetime.now(UTC)
     run_on_ledger(
         lambda ledger: suspension_orders.resume(ledger, messages, target, parts, by=by, now=now)
     )
@@ -205,13 +200,6 @@ def _suspended(order: SuspensionOrder | None) -> str:
     return f"suspended since {turkish(order.since)} by {order.ordered_by}: {order.reason}"
 
 
-def _waiting(parts: Collection[Part], counts: Sequence[Count]) -> Iterator[str]:
-    """Yield what waits to be sent to İYS, where its calls are concerned."""
-    if Part.IYS not in parts:
-        return
-    yield f"{waiting(counts)} wait to be sent to İYS"
-
-
 def _still_suspended(
     ending: Sequence[SuspensionOrder], brands: Sequence[Brand], orders: Sequence[SuspensionOrder]
 ) -> Iterator[str]:
@@ -244,13 +232,14 @@ def suspensions(
     the time shown, one that a person set never. Exit code 1 if there are any.
     """
     found = run_cut(customer, standing.every, attrgetter("brand_code"))
-    rows = cells(
+    print_found(
+        output,
         _COLUMNS,
         found,
+        below=True,
         retry_at=attrgetter("recheck_at"),
         remedy=lambda one: remedy_of_suspension(one, found),
     )
-    print_rows(output, _COLUMNS, rows, below=True)
     exit_if(found)
 
 
@@ -263,8 +252,8 @@ def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
     can be retried.
     """
     now = datetime.now(UTC)
-    count = run_on_brand(
-        brand_code, lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now)
+    count = run_on_ledger(
+        lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now), brand=brand_code
     )
     if not count:
         raise SourceError(
@@ -293,22 +282,18 @@ def rights(
     if bool(types) is none:
         raise typer.BadParameter("name each channel it may write with --type, or say --none")
     channels = frozenset(types or ())
-    found, counts = run_on_brand(
-        brand_code, lambda ledger: suspended_and_counted(ledger, brand_code)
+    found, counts = run_on_ledger(
+        lambda ledger: suspended_and_counted(ledger, brand_code), brand=brand_code
     )
     lines = rights_changes(brand_code, found, channels, counts)
-    for line in lines:
-        say(line)
+    say(*lines)
     if not lines:
         say(f"brand {brand_code} has these rights already")
-    elif not execute:
-        say(f"add --execute to change the rights of brand {brand_code}")
-    else:
-        now = datetime.now(UTC)
-        run_on_ledger(
-            lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now)
-        )
-        say(f"the rights of brand {brand_code} are changed")
+        return
+    end_dry_run(f"the rights of brand {brand_code} would be changed", execute=execute)
+    now = datetime.now(UTC)
+    run_on_ledger(lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now))
+    say(f"the rights of brand {brand_code} are changed")
 
 
 def rights_changes(

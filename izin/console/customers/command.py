@@ -1,7 +1,6 @@
 """``izin customers``: whose consents are managed. Every brand and every API key belongs to one."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Annotated
@@ -10,29 +9,25 @@ import typer
 
 from izin.console.customers.offboarding import offboard
 from izin.console.customers.onboard import onboard
-from izin.console.customers.pack import pack, provide, void
-from izin.console.customers.syncing import granted, sync
-from izin.console.terminal.arguments import (
+from izin.console.customers.pack import checklist_items, pack, void_consents_of
+from izin.console.customers.syncing import granted_brands, sync
+from izin.console.terminal import (
     ByOption,
     CustomerArgument,
-    ExecuteOption,
     OneCustomerOption,
-    filled,
-    filled_if_given,
-)
-from izin.console.terminal.ledger_session import run_cut, run_on_ledger
-from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    cells,
+    filled,
+    filled_if_given,
+    print_found,
     print_rows,
     say,
-    turkish,
     warn,
 )
+from izin.console.terminal.ledger_session import run_cut, run_on_ledger
 from izin.schemas.api_keys import ApiKey
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger.brake.counting import BrakeLimits, limits_of, set_limits
+from izin.sinks.ledger.brake.counting import limits_of
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys, customers
 from izin.sinks.ledger.registry.customers import Customer, CustomerDetails, PersonKind
@@ -51,9 +46,11 @@ _COLUMNS = {
     "iys_code": "İYS code",
     "created_at": "registered",
     "brands": "brands",
-    "brake": "brake",
+    "limits": "limits of one source",
     "offboarded_at": "offboarded",
 }
+_NUMBERS = (("MERSİS", "mersis"), ("VKN", "vkn"), ("İYS code", "iys_code"))
+_DETAILS = (("kind", "kind"), *_NUMBERS, ("offboarded", "offboarded_at"))
 KindOption = Annotated[
     PersonKind | None,
     typer.Option(
@@ -69,9 +66,6 @@ VknOption = Annotated[str | None, typer.Option(help="Its VKN, the tax number (10
 IysCodeOption = Annotated[
     int | None, typer.Option(min=0, help="Its number as a provider at İYS (iysCode).")
 ]
-_LEAST_SHARE, _MOST_SHARE = 0.01, 99.99
-_AT_LEAST = 100
-"""Below so many opt-outs no brake trips, unless it is said."""
 
 
 @app.command()
@@ -132,14 +126,13 @@ def _say(before: Customer | None, after: Customer) -> None:
     else:
         say(f"customer {after.customer_id} is {'unchanged' if before == after else 'changed'}")
     known = run_on_ledger(customers.every)
-    for line in _shared_numbers(after, known):
-        warn(line)
+    warn(*_shared_numbers(after, known))
 
 
 def _shared_numbers(customer: Customer, known: Sequence[Customer]) -> Iterator[str]:
     """Say which numbers of ``customer`` others of ``known`` have: a company is one customer."""
     others = [one for one in known if one.customer_id != customer.customer_id]
-    for name, field in (("MERSİS", "mersis"), ("VKN", "vkn"), ("İYS code", "iys_code")):
+    for name, field in _NUMBERS:
         value = getattr(customer, field)
         same = [
             one.customer_id
@@ -158,15 +151,15 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     """List the customers, with their brands."""
     found = run_cut(customer, customers.every, attrgetter("customer_id"))
     brands = run_on_ledger(registry.every)
-    rows = cells(
+    print_found(
+        output,
         _COLUMNS,
         found,
         brands=lambda one: " ".join(
             str(brand.brand_code) for brand in brands if brand.customer_id == one.customer_id
         ),
-        brake=lambda one: str(limits_of(one) or ""),
+        limits=lambda one: str(limits_of(one) or ""),
     )
-    print_rows(output, _COLUMNS, rows)
 
 
 @app.command()
@@ -174,21 +167,15 @@ def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.T
     """Print a customer with its brands and its valid API keys. Times are Turkish."""
     customer, brands, keys = run_on_ledger(lambda ledger: _read(ledger, customer_id))
     now = datetime.now(UTC)
-    rows: list[tuple[str, str]] = [
+    rows: list[tuple[str, object]] = [
         ("customer", f"{customer.customer_id} {customer.name}"),
-        ("registered", turkish(customer.created_at)),
+        ("registered", customer.created_at),
         *(
-            (field, str(value))
-            for field, value in (
-                ("kind", customer.kind),
-                ("MERSİS", customer.mersis),
-                ("VKN", customer.vkn),
-                ("İYS code", customer.iys_code),
-                ("offboarded", turkish(customer.offboarded_at) or None),
-            )
-            if value is not None
+            (title, getattr(customer, field))
+            for title, field in _DETAILS
+            if getattr(customer, field) is not None
         ),
-        ("brake", str(limits_of(customer) or "off")),
+        ("limits of one source", str(limits_of(customer) or "off")),
         *(
             (f"brand {one.brand_code}", f"{one.name}, {one.status}")
             for one in brands
@@ -213,61 +200,13 @@ async def _read(
     )
 
 
-def brake(
-    customer_id: CustomerArgument,
-    *,
-    share: Annotated[
-        float | None,
-        typer.Option(
-            min=_LEAST_SHARE,
-            max=_MOST_SHARE,
-            help="Percent of a brand's recipients that one source may opt out within an hour.",
-        ),
-    ] = None,
-    at_least: Annotated[
-        int, typer.Option(min=1, help="Below so many opt-outs it never trips.")
-    ] = _AT_LEAST,
-    reversals: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="How many opt-outs of a brand one source may reverse by opt-ins within an hour.",
-        ),
-    ] = None,
-    off: Annotated[bool, typer.Option("--off", help="Take the brake away, of both.")] = False,
-    by: ByOption,
-    execute: ExecuteOption = False,
-) -> None:
-    """Have registering wait for a person where one source opts out too many recipients, or reverses
-    too many opt-outs.
-
-    A source is the API key that published the events, else their origin. Above the share, its
-    opt-outs (RET) take effect at once, and are registered at İYS when a person decides (izin iys),
-    or a day before they are due. Opt-outs of other sources and those that İYS reports never wait.
-    Above --reversals, its opt-ins (ONAY) over opt-outs are neither registered nor permit anything
-    until a person decides; opt-ins that are certainly new consents (captured live, under a known
-    notice) are neither counted nor held back. What is not given stays as it was set. What is held
-    back when it is taken away still waits for a decision. Who ordered it is written to the history.
-    Exit code 3 if the customer is not registered.
-    """
-    if (share is None and reversals is None) != off:
-        raise typer.BadParameter("give --share, --reversals or both; or --off")
-    before = limits_of(run_on_ledger(lambda ledger: customers.find(ledger, customer_id)))
-    limits = before or BrakeLimits()
-    if share is not None:
-        limits = replace(limits, share=share, at_least=at_least)
-    if reversals is not None:
-        limits = replace(limits, reversals=reversals)
-    new = None if off else limits
-    say(f"brake of customer {customer_id}: {before or 'off'} -> {new or 'off'}")
-    if not execute:
-        say("add --execute to set it")
-        return
-    now = datetime.now(UTC)
-    run_on_ledger(lambda ledger: set_limits(ledger, customer_id, new, by=by, now=now))
-    say(f"brake of customer {customer_id} is {'off' if new is None else 'set'}")
-
-
-for command in (brake, sync, granted, offboard, onboard, pack, provide, void):
-    app.command()(command)
+for name, command in (
+    ("sync", sync),
+    ("granted-brands", granted_brands),
+    ("onboard", onboard),
+    ("pack", pack),
+    ("checklist", checklist_items),
+    ("void-consents", void_consents_of),
+    ("offboard", offboard),
+):
+    app.command(name)(command)

@@ -6,7 +6,6 @@ are freed, those of others named.
 """
 
 import asyncio
-import hashlib
 import os
 import shutil
 import zipfile
@@ -21,26 +20,27 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.daily import write_files
-from izin.console.terminal.arguments import ByOption, CustomerArgument, ExecuteOption, filled
-from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.iys_session import calling_iys
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
-from izin.console.terminal.output import (
+from izin.console.remedies import OPT_OUT_HEADER, opt_out_rows
+from izin.console.terminal import (
+    ByOption,
+    CustomerArgument,
+    ExecuteOption,
     OutputFormat,
     OutputOption,
+    check_place,
+    digest_of,
     exit_if,
+    exit_on_signals,
+    filled,
     kafka_settings,
     print_rows,
+    private_csv,
     say,
     say_dry_run,
+    showing,
 )
-from izin.console.terminal.private_files import (
-    OPT_OUT_HEADER,
-    check_place,
-    opt_out_rows,
-    private_csv,
-)
-from izin.console.terminal.progress import showing
+from izin.console.terminal.iys_session import calling_iys
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.evidence.collection import anchor_heads
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
@@ -170,12 +170,6 @@ def _pack(folder: Path, part: Path) -> str:
     return digest_of(part)
 
 
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 async def push_ends(ledger: Ledger, brands: Sequence[Brand], *, by: str) -> list[str]:
     """Have İYS push nothing of ``brands`` to us any more; return what a person must do.
 
@@ -282,8 +276,7 @@ def offboard(
         say(_KEPT)
     elif not execute:
         say_dry_run("nothing was changed")
-    for one in left:
-        say(one)
+    say(*left)
     exit_if(execute and (not is_done or left))
 
 

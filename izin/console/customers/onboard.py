@@ -23,24 +23,28 @@ from izin.console.imports.command import (
 )
 from izin.console.imports.result import warn_of_hidden
 from izin.console.publish import utc_now
-from izin.console.terminal.arguments import CustomerArgument, ExecuteOption, takes
-from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.iys_session import WorkerSettings, calling_iys
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    BrandsOption,
+    CustomerArgument,
+    ExecuteOption,
     ExitCode,
     OutputFormat,
     OutputOption,
     cells,
     exit_if,
+    exit_on_signals,
     named,
+    print_found,
     print_json,
-    print_rows,
     say,
+    showing,
+    showing_steps,
+    takes,
     turkish,
     warn,
 )
-from izin.console.terminal.progress import showing, showing_steps
+from izin.console.terminal.iys_session import WorkerSettings, calling_iys
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.onboarding.address_book import AddressBook, IysQuery, note_ledger, requests_to_ask
 from izin.onboarding.preview import (
     BookReview,
@@ -149,9 +153,8 @@ def print_preview(
     if output is OutputFormat.JSON:
         return
     for columns in (_JUDGED, _SENT):
-        print_rows(output, columns, cells(columns, found.lanes))
-    for line in _lines(found, loading, unasked):
-        say(line)
+        print_found(output, columns, found.lanes)
+    say(*_lines(found, loading, unasked))
 
 
 def _lines(found: LoadingPreview, loading: FirstLoading, unasked: int) -> Iterator[str]:
@@ -265,10 +268,7 @@ def loading_order(
     *,
     how: Import,
     reversals: ReversalRules,
-    brand: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Only this brand may be in the files; may be repeated."),
-    ] = None,
+    brands: BrandsOption = None,
     ask: Annotated[
         bool,
         typer.Option(
@@ -286,7 +286,7 @@ def loading_order(
     """Return what is to be done, by these options."""
     return LoadingOrder(
         how=replace(how, resumable=True, reversals=reversals),
-        brands=tuple(brand or ()),
+        brands=tuple(brands or ()),
         asks=ask,
         reports=reports,
         executes=execute,
@@ -322,8 +322,7 @@ def onboard(
     with exit_on_signals():
         found, done = _onboard(customer_id, files, order, output)
     print_done(found, done, output, executed=order.executes)
-    if any(one.lost_opt_outs for one in done):
-        raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)
+    exit_if(any(one.lost_opt_outs for one in done), ExitCode.OPT_OUTS_REFUSED)
     exit_if(found.is_short or any(one.refused for one in done))
 
 

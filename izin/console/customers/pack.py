@@ -1,4 +1,4 @@
-"""``izin customers pack``, ``provide`` and ``void``: what a customer gives, and gets, on paper."""
+"""``izin customers pack``, ``checklist``, ``void-consents``: what a customer gives and gets."""
 
 import shlex
 from collections import Counter
@@ -14,18 +14,22 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.customers.onboard import LoadingFiles
 from izin.console.imports.command import import_session, reading_options
-from izin.console.terminal.arguments import ByOption, CustomerArgument, takes
-from izin.console.terminal.ledger_session import Look, run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    BrandsOption,
+    ByOption,
+    CustomerArgument,
     OutputFormat,
     OutputOption,
     cells,
     exit_if,
     named,
     print_rows,
+    private_csv,
     say,
+    takes,
+    write_new,
 )
-from izin.console.terminal.private_files import private_csv, write_new
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.onboarding.address_book import AddressBook, note_ledger
 from izin.onboarding.pack import (
     ApplicationPack,
@@ -148,7 +152,7 @@ def _item(text: str) -> NewItem:
         raise typer.BadParameter(str(error)) from None
 
 
-def provide(
+def checklist_items(
     customer_id: CustomerArgument,
     items: Annotated[
         list[str],
@@ -246,15 +250,13 @@ def _notes(found: ApplicationPack) -> Iterator[str]:
         yield f"missing: {line.name}, {line.title}"
 
 
-def void(
+def void_consents_of(
     customer_id: CustomerArgument,
     *,
-    brand: Annotated[
-        list[int] | None, typer.Option(min=1, help="Only this brand; may be repeated.")
-    ] = None,
+    brands: BrandsOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="A CSV file to write them to; it must not exist yet."),
+        typer.Option(dir_okay=False, help="The file (CSV) to write them to, a new one."),
     ] = None,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
@@ -269,8 +271,10 @@ def void(
     if out is not None and out.exists():
         raise SourceError(f"{out} exists already: name another file")
     found = run_on_ledger(
-        lambda ledger: _count(ledger, customer_id, brand or [], out),
-        look=None if out is None else Look(command="customers void", by=by, customer=customer_id),
+        lambda ledger: _count(ledger, customer_id, brands or [], out),
+        look=None
+        if out is None
+        else Look(command="customers void-consents", by=by, customer=customer_id),
     )
     rows = [(*lane, count) for lane, count in sorted(found.items())]
     print_rows(output, ("brand", "channel", "void"), rows)

@@ -1,4 +1,4 @@
-"""``izin customers sync`` and ``granted``: the brands and rights that İYS lists."""
+"""``izin customers sync`` and ``granted-brands``: the brands and rights that İYS lists."""
 
 import shlex
 import time
@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from izin.consent.model import Channel
-from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
-from izin.console.terminal.iys_session import run_in_context
-from izin.console.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ByOption,
+    ExecuteOption,
+    OneCustomerOption,
     OutputFormat,
     OutputOption,
     exit_if,
     print_rows,
     say,
 )
+from izin.console.terminal.iys_session import run_in_context
+from izin.console.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import BrandSummary, GrantedBrand
 from izin.runtime.settings import IysSettings, SinkSettings
@@ -94,7 +96,7 @@ def sync(
     exit_if(wrong)
 
 
-def granted(
+def granted_brands(
     *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
 ) -> None:
     """List the brands that İYS listed when it was last read, and what each may write and read.

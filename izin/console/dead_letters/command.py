@@ -19,17 +19,15 @@ from izin.console.terminal.arguments import (
     instant,
     takes,
 )
+from izin.console.terminal.exit_codes import exit_if, exit_on_error, say_dry_run
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_if,
-    exit_on_error,
     kafka_settings,
     print_json,
     print_rows,
     say,
-    say_dry_run,
 )
 from izin.console.terminal.progress import showing, showing_steps
 from izin.projections.brand_directory import BrandReader
@@ -243,7 +241,8 @@ def filters(
         ),
     ] = None,
     source: Annotated[
-        list[str] | None, typer.Option(help="Only records of this topic; repeat it for others.")
+        list[str] | None,
+        typer.Option("--of-topic", help="Only records of this topic; repeat it for others."),
     ] = None,
     origin: Annotated[
         list[str] | None, typer.Option(help="Only events of this origin, such as crm; repeat it.")

@@ -22,7 +22,17 @@ from rich.text import Text
 
 from izin.consent.forecast import records_per_second
 from izin.console.dead_letters.listing import acknowledged
-from izin.console.doctor import lag_checks, missing_topics
+from izin.console.doctor import faults, finding
+from izin.console.doctor.faults import (
+    of_backlog,
+    of_brakes,
+    of_brands,
+    of_granted,
+    of_memory,
+    of_missing,
+    of_webhooks,
+    token_finding,
+)
 from izin.console.doctor.finding import (
     Check,
     CheckState,
@@ -33,18 +43,7 @@ from izin.console.doctor.finding import (
     skipped,
     wrong,
 )
-from izin.console.doctor.lag_checks import of_webhooks
-from izin.console.doctor.ledger_checks import (
-    of_backlog,
-    of_brakes,
-    of_brands,
-    of_granted,
-    of_memory,
-    of_missing,
-    token_finding,
-)
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
     OutputFormat,
     OutputOption,
     exit_if,
@@ -52,7 +51,9 @@ from izin.console.terminal.output import (
     out,
     print_json,
 )
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.iys.tokens import TokenPolicy
+from izin.kafka.unread import unread
 from izin.runtime import kafka, topic_admin
 from izin.runtime.kafka import codec
 from izin.runtime.settings import (
@@ -119,7 +120,7 @@ def _broker() -> Iterator[Finding]:
 
 def _topics() -> Iterator[Finding]:
     settings = kafka_settings()
-    lost = missing_topics.remedies(settings) if topic_admin.missing_topics(settings) else {}
+    lost = finding.remedies(settings) if topic_admin.missing_topics(settings) else {}
     faults = topic_admin.topic_faults(settings, lost)
     yield from (wrong("topics", fault) for fault in faults)
     if not faults:
@@ -133,12 +134,10 @@ def _order() -> Iterator[Finding]:
     express, group = settings.topics.express, StreamSettings().group(settings)
     with closing(DecidedOffsets(settings, codec(settings))) as decided:
         offsets = decided.read()
-        lanes = [
-            lag_checks.unread(settings, lane, offsets) for lane in (express, settings.topics.events)
-        ]
+        lanes = [unread(settings, lane, offsets) for lane in (express, settings.topics.events)]
         running = topic_admin.members(settings, group)
         waiting = {(express.name, number) for number in lanes[0].partitions if running}
-        give_up_at = monotonic() + lag_checks.DECIDED_WITHIN.total_seconds()
+        give_up_at = monotonic() + faults.DECIDED_WITHIN.total_seconds()
         while waiting and monotonic() < give_up_at:
             sleep(1)
             now = decided.read()
@@ -149,8 +148,8 @@ def _order() -> Iterator[Finding]:
             "a second worker was started with an IZIN_INSTANCE_ID that is in use, and was ended "
             "(the log has 'instance id in use twice'); give each order worker one of its own",
         )
-    yield lag_checks.of_worker(
-        lag_checks.ORDER,
+    yield faults.of_worker(
+        faults.ORDER,
         lanes,
         running=running,
         now=_now(),
@@ -160,10 +159,10 @@ def _order() -> Iterator[Finding]:
 
 def _dead_letters() -> Iterator[Finding]:
     settings = kafka_settings()
-    since = datetime.now(UTC) - lag_checks.DEAD_LETTERS_WITHIN
-    found = lag_checks.dead_letters_since(settings, codec(settings), since)
+    since = datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
+    found = faults.dead_letters_since(settings, codec(settings), since)
     known = acknowledged(settings.topics.dead_letters.name, found)
-    yield lag_checks.of_dead_letters(len(found), known)
+    yield faults.of_dead_letters(len(found), known)
 
 
 async def _server_version(ledger: Ledger) -> int:
@@ -190,9 +189,9 @@ def _sink() -> Iterator[Finding]:
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
     topics = (settings.topics.decisions, settings.topics.gate_receipts)
-    found = [lag_checks.unread(settings, one, positions) for one in topics]
+    found = [unread(settings, one, positions) for one in topics]
     running = _query(reads.living)
-    yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=_now())
+    yield faults.of_worker(faults.SINK, found, running=running, now=_now())
 
 
 def _endpoint(
@@ -201,7 +200,7 @@ def _endpoint(
     settings = of_process()
     if settings.model_fields_set & {"host", "port"}:
         url = endpoint_url(settings)
-        yield lag_checks.of_endpoint(check, url, endpoint_status(url, _TIMEOUT))
+        yield faults.of_endpoint(check, url, endpoint_status(url, _TIMEOUT))
     else:
         host, port = (f"IZIN_{check.upper()}_{one}" for one in ("HOST", "PORT"))
         yield skipped(check, f"neither {host} nor {port} is set here, so none is known")
@@ -294,7 +293,7 @@ CHECKS = (
     Check(
         name="topics",
         run=_topics,
-        fix=lambda stopped: missing_topics.fix_topics(kafka_settings(), stopped=stopped),
+        fix=lambda stopped: finding.fix_topics(kafka_settings(), stopped=stopped),
         needs=frozenset({"broker"}),
     ),
     Check(name="order", run=_order, needs=_KAFKA),
@@ -318,7 +317,7 @@ CHECKS = (
     ),
     Check(
         name="pull",
-        run=lambda: lag_checks.of_pulls(_query(stream_progress.read), now=_now()),
+        run=lambda: faults.of_pulls(_query(stream_progress.read), now=_now()),
         needs=_LEDGER,
     ),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
@@ -345,10 +344,10 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Create topics, correct their settings, run migrations.")
     ] = False,
-    workers: Annotated[
+    running: Annotated[
         bool,
         typer.Option(
-            help="Check that workers run. --no-workers says that none does: before their first "
+            help="Check that workers run. --no-running says that none does: before their first "
             "start, or since you stopped them. Only then does --fix create a lost state topic."
         ),
     ] = True,
@@ -362,8 +361,8 @@ def doctor(
     anything is wrong.
     """
     found: list[Finding] = []
-    made = [one for one in CHECKS if workers or one.name not in OF_WORKERS]
-    for one in findings(made, fix=fix, stopped=not workers):
+    made = [one for one in CHECKS if running or one.name not in OF_WORKERS]
+    for one in findings(made, fix=fix, stopped=not running):
         found.append(one)
         if output is OutputFormat.TABLE:
             _print(one)

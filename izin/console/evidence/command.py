@@ -14,15 +14,9 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console.ledger import topic_anchors
 from izin.console.terminal.arguments import ByOption, filled, instant, is_key, normalised
+from izin.console.terminal.exit_codes import exit_on_error
 from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
-from izin.console.terminal.output import (
-    OutputFormat,
-    OutputOption,
-    exit_on_error,
-    kafka_settings,
-    print_json,
-    say,
-)
+from izin.console.terminal.output import OutputFormat, OutputOption, kafka_settings, print_json, say
 from izin.console.terminal.private_files import write_new
 from izin.evidence import collection
 from izin.evidence.chain import anchors_of
@@ -62,7 +56,7 @@ def write(
     *,
     brand: Annotated[int, typer.Option(min=1, help="Code of the brand at İYS (brandCode).")],
     channel: Annotated[
-        Channel | None, typer.Option(help="Only of this channel; without it of all.")
+        Channel | None, typer.Option("--type", help="Only of this channel; without it of all.")
     ] = None,
     at: Annotated[
         str | None,
@@ -197,7 +191,7 @@ def anchors_(
 def _recipient(text: str) -> str:
     """Return a recipient as keys spell it; raises SourceError, for a key too."""
     if is_key(text):
-        raise SourceError("name the recipient alone; --brand and --channel say which keys")
+        raise SourceError("name the recipient alone; --brand and --type say which keys")
     return normalised(text)
 
 

@@ -19,12 +19,11 @@ from izin.console.terminal.arguments import (
     is_key,
     normalised,
 )
+from izin.console.terminal.exit_codes import exit_if, exit_on_error
 from izin.console.terminal.ledger_session import Look, record_look, run_cut, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_if,
-    exit_on_error,
     print_json,
     print_rows,
     say,
@@ -66,7 +65,7 @@ def add(
     ],
     *,
     brand: Annotated[int, typer.Option(min=1, help="Code of the brand at İYS (brandCode).")],
-    channel: Annotated[Channel, typer.Option(help="The channel of the message.")],
+    channel: Annotated[Channel, typer.Option("--type", help="The channel of the message.")],
     sent: Annotated[
         str,
         typer.Option(help="When the message was sent, by the complaint: 2026-03-02T12:00."),
@@ -80,7 +79,8 @@ def add(
         typer.Option(help="By when the request says it is to be answered: 2026-03-16T17:00."),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="The number of the file at the authority.")
+        str | None,
+        typer.Option("--file-number", help="The number of the file at the authority."),
     ] = None,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
@@ -94,7 +94,7 @@ def add(
     now = datetime.now(UTC)
     with exit_on_error():
         if is_key(recipient):
-            raise SourceError("name the recipient alone; --brand and --channel say which key")
+            raise SourceError("name the recipient alone; --brand and --type say which key")
         new = NewComplaint(
             brand_code=brand,
             channel=channel,

@@ -12,18 +12,21 @@ from typer.core import TyperGroup
 from izin.consent.errors import SourceError
 from izin.console.imports.result import changes, print_result, show_preview
 from izin.console.publish import utc_now
-from izin.console.terminal.arguments import ByIfKnownOption, TimeOfDayOption, takes
-from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ByIfKnownOption,
     ExitCode,
     OutputFormat,
     OutputOption,
+    ShownStep,
+    TableArgument,
+    TimeOfDayOption,
     exit_if,
-    exit_on_error,
+    exit_on_signals,
     kafka_settings,
     say,
+    showing_steps,
+    takes,
 )
-from izin.console.terminal.progress import ShownStep, showing_steps
 from izin.producers.files.choices import ColumnChoices, read_mapping
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.importer import FindOptOuts, Import, import_file
@@ -38,27 +41,6 @@ from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.process import tune_gc_for_batches
 from izin.schemas.codec import Codec
 
-FileArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="A table: CSV, or an .xlsx workbook.",
-    ),
-]
-ReportOption = Annotated[
-    Path | None,
-    typer.Option(
-        dir_okay=False,
-        help="Report of refused rows, .csv or .xlsx; the import's journal is beside it. "
-        "Default: beside FILE.",
-    ),
-]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Read and check everything, publish nothing.")
-]
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Import a file that was imported to its end once more.")
 ]
@@ -129,7 +111,7 @@ def reading_options(  # one option each
     day_order: Annotated[
         DayOrder | None,
         typer.Option(
-            "--dates", help="What stands first in dates with slashes: the day, or the month."
+            "--day-order", help="What stands first in dates with slashes: the day, or the month."
         ),
     ] = None,
     excel_epoch: Annotated[
@@ -139,8 +121,7 @@ def reading_options(  # one option each
     origin: Annotated[str, typer.Option(help="Which of your systems wrote the file.")] = "file",
 ) -> Import:
     """Return how a file is read, by these options."""
-    with exit_on_error():
-        saved = ColumnChoices() if mapping is None else read_mapping(mapping)
+    saved = ColumnChoices() if mapping is None else read_mapping(mapping)
     return Import(
         columns=ColumnChoices(
             mapped={**saved.mapped, **_pairs("--map", "COLUMN=field", mapped)},
@@ -177,8 +158,7 @@ def reversal_options(
     path = Path(reversals)
     if not path.is_file():
         raise typer.BadParameter(f"{reversals} is neither a file nor a number")
-    with exit_on_error():
-        return ReversalRules(event_ids=read_reversals(path), by=by)
+    return ReversalRules(event_ids=read_reversals(path), by=by)
 
 
 def _pairs(option: str, example: str, texts: list[str] | None) -> dict[str, str]:
@@ -276,12 +256,21 @@ app.command("changes")(changes)
 @takes("reading", reading_options)
 @takes("reversals", reversal_options)
 def import_(
-    path: FileArgument,
+    path: TableArgument,
     *,
     reading: Import,
-    report: ReportOption = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Report of refused rows, .csv or .xlsx; the import's journal is beside it. "
+            "Default: beside FILE.",
+        ),
+    ] = None,
     preview: PreviewOption = False,
-    dry_run: DryRunOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check everything, publish nothing.")
+    ] = False,
     again: AgainOption = False,
     reversals: ReversalRules,
     output: OutputOption = OutputFormat.TABLE,
@@ -301,7 +290,7 @@ def import_(
     imports = report or dry_run or again or reversals != ReversalRules()
     if preview and imports:
         raise typer.BadParameter(_ONLY_SHOWN, param_hint="--preview")
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals():
         if preview:
             show_preview(path, reading, output)
             return
@@ -322,6 +311,5 @@ def import_(
             say(f"{path.name}: {_STOPPED_DRY if dry_run else _STOPPED}")
             raise
     print_result(done, output)
-    if done.lost_opt_outs:
-        raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)
+    exit_if(done.lost_opt_outs, ExitCode.OPT_OUTS_REFUSED)
     exit_if(done.refused)

@@ -2,7 +2,6 @@
 changed, as the commands print it.
 """
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
@@ -13,14 +12,14 @@ import typer
 
 from izin.consent.enums import DecisionKind, Status
 from izin.console.publish import utc_now
-from izin.console.terminal.arguments import ByOption, OneCustomerOption
-from izin.console.terminal.ledger_session import Look, run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ByOption,
     ExitCode,
+    OneCustomerOption,
     OutputFormat,
     OutputOption,
+    digest_of,
     exit_if,
-    exit_on_error,
     kafka_settings,
     print_json,
     print_rows,
@@ -28,6 +27,7 @@ from izin.console.terminal.output import (
     turkish,
     warn,
 )
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.producers.files.importer import Import, ImportPreview, PreviewedRow, preview_file
 from izin.producers.files.importing.journal import Start
 from izin.producers.files.importing.report import ImportReport
@@ -157,8 +157,7 @@ def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
     brands = BrandReader(kafka, kafka.codec()).load()
     found = preview_file(path, brands, columns=how.columns, dates=how.dates, now=utc_now())
     print_preview(found, output)
-    if found.problem is not None:
-        raise typer.Exit(ExitCode.SOURCE)
+    exit_if(found.problem is not None, ExitCode.SOURCE)
     exit_if(found.refused)
 
 
@@ -238,16 +237,14 @@ def changes(
     path = Path(run)
     if not _DIGEST.fullmatch(run) and not path.is_file():
         raise typer.BadParameter(f"{run} is neither a run nor a file", param_hint="RUN")
-    with exit_on_error():
-        if path.is_file():
-            with path.open("rb") as stream:
-                run = hashlib.file_digest(stream, "sha256").hexdigest()
-        found = run_on_ledger(
-            lambda ledger: import_changes(ledger, run, customer_id=customer),
-            look=Look(command="import changes", by=by, customer=customer)
-            if output is OutputFormat.JSON
-            else None,
-        )
+    if path.is_file():
+        run = digest_of(path)
+    found = run_on_ledger(
+        lambda ledger: import_changes(ledger, run, customer_id=customer),
+        look=Look(command="import changes", by=by, customer=customer)
+        if output is OutputFormat.JSON
+        else None,
+    )
     match output:
         case OutputFormat.JSON:
             decided = [

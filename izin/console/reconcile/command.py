@@ -14,14 +14,13 @@ import typer
 from izin.consent.model import Channel
 from izin.consent.texts import visible
 from izin.console.terminal.arguments import ByOption, instant
+from izin.console.terminal.exit_codes import exit_if, exit_on_error
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.iys_session import calling_iys
 from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_if,
-    exit_on_error,
     kafka_settings,
     out,
     print_json,
@@ -52,7 +51,6 @@ BrandOption = Annotated[
 ChannelOption = Annotated[
     Channel | None,
     typer.Option(
-        "--channel",
         "--type",
         case_sensitive=False,
         help="Only ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
@@ -105,7 +103,7 @@ ExecuteOption = Annotated[
 CsvOption = Annotated[
     Path | None,
     typer.Option(
-        "--csv",
+        "--out",
         metavar="FILE",
         dir_okay=False,
         help="Write all differences with recipients in full; only its owner may read the file.",
@@ -186,7 +184,7 @@ class DifferenceReport:
             print_rows(self._output, columns, [tuple(one.values()) for one in counts])
         left = sum(self._counts.values()) - len(self._listed)
         if left:
-            say(f"not listed: {left:,} more; --csv FILE has all of them")
+            say(f"not listed: {left:,} more; --out FILE has all of them")
         _print_sizes(sizes, self.unexplained)
 
 

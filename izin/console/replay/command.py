@@ -17,18 +17,16 @@ from izin.console.replay.kinds import (
 )
 from izin.console.replay.what_if import what_if
 from izin.console.terminal.arguments import ByOption, ExecuteOption, RecipientOption
+from izin.console.terminal.exit_codes import exit_if, exit_on_error, say_dry_run
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, look_beside
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_if,
-    exit_on_error,
     out,
     print_json,
     print_rows,
     say,
-    say_dry_run,
 )
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
 
@@ -60,7 +58,7 @@ PlanOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Number of processes. Default: one a core.")
+    int | None, typer.Option("--processes", min=1, help="Number of processes. Default: one a core.")
 ]
 
 

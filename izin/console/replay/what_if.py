@@ -13,17 +13,10 @@ from izin.consent.errors import SourceError
 from izin.console.replay.kinds import BrandOption, CustomerOption, selection_of
 from izin.console.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
 from izin.console.terminal.arguments import ByOption, RecipientOption, instant
+from izin.console.terminal.exit_codes import exit_if, exit_on_error
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, run_on_ledger
-from izin.console.terminal.output import (
-    OutputFormat,
-    OutputOption,
-    exit_if,
-    exit_on_error,
-    print_json,
-    print_rows,
-    say,
-)
+from izin.console.terminal.output import OutputFormat, OutputOption, print_json, print_rows, say
 from izin.console.terminal.private_files import private_csv
 from izin.console.terminal.progress import showing
 from izin.replay.what_if.changes import Change, ChangeKind, Fulfilment, LawSettings, differing
@@ -46,7 +39,7 @@ _STEPS = {
     "keeps them: publish an opt-out of today for each (RET, HS_KARAR), which stops messages at "
     "once, then ask the recipient again; beside the void one a new consent is not registered",
     f"ONAY {Fulfilment.OPEN}": "consents had expired too early: once every sink worker has the "
-    "right settings, izin deadlines rule-again makes them due again",
+    "right settings, izin deadlines recount-terms makes them due again",
     f"ONAY {Fulfilment.EXPIRED}": "the term of consents has ended: ask these recipients again",
     f"RET {Fulfilment.BREACH}": "opt-outs were reported too late: that stands, and counsel should "
     "know",

@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from izin.consent.message_classes import MessageClass
-from izin.consent.model import Channel, RecipientType
-from izin.console.terminal.output import (
+from izin.consent.model import RecipientType
+from izin.console.terminal import (
+    BrandOption,
+    ChannelOption,
     OutputFormat,
     OutputOption,
+    RecipientTypeOption,
     cells,
     exit_if,
     named,
@@ -23,21 +26,6 @@ from izin.runtime.settings import SenderSettings
 from izin.schemas.may_send_api import LONGEST_TEXT
 from izin.subscribers import Gate, GateAnswer, Question, ReceiptKind
 
-BRAND = typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).")
-CHANNEL = typer.Option(
-    "--type",
-    case_sensitive=False,
-    help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
-)
-RecipientTypeOption = Annotated[
-    RecipientType | None,
-    typer.Option(
-        "--recipient-type",
-        case_sensitive=False,
-        help="BIREYSEL (consumer, also a lawyer or a doctor) or TACIR (merchant). "
-        "Default: BIREYSEL.",
-    ),
-]
 ClassOption = Annotated[
     MessageClass | None,
     typer.Option(
@@ -94,10 +82,10 @@ def may_send(
         typer.Argument(help="Phone numbers or e-mail addresses, in any usual notation."),
     ],
     *,
-    brand: Annotated[int, BRAND],
-    channel: Annotated[Channel, CHANNEL],
+    brand: BrandOption,
+    channel: ChannelOption,
     campaign: CampaignOption = None,
-    recipient_type: RecipientTypeOption = None,
+    recipient_type: RecipientTypeOption = RecipientType.BIREYSEL,
     message_class: ClassOption = None,
     basis: BasisOption = None,
     retailer: RetailerOption = None,

@@ -12,15 +12,12 @@ from rich.progress import Progress as Bars
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.message_classes import MessageClass
-from izin.consent.model import Channel, RecipientType
+from izin.consent.model import RecipientType
 from izin.console.publish import utc_now
 from izin.console.sending.may_send import (
-    BRAND,
-    CHANNEL,
     BasisOption,
     CampaignOption,
     ClassOption,
-    RecipientTypeOption,
     RetailerOption,
     open_gate,
 )
@@ -36,18 +33,23 @@ from izin.console.sending.scrubbing import (
     added_columns,
     find_receipt,
     receipt_path,
-    recheck,
+    recheck_rows,
     scrub,
 )
-from izin.console.terminal.arguments import ColumnOption
-from izin.console.terminal.interrupts import exit_on_signals, run_interruptible
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    ColumnOption,
+    OneBrandOption,
+    OneChannelOption,
+    OneRecipientTypeOption,
     OutputFormat,
     OutputOption,
+    TableArgument,
     err,
     exit_if,
+    exit_on_signals,
     print_json,
     print_rows,
+    run_interruptible,
     say,
     warn,
 )
@@ -66,24 +68,6 @@ _REMEDIES = {
 }
 
 
-FileArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="A table of recipients: CSV, or the first sheet of an .xlsx workbook.",
-    ),
-]
-SinceOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="RECEIPT",
-        help="FILE is scrubbed: ask again, and write those who were yes and are no now. "
-        "The receipt's file, or its id.",
-    ),
-]
 OnlyOption = Annotated[
     ScrubAnswer | None,
     typer.Option(help="Write only the rows with this answer: yes, for a list to send to."),
@@ -92,23 +76,30 @@ OutOption = Annotated[
     Path | None,
     typer.Option(
         dir_okay=False,
-        help="The file to write. Default: beside FILE, ….scrubbed, with --since ….stopped.",
+        help="The file to write. Default: beside FILE, ….scrubbed, with --recheck ….stopped.",
     ),
 ]
 
 
 def scrub_file(
-    path: FileArgument,
+    path: TableArgument,
     *,
-    brand: Annotated[int | None, BRAND] = None,
-    channel: Annotated[Channel | None, CHANNEL] = None,
+    brand: OneBrandOption = None,
+    channel: OneChannelOption = None,
     campaign: CampaignOption = None,
-    recipient_type: RecipientTypeOption = None,
+    recipient_type: OneRecipientTypeOption = None,
     message_class: ClassOption = None,
     basis: BasisOption = None,
     retailer: RetailerOption = None,
     column: ColumnOption = None,
-    since: SinceOption = None,
+    recheck: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECEIPT",
+            help="FILE is scrubbed: ask again, and write those who were yes and are no now. "
+            "The receipt's file, or its id.",
+        ),
+    ] = None,
     only: OnlyOption = None,
     out: OutOption = None,
     output: OutputOption = OutputFormat.TABLE,
@@ -116,25 +107,25 @@ def scrub_file(
     """Write a file of recipients again, with the columns may_send (yes or no) and reason.
 
     It needs --brand, --type and --campaign. With --only yes the file is a list to send to. Its
-    receipt is beside it, ….receipt.json; both replace those of an earlier scrub. With --since the
+    receipt is beside it, ….receipt.json; both replace those of an earlier scrub. With --recheck the
     receipt says what is asked. Nothing is written where the gate gives no answer.
 
     Exit code 0 when the file is written; 1 if it has a no for a row that could not be read, or with
-    the reason stale or unknown, with --since if anyone is no now; 3 if the file or the question
+    the reason stale or unknown, with --recheck if anyone is no now; 3 if the file or the question
     cannot be used, 4 if the gate gives no answer or does not take the API key.
     """
-    target = _target(path, out, "scrubbed" if since is None else "stopped")
+    target = _target(path, out, "scrubbed" if recheck is None else "stopped")
     words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column, only)
-    if since is not None and any(one is not None for one in words):
+    if recheck is not None and any(one is not None for one in words):
         raise typer.BadParameter("the receipt says what is asked: give no other option for that")
     with exit_on_signals():
-        if since is not None:
-            before = find_receipt(since, path)
+        if recheck is not None:
+            before = find_receipt(recheck, path)
             done = _write(path, target, before.question, before.columns.recipient, before)
         elif brand is None or channel is None or campaign is None:
             given = {"--brand": brand, "--type": channel, "--campaign": campaign}
             missing = ", ".join(name for name, value in given.items() if value is None)
-            raise typer.BadParameter(f"without --since it also needs {missing}")
+            raise typer.BadParameter(f"without --recheck it also needs {missing}")
         else:
             question = ScrubQuestion(
                 brand_code=brand,
@@ -147,7 +138,7 @@ def scrub_file(
             )
             done = _write(path, target, question, column, only=only)
     _print(done, target, output)
-    exit_if(done.counts.unreadable or _undecided(done) if since is None else done.counts.written)
+    exit_if(done.counts.unreadable or _undecided(done) if recheck is None else done.counts.written)
 
 
 def _target(path: Path, out: Path | None, word: str) -> Path:
@@ -193,7 +184,7 @@ def _write(
             progress=progress,
             only=only,
         )
-        run_interruptible(_ask(table, how, tally, work=recheck if before else scrub))
+        run_interruptible(_ask(table, how, tally, work=recheck_rows if before else scrub))
     receipt = tally.receipt(
         question,
         source=source,

@@ -8,8 +8,7 @@ The gate's own receipts, one of each batch, are named in it; they are in the his
 there for years.
 """
 
-import hashlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from izin.consent.errors import SourceError
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, RecipientType
+from izin.console.terminal import digest_of
 from izin.producers.files.cells import cell_text
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.tables import Cells, FileRow, Table, UnusableFileError, whole_file
@@ -59,8 +59,7 @@ class FileMark(_Part):
     @classmethod
     def of(cls, path: Path) -> "FileMark":
         """Return the mark of the file at ``path``."""
-        with path.open("rb") as stream:
-            return cls(name=path.name, digest=hashlib.file_digest(stream, "sha256").hexdigest())
+        return cls(name=path.name, digest=digest_of(path))
 
 
 class ScrubQuestion(_Part):
@@ -105,18 +104,24 @@ class BatchMark(_Part):
     recipients: int
 
 
-class ScrubCounts(_Part):
+class ScrubCounts(BaseModel):
     """How many rows there were, and what became of them."""
 
-    rows: int
-    written: int
+    model_config = ConfigDict(extra="forbid")
+
+    rows: int = 0
+    written: int = 0
     """Fewer than ``rows`` where it was asked since another receipt: those who are no now."""
-    may_send: int
-    invalid: int
+    may_send: int = 0
+    invalid: int = 0
     """Recipients that are no valid address."""
-    unreadable: int
+    unreadable: int = 0
     """Rows whose fields could not be separated."""
-    reasons: dict[str, int]
+    reasons: dict[str, int] = {}
+
+    def add(self, reason: str) -> None:
+        """Count a row with this reason."""
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
 class ScrubReceipt(_Part):
@@ -146,8 +151,7 @@ class ScrubTally:
     """Counts of a file that is being scrubbed, and the batches asked so far."""
 
     def __init__(self) -> None:
-        self.rows = self.written = self.may_send = self.invalid = self.unreadable = 0
-        self.reasons: Counter[str] = Counter()
+        self.counts = ScrubCounts()
         self.batches: list[BatchMark] = []
         self._latest: str | None = None
 
@@ -165,18 +169,6 @@ class ScrubTally:
             BatchMark(receipt=answer.receipt, as_of=answer.as_of, recipients=len(answer.verdicts))
         )
 
-    @property
-    def counts(self) -> ScrubCounts:
-        """The counts so far."""
-        return ScrubCounts(
-            rows=self.rows,
-            written=self.written,
-            may_send=self.may_send,
-            invalid=self.invalid,
-            unreadable=self.unreadable,
-            reasons=dict(self.reasons.most_common()),
-        )
-
     def receipt(
         self,
         question: ScrubQuestion,
@@ -188,6 +180,7 @@ class ScrubTally:
         since: str | None = None,
     ) -> ScrubReceipt:
         """Return the receipt."""
+        ranked = sorted(self.counts.reasons.items(), key=lambda one: -one[1])
         return ScrubReceipt(
             id=self.batches[0].receipt if self.batches else None,
             since=since,
@@ -197,7 +190,7 @@ class ScrubTally:
             source=source,
             result=result,
             columns=columns,
-            counts=self.counts,
+            counts=self.counts.model_copy(update={"reasons": dict(ranked)}),
             batches=tuple(self.batches),
         )
 
@@ -265,7 +258,7 @@ class Scrub:
 
 
 ScrubWork = Callable[[Gate, Table, Scrub, ScrubTally], Awaitable[None]]
-"""``scrub`` or ``recheck``."""
+"""``scrub`` or ``recheck_rows``."""
 
 
 def added_columns(headers: Sequence[str], column: int) -> ScrubColumns:
@@ -293,13 +286,13 @@ async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None
             async for row, verdict in judged:
                 words = _words(verdict, tally)
                 if how.only in {None, words[0]}:
-                    tally.written += 1
+                    tally.counts.written += 1
                     writer.write(row, [*kept, *words])
-        if not tally.rows:
+        if not tally.counts.rows:
             raise UnusableFileError(table.file.path, "has a header and no rows; export it again")
 
 
-async def recheck(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None:
+async def recheck_rows(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None:
     """Ask again about the rows of a scrubbed ``table``; write those to which nothing may be sent
     any more, with the reason.
 
@@ -319,7 +312,7 @@ async def recheck(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> No
             async for row, verdict in judged:
                 words = _words(verdict, tally)
                 if words[0] == NO:
-                    tally.written += 1
+                    tally.counts.written += 1
                     cells: list[str | None] = [None] * len(table.headers)
                     cells[may_send], cells[reason] = words
                     writer.write(row, cells)
@@ -365,7 +358,7 @@ class _AskedRows:
         for number, row in enumerate(self._table.rows()):
             if number % _PROGRESS_ROWS == 0:
                 self._how.progress(row.position)
-            self._tally.rows += 1
+            self._tally.counts.rows += 1
             if not self._is_wanted(row):
                 continue
             self.waiting.append(row)
@@ -386,15 +379,15 @@ class _AskedRows:
 def _words(verdict: GateVerdict | None, tally: ScrubTally) -> tuple[str, str]:
     """Return the cells of a row's verdict, and count it."""
     if verdict is None:
-        tally.unreadable += 1
-        tally.reasons[UNREADABLE_ROW] += 1
+        tally.counts.unreadable += 1
+        tally.counts.add(UNREADABLE_ROW)
         return NO, UNREADABLE_ROW
-    tally.may_send += verdict.may_send
+    tally.counts.may_send += verdict.may_send
     reason: str = verdict.reason
     if verdict.violation is not None:
-        tally.invalid += 1
+        tally.counts.invalid += 1
         reason = INVALID_RECIPIENT
-    tally.reasons[reason] += 1
+    tally.counts.add(reason)
     return YES if verdict.may_send else NO, reason
 
 

@@ -12,20 +12,24 @@ import typer
 from izin.consent.fields import read_recipient
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.consent.violations import Violation
-from izin.console.terminal.arguments import ByOption, ColumnOption
-from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.ledger_session import Look, run_on_ledger
-from izin.console.terminal.output import (
+from izin.console.terminal import (
+    BrandOption,
+    ByOption,
+    ChannelOption,
+    ColumnOption,
+    CsvRows,
     OutputFormat,
     OutputOption,
+    RecipientTypeOption,
+    TableArgument,
+    UnmaskedOption,
     exit_if,
-    exit_on_error,
-    print_json,
+    exit_on_signals,
+    named,
     print_rows,
-    say,
-    warn,
+    private_csv,
 )
-from izin.console.terminal.private_files import CsvRows, private_csv
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.producers.files.cells import cell_text
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import recipient_place
@@ -47,93 +51,62 @@ _COLUMNS = {"recipient": "recipient", "side": "opted out", "ledger": "ledger", "
 _HERE = "here, not in the list"
 _THERE = "in the list, not here"
 _NEXT = {
-    _HERE: "dangerous: have the tool import the file of --add",
-    _THERE: "ask where it comes from; if it is an opt-out: --events, then izin import",
+    _HERE: "dangerous: have the tool import the file of --for-tool",
+    _THERE: "ask where it comes from; if it is an opt-out: --for-import, then izin import",
 }
 
 
-ListArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="The tool's suppression list: CSV, or the first sheet of an .xlsx workbook.",
-    ),
-]
-BrandOption = Annotated[
-    int,
-    typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
-]
-ChannelOption = Annotated[
-    Channel,
-    typer.Option(
-        "--type",
-        case_sensitive=False,
-        help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
-    ),
-]
-RecipientTypeOption = Annotated[
-    RecipientType,
-    typer.Option(
-        case_sensitive=False, help="BIREYSEL (consumer, the default) or TACIR (merchant)."
-    ),
-]
-AddOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--add",
-        metavar="FILE",
-        dir_okay=False,
-        help="Write whom the list lacks, for the tool to import; only its owner may read it.",
-    ),
-]
-EventsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--events",
-        metavar="FILE",
-        dir_okay=False,
-        help="Write whom only the list has as opt-outs (RET) for izin import. It needs --source: "
-        "you say that they opted out, and where.",
-    ),
-]
 SourceOption = Annotated[
     Source | None,
     typer.Option(case_sensitive=False, help="Where those opted out: a source of İYS, as HS_MESAJ."),
 ]
-UnmaskedOption = Annotated[
-    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
-]
 
 
 def compare(
-    path: ListArgument,
+    path: TableArgument,
     *,
     brand: BrandOption,
     channel: ChannelOption,
     recipient_type: RecipientTypeOption = RecipientType.BIREYSEL,
     column: ColumnOption = None,
-    add: AddOption = None,
-    events: EventsOption = None,
+    add: Annotated[
+        Path | None,
+        typer.Option(
+            "--for-tool",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write whom the list lacks, for the tool to import; only its owner may read it.",
+        ),
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            "--for-import",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write whom only the list has as opt-outs (RET), for izin import. It needs "
+            "--source: you say that they opted out, and where.",
+        ),
+    ] = None,
     source: SourceOption = None,
     unmasked: UnmaskedOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Compare our opt-outs (RET) with the suppression list that an SMS or e-mail tool exports.
+    """Compare our opt-outs (RET) with FILE, a suppression list that another tool exports.
 
     Nothing is published and nothing is changed; who compared is written to the history. Whoever
     opted out here and is not in the list comes first: the tool may still send to them. Exit code 0
     if both agree, 1 if not or if rows of the file cannot be read, 3 if the file cannot be used.
     """
     if (events is None) != (source is None):
-        raise typer.BadParameter("--events and --source need each other", param_hint="--events")
+        raise typer.BadParameter(
+            "--for-import and --source need each other", param_hint="--for-import"
+        )
     if path.resolve() in {one.resolve() for one in (add, events) if one is not None}:
         raise typer.BadParameter("it is the file to read; choose another", param_hint="FILE")
     scope = ListScope(brand_code=brand, channel=channel, recipient_type=recipient_type)
-    with exit_on_signals(), exit_on_error(OSError), ExitStack() as files:
+    with exit_on_signals(), ExitStack() as files:
         table = open_table(path, ColumnChoices(ignored=() if column is None else (column,)))
         rows = _ListRows(table, channel, column)
         headers = {_HERE: (add, (rows.header,)), _THERE: (events, _EVENTS)}
@@ -234,19 +207,15 @@ def _print(found: dict[str, Any], result: _Result, output: OutputFormat, *, unma
         )
         for one in result.first
     ]
-    match output:
-        case OutputFormat.JSON:
-            differences = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
-            counts = {"missing_there": result.counts[_HERE], "missing_here": result.counts[_THERE]}
-            print_json({**found, **counts, "differences": differences})
-        case OutputFormat.TABLE:
-            print_rows(output, _COLUMNS, rows)
-            for side, count in result.counts.items():
-                say(f"{count} {side}")
-            say(
-                f"{found['opted_out_here']} opted out here, {found['listed']} rows of the list, "
-                f"{found['in_both']} in both"
-            )
-            if found["unreadable"]:
-                lines = ", ".join(map(str, found["unreadable"][:10]))
-                warn(f"{len(found['unreadable'])} rows are no recipients: lines {lines}")
+    counts = {"missing_there": result.counts[_HERE], "missing_here": result.counts[_THERE]}
+    lines = ", ".join(map(str, found["unreadable"][:10]))
+    notes = [
+        *(f"{count} {side}" for side, count in result.counts.items()),
+        (
+            f"{found['opted_out_here']} opted out here, {found['listed']} rows of the list, "
+            f"{found['in_both']} in both"
+        ),
+        *([f"{len(found['unreadable'])} rows are no recipients: lines {lines}"] if lines else []),
+    ]
+    known = {**found, **counts, "differences": named(_COLUMNS, rows)}
+    print_rows(output, _COLUMNS, rows, as_json=known, notes=notes)

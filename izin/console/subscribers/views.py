@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from izin.console.terminal.output import turkish
+from izin.console.terminal import turkish
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import registry, resends

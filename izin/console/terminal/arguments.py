@@ -5,6 +5,7 @@ Recipients are given in a file too, or on standard input, so that no shell remem
 
 import os
 import pwd
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -20,13 +21,67 @@ from pydantic import TypeAdapter, ValidationError
 from izin.consent.due_dates import TURKEY
 from izin.consent.emails import read_email
 from izin.consent.errors import SourceError
+from izin.consent.model import Channel, RecipientType
 from izin.consent.phones import read_phone
 
 _DURATION = TypeAdapter(timedelta)
+_SHORT = re.compile(r"(\d+)([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 BrandArgument = Annotated[
     int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
+]
+BrandOption = Annotated[
+    int,
+    typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
+]
+OneBrandOption = Annotated[
+    int | None, typer.Option("--brand", min=1, help="Only of this brand (brandCode).")
+]
+BrandsOption = Annotated[
+    list[int] | None,
+    typer.Option("--brand", min=1, help="Only of this brand (brandCode); repeat it. Else of all."),
+]
+ChannelOption = Annotated[
+    Channel,
+    typer.Option(
+        "--type",
+        case_sensitive=False,
+        help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
+    ),
+]
+OneChannelOption = Annotated[
+    Channel | None,
+    typer.Option(
+        "--type",
+        case_sensitive=False,
+        help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
+    ),
+]
+ChannelsOption = Annotated[
+    list[Channel] | None,
+    typer.Option(
+        "--type",
+        case_sensitive=False,
+        help="Only this channel (ARAMA, MESAJ or EPOSTA); repeat it. Else all.",
+    ),
+]
+RecipientTypeOption = Annotated[
+    RecipientType,
+    typer.Option(
+        "--recipient-type",
+        case_sensitive=False,
+        help="BIREYSEL (consumer, also a lawyer or a doctor) or TACIR (merchant).",
+    ),
+]
+OneRecipientTypeOption = Annotated[
+    RecipientType | None,
+    typer.Option(
+        "--recipient-type",
+        case_sensitive=False,
+        help="BIREYSEL (consumer, also a lawyer or a doctor) or TACIR (merchant).",
+    ),
 ]
 ExecuteOption = Annotated[
     bool, typer.Option("--execute", help="Do it. Without it the command only says what it would.")
@@ -35,13 +90,24 @@ ColumnOption = Annotated[
     str | None,
     typer.Option(help="The column of the recipients. Default: the one whose name says so."),
 ]
+UnmaskedOption = Annotated[
+    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
+]
+RootsOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="The roots (PEM) that are trusted for time stamps.",
+    ),
+]
 T = TypeVar("T")
 STANDARD_INPUT = Path("-")
 RecipientOption = Annotated[
     list[str] | None,
     typer.Option(
         "--recipient",
-        "--key",
         help="Of this recipient, or of this canonical key; repeat it. A hyphen (-) reads them from "
         "standard input, one a line, so that no recipient is in the shell's history.",
     ),
@@ -60,6 +126,22 @@ def filled_if_given(text: str | None) -> str | None:
     return None if text is None else filled(text)
 
 
+ProcessesOption = Annotated[
+    int | None, typer.Option(min=1, help="Number of processes. Default: one a core.")
+]
+TableArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="A table: CSV, or an .xlsx workbook, of whose sheets the first is read.",
+    ),
+]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why; the history keeps it.", callback=filled)
+]
 CustomerArgument = Annotated[
     str, typer.Argument(metavar="CUSTOMER", help="Id of the customer.", callback=filled)
 ]
@@ -173,6 +255,60 @@ def instant(text: str) -> datetime:
             f"{text} is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset"
         ) from None
     return (given if given.tzinfo else given.replace(tzinfo=TURKEY)).astimezone(UTC)
+
+
+def begin_of(text: str, now: datetime | None = None) -> datetime:
+    """Return the instant from which ``text`` counts, as 24h, 7d, P1D or an instant; anything else
+    is wrong usage.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        short = _SHORT.fullmatch(text)
+        if short is not None:
+            return now - timedelta(**{_UNITS[short[2]]: int(short[1])})
+        return now - duration(text) if text.startswith("P") else instant(text)
+    except (OverflowError, typer.BadParameter):
+        raise typer.BadParameter(
+            f"{text} says neither for how long nor from when; write it as 24h, 7d, P1D or "
+            "2026-03-02T12:00"
+        ) from None
+
+
+def grace_of(text: str) -> timedelta:
+    """Return a duration that is not negative; anything else is wrong usage."""
+    found = duration(text)
+    if found < timedelta(0):
+        raise typer.BadParameter("it is negative; PT0S ends the old one at once")
+    return found
+
+
+SinceOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since",
+        parser=begin_of,
+        metavar="TIME",
+        help="What came since then: for how long, as 24h, 7d or P1D, or from when, as "
+        "2026-03-02T12:00 in Turkish time.",
+    ),
+]
+UntilOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--until", parser=instant, metavar="INSTANT", help="What came before then, as --since."
+    ),
+]
+GraceOption = Annotated[
+    timedelta,
+    typer.Option(
+        "--grace",
+        parser=grace_of,
+        metavar="DURATION",
+        show_default="PT24H",
+        help="How long the old one stays valid too, as PT24H; PT0S: it ends at once.",
+    ),
+]
+ONE_DAY = timedelta(days=1)
 
 
 def takes(

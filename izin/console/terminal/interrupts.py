@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
-from izin.console.terminal.output import ExitCode
+from izin.console.terminal.exit_codes import ExitCode
 
 T = TypeVar("T")
 

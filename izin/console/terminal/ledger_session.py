@@ -53,19 +53,29 @@ def run_on_ledger(
     work: Callable[[Ledger], Awaitable[T]],
     settings: LedgerSettings | None = None,
     *,
+    customer: str | None = None,
+    brand: int | None = None,
     look: Look | None = None,
 ) -> T:
     """Run ``work`` on the ledger of ``settings``, else the environment's; return its result. The
-    ``look`` at people that it gives is in the history first.
+    ``look`` at people that it gives is in the history first; a ``customer`` or ``brand`` that was
+    named must be registered.
 
     Raises:
         KeyboardInterrupt: a signal came; ``work`` was cancelled where it waited.
+        UnregisteredBrandError: the brand is not registered.
+        UnknownCustomerError: the customer is not registered.
+        OtherBrandsError: the brand is not the customer's.
     """
 
     async def run() -> T:
         async with open_ledger(settings or LedgerSettings()) as ledger:
             if look is not None:
                 await record_look(ledger, look)
+            if customer is not None:
+                await cut_to(ledger, customer, named_brand(brand))
+            elif brand is not None:
+                await registered_brand(ledger, brand)
             return await work(ledger)
 
     return run_interruptible(run())
@@ -165,36 +175,9 @@ async def cut_to(
     return CustomerCut(customer_id=customer, brand_codes=frozenset(found))
 
 
-def run_of_customer(
-    customer: str | None,
-    work: Callable[[Ledger], Awaitable[T]],
-    *,
-    only: Collection[int] | None = None,
-    look: Look | None = None,
-) -> T:
-    """Run ``work`` on the ledger if ``customer``, None: everybody, is registered, and return its
-    result; ``only`` and ``look`` are as of :func:`run_cut`. Raises as :func:`cut_to`.
-    """
-
-    async def run(ledger: Ledger) -> T:
-        await cut_to(ledger, customer, only)
-        return await work(ledger)
-
-    return run_on_ledger(run, look=look)
-
-
-def run_on_brand(
-    brand_code: int, work: Callable[[Ledger], Awaitable[T]], *, look: Look | None = None
-) -> T:
-    """Run ``work`` on the ledger if a brand is registered, and return its result; ``look`` is in
-    the history first. Raises as :func:`registered_brand`.
-    """
-
-    async def run(ledger: Ledger) -> T:
-        await registered_brand(ledger, brand_code)
-        return await work(ledger)
-
-    return run_on_ledger(run, look=look)
+def named_brand(brand: int | None) -> Collection[int] | None:
+    """Return the one brand that was named, if it was."""
+    return None if brand is None else [brand]
 
 
 def run_cut(
@@ -205,8 +188,8 @@ def run_cut(
     only: Collection[int] | None = None,
     look: Look | None = None,
 ) -> list[T]:
-    """Return what ``read`` finds in the ledger, without what is another customer's; ``only`` are
-    the brands that were named, and ``look`` is in the history first. Raises as :func:`cut_to`.
+    """Return what ``read`` finds in the ledger, without what is another customer's; ``only``
+    are the brands that were named, and ``look`` is in the history first. Raises as :func:`cut_to`.
     """
 
     async def work(ledger: Ledger) -> list[T]:

@@ -1,27 +1,14 @@
-"""Output of every command: tables for people, JSON for machines, and exit codes by who must act.
-
-0   done, and all is well
-1   something is wrong, and the output says what to do
-2   wrong usage
-3   the input cannot be used: its source must act
-4   a server cannot be reached, or a part of this installation is at fault: an operator must act
-5   done, but opt-outs (RET) of the input were refused, or may be among what was refused
-6   nothing is wrong with what could be verified, and something could not be
-130 stopped by Ctrl-C or SIGTERM before it was done
-"""
+"""Output of every command: tables for people, JSON for machines."""
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -29,10 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from izin.consent.due_dates import TURKEY
-from izin.consent.errors import IzinError, SourceError
 from izin.consent.texts import visible
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.start_errors import wrong_settings
 
 CRITICAL_ONLY = 2
 """What librdkafka may log to a person's terminal."""
@@ -55,19 +40,6 @@ class ShowingConsole(Console):
 
 out = ShowingConsole()
 err = ShowingConsole(stderr=True)
-
-
-class ExitCode(IntEnum):
-    """The exit codes of every command."""
-
-    DONE = 0
-    WRONG = 1
-    USAGE = 2
-    SOURCE = 3
-    OURS = 4
-    OPT_OUTS_REFUSED = 5
-    NOT_VERIFIED = 6
-    INTERRUPTED = 130
 
 
 class OutputFormat(StrEnum):
@@ -111,14 +83,10 @@ def kafka_settings() -> KafkaSettings:
     return KafkaSettings(client_log_level=CRITICAL_ONLY)
 
 
-def say(message: str) -> None:
-    """Print ``message`` on standard error, beside the result."""
-    err.print(visible(message), style="dim", markup=False, highlight=False, soft_wrap=True)
-
-
-def say_dry_run(would: str) -> None:
-    """Print what a command ``would`` do, or that it did nothing, and how it is told to."""
-    say(f"{would}; add --execute to do it")
+def say(*messages: str) -> None:
+    """Print each message on a line of standard error, beside the result."""
+    for one in messages:
+        err.print(visible(one), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_rows(
@@ -143,14 +111,25 @@ def print_rows(
             titles = columns.values() if isinstance(columns, Mapping) else columns
             texts = [[_as_text(cell) for cell in row] for row in rows]
             print_table(out, tuple(titles), texts, below=below)
-            for one in notes:
-                say(one)
+            say(*notes)
 
 
 def named(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
     """Return rows as JSON has them: objects by column."""
     names = tuple(columns)
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def print_found(
+    output: OutputFormat,
+    columns: Mapping[str, str] | Sequence[str],
+    found: Iterable[Any],
+    *,
+    below: bool = False,
+    **made: Callable[[Any], object],
+) -> None:
+    """Print a row for each of ``found``, as :func:`print_rows` does; ``made`` is of ``cells``."""
+    print_rows(output, columns, cells(columns, found, **made), below=below)
 
 
 def cells(
@@ -182,39 +161,10 @@ def _as_text(cell: object) -> str:
             return str(cell)
 
 
-def warn(message: str) -> None:
-    """Print ``message`` on standard output, in red where that is a terminal."""
-    out.print(Text(visible(message), "bold red"), soft_wrap=True)
-
-
-def exit_if(wrong: object, code: ExitCode = ExitCode.WRONG) -> None:
-    """End the command with exit ``code`` if anything is ``wrong``."""
-    if wrong:
-        raise typer.Exit(code)
-
-
-@contextmanager
-def exit_on_error(*others: type[Exception]) -> Iterator[None]:
-    """Turn errors that a user can act on into one message and an exit code.
-
-    ``others`` are errors from outside our packages that an operator can act on.
-    """
-    ours: tuple[type[Exception], ...] = (IzinError, *others)
-    try:
-        yield
-    except SourceError as error:
-        _fail(str(error), ExitCode.SOURCE)
-    except ours as error:
-        _fail(str(error), ExitCode.OURS)
-    except SettingsError as error:
-        _fail(f"settings: {error}; lists are written as JSON: [1, 2]", ExitCode.OURS)
-    except ValidationError as error:
-        _fail(f"settings: {wrong_settings(error)}", ExitCode.OURS)
-
-
-def _fail(message: str, code: ExitCode) -> None:
-    err.print(Text.assemble(("error", "red"), " ", visible(message)), soft_wrap=True)
-    raise typer.Exit(code)
+def warn(*messages: str) -> None:
+    """Print each message on a line of standard output, in red where that is a terminal."""
+    for one in messages:
+        out.print(Text(visible(one), "bold red"), soft_wrap=True)
 
 
 def print_table(

@@ -1,30 +1,17 @@
 """Files with recipients in full: their owner alone may read them, and they are whole or absent."""
 
 import csv
+import hashlib
 import io
 import os
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol, TextIO
 
-from izin.consent.due_dates import TURKEY
 from izin.consent.errors import OurError, SourceError
 from izin.consent.texts import visible
-from izin.sinks.ledger.deadlines import OpenOptOut
-
-OPT_OUT_HEADER = (
-    "recipient",
-    "type",
-    "recipientType",
-    "status",
-    "source",
-    "consentDate",
-    "due",
-    "state",
-)
 
 
 class CsvRows(Protocol):
@@ -134,20 +121,7 @@ def write_new(path: Path, content: bytes) -> Path:
     return path
 
 
-def opt_out_rows(found: Iterable[OpenOptOut]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each, under ``HEADER``; times are Turkish."""
-    for one in found:
-        yield (
-            one.recipient,
-            one.channel,
-            one.recipient_type,
-            "RET",
-            one.desired_source or "",
-            _as_iys_writes(one.desired_at),
-            "" if one.due_at is None else _as_iys_writes(one.due_at),
-            one.reason or one.state,
-        )
-
-
-def _as_iys_writes(at: datetime) -> str:
-    return at.astimezone(TURKEY).strftime("%Y-%m-%d %H:%M:%S")
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

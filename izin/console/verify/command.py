@@ -7,7 +7,7 @@ result nor counterexample depends on how many processes share the work.
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -17,24 +17,30 @@ from random import Random
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress as Bars
-from rich.text import Text
 
 from izin.consent.model import AdmittedEvent, Consent, ConsentKey
-from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.output import (
+from izin.console.terminal import (
     OutputFormat,
     OutputOption,
-    err,
+    ProcessesOption,
     exit_if,
-    exit_on_error,
+    exit_on_signals,
+    named,
     out,
-    print_json,
     print_rows,
+    showing_steps,
+    warn,
 )
-from izin.console.verify.contradictions import contradicting_events
-from izin.console.verify.permutations import LAW, Counterexample, OrderingLaw, Parts, try_law
+from izin.console.verify.permutations import (
+    LAW,
+    Counterexample,
+    OrderingLaw,
+    Parts,
+    contradicting_events,
+    try_law,
+)
 from izin.runtime.masking import mask
+from izin.runtime.plan import OnProgress
 from izin.runtime.process import follow_parent
 
 SEED = 2026
@@ -59,6 +65,12 @@ class Series:
     permutations: int
     seed: int
     law: OrderingLaw
+
+    @property
+    def size(self) -> str:
+        """The size of a set in words."""
+        few = "" if self.fewest == self.most else f"{self.fewest} to "
+        return f"{few}{self.most} events"
 
     @property
     def blocks(self) -> int:
@@ -91,10 +103,7 @@ def verify(
         int, typer.Option(min=1, help="Number of permutations to try.")
     ] = PERMUTATIONS,
     seed: Annotated[int, typer.Option(help="Seed of the events and permutations.")] = SEED,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of processes. Default: one a core."),
-    ] = None,
+    processes: ProcessesOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Check that any order, repetition or batching of the same events gives the same state.
@@ -104,53 +113,47 @@ def verify(
     or the smallest counterexample found. Exit code 1 with a counterexample.
     """
     sizes = ((2, SMALL, permutations), (LARGE, LARGE, -(-permutations // PER_LARGE)))
-    with exit_on_signals(), exit_on_error():
-        results: list[SeriesResult] = []
+    results: list[SeriesResult] = []
+    with exit_on_signals(), showing_steps() as begin:
         for fewest, most, count in sizes:
             series = Series(fewest=fewest, most=most, permutations=count, seed=seed, law=LAW)
-            results.append(_run(series, workers or multiprocessing.cpu_count()))
+            shown = begin(f"sets of {series.size}, sets")
+            results.append(_run(series, processes or multiprocessing.cpu_count(), shown))
             if isinstance(results[-1].result, Counterexample):
                 break
     _print(results, output)
     exit_if(isinstance(results[-1].result, Counterexample))
 
 
-def _run(series: Series, workers: int) -> SeriesResult:
-    began = time.monotonic()
-    seen = sha256()
-    clash: Counterexample | None = None
-    with (
-        _results(series, workers) as results,
-        Bars(console=err, transient=True, disable=not err.is_terminal) as bars,
-    ):
-        task = bars.add_task(f"sets of {_size(series)}", total=series.permutations)
-        for number, found in enumerate(results):
-            if isinstance(found, Counterexample):
-                clash = found
+def _run(series: Series, processes: int, shown: OnProgress) -> SeriesResult:
+    began, seen = time.monotonic(), sha256()
+    result: bytes | Counterexample = b""
+    with _results(series, processes) as results:
+        for number, result in enumerate(results, 1):
+            if isinstance(result, Counterexample):
                 break
-            seen.update(found)
-            bars.advance(task, series.in_block(number))
+            seen.update(result)
+            shown(number, series.blocks)
+    clash = result if isinstance(result, Counterexample) else None
     return SeriesResult(
-        series=series,
-        seconds=time.monotonic() - began,
-        result=seen.digest() if clash is None else clash,
+        series=series, seconds=time.monotonic() - began, result=clash or seen.digest()
     )
 
 
 @contextmanager
-def _results(series: Series, workers: int) -> Iterator[Iterator[bytes | Counterexample]]:
-    """Yield the results of the blocks in order, computed by ``workers`` processes.
+def _results(series: Series, processes: int) -> Iterator[Iterator[bytes | Counterexample]]:
+    """Yield the results of the blocks in order, computed by so many ``processes``.
 
     They are started anew: one that is forked has this one's signal handlers and, for ever, the
     locks that other threads held.
     """
     numbers = range(series.blocks)
-    workers = min(workers, series.blocks)
-    if workers == 1:
+    processes = min(processes, series.blocks)
+    if processes == 1:
         yield map(series.try_block, numbers)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, follow_parent)
+    pool = ProcessPoolExecutor(processes, context, follow_parent)
     try:
         at_once = max(1, _PER_TASK // max(1, series.most))
         found = pool.map(partial(_digest_of, series), numbers, chunksize=at_once)
@@ -165,60 +168,53 @@ def _digest_of(series: Series, number: int) -> bytes | None:
     return None if isinstance(result, Counterexample) else result
 
 
-def _size(series: Series) -> str:
-    fewest, most = series.fewest, series.most
-    return f"{most} events" if fewest == most else f"{fewest} to {most} events"
-
-
 def _print(results: Sequence[SeriesResult], output: OutputFormat) -> None:
+    digests = [one.result for one in results if isinstance(one.result, bytes)]
+    rows = [
+        (
+            one.series.size,
+            one.series.blocks,
+            one.series.permutations,
+            round(one.seconds, 1),
+            one.result.hex() if isinstance(one.result, bytes) else "",
+        )
+        for one in results
+    ]
     last = results[-1].result
-    clash = last if isinstance(last, Counterexample) else None
-    digests = [one.result for one in results if not isinstance(one.result, Counterexample)]
+    clash = _clash_as_json(last) if isinstance(last, Counterexample) else None
     digest = None if clash else sha256(b"".join(digests)).hexdigest()
-    match output:
-        case OutputFormat.JSON:
-            print_json(
-                {
-                    "digest": digest,
-                    "counterexample": clash and _clash_as_json(clash),
-                    "series": [dict(zip(_COLUMNS, _row(one), strict=True)) for one in results],
-                }
-            )
-        case OutputFormat.TABLE:
-            rows = [(*row, digest[:_SHORT]) for *row, digest in map(_row, results)]
-            print_rows(output, _TABLE, rows)
-            if clash is None:
-                out.print(f"one digest: {digest}", soft_wrap=True, highlight=False)
-            else:
-                _print_clash(clash)
+    known = {"digest": digest, "counterexample": clash, "series": named(_COLUMNS, rows)}
+    print_rows(output, _COLUMNS, [(*row, begins[:_SHORT]) for *row, begins in rows], as_json=known)
+    if output is OutputFormat.TABLE and isinstance(last, Counterexample):
+        _print_clash(last)
+    elif output is OutputFormat.TABLE:
+        out.print(f"one digest: {digest}", soft_wrap=True, highlight=False)
 
 
 _COLUMNS = ("set", "sets", "permutations", "seconds", "digest")
-_TABLE = (*_COLUMNS[:-1], "digest begins")
 _SHORT = 16
-
-
-def _row(one: SeriesResult) -> tuple[str, int, int, float, str]:
-    series, result = one.series, one.result
-    shown = "" if isinstance(result, Counterexample) else result.hex()
-    return _size(series), series.blocks, series.permutations, round(one.seconds, 1), shown
-
-
-_EVENT = (
-    *("number", "key", "status", "effective_at", "origin_rank", "event_id"),
-    *("registrable", "consent_date", "source", "origin", "customer_id"),
-)
-"""What is shown of an event."""
+_EVENT = ("effective_at", "origin_rank", "event_id", "consent_date", "source", "origin")
+"""What is shown of an event, beside its key and status."""
 
 
 def _print_clash(clash: Counterexample) -> None:
-    """Print ``clash`` as tables."""
-    out.print(Text(f"the law does not hold: {clash.why}", "red"))
-    rows = [_event(number, one).values() for number, one in enumerate(clash.events, 1)]
-    print_rows(OutputFormat.TABLE, _EVENT, map(tuple, rows))
+    """Print ``clash`` as tables; of both states the fields in which they differ."""
+    warn(f"the law does not hold: {clash.why}")
+    events = [_event(number, one) for number, one in enumerate(clash.events, 1)]
+    print_rows(OutputFormat.TABLE, tuple(events[0]), [tuple(one.values()) for one in events])
     ways = [("one", _written(clash.one)), ("other", _written(clash.other))]
     print_rows(OutputFormat.TABLE, ("way", "applied: (…) is a state, + merges"), ways)
-    print_rows(OutputFormat.TABLE, ("key", "field", "one", "other"), _states(clash))
+    states = [
+        {key: _fields(consent) for key, consent in state.items()}
+        for state in (clash.one_state, clash.other_state)
+    ]
+    one, other = (
+        {(one["key"], name): value for one in state.values() for name, value in one.items()}
+        for state in states
+    )
+    differ = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
+    rows = [(*key, one.get(key), other.get(key)) for key in differ]
+    print_rows(OutputFormat.TABLE, ("key", "field", "one", "other"), rows)
 
 
 def _clash_as_json(clash: Counterexample) -> dict[str, Any]:
@@ -234,19 +230,12 @@ def _clash_as_json(clash: Counterexample) -> dict[str, Any]:
 
 
 def _event(number: int, admitted: AdmittedEvent) -> dict[str, object]:
-    event = admitted.event
     return {
         "number": number,
         "key": _masked(admitted.key),
         "status": str(admitted.status),
-        "effective_at": admitted.effective_at,
-        "origin_rank": int(event.origin_rank),
-        "event_id": event.event_id,
         "registrable": admitted.registrable,
-        "consent_date": event.consent_date,
-        "source": event.source,
-        "origin": event.origin,
-        "customer_id": event.customer_id,
+        **{name: getattr(admitted, name, getattr(admitted.event, name, None)) for name in _EVENT},
     }
 
 
@@ -265,22 +254,3 @@ def _numbered(parts: Parts) -> list[list[int]]:
 
 def _written(parts: Parts) -> str:
     return " + ".join(f"({' '.join(map(str, part))})" for part in _numbered(parts))
-
-
-def _states(clash: Counterexample) -> list[tuple[object, ...]]:
-    """Return each field of both states, those in which they differ first."""
-    rows: list[tuple[object, ...]] = []
-    for key in sorted(clash.one_state.keys() | clash.other_state.keys()):
-        one, other = _of_key(clash.one_state, key), _of_key(clash.other_state, key)
-        names = sorted(one | other, key=lambda name: one.get(name) == other.get(name))
-        rows += [
-            (shown["key"], name, one.get(name), other.get(name))
-            for shown in [one or other]
-            for name in names
-            if name != "key"
-        ]
-    return rows
-
-
-def _of_key(state: Mapping[str, Consent], key: str) -> dict[str, object]:
-    return _fields(state[key]) if key in state else {}

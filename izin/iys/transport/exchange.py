@@ -36,7 +36,7 @@ from izin.iys.rate_limit import FAILURES, CallClass, Pacer, Slot
 from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
 from izin.iys.wire_format.error_envelope import error_of, read_refusals
 from izin.iys.wire_format.json_reader import parse_json
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import IysSettings
 
 CALL_CLASS: Final = "call_class"

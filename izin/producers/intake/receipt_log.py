@@ -29,7 +29,7 @@ from izin.producers.publishing.publisher import KafkaRecord, Published
 from izin.runtime.broker_faults import is_transient
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import admin, connection_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant

@@ -62,7 +62,7 @@ from izin.runtime.http_server.problems import (
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.kafka import access_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import stopping_on_signals, tune_gc_for_batches
 from izin.runtime.settings import IntakeSettings, KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope

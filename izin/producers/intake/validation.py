@@ -40,7 +40,7 @@ from izin.producers.publishing.event_ids import message_event_id, new_event_id
 from izin.projections.api_keys import Outside, outside
 from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.errors import BrokerError
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.uuids import CHANCE_BYTES
 

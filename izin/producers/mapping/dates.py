@@ -251,9 +251,9 @@ def _by_slashes(one: str, two: str, rules: DateRules) -> tuple[str, str]:
             raise UnreadableDateError(
                 "H158",
                 "day and month could be swapped; write yyyy-MM-dd HH:mm:ss or dd.MM.yyyy HH:mm:ss, "
-                "or say for the whole file which is first (--dates dmy)",
+                "or say for the whole file which is first (--day-order dmy)",
                 "Gün ile ay ayırt edilemiyor; yyyy-AA-gg SS:dd:ss biçiminde yazın ya da dosya için "
-                "sırayı belirtin (--dates dmy).",
+                "sırayı belirtin (--day-order dmy).",
             )
         case never:
             assert_never(never)

@@ -118,7 +118,7 @@ class LedgerSettings(SettingsGroup):
     extra_closed_days: tuple[date, ...] = Field((), validation_alias="IZIN_EXTRA_CLOSED_DAYS")
     """Days that are no business days besides the public holidays, such as administrative leave:
     ``["2026-05-25"]``. The same for every process; a term that was counted before keeps its end
-    until its record changes, its brand is added again, or ``izin deadlines rule-again``."""
+    until its record changes, its brand is added again, or ``izin deadlines recount-terms``."""
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
     """Refuse a ``DATABASE_URL`` without ``sslmode=verify-full`` or ``verify-ca``, unless its host
     is the folder of a Unix socket."""

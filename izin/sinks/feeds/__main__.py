@@ -1,14 +1,18 @@
 """Serve the feeds in the foreground: ``python -m izin.sinks.feeds``."""
 
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import FeedsSettings, KafkaSettings, LogSettings
 from izin.runtime.start_errors import exiting_on_error
 from izin.sinks.feeds.server import serve
 
 
 def main() -> None:
-    """Serve until SIGTERM; exit with 4 where the settings, a port or Kafka do not allow it."""
+    """Serve opt-outs, permissions and outcomes over HTTP, to systems that have no Kafka client.
+
+    It stores nothing, and needs Kafka alone. It runs until SIGTERM or Ctrl-C. Exit code 4 if a
+    setting or a server is at fault.
+    """
     configure(LogSettings())
     with exiting_on_error("feeds start failed"):
         kafka, settings = KafkaSettings(), FeedsSettings()

@@ -23,7 +23,7 @@ from izin.projections.api_keys import ApiKeyDirectory, authorised
 from izin.projections.decided import ForeignTokenError
 from izin.runtime.http_server.problems import Faults, RequestRefusedError, health, problem
 from izin.runtime.http_server.shedding import share_of_key
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.sinks.feeds.log import Feed, LostOffsetError, UnreachableLogError
 from izin.sinks.feeds.protocol import (

@@ -19,7 +19,7 @@ import orjson
 from izin.consent.errors import UnreadableKeyError
 from izin.projections.api_keys import outside
 from izin.projections.brand_directory import NOBODY, BrandReader
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SUPPRESSED

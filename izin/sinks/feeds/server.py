@@ -19,7 +19,7 @@ from izin.runtime.http_server.problems import operations_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.kafka import access_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all, stopping_on_signals, tune_gc_for_batches
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.codec import Codec

@@ -30,7 +30,7 @@ from izin.projections.brand_directory import BrandReader
 from izin.projections.wakeup import Wakeup
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors, committed_ends, connection_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities, identities

@@ -14,7 +14,7 @@ from datetime import datetime
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import UnreadableItem
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ingest.observations import ObservedMovement, observe
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Connection

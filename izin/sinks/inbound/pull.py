@@ -20,7 +20,7 @@ from itertools import cycle
 
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format.consents import Stream
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.ingest.observations import ObservedMovement
 from izin.sinks.ledger import stream_progress

@@ -29,7 +29,7 @@ from izin.iys.wire_format.consents import Push, Stream, parse_push
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.http_server.problems import RequestRefusedError, problem
 from izin.runtime.http_server.shedding import read_body
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.movements import unreadable_messages
 from izin.sinks.ledger import brands

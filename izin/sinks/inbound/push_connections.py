@@ -21,7 +21,7 @@ from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection, PushRegistration
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.inbound.push import BrandCache, Credentials
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history.acts import brand_key, record_act

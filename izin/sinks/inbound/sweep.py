@@ -34,7 +34,7 @@ from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format.json_reader import lower_case_email
 from izin.runtime.backoff import Backoff
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.leases import sole

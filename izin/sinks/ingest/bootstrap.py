@@ -24,7 +24,7 @@ from izin.consent.model import Consent
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import watermarks
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import with_pauses
 from izin.schemas.erasure import SUPPRESSED
 from izin.sinks.ingest.ingested_topics import IngestedTopic

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from confluent_kafka import Message
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.fast.reader import append_instant
 from izin.sinks.ingest.isolation import put_aside, store_apart

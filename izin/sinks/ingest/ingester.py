@@ -32,7 +32,7 @@ from functools import cached_property
 
 from confluent_kafka import Message
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import first_of, with_pauses
 from izin.schemas.fast.writer import long_bytes
 from izin.sinks.ingest.batch import FEW, Batch, BatchStorage, most_after, recorded_offsets

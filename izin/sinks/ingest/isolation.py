@@ -38,7 +38,7 @@ from izin.consent.model import ConsentEvent, Source, Status
 from izin.consent.ordering import decide
 from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.runtime.kafka_clients import headers_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.fast.reader import append_instant, instant_of, long_of
 from izin.schemas.generated.decision_offsets import head_offsets

@@ -17,7 +17,7 @@ from izin.kafka.partition_client import partition_client
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import admin
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec

@@ -27,7 +27,7 @@ from izin.iys.rate_limit import (
     ReputationPolicy,
     Slot,
 )
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger.db.clock import ClockOffset
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements

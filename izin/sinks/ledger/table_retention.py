@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger.brake.counting import WINDOW
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -58,7 +58,7 @@ TABLES: Mapping[str, TableRetention] = {
         why=f"{_NO_PERSON}; events name the key that published them",
     ),
     "application_items": TableRetention(
-        kept="until it is taken away (`izin customers provide`), or the customer is offboarded",
+        kept="until it is taken away (`izin customers checklist`), or the customer is offboarded",
         why=f"{_NO_PERSON}; may name a signatory of the customer",
     ),
     "bootstraps": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),

@@ -23,7 +23,7 @@ from izin.iys.wire_format.account import (
     SubscriptionStatus,
 )
 from izin.runtime.backoff import Backoff
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import brands, suspensions
 from izin.sinks.ledger.db.leases import repeat
 from izin.sinks.ledger.registry import granted
@@ -355,7 +355,7 @@ class GrantedBrandsReader:
                     "brand granted and not registered",
                     brand=one.brand_code,
                     iys_code=one.iys_code,
-                    remedy="izin customers granted",
+                    remedy="izin customers granted-brands",
                 )
         for warning in found.warnings(self.context.clock()):
             _log.critical("partner subscription warning raised", warning=warning)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from izin.consent.model import Status
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import deadlines, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.daily import files
@@ -95,7 +95,7 @@ class HeldBackAlert(Alert):
             brand=self.brand_code,
             source=self.source,
             effect="not registered at İYS until a person decides; opt-outs: till a day before due",
-            remedy="izin iys list; then izin iys release or izin iys withdraw",
+            remedy="izin held-back list; then izin held-back release or izin held-back withdraw",
         )
 
 

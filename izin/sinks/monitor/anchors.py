@@ -24,7 +24,7 @@ import httpx
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
 from izin.consent.errors import OurError
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState
 from izin.sinks.ledger.db.connection import Ledger

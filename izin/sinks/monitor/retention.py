@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import table_retention
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import repeat

@@ -16,7 +16,7 @@ from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format.batches import BatchItemResult
 from izin.runtime.backoff import Backoff
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.save_results import save_results

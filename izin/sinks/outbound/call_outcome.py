@@ -19,7 +19,7 @@ from izin.consent.transitions import Event, State
 from izin.iys.errors import CallError
 from izin.iys.wire_format.batches import AcceptedBatch
 from izin.runtime.backoff import Backoff
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock

@@ -18,7 +18,7 @@ from izin.consent.errors import OurError
 from izin.iys.errors import CallError
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import RegistryError
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
 from izin.sinks.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifications
 from izin.sinks.outbound.batch_results import BatchResultPoller

@@ -16,7 +16,7 @@ from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.errors import CallError, RefusedError, Verdict
 from izin.iys.rate_limit import CallClass
 from izin.iys.wire_format.consents import Receipt, RegisterRecord
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.context import OutboundContext

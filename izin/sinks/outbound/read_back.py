@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock

@@ -14,7 +14,7 @@ from datetime import timedelta
 from izin.consent.model import Status
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import brands, submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import lock

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger import claims, submissions
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.calls import unsent_fact

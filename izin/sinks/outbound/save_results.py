@@ -12,7 +12,7 @@ from functools import partial
 from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.iys.errors import Verdict
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import with_pauses
 from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange

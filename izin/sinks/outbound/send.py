@@ -21,7 +21,7 @@ from izin.iys.errors import (
 )
 from izin.iys.rate_limit import CallClass
 from izin.iys.wire_format.consents import SerializedItems
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.outbound.call_outcome import CallPermit, mark_accepted, mark_unknown
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.resubmit import rebuild, resubmit

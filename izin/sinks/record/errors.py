@@ -174,7 +174,7 @@ class DecidedBrakeError(SourceError):
     def __init__(self, source: str, decision: str) -> None:
         super().__init__(
             f"the opt-outs of {source} are {decision} already; an order that was cut off is given "
-            "again as it was: izin iys list"
+            "again as it was: izin held-back list"
         )
 
 

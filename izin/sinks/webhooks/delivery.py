@@ -14,7 +14,7 @@ from functools import partial
 from time import monotonic
 
 from izin.runtime.backoff import Backoff
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import WebhookSettings
 from izin.sinks.ledger.db.connection import Ledger

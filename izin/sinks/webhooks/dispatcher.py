@@ -21,7 +21,7 @@ from itertools import count
 from time import monotonic, time
 
 from izin.runtime.backoff import Backoff
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger.webhooks.subscriber import LaneName
 from izin.sinks.webhooks.lane import PendingDelivery
 from izin.sinks.webhooks.posting import Poster, Reply, signed

@@ -25,7 +25,7 @@ from izin.consent.errors import SourceError, UnreadableKeyError
 from izin.consent.texts import clean
 from izin.projections.brand_directory import NOBODY, customer_of
 from izin.runtime.kafka_clients import headers_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec
 from izin.schemas.records import ID, SOURCE, UNREADABLE, AvroRecord, fields_of_key, key_text
 from izin.schemas.topics import Topics

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from izin.consent.business_days import Calendar, add_business_days
 from izin.consent.due_dates import TURKEY
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger.webhooks.deliveries import HealthChange
 from izin.sinks.ledger.webhooks.subscriber import WebhookSubscriber
 

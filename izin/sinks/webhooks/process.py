@@ -24,7 +24,7 @@ from izin.kafka.partition_client import Place
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.problems import health, operations_app
 from izin.runtime.http_server.server import HttpListeners
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all, stopping_on_signals
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec

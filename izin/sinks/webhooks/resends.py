@@ -31,7 +31,7 @@ from izin.consent.model import Status
 from izin.kafka.partition_client import Place
 from izin.projections.packed_permissions import whole_seconds
 from izin.projections.permission_reader import consent_second
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of

@@ -16,7 +16,7 @@ from time import monotonic
 
 from izin.kafka.partition_client import Place
 from izin.projections.wakeup import Wakeup
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.webhooks.events import EventReader, WebhookEvent

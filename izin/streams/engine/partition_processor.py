@@ -30,7 +30,7 @@ from confluent_kafka import KafkaException
 from izin.consent.errors import OurError
 from izin.runtime.backoff import Backoff
 from izin.runtime.dead_letter_budget import LatestRecords
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError

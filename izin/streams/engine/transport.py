@@ -56,7 +56,7 @@ from aiokafka.errors import (
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.topic_admin import CONTESTED
 from izin.streams.engine import unpacking
 from izin.streams.engine.gate import FetchGate, Lane, RecordBatch

@@ -41,7 +41,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.start_errors import EXIT
 
 STALLED_AFTER = 20.0

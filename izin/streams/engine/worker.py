@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from confluent_kafka import KafkaException
 
 from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestRecords
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -13,7 +13,7 @@ from confluent_kafka import Message
 from izin.consent.errors import SourceError
 from izin.consent.model import LAW_VERSION
 from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SUPPRESSED, SuppressionKeys

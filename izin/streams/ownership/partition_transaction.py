@@ -45,7 +45,7 @@ from time import monotonic
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from izin.kafka.bounded_reader import BoundedReader
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys

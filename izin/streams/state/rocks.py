@@ -43,7 +43,7 @@ from rocksdict import (
 )
 
 from izin.consent.model import LAW_VERSION
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.erasure import SUPPRESSED
 from izin.streams.errors import StateError
 from izin.streams.state.packing import LAYOUT, Packing

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from mypy_extensions import mypyc_attr
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.partitioning import last_slash
 from izin.streams.state.packing import Packing

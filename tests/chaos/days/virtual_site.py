@@ -16,7 +16,7 @@ from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.local import Postgres, create_database
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import KafkaSettings, LogSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.results import RunReport
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import LogSettings
 from tests.chaos.command import conclude, counted, empty, showing
 from tests.chaos.files import campaign

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.results import RunReport
-from izin.runtime.observe import configure
+from izin.runtime.logs import configure
 from izin.runtime.settings import LogSettings
 from tests.chaos.command import conclude, empty, showing
 from tests.chaos.reconcile.campaign import ReconcileCampaign, ReconcileVerdict

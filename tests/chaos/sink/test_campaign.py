@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from benchmarks.results import publish
-from izin.demo.report import DesiredState, LedgerState, compare
+from izin.demo.ledger import LedgerState
+from izin.demo.report import DesiredState, compare
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink.__main__ import report
 from tests.chaos.sink.campaign import LIGHT, SinkCampaign

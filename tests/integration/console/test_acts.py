@@ -38,10 +38,24 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "customers add": ("customers", "add", "beta", "--name=Beta"),
     "customers change": ("customers", "change", "beta", "--kind=legal", "--vkn=1234567890"),
     "brands add": REGISTER,
-    "customers provide": ("customers", "provide", "acme", f"trade-mark:{BRAND}=2019-1"),
-    "customers brake": ("customers", "brake", "acme", "--share=5", "--execute"),
-    "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right", "--execute"),
-    "iys withdraw": ("iys", "withdraw", str(BRAND), "--source=web", "--reason=wrong", "--execute"),
+    "customers checklist": ("customers", "checklist", "acme", f"trade-mark:{BRAND}=2019-1"),
+    "held-back limit": ("held-back", "limit", "acme", "--share=5", "--execute"),
+    "held-back release": (
+        "held-back",
+        "release",
+        str(BRAND),
+        "--origin=crm",
+        "--reason=right",
+        "--execute",
+    ),
+    "held-back withdraw": (
+        "held-back",
+        "withdraw",
+        str(BRAND),
+        "--origin=web",
+        "--reason=wrong",
+        "--execute",
+    ),
     "iys sweep start": ("iys", "sweep", "start", f"--brand={BRAND}", "--execute"),
     "iys sweep stop": ("iys", "sweep", "stop", f"--brand={BRAND}"),
     "brands rights": ("brands", "rights", str(BRAND), "--type=MESAJ", "--execute"),
@@ -58,6 +72,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "subscribers resume": ("subscribers", "resume", "till"),
     "subscribers rotate-secret": ("subscribers", "rotate-secret", "till"),
     "subscribers resend": ("subscribers", "resend", "till", "--since=2026-01-01", "--execute"),
+    "subscribers cancel-resend": ("subscribers", "cancel-resend", "till"),
     "dead-letters acknowledge": (
         "dead-letters",
         "acknowledge",
@@ -75,13 +90,13 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "retention release": ("retention", "release", "1"),
     "retention drop": ("retention", "drop", "--execute"),
     "sequences close": (
-        *("sequences", "close", "--customer=acme", "--origin=crm", "--until=5", "--execute"),
+        *("sequences", "close", "--customer=acme", "--origin=crm", "--up-to=5", "--execute"),
     ),
     "ledger bootstrap": ("ledger", "bootstrap", "--execute"),
     "replay run": ("replay", "run", "{plan}", "--execute"),
     "ledger archive": ("ledger", "archive", "{archive}"),
     "subscribers remove": ("subscribers", "remove", "till", "--execute"),
-    "deadlines rule-again": ("deadlines", "rule-again", "--execute"),
+    "deadlines recount-terms": ("deadlines", "recount-terms", "--execute"),
     "evidence write": (
         *("evidence", "write", PHONE, f"--brand={BRAND}", "--reason=court", "--out={evidence}"),
     ),
@@ -97,19 +112,26 @@ LOOKING: Mapping[str, tuple[str, ...]] = {
     "retention holds": ("retention", "holds"),
     "brands retailers": ("brands", "retailers", str(BRAND)),
     "brands requeue": (
-        *("brands", "requeue", str(BRAND), "--reason=reconsent", "--all=1", "--plan={requeue}"),
+        *(
+            "brands",
+            "requeue",
+            str(BRAND),
+            "--because=reconsent",
+            "--exactly=1",
+            "--plan={requeue}",
+        ),
     ),
-    "deadlines opt-outs": ("deadlines", "opt-outs", str(BRAND), "--file={opt_outs}"),
+    "deadlines opt-outs": ("deadlines", "opt-outs", str(BRAND), "--out={opt_outs}"),
     "deadlines breaches": ("deadlines", "breaches", "--output=json"),
     "subscribers compare": (
         *("subscribers", "compare", "{list}", f"--brand={BRAND}", "--type=MESAJ"),
     ),
-    "customers void": ("customers", "void", "acme", "--out={void}"),
+    "customers void-consents": ("customers", "void-consents", "acme", "--out={void}"),
     "import changes": ("import", "changes", "0" * 64, "--output=json"),
     "reconcile": ("reconcile", f"--brand={BRAND}"),
     "dead-letters show": ("dead-letters", "show", "0/1", "--unmasked"),
     "replay rebuild": (
-        *("replay", "rebuild", "desired-consents", "--plan={plan}", "--workers=1", "--unmasked"),
+        *("replay", "rebuild", "desired-consents", "--plan={plan}", "--processes=1", "--unmasked"),
     ),
     "replay run": ("replay", "run", "{plan}", "--unmasked"),
     "replay show": ("replay", "show", "{plan}", "--unmasked"),
@@ -176,7 +198,7 @@ def plan(izin: Izin, installation: str, tmp_path: Path) -> str:
     """Return the file of a plan that can be executed."""
     assert installation
     path = str(tmp_path / "plan.json")
-    words = ("replay", "rebuild", "desired-consents", "--plan", path, "--workers=1")
+    words = ("replay", "rebuild", "desired-consents", "--plan", path, "--processes=1")
     assert izin(*words).exit_code == 0
     return path
 
@@ -221,10 +243,10 @@ def test_each_changing_command_is_a_movement_with_its_actor(
     for name, words in ORDERS.items():
         if name == "brands retry":
             suspend(installation)
-        if name == "customers brake":
+        if name == "held-back limit":
             trip(installation)
         if name == "brands requeue":
-            listed = ("--reason=reconsent", f"--recipient={PHONE}", f"--plan={requeue}")
+            listed = ("--because=reconsent", f"--recipient={PHONE}", f"--plan={requeue}")
             assert izin("brands", "requeue", str(BRAND), *listed).exit_code == 0
         before = len(acts(installation))
         places = {"hook": hook, "plan": plan, "archive": tmp_path / "archive"}
@@ -254,7 +276,7 @@ def test_each_look_at_people_is_in_the_history_with_its_actor(
     monkeypatch.setenv("IZIN_SUPPRESSION_SECRETS", json.dumps(["fake" * 8]))
     assert LOOKING.keys() | {"iys daily show"} == LOOKS.keys()
     assert izin(*REGISTER).exit_code == 0
-    add = ("complaints", "add", PHONE, f"--brand={BRAND}", "--channel=MESAJ", "--sender=ACME")
+    add = ("complaints", "add", PHONE, f"--brand={BRAND}", "--type=MESAJ", "--sender=ACME")
     assert izin(*add, "--sent=2026-03-02T12:00", "--content=Indirim").exit_code == 0
     places = {name: tmp_path / name for name in ("requeue", "opt_outs", "void", "plan", "what_if")}
     places |= {"evidence": tmp_path / "evidence.zip", "list": tmp_path / "list.csv"}
@@ -370,7 +392,7 @@ def test_quota_that_a_person_declares_raised_is_a_movement(
             [BRAND],
         )
     order = ("brands", "requeue", str(BRAND), f"--plan={tmp_path / 'requeue.json'}")
-    assert izin(*order, "--reason=quota-spent", "--all=1").exit_code == 0
+    assert izin(*order, "--because=quota-spent", "--exactly=1").exit_code == 0
     assert izin(*order, "--by=ada", "--execute").exit_code == 0
     found = {one["act"]: one for one in acts(installation)}
     assert found["end suspension */ONAY"]["before"]["code"] == "H200"

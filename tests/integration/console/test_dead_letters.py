@@ -100,7 +100,7 @@ def test_list_is_filtered_and_ends_with_the_newest(izin: Izin, topics: KafkaSett
         ("--because", "undecodable"): ["0/0", "0/1"],
         ("--origin", "crm"): ["0/2", "0/4"],
         ("--customer", "acme", "--brand", "100001"): ["0/2", "0/3", "0/4"],
-        ("--source", lane): ["0/2", "0/3", "0/4"],
+        ("--of-topic", lane): ["0/2", "0/3", "0/4"],
         ("--since", "2026-03-02"): ["0/2", "0/3", "0/4"],
         ("--until", "2026-03-02", "--limit", "1"): ["0/1"],
     }.items():

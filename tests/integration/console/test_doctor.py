@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from izin.console.doctor.missing_topics import created_at_any_time, restored_by
+from izin.console.doctor.finding import created_at_any_time, restored_by
 from izin.local import free_port
 from izin.runtime.kafka import admin, consumer, producer
 from izin.runtime.settings import KafkaSettings, StreamSettings
@@ -46,10 +46,10 @@ def test_doctor_fix_completes_an_empty_installation(
     assert code == 1
     assert {("topics", "wrong"), ("migrations", "wrong"), ("broker", "ok")} <= states(findings)
     assert any("izin doctor --fix" in one["what"] for one in findings)
-    code, findings = checked(izin, "--fix", "--no-workers")
+    code, findings = checked(izin, "--fix", "--no-running")
     assert code == 0, findings
     assert {("topics", "fixed"), ("migrations", "fixed"), ("topics", "ok")} <= states(findings)
-    code, findings = checked(izin, "--no-workers")
+    code, findings = checked(izin, "--no-running")
     assert code == 0
     assert {state for _, state in states(findings)} <= {"ok", "skipped"}
 
@@ -89,14 +89,14 @@ def test_doctor_fix_creates_no_lost_state_beneath_a_worker(
         return "".join(one["what"] for one in found if one["check"] == "topics")
 
     with running_workers(topics, ledger):
-        said = fixed("--fix", "--no-workers")
+        said = fixed("--fix", "--no-running")
     assert {*missing_topics(topics)} == {*lost[:2]}
     for part in ("stop every order", "rebuild desired-consents", "izin reconcile --brand"):
         assert part in said
     assert "rebuild desired-consents" in fixed("--fix")
     assert {*missing_topics(topics)} == {*lost[:2]}, "one may be about to start again"
     assert "before they start: izin replay rebuild desired-consents" in fixed(
-        "--fix", "--no-workers"
+        "--fix", "--no-running"
     )
     assert missing_topics(topics) == ()
 
@@ -142,7 +142,7 @@ def test_sequences_close_acts_with_yes_only(izin: Izin, broker: KafkaSettings, l
     izin("doctor", "--fix")
     shown = izin("sequences", "list", "--output", "json")
     assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
-    named = ("--customer", "acme", "--origin", "crm", "--until", "5")
+    named = ("--customer", "acme", "--origin", "crm", "--up-to", "5")
     assert izin("sequences", "close", *named).exit_code == 3
     with psycopg.connect(ledger) as connection:
         connection.execute("INSERT INTO sequences VALUES ('acme', 'crm', 1, 9)")

@@ -119,7 +119,7 @@ def test_explain_in_any_notation_prints_everything(
     shown = izin("explain", recipient)
     assert shown.exit_code == 0
     command = (
-        f"izin brands requeue {BRAND} --reason reconsent --recipient {KEY} --plan requeue.json"
+        f"izin brands requeue {BRAND} --because reconsent --recipient {KEY} --plan requeue.json"
     )
     lines = shown.stdout.splitlines()
     (whole,) = [one for one in lines if one.startswith("remedy: ")]
@@ -227,7 +227,7 @@ def test_brands_add_reads_instants_as_turkish_time(izin: Izin, stored_history: s
     "words",
     [
         ("retry", "7"),
-        ("requeue", "7", "--reason=reconsent", "--all=1", "--plan=plan.json"),
+        ("requeue", "7", "--because=reconsent", "--exactly=1", "--plan=plan.json"),
         ("retailers", "7"),
         ("show", "7"),
     ],
@@ -254,7 +254,7 @@ def test_brands_show_has_terms_and_rights(izin: Izin, stored_history: str) -> No
 
 def test_retention_hold_of_a_recipient_holds_its_keys(izin: Izin, stored_history: str) -> None:
     """A hold stores keys as the ledger spells them, or it would hold nothing."""
-    hold = izin("retention", "hold", "acme", "--reason=court", "--key", "0555 000 00 01")
+    hold = izin("retention", "hold", "acme", "--reason=court", "--recipient", "0555 000 00 01")
     assert (hold.exit_code, KEY in hold.stderr) == (0, True)
     (stored,) = json.loads(izin("retention", "holds", "--output", "json").stdout)
     assert stored["key"] == KEY
@@ -331,17 +331,17 @@ def test_requeue_of_a_brand_needs_its_exact_count(
     assert listed.exit_code == 1
     (one,) = json.loads(listed.stdout)
     assert (one["reason"], one["keys"]) == ("reconsent", 2)
-    words = ["brands", "requeue", str(BRAND), "--reason", "reconsent", "--all", "2", "--plan"]
+    words = ["brands", "requeue", str(BRAND), "--because", "reconsent", "--exactly", "2", "--plan"]
     assert printed(one["remedy"], "izin brands requeue") == [*words, "requeue.json"]
     requeue = ("brands", "requeue", str(BRAND))
     for wrong in (
-        ("--reason=quota-spent", "--all=1"),
-        ("--reason=reconsent", "--all=1"),
-        ("--reason=reconsent", "--recipient=+905550000009"),
+        ("--because=quota-spent", "--exactly=1"),
+        ("--because=reconsent", "--exactly=1"),
+        ("--because=reconsent", "--recipient=+905550000009"),
     ):
         assert izin(*requeue, *wrong, "--plan", plan).exit_code == 3
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
-    nobody = izin(*requeue, "--reason=reconsent", "--recipient=-", "--plan", plan)
+    nobody = izin(*requeue, "--because=reconsent", "--recipient=-", "--plan", plan)
     assert (nobody.exit_code, "0 such records" in nobody.stderr) == (3, True)
     assert izin(*words, plan).exit_code == 0
     asyncio.run(_store_parked("+905550000003"))
@@ -365,7 +365,7 @@ def test_brands_requeue_without_by_records_the_user(
     """Who vouches for a consent is always recorded."""
     izin(*REGISTER)
     plan = ("brands", "requeue", str(BRAND), f"--plan={tmp_path / 'plan.json'}")
-    assert izin(*plan, "--reason=reconsent", f"--recipient={PHONE}").exit_code == 0
+    assert izin(*plan, "--because=reconsent", f"--recipient={PHONE}").exit_code == 0
     assert izin(*plan, "--execute").exit_code == 0
     history = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
     acts = [one for one in history if one["kind"] == "act"]

@@ -88,7 +88,7 @@ def test_number_of_two_customers_is_named(izin: Izin, registered: str, ledger: s
 
 def test_created_key_is_printed_once(izin: Izin, registered: str) -> None:
     """Alone on standard output, so that a shell can take it; the list has no secret."""
-    made = izin(*CREATE, f"--brand={BRAND}", "--channel=MESAJ", "--expires=2099-01-31T12:00")
+    made = izin(*CREATE, f"--brand={BRAND}", "--type=MESAJ", "--expires=2099-01-31T12:00")
     assert made.exit_code == 0, made.stderr
     text = made.stdout.strip()
     given = presented(text)
@@ -150,7 +150,7 @@ def test_revoke_without_execute_says_what_would_stop(izin: Izin, registered: str
     assert dry.exit_code == 0
     printed = " ".join(dry.stderr.split())
     assert printed.count(f"may no longer publish for acme, brands {BRAND}") == 2
-    assert "add --execute to revoke 2 keys" in printed
+    assert "2 keys would be revoked; add --execute" in printed
     assert [one["state"] for one in keys(izin)] == ["valid", "valid"]
     first = keys(izin)[0]["id"]
     assert izin("keys", "revoke", first, "--execute").exit_code == 0
@@ -165,7 +165,7 @@ def test_revoke_without_execute_says_what_would_stop(izin: Izin, registered: str
 def test_tables_fit_a_terminal(izin: Izin, registered: str, words: tuple[str, ...]) -> None:
     """Of 80 columns, with a key that says all there is to say."""
     scopes = [f"--scope={one}" for one in ("publish", "subscribe", "ask", "operate")]
-    channels = [f"--channel={one}" for one in ("ARAMA", "MESAJ", "EPOSTA")]
+    channels = [f"--type={one}" for one in ("ARAMA", "MESAJ", "EPOSTA")]
     izin("keys", "create", "shop", *scopes, *channels, "--customer=acme", f"--brand={BRAND}")
     lines = izin(*words).stdout.splitlines()
     assert lines

@@ -113,8 +113,8 @@ def test_pack_and_void_list_what_a_customer_must_do(
     """The pack counts ledger or files, has what the customer gave, and names what is missing."""
     given = ("signature=alone", "signatory=Ada", f"trade-mark:{BRAND}=2019-1")
     given = (*given, "undertaking=2026-03-02")
-    assert izin("customers", "provide", company, *given, "--by", "ada").exit_code == 0
-    assert "0 items" in izin("customers", "provide", company, *given, "--by", "ada").stderr
+    assert izin("customers", "checklist", company, *given, "--by", "ada").exit_code == 0
+    assert "0 items" in izin("customers", "checklist", company, *given, "--by", "ada").stderr
     shown = izin("customers", "pack", company, "--out", tmp_path, "--output", "json")
     assert shown.exit_code == 1
     counted = json.loads(shown.stdout)
@@ -179,11 +179,11 @@ def check_void(izin: Izin, company: str, ledger: str, tmp_path: Path) -> None:
     and that an import refuses the file.
     """
     out = tmp_path / "void.csv"
-    assert izin("customers", "void", company, "--out", out).exit_code == 0
+    assert izin("customers", "void-consents", company, "--out", out).exit_code == 0
     out.unlink()
     with psycopg.connect(ledger) as connection:
         connection.execute("UPDATE consents SET state = 'expired', registered = 'NONE'")
-    shown = izin("customers", "void", company, f"--brand={BRAND}", "--out", out)
+    shown = izin("customers", "void-consents", company, f"--brand={BRAND}", "--out", out)
     assert shown.exit_code == 1, shown.stderr
     assert "never ask for it by a commercial message" in shown.stderr
     # As Excel in Turkey opens it.
@@ -194,8 +194,8 @@ def check_void(izin: Izin, company: str, ledger: str, tmp_path: Path) -> None:
     for way in ("next visit", "order", "call", "ViA"):
         assert way in row["yeni onay için/ways to a new one"]
     assert out.stat().st_mode & 0o777 == 0o600
-    assert izin("customers", "void", company, "--out", out).exit_code == 3
-    assert izin("customers", "void", company, "--brand=7").exit_code == 3
+    assert izin("customers", "void-consents", company, "--out", out).exit_code == 3
+    assert izin("customers", "void-consents", company, "--brand=7").exit_code == 3
     refused = izin("import", out)
     assert refused.exit_code == 3
     assert "unknown column" in refused.stderr
@@ -217,6 +217,6 @@ def check_void(izin: Izin, company: str, ledger: str, tmp_path: Path) -> None:
 )
 def test_item_that_is_none_is_refused(izin: Izin, item: str, code: int) -> None:
     """A wrong name or form is wrong usage; the number of a natural person is never stored."""
-    shown = izin("customers", "provide", "acme", item)
+    shown = izin("customers", "checklist", "acme", item)
     assert shown.exit_code == code
     assert "10000000146" not in shown.stderr

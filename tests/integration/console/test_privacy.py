@@ -116,12 +116,12 @@ def test_bad_line_of_a_list_is_named(izin: Izin, tmp_path: Path) -> None:
 def test_export_is_for_its_owner_only(izin: Izin, tmp_path: Path) -> None:
     """A file that exists is not overwritten."""
     file = tmp_path / "answer.json"
-    assert izin("privacy", "export", PHONE, "--to", file).exit_code == 0
+    assert izin("privacy", "export", PHONE, "--out", file).exit_code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     known = json.loads(file.read_text("utf-8"))
     assert known["recipient"] == PHONE
     assert {fact["kind"] for fact in known["keys"][0]["history"]} == {"observation", "decision"}
-    again = izin("privacy", "export", PHONE, "--to", file)
+    again = izin("privacy", "export", PHONE, "--out", file)
     assert (again.exit_code, "name a new file" in again.stderr) == (3, True)
     assert json.loads(izin("privacy", "export", PHONE).stdout) == known
 

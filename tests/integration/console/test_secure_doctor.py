@@ -45,7 +45,7 @@ async def found(izin: Izin, *options: str) -> tuple[Mapping[str, Mapping[str, st
     """Run the doctor beside the loop, in which the proxy is; return the last finding of each
     check, and all that it printed.
     """
-    words = ("doctor", "--output", "json", "--no-workers", *options)
+    words = ("doctor", "--output", "json", "--no-running", *options)
     shown = await asyncio.to_thread(izin, *words)
     return {one["check"]: one for one in json.loads(shown.stdout)}, shown.output
 

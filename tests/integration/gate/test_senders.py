@@ -85,7 +85,7 @@ async def test_opt_out_after_a_scrub_is_in_the_second_answer(topics: GateTopics,
             (False, "not-registered", "H121"),
         ]
         code, printed = await izin(
-            http.base_url, "scrub", scrubbed, "--since", f"{scrubbed}.receipt.json"
+            http.base_url, "scrub", scrubbed, "--recheck", f"{scrubbed}.receipt.json"
         )
         assert code == 1, printed
         code, printed = await izin(

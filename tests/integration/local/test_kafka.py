@@ -42,7 +42,7 @@ def test_kafka_on_a_taken_port_fails_before_java_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         server = Kafka(tmp_path, port)
-        with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}.*--kafka-port"):
+        with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}.*--port kafka=NUMBER"):
             server.start()
     assert server.pid is None
 

@@ -57,7 +57,7 @@ async def test_both_sides_are_named_and_files_written(
     only the tool has becomes an event by a person's statement alone.
     """
     add, events = tmp_path / "missing.csv", tmp_path / "optouts.csv"
-    files = ("--add", add, "--events", events, "--source", "HS_MESAJ")
+    files = ("--for-tool", add, "--for-import", events, "--source", "HS_MESAJ")
     result = await izin("subscribers", "compare", path, *WORDS, *files, "--output", "json")
     assert result.exit_code == 1
     found = json.loads(result.stdout)
@@ -90,7 +90,9 @@ async def test_lists_that_agree_exit_with_zero(izin: Izin, opted_out: None, tmp_
     assert (result.exit_code, "none" in result.stdout) == (0, True)
 
 
-@pytest.mark.parametrize("given", [("--events", "x.csv"), ("--source", "HS_MESAJ"), ("--add", "")])
+@pytest.mark.parametrize(
+    "given", [("--for-import", "x.csv"), ("--source", "HS_MESAJ"), ("--for-tool", "")]
+)
 def test_choices_that_contradict_are_wrong_usage(path: Path, given: tuple[str, str]) -> None:
     """Nobody states a source for nothing, and the list itself is not written over."""
     option, value = given

@@ -60,7 +60,7 @@ async def test_every_planted_difference_is_named_and_repaired(
     ledger, plan_file, csv_file = site.harness.ledger, tmp_path / "plan.json", tmp_path / "all.csv"
     await run(COMPARE, 0)
     expected = await plant(site)
-    words = f"--plan {plan_file} --csv {csv_file} --unmasked --output json"
+    words = f"--plan {plan_file} --out {csv_file} --unmasked --output json"
     found = json.loads(await run(f"{COMPARE} {words}", 1))
     assert by_key(found) == expected
     differences = sum(map(len, expected.values()))

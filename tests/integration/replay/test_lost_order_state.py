@@ -45,7 +45,7 @@ def test_lost_order_state_is_restored(
     assert harness.written(harness.topics.opt_outs.name) == 2
     assert harness.written(harness.topics.decisions.name) == 4
     assert desired(harness) == standing(harness)
-    words = ["doctor", "--no-workers", "--output=json"]
+    words = ["doctor", "--no-running", "--output=json"]
     findings = json.loads(CliRunner().invoke(app, words).stdout)
     states = {one["check"]: one["state"] for one in findings}
     assert {states[check] for check in ("topics", "database", "dead-letters")} == {"ok"}, findings

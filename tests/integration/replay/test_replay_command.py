@@ -53,7 +53,7 @@ def izin(with_ledger: RebuildHarness, monkeypatch: pytest.MonkeyPatch) -> Izin:
 
 def rebuild(izin: Izin, path: Path, *options: str, stdin: str | None = None) -> Result:
     """Return what a dry run says."""
-    words = ("rebuild", "desired-consents", "--plan", path, "--workers=1", *options)
+    words = ("rebuild", "desired-consents", "--plan", path, "--processes=1", *options)
     return izin(*words, stdin=stdin)
 
 
@@ -127,7 +127,7 @@ def test_killed_replay_ends_as_one_that_was_not(
     harness.decide(at_once=3000)
     rows = harness.rows()
     harness.lose_rows()
-    options = ["rebuild", "desired-consents", f"--plan={path}", "--workers=1"]
+    options = ["rebuild", "desired-consents", f"--plan={path}", "--processes=1"]
     killed(options, path.with_name(f"{path.name}.work").exists, "folder")
     done = rebuild(izin, path, "--output=json")
     found = json.loads(done.stdout)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.console.doctor.lag_checks import unread
+from izin.kafka.unread import unread
 from izin.projections.latest_records import LatestRecordReader
 from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError

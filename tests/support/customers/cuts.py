@@ -17,12 +17,11 @@ PROCESS = "runs a process, which prints its log; its routes are cut"
 MACHINE = "puts up servers on this machine, and reads no ledger"
 LAW = "checks the law on events that it makes up"
 WITHOUT_DATA: Mapping[str, str] = {
+    "download": MACHINE,
     "demo": "runs on data that it makes up, in servers of its own",
     "feeds": PROCESS,
     "gate": PROCESS,
     "intake": PROCESS,
-    "local prepare": MACHINE,
-    "local start": MACHINE,
     "order": PROCESS,
     "sink": PROCESS,
     "up": MACHINE,

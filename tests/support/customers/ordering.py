@@ -8,7 +8,7 @@ ORDERING: Mapping[str, Cut] = {
     "brands retry": cut("{brand}"),
     "customers add": cut("acme --name=Acme --kind=legal"),
     "customers change": cut("acme --vkn=1234567890"),
-    "customers provide": cut(
+    "customers checklist": cut(
         "acme trade-mark:{brand}=2019-1", refused=("acme trade-mark:{their_brand}=2019-1",)
     ),
     "brands add": cut(
@@ -31,12 +31,12 @@ ORDERING: Mapping[str, Cut] = {
         refused=("{their_brand} --customer=acme --execute",),
     ),
     "brands requeue": cut(
-        "{brand} --reason=reconsent --recipient={parked} --plan={requeue}",
+        "{brand} --because=reconsent --recipient={parked} --plan={requeue}",
         "{brand} --plan={requeue} --execute",
-        refused=("{brand} --reason=reconsent --recipient={their_key} --plan={new}",),
+        refused=("{brand} --because=reconsent --recipient={their_key} --plan={new}",),
     ),
     "complaints add": cut(
-        "{parked} --brand={brand} --channel=MESAJ --sent=2026-03-02T12:00 --sender=A --content=x",
+        "{parked} --brand={brand} --type=MESAJ --sent=2026-03-02T12:00 --sender=A --content=x",
         counts=False,
     ),
     "evidence write": cut(
@@ -47,15 +47,15 @@ ORDERING: Mapping[str, Cut] = {
     "evidence verify": cut("{evidence}", shows="verified"),
     "complaints attach": cut("{complaint} {parked_evidence}"),
     "complaints close": cut("{complaint} --outcome=unfounded"),
-    "customers brake": cut("acme --share=7 --at-least=9 --execute", shows="acme"),
-    "iys release": cut(
-        "100002 '--source=crm of acme' --reason=right",
-        "100002 '--source=crm of acme' --reason=right --execute",
+    "held-back limit": cut("acme --share=7 --minimum=9 --execute", shows="acme"),
+    "held-back release": cut(
+        "100002 '--origin=crm of acme' --reason=right",
+        "100002 '--origin=crm of acme' --reason=right --execute",
         shows="crm of acme",
     ),
-    "iys withdraw": cut(
-        "{brand} '--source=crm of acme' --reason=wrong",
-        "{brand} '--source=crm of acme' --reason=wrong --execute",
+    "held-back withdraw": cut(
+        "{brand} '--origin=crm of acme' --reason=wrong",
+        "{brand} '--origin=crm of acme' --reason=wrong --execute",
         shows="crm of acme",
     ),
     "dead-letters acknowledge": cut(
@@ -75,10 +75,9 @@ ORDERING: Mapping[str, Cut] = {
             "--customer=acme --brand={their_brand} --reason=mended --execute",
         ),
     ),
-    "deadlines rule-again": cut("--brand={brand} --execute", shows="100001"),
+    "deadlines recount-terms": cut("--brand={brand} --execute", shows="100001"),
     "iys daily agree": cut("--brand={brand} --day={day} --execute", shows="100001"),
     "iys daily fetch": cut("--brand={brand} --day={day}"),
-    "iys push register": cut("{brand} --type=MESAJ --execute", shows="registered"),
     "iys push unregister": cut("{brand} --type=MESAJ --url={push_url} --username=iys --execute"),
     "iys sweep start": cut("--brand={brand} --execute", shows="100001"),
     "iys sweep stop": cut("--brand={brand}", shows="100001"),
@@ -112,15 +111,15 @@ ORDERING: Mapping[str, Cut] = {
     ),
     "retention hold": cut(
         "acme --reason=court",
-        "acme --reason=court --key={shared}",
+        "acme --reason=court --recipient={shared}",
         refused=(
-            "acme --reason=court --key={their_key}",
-            "acme --reason=court --key={their_recipient}",
+            "acme --reason=court --recipient={their_key}",
+            "acme --reason=court --recipient={their_recipient}",
         ),
     ),
     "retention release": cut("{hold}"),
     "sequences close": cut(
-        "--customer=acme --origin=crm --until=5", "--customer=acme --origin=crm --until=5 --execute"
+        "--customer=acme --origin=crm --up-to=5", "--customer=acme --origin=crm --up-to=5 --execute"
     ),
     "subscribers add": cut(
         "till --customer=acme --url={hook}",
@@ -133,6 +132,7 @@ ORDERING: Mapping[str, Cut] = {
     "subscribers resend": cut(
         "till --since=2026-01-01", "till --since=2026-01-01 --execute", "till --recipient={shared}"
     ),
+    "subscribers cancel-resend": cut("till"),
     "subscribers remove": cut("till", "till --execute", shows="till"),
     "replay run": cut("{plan} --execute", shows="keys"),
     "retention set": cut("{month} 2099-01-01"),

@@ -16,10 +16,10 @@ READING: Mapping[str, Cut] = {
     "brands suspensions": cut(_OURS, shows="100002"),
     "complaints list": cut(_OURS, shows="100002", refused=(_THEIRS,)),
     "complaints show": cut("{complaint}", shows="acme"),
-    "customers granted": cut(_OURS, shows="100002"),
+    "customers granted-brands": cut(_OURS, shows="100002"),
     "customers list": cut(_OURS, shows="100002"),
     "customers show": cut("acme", shows="100002"),
-    "customers void": cut("acme --out={new}", refused=("acme --brand={their_brand}",)),
+    "customers void-consents": cut("acme --out={new}", refused=("acme --brand={their_brand}",)),
     "customers pack": cut(
         "acme --out={new_folder}",
         "acme {book} --out={new_folder} --output=json",
@@ -30,15 +30,15 @@ READING: Mapping[str, Cut] = {
     "dead-letters list": cut(_OURS, shows="0/3", refused=(_THEIRS,), counts=False),
     "dead-letters show": cut("0/1 --unmasked", shows="{parked}", counts=False),
     "deadlines breaches": cut(_OURS, shows="100002"),
-    "deadlines opt-outs": cut("{brand} --file={new}", shows="{opted_out}"),
+    "deadlines opt-outs": cut("{brand} --out={new}", shows="{opted_out}"),
     "deadlines show": cut(_OURS, shows="100002"),
     "evidence anchors": cut("{new}"),
     "explain": cut("{shared} " + _OURS, shows="H100002", refused=("{their_key} " + _OURS,)),
     "iys counts": cut(_OURS, shows="100002", refused=(_THEIRS,)),
     "iys daily list": cut(_OURS, shows="100002", refused=(_THEIRS,)),
-    "iys daily show": cut("--brand={brand} --day={day} --write={new}", shows="t100001"),
+    "iys daily show": cut("--brand={brand} --day={day} --out={new}", shows="t100001"),
     "iys daily verify": cut("--brand={brand} --day={day}", shows="time"),
-    "iys list": cut(_OURS, shows="100002"),
+    "held-back list": cut(_OURS, shows="100002"),
     "iys push status": cut("{brand}", shows="EPOSTA"),
     "iys sweep status": cut(_OURS, shows="100002", refused=(_THEIRS,)),
     "keys list": cut(_OURS, shows="key-acme"),
@@ -48,19 +48,19 @@ READING: Mapping[str, Cut] = {
         refused=("{their_recipient} --brand={their_brand} --type=MESAJ",),
     ),
     "privacy export": cut(
-        "{shared} --customer=acme --to={new}",
+        "{shared} --customer=acme --out={new}",
         shows="H100002",
         refused=("{their_recipient} --customer=acme",),
     ),
     "privacy list": cut(_OURS, shows="acme"),
     "receipts show": cut("{receipt}", shows="of acme"),
     "reconcile": cut(
-        "--brand={brand} --ask --csv={new} --plan={new} --unmasked --output=json",
+        "--brand={brand} --ask --out={new} --plan={new} --unmasked --output=json",
         shows="{opted_out}",
     ),
     "replay rebuild": cut(
-        "desired-consents --brand={brand} --plan={plan} --workers=1 --output=json",
-        "ledger --brand={brand} --plan={new} --workers=1 --unmasked --output=json",
+        "desired-consents --brand={brand} --plan={plan} --processes=1 --output=json",
+        "ledger --brand={brand} --plan={new} --processes=1 --unmasked --output=json",
         shows="keys",
     ),
     "replay show": cut("{plan}", shows="keys"),
@@ -81,12 +81,13 @@ READING: Mapping[str, Cut] = {
     "subscribers list": cut(_OURS, shows="crm-acme"),
     "subscribers show": cut("crm-acme", shows="crm-acme"),
     "subscribers compare": cut(
-        "{addresses} --brand={brand} --type=MESAJ --add={new} --events={new} --source=HS_MESAJ",
+        "{addresses} --brand={brand} --type=MESAJ --for-tool={new} --for-import={new}"
+        " --source=HS_MESAJ",
     ),
     "doctor": cut(
-        "--no-workers --output=json", whole="it is for whoever operates the installation"
+        "--no-running --output=json", whole="it is for whoever operates the installation"
     ),
-    "rate-limits": cut(""),
+    "iys limits": cut(""),
     "ledger verify": cut("--output=json", counts=False),
     "retention list": cut(""),
 }

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from izin.local.connect import fetch_connect, place_plugins
 from izin.local.java import QUICK_START, Progress, java_at_least, silent
-from izin.local.kafka import JAVA, PROGRAM_OPTIONS, VERSION
+from izin.local.kafka import JAVA, PROGRAM_OPTIONS, VERSION, fetch_connect, place_plugins
 from izin.local.processes import Command
 from izin.local.server import Server
 

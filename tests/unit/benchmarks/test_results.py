@@ -287,7 +287,7 @@ def test_logs_go_to_standard_error_and_only_from_warnings_on():
     code = (
         "import sys; sys.argv[1:] = ['list']\n"
         "from benchmarks.__main__ import main\n"
-        "from izin.runtime.observe import get_logger\n"
+        "from izin.runtime.logs import get_logger\n"
         "try: main()\n"
         "finally: get_logger('x').info('quiet'); get_logger('x').warning('loud')"
     )

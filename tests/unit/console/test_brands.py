@@ -46,8 +46,8 @@ SOON = ("--activated-at", "soon")
         [*("add", "1", "--iys-code", "1", "--name", "Örnek"), "--customer", " "],
         [*("add", "1", "--iys-code", "1", "--customer", "acme", "--name", "x"), *SOON],
         ["requeue", "1", "--plan=plan.json"],
-        ["requeue", "1", "--plan=plan.json", "--reason=reconsent"],
-        ["requeue", "1", "--plan=plan.json", "--reason=reconsent", "--all=1", "--execute"],
+        ["requeue", "1", "--plan=plan.json", "--because=reconsent"],
+        ["requeue", "1", "--plan=plan.json", "--because=reconsent", "--exactly=1", "--execute"],
         ["rights", "1"],
         ["rights", "1", "--type", "SMS"],
         ["rights", "1", "--type", "MESAJ", "--none"],
@@ -157,7 +157,7 @@ def test_suspension_by_order_is_ended_by_resume() -> None:
 def test_remedy_of_parked_is_a_whole_command() -> None:
     """With brand and reason, ready to be copied."""
     assert remedy_of_parked(BRAND, "reconsent", all_of=7).endswith(
-        f"izin brands requeue {BRAND} --reason reconsent --all 7 --plan requeue.json"
+        f"izin brands requeue {BRAND} --because reconsent --exactly 7 --plan requeue.json"
     )
     assert f"izin brands add {BRAND}" in remedy_of_parked(BRAND, "unknown-brand")
     assert remedy_of_parked(BRAND, None) == "see izin explain"

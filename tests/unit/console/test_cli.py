@@ -80,6 +80,7 @@ def test_publish_command_imports_only_what_it_needs() -> None:
     "page",
     [
         "README.md",
+        "docs/commands.md",
         "docs/intake.md",
         "docs/onboarding.md",
         "docs/runbook.md",
@@ -91,7 +92,9 @@ def test_commands_named_in_docs_exist(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     known = {words[0] for words in COMMANDS}
     # A word with a dot behind it is the name of a file.
-    named = re.findall(r"(?:^|`)izin ([a-z-]+)(?: ([a-z][a-z-]*)\b(?![.]))?", text, re.MULTILINE)
+    named = re.findall(
+        r"(?:^|`)izin ([a-z][a-z-]*)(?: ([a-z][a-z-]*)\b(?![.]))?", text, re.MULTILINE
+    )
     assert named
     for command, word in named:
         assert command in known, command
@@ -119,22 +122,29 @@ def test_publish_with_a_negative_brand_names_the_range() -> None:
 
 
 def test_deadlines_names_every_missing_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of any group, all at once. Without a subcommand, deadlines does what show does."""
-    for name in ("DATABASE_URL", "IYS_USERNAME", "IYS_PASSWORD"):
+    """Of any group, all at once."""
+    names = ("DATABASE_URL", "IYS_USERNAME", "IYS_PASSWORD")
+    for name in names:
         monkeypatch.delenv(name, raising=False)
-    for words in (["deadlines", "--output", "json"], ["deadlines", "show"]):
-        shown = RUNNER.invoke(app, words)
-        assert shown.exit_code == 4
-        for name in ("IYS_USERNAME", "IYS_PASSWORD", "DATABASE_URL"):
-            assert f"{name} (missing)" in shown.output
-    assert RUNNER.invoke(app, ["deadlines", "--output", "json", "breaches"]).exit_code == 2
+    shown = RUNNER.invoke(app, ["deadlines", "show"])
+    assert shown.exit_code == 4
+    for name in names:
+        assert f"{name} (missing)" in shown.output
 
 
 def test_up_with_one_port_twice_is_refused() -> None:
-    """Health checks would be mixed up: both options are named, nothing is started."""
-    shown = RUNNER.invoke(app, ["up", "--intake-port", "31888", "--sink-port", "31888"])
+    """Health checks would be mixed up: both parts are named, nothing is started."""
+    shown = RUNNER.invoke(app, ["up", "--port", "intake=31888", "--port", "sink=31888"])
     assert shown.exit_code == 2
-    assert "--intake-port and --sink-port" in shown.output
+    assert "intake and sink both have 31888" in " ".join(shown.output.split())
+
+
+@pytest.mark.parametrize("text", ["intake", "intake=", "door=1", "intake=-1", "intake=65536"])
+def test_up_with_what_is_no_part_and_port_is_wrong_usage(text: str) -> None:
+    """The error names the option and an example."""
+    shown = RUNNER.invoke(app, ["up", "--port", text])
+    assert shown.exit_code == 2
+    assert "intake=8081" in shown.output
 
 
 def test_logs_of_a_command_begin_with_warnings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from izin.consent.model import AdmittedEvent, DateBasis, OriginRank, RecipientType, Status
-from izin.console.verify.contradictions import contradicting_events
+from izin.console.verify.permutations import contradicting_events
 
 SETS = [contradicting_events(8, rng=Random(seed)) for seed in range(300)]
 CLAIMS = [event for events in SETS for event in events]

@@ -15,10 +15,9 @@ from typer.testing import CliRunner
 from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.console.cli import app
-from izin.console.doctor import checks, finding, lag_checks
-from izin.console.doctor.finding import Check, CheckState, Finding, fixed, ok
-from izin.console.doctor.lag_checks import Unread
-from izin.console.doctor.ledger_checks import (
+from izin.console.doctor import checks, faults, finding
+from izin.console.doctor.faults import (
+    Unread,
     of_backlog,
     of_brakes,
     of_brands,
@@ -27,6 +26,7 @@ from izin.console.doctor.ledger_checks import (
     of_missing,
     of_token,
 )
+from izin.console.doctor.finding import Check, CheckState, Finding, fixed, ok
 from izin.iys.errors import (
     BusyError,
     CallError,
@@ -218,20 +218,20 @@ def test_doctor_prints_each_finding_as_it_comes(
     assert "[red]no markup[/red]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("worker", [lag_checks.SINK, lag_checks.ORDER])
+@pytest.mark.parametrize("worker", [faults.SINK, faults.ORDER])
 def test_of_worker_that_runs_is_wrong_where_records_wait_long(
-    worker: lag_checks.WorkerReading,
+    worker: faults.WorkerReading,
 ) -> None:
     """A short lag is usual; a longer one says what was compared."""
     short = Unread(records=7, oldest_at=NOW - timedelta(minutes=4))
     long = Unread(records=1200, oldest_at=NOW - timedelta(minutes=90))
     none = Unread(records=0, oldest_at=None)
-    assert lag_checks.of_worker(worker, [none], running=2, now=NOW) == ok(
+    assert faults.of_worker(worker, [none], running=2, now=NOW) == ok(
         worker.check, f"2 run; no {worker.records} wait to be read"
     )
-    usual = lag_checks.of_worker(worker, [short, none], running=1, now=NOW)
+    usual = faults.of_worker(worker, [short, none], running=1, now=NOW)
     assert (usual.state, usual.what[:16]) == (CheckState.OK, "1 runs; about 7 ")
-    still = lag_checks.of_worker(worker, [short, long], running=1, now=NOW)
+    still = faults.of_worker(worker, [short, long], running=1, now=NOW)
     assert still.state is CheckState.WRONG
     assert still.what.startswith(
         f"1 runs; about 1207 {worker.records} are not read, the oldest of 02.03.2026 10:30:00, 90 "
@@ -239,11 +239,11 @@ def test_of_worker_that_runs_is_wrong_where_records_wait_long(
     assert f"compared: {worker.compared}" in still.what
 
 
-@pytest.mark.parametrize("worker", [lag_checks.SINK, lag_checks.ORDER])
-def test_of_worker_that_does_not_run_names_its_command(worker: lag_checks.WorkerReading) -> None:
+@pytest.mark.parametrize("worker", [faults.SINK, faults.ORDER])
+def test_of_worker_that_does_not_run_names_its_command(worker: faults.WorkerReading) -> None:
     """Also where nothing waits: the next opt-out would."""
     none = Unread(records=0, oldest_at=None)
-    found = lag_checks.of_worker(worker, [none, none], running=0, now=NOW)
+    found = faults.of_worker(worker, [none, none], running=0, now=NOW)
     assert found.state is CheckState.WRONG
     assert found.what.startswith(f"none runs (known by {worker.known_by})")
     assert f"start one: izin {worker.check};" in found.what
@@ -258,21 +258,21 @@ def test_of_endpoint_expects_that_it_is_ready(
     check: str, status: int | None, state: CheckState
 ) -> None:
     """One that does not answer is named with its settings."""
-    found = lag_checks.of_endpoint(check, "http://127.0.0.1:8081", status)
+    found = faults.of_endpoint(check, "http://127.0.0.1:8081", status)
     assert (found.check, found.state) == (check, state)
     assert (f"IZIN_{check.upper()}_PORT" in found.what) is (status is None)
 
 
 def test_of_dead_letters_counts_what_nobody_has_acknowledged() -> None:
     """With the commands that show and acknowledge them."""
-    assert lag_checks.of_dead_letters(0, 0).what == "none in the last 24 hours needs a person"
-    done = lag_checks.of_dead_letters(3, 3)
+    assert faults.of_dead_letters(0, 0).what == "none in the last 24 hours needs a person"
+    done = faults.of_dead_letters(3, 3)
     assert (done.state, done.what[-14:]) == (CheckState.OK, "3 acknowledged")
-    some = lag_checks.of_dead_letters(3, 1)
+    some = faults.of_dead_letters(3, 1)
     assert (some.state, some.what[:2]) == (CheckState.WRONG, "2 ")
     assert "izin dead-letters; " in some.what
     assert some.what.endswith("izin dead-letters acknowledge --help")
-    unknown = lag_checks.of_dead_letters(3, None)
+    unknown = faults.of_dead_letters(3, None)
     assert (unknown.state, unknown.what[:2]) == (CheckState.WRONG, "3 ")
     assert "the ledger cannot be read" in unknown.what
 
@@ -374,7 +374,7 @@ def test_of_missing_names_each_origin_with_its_remedy() -> None:
     assert printed[0].endswith("8 before are no longer looked for: are its numbers consecutive?")
     assert "number 41 never arrived" in printed[1]
     assert printed[1].endswith(
-        "izin sequences close --customer acme --origin web --until 41 (or a later number)"
+        "izin sequences close --customer acme --origin web --up-to 41 (or a later number)"
     )
     (well,) = of_missing([])
     assert well.state is CheckState.OK
@@ -432,14 +432,14 @@ def test_of_brakes_names_what_waits_and_both_orders() -> None:
     for words in (
         "5 opt-outs of the crm for brand 100001 are held back since 02.03.2026 12:00:00",
         "the first until 04.03.2026 12:00:00: 5 within an hour beside 15 opt-ins, over 20 %",
-        "izin iys release 100001 --source 'the crm' --reason …",
-        "izin iys withdraw 100001 --source 'the crm' --reason … --execute",
+        "izin held-back release 100001 --origin 'the crm' --reason …",
+        "izin held-back withdraw 100001 --origin 'the crm' --reason … --execute",
     ):
         assert words in finding.what
     (again,) = of_brakes([a_brake(decision="withdrawn", decided_by="ada", opted_in=0)])
     assert "beside no opt-in" in again.what
-    assert "withdrawn by ada, and cut off; again: izin iys withdraw" in again.what
-    assert "izin iys release" not in again.what
+    assert "withdrawn by ada, and cut off; again: izin held-back withdraw" in again.what
+    assert "izin held-back release" not in again.what
 
 
 def test_of_brands_with_too_many_accounts_names_the_address() -> None:
@@ -468,7 +468,7 @@ def a_stream(stream: str = "IYS", **more: object) -> PulledStream:
 
 def of_pulls(*pulls: PulledStream, after: timedelta) -> list[Finding]:
     """Return what the doctor finds so long after noon."""
-    return list(lag_checks.of_pulls(pulls, now=NOON + after))
+    return list(faults.of_pulls(pulls, now=NOON + after))
 
 
 def test_of_pulls_names_a_stale_stream():
@@ -544,7 +544,7 @@ def test_doctor_finds_a_server_too_small_for_its_ledger(
 def test_of_worker_names_opt_outs_that_nobody_decides() -> None:
     """Not after minutes only: members of the group may own their partition and do nothing."""
     fresh = Unread(records=2, oldest_at=NOW - timedelta(seconds=20), partitions=frozenset({3}))
-    found = lag_checks.of_worker(lag_checks.ORDER, [fresh], running=3, now=NOW, undecided={3})
+    found = faults.of_worker(faults.ORDER, [fresh], running=3, now=NOW, undecided={3})
     assert found.state is CheckState.WRONG
     assert "nobody decides the opt-outs that wait in partition 3: none of them within 10 s" in (
         found.what

@@ -15,7 +15,8 @@ from izin.console.cli import app
 from izin.console.imports import command
 from izin.console.imports.result import print_result
 from izin.console.terminal import output
-from izin.console.terminal.output import ExitCode, OutputFormat
+from izin.console.terminal.exit_codes import ExitCode
+from izin.console.terminal.output import OutputFormat
 from izin.producers.files.importing.journal import Start
 from izin.producers.files.importing.report import ImportReport
 

@@ -15,7 +15,8 @@ from izin.consent.model import Status
 from izin.console.imports.command import import_
 from izin.console.imports.result import print_result
 from izin.console.terminal import output
-from izin.console.terminal.output import ExitCode, OutputFormat
+from izin.console.terminal.exit_codes import ExitCode
+from izin.console.terminal.output import OutputFormat
 from izin.producers.files.choices import ColumnChoices, read_mapping
 from izin.producers.files.column_names import (
     DATE_NAMES,

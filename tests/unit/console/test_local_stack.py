@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from izin import local
-from izin.console import local_stack
-from izin.console.local_stack.settings import Ports, RunRecord, StateFolder, example_brands
-from izin.console.local_stack.stack import LocalStack, check_installed
+from izin import demo, local
 from izin.console.up import _panel
+from izin.demo.stack import LocalStack, check_installed
+from izin.demo.stack_settings import RunRecord, StateFolder, example_brands
 from izin.local import LocalError, LocalServers, PortTakenError, StateInUseError, free_port
 from izin.local.reservations import FolderLock
 
 
-def a_stack(folder: Path, ports: Ports | None = None) -> LocalStack:
+def a_stack(folder: Path, **ports: int) -> LocalStack:
     """Return a stack that was not started."""
     return LocalStack(
         folder, brands=example_brands(), ports=ports, environ={}, on_progress=lambda _: None
@@ -62,10 +61,10 @@ def test_state_folder_without_a_record_is_emptied(used_folder: Path) -> None:
 def test_local_stack_uses_the_ports_of_the_last_run(tmp_path: Path) -> None:
     """Where any port will do, the last run's is taken if it is free; a port asked for wins."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        before = Ports(sink=free_port(), order=taken.getsockname()[1], intake=free_port())
-        asked = RunRecord(ports=before).ports_for(Ports(intake=8081))
-        assert (asked.sink, asked.intake) == (before.sink, 8081)
-        assert asked.order not in {None, before.order}
+        before = {"sink": free_port(), "order": taken.getsockname()[1], "intake": free_port()}
+        asked = RunRecord(ports=before).ports_for({"intake": 8081})
+        assert (asked["sink"], asked["intake"]) == (before["sink"], 8081)
+        assert asked["order"] != before["order"]
 
 
 def test_local_stack_with_other_servers_names_the_remedies(used_folder: Path) -> None:
@@ -158,7 +157,7 @@ def test_stack_killed_while_it_started_anew_has_what_was_before(used_folder: Pat
 
 def test_nothing_that_the_local_stack_says_advises_to_delete() -> None:
     """What was stored is removed by whoever asks for ``--fresh``, and nobody is told to."""
-    for package in (local_stack, local):
+    for package in (demo, local):
         for path in Path(*package.__path__).rglob("*.py"):
             said = [
                 node.value
@@ -225,7 +224,7 @@ def test_state_folder_claim_of_a_new_folder_reports_nothing(tmp_path: Path) -> N
 
 def test_up_prints_the_addresses(tmp_path: Path) -> None:
     """The registry's where there is one, and a request that the intake accepts as it is."""
-    stack = a_stack(tmp_path / "state", Ports(intake=8081))
+    stack = a_stack(tmp_path / "state", intake=8081)
     assert "registry" not in _words_of(stack)
     stack._environment = {"SCHEMA_REGISTRY_URL": "http://127.0.0.1:18080/apis/ccompat/v7"}
     words = _words_of(stack)
@@ -264,8 +263,8 @@ def test_local_stack_on_a_taken_port_names_the_option(tmp_path: Path, part: str)
     """The error names port and option, and nothing was started or written."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PortTakenError, match=f"--{part}-port") as failed:
-            a_stack(tmp_path / "state", Ports(**{part.replace("-", "_"): port})).start()
+        with pytest.raises(PortTakenError, match=f"--port {part}=NUMBER") as failed:
+            a_stack(tmp_path / "state", **{part: port}).start()
     assert str(port) in str(failed.value)
     assert not (tmp_path / "state").exists()
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from izin.consent.model import AdmittedEvent, Consent, Decision, Reason
 from izin.consent.ordering import decide, merge
-from izin.console.verify.contradictions import contradicting_events
 from izin.console.verify.permutations import (
     LAW,
     Counterexample,
     NondeterministicLawError,
     OrderingLaw,
     canonical,
+    contradicting_events,
     digest,
     try_law,
 )

@@ -73,7 +73,7 @@ def test_rows_of_one_answer_are_written_alone(izin: Izin, tmp_path: Path, only: 
     assert [one.split(",")[0] for one in out.read_text("utf-8").splitlines()] == ["ad", row]
     counts = receipt_of(out)["counts"]
     assert (counts["rows"], counts["written"], counts["may_send"]) == (2, 1, 1)
-    assert izin("scrub", out, "--since", f"{out}.receipt.json", "--only", "yes").exit_code == 2
+    assert izin("scrub", out, "--recheck", f"{out}.receipt.json", "--only", "yes").exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def test_file_that_cannot_be_used_exits_with_3(
     "words",
     [
         QUESTION[:2],
-        (*QUESTION, "--since=x"),
-        ("--since=x", "--class=invoice"),
+        (*QUESTION, "--recheck=x"),
+        ("--recheck=x", "--class=invoice"),
         (*QUESTION, "--campaign= "),
         (*QUESTION, f"--basis={'x' * 201}"),
         (*QUESTION, "--out={file}"),
@@ -264,7 +264,7 @@ def test_who_opted_out_since_the_receipt_is_written(izin: Izin, small: SmallGate
     scrubbed = tmp_path / "list.scrubbed.csv"
     receipt = receipt_of(scrubbed)
     small.said[YES] = SaidOf()
-    done = izin("scrub", scrubbed, "--since", f"{scrubbed}.receipt.json")
+    done = izin("scrub", scrubbed, "--recheck", f"{scrubbed}.receipt.json")
     assert done.exit_code == 1, done.stderr
     stopped = tmp_path / "list.scrubbed.stopped.csv"
     assert stopped.read_text("utf-8") == (f"ad;telefon;may_send;reason\nAda;{YES};no;opted-out\n")
@@ -278,7 +278,7 @@ def test_receipt_may_be_named_by_its_id(izin: Izin, tmp_path: Path):
     """That of any batch, as the history has it; exit code 0 if nobody opted out."""
     izin("scrub", a_file(tmp_path, f"telefon\n{YES}\n"), *QUESTION)
     scrubbed = tmp_path / "list.scrubbed.csv"
-    done = izin("scrub", scrubbed, "--since", receipt_of(scrubbed)["batches"][0]["receipt"])
+    done = izin("scrub", scrubbed, "--recheck", receipt_of(scrubbed)["batches"][0]["receipt"])
     assert (done.exit_code, done.stderr.strip()) == (0, "")
     stopped = tmp_path / "list.scrubbed.stopped.csv"
     assert stopped.read_text("utf-8") == "telefon;may_send;reason\n"
@@ -288,7 +288,7 @@ def test_receipt_may_be_named_by_its_id(izin: Izin, tmp_path: Path):
 def test_receipt_that_is_none_exits_with_3(izin: Izin, tmp_path: Path, name: str):
     """An unknown id, or a file that is something else."""
     izin("scrub", a_file(tmp_path, f"telefon\n{YES}\n"), *QUESTION)
-    words = ("scrub", tmp_path / "list.scrubbed.csv", "--since")
+    words = ("scrub", tmp_path / "list.scrubbed.csv", "--recheck")
     given = tmp_path / name if name.endswith("csv") else name
     done = izin(*words, given)
     assert (done.exit_code, "receipt" in done.stderr) == (3, True)
@@ -301,11 +301,11 @@ def test_changed_scrubbed_file_is_asked_about_as_it_is(
     izin("scrub", a_file(tmp_path, f"telefon\n{YES}\n{NO}\n"), *QUESTION)
     scrubbed = tmp_path / "list.scrubbed.csv"
     scrubbed.write_text(scrubbed.read_text("utf-8").replace("yes", "EVET"), "utf-8")
-    done = izin("scrub", scrubbed, "--since", f"{scrubbed}.receipt.json")
+    done = izin("scrub", scrubbed, "--recheck", f"{scrubbed}.receipt.json")
     assert (done.exit_code, "not as it was" in done.stderr) == (0, True)
     assert small.requests[-1]["recipients"] == [YES]
     scrubbed.write_text(f"telefon\n{YES}\n", "utf-8")
-    done = izin("scrub", scrubbed, "--since", f"{scrubbed}.receipt.json")
+    done = izin("scrub", scrubbed, "--recheck", f"{scrubbed}.receipt.json")
     assert (done.exit_code, "may_send" in done.stderr) == (3, True)
 
 
@@ -402,7 +402,7 @@ def test_workbook_is_scrubbed_as_a_workbook(izin: Izin, small: SmallGate, tmp_pa
     assert sheet["D3"].data_type == "s"
     small.said["5550000003"] = SaidOf()
     scrubbed = tmp_path / "liste.scrubbed.xlsx"
-    assert izin("scrub", scrubbed, "--since", f"{scrubbed}.receipt.json").exit_code == 1
+    assert izin("scrub", scrubbed, "--recheck", f"{scrubbed}.receipt.json").exit_code == 1
     stopped = openpyxl.load_workbook(tmp_path / "liste.scrubbed.stopped.xlsx")["Liste"]
     assert [row[0] for row in stopped.iter_rows(values_only=True)] == ["Ad", "Can"]
 

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
+from izin.console.doctor.faults import of_webhooks
 from izin.console.doctor.finding import CheckState
-from izin.console.doctor.lag_checks import of_webhooks
 from tests.support.builders import NOON
 from tests.support.webhooks import a_subscriber
 

@@ -2,11 +2,11 @@
 
 import pytest
 
+from izin.demo.ledger import LedgerState
 from izin.demo.report import (
     Comparison,
     DesiredState,
     FinalState,
-    LedgerState,
     compare,
     regressions,
     repeated,

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from izin.demo import crm_export
-from izin.demo.report import Comparison
+from izin.demo.report import Comparison, _check_import
 from izin.demo.scenario import ScenarioResult
-from izin.demo.verify import _check_import
 from izin.producers.files.importer import ImportReport
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=crm_export.TURKEY)

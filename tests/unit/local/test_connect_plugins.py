@@ -1,11 +1,12 @@
-"""``izin local prepare --connect-plugins``: a folder that a worker of Kafka Connect can load."""
+"""``izin download --connect-plugins``: a folder that a worker of Kafka Connect can load."""
 
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from izin.local import cli, connect
+from izin.console.cli import app
+from izin.local import kafka
 from izin.local.errors import DownloadError
 from izin.local.java import FileSet
 
@@ -28,11 +29,11 @@ def test_plugins_are_copied_each_to_its_folder(tmp_path: Path, monkeypatch: pyte
         assert "converter" in files.name
         return [jars["converter"], jars["kafka"]]
 
-    monkeypatch.setattr(connect, "fetch_unpacked", lambda _, **__: store / "unpacked")
-    monkeypatch.setattr(connect, "fetch", fetch)
+    monkeypatch.setattr(kafka, "fetch_unpacked", lambda _, **__: store / "unpacked")
+    monkeypatch.setattr(kafka, "fetch", fetch)
     (plugins / "jdbc-sink").mkdir(parents=True)
     (plugins / "jdbc-sink" / "old.jar").touch()
-    done = RUNNER.invoke(cli.app, ["prepare", "--connect-plugins", str(plugins)])
+    done = RUNNER.invoke(app, ["download", "--connect-plugins", str(plugins)])
     assert done.exit_code == 0, done.output
     found = {one.name: [each.name for each in one.iterdir()] for one in plugins.iterdir()}
     assert found == {"jdbc-sink": ["sink.jar"], "avro-converter": ["converter.jar"]}
@@ -42,11 +43,11 @@ def test_plugins_are_copied_each_to_its_folder(tmp_path: Path, monkeypatch: pyte
 def test_plugins_that_cannot_be_downloaded_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Exit code 1, and the reason."""
+    """Exit code 4, and the reason."""
 
     def fetch(*_: object, **__: object) -> Path:
         raise DownloadError("plugin.tar.gz", "no network")
 
-    monkeypatch.setattr(connect, "fetch_unpacked", fetch)
-    done = RUNNER.invoke(cli.app, ["prepare", "--connect-plugins", str(tmp_path)])
-    assert (done.exit_code, "no network" in done.output) == (1, True)
+    monkeypatch.setattr(kafka, "fetch_unpacked", fetch)
+    done = RUNNER.invoke(app, ["download", "--connect-plugins", str(tmp_path)])
+    assert (done.exit_code, "no network" in done.output) == (4, True)

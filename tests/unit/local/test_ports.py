@@ -20,9 +20,9 @@ def taken() -> Iterator[int]:
 def test_claim_of_a_taken_port_names_port_and_setting(taken: int) -> None:
     """The error names who wanted it, the port, and the setting that chooses another."""
     with pytest.raises(PortTakenError) as caught:
-        claim(taken, name="Kafka", setting="--kafka-port")
+        claim(taken, name="Kafka", setting="--port kafka=NUMBER")
     assert f"Kafka cannot listen on 127.0.0.1:{taken}" in str(caught.value)
-    assert "--kafka-port" in str(caught.value)
+    assert "--port kafka=NUMBER" in str(caught.value)
 
 
 def test_taken_port_is_listening_and_not_free(taken: int) -> None:
@@ -34,7 +34,7 @@ def test_taken_port_is_listening_and_not_free(taken: int) -> None:
 def test_free_port_can_be_claimed() -> None:
     """A free port can be claimed, and nothing answers there."""
     port = free_port()
-    assert claim(port, name="Kafka", setting="--kafka-port") == port
+    assert claim(port, name="Kafka", setting="--port kafka=NUMBER") == port
     assert not is_listening(f"{HOST}:{port}")
 
 
@@ -51,7 +51,7 @@ def test_port_in_time_wait_is_free(taken: int) -> None:
 
 def test_claim_without_a_port_is_below_the_ephemeral_range() -> None:
     """Without a port, a free one below the kernel.s ephemeral range."""
-    assert 20_000 <= claim(None, name="Kafka", setting="--kafka-port") <= 32_000
+    assert 20_000 <= claim(None, name="Kafka", setting="--port kafka=NUMBER") <= 32_000
 
 
 def choose(monkeypatch: pytest.MonkeyPatch, *chosen: int) -> None:

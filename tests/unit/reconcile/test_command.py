@@ -47,6 +47,6 @@ def test_file_that_cannot_be_written_ends_the_comparison(tmp_path: Path) -> None
     listed.write_text("Telefon\n05550000001\n", "utf-8")
     target = tmp_path / "no folder" / "add.csv"
     words = ["subscribers", "compare", str(listed), "--brand", "1", "--type", "MESAJ"]
-    result = CliRunner().invoke(app, [*words, "--add", str(target)])
+    result = CliRunner().invoke(app, [*words, "--for-tool", str(target)])
     assert (result.exit_code, "cannot be written" in result.output) == (4, True)
     assert list(tmp_path.iterdir()) == [listed]

@@ -175,7 +175,7 @@ def die(*_: object) -> None:
 
 def test_process_that_dies_ends_the_command() -> None:
     """It would wait for its work for ever."""
-    with working(die, (), [0], 1) as running, pytest.raises(ProcessEndedError, match="--workers"):
+    with working(die, (), [0], 1) as running, pytest.raises(ProcessEndedError, match="--processes"):
         running.finish(lambda _: None)
 
 

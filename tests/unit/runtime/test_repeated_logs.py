@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import structlog
 
-from izin.runtime import observe
-from izin.runtime.observe import configure, get_logger
+from izin.runtime import logs
+from izin.runtime.logs import configure, get_logger
 from izin.runtime.settings import LogSettings
 
 REFUSED = "[rdkafka#producer-%d]: 127.0.0.1:9092/1: Connection refused (after %dms)"
@@ -113,7 +113,7 @@ def test_memory_of_messages_is_bounded(
     logged: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest is forgotten, with its count logged."""
-    monkeypatch.setattr(observe, "_MESSAGES", 2)
+    monkeypatch.setattr(logs, "_MESSAGES", 2)
     for text in ("one", "one", "two", "three", "four", "one"):
         logging.getLogger("library").error(text)
     assert [(one["event"], one.get("repeated")) for one in logged()] == [

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from izin.consent.model import RecipientType
 from izin.iys.wire_format.consents import DayAgreement, DayCount, ProcessStatus
 from izin.iys.wire_format.daily_file import known_prefixes, prefix_of
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger.daily import files, lines
 from izin.sinks.ledger.daily.files import DailyFile, FetchedFile, FileState
 from izin.sinks.outbound.context import OutboundContext

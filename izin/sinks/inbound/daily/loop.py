@@ -25,7 +25,7 @@ from izin.iys.wire_format.daily_file import read_line
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import SettingError
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState, roots_in
 from izin.sinks.inbound.daily.comparison import Compared, FileCheck, Side

@@ -28,7 +28,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from izin.consent.business_days import Calendar
 from izin.consent.errors import IzinError
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.clock import LedgerClock

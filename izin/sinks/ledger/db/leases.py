@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import end_sessions
 from izin.sinks.ledger.db.queries import statements

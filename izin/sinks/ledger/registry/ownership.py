@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import OPEN, WAITING, State
-from izin.runtime.observe import get_logger
+from izin.runtime.logs import get_logger
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record import ruling

@@ -120,7 +120,7 @@ async def _begin(connection: Connection, plan: CountedResend, by: str, now: date
     if row is None:
         raise RunningResendError(
             f"an earlier resend of {plan.name} is not done; see izin subscribers show {plan.name}, "
-            f"and order this one when it is, or after izin subscribers resend {plan.name} --cancel"
+            f"and order this one when it is, or after izin subscribers cancel-resend {plan.name}"
         )
     number = int(row["id"])
     for first in range(0, len(plan.older), _PAGE):

@@ -105,7 +105,7 @@ async def test_killed_mending_has_the_same_end(
         "DELETE FROM consents WHERE recipient = %(one)s RETURNING key", {"one": lost}
     )
     await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
-    await run("replay rebuild ledger --plan a.json --workers 1", tmp_path, given, code=1)
+    await run("replay rebuild ledger --plan a.json --processes 1", tmp_path, given, code=1)
     execute = "replay run a.json --execute"
     at_history = "LOCK TABLE movements IN SHARE MODE"
     await killed(execute, tmp_path, given, harness.ledger, at=at_history)
@@ -117,7 +117,7 @@ async def test_killed_mending_has_the_same_end(
     await run(execute, tmp_path, given)
     assert {key: decided(row) for key, row in (await rows(harness)).items()} == before
     assert await harness.permissions(lost) == [False]
-    await run("replay rebuild ledger --plan b.json --workers 1", tmp_path, given)
+    await run("replay rebuild ledger --plan b.json --processes 1", tmp_path, given)
 
 
 async def test_killed_restoration_of_a_ledger_has_the_same_end(site: Site, tmp_path: Path) -> None:

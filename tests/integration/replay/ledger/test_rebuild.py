@@ -398,7 +398,7 @@ async def test_killed_rebuild_goes_on_where_it_was(
     (last,) = await harness.ledger.fetch(
         "SELECT key FROM consents ORDER BY hashtextextended(key, 0) DESC LIMIT 1"
     )
-    command = ("replay", "rebuild", "ledger", "--plan", str(plan_file), "--workers", "1")
+    command = ("replay", "rebuild", "ledger", "--plan", str(plan_file), "--processes", "1")
     async with harness.ledger.session() as blocking:
         # Whoever folds the last part waits for this key.
         await blocking.execute("BEGIN")

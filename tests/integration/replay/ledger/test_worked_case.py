@@ -27,7 +27,7 @@ for words in json.load(sys.stdin):
     print(json.dumps([words, result.exit_code, result.stdout]))
 """
 A_DAMAGED_ROW = {
-    "replay rebuild ledger --plan damaged.json --workers 1": 1,
+    "replay rebuild ledger --plan damaged.json --processes 1": 1,
     "replay run damaged.json": 1,
     "replay run damaged.json --execute": 0,
     "replay show damaged.json": 0,
@@ -40,7 +40,7 @@ AFTER_THE_LOSS = {
     "ledger restore archive --anchors anchors.jsonl": 1,
     "ledger restore archive --anchors anchors.jsonl --execute": 0,
     "ledger verify --anchors anchors.jsonl": 6,
-    "replay rebuild ledger --plan rows.json --workers 1": 0,
+    "replay rebuild ledger --plan rows.json --processes 1": 0,
     "replay show rows.json": 0,
     f"brands resume --customer {CUSTOMER} --what iys --execute": 0,
 }

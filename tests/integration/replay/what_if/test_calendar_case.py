@@ -124,7 +124,7 @@ async def assert_shown(
     assert again.exit_code == 1
     assert "no: void" in again.stdout
     assert LATE not in again.stdout + again.stderr
-    assert "izin deadlines rule-again" in again.stderr
+    assert "izin deadlines recount-terms" in again.stderr
     table = folder / "calendar.csv"
     assert LATE in table.read_text("utf-8")
     assert table.stat().st_mode & 0o077 == 0
@@ -143,7 +143,7 @@ async def put_right(harness: SinkHarness, izin: Izin, monkeypatch: pytest.Monkey
     """Restart the sink with the right calendar, count terms again, and ask who must be asked."""
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", closed(RIGHT))
     harness.ledger.calendar = Calendar(extra_closed_days=frozenset({RIGHT}))
-    dry = await izin("deadlines", "rule-again", "--output=json")
+    dry = await izin("deadlines", "recount-terms", "--output=json")
     assert json_of(dry)["brands"][0] == {
         "brand_code": BRAND,
         "records": 1,
@@ -153,7 +153,7 @@ async def put_right(harness: SinkHarness, izin: Izin, monkeypatch: pytest.Monkey
         "expired": 0,
     }
     assert await harness.states_of([EXPIRED]) == ["expired"]
-    assert (await izin("deadlines", "rule-again", "--execute")).exit_code == 0
+    assert (await izin("deadlines", "recount-terms", "--execute")).exit_code == 0
     assert await harness.columns("state", "action", recipient=EXPIRED) == ("pending", "send")
 
     go_to(harness, datetime.now(UTC) + timedelta(seconds=2))

@@ -198,31 +198,33 @@ async def test_order_that_was_cut_off_is_carried_out_by_the_same_order(
 
 async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, izin: Izin):
     """In each place with the remedy; each names its source, and only shows it without --execute."""
-    shown = await izin("customers", "brake", "acme", "--share", "20", "--at-least", "3")
+    shown = await izin("held-back", "limit", "acme", "--share", "20", "--minimum", "3")
     assert "off -> more than 20 % and at least 3" in shown.stderr
-    assert (await izin("customers", "brake", "acme")).exit_code == 2
-    assert (await izin("customers", "brake", "nobody", "--off")).exit_code == 3
-    assert (await izin("iys", "list")).exit_code == 0
+    assert (await izin("held-back", "limit", "acme")).exit_code == 2
+    assert (await izin("held-back", "limit", "nobody", "--off")).exit_code == 3
+    assert (await izin("held-back", "list")).exit_code == 0
     await trip(harness)
     (listed,) = json.loads((await izin("customers", "list", "--output", "json")).stdout)[:1]
-    assert listed["brake"] == "more than 20 % and at least 3 opt-outs an hour"
-    shown = await izin("iys", "list", "--output", "json")
+    assert listed["limits"] == "more than 20 % and at least 3 opt-outs an hour"
+    shown = await izin("held-back", "list", "--output", "json")
     (one,) = json.loads(shown.stdout)
     assert (shown.exit_code, one["source"], one["held_back"]) == (1, "crm", 5)
-    assert f"izin iys withdraw {BRAND} --source crm --reason … --execute" in one["remedy"]
+    assert f"izin held-back withdraw {BRAND} --origin crm --reason … --execute" in one["remedy"]
     rows = json.loads((await izin("brands", "show", BRAND, "--output", "json")).stdout)
     (held,) = [row for row in rows if row["field"] == "opt-outs of crm"]
-    assert (held["value"], "izin iys release" in held["warning"]) == ("5 held back", True)
+    assert (held["value"], "izin held-back release" in held["warning"]) == ("5 held back", True)
     explained = " ".join((await izin("explain", FIRST)).stdout.split())
     assert "held back by a brake until" in explained
     reason = ("--reason", "wrong list", "--by", "ada")
     for name in ("release", "withdraw"):
-        assert (await izin("iys", name, BRAND, *reason, "--execute")).exit_code == 2
-        assert (await izin("iys", name, BRAND, "--source=web", *reason, "--execute")).exit_code == 3
-        shown = await izin("iys", name, BRAND, "--source=crm", *reason)
+        assert (await izin("held-back", name, BRAND, *reason, "--execute")).exit_code == 2
+        assert (
+            await izin("held-back", name, BRAND, "--origin=web", *reason, "--execute")
+        ).exit_code == 3
+        shown = await izin("held-back", name, BRAND, "--origin=crm", *reason)
         assert (shown.exit_code, "5 opt-outs of crm" in shown.stderr) == (0, True)
         assert len(await held_back(harness)) == 5
-    order = ("iys", "withdraw", BRAND, "--source=crm", *reason)
+    order = ("held-back", "withdraw", BRAND, "--origin=crm", *reason)
     assert "5 opt-outs of crm" in (await izin(*order, "--execute")).stderr
     explained = " ".join((await izin("explain", FIRST)).stdout.split())
     assert "withdraw opt-out (by ada)" in explained
@@ -239,11 +241,11 @@ async def test_release_of_what_was_withdrawn_is_refused(
         "UPDATE brakes SET decision = 'withdrawn', decided_at = now(), decided_by = 'ada',"
         " reason = 'wrong list' RETURNING id"
     )
-    order = (BRAND, "--source=crm", "--reason", "right", "--by", "bob", "--execute")
-    refused = await izin("iys", "release", *order)
+    order = (BRAND, "--origin=crm", "--reason", "right", "--by", "bob", "--execute")
+    refused = await izin("held-back", "release", *order)
     assert (refused.exit_code, "withdrawn already" in refused.stderr) == (3, True)
     assert len(await held_back(harness)) == 5
-    assert (await izin("iys", "withdraw", *order)).exit_code == 0
+    assert (await izin("held-back", "withdraw", *order)).exit_code == 0
     await harness.ingest(*opt_outs(range(10, 15)))
-    assert (await izin("iys", "release", *order)).exit_code == 0
+    assert (await izin("held-back", "release", *order)).exit_code == 0
     assert len(await submit_all(harness)) == 5

@@ -127,20 +127,20 @@ async def test_withdrawn_opt_ins_leave_the_opt_outs(harness: SinkHarness):
 
 async def test_commands_name_opt_ins_apart_from_opt_outs(harness: SinkHarness, izin: Izin):
     """The limit is set beside the share; list, release and withdraw say which of both."""
-    await izin("customers", "brake", "acme", "--share", "50", "--execute")
-    shown = await izin("customers", "brake", "acme", "--reversals", "3", "--execute")
+    await izin("held-back", "limit", "acme", "--share", "50", "--execute")
+    shown = await izin("held-back", "limit", "acme", "--most-reversals", "3", "--execute")
     assert "50 % and at least 100 opt-outs an hour; more than 3 opt-outs reversed" in shown.stderr
     await opted_out(harness, BrakeLimits(share=50, at_least=100, reversals=3))
     await harness.ingest(*opt_ins(4), ret(a_phone(50), origin="crm"))
-    listed = " ".join((await izin("iys", "list")).stdout.split())
-    assert f"izin iys release {BRAND} --source crm --reason … --opt-ins --execute" in listed
-    order = (BRAND, "--source=crm", "--reason=wrong", "--execute")
-    assert (await izin("iys", "withdraw", *order)).exit_code == 3
+    listed = " ".join((await izin("held-back", "list")).stdout.split())
+    assert f"izin held-back release {BRAND} --origin crm --reason … --opt-ins --execute" in listed
+    order = (BRAND, "--origin=crm", "--reason=wrong", "--execute")
+    assert (await izin("held-back", "withdraw", *order)).exit_code == 3
     explained = " ".join((await izin("explain", FIRST)).stdout.split())
     assert "held back by a brake until" in explained
-    done = await izin("iys", "withdraw", *order, "--opt-ins")
+    done = await izin("held-back", "withdraw", *order, "--opt-ins")
     assert "4 opt-ins over opt-outs of crm" in done.stderr
     explained = " ".join((await izin("explain", FIRST)).stdout.split())
     assert "withdraw opt-in (by" in explained
-    off = await izin("customers", "brake", "acme", "--off", "--execute")
+    off = await izin("held-back", "limit", "acme", "--off", "--execute")
     assert "-> off" in off.stderr

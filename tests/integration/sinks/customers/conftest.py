@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from izin.consent.model import Channel
 from izin.console.terminal import interrupts, output
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings
@@ -90,4 +91,5 @@ async def served(
         monkeypatch.setenv("IZIN_GATE_URL", urls["gate"])
         # Nobody takes webhooks there: that is an answer too.
         installed.places["hook"] = f"{urls['feeds']}/hook"
+        await worker.register(Channel.MESAJ)
         yield urls

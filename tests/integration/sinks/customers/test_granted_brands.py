@@ -323,7 +323,7 @@ async def test_sync_command_shows_first_and_follows_with_execute(
     monkeypatch.delenv("IYS_INTEGRATOR_CODE")
     own = await izin("customers", "sync", "--execute", "--output=json")
     assert [row["brand_code"] for row in json.loads(own.stdout)] == [OTHER]
-    listed = json.loads((await izin("customers", "granted", "--output=json")).stdout)
+    listed = json.loads((await izin("customers", "granted-brands", "--output=json")).stdout)
     assert {row["writes"] for row in listed} == {"unknown"}
     monkeypatch.setenv("IYS_INTEGRATOR_CODE", str(PARTNER))
     done = await izin("customers", "sync", "--execute", "--by=ada")
@@ -332,7 +332,7 @@ async def test_sync_command_shows_first_and_follows_with_execute(
     assert [one["by"] for one in await acts(harness)] == ["ada"]
     (brand,) = await harness.ledger.fetch("SELECT subscription FROM brands")
     assert brand["subscription"] == "ACTIVE"
-    listed = json.loads((await izin("customers", "granted", "--output=json")).stdout)
+    listed = json.loads((await izin("customers", "granted-brands", "--output=json")).stdout)
     assert [(row["brand_code"], row["writes"]) for row in listed] == [
         (BRAND, "ARAMA"),
         (OTHER, "ARAMA"),

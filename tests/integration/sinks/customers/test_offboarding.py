@@ -13,7 +13,7 @@ from click.testing import Result
 
 from izin.consent.model import Channel
 from izin.console.customers import offboarding
-from izin.console.terminal import interrupts
+from izin.console.terminal import digest_of, interrupts
 from izin.local import free_port
 from izin.sinks.ledger.archive.folder import WITHHELD, Archive, copied, verify_archive
 from izin.sinks.ledger.db.copy_format import END, SIGNATURE
@@ -104,7 +104,7 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
     (act,) = await acts(two)
     assert act["by"] == "ada"
     out = tmp_path / "acme.zip"
-    assert act["after"]["archive_sha256"] == offboarding.digest_of(out)
+    assert act["after"]["archive_sha256"] == digest_of(out)
     brands = await two.ledger.fetch("SELECT brand_code, status FROM brands ORDER BY brand_code")
     assert [row["status"] for row in brands] == ["stopped", "active"]
     again = await offboard("--execute")
@@ -247,7 +247,7 @@ async def test_killed_order_goes_on_and_names_opt_outs(
     assert (await offboard("--execute", f"--opt-outs={named}")).exit_code == 0
     (act,) = await acts(two)
     assert act["after"]["named_opt_outs"] == 1
-    assert act["after"]["archive_sha256"] == offboarding.digest_of(other)
+    assert act["after"]["archive_sha256"] == digest_of(other)
     with named.open(encoding="utf-8-sig") as file:
         (row,) = csv.DictReader(file, delimiter=";")
     assert (row["brand"], row["recipient"], row["status"]) == (str(BRAND), PHONE, "RET")

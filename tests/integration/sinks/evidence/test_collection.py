@@ -158,7 +158,7 @@ async def test_evidence_is_of_one_brand_and_opens_nothing_of_others(harness: Sin
             ours = [row.salt for row in evidence.rows]
             for one in await harness.ledger.fetch("SELECT salt FROM movements"):
                 assert bytes(one["salt"]) in ours or one["salt"].hex().encode() not in content
-        with pytest.raises(NoEvidenceError, match="leave out --channel"):
+        with pytest.raises(NoEvidenceError, match="leave out --type"):
             await collected(harness, brand_code=brand, channel=Channel.EPOSTA)
     with pytest.raises(UnregisteredBrandError):
         await collected(harness, brand_code=7)

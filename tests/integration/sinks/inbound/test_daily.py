@@ -160,7 +160,7 @@ async def test_line_that_only_the_file_has_shuts_the_gate(
     assert (listed.exit_code, "differs" in listed.output, "1/0" in listed.output) == (1, True, True)
     table = await izin("iys", "daily", "verify", *where)
     assert (table.exit_code, "1 lines only at İYS" in table.output) == (1, True)
-    shown = await izin("iys", "daily", "show", *where, "--write", tmp_path / "out", "--by=ada")
+    shown = await izin("iys", "daily", "show", *where, "--out", tmp_path / "out", "--by=ada")
     csv = (tmp_path / "out" / f"{BRAND}-{day}.csv").read_bytes()
     assert (shown.exit_code, hashlib.sha384(csv).hexdigest()) == (1, file.hash_value)
     assert (tmp_path / "out" / f"{BRAND}-{day}.tsr").stat().st_mode & 0o777 == 0o600

@@ -305,7 +305,7 @@ async def test_commands_plan_order_show_and_stop_sweeps_and_show_counts(
     await counter.count()
     (found,) = json.loads((await izin("iys", "counts", "--output=json")).stdout)
     assert (found["onay_surplus"], found["ret_surplus"], found["onay_before"]) == (1, 1, 2)
-    trend = json.loads((await izin("iys", "counts", "--days=60", "--output=json")).stdout)
+    trend = json.loads((await izin("iys", "counts", "--since=60d", "--output=json")).stdout)
     assert [one["onay_surplus"] for one in trend] == [1, 2]
     assert [one["remedy"] is None for one in trend] == [False, True]
 

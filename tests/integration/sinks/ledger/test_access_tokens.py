@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
+from izin.console.doctor.faults import token_finding
 from izin.console.doctor.finding import CheckState
-from izin.console.doctor.ledger_checks import token_finding
 from izin.iys.client import IysClient
 from izin.iys.errors import TokenLimitError, UnauthenticatedError
 from izin.runtime.settings import IysSettings

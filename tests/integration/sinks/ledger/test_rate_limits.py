@@ -120,12 +120,12 @@ async def test_rate_limits_command_exits_1_on_bad_reputation(ledger: Ledger, izi
     """It shows the address and its calls."""
     pacer = a_pacer(ledger)
     await pacer.begin()
-    shown = await izin("rate-limits", "--output", "json")
+    shown = await izin("iys", "limits", "--output", "json")
     assert (shown.exit_code, '"standing": "good"' in shown.output) == (0, True)
     for _ in range(10_000):
         pacer.answered("add", "H121", failed=True)
     await pacer.flush()
-    shown = await izin("rate-limits", "--output", "json")
+    shown = await izin("iys", "limits", "--output", "json")
     assert (shown.exit_code, '"failed_24h": 10000' in shown.output) == (1, True)
 
 
@@ -133,13 +133,13 @@ async def test_rate_limits_command_shows_no_pause_that_is_over(ledger: Ledger, i
     """An address that is not paused has no "paused until"; one that is, has."""
     pacer = a_pacer(ledger)
     await pacer.begin()
-    (shown,) = json.loads((await izin("rate-limits", "--output", "json")).output)
+    (shown,) = json.loads((await izin("iys", "limits", "--output", "json")).output)
     assert (shown["paused_until"], shown["token_paused_until"]) == (None, None)
     await ledger.fetch(
         "UPDATE rate_limits SET paused_until = clock_timestamp() + interval '1 hour',"
         " token_silent_until = clock_timestamp() - interval '1 second' RETURNING 1"
     )
-    (shown,) = json.loads((await izin("rate-limits", "--output", "json")).output)
+    (shown,) = json.loads((await izin("iys", "limits", "--output", "json")).output)
     assert shown["paused_until"] is not None
     assert shown["token_paused_until"] is None
 

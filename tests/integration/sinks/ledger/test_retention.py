@@ -277,14 +277,14 @@ async def test_hold_of_unknown_customer_or_key_is_refused(ledger: Ledger, run: R
     """A key may be written in any form."""
     await written(ledger, 1, "1", key=KEY)
     written_otherwise = "100001/MESAJ/BIREYSEL/0555 000 00 03"
-    code, output = await run("hold", "acme", "--reason", "court", "--key", written_otherwise)
+    code, output = await run("hold", "acme", "--reason", "court", "--recipient", written_otherwise)
     assert (code, KEY in output) == (0, True)
     assert (await run("hold", "acme", "--reason", "court"))[0] == 0
     assert [one.key for one in await retention.holds(ledger)] == [KEY, None]
     code, output = await run("hold", "nobody", "--reason", "court")
     assert (code, "no customer nobody" in output) == (3, True)
     for stranger in ("0555 000 00 09", f"{KEY}9", "ada"):
-        assert (await run("hold", "acme", "--reason", "court", "--key", stranger))[0] == 3
+        assert (await run("hold", "acme", "--reason", "court", "--recipient", stranger))[0] == 3
     assert (await run("hold", "acme", "--reason", " "))[0] == 2
     assert len(await retention.holds(ledger)) == 2
 
@@ -293,7 +293,7 @@ async def test_drop_acts_with_yes_only(ledger: Ledger, run: Run):
     """Without it, the command shows what would be dropped."""
     await written(ledger, 1, "1", year=2015, key=KEY)
     await written(ledger, 2, "2", year=2020)
-    assert (await run("hold", "acme", "--reason", "court", "--key", KEY))[0] == 0
+    assert (await run("hold", "acme", "--reason", "court", "--recipient", KEY))[0] == 0
     code, output = await run("holds", "--output", "json")
     assert (code, "court" in output) == (0, True)
     assert "nothing can be dropped" in (await run("drop"))[1]

@@ -126,12 +126,12 @@ async def test_command_does_it_and_the_database_nothing_else(
     )
     days = sorted(map(str, calendar(late, range(-3, 3)).extra_closed_days))
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", json.dumps(days))
-    would = await izin("deadlines", "rule-again", f"--brand={BRAND}")
+    would = await izin("deadlines", "recount-terms", f"--brand={BRAND}")
     assert (would.exit_code, (await late.row(EXPIRED)).state) == (0, "expired")
     assert "nothing is changed: add --execute" in would.stderr
     assert days[0] in would.stderr
-    unknown = await izin("deadlines", "rule-again", "--brand=7", "--execute")
+    unknown = await izin("deadlines", "recount-terms", "--brand=7", "--execute")
     assert unknown.exit_code == 3  # the input
-    done = await izin("deadlines", "rule-again", "--execute")
+    done = await izin("deadlines", "recount-terms", "--execute")
     assert "terms are counted again" in done.stderr
     assert (await late.row(EXPIRED)).state == "pending"

@@ -20,7 +20,7 @@ from rich.text import Text
 from izin.consent.errors import SourceError
 from izin.consent.texts import as_written, visible
 from izin.console.cli import izin
-from izin.console.terminal import output
+from izin.console.terminal import exit_codes, output
 from izin.console.terminal.output import OutputFormat
 from izin.console.terminal.private_files import private_csv
 from izin.evidence.markup import fact_table, page, table
@@ -28,7 +28,7 @@ from izin.evidence.summary import summary_of
 from izin.evidence.verification import verify
 from izin.producers.files.cells import notation_text
 from izin.producers.files.table_formats import write_report
-from izin.runtime import observe
+from izin.runtime import logs
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.settings import LogSettings
 from tests.support.evidence.archives import some_evidence
@@ -103,7 +103,7 @@ def test_terminal_gets_no_control(printed: Taken, text: str) -> None:
     output.warn(text)
     output.out.print(text, markup=False)
     output.out.print(Text(text))
-    with pytest.raises(typer.Exit), output.exit_on_error():
+    with pytest.raises(typer.Exit), exit_codes.exit_on_error():
         raise SourceError(text)
     shown = printed()
     assert controls(shown) == set()
@@ -123,7 +123,7 @@ def test_terminal_shows_what_a_control_was(printed: Taken) -> None:
 @pytest.mark.parametrize("is_json", [True, False])
 def test_log_gets_no_control(logged: Taken, is_json: bool, text: str) -> None:
     """Of events, fields of any depth, exceptions and libraries; on a console but its colours."""
-    observe.configure(LogSettings(json_lines=is_json, level="info"))
+    logs.configure(LogSettings(json_lines=is_json, level="info"))
     log = structlog.get_logger("izin.test")
     log.warning("asked", campaign=text, recipient=text, nested={"a": [text, {text: text}]})
     try:

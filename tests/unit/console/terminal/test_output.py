@@ -9,14 +9,8 @@ from rich.console import Console
 
 from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
 from izin.console.terminal import output
-from izin.console.terminal.output import (
-    ExitCode,
-    OutputFormat,
-    exit_on_error,
-    kafka_settings,
-    print_rows,
-    turkish,
-)
+from izin.console.terminal.exit_codes import ExitCode, exit_on_error
+from izin.console.terminal.output import OutputFormat, kafka_settings, print_rows, turkish
 from izin.local import LocalError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 
@@ -49,6 +43,17 @@ def test_exit_on_error_of_a_bug_keeps_the_traceback() -> None:
     """An error that is not ours is not caught."""
     with pytest.raises(ZeroDivisionError), exit_on_error():
         raise ZeroDivisionError
+
+
+def test_exit_on_error_of_a_closed_pipe_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    """As of ``izin … | head``; any other error of the system is a message."""
+    with pytest.raises(BrokenPipeError), exit_on_error():
+        raise BrokenPipeError
+    assert capsys.readouterr().err == ""
+    with pytest.raises(typer.Exit) as ended, exit_on_error():
+        raise PermissionError(13, "Permission denied", "plan.json")
+    assert ended.value.exit_code == ExitCode.OURS
+    assert "plan.json" in capsys.readouterr().err
 
 
 def test_exit_on_error_catches_others_only_where_named(

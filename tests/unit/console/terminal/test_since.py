@@ -1,11 +1,11 @@
-"""From when a report counts, as a person writes it."""
+"""Since when something counts, as a person writes it."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
 
-from izin.console.reports import begin_of
+from izin.console.terminal import begin_of
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
         ("2026-03-02T12:00", datetime(2026, 3, 2, 9, tzinfo=UTC)),
     ],
 )
-def test_report_counts_from_what_is_written(text: str, expected: datetime) -> None:
+def test_since_counts_from_what_is_written(text: str, expected: datetime) -> None:
     """An instant without an offset is Turkish."""
     assert begin_of(text, NOW) == expected
 

@@ -8,6 +8,7 @@ delays are shortened on both sides.
 
 import asyncio
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,24 +16,22 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn, Self, get_args
+from types import MappingProxyType
+from typing import NoReturn, Self
 
 import httpx
 from pydantic import TypeAdapter
 
 from izin.consent.due_dates import TURKEY
-from izin.console.local_stack.settings import (
+from izin.demo.stack_settings import (
     CUSTOMER,
+    PORTS,
     Delays,
-    ExampleBrand,
-    Part,
-    Ports,
     RunRecord,
     StackCredentials,
     StateFolder,
+    port_settings,
 )
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import CRITICAL_ONLY
 from izin.local import Command, LocalError, LocalServers, Supervisor, ensure_database
 from izin.local.processes import answers
 from izin.local.reservations import HOST, claim
@@ -46,10 +45,14 @@ from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.registry import api_keys, customers
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import MigrationError
 from izin.sinks.record.messages import TopicMessages
 
 _BY = "izin up"
+_SERVERS = ("kafka", "postgres", "registry")
+_CRITICAL_ONLY = 2
+"""What librdkafka may log to a person's terminal."""
 _KEY = "local"
 SIMULATOR = "iys_simulator"
 """The import package of the simulator: a distribution of its own (``simulator/`` in the repository)
@@ -59,8 +62,19 @@ _OF_ALL = ("IZIN_EXTRA_CLOSED_DAYS", "IZIN_SCHEMA_FOLDER")
 """What commands need as the workers have it: they count terms and read records too."""
 
 
+_WORKERS = (
+    ("order worker", "izin.streams", "order"),
+    ("sink worker", "izin.sinks", "sink"),
+    ("intake", "izin.producers", "intake"),
+    ("feeds", "izin.sinks.feeds", "feeds"),
+    ("gate", "izin.gate", "gate"),
+    ("webhooks", "izin.sinks.webhooks", "webhooks"),
+)
+"""Our processes: the name of each, its package, and the part whose port it has."""
+
+
 async def _register_in_ledger(
-    ledger: Ledger, messages: TopicMessages, brands: Sequence[ExampleBrand], api_key: str
+    ledger: Ledger, messages: TopicMessages, brands: Sequence[Brand], api_key: str
 ) -> None:
     """Register what is not registered; an operator may have changed what is.
 
@@ -73,7 +87,7 @@ async def _register_in_ledger(
     known = {one.brand_code for one in await registry.every(ledger)}
     for brand in brands:
         if brand.brand_code not in known:
-            await registry.upsert(ledger, messages, brand.in_ledger(now), by=_BY, now=now)
+            await registry.upsert(ledger, messages, brand, by=_BY, now=now)
     given = presented(api_key)
     if given is None:
         raise LocalError(
@@ -101,7 +115,7 @@ def check_installed(package: str = SIMULATOR) -> None:
 
 
 def _register_at_simulator(
-    url: str, brands: Sequence[ExampleBrand], credentials: StackCredentials
+    url: str, brands: Sequence[Brand], credentials: StackCredentials
 ) -> None:
     """Register ``brands``, and an account for each of their providers, at the simulator.
 
@@ -131,24 +145,26 @@ def _register_at_simulator(
 class LocalStack:
     """Servers and processes of one run, under ``state_dir``; a context manager."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what may differ between the stacks of tests and people
         self,
         state_dir: Path,
         *,
-        brands: Sequence[ExampleBrand],
-        ports: Ports | None = None,
+        brands: Sequence[Brand],
+        ports: Mapping[str, int] = MappingProxyType({}),
         delays: Delays | None = None,
         partitions: int = 12,
         registry: bool = False,
         fresh: bool = False,
+        servers_only: bool = False,
         environ: Mapping[str, str] = os.environ,
         on_progress: Callable[[str], None],
     ) -> None:
         self._folder = StateFolder(state_dir)
         self._fresh = fresh
+        self._servers_only = servers_only
         self._record = (None if fresh else self._folder.record()) or RunRecord()
         self._brands = tuple(brands)
-        self._ports = self._record.ports_for(ports or Ports())
+        self._ports = self._record.ports_for(ports)
         self.delays = delays or Delays()
         self._partitions = partitions
         self._environ = environ = self._of_the_caller(without_secret_files(environ))
@@ -156,9 +172,9 @@ class LocalStack:
         self._credentials = self._record.credentials
         self._servers = LocalServers(
             self._folder.path,
-            kafka_port=self._ports.kafka,
-            postgres_port=self._ports.postgres,
-            registry_port=self._ports.registry,
+            kafka_port=self._ports["kafka"],
+            postgres_port=self._ports["postgres"],
+            registry_port=self._ports["registry"],
             registry=registry,
             environ=environ,
             on_progress=on_progress,
@@ -177,15 +193,15 @@ class LocalStack:
             return dict(environ)
         lines = shlex.split(self.environment_file.read_text("utf-8"))
         ours = {name: value for name, _, value in (line.partition("=") for line in lines)}
-        if str(kept.ports.registry) not in ours.get(REGISTRY, ""):
+        if str(kept.ports.get("registry")) not in ours.get(REGISTRY, ""):
             ours.pop(REGISTRY, None)
         loaded = {name for name, value in ours.items() if environ.get(name) == value} - {*_OF_ALL}
         given = {name: value for name, value in kept.given.items() if name in loaded}
         return {name: value for name, value in environ.items() if name not in loaded} | given
 
-    def url(self, part: Part) -> str:
+    def url(self, part: str) -> str:
         """Return the root of the URLs of one of our processes, without a slash at its end."""
-        return f"http://{HOST}:{getattr(self._ports, part)}"
+        return f"http://{HOST}:{self._ports[part]}"
 
     @property
     def api_key(self) -> str:
@@ -210,8 +226,7 @@ class LocalStack:
     @property
     def is_up(self) -> bool:
         """Whether each process of ours answers now."""
-        parts: tuple[Part, ...] = ("order", "sink", "intake", "feeds", "gate", "webhooks")
-        return all(answers(f"{self.url(part)}/health/ready") for part in parts)
+        return all(answers(f"{self.url(part)}/health/ready") for _, _, part in _WORKERS)
 
     def wait(self) -> NoReturn:
         """Wait until a server died too often in a row to be started again.
@@ -243,8 +258,9 @@ class LocalStack:
         self._migrate()
         topic_admin.ensure_topics(self.kafka_settings)
         self._register()
-        self._start_simulator()
-        self._start_workers()
+        if not self._servers_only:
+            self._start_simulator()
+            self._start_workers()
         self._folder.succeeded()
 
     def _migrate(self) -> None:
@@ -261,9 +277,12 @@ class LocalStack:
         ledger = LedgerSettings.model_validate({"DATABASE_URL": self._environment["DATABASE_URL"]})
         kafka = self.kafka_settings
         messages = TopicMessages(codec(kafka), kafka.topics)
-        run_on_ledger(
-            lambda opened: _register_in_ledger(opened, messages, self._brands, self.api_key), ledger
-        )
+
+        async def register() -> None:
+            async with Ledger(ledger, owner=secrets.randbelow(2**31 - 1) + 1) as opened:
+                await _register_in_ledger(opened, messages, self._brands, self.api_key)
+
+        asyncio.run(register())
 
     def stop(self) -> None:
         """Stop every process of this stack, ours first."""
@@ -282,14 +301,14 @@ class LocalStack:
             registry_url=self._environment.get("SCHEMA_REGISTRY_URL"),
             topic_prefix=self._environment["IZIN_TOPIC_PREFIX"],
             partitions=self._partitions,
-            client_log_level=CRITICAL_ONLY,
+            client_log_level=_CRITICAL_ONLY,
         )
 
     def _check_ports(self) -> None:
         """Raise PortTakenError where a process of ours could not listen."""
-        for part in get_args(Part):
-            option = f"--{part.replace('_', '-')}-port"
-            claim(getattr(self._ports, part), name=part.replace("_", " "), setting=option)
+        for part in {*PORTS} - {*_SERVERS}:
+            setting = f"--port {part}=NUMBER"
+            claim(self._ports[part], name=part.replace("-", " "), setting=setting)
 
     def _claim_folder(self) -> None:
         given = {name: value for name, value in self._servers.given.items() if name != REGISTRY}
@@ -319,7 +338,7 @@ class LocalStack:
             **servers,
             "IZIN_TOPIC_PREFIX": "" if self._servers.kafka else f"run-{run}-",
             "IZIN_PARTITIONS": str(self._partitions),
-            **self._ports.environment(),
+            **port_settings(self._ports),
             "IZIN_WEBHOOK_ALLOWED": '["127.0.0.0/8", "::1/128"]',
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
@@ -333,7 +352,7 @@ class LocalStack:
             "IZIN_PUSH_URL": f"{self.url('sink')}/iys/push",
             "IZIN_PUSH_USERNAME": "iys",
             "IZIN_PUSH_PASSWORD": self._credentials.push_password,
-            "IZIN_PUSH_BRANDS": str([one.brand_code for one in self._brands if one.push]),
+            "IZIN_PUSH_BRANDS": str([one.brand_code for one in self._brands if one.activated_at]),
         }
 
     def _write_environment(self) -> None:
@@ -353,7 +372,7 @@ class LocalStack:
             "serve",
             ready=f"{self.url('simulator')}/__simulator__/health",
             extra={
-                "IYS_SIMULATOR_PORT": str(self._ports.simulator),
+                "IYS_SIMULATOR_PORT": str(self._ports["simulator"]),
                 "IYS_SIMULATOR_RESULT_DELAY": str(self.delays.result.total_seconds()),
                 "IYS_SIMULATOR_HIDDEN_WINDOW": str(self.delays.hidden.total_seconds()),
                 "IYS_SIMULATOR_ALLOW_HTTP_PUSH": "true",
@@ -365,18 +384,10 @@ class LocalStack:
 
     def _start_workers(self) -> None:
         self._report("starting the workers, the intake, the feeds, the gate and the webhooks")
-        workers: tuple[tuple[str, str, Part], ...] = (
-            ("order worker", "izin.streams", "order"),
-            ("sink worker", "izin.sinks", "sink"),
-            ("intake", "izin.producers", "intake"),
-            ("feeds", "izin.sinks.feeds", "feeds"),
-            ("gate", "izin.gate", "gate"),
-            ("webhooks", "izin.sinks.webhooks", "webhooks"),
-        )
         self.supervisor.start_together(
             *(
                 self._command(name, module, ready=f"{self.url(part)}/health/ready")
-                for name, module, part in workers
+                for name, module, part in _WORKERS
             ),
             keep_up=True,
         )

@@ -15,8 +15,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from izin.runtime.logs import configure, get_logger
 from izin.runtime.masking import mask, mask_text
-from izin.runtime.observe import configure, get_logger
 from izin.runtime.settings import LogSettings
 from izin.schemas.fast import BUILD
 from izin.streams.engine.lane_watch import WorkerMetrics

@@ -8,10 +8,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from types import MappingProxyType
+from typing import Self
 
 from pydantic import TypeAdapter
 
@@ -26,21 +28,36 @@ CUSTOMER = "acme"
 
 _LOADING_TIME = timedelta(days=30)
 
-Part = Literal[
-    "intake",
-    "intake_operations",
-    "feeds",
-    "feeds_operations",
-    "gate",
-    "gate_operations",
-    "sink",
-    "sink_operations",
-    "webhooks",
-    "webhooks_operations",
-    "order",
-    "simulator",
-]
-"""A process of ours, or its listener for operators."""
+PORTS: Mapping[str, int] = MappingProxyType(
+    {
+        "kafka": 19092,
+        "postgres": 15432,
+        "registry": 18080,
+        "intake": 8081,
+        "intake-operations": 8091,
+        "feeds": 8084,
+        "feeds-operations": 8094,
+        "gate": 8087,
+        "gate-operations": 8097,
+        "sink": 8082,
+        "sink-operations": 8092,
+        "webhooks": 8086,
+        "webhooks-operations": 8096,
+        "order": 8083,
+        "simulator": 8085,
+    }
+)
+"""Where each part of ``izin up`` listens on 127.0.0.1 unless another port is asked for: servers,
+and our processes with their listeners for operators."""
+_VARIABLES = {
+    "intake": "IZIN_INTAKE",
+    "feeds": "IZIN_FEEDS",
+    "gate": "IZIN_GATE",
+    "sink": "IZIN_SINK",
+    "webhooks": "IZIN_WEBHOOK",
+    "order": "IZIN_STREAM",
+}
+"""What the variables of each process of ours begin with."""
 _MARKER = ".izin-local-stack"
 """Only in a folder that has this file is anything ever removed."""
 _LOCK = "lock"
@@ -54,41 +71,14 @@ _AT_ONCE = timedelta()
 _PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """Where each part listens on 127.0.0.1; None: any free port."""
-
-    kafka: int | None = None
-    postgres: int | None = None
-    registry: int | None = None
-    intake: int | None = None
-    intake_operations: int | None = None
-    feeds: int | None = None
-    feeds_operations: int | None = None
-    gate: int | None = None
-    gate_operations: int | None = None
-    sink: int | None = None
-    sink_operations: int | None = None
-    webhooks: int | None = None
-    webhooks_operations: int | None = None
-    order: int | None = None
-    simulator: int | None = None
-
-    def environment(self) -> dict[str, str]:
-        """Return the settings of our processes that say where they listen."""
-        return {
-            "IZIN_SINK_PORT": str(self.sink),
-            "IZIN_SINK_OPERATIONS_PORT": str(self.sink_operations),
-            "IZIN_INTAKE_PORT": str(self.intake),
-            "IZIN_INTAKE_OPERATIONS_PORT": str(self.intake_operations),
-            "IZIN_FEEDS_PORT": str(self.feeds),
-            "IZIN_FEEDS_OPERATIONS_PORT": str(self.feeds_operations),
-            "IZIN_GATE_PORT": str(self.gate),
-            "IZIN_GATE_OPERATIONS_PORT": str(self.gate_operations),
-            "IZIN_WEBHOOK_PORT": str(self.webhooks),
-            "IZIN_WEBHOOK_OPERATIONS_PORT": str(self.webhooks_operations),
-            "IZIN_STREAM_PORT": str(self.order),
-        }
+def port_settings(ports: Mapping[str, int]) -> dict[str, str]:
+    """Return the settings of our processes that say where they listen."""
+    return {
+        f"{variable}{suffix.upper().replace('-', '_')}_PORT": str(ports[f"{part}{suffix}"])
+        for part, variable in _VARIABLES.items()
+        for suffix in ("", "-operations")
+        if f"{part}{suffix}" in ports
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,56 +91,26 @@ class Delays:
     """How often we pull (ours, not İYS's)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExampleBrand:
-    """A brand of the simulator and the ledger."""
-
-    brand_code: int
-    iys_code: int
-    name: str
-    activated_at: datetime | None
-    """None: in first loading, which then has thirty days left."""
-    push: bool
-    """Whether İYS pushes what its citizens do; else we learn it by pull."""
-
-    def in_ledger(self, now: datetime) -> Brand:
-        """Return the brand as the ledger stores it."""
-        return Brand(
-            brand_code=self.brand_code,
-            iys_code=self.iys_code,
-            customer_id=CUSTOMER,
-            name=self.name,
-            activated_at=self.activated_at,
-            loading_deadline=None if self.activated_at else now + _LOADING_TIME,
-        )
-
-
-def example_brands() -> tuple[ExampleBrand, ...]:
-    """Return two brands: one long active that pushes, one in first loading that must be pulled."""
-    return (
-        ExampleBrand(
-            brand_code=ACTIVE,
-            iys_code=ACTIVE,
-            name="Örnek Aktif",
-            activated_at=datetime(2020, 1, 1, tzinfo=UTC),
-            push=True,
-        ),
-        ExampleBrand(
-            brand_code=LOADING, iys_code=ACTIVE, name="Örnek Yükleme", activated_at=None, push=False
-        ),
+def example_brands() -> tuple[Brand, ...]:
+    """Return two brands: one long active, which İYS pushes, and one in first loading, with thirty
+    days left, which must be pulled.
+    """
+    active = Brand(
+        brand_code=ACTIVE,
+        iys_code=ACTIVE,
+        customer_id=CUSTOMER,
+        name="Örnek Aktif",
+        activated_at=datetime(2020, 1, 1, tzinfo=UTC),
+        loading_deadline=None,
     )
-
-
-def _secret() -> str:
-    return secrets.token_urlsafe(16)
-
-
-def _long_secret() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def _api_key() -> str:
-    return new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)[0]
+    loading = replace(
+        active,
+        brand_code=LOADING,
+        name="Örnek Yükleme",
+        activated_at=None,
+        loading_deadline=datetime.now(UTC) + _LOADING_TIME,
+    )
+    return active, loading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,15 +118,16 @@ class StackCredentials:
     """Credentials of one run, known to its processes only."""
 
     username: str = "izin-local"
-    password: str = field(default_factory=_secret, repr=False)
-    push_password: str = field(default_factory=_secret, repr=False)
-    suppression_secret: str = field(default_factory=_long_secret, repr=False)
-    api_key: str = field(default_factory=_api_key, repr=False)
+    password: str = field(default_factory=partial(secrets.token_urlsafe, 16), repr=False)
+    push_password: str = field(default_factory=partial(secrets.token_urlsafe, 16), repr=False)
+    suppression_secret: str = field(default_factory=partial(secrets.token_urlsafe, 32), repr=False)
+    api_key: str = field(
+        default_factory=lambda: new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)[
+            0
+        ],
+        repr=False,
+    )
     """Of the intake, the feeds and the gate."""
-
-
-def _name() -> str:
-    return secrets.token_hex(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +136,9 @@ class RunRecord:
 
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The caller's own servers that have the data, by their settings."""
-    name: str = field(default_factory=_name)
+    name: str = field(default_factory=partial(secrets.token_hex, 3))
     """Distinguishes this stack's topics and ledger on the caller's own servers."""
-    ports: Ports = field(default_factory=Ports)
+    ports: Mapping[str, int] = field(default_factory=dict)
     credentials: StackCredentials = field(default_factory=StackCredentials)
 
     @classmethod
@@ -193,15 +154,16 @@ class RunRecord:
         path.touch(mode=0o600)
         path.write_bytes(TypeAdapter(type(self)).dump_json(self))
 
-    def ports_for(self, asked: Ports) -> Ports:
-        """Return ``asked``; where it says any port, the one of the last run, or else a free one."""
-        before = asdict(self.ports)
-        chosen = {
-            part: before[part] if before[part] and is_free(before[part]) else free_port()
-            for part, port in asdict(asked).items()
-            if port is None
+    def ports_for(self, asked: Mapping[str, int]) -> dict[str, int]:
+        """Return the port of every part as it is ``asked`` for; else that of the last run where it
+        is free, else any.
+        """
+        before = self.ports
+        return {
+            part: asked.get(part)
+            or (before[part] if part in before and is_free(before[part]) else free_port())
+            for part in PORTS
         }
-        return replace(asked, **chosen)
 
 
 class StateFolder:

@@ -1,1 +1,0 @@
-"""Every process of the local stack: how each is configured, started and stopped."""
