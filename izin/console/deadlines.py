@@ -38,10 +38,9 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.private_files import OPT_OUT_HEADER, VisibleRows, opt_out_rows, write_new
 from izin.sinks.ledger import brands, reads
-from izin.sinks.ledger import deadlines as ledger_deadlines
+from izin.sinks.ledger import reads as ledger_deadlines
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.deadlines import Margin, OpenOptOut
-from izin.sinks.ledger.reads import Parked
+from izin.sinks.ledger.reads import Margin, OpenOptOut, Parked
 from izin.sinks.ledger.registry.rule_again import CountedTerms, TermsAgain
 from izin.sinks.record.brand import Brand
 

@@ -34,9 +34,9 @@ from izin.iys.rate_limit import Reputation
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
+from izin.sinks.ledger.brands import registered_brand
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
-from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import GroupSize, RegisterCount, Sweep
 from izin.sinks.record.messages import TopicMessages

@@ -26,17 +26,16 @@ from izin.iys.errors import CallError, MisconfiguredError
 from izin.iys.wire_format.account import PushConnection
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound import push_connections
-from izin.sinks.inbound.push import Credentials, push_credentials
+from izin.sinks.inbound.push import Credentials, PushRegistrations, push_credentials
 from izin.sinks.inbound.push_connections import (
     MOST,
     ChannelConnections,
     FullChannelError,
     PushConnections,
 )
+from izin.sinks.ledger.brands import registered_brand
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.acts import brand_key, record_act
-from izin.sinks.ledger.push_registrations import PushRegistrations
-from izin.sinks.ledger.registry.customer_brands import registered_brand
+from izin.sinks.ledger.history.append import brand_key, record_act
 from izin.sinks.record.brand import Brand
 
 app = typer.Typer(

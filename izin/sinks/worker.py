@@ -48,6 +48,7 @@ from izin.sinks.inbound.push import (
     BrandCache,
     Credentials,
     PushReceiver,
+    PushRegistrations,
     push_credentials,
 )
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
@@ -56,10 +57,9 @@ from izin.sinks.ingest.ingested_topics import ReceiptReader, TrackedLane
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.ledger import submissions
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.db.processes import live
-from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, SubscriptionMonitor
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter

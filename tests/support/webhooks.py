@@ -28,9 +28,8 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.webhooks import registry, resends
-from izin.sinks.ledger.webhooks.registry import NewSubscriber
+from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookSubscriber
 from izin.sinks.ledger.webhooks.resends import CountedResend, Resend
-from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookSubscriber
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.webhooks.events import EventReader

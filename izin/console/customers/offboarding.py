@@ -53,7 +53,7 @@ from izin.runtime.plan import OnProgress, write_private
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import connections_of, unregister
-from izin.sinks.ledger import deadlines, reads
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.archive.writer import ArchiveWriter
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
@@ -380,7 +380,7 @@ async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) ->
     count = 0
     with private_csv(path, _OPT_OUT_HEADER, for_excel=True) as rows:
         for brand in brands:
-            found = await deadlines.open_opt_outs(ledger, brand.brand_code)
+            found = await reads.open_opt_outs(ledger, brand.brand_code)
             for row in opt_out_rows(found):
                 rows.writerow((brand.brand_code, *row))
             count += len(found)

@@ -61,8 +61,8 @@ from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger import reads, suspensions
+from izin.sinks.ledger.brands import brands_of
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.registry.customer_brands import brands_of
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 

@@ -42,6 +42,7 @@ from izin.onboarding.what_if import check_brands, review_of
 from izin.producers.files.importer import Import
 from izin.producers.files.importing.report import ImportReport
 from izin.runtime.settings import LedgerSettings
+from izin.sinks.ledger.brands import brands_of
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import application_items, customers
 from izin.sinks.ledger.registry.application_items import (
@@ -50,7 +51,6 @@ from izin.sinks.ledger.registry.application_items import (
     ItemFormError,
     NewItem,
 )
-from izin.sinks.ledger.registry.customer_brands import brands_of
 
 _COLUMNS = {
     "brand_code": "brand",

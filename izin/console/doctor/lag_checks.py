@@ -23,7 +23,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
 from izin.sinks.ledger.stream_progress import STALE_AFTER, PulledStream
-from izin.sinks.ledger.webhooks.subscriber import PauseReason, WebhookSubscriber
+from izin.sinks.ledger.webhooks.registry import PauseReason, WebhookSubscriber
 
 TopicAndPartition = tuple[str, int]
 

@@ -32,8 +32,8 @@ from izin.reconcile.remedies import WORDS, Repair
 from izin.runtime.kafka import codec
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, StreamSettings
+from izin.sinks.ledger.brands import registered_brand
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.registry.customer_brands import registered_brand
 
 BrandOption = Annotated[
     int | None,

@@ -35,12 +35,10 @@ from izin.console.terminal.output import (
 from izin.runtime.settings import WebhookSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.subscriber import PauseReason
+from izin.sinks.ledger.webhooks.registry import NewSubscriber, PauseReason
 from izin.sinks.webhooks.events import PING, body_of
 from izin.sinks.webhooks.partitions import cursors_at_end
-from izin.sinks.webhooks.posting import Poster, Reply, new_secret, signed
-from izin.sinks.webhooks.targets import AllowedTargets, check_url
+from izin.sinks.webhooks.posting import AllowedTargets, Poster, Reply, check_url, new_secret, signed
 
 app = typer.Typer(
     help="Add and look after subscribers: systems to which events are posted, signed.\n\n"

@@ -8,7 +8,7 @@ import typer
 
 from izin.consent.model import Channel
 from izin.console.terminal.arguments import filled
-from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookType
+from izin.sinks.ledger.webhooks.registry import EventFilter, WebhookType
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

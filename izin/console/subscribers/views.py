@@ -11,7 +11,7 @@ from izin.console.terminal.output import turkish
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import registry, resends
-from izin.sinks.ledger.webhooks.subscriber import WebhookSubscriber
+from izin.sinks.ledger.webhooks.registry import WebhookSubscriber
 from izin.sinks.webhooks.partitions import bounds
 
 _ATTEMPTS = 10

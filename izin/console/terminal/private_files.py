@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, TextIO
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import OurError, SourceError
 from izin.consent.texts import visible
-from izin.sinks.ledger.deadlines import OpenOptOut
+from izin.sinks.ledger.reads import OpenOptOut
 
 OPT_OUT_HEADER = (
     "recipient",

@@ -27,7 +27,7 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import rebuild_key, record_act
+from izin.sinks.ledger.history.append import rebuild_key, record_act
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record.consent_row import TYPES, ConsentRow
 from izin.sinks.record.messages import Message, TopicMessages, permitted_row

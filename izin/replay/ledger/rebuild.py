@@ -42,8 +42,7 @@ from izin.sinks.ledger.db.leases import sole, take
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import by_key
-from izin.sinks.ledger.history.acts import act, rebuild_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act, rebuild_key
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand

@@ -24,7 +24,7 @@ from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.records import UNREADABLE, fields_of_key
-from izin.sinks.feeds.log import Feed, LogRecord
+from izin.sinks.feeds.protocol import Feed, LogRecord
 
 POSITION_FIELDS: Mapping[str, str] = {
     "id": "Identifies the record: a repeated one has the same.",

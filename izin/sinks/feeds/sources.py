@@ -37,8 +37,8 @@ from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
 from izin.sinks.feeds.items import Items
-from izin.sinks.feeds.log import Feed, LogIdentity, LogRecord, Stretch, feeds, offsets_of
 from izin.sinks.feeds.older_records import OlderRecords
+from izin.sinks.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds, offsets_of
 
 CURRENT_FOR = 10.0
 """Seconds: so long ago may be what was read in full."""

@@ -17,7 +17,7 @@ from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.observe import get_logger
 from izin.sinks.ingest.observations import ObservedMovement, observe
 from izin.sinks.ledger import submissions
-from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger.db import Connection
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound.context import OutboundContext

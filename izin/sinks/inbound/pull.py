@@ -24,8 +24,7 @@ from izin.runtime.observe import get_logger
 from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.ingest.observations import ObservedMovement
 from izin.sinks.ledger import stream_progress
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import sole, statements
 from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.unit_of_work import append_messages

@@ -37,9 +37,8 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.runtime.process import cancel_all
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.history.acts import sweep_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.db import sole
+from izin.sinks.ledger.history.append import Movement, sweep_key
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import Sweep, SweepCounts, SweptKey
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock

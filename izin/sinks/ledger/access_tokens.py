@@ -23,8 +23,7 @@ from pydantic import SecretStr
 from izin.iys.tokens import AccessToken, TokenLease, TokenState
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger import stream_progress
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 2}
 _SQL = statements("access_tokens")

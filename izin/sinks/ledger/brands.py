@@ -1,26 +1,28 @@
 """The brands: their customers, terms, accounts and addresses, and their subscriptions at İYS.
 
 Suspensions of a brand are in ``ledger.suspensions``.
+
+The brands that commands name: one, or those of one customer, of whom none other is touched.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from izin.consent.errors import SourceError
 from izin.consent.model import Status
 from izin.iys.wire_format.account import Subscription
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.brake import counting
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act, brand_key
 from izin.sinks.ledger.reads import ParkedKey
 from izin.sinks.ledger.registry import customers, ownership, suspension_orders
 from izin.sinks.ledger.registry.rule_again import rule_again
 from izin.sinks.ledger.unit_of_work import append_messages, lock, unit_of_work
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.errors import UnregisteredBrandError
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.suspension import EVERY
@@ -260,3 +262,45 @@ def _resumed(suspension: Mapping[str, Any], by: str, now: datetime) -> Movement:
         after={},
         customer_id=suspension["customer_id"],
     )
+
+
+class OtherBrandsError(SourceError):
+    """Brands that are not those of a customer, or not those that were named."""
+
+    def __init__(self, customer_id: str, codes: Collection[int]) -> None:
+        named = ", ".join(map(str, sorted(codes)))
+        super().__init__(
+            f"not among the brands of customer {customer_id}, or not named with --brand: {named}; "
+            f"its brands: izin customers show {customer_id}"
+        )
+        self.codes = frozenset(codes)
+
+
+async def registered_brand(ledger: Ledger, brand_code: int) -> Brand:
+    """Return a brand.
+
+    Raises:
+        UnregisteredBrandError: it is not registered.
+    """
+    async with ledger.transaction() as connection:
+        found = (await of_codes(connection, [brand_code])).get(brand_code)
+    if found is None:
+        raise UnregisteredBrandError(brand_code)
+    return found
+
+
+async def brands_of(
+    ledger: Ledger, customer_id: str, only: Collection[int] = ()
+) -> dict[int, Brand]:
+    """Return the brands of a customer by code; ``only`` those, where any are named.
+
+    Raises:
+        UnknownCustomerError: the customer is not registered.
+        OtherBrandsError: one of ``only`` is not its brand.
+    """
+    async with ledger.transaction() as connection:
+        await customers.require(connection, {customer_id})
+    found = {one.brand_code: one for one in await every(ledger) if one.customer_id == customer_id}
+    if others := set(only) - found.keys():
+        raise OtherBrandsError(customer_id, others)
+    return {code: one for code, one in found.items() if not only or code in only}

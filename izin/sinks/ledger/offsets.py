@@ -10,11 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act
 from izin.sinks.record.errors import ConcurrentChangeError, RecreatedTopicError
 from izin.sinks.record.messages import Message, TopicMessages
 

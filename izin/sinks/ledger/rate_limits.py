@@ -28,9 +28,8 @@ from izin.iys.rate_limit import (
     Slot,
 )
 from izin.runtime.observe import get_logger
-from izin.sinks.ledger.db.clock import ClockOffset
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import statements
+from izin.sinks.ledger.db.connection import ClockOffset, Connection, Ledger
 
 HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
 """The hourly limits of İYS on the calls that the sinks make (H086)."""

@@ -1,6 +1,11 @@
 """The read API of the ledger, for command line, console and metrics.
 
 Nothing here changes anything, and nothing loads the register whole.
+
+The deadlines in the ledger: what is due, what is nearly overdue, what was missed.
+
+A consent must be registered within three business days (Yönetmelik m.7/11), an opt-out reported
+within three (m.9/6). What is not settled is counted by how much of its term has passed.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -9,10 +14,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from izin.consent.forecast import DueGroup
-from izin.consent.model import Status
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import acts
+from izin.consent.model import OriginRank, Status
+from izin.sinks.ledger.db import Ledger, statements
+from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.formats import decision_columns
 from izin.sinks.record.consent_row import ConsentRow
 
@@ -20,6 +24,7 @@ _PAGE = 5000
 _SLICE = 500
 """Recipients in one query: each is looked up under every key that it may have."""
 _SQL = statements("reads")
+_DEADLINES = statements("deadlines")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +271,7 @@ async def history(ledger: Ledger, recipient: str) -> History:
 
 def concerned(row: ConsentRow) -> tuple[str, str]:
     """Return the keys of acts that concern a row besides those on itself."""
-    return acts.brand_key(row.brand_code), acts.customer_key(row.customer_id)
+    return append.brand_key(row.brand_code), append.customer_key(row.customer_id)
 
 
 async def facts(ledger: Ledger, keys: Sequence[str]) -> tuple[RecordedFact, ...]:
@@ -279,3 +284,84 @@ def _fact(row: Mapping[str, Any]) -> RecordedFact:
     if row["decision"] is not None:
         columns |= decision_columns(row["decision"])
     return RecordedFact(**columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """What is due to İYS of a brand, channel and status, by how much of its term has passed."""
+
+    customer_id: str | None
+    """None: the brand is not registered."""
+    brand_code: int
+    channel: str
+    status: str
+    keys: int
+    missed: int
+    past_95: int
+    """At 95 % and more of the term, and not missed yet; the others likewise."""
+    past_80: int
+    past_50: int
+    due_soon: int
+    """Within 24 hours."""
+    parked: int
+    unknown: int
+    first_due_at: datetime | None
+    oldest_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspendedOptOuts:
+    """How many opt-outs of a brand and channel are suspended."""
+
+    brand_code: int
+    channel: str
+    keys: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOptOut:
+    """An opt-out that İYS has not settled. Contains personal data."""
+
+    key: str
+    recipient: str
+    channel: str
+    recipient_type: str
+    desired_source: str | None
+    desired_at: datetime
+    due_at: datetime | None
+    state: str
+    reason: str | None
+    code: str | None
+
+
+async def margins(ledger: Ledger, *, now: datetime) -> tuple[Margin, ...]:
+    """Return what is not settled; opt-outs first, then the earliest due."""
+    return tuple(Margin(**row) for row in await ledger.fetch(_DEADLINES["margins"], {"now": now}))
+
+
+async def has_opt_outs(ledger: Ledger) -> bool:
+    """Return whether an opt-out is not settled."""
+    return bool(await ledger.fetch(_DEADLINES["has-opt-outs"]))
+
+
+async def suspended_opt_outs(ledger: Ledger) -> tuple[SuspendedOptOuts, ...]:
+    """Return the opt-outs that are not submitted for a suspension or a stopped brand."""
+    return tuple(
+        SuspendedOptOuts(**row) for row in await ledger.fetch(_DEADLINES["suspended-opt-outs"])
+    )
+
+
+async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:
+    """Return a brand's opt-outs that İYS has not settled, the earliest due first."""
+    values = {"brand_code": brand_code, "ours": int(OriginRank.OURS)}
+    return tuple(
+        OpenOptOut(**row) for row in await ledger.fetch(_DEADLINES["open-opt-outs"], values)
+    )
+
+
+async def breaches(
+    ledger: Ledger, *, customer_id: str | None = None, most: int = 1000
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the latest opt-outs that were submitted too late, of a customer or of all."""
+    values = {"size": most, "customer_id": customer_id}
+    return tuple(await ledger.fetch(_DEADLINES["breaches"], values))

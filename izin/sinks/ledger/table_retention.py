@@ -13,8 +13,7 @@ from typing import Any
 
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.brake.counting import WINDOW
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 
 _SQL = statements("table_retention")
 _SUBMISSIONS = 20

@@ -25,7 +25,7 @@ from izin.iys.wire_format.account import (
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, suspensions
-from izin.sinks.ledger.db.leases import repeat
+from izin.sinks.ledger.db import repeat
 from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.registry.granted import RightsChange, change_of
 from izin.sinks.ledger.sweep import sweeps

@@ -24,15 +24,14 @@ from izin.iys.rate_limit import STATUS
 from izin.iys.tokens import TokenPolicy
 from izin.runtime.broker_watch import TIMEOUT, AnswerWatch
 from izin.schemas.topics import Topics
-from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
+from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.daily.files import StateCount
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.deadlines import Margin
+from izin.sinks.ledger.db import Ledger
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address, addresses
-from izin.sinks.ledger.reads import Lag
+from izin.sinks.ledger.reads import Lag, Margin
 from izin.sinks.ledger.registry import complaints, granted
 from izin.sinks.ledger.registry.complaints import ComplaintCounts
 from izin.sinks.ledger.registry.granted import ListReading, LostRight
@@ -378,7 +377,7 @@ class LedgerFigures:
             partial(metrics.show, await reads.lag(ledger, now=now), ahead),
             partial(metrics.show_suspended, backlog.suspended),
             partial(metrics.show_held_back, await decisions.undecided(ledger)),
-            partial(metrics.show_deadlines, await deadlines.margins(ledger, now=now), now=now),
+            partial(metrics.show_deadlines, await reads.margins(ledger, now=now), now=now),
             partial(metrics.show_rate_limits, await addresses(ledger)),
             partial(metrics.show_streams, await stream_progress.read(ledger), now=now),
             partial(metrics.show_granted, await granted.readings(ledger), lost, now=now),
@@ -428,5 +427,5 @@ class IysWatch(AnswerWatch):
         self._metrics.iys_unreachable.set(is_away)
         if not is_away:
             return None
-        self._is_urgent = await deadlines.has_opt_outs(self._ledger)
+        self._is_urgent = await reads.has_opt_outs(self._ledger)
         return "it answers no call"

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import table_retention
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.leases import repeat
+from izin.sinks.ledger.db import Ledger, repeat
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.record.messages import TopicMessages
 

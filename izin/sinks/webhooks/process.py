@@ -29,25 +29,28 @@ from izin.runtime.process import cancel_all, stopping_on_signals
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import identities_of
-from izin.sinks.ledger.db import leases
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db import Ledger, leases
 from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.webhooks import deliveries, registry, resends
 from izin.sinks.ledger.webhooks.deliveries import AssignedSubscriber, lease_name
-from izin.sinks.ledger.webhooks.registry import UnknownSubscriberError
-from izin.sinks.ledger.webhooks.subscriber import (
+from izin.sinks.ledger.webhooks.registry import (
     DeliveryCursor,
     LaneName,
     PauseReason,
+    UnknownSubscriberError,
     WebhookSubscriber,
 )
 from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
 from izin.sinks.outbound.loops import keep_running, until_stopped
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
-from izin.sinks.webhooks.delivery import AcknowledgementWriter, EventSource, SubscriberDelivery
+from izin.sinks.webhooks.delivery import (
+    AcknowledgementWriter,
+    EventSource,
+    SubscriberDelivery,
+    WebhookMetrics,
+)
 from izin.sinks.webhooks.events import EventReader, lanes
-from izin.sinks.webhooks.lane import DeliveryLane, lanes_of
-from izin.sinks.webhooks.metrics import WebhookMetrics
+from izin.sinks.webhooks.partitions import DeliveryLane, lanes_of
 from izin.sinks.webhooks.posting import Poster
 from izin.sinks.webhooks.resends import OlderOptOuts, RepetitionGuard
 from izin.sinks.webhooks.source import READERS, LaneSource, LiveFeed

@@ -37,14 +37,14 @@ from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import ID, SOURCE, derived_id, key_text
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db import Ledger
 from izin.sinks.ledger.webhooks import deliveries, registry, resends
-from izin.sinks.ledger.webhooks.resends import CountedResend, KeyStanding, Resend
-from izin.sinks.ledger.webhooks.subscriber import (
+from izin.sinks.ledger.webhooks.registry import (
     DeliveryCursor,
     LaneName,
     WebhookType,
 )
+from izin.sinks.ledger.webhooks.resends import CountedResend, KeyStanding, Resend
 from izin.sinks.webhooks.events import (
     OF_OPT_OUT,
     EventReader,
@@ -53,8 +53,13 @@ from izin.sinks.webhooks.events import (
     lanes,
     webhook_id,
 )
-from izin.sinks.webhooks.lane import DeliveryLane, lanes_of
-from izin.sinks.webhooks.partitions import cursor_of, offsets_at, topic_bounds
+from izin.sinks.webhooks.partitions import (
+    DeliveryLane,
+    cursor_of,
+    lanes_of,
+    offsets_at,
+    topic_bounds,
+)
 from izin.sinks.webhooks.source import LaneSource, Taken
 
 HEADER = "webhook-repetition"

@@ -11,7 +11,7 @@ from izin.consent.model import Status
 from izin.consent.next_action import Registered
 from izin.onboarding.address_book import AddressBook, LaneCount, StoredKey
 from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, loading_time, what_if
-from izin.sinks.ledger.registry.customer_brands import OtherBrandsError
+from izin.sinks.ledger.brands import OtherBrandsError
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 from tests.support.builders import CUSTOMER, NOON
 from tests.unit.onboarding.first_loading import (

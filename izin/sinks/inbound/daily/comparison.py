@@ -19,7 +19,7 @@ from izin.sinks.inbound.daily.fetching import blocks_of, unnamed_file
 from izin.sinks.ledger.daily import lines
 from izin.sinks.ledger.daily.files import DailyFile
 from izin.sinks.ledger.daily.lines import ERASED
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db import Ledger
 
 _AT_ONCE = 4096
 _END = (b"\xff", ())

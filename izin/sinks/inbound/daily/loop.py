@@ -34,7 +34,7 @@ from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.daily.files import ComparedFile, DailyFile, FileState
-from izin.sinks.ledger.db.leases import repeat
+from izin.sinks.ledger.db import repeat
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand

@@ -18,11 +18,8 @@ from izin.consent.transitions import WAITING
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger.brake.counting import SourcedEvent, sources_of
 from izin.sinks.ledger.brands import of_codes
-from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import act, brand_key, record_act
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.db import Connection, Ledger, notifications, statements
+from izin.sinks.ledger.history.append import Movement, act, brand_key, record_act
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock, unit_of_work
 from izin.sinks.record import earlier_opt_out, ruling

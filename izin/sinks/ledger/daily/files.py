@@ -16,9 +16,8 @@ from psycopg.types.json import Jsonb
 
 from izin.consent.due_dates import TURKEY
 from izin.schemas.timestamps import TimestampState
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import brand_key, record_act
+from izin.sinks.ledger.db import Connection, Ledger, statements
+from izin.sinks.ledger.history.append import brand_key, record_act
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
 

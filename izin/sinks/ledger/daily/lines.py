@@ -14,9 +14,7 @@ from izin.consent.model import ConsentKey
 from izin.iys.wire_format.daily_file import COLUMNS
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.daily.files import DailyFile
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, Ledger, copy
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, copy, copy_format, statements
 
 _SIZE = 4 * 1024 * 1024
 """Bytes of lines in one part, about."""

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from izin.runtime.observe import get_logger
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.limits import CONNECT_TIMEOUT, cut_after
+from izin.sinks.ledger.db.connection import CONNECT_TIMEOUT, Connection, Ledger, cut_after
 from izin.sinks.ledger.db.queries import statements
 
 HEARTBEAT = 1.0

@@ -14,9 +14,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from izin.sinks.ledger.history import acts
-from izin.sinks.ledger.history.batches import BatchDigest, batch_of
-from izin.sinks.ledger.history.hash_chain import SALT, commitment_of_row, next_link
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.hash_chain import (
+    SALT,
+    BatchDigest,
+    batch_of,
+    commitment_of_row,
+    next_link,
+)
 from izin.sinks.record.anchor import Anchor
 
 ERASED_KINDS = frozenset({"erased", "withheld"})
@@ -265,12 +270,12 @@ def _is_covered(row: Mapping[str, Any]) -> bool:
 
 def _act_of(row: Mapping[str, Any]) -> Act:
     """Return what a row names that was done to the history; raises where it has another shape."""
-    if row["kind"] != acts.KIND or row["data"] is None:
+    if row["kind"] != append.KIND or row["data"] is None:
         return Act()
     said = json.loads(row["data"])
     after = said.get("after", {})
     match said.get("act"):
-        case acts.ERASED:
+        case append.ERASED:
             return Act(
                 erased={int(shard): frozenset(some) for shard, some in after["places"].items()},
                 erased_deliveries=frozenset(
@@ -279,9 +284,9 @@ def _act_of(row: Mapping[str, Any]) -> Act:
                     for place in some
                 ),
             )
-        case acts.DROPPED:
+        case append.DROPPED:
             return Act(cuts={int(shard): int(place) for shard, place in after["cuts"].items()})
-        case acts.RESTORED:
+        case append.RESTORED:
             ends = {int(shard): int(place) for shard, place in after["ends"].items()}
             return Act(
                 loss=Loss(

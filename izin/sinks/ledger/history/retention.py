@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import takewhile
 
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import DROPPED, customer_key, record_act
+from izin.sinks.ledger.db import Connection, Ledger, statements
+from izin.sinks.ledger.history.append import DROPPED, customer_key, record_act
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages

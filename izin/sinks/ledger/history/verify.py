@@ -27,9 +27,7 @@ from cryptography.x509 import Certificate
 
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.batches import BatchDigest
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history.chain_check import (
     Act,
     ChainCheck,
@@ -40,6 +38,7 @@ from izin.sinks.ledger.history.chain_check import (
     first_link,
     verified_row,
 )
+from izin.sinks.ledger.history.hash_chain import BatchDigest
 from izin.sinks.ledger.history.retention import YEARS_AT_LEAST
 from izin.sinks.record.anchor import Anchor, AnchorTimestamp
 from izin.sinks.record.errors import UnreadableAnchorError

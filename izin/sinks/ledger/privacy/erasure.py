@@ -23,10 +23,9 @@ from izin.consent.model import ConsentEvent, ConsentKey
 from izin.schemas.erasure import ERASURE, ORIGIN
 from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.daily import lines
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import ERASED, act, erasure_key
+from izin.sinks.ledger.history.append import ERASED, act, erasure_key
 from izin.sinks.ledger.history.hash_chain import commitment_of_row
 from izin.sinks.ledger.history.retention import YEARS_AFTER_THE_END
 from izin.sinks.ledger.unit_of_work import append_messages

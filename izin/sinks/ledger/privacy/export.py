@@ -6,8 +6,7 @@ from typing import Any
 
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.daily import lines
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Ledger, statements
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.registry import complaints
 

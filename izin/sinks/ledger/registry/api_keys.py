@@ -10,11 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from izin.schemas.api_keys import ApiKey
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, api_key_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act, api_key_key
 from izin.sinks.ledger.registry.customers import require_active
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.errors import (

@@ -14,10 +14,9 @@ from typing import Any, Self
 
 from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import retention
-from izin.sinks.ledger.history.acts import complaint_key, record_act
+from izin.sinks.ledger.history.append import complaint_key, record_act
 from izin.sinks.record.errors import (
     ClosedComplaintError,
     UnknownComplaintError,

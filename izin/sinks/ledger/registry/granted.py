@@ -16,8 +16,7 @@ from psycopg.types.json import Jsonb
 from izin.consent.model import Channel
 from izin.iys.wire_format.account import BrandSummary, GrantedBrand, Right, Subscription
 from izin.sinks.ledger import suspensions
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 

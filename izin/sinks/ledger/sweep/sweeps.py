@@ -17,10 +17,9 @@ from typing import Any, Self
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES
 from izin.iys.wire_format.account import BrandSummary
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.history.append import act, brand_key
 from izin.sinks.ledger.stream_progress import WINDOW
 from izin.sinks.record.lease import LeaseOwner
 

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple, Self
 
 from izin.consent.errors import SourceError
 from izin.schemas.records import AvroRecord
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.subscriber import (
+from izin.sinks.ledger.webhooks.registry import (
     DeliveryCursor,
     EventFilter,
     LaneName,

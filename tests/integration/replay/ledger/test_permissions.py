@@ -10,7 +10,7 @@ from izin.replay.ledger.permissions import PermissionDifference, PermissionRebui
 from izin.runtime.plan import Plan, PlanMovedError, Selection
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.history.acts import rebuild_key
+from izin.sinks.ledger.history.append import rebuild_key
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE, a_key
 

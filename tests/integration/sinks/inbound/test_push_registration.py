@@ -16,9 +16,14 @@ from izin.consent.model import Channel
 from izin.iys.wire_format.account import PushConnection
 from izin.local import free_port
 from izin.runtime.settings import SinkSettings
-from izin.sinks.inbound.push import AcceptedCredentials, BrandCache, Credentials, PushReceiver
+from izin.sinks.inbound.push import (
+    AcceptedCredentials,
+    BrandCache,
+    Credentials,
+    PushReceiver,
+    PushRegistrations,
+)
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
-from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.worker import SinkServer, sink_listeners
 from tests.integration.sinks.sink_harness import (

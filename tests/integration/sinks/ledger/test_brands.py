@@ -6,10 +6,9 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from izin.sinks.inbound.push import BrandCache, Credentials
+from izin.sinks.inbound.push import BrandCache, Credentials, PushRegistrations
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.accounts import SubscriptionMonitor
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, RESULT_DELAY, SinkHarness, onay
 from tests.support.builders import PHONE

@@ -15,7 +15,7 @@ from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN
 from izin.schemas.records import event_from_avro, event_to_avro
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.history import acts, append, retention, verify
+from izin.sinks.ledger.history import append, retention, verify
 from izin.sinks.ledger.history.receipts import movements_of, receipt_key
 from izin.sinks.ledger.privacy import erasure, export
 from izin.sinks.ledger.sweep import sweeps
@@ -426,7 +426,7 @@ async def test_evidence_of_others_still_verifies(harness: SinkHarness, anchored:
     """What was handed out of another's history is what its links cover."""
     other = "another"
     async with harness.ledger.transaction() as connection:
-        kept = acts.act(
+        kept = append.act(
             "hold", other, by="ada", now=harness.clock(), before={}, after={}, customer_id="else"
         )
         await append.append(connection, [kept], now=harness.clock())

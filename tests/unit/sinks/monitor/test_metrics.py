@@ -8,9 +8,8 @@ from prometheus_client import generate_latest
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.sinks.ledger.daily.files import StateCount
-from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.rate_limits import Address
-from izin.sinks.ledger.reads import Lag
+from izin.sinks.ledger.reads import Lag, Margin
 from izin.sinks.ledger.registry.complaints import ComplaintCounts
 from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing

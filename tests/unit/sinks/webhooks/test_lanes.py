@@ -10,9 +10,9 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.webhooks.deliveries import CursorMove
-from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
+from izin.sinks.ledger.webhooks.registry import DeliveryCursor
 from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.lane import DeliveryLane
+from izin.sinks.webhooks.partitions import DeliveryLane
 from izin.sinks.webhooks.source import LaneSource, LiveFeed
 from tests.support.webhooks import event_reader
 

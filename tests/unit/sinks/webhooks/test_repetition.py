@@ -13,8 +13,8 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.fast.record_format import headers_of
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.webhooks.registry import EventFilter
 from izin.sinks.ledger.webhooks.resends import KeyStanding, Resend
-from izin.sinks.ledger.webhooks.subscriber import EventFilter
 from izin.sinks.webhooks import resends
 from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.resends import RepetitionGuard, is_overtaken, marked, opt_out_of
