@@ -173,16 +173,17 @@ class Puller:
     ) -> None:
         """Read a stream later; with ``give_up`` from the start of the window."""
         now = self.context.clock()
-        values = {
-            "brand_code": brand.brand_code,
-            "stream": str(stream),
-            "now": now,
-            "next_at": now + pause,
-            "failure": failure,
-            "give_up": give_up,
-        }
-        async with self.context.ledger.transaction() as connection:
-            await connection.execute(_SQL["postpone"], values)
+        await self.context.ledger.execute(
+            _SQL["postpone"],
+            {
+                "brand_code": brand.brand_code,
+                "stream": str(stream),
+                "now": now,
+                "next_at": now + pause,
+                "failure": failure,
+                "give_up": give_up,
+            },
+        )
 
     async def _look_for_gap(self, cursor: _Cursor) -> None:
         """Have the brand's consents queried where the stream was not read for longer than what İYS

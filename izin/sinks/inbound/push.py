@@ -107,24 +107,26 @@ class PushRegistrations:
             if known.is_of(secret):
                 return known
         mine = Fingerprint.of(secret)
-        values = {**self._where(brand_code), "salt": mine.salt, "fingerprint": mine.digest}
-        async with self.ledger.transaction() as connection:
-            await connection.execute(_SQL["begin"], values)
+        await self.ledger.execute(
+            _SQL["begin"],
+            {**self._where(brand_code), "salt": mine.salt, "fingerprint": mine.digest},
+        )
         return mine
 
     async def add(
         self, brand_code: int, channel: Channel, mine: Fingerprint, *, now: datetime
     ) -> None:
         """Note that İYS has these credentials for a channel."""
-        values = {
-            **self._where(brand_code),
-            "channel": str(channel),
-            "every": [str(one) for one in Channel],
-            "fingerprint": mine.digest,
-            "now": now,
-        }
-        async with self.ledger.transaction() as connection:
-            await connection.execute(_SQL["add-channel"], values)
+        await self.ledger.execute(
+            _SQL["add-channel"],
+            {
+                **self._where(brand_code),
+                "channel": str(channel),
+                "every": [str(one) for one in Channel],
+                "fingerprint": mine.digest,
+                "now": now,
+            },
+        )
 
     async def remove(self, connection: Connection, brand_code: int, channel: Channel) -> None:
         """Note that İYS pushes a channel to this address no more."""

@@ -45,8 +45,7 @@ async def positions(
 
 async def forget(ledger: Ledger, topic: str) -> None:
     """Forget how far ``topic`` was read: it is another one now, and is read from its beginning."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["forget"], {"topic": topic})
+    await ledger.execute(_SQL["forget"], {"topic": topic})
 
 
 async def advance(

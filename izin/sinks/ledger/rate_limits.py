@@ -156,15 +156,14 @@ class LedgerPacer:
 
     async def throttled(self) -> None:
         """Have every process behind the address pause, then continue at half the rate."""
-        async with self._ledger.transaction() as connection:
-            await connection.execute(
-                _SQL["slow-down"],
-                {
-                    "address": self._address,
-                    "pause": self._pace.pause,
-                    "slowest": self._pace.slowest,
-                },
-            )
+        await self._ledger.execute(
+            _SQL["slow-down"],
+            {
+                "address": self._address,
+                "pause": self._pace.pause,
+                "slowest": self._pace.slowest,
+            },
+        )
 
     async def flush(self) -> None:
         """Write the results of calls so far, and read the reputation of the address."""

@@ -196,9 +196,7 @@ async def note(
     ledger: Ledger, days: Sequence[date], *, lease_owner: LeaseOwner, now: datetime
 ) -> None:
     """Note the days of the brands that a process serves; those that are noted stay as they are."""
-    values = {"days": list(days), "now": now, **lease_owner.who}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["note"], values)
+    await ledger.execute(_SQL["note"], {"days": list(days), "now": now, **lease_owner.who})
 
 
 async def attempted(  # noqa: PLR0913 - what came of an attempt
@@ -211,14 +209,16 @@ async def attempted(  # noqa: PLR0913 - what came of an attempt
     process_status: str | None = None,
 ) -> None:
     """Note that nothing came of an attempt, or not yet, and when the next one is due."""
-    values = file.place | {
-        "next_attempt_at": next_attempt_at,
-        "error": error,
-        "counts": None if counts is None else Jsonb(list(counts)),
-        "process_status": process_status,
-    }
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["attempted"], values)
+    await ledger.execute(
+        _SQL["attempted"],
+        file.place
+        | {
+            "next_attempt_at": next_attempt_at,
+            "error": error,
+            "counts": None if counts is None else Jsonb(list(counts)),
+            "process_status": process_status,
+        },
+    )
 
 
 async def close(
@@ -323,8 +323,7 @@ async def order_agreement(
 
 async def agreed(ledger: Ledger, file: DailyFile, *, now: datetime) -> None:
     """Note that İYS has our agreement."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["agreed"], file.place | {"now": now})
+    await ledger.execute(_SQL["agreed"], file.place | {"now": now})
 
 
 async def _changed(connection: Connection, statement: str, values: Mapping[str, Any]) -> None:

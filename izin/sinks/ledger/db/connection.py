@@ -275,6 +275,17 @@ class Ledger:
                 if connection.info.transaction_status is TransactionStatus.IDLE:
                     await connection.set_autocommit(False)
 
+    async def execute(
+        self, query: LiteralString, values: Mapping[str, Any] | None = None
+    ) -> list[DictRow]:
+        """Run one statement that changes something, in a transaction of its own; return its rows.
+
+        Raises as ``transaction``.
+        """
+        async with self.transaction() as connection:
+            done = await connection.execute(query, values)
+            return await done.fetchall() if done.description else []
+
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
         """Provide a connection that reads, in a transaction of its own, as ``fetch`` does."""

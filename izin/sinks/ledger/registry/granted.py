@@ -218,8 +218,7 @@ class ListReading:
 
 async def ask_for_reading(ledger: Ledger, account: str, *, now: datetime) -> None:
     """Have the list of ``account`` read soon, for İYS refused a call for a missing right."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["ask"], {"account": account, "now": now})
+    await ledger.execute(_SQL["ask"], {"account": account, "now": now})
 
 
 async def reading_of(ledger: Ledger, account: str) -> ListReading:
@@ -237,24 +236,25 @@ async def note_read(
     ledger: Ledger, account: str, subscription: Subscription | None, *, now: datetime
 ) -> None:
     """Note that the whole list was read, with the partner's subscription."""
-    values = {
-        "account": account,
-        "now": now,
-        "next_at": now + READ_EVERY,
-        "subscription": None if subscription is None else subscription.status,
-        "ends_at": None if subscription is None else subscription.expires_at,
-    }
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["read"], values)
+    await ledger.execute(
+        _SQL["read"],
+        {
+            "account": account,
+            "now": now,
+            "next_at": now + READ_EVERY,
+            "subscription": None if subscription is None else subscription.status,
+            "ends_at": None if subscription is None else subscription.expires_at,
+        },
+    )
 
 
 async def note_failed(
     ledger: Ledger, account: str, error: str, *, next_at: datetime, now: datetime
 ) -> None:
     """Note that the list could not be read, or not the whole of it."""
-    values = {"account": account, "now": now, "next_at": next_at, "error": error}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["failed"], values)
+    await ledger.execute(
+        _SQL["failed"], {"account": account, "now": now, "next_at": next_at, "error": error}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -268,9 +268,7 @@ async def pass_over(ledger: Ledger, sweep: Sweep, group: tuple[str, str], why: s
 
 async def postpone(ledger: Ledger, sweep: Sweep, error: str, retry_at: datetime) -> None:
     """Have ``sweep`` wait until ``retry_at``, because of ``error``."""
-    values = {"id": sweep.id, "error": error, "retry_at": retry_at}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["postpone"], values)
+    await ledger.execute(_SQL["postpone"], {"id": sweep.id, "error": error, "retry_at": retry_at})
 
 
 async def end(ledger: Ledger, sweep: Sweep, *, now: datetime) -> Sweep | None:
@@ -347,9 +345,9 @@ async def count_register(
         if one.approvals is not None and one.rejections is not None
     ]
     codes, onay, ret = map(list, zip(*counted, strict=True)) if counted else ([], [], [])
-    values = {"brand_codes": codes, "onay": onay, "ret": ret, "now": now}
-    async with ledger.transaction() as connection:
-        await connection.execute(_COUNTS["count"], values)
+    await ledger.execute(
+        _COUNTS["count"], {"brand_codes": codes, "onay": onay, "ret": ret, "now": now}
+    )
 
 
 async def latest_counts(

@@ -96,14 +96,12 @@ def shares(
 
 async def enter(ledger: Ledger) -> None:
     """Show that this process delivers webhooks."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["enter"], {"owner": ledger.owner})
+    await ledger.execute(_SQL["enter"], {"owner": ledger.owner})
 
 
 async def leave(ledger: Ledger) -> None:
     """Show that this process delivers no more."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["leave"], {"owner": ledger.owner})
+    await ledger.execute(_SQL["leave"], {"owner": ledger.owner})
 
 
 async def read(ledger: Ledger) -> tuple[tuple[AssignedSubscriber, ...], tuple[str, ...]]:
@@ -116,9 +114,10 @@ async def read(ledger: Ledger) -> tuple[tuple[AssignedSubscriber, ...], tuple[st
 
 async def give_back(ledger: Ledger, subscriber_id: int, epoch: int) -> None:
     """Give back a lease, so that another process takes it at once."""
-    values = {"name": lease_name(subscriber_id), "epoch": epoch, "owner": ledger.owner}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["give-back"], values)
+    await ledger.execute(
+        _SQL["give-back"],
+        {"name": lease_name(subscriber_id), "epoch": epoch, "owner": ledger.owner},
+    )
 
 
 class DeliveryReceipt(NamedTuple):

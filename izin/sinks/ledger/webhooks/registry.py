@@ -343,8 +343,7 @@ async def tested(  # noqa: PLR0913  # which test, and what came of it
 
 async def begin_anew(ledger: Ledger, cursor: DeliveryCursor) -> None:
     """Read the topic of ``cursor``, which was created anew, from its beginning."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["begin-anew"], asdict(cursor))
+    await ledger.execute(_SQL["begin-anew"], asdict(cursor))
 
 
 async def _change(  # noqa: PLR0913, PLR0917  # which change, and its movement

@@ -144,9 +144,9 @@ async def of_subscriber(ledger: Ledger, subscriber: WebhookSubscriber) -> Resend
 
 async def finish(ledger: Ledger, subscriber_id: int, number: int, *, now: datetime) -> None:
     """Note that a resend is done."""
-    values = {"id": subscriber_id, "number": number, "now": now, "cancelled_at": None}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["end"], values)
+    await ledger.execute(
+        _SQL["end"], {"id": subscriber_id, "number": number, "now": now, "cancelled_at": None}
+    )
 
 
 async def cancel(ledger: Ledger, name: str, *, by: str, now: datetime) -> int:
