@@ -30,9 +30,8 @@ from izin.console.terminal.output import (
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.webhooks import resends
-from izin.sinks.ledger.webhooks.resends import CountedResend, Resend
-from izin.sinks.webhooks.resends import planned
+from izin.sinks.webhooks import resends
+from izin.sinks.webhooks.resends import CountedResend, Resend, planned
 
 _COLUMNS = ("subscriber", "source", "type", "events")
 
@@ -83,7 +82,10 @@ def resend(
     if cancel and any(given):
         raise typer.BadParameter("--cancel takes the names of the subscribers alone")
     if cancel:
-        _cancel(names, by, now)
+        with exit_on_error():
+            for name in names:
+                number = run_on_ledger(partial(resends.cancel, name=name, by=by, now=now))
+                say(f"resend {number} of {name} cancelled; what was sent stays with it")
         return
     if not any(given[:3]):
         raise typer.BadParameter("say what is sent: --since INSTANT, --missing or --recipient")
@@ -101,13 +103,6 @@ def resend(
         if execute:
             run_on_ledger(lambda ledger: resends.begin(ledger, plans, by=by, now=now))
     _print(plans, output, is_ordered=execute)
-
-
-def _cancel(names: Sequence[str], by: str, now: datetime) -> None:
-    with exit_on_error():
-        for name in names:
-            number = run_on_ledger(partial(resends.cancel, name=name, by=by, now=now))
-            say(f"resend {number} of {name} cancelled; what was sent stays with it")
 
 
 async def _counted(
@@ -135,22 +130,13 @@ def _print(plans: Sequence[CountedResend], output: OutputFormat, *, is_ordered: 
     rows = [(plan.name, *part, plan.events[part]) for plan in plans for part in sorted(plan.events)]
     print_rows(output, _COLUMNS, rows)
     for plan in plans:
-        _say(plan, is_ordered=is_ordered)
-
-
-def _say(plan: CountedResend, *, is_ordered: bool) -> None:
-    """Say what is left out and why, and what to do next."""
-    name, total = plan.name, plan.events.total()
-    if plan.overtaken:
-        say(f"{name}: {plan.overtaken} events are left out, for something newer holds")
-    if plan.waiting:
-        say(f"{name}: {plan.waiting} events wait for it, and come as first deliveries")
-    if not total:
-        say(f"{name}: nothing is to be sent again")
-    elif is_ordered:
-        say(
-            f"{name}: {total} events are sent again, beside what comes; see izin subscribers show "
-            f"{name}"
-        )
-    else:
-        say(f"{name}: add --execute to send {total} events again")
+        name, total = plan.name, plan.events.total()
+        if not total:
+            say(f"{name}: nothing is to be sent again")
+        elif is_ordered:
+            say(
+                f"{name}: {total} events are sent again, beside what comes; see izin subscribers "
+                f"show {name}"
+            )
+        else:
+            say(f"{name}: add --execute to send {total} events again")

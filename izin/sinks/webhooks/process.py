@@ -31,7 +31,7 @@ from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.db import Ledger, leases
 from izin.sinks.ledger.db.processes import live
-from izin.sinks.ledger.webhooks import deliveries, registry, resends
+from izin.sinks.ledger.webhooks import deliveries, registry
 from izin.sinks.ledger.webhooks.deliveries import AssignedSubscriber, lease_name
 from izin.sinks.ledger.webhooks.registry import (
     DeliveryCursor,
@@ -43,6 +43,7 @@ from izin.sinks.ledger.webhooks.registry import (
 from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
 from izin.sinks.outbound.loops import keep_running, until_stopped
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
+from izin.sinks.webhooks import resends
 from izin.sinks.webhooks.delivery import (
     AcknowledgementWriter,
     EventSource,

@@ -40,17 +40,19 @@ SELECT r.id, r.only_missing, r.ordered_at, r.finished_at, r.cancelled_at, r.plan
     CASE WHEN r.cancelled_at IS NOT NULL THEN 'cancelled' WHEN r.finished_at IS NULL THEN 'running' ELSE 'done' END AS state
 FROM resends AS r WHERE r.subscriber_id = %(id)s ORDER BY r.id DESC LIMIT 1
 
--- name: standings
+-- name: states
 -- What holds of keys now: the answer, since when, and the consent that it rests on.
 SELECT key, may_send, permission_since AS since, registered_at, registered_consent_date AS consent_date
 FROM consents WHERE key = ANY(%(keys)s)
 
 -- name: older
--- A page of the rows of a customer, in the order of keys, that opted out and may not be messaged; in no list yet. The
--- latest opt-out in a row may repeat one that was published long before.
+-- A page of the rows of a customer, in the order of keys, that opted out in a period and may not be messaged; in no list
+-- yet. Of an opt-out that a later opt-in has replaced nobody knows when it came.
 SELECT 0 AS number, c.* FROM consents AS c
 WHERE c.key > %(after)s AND c.customer_id = %(customer_id)s AND c.latest_ret_at IS NOT NULL AND NOT c.may_send
     AND (%(keys)s::text[] IS NULL OR c.key = ANY(%(keys)s))
+    AND (c.desired_status IS DISTINCT FROM 'RET' OR coalesce(c.received_at, c.latest_ret_at) < %(until)s
+        AND (%(since)s::timestamptz IS NULL OR coalesce(c.received_at, c.latest_ret_at) >= %(since)s))
 ORDER BY c.key LIMIT %(size)s
 
 -- name: listed

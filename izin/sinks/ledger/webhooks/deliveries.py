@@ -312,7 +312,7 @@ async def acknowledged(
     ledger: Ledger, subscriber_id: int, events: Sequence[Mapping[str, Any]]
 ) -> frozenset[str]:
     """Return the ids of those ``events`` that the subscriber has acknowledged, each given by
-    ``topic``, ``partition``, ``offset``, ``key`` and ``webhook_id``.
+    ``topic``, ``partition``, ``offset``, ``key``, ``webhook_id`` and ``since``.
     """
     values = {"id": subscriber_id, "events": _json(events), "history": LaneName.HISTORY}
     rows = await ledger.fetch(_SQL["acknowledged"], values)
