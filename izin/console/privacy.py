@@ -29,7 +29,7 @@ from izin.console.terminal.output import (
 from izin.console.terminal.private_files import write_new
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.privacy import erasure, export
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.privacy.erasure import ErasureFinding
 
 app = typer.Typer(
@@ -137,7 +137,7 @@ def export_(
     """
     wanted = normalised(recipient)
     known = run_on_ledger(
-        lambda ledger: export.export(ledger, wanted, customer=customer),
+        lambda ledger: erasure.export(ledger, wanted, customer=customer),
         look=Look(command="privacy export", by=by, people=[wanted], customer=customer),
     )
     if not known["keys"] and not known["complaints"]:

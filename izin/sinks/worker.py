@@ -42,7 +42,7 @@ from izin.runtime.process import (
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.daily.loop import DailyFiles, trusted_roots
-from izin.sinks.inbound.pull import Puller
+from izin.sinks.inbound.movements import Puller
 from izin.sinks.inbound.push import (
     AcceptedCredentials,
     BrandCache,
@@ -57,14 +57,15 @@ from izin.sinks.ingest.ingested_topics import ReceiptReader, TrackedLane
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.ledger import submissions
-from izin.sinks.ledger.db import Ledger
+from izin.sinks.ledger.db import Ledger, repeat
+from izin.sinks.ledger.db.leases import live
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.db.processes import live
+from izin.sinks.ledger.history import retention
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, SubscriptionMonitor
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
 from izin.sinks.monitor.metrics import CONNECTIONS, IysWatch, LedgerFigures, LedgerWatch, Metrics
-from izin.sinks.monitor.retention import Eraser, RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
 from izin.sinks.outbound.loops import FailingLoops, keep_running, outbound_loops, until_stopped
 from izin.sinks.outbound.request_budget import RequestBudget
@@ -149,15 +150,20 @@ def background(parts: Parts) -> dict[str, Loop]:
             ),
         ).run,
         "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
-        "retention": RetentionEnforcer(
-            ledger=ledger, clock=clock, interval=_RETENTION_INTERVAL
-        ).run,
-        "erasures": Eraser(
-            ledger=ledger,
-            topic_messages=context.topic_messages,
-            clock=clock,
-            interval=sink.poll_interval,
-        ).run,
+        "retention": partial(
+            repeat,
+            ledger,
+            "retention",
+            _RETENTION_INTERVAL,
+            lambda owned: retention.delete_expired(owned, now=clock()),
+        ),
+        "erasures": partial(
+            repeat,
+            ledger,
+            "erasures",
+            sink.poll_interval,
+            lambda owned: erasure.erase(owned, context.topic_messages, now=clock()),
+        ),
         **_inbound(parts),
     }
 

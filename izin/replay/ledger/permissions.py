@@ -25,7 +25,7 @@ from izin.schemas.codec import Codec
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.processes import living
+from izin.sinks.ledger.db.leases import living
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import rebuild_key, record_act
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock

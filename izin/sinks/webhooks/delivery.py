@@ -22,7 +22,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import WebhookSettings
 from izin.sinks.ledger.db import Ledger
-from izin.sinks.ledger.db.processes import SILENCE
+from izin.sinks.ledger.db.leases import SILENCE
 from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup, DeliveryReceipt, FailedAttempt
 from izin.sinks.ledger.webhooks.registry import WebhookSubscriber

@@ -30,7 +30,7 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.db import Ledger, leases
-from izin.sinks.ledger.db.processes import live
+from izin.sinks.ledger.db.leases import live
 from izin.sinks.ledger.webhooks import deliveries, registry
 from izin.sinks.ledger.webhooks.deliveries import AssignedSubscriber, lease_name
 from izin.sinks.ledger.webhooks.registry import (

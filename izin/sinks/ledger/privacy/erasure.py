@@ -8,19 +8,23 @@ consent ended (Yönetmelik m.13), and while a legal hold concerns it. Of an eras
 link and its commitment stay, so that the chain is verified as before; an act names the places. The
 deliveries to subscribers are retained and erased in the same way, and the lines in İYS's daily
 files with the rows that were made of them.
+
+Everything that the ledger has of a person, for the person (6698 m.11).
 """
 
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 import orjson
 
 from izin.consent.model import ConsentEvent, ConsentKey
+from izin.runtime.observe import get_logger
 from izin.schemas.erasure import ERASURE, ORIGIN
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.daily import lines
 from izin.sinks.ledger.db import Connection, Ledger, statements
@@ -28,18 +32,21 @@ from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import ERASED, act, erasure_key
 from izin.sinks.ledger.history.hash_chain import commitment_of_row
 from izin.sinks.ledger.history.retention import YEARS_AFTER_THE_END
+from izin.sinks.ledger.registry import complaints
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.messages import Message, TopicMessages
 
 _SLICE = 500
 _LOOK_AGAIN = timedelta(seconds=30)
 _SQL = statements("privacy")
+_log = get_logger(__name__)
 _HISTORY_SLICE = 200
 _HELD = timedelta(days=1)
 """How long until a history under a legal hold is looked at again."""
 _BY = "izin"
 _Rows = Mapping[int, Sequence[Mapping[str, Any]]]
 """Rows by the number of their erasure."""
+_ROWS = statements("reads")["rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +235,14 @@ async def acknowledge_tombstones(
         await acknowledge(connection, restored, now=now)
 
 
+async def erase(ledger: Ledger, topic_messages: TopicMessages, *, now: datetime) -> None:
+    """Erase what can be erased now: rows of keys, and rows of the history."""
+    keys = await remove(ledger, topic_messages, now=now)
+    rows = await erase_history(ledger, now=now)
+    if keys or rows:
+        _log.info("erased", count=keys, history=rows)
+
+
 async def remove(ledger: Ledger, topic_messages: TopicMessages, *, now: datetime) -> int:
     """Remove the rows of keys whose erasure was acknowledged; return how many keys.
 
@@ -408,3 +423,44 @@ def _places(rows: Sequence[Mapping[str, Any]], within: str) -> dict[str, list[in
     for row in sorted(rows, key=lambda one: (one[within], one["place"])):
         places[str(row[within])].append(row["place"])
     return dict(places)
+
+
+async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Mapping[str, Any]:
+    """Return what the ledger has of a ``recipient`` (normalised) as JSON, key by key: its row, its
+    history, its calls to İYS, its lines in İYS's daily files, and until when the history is
+    retained; and the complaints. ``customer``: only of that one; None: of all.
+    """
+    found = await reads.keys_of(ledger, [recipient])
+    kept = [
+        one
+        for one in await findings(ledger, found[recipient])
+        if customer in {None, one.customer_id}
+    ]
+    keys = [one.key for one in kept]
+    rows = {row["key"]: row for row in await ledger.fetch(_ROWS, {"keys": keys})}
+    facts = await reads.facts(ledger, keys)
+    calls = await ledger.fetch(_SQL["submissions"], {"keys": keys})
+    complained = await complaints.of_recipient(ledger, recipient, customer=customer)
+    return {
+        "recipient": recipient,
+        "complaints": [asdict(one) for one in complained],
+        "keys": [
+            {
+                "key": one.key,
+                "customer": one.customer_id,
+                "state": rows.get(one.key),
+                "history": [asdict(fact) for fact in facts if fact.key == one.key],
+                "calls": [call for call in calls if call["key"] == one.key],
+                "daily_files": await lines.find(
+                    ledger,
+                    lines.shown_by(
+                        (fact.kind, fact.key, fact.data) for fact in facts if fact.key == one.key
+                    ),
+                ),
+                "kept_until": max(
+                    filter(None, (one.retain_until, one.evidence_until)), default=None
+                ),
+            }
+            for one in kept
+        ],
+    }
