@@ -7,7 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.sinks.inbound.daily.comparison import Compared, LineDifference, Side, compare
+from izin.sinks.inbound.daily.content import LineDifference, Side, compare
+from izin.sinks.ledger.daily.files import Compared
 from izin.sinks.ledger.daily.lines import ERASED
 
 PREFIX = b"names\n"
