@@ -54,8 +54,7 @@ class LedgerTokenStore:
 
     async def read(self) -> TokenState:
         """Return the state without waiting for the lock."""
-        rows = await self.ledger.fetch(_SQL["read"], self._who)
-        return _state(rows[0], self.digest)
+        return _state((await self.ledger.fetch(_SQL["read"], self._who))[0], self.digest)
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[TokenLease]:

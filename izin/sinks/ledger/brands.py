@@ -136,8 +136,7 @@ async def known_of_codes(
 
 async def note_unknown(connection: Connection, codes: Collection[int], *, now: datetime) -> None:
     """Record brand codes that are not registered, so that the keys of such brands are found."""
-    values = {"codes": sorted(codes), "now": now}
-    await connection.execute(_SQL["add-unknown"], values)
+    await connection.execute(_SQL["add-unknown"], {"codes": sorted(codes), "now": now})
 
 
 async def every(ledger: Ledger) -> tuple[Brand, ...]:

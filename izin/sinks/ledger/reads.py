@@ -187,8 +187,7 @@ async def parked_keys(ledger: Ledger, brand_code: int, reason: str) -> tuple[Par
 async def lag(ledger: Ledger, *, now: datetime) -> Lag:
     """Return what is still due, waiting or unsettled."""
     rows = await ledger.fetch(_SQL["lag"], {"now": now})
-    outbox = await ledger.fetch(_SQL["outbox"])
-    return Lag(**rows[0], outbox=outbox[0]["rows"])
+    return Lag(**rows[0], outbox=(await ledger.fetch(_SQL["outbox"]))[0]["rows"])
 
 
 async def backlog(ledger: Ledger, *, customer_id: str | None = None) -> Backlog:

@@ -128,8 +128,7 @@ async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
             withdrawn = waiting if decision is BrakeDecision.WITHDRAWN else {}
             due: set[str] = set()
             if brake.status == Status.RET:
-                rows = withdrawn.values()
-                due = await put_back(changes, rows, brands)
+                due = await put_back(changes, withdrawn.values(), brands)
             done, left = done + len(waiting) - len(due), left + len(due)
             for row in page:
                 if row.key in withdrawn:

@@ -143,8 +143,7 @@ async def request(
             values = _keys(keys[start : start + _SLICE])
             await connection.execute(_SQL["rows"], values)
             rows = await (await connection.execute(_SQL["findings"], values)).fetchall()
-            found = [ErasureFinding(**row) for row in rows]
-            wanted = [one for one in found if one.may_be_erased]
+            wanted = [one for one in [ErasureFinding(**row) for row in rows] if one.may_be_erased]
             await _request(connection, topic_messages, wanted, by=by, now=now)
         count += len(wanted)
     return count

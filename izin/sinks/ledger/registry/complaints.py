@@ -224,8 +224,7 @@ async def of_recipient(
 ) -> tuple[Complaint, ...]:
     """Return the complaints of a recipient, of a customer or (None) of all."""
     values = {"recipient": recipient, "customer": customer}
-    rows = await ledger.fetch(_SQL["of-recipient"], values)
-    return tuple(map(Complaint.from_row, rows))
+    return tuple(map(Complaint.from_row, await ledger.fetch(_SQL["of-recipient"], values)))
 
 
 async def find(ledger: Ledger, number: int) -> Complaint:
