@@ -15,9 +15,10 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -81,11 +82,16 @@ _LIMITS = HttpLimits(requests=256)
 _DEADLINE_INTERVAL = timedelta(minutes=1)
 _FIGURES_INTERVAL = timedelta(seconds=5)
 _RETENTION_INTERVAL = timedelta(hours=1)
+_SURVEY_INTERVAL = timedelta(minutes=10)
 _POLL_WAIT = timedelta(milliseconds=500)
 
 _log = get_logger(__name__)
 
 Loop = Callable[[], Awaitable[None]]
+OfContext = TypeVar(
+    "OfContext", SubscriptionMonitor, RegisterCounter, DailyFiles, GrantedBrandsReader
+)
+"""What is done again and again, by one process of an account or address at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,8 +212,18 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
         requests_per_second=sink.pull_requests_per_second,
     )
     work: dict[str, Loop] = {
-        "subscriptions": SubscriptionMonitor(context=context).run,
-        "register counts": RegisterCounter(context=context).run,
+        "subscriptions": _repeated(
+            SubscriptionMonitor(context=context),
+            context.lease_owner.sole("survey"),
+            _SURVEY_INTERVAL,
+            SubscriptionMonitor.refresh,
+        ),
+        "register counts": _repeated(
+            RegisterCounter(context=context),
+            context.lease_owner.sole("count"),
+            _SURVEY_INTERVAL,
+            RegisterCounter.count,
+        ),
         "pull": partial(puller.run, every),
         "sweep": partial(
             Sweeper(context=context, budget=budget, every=sink.sweep_every).run, every
@@ -222,11 +238,17 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
             agree_brands=frozenset(sink.daily_agree_brands),
             roots=trusted_roots(sink.timestamp_roots),
         )
-        work["daily files"] = partial(daily.run, every)
+        name, least = context.lease_owner.sole("daily"), timedelta(minutes=1)
+        work["daily files"] = _repeated(daily, name, max(every, least), DailyFiles.look)
     if iys.integrator_code is not None:
-        work["granted brands"] = GrantedBrandsReader(
+        reader = GrantedBrandsReader(
             context=context, integrator_code=iys.integrator_code, budget=budget
-        ).run
+        )
+        # The list is the account's, whichever address its brands are served from.
+        name = f"granted brands {context.lease_owner.account}"
+        work["granted brands"] = _repeated(
+            reader, name, timedelta(minutes=1), GrantedBrandsReader.look
+        )
     if sink.push_url is not None and parts.credentials is not None:
         connections = PushConnections(
             client=context.client,
@@ -240,44 +262,54 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
     return work
 
 
+def _repeated(
+    work: OfContext, name: str, every: timedelta, step: Callable[[OfContext], Awaitable[object]]
+) -> Loop:
+    """Return a loop that takes a ``step`` of ``work`` as the owner of its lease ``name``."""
+    return partial(
+        repeat,
+        work.context.ledger,
+        name,
+        every,
+        lambda ledger: step(replace(work, context=replace(work.context, ledger=ledger))),
+    )
+
+
 def sink_listeners(sink: SinkSettings) -> HttpListeners:
     """Return the bound listeners of a sink worker; raises PortError."""
     return HttpListeners(sink, server="the sink", variables="IZIN_SINK")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkServer:
-    """What is served on the listeners."""
+async def serve_pushes(  # noqa: PLR0913  # on what, who answers, and how it is
+    listeners: HttpListeners,
+    receiver: PushReceiver,
+    registry: CollectorRegistry,
+    *,
+    faults: Faults,
+    failing: Faults,
+    proxies: str,
+    stopping: asyncio.Event,
+) -> None:
+    """Serve İYS's pushes, health and metrics until ``stopping`` is set; raises PortError.
 
-    listeners: HttpListeners
-    receiver: PushReceiver
-    registry: CollectorRegistry
-    faults: Faults
-    """Without what is named here, a push could not be taken: for load balancers too."""
-    failing: Faults
-    """Loops that fail, of which operators alone are told: pushes are taken without them."""
-    proxies: str
+    With ``faults`` a push could not be taken: that is for load balancers too. ``failing`` are loops
+    that fail, of which operators alone are told: pushes are taken without them.
+    """
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Serve until ``stopping`` is set; raises PortError."""
-        self.listeners.listen()
-        await self.listeners.serve(
-            Starlette(
-                routes=[
-                    Route("/iys/push", self._push, methods=["POST"]),
-                    *health(self.faults, with_reasons=False),
-                ]
-            ),
-            operations_app(self.registry, lambda: {**self.faults(), **self.failing()}),
-            self.registry,
-            proxies=self.proxies,
-            drain=_DRAIN_HTTP,
-            stopping=stopping,
-            limits=_LIMITS,
-        )
+    async def push(request: Request) -> Response:
+        return await receiver(request)
 
-    async def _push(self, request: Request) -> Response:
-        return await self.receiver(request)
+    routes = [Route("/iys/push", push, methods=["POST"]), *health(faults, with_reasons=False)]
+    listeners.listen()
+    await listeners.serve(
+        Starlette(routes=routes),
+        operations_app(registry, lambda: {**faults(), **failing()}),
+        registry,
+        proxies=proxies,
+        drain=_DRAIN_HTTP,
+        stopping=stopping,
+        limits=_LIMITS,
+    )
 
 
 def run(
@@ -347,25 +379,25 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         await _run(parts, stopping)
 
 
-def _server(parts: Parts) -> SinkServer:
+async def _serve(parts: Parts, stopping: asyncio.Event) -> None:
+    context = parts.context
     receiver = PushReceiver(
-        credentials=AcceptedCredentials(
-            parts.credentials, parts.context.ledger, clock=parts.context.clock
-        ),
+        credentials=AcceptedCredentials(parts.credentials, context.ledger, clock=context.clock),
         brands=parts.brands,
         publisher=parts.publisher,
-        topic_messages=parts.context.topic_messages,
-        clock=parts.context.clock,
+        topic_messages=context.topic_messages,
+        clock=context.clock,
         count=parts.metrics.pushed.inc,
         count_refused=parts.metrics.push_unauthorized,
     )
-    return SinkServer(
-        listeners=parts.listeners,
-        receiver=receiver,
-        registry=parts.metrics.registry,
+    await serve_pushes(
+        parts.listeners,
+        receiver,
+        parts.metrics.registry,
         faults=lambda: {**parts.ledger_watch.faults(), **parts.broker.faults()},
         failing=parts.failing.faults,
         proxies=parts.sink.proxies,
+        stopping=stopping,
     )
 
 
@@ -386,7 +418,7 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
             parts.context, parts.sink, parts.notifications, stopping, parts.failing
         )
     ]
-    http = asyncio.create_task(_server(parts).run(stopping), name="http")
+    http = asyncio.create_task(_serve(parts, stopping), name="http")
     _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())
     try:
         await until_stopped(stopping, [*beside, *outbound, http], what="sink worker failed")

@@ -18,7 +18,7 @@ import orjson
 
 from izin.consent.errors import UnreadableKeyError
 from izin.projections.api_keys import outside
-from izin.projections.brand_directory import NOBODY, BrandReader
+from izin.projections.brand_directory import NOBODY, BrandReader, customer_of
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec, UndecodableError
@@ -65,6 +65,7 @@ class Items:
         self._feed = feed
         self._codec = codec
         self._brands = brands
+        self._customers = brands.directory.customers
 
     def of(self, record: LogRecord, key: ApiKey) -> bytes | Undecided | None:
         """Return ``record`` as JSON; None where it is not for the holder of ``key``, and
@@ -73,7 +74,9 @@ class Items:
         Raises OurError where its schema cannot be fetched now.
         """
         item = record.item
-        if item is None or (item and item.customer_id != self._customer_of(item.brand_code)):
+        if item is None or (
+            item and item.customer_id != customer_of(self._customers, item.brand_code)
+        ):
             item = record.item = self._made(record) or False
         if not item:
             return None
@@ -96,13 +99,7 @@ class Items:
         except UndecodableError as error:
             _log.error("record not readable", **_place(self._feed, record), error=str(error))
             return self._without_content(record, UNREADABLE)
-        customer_id = self._customer_of(content["brand_code"])
-        return self._item(record, content, {**content, "customer_id": customer_id})
-
-    def _customer_of(self, brand_code: int) -> str:
-        """Return whose a brand is today; the customer that a record names is not asked."""
-        found = self._brands.directory.find(brand_code)
-        return NOBODY if found is None else found.customer_id
+        return self._item(record, content, content)
 
     def _without_content(self, record: LogRecord, what: str) -> FeedItem | None:
         try:
@@ -116,17 +113,19 @@ class Items:
         self, record: LogRecord, about: Mapping[str, Any], shown: Mapping[str, Any]
     ) -> FeedItem:
         place = _place(self._feed, record)
-        where = "/".join(map(str, place.values()))
+        customer_id = customer_of(self._customers, about["brand_code"])
         said = {
-            "id": record.record_id or where,
+            "id": record.record_id or "/".join(map(str, place.values())),
             **place,
             "key": record.key.decode("utf-8", "replace"),
             **shown,
         }
+        if "customer_id" in shown:
+            said["customer_id"] = customer_id
         return FeedItem(
             brand_code=about["brand_code"],
             channel=about["type"],
-            customer_id=self._customer_of(about["brand_code"]),
+            customer_id=customer_id,
             # Copied, as ``webhooks.events.body_of`` does, and why.
             json=bytes(memoryview(orjson.dumps(said))),
         )

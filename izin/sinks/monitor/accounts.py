@@ -12,7 +12,7 @@ share of sweeps.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError, Verdict
@@ -25,7 +25,6 @@ from izin.iys.wire_format.account import (
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, suspensions
-from izin.sinks.ledger.db import repeat
 from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.registry.granted import RightsChange, change_of
 from izin.sinks.ledger.sweep import sweeps
@@ -38,13 +37,11 @@ SOON = timedelta(days=30)
 """So long before its end a subscription is warned of."""
 NEARLY_FULL = 0.95
 """The share of the limit from which on a subscription is warned of."""
-_INTERVAL = timedelta(minutes=10)
 
 _log = get_logger(__name__)
 _COUNTED_EVERY = timedelta(days=1)
 BY_LIST = "İYS's list of rights"
 """Who changed a right, where a worker has read it from the list."""
-_LOOKED_AT_EVERY = timedelta(minutes=1)
 _BACKOFF = Backoff(timedelta(minutes=15), timedelta(hours=4))
 
 
@@ -53,16 +50,6 @@ class SubscriptionMonitor:
     """Queries subscriptions and stores them with their brands."""
 
     context: OutboundContext
-
-    async def run(self) -> None:
-        """Query until cancelled, in one process of an account at a time."""
-        context = self.context
-        await repeat(
-            context.ledger,
-            context.lease_owner.sole("survey"),
-            _INTERVAL,
-            lambda ledger: replace(self, context=replace(context, ledger=ledger)).refresh(),
-        )
 
     async def refresh(
         self, *, every: timedelta = EVERY, only: Collection[int] | None = None
@@ -117,16 +104,6 @@ class RegisterCounter:
     context: OutboundContext
     _asked_at: dict[int, datetime] = field(default_factory=dict)
     """By İYS code of the provider: İYS may leave out a brand that is registered here."""
-
-    async def run(self) -> None:
-        """Count until cancelled, in one process of an account and address at a time."""
-        context = self.context
-        await repeat(
-            context.ledger,
-            context.lease_owner.sole("count"),
-            _INTERVAL,
-            lambda ledger: replace(self, context=replace(context, ledger=ledger)).count(),
-        )
 
     async def count(self) -> dict[int, str]:
         """Count the brands of each provider that were not counted within a day; return the errors,
@@ -202,17 +179,6 @@ class GrantedBrandsReader:
     """Only what concerns this customer; None: everything."""
     _offered: set[int] = field(default_factory=set)
     """Brands whose offer was logged."""
-
-    async def run(self) -> None:
-        """Read when it is due until cancelled, in one process of an account at a time."""
-        context = self.context
-        # The list is the account's, whichever address its brands are served from.
-        await repeat(
-            context.ledger,
-            f"granted brands {context.lease_owner.account}",
-            _LOOKED_AT_EVERY,
-            lambda ledger: replace(self, context=replace(context, ledger=ledger)).look(),
-        )
 
     async def look(self) -> bool:
         """Read the list and follow it, if it is due; return whether it was."""

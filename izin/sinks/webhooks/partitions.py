@@ -18,7 +18,6 @@ from izin.runtime.kafka import TIMEOUT, partition_watermarks
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
 from izin.sinks.ingest.topic_reader import available, identities_of
-from izin.sinks.ledger.webhooks.deliveries import CursorMove
 from izin.sinks.ledger.webhooks.registry import DeliveryCursor, LaneName
 from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.webhooks.events import WebhookEvent, lanes
@@ -245,7 +244,7 @@ class DeliveryLane:
             self.count -= 1
             self._dirty.add(place)
 
-    def moves(self, *, also_read: bool) -> Iterator[CursorMove]:
+    def moves(self, *, also_read: bool) -> Iterator[DeliveryCursor]:
         """Yield the partitions that changed since the last time, as they are now.
 
         Without ``also_read`` only where something of them is, or was, open.
@@ -254,21 +253,24 @@ class DeliveryLane:
             self._dirty.discard(place)
             yield self._move(place)
 
-    def _move(self, place: Place) -> CursorMove:
-        topic, partition = place
-        open_ = sorted(self.open[place]) if place in self.open else []
+    def _move(self, place: Place) -> DeliveryCursor:
+        open_ = tuple(sorted(self.open.get(place, ())))
         if not open_:
             self.open.pop(place, None)
-        position = self.positions[place]
-        return CursorMove(
-            self.subscriber_id, self.name, topic, partition, position, open_, self.resend_id
+        return DeliveryCursor(
+            subscriber_id=self.subscriber_id,
+            lane=self.name,
+            topic=place[0],
+            partition=place[1],
+            next_offset=self.positions[place],
+            open_offsets=open_,
+            resend_id=self.resend_id,
         )
 
-    def restore(self, move: CursorMove) -> None:
+    def restore(self, move: DeliveryCursor) -> None:
         """Note that ``move`` could not be written: it is to be written again."""
-        place = move.topic, move.partition
-        self._dirty.add(place)
-        self.open[place]  # so that the next write has it, though nothing of it is open
+        self._dirty.add(move.place)
+        self.open[move.place]  # so that the next write has it, though nothing of it is open
 
 
 def lanes_of(subscriber_id: int, cursors: Sequence[DeliveryCursor]) -> list[DeliveryLane]:

@@ -109,15 +109,15 @@ class DeliveryAssigner:
         if self.ledger.owner not in processes:
             await deliveries.enter(self.ledger)  # also where others took us for gone
         self._drop(known, read_at)
-        todo = deliveries.shares(subscribers, processes, self.ledger.owner)
-        for number in todo.give_back:
+        take, give_back = deliveries.shares(subscribers, processes, self.ledger.owner)
+        for number in give_back:
             if number in self.deliveries:
                 self._stop(number, give_back=True)
         mine = [
             one
             for one in subscribers
-            if one.id not in todo.give_back
-            and (one.id in todo.take or (one.is_owned and one.owner == self.ledger.owner))
+            if one.id not in give_back
+            and (one.id in take or (one.is_owned and one.owner == self.ledger.owner))
         ]
         begun = self.deliveries.keys() | self._closing.keys()
         await self._start([one for one in mine if one.id not in begun])
@@ -137,9 +137,9 @@ class DeliveryAssigner:
                 and not delivery.is_fenced
             )
             is_same = found is not None and found.version == delivery.subscriber.version
+            is_gone = delivery.dispatcher.is_gone
             if is_ours and is_same:
                 delivery.confirm(read_at)
-            is_gone = delivery.dispatcher.is_gone
             if not (is_ours and is_same) or is_gone or delivery.is_resent:
                 concludes = is_ours and (is_same or is_gone)
                 self._stop(number, give_back=is_ours and is_gone, concludes=concludes)
@@ -211,15 +211,17 @@ class DeliveryAssigner:
         # One that was cancelled just now may have left its cursors in what was read before.
         known = {0} if resend is None else {0, resend.id}
         mine = lanes_of(subscriber.id, [one for one in cursors if one.resend_id in known])
-        guard = None
-        if resend is not None:
-            guard = RepetitionGuard(
+        guard = (
+            None
+            if resend is None
+            else RepetitionGuard(
                 ledger=self.ledger,
                 kafka=self.kafka,
                 subscriber_id=subscriber.id,
                 resend=resend,
                 followed=[lane for lane in mine if not lane.ends],
             )
+        )
         only_changes = resend is not None and resend.only_missing
         sources = [self._source(lane, subscriber, only_changes=only_changes) for lane in mine]
         return SubscriberDelivery(

@@ -13,7 +13,7 @@ nothing is recorded twice.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
@@ -43,7 +43,6 @@ from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.daily import files, lines
 from izin.sinks.ledger.daily.files import DailyFile, FileState
-from izin.sinks.ledger.db import repeat
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
@@ -51,7 +50,6 @@ from izin.sinks.record.errors import LedgerFaultError
 
 PATH = "daily"
 """The path of what only a daily file showed."""
-_EVERY = timedelta(minutes=1)
 _BACKOFF = Backoff(timedelta(minutes=5), timedelta(hours=4))
 _CORRECTED_AFTER = timedelta(hours=12)
 """When a call is made again that a person must correct first: each that fails counts against us."""
@@ -83,16 +81,6 @@ class DailyFiles:
     """Brands for which agreement is declared where both hashes are equal."""
     roots: tuple[Certificate, ...] = ()
     """Whom time stamps are verified by."""
-
-    async def run(self, poll_interval: timedelta) -> None:
-        """Look for what is due until cancelled, in one process of an account and address."""
-        context = self.context
-        await repeat(
-            context.ledger,
-            context.lease_owner.sole(PATH),
-            max(poll_interval, _EVERY),
-            lambda ledger: replace(self, context=replace(context, ledger=ledger)).look(),
-        )
 
     async def look(self) -> int:
         """Do what is due now; return for how many files something was."""

@@ -21,7 +21,7 @@ The history itself is verified by its chains (``history.verify``).
 
 import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ from izin.sinks.ledger.history.hash_chain import (
     digest_fact,
     digest_of,
 )
-from izin.sinks.ledger.webhooks.registry import LaneName
+from izin.sinks.ledger.webhooks.registry import DeliveryCursor, LaneName
 
 _SQL = statements("deliveries")
 _COLUMNS = (17).to_bytes(2, "big")
@@ -62,18 +62,10 @@ class AssignedSubscriber:
     """Whether the owner lives."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseShares:
-    """What a process is to do about the leases."""
-
-    take: tuple[int, ...]
-    give_back: tuple[int, ...]
-
-
 def shares(
     subscribers: Sequence[AssignedSubscriber], processes: Sequence[str], owner: str
-) -> LeaseShares:
-    """Return which leases ``owner`` takes, and which it gives back.
+) -> tuple[list[int], list[int]]:
+    """Return the subscribers whose leases ``owner`` takes, and those whose it gives back.
 
     Each process may have its equal part, rounded up; what it has beyond is for one that has less.
     """
@@ -91,7 +83,7 @@ def shares(
     spare = mine[most:] if others_lack and not free else []
     if not spare and others_lack and not free and len(mine) == most > len(subscribers) // alive:
         spare = mine[-1:]
-    return LeaseShares(take=tuple(free[: max(most - len(mine), 0)]), give_back=tuple(spare))
+    return free[: max(most - len(mine), 0)], spare
 
 
 async def enter(ledger: Ledger) -> None:
@@ -205,19 +197,6 @@ def _content(batch: int, place: int, one: DeliveryReceipt) -> bytes:
     return orjson.dumps([batch, place, *fields])
 
 
-class CursorMove(NamedTuple):
-    """How far a partition is now."""
-
-    subscriber_id: int
-    lane: str
-    topic: str
-    partition: int
-    next_offset: int
-    open_offsets: Sequence[int]
-    resend_id: int = 0
-    """Of the lanes of a resend; 0: of one that is always followed."""
-
-
 class FailedAttempt(NamedTuple):
     """A request that a subscriber did not take."""
 
@@ -249,7 +228,7 @@ class DeliveryGroup:
     epoch: int
     """Of the lease by which the process delivers to it."""
     acknowledgements: Sequence[DeliveryReceipt] = ()
-    moves: Sequence[CursorMove] = ()
+    moves: Sequence[DeliveryCursor] = ()
     attempts: Sequence[FailedAttempt] = ()
     health: HealthChange | None = None
     caught_up_at: datetime | None = None
@@ -271,7 +250,7 @@ async def write(
         kept = [group for group in groups if group.subscriber_id in owned]
         if receipts := [row for group in kept for row in group.acknowledgements]:
             await _write_batch(connection, receipts, now)
-        if moves := [move._asdict() for group in kept for move in group.moves]:
+        if moves := [asdict(move) for group in kept for move in group.moves]:
             await connection.execute(_SQL["move-cursors"], {"cursors": _json(moves)})
         if attempts := [one._asdict() for group in kept for one in group.attempts]:
             await connection.execute(_SQL["add-attempts"], {"attempts": _json(attempts)})

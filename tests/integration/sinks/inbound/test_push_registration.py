@@ -25,7 +25,7 @@ from izin.sinks.inbound.push import (
 )
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.worker import SinkServer, sink_listeners
+from izin.sinks.worker import serve_pushes, sink_listeners
 from tests.integration.sinks.sink_harness import (
     ACTIVE,
     InMemoryTopic,
@@ -78,15 +78,16 @@ class Worker:
         stopping = asyncio.Event()
         sink = SinkSettings(port=self.port, operations_port=self.operations_port)
         with closing(sink_listeners(sink)) as bound:
-            server = SinkServer(
-                listeners=bound,
-                receiver=self.receiver,
-                registry=self.metrics.registry,
+            serving = serve_pushes(
+                bound,
+                self.receiver,
+                self.metrics.registry,
                 faults=dict,
                 failing=dict,
                 proxies="127.0.0.1",
+                stopping=stopping,
             )
-            running = asyncio.create_task(server.run(stopping))
+            running = asyncio.create_task(serving)
             try:
                 yield
             finally:
