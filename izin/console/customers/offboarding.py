@@ -13,7 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
@@ -58,7 +58,6 @@ from izin.sinks.ledger.archive.writer import ArchiveWriter
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.reads import RegisterRow
 from izin.sinks.ledger.registry import customers, offboarding
 from izin.sinks.ledger.registry.offboarding import Belongings, Ending, Offboarding, Unsettled
 from izin.sinks.record.brand import Brand
@@ -132,10 +131,10 @@ def complete(file: Path, sha256: str) -> bool:
 
 
 async def _permissions(ledger: Ledger, belongings: Belongings, path: Path) -> None:
-    with private_csv(path, [one.name for one in fields(RegisterRow)]) as rows:
+    with private_csv(path, reads.REGISTER) as rows:
         for brand in belongings.brands:
             async for row in reads.register(ledger, brand_code=brand.brand_code):
-                rows.writerow(list(asdict(row).values()))
+                rows.writerow(list(row.values()))
 
 
 async def _daily_files(ledger: Ledger, belongings: Belongings, folder: Path) -> None:

@@ -24,6 +24,15 @@ _PAGE = 5000
 _SLICE = 500
 """Recipients in one query: each is looked up under every key that it may have."""
 _SQL = statements("reads")
+REGISTER = (
+    *("key", "customer_id", "brand_code", "channel", "recipient_type", "recipient"),
+    *("desired_status", "desired_at", "desired_rank", "desired_consent_date", "desired_source"),
+    *("void_event_id", "registered", "registered_at", "registered_consent_date"),
+    *("registered_source", "registered_transaction_id", "state", "reason", "code", "due_at"),
+    *("expires_at", "may_send", "permission_reason"),
+)
+"""The columns of the register: what is desired of a key, what is registered, and the state of the
+obligation."""
 _DEADLINES = statements("deadlines")
 
 
@@ -36,36 +45,6 @@ class Count:
     desired_status: str | None
     state: str
     keys: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterRow:
-    """A key: what is desired, what is registered, and the state of the obligation."""
-
-    key: str
-    customer_id: str
-    brand_code: int
-    channel: str
-    recipient_type: str
-    recipient: str
-    desired_status: str | None
-    desired_at: datetime | None
-    desired_rank: int | None
-    desired_consent_date: datetime | None
-    desired_source: str | None
-    void_event_id: str | None
-    registered: str
-    registered_at: datetime | None
-    registered_consent_date: datetime | None
-    registered_source: str | None
-    registered_transaction_id: str | None
-    state: str
-    reason: str | None
-    code: str | None
-    due_at: datetime | None
-    expires_at: datetime | None
-    may_send: bool
-    permission_reason: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,17 +211,17 @@ async def living_deliverers(ledger: Ledger) -> int:
     return int(row["webhooks"])
 
 
-async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIterator[RegisterRow]:
-    """Yield the register as the ledger has it, one row for each key, in the order of keys."""
-    after = ""
-    while True:
-        values = {"after": after, "brand_code": brand_code, "size": _PAGE}
-        rows = await ledger.fetch(_SQL["register"], values)
-        if not rows:
-            return
+async def register(
+    ledger: Ledger, *, brand_code: int | None = None
+) -> AsyncIterator[Mapping[str, Any]]:
+    """Yield the register as the ledger has it: of each key the columns ``REGISTER``, in the order
+    of keys.
+    """
+    values = {"after": "", "brand_code": brand_code, "size": _PAGE}
+    while rows := await ledger.fetch(_SQL["register"], values):
         for row in rows:
-            yield RegisterRow(**row)
-        after = rows[-1]["key"]
+            yield row
+        values["after"] = rows[-1]["key"]
 
 
 async def keys_of(ledger: Ledger, recipients: Collection[str]) -> dict[str, list[str]]:
