@@ -112,7 +112,7 @@ _COLUMNS = {
 }
 _ADDRESSES = {
     "address": "address",
-    "standing": "standing",
+    "reputation": "reputation",
     "calls_24h": "calls in 24 h",
     "failed_24h": "failed",
     "pace": "pace",
@@ -161,7 +161,7 @@ def sweep_state(sweep: Sweep) -> str:
         words.append("stopped")
     if sweep.error is not None:
         words.append(f"waits until {turkish(sweep.retry_at)}, for {sweep.error}")
-    words += [f"left out {one}: give the right back at İYS" for one in sweep.passed_over]
+    words += [f"left out {one}: give the right back at İYS" for one in sweep.skipped_groups]
     return "; ".join(words)
 
 
@@ -241,7 +241,7 @@ def status(
     found = run_cut(customer, sweeps.latest, attrgetter("brand_code"), only=brand)
     shown = [one for one in found if brand is None or one.brand_code in brand]
     print_rows(output, TITLES, [sweep_row(one) for one in shown], below=True)
-    exit_if([one for one in shown if one.error is not None or one.passed_over])
+    exit_if([one for one in shown if one.error is not None or one.skipped_groups])
 
 
 @sweeps_app.command()
@@ -459,4 +459,4 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
         status_calls_1h=attrgetter("status_calls"),
     )
     print_rows(output, _ADDRESSES, rows)
-    exit_if([one for one in found if one.standing is not Reputation.GOOD])
+    exit_if([one for one in found if one.reputation is not Reputation.GOOD])

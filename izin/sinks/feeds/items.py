@@ -7,7 +7,7 @@ is ``"unreadable": true`` beside its key: what it is about is known, and an opt-
 
 A key of the API sees what is of its customers, brands and channels. Whose a brand is says the
 registered brand, in what is shown too. A brand may have been registered just before a record of it:
-until the topic of brands was read to where it was then, nobody passes over the record.
+until the topic of brands was read to where it was then, nobody skips the record.
 """
 
 from collections.abc import Mapping

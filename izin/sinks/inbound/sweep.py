@@ -426,13 +426,13 @@ class _SweepRun:
         if error.verdict is Verdict.RIGHTS:
             codes = ", ".join(sorted({one.code for one in error.refusals}))
             _log.critical(
-                "sweep passed over a channel",
+                "sweep skipped a channel",
                 brand=sweep.brand_code,
                 channel="/".join(group),
                 code=codes,
                 remedy="give the right back at İYS, then: izin iys sweep start",
             )
-            await sweeps.pass_over(context.ledger, sweep, group, codes)
+            await sweeps.skip_group(context.ledger, sweep, group, codes)
             return
         retry_at = context.clock() + error.pause(_AGAIN)
         error.warn(_log, "sweep waits", brand=sweep.brand_code, until=retry_at)

@@ -194,7 +194,20 @@ async def requeue(  # noqa: PLR0913 - what is requeued, and by whose order
             resumed = await suspensions.resume(
                 connection, brand_code, EVERY, Status.ONAY, account=None
             )
-            await append.append(connection, [_resumed(one, by, now) for one in resumed], now=now)
+            # A person's word that the cause of a suspension is gone.
+            ended = [
+                act(
+                    f"end suspension {one['channel']}/{one['status']}",
+                    brand_key(one["brand_code"]),
+                    by=by,
+                    now=now,
+                    before={name: one[name] for name in ("code", "reason", "since")},
+                    after={},
+                    customer_id=one["customer_id"],
+                )
+                for one in resumed
+            ]
+            await append.append(connection, ended, now=now)
     async with ledger.transaction() as connection:
         brand = (await of_codes(connection, [brand_code])).get(brand_code)
     done = 0
@@ -248,19 +261,6 @@ async def _settle_retailers(
                 )
             )
     return len(settled)
-
-
-def _resumed(suspension: Mapping[str, Any], by: str, now: datetime) -> Movement:
-    """Return the movement of a person's word that the cause of a suspension is gone."""
-    return act(
-        f"end suspension {suspension['channel']}/{suspension['status']}",
-        brand_key(suspension["brand_code"]),
-        by=by,
-        now=now,
-        before={name: suspension[name] for name in ("code", "reason", "since")},
-        after={},
-        customer_id=suspension["customer_id"],
-    )
 
 
 class OtherBrandsError(SourceError):

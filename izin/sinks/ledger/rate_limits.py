@@ -56,7 +56,7 @@ class Address:
     failures: int
 
     @property
-    def standing(self) -> Reputation:
+    def reputation(self) -> Reputation:
         """Its reputation at İYS."""
         return ReputationPolicy().of(self.calls, self.failures)
 

@@ -220,11 +220,11 @@ class GrantedBrandsReader:
         ]
         before = {one.brand_code: one for one in await granted.every(context.ledger, account)}
         listed = {one.brand_code: one for one in whole.brands}
-        standing = await suspensions.every(context.ledger)
+        suspended = await suspensions.every(context.ledger)
 
         def change(brand: Brand) -> RightsChange:
             code = brand.brand_code
-            own = [one for one in standing if one.brand_code == code]
+            own = [one for one in suspended if one.brand_code == code]
             return change_of(brand, before.get(code), listed.get(code), own)
 
         known = [one for one in served if one.brand_code in listed or one.brand_code in before]

@@ -201,17 +201,12 @@ class EventDispatcher:
             and not self.is_closing
             and self.health.may_send(now, len(self._under_way))
             and self.may_send()
-            and (pending := self._next()) is not None
+            and any(self._ready)
         ):
+            pending = next(queue for queue in self._ready if queue).popleft()
             task = asyncio.create_task(self._deliver(pending))
             self._under_way.add(task)
             task.add_done_callback(self._ended)
-
-    def _next(self) -> PendingDelivery | None:
-        for queue in self._ready:
-            if queue:
-                return queue.popleft()
-        return None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)

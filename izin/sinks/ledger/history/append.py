@@ -9,7 +9,7 @@ The key of such a movement is what it concerns: a consent's own key, or one of t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -72,8 +72,9 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
         raise LookupError("the ledger has no chains")
     recorded_at = now if chain["recorded_at"] is None else max(now, chain["recorded_at"])
     month = recorded_at.astimezone(UTC).date().replace(day=1)
-    if not await _has(connection, month):
-        await connection.execute(_SQL["create-month"], {"month": month})
+    values: dict[str, Any] = {"month": month}
+    if await (await connection.execute(_SQL["has-month"], values)).fetchone() is None:
+        await connection.execute(_SQL["create-month"], values)
     writer = ChainWriter(chain["shard"], chain["place"], chain["link"], recorded_at)
     await copy(connection, _SQL["copy"], writer.rows(facts))
     values = {
@@ -108,12 +109,6 @@ async def _fresh(
             known.add(one.source)
         fresh.append(one)
     return fresh
-
-
-async def _has(connection: Connection, month: date) -> bool:
-    return (
-        await (await connection.execute(_SQL["has-month"], {"month": month})).fetchone() is not None
-    )
 
 
 def _fact(one: Movement) -> Fact:

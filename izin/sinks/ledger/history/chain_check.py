@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -182,7 +182,9 @@ class ChainCheck:
         for gone, anchored in sorted(self._anchors.items()):
             self._fault(gone, "rows up to this place were anchored and are gone", anchored)
 
-    def compare_acts(self, erased: frozenset[int], cuts: frozenset[int], *, is_whole: bool) -> None:
+    def compare_acts(
+        self, erased: Collection[int], cuts: Collection[int], *, is_whole: bool
+    ) -> None:
         """Note each erased row and the cut, where no act names it, or nothing shows its age.
 
         In a history that is not whole (the archive of one customer) the acts may be withheld.

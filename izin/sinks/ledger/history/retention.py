@@ -459,7 +459,7 @@ async def _delete_submissions(ledger: Ledger, now: datetime, size: int) -> int:
             found = await (await connection.execute(_EXPIRED["settled"], values)).fetchall()
             if not found:
                 return deleted
-            # What stays is passed over, so that it keeps no other row back.
+            # What stays is skipped, so that it keeps no other row back.
             place = (found[-1]["settled_at"], found[-1]["id"])
             gone = {"ids": await _deletable(connection, [row["id"] for row in found])}
             await connection.execute(_EXPIRED["delete-items"], gone)

@@ -184,7 +184,7 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
                 faults.append(_fault(row, f"batch {number} of deliveries has two digests"))
     ends = heads if latest is None else await latest()
     for shard, chain in chains.items():
-        chain.compare_acts(named.erased(shard), named.cuts(shard), is_whole=is_whole)
+        chain.compare_acts(named.erased[shard], named.cuts[shard], is_whole=is_whole)
         chain.end(ends[shard].place if shard in ends else 0)
     _judge_deliveries(chains, named, {number: row for number, (row, _) in batches.items()})
     faults += [one for chain in chains.values() for one in chain.faults]
@@ -245,26 +245,20 @@ class _Named:
     def __init__(self) -> None:
         self.losses: list[Loss] = []
         self.deliveries: set[tuple[int, int]] = set()
-        self._erased = defaultdict[int, set[int]](set)
-        self._cuts = defaultdict[int, set[int]](set)
+        self.erased = defaultdict[int, set[int]](set)
+        """The places of rows that were erased, by chain."""
+        self.cuts = defaultdict[int, set[int]](set)
+        """The last places of chains in months that were dropped."""
 
     def add(self, act: Act) -> None:
         """Add what one row names."""
         for shard, places in act.erased.items():
-            self._erased[shard] |= places
+            self.erased[shard] |= places
         for shard, place in act.cuts.items():
-            self._cuts[shard].add(place)
+            self.cuts[shard].add(place)
         self.deliveries |= act.erased_deliveries
         if act.loss is not None:
             self.losses.append(act.loss)
-
-    def erased(self, shard: int) -> frozenset[int]:
-        """Return the places of a chain whose rows were erased."""
-        return frozenset(self._erased[shard])
-
-    def cuts(self, shard: int) -> frozenset[int]:
-        """Return the last places of a chain in months that were dropped."""
-        return frozenset(self._cuts[shard])
 
 
 async def _heads(ledger: Ledger) -> Mapping[int, Head]:

@@ -349,7 +349,9 @@ def _of_free(rows: Sequence[Mapping[str, Any]], now: datetime, later: dict[int, 
     """
     free = defaultdict[int, list[Mapping[str, Any]]](list)
     for row in rows:
-        at = _free_at(row["retain_until"], is_held=row["is_held"], now=now)
+        at = datetime.combine(row["retain_until"] + timedelta(days=1), time(), UTC)
+        if row["is_held"]:
+            at = max(at, now + _HELD)
         number = row["erasure"]
         if at <= now:
             free[number].append(row)
@@ -408,12 +410,6 @@ async def _append_acts(
         if one["id"] in free or one["id"] in deliveries
     ]
     await append.append(connection, acts, now=now)
-
-
-def _free_at(retain_until: date, *, is_held: bool, now: datetime) -> datetime:
-    """Return the first instant at which nothing retains a row, as far as is known now."""
-    at = datetime.combine(retain_until + timedelta(days=1), time(), UTC)
-    return max(at, now + _HELD) if is_held else at
 
 
 def _places(rows: Sequence[Mapping[str, Any]], within: str) -> dict[str, list[int]]:

@@ -69,7 +69,8 @@ async def rotate(  # noqa: PLR0913 - which key, by what, and by whose order
         EndedKeyError: it has expired.
     """
     async with ledger.transaction() as connection:
-        old = await _of_name(connection, name)
+        row = await (await connection.execute(_SQL["of-name"], {"name": name})).fetchone()
+        old = None if row is None else ApiKey.of(row)
         if old is None or old.next_id != new_id:
             raise UnknownKeyError(name)
         if not old.is_valid(now):
@@ -161,11 +162,6 @@ async def _revoke(
     if keys:
         await _write(connection, topic_messages, keys, revoked, now)
     return keys
-
-
-async def _of_name(connection: Connection, name: str) -> ApiKey | None:
-    row = await (await connection.execute(_SQL["of-name"], {"name": name})).fetchone()
-    return None if row is None else ApiKey.of(row)
 
 
 async def _insert(connection: Connection, key: ApiKey) -> None:

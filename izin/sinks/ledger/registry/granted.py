@@ -292,7 +292,8 @@ class RightsChange:
         lines += [f"{one}: may not be read any more" for one in self.unread]
         lines += [f"{one}: may be read again" for one in self.read_again]
         if self.agreement is not None:
-            lines.append(f"daily files: {' -> '.join(map(_word, self.agreement))}")
+            words = ("may be read" if may else "may not be read" for may in self.agreement)
+            lines.append(f"daily files: {' -> '.join(words)}")
         return lines
 
 
@@ -300,14 +301,15 @@ def change_of(
     brand: Brand,
     before: ListedBrand | None,
     listed: GrantedBrand | None,
-    standing: Iterable[Suspension],
+    suspended: Iterable[Suspension],
 ) -> RightsChange:
     """Return what the list changes for ``brand``, of which ``before`` is what it was listed as and
-    ``standing`` its suspensions.
+    ``suspended`` its suspensions.
     """
     writes = () if listed is None else writes_of(listed)
     reads = () if listed is None else reads_of(listed)
-    of_channels = {one.channel: one for one in standing if one.status == EVERY}
+    of_channels = {one.channel: one for one in suspended if one.status == EVERY}
+    by_list = {name for name, one in of_channels.items() if one.code == NOT_GRANTED}
     untried = {name for name, one in of_channels.items() if one.is_by_operator}
     unread_since = {} if before is None else dict(before.unread_since)
     unread: tuple[Channel, ...] = ()
@@ -321,7 +323,7 @@ def change_of(
         brand=brand,
         listed=listed,
         lost=tuple(one for one in Channel if one not in writes and one not in untried),
-        regained=tuple(one for one in writes if _code(of_channels, one) == NOT_GRANTED),
+        regained=tuple(one for one in writes if one in by_list),
         tried=tuple(one for one in writes if one in of_channels and one not in untried),
         unread=unread,
         read_again={one: at for one, at in unread_since.items() if one in reads},
@@ -365,12 +367,3 @@ def offers(listed: Iterable[ListedBrand], registered: Collection[int]) -> tuple[
     """Return the brands that İYS lists and that are not registered here: each once."""
     found = {one.brand_code: one for one in listed if one.gone_at is None}
     return tuple(one for code, one in found.items() if code not in registered)
-
-
-def _code(of_channels: Mapping[str, Suspension], channel: Channel) -> str | None:
-    found = of_channels.get(channel)
-    return None if found is None else found.code
-
-
-def _word(may: bool) -> str:
-    return "may be read" if may else "may not be read"

@@ -77,7 +77,7 @@ class Sweep:
     """Every key up to here is done; None: it has ended."""
     pages: int
     counts: SweepCounts
-    passed_over: tuple[str, ...]
+    skipped_groups: tuple[str, ...]
     """Channels and recipient types that İYS does not let us query, each with its code."""
     error: str | None
     retry_at: datetime | None
@@ -89,7 +89,7 @@ class Sweep:
         """Return ``row`` of ``sweeps`` as a value."""
         fields = dict(row)
         counts = SweepCounts(**{name: fields.pop(name) for name in SweepCounts.__slots__})
-        return cls(**fields | {"passed_over": tuple(fields["passed_over"])}, counts=counts)
+        return cls(**fields | {"skipped_groups": tuple(fields["skipped_groups"])}, counts=counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +252,9 @@ async def advance(
     return _open(await (await connection.execute(_SQL["advance"], values)).fetchone())
 
 
-async def pass_over(ledger: Ledger, sweep: Sweep, group: tuple[str, str], why: str) -> Sweep | None:
+async def skip_group(
+    ledger: Ledger, sweep: Sweep, group: tuple[str, str], why: str
+) -> Sweep | None:
     """Leave out the rest of a channel and recipient type, which İYS does not let us query; return
     the sweep, None where it has ended.
     """
@@ -263,7 +265,7 @@ async def pass_over(ledger: Ledger, sweep: Sweep, group: tuple[str, str], why: s
         "what": f"{group[0]}/{group[1]}: {why}",
     }
     async with ledger.transaction() as connection:
-        return _open(await (await connection.execute(_SQL["pass-over"], values)).fetchone())
+        return _open(await (await connection.execute(_SQL["skip-group"], values)).fetchone())
 
 
 async def postpone(ledger: Ledger, sweep: Sweep, error: str, retry_at: datetime) -> None:

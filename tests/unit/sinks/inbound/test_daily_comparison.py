@@ -56,7 +56,7 @@ def test_changed_line_is_one_on_each_side():
     assert found.own_hash == hash_of([a_line(), changed])
 
 
-def test_erased_lines_are_passed_over_and_counted_as_lines():
+def test_erased_lines_are_skipped_and_counted_as_lines():
     """What was erased says nothing; the numbers of the others stay."""
     _, notes = compared([a_line(), ERASED, a_line(3)], [a_line()])
     assert notes == [LineDifference(Side.IYS, 3, a_line(3))]
