@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -326,12 +327,20 @@ async def _erase(
     sent = await (await connection.execute(_SQL["deliveries"], values)).fetchall()
     later: dict[int, datetime] = {}
     free, free_sent = _of_free(rows, now, later), _of_free(sent, now, later)
-    await _erase_rows(connection, free, now)
-    await _erase_deliveries(connection, free_sent)
+    of_history = list(chain.from_iterable(free.values()))
+    erased = {
+        **_columns(of_history, keys="key", shards="shard", places="place"),
+        "commitments": list(map(commitment_of_row, of_history)),
+        "now": now,
+    }
+    await connection.execute(_SQL["erase-history"], erased)
+    delivered = _columns(
+        list(chain.from_iterable(free_sent.values())), batches="batch", places="place"
+    )
+    await connection.execute(_SQL["erase-deliveries"], delivered)
     facts = (
         (row["kind"], row["key"], orjson.loads(row["data"]))
-        for some in free.values()
-        for row in some
+        for row in of_history
         if row["kind"] in lines.SHOWING
     )
     await lines.erase(connection, lines.shown_by(facts))
@@ -360,29 +369,9 @@ def _of_free(rows: Sequence[Mapping[str, Any]], now: datetime, later: dict[int, 
     return free
 
 
-async def _erase_rows(connection: Connection, free: _Rows, now: datetime) -> None:
-    """Erase rows of the history."""
-    rows = [row for some in free.values() for row in some]
-    if rows:
-        values = {
-            "keys": [row["key"] for row in rows],
-            "shards": [row["shard"] for row in rows],
-            "places": [row["place"] for row in rows],
-            "commitments": [commitment_of_row(row) for row in rows],
-            "now": now,
-        }
-        await connection.execute(_SQL["erase-history"], values)
-
-
-async def _erase_deliveries(connection: Connection, free: _Rows) -> None:
-    """Erase whom deliveries concern."""
-    rows = [row for some in free.values() for row in some]
-    if rows:
-        values = {
-            "batches": [row["batch"] for row in rows],
-            "places": [row["place"] for row in rows],
-        }
-        await connection.execute(_SQL["erase-deliveries"], values)
+def _columns(rows: Sequence[Mapping[str, Any]], **names: str) -> dict[str, list[Any]]:
+    """Return columns of ``rows`` as parameters; ``names`` has the column of each."""
+    return {name: [row[column] for row in rows] for name, column in names.items()}
 
 
 async def _append_acts(

@@ -126,19 +126,6 @@ async def store(
     await connection.execute(_SQL["list"], values)
 
 
-async def store_gone(
-    connection: Connection,
-    account: str,
-    brand_code: int,
-    *,
-    unread_since: Mapping[Channel, datetime],
-    now: datetime,
-) -> None:
-    """Store that İYS lists a brand no more: it has no rights."""
-    values = {"account": account, "brand_code": brand_code, "now": now}
-    await connection.execute(_SQL["gone"], {**values, "unread_since": _instants(unread_since)})
-
-
 async def forget(connection: Connection, account: str, *, now: datetime) -> None:
     """Forget the brands that are neither in the list that was read whole at ``now`` nor registered
     here.
@@ -338,16 +325,14 @@ async def apply(
     """Store what the list says of a brand and follow it; the history has ``by`` whom, where the
     right to write changes.
     """
-    brand = change.brand
+    brand, unread = change.brand, change.unread_since
     async with ledger.transaction() as connection:
         if change.listed is None:
-            await store_gone(
-                connection, account, brand.brand_code, unread_since=change.unread_since, now=now
-            )
+            scope = {"account": account, "brand_code": brand.brand_code}
+            gone = {**scope, "unread_since": _instants(unread), "now": now}
+            await connection.execute(_SQL["gone"], gone)
         else:
-            await store(
-                connection, account, change.listed, unread_since=change.unread_since, now=now
-            )
+            await store(connection, account, change.listed, unread_since=unread, now=now)
         await suspensions.follow_list(
             connection,
             brand,
