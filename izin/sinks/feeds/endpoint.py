@@ -4,12 +4,11 @@
 behind it. A page that would be empty is held back up to ``wait`` seconds. While a request waits,
 its key is checked every second: what comes after a revocation is not returned.
 
-Read a page: what lies before a cursor, for the holder of one API key.
-
-Partitions at whose end the client is, or nearly so, are read from memory; the others from Kafka, a
-few at a time, in turn. The records of a partition keep their order, and so do those of a key;
-between partitions there is none. Whatever is read moves the cursor, also where nothing of it is for
-this client, so that no page is searched twice; and a page ends when its time is up.
+A page is what lies before a cursor, for the holder of one API key. Partitions at whose end the
+client is, or nearly so, are read from memory; the others from Kafka, a few at a time, in turn. The
+records of a partition keep their order, and so do those of a key; between partitions there is none.
+Whatever is read moves the cursor, also where nothing of it is for this client, so that no page is
+searched twice; and a page ends when its time is up.
 """
 
 import asyncio

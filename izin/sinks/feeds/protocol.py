@@ -8,10 +8,9 @@ a tombstone is there for a day only, and whoever has not read to the end for lon
 one. So it says since when its client may lack something: since it last was at the end, or began the
 snapshot.
 
-A topic as the feeds see it: its identity, its records, and stretches of them.
-
-Kafka's offsets have gaps: a transaction ends with a mark, and compaction removes records. So a
-stretch says up to which offset it reaches, not only which records it has.
+A topic is known by its identity, and read in stretches of records. Kafka's offsets have gaps: a
+transaction ends with a mark, and compaction removes records. So a stretch says up to which offset
+it reaches, not only which records it has.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Movements that İYS reports, in a page of a pull or in a daily file.
+"""Movements that İYS reports, in a page of a pull or in a daily file; and the pull.
 
 They are published and acknowledged first, so that a crash repeats them and loses none. One that
 cannot be read becomes a dead letter, with an alert, for it may be an opt-out; the others are not
@@ -6,7 +6,7 @@ held up. Then they are recorded, in the transaction in which it is noted how far
 An HS movement that results from a submission of ours only verifies it; one of another writer (İYS's
 portal, another integrator) is published too.
 
-Pull both of İYS's streams page by page: IYS has what citizens did, HS what providers wrote.
+Both of İYS's streams are pulled page by page: IYS has what citizens did, HS what providers wrote.
 
 A page is published and acknowledged before the cursor advances, so that a crash repeats it and
 loses none of it. The cursor advances in the transaction of the rows of its page, in which it is

@@ -6,11 +6,8 @@ same id. HTTP Basic is required, for İYS refuses a receiver without authenticat
 is answered and not published.
 
 While the credentials change, some processes have the old ones and some the new, and İYS has either.
-The ledger has the fingerprints of both, so that each process accepts both.
-
-With which credentials İYS pushes the movements of a brand, as fingerprints.
-
-They are written before they are registered, so that every process accepts them when İYS tests them.
+The ledger has the fingerprints of both, so that each process accepts both. They are written before
+they are registered, so that every process accepts them when İYS tests them.
 """
 
 import base64

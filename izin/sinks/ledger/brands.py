@@ -1,8 +1,6 @@
 """The brands: their customers, terms, accounts and addresses, and their subscriptions at İYS.
 
 Suspensions of a brand are in ``ledger.suspensions``.
-
-The brands that commands name: one, or those of one customer, of whom none other is touched.
 """
 
 from collections.abc import Collection, Mapping, Sequence

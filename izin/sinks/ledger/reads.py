@@ -2,10 +2,8 @@
 
 Nothing here changes anything, and nothing loads the register whole.
 
-The deadlines in the ledger: what is due, what is nearly overdue, what was missed.
-
-A consent must be registered within three business days (Yönetmelik m.7/11), an opt-out reported
-within three (m.9/6). What is not settled is counted by how much of its term has passed.
+Deadlines: a consent must be registered within three business days (Yönetmelik m.7/11), an opt-out
+reported within three (m.9/6). What is not settled is counted by how much of its term has passed.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence

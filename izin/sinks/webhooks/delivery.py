@@ -3,8 +3,6 @@
 Acknowledgements are stored in one transaction for all subscribers of a process, which waits a
 moment for others to join it. What could not be stored is stored with the next one: until then its
 recipients get nothing more.
-
-The metrics of a process that delivers webhooks, by subscriber.
 """
 
 import asyncio

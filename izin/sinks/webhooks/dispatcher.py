@@ -9,8 +9,8 @@ times in a row, or failures of several events without a success between them. Th
 down, and one request at a time tries whether it is back. Pauses double up to the longest, and vary,
 so that many subscribers of one failed server are not tried at once; they have no end.
 
-Since when a subscriber fails, and the alerts about it: each is more urgent than the one before,
-and is raised once, also by the next process that delivers to it.
+While it fails there are alerts: each is more urgent than the one before, and is raised once, also
+by the next process that delivers to it.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Topics by partition and offset, for webhooks: what is kept, where cursors begin, and a reader.
 
-A lane of a subscriber: how far it was read, and what of that is not acknowledged. No I/O.
+A lane of a subscriber knows how far it was read, and what of that is not acknowledged.
 """
 
 import asyncio

@@ -3,9 +3,8 @@
 No exception of aiohttp leaves this module. aiohttp parses in C: a request costs a fraction of what
 it costs with httpx.
 
-Where webhooks may be posted: to public addresses, and to those that the operator allows.
-
-A subscriber's URL comes from outside. Without a check it could name a server of our own network,
+Webhooks may be posted to public addresses, and to those that the operator allows. A subscriber's
+URL comes from outside. Without a check it could name a server of our own network,
 which takes our requests for those of a neighbour (server-side request forgery). A name may resolve
 to several addresses, and to others a second later: each address is checked in the connection
 itself, behind the resolver and again at the socket, and the checked one is connected. So there is

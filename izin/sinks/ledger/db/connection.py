@@ -3,13 +3,12 @@
 Errors are recognised by class and constraint, never by text. Every session carries the number of
 its process as its name, so that all of them can be ended together (``ledger.db.processes``).
 
-How long the ledger may take: neither a silent network nor a server that hangs holds a worker.
+Neither a silent network nor a server that hangs holds a worker: a connection that takes too long is
+cut.
 
-The database's clock as the one clock of all processes of a ledger.
-
-Leases, terms and dates are compared across processes. So each reads the database's clock with its
-heartbeat, and computes the present from it by its own monotonic clock: a host whose clock is wrong
-harms nothing.
+The database's clock is the one clock of all processes of a ledger. Leases, terms and dates are
+compared across processes. So each reads the database's clock with its heartbeat, and computes the
+present from it by its own monotonic clock: a host whose clock is wrong harms nothing.
 
 The offset of that clock from this process's own is estimated from readings. A reading was taken
 between its request and its answer, so every exchange bounds the offset; clocks drift little, so the

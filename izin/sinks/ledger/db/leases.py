@@ -1,14 +1,13 @@
-"""Work that one process does at a time: a lease with an epoch that rises with every owner.
+"""The processes that share a ledger: each shows that it lives, and a silent one is fenced.
 
-Each transaction of an owner begins with a check of its epoch, so that one that was frozen, cut off
-or thought dead writes nothing once another has taken over.
-
-The processes that share a ledger: each shows that it lives, and a silent one is fenced.
+Work that one of them does at a time has a lease, with an epoch that rises with every owner. Each
+transaction of an owner begins with a check of its epoch, so that one that was frozen, cut off or
+thought dead writes nothing once another has taken over.
 
 A process holds an advisory lock while its session lasts, so a killed one is noticed at once. A
 frozen one, or one whose host was powered off, keeps its sessions, and with them its row locks, for
 hours: its heartbeat stops, and another process ends its sessions. What it had claimed is then free,
-and what it writes when it wakes is refused (``ledger.db.leases``).
+and what it writes when it wakes is refused.
 """
 
 import asyncio

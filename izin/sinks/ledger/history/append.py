@@ -2,9 +2,8 @@
 
 A transaction appends its facts to one chain, whichever no other transaction has locked.
 
-What people do: each change that a person orders is a movement of the history, with its actor.
-
-The key of such a movement is what it concerns: a consent's own key, or one of the names below.
+Each change that a person orders is an act: a movement with its actor, whose key is what it
+concerns: a consent's own key, or one of the names below.
 """
 
 from collections.abc import Mapping, Sequence

@@ -6,10 +6,8 @@ Writers and verifiers use the same functions. A row can be erased, content and s
 is verified by the commitment that stays. Each row has a salt of its own: one that was handed out as
 evidence opens no other.
 
-Digests of batches of rows that stand outside the history: acknowledgements of webhooks.
-
-A batch is proved by one movement, which has the number of its rows and the digest of their
-commitments, in their order.
+A batch of rows that stand outside the history (acknowledgements of webhooks) is proved by one
+movement, which has the number of its rows and the digest of their commitments, in their order.
 """
 
 import hashlib

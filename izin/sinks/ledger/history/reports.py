@@ -1,5 +1,5 @@
-"""What happened for customers in a period, from the ledger alone: the figures of a week, and how
-long changes took.
+"""What happened, from the ledger alone: a customer's week, how long changes took, and what one
+import of a file changed.
 
 In the figures of a week, received are the decisions on a customer's events; registered is what İYS
 saved. How long that took is counted from the decision to the record of İYS's answer, of what was
@@ -12,7 +12,7 @@ each subscriber took it.
 Recorded is a bit later than ordered: the order stage writes a decision and its opt-out at once, and
 a sink worker then reads the decision. An opt-out may be taken by a subscriber before that.
 
-What one import of a file changed, by the decisions that the history has on its events.
+What became of an import's events is told by the decisions on them.
 """
 
 import math

@@ -1,4 +1,11 @@
-"""The retention of history: ten years by default, longer under a legal hold; then it is dropped.
+"""How long the ledger keeps what it has: each table states it, and the history ten years or more.
+
+Personal data is kept no longer than its purpose needs (6698 m.4/2-ç, m.7). What must be proved for
+years is in the history; every other table states its own period (``TABLES``). Rows are deleted in
+slices, each in a transaction of its own: never one under a legal hold, never what is not settled,
+and never a call or an answer that the history does not have.
+
+The history is kept for ten years, longer under a legal hold; then it is dropped.
 
 A month is dropped whole, and months in order, so that every chain keeps its end: the last link that
 is dropped is stored, anchored outside like any head, and verifying starts from there. A month under
@@ -6,13 +13,6 @@ a legal hold keeps those after it. Records are kept until the later of ten years
 m.11/3) and three years after the consent ended (Yönetmelik m.13): a month goes once ten years have
 passed and no key in it has a consent that stands or ended less than three years ago. Who changed
 the retention of a month, or dropped it, is in the history itself, where no change goes unnoticed.
-
-How long each table of the ledger keeps its rows, and the deletion of what has expired.
-
-Personal data is kept no longer than its purpose needs (6698 m.4/2-ç, m.7). What must be proved for
-years is in the history, whose months ``history.retention`` drops; every other table states its own
-period here. Rows are deleted in slices, each in a transaction of its own: never one under a legal
-hold, never what is not settled, and never a call or an answer that the history does not have.
 """
 
 from collections.abc import Mapping, Sequence

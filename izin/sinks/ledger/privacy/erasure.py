@@ -9,7 +9,7 @@ link and its commitment stay, so that the chain is verified as before; an act na
 deliveries to subscribers are retained and erased in the same way, and the lines in İYS's daily
 files with the rows that were made of them.
 
-Everything that the ledger has of a person, for the person (6698 m.11).
+What the ledger has of a person is exported for the person (6698 m.11).
 """
 
 import uuid

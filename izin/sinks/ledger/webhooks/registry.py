@@ -1,8 +1,6 @@
-"""The subscribers: added, paused, resumed and given new secrets by people, each a movement.
+"""The subscribers: where events are posted, which of them, and how they are signed.
 
-No movement has a secret.
-
-A subscriber: where its events are posted, which of them, and how they are signed. No I/O.
+They are added, paused, resumed and given new secrets by people, each a movement; none has a secret.
 """
 
 import json
