@@ -115,12 +115,12 @@ class AcknowledgementWriter:
 
     def add(self, delivery: "SubscriberDelivery") -> None:
         """Store for ``delivery`` from now on."""
-        self._deliveries[delivery.number] = delivery
+        self._deliveries[delivery.subscriber.id] = delivery
 
     def remove(self, delivery: "SubscriberDelivery") -> None:
         """Store nothing more for ``delivery``."""
-        if self._deliveries.get(delivery.number) is delivery:
-            del self._deliveries[delivery.number]
+        if self._deliveries.get(delivery.subscriber.id) is delivery:
+            del self._deliveries[delivery.subscriber.id]
 
     def wake(self) -> None:
         """Store soon: there is one thing more."""
@@ -235,11 +235,6 @@ class SubscriberDelivery:
         self.writer.add(self)
 
     @property
-    def number(self) -> int:
-        """The id of the subscriber."""
-        return self.subscriber.id
-
-    @property
     def lanes(self) -> list[DeliveryLane]:
         """The lanes."""
         return [one.lane for one in self.sources]
@@ -349,7 +344,7 @@ class SubscriberDelivery:
         """Store soon that the subscriber has taken an event."""
         event = pending.event
         row = DeliveryReceipt(
-            subscriber_id=self.number,
+            subscriber_id=self.subscriber.id,
             customer_id=event.customer_id,
             type=event.type,
             topic=event.topic,
@@ -376,7 +371,7 @@ class SubscriberDelivery:
         self._watch.failed(failure, failed_at)
         self._attempts.append(
             FailedAttempt(
-                subscriber_id=self.number,
+                subscriber_id=self.subscriber.id,
                 failed_at=failed_at,
                 topic=event.topic,
                 partition=event.partition,
@@ -396,7 +391,7 @@ class SubscriberDelivery:
             pending.lane.close(pending.event.place, pending.event.offset)
         now = datetime.now(UTC)
         return DeliveryGroup(
-            subscriber_id=self.number,
+            subscriber_id=self.subscriber.id,
             epoch=self.epoch,
             acknowledgements=[row for _, row in self._storing],
             moves=[move for lane in self.lanes for move in lane.moves(also_read=also_read)],

@@ -268,7 +268,7 @@ class DeliveryAssigner:
             if concludes:
                 await self._conclude(delivery)
             if give_back:
-                await deliveries.give_back(self.ledger, delivery.number, delivery.epoch)
+                await deliveries.give_back(self.ledger, delivery.subscriber.id, delivery.epoch)
         except (LedgerUnavailableError, ConcurrentChangeError, UnknownSubscriberError) as error:
             # It begins again with what is stored, and ends again then, unless it was removed.
             _log.warning(

@@ -1,7 +1,7 @@
 """Connections to the ledger: a pool, transactions, and the translation of PostgreSQL's errors.
 
 Errors are recognised by class and constraint, never by text. Every session carries the number of
-its process as its name, so that all of them can be ended together (``ledger.db.processes``).
+its process as its name, so that all of them can be ended together (``ledger.db.leases``).
 
 Neither a silent network nor a server that hangs holds a worker: a connection that takes too long is
 cut.
@@ -120,23 +120,16 @@ class ClockOffset:
         return theirs - self._most, theirs - self._least
 
 
-class LedgerClock:
-    """The clock of the database, as far as this process has read it."""
+class LedgerClock(ClockOffset):
+    """The clock of the database, as far as this process has read it.
 
-    def __init__(self) -> None:
-        self._offset = ClockOffset()
-        self._is_read = False
-
-    def read(self, asked_at: float, reading: float, answered_at: float) -> None:
-        """Record a reading, in seconds since 1970, between two instants of ``time.monotonic``."""
-        self._offset.read(asked_at, reading, answered_at)
-        self._is_read = True
+    Ours is ``time.monotonic``; readings are in seconds since 1970.
+    """
 
     def now(self) -> datetime:
         """Return the present: by this process's own clock until the database's was first read."""
-        if not self._is_read:
-            return datetime.now(UTC)
-        return datetime.fromtimestamp(self._offset.theirs(time.monotonic()), UTC)
+        theirs = self.theirs(time.monotonic())
+        return datetime.now(UTC) if theirs == inf else datetime.fromtimestamp(theirs, UTC)
 
 
 def server_limits(url: str, settings: LedgerSettings) -> str:
