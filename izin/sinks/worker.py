@@ -18,7 +18,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
 
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -63,7 +62,7 @@ from izin.sinks.ledger.db.leases import live
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.history import retention
 from izin.sinks.ledger.privacy import erasure
-from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, SubscriptionMonitor
+from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, refresh_subscriptions
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
 from izin.sinks.monitor.metrics import CONNECTIONS, IysWatch, LedgerFigures, LedgerWatch, Metrics
@@ -83,15 +82,12 @@ _DEADLINE_INTERVAL = timedelta(minutes=1)
 _FIGURES_INTERVAL = timedelta(seconds=5)
 _RETENTION_INTERVAL = timedelta(hours=1)
 _SURVEY_INTERVAL = timedelta(minutes=10)
+_LOOK_INTERVAL = timedelta(minutes=1)
 _POLL_WAIT = timedelta(milliseconds=500)
 
 _log = get_logger(__name__)
 
 Loop = Callable[[], Awaitable[None]]
-OfContext = TypeVar(
-    "OfContext", SubscriptionMonitor, RegisterCounter, DailyFiles, GrantedBrandsReader
-)
-"""What is done again and again, by one process of an account or address at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,18 +207,16 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
         hidden=iys.hidden_window,
         requests_per_second=sink.pull_requests_per_second,
     )
+    owner, counter = context.lease_owner, RegisterCounter(context=context)
     work: dict[str, Loop] = {
         "subscriptions": _repeated(
-            SubscriptionMonitor(context=context),
-            context.lease_owner.sole("survey"),
-            _SURVEY_INTERVAL,
-            SubscriptionMonitor.refresh,
+            context, owner.sole("survey"), _SURVEY_INTERVAL, refresh_subscriptions
         ),
         "register counts": _repeated(
-            RegisterCounter(context=context),
-            context.lease_owner.sole("count"),
+            context,
+            owner.sole("count"),
             _SURVEY_INTERVAL,
-            RegisterCounter.count,
+            lambda owned: replace(counter, context=owned).count(),
         ),
         "pull": partial(puller.run, every),
         "sweep": partial(
@@ -238,16 +232,22 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
             agree_brands=frozenset(sink.daily_agree_brands),
             roots=trusted_roots(sink.timestamp_roots),
         )
-        name, least = context.lease_owner.sole("daily"), timedelta(minutes=1)
-        work["daily files"] = _repeated(daily, name, max(every, least), DailyFiles.look)
+        work["daily files"] = _repeated(
+            context,
+            owner.sole("daily"),
+            max(every, _LOOK_INTERVAL),
+            lambda owned: replace(daily, context=owned).look(),
+        )
     if iys.integrator_code is not None:
         reader = GrantedBrandsReader(
             context=context, integrator_code=iys.integrator_code, budget=budget
         )
         # The list is the account's, whichever address its brands are served from.
-        name = f"granted brands {context.lease_owner.account}"
         work["granted brands"] = _repeated(
-            reader, name, timedelta(minutes=1), GrantedBrandsReader.look
+            context,
+            f"granted brands {owner.account}",
+            _LOOK_INTERVAL,
+            lambda owned: replace(reader, context=owned).look(),
         )
     if sink.push_url is not None and parts.credentials is not None:
         connections = PushConnections(
@@ -263,15 +263,18 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
 
 
 def _repeated(
-    work: OfContext, name: str, every: timedelta, step: Callable[[OfContext], Awaitable[object]]
+    context: OutboundContext,
+    name: str,
+    every: timedelta,
+    step: Callable[[OutboundContext], Awaitable[object]],
 ) -> Loop:
-    """Return a loop that takes a ``step`` of ``work`` as the owner of its lease ``name``."""
+    """Return a loop that takes a ``step`` as the owner of the lease ``name``."""
     return partial(
         repeat,
-        work.context.ledger,
+        context.ledger,
         name,
         every,
-        lambda ledger: step(replace(work, context=replace(work.context, ledger=ledger))),
+        lambda ledger: step(replace(context, ledger=ledger)),
     )
 
 

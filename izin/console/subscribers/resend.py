@@ -33,8 +33,6 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.webhooks import resends
 from izin.sinks.webhooks.resends import CountedResend, Resend, planned
 
-_COLUMNS = ("subscriber", "source", "type", "events")
-
 SinceOption = Annotated[
     datetime | None,
     typer.Option(
@@ -114,7 +112,6 @@ async def _counted(
         SourceError: one of them cannot be read, or nothing is known of any.
     """
     kafka = kafka_settings()
-    encoder = codec(kafka)
     if recipients:
         given = set(named_recipients(recipients))
         keys = {one for one in given if is_key(one)}
@@ -123,12 +120,12 @@ async def _counted(
         if not keys:
             raise SourceError("nothing is known of any recipient given")
         order = replace(order, keys=frozenset(keys))
-    return [await planned(ledger, kafka, encoder, name, order) for name in names]
+    return [await planned(ledger, kafka, codec(kafka), name, order) for name in names]
 
 
 def _print(plans: Sequence[CountedResend], output: OutputFormat, *, is_ordered: bool) -> None:
     rows = [(plan.name, *part, plan.events[part]) for plan in plans for part in sorted(plan.events)]
-    print_rows(output, _COLUMNS, rows)
+    print_rows(output, ("subscriber", "source", "type", "events"), rows)
     for plan in plans:
         name, total = plan.name, plan.events.total()
         if not total:

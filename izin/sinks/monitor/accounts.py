@@ -45,40 +45,29 @@ BY_LIST = "İYS's list of rights"
 _BACKOFF = Backoff(timedelta(minutes=15), timedelta(hours=4))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionMonitor:
-    """Queries subscriptions and stores them with their brands."""
-
-    context: OutboundContext
-
-    async def refresh(
-        self, *, every: timedelta = EVERY, only: Collection[int] | None = None
-    ) -> dict[int, str]:
-        """Query each subscription that was not queried within ``every``, of the providers ``only``
-        names; return the errors, by İYS code of the provider.
-        """
-        failed = {}
-        before = self.context.clock() - every
-        for iys_code in await brands.providers(
-            self.context.ledger, self.context.lease_owner, before
-        ):
-            if only is not None and iys_code not in only:
-                continue
-            try:
-                found = await self.context.client.subscription(iys_code)
-            except CallError as error:
-                error.warn(_log, "subscription query failed", iys_code=iys_code)
-                failed[iys_code] = str(error)
-                continue
-            now = self.context.clock()
-            for brand in await brands.set_subscription(
-                self.context.ledger, iys_code, found, now=now
-            ):
-                for warning in warnings_of(brand, now):
-                    _log.critical(
-                        "subscription warning raised", brand=brand.brand_code, warning=warning
-                    )
-        return failed
+async def refresh_subscriptions(
+    context: OutboundContext, *, every: timedelta = EVERY, only: Collection[int] | None = None
+) -> dict[int, str]:
+    """Query each subscription that was not queried within ``every``, of the providers ``only``
+    names, and store it with its brands; return the errors, by İYS code of the provider.
+    """
+    failed, before = {}, context.clock() - every
+    for iys_code in await brands.providers(context.ledger, context.lease_owner, before):
+        if only is not None and iys_code not in only:
+            continue
+        try:
+            found = await context.client.subscription(iys_code)
+        except CallError as error:
+            error.warn(_log, "subscription query failed", iys_code=iys_code)
+            failed[iys_code] = str(error)
+            continue
+        now = context.clock()
+        for brand in await brands.set_subscription(context.ledger, iys_code, found, now=now):
+            for warning in warnings_of(brand, now):
+                _log.critical(
+                    "subscription warning raised", brand=brand.brand_code, warning=warning
+                )
+    return failed
 
 
 def warnings_of(brand: Brand, now: datetime) -> tuple[str, ...]:

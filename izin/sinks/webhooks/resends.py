@@ -165,9 +165,14 @@ async def _begin(connection: Connection, plan: CountedResend, by: str, now: date
     cursors = [*plan.cursors, of_list] if plan.older else plan.cursors
     of_resend = [replace(cursor, resend_id=number) for cursor in cursors]
     await registry.add_cursors(connection, found.id, of_resend)
-    period = {"since": resend.since, "until": resend.until}
-    count = None if keys is None else len(keys)  # of the keys, but none of them
-    after = {"number": number, **period, **limits, "keys": count, "events": planned}
+    after = {
+        "number": number,
+        "since": resend.since,
+        "until": resend.until,
+        **limits,
+        "keys": None if keys is None else len(keys),  # how many, but none of them
+        "events": planned,
+    }
     await registry.record_change(connection, "resend", found, by, now, {}, after)
 
 
@@ -474,12 +479,10 @@ def _cursors(kafka: KafkaSettings, resend: Resend) -> tuple[list[DeliveryCursor]
     """Return the cursors of what the topics have, and whether they may have lost opt-outs."""
     topics = [topic for some in lanes(kafka.topics).values() for topic in some]
     found, kept = topic_bounds(kafka, topics)
-    firsts = {place: start for place, (start, _) in kept.items()}
-    lasts = {place: end for place, (_, end) in kept.items()}
-    if resend.since is not None:
-        firsts = offsets_at(kafka, kept, resend.since)
-    if resend.until is not None:
-        lasts = offsets_at(kafka, kept, resend.until)
+    starts = {place: start for place, (start, _) in kept.items()}
+    ends = {place: end for place, (_, end) in kept.items()}
+    firsts = starts if resend.since is None else offsets_at(kafka, kept, resend.since)
+    lasts = ends if resend.until is None else offsets_at(kafka, kept, resend.until)
     of_keys = {
         (topic, partition_of(key.encode(), count))
         for key in resend.keys or ()
@@ -493,7 +496,7 @@ def _cursors(kafka: KafkaSettings, resend: Resend) -> tuple[list[DeliveryCursor]
     # Where something is left of what was before, it has all since.
     is_cut = any(
         0 < start == firsts[place]
-        for place, (start, _) in kept.items()
+        for place, start in starts.items()
         if place[0] == kafka.topics.opt_outs.name
     )
     return cursors, is_cut
