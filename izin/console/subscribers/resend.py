@@ -112,6 +112,7 @@ async def _counted(
         SourceError: one of them cannot be read, or nothing is known of any.
     """
     kafka = kafka_settings()
+    encoder = codec(kafka)
     if recipients:
         given = set(named_recipients(recipients))
         keys = {one for one in given if is_key(one)}
@@ -120,7 +121,7 @@ async def _counted(
         if not keys:
             raise SourceError("nothing is known of any recipient given")
         order = replace(order, keys=frozenset(keys))
-    return [await planned(ledger, kafka, codec(kafka), name, order) for name in names]
+    return [await planned(ledger, kafka, encoder, name, order) for name in names]
 
 
 def _print(plans: Sequence[CountedResend], output: OutputFormat, *, is_ordered: bool) -> None:
