@@ -5,8 +5,8 @@ cursor, a text that it keeps.
 
 protocol       what clients send and get: parameters, cursors, pages, problems; records of a topic
 older_records  what is not in memory any more, by a few consumers that requests share
-items          a record as JSON, and for which keys
-sources        where all of them read from: the latest records in memory, older ones from Kafka
+sources        where all of them read from: the latest records in memory, older ones from Kafka;
+               a record as JSON, and for which keys
 reflection     whether what a consistency token names can be read
 endpoint       HTTP, its metrics, and pages: what a cursor has before it
 server         the process

@@ -31,7 +31,6 @@ from izin.runtime.http_server.problems import Faults, RequestRefusedError, healt
 from izin.runtime.http_server.shedding import share_of_key
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
-from izin.sinks.feeds.items import UNDECIDED
 from izin.sinks.feeds.protocol import (
     Cursor,
     Feed,
@@ -45,7 +44,7 @@ from izin.sinks.feeds.protocol import (
     read_cursor,
 )
 from izin.sinks.feeds.reflection import Reflection, not_reflected
-from izin.sinks.feeds.sources import FeedSource, Sources
+from izin.sinks.feeds.sources import UNDECIDED, FeedSource, Sources
 
 _SEARCH = 2.0
 """Seconds after which a page ends, though it is not full."""
