@@ -250,16 +250,21 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
             lambda owned: replace(reader, context=owned).look(),
         )
     if sink.push_url is not None and parts.credentials is not None:
-        connections = PushConnections(
-            client=context.client,
-            registrations=PushRegistrations(ledger=context.ledger, url=sink.push_url),
-            credentials=parts.credentials,
-            clock=context.clock,
-        )
-        work["push registration"] = PushRegistrar(
-            context=context, brands=parts.brands, connections=connections, only=sink.push_brands
-        ).run
+        work["push registration"] = _registrar(parts, sink.push_url, parts.credentials).run
     return work
+
+
+def _registrar(parts: Parts, url: str, credentials: Credentials) -> PushRegistrar:
+    context = parts.context
+    connections = PushConnections(
+        client=context.client,
+        registrations=PushRegistrations(ledger=context.ledger, url=url),
+        credentials=credentials,
+        clock=context.clock,
+    )
+    return PushRegistrar(
+        context=context, brands=parts.brands, connections=connections, only=parts.sink.push_brands
+    )
 
 
 def _repeated(

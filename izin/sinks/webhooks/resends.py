@@ -1,7 +1,6 @@
 """Resends: what a subscriber was sent comes again, marked, and never over something newer.
 
-A person orders one, at most one at a time for each subscriber. Whoever delivers notices the order,
-carries it out beside what comes, and ends it.
+A person orders one, at most one at a time for each subscriber. Who delivers carries it out.
 
 A receiver that only applies what comes must end right. So a permission is sent again only while it
 is the answer, and a denial unless there is a permission since. An opt-out (RET) is sent again
@@ -430,12 +429,9 @@ async def planned(
     resend = replace(order, filter=chosen, since=since)
     cursors, is_cut = await asyncio.to_thread(_cursors, kafka, resend)
     its_lanes = lanes_of(found.id, await registry.cursors_of(ledger, [found.id]))
+    followed = [lane for lane in its_lanes if not lane.ends]
     guard = RepetitionGuard(
-        ledger=ledger,
-        kafka=kafka,
-        subscriber_id=found.id,
-        resend=resend,
-        followed=[lane for lane in its_lanes if not lane.ends],
+        ledger=ledger, kafka=kafka, subscriber_id=found.id, resend=resend, followed=followed
     )
     plan, published = CountedResend(name=name, resend=resend, cursors=cursors), set[str]()
     source = LaneSource(

@@ -264,8 +264,13 @@ async def compared(  # noqa: PLR0913 - what a comparison found
     Raises:
         ConcurrentChangeError: another process has compared it.
     """
-    stamp = {"timestamp_state": timestamp.state, "timestamped_at": timestamp.at}
-    values = {**asdict(found), **stamp, "timestamp_reply": timestamp_reply, "now": now}
+    values: dict[str, object] = {
+        **asdict(found),
+        "timestamp_reply": timestamp_reply,
+        "timestamp_state": timestamp.state,
+        "timestamped_at": timestamp.at,
+        "now": now,
+    }
     async with ledger.transaction() as connection:
         await _change(connection, file, "compared", **values)
 

@@ -66,8 +66,8 @@ UPDATE subscribers SET failing_since = %(failing_since)s, alerts = %(alerts)s,
 WHERE id = %(subscriber_id)s
 
 -- name: acknowledged
--- The ids of those of these events that a subscriber has acknowledged. An erased acknowledgement has no id, but its record.
--- An opt-out of the history has no record: it was taken if any opt-out of its key was since.
+-- The ids of those of these events that a subscriber has acknowledged. An erased acknowledgement has no id, but its record;
+-- an opt-out of the history has none: it was taken if any opt-out of its key was since.
 SELECT e.webhook_id
 FROM json_to_recordset(%(events)s::json) AS e (
     topic text, partition integer, "offset" bigint, key text, webhook_id text, since timestamptz)
