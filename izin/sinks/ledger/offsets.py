@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from izin.sinks.ledger.db import Connection, Ledger, statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.append import Movement, act
+from izin.sinks.ledger.history.append import record_act
 from izin.sinks.record.errors import ConcurrentChangeError, RecreatedTopicError
 from izin.sinks.record.messages import Message, TopicMessages
 
@@ -157,19 +156,15 @@ async def begin_bootstrap(  # noqa: PLR0913 - both topics, and what of them
         await connection.execute(_BOOTSTRAPS["begin"], values)
         await connection.execute(_BOOTSTRAPS["skip-lost"], values)
         if by is not None and ranges:
-            await append.append(connection, [_ordered(ranges, topic, by, now)], now=now)
-
-
-def _ordered(ranges: Collection[Range], topic: str, by: str, now: datetime) -> Movement:
-    partitions = [one.partition for one in ranges]
-    return act(
-        "restore partitions",
-        f"topic/{topic}",
-        by=by,
-        now=now,
-        before={"lost": partitions},
-        after={"decisions_from": [one.decisions_from for one in ranges]},
-    )
+            await record_act(
+                connection,
+                "restore partitions",
+                f"topic/{topic}",
+                by=by,
+                now=now,
+                before={"lost": values["partitions"]},
+                after={"decisions_from": values["starts"]},
+            )
 
 
 async def bootstraps(ledger: Ledger, topic: str) -> tuple[Bootstrap, ...]:

@@ -247,7 +247,9 @@ class Ledger:
         """
         async with self._transaction() as connection:
             if self._lease is not None:
-                await _check(connection, self._lease)
+                checked = await connection.execute(_SQL["check"], self._lease)
+                if await checked.fetchone() is None:
+                    raise FencedError(str(self._lease["name"]))
             yield connection
 
     async def fetch(
@@ -299,11 +301,6 @@ class Ledger:
                 self._url, autocommit=True, row_factory=dict_row, **self._session
             ) as connection:
                 yield connection
-
-
-async def _check(connection: Connection, lease: Mapping[str, str | int]) -> None:
-    if await (await connection.execute(_SQL["check"], lease)).fetchone() is None:
-        raise FencedError(str(lease["name"]))
 
 
 async def copy(connection: Connection, statement: LiteralString, chunks: Iterable[bytes]) -> None:

@@ -186,7 +186,9 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
     for shard, chain in chains.items():
         chain.compare_acts(named.erased[shard], named.cuts[shard], is_whole=is_whole)
         chain.end(ends[shard].place if shard in ends else 0)
-    _judge_deliveries(chains, named, {number: row for number, (row, _) in batches.items()})
+    for number in sorted({batch for batch, _ in named.deliveries} & batches.keys()):
+        proof, _ = batches[number]
+        chains[proof.shard].judge(proof.place - 1, proof.place, "deliveries emptied")
     faults += [one for chain in chains.values() for one in chain.faults]
     unprovable = [_fault(one, _UNSEEN) for one in named.losses if not one.is_published(outside)]
     unprovable += [one for chain in chains.values() for one in chain.unprovable]
@@ -203,15 +205,6 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         batches={number: said for number, (_, said) in batches.items()},
         erased_deliveries=frozenset(named.deliveries),
     )
-
-
-def _judge_deliveries(
-    chains: Mapping[int, ChainCheck], named: _Named, proofs: Mapping[int, VerifiedRow]
-) -> None:
-    """Note the batches of which deliveries were emptied, by the rows that prove them."""
-    for number in sorted({batch for batch, _ in named.deliveries} & proofs.keys()):
-        row = proofs[number]
-        chains[row.shard].judge(row.place - 1, row.place, "deliveries emptied")
 
 
 def _fault(where: VerifiedRow | Loss, what: str) -> Fault:
