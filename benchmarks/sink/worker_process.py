@@ -60,7 +60,7 @@ async def main() -> None:
                     address=iys.egress_address,
                 ),
                 result_delay=iys.result_delay,
-                unforeseen=metrics.unforeseen,
+                unforeseen=lambda code: metrics.unforeseen.labels(code).inc(),
             )
             beside = [
                 asyncio.create_task(keep_running("live", lambda: live(ledger, alive))),

@@ -357,7 +357,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             Ledger(ledger_settings.model_copy(update={"pool_size": CONNECTIONS}), owner=owner)
         )
         client, pacer = await stack.enter_async_context(
-            iys_session(ledger, iys, counted=metrics.called)
+            iys_session(ledger, iys, counted=lambda *labels: metrics.calls.labels(*labels).inc())
         )
         context = OutboundContext(
             ledger=ledger,
@@ -367,7 +367,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             pacer=pacer,
             lease_owner=lease_owner(ledger.owner, iys, sink),
             result_delay=iys.result_delay,
-            unforeseen=metrics.unforeseen,
+            unforeseen=lambda code: metrics.unforeseen.labels(code).inc(),
         )
         parts = Parts(
             kafka=kafka,
@@ -396,7 +396,7 @@ async def _serve(parts: Parts, stopping: asyncio.Event) -> None:
         topic_messages=context.topic_messages,
         clock=context.clock,
         count=parts.metrics.pushed.inc,
-        count_refused=parts.metrics.push_unauthorized,
+        count_refused=lambda reason: parts.metrics.push_unauthorized.labels(reason).inc(),
     )
     await serve_pushes(
         parts.listeners,

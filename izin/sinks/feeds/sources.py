@@ -318,11 +318,6 @@ class Tail:
             self.recent[number].reach(position)
         self.changed.notify()
 
-    def drop_before(self, milliseconds: int) -> None:
-        """Drop what was written before an instant, in milliseconds since 1970."""
-        for recent in self.recent.values():
-            recent.drop_before(milliseconds)
-
     def forget(self) -> None:
         """Forget everything: from now on the topic is read from another place."""
         for recent in self.recent.values():
@@ -452,7 +447,8 @@ class Sources:
     def drop_older(self, than: float) -> None:
         """Drop what was written before the instant ``than``, in seconds since 1970."""
         for source in self._sources.values():
-            source.tail.drop_before(int(than * 1000))
+            for recent in source.tail.recent.values():
+                recent.drop_before(int(than * 1000))
 
     async def look(self) -> None:
         """Look once which topics there are."""

@@ -138,19 +138,19 @@ class Metrics:
         self.pushed = Counter(
             "izin_pushed_movements", "Movements that İYS pushed", registry=self.registry
         )
-        self._push_unauthorized = Counter(
+        self.push_unauthorized = Counter(
             "izin_push_unauthorized",
             "Pushes refused because their credentials were missing (as in İYS's test), or wrong",
             ["reason"],
             registry=self.registry,
         )
-        self._calls = Counter(
+        self.calls = Counter(
             "izin_iys_calls",
             "Calls to İYS, by operation and code",
             ["operation", "code"],
             registry=self.registry,
         )
-        self._unforeseen = Counter(
+        self.unforeseen = Counter(
             "izin_iys_field_faults",
             "Faults of a field that İYS found and our validation did not, by code",
             ["code"],
@@ -169,18 +169,6 @@ class Metrics:
                     gauge.labels(*labels).inc(value)
                 else:
                     gauge.set(value)
-
-    def called(self, operation: str, code: str) -> None:
-        """Count a call to İYS by its result."""
-        self._calls.labels(operation, code).inc()
-
-    def push_unauthorized(self, reason: str) -> None:
-        """Count a push without accepted credentials: they were ``missing`` or ``wrong``."""
-        self._push_unauthorized.labels(reason).inc()
-
-    def unforeseen(self, code: str) -> None:
-        """Count a fault of a field that İYS found and our validation did not."""
-        self._unforeseen.labels(code).inc()
 
 
 def backlog_figures(

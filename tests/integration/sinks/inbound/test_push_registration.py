@@ -69,7 +69,7 @@ class Worker:
             topic_messages=harness.context.topic_messages,
             clock=harness.clock,
             count=self.metrics.pushed.inc,
-            count_refused=self.metrics.push_unauthorized,
+            count_refused=lambda reason: self.metrics.push_unauthorized.labels(reason).inc(),
         )
 
     @asynccontextmanager

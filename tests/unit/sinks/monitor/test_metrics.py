@@ -158,7 +158,7 @@ def test_sequence_gaps_are_shown_until_closed():
 def test_unforeseen_field_error_is_counted_by_code():
     """Admission finds every error of a field, so one that reaches İYS is an error of ours."""
     metrics = Metrics()
-    metrics.unforeseen("H121")
+    metrics.unforeseen.labels("H121").inc()
     page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_iys_field_faults_total{code="H121"} 1.0' in page
 
