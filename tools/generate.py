@@ -33,7 +33,7 @@ from izin.runtime.settings import (
 )
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
-from izin.sinks.ledger.table_retention import TABLES
+from izin.sinks.ledger.history.retention import TABLES
 from izin.sinks.record import unreadable
 from izin.streams import guard
 from tools.generate_benchmarks import benchmarks_page
@@ -197,7 +197,7 @@ recipients in full | until you delete them |
 
 ## Tables of the ledger
 
-From `izin.sinks.ledger.table_retention`. A sink worker deletes what has expired every hour, in
+From `izin.sinks.ledger.history.retention`. A sink worker deletes what has expired every hour, in
 small transactions: no submission under a legal hold, none that is not settled, and none whose calls
 and answers are not in the history, for which it logs `settled submissions not in the history`. The
 retailers of a call are in the decision on its event.

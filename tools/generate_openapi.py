@@ -21,15 +21,16 @@ from izin.runtime.settings import FeedsSettings, IntakeSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.records import UNREADABLE
 from izin.schemas.topics import Topics
-from izin.sinks.feeds.items import DELETED, POSITION_FIELDS
-from izin.sinks.feeds.log import Feed, feeds
 from izin.sinks.feeds.protocol import (
     LIMIT,
     PAGE_FIELDS,
+    Feed,
     FeedRefusal,
     feed_request,
+    feeds,
     parameters_of,
 )
+from izin.sinks.feeds.sources import DELETED, POSITION_FIELDS
 from tools.json_schema import Schema, closed, described, of_contract
 from tools.openapi_gate import gate_document
 from tools.openapi_parts import (

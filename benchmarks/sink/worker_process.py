@@ -21,8 +21,8 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.leases import live
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.outbound.context import OutboundContext
@@ -60,7 +60,7 @@ async def main() -> None:
                     address=iys.egress_address,
                 ),
                 result_delay=iys.result_delay,
-                unforeseen=metrics.unforeseen,
+                unforeseen=lambda code: metrics.unforeseen.labels(code).inc(),
             )
             beside = [
                 asyncio.create_task(keep_running("live", lambda: live(ledger, alive))),

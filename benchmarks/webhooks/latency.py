@@ -32,8 +32,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro, headers
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookType
+from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookType
 from izin.sinks.webhooks.partitions import cursors_at_end
 from izin.sinks.webhooks.posting import new_secret
 

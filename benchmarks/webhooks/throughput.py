@@ -35,8 +35,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.subscriber import EventFilter
+from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber
 from izin.sinks.webhooks.partitions import cursors_at_end
 from izin.sinks.webhooks.posting import new_secret
 

@@ -39,12 +39,12 @@ from izin.runtime.masking import mask_text
 from izin.runtime.settings import SinkSettings
 from izin.schemas import timestamps
 from izin.schemas.timestamps import Timestamp, TimestampState
-from izin.sinks.inbound.daily.comparison import Compared, FileCheck
+from izin.sinks.inbound.daily.content import FileCheck
 from izin.sinks.inbound.daily.loop import trusted_roots
+from izin.sinks.ledger.brands import registered_brand
 from izin.sinks.ledger.daily import files, lines
-from izin.sinks.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, DailyFile, FileState
+from izin.sinks.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, Compared, DailyFile, FileState
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.registry.customer_brands import registered_brand
 
 COLUMNS = ("brand", "day", "state", "lines", "İYS/here", "time stamp", "agreed")
 """``İYS/here``: how many lines only İYS's file has, and only ours."""

@@ -37,11 +37,9 @@ from izin.console.terminal.ledger_session import (
     topic_messages,
 )
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger import deadlines as ledger_deadlines
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.deadlines import Margin
-from izin.sinks.ledger.reads import Parked
+from izin.sinks.ledger.reads import Margin, Parked
 from izin.sinks.ledger.registry.rule_again import CountedTerms, TermsAgain
 from izin.sinks.record.brand import Brand
 
@@ -121,7 +119,7 @@ def opt_outs(
     file exists or the brand is not registered.
     """
     found = run_on_ledger(
-        lambda ledger: ledger_deadlines.open_opt_outs(ledger, brand_code),
+        lambda ledger: reads.open_opt_outs(ledger, brand_code),
         brand=brand_code,
         look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
     )
@@ -146,7 +144,7 @@ def breaches(
     looked is written to the history.
     """
     late = run_on_ledger(
-        lambda ledger: ledger_deadlines.breaches(ledger, customer_id=customer),
+        lambda ledger: reads.breaches(ledger, customer_id=customer),
         customer=customer,
         look=Look(command="deadlines breaches", by=by, customer=customer)
         if output is OutputFormat.JSON
@@ -206,9 +204,7 @@ async def _look(
 ) -> tuple[tuple[Margin, ...], Forecast, int, ParkedCounts]:
     """Return the unsettled records, their forecast, and how many are suspended and parked."""
     now, cut = datetime.now(UTC), await cut_to(ledger, customer)
-    margins = tuple(
-        one for one in await ledger_deadlines.margins(ledger, now=now) if cut.has(one.customer_id)
-    )
+    margins = tuple(one for one in await reads.margins(ledger, now=now) if cut.has(one.customer_id))
     backlog = await reads.backlog(ledger, customer_id=customer)
     ahead = forecast(backlog.ready, now=now, records_per_second=pace)
     parked = parked_counts(one for one in await reads.parked(ledger) if cut.has(one.brand_code))

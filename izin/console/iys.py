@@ -41,16 +41,15 @@ from izin.iys.rate_limit import Reputation
 from izin.iys.wire_format.account import PushConnection
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound import push_connections
-from izin.sinks.inbound.push import push_credentials
+from izin.sinks.inbound.push import PushRegistrations, push_credentials
 from izin.sinks.inbound.push_connections import (
     MOST,
     ChannelConnections,
 )
 from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger.brands import registered_brand
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.ledger.rate_limits import addresses
-from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import GroupSize, RegisterCount, Sweep
 
@@ -99,7 +98,7 @@ _COUNTED = {
 }
 _ADDRESSES = {
     "address": "address",
-    "standing": "standing",
+    "reputation": "reputation",
     "calls_24h": "calls in 24 h",
     "failed_24h": "failed",
     "pace": "pace",
@@ -264,7 +263,7 @@ def sweep_state(sweep: Sweep) -> str:
         words.append("stopped")
     if sweep.error is not None:
         words.append(f"waits until {turkish(sweep.retry_at)}, for {sweep.error}")
-    words += [f"left out {one}: give the right back at İYS" for one in sweep.passed_over]
+    words += [f"left out {one}: give the right back at İYS" for one in sweep.skipped_groups]
     return "; ".join(words)
 
 
@@ -344,7 +343,7 @@ def status(
     found = run_cut(customer, sweeps.latest, attrgetter("brand_code"), only=brand)
     shown = [one for one in found if brand is None or one.brand_code in brand]
     print_rows(output, TITLES, [sweep_row(one) for one in shown], below=True)
-    exit_if([one for one in shown if one.error is not None or one.passed_over])
+    exit_if([one for one in shown if one.error is not None or one.skipped_groups])
 
 
 @sweeps_app.command()
@@ -445,4 +444,4 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
         token_paused_until=attrgetter("token_silent_until"),
         status_calls_1h=attrgetter("status_calls"),
     )
-    exit_if([one for one in found if one.standing is not Reputation.GOOD])
+    exit_if([one for one in found if one.reputation is not Reputation.GOOD])

@@ -41,11 +41,11 @@ from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ledger.archive.folder import Archive, verify_archive
 from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.processes import living
+from izin.sinks.ledger.db.leases import living
 from izin.sinks.ledger.history import verify as chains
 from izin.sinks.ledger.history.chain_check import Loss
 from izin.sinks.ledger.offsets import Bootstrap, Range
-from izin.sinks.ledger.webhooks import verify as deliveries
+from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
 from izin.sinks.record.messages import TopicMessages

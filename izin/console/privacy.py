@@ -28,7 +28,7 @@ from izin.console.terminal import (
 from izin.console.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.privacy import erasure, export
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.privacy.erasure import ErasureFinding
 
 app = typer.Typer(
@@ -132,7 +132,7 @@ def export_(
     """
     wanted = normalised(recipient)
     known = run_on_ledger(
-        lambda ledger: export.export(ledger, wanted, customer=customer),
+        lambda ledger: erasure.export(ledger, wanted, customer=customer),
         look=Look(command="privacy export", by=by, people=[wanted], customer=customer),
     )
     if not known["keys"] and not known["complaints"]:

@@ -10,7 +10,7 @@ from izin.consent.next_action import ActionReason
 from izin.console.terminal import turkish
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.brake.decisions import BEFORE_DUE, Brake, BrakeDecision
-from izin.sinks.ledger.deadlines import OpenOptOut
+from izin.sinks.ledger.reads import OpenOptOut
 from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
 from izin.sinks.record import ruling
 from izin.sinks.record.consent_row import ConsentRow

@@ -80,12 +80,12 @@ class LedgerView:
 
     async def _states(self) -> dict[str, LedgerState]:
         return {
-            row.key: LedgerState(
-                desired=row.desired_status or "",
-                registered=row.registered,
-                state=row.state,
-                reason=row.reason or "",
-                void_event_id=row.void_event_id,
+            row["key"]: LedgerState(
+                desired=row["desired_status"] or "",
+                registered=row["registered"],
+                state=row["state"],
+                reason=row["reason"] or "",
+                void_event_id=row["void_event_id"],
             )
             async for row in reads.register(self._ledger)
         }

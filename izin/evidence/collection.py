@@ -24,9 +24,8 @@ from izin.sinks.ledger.daily.lines import FoundLines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append, verify
-from izin.sinks.ledger.history.acts import act
-from izin.sinks.ledger.history.batches import BATCH_KEY
-from izin.sinks.ledger.history.hash_chain import Fact, content
+from izin.sinks.ledger.history.append import act
+from izin.sinks.ledger.history.hash_chain import BATCH_KEY, Fact, content
 from izin.sinks.ledger.history.receipts import KIND as RECEIPT
 from izin.sinks.ledger.history.receipts import receipt_key
 from izin.sinks.ledger.registry import customers

@@ -27,7 +27,7 @@ from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
 from izin.producers.mapping.records import AcceptedRecord
 from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory
-from izin.sinks.ledger.registry.customer_brands import OtherBrandsError
+from izin.sinks.ledger.brands import OtherBrandsError
 from izin.sinks.outbound.schedule import QUERY_FIRST_OVER
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, Suspension

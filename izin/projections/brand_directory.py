@@ -77,6 +77,8 @@ class BrandDirectory:
 
     def __init__(self, brands: Iterable[RegisteredBrand] = ()) -> None:
         self._brands = {one.brand_code: one for one in brands}
+        self.customers = {one.brand_code: one.customer_id for one in self}
+        """Whose each brand is."""
 
     def find(self, brand_code: int) -> RegisteredBrand | None:
         """Return the brand of ``brand_code``; None where it is not registered."""
@@ -97,10 +99,12 @@ class BrandDirectory:
         """Add or replace the brand of a ``record`` of the topic."""
         brand = RegisteredBrand(**{name: record[name] for name in _FIELDS})
         self._brands[brand.brand_code] = brand
+        self.customers[brand.brand_code] = brand.customer_id
 
     def remove(self, key: bytes) -> None:
         """Remove the brand of a ``key`` of the topic, if it is known."""
         self._brands.pop(int(key), None)
+        self.customers.pop(int(key), None)
 
     def unreadable(self, key: bytes) -> None:
         """Keep what is known of the brand: its events must not be refused."""

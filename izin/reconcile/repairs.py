@@ -45,8 +45,7 @@ from izin.sinks.ingest.suppressions import Suppressions, read_suppressions
 from izin.sinks.ledger import brands, retailers
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import act, brand_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act, brand_key
 from izin.sinks.ledger.registry.ownership import alert
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.queries import status_answer

@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
@@ -42,12 +42,13 @@ from izin.runtime.process import (
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.daily.loop import DailyFiles, trusted_roots
-from izin.sinks.inbound.pull import Puller
+from izin.sinks.inbound.movements import Puller
 from izin.sinks.inbound.push import (
     AcceptedCredentials,
     BrandCache,
     Credentials,
     PushReceiver,
+    PushRegistrations,
     push_credentials,
 )
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
@@ -56,15 +57,15 @@ from izin.sinks.ingest.ingested_topics import ReceiptReader, TrackedLane
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.ledger import submissions
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db import Ledger, repeat
+from izin.sinks.ledger.db.leases import live
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.db.processes import live
-from izin.sinks.ledger.push_registrations import PushRegistrations
-from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, SubscriptionMonitor
+from izin.sinks.ledger.history import retention
+from izin.sinks.ledger.privacy import erasure
+from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, refresh_subscriptions
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
 from izin.sinks.monitor.metrics import CONNECTIONS, IysWatch, LedgerFigures, LedgerWatch, Metrics
-from izin.sinks.monitor.retention import Eraser, RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
 from izin.sinks.outbound.loops import FailingLoops, keep_running, outbound_loops, until_stopped
 from izin.sinks.outbound.request_budget import RequestBudget
@@ -80,6 +81,8 @@ _LIMITS = HttpLimits(requests=256)
 _DEADLINE_INTERVAL = timedelta(minutes=1)
 _FIGURES_INTERVAL = timedelta(seconds=5)
 _RETENTION_INTERVAL = timedelta(hours=1)
+_SURVEY_INTERVAL = timedelta(minutes=10)
+_LOOK_INTERVAL = timedelta(minutes=1)
 _POLL_WAIT = timedelta(milliseconds=500)
 
 _log = get_logger(__name__)
@@ -149,15 +152,20 @@ def background(parts: Parts) -> dict[str, Loop]:
             ),
         ).run,
         "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
-        "retention": RetentionEnforcer(
-            ledger=ledger, clock=clock, interval=_RETENTION_INTERVAL
-        ).run,
-        "erasures": Eraser(
-            ledger=ledger,
-            topic_messages=context.topic_messages,
-            clock=clock,
-            interval=sink.poll_interval,
-        ).run,
+        "retention": partial(
+            repeat,
+            ledger,
+            "retention",
+            _RETENTION_INTERVAL,
+            lambda owned: retention.delete_expired(owned, now=clock()),
+        ),
+        "erasures": partial(
+            repeat,
+            ledger,
+            "erasures",
+            sink.poll_interval,
+            lambda owned: erasure.erase(owned, context.topic_messages, now=clock()),
+        ),
         **_inbound(parts),
     }
 
@@ -199,9 +207,17 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
         hidden=iys.hidden_window,
         requests_per_second=sink.pull_requests_per_second,
     )
+    owner, counter = context.lease_owner, RegisterCounter(context=context)
     work: dict[str, Loop] = {
-        "subscriptions": SubscriptionMonitor(context=context).run,
-        "register counts": RegisterCounter(context=context).run,
+        "subscriptions": _repeated(
+            context, owner.sole("survey"), _SURVEY_INTERVAL, refresh_subscriptions
+        ),
+        "register counts": _repeated(
+            context,
+            owner.sole("count"),
+            _SURVEY_INTERVAL,
+            lambda owned: replace(counter, context=owned).count(),
+        ),
         "pull": partial(puller.run, every),
         "sweep": partial(
             Sweeper(context=context, budget=budget, every=sink.sweep_every).run, every
@@ -216,22 +232,55 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
             agree_brands=frozenset(sink.daily_agree_brands),
             roots=trusted_roots(sink.timestamp_roots),
         )
-        work["daily files"] = partial(daily.run, every)
-    if iys.integrator_code is not None:
-        work["granted brands"] = GrantedBrandsReader(
-            context=context, integrator_code=iys.integrator_code, budget=budget
-        ).run
-    if sink.push_url is not None and parts.credentials is not None:
-        connections = PushConnections(
-            client=context.client,
-            registrations=PushRegistrations(ledger=context.ledger, url=sink.push_url),
-            credentials=parts.credentials,
-            clock=context.clock,
+        work["daily files"] = _repeated(
+            context,
+            owner.sole("daily"),
+            max(every, _LOOK_INTERVAL),
+            lambda owned: replace(daily, context=owned).look(),
         )
-        work["push registration"] = PushRegistrar(
-            context=context, brands=parts.brands, connections=connections, only=sink.push_brands
-        ).run
+    if iys.integrator_code is not None:
+        reader = GrantedBrandsReader(
+            context=context, integrator_code=iys.integrator_code, budget=budget
+        )
+        # The list is the account's, whichever address its brands are served from.
+        work["granted brands"] = _repeated(
+            context,
+            f"granted brands {owner.account}",
+            _LOOK_INTERVAL,
+            lambda owned: replace(reader, context=owned).look(),
+        )
+    if sink.push_url is not None and parts.credentials is not None:
+        work["push registration"] = _registrar(parts, sink.push_url, parts.credentials).run
     return work
+
+
+def _registrar(parts: Parts, url: str, credentials: Credentials) -> PushRegistrar:
+    context = parts.context
+    connections = PushConnections(
+        client=context.client,
+        registrations=PushRegistrations(ledger=context.ledger, url=url),
+        credentials=credentials,
+        clock=context.clock,
+    )
+    return PushRegistrar(
+        context=context, brands=parts.brands, connections=connections, only=parts.sink.push_brands
+    )
+
+
+def _repeated(
+    context: OutboundContext,
+    name: str,
+    every: timedelta,
+    step: Callable[[OutboundContext], Awaitable[object]],
+) -> Loop:
+    """Return a loop that takes a ``step`` as the owner of the lease ``name``."""
+    return partial(
+        repeat,
+        context.ledger,
+        name,
+        every,
+        lambda ledger: step(replace(context, ledger=ledger)),
+    )
 
 
 def sink_listeners(sink: SinkSettings) -> HttpListeners:
@@ -239,39 +288,36 @@ def sink_listeners(sink: SinkSettings) -> HttpListeners:
     return HttpListeners(sink, server="the sink", variables="IZIN_SINK")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkServer:
-    """What is served on the listeners."""
+async def serve_pushes(  # noqa: PLR0913  # on what, who answers, and how it is
+    listeners: HttpListeners,
+    receiver: PushReceiver,
+    registry: CollectorRegistry,
+    *,
+    faults: Faults,
+    failing: Faults,
+    proxies: str,
+    stopping: asyncio.Event,
+) -> None:
+    """Serve İYS's pushes, health and metrics until ``stopping`` is set; raises PortError.
 
-    listeners: HttpListeners
-    receiver: PushReceiver
-    registry: CollectorRegistry
-    faults: Faults
-    """Without what is named here, a push could not be taken: for load balancers too."""
-    failing: Faults
-    """Loops that fail, of which operators alone are told: pushes are taken without them."""
-    proxies: str
+    With ``faults`` a push could not be taken: that is for load balancers too. ``failing`` are loops
+    that fail, of which operators alone are told: pushes are taken without them.
+    """
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Serve until ``stopping`` is set; raises PortError."""
-        self.listeners.listen()
-        await self.listeners.serve(
-            Starlette(
-                routes=[
-                    Route("/iys/push", self._push, methods=["POST"]),
-                    *health(self.faults, with_reasons=False),
-                ]
-            ),
-            operations_app(self.registry, lambda: {**self.faults(), **self.failing()}),
-            self.registry,
-            proxies=self.proxies,
-            drain=_DRAIN_HTTP,
-            stopping=stopping,
-            limits=_LIMITS,
-        )
+    async def push(request: Request) -> Response:
+        return await receiver(request)
 
-    async def _push(self, request: Request) -> Response:
-        return await self.receiver(request)
+    routes = [Route("/iys/push", push, methods=["POST"]), *health(faults, with_reasons=False)]
+    listeners.listen()
+    await listeners.serve(
+        Starlette(routes=routes),
+        operations_app(registry, lambda: {**faults(), **failing()}),
+        registry,
+        proxies=proxies,
+        drain=_DRAIN_HTTP,
+        stopping=stopping,
+        limits=_LIMITS,
+    )
 
 
 def run(
@@ -311,7 +357,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             Ledger(ledger_settings.model_copy(update={"pool_size": CONNECTIONS}), owner=owner)
         )
         client, pacer = await stack.enter_async_context(
-            iys_session(ledger, iys, counted=metrics.called)
+            iys_session(ledger, iys, counted=lambda *labels: metrics.calls.labels(*labels).inc())
         )
         context = OutboundContext(
             ledger=ledger,
@@ -321,7 +367,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             pacer=pacer,
             lease_owner=lease_owner(ledger.owner, iys, sink),
             result_delay=iys.result_delay,
-            unforeseen=metrics.unforeseen,
+            unforeseen=lambda code: metrics.unforeseen.labels(code).inc(),
         )
         parts = Parts(
             kafka=kafka,
@@ -341,25 +387,25 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         await _run(parts, stopping)
 
 
-def _server(parts: Parts) -> SinkServer:
+async def _serve(parts: Parts, stopping: asyncio.Event) -> None:
+    context = parts.context
     receiver = PushReceiver(
-        credentials=AcceptedCredentials(
-            parts.credentials, parts.context.ledger, clock=parts.context.clock
-        ),
+        credentials=AcceptedCredentials(parts.credentials, context.ledger, clock=context.clock),
         brands=parts.brands,
         publisher=parts.publisher,
-        topic_messages=parts.context.topic_messages,
-        clock=parts.context.clock,
+        topic_messages=context.topic_messages,
+        clock=context.clock,
         count=parts.metrics.pushed.inc,
-        count_refused=parts.metrics.push_unauthorized,
+        count_refused=lambda reason: parts.metrics.push_unauthorized.labels(reason).inc(),
     )
-    return SinkServer(
-        listeners=parts.listeners,
-        receiver=receiver,
-        registry=parts.metrics.registry,
+    await serve_pushes(
+        parts.listeners,
+        receiver,
+        parts.metrics.registry,
         faults=lambda: {**parts.ledger_watch.faults(), **parts.broker.faults()},
         failing=parts.failing.faults,
         proxies=parts.sink.proxies,
+        stopping=stopping,
     )
 
 
@@ -380,7 +426,7 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
             parts.context, parts.sink, parts.notifications, stopping, parts.failing
         )
     ]
-    http = asyncio.create_task(_server(parts).run(stopping), name="http")
+    http = asyncio.create_task(_serve(parts, stopping), name="http")
     _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())
     try:
         await until_stopped(stopping, [*beside, *outbound, http], what="sink worker failed")

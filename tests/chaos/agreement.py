@@ -24,15 +24,15 @@ async def differences(
     Hostile records' own keys are left out, but for what İYS has of them.
     """
     kept = {
-        row.key: LedgerState(
-            desired=row.desired_status or "",
-            registered=row.registered,
-            state=row.state,
-            reason=row.reason or "",
+        row["key"]: LedgerState(
+            desired=row["desired_status"] or "",
+            registered=row["registered"],
+            state=row["state"],
+            reason=row["reason"] or "",
             void_event_id=row.void_event_id,
         )
         async for row in reads.register(ledger)
-        if f"/{RECIPIENTS}" not in row.key
+        if f"/{RECIPIENTS}" not in row["key"]
     }
     desired = {
         key: DesiredState(one.status, one.event_id)

@@ -22,7 +22,7 @@ from izin.producers.intake.server import Intake, intake_app
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.feeds import log
+from izin.sinks.feeds import protocol
 from izin.sinks.inbound.push import BrandCache, PushReceiver
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.messages import Message, TopicMessages
@@ -62,7 +62,7 @@ Serving = AbstractAsyncContextManager[httpx.AsyncClient]
 @asynccontextmanager
 async def _feeds() -> AsyncIterator[httpx.AsyncClient]:
     async with serving_feeds() as api:
-        with patch.object(log, "offsets", lambda *_: {0: 2}):
+        with patch.object(protocol, "offsets", lambda *_: {0: 2}):
             yield api.client
 
 

@@ -16,7 +16,7 @@ from izin.gate.server import gate_app
 from izin.producers.intake.server import Intake, intake_app
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.schemas.consistency_token import LogPosition, token_of
-from izin.sinks.feeds import log
+from izin.sinks.feeds import protocol
 from izin.sinks.feeds.endpoint import feeds_app
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
@@ -89,7 +89,7 @@ async def api() -> AsyncIterator[Api]:
 
 async def test_feeds_answer_as_described(api: Api, monkeypatch: pytest.MonkeyPatch):
     """Pages of every kind of item, and every status."""
-    monkeypatch.setattr(log, "offsets", lambda *_: {0: 2})
+    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
     assert routes(feeds_app(api.endpoint, dict)) == paths(FEEDS)
     for feed in api.sources.feeds:
         page = check(FEEDS, await api.get(feed.path, limit=2))

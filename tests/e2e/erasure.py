@@ -21,9 +21,8 @@ from rocksdict import BottommostLevelCompaction, CompactOptions, Options, Rdict
 
 from izin.consent.due_dates import TURKEY
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger import table_retention
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import verify
+from izin.sinks.ledger.history import retention, verify
 from izin.sinks.ledger.privacy import erasure
 from tests.e2e.stack import ROWS, asked, environment_of, in_ledger
 from tests.support.waiting import until
@@ -147,7 +146,7 @@ async def end_retention(url: str) -> int:
     later = datetime.now(UTC) + timedelta(days=366 * 11)
     async with Ledger(LedgerSettings.model_validate({"DATABASE_URL": url}), owner=99) as ledger:
         assert await erasure.erase_history(ledger, now=later) > 0
-        await table_retention.delete_expired(ledger, now=later)
+        await retention.delete_expired(ledger, now=later)
         return len((await verify.verify(ledger, ())).faults)
 
 

@@ -27,17 +27,16 @@ from izin.schemas.records import headers
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import customers
-from izin.sinks.ledger.webhooks import registry, resends
-from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.resends import CountedResend, Resend
-from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookSubscriber
+from izin.sinks.ledger.webhooks import registry
+from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookSubscriber
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
+from izin.sinks.webhooks import resends
 from izin.sinks.webhooks.events import EventReader
 from izin.sinks.webhooks.partitions import cursors_at_end
 from izin.sinks.webhooks.posting import new_secret
 from izin.sinks.webhooks.process import serve
-from izin.sinks.webhooks.resends import planned
+from izin.sinks.webhooks.resends import CountedResend, Resend, planned
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.support.registration import register_brand
 

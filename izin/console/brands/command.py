@@ -34,10 +34,10 @@ from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.brands import registered_brand
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry import customers, suspension_orders
-from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
 from izin.sinks.monitor.accounts import warnings_of
 from izin.sinks.record.brand import Brand

@@ -38,10 +38,10 @@ from izin.console.terminal.ledger_session import (
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.brands import registered_brand
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry import customers, suspension_orders
-from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension

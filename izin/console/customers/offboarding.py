@@ -10,7 +10,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
@@ -52,12 +52,11 @@ from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import connections_of, unregister
-from izin.sinks.ledger import deadlines, reads
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.archive.writer import ArchiveWriter
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.reads import RegisterRow
 from izin.sinks.ledger.registry import customers, offboarding
 from izin.sinks.ledger.registry.offboarding import Belongings, Ending, Offboarding, Unsettled
 from izin.sinks.record.brand import Brand
@@ -136,10 +135,10 @@ def complete(file: Path, sha256: str) -> bool:
 
 
 async def _permissions(ledger: Ledger, belongings: Belongings, path: Path) -> None:
-    with private_csv(path, [one.name for one in fields(RegisterRow)]) as rows:
+    with private_csv(path, reads.REGISTER) as rows:
         for brand in belongings.brands:
             async for row in reads.register(ledger, brand_code=brand.brand_code):
-                rows.writerow(list(asdict(row).values()))
+                rows.writerow(list(row.values()))
 
 
 async def _daily_files(ledger: Ledger, belongings: Belongings, folder: Path) -> None:
@@ -418,7 +417,7 @@ async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) ->
     count = 0
     with private_csv(path, _OPT_OUT_HEADER, for_excel=True) as rows:
         for brand in brands:
-            found = await deadlines.open_opt_outs(ledger, brand.brand_code)
+            found = await reads.open_opt_outs(ledger, brand.brand_code)
             for row in opt_out_rows(found):
                 rows.writerow((brand.brand_code, *row))
             count += len(found)

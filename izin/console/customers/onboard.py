@@ -61,8 +61,8 @@ from izin.producers.files.importing.judgement import ReversalRules
 from izin.producers.files.importing.report import ImportReport
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger import reads, suspensions
+from izin.sinks.ledger.brands import brands_of
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.registry.customer_brands import brands_of
 from izin.sinks.outbound.request_budget import RequestBudget
 
 _FILES = (

@@ -45,6 +45,7 @@ from izin.onboarding.void_consents import HEADER, NEW_CONSENTS, row_of, void_con
 from izin.producers.files.importer import Import
 from izin.producers.files.importing.report import ImportReport
 from izin.runtime.settings import LedgerSettings
+from izin.sinks.ledger.brands import brands_of
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import application_items, customers
 from izin.sinks.ledger.registry.application_items import (
@@ -53,7 +54,6 @@ from izin.sinks.ledger.registry.application_items import (
     ItemFormError,
     NewItem,
 )
-from izin.sinks.ledger.registry.customer_brands import brands_of
 
 _COLUMNS = {
     "brand_code": "brand",

@@ -28,7 +28,7 @@ from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.registry import granted as listing
 from izin.sinks.ledger.registry.customers import Customer
 from izin.sinks.ledger.registry.granted import ListedBrand, offers
-from izin.sinks.monitor.accounts import GrantedBrandsReader, ListFinding, SubscriptionMonitor
+from izin.sinks.monitor.accounts import GrantedBrandsReader, ListFinding, refresh_subscriptions
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
@@ -178,7 +178,7 @@ async def _sync(
             account, now = context.lease_owner.account, context.clock()
             await listing.note_read(ledger, account, found.subscription, now=now)
         served = {one.iys_code for one in _of(known.brands, customer)}
-        failed = await SubscriptionMonitor(context=context).refresh(every=_NOW, only=served)
+        failed = await refresh_subscriptions(context, every=_NOW, only=served)
         rows += [
             (None, f"subscription of provider {one}: {why}", "") for one, why in failed.items()
         ]
@@ -227,7 +227,7 @@ async def _own_brands(
         rows += _new(found, iys_code, codes, known)
         if store:
             await listing.store_own(context.ledger, account, iys_code, found, now=now)
-            await SubscriptionMonitor(context=context).refresh(every=_NOW, only={iys_code})
+            await refresh_subscriptions(context, every=_NOW, only={iys_code})
     return rows, wrong
 
 

@@ -29,7 +29,7 @@ from izin.sinks.ledger.reads import Backlog, Memory, Parked
 from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import STALE_AFTER, PulledStream
-from izin.sinks.ledger.webhooks.subscriber import PauseReason, WebhookSubscriber
+from izin.sinks.ledger.webhooks.registry import PauseReason, WebhookSubscriber
 from izin.sinks.monitor.accounts import warnings_of
 from izin.sinks.record.brand import Brand
 

@@ -33,7 +33,7 @@ from izin.producers.files.importing.journal import Start
 from izin.producers.files.importing.report import ImportReport
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
-from izin.sinks.ledger.history.imports import ImportChanges, import_changes
+from izin.sinks.ledger.history.reports import ImportChanges, import_changes
 
 _RESTARTED = {
     Start.FILE_CHANGED: "the file is not the one whose import had stopped",

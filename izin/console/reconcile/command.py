@@ -40,8 +40,8 @@ from izin.runtime.masking import mask_text
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, StreamSettings
 from izin.sinks.inbound.sweep import PageQuery
+from izin.sinks.ledger.brands import registered_brand
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.registry.customer_brands import registered_brand
 from izin.sinks.outbound.request_budget import RequestBudget
 
 BrandOption = Annotated[

@@ -45,15 +45,13 @@ from izin.runtime.kafka import codec
 from izin.runtime.settings import WebhookSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.webhooks import registry, resends
-from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.resends import CountedResend, Resend
-from izin.sinks.ledger.webhooks.subscriber import EventFilter, PauseReason, WebhookType
+from izin.sinks.ledger.webhooks import registry
+from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber, PauseReason, WebhookType
+from izin.sinks.webhooks import resends
 from izin.sinks.webhooks.events import PING, body_of
 from izin.sinks.webhooks.partitions import cursors_at_end
-from izin.sinks.webhooks.posting import Poster, Reply, new_secret, signed
-from izin.sinks.webhooks.resends import planned
-from izin.sinks.webhooks.targets import AllowedTargets, check_url
+from izin.sinks.webhooks.posting import AllowedTargets, Poster, Reply, check_url, new_secret, signed
+from izin.sinks.webhooks.resends import CountedResend, Resend, planned
 
 app = typer.Typer(
     help="Add and look after subscribers: systems to which events are posted, signed.\n\n"
@@ -367,12 +365,8 @@ async def _counted(
 
 
 def _lines(plan: CountedResend, *, is_ordered: bool) -> Iterator[str]:
-    """Yield what is left out and why, and what to do next."""
+    """Yield what is sent, and what to do next."""
     name, total = plan.name, plan.events.total()
-    if plan.overtaken:
-        yield f"{name}: {plan.overtaken} events are left out, for something newer holds"
-    if plan.waiting:
-        yield f"{name}: {plan.waiting} events wait for it, and come as first deliveries"
     if not total:
         yield f"{name}: nothing is to be sent again"
     elif is_ordered:

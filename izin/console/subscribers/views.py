@@ -10,8 +10,9 @@ from typing import Any
 from izin.console.terminal import turkish
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.webhooks import registry, resends
-from izin.sinks.ledger.webhooks.subscriber import WebhookSubscriber
+from izin.sinks.ledger.webhooks import registry
+from izin.sinks.ledger.webhooks.registry import WebhookSubscriber
+from izin.sinks.webhooks import resends
 from izin.sinks.webhooks.partitions import bounds
 
 _ATTEMPTS = 10

@@ -19,10 +19,9 @@ from izin.console.terminal.interrupts import run_interruptible
 from izin.console.terminal.output import kafka_settings, say
 from izin.runtime.kafka import codec
 from izin.runtime.settings import LedgerSettings, StreamSettings
+from izin.sinks.ledger.brands import brands_of, registered_brand
 from izin.sinks.ledger.db.connection import Ledger, reach
-from izin.sinks.ledger.history.acts import NO_CUSTOMER, act, brand_key
-from izin.sinks.ledger.history.append import append
-from izin.sinks.ledger.registry.customer_brands import brands_of, registered_brand
+from izin.sinks.ledger.history.append import NO_CUSTOMER, act, append, brand_key
 from izin.sinks.record.messages import TopicMessages
 
 T = TypeVar("T")

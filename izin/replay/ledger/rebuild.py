@@ -39,12 +39,10 @@ from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.leases import sole, take
-from izin.sinks.ledger.db.processes import living
+from izin.sinks.ledger.db.leases import living, sole, take
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import by_key
-from izin.sinks.ledger.history.acts import act, rebuild_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act, rebuild_key
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand

@@ -41,9 +41,9 @@ from izin.sinks.ledger.archive.folder import (
 )
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger, copy
-from izin.sinks.ledger.db.processes import living
+from izin.sinks.ledger.db.leases import living
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import RESTORED, rebuild_key, record_act
+from izin.sinks.ledger.history.append import RESTORED, rebuild_key, record_act
 from izin.sinks.ledger.history.chain_check import Fault
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.offsets import Bootstrap

@@ -35,7 +35,7 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger, copy
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import by_key
-from izin.sinks.ledger.history.acts import KIND as ACT
+from izin.sinks.ledger.history.append import KIND as ACT
 from izin.sinks.ledger.history.by_key import KeyMovements, KeySlice
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.registry.ownership import owned, received

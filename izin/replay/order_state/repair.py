@@ -59,7 +59,7 @@ from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.records import Headers, derived_id, headers
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.append import act
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.partition_transaction import OwnedPartition
 from izin.streams.ownership.positions import LanePosition, Positions

@@ -17,8 +17,13 @@ from izin.kafka.partition_client import partition_client
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
-from izin.sinks.feeds.log import LogRecord, LostOffsetError, Stretch, UnreachableLogError
-from izin.sinks.feeds.protocol import FeedRefusal
+from izin.sinks.feeds.protocol import (
+    FeedRefusal,
+    LogRecord,
+    LostOffsetError,
+    Stretch,
+    UnreachableLogError,
+)
 
 _WITHIN = 5.0
 """Seconds in which a stretch must be there."""

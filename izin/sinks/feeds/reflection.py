@@ -35,8 +35,7 @@ from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.records import AvroRecord
-from izin.sinks.feeds.log import Feed, offsets_of
-from izin.sinks.feeds.protocol import FeedRefusal
+from izin.sinks.feeds.protocol import Feed, FeedRefusal, offsets_of
 
 
 class PipelinePositions:

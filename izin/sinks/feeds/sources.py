@@ -8,6 +8,17 @@ read.
 
 Topics are known by their ids. They are asked for all the time, so that a cursor of a topic that was
 deleted and created again is refused, and what was read of the former one is forgotten.
+
+A record is shown as JSON: the fields of its contract, flat, beside where it is.
+
+    {"id": "…", "topic": "…", "partition": 3, "offset": 17, "key": "100001/MESAJ/…", …}
+
+A tombstone of a state is ``"deleted": true`` beside its key. A record that this release cannot read
+is ``"unreadable": true`` beside its key: what it is about is known, and an opt-out is not left out.
+
+A key of the API sees what is of its customers, brands and channels. Whose a brand is says the
+registered brand, in what is shown too. A brand may have been registered just before a record of it:
+until the topic of brands was read to where it was then, nobody skips the record.
 """
 
 import asyncio
@@ -17,16 +28,20 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from functools import partial
 from operator import attrgetter
 from time import monotonic
-from typing import Self
+from typing import Any, NamedTuple, Self
 
+import orjson
 from confluent_kafka import KafkaException, Message
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from izin.consent.errors import UnreadableKeyError
 from izin.kafka.follower import RecordFollower
-from izin.projections.brand_directory import BrandReader
+from izin.projections.api_keys import outside
+from izin.projections.brand_directory import NOBODY, BrandReader, customer_of
 from izin.projections.wakeup import Wakeup
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors, committed_ends, connection_of
@@ -34,11 +49,13 @@ from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities, identities
-from izin.schemas.codec import Codec
+from izin.schemas.api_keys import ApiKey
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.erasure import SUPPRESSED
+from izin.schemas.records import UNREADABLE, fields_of_key
 from izin.schemas.topics import Topic
-from izin.sinks.feeds.items import Items
-from izin.sinks.feeds.log import Feed, LogIdentity, LogRecord, Stretch, feeds, offsets_of
 from izin.sinks.feeds.older_records import OlderRecords
+from izin.sinks.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds, offsets_of
 
 CURRENT_FOR = 10.0
 """Seconds: so long ago may be what was read in full."""
@@ -51,6 +68,117 @@ _ASKED_EVERY = 2.0
 _ASKED_WITHIN = 5.0
 
 _log = get_logger(__name__)
+POSITION_FIELDS: Mapping[str, str] = {
+    "id": "Identifies the record: a repeated one has the same.",
+    "topic": "The topic that it is from.",
+    "partition": "Its partition.",
+    "offset": "Its offset. Of two records of a key, the later one has the greater.",
+    "key": "brand_code/type/recipient_type/recipient. Personal data.",
+}
+"""What every item has, and what it means."""
+DELETED = "deleted"
+
+
+class Undecided(Enum):
+    """What is not known yet of a record."""
+
+    UNDECIDED = "undecided"
+
+
+UNDECIDED = Undecided.UNDECIDED
+
+_log = get_logger(__name__)
+
+
+class FeedItem(NamedTuple):
+    """What readers get of a record, and who they are."""
+
+    brand_code: int
+    channel: str
+    customer_id: str
+    """Whose the brand was when this was made."""
+    json: bytes
+
+
+class Items:
+    """Makes the items of one feed."""
+
+    def __init__(self, feed: Feed, codec: Codec, brands: BrandReader) -> None:
+        self._feed = feed
+        self._codec = codec
+        self._brands = brands
+        self._customers = brands.directory.customers
+
+    def of(self, record: LogRecord, key: ApiKey) -> bytes | Undecided | None:
+        """Return ``record`` as JSON; None where it is not for the holder of ``key``, and
+        ``UNDECIDED`` while its brand may have been registered unseen.
+
+        Raises OurError where its schema cannot be fetched now.
+        """
+        item = record.item
+        if item is None or (
+            item and item.customer_id != customer_of(self._customers, item.brand_code)
+        ):
+            item = record.item = self._made(record) or False
+        if not item:
+            return None
+        if item.customer_id == NOBODY:
+            is_known = self._brands.complete_at() >= record.appended_by
+            return None if is_known else UNDECIDED
+        is_outside = outside(
+            key, customer_id=item.customer_id, brand_code=item.brand_code, channel=item.channel
+        )
+        return None if is_outside else item.json
+
+    def _made(self, record: LogRecord) -> FeedItem | None:
+        """Return the item of ``record``; None: it is nobody's."""
+        if record.key.startswith(SUPPRESSED):
+            return None
+        if record.value is None and self._feed.is_compacted:
+            return self._without_content(record, DELETED)
+        try:
+            content = self._codec.decode(self._feed.topic.record, record.value or b"")
+        except UndecodableError as error:
+            _log.error("record not readable", **_place(self._feed, record), error=str(error))
+            return self._without_content(record, UNREADABLE)
+        return self._item(record, content, content)
+
+    def _without_content(self, record: LogRecord, what: str) -> FeedItem | None:
+        try:
+            known = fields_of_key(record.key.decode("utf-8", "replace"))
+        except UnreadableKeyError:
+            _log.error("key not readable", **_place(self._feed, record))
+            return None
+        return self._item(record, known, {what: True})
+
+    def _item(
+        self, record: LogRecord, about: Mapping[str, Any], shown: Mapping[str, Any]
+    ) -> FeedItem:
+        place = _place(self._feed, record)
+        customer_id = customer_of(self._customers, about["brand_code"])
+        said = {
+            "id": record.record_id or "/".join(map(str, place.values())),
+            **place,
+            "key": record.key.decode("utf-8", "replace"),
+            **shown,
+        }
+        if "customer_id" in shown:
+            said["customer_id"] = customer_id
+        return FeedItem(
+            brand_code=about["brand_code"],
+            channel=about["type"],
+            customer_id=customer_id,
+            # Copied, as ``webhooks.events.body_of`` does, and why.
+            json=bytes(memoryview(orjson.dumps(said))),
+        )
+
+
+def _place(feed: Feed, record: LogRecord) -> dict[str, Any]:
+    return {
+        "topic": feed.topic.name,
+        "partition": record.partition,
+        "offset": record.offset,
+    }
 
 
 class RecentRecords:
@@ -190,11 +318,6 @@ class Tail:
             self.recent[number].reach(position)
         self.changed.notify()
 
-    def drop_before(self, milliseconds: int) -> None:
-        """Drop what was written before an instant, in milliseconds since 1970."""
-        for recent in self.recent.values():
-            recent.drop_before(milliseconds)
-
     def forget(self) -> None:
         """Forget everything: from now on the topic is read from another place."""
         for recent in self.recent.values():
@@ -324,7 +447,8 @@ class Sources:
     def drop_older(self, than: float) -> None:
         """Drop what was written before the instant ``than``, in seconds since 1970."""
         for source in self._sources.values():
-            source.tail.drop_before(int(than * 1000))
+            for recent in source.tail.recent.values():
+                recent.drop_before(int(than * 1000))
 
     async def look(self) -> None:
         """Look once which topics there are."""

@@ -1,32 +1,58 @@
-"""Movements that İYS reports, in a page of a pull or in a daily file.
+"""Movements that İYS reports, in a page of a pull or in a daily file; and the pull.
 
 They are published and acknowledged first, so that a crash repeats them and loses none. One that
 cannot be read becomes a dead letter, with an alert, for it may be an opt-out; the others are not
 held up. Then they are recorded, in the transaction in which it is noted how far they were read.
 An HS movement that results from a submission of ours only verifies it; one of another writer (İYS's
 portal, another integrator) is published too.
+
+Both of İYS's streams are pulled page by page: IYS has what citizens did, HS what providers wrote.
+
+A page is published and acknowledged before the cursor advances, so that a crash repeats it and
+loses none of it. The cursor advances in the transaction of the rows of its page, in which it is
+published how fresh our knowledge of the brand is: for the channels that we have a right to, for
+İYS leaves the others out of its pages.
+
+Streams take turns, the one that was not read for longest first, at a share of İYS's requests. A
+stream that has more pages has every second turn, so that neither it nor the others wait for long.
+
+İYS shows seven days. After a longer gap the movements before it cannot be pulled: the status of
+every key of the brand is queried instead, by a sweep (reference 2.7).
 """
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import cycle
 
 from izin.consent.model import ConsentEvent, ConsentKey
+from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.logs import get_logger
 from izin.sinks.ingest.observations import ObservedMovement, observe
-from izin.sinks.ledger import submissions
-from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger import stream_progress, submissions
+from izin.sinks.ledger.db import Connection, sole, statements
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import UnitOfWork
-from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.ledger.registry import granted
+from izin.sinks.ledger.sweep import sweeps
+from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages
+from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.errors import (
+    ConcurrentChangeError,
+    IllegalChangeError,
+    LedgerFaultError,
+)
 from izin.sinks.record.iys_movements import event_of, key_of, observation_of
 from izin.sinks.record.messages import Message, TopicMessages
 
 _log = get_logger(__name__)
+_RETRY = timedelta(seconds=10)
+"""How long at most after a failure that passes by itself a stream is read again."""
+_SQL = statements("stream_progress")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +166,191 @@ def unreadable_messages(
             remedy="it may be an opt-out: izin dead-letters has it as İYS wrote it",
         )
     return [topic_messages.unreadable(item, source, at) for item in items]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cursor:
+    """How far a stream of a brand has been pulled."""
+
+    brand: Brand
+    stream: Stream
+    after: str | None
+    last_pulled_at: datetime | None
+    restarts: int
+    failure: str | None
+    """What its last call failed for; None: it did not."""
+
+    @property
+    def where(self) -> dict[str, object]:
+        """The stream, as parameters of SQL statements and fields of the log."""
+        return {"brand_code": self.brand.brand_code, "stream": str(self.stream)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Puller:
+    """Pulls the streams of every brand."""
+
+    context: OutboundContext
+    publisher: Publisher
+    interval: timedelta
+    """How long after it was read to its end a stream is read again, if not later."""
+    hidden: timedelta
+    """How recent movements are that İYS does not show yet."""
+    requests_per_second: float
+    """How many of İYS's requests the streams of all brands may take together."""
+
+    @property
+    def _movements(self) -> ReportedMovements:
+        return ReportedMovements(context=self.context, publisher=self.publisher, path="pull")
+
+    async def run(self, poll_interval: timedelta) -> None:
+        """Pull until cancelled, in one process of an account and address at a time."""
+        context, now = self.context, asyncio.get_running_loop().time
+        idle = min(self.interval, poll_interval).total_seconds()
+        async with sole(context.ledger, context.lease_owner.sole("pull")) as ledger:
+            owner = replace(self, context=replace(context, ledger=ledger))
+            for behind_first in cycle((False, True)):
+                began = now()
+                has_pulled = await owner.pull_next(behind_first=behind_first)
+                rest = began + 1 / self.requests_per_second - now() if has_pulled else idle
+                await asyncio.sleep(max(rest, 0))
+
+    async def pull_next(self, *, behind_first: bool = False) -> bool:
+        """Pull a page of the stream that was not read for longest; return whether one was due.
+
+        With ``behind_first``, of one whose last page was not the last, where there is such a one.
+        """
+        values = {
+            **self.context.lease_owner.who,
+            "streams": [str(one) for one in Stream],
+            "behind_first": behind_first,
+        }
+        rows = await self.context.ledger.fetch(_SQL["next"], values)
+        for row in rows:
+            stream, next_at = Stream(row.pop("stream")), row.pop("next_at")
+            if next_at is None or next_at <= self.context.clock():
+                await self._pull_turn(Brand.from_row(row), stream)
+                return True
+        return False
+
+    async def _pull_turn(self, brand: Brand, stream: Stream) -> None:
+        """Pull a page; one that the ledger refuses waits, so that the other streams have turns."""
+        try:
+            await self.pull_page(brand, stream)
+        except (IllegalChangeError, LedgerFaultError) as error:
+            _log.critical(
+                "page refused",
+                brand_code=brand.brand_code,
+                stream=str(stream),
+                error=str(error),
+                remedy="the page is pulled again and again, and the others of the brand wait: "
+                "report it as a fault of this release",
+            )
+            await self._postpone(brand, stream, self.interval, failure="page refused by the ledger")
+
+    async def pull_page(self, brand: Brand, stream: Stream) -> bool:
+        """Pull the next page of a brand's stream, due or not; return whether there may be more.
+
+        Raises:
+            ConcurrentChangeError: another process pulled the stream, or it was begun again.
+            StreamUnavailableError: the broker did not acknowledge the movements.
+        """
+        where = {"brand_code": brand.brand_code, "stream": str(stream)}
+        async with self.context.ledger.transaction() as connection:
+            await connection.execute(_SQL["begin"], where)
+            row = await (await connection.execute(_SQL["read"], where)).fetchone()
+        if row is None:
+            return False
+        cursor = _Cursor(brand=brand, stream=stream, **row)
+        try:
+            page = await self.context.client.changes(brand.path, stream, cursor.after)
+        except CallError as error:
+            # A cursor that İYS refuses, as it may one that is older than what it shows, is given up
+            # for the start of the window: what was read before changes nothing.
+            give_up = isinstance(error, RefusedError) and cursor.after is not None
+            error.warn(_log, "pull failed", **cursor.where, from_start=give_up)
+            await ask_for_rights(self.context, error)
+            # Each failed call counts against our address.
+            pause = error.pause(min(self.interval, _RETRY))
+            await self._postpone(brand, stream, pause, failure=str(error), give_up=give_up)
+            return False
+        if page is None or not (page.movements or page.unreadable):
+            await self._look_for_gap(cursor)
+            await self._store(cursor, cursor.after, [], is_end=True)
+            return False
+        seen = await self._movements.publish(brand, stream, page.movements, page.unreadable)
+        # A cursor that does not advance would return this page for ever.
+        is_end = page.after == cursor.after
+        if is_end:
+            await self._look_for_gap(cursor)
+        await self._store(cursor, page.after, seen, is_end=is_end)
+        return not is_end
+
+    async def _postpone(
+        self,
+        brand: Brand,
+        stream: Stream,
+        pause: timedelta,
+        *,
+        failure: str,
+        give_up: bool = False,
+    ) -> None:
+        """Read a stream later; with ``give_up`` from the start of the window."""
+        now = self.context.clock()
+        await self.context.ledger.execute(
+            _SQL["postpone"],
+            {
+                "brand_code": brand.brand_code,
+                "stream": str(stream),
+                "now": now,
+                "next_at": now + pause,
+                "failure": failure,
+                "give_up": give_up,
+            },
+        )
+
+    async def _look_for_gap(self, cursor: _Cursor) -> None:
+        """Have the brand's consents queried where the stream was not read for longer than what İYS
+        shows.
+        """
+        last, now = cursor.last_pulled_at, self.context.clock()
+        if last is None or now - last <= stream_progress.WINDOW:
+            return
+        _log.critical("stream gap exceeded what iys shows", **cursor.where)
+        await sweeps.start_after_gap(self.context.ledger, cursor.brand.brand_code, now=now)
+
+    async def _store(
+        self, cursor: _Cursor, after: str | None, seen: Sequence[ObservedMovement], *, is_end: bool
+    ) -> None:
+        now, brand = self.context.clock(), cursor.brand
+        async with self.context.ledger.transaction() as connection:
+            pulled_before = await stream_progress.oldest_pull(connection, brand.brand_code)
+            values = {
+                **cursor.where,
+                "before": cursor.after,
+                "restarts": cursor.restarts,
+                "after": after,
+                "now": now,
+                "next_at": now + self.interval if is_end else now,
+                "is_end": is_end,
+            }
+            if cursor.failure is not None:
+                await stream_progress.wake(connection, failure=cursor.failure)
+            moved = await (await connection.execute(_SQL["advance"], values)).fetchone()
+            if moved is None:
+                raise ConcurrentChangeError(
+                    f"{cursor.stream} of {brand.brand_code} was pulled by another process, or "
+                    "begun again"
+                )
+            await self._movements.record(connection, brand, seen, now=now)
+            pulled = await stream_progress.oldest_pull(connection, brand.brand_code)
+            if pulled is not None and pulled != pulled_before:
+                fresh = stream_progress.freshness(
+                    self.context.topic_messages,
+                    brand,
+                    await granted.readable(connection, brand.brand_code),
+                    pulled,
+                    hidden=self.hidden,
+                    now=now,
+                )
+                await append_messages(connection, fresh, now)

@@ -6,24 +6,30 @@ same id. HTTP Basic is required, for İYS refuses a receiver without authenticat
 is answered and not published.
 
 While the credentials change, some processes have the old ones and some the new, and İYS has either.
-The ledger has the fingerprints of both, so that each process accepts both.
+The ledger has the fingerprints of both, so that each process accepts both. They are written before
+they are registered, so that every process accepts them when İYS tests them.
 """
 
 import base64
 import binascii
+import hashlib
 import hmac
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from typing import Self
 
 import orjson
+from psycopg.rows import DictRow
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from izin.consent.errors import OurError
+from izin.consent.model import Channel
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import Push, Stream, parse_push
 from izin.iys.wire_format.json_reader import UnreadableItem
@@ -33,8 +39,7 @@ from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.movements import unreadable_messages
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.push_registrations import Fingerprint, accepted
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import LedgerUnavailableError, StreamUnavailableError
@@ -47,6 +52,103 @@ _ALERT_EVERY = timedelta(hours=1)
 
 _log = get_logger(__name__)
 _MAX_BYTES = 8 * 1024 * 1024
+FORMER_FOR = timedelta(days=1)
+"""How long the credentials before are accepted once İYS has the new ones: it may push again what
+failed."""
+
+_SALT_BYTES = 32
+
+_SQL = statements("push_registrations")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """An HMAC-SHA-256 of a secret, with a random salt as its key."""
+
+    salt: bytes
+    digest: bytes
+
+    @classmethod
+    def of(cls, secret: str) -> Self:
+        """Return a new fingerprint of ``secret``."""
+        salt = secrets.token_bytes(_SALT_BYTES)
+        return cls(salt=salt, digest=_digest(salt, secret.encode()))
+
+    def is_of(self, secret: str | bytes) -> bool:
+        """Return whether it is of ``secret``, in constant time."""
+        given = secret.encode() if isinstance(secret, str) else secret
+        return hmac.compare_digest(self.digest, _digest(self.salt, given))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushRegistrations:
+    """The registrations of one address of ours."""
+
+    ledger: Ledger
+    url: str
+
+    async def registered(self, brand_code: int, secret: str) -> frozenset[Channel]:
+        """Return the channels of a brand for which İYS was given these credentials last."""
+        rows = await self._of(brand_code)
+        return frozenset(
+            Channel(channel)
+            for row in rows
+            if _fingerprint(row).is_of(secret)
+            for channel in row["channels"]
+        )
+
+    async def begin(self, brand_code: int, secret: str) -> Fingerprint:
+        """Let these credentials be accepted, and those before them still."""
+        for row in await self._of(brand_code):
+            known = _fingerprint(row)
+            if known.is_of(secret):
+                return known
+        mine = Fingerprint.of(secret)
+        await self.ledger.execute(
+            _SQL["begin"],
+            {**self._where(brand_code), "salt": mine.salt, "fingerprint": mine.digest},
+        )
+        return mine
+
+    async def add(
+        self, brand_code: int, channel: Channel, mine: Fingerprint, *, now: datetime
+    ) -> None:
+        """Note that İYS has these credentials for a channel."""
+        await self.ledger.execute(
+            _SQL["add-channel"],
+            {
+                **self._where(brand_code),
+                "channel": str(channel),
+                "every": [str(one) for one in Channel],
+                "fingerprint": mine.digest,
+                "now": now,
+            },
+        )
+
+    async def remove(self, connection: Connection, brand_code: int, channel: Channel) -> None:
+        """Note that İYS pushes a channel to this address no more."""
+        values = {**self._where(brand_code), "channel": str(channel)}
+        await connection.execute(_SQL["remove-channel"], values)
+
+    async def _of(self, brand_code: int) -> Sequence[DictRow]:
+        return await self.ledger.fetch(_SQL["of"], self._where(brand_code))
+
+    def _where(self, brand_code: int) -> dict[str, object]:
+        return {"brand_code": brand_code, "url": self.url}
+
+
+async def accepted(ledger: Ledger, *, now: datetime) -> Sequence[Fingerprint]:
+    """Return the credentials that İYS may push with now."""
+    rows = await ledger.fetch(_SQL["all"], {"former_since": now - FORMER_FOR})
+    return [_fingerprint(row) for row in rows]
+
+
+def _fingerprint(row: DictRow) -> Fingerprint:
+    return Fingerprint(salt=row["salt"], digest=row["fingerprint"])
+
+
+def _digest(salt: bytes, secret: bytes) -> bytes:
+    return hmac.digest(salt, secret, hashlib.sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

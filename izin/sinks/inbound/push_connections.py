@@ -22,10 +22,9 @@ from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection, PushRegistration
 from izin.runtime.logs import get_logger
-from izin.sinks.inbound.push import BrandCache, Credentials
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.acts import brand_key, record_act
-from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.inbound.push import BrandCache, Credentials, PushRegistrations
+from izin.sinks.ledger.db import Ledger
+from izin.sinks.ledger.history.append import brand_key, record_act
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 

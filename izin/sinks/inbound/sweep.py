@@ -37,9 +37,8 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.history.acts import sweep_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.db import sole
+from izin.sinks.ledger.history.append import Movement, sweep_key
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import Sweep, SweepCounts, SweptKey
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
@@ -340,8 +339,13 @@ class Sweeper:
         context = self.context
         if context.client.circuit_state("statuses") is CircuitState.OPEN:
             return False
-        await self._start_scheduled()
         now = context.clock()
+        if self.every is not None:
+            for one in await sweeps.start_scheduled(
+                context.ledger, context.lease_owner, self.every, now=now
+            ):
+                brand_code, keys = one.brand_code, one.keys
+                _log.info("sweep started", brand=brand_code, reason=one.reason, keys_total=keys)
         found = await sweeps.next_sweep(context.ledger, context.lease_owner, now=now)
         if found is None:
             return False
@@ -349,15 +353,6 @@ class Sweeper:
             brand = (await brands.of_codes(connection, {found.brand_code}))[found.brand_code]
         await _SweepRun(sweeper=self, brand=brand, sweep=found).run()
         return True
-
-    async def _start_scheduled(self) -> None:
-        if self.every is None:
-            return
-        context = self.context
-        for one in await sweeps.start_scheduled(
-            context.ledger, context.lease_owner, self.every, now=context.clock()
-        ):
-            _log.info("sweep started", brand=one.brand_code, reason=one.reason, keys_total=one.keys)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -411,15 +406,10 @@ class _SweepRun:
                     brand=self.brand.brand_code,
                     records=advanced.counts.shut - self.sweep.counts.shut,
                 )
-            self.sweep = advanced
-            if not await self._goes_on():
+            self.sweep, now = advanced, context.clock()
+            goes_on = await sweeps.next_sweep(context.ledger, context.lease_owner, now=now)
+            if goes_on is None or goes_on.id != advanced.id:
                 return
-
-    async def _goes_on(self) -> bool:
-        """Whether this sweep is the one that goes on now."""
-        context = self.sweeper.context
-        found = await sweeps.next_sweep(context.ledger, context.lease_owner, now=context.clock())
-        return found is not None and found.id == self.sweep.id
 
     async def _give_way(self, group: tuple[str, str], error: CallError) -> None:
         """Leave out what İYS does not let us query; after any other error the sweep waits."""
@@ -427,13 +417,13 @@ class _SweepRun:
         if error.verdict is Verdict.RIGHTS:
             codes = ", ".join(sorted({one.code for one in error.refusals}))
             _log.critical(
-                "sweep passed over a channel",
+                "sweep skipped a channel",
                 brand=sweep.brand_code,
                 channel="/".join(group),
                 code=codes,
                 remedy="give the right back at İYS, then: izin iys sweep start",
             )
-            await sweeps.pass_over(context.ledger, sweep, group, codes)
+            await sweeps.skip_group(context.ledger, sweep, group, codes)
             return
         retry_at = context.clock() + error.pause(_AGAIN)
         error.warn(_log, "sweep waits", brand=sweep.brand_code, until=retry_at)

@@ -23,8 +23,7 @@ from pydantic import SecretStr
 from izin.iys.tokens import AccessToken, TokenLease, TokenState
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger import stream_progress
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 2}
 _SQL = statements("access_tokens")
@@ -55,8 +54,7 @@ class LedgerTokenStore:
 
     async def read(self) -> TokenState:
         """Return the state without waiting for the lock."""
-        rows = await self.ledger.fetch(_SQL["read"], self._who)
-        return _state(rows[0], self.digest)
+        return _state((await self.ledger.fetch(_SQL["read"], self._who))[0], self.digest)
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[TokenLease]:

@@ -7,20 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from izin.consent.errors import SourceError
 from izin.consent.model import Status
 from izin.iys.wire_format.account import Subscription
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.brake import counting
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act, brand_key
 from izin.sinks.ledger.reads import ParkedKey
 from izin.sinks.ledger.registry import customers, ownership, suspension_orders
 from izin.sinks.ledger.registry.rule_again import rule_again
 from izin.sinks.ledger.unit_of_work import append_messages, lock, unit_of_work
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.errors import UnregisteredBrandError
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.suspension import EVERY
@@ -134,8 +134,7 @@ async def known_of_codes(
 
 async def note_unknown(connection: Connection, codes: Collection[int], *, now: datetime) -> None:
     """Record brand codes that are not registered, so that the keys of such brands are found."""
-    values = {"codes": sorted(codes), "now": now}
-    await connection.execute(_SQL["add-unknown"], values)
+    await connection.execute(_SQL["add-unknown"], {"codes": sorted(codes), "now": now})
 
 
 async def every(ledger: Ledger) -> tuple[Brand, ...]:
@@ -193,7 +192,20 @@ async def requeue(  # noqa: PLR0913 - what is requeued, and by whose order
             resumed = await suspensions.resume(
                 connection, brand_code, EVERY, Status.ONAY, account=None
             )
-            await append.append(connection, [_resumed(one, by, now) for one in resumed], now=now)
+            # A person's word that the cause of a suspension is gone.
+            ended = [
+                act(
+                    f"end suspension {one['channel']}/{one['status']}",
+                    brand_key(one["brand_code"]),
+                    by=by,
+                    now=now,
+                    before={name: one[name] for name in ("code", "reason", "since")},
+                    after={},
+                    customer_id=one["customer_id"],
+                )
+                for one in resumed
+            ]
+            await append.append(connection, ended, now=now)
     async with ledger.transaction() as connection:
         brand = (await of_codes(connection, [brand_code])).get(brand_code)
     done = 0
@@ -249,14 +261,43 @@ async def _settle_retailers(
     return len(settled)
 
 
-def _resumed(suspension: Mapping[str, Any], by: str, now: datetime) -> Movement:
-    """Return the movement of a person's word that the cause of a suspension is gone."""
-    return act(
-        f"end suspension {suspension['channel']}/{suspension['status']}",
-        brand_key(suspension["brand_code"]),
-        by=by,
-        now=now,
-        before={name: suspension[name] for name in ("code", "reason", "since")},
-        after={},
-        customer_id=suspension["customer_id"],
-    )
+class OtherBrandsError(SourceError):
+    """Brands that are not those of a customer, or not those that were named."""
+
+    def __init__(self, customer_id: str, codes: Collection[int]) -> None:
+        named = ", ".join(map(str, sorted(codes)))
+        super().__init__(
+            f"not among the brands of customer {customer_id}, or not named with --brand: {named}; "
+            f"its brands: izin customers show {customer_id}"
+        )
+        self.codes = frozenset(codes)
+
+
+async def registered_brand(ledger: Ledger, brand_code: int) -> Brand:
+    """Return a brand.
+
+    Raises:
+        UnregisteredBrandError: it is not registered.
+    """
+    async with ledger.transaction() as connection:
+        found = (await of_codes(connection, [brand_code])).get(brand_code)
+    if found is None:
+        raise UnregisteredBrandError(brand_code)
+    return found
+
+
+async def brands_of(
+    ledger: Ledger, customer_id: str, only: Collection[int] = ()
+) -> dict[int, Brand]:
+    """Return the brands of a customer by code; ``only`` those, where any are named.
+
+    Raises:
+        UnknownCustomerError: the customer is not registered.
+        OtherBrandsError: one of ``only`` is not its brand.
+    """
+    async with ledger.transaction() as connection:
+        await customers.require(connection, {customer_id})
+    found = {one.brand_code: one for one in await every(ledger) if one.customer_id == customer_id}
+    if others := set(only) - found.keys():
+        raise OtherBrandsError(customer_id, others)
+    return {code: one for code, one in found.items() if not only or code in only}

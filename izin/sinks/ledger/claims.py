@@ -8,9 +8,8 @@ from typing import Any, LiteralString
 from psycopg.rows import args_row
 
 from izin.iys.wire_format.consents import ConsentItem
-from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
+from izin.sinks.ledger.db import Connection, copy, statements, while_waiting
 from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.calls import call_facts, item_rows
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.brand import Brand

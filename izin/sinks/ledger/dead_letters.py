@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db import Ledger
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.append import act
 
 _ACKNOWLEDGE = "acknowledge dead letter"
 _REDRIVE = "redrive dead letter"

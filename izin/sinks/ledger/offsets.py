@@ -10,11 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.db import Connection, Ledger, statements
+from izin.sinks.ledger.history.append import record_act
 from izin.sinks.record.errors import ConcurrentChangeError, RecreatedTopicError
 from izin.sinks.record.messages import Message, TopicMessages
 
@@ -47,8 +44,7 @@ async def positions(
 
 async def forget(ledger: Ledger, topic: str) -> None:
     """Forget how far ``topic`` was read: it is another one now, and is read from its beginning."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["forget"], {"topic": topic})
+    await ledger.execute(_SQL["forget"], {"topic": topic})
 
 
 async def advance(
@@ -160,19 +156,15 @@ async def begin_bootstrap(  # noqa: PLR0913 - both topics, and what of them
         await connection.execute(_BOOTSTRAPS["begin"], values)
         await connection.execute(_BOOTSTRAPS["skip-lost"], values)
         if by is not None and ranges:
-            await append.append(connection, [_ordered(ranges, topic, by, now)], now=now)
-
-
-def _ordered(ranges: Collection[Range], topic: str, by: str, now: datetime) -> Movement:
-    partitions = [one.partition for one in ranges]
-    return act(
-        "restore partitions",
-        f"topic/{topic}",
-        by=by,
-        now=now,
-        before={"lost": partitions},
-        after={"decisions_from": [one.decisions_from for one in ranges]},
-    )
+            await record_act(
+                connection,
+                "restore partitions",
+                f"topic/{topic}",
+                by=by,
+                now=now,
+                before={"lost": values["partitions"]},
+                after={"decisions_from": values["starts"]},
+            )
 
 
 async def bootstraps(ledger: Ledger, topic: str) -> tuple[Bootstrap, ...]:

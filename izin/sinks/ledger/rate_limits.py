@@ -28,9 +28,8 @@ from izin.iys.rate_limit import (
     Slot,
 )
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger.db.clock import ClockOffset
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import statements
+from izin.sinks.ledger.db.connection import ClockOffset, Connection, Ledger
 
 HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
 """The hourly limits of İYS on the calls that the sinks make (H086)."""
@@ -57,7 +56,7 @@ class Address:
     failures: int
 
     @property
-    def standing(self) -> Reputation:
+    def reputation(self) -> Reputation:
         """Its reputation at İYS."""
         return ReputationPolicy().of(self.calls, self.failures)
 
@@ -157,15 +156,14 @@ class LedgerPacer:
 
     async def throttled(self) -> None:
         """Have every process behind the address pause, then continue at half the rate."""
-        async with self._ledger.transaction() as connection:
-            await connection.execute(
-                _SQL["slow-down"],
-                {
-                    "address": self._address,
-                    "pause": self._pace.pause,
-                    "slowest": self._pace.slowest,
-                },
-            )
+        await self._ledger.execute(
+            _SQL["slow-down"],
+            {
+                "address": self._address,
+                "pause": self._pace.pause,
+                "slowest": self._pace.slowest,
+            },
+        )
 
     async def flush(self) -> None:
         """Write the results of calls so far, and read the reputation of the address."""

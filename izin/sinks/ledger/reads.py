@@ -1,6 +1,9 @@
 """The read API of the ledger, for command line, console and metrics.
 
 Nothing here changes anything, and nothing loads the register whole.
+
+Deadlines: a consent must be registered within three business days (Yönetmelik m.7/11), an opt-out
+reported within three (m.9/6). What is not settled is counted by how much of its term has passed.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -9,10 +12,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from izin.consent.forecast import DueGroup
-from izin.consent.model import Status
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import acts
+from izin.consent.model import OriginRank, Status
+from izin.sinks.ledger.db import Ledger, statements
+from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.formats import decision_columns
 from izin.sinks.record.consent_row import ConsentRow
 
@@ -20,6 +22,16 @@ _PAGE = 5000
 _SLICE = 500
 """Recipients in one query: each is looked up under every key that it may have."""
 _SQL = statements("reads")
+REGISTER = (
+    *("key", "customer_id", "brand_code", "channel", "recipient_type", "recipient"),
+    *("desired_status", "desired_at", "desired_rank", "desired_consent_date", "desired_source"),
+    *("void_event_id", "registered", "registered_at", "registered_consent_date"),
+    *("registered_source", "registered_transaction_id", "state", "reason", "code", "due_at"),
+    *("expires_at", "may_send", "permission_reason"),
+)
+"""The columns of the register: what is desired of a key, what is registered, and the state of the
+obligation."""
+_DEADLINES = statements("deadlines")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,36 +43,6 @@ class Count:
     desired_status: str | None
     state: str
     keys: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterRow:
-    """A key: what is desired, what is registered, and the state of the obligation."""
-
-    key: str
-    customer_id: str
-    brand_code: int
-    channel: str
-    recipient_type: str
-    recipient: str
-    desired_status: str | None
-    desired_at: datetime | None
-    desired_rank: int | None
-    desired_consent_date: datetime | None
-    desired_source: str | None
-    void_event_id: str | None
-    registered: str
-    registered_at: datetime | None
-    registered_consent_date: datetime | None
-    registered_source: str | None
-    registered_transaction_id: str | None
-    state: str
-    reason: str | None
-    code: str | None
-    due_at: datetime | None
-    expires_at: datetime | None
-    may_send: bool
-    permission_reason: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +164,7 @@ async def parked_keys(ledger: Ledger, brand_code: int, reason: str) -> tuple[Par
 async def lag(ledger: Ledger, *, now: datetime) -> Lag:
     """Return what is still due, waiting or unsettled."""
     rows = await ledger.fetch(_SQL["lag"], {"now": now})
-    outbox = await ledger.fetch(_SQL["outbox"])
-    return Lag(**rows[0], outbox=outbox[0]["rows"])
+    return Lag(**rows[0], outbox=(await ledger.fetch(_SQL["outbox"]))[0]["rows"])
 
 
 async def backlog(ledger: Ledger, *, customer_id: str | None = None) -> Backlog:
@@ -228,17 +209,17 @@ async def living_deliverers(ledger: Ledger) -> int:
     return int(row["webhooks"])
 
 
-async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIterator[RegisterRow]:
-    """Yield the register as the ledger has it, one row for each key, in the order of keys."""
-    after = ""
-    while True:
-        values = {"after": after, "brand_code": brand_code, "size": _PAGE}
-        rows = await ledger.fetch(_SQL["register"], values)
-        if not rows:
-            return
+async def register(
+    ledger: Ledger, *, brand_code: int | None = None
+) -> AsyncIterator[Mapping[str, Any]]:
+    """Yield the register as the ledger has it: of each key the columns ``REGISTER``, in the order
+    of keys.
+    """
+    values = {"after": "", "brand_code": brand_code, "size": _PAGE}
+    while rows := await ledger.fetch(_SQL["register"], values):
         for row in rows:
-            yield RegisterRow(**row)
-        after = rows[-1]["key"]
+            yield row
+        values["after"] = rows[-1]["key"]
 
 
 async def keys_of(ledger: Ledger, recipients: Collection[str]) -> dict[str, list[str]]:
@@ -266,7 +247,7 @@ async def history(ledger: Ledger, recipient: str) -> History:
 
 def concerned(row: ConsentRow) -> tuple[str, str]:
     """Return the keys of acts that concern a row besides those on itself."""
-    return acts.brand_key(row.brand_code), acts.customer_key(row.customer_id)
+    return append.brand_key(row.brand_code), append.customer_key(row.customer_id)
 
 
 async def facts(ledger: Ledger, keys: Sequence[str]) -> tuple[RecordedFact, ...]:
@@ -279,3 +260,84 @@ def _fact(row: Mapping[str, Any]) -> RecordedFact:
     if row["decision"] is not None:
         columns |= decision_columns(row["decision"])
     return RecordedFact(**columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """What is due to İYS of a brand, channel and status, by how much of its term has passed."""
+
+    customer_id: str | None
+    """None: the brand is not registered."""
+    brand_code: int
+    channel: str
+    status: str
+    keys: int
+    missed: int
+    past_95: int
+    """At 95 % and more of the term, and not missed yet; the others likewise."""
+    past_80: int
+    past_50: int
+    due_soon: int
+    """Within 24 hours."""
+    parked: int
+    unknown: int
+    first_due_at: datetime | None
+    oldest_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspendedOptOuts:
+    """How many opt-outs of a brand and channel are suspended."""
+
+    brand_code: int
+    channel: str
+    keys: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOptOut:
+    """An opt-out that İYS has not settled. Contains personal data."""
+
+    key: str
+    recipient: str
+    channel: str
+    recipient_type: str
+    desired_source: str | None
+    desired_at: datetime
+    due_at: datetime | None
+    state: str
+    reason: str | None
+    code: str | None
+
+
+async def margins(ledger: Ledger, *, now: datetime) -> tuple[Margin, ...]:
+    """Return what is not settled; opt-outs first, then the earliest due."""
+    return tuple(Margin(**row) for row in await ledger.fetch(_DEADLINES["margins"], {"now": now}))
+
+
+async def has_opt_outs(ledger: Ledger) -> bool:
+    """Return whether an opt-out is not settled."""
+    return bool(await ledger.fetch(_DEADLINES["has-opt-outs"]))
+
+
+async def suspended_opt_outs(ledger: Ledger) -> tuple[SuspendedOptOuts, ...]:
+    """Return the opt-outs that are not submitted for a suspension or a stopped brand."""
+    return tuple(
+        SuspendedOptOuts(**row) for row in await ledger.fetch(_DEADLINES["suspended-opt-outs"])
+    )
+
+
+async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:
+    """Return a brand's opt-outs that İYS has not settled, the earliest due first."""
+    values = {"brand_code": brand_code, "ours": int(OriginRank.OURS)}
+    return tuple(
+        OpenOptOut(**row) for row in await ledger.fetch(_DEADLINES["open-opt-outs"], values)
+    )
+
+
+async def breaches(
+    ledger: Ledger, *, customer_id: str | None = None, most: int = 1000
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the latest opt-outs that were submitted too late, of a customer or of all."""
+    values = {"size": most, "customer_id": customer_id}
+    return tuple(await ledger.fetch(_DEADLINES["breaches"], values))

@@ -16,8 +16,7 @@ import orjson
 from izin.consent.model import Status
 from izin.consent.next_action import Registered
 from izin.consent.transitions import SETTLED, State
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.record.consent_row import ConsentRow
 
 DIFFERENCE = "retailer-access"

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from izin.schemas.topics import Topics
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import record_act
+from izin.sinks.ledger.db import Connection, Ledger, statements
+from izin.sinks.ledger.history.append import record_act
 from izin.sinks.record.sequence_gaps import Gap, Numbers, Run, with_runs
 
 GRACE = timedelta(minutes=5)

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 
 from izin.consent.model import Channel
 from izin.iys.wire_format.consents import Stream
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import Message, TopicMessages
 

@@ -13,8 +13,7 @@ from typing import Any
 from psycopg.rows import args_row
 
 from izin.consent.model import ConsentKey
-from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, statements
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner

@@ -14,11 +14,9 @@ from psycopg.rows import DictRow
 
 from izin.consent.model import Channel
 from izin.sinks.ledger import access_tokens, stream_progress
-from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, notifications, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key, record_act
+from izin.sinks.ledger.history.append import act, brand_key, record_act
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NO_RIGHT, NOT_GRANTED, Suspension
 

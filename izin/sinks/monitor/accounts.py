@@ -12,7 +12,7 @@ share of sweeps.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError, Verdict
@@ -25,7 +25,6 @@ from izin.iys.wire_format.account import (
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.sinks.ledger import brands, suspensions
-from izin.sinks.ledger.db.leases import repeat
 from izin.sinks.ledger.registry import granted
 from izin.sinks.ledger.registry.granted import RightsChange, change_of
 from izin.sinks.ledger.sweep import sweeps
@@ -38,60 +37,37 @@ SOON = timedelta(days=30)
 """So long before its end a subscription is warned of."""
 NEARLY_FULL = 0.95
 """The share of the limit from which on a subscription is warned of."""
-_INTERVAL = timedelta(minutes=10)
 
 _log = get_logger(__name__)
 _COUNTED_EVERY = timedelta(days=1)
 BY_LIST = "İYS's list of rights"
 """Who changed a right, where a worker has read it from the list."""
-_LOOKED_AT_EVERY = timedelta(minutes=1)
 _BACKOFF = Backoff(timedelta(minutes=15), timedelta(hours=4))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionMonitor:
-    """Queries subscriptions and stores them with their brands."""
-
-    context: OutboundContext
-
-    async def run(self) -> None:
-        """Query until cancelled, in one process of an account at a time."""
-        context = self.context
-        await repeat(
-            context.ledger,
-            context.lease_owner.sole("survey"),
-            _INTERVAL,
-            lambda ledger: replace(self, context=replace(context, ledger=ledger)).refresh(),
-        )
-
-    async def refresh(
-        self, *, every: timedelta = EVERY, only: Collection[int] | None = None
-    ) -> dict[int, str]:
-        """Query each subscription that was not queried within ``every``, of the providers ``only``
-        names; return the errors, by İYS code of the provider.
-        """
-        failed = {}
-        before = self.context.clock() - every
-        for iys_code in await brands.providers(
-            self.context.ledger, self.context.lease_owner, before
-        ):
-            if only is not None and iys_code not in only:
-                continue
-            try:
-                found = await self.context.client.subscription(iys_code)
-            except CallError as error:
-                error.warn(_log, "subscription query failed", iys_code=iys_code)
-                failed[iys_code] = str(error)
-                continue
-            now = self.context.clock()
-            for brand in await brands.set_subscription(
-                self.context.ledger, iys_code, found, now=now
-            ):
-                for warning in warnings_of(brand, now):
-                    _log.critical(
-                        "subscription warning raised", brand=brand.brand_code, warning=warning
-                    )
-        return failed
+async def refresh_subscriptions(
+    context: OutboundContext, *, every: timedelta = EVERY, only: Collection[int] | None = None
+) -> dict[int, str]:
+    """Query each subscription that was not queried within ``every``, of the providers ``only``
+    names, and store it with its brands; return the errors, by İYS code of the provider.
+    """
+    failed, before = {}, context.clock() - every
+    for iys_code in await brands.providers(context.ledger, context.lease_owner, before):
+        if only is not None and iys_code not in only:
+            continue
+        try:
+            found = await context.client.subscription(iys_code)
+        except CallError as error:
+            error.warn(_log, "subscription query failed", iys_code=iys_code)
+            failed[iys_code] = str(error)
+            continue
+        now = context.clock()
+        for brand in await brands.set_subscription(context.ledger, iys_code, found, now=now):
+            for warning in warnings_of(brand, now):
+                _log.critical(
+                    "subscription warning raised", brand=brand.brand_code, warning=warning
+                )
+    return failed
 
 
 def warnings_of(brand: Brand, now: datetime) -> tuple[str, ...]:
@@ -117,16 +93,6 @@ class RegisterCounter:
     context: OutboundContext
     _asked_at: dict[int, datetime] = field(default_factory=dict)
     """By İYS code of the provider: İYS may leave out a brand that is registered here."""
-
-    async def run(self) -> None:
-        """Count until cancelled, in one process of an account and address at a time."""
-        context = self.context
-        await repeat(
-            context.ledger,
-            context.lease_owner.sole("count"),
-            _INTERVAL,
-            lambda ledger: replace(self, context=replace(context, ledger=ledger)).count(),
-        )
 
     async def count(self) -> dict[int, str]:
         """Count the brands of each provider that were not counted within a day; return the errors,
@@ -203,17 +169,6 @@ class GrantedBrandsReader:
     _offered: set[int] = field(default_factory=set)
     """Brands whose offer was logged."""
 
-    async def run(self) -> None:
-        """Read when it is due until cancelled, in one process of an account at a time."""
-        context = self.context
-        # The list is the account's, whichever address its brands are served from.
-        await repeat(
-            context.ledger,
-            f"granted brands {context.lease_owner.account}",
-            _LOOKED_AT_EVERY,
-            lambda ledger: replace(self, context=replace(context, ledger=ledger)).look(),
-        )
-
     async def look(self) -> bool:
         """Read the list and follow it, if it is due; return whether it was."""
         context, account = self.context, self.context.lease_owner.account
@@ -254,11 +209,11 @@ class GrantedBrandsReader:
         ]
         before = {one.brand_code: one for one in await granted.every(context.ledger, account)}
         listed = {one.brand_code: one for one in whole.brands}
-        standing = await suspensions.every(context.ledger)
+        suspended = await suspensions.every(context.ledger)
 
         def change(brand: Brand) -> RightsChange:
             code = brand.brand_code
-            own = [one for one in standing if one.brand_code == code]
+            own = [one for one in suspended if one.brand_code == code]
             return change_of(brand, before.get(code), listed.get(code), own)
 
         known = [one for one in served if one.brand_code in listed or one.brand_code in before]

@@ -14,11 +14,10 @@ from datetime import date, datetime, timedelta
 
 from izin.consent.model import Status
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger import deadlines, stream_progress
+from izin.sinks.ledger import reads, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.daily import files
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db import Ledger, sole
 
 _log = get_logger(__name__)
 
@@ -159,7 +158,7 @@ class DeadlineMonitor:
         return alerts
 
     async def _found(self, now: datetime) -> AsyncIterator[Alert]:
-        for margin in await deadlines.margins(self.ledger, now=now):
+        for margin in await reads.margins(self.ledger, now=now):
             for stage in STAGES:
                 yield DeadlineAlert(
                     brand_code=margin.brand_code,
@@ -168,7 +167,7 @@ class DeadlineMonitor:
                     stage=stage,
                     records=getattr(margin, stage),
                 )
-        for opt_outs in await deadlines.suspended_opt_outs(self.ledger):
+        for opt_outs in await reads.suspended_opt_outs(self.ledger):
             yield SuspendedAlert(
                 brand_code=opt_outs.brand_code, channel=opt_outs.channel, records=opt_outs.keys
             )

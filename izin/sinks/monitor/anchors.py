@@ -27,8 +27,7 @@ from izin.consent.errors import OurError
 from izin.runtime.logs import get_logger
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db import Ledger, sole
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor, AnchorTimestamp, text_of_heads

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from math import inf
 from typing import Any
 
@@ -24,22 +23,14 @@ from izin.iys.rate_limit import STATUS
 from izin.iys.tokens import TokenPolicy
 from izin.runtime.broker_watch import TIMEOUT, AnswerWatch
 from izin.schemas.topics import Topics
-from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
+from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.daily import files
-from izin.sinks.ledger.daily.files import StateCount
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.deadlines import Margin
+from izin.sinks.ledger.db import Ledger
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address, addresses
-from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.registry import complaints, granted
-from izin.sinks.ledger.registry.complaints import ComplaintCounts
-from izin.sinks.ledger.registry.granted import ListReading, LostRight
-from izin.sinks.ledger.sequences import Missing
-from izin.sinks.ledger.stream_progress import PulledStream
 from izin.sinks.ledger.sweep import sweeps
-from izin.sinks.ledger.sweep.sweeps import RegisterCount, Sweep
 from izin.sinks.monitor.alerts import STAGES
 
 _LANES = {"RET": "opt-outs", "ONAY": "consents"}
@@ -113,6 +104,12 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
 }
 """The description and the labels of each gauge."""
+Figures = Mapping[str, Sequence[tuple[Any, ...]]]
+"""The values of gauges by name: of each value its labels, and behind them the number."""
+_WAITS_FOR = (
+    *("to_send", "opt_outs", "held_back", "in_flight", "awaiting_result", "unknown"),
+    *("to_query", "waiting", "parked"),
+)
 CONNECTIONS = 2
 """One for the figures, one for the watch."""
 _REST = 20
@@ -141,210 +138,167 @@ class Metrics:
         self.pushed = Counter(
             "izin_pushed_movements", "Movements that İYS pushed", registry=self.registry
         )
-        self._push_unauthorized = Counter(
+        self.push_unauthorized = Counter(
             "izin_push_unauthorized",
             "Pushes refused because their credentials were missing (as in İYS's test), or wrong",
             ["reason"],
             registry=self.registry,
         )
-        self._calls = Counter(
+        self.calls = Counter(
             "izin_iys_calls",
             "Calls to İYS, by operation and code",
             ["operation", "code"],
             registry=self.registry,
         )
-        self._unforeseen = Counter(
+        self.unforeseen = Counter(
             "izin_iys_field_faults",
             "Faults of a field that İYS found and our validation did not, by code",
             ["code"],
             registry=self.registry,
         )
 
-    def show_streams(self, progress: Iterable[PulledStream], *, now: datetime) -> None:
-        """Show how long ago each stream of İYS was pulled to its end."""
-        self._replace(
-            "izin_stream_stale_seconds",
-            [
-                (one.brand_code, one.stream, (now - one.last_pulled_at).total_seconds())
-                for one in progress
-            ],
-        )
-
-    def show_granted(
-        self, lists: Iterable[ListReading], lost: Iterable[LostRight], *, now: datetime
-    ) -> None:
-        """Show how long ago each list of rights was read whole, and the rights that are lost."""
-        self._replace(
-            "izin_granted_list_stale_seconds",
-            [
-                (one.account, (now - one.read_at).total_seconds() if one.read_at else inf)
-                for one in lists
-                if one.tried_at is not None
-            ],
-        )
-        self._replace("izin_lost_rights", [(one.brand_code, one.right, 1) for one in lost])
-
-    def show_daily_files(self, counts: Sequence[StateCount]) -> None:
-        """Show how far the daily files are, and how they differ from ours."""
-        self._replace(
-            "izin_daily_files", [(one.brand_code, one.state, one.files) for one in counts]
-        )
-        self._replace(
-            "izin_daily_file_differences",
-            [
-                (one.brand_code, side, lines)
-                for one in counts
-                for side, lines in (("iys", one.only_at_iys), ("here", one.only_here))
-            ],
-        )
-
-    def show_missing(self, missing: Sequence[Missing]) -> None:
-        """Show the gaps that are open now, and no others."""
-        for name, count in (("gaps", "gaps"), ("missing_events", "numbers")):
-            self._replace(
-                f"izin_sequence_{name}",
-                [(one.customer_id, one.origin, getattr(one, count)) for one in missing],
-            )
-
-    def show_complaints(self, counts: ComplaintCounts) -> None:
-        """Show how many complaints are open, and how many of these overdue."""
-        self._replace("izin_complaints", asdict(counts).items())
-
-    def show_deadlines(self, margins: Sequence[Margin], *, now: datetime) -> None:
-        """Show what is not settled, by lane: opt-outs, or consents."""
-        lanes = {
-            lane: [one for one in margins if one.status == status]
-            for status, lane in _LANES.items()
-        }
-        due = {
-            lane: [one.first_due_at for one in mine if one.first_due_at]
-            for lane, mine in lanes.items()
-        }
-        self._replace(
-            "izin_backlog_keys",
-            [(one.brand_code, lane, one.keys) for lane, mine in lanes.items() for one in mine],
-        )
-        self._replace(
-            "izin_deadline_keys",
-            [
-                (lane, stage.removeprefix("past_"), sum(getattr(one, stage) for one in mine))
-                for lane, mine in lanes.items()
-                for stage in STAGES
-            ],
-        )
-        self._replace(
-            "izin_backlog_oldest_seconds",
-            [
-                (lane, (now - min(one.oldest_at for one in mine)).total_seconds())
-                for lane, mine in lanes.items()
-                if mine
-            ],
-        )
-        self._replace(
-            "izin_deadline_margin_seconds",
-            [(lane, (min(ends) - now).total_seconds()) for lane, ends in due.items() if ends],
-        )
-
-    def show_suspended(self, suspended: Iterable[DueGroup]) -> None:
-        """Show what is suspended, by lane."""
-        groups = [(_LANES[str(one.status)], one.count) for one in suspended]
-        self._replace("izin_suspended_keys", [*((lane, 0) for lane in _LANES.values()), *groups])
-
-    def show_held_back(self, brakes: Iterable[Brake]) -> None:
-        """Show what brakes hold back now, and nothing else."""
-        self._replace(
-            "izin_held_back_keys", [(one.brand_code, one.source, one.held_back) for one in brakes]
-        )
-
-    def show_sweeps(self, latest: Iterable[Sweep]) -> None:
-        """Show how far the open sweeps are, and nothing of others."""
-        self._replace(
-            "izin_sweep_keys",
-            [
-                (one.brand_code, done, keys)
-                for one in latest
-                if one.ended_at is None
-                for done, keys in (
-                    ("queried", one.counts.queried),
-                    ("left", max(one.keys - one.counts.queried, 0)),
-                )
-            ],
-        )
-
-    def show_register(self, counts: Iterable[RegisterCount]) -> None:
-        """Show what İYS counted last of each brand, and what was ours then."""
-        self._replace(
-            "izin_register_consents",
-            [
-                (one.brand_code, status, side, count)
-                for one in counts
-                for status, side, count in (
-                    ("ONAY", "iys", one.iys_onay),
-                    ("ONAY", "ours", one.onay),
-                    ("RET", "iys", one.iys_ret),
-                    ("RET", "ours", one.ret),
-                )
-            ],
-        )
-
-    def show_rate_limits(self, addresses: Iterable[Address]) -> None:
-        """Show what is left of each address's limits."""
-        self._replace(
-            "izin_rate_limit_left",
-            [
-                (one.address, limit, left)
-                for one in addresses
-                for limit, left in (
-                    ("status-calls-of-the-hour", HOUR_LIMITS[STATUS].calls - one.status_calls),
-                    (
-                        "token-calls-of-the-hour",
-                        TokenPolicy().calls_per_hour - one.token_calls,
-                    ),
-                    ("success-of-the-day", 1 - one.failures / one.calls if one.calls else 1.0),
-                    ("pace", one.factor),
-                )
-            ],
-        )
-
-    def _replace(self, name: str, values: Iterable[tuple[Any, ...]]) -> None:
-        """Show what a gauge has now, and nothing else: its labels, and behind them the value.
-        Values of the same labels are added.
+    def show(self, figures: Figures) -> None:
+        """Show what gauges have now, and nothing else of them: the values of each, its labels and
+        behind them the number. Numbers of the same labels are added.
         """
-        gauge = self._gauges[name]
-        gauge.clear()
-        for *labels, value in values:
-            gauge.labels(*labels).inc(value)
+        for name, values in figures.items():
+            gauge = self._gauges[name]
+            gauge.clear()
+            for *labels, value in values:
+                if labels:
+                    gauge.labels(*labels).inc(value)
+                else:
+                    gauge.set(value)
 
-    def called(self, operation: str, code: str) -> None:
-        """Count a call to İYS by its result."""
-        self._calls.labels(operation, code).inc()
 
-    def push_unauthorized(self, reason: str) -> None:
-        """Count a push without accepted credentials: they were ``missing`` or ``wrong``."""
-        self._push_unauthorized.labels(reason).inc()
+def backlog_figures(
+    lag: reads.Lag, suspended: Iterable[DueGroup], ahead: Forecast, brakes: Iterable[Brake] = ()
+) -> Figures:
+    """Return what is still due to İYS, what is kept back, and the forecast."""
+    return {
+        "izin_ledger_keys": [(name, getattr(lag, name)) for name in _WAITS_FOR],
+        "izin_outbox_rows": [(lag.outbox,)],
+        "izin_overdue_keys": [(lag.overdue,)],
+        "izin_forecast_late_keys": [(ahead.late,)],
+        "izin_forecast_lost_keys": [(ahead.lost,)],
+        "izin_suspended_keys": [
+            *((lane, 0) for lane in _LANES.values()),
+            *((_LANES[str(one.status)], one.count) for one in suspended),
+        ],
+        "izin_held_back_keys": [(one.brand_code, one.source, one.held_back) for one in brakes],
+    }
 
-    def unforeseen(self, code: str) -> None:
-        """Count a fault of a field that İYS found and our validation did not."""
-        self._unforeseen.labels(code).inc()
 
-    def show(self, lag: Lag, ahead: Forecast) -> None:
-        """Show what is still due to İYS, and the forecast of it."""
-        for name in (
-            "to_send",
-            "opt_outs",
-            "held_back",
-            "in_flight",
-            "awaiting_result",
-            "unknown",
-            "to_query",
-            "waiting",
-            "parked",
-        ):
-            self._gauges["izin_ledger_keys"].labels(name).set(getattr(lag, name))
-        self._gauges["izin_outbox_rows"].set(lag.outbox)
-        self._gauges["izin_overdue_keys"].set(lag.overdue)
-        self._gauges["izin_forecast_late_keys"].set(ahead.late)
-        self._gauges["izin_forecast_lost_keys"].set(ahead.lost)
+def deadline_figures(margins: Sequence[reads.Margin], *, now: datetime) -> Figures:
+    """Return what is not settled, by lane: opt-outs, or consents."""
+    lanes = {
+        lane: [one for one in margins if one.status == status] for status, lane in _LANES.items()
+    }
+    due = {
+        lane: [one.first_due_at for one in mine if one.first_due_at] for lane, mine in lanes.items()
+    }
+    return {
+        "izin_backlog_keys": [
+            (one.brand_code, lane, one.keys) for lane, mine in lanes.items() for one in mine
+        ],
+        "izin_deadline_keys": [
+            (lane, stage.removeprefix("past_"), sum(getattr(one, stage) for one in mine))
+            for lane, mine in lanes.items()
+            for stage in STAGES
+        ],
+        "izin_backlog_oldest_seconds": [
+            (lane, (now - min(one.oldest_at for one in mine)).total_seconds())
+            for lane, mine in lanes.items()
+            if mine
+        ],
+        "izin_deadline_margin_seconds": [
+            (lane, (min(ends) - now).total_seconds()) for lane, ends in due.items() if ends
+        ],
+    }
+
+
+def account_figures(
+    addresses: Iterable[Address] = (),
+    streams: Iterable[stream_progress.PulledStream] = (),
+    lists: Iterable[granted.ListReading] = (),
+    lost: Iterable[granted.LostRight] = (),
+    *,
+    now: datetime,
+) -> Figures:
+    """Return what is left of each address's limits, how long ago streams and lists of rights were
+    read whole, and the rights that are lost.
+    """
+    token_calls = TokenPolicy().calls_per_hour
+    return {
+        "izin_rate_limit_left": [
+            (one.address, limit, left)
+            for one in addresses
+            for limit, left in (
+                ("status-calls-of-the-hour", HOUR_LIMITS[STATUS].calls - one.status_calls),
+                ("token-calls-of-the-hour", token_calls - one.token_calls),
+                ("success-of-the-day", 1 - one.failures / one.calls if one.calls else 1.0),
+                ("pace", one.factor),
+            )
+        ],
+        "izin_stream_stale_seconds": [
+            (one.brand_code, one.stream, (now - one.last_pulled_at).total_seconds())
+            for one in streams
+        ],
+        "izin_granted_list_stale_seconds": [
+            (one.account, (now - one.read_at).total_seconds() if one.read_at else inf)
+            for one in lists
+            if one.tried_at is not None
+        ],
+        "izin_lost_rights": [(one.brand_code, one.right, 1) for one in lost],
+    }
+
+
+def register_figures(
+    daily: Sequence[files.StateCount] = (),
+    latest: Iterable[sweeps.Sweep] = (),
+    counts: Iterable[sweeps.RegisterCount] = (),
+) -> Figures:
+    """Return how İYS's register and ours compare: daily files, open sweeps, counts."""
+    return {
+        "izin_daily_files": [(one.brand_code, one.state, one.files) for one in daily],
+        "izin_daily_file_differences": [
+            (one.brand_code, side, lines)
+            for one in daily
+            for side, lines in (("iys", one.only_at_iys), ("here", one.only_here))
+        ],
+        "izin_sweep_keys": [
+            (one.brand_code, done, keys)
+            for one in latest
+            if one.ended_at is None
+            for done, keys in (
+                ("queried", one.counts.queried),
+                ("left", max(one.keys - one.counts.queried, 0)),
+            )
+        ],
+        "izin_register_consents": [
+            (one.brand_code, status, side, count)
+            for one in counts
+            for status, side, count in (
+                ("ONAY", "iys", one.iys_onay),
+                ("ONAY", "ours", one.onay),
+                ("RET", "iys", one.iys_ret),
+                ("RET", "ours", one.ret),
+            )
+        ],
+    }
+
+
+def source_figures(
+    missing: Sequence[sequences.Missing] = (), complained: complaints.ComplaintCounts | None = None
+) -> Figures:
+    """Return the gaps in what origins number, and the complaints that wait."""
+    return {
+        "izin_sequence_gaps": [(one.customer_id, one.origin, one.gaps) for one in missing],
+        "izin_sequence_missing_events": [
+            (one.customer_id, one.origin, one.numbers) for one in missing
+        ],
+        "izin_complaints": [] if complained is None else list(asdict(complained).items()),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,26 +324,32 @@ class LedgerFigures:
 
     async def read(self) -> None:
         """Read all figures once, and then show them together."""
-        now, ledger, metrics = self.clock(), self.ledger, self.metrics
+        now, ledger = self.clock(), self.ledger
         backlog = await reads.backlog(ledger)
         ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
-        lost = await granted.lost_rights(ledger)
+        lag, brakes = await reads.lag(ledger, now=now), await decisions.undecided(ledger)
         figures = (
-            partial(metrics.show, await reads.lag(ledger, now=now), ahead),
-            partial(metrics.show_suspended, backlog.suspended),
-            partial(metrics.show_held_back, await decisions.undecided(ledger)),
-            partial(metrics.show_deadlines, await deadlines.margins(ledger, now=now), now=now),
-            partial(metrics.show_rate_limits, await addresses(ledger)),
-            partial(metrics.show_streams, await stream_progress.read(ledger), now=now),
-            partial(metrics.show_granted, await granted.readings(ledger), lost, now=now),
-            partial(metrics.show_daily_files, await files.states(ledger, now=now)),
-            partial(metrics.show_sweeps, await sweeps.latest(ledger)),
-            partial(metrics.show_register, await sweeps.latest_counts(ledger)),
-            partial(metrics.show_missing, await sequences.missing(ledger, self.topics)),
-            partial(metrics.show_complaints, await complaints.counts(ledger, now=now)),
+            backlog_figures(lag, backlog.suspended, ahead, brakes),
+            deadline_figures(await reads.margins(ledger, now=now), now=now),
+            account_figures(
+                await addresses(ledger),
+                await stream_progress.read(ledger),
+                await granted.readings(ledger),
+                await granted.lost_rights(ledger),
+                now=now,
+            ),
+            register_figures(
+                await files.states(ledger, now=now),
+                await sweeps.latest(ledger),
+                await sweeps.latest_counts(ledger),
+            ),
+            source_figures(
+                await sequences.missing(ledger, self.topics),
+                await complaints.counts(ledger, now=now),
+            ),
         )
-        for show in figures:
-            show()
+        for some in figures:
+            self.metrics.show(some)
         self.metrics.read_at.set(now.timestamp())
 
 
@@ -428,5 +388,5 @@ class IysWatch(AnswerWatch):
         self._metrics.iys_unreachable.set(is_away)
         if not is_away:
             return None
-        self._is_urgent = await deadlines.has_opt_outs(self._ledger)
+        self._is_urgent = await reads.has_opt_outs(self._ledger)
         return "it answers no call"

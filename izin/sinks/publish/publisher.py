@@ -32,11 +32,8 @@ from psycopg.rows import DictRow
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import ID, Headers
-from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db import Connection, Ledger, notifications, sole, statements
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record.errors import StreamUnavailableError

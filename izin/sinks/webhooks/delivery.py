@@ -13,21 +13,21 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import WebhookSettings
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.processes import SILENCE
+from izin.sinks.ledger.db import Ledger
+from izin.sinks.ledger.db.leases import SILENCE
 from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup, DeliveryReceipt, FailedAttempt
-from izin.sinks.ledger.webhooks.subscriber import WebhookSubscriber
+from izin.sinks.ledger.webhooks.registry import WebhookSubscriber
 from izin.sinks.outbound.loops import keep_running
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
-from izin.sinks.webhooks.dispatcher import EventDispatcher, SubscriberHealth
-from izin.sinks.webhooks.failure_watch import FailureWatch
-from izin.sinks.webhooks.lane import DeliveryLane, PendingDelivery
-from izin.sinks.webhooks.metrics import WebhookMetrics
+from izin.sinks.webhooks.dispatcher import EventDispatcher, FailureWatch, SubscriberHealth
+from izin.sinks.webhooks.partitions import DeliveryLane, PendingDelivery
 from izin.sinks.webhooks.posting import Poster, Reply
 from izin.sinks.webhooks.resends import OlderOptOuts, RepetitionGuard
 from izin.sinks.webhooks.source import LaneSource, Taken
@@ -47,6 +47,57 @@ EventSource = LaneSource | OlderOptOuts
 """Where a lane reads."""
 
 _log = get_logger(__name__)
+_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 15, 60, 300, 3600, 86400)
+
+
+class WebhookMetrics:
+    """The metrics of one process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.attempts = Counter(
+            "izin_webhook_attempts",
+            "Requests to subscribers, by what came of them: taken, refused, or no reply",
+            ["subscriber", "result"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "izin_webhook_delivery_seconds",
+            "Time from a record's append to its topic until its subscriber took it",
+            ["lane"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "izin_webhook_waiting",
+            "Events that were read for a subscriber and not taken yet",
+            ["subscriber"],
+            registry=self.registry,
+        )
+        self.failing = Gauge(
+            "izin_webhook_failing_seconds",
+            "For how long a subscriber has not taken something that it was sent; 0: it takes all",
+            ["subscriber"],
+            registry=self.registry,
+        )
+        self.alerts = Gauge(
+            "izin_webhook_alerts",
+            "How many of the alerts about a failing subscriber were raised: 4 is the most urgent",
+            ["subscriber"],
+            registry=self.registry,
+        )
+        self.behind = Gauge(
+            "izin_webhook_behind",
+            "Whether a subscriber is behind the end of the topics: 1, or 0",
+            ["subscriber"],
+            registry=self.registry,
+        )
+
+    def forget(self, subscriber: str) -> None:
+        """Remove the gauges of a subscriber that another process has, or that is paused."""
+        for gauge in (self.waiting, self.failing, self.alerts, self.behind):
+            if (subscriber,) in gauge._metrics:  # noqa: SLF001  # the library names no other way
+                gauge.remove(subscriber)
 
 
 @dataclass(slots=True)
@@ -64,12 +115,12 @@ class AcknowledgementWriter:
 
     def add(self, delivery: "SubscriberDelivery") -> None:
         """Store for ``delivery`` from now on."""
-        self._deliveries[delivery.number] = delivery
+        self._deliveries[delivery.subscriber.id] = delivery
 
     def remove(self, delivery: "SubscriberDelivery") -> None:
         """Store nothing more for ``delivery``."""
-        if self._deliveries.get(delivery.number) is delivery:
-            del self._deliveries[delivery.number]
+        if self._deliveries.get(delivery.subscriber.id) is delivery:
+            del self._deliveries[delivery.subscriber.id]
 
     def wake(self) -> None:
         """Store soon: there is one thing more."""
@@ -184,11 +235,6 @@ class SubscriberDelivery:
         self.writer.add(self)
 
     @property
-    def number(self) -> int:
-        """The id of the subscriber."""
-        return self.subscriber.id
-
-    @property
     def lanes(self) -> list[DeliveryLane]:
         """The lanes."""
         return [one.lane for one in self.sources]
@@ -298,7 +344,7 @@ class SubscriberDelivery:
         """Store soon that the subscriber has taken an event."""
         event = pending.event
         row = DeliveryReceipt(
-            subscriber_id=self.number,
+            subscriber_id=self.subscriber.id,
             customer_id=event.customer_id,
             type=event.type,
             topic=event.topic,
@@ -325,7 +371,7 @@ class SubscriberDelivery:
         self._watch.failed(failure, failed_at)
         self._attempts.append(
             FailedAttempt(
-                subscriber_id=self.number,
+                subscriber_id=self.subscriber.id,
                 failed_at=failed_at,
                 topic=event.topic,
                 partition=event.partition,
@@ -345,7 +391,7 @@ class SubscriberDelivery:
             pending.lane.close(pending.event.place, pending.event.offset)
         now = datetime.now(UTC)
         return DeliveryGroup(
-            subscriber_id=self.number,
+            subscriber_id=self.subscriber.id,
             epoch=self.epoch,
             acknowledgements=[row for _, row in self._storing],
             moves=[move for lane in self.lanes for move in lane.moves(also_read=also_read)],

@@ -29,7 +29,7 @@ from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec
 from izin.schemas.records import ID, SOURCE, UNREADABLE, AvroRecord, fields_of_key, key_text
 from izin.schemas.topics import Topics
-from izin.sinks.ledger.webhooks.subscriber import EventFilter, LaneName, WebhookType
+from izin.sinks.ledger.webhooks.registry import EventFilter, LaneName, WebhookType
 
 ERASED = "erased"
 """The reason of a revocation because the recipient was erased."""

@@ -29,25 +29,29 @@ from izin.runtime.process import cancel_all, stopping_on_signals
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import identities_of
-from izin.sinks.ledger.db import leases
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.processes import live
-from izin.sinks.ledger.webhooks import deliveries, registry, resends
+from izin.sinks.ledger.db import Ledger, leases
+from izin.sinks.ledger.db.leases import live
+from izin.sinks.ledger.webhooks import deliveries, registry
 from izin.sinks.ledger.webhooks.deliveries import AssignedSubscriber, lease_name
-from izin.sinks.ledger.webhooks.registry import UnknownSubscriberError
-from izin.sinks.ledger.webhooks.subscriber import (
+from izin.sinks.ledger.webhooks.registry import (
     DeliveryCursor,
     LaneName,
     PauseReason,
+    UnknownSubscriberError,
     WebhookSubscriber,
 )
 from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
 from izin.sinks.outbound.loops import keep_running, until_stopped
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
-from izin.sinks.webhooks.delivery import AcknowledgementWriter, EventSource, SubscriberDelivery
+from izin.sinks.webhooks import resends
+from izin.sinks.webhooks.delivery import (
+    AcknowledgementWriter,
+    EventSource,
+    SubscriberDelivery,
+    WebhookMetrics,
+)
 from izin.sinks.webhooks.events import EventReader, lanes
-from izin.sinks.webhooks.lane import DeliveryLane, lanes_of
-from izin.sinks.webhooks.metrics import WebhookMetrics
+from izin.sinks.webhooks.partitions import DeliveryLane, lanes_of
 from izin.sinks.webhooks.posting import Poster
 from izin.sinks.webhooks.resends import OlderOptOuts, RepetitionGuard
 from izin.sinks.webhooks.source import READERS, LaneSource, LiveFeed
@@ -105,15 +109,15 @@ class DeliveryAssigner:
         if self.ledger.owner not in processes:
             await deliveries.enter(self.ledger)  # also where others took us for gone
         self._drop(known, read_at)
-        todo = deliveries.shares(subscribers, processes, self.ledger.owner)
-        for number in todo.give_back:
+        take, give_back = deliveries.shares(subscribers, processes, self.ledger.owner)
+        for number in give_back:
             if number in self.deliveries:
                 self._stop(number, give_back=True)
         mine = [
             one
             for one in subscribers
-            if one.id not in todo.give_back
-            and (one.id in todo.take or (one.is_owned and one.owner == self.ledger.owner))
+            if one.id not in give_back
+            and (one.id in take or (one.is_owned and one.owner == self.ledger.owner))
         ]
         begun = self.deliveries.keys() | self._closing.keys()
         await self._start([one for one in mine if one.id not in begun])
@@ -133,9 +137,9 @@ class DeliveryAssigner:
                 and not delivery.is_fenced
             )
             is_same = found is not None and found.version == delivery.subscriber.version
+            is_gone = delivery.dispatcher.is_gone
             if is_ours and is_same:
                 delivery.confirm(read_at)
-            is_gone = delivery.dispatcher.is_gone
             if not (is_ours and is_same) or is_gone or delivery.is_resent:
                 concludes = is_ours and (is_same or is_gone)
                 self._stop(number, give_back=is_ours and is_gone, concludes=concludes)
@@ -207,15 +211,17 @@ class DeliveryAssigner:
         # One that was cancelled just now may have left its cursors in what was read before.
         known = {0} if resend is None else {0, resend.id}
         mine = lanes_of(subscriber.id, [one for one in cursors if one.resend_id in known])
-        guard = None
-        if resend is not None:
-            guard = RepetitionGuard(
+        guard = (
+            None
+            if resend is None
+            else RepetitionGuard(
                 ledger=self.ledger,
                 kafka=self.kafka,
                 subscriber_id=subscriber.id,
                 resend=resend,
                 followed=[lane for lane in mine if not lane.ends],
             )
+        )
         only_changes = resend is not None and resend.only_missing
         sources = [self._source(lane, subscriber, only_changes=only_changes) for lane in mine]
         return SubscriberDelivery(
@@ -262,7 +268,7 @@ class DeliveryAssigner:
             if concludes:
                 await self._conclude(delivery)
             if give_back:
-                await deliveries.give_back(self.ledger, delivery.number, delivery.epoch)
+                await deliveries.give_back(self.ledger, delivery.subscriber.id, delivery.epoch)
         except (LedgerUnavailableError, ConcurrentChangeError, UnknownSubscriberError) as error:
             # It begins again with what is stored, and ends again then, unless it was removed.
             _log.warning(

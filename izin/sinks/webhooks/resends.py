@@ -1,5 +1,7 @@
 """Resends: what a subscriber was sent comes again, marked, and never over something newer.
 
+A person orders one, at most one at a time for each subscriber. Who delivers carries it out.
+
 A receiver that only applies what comes must end right. So a permission is sent again only while it
 is the answer, and a denial unless there is a permission since. An opt-out (RET) is sent again
 unless the recipient may be messaged by a consent that is newer: nothing else overtakes it, and what
@@ -11,15 +13,13 @@ opt-outs reach the subscriber before the ledger has them: so a permission waits 
 every decision that there was when the resend began, and is left out where an opt-out of its key was
 read since. What is read of a key while the ledger is asked has it asked again.
 
-Opt-outs that are older than their topic are made of the history: the decision by which a recipient
-opted out is there for ten years, with everything that the topic had of it. So the event is the same
-and has the same id; only its place in the topic is not known any more. Where the decision is not
-there, for the ledger was restored without it, the row says what it can.
+Opt-outs that are older than their topic are made of the rows of their keys, which have no end. The
+keys are listed with the resend; the list goes with it, and a key that is erased goes at once.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,6 +27,7 @@ from typing import Any
 
 import orjson
 
+from izin.consent.errors import SourceError
 from izin.consent.model import Status
 from izin.kafka.partition_client import Place
 from izin.projections.packed_permissions import whole_seconds
@@ -35,14 +36,14 @@ from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
-from izin.schemas.records import ID, SOURCE, derived_id, key_text
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.webhooks import deliveries, registry, resends
-from izin.sinks.ledger.webhooks.resends import CountedResend, KeyStanding, Resend
-from izin.sinks.ledger.webhooks.subscriber import (
+from izin.sinks.ledger.db import Connection, Ledger, statements
+from izin.sinks.ledger.webhooks import deliveries, registry
+from izin.sinks.ledger.webhooks.registry import (
     DeliveryCursor,
+    EventFilter,
     LaneName,
+    WebhookSubscriber,
     WebhookType,
 )
 from izin.sinks.webhooks.events import (
@@ -53,8 +54,13 @@ from izin.sinks.webhooks.events import (
     lanes,
     webhook_id,
 )
-from izin.sinks.webhooks.lane import DeliveryLane, lanes_of
-from izin.sinks.webhooks.partitions import cursor_of, offsets_at, topic_bounds
+from izin.sinks.webhooks.partitions import (
+    DeliveryLane,
+    cursor_of,
+    lanes_of,
+    offsets_at,
+    topic_bounds,
+)
 from izin.sinks.webhooks.source import LaneSource, Taken
 
 HEADER = "webhook-repetition"
@@ -69,11 +75,153 @@ _MOST_OPTED_OUT = 100_000
 """Keys that opted out since the ledger was waited for last; with more it is waited for again."""
 _PAGE = 5000
 _RECENT = timedelta(days=1)
-_RECORD = ("topic", "partition", "offset", "key", "webhook_id")
-_PLACE = LaneName.HISTORY, 0
+"""What came within a day is in the topic, or on its way there."""
+_RECORD = ("topic", "partition", "offset", "key", "webhook_id", "since")
+_LIST = LaneName.HISTORY, 0
+"""The topic and partition that stand for the list of a resend; offsets are its numbers."""
 _NO_PLACE: Mapping[str, None] = {"topic": None, "partition": None, "offset": None}
+_SQL = statements("resends")
 
 _log = get_logger(__name__)
+
+
+class RunningResendError(SourceError):
+    """A resend of this subscriber is not done."""
+
+
+class NoResendError(SourceError):
+    """No resend of this subscriber is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """What is sent again to one subscriber; what is not given does not limit it."""
+
+    id: int = 0
+    """0: it is not ordered yet."""
+    ordered_at: datetime
+    filter: EventFilter
+    """Of the customer of the subscriber, beside the subscriber's own."""
+    keys: frozenset[str] | None = field(repr=False, default=None)
+    """Canonical keys; None: every key."""
+    only_missing: bool = False
+    """Whether what was acknowledged is left out."""
+    since: datetime | None = None
+    """When it came, or was appended to its topic. Like ``until``, it says which cursors there are,
+    and is not known when these are followed."""
+    until: datetime | None = None
+    """Without this instant itself."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CountedResend:
+    """A resend that is not ordered yet, and what it would send to its subscriber."""
+
+    name: str
+    resend: Resend
+    cursors: list[DeliveryCursor]
+    """Where it begins and ends in the topics."""
+    older: list[str] = field(repr=False, default_factory=list)
+    """The keys whose opt-outs are older than their topic."""
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By source (a topic, or ``history``) and type."""
+
+
+async def begin(ledger: Ledger, plans: Sequence[CountedResend], *, by: str, now: datetime) -> None:
+    """Order what was counted, which the process that delivers carries out: all of it or nothing.
+
+    Raises:
+        UnknownSubscriberError: there is none of such a name.
+        RunningResendError: one of a subscriber is not done.
+    """
+    async with ledger.transaction() as connection:
+        # In one order, so that two commands do not wait for each other.
+        for plan in sorted(plans, key=lambda plan: plan.name):
+            if plan.events.total():
+                await _begin(connection, plan, by, now)
+
+
+async def _begin(connection: Connection, plan: CountedResend, by: str, now: datetime) -> None:
+    found = await registry.locked(connection, plan.name)
+    resend, planned = plan.resend, plan.events.total()
+    limits: dict[str, Any] = {**resend.filter.limits(), "only_missing": resend.only_missing}
+    keys = None if resend.keys is None else sorted(resend.keys)
+    values = {"id": found.id, **limits, "keys": keys, "planned": planned, "now": now}
+    row = await (await connection.execute(_SQL["begin"], values)).fetchone()
+    if row is None:
+        raise RunningResendError(
+            f"an earlier resend of {plan.name} is not done; see izin subscribers show {plan.name}, "
+            f"and order this one when it is, or after izin subscribers cancel-resend {plan.name}"
+        )
+    number = int(row["id"])
+    for first in range(0, len(plan.older), _PAGE):
+        page = plan.older[first : first + _PAGE]
+        await connection.execute(_SQL["list"], {"id": number, "first": first, "keys": page})
+    topic, partition = _LIST
+    of_list = DeliveryCursor(
+        lane=topic, topic=topic, partition=partition, next_offset=0, end_offset=len(plan.older)
+    )
+    cursors = [*plan.cursors, of_list] if plan.older else plan.cursors
+    of_resend = [replace(cursor, resend_id=number) for cursor in cursors]
+    await registry.add_cursors(connection, found.id, of_resend)
+    after = {
+        "number": number,
+        "since": resend.since,
+        "until": resend.until,
+        **limits,
+        "keys": None if keys is None else len(keys),  # how many, but none of them
+        "events": planned,
+    }
+    await registry.record_change(connection, "resend", found, by, now, {}, after)
+
+
+async def of_subscriber(ledger: Ledger, subscriber: WebhookSubscriber) -> Resend | None:
+    """Return the resend of a subscriber that is not done, or None."""
+    rows = await ledger.fetch(_SQL["open"], {"id": subscriber.id})
+    if not rows:
+        return None
+    (row,) = rows
+    return Resend(
+        id=row["id"],
+        ordered_at=row["ordered_at"],
+        filter=EventFilter.from_row(row),
+        keys=None if row["keys"] is None else frozenset(row["keys"]),
+        only_missing=row["only_missing"],
+    )
+
+
+async def finish(ledger: Ledger, subscriber_id: int, number: int, *, now: datetime) -> None:
+    """Note that a resend is done."""
+    values = {"id": subscriber_id, "number": number, "now": now, "cancelled_at": None}
+    await ledger.execute(_SQL["end"], values)
+
+
+async def cancel(ledger: Ledger, name: str, *, by: str, now: datetime) -> int:
+    """Cancel the resend of a subscriber; return its number. What was sent is not taken back.
+
+    Raises:
+        UnknownSubscriberError: there is none of this name.
+        NoResendError: none is under way.
+    """
+    async with ledger.transaction() as connection:
+        found = await registry.locked(connection, name)
+        values = {"id": found.id, "number": None, "now": now, "cancelled_at": now}
+        row = await (await connection.execute(_SQL["end"], values)).fetchone()
+        if row is None:
+            raise NoResendError(
+                f"no resend of {name} is under way; see: izin subscribers show {name}"
+            )
+        before = {"number": int(row["id"])}
+        await registry.record_change(connection, "cancel resend", found, by, now, before, {})
+    return before["number"]
+
+
+async def latest(ledger: Ledger, subscriber_id: int) -> Mapping[str, Any] | None:
+    """Return the latest resend of a subscriber: how many events were ``planned``, how many it has
+    ``brought``, and its ``state``: running, done or cancelled. None: there was none.
+    """
+    rows = await ledger.fetch(_SQL["latest"], {"id": subscriber_id})
+    return rows[0] if rows else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,24 +248,24 @@ class RepetitionGuard:
         if event.type == WebhookType.OPTED_OUT:
             self._opted_out.add(event.key)
 
-    def selects(self, event: WebhookEvent) -> bool:
-        """Whether ``event`` is one of those that are sent again."""
-        keys = self.resend.keys
-        return event.is_for(self.resend.filter) and (keys is None or event.key in keys)
-
-    def is_waiting(self, event: WebhookEvent) -> bool:
-        """Whether the subscriber still gets ``event`` as a first delivery."""
-        return not all(lane.has(event.place, event.offset) for lane in self.followed)
-
-    async def lacking(self, events: Sequence[WebhookEvent]) -> Sequence[WebhookEvent]:
-        """Return ``events``; where only what is missing is sent, those of them that the subscriber
-        has never acknowledged.
+    async def chosen(self, events: Sequence[WebhookEvent]) -> Sequence[WebhookEvent]:
+        """Return those of ``events`` that are sent again as far as they hold: what the subscriber
+        does not get as a first delivery, and, where only what is missing is sent, has never
+        acknowledged.
         """
-        if not (events and self.resend.only_missing):
-            return events
-        records = [{name: getattr(event, name) for name in _RECORD} for event in events]
+        keys = self.resend.keys
+        found = [
+            event
+            for event in events
+            if event.is_for(self.resend.filter)
+            and (keys is None or event.key in keys)
+            and all(lane.has(event.place, event.offset) for lane in self.followed)
+        ]
+        if not (found and self.resend.only_missing):
+            return found
+        records = [{name: getattr(event, name) for name in _RECORD} for event in found]
         taken = await deliveries.acknowledged(self.ledger, self.subscriber_id, records)
-        return [event for event in events if event.webhook_id not in taken]
+        return [event for event in found if event.webhook_id not in taken]
 
     async def review(self, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
         """Return those of ``events`` that are sent again, marked; post them before anything else
@@ -127,14 +275,14 @@ class RepetitionGuard:
             LedgerUnavailableError: what holds is not known now.
             StreamUnavailableError: Kafka does not say how far the decisions are.
         """
-        chosen = [event for event in events if self.selects(event) and not self.is_waiting(event)]
-        wanted = await self.lacking(chosen)
+        wanted = await self.chosen(events)
+        keys = {event.key for event in wanted}
         if any(event.type == WebhookType.GRANTED for event in wanted):
             await self._have_opt_outs_known()
         async with self._asking:
             self._meanwhile.clear()
             found = await holding(self.ledger, wanted)
-            while not self._meanwhile.isdisjoint({event.key for event in wanted}):
+            while not self._meanwhile.isdisjoint(keys):
                 self._meanwhile.clear()
                 found = await holding(self.ledger, wanted)
         return [
@@ -165,24 +313,25 @@ class RepetitionGuard:
 
 async def holding(ledger: Ledger, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
     """Return those of ``events`` that still hold, by the ledger."""
-    found = await resends.standings(ledger, {event.key for event in events}) if events else {}
+    keys = sorted({event.key for event in events})
+    rows = await ledger.fetch(_SQL["states"], {"keys": keys}) if keys else []
+    found = {row["key"]: row for row in rows}
     return [event for event in events if not is_overtaken(event, found.get(event.key))]
 
 
-def is_overtaken(event: WebhookEvent, standing: KeyStanding | None) -> bool:
-    """Whether ``event`` no longer holds, by what holds of its key now; None: nothing is known."""
-    may_send = standing is not None and standing.may_send
-    given_at = None if standing is None else standing.since
+def is_overtaken(event: WebhookEvent, state: Mapping[str, Any] | None) -> bool:
+    """Whether ``event`` no longer holds, by the ``state`` of its key now: ``may_send``, ``since``
+    when, and ``registered_at`` and ``consent_date`` of the consent. None: nothing is known.
+    """
     counts_from = event.since or datetime.fromtimestamp(event.appended, UTC)
+    given_at = state["since"] if state is not None and state["may_send"] else None
     match event.type:
         case WebhookType.GRANTED:
-            return not (may_send and given_at is not None and abs(given_at - counts_from) < _SAME)
+            return given_at is None or abs(given_at - counts_from) >= _SAME
         case WebhookType.REVOKED:
-            return may_send and given_at is not None and given_at - counts_from >= _SAME
-        case WebhookType.OPTED_OUT:
-            if standing is None or not may_send:
-                return False
-            consent = consent_second(standing.registered_at, standing.consent_date)
+            return given_at is not None and given_at - counts_from >= _SAME
+        case WebhookType.OPTED_OUT if state is not None and state["may_send"]:
+            consent = consent_second(state["registered_at"], state["consent_date"])
             return consent > whole_seconds(counts_from)
         case _:
             return False
@@ -209,91 +358,60 @@ class OlderOptOuts:
 
     async def take(self, most: int) -> Taken:
         """Return what comes next, at most ``most`` events; raises LedgerUnavailableError."""
-        first, end = self.lane.positions[_PLACE], self.lane.ends[_PLACE]
-        rows = await resends.listed(self.ledger, self.lane.resend_id, first=first, most=most)
+        rows = await self._listed(most)
         # Numbers that are missing in a short page are of keys that were erased.
-        position = int(rows[-1]["number"]) + 1 if len(rows) == most else end
-        events = [event for event, _ in await opt_outs_of(self.ledger, rows)]
-        return Taken(events, {_PLACE: position}, is_live=False)
+        is_last = len(rows) < most
+        position = self.lane.ends[_LIST] if is_last else int(rows[-1]["number"]) + 1
+        return Taken(list(map(opt_out_of, rows)), {_LIST: position}, is_live=False)
 
     async def reopen(self) -> Sequence[WebhookEvent]:
         """Return the events of the lane's open numbers; those of erased keys are closed."""
-        numbers = set(self.lane.open[_PLACE])
-        rows = await resends.listed(
-            self.ledger, self.lane.resend_id, first=0, most=len(numbers), numbers=numbers
-        )
+        numbers = set(self.lane.open[_LIST])
+        rows = await self._listed(len(numbers), sorted(numbers))
         for gone in numbers - {int(row["number"]) for row in rows}:
-            self.lane.close(_PLACE, gone)
-        return [event for event, _ in await opt_outs_of(self.ledger, rows)]
+            self.lane.close(_LIST, gone)
+        return list(map(opt_out_of, rows))
+
+    async def _listed(
+        self, most: int, numbers: Sequence[int] | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        first = 0 if numbers else self.lane.positions[_LIST]
+        values = {"id": self.lane.resend_id, "first": first, "size": most, "numbers": numbers}
+        return await self.ledger.fetch(_SQL["listed"], values)
 
     async def release(self) -> None:
         """Keep nothing open between two pages."""
 
 
-async def opt_outs_of(
-    ledger: Ledger, rows: Collection[Mapping[str, Any]]
-) -> Sequence[tuple[WebhookEvent, datetime | None]]:
-    """Return the latest opt-out of each of some rows of ``consents`` that have a ``number`` too,
-    and when it came to us, which was before its record was appended; None: nobody knows.
+def opt_out_of(row: Mapping[str, Any]) -> WebhookEvent:
+    """Return the latest opt-out of a row of ``consents`` with a ``number`` in a list; of one that
+    a later opt-in has replaced, only its instant is known.
     """
-    by_key = defaultdict[str, list[Mapping[str, Any]]](list)
-    for decision in await resends.decisions(ledger, [row["key"] for row in rows]) if rows else ():
-        by_key[key_text(decision["consent"])].append(decision)
-    return [opt_out_of(row, by_key[row["key"]]) for row in rows]
-
-
-def opt_out_of(
-    row: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]
-) -> tuple[WebhookEvent, datetime | None]:
-    """Return the opt-out of a row by its decisions (Avro), or by itself where none opted out."""
-    found = [decision for decision in decisions if decision["opted_out"]]
-    if not found:
-        at = row["latest_ret_at"]
-        return _event(row, _record_of(row), at, webhook_id({}, f"{row['key']}/{at}")), None
-    decision = max(found, key=lambda decision: decision["effective_at"])
-    event, place = decision["event"], (decision["topic"], decision["partition"], decision["offset"])
-    headers = {
-        ID: derived_id(event["event_id"], *place, "/opt-out").encode(),
-        SOURCE: f"/{event['customer_id']}/{event['origin']}".encode(),
-    }
-    came_at = event["received_at"] or decision["effective_at"]
-    return _event(row, decision["consent"], came_at, webhook_id(headers, "")), came_at
-
-
-def _event(
-    row: Mapping[str, Any], record: Mapping[str, Any], came_at: datetime, own_id: str
-) -> WebhookEvent:
-    return event_of(
-        WebhookType.OPTED_OUT,
-        {**record, "customer_id": row["customer_id"]},
-        OF_OPT_OUT,
-        place={"topic": LaneName.HISTORY.value, "partition": 0, "offset": int(row["number"])},
-        appended=came_at.timestamp(),
-        webhook_id=own_id,
-        since=record["effective_at"],
-        shown=_NO_PLACE,
-    )
-
-
-def _record_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a row says of its opt-out; what a later opt-in has replaced is not known."""
+    topic, partition = _LIST
+    at = row["latest_ret_at"]
     is_latest = row["desired_status"] == Status.RET
-    latest = {
-        "event_id": row["desired_event_id"],
-        "origin": row["desired_origin"],
-        "source": row["desired_source"],
-        "consent_date": row["desired_consent_date"],
-    }
-    return {
+    of_event = ("event_id", "origin", "source", "consent_date")
+    record = {
+        "customer_id": row["customer_id"],
         "brand_code": row["brand_code"],
         "type": row["channel"],
         "recipient_type": row["recipient_type"],
         "recipient": row["recipient"],
         "status": Status.RET,
         "previous_status": Status.ONAY if row["latest_onay_at"] else None,
-        "effective_at": row["latest_ret_at"],
-        **(latest if is_latest else dict.fromkeys(latest)),
+        "effective_at": at,
+        **{name: row[f"desired_{name}"] if is_latest else None for name in of_event},
     }
+    return event_of(
+        WebhookType.OPTED_OUT,
+        record,
+        OF_OPT_OUT,
+        place={"topic": topic.value, "partition": partition, "offset": int(row["number"])},
+        appended=at.timestamp(),
+        webhook_id=webhook_id({}, f"{row['key']}/{at}"),
+        since=at,
+        shown=_NO_PLACE,
+    )
 
 
 async def planned(
@@ -311,34 +429,45 @@ async def planned(
     resend = replace(order, filter=chosen, since=since)
     cursors, is_cut = await asyncio.to_thread(_cursors, kafka, resend)
     its_lanes = lanes_of(found.id, await registry.cursors_of(ledger, [found.id]))
+    followed = [lane for lane in its_lanes if not lane.ends]
     guard = RepetitionGuard(
-        ledger=ledger,
-        kafka=kafka,
-        subscriber_id=found.id,
-        resend=resend,
-        followed=[lane for lane in its_lanes if not lane.ends],
+        ledger=ledger, kafka=kafka, subscriber_id=found.id, resend=resend, followed=followed
     )
     plan, published = CountedResend(name=name, resend=resend, cursors=cursors), set[str]()
-
-    def is_wanted(event: WebhookEvent) -> bool:
-        return event.is_for(found.filter) and guard.selects(event)
-
-    reader = EventReader(codec, kafka.topics, partial(registry.brand_customers, ledger))
-    async for events in _in_topics(kafka, reader, plan):
-        wanted = [event for event in events if is_wanted(event)]
-        published |= {event.key for event in wanted if event.type == WebhookType.OPTED_OUT}
-        known = [event for event in wanted if not guard.is_waiting(event)]
-        lacking = await guard.lacking(known)
-        held = await holding(ledger, lacking)
-        plan.waiting += len(wanted) - len(known)
-        plan.overtaken += len(lacking) - len(held)
-        plan.events.update((event.topic, event.type) for event in held)
-    if is_cut:
-        async for events in _in_history(ledger, resend):
-            older = [one for one in events if is_wanted(one) and one.key not in published]
-            lacking = await guard.lacking(older)
-            plan.older += [event.key for event in lacking]
-            plan.events.update((event.topic, event.type) for event in lacking)
+    source = LaneSource(
+        lane=DeliveryLane.of(0, LaneName.RESEND, cursors),
+        feed=None,
+        reader=EventReader(codec, kafka.topics, partial(registry.brand_customers, ledger)),
+        settings=kafka,
+        turns=asyncio.Semaphore(),
+        caught_up_at=resend.ordered_at,
+        only_changes=resend.only_missing,
+    )
+    try:
+        while source.lane.ends and not source.lane.is_read:
+            taken = await source.take(_PAGE)
+            events = [event for event in taken.events if event.is_for(found.filter)]
+            published |= {event.key for event in events if event.type == WebhookType.OPTED_OUT}
+            held = await holding(ledger, await guard.chosen(events))
+            plan.events.update((event.topic, event.type) for event in held)
+            source.lane.move_all(taken.positions)
+    finally:
+        await source.release()
+    keys = None if resend.keys is None else sorted(resend.keys)
+    values = {
+        "customer_id": found.customer_id,
+        "keys": keys,
+        "since": since,
+        "until": min(resend.until or resend.ordered_at, resend.ordered_at - _RECENT),
+        "after": "",
+        "size": _PAGE,
+    }
+    while is_cut and (rows := await ledger.fetch(_SQL["older"], values)):
+        events = [event for event in map(opt_out_of, rows) if event.is_for(found.filter)]
+        older = await guard.chosen([event for event in events if event.key not in published])
+        plan.older += [event.key for event in older]
+        plan.events.update((event.topic, event.type) for event in older)
+        values["after"] = rows[-1]["key"]
     return plan
 
 
@@ -367,37 +496,3 @@ def _cursors(kafka: KafkaSettings, resend: Resend) -> tuple[list[DeliveryCursor]
         if place[0] == kafka.topics.opt_outs.name
     )
     return cursors, is_cut
-
-
-async def _in_topics(
-    kafka: KafkaSettings, reader: EventReader, plan: CountedResend
-) -> AsyncIterator[Sequence[WebhookEvent]]:
-    """Yield what the topics have between the cursors of ``plan``, of all subscribers."""
-    source = LaneSource(
-        lane=DeliveryLane.of(0, LaneName.RESEND, plan.cursors),
-        feed=None,
-        reader=reader,
-        settings=kafka,
-        turns=asyncio.Semaphore(),
-        caught_up_at=plan.resend.ordered_at,
-        only_changes=plan.resend.only_missing,
-    )
-    try:
-        while source.lane.ends and not source.lane.is_read:
-            taken = await source.take(_PAGE)
-            yield taken.events
-            source.lane.move_all(taken.positions)
-    finally:
-        await source.release()
-
-
-async def _in_history(ledger: Ledger, resend: Resend) -> AsyncIterator[Sequence[WebhookEvent]]:
-    """Yield the latest opt-outs of those who may not be messaged, that came in its time."""
-    # What came within a day is in the topic, or on its way there.
-    until = min(resend.until or resend.ordered_at, resend.ordered_at - _RECENT)
-    async for rows in resends.opted_out(ledger, resend):
-        yield [
-            event
-            for event, came_at in await opt_outs_of(ledger, rows)
-            if came_at is None or (resend.since or came_at) <= came_at < until
-        ]

@@ -20,8 +20,7 @@ from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
-from izin.sinks.webhooks.lane import DeliveryLane
-from izin.sinks.webhooks.partitions import PartitionReader, bounds, topic_bounds
+from izin.sinks.webhooks.partitions import DeliveryLane, PartitionReader, bounds, topic_bounds
 
 READERS = 8
 """Readers of their own that a process has at a time."""

@@ -33,8 +33,8 @@ from izin.runtime.process import cancel_all
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.leases import enter
 from izin.sinks.ledger.db.notifications import NAMES, Notifications
-from izin.sinks.ledger.db.processes import enter
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import outbound_loops

@@ -30,8 +30,7 @@ from izin.evidence.verification import (
 )
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history.batches import digest_fact
-from izin.sinks.ledger.history.hash_chain import SALT
+from izin.sinks.ledger.history.hash_chain import SALT, digest_fact
 from izin.sinks.ledger.webhooks.deliveries import DeliveryReceipt, commitment_of_delivery
 from tests.chaos.forgery.copies import HistoryCopy, Row, archive_of
 from tests.chaos.forgery.facts import OTHERS, source_of, stuffing

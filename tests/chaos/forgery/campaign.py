@@ -15,7 +15,7 @@ from izin.local import create_database
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify as chains
-from izin.sinks.ledger.webhooks import verify as deliveries
+from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.record.anchor import Anchor
 from tests.chaos.forgery import archives, database, forger
 from tests.chaos.forgery.archives import ArchiveForger, GenuineArchive

@@ -12,10 +12,9 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import acts, retention, verify
-from izin.sinks.ledger.history.append import append, append_facts
-from izin.sinks.ledger.history.batches import digest_fact
-from izin.sinks.ledger.history.hash_chain import commitment_of_row
+from izin.sinks.ledger.history import append, retention, verify
+from izin.sinks.ledger.history.append import append_facts
+from izin.sinks.ledger.history.hash_chain import commitment_of_row, digest_fact
 from izin.sinks.ledger.webhooks.deliveries import DeliveryReceipt, copied, sealed
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages
@@ -131,10 +130,10 @@ async def _restored(ledger: Ledger, anchor: int) -> None:
     """Record that the ledger was restored, and lost nothing."""
     ends = {str(row["shard"]): row["place"] for row in await ledger.fetch(_MOVEMENTS["chains"])}
     async with ledger.transaction() as connection:
-        await acts.record_act(
+        await append.record_act(
             connection,
-            acts.RESTORED,
-            acts.rebuild_key("ledger"),
+            append.RESTORED,
+            append.rebuild_key("ledger"),
             by="ada",
             now=LATER,
             before={},
@@ -155,10 +154,12 @@ async def _erased(ledger: Ledger, random: Random) -> None:
         "now": LATER + timedelta(days=365),
     }
     after = {"places": {str(row["shard"]): [row["place"]]}, "deliveries": {}}
-    act = acts.act(acts.ERASED, acts.erasure_key(1), by="izin", now=LATER, before={}, after=after)
+    act = append.act(
+        append.ERASED, append.erasure_key(1), by="izin", now=LATER, before={}, after=after
+    )
     async with ledger.transaction() as connection:
         await connection.execute(statements("privacy")["erase-history"], values)
-        await append(connection, [act], now=LATER)
+        await append.append(connection, [act], now=LATER)
 
 
 async def read(ledger: Ledger) -> HistoryCopy:

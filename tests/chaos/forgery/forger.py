@@ -11,10 +11,9 @@ from random import Random
 from typing import Any
 
 from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history import acts
+from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.history.batches import digest_fact
-from izin.sinks.ledger.history.hash_chain import SALT, Fact
+from izin.sinks.ledger.history.hash_chain import SALT, Fact, digest_fact
 from izin.sinks.ledger.webhooks.deliveries import commitment_of_delivery
 from izin.sinks.record.anchor import Anchor
 from tests.chaos.forgery.copies import DIGESTS, HistoryCopy, Row, emptied, places_of
@@ -194,7 +193,7 @@ class LedgerForger:
         self.touches_rows = False
         self.hide(shard, always=way == 0)
         if way != 1:
-            self.act(acts.ERASED, {"places": {str(shard): [row["place"]]}, "deliveries": {}})
+            self.act(append.ERASED, {"places": {str(shard): [row["place"]]}, "deliveries": {}})
 
     def cut(self) -> None:
         """Delete the beginning of a chain as if its months were dropped, with an act or without."""
@@ -211,7 +210,7 @@ class LedgerForger:
         if not rows:
             self.history.heads[shard] = self.history.cuts[shard]
         if is_named:
-            self.act(acts.DROPPED, {"cuts": {str(shard): row["place"]}})
+            self.act(append.DROPPED, {"cuts": {str(shard): row["place"]}})
 
     def restored(self) -> None:
         """Rewrite a chain, and say that a restoration has lost what the anchors show."""
@@ -223,11 +222,11 @@ class LedgerForger:
         self.history.relink(shard)
         ends = {} if self.random.random() < 0.5 else {str(shard): rows[index]["place"] - 1}
         anchor = self.random.choice((1000, 2**40))
-        self.act(acts.RESTORED, {"ends": ends, "anchor": anchor, "batch": 2**40})
+        self.act(append.RESTORED, {"ends": ends, "anchor": anchor, "batch": 2**40})
 
     def altered_act(self) -> None:
         """Change what an act of the history says, or who did it."""
-        shard, index = self.pick(lambda row: row["kind"] == acts.KIND)
+        shard, index = self.pick(lambda row: row["kind"] == append.KIND)
         row = self.history.rows[shard][index]
         said = json.loads(row["data"])
         said |= self.random.choice(({"by": "nobody"}, {"after": {"x": 1}}, {"act": "other"}))
@@ -257,7 +256,7 @@ class LedgerForger:
                     one for one in self.history.deliveries if one["batch"] != batch
                 ]
                 self.touches_rows = False
-                self.act(acts.RESTORED, {"ends": {}, "anchor": 0, "batch": batch})
+                self.act(append.RESTORED, {"ends": {}, "anchor": 0, "batch": batch})
                 return
             case _:
                 row |= {"batch": batch + 1000, "place": 0}
@@ -273,7 +272,9 @@ class LedgerForger:
         row |= dict.fromkeys(("key", "webhook_id", "salt"))
         self.touches_rows = False
         if self.random.random() < 0.8:
-            self.act(acts.ERASED, {"places": {}, "deliveries": {str(row["batch"]): [row["place"]]}})
+            self.act(
+                append.ERASED, {"places": {}, "deliveries": {str(row["batch"]): [row["place"]]}}
+            )
 
     def is_old(self, row: Row) -> bool:
         """Whether an anchor behind a row is known to be ten years old."""
@@ -282,7 +283,7 @@ class LedgerForger:
     def act(self, what: str, after: dict[str, Any]) -> None:
         """Append an act of his own, behind every anchor."""
         shard = self.random.choice([*self.anchors])
-        done: Movement = acts.act(
+        done: Movement = append.act(
             what, "retention/2026-01", by="owner", now=LATER, before={}, after=after
         )
         data = json.dumps(done.data, separators=(",", ":")).encode()

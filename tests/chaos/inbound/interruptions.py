@@ -15,7 +15,7 @@ from typing import TypeVar
 from izin.sinks.ledger.daily import files, lines
 from izin.sinks.ledger.daily.files import DailyFile, FileState, today_in_turkey
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.acts import sweep_key
+from izin.sinks.ledger.history.append import sweep_key
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.sweep.sweeps import Sweep
 from tests.chaos.pipeline import until

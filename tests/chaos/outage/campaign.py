@@ -21,7 +21,7 @@ from iys_simulator.rules.consent import Consent as SimulatorConsent
 from benchmarks.simulator.load import save_consents
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
-from izin.sinks.inbound.pull import Puller
+from izin.sinks.inbound.movements import Puller
 from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.outbound.context import OutboundContext

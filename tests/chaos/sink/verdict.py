@@ -10,7 +10,7 @@ from izin.iys.wire_format.json_reader import to_turkish
 from izin.kafka.bounded_reader import read_all
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import deadlines
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from tests.chaos.agreement import differences
@@ -99,8 +99,8 @@ async def judge(
     codes: Counter[str] = Counter()
     for one in counted.values():
         codes.update(one.get("codes", {}))
-    missed = len(await deadlines.breaches(ledger))
-    missed += sum(one.missed for one in await deadlines.margins(ledger, now=datetime.now(UTC)))
+    missed = len(await reads.breaches(ledger))
+    missed += sum(one.missed for one in await reads.margins(ledger, now=datetime.now(UTC)))
     if missed:
         unexplained.append(f"{missed} terms missed")
     registered = submissions_of(movements, result_delay=result_delay)

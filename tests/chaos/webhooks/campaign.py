@@ -15,12 +15,11 @@ from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.history import verify as chains
-from izin.sinks.ledger.webhooks import verify as deliveries
-from izin.sinks.ledger.webhooks.subscriber import LaneName
+from izin.sinks.ledger.webhooks import deliveries
+from izin.sinks.ledger.webhooks.registry import LaneName
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.lane import DeliveryLane
-from izin.sinks.webhooks.partitions import cursors_at_end
+from izin.sinks.webhooks.partitions import DeliveryLane, cursors_at_end
 from izin.sinks.webhooks.source import LaneSource
 from tests.chaos.input_faults import HostileInput, InputFault
 from tests.chaos.pipeline import FaultCampaign

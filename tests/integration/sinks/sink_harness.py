@@ -23,13 +23,13 @@ from izin.iys.wire_format.consents import Stream
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
-from izin.sinks.inbound.pull import Puller
+from izin.sinks.inbound.movements import Puller
 from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets, reads, suspensions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.db import processes
+from izin.sinks.ledger.db import leases
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
 from izin.sinks.ledger.unit_of_work import lock
@@ -242,7 +242,7 @@ class SinkHarness:
     async def living(self, owner: str = OTHER) -> AsyncIterator[None]:
         """Have the process ``owner`` live."""
         async with self.ledger.session() as connection:
-            await processes.enter(connection, owner)
+            await leases.enter(connection, owner)
             yield
             # The server notices the end of a session a moment later.
             await connection.execute("SELECT pg_advisory_unlock_all()")

@@ -19,7 +19,7 @@ from izin.local import free_port
 from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
-from izin.sinks.inbound.pull import Puller
+from izin.sinks.inbound.movements import Puller
 from izin.sinks.ingest import batch
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ledger import offsets, reads

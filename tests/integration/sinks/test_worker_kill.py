@@ -12,7 +12,7 @@ from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.processes import enter
+from izin.sinks.ledger.db.leases import enter
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.record.errors import LedgerUnavailableError
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until

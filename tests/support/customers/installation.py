@@ -16,8 +16,7 @@ from izin.consent.model import ConsentKey
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.daily.lines import packed
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key, customer_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act, brand_key, customer_key
 from izin.sinks.ledger.history.receipts import movements_of
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, onay
 from tests.support.api_keys import API_KEY

@@ -18,7 +18,7 @@ def a_sweep(queried: int = 500, **fields: Any) -> Sweep:  # noqa: ANN401 - a fie
         "keys": 2000,
         "after": f"{BRAND}/",
         "pages": 1,
-        "passed_over": (),
+        "skipped_groups": (),
         "error": None,
         "retry_at": None,
         "ended_at": None,

@@ -24,7 +24,7 @@ ENDED: dict[str, Any] = {"after": None, "ended_at": NOON}
             "waits until 02.03.2026 12:00:00, for İYS answered statuses with 503",
         ),
         (
-            {"passed_over": ("MESAJ/TACIR: H353",)},
+            {"skipped_groups": ("MESAJ/TACIR: H353",)},
             "left out MESAJ/TACIR: H353: give the right back",
         ),
     ],

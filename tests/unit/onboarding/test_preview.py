@@ -17,7 +17,7 @@ from izin.onboarding.preview import (
     loading_time,
     preview,
 )
-from izin.sinks.ledger.registry.customer_brands import OtherBrandsError
+from izin.sinks.ledger.brands import OtherBrandsError
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 from tests.support.builders import CUSTOMER, NOON
 from tests.unit.onboarding.first_loading import (

@@ -1,5 +1,8 @@
 """Bring İYS's file of each day here: fetch it the next morning, compare it, agree if ordered.
 
+İYS is asked first what it counts, then for the hash, then for the file. A day without movements has
+no file. İYS makes the hash some time after midnight, so it is polled.
+
 What pull and push bring is current; the file of a day shows whether they brought everything. Two
 checks differ: the file is whole if its SHA-384 is the one that İYS states, and both sides agree if
 our own file of the day, which is made from the history, has that hash too.
@@ -10,7 +13,7 @@ nothing is recorded twice.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
@@ -19,8 +22,15 @@ from cryptography.x509 import Certificate
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.fold import is_of_citizens
+from izin.consent.model import RecipientType
 from izin.iys.errors import CallError, RefusedError, UnreadableError
-from izin.iys.wire_format.consents import IysMovement, Stream
+from izin.iys.wire_format.consents import (
+    DayAgreement,
+    DayCount,
+    IysMovement,
+    ProcessStatus,
+    Stream,
+)
 from izin.iys.wire_format.daily_file import read_line
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.backoff import Backoff
@@ -28,13 +38,11 @@ from izin.runtime.errors import SettingError
 from izin.runtime.logs import get_logger
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState, roots_in
-from izin.sinks.inbound.daily.comparison import Compared, FileCheck, Side
-from izin.sinks.inbound.daily.fetching import Fetcher
+from izin.sinks.inbound.daily.content import Download, FileCheck, Side, blocks_of
 from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.daily import files
-from izin.sinks.ledger.daily.files import ComparedFile, DailyFile, FileState
-from izin.sinks.ledger.db.leases import repeat
+from izin.sinks.ledger.daily import files, lines
+from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
@@ -42,7 +50,6 @@ from izin.sinks.record.errors import LedgerFaultError
 
 PATH = "daily"
 """The path of what only a daily file showed."""
-_EVERY = timedelta(minutes=1)
 _BACKOFF = Backoff(timedelta(minutes=5), timedelta(hours=4))
 _CORRECTED_AFTER = timedelta(hours=12)
 """When a call is made again that a person must correct first: each that fails counts against us."""
@@ -50,6 +57,11 @@ _GONE = "H502"
 _SETTINGS = "IZIN_DAILY_AGREE_BRANDS"
 
 _log = get_logger(__name__)
+POLLED_EVERY = timedelta(minutes=15)
+FETCHED_AGAIN = timedelta(hours=1)
+"""When a file is fetched again whose hash was not İYS's, or which İYS could not make."""
+SHA_384 = "SHA-384"
+_HEX_DIGITS = 96
 AT_ONCE = 2000
 """So many lines enter in a transaction."""
 Line = tuple[int, bytes]
@@ -69,16 +81,6 @@ class DailyFiles:
     """Brands for which agreement is declared where both hashes are equal."""
     roots: tuple[Certificate, ...] = ()
     """Whom time stamps are verified by."""
-
-    async def run(self, poll_interval: timedelta) -> None:
-        """Look for what is due until cancelled, in one process of an account and address."""
-        context = self.context
-        await repeat(
-            context.ledger,
-            context.lease_owner.sole(PATH),
-            max(poll_interval, _EVERY),
-            lambda ledger: replace(self, context=replace(context, ledger=ledger)).look(),
-        )
 
     async def look(self) -> int:
         """Do what is due now; return for how many files something was."""
@@ -102,7 +104,7 @@ class DailyFiles:
         brand = known[file.brand_code]
         try:
             if file.state is FileState.WAITING:
-                await Fetcher(context=self.context).fetch(brand, file)
+                await self._fetch(brand, file)
                 file = await self._again(file)
             if file.state is FileState.FETCHED:
                 await self._compare(brand, file)
@@ -117,6 +119,97 @@ class DailyFiles:
     async def _again(self, file: DailyFile) -> DailyFile:
         return await files.one(self.context.ledger, file.brand_code, file.day) or file
 
+    async def _fetch(self, brand: Brand, file: DailyFile) -> None:
+        """Bring a file from ``waiting`` to ``fetched``, ``empty`` or ``gone``, or note why not yet.
+
+        Raises:
+            CallError: İYS refused a call, or did not answer.
+            ConcurrentChangeError: another process has fetched it.
+        """
+        context = self.context
+        if file.day < files.first_shown(context.clock()):
+            await self._gone(file)
+            return
+        reports, counts = context.client.reports, list[DayCount]()
+        for recipient_type in RecipientType:
+            counts += await reports.counts(brand.path, file.day, recipient_type)
+        stored = [one.to_json() for one in counts]
+        changes = sum(one.approvals + one.rejections for one in counts)
+        agreement = None
+        if any(one.total for one in counts) or await lines.has_own(
+            context.ledger, file.brand_code, file.day
+        ):
+            agreement = await reports.agreement(brand.path, file.day)
+        if agreement is None and changes == 0:
+            await files.close(context.ledger, file, FileState.EMPTY, counts=stored)
+            return
+        problem, wait = _why_not_yet(agreement, changes)
+        if agreement is not None and wait is None:
+            await self._download(brand, file, agreement, stored)
+            return
+        await files.attempted(
+            context.ledger,
+            file,
+            next_attempt_at=context.clock() + (wait or FETCHED_AGAIN),
+            error=problem,
+            counts=stored,
+            process_status=None if agreement is None else agreement.process_status,
+        )
+
+    async def _gone(self, file: DailyFile) -> None:
+        """Note that İYS shows a file no more; it was never fetched."""
+        _log.critical(
+            "daily file lost",
+            brand=file.brand_code,
+            day=str(file.day),
+            effect="İYS shows seven days; its file and time stamp of this day are no evidence",
+            remedy="pull and status queries have its movements all the same: izin iys daily list",
+        )
+        await files.close(self.context.ledger, file, FileState.GONE)
+
+    async def _download(
+        self,
+        brand: Brand,
+        file: DailyFile,
+        agreement: DayAgreement,
+        counts: files.Counts,
+    ) -> None:
+        context, hash_value = self.context, agreement.hash_value or ""
+        with Download() as download:
+            if not await context.client.reports.download(brand.path, file.day, download.write):
+                await self._note(file, "İYS has a hash of the file, and no file", FETCHED_AGAIN)
+                return
+            download.finish()
+            prefix = download.prefix_with(hash_value)
+            if prefix is None:
+                _log.critical(
+                    "daily file altered",
+                    brand=file.brand_code,
+                    day=str(file.day),
+                    lines=download.count,
+                    effect="its SHA-384 is not İYS's: nothing of it is recorded",
+                    remedy="it is fetched again in an hour; if that goes on, ask İYS's support",
+                )
+                problem = "the SHA-384 of the file is not the one that İYS states"
+                await self._note(file, problem, FETCHED_AGAIN)
+                return
+            now = context.clock()
+            async with context.ledger.transaction() as connection:
+                await files.fetched(
+                    connection,
+                    file,
+                    counts=counts,
+                    hash_value=hash_value,
+                    hashed_prefix=prefix,
+                    lines=download.count,
+                    agreed_at=now if agreement.is_agreed else None,
+                    now=now,
+                )
+                await lines.store(connection, file, blocks_of(download.lines))
+        _log.info(
+            "daily file fetched", brand=file.brand_code, day=str(file.day), lines=download.count
+        )
+
     async def _compare(self, brand: Brand, file: DailyFile) -> None:
         """Enter what only İYS's file has, and note how both files compare."""
         context = self.context
@@ -129,25 +222,7 @@ class DailyFiles:
                 ((one.number, one.line) for one in check.differences() if one.side is Side.IYS),
                 empty_date=self.empty_date,
             )
-        found = await self._timestamped(brand, file, compared)
-        now = context.clock()
-        await files.compared(context.ledger, file, found, now=now)
-        _report(file, found, entered)
-        if found.own_hash == file.hash_value and file.brand_code in self.agree_brands:
-            after = await self._again(file)
-            await files.order_agreement(
-                context.ledger, after, by=_SETTINGS, customer_id=brand.customer_id, now=now
-            )
-
-    async def _timestamped(self, brand: Brand, file: DailyFile, compared: Compared) -> ComparedFile:
-        """Return what was compared, with the time stamp of İYS's hash."""
-        reply = file.timestamp_reply
-        if reply is None:
-            try:
-                reply = await self.context.client.reports.timestamp(brand.path, file.day)
-            except RefusedError as error:
-                if not _is_gone(error):
-                    raise
+        reply = await self._timestamp(brand, file)
         timestamp = timestamps.verify(reply, file.hash_value or "", self.roots)
         if timestamp.state is TimestampState.WRONG:
             _log.critical(
@@ -158,12 +233,37 @@ class DailyFiles:
                 effect="it is kept, and proves nothing",
                 remedy="check IZIN_TIMESTAMP_ROOTS; if they are right, ask İYS's support",
             )
-        return ComparedFile(
-            **asdict(compared),
-            timestamp_reply=reply,
-            timestamp_state=timestamp.state,
-            timestamped_at=timestamp.at,
+        now, is_equal = context.clock(), compared.own_hash == file.hash_value
+        await files.compared(
+            context.ledger, file, compared, timestamp, timestamp_reply=reply, now=now
         )
+        log = _log.critical if compared.only_at_iys else _log.info
+        log(
+            "daily file compared",
+            brand=file.brand_code,
+            day=str(file.day),
+            is_equal=is_equal,
+            only_at_iys=compared.only_at_iys,
+            only_here=compared.only_here,
+            entered=entered,
+            timestamp=str(timestamp.state),
+        )
+        if is_equal and file.brand_code in self.agree_brands:
+            after = await self._again(file)
+            await files.order_agreement(
+                context.ledger, after, by=_SETTINGS, customer_id=brand.customer_id, now=now
+            )
+
+    async def _timestamp(self, brand: Brand, file: DailyFile) -> bytes | None:
+        """Return the time stamp of İYS's hash; None where İYS shows it no more."""
+        if file.timestamp_reply is not None:
+            return file.timestamp_reply
+        try:
+            return await self.context.client.reports.timestamp(brand.path, file.day)
+        except RefusedError as error:
+            if not _is_gone(error):
+                raise
+        return None
 
     async def _declare(self, brand: Brand, file: DailyFile) -> None:
         """Declare that we agree; where İYS did not answer, look first whether it has it."""
@@ -183,7 +283,7 @@ class DailyFiles:
     async def _failed(self, file: DailyFile, error: CallError) -> None:
         """Note that İYS refused a call or did not answer; H502: it shows the day no more."""
         if _is_gone(error) and file.state is FileState.WAITING:
-            await Fetcher(context=self.context).gone(file)
+            await self._gone(file)
             return
         day = str(file.day)
         error.warn(_log, "daily file not fetched", brand=file.brand_code, day=day)
@@ -202,18 +302,24 @@ def _is_gone(error: CallError) -> bool:
     return any(one.code == _GONE for one in error.refusals)
 
 
-def _report(file: DailyFile, found: ComparedFile, entered: int) -> None:
-    log = _log.critical if found.only_at_iys else _log.info
-    log(
-        "daily file compared",
-        brand=file.brand_code,
-        day=str(file.day),
-        is_equal=found.own_hash == file.hash_value,
-        only_at_iys=found.only_at_iys,
-        only_here=found.only_here,
-        entered=entered,
-        timestamp=str(found.timestamp_state),
-    )
+def _why_not_yet(
+    agreement: DayAgreement | None, changes: int
+) -> tuple[str | None, timedelta | None]:
+    """Return what is wrong with a hash, and when to ask again; neither where it is complete."""
+    if agreement is None:
+        return f"İYS counts {changes} changes, and has no file", FETCHED_AGAIN
+    match agreement.process_status:
+        case ProcessStatus.COMPLETED:
+            method = agreement.hash_method or SHA_384
+            if method.upper() != SHA_384 or len(agreement.hash_value or "") != _HEX_DIGITS:
+                return f"İYS states a hash that is no SHA-384 ({method})", FETCHED_AGAIN
+            return None, None
+        case ProcessStatus.QUEUED | ProcessStatus.IN_PROGRESS:
+            return None, POLLED_EVERY
+        case ProcessStatus.ERROR:
+            return "İYS could not make the file (processStatus error)", FETCHED_AGAIN
+        case _:
+            return f"İYS states processStatus {agreement.process_status}", FETCHED_AGAIN
 
 
 async def enter(

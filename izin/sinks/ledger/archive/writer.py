@@ -25,7 +25,7 @@ from izin.sinks.ledger.archive.folder import (
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import record_act
+from izin.sinks.ledger.history.append import record_act
 from izin.sinks.ledger.history.chain_check import first_link
 from izin.sinks.ledger.history.hash_chain import next_link
 from izin.sinks.record.anchor import Anchor

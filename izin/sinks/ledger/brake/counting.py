@@ -13,9 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from izin.consent.model import Status
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import customer_key, record_act
+from izin.sinks.ledger.db import Connection, Ledger, statements
+from izin.sinks.ledger.history.append import customer_key, record_act
 from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.registry.customers import Customer
 from izin.sinks.record.consent_row import ConsentRow

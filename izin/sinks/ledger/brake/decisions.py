@@ -18,11 +18,8 @@ from izin.consent.transitions import WAITING
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger.brake.counting import SourcedEvent, sources_of
 from izin.sinks.ledger.brands import of_codes
-from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import act, brand_key, record_act
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.db import Connection, Ledger, notifications, statements
+from izin.sinks.ledger.history.append import Movement, act, brand_key, record_act
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock, unit_of_work
 from izin.sinks.record import earlier_opt_out, ruling
@@ -131,8 +128,7 @@ async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
             withdrawn = waiting if decision is BrakeDecision.WITHDRAWN else {}
             due: set[str] = set()
             if brake.status == Status.RET:
-                rows = withdrawn.values()
-                due = await put_back(changes, rows, brands)
+                due = await put_back(changes, withdrawn.values(), brands)
             done, left = done + len(waiting) - len(due), left + len(due)
             for row in page:
                 if row.key in withdrawn:

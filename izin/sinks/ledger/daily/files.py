@@ -7,7 +7,7 @@ it, so that two processes cannot both make it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
@@ -15,10 +15,9 @@ from typing import Any, Self
 from psycopg.types.json import Jsonb
 
 from izin.consent.due_dates import TURKEY
-from izin.schemas.timestamps import TimestampState
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import brand_key, record_act
+from izin.schemas.timestamps import Timestamp, TimestampState
+from izin.sinks.ledger.db import Connection, Ledger, statements
+from izin.sinks.ledger.history.append import brand_key, record_act
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
 
@@ -29,6 +28,10 @@ REVIEWED_FOR = 14
 LATE_AFTER = 2
 """So many days after its day a file that is not compared is late."""
 _SQL = statements("daily")
+
+
+Counts = Sequence[Mapping[str, Any]]
+"""What İYS counts of a day, as ``DayCount.to_json``."""
 
 
 class FileState(StrEnum):
@@ -53,8 +56,7 @@ class DailyFile:
     next_attempt_at: datetime
     attempts: int
     error: str | None
-    counts: Sequence[Mapping[str, Any]] | None
-    """What İYS counts, as ``DayCount.to_json``."""
+    counts: Counts | None
     process_status: str | None
     hash_value: str | None
     """İYS's SHA-384, in hex."""
@@ -106,6 +108,21 @@ class DailyFile:
                 "timestamp_state": None if timestamp is None else TimestampState(timestamp),
             }
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What a comparison of İYS's file with our own found."""
+
+    own_hash: str
+    """The SHA-384 of our own file in hex, its lines in İYS's order where both have them."""
+    only_at_iys: int
+    only_here: int
+
+    @property
+    def differs(self) -> bool:
+        """Whether a line is in one file alone."""
+        return bool(self.only_at_iys or self.only_here)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,37 +186,11 @@ async def states(ledger: Ledger, *, now: datetime) -> tuple[StateCount, ...]:
     return tuple(StateCount(**row) for row in rows)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchedFile:
-    """What is stored with the lines of a file."""
-
-    counts: Sequence[Mapping[str, object]]
-    hash_value: str
-    hashed_prefix: bytes
-    lines: int
-    is_agreed: bool
-    """Whether İYS had our agreement before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedFile:
-    """What a comparison of a file with our own finds."""
-
-    own_hash: str
-    only_at_iys: int
-    only_here: int
-    timestamp_reply: bytes | None
-    timestamp_state: TimestampState
-    timestamped_at: datetime | None
-
-
 async def note(
     ledger: Ledger, days: Sequence[date], *, lease_owner: LeaseOwner, now: datetime
 ) -> None:
     """Note the days of the brands that a process serves; those that are noted stay as they are."""
-    values = {"days": list(days), "now": now, **lease_owner.who}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["note"], values)
+    await ledger.execute(_SQL["note"], {"days": list(days), "now": now, **lease_owner.who})
 
 
 async def attempted(  # noqa: PLR0913 - what came of an attempt
@@ -208,53 +199,43 @@ async def attempted(  # noqa: PLR0913 - what came of an attempt
     *,
     next_attempt_at: datetime,
     error: str | None = None,
-    counts: Sequence[Mapping[str, object]] | None = None,
+    counts: Counts | None = None,
     process_status: str | None = None,
 ) -> None:
     """Note that nothing came of an attempt, or not yet, and when the next one is due."""
-    values = file.place | {
-        "next_attempt_at": next_attempt_at,
-        "error": error,
-        "counts": None if counts is None else Jsonb(list(counts)),
-        "process_status": process_status,
-    }
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["attempted"], values)
+    values = {"next_attempt_at": next_attempt_at, "error": error, "counts": _json(counts)}
+    await ledger.execute(
+        _SQL["attempted"], file.place | values | {"process_status": process_status}
+    )
 
 
 async def close(
-    ledger: Ledger,
-    file: DailyFile,
-    state: FileState,
-    *,
-    counts: Sequence[Mapping[str, object]] | None = None,
+    ledger: Ledger, file: DailyFile, state: FileState, *, counts: Counts | None = None
 ) -> None:
     """Note that a day has no file to be fetched: it is ``empty`` or ``gone``."""
-    values = file.place | {
-        "state": str(state),
-        "counts": None if counts is None else Jsonb(list(counts)),
-    }
     async with ledger.transaction() as connection:
-        await _changed(connection, "close", values)
+        await _change(connection, file, "close", state=state, counts=_json(counts))
 
 
-async def fetched(
-    connection: Connection, file: DailyFile, found: FetchedFile, *, now: datetime
+async def fetched(  # noqa: PLR0913 - what is stored with the lines of a file
+    connection: Connection,
+    file: DailyFile,
+    *,
+    counts: Counts,
+    hash_value: str,
+    hashed_prefix: bytes,
+    lines: int,
+    agreed_at: datetime | None,
+    now: datetime,
 ) -> None:
     """Note that a file is here, in the transaction in which its lines are stored.
 
     Raises:
         ConcurrentChangeError: another process has fetched it.
     """
-    values = file.place | {
-        "now": now,
-        "counts": Jsonb(list(found.counts)),
-        "hash_value": found.hash_value,
-        "hashed_prefix": found.hashed_prefix,
-        "lines": found.lines,
-        "agreed_at": now if found.is_agreed else None,
-    }
-    await _changed(connection, "fetched", values)
+    found = {"hash_value": hash_value, "hashed_prefix": hashed_prefix, "lines": lines}
+    values = {**found, "counts": _json(counts), "agreed_at": agreed_at, "now": now}
+    await _change(connection, file, "fetched", **values)
 
 
 async def entered(
@@ -266,35 +247,39 @@ async def entered(
     Raises:
         ConcurrentChangeError: another process has recorded them.
     """
-    values = file.place | {"before": before, "line": line, "count": count}
-    await _changed(connection, "entered", values)
+    await _change(connection, file, "entered", before=before, line=line, count=count)
 
 
-async def compared(ledger: Ledger, file: DailyFile, found: ComparedFile, *, now: datetime) -> None:
-    """Note what a comparison found; all that only İYS's file has is recorded.
+async def compared(  # noqa: PLR0913 - what a comparison found
+    ledger: Ledger,
+    file: DailyFile,
+    found: Compared,
+    timestamp: Timestamp,
+    *,
+    timestamp_reply: bytes | None,
+    now: datetime,
+) -> None:
+    """Note what a comparison found, and İYS's time stamp; all that only İYS's file has is recorded.
 
     Raises:
         ConcurrentChangeError: another process has compared it.
     """
-    values = file.place | {
-        "own_hash": found.own_hash,
-        "only_at_iys": found.only_at_iys,
-        "only_here": found.only_here,
-        "timestamp_reply": found.timestamp_reply,
-        "timestamp_state": str(found.timestamp_state),
-        "timestamped_at": found.timestamped_at,
+    values: dict[str, object] = {
+        **asdict(found),
+        "timestamp_reply": timestamp_reply,
+        "timestamp_state": timestamp.state,
+        "timestamped_at": timestamp.at,
         "now": now,
     }
     async with ledger.transaction() as connection:
-        await _changed(connection, "compared", values)
+        await _change(connection, file, "compared", **values)
 
 
 async def order_fetch(ledger: Ledger, brand_code: int, day: date, *, now: datetime) -> FileState:
     """Have a worker fetch a file at its next turn, or compare again one that is here."""
     values = {"brand_code": brand_code, "day": day, "now": now}
-    async with ledger.transaction() as connection:
-        row = await (await connection.execute(_SQL["order-fetch"], values)).fetchone()
-    return FileState.WAITING if row is None else FileState(row["state"])
+    (row,) = await ledger.execute(_SQL["order-fetch"], values)
+    return FileState(row["state"])
 
 
 async def order_agreement(
@@ -324,11 +309,16 @@ async def order_agreement(
 
 async def agreed(ledger: Ledger, file: DailyFile, *, now: datetime) -> None:
     """Note that İYS has our agreement."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["agreed"], file.place | {"now": now})
+    await ledger.execute(_SQL["agreed"], file.place | {"now": now})
 
 
-async def _changed(connection: Connection, statement: str, values: Mapping[str, Any]) -> None:
-    if await (await connection.execute(_SQL[statement], values)).fetchone() is None:
-        where = f"{values['brand_code']} of {values['day']}"
+def _json(counts: Counts | None) -> Jsonb | None:
+    return None if counts is None else Jsonb(list(counts))
+
+
+async def _change(
+    connection: Connection, file: DailyFile, statement: str, **values: object
+) -> None:
+    if await (await connection.execute(_SQL[statement], file.place | values)).fetchone() is None:
+        where = f"{file.brand_code} of {file.day}"
         raise ConcurrentChangeError(f"the daily file of {where} was changed by another process")

@@ -5,8 +5,10 @@ Those of one recipient are found, and erased with the history.
 
 import hashlib
 import zlib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from izin.consent.due_dates import TURKEY
@@ -14,9 +16,7 @@ from izin.consent.model import ConsentKey
 from izin.iys.wire_format.daily_file import COLUMNS
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.daily.files import DailyFile
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, Ledger, copy
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, copy, copy_format, statements
 
 _SIZE = 4 * 1024 * 1024
 """Bytes of lines in one part, about."""
@@ -33,8 +33,6 @@ SHOWING = frozenset({"observation", "answer"})
 """The kinds of facts of the history that have when İYS created a movement."""
 Shown = tuple[str, str]
 """A movement that İYS showed: its key, and its creation date in ISO's notation."""
-_Place = tuple[int, date]
-"""Brand and day of a file."""
 
 
 def packed(content: bytes) -> bytes:
@@ -49,13 +47,13 @@ def unpacked(content: bytes) -> bytes:
 
 async def store(connection: Connection, file: DailyFile, blocks: Iterable[bytes]) -> None:
     """Store the lines of a file, given in ``blocks`` of any size."""
-    await copy(connection, _SQL["copy-parts"], _rows(file, blocks))
-
-
-def _rows(file: DailyFile, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    head = _PART_COLUMNS + copy_format.integer(file.brand_code) + _day(file.day)
-    for number, content in enumerate(_whole_lines(blocks)):
-        yield head + copy_format.integer(number) + copy_format.text(packed(content))
+    day = copy_format.integer((file.day - _PG_EPOCH).days)
+    head = _PART_COLUMNS + copy_format.integer(file.brand_code) + day
+    parts = (
+        head + copy_format.integer(number) + copy_format.text(packed(content))
+        for number, content in enumerate(_whole_lines(blocks))
+    )
+    await copy(connection, _SQL["copy-parts"], parts)
 
 
 def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -70,22 +68,13 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _day(day: date) -> bytes:
-    """Return a column of a date."""
-    return copy_format.integer((day - _PG_EPOCH).days)
-
-
 async def read(ledger: Ledger, file: DailyFile) -> AsyncIterator[bytes]:
     """Yield the stored lines of a file, some megabytes at a time."""
-    first = 0
-    while True:
-        values = file.place | {"first": first, "size": FEW}
-        rows = await ledger.fetch(_SQL["parts"], values)
-        if not rows:
-            return
+    values = file.place | {"first": 0, "size": FEW}
+    while rows := await ledger.fetch(_SQL["parts"], values):
         for row in rows:
             yield unpacked(row["content"])
-        first = rows[-1]["part"] + 1
+        values["first"] = rows[-1]["part"] + 1
 
 
 async def has_own(ledger: Ledger, brand_code: int, day: date) -> bool:
@@ -149,48 +138,39 @@ async def erase(connection: Connection, shown: Iterable[Shown]) -> int:
     They are found by the day on which İYS showed them, for every line of a file is in the history
     too. İYS's hash and its time stamp stay, and are of the file as it was.
     """
-    keys = _by_file(shown)
-    count = 0
-    for file in await _locked(connection, keys):
-        erased = await _erase_from(connection, file, keys[file])
-        values = {"brand_code": file[0], "day": file[1], "count": erased}
-        await connection.execute(_SQL["redacted"], values)
+    keys, count = _by_file(shown), 0
+    wanted = sorted(keys)
+    values = {"brands": [brand for brand, _ in wanted], "days": [day for _, day in wanted]}
+    for file in await (await connection.execute(_SQL["lock-days"], values)).fetchall():
+        place = {"brand_code": file["brand_code"], "day": file["day"]}
+        erased = await _erase_from(connection, place, keys[file["brand_code"], file["day"]])
+        await connection.execute(_SQL["redacted"], {**place, "count": erased})
         count += erased
     return count
 
 
-def _by_file(shown: Iterable[Shown]) -> dict[_Place, set[ConsentKey]]:
-    keys: dict[_Place, set[ConsentKey]] = {}
+def _by_file(shown: Iterable[Shown]) -> dict[tuple[int, date], set[ConsentKey]]:
+    """Return the keys of movements by the brand and day of the files that have them."""
+    keys = defaultdict[tuple[int, date], set[ConsentKey]](set)
     for text, created in shown:
         key = ConsentKey.parse(text)
-        day = datetime.fromisoformat(created).astimezone(TURKEY).date()
-        keys.setdefault((key.brand_code, day), set()).add(key)
+        keys[key.brand_code, datetime.fromisoformat(created).astimezone(TURKEY).date()].add(key)
     return keys
 
 
-async def _locked(connection: Connection, places: Iterable[_Place]) -> list[_Place]:
-    wanted = sorted(places)
-    if not wanted:
-        return []
-    values = {"brands": [brand for brand, _ in wanted], "days": [day for _, day in wanted]}
-    found = await (await connection.execute(_SQL["lock-days"], values)).fetchall()
-    return [(row["brand_code"], row["day"]) for row in found]
-
-
-async def _erase_from(connection: Connection, file: _Place, keys: set[ConsentKey]) -> int:
-    first, count = 0, 0
-    while True:
-        values = {"brand_code": file[0], "day": file[1], "first": first, "size": FEW}
-        rows = await (await connection.execute(_SQL["parts"], values)).fetchall()
-        if not rows:
-            return count
+async def _erase_from(
+    connection: Connection, place: Mapping[str, Any], keys: set[ConsentKey]
+) -> int:
+    values, count = {**place, "first": 0, "size": FEW}, 0
+    while rows := await (await connection.execute(_SQL["parts"], values)).fetchall():
         for row in rows:
             content, erased = without(unpacked(row["content"]), keys)
             if erased:
                 part = {"part": row["part"], "content": packed(content)}
-                await connection.execute(_SQL["rewrite-part"], values | part)
+                await connection.execute(_SQL["rewrite-part"], {**place, **part})
             count += erased
-        first = rows[-1]["part"] + 1
+        values["first"] = rows[-1]["part"] + 1
+    return count
 
 
 def without(content: bytes, keys: Iterable[ConsentKey]) -> tuple[bytes, int]:
@@ -224,8 +204,7 @@ def of_keys(content: bytes, keys: Iterable[ConsentKey]) -> Iterator[tuple[int, b
 
 async def by_file(ledger: Ledger, shown: Iterable[Shown]) -> AsyncIterator[FoundLines]:
     """Yield the lines of the keys of movements, file by file, in the order of brand and day."""
-    keys = _by_file(shown)
-    for brand_code, day in sorted(keys):
+    for (brand_code, day), keys in sorted(_by_file(shown).items(), key=itemgetter(0)):
         file = await files.one(ledger, brand_code, day)
         if file is None or file.lines is None:
             continue
@@ -233,8 +212,7 @@ async def by_file(ledger: Ledger, shown: Iterable[Shown]) -> AsyncIterator[Found
         async for content in read(ledger, file):
             digest.update(content)
             found += [
-                line.decode("utf-8", "replace").rstrip("\r\n")
-                for _, line in of_keys(content, keys[brand_code, day])
+                line.decode("utf-8", "replace").rstrip("\r\n") for _, line in of_keys(content, keys)
             ]
         yield FoundLines(file, digest.hexdigest(), found)
 

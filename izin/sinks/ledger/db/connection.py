@@ -1,10 +1,24 @@
 """Connections to the ledger: a pool, transactions, and the translation of PostgreSQL's errors.
 
 Errors are recognised by class and constraint, never by text. Every session carries the number of
-its process as its name, so that all of them can be ended together (``ledger.db.processes``).
+its process as its name, so that all of them can be ended together (``ledger.db.leases``).
+
+Neither a silent network nor a server that hangs holds a worker: a connection that takes too long is
+cut.
+
+The database's clock is the one clock of all processes of a ledger. Leases, terms and dates are
+compared across processes. So each reads the database's clock with its heartbeat, and computes the
+present from it by its own monotonic clock: a host whose clock is wrong harms nothing.
+
+The offset of that clock from this process's own is estimated from readings. A reading was taken
+between its request and its answer, so every exchange bounds the offset; clocks drift little, so the
+bounds of earlier exchanges still hold, somewhat wider. One slow exchange thus costs no precision.
 """
 
 import asyncio
+import os
+import socket
+import time
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -16,12 +30,15 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from copy import copy as shallow_copy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
 from types import TracebackType
 from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -31,15 +48,6 @@ from izin.consent.errors import IzinError
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.clock import LedgerClock
-from izin.sinks.ledger.db.limits import (
-    CONNECT_TIMEOUT,
-    NETWORK,
-    NO_URL,
-    cut_after,
-    parts_of,
-    server_limits,
-)
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
@@ -66,6 +74,103 @@ _AFTER_THE_PASSWORD = ("host", "hostaddr", "port", "dbname")
 _TLS_TOO = ", also its sslmode and sslrootcert"
 _SQL = statements("processes")
 _log = get_logger(__name__)
+CONNECT_TIMEOUT = 10.0
+NETWORK: Mapping[str, Any] = {
+    "connect_timeout": round(CONNECT_TIMEOUT),
+    # A peer that is gone is noticed within half a minute, with a question under way or without.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+NO_URL = (
+    "DATABASE_URL is not a PostgreSQL URL such as postgresql://user:password@host:5432/name; in a "
+    "password write %40 for @ and %2F for /"
+)
+DRIFT = 0.0005
+"""Seconds by which two clocks may drift apart in a second: the rate at which NTP slews one."""
+
+
+@dataclass(slots=True)
+class ClockOffset:
+    """The bounds of the offset, in seconds; infinite until the first reading."""
+
+    _least: float = -inf
+    _most: float = inf
+    _at: float = 0.0
+    """The last reading, by our clock."""
+
+    def read(self, queried_at: float, reading: float, answered_at: float) -> None:
+        """Record that the database's clock showed ``reading`` between two instants of ours."""
+        apart, within = (answered_at - self._at) * DRIFT, (answered_at - queried_at) * DRIFT
+        least, most = reading - answered_at - within, reading - queried_at + within
+        if least > self._most + apart or most < self._least - apart:
+            self._least, self._most = least, most  # a clock was set: earlier bounds are void
+        else:
+            self._least = max(least, self._least - apart)
+            self._most = min(most, self._most + apart)
+        self._at = answered_at
+
+    def theirs(self, ours: float) -> float:
+        """Return the latest reading that the database can have at a recent instant of ours."""
+        return ours + self._most
+
+    def ours(self, theirs: float) -> tuple[float, float]:
+        """Return the bounds, by our clock, of an instant near the last reading."""
+        return theirs - self._most, theirs - self._least
+
+
+class LedgerClock(ClockOffset):
+    """The clock of the database, as far as this process has read it.
+
+    Ours is ``time.monotonic``; readings are in seconds since 1970.
+    """
+
+    def now(self) -> datetime:
+        """Return the present: by this process's own clock until the database's was first read."""
+        theirs = self.theirs(time.monotonic())
+        return datetime.now(UTC) if theirs == inf else datetime.fromtimestamp(theirs, UTC)
+
+
+def server_limits(url: str, settings: LedgerSettings) -> str:
+    """Return the options of ``url`` with the server's own limits: below ours, so that what hangs
+    there ends there first and names its reason. Raises LedgerUnavailableError for no URL.
+    """
+    limit = round(settings.transaction_limit.total_seconds() * 1000)
+    limits = (
+        f"-c {name}={share * limit // 4}"
+        for name, share in (
+            ("statement_timeout", 3),
+            ("lock_timeout", 1),
+            ("idle_in_transaction_session_timeout", 2),
+        )
+    )
+    return " ".join((*limits, str(parts_of(url).get("options") or ""))).strip()
+
+
+def parts_of(url: str) -> Mapping[str, Any]:
+    """Return the parts of a PostgreSQL URL; raises LedgerUnavailableError where it is none."""
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.Error as error:
+        # Its message would quote the URL, and the password in it.
+        raise LedgerUnavailableError(NO_URL) from error
+
+
+@contextmanager
+def cut_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> Iterator[None]:
+    """Cut ``connection`` if the block takes longer: whoever waits for an answer then has none."""
+
+    def cut() -> None:
+        _log.error("ledger connection cut", seconds=seconds)
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    timer = asyncio.get_running_loop().call_later(seconds, cut)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Ledger:
@@ -142,7 +247,9 @@ class Ledger:
         """
         async with self._transaction() as connection:
             if self._lease is not None:
-                await _check(connection, self._lease)
+                checked = await connection.execute(_SQL["check"], self._lease)
+                if await checked.fetchone() is None:
+                    raise FencedError(str(self._lease["name"]))
             yield connection
 
     async def fetch(
@@ -161,6 +268,17 @@ class Ledger:
                 # One that is not idle is lost, and the pool closes it.
                 if connection.info.transaction_status is TransactionStatus.IDLE:
                     await connection.set_autocommit(False)
+
+    async def execute(
+        self, query: LiteralString, values: Mapping[str, Any] | None = None
+    ) -> list[DictRow]:
+        """Run one statement that changes something, in a transaction of its own; return its rows.
+
+        Raises as ``transaction``.
+        """
+        async with self.transaction() as connection:
+            done = await connection.execute(query, values)
+            return await done.fetchall() if done.description else []
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
@@ -183,11 +301,6 @@ class Ledger:
                 self._url, autocommit=True, row_factory=dict_row, **self._session
             ) as connection:
                 yield connection
-
-
-async def _check(connection: Connection, lease: Mapping[str, str | int]) -> None:
-    if await (await connection.execute(_SQL["check"], lease)).fetchone() is None:
-        raise FencedError(str(lease["name"]))
 
 
 async def copy(connection: Connection, statement: LiteralString, chunks: Iterable[bytes]) -> None:

@@ -1,23 +1,33 @@
 """Append facts to the history: each once, linked to the one before, in the month of its recording.
 
 A transaction appends its facts to one chain, whichever no other transaction has locked.
+
+Each change that a person orders is an act: a movement with its actor, whose key is what it
+concerns: a consent's own key, or one of the names below.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, copy
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, copy, copy_format, statements
 from izin.sinks.ledger.history.hash_chain import ChainWriter, Fact
 
 REPEATED_WITHIN = timedelta(days=100)
 """How long a fact may be repeated: topics are retained for 90 days, İYS's streams for 7."""
 _SQL = statements("movements")
+KIND = "act"
+ERASED = "erase history"
+"""What an act is called that names the rows of the history that were erased."""
+DROPPED = "drop month"
+"""What an act is called that names the last rows of the chains in a month that was dropped."""
+RESTORED = "restore history"
+"""What an act is called that names what the restoration of a ledger has lost."""
+NO_CUSTOMER = ""
+"""The customer of acts that concern the history of all customers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +71,9 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
         raise LookupError("the ledger has no chains")
     recorded_at = now if chain["recorded_at"] is None else max(now, chain["recorded_at"])
     month = recorded_at.astimezone(UTC).date().replace(day=1)
-    if not await _has(connection, month):
-        await connection.execute(_SQL["create-month"], {"month": month})
+    values: dict[str, Any] = {"month": month}
+    if await (await connection.execute(_SQL["has-month"], values)).fetchone() is None:
+        await connection.execute(_SQL["create-month"], values)
     writer = ChainWriter(chain["shard"], chain["place"], chain["link"], recorded_at)
     await copy(connection, _SQL["copy"], writer.rows(facts))
     values = {
@@ -99,12 +110,6 @@ async def _fresh(
     return fresh
 
 
-async def _has(connection: Connection, month: date) -> bool:
-    return (
-        await (await connection.execute(_SQL["has-month"], {"month": month})).fetchone() is not None
-    )
-
-
 def _fact(one: Movement) -> Fact:
     return Fact(
         one.kind,
@@ -117,3 +122,84 @@ def _fact(one: Movement) -> Fact:
         orjson.dumps(one.data),
         None,
     )
+
+
+def brand_key(brand_code: int) -> str:
+    """Return the key of acts on a brand."""
+    return f"brand/{brand_code}"
+
+
+def customer_key(customer_id: str) -> str:
+    """Return the key of acts on everything of a customer."""
+    return f"customer/{customer_id}"
+
+
+def erasure_key(number: int) -> str:
+    """Return the key of acts on an erasure, which names nobody."""
+    return f"erasure/{number}"
+
+
+def api_key_key(key_id: str) -> str:
+    """Return the key of acts on an API key."""
+    return f"api-key/{key_id}"
+
+
+def subscriber_key(number: int) -> str:
+    """Return the key of acts on a subscriber."""
+    return f"subscriber/{number}"
+
+
+def sweep_key(number: int) -> str:
+    """Return the key of what a sweep found, page by page, which names nobody."""
+    return f"sweep/{number}"
+
+
+def complaint_key(number: int) -> str:
+    """Return the key of acts on a complaint, which names nobody."""
+    return f"complaint/{number}"
+
+
+def rebuild_key(target: str) -> str:
+    """Return the key of acts that rebuild the ``target`` whole."""
+    return f"rebuild/{target}"
+
+
+def act(  # noqa: PLR0913 - who did what to what, when, and whose it is
+    what: str,
+    key: str,
+    *,
+    by: str,
+    now: datetime,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    customer_id: str = NO_CUSTOMER,
+    event_id: str | None = None,
+    status: str | None = None,
+) -> Movement:
+    """Return the movement of what a person did: ``before`` and ``after`` are what it changed."""
+    return Movement(
+        kind=KIND,
+        customer_id=customer_id,
+        key=key,
+        event_id=event_id,
+        status=status,
+        source=f"act/{what}/{key}/{now.isoformat()}",
+        occurred_at=now,
+        data={"act": what, "by": by, "before": dict(before), "after": dict(after)},
+    )
+
+
+async def record_act(  # noqa: PLR0913  # who did what to what, when, and whose it is
+    connection: Connection,
+    what: str,
+    key: str,
+    *,
+    by: str,
+    now: datetime,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    customer_id: str = NO_CUSTOMER,
+) -> None:
+    """Append what a person did to the history, within the transaction that does it; see ``act``."""
+    done = act(what, key, by=by, now=now, before=before, after=after, customer_id=customer_id)
+    await append(connection, [done], now=now)

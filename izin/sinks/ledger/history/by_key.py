@@ -5,8 +5,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from izin.consent.fold import BOOTSTRAP
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Ledger, statements
 
 _SQL = statements("history_by_key")
 _CHAINS = statements("movements")["chains"]

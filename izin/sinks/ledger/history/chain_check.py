@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from izin.sinks.ledger.history import acts
-from izin.sinks.ledger.history.batches import BatchDigest, batch_of
-from izin.sinks.ledger.history.hash_chain import SALT, commitment_of_row, next_link
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.hash_chain import (
+    SALT,
+    BatchDigest,
+    batch_of,
+    commitment_of_row,
+    next_link,
+)
 from izin.sinks.record.anchor import Anchor
 
 ERASED_KINDS = frozenset({"erased", "withheld"})
@@ -177,7 +182,7 @@ class ChainCheck:
         for gone, anchored in sorted(self._anchors.items()):
             self._fault(gone, "rows up to this place were anchored and are gone", anchored)
 
-    def compare_acts(self, erased: frozenset[int], cuts: frozenset[int]) -> None:
+    def compare_acts(self, erased: Collection[int], cuts: Collection[int]) -> None:
         """Note each erased row and the cut, where no act names it, or nothing shows its age."""
         for after, place in self.erased:
             self.judge(after, place, "emptied", _NOBODY_ERASED, is_named=place in erased)
@@ -261,12 +266,12 @@ def _is_covered(row: Mapping[str, Any]) -> bool:
 
 def _act_of(row: Mapping[str, Any]) -> Act:
     """Return what a row names that was done to the history; raises where it has another shape."""
-    if row["kind"] != acts.KIND or row["data"] is None:
+    if row["kind"] != append.KIND or row["data"] is None:
         return Act()
     said = json.loads(row["data"])
     after = said.get("after", {})
     match said.get("act"):
-        case acts.ERASED:
+        case append.ERASED:
             return Act(
                 erased={int(shard): frozenset(some) for shard, some in after["places"].items()},
                 erased_deliveries=frozenset(
@@ -275,9 +280,9 @@ def _act_of(row: Mapping[str, Any]) -> Act:
                     for place in some
                 ),
             )
-        case acts.DROPPED:
+        case append.DROPPED:
             return Act(cuts={int(shard): int(place) for shard, place in after["cuts"].items()})
-        case acts.RESTORED:
+        case append.RESTORED:
             ends = {int(shard): int(place) for shard, place in after["ends"].items()}
             return Act(
                 loss=Loss(

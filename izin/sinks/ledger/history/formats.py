@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from izin.schemas.codec import Codec
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import statements
 
 _SQL = statements("movements")
 

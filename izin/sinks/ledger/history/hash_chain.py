@@ -5,21 +5,30 @@ content is the row's columns as one JSON array, followed by the bytes of the dec
 Writers and verifiers use the same functions. A row can be erased, content and salt, and its chain
 is verified by the commitment that stays. Each row has a salt of its own: one that was handed out as
 evidence opens no other.
+
+A batch of rows that stand outside the history (acknowledgements of webhooks) is proved by one
+movement, which has the number of its rows and the digest of their commitments, in their order.
 """
 
 import hashlib
+import json
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
+
+import orjson
 
 from izin.sinks.ledger.db import copy_format
 
 SALT = 16
 """The bytes of a row's salt."""
 _CHUNK = 500
+KIND = "delivery"
+BATCH_KEY = "deliveries"
+"""The key of these movements."""
 
 
 class Fact(NamedTuple):
@@ -169,3 +178,30 @@ _size = struct.Struct(">i").pack
 _LINK = _size(32)
 _SALT = _size(SALT)
 _NO_COLUMNS = copy_format.NULL * 4
+
+
+class BatchDigest(NamedTuple):
+    """What the history says of a batch."""
+
+    rows: int
+    digest: str
+
+
+def digest_of(commitments: Iterable[bytes]) -> str:
+    """Return the digest of a batch, in hex."""
+    return hashlib.sha256(b"".join(commitments)).hexdigest()
+
+
+def digest_fact(batch: int, commitments: Iterable[bytes], rows: int, at: int) -> Fact:
+    """Return the movement of a batch, at ``at`` (microseconds since 1970)."""
+    data = {"batch": batch, "rows": rows, "digest": digest_of(commitments)}
+    source = f"{BATCH_KEY}/{batch}"
+    return Fact(KIND, "", BATCH_KEY, None, None, source, at, orjson.dumps(data), None)
+
+
+def batch_of(row: Mapping[str, Any]) -> tuple[int, BatchDigest] | None:
+    """Return the batch that a movement proves, with its number; None: it proves none."""
+    if row["kind"] != KIND or row["key"] != BATCH_KEY or row["data"] is None:
+        return None
+    said = json.loads(row["data"])
+    return int(said["batch"]), BatchDigest(int(said["rows"]), str(said["digest"]))

@@ -1,5 +1,5 @@
-"""What happened for customers in a period, from the ledger alone: the figures of a week, and how
-long changes took.
+"""What happened, from the ledger alone: a customer's week, how long changes took, and what one
+import of a file changed.
 
 In the figures of a week, received are the decisions on a customer's events; registered is what İYS
 saved. How long that took is counted from the decision to the record of İYS's answer, of what was
@@ -11,19 +11,21 @@ when its decision was recorded, when the permission that follows from it was pub
 each subscriber took it.
 Recorded is a bit later than ordered: the order stage writes a decision and its opt-out at once, and
 a sink worker then reads the decision. An opt-out may be taken by a subscriber before that.
+
+What became of an import's events is told by the decisions on them.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
+from izin.consent.enums import DecisionKind, Status
 from izin.iys.errors import Verdict
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Ledger, statements
 from izin.sinks.ledger.history.calls import NOT_SENT
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.registry import api_keys, customers
@@ -37,6 +39,7 @@ NO_REFUSALS = (
 _WEEK = statements("week")
 _PAGE = 5000
 _LATENCY = statements("latency")
+_SQL = statements("imports")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,3 +198,59 @@ def _latency(path: str, leg: Leg, seconds: list[float]) -> LegLatency:
 def quantile(ordered: list[float], share: float) -> float:
     """Return the least of ``ordered`` values that at least this share of them does not exceed."""
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+
+
+class ImportedChange(NamedTuple):
+    """A key that one row of an import has changed."""
+
+    row: int
+    key: str
+    status: str
+    reason: str
+    effective_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class ImportChanges:
+    """What became of the events of one import."""
+
+    decided: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By status and kind of decision; an event that was known before has none."""
+    opt_outs_behind: int = 0
+    """Opt-outs (RET) that changed nothing, for a newer opt-in (ONAY) stands."""
+    changes: list[ImportedChange] = field(default_factory=list)
+
+    def add(self, key: str, decision: Mapping[str, Any]) -> None:
+        """Add a decision."""
+        event, status = decision["event"], decision["event"]["status"]
+        self.decided[status, decision["kind"]] += 1
+        is_behind = decision["kind"] == DecisionKind.STALE and status == Status.RET
+        self.opt_outs_behind += is_behind and decision["consent"]["status"] == Status.ONAY
+        if decision["kind"] == DecisionKind.APPLY:
+            self.changes.append(
+                ImportedChange(
+                    row=event["row"] or 0,
+                    key=key,
+                    status=status,
+                    reason=decision["reason"],
+                    effective_at=decision["effective_at"],
+                )
+            )
+
+
+async def import_changes(
+    ledger: Ledger, run: str, *, customer_id: str | None = None
+) -> ImportChanges:
+    """Return what became of the events of the import of the file whose SHA-256 is ``run``; of a
+    customer, or None: of all.
+    """
+    found, values = ImportChanges(), {"run": run, "customer_id": customer_id}
+    async with ledger.reading() as connection, connection.cursor(name="import") as cursor:
+        await cursor.execute(_SQL["decisions"], values)
+        while page := await cursor.fetchmany(_PAGE):
+            for row in page:
+                decision = history_codec().decode("Decision", row["decision"])
+                if decision["event"]["import_id"] == run:
+                    found.add(row["key"], decision)
+    found.changes.sort()
+    return found

@@ -27,9 +27,7 @@ from cryptography.x509 import Certificate
 
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.batches import BatchDigest
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history.chain_check import (
     Act,
     ChainCheck,
@@ -40,6 +38,7 @@ from izin.sinks.ledger.history.chain_check import (
     first_link,
     verified_row,
 )
+from izin.sinks.ledger.history.hash_chain import BatchDigest
 from izin.sinks.ledger.history.retention import YEARS_AT_LEAST
 from izin.sinks.record.anchor import Anchor, AnchorTimestamp
 from izin.sinks.record.errors import UnreadableAnchorError
@@ -183,9 +182,11 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
                 faults.append(_fault(row, f"batch {number} of deliveries has two digests"))
     ends = heads if latest is None else await latest()
     for shard, chain in chains.items():
-        chain.compare_acts(named.erased(shard), named.cuts(shard))
+        chain.compare_acts(named.erased[shard], named.cuts[shard])
         chain.end(ends[shard].place if shard in ends else 0)
-    _judge_deliveries(chains, named, {number: row for number, (row, _) in batches.items()})
+    for number in sorted({batch for batch, _ in named.deliveries} & batches.keys()):
+        proof, _ = batches[number]
+        chains[proof.shard].judge(proof.place - 1, proof.place, "deliveries emptied")
     faults += [one for chain in chains.values() for one in chain.faults]
     unprovable = [_fault(one, _UNSEEN) for one in named.losses if not one.is_published(outside)]
     unprovable += [one for chain in chains.values() for one in chain.unprovable]
@@ -202,15 +203,6 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         batches={number: said for number, (_, said) in batches.items()},
         erased_deliveries=frozenset(named.deliveries),
     )
-
-
-def _judge_deliveries(
-    chains: Mapping[int, ChainCheck], named: _Named, proofs: Mapping[int, VerifiedRow]
-) -> None:
-    """Note the batches of which deliveries were emptied, by the rows that prove them."""
-    for number in sorted({batch for batch, _ in named.deliveries} & proofs.keys()):
-        row = proofs[number]
-        chains[row.shard].judge(row.place - 1, row.place, "deliveries emptied")
 
 
 def _fault(where: VerifiedRow | Loss, what: str) -> Fault:
@@ -244,26 +236,20 @@ class _Named:
     def __init__(self) -> None:
         self.losses: list[Loss] = []
         self.deliveries: set[tuple[int, int]] = set()
-        self._erased = defaultdict[int, set[int]](set)
-        self._cuts = defaultdict[int, set[int]](set)
+        self.erased = defaultdict[int, set[int]](set)
+        """The places of rows that were erased, by chain."""
+        self.cuts = defaultdict[int, set[int]](set)
+        """The last places of chains in months that were dropped."""
 
     def add(self, act: Act) -> None:
         """Add what one row names."""
         for shard, places in act.erased.items():
-            self._erased[shard] |= places
+            self.erased[shard] |= places
         for shard, place in act.cuts.items():
-            self._cuts[shard].add(place)
+            self.cuts[shard].add(place)
         self.deliveries |= act.erased_deliveries
         if act.loss is not None:
             self.losses.append(act.loss)
-
-    def erased(self, shard: int) -> frozenset[int]:
-        """Return the places of a chain whose rows were erased."""
-        return frozenset(self._erased[shard])
-
-    def cuts(self, shard: int) -> frozenset[int]:
-        """Return the last places of a chain in months that were dropped."""
-        return frozenset(self._cuts[shard])
 
 
 async def _heads(ledger: Ledger) -> Mapping[int, Head]:

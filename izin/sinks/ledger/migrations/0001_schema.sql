@@ -1240,7 +1240,7 @@ CREATE TABLE sweeps (
     skipped     bigint NOT NULL DEFAULT 0,
     refused     bigint NOT NULL DEFAULT 0,
     -- Channels and recipient types that İYS does not let us query, each with its code.
-    passed_over text[] NOT NULL DEFAULT '{}',
+    skipped_groups text[] NOT NULL DEFAULT '{}',
     -- Why it waits, and until when. NULL: it does not.
     error       text,
     retry_at    timestamptz,

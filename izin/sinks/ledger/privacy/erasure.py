@@ -8,39 +8,46 @@ consent ended (Yönetmelik m.13), and while a legal hold concerns it. Of an eras
 link and its commitment stay, so that the chain is verified as before; an act names the places. The
 deliveries to subscribers are retained and erased in the same way, and the lines in İYS's daily
 files with the rows that were made of them.
+
+What the ledger has of a person is exported for the person (6698 m.11).
 """
 
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
 
 from izin.consent.model import ConsentEvent, ConsentKey
+from izin.runtime.logs import get_logger
 from izin.schemas.erasure import ERASURE, ORIGIN
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.daily import lines
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import ERASED, act, erasure_key
+from izin.sinks.ledger.history.append import ERASED, act, erasure_key
 from izin.sinks.ledger.history.hash_chain import commitment_of_row
 from izin.sinks.ledger.history.retention import YEARS_AFTER_THE_END
+from izin.sinks.ledger.registry import complaints
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.messages import Message, TopicMessages
 
 _SLICE = 500
 _LOOK_AGAIN = timedelta(seconds=30)
 _SQL = statements("privacy")
+_log = get_logger(__name__)
 _HISTORY_SLICE = 200
 _HELD = timedelta(days=1)
 """How long until a history under a legal hold is looked at again."""
 _BY = "izin"
 _Rows = Mapping[int, Sequence[Mapping[str, Any]]]
 """Rows by the number of their erasure."""
+_ROWS = statements("reads")["rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +144,7 @@ async def request(
             values = _keys(keys[start : start + _SLICE])
             await connection.execute(_SQL["rows"], values)
             rows = await (await connection.execute(_SQL["findings"], values)).fetchall()
-            found = [ErasureFinding(**row) for row in rows]
-            wanted = [one for one in found if one.may_be_erased]
+            wanted = [one for one in [ErasureFinding(**row) for row in rows] if one.may_be_erased]
             await _request(connection, topic_messages, wanted, by=by, now=now)
         count += len(wanted)
     return count
@@ -229,6 +235,14 @@ async def acknowledge_tombstones(
         await acknowledge(connection, restored, now=now)
 
 
+async def erase(ledger: Ledger, topic_messages: TopicMessages, *, now: datetime) -> None:
+    """Erase what can be erased now: rows of keys, and rows of the history."""
+    keys = await remove(ledger, topic_messages, now=now)
+    rows = await erase_history(ledger, now=now)
+    if keys or rows:
+        _log.info("erased", count=keys, history=rows)
+
+
 async def remove(ledger: Ledger, topic_messages: TopicMessages, *, now: datetime) -> int:
     """Remove the rows of keys whose erasure was acknowledged; return how many keys.
 
@@ -313,12 +327,20 @@ async def _erase(
     sent = await (await connection.execute(_SQL["deliveries"], values)).fetchall()
     later: dict[int, datetime] = {}
     free, free_sent = _of_free(rows, now, later), _of_free(sent, now, later)
-    await _erase_rows(connection, free, now)
-    await _erase_deliveries(connection, free_sent)
+    of_history = list(chain.from_iterable(free.values()))
+    erased = {
+        **_columns(of_history, keys="key", shards="shard", places="place"),
+        "commitments": list(map(commitment_of_row, of_history)),
+        "now": now,
+    }
+    await connection.execute(_SQL["erase-history"], erased)
+    delivered = _columns(
+        list(chain.from_iterable(free_sent.values())), batches="batch", places="place"
+    )
+    await connection.execute(_SQL["erase-deliveries"], delivered)
     facts = (
         (row["kind"], row["key"], orjson.loads(row["data"]))
-        for some in free.values()
-        for row in some
+        for row in of_history
         if row["kind"] in lines.SHOWING
     )
     await lines.erase(connection, lines.shown_by(facts))
@@ -336,7 +358,9 @@ def _of_free(rows: Sequence[Mapping[str, Any]], now: datetime, later: dict[int, 
     """
     free = defaultdict[int, list[Mapping[str, Any]]](list)
     for row in rows:
-        at = _free_at(row["retain_until"], is_held=row["is_held"], now=now)
+        at = datetime.combine(row["retain_until"] + timedelta(days=1), time(), UTC)
+        if row["is_held"]:
+            at = max(at, now + _HELD)
         number = row["erasure"]
         if at <= now:
             free[number].append(row)
@@ -345,29 +369,9 @@ def _of_free(rows: Sequence[Mapping[str, Any]], now: datetime, later: dict[int, 
     return free
 
 
-async def _erase_rows(connection: Connection, free: _Rows, now: datetime) -> None:
-    """Erase rows of the history."""
-    rows = [row for some in free.values() for row in some]
-    if rows:
-        values = {
-            "keys": [row["key"] for row in rows],
-            "shards": [row["shard"] for row in rows],
-            "places": [row["place"] for row in rows],
-            "commitments": [commitment_of_row(row) for row in rows],
-            "now": now,
-        }
-        await connection.execute(_SQL["erase-history"], values)
-
-
-async def _erase_deliveries(connection: Connection, free: _Rows) -> None:
-    """Erase whom deliveries concern."""
-    rows = [row for some in free.values() for row in some]
-    if rows:
-        values = {
-            "batches": [row["batch"] for row in rows],
-            "places": [row["place"] for row in rows],
-        }
-        await connection.execute(_SQL["erase-deliveries"], values)
+def _columns(rows: Sequence[Mapping[str, Any]], **names: str) -> dict[str, list[Any]]:
+    """Return columns of ``rows`` as parameters; ``names`` has the column of each."""
+    return {name: [row[column] for row in rows] for name, column in names.items()}
 
 
 async def _append_acts(
@@ -397,15 +401,50 @@ async def _append_acts(
     await append.append(connection, acts, now=now)
 
 
-def _free_at(retain_until: date, *, is_held: bool, now: datetime) -> datetime:
-    """Return the first instant at which nothing retains a row, as far as is known now."""
-    at = datetime.combine(retain_until + timedelta(days=1), time(), UTC)
-    return max(at, now + _HELD) if is_held else at
-
-
 def _places(rows: Sequence[Mapping[str, Any]], within: str) -> dict[str, list[int]]:
     """Return the places of ``rows`` by their shard or batch, the column ``within``."""
     places = defaultdict[str, list[int]](list)
     for row in sorted(rows, key=lambda one: (one[within], one["place"])):
         places[str(row[within])].append(row["place"])
     return dict(places)
+
+
+async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Mapping[str, Any]:
+    """Return what the ledger has of a ``recipient`` (normalised) as JSON, key by key: its row, its
+    history, its calls to İYS, its lines in İYS's daily files, and until when the history is
+    retained; and the complaints. ``customer``: only of that one; None: of all.
+    """
+    found = await reads.keys_of(ledger, [recipient])
+    kept = [
+        one
+        for one in await findings(ledger, found[recipient])
+        if customer in {None, one.customer_id}
+    ]
+    keys = [one.key for one in kept]
+    rows = {row["key"]: row for row in await ledger.fetch(_ROWS, {"keys": keys})}
+    facts = await reads.facts(ledger, keys)
+    calls = await ledger.fetch(_SQL["submissions"], {"keys": keys})
+    complained = await complaints.of_recipient(ledger, recipient, customer=customer)
+    return {
+        "recipient": recipient,
+        "complaints": [asdict(one) for one in complained],
+        "keys": [
+            {
+                "key": one.key,
+                "customer": one.customer_id,
+                "state": rows.get(one.key),
+                "history": [asdict(fact) for fact in facts if fact.key == one.key],
+                "calls": [call for call in calls if call["key"] == one.key],
+                "daily_files": await lines.find(
+                    ledger,
+                    lines.shown_by(
+                        (fact.kind, fact.key, fact.data) for fact in facts if fact.key == one.key
+                    ),
+                ),
+                "kept_until": max(
+                    filter(None, (one.retain_until, one.evidence_until)), default=None
+                ),
+            }
+            for one in kept
+        ],
+    }

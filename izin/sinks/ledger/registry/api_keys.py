@@ -10,11 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from izin.schemas.api_keys import ApiKey
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, api_key_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act, api_key_key
 from izin.sinks.ledger.registry.customers import require_active
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.errors import (
@@ -71,7 +69,8 @@ async def rotate(  # noqa: PLR0913 - which key, by what, and by whose order
         EndedKeyError: it has expired.
     """
     async with ledger.transaction() as connection:
-        old = await _of_name(connection, name)
+        row = await (await connection.execute(_SQL["of-name"], {"name": name})).fetchone()
+        old = None if row is None else ApiKey.of(row)
         if old is None or old.next_id != new_id:
             raise UnknownKeyError(name)
         if not old.is_valid(now):
@@ -163,11 +162,6 @@ async def _revoke(
     if keys:
         await _write(connection, topic_messages, keys, revoked, now)
     return keys
-
-
-async def _of_name(connection: Connection, name: str) -> ApiKey | None:
-    row = await (await connection.execute(_SQL["of-name"], {"name": name})).fetchone()
-    return None if row is None else ApiKey.of(row)
 
 
 async def _insert(connection: Connection, key: ApiKey) -> None:

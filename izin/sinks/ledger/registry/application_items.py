@@ -12,10 +12,9 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from izin.consent.errors import SourceError
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import customer_key, record_act
-from izin.sinks.ledger.registry.customer_brands import brands_of
+from izin.sinks.ledger.brands import brands_of
+from izin.sinks.ledger.db import Ledger, statements
+from izin.sinks.ledger.history.append import customer_key, record_act
 from izin.sinks.ledger.registry.customers import refuse_national_id
 
 _SQL = statements("application_items")

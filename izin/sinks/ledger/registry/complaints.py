@@ -14,10 +14,9 @@ from typing import Any, Self
 
 from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import retention
-from izin.sinks.ledger.history.acts import complaint_key, record_act
+from izin.sinks.ledger.history.append import complaint_key, record_act
 from izin.sinks.record.errors import (
     ClosedComplaintError,
     UnknownComplaintError,
@@ -225,8 +224,7 @@ async def of_recipient(
 ) -> tuple[Complaint, ...]:
     """Return the complaints of a recipient, of a customer or (None) of all."""
     values = {"recipient": recipient, "customer": customer}
-    rows = await ledger.fetch(_SQL["of-recipient"], values)
-    return tuple(map(Complaint.from_row, rows))
+    return tuple(map(Complaint.from_row, await ledger.fetch(_SQL["of-recipient"], values)))
 
 
 async def find(ledger: Ledger, number: int) -> Complaint:

@@ -14,9 +14,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import customer_key, record_act
+from izin.sinks.ledger.db import Connection, Ledger, statements
+from izin.sinks.ledger.history.append import customer_key, record_act
 from izin.sinks.record.errors import (
     CompanyNumberError,
     NationalIdError,

@@ -16,8 +16,7 @@ from psycopg.types.json import Jsonb
 from izin.consent.model import Channel
 from izin.iys.wire_format.account import BrandSummary, GrantedBrand, Right, Subscription
 from izin.sinks.ledger import suspensions
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 
@@ -127,19 +126,6 @@ async def store(
     await connection.execute(_SQL["list"], values)
 
 
-async def store_gone(
-    connection: Connection,
-    account: str,
-    brand_code: int,
-    *,
-    unread_since: Mapping[Channel, datetime],
-    now: datetime,
-) -> None:
-    """Store that İYS lists a brand no more: it has no rights."""
-    values = {"account": account, "brand_code": brand_code, "now": now}
-    await connection.execute(_SQL["gone"], {**values, "unread_since": _instants(unread_since)})
-
-
 async def forget(connection: Connection, account: str, *, now: datetime) -> None:
     """Forget the brands that are neither in the list that was read whole at ``now`` nor registered
     here.
@@ -219,8 +205,7 @@ class ListReading:
 
 async def ask_for_reading(ledger: Ledger, account: str, *, now: datetime) -> None:
     """Have the list of ``account`` read soon, for İYS refused a call for a missing right."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["ask"], {"account": account, "now": now})
+    await ledger.execute(_SQL["ask"], {"account": account, "now": now})
 
 
 async def reading_of(ledger: Ledger, account: str) -> ListReading:
@@ -238,24 +223,25 @@ async def note_read(
     ledger: Ledger, account: str, subscription: Subscription | None, *, now: datetime
 ) -> None:
     """Note that the whole list was read, with the partner's subscription."""
-    values = {
-        "account": account,
-        "now": now,
-        "next_at": now + READ_EVERY,
-        "subscription": None if subscription is None else subscription.status,
-        "ends_at": None if subscription is None else subscription.expires_at,
-    }
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["read"], values)
+    await ledger.execute(
+        _SQL["read"],
+        {
+            "account": account,
+            "now": now,
+            "next_at": now + READ_EVERY,
+            "subscription": None if subscription is None else subscription.status,
+            "ends_at": None if subscription is None else subscription.expires_at,
+        },
+    )
 
 
 async def note_failed(
     ledger: Ledger, account: str, error: str, *, next_at: datetime, now: datetime
 ) -> None:
     """Note that the list could not be read, or not the whole of it."""
-    values = {"account": account, "now": now, "next_at": next_at, "error": error}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["failed"], values)
+    await ledger.execute(
+        _SQL["failed"], {"account": account, "now": now, "next_at": next_at, "error": error}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +279,8 @@ class RightsChange:
         lines += [f"{one}: may not be read any more" for one in self.unread]
         lines += [f"{one}: may be read again" for one in self.read_again]
         if self.agreement is not None:
-            lines.append(f"daily files: {' -> '.join(map(_word, self.agreement))}")
+            words = ("may be read" if may else "may not be read" for may in self.agreement)
+            lines.append(f"daily files: {' -> '.join(words)}")
         return lines
 
 
@@ -301,14 +288,15 @@ def change_of(
     brand: Brand,
     before: ListedBrand | None,
     listed: GrantedBrand | None,
-    standing: Iterable[Suspension],
+    suspended: Iterable[Suspension],
 ) -> RightsChange:
     """Return what the list changes for ``brand``, of which ``before`` is what it was listed as and
-    ``standing`` its suspensions.
+    ``suspended`` its suspensions.
     """
     writes = () if listed is None else writes_of(listed)
     reads = () if listed is None else reads_of(listed)
-    of_channels = {one.channel: one for one in standing if one.status == EVERY}
+    of_channels = {one.channel: one for one in suspended if one.status == EVERY}
+    by_list = {name for name, one in of_channels.items() if one.code == NOT_GRANTED}
     untried = {name for name, one in of_channels.items() if one.is_by_operator}
     unread_since = {} if before is None else dict(before.unread_since)
     unread: tuple[Channel, ...] = ()
@@ -322,7 +310,7 @@ def change_of(
         brand=brand,
         listed=listed,
         lost=tuple(one for one in Channel if one not in writes and one not in untried),
-        regained=tuple(one for one in writes if _code(of_channels, one) == NOT_GRANTED),
+        regained=tuple(one for one in writes if one in by_list),
         tried=tuple(one for one in writes if one in of_channels and one not in untried),
         unread=unread,
         read_again={one: at for one, at in unread_since.items() if one in reads},
@@ -337,16 +325,14 @@ async def apply(
     """Store what the list says of a brand and follow it; the history has ``by`` whom, where the
     right to write changes.
     """
-    brand = change.brand
+    brand, unread = change.brand, change.unread_since
     async with ledger.transaction() as connection:
         if change.listed is None:
-            await store_gone(
-                connection, account, brand.brand_code, unread_since=change.unread_since, now=now
-            )
+            scope = {"account": account, "brand_code": brand.brand_code}
+            gone = {**scope, "unread_since": _instants(unread), "now": now}
+            await connection.execute(_SQL["gone"], gone)
         else:
-            await store(
-                connection, account, change.listed, unread_since=change.unread_since, now=now
-            )
+            await store(connection, account, change.listed, unread_since=unread, now=now)
         await suspensions.follow_list(
             connection,
             brand,
@@ -366,12 +352,3 @@ def offers(listed: Iterable[ListedBrand], registered: Collection[int]) -> tuple[
     """Return the brands that İYS lists and that are not registered here: each once."""
     found = {one.brand_code: one for one in listed if one.gone_at is None}
     return tuple(one for code, one in found.items() if code not in registered)
-
-
-def _code(of_channels: Mapping[str, Suspension], channel: Channel) -> str | None:
-    found = of_channels.get(channel)
-    return None if found is None else found.code
-
-
-def _word(may: bool) -> str:
-    return "may be read" if may else "may not be read"

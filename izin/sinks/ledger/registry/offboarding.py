@@ -12,7 +12,7 @@ from izin.consent.transitions import WAITING, State
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import customer_key, record_act
+from izin.sinks.ledger.history.append import customer_key, record_act
 from izin.sinks.ledger.registry import api_keys, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
 from izin.sinks.ledger.unit_of_work import lock, unit_of_work

@@ -15,8 +15,7 @@ from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import OPEN, WAITING, State
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Ledger, statements
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow

@@ -12,11 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent.transitions import Event, State
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, act, brand_key
 from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, alert, is_of_another, owned
 from izin.sinks.ledger.unit_of_work import UnitOfWork, unit_of_work
 from izin.sinks.record import ruling

@@ -12,10 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import brand_key, customer_key, record_act
+from izin.sinks.ledger.db import Connection, Ledger, notifications, statements
+from izin.sinks.ledger.history.append import brand_key, customer_key, record_act
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import UnknownCustomerError, UnregisteredBrandError

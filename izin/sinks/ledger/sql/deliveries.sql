@@ -67,14 +67,15 @@ WHERE id = %(subscriber_id)s
 
 -- name: acknowledged
 -- The ids of those of these events that a subscriber has acknowledged. An erased acknowledgement has no id, but its record;
--- an event of the history has no record.
+-- an opt-out of the history has none: it was taken if any opt-out of its key was since.
 SELECT e.webhook_id
 FROM json_to_recordset(%(events)s::json) AS e (
-    topic text, partition integer, "offset" bigint, key text, webhook_id text)
+    topic text, partition integer, "offset" bigint, key text, webhook_id text, since timestamptz)
 WHERE EXISTS (
     SELECT FROM deliveries AS d
     WHERE hashtextextended(d.key, 0) = hashtextextended(e.key, 0) AND d.key = e.key
-        AND d.subscriber_id = %(id)s AND d.webhook_id = e.webhook_id)
+        AND d.subscriber_id = %(id)s AND (d.webhook_id = e.webhook_id
+            OR e.topic = %(history)s AND d.type = 'consent.opted-out' AND d.delivered_at >= e.since))
 OR e.topic <> %(history)s AND EXISTS (
     SELECT FROM deliveries AS d
     WHERE d.subscriber_id = %(id)s AND (d.topic, d.partition, d."offset") = (e.topic, e.partition, e."offset"))

@@ -14,8 +14,7 @@ SELECT %(id)s, %(first)s + k.place - 1, k.key FROM unnest(%(keys)s::text[]) WITH
 -- name: open
 -- The resend of a subscriber that is not done.
 SELECT r.id, r.only_missing, r.ordered_at, r.types, r.brands, r.channels, r.origins, r.keys, s.customer_id
-FROM resends AS r JOIN subscribers AS s ON s.id = r.subscriber_id
-WHERE r.subscriber_id = %(id)s AND r.finished_at IS NULL
+FROM resends AS r JOIN subscribers AS s ON s.id = r.subscriber_id WHERE r.subscriber_id = %(id)s AND r.finished_at IS NULL
 
 -- name: end
 -- End a resend that is not done. Of one that is cancelled whoever delivers must learn.
@@ -40,22 +39,21 @@ SELECT r.id, r.only_missing, r.ordered_at, r.finished_at, r.cancelled_at, r.plan
     CASE WHEN r.cancelled_at IS NOT NULL THEN 'cancelled' WHEN r.finished_at IS NULL THEN 'running' ELSE 'done' END AS state
 FROM resends AS r WHERE r.subscriber_id = %(id)s ORDER BY r.id DESC LIMIT 1
 
--- name: standings
+-- name: states
 -- What holds of keys now: the answer, since when, and the consent that it rests on.
 SELECT key, may_send, permission_since AS since, registered_at, registered_consent_date AS consent_date
 FROM consents WHERE key = ANY(%(keys)s)
 
 -- name: older
--- A page of the rows of a customer, in the order of keys, that opted out and may not be messaged; in no list yet. The
--- latest opt-out in a row may repeat one that was published long before.
+-- A page of a customer's rows by key that opted out in a period, or nobody knows when, and may not be messaged.
 SELECT 0 AS number, c.* FROM consents AS c
 WHERE c.key > %(after)s AND c.customer_id = %(customer_id)s AND c.latest_ret_at IS NOT NULL AND NOT c.may_send
-    AND (%(keys)s::text[] IS NULL OR c.key = ANY(%(keys)s))
+    AND (%(keys)s::text[] IS NULL OR c.key = ANY(%(keys)s)) AND (c.desired_status IS DISTINCT FROM 'RET'
+        OR coalesce(c.received_at, c.latest_ret_at) BETWEEN coalesce(%(since)s, '-infinity'::timestamptz) AND %(until)s)
 ORDER BY c.key LIMIT %(size)s
 
 -- name: listed
 -- A page of the keys of a resend from a number on, or of these numbers, each with its row. An erased key has neither.
 SELECT o.number, c.* FROM resend_opt_outs AS o JOIN consents AS c ON c.key = o.key
-WHERE o.resend_id = %(id)s AND o.number >= %(first)s
-    AND (%(numbers)s::bigint[] IS NULL OR o.number = ANY(%(numbers)s))
+WHERE o.resend_id = %(id)s AND o.number >= %(first)s AND (%(numbers)s::bigint[] IS NULL OR o.number = ANY(%(numbers)s))
 ORDER BY o.number LIMIT %(size)s

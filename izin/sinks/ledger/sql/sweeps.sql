@@ -69,9 +69,9 @@ UPDATE sweeps SET after = %(after)s, pages = pages + 1, queried = queried + %(qu
 WHERE id = %(id)s AND after = %(before)s AND ended_at IS NULL
 RETURNING *
 
--- name: pass-over
+-- name: skip-group
 -- İYS does not let us query a channel and recipient type: go on behind it.
-UPDATE sweeps SET after = %(after)s, passed_over = passed_over || %(what)s::text
+UPDATE sweeps SET after = %(after)s, skipped_groups = skipped_groups || %(what)s::text
 WHERE id = %(id)s AND after = %(before)s AND ended_at IS NULL
 RETURNING *
 

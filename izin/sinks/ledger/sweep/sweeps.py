@@ -17,10 +17,9 @@ from typing import Any, Self
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES
 from izin.iys.wire_format.account import BrandSummary
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.history.append import act, brand_key
 from izin.sinks.ledger.stream_progress import WINDOW
 from izin.sinks.record.lease import LeaseOwner
 
@@ -78,7 +77,7 @@ class Sweep:
     """Every key up to here is done; None: it has ended."""
     pages: int
     counts: SweepCounts
-    passed_over: tuple[str, ...]
+    skipped_groups: tuple[str, ...]
     """Channels and recipient types that İYS does not let us query, each with its code."""
     error: str | None
     retry_at: datetime | None
@@ -90,7 +89,7 @@ class Sweep:
         """Return ``row`` of ``sweeps`` as a value."""
         fields = dict(row)
         counts = SweepCounts(**{name: fields.pop(name) for name in SweepCounts.__slots__})
-        return cls(**fields | {"passed_over": tuple(fields["passed_over"])}, counts=counts)
+        return cls(**fields | {"skipped_groups": tuple(fields["skipped_groups"])}, counts=counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +252,9 @@ async def advance(
     return _open(await (await connection.execute(_SQL["advance"], values)).fetchone())
 
 
-async def pass_over(ledger: Ledger, sweep: Sweep, group: tuple[str, str], why: str) -> Sweep | None:
+async def skip_group(
+    ledger: Ledger, sweep: Sweep, group: tuple[str, str], why: str
+) -> Sweep | None:
     """Leave out the rest of a channel and recipient type, which İYS does not let us query; return
     the sweep, None where it has ended.
     """
@@ -264,14 +265,12 @@ async def pass_over(ledger: Ledger, sweep: Sweep, group: tuple[str, str], why: s
         "what": f"{group[0]}/{group[1]}: {why}",
     }
     async with ledger.transaction() as connection:
-        return _open(await (await connection.execute(_SQL["pass-over"], values)).fetchone())
+        return _open(await (await connection.execute(_SQL["skip-group"], values)).fetchone())
 
 
 async def postpone(ledger: Ledger, sweep: Sweep, error: str, retry_at: datetime) -> None:
     """Have ``sweep`` wait until ``retry_at``, because of ``error``."""
-    values = {"id": sweep.id, "error": error, "retry_at": retry_at}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["postpone"], values)
+    await ledger.execute(_SQL["postpone"], {"id": sweep.id, "error": error, "retry_at": retry_at})
 
 
 async def end(ledger: Ledger, sweep: Sweep, *, now: datetime) -> Sweep | None:
@@ -348,9 +347,9 @@ async def count_register(
         if one.approvals is not None and one.rejections is not None
     ]
     codes, onay, ret = map(list, zip(*counted, strict=True)) if counted else ([], [], [])
-    values = {"brand_codes": codes, "onay": onay, "ret": ret, "now": now}
-    async with ledger.transaction() as connection:
-        await connection.execute(_COUNTS["count"], values)
+    await ledger.execute(
+        _COUNTS["count"], {"brand_codes": codes, "onay": onay, "ret": ret, "now": now}
+    )
 
 
 async def latest_counts(

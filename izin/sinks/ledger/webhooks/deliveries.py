@@ -11,28 +11,37 @@ that another process has taken over nothing is written.
 
 Each acknowledgement is a row with a salted commitment: ``commitment = sha256(salt || content)``,
 where content is the row as a JSON array; that of a first delivery has no resend in it. The digest
-of a batch of commitments is a movement of the history, which is chained (``history.batches``); so a
-row that was changed, added or removed is found. An erased row keeps its commitment.
+of a batch of commitments is a movement of the history, which is chained (``history.hash_chain``);
+so a row that was changed, added or removed is found. An erased row keeps its commitment.
+
+Verified, each batch has the rows whose digest the history has, and no others. The history itself is
+verified by its chains (``history.verify``).
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
 
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, Ledger, copy
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.db import Connection, Ledger, copy, copy_format, statements
 from izin.sinks.ledger.history.append import append_facts
-from izin.sinks.ledger.history.batches import digest_fact
-from izin.sinks.ledger.history.hash_chain import SALT, commitment_of
-from izin.sinks.ledger.webhooks.subscriber import LaneName
+from izin.sinks.ledger.history.hash_chain import (
+    SALT,
+    BatchDigest,
+    commitment_of,
+    digest_fact,
+    digest_of,
+)
+from izin.sinks.ledger.webhooks.registry import DeliveryCursor, LaneName
 
 _SQL = statements("deliveries")
 _COLUMNS = (17).to_bytes(2, "big")
+_PAGE = 5000
+_MEANWHILE = timedelta(days=1)
+"""How long a verification takes at most."""
 
 
 def lease_name(subscriber_id: int) -> str:
@@ -52,18 +61,10 @@ class AssignedSubscriber:
     """Whether the owner lives."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseShares:
-    """What a process is to do about the leases."""
-
-    take: tuple[int, ...]
-    give_back: tuple[int, ...]
-
-
 def shares(
     subscribers: Sequence[AssignedSubscriber], processes: Sequence[str], owner: str
-) -> LeaseShares:
-    """Return which leases ``owner`` takes, and which it gives back.
+) -> tuple[list[int], list[int]]:
+    """Return the subscribers whose leases ``owner`` takes, and those whose it gives back.
 
     Each process may have its equal part, rounded up; what it has beyond is for one that has less.
     """
@@ -81,19 +82,17 @@ def shares(
     spare = mine[most:] if others_lack and not free else []
     if not spare and others_lack and not free and len(mine) == most > len(subscribers) // alive:
         spare = mine[-1:]
-    return LeaseShares(take=tuple(free[: max(most - len(mine), 0)]), give_back=tuple(spare))
+    return free[: max(most - len(mine), 0)], spare
 
 
 async def enter(ledger: Ledger) -> None:
     """Show that this process delivers webhooks."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["enter"], {"owner": ledger.owner})
+    await ledger.execute(_SQL["enter"], {"owner": ledger.owner})
 
 
 async def leave(ledger: Ledger) -> None:
     """Show that this process delivers no more."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["leave"], {"owner": ledger.owner})
+    await ledger.execute(_SQL["leave"], {"owner": ledger.owner})
 
 
 async def read(ledger: Ledger) -> tuple[tuple[AssignedSubscriber, ...], tuple[str, ...]]:
@@ -106,9 +105,10 @@ async def read(ledger: Ledger) -> tuple[tuple[AssignedSubscriber, ...], tuple[st
 
 async def give_back(ledger: Ledger, subscriber_id: int, epoch: int) -> None:
     """Give back a lease, so that another process takes it at once."""
-    values = {"name": lease_name(subscriber_id), "epoch": epoch, "owner": ledger.owner}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["give-back"], values)
+    await ledger.execute(
+        _SQL["give-back"],
+        {"name": lease_name(subscriber_id), "epoch": epoch, "owner": ledger.owner},
+    )
 
 
 class DeliveryReceipt(NamedTuple):
@@ -196,19 +196,6 @@ def _content(batch: int, place: int, one: DeliveryReceipt) -> bytes:
     return orjson.dumps([batch, place, *fields])
 
 
-class CursorMove(NamedTuple):
-    """How far a partition is now."""
-
-    subscriber_id: int
-    lane: str
-    topic: str
-    partition: int
-    next_offset: int
-    open_offsets: Sequence[int]
-    resend_id: int = 0
-    """Of the lanes of a resend; 0: of one that is always followed."""
-
-
 class FailedAttempt(NamedTuple):
     """A request that a subscriber did not take."""
 
@@ -240,7 +227,7 @@ class DeliveryGroup:
     epoch: int
     """Of the lease by which the process delivers to it."""
     acknowledgements: Sequence[DeliveryReceipt] = ()
-    moves: Sequence[CursorMove] = ()
+    moves: Sequence[DeliveryCursor] = ()
     attempts: Sequence[FailedAttempt] = ()
     health: HealthChange | None = None
     caught_up_at: datetime | None = None
@@ -262,7 +249,7 @@ async def write(
         kept = [group for group in groups if group.subscriber_id in owned]
         if receipts := [row for group in kept for row in group.acknowledgements]:
             await _write_batch(connection, receipts, now)
-        if moves := [move._asdict() for group in kept for move in group.moves]:
+        if moves := [asdict(move) for group in kept for move in group.moves]:
             await connection.execute(_SQL["move-cursors"], {"cursors": _json(moves)})
         if attempts := [one._asdict() for group in kept for one in group.attempts]:
             await connection.execute(_SQL["add-attempts"], {"attempts": _json(attempts)})
@@ -303,7 +290,7 @@ async def acknowledged(
     ledger: Ledger, subscriber_id: int, events: Sequence[Mapping[str, Any]]
 ) -> frozenset[str]:
     """Return the ids of those ``events`` that the subscriber has acknowledged, each given by
-    ``topic``, ``partition``, ``offset``, ``key`` and ``webhook_id``.
+    ``topic``, ``partition``, ``offset``, ``key``, ``webhook_id`` and ``since``.
     """
     values = {"id": subscriber_id, "events": _json(events), "history": LaneName.HISTORY}
     rows = await ledger.fetch(_SQL["acknowledged"], values)
@@ -315,3 +302,98 @@ async def of_keys(ledger: Ledger, keys: Sequence[str]) -> Sequence[Mapping[str, 
     resend of a repetition.
     """
     return await ledger.fetch(_SQL["of-keys"], {"keys": list(keys)})
+
+
+class DeliveryFault(NamedTuple):
+    """A fault of a batch of deliveries."""
+
+    batch: int
+    place: int | None
+    """None: of the batch as a whole."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedDeliveries:
+    """The result of a verification."""
+
+    rows: int
+    faults: tuple[DeliveryFault, ...]
+    lost: int = 0
+    """The deliveries that a restoration of the ledger has lost, as its act says."""
+
+
+async def verify(
+    ledger: Ledger,
+    digests: Mapping[int, BatchDigest],
+    erased: Collection[tuple[int, int]],
+    *,
+    read_at: datetime,
+    lost_until: int = 0,
+) -> VerifiedDeliveries:
+    """Compare every row with what the history says: ``digests`` by batch, and batch and place of
+    the rows that acts have ``erased``. The history was read from ``read_at`` on: what was recorded
+    later may not be among them. Whole batches up to ``lost_until`` may be missing.
+    """
+    unseen, faults, count = dict(digests), list[DeliveryFault](), 0
+    async for batch, rows in _batches(ledger):
+        if batch not in unseen and read_at < rows[0]["recorded_at"] < read_at + _MEANWHILE:
+            continue
+        count += len(rows)
+        faults += _faults(batch, rows, unseen.pop(batch, None), erased)
+    faults += [
+        DeliveryFault(batch, None, f"all {one.rows} rows are missing")
+        for batch, one in unseen.items()
+        if batch > lost_until
+    ]
+    lost = sum(one.rows for batch, one in unseen.items() if batch <= lost_until)
+    return VerifiedDeliveries(rows=count, faults=tuple(faults), lost=lost)
+
+
+def _faults(
+    batch: int,
+    rows: Sequence[Mapping[str, Any]],
+    known: BatchDigest | None,
+    erased: Collection[tuple[int, int]],
+) -> list[DeliveryFault]:
+    if known is None:
+        return [
+            DeliveryFault(
+                batch, None, f"{len(rows)} rows were added: the history has no such batch"
+            )
+        ]
+    faults = []
+    for row in rows:
+        if row["key"] is None:
+            if (batch, row["place"]) not in erased:
+                faults.append(
+                    DeliveryFault(batch, row["place"], "the row was erased, and no act names it")
+                )
+        elif commitment_of_delivery(row) != row["commitment"]:
+            faults.append(DeliveryFault(batch, row["place"], "the row was changed"))
+    if len(rows) != known.rows:
+        more = "added" if len(rows) > known.rows else "missing"
+        faults.append(DeliveryFault(batch, None, f"{abs(known.rows - len(rows))} rows are {more}"))
+    elif digest_of(row["commitment"] for row in rows) != known.digest:
+        faults.append(
+            DeliveryFault(batch, None, "the rows are not those whose digest the history has")
+        )
+    return faults
+
+
+async def _batches(ledger: Ledger) -> AsyncIterator[tuple[int, Sequence[Mapping[str, Any]]]]:
+    """Yield each batch with its rows, in the order of their places."""
+    rows: list[Mapping[str, Any]] = []
+    async with (
+        ledger.transaction() as connection,
+        connection.cursor(name="deliveries") as cursor,
+    ):
+        cursor.itersize = _PAGE
+        await cursor.execute(_SQL["batches"])
+        async for row in cursor:
+            if rows and row["batch"] != rows[0]["batch"]:
+                yield int(rows[0]["batch"]), rows
+                rows = []
+            rows.append(row)
+    if rows:
+        yield int(rows[0]["batch"]), rows

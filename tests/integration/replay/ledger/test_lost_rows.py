@@ -11,7 +11,7 @@ from izin.replay.ledger import rebuild as rebuilding
 from izin.replay.ledger.rebuild import LedgerRebuild, Mended, Mending
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.bulk import saving
-from izin.sinks.ledger.history.acts import rebuild_key
+from izin.sinks.ledger.history.append import rebuild_key
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.errors import FencedError
 from tests.integration.replay.ledger.test_rebuild import (

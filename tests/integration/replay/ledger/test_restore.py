@@ -23,10 +23,10 @@ from izin.sinks.ledger.archive.writer import ArchiveWriter
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.history.append import append_facts
-from izin.sinks.ledger.history.batches import digest_fact
+from izin.sinks.ledger.history.hash_chain import digest_fact
 from izin.sinks.ledger.registry import complaints, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
-from izin.sinks.ledger.webhooks import verify as deliveries
+from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import (

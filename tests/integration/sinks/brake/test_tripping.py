@@ -10,11 +10,12 @@ import pytest
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
 from izin.sinks.ingest.brake_watch import BrakeWatch
-from izin.sinks.ledger import reads, table_retention
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.brake import counting, decisions
 from izin.sinks.ledger.brake.counting import BrakeLimits
 from izin.sinks.ledger.brake.decisions import BEFORE_DUE
 from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.ledger.history import retention
 from izin.sinks.monitor.alerts import HeldBackAlert
 from izin.sinks.outbound.loops import outbound_loops
 from tests.integration.sinks.brake.brake_harness import (
@@ -227,7 +228,7 @@ async def test_opt_outs_of_an_hour_ago_are_not_counted(harness: SinkHarness):
     assert await sources_of(harness) == {}
     await harness.ingest(*opt_outs([7]))
     assert await sources_of(harness) == {"crm": 4}  # of sixteen that are left
-    await table_retention.delete_expired(harness.ledger, now=harness.clock() + 2 * 60 * A_MINUTE)
+    await retention.delete_expired(harness.ledger, now=harness.clock() + 2 * 60 * A_MINUTE)
     assert not await harness.ledger.fetch("SELECT FROM recent_opt_outs")
 
 

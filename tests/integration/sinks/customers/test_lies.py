@@ -19,8 +19,7 @@ from izin.schemas.may_send_api import PATH
 from izin.sinks.ingest.ingested_topics import ReceiptReader
 from izin.sinks.ingest.topic_reader import IngestContext
 from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.subscriber import EventFilter
+from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber
 from izin.sinks.webhooks.partitions import cursors_at_end
 from izin.sinks.webhooks.posting import new_secret
 from tests.integration.sinks.ingest.test_receipts import step_to_end

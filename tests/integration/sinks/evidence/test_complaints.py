@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from izin.sinks.ledger import table_retention
 from izin.sinks.ledger.history import retention
-from izin.sinks.ledger.privacy import erasure, export
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.registry import complaints
 from izin.sinks.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.sinks.record.errors import (
@@ -85,7 +84,7 @@ async def test_complaint_is_answered_closed_and_kept_for_ten_years(harness: Sink
     await entered(harness)
     for years, left in ((9, 2), (11, 1)):
         later = harness.clock() + timedelta(days=366 * years)
-        await table_retention.delete_expired(harness.ledger, now=later)
+        await retention.delete_expired(harness.ledger, now=later)
         assert len(await complaints.every(harness.ledger, closed=True)) == left
 
 
@@ -105,7 +104,7 @@ async def test_overdue_complaints_come_first(harness: SinkHarness):
     assert [one.id for one in await complaints.every(harness.ledger, closed=True)] == [4, 2, 1, 3]
     assert await complaints.every(harness.ledger, brand_code=BRAND + 1) == ()
     for customer, count in ((None, 4), (CUSTOMER, 4), ("beta", 0)):
-        exported = await export.export(harness.ledger, PHONE, customer=customer)
+        exported = await erasure.export(harness.ledger, PHONE, customer=customer)
         assert len(exported["complaints"]) == count
     with pytest.raises(UnregisteredBrandError):
         await entered(harness, brand_code=7)

@@ -13,10 +13,9 @@ from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import acts, append, retention, verify
+from izin.sinks.ledger.history import append, retention, verify
 from izin.sinks.ledger.history.append import append_facts
-from izin.sinks.ledger.history.batches import digest_fact
-from izin.sinks.ledger.history.hash_chain import commitment_of_row, decided
+from izin.sinks.ledger.history.hash_chain import commitment_of_row, decided, digest_fact
 from izin.sinks.ledger.history.verify import Verified, read_anchors
 from izin.sinks.record.anchor import AnchorTimestamp
 from izin.sinks.record.messages import TopicMessages
@@ -78,7 +77,7 @@ def whats(found: Sequence[verify.Fault]) -> list[str]:
 
 async def act(ledger: Ledger, what: str, after: dict[str, object]) -> None:
     """Append an act of the owner's own making."""
-    done = acts.act(what, "retention/2026-01", by="owner", now=NOW, before={}, after=after)
+    done = append.act(what, "retention/2026-01", by="owner", now=NOW, before={}, after=after)
     async with ledger.transaction() as connection:
         await append.append(connection, [done], now=NOW)
 
@@ -94,7 +93,7 @@ async def test_cut_that_no_act_names_is_a_fault(ledger: Ledger, file: Path):
 async def test_cut_with_an_act_of_the_owner_is_not_provable(ledger: Ledger, file: Path, izin: Izin):
     """Neither without a time stamp, nor with a young one, nor with one of a stranger."""
     await tampered(ledger, GONE, CUT)
-    await act(ledger, acts.DROPPED, {"cuts": {"0": 6}})
+    await act(ledger, append.DROPPED, {"cuts": {"0": 6}})
     for at, authority in ((None, AUTHORITY), (NOW, STRANGER), (THEN - timedelta(1), AUTHORITY)):
         if at is not None:
             timestamped(file, at, authority)
@@ -142,7 +141,7 @@ async def test_emptied_row_needs_an_act_and_an_old_timestamp(ledger: Ledger, fil
         )
     found = await verified(ledger, file)
     assert whats(found.faults) == ["the row was erased, and no act names it"] * 2
-    await act(ledger, acts.ERASED, {"places": {"0": [3, 8]}, "deliveries": {}})
+    await act(ledger, append.ERASED, {"places": {"0": [3, 8]}, "deliveries": {}})
     found = await verified(ledger, file)
     assert (found.faults, [one.place for one in found.unprovable]) == ((), [3, 8])
     timestamped(file, NOW)
@@ -204,9 +203,9 @@ async def test_anchors_that_contradict_one_another_are_a_fault(ledger: Ledger, f
 async def test_act_of_another_shape_is_a_fault_and_ends_nothing(ledger: Ledger, file: Path):
     """Only the owner of the ledger can have written it."""
     for after in ({"places": 1, "deliveries": {}}, {"places": {"x": [1]}, "deliveries": {}}):
-        await act(ledger, acts.ERASED, after)
-    await act(ledger, acts.DROPPED, {"cuts": [1]})
-    await act(ledger, acts.RESTORED, {"ends": {}})
+        await act(ledger, append.ERASED, after)
+    await act(ledger, append.DROPPED, {"cuts": [1]})
+    await act(ledger, append.RESTORED, {"ends": {}})
     found = await verified(ledger, file)
     assert whats(found.faults) == ["the row was changed, moved or inserted"] * 4
 
@@ -222,7 +221,7 @@ async def test_restoration_of_the_owners_making_is_not_provable(ledger: Ledger, 
             " WHERE m.place = 8 AND m.shard = chains.shard"
         )
     for anchor in (2, 10**9):
-        await act(ledger, acts.RESTORED, {"ends": {"0": 2}, "anchor": anchor, "batch": 10**9})
+        await act(ledger, append.RESTORED, {"ends": {"0": 2}, "anchor": anchor, "batch": 10**9})
         found = await verified(ledger, file)
         assert found.faults == ()
         assert whats(found.unprovable)[0].startswith("restored, not provable")
@@ -249,7 +248,7 @@ async def test_emptied_delivery_needs_an_old_timestamp(ledger: Ledger, file: Pat
         proved = digest_fact(7, [b"x" * 32], 1, 1_772_442_000_000_000)
         await append_facts(connection, [proved], now=NOW)
     # Batch 9 went with its month.
-    await act(ledger, acts.ERASED, {"places": {}, "deliveries": {"7": [0], "9": [0]}})
+    await act(ledger, append.ERASED, {"places": {}, "deliveries": {"7": [0], "9": [0]}})
     found = await verified(ledger, file)
     assert whats(found.unprovable) == [
         "deliveries emptied, not provable: no anchor from outside shows that ten years had passed"

@@ -21,7 +21,7 @@ from izin.sinks.inbound.daily import loop
 from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.ledger.daily import files, lines
 from izin.sinks.ledger.daily.files import DailyFile, FileState
-from izin.sinks.ledger.privacy import export
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.monitor.alerts import DailyFileAlert
 from izin.sinks.record.messages import Message
 from tests.integration.sinks.conftest import Izin
@@ -281,7 +281,7 @@ async def test_lines_of_erased_history_are_erased(harness: SinkHarness):
     """They are found for their person, and go with the history; İYS's hash stays."""
     day = await a_day(harness)
     await look(harness)
-    exported = await export.export(harness.ledger, a_phone(2), customer=None)
+    exported = await erasure.export(harness.ledger, a_phone(2), customer=None)
     (key,) = exported["keys"]
     assert [one["line"].split(",")[5] for one in key["daily_files"]] == ["ONAY", "RET"]
     rows = await harness.ledger.fetch(

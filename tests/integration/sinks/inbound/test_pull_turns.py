@@ -14,8 +14,7 @@ from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
 from izin.iys.wire_format.json_reader import JsonReader
 from izin.runtime.settings import SinkSettings
 from izin.schemas.records import event_from_avro
-from izin.sinks.inbound.movements import ReportedMovements
-from izin.sinks.inbound.pull import Puller
+from izin.sinks.inbound.movements import Puller, ReportedMovements
 from izin.sinks.ingest.observations import ObservedMovement
 from izin.sinks.ledger import stream_progress, suspensions
 from izin.sinks.ledger.db.connection import Connection

@@ -16,11 +16,16 @@ from izin.consent.model import Channel
 from izin.iys.wire_format.account import PushConnection
 from izin.local import free_port
 from izin.runtime.settings import SinkSettings
-from izin.sinks.inbound.push import AcceptedCredentials, BrandCache, Credentials, PushReceiver
+from izin.sinks.inbound.push import (
+    AcceptedCredentials,
+    BrandCache,
+    Credentials,
+    PushReceiver,
+    PushRegistrations,
+)
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
-from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.worker import SinkServer, sink_listeners
+from izin.sinks.worker import serve_pushes, sink_listeners
 from tests.integration.sinks.sink_harness import (
     ACTIVE,
     InMemoryTopic,
@@ -64,7 +69,7 @@ class Worker:
             topic_messages=harness.context.topic_messages,
             clock=harness.clock,
             count=self.metrics.pushed.inc,
-            count_refused=self.metrics.push_unauthorized,
+            count_refused=lambda reason: self.metrics.push_unauthorized.labels(reason).inc(),
         )
 
     @asynccontextmanager
@@ -73,15 +78,16 @@ class Worker:
         stopping = asyncio.Event()
         sink = SinkSettings(port=self.port, operations_port=self.operations_port)
         with closing(sink_listeners(sink)) as bound:
-            server = SinkServer(
-                listeners=bound,
-                receiver=self.receiver,
-                registry=self.metrics.registry,
+            serving = serve_pushes(
+                bound,
+                self.receiver,
+                self.metrics.registry,
                 faults=dict,
                 failing=dict,
                 proxies="127.0.0.1",
+                stopping=stopping,
             )
-            running = asyncio.create_task(server.run(stopping))
+            running = asyncio.create_task(serving)
             try:
                 yield
             finally:

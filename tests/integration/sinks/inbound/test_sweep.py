@@ -276,7 +276,7 @@ async def test_sweep_waits_for_iys_and_leaves_out_what_it_may_not_query(
     await harness.sweep()
     await harness.sweep()
     done = await swept(harness)
-    assert (done.passed_over, done.error) == (("MESAJ/BIREYSEL: H353",), None)
+    assert (done.skipped_groups, done.error) == (("MESAJ/BIREYSEL: H353",), None)
     assert (done.ended_at is not None, done.counts.queried) == (True, 0)
     assert [one["channel"] for one in logged if one["log_level"] == "critical"] == [
         "MESAJ/BIREYSEL"

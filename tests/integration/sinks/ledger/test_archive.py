@@ -27,8 +27,7 @@ from izin.sinks.ledger.archive.folder import (
 from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import retention, verify
-from izin.sinks.ledger.history.acts import act
-from izin.sinks.ledger.history.append import append
+from izin.sinks.ledger.history.append import act, append
 from izin.sinks.ledger.history.chain_check import Fault
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.record.errors import BrokenHistoryError, UnreadableArchiveError

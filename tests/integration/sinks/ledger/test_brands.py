@@ -6,11 +6,10 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from izin.sinks.inbound.push import BrandCache, Credentials
+from izin.sinks.inbound.push import BrandCache, Credentials, PushRegistrations
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.push_registrations import PushRegistrations
-from izin.sinks.monitor.accounts import SubscriptionMonitor
+from izin.sinks.monitor.accounts import refresh_subscriptions
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, RESULT_DELAY, SinkHarness, onay
 from tests.support.builders import PHONE
 from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME
@@ -68,9 +67,8 @@ async def test_upsert_keeps_account_and_address_unless_given(harness: SinkHarnes
 
 async def test_subscription_is_read_once_a_day_and_stored(harness: SinkHarness):
     """The registry has what İYS shows, and the instant of the query."""
-    surveyor = SubscriptionMonitor(context=harness.context)
-    assert await surveyor.refresh() == {}
-    assert await surveyor.refresh() == {}
+    assert await refresh_subscriptions(harness.context) == {}
+    assert await refresh_subscriptions(harness.context) == {}
     assert harness.iys.calls("subscription") == 1
     (brand,) = await brands.every(harness.ledger)
     assert (brand.subscription, brand.queried_at is None) == ("ACTIVE", False)
@@ -78,7 +76,7 @@ async def test_subscription_is_read_once_a_day_and_stored(harness: SinkHarness):
     harness.iys.post(
         "accounts", username=USERNAME, password=PASSWORD, iysCode=IYS_CODE, subscription="PAUSED"
     )
-    await surveyor.refresh()
+    await refresh_subscriptions(harness.context)
     (brand,) = await brands.every(harness.ledger)
     assert brand.subscription == "PAUSED"
 
@@ -86,9 +84,8 @@ async def test_subscription_is_read_once_a_day_and_stored(harness: SinkHarness):
 async def test_failed_subscription_query_is_repeated(harness: SinkHarness):
     """The failure is returned, and what was known stays."""
     harness.iys.inject_fault("subscription", status=500, code="H015")
-    surveyor = SubscriptionMonitor(context=harness.context)
-    assert list(await surveyor.refresh()) == [IYS_CODE]
-    assert await surveyor.refresh() == {}
+    assert list(await refresh_subscriptions(harness.context)) == [IYS_CODE]
+    assert await refresh_subscriptions(harness.context) == {}
     (brand,) = await brands.every(harness.ledger)
     assert brand.subscription == "ACTIVE"
 

@@ -15,9 +15,9 @@ from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN
 from izin.schemas.records import event_from_avro, event_to_avro
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.history import acts, append, retention, verify
+from izin.sinks.ledger.history import append, retention, verify
 from izin.sinks.ledger.history.receipts import movements_of, receipt_key
-from izin.sinks.ledger.privacy import erasure, export
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.record.errors import LedgerFaultError
 from tests.integration.sinks.ledger.test_history import anchor_writer, tampered
@@ -426,7 +426,7 @@ async def test_evidence_of_others_still_verifies(harness: SinkHarness, anchored:
     """What was handed out of another's history is what its links cover."""
     other = "another"
     async with harness.ledger.transaction() as connection:
-        kept = acts.act(
+        kept = append.act(
             "hold", other, by="ada", now=harness.clock(), before={}, after={}, customer_id="else"
         )
         await append.append(connection, [kept], now=harness.clock())
@@ -439,7 +439,7 @@ async def test_evidence_of_others_still_verifies(harness: SinkHarness, anchored:
 async def test_export_has_everything_of_a_person(harness: SinkHarness):
     """State, history and calls, and until when; after the erasure only what is retained."""
     await opted_out(harness)
-    found = await export.export(harness.ledger, PHONE, customer=None)
+    found = await erasure.export(harness.ledger, PHONE, customer=None)
     (key,) = found["keys"]
     assert (key["key"], key["customer"]) == (KEY, CUSTOMER)
     assert key["state"]["desired_status"] == "RET"
@@ -447,11 +447,11 @@ async def test_export_has_everything_of_a_person(harness: SinkHarness):
     assert [call["status"] for call in key["calls"]] == ["ONAY", "RET"]
     assert key["kept_until"] > date(harness.clock().year + 9, 12, 1)
     await erased(harness)
-    found = await export.export(harness.ledger, PHONE, customer=None)
+    found = await erasure.export(harness.ledger, PHONE, customer=None)
     (key,) = found["keys"]
     assert (key["state"], key["calls"]) == (None, [])
     assert key["history"]
-    assert (await export.export(harness.ledger, PHONE, customer="another"))["keys"] == []
+    assert (await erasure.export(harness.ledger, PHONE, customer="another"))["keys"] == []
 
 
 async def test_own_movements_at_iys_do_not_bring_the_person_back(harness: SinkHarness):
@@ -485,7 +485,7 @@ async def test_receipts_are_found_and_erased_like_other_history(
     async with harness.ledger.transaction() as connection:
         await append.append(connection, receipts, now=harness.clock())
     assert await reads.keys_of(harness.ledger, [PHONE]) == {PHONE: [KEY]}
-    known = await export.export(harness.ledger, PHONE, customer=None)
+    known = await erasure.export(harness.ledger, PHONE, customer=None)
     assert [one["kind"] for one in known["keys"][0]["history"]] == ["receipt"]
     (found,) = await erasure.findings(harness.ledger, [KEY])
     assert (found.may_be_erased, found.movements, found.has_row) == (True, 1, False)

@@ -16,8 +16,7 @@ from structlog.testing import capture_logs
 
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.db.processes import enter, live
+from izin.sinks.ledger.db.leases import enter, live, sole
 from izin.sinks.record.errors import FencedError, LedgerUnavailableError
 from tests.integration.sinks.sink_harness import until
 
@@ -30,7 +29,7 @@ from pydantic import SecretStr
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.db.processes import live
+from izin.sinks.ledger.db.leases import live
 from izin.sinks.record.errors import FencedError, LedgerUnavailableError
 
 async def main():

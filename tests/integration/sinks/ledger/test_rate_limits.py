@@ -121,7 +121,7 @@ async def test_rate_limits_command_exits_1_on_bad_reputation(ledger: Ledger, izi
     pacer = a_pacer(ledger)
     await pacer.begin()
     shown = await izin("iys", "limits", "--output", "json")
-    assert (shown.exit_code, '"standing": "good"' in shown.output) == (0, True)
+    assert (shown.exit_code, '"reputation": "good"' in shown.output) == (0, True)
     for _ in range(10_000):
         pacer.answered("add", "H121", failed=True)
     await pacer.flush()

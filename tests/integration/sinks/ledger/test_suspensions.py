@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import Channel
-from izin.sinks.ledger import brands, deadlines
+from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db import notifications
 from izin.sinks.monitor.alerts import SuspendedAlert
@@ -126,7 +126,7 @@ async def test_opt_outs_without_the_right_alert_and_are_listed(harness: SinkHarn
     (alert,) = await harness.monitor.check()
     assert alert == SuspendedAlert(brand_code=BRAND, channel="MESAJ")
     assert alert.records == 1
-    (one,) = await deadlines.open_opt_outs(harness.ledger, BRAND)
+    (one,) = await reads.open_opt_outs(harness.ledger, BRAND)
     assert one.recipient == PHONE
 
 
@@ -142,7 +142,7 @@ async def test_lost_opt_out_of_suspended_brand_is_only_queried(harness: SinkHarn
     assert await harness.recover()
     assert harness.iys.calls("addV2") == calls
     assert await harness.columns("state", "action") == ("retryable", "send")
-    assert [one.keys for one in await deadlines.suspended_opt_outs(harness.ledger)] == [1]
+    assert [one.keys for one in await reads.suspended_opt_outs(harness.ledger)] == [1]
     await harness.set_rights(tuple(Channel))
     await harness.brand()
     assert await harness.opt_out()

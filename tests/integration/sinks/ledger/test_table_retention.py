@@ -8,8 +8,7 @@ from structlog.testing import capture_logs
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import retention
-from izin.sinks.ledger.table_retention import TABLES, delete_expired
-from izin.sinks.monitor.retention import RetentionEnforcer
+from izin.sinks.ledger.history.retention import TABLES, delete_expired
 from tests.integration.sinks.ledger.test_history import tampered
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay
 from tests.support.builders import CUSTOMER, PHONE, a_key
@@ -147,8 +146,7 @@ async def test_worker_enforces_the_retention(harness: SinkHarness):
     await harness.ingest_opt_out()
     await harness.opt_out()
     harness.advance(91 * DAY, at_iys=False)
-    enforcer = RetentionEnforcer(ledger=harness.ledger, clock=harness.clock, interval=DAY)
-    await enforcer.enforce()
+    await delete_expired(harness.ledger, now=harness.clock())
     assert await left(harness, timedelta(0)) == (0, 0)
     assert await harness.bulk() is False
     assert (await harness.row()).desired_status == "RET"

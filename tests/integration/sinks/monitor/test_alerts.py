@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.runtime.masking import mask_event
-from izin.sinks.ledger import deadlines
+from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.monitor.alerts import DeadlineAlert, SuspendedAlert
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, a_phone, onay, ret
@@ -40,7 +40,7 @@ async def test_margins_count_unsettled_records_by_passed_term(
     await harness.ingest(*(onay(one) for one in people), ret(a_phone(9)))
     for person, share in zip(people, shares, strict=True):
         await pass_term(harness, person, share)
-    opt_outs, opt_ins = await deadlines.margins(harness.ledger, now=harness.clock())
+    opt_outs, opt_ins = await reads.margins(harness.ledger, now=harness.clock())
     assert (opt_outs.status, opt_outs.keys, opt_outs.missed) == ("RET", 1, 0)
     passed = (opt_ins.missed, opt_ins.past_95, opt_ins.past_80, opt_ins.past_50)
     assert (opt_ins.keys, passed, opt_ins.due_soon) == (6, (1, 1, 1, 2), 3)
@@ -92,7 +92,7 @@ async def test_late_opt_out_is_submitted_and_recorded_as_breach(harness: SinkHar
     assert await harness.opt_out()
     # İYS refuses it for its date by then; the rescue of today is another event.
     assert await harness.columns("state", "action", "code") == ("refused", "rescue", "H467")
-    (breach,) = await deadlines.breaches(harness.ledger)
+    (breach,) = await reads.breaches(harness.ledger)
     assert breach["key"].endswith(PHONE)
     shown = await izin("deadlines", "breaches", "--output", "json")
     assert (shown.exit_code, PHONE in shown.output) == (1, True)

@@ -12,11 +12,9 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import retention
 from izin.sinks.ledger.history import verify as chains
-from izin.sinks.ledger.webhooks import deliveries, registry, verify
-from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup, DeliveryReceipt
-from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.subscriber import EventFilter
-from izin.sinks.ledger.webhooks.verify import DeliveryFault
+from izin.sinks.ledger.webhooks import deliveries, registry
+from izin.sinks.ledger.webhooks.deliveries import DeliveryFault, DeliveryGroup, DeliveryReceipt
+from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber
 from izin.sinks.record.errors import RefusedValueError
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.webhooks.posting import new_secret
@@ -64,7 +62,7 @@ async def faults(ledger: Ledger) -> list[DeliveryFault]:
     """Return what verification finds; the chains of the history are whole."""
     found = await chains.verify(ledger, ())
     assert found.faults == ()
-    result = await verify.verify(
+    result = await deliveries.verify(
         ledger,
         found.batches,
         found.erased_deliveries,
@@ -202,7 +200,7 @@ async def test_deliveries_are_dropped_with_the_month_of_their_digest(ledger: Led
     assert [row["batch"] for row in rows] == [2]
     anchors = await chains.anchors_after(ledger, 0)
     found = await chains.verify(ledger, anchors)
-    result = await verify.verify(
+    result = await deliveries.verify(
         ledger, found.batches, (), read_at=datetime.now(UTC) - timedelta(days=9)
     )
     assert (found.faults, result.faults, result.rows) == ((), (), 1)

@@ -15,7 +15,7 @@ from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer
 from izin.schemas.api_keys import Scope
 from tests.integration.console.conftest import RUNNER, app
 from tests.integration.sinks.feeds.conftest import CODEC, serving, write
-from tests.integration.sinks.webhooks.test_resend import delete_opt_outs, record_decisions
+from tests.integration.sinks.webhooks.test_resend import delete_opt_outs
 from tests.support.api_keys import API_KEY, an_api_key, publish_key
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.support.subscribers.page_clients import RunningClient, blocks, python_command
@@ -64,7 +64,6 @@ async def history_of(hooks: Hooks) -> None:
     topics = hooks.topics
     topics.opt_outs(a_consent(5))
     await asyncio.to_thread(delete_opt_outs, hooks.settings)
-    await record_decisions(hooks, 5)
     topics.opt_outs(a_consent(2, effective_at=LATER), a_consent(3), a_consent(4))
     topics.permissions(
         a_permission(1),

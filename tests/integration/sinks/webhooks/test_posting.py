@@ -8,8 +8,13 @@ import pytest
 
 from benchmarks.webhooks.receiver import ScriptedAnswer, WebhookReceiver
 from izin.runtime.settings import WebhookSettings
-from izin.sinks.webhooks.posting import MOST_OF_A_REPLY, Poster
-from izin.sinks.webhooks.targets import AllowedTargets, RefusedUrlError, check_url
+from izin.sinks.webhooks.posting import (
+    MOST_OF_A_REPLY,
+    AllowedTargets,
+    Poster,
+    RefusedUrlError,
+    check_url,
+)
 
 LOOPBACK = AllowedTargets.parse(["127.0.0.0/8"])
 

@@ -11,18 +11,13 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer
-from izin.consent.ordering import decide
 from izin.runtime.kafka import admin, committed_ends
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
-from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.append import append_facts
-from izin.sinks.ledger.history.formats import source_of
-from izin.sinks.ledger.history.hash_chain import Fact
-from izin.sinks.ledger.webhooks import registry, resends
-from izin.sinks.ledger.webhooks.resends import NoResendError, RunningResendError
-from tests.support.builders import CUSTOMER, NOON, a_decision_record, a_key, a_ret
+from izin.sinks.ledger.webhooks import registry
+from izin.sinks.webhooks import resends
+from izin.sinks.webhooks.resends import NoResendError, RunningResendError
+from tests.support.builders import a_key
 from tests.support.webhooks import (
     Hooks,
     a_consent,
@@ -53,20 +48,6 @@ async def repeated_ids(hooks: Hooks) -> set[str]:
     return {one["webhook_id"] for one in await hooks.deliveries() if one["resend_id"]}
 
 
-async def record_decisions(hooks: Hooks, *numbers: int) -> None:
-    """Record in the history that recipients opted out."""
-    facts = []
-    for number in numbers:
-        event = a_ret(recipient=a_phone(number), event_id=f"event-{number}")
-        decision = a_decision_record(decide(None, event), offset=number)
-        value = Codec().encode("Decision", decision)
-        key, source = str(a_key(recipient=a_phone(number))), source_of(decision)
-        at = copy_format.microseconds(NOON)
-        facts.append(Fact("decision", CUSTOMER, key, None, None, source, at, None, value))
-    async with hooks.ledger.transaction() as connection:
-        await append_facts(connection, facts, now=datetime.now(UTC))
-
-
 @pytest.mark.timeout(120)
 async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
     """Every event comes again once more, with its id, and the order is a movement; so do opt-outs
@@ -74,7 +55,6 @@ async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
     """
     hooks.topics.opt_outs(*map(a_consent, range(60, 80)))
     await asyncio.to_thread(delete_opt_outs, hooks.settings)
-    await record_decisions(hooks, *range(60, 75))
     await hooks.subscribe()
     await store_rows(hooks.ledger, *map(an_opt_out, range(80)), a_standing(80))
     processes = hooks.processes(tmp_path / "log", IZIN_WEBHOOK_CATCH_UP_RATE="100")

@@ -72,7 +72,7 @@ async def test_resend_sends_only_what_still_holds(hooks: Hooks):
     ]
     assert came(hooks)[0][1] == "consent.opted-out", "opt-outs come first"
     assert {one.headers["webhook-id"] for one in hooks.receiver.received} < first
-    assert (plan.events.total(), plan.overtaken) == (4, 2)
+    assert plan.events.total() == 4
     rows = await hooks.deliveries()
     assert [row["resend_id"] for row in rows] == [None] * 12 + [1] * 4
     assert {one.path for one in hooks.receiver.received} == {"/hook"}
@@ -145,7 +145,7 @@ async def test_what_was_not_delivered_comes_once_and_as_first(hooks: Hooks):
         await until(lambda: bool(refused))
     hooks.topics.opt_outs(a_consent(2))
     plan = await hooks.count()
-    assert (plan.events.total(), plan.waiting) == (0, 2)
+    assert plan.events.total() == 0
     hooks.receiver.received.clear()
     hooks.receiver.answer = lambda _: ScriptedAnswer(200)
     async with hooks.delivering():

@@ -16,7 +16,7 @@ from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.api_keys import Scope
 from izin.schemas.topics import Topics
 from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics, feeds_app
-from izin.sinks.feeds.log import Feed, feeds
+from izin.sinks.feeds.protocol import Feed, feeds
 from izin.sinks.feeds.reflection import PipelinePositions, Reflection
 from izin.sinks.feeds.sources import FeedSource
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known

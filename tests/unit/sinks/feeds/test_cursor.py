@@ -6,8 +6,7 @@ import pytest
 
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.schemas.consistency_token import LogPosition, token_of
-from izin.sinks.feeds.log import LogIdentity
-from izin.sinks.feeds.protocol import AWAY_FOR_AT_MOST, Cursor, read_cursor
+from izin.sinks.feeds.protocol import AWAY_FOR_AT_MOST, Cursor, LogIdentity, read_cursor
 from tests.support.builders import NOON
 from tests.unit.sinks.feeds.fakes import OPT_OUTS, PERMISSIONS
 

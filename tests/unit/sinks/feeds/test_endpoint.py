@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from izin.consent.errors import OurError
 from izin.schemas.consistency_token import LogPosition, token_of
-from izin.sinks.feeds import log
+from izin.sinks.feeds import protocol
 from izin.sinks.feeds.protocol import AWAY_FOR_AT_MOST, FeedRefusal
 from tests.unit.sinks.feeds.conftest import TOPICS, Api, serving
 from tests.unit.sinks.feeds.fakes import a_message
@@ -172,12 +172,12 @@ async def test_request_waits_until_its_token_is_reflected(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ):
     """Through the order stage, up to the end that the topic has by then."""
-    monkeypatch.setattr(log, "offsets", lambda *_: {0: 9})
+    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 9})
     late = await api.get("/v1/opt-outs", at_least=TOKEN)
     assert "the order stage has not come so far" in problem(late, 503, "Not reflected yet")
     decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
     api.progress.put(TOPICS.positions.name, 0, decided)
-    monkeypatch.setattr(log, "offsets", lambda *_: {0: 2})
+    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
     behind = await api.get("/v1/opt-outs", at_least=TOKEN)
     assert "this endpoint has not come so far" in problem(behind, 503, "Not reflected yet")
     waiting = asyncio.create_task(api.get("/v1/opt-outs", at_least=TOKEN))
@@ -193,7 +193,7 @@ async def test_full_page_does_not_reflect_what_comes_behind(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ):
     """The client reads on until it does."""
-    monkeypatch.setattr(log, "offsets", lambda *_: {0: 2})
+    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
     decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
     api.progress.put(TOPICS.positions.name, 0, decided)
     api.sources.write("opt-outs", a_message(0, 0), a_message(0, 1))
@@ -206,7 +206,7 @@ async def test_full_page_does_not_reflect_what_comes_behind(
 
 async def test_ledger_that_is_behind_is_named(api: Api, monkeypatch: pytest.MonkeyPatch):
     """Permissions come from the ledger."""
-    monkeypatch.setattr(log, "offsets", lambda *_: {0: 2})
+    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
     decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
     api.progress.put(TOPICS.positions.name, 0, decided)
     detail = problem(await api.get(PATH, at_least=TOKEN), 503, "Not reflected yet")

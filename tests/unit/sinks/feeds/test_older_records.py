@@ -9,8 +9,8 @@ from confluent_kafka import KafkaError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.feeds import older_records
-from izin.sinks.feeds.log import Stretch
 from izin.sinks.feeds.older_records import OlderRecords
+from izin.sinks.feeds.protocol import Stretch
 
 
 class SlowRecords(OlderRecords):

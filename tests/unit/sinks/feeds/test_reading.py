@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from izin.schemas.api_keys import ApiKey, Scope
-from izin.sinks.feeds.log import LostOffsetError
-from izin.sinks.feeds.protocol import Cursor, read_cursor
-from izin.sinks.feeds.reading import PageReading
+from izin.sinks.feeds.endpoint import PageReading
+from izin.sinks.feeds.protocol import Cursor, LostOffsetError, read_cursor
 from izin.sinks.feeds.sources import FeedSource
 from tests.support.api_keys import an_api_key
 from tests.support.builders import NOON

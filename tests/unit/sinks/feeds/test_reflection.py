@@ -12,8 +12,8 @@ from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.consistency_token import LogPosition
-from izin.sinks.feeds import log
-from izin.sinks.feeds.log import Feed, UnreachableLogError
+from izin.sinks.feeds import protocol
+from izin.sinks.feeds.protocol import Feed, UnreachableLogError
 from izin.sinks.feeds.reflection import PipelinePositions, Reflection
 from tests.unit.sinks.feeds.fakes import CODEC, OPT_OUTS, OUTCOMES, PERMISSIONS
 
@@ -62,7 +62,7 @@ def progress(monkeypatch: pytest.MonkeyPatch) -> PipelinePositions:
     def offsets(_client: object, topic: str, partitions: Sequence[int], _spec: object) -> object:
         return {number: ENDS.get(topic, {1: 1, 3: 3})[number] for number in partitions}
 
-    monkeypatch.setattr(log, "offsets", offsets)
+    monkeypatch.setattr(protocol, "offsets", offsets)
     return PipelinePositions(SETTINGS, CODEC)
 
 
@@ -167,7 +167,7 @@ async def test_kafka_that_does_not_answer_is_said(
     def failing(*_: object) -> object:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
-    monkeypatch.setattr(log, "offsets", failing)
+    monkeypatch.setattr(protocol, "offsets", failing)
     for number in (1, 3):
         put_decided(progress, number)
     with pytest.raises(UnreachableLogError):

@@ -4,7 +4,7 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topics
-from izin.sinks.feeds.log import LogRecord
+from izin.sinks.feeds.protocol import LogRecord
 from izin.sinks.feeds.sources import RecentRecords, Tail
 from tests.unit.sinks.feeds.fakes import a_message
 

@@ -7,7 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.sinks.inbound.daily.comparison import Compared, LineDifference, Side, compare
+from izin.sinks.inbound.daily.content import LineDifference, Side, compare
+from izin.sinks.ledger.daily.files import Compared
 from izin.sinks.ledger.daily.lines import ERASED
 
 PREFIX = b"names\n"
@@ -55,7 +56,7 @@ def test_changed_line_is_one_on_each_side():
     assert found.own_hash == hash_of([a_line(), changed])
 
 
-def test_erased_lines_are_passed_over_and_counted_as_lines():
+def test_erased_lines_are_skipped_and_counted_as_lines():
     """What was erased says nothing; the numbers of the others stay."""
     _, notes = compared([a_line(), ERASED, a_line(3)], [a_line()])
     assert notes == [LineDifference(Side.IYS, 3, a_line(3))]

@@ -6,7 +6,7 @@ import pytest
 
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.daily_file import BYTE_ORDER_MARK, HEADER
-from izin.sinks.inbound.daily.fetching import Download, blocks_of
+from izin.sinks.inbound.daily.content import Download, blocks_of
 
 LINES = b"2026-03-02 09:00:01,aa,x,y\n2026-03-02 09:00:02,ab,x,y\n"
 

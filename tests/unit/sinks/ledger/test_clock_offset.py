@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.sinks.ledger.db.clock import DRIFT, ClockOffset
+from izin.sinks.ledger.db.connection import DRIFT, ClockOffset
 
 ways = st.floats(0, 0.5)
 

@@ -1,6 +1,6 @@
 """A process is silent where this one has watched it show no progress, for long enough."""
 
-from izin.sinks.ledger.db.processes import Silence
+from izin.sinks.ledger.db.leases import Silence
 
 
 def silent(watched: list[tuple[float, dict[str, int]]]) -> list[str]:

@@ -8,24 +8,31 @@ from prometheus_client import generate_latest
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.sinks.ledger.daily.files import StateCount
-from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.rate_limits import Address
-from izin.sinks.ledger.reads import Lag
+from izin.sinks.ledger.reads import Lag, Margin
 from izin.sinks.ledger.registry.complaints import ComplaintCounts
 from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.monitor.metrics import Metrics
+from izin.sinks.monitor.metrics import (
+    Metrics,
+    account_figures,
+    backlog_figures,
+    deadline_figures,
+    register_figures,
+    source_figures,
+)
 from tests.support.brakes import a_brake
 from tests.support.builders import BRAND, NOON
 from tests.support.sweep.builders import a_count, a_sweep
 
 NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})
+EMPTY = forecast((), now=NOON, records_per_second=1)
 
 
 def shown(*backlog: DueGroup) -> list[str]:
     """Return the page of a ledger with ``backlog``, submitted at one record a second."""
     metrics = Metrics()
-    metrics.show(NOTHING, forecast(backlog, now=NOON, records_per_second=1))
+    metrics.show(backlog_figures(NOTHING, (), forecast(backlog, now=NOON, records_per_second=1)))
     return generate_latest(metrics.registry).decode().splitlines()
 
 
@@ -42,11 +49,11 @@ def test_suspended_keys_are_shown_by_lane():
     """The figure returns to zero when the suspension ends."""
     metrics = Metrics()
     group = DueGroup(status=Status.RET, due_at=NOON, expires_at=None, count=3)
-    metrics.show_suspended([group, group])
+    metrics.show(backlog_figures(NOTHING, [group, group], EMPTY))
     page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_suspended_keys{lane="opt-outs"} 6.0' in page
     assert 'izin_suspended_keys{lane="consents"} 0.0' in page
-    metrics.show_suspended([])
+    metrics.show(backlog_figures(NOTHING, [], EMPTY))
     assert (
         'izin_suspended_keys{lane="opt-outs"} 0.0'
         in generate_latest(metrics.registry).decode().splitlines()
@@ -56,18 +63,19 @@ def test_suspended_keys_are_shown_by_lane():
 def test_held_back_opt_outs_are_shown_by_source():
     """And no more once they are released."""
     metrics = Metrics()
-    metrics.show_held_back([a_brake(), a_brake(source="web", held_back=2)])
+    brakes = [a_brake(), a_brake(source="web", held_back=2)]
+    metrics.show(backlog_figures(NOTHING, [], EMPTY, brakes))
     page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_held_back_keys{brand="100001",source="crm"} 5.0' in page
     assert 'izin_held_back_keys{brand="100001",source="web"} 2.0' in page
-    metrics.show_held_back([])
+    metrics.show(backlog_figures(NOTHING, [], EMPTY))
     assert "izin_held_back_keys{" not in generate_latest(metrics.registry).decode()
 
 
 def test_complaints_are_shown_by_whether_they_are_overdue():
     """What an authority waits for."""
     metrics = Metrics()
-    metrics.show_complaints(ComplaintCounts(open=3, overdue=1))
+    metrics.show(source_figures(complained=ComplaintCounts(open=3, overdue=1)))
     page = generate_latest(metrics.registry).decode()
     assert 'izin_complaints{state="open"} 3.0' in page
     assert 'izin_complaints{state="overdue"} 1.0' in page
@@ -92,7 +100,7 @@ def test_deadlines_and_rate_limits_are_shown():
         first_due_at=NOON - timedelta(minutes=1),
         oldest_at=NOON - timedelta(hours=1),
     )
-    metrics.show_deadlines([margin], now=NOON)
+    metrics.show(deadline_figures([margin], now=NOON))
     address = Address(
         address="one",
         factor=0.5,
@@ -103,7 +111,7 @@ def test_deadlines_and_rate_limits_are_shown():
         calls=100,
         failures=25,
     )
-    metrics.show_rate_limits([address])
+    metrics.show(account_figures([address], now=NOON))
     page = generate_latest(metrics.registry).decode().splitlines()
     for line in (
         'izin_backlog_keys{brand="100001",lane="opt-outs"} 3.0',
@@ -116,7 +124,7 @@ def test_deadlines_and_rate_limits_are_shown():
         'izin_rate_limit_left{address="one",limit="success-of-the-day"} 0.75',
     ):
         assert line in page
-    metrics.show_deadlines([], now=NOON)
+    metrics.show(deadline_figures([], now=NOON))
     assert "izin_backlog_keys{" not in generate_latest(metrics.registry).decode()
 
 
@@ -139,18 +147,18 @@ def test_sequence_gaps_are_shown_until_closed():
         since=NOON,
         given_up=0,
     )
-    metrics.show_missing([gap])
+    metrics.show(source_figures([gap]))
     page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_sequence_gaps{customer="acme",origin="crm"} 2.0' in page
     assert 'izin_sequence_missing_events{customer="acme",origin="crm"} 7.0' in page
-    metrics.show_missing([])
+    metrics.show(source_figures())
     assert "acme" not in generate_latest(metrics.registry).decode()
 
 
 def test_unforeseen_field_error_is_counted_by_code():
     """Admission finds every error of a field, so one that reaches İYS is an error of ours."""
     metrics = Metrics()
-    metrics.unforeseen("H121")
+    metrics.unforeseen.labels("H121").inc()
     page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_iys_field_faults_total{code="H121"} 1.0' in page
 
@@ -164,13 +172,13 @@ def test_granted_list_and_lost_rights_are_shown():
         LostRight(brand_code=BRAND, right="write", channel=channel, since=NOON)
         for channel in ("ARAMA", "MESAJ")
     ]
-    metrics.show_granted(lists, lost, now=later)
+    metrics.show(account_figures(lists=lists, lost=lost, now=later))
     page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_granted_list_stale_seconds{account="ada"} 7200.0' in page
     assert 'izin_granted_list_stale_seconds{account="can"} +Inf' in page
     assert 'izin_lost_rights{brand="100001",right="write"} 2.0' in page
     assert not any('"eda"' in line for line in page)
-    metrics.show_granted([], [], now=later)
+    metrics.show(account_figures(now=later))
     assert b"izin_lost_rights{" not in generate_latest(metrics.registry)
 
 
@@ -180,19 +188,19 @@ def test_daily_files_are_shown_by_state_and_side():
     fields = {"brand_code": 100001, "only_at_iys": 0, "only_here": 0}
     late = StateCount(state="waiting", files=2, **fields)
     done = StateCount(state="compared", files=5, **fields | {"only_at_iys": 3})
-    metrics.show_daily_files([late, done])
+    metrics.show(register_figures([late, done]))
     page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_daily_files{brand="100001",state="waiting"} 2.0' in page
     assert 'izin_daily_file_differences{brand="100001",side="iys"} 3.0' in page
-    metrics.show_daily_files([done])
+    metrics.show(register_figures([done]))
     assert 'state="waiting"' not in generate_latest(metrics.registry).decode()
 
 
 def test_open_sweeps_and_the_last_counts_are_shown():
     """A sweep that has ended shows nothing more."""
     metrics = Metrics()
-    metrics.show_sweeps([a_sweep(), a_sweep(brand_code=7, after=None, ended_at=NOON)])
-    metrics.show_register([a_count(iys_onay=12)])
+    ended = a_sweep(brand_code=7, after=None, ended_at=NOON)
+    metrics.show(register_figures(latest=[a_sweep(), ended], counts=[a_count(iys_onay=12)]))
     page = generate_latest(metrics.registry).decode()
     assert 'izin_sweep_keys{brand="100001",done="queried"} 500.0' in page
     assert 'izin_sweep_keys{brand="100001",done="left"} 1500.0' in page

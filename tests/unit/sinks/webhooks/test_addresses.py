@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from izin.sinks.webhooks.targets import AllowedTargets, is_public
+from izin.sinks.webhooks.posting import AllowedTargets, is_public
 
 REFUSED = (
     "127.0.0.1", "127.9.9.9", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255",

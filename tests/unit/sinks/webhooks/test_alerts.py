@@ -7,7 +7,7 @@ from structlog.typing import EventDict
 
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.sinks.ledger.webhooks.deliveries import HealthChange
-from izin.sinks.webhooks.failure_watch import FailureWatch, reached
+from izin.sinks.webhooks.dispatcher import FailureWatch, reached
 from tests.support.webhooks import a_subscriber
 
 FRIDAY = datetime(2026, 3, 6, 9, 0, tzinfo=UTC)

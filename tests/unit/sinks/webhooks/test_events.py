@@ -16,7 +16,7 @@ from izin.console.subscribers.command import app
 from izin.schemas.codec import Codec
 from izin.schemas.records import headers
 from izin.schemas.topics import Topic, Topics
-from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookType
+from izin.sinks.ledger.webhooks.registry import EventFilter, WebhookType
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
 from tests.contract.schemas.examples import golden
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key

@@ -9,10 +9,9 @@ import pytest
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.ledger.webhooks.deliveries import CursorMove
-from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
+from izin.sinks.ledger.webhooks.registry import DeliveryCursor
 from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.lane import DeliveryLane
+from izin.sinks.webhooks.partitions import DeliveryLane
 from izin.sinks.webhooks.source import LaneSource, LiveFeed
 from tests.support.webhooks import event_reader
 
@@ -37,6 +36,12 @@ def an_event(offset: int, **overrides: object) -> WebhookEvent:
         "body": b"{}",
     }
     return WebhookEvent(**fields | overrides)
+
+
+def a_move(position: int, *open_offsets: int) -> DeliveryCursor:
+    """Return how far the partition is."""
+    known = {"next_offset": position, "open_offsets": open_offsets}
+    return a_cursor(cluster_id="", topic_id="", **known)
 
 
 def a_cursor(**overrides: object) -> DeliveryCursor:
@@ -80,12 +85,12 @@ def test_cursor_is_what_was_read_and_what_is_open() -> None:
     for offset in (5, 6, 7):
         lane.add(an_event(offset))
     lane.close(PLACE, 6)
-    assert list(lane.moves(also_read=False)) == [CursorMove(1, "bulk", *PLACE, 8, [2, 5, 7])]
+    assert list(lane.moves(also_read=False)) == [a_move(8, 2, 5, 7)]
     assert list(lane.moves(also_read=True)) == []
     for offset in (2, 5, 7):
         lane.close(PLACE, offset)
     (move,) = lane.moves(also_read=False)
-    assert move == CursorMove(1, "bulk", *PLACE, 8, [])
+    assert move == a_move(8)
     lane.restore(move)
     assert list(lane.moves(also_read=False)) == [move]
     assert lane.count == 0
@@ -96,7 +101,7 @@ def test_what_is_for_others_moves_the_cursor_now_and_then() -> None:
     lane = DeliveryLane.of(1, "bulk", [a_cursor(open_offsets=())])
     lane.move_all({PLACE: 100})
     assert list(lane.moves(also_read=False)) == []
-    assert list(lane.moves(also_read=True)) == [CursorMove(1, "bulk", *PLACE, 100, [])]
+    assert list(lane.moves(also_read=True)) == [a_move(100)]
 
 
 def test_resend_is_done_when_its_end_is_acknowledged() -> None:

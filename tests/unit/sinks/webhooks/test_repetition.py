@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -10,18 +10,20 @@ import orjson
 import pytest
 
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
-from izin.schemas.fast.record_format import headers_of
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.webhooks.resends import KeyStanding, Resend
-from izin.sinks.ledger.webhooks.subscriber import EventFilter
+from izin.sinks.ledger.webhooks.registry import EventFilter
 from izin.sinks.webhooks import resends
 from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.resends import RepetitionGuard, is_overtaken, marked, opt_out_of
-from tests.support.builders import NOON, an_event
-from tests.support.order.harness import OrderHarness, records_of
-from tests.support.webhooks import a_standing, an_opt_out, event_reader
-from tests.unit.sinks.webhooks.test_events import PAGE, FakeRecord
+from izin.sinks.webhooks.resends import (
+    RepetitionGuard,
+    Resend,
+    is_overtaken,
+    marked,
+    opt_out_of,
+)
+from tests.support.builders import NOON
+from tests.support.webhooks import a_standing, an_opt_out
+from tests.unit.sinks.webhooks.test_events import PAGE
 from tests.unit.sinks.webhooks.test_lanes import an_event as a_webhook
 
 HOUR = timedelta(hours=1)
@@ -46,13 +48,21 @@ def a_guard(**overrides: Any) -> RepetitionGuard:  # noqa: ANN401  # as Resend
     )
 
 
-def holds(may_send: bool, since: datetime, consent: datetime | None = NOON) -> KeyStanding:
+State = Mapping[str, Any]
+
+
+def holds(may_send: bool, since: datetime, consent: datetime | None = NOON) -> State:
     """Return what holds of a key since then, by a consent of that date."""
-    return KeyStanding("key", may_send, since, registered_at=consent, consent_date=consent)
+    return {
+        "may_send": may_send,
+        "since": since,
+        "registered_at": consent,
+        "consent_date": consent,
+    }
 
 
 @pytest.mark.parametrize(
-    ("type_", "standing", "overtaken"),
+    ("type_", "state", "overtaken"),
     [
         (GRANTED, holds(True, NOON + timedelta(microseconds=900)), False),
         (GRANTED, holds(True, NOON + HOUR), True),
@@ -72,12 +82,12 @@ def holds(may_send: bool, since: datetime, consent: datetime | None = NOON) -> K
     ],
 )
 def test_event_is_overtaken_by_what_holds_now(
-    type_: str, standing: KeyStanding | None, overtaken: bool
+    type_: str, state: State | None, overtaken: bool
 ) -> None:
     """A permission unless it is the answer, a denial by a later permission, an opt-out by a newer
     consent that permits; nothing that cannot be compared.
     """
-    assert is_overtaken(a_webhook(1, type=type_, since=NOON), standing) is overtaken
+    assert is_overtaken(a_webhook(1, type=type_, since=NOON), state) is overtaken
 
 
 def test_unreadable_opt_out_counts_from_its_append() -> None:
@@ -108,28 +118,28 @@ def test_repetition_says_so_and_keeps_its_id() -> None:
     ],
     ids=["everything", "its-key", "every-key-erased", "another-brand", "another-customer"],
 )
-def test_selection_limits_what_is_sent(chosen: dict[str, Any], selected: bool) -> None:
+async def test_selection_limits_what_is_sent(chosen: dict[str, Any], selected: bool) -> None:
     """A list of keys that lost all of them to erasure is no list of every key."""
-    assert a_guard(**chosen).selects(a_webhook(1)) is selected
+    assert bool(await a_guard(**chosen).chosen([a_webhook(1)])) is selected
 
 
 async def test_ledger_is_asked_again_for_what_comes_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A denial is read while the ledger is asked, as another lane asks: the answer is too old."""
-    standing, under_test = holds(True, NOON), a_guard()
+    state, under_test = holds(True, NOON), a_guard()
     granted = a_webhook(1, type=GRANTED, since=NOON)
     others = list[asyncio.Task[list[WebhookEvent]]]()
 
     async def holding(_ledger: Ledger, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
-        nonlocal standing
-        found = [one for one in events if not is_overtaken(one, standing)]
-        if events == [granted] and standing.may_send:
+        nonlocal state
+        found = [one for one in events if not is_overtaken(one, state)]
+        if events == [granted] and state["may_send"]:
             other = under_test.review([a_webhook(3, key="other", type="consent.outcome")])
             others.append(asyncio.create_task(other))
             await asyncio.sleep(0)
             under_test.note(a_webhook(2, type=REVOKED))
-            standing = holds(False, NOON + HOUR)
+            state = holds(False, NOON + HOUR)
         return found
 
     monkeypatch.setattr(resends, "holding", holding)
@@ -137,44 +147,16 @@ async def test_ledger_is_asked_again_for_what_comes_meanwhile(
     assert len(await others[0]) == 1
 
 
-def test_opt_out_is_the_same_from_topic_and_history() -> None:
-    """Of two RETs only the first is published; by the decision on it the id is the topic's."""
-    harness = OrderHarness()
-    later = NOON + HOUR
-    effects = harness.fold(
-        records_of(
-            an_event(event_id="1", status="RET"),
-            an_event(event_id="2", status="RET", consent_date=later, received_at=later),
-        )
-    )
-    decisions = harness.written(effects, harness.settings.topics.decisions.name, "Decision")
-    (written,) = [one for one in effects.writes if one.topic == harness.opt_outs]
-    record = FakeRecord(
-        harness.opt_outs, written.value, written.key or b"", given=headers_of(written.headers)
-    )
-    published = event_reader(Codec(), harness.settings.topics).read(record)  # type: ignore[arg-type]
-    assert published is not None
-    found, came_at = opt_out_of(an_opt_out(1, number=5), decisions)
-    assert (found.webhook_id, found.offset) == (published.webhook_id, 5)
-    assert came_at == NOON + timedelta(seconds=2)
-    ours, theirs = (orjson.loads(one.body)["data"] for one in (found, published))
-    place = ("topic", "partition", "offset")
-    assert [ours.pop(name) for name in place] == [None] * 3
-    assert {name: value for name, value in theirs.items() if name not in place} == ours
-
-
 @pytest.mark.parametrize(
     ("row", "event_id"),
     [(an_opt_out(1, number=5), "event-1"), (a_standing(1, number=5, latest_ret_at=NOON), None)],
     ids=["latest", "followed"],
 )
-def test_opt_out_without_a_decision_is_what_the_row_says(
-    row: dict[str, Any], event_id: str | None
-) -> None:
-    """A restored ledger lacks the decision; what replaced an opt-out says nothing of it."""
+def test_older_opt_out_is_what_its_row_says(row: dict[str, Any], event_id: str | None) -> None:
+    """What replaced an opt-out says nothing of it."""
     row = {"desired_source": "HS_WEB", "desired_consent_date": NOON} | row
-    found, came_at = opt_out_of(row, [])
+    found = opt_out_of(row)
     data = orjson.loads(found.body)["data"]
-    assert (data["event_id"], came_at) == (event_id, None)
+    assert (data["event_id"], data["offset"], found.offset) == (event_id, None, 5)
     assert (data["effective_at"], found.since) == ("2026-03-02T09:00:00Z", NOON)
     assert found.appended == NOON.replace(tzinfo=UTC).timestamp()

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
-from izin.sinks.ledger.webhooks.subscriber import LaneName
-from izin.sinks.webhooks.delivery import AcknowledgementWriter, SubscriberDelivery
+from izin.sinks.ledger.webhooks.registry import LaneName
+from izin.sinks.webhooks.delivery import AcknowledgementWriter, SubscriberDelivery, WebhookMetrics
 from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.lane import DeliveryLane
-from izin.sinks.webhooks.metrics import WebhookMetrics
+from izin.sinks.webhooks.partitions import DeliveryLane
 from izin.sinks.webhooks.posting import Poster
 from izin.sinks.webhooks.resends import RepetitionGuard
 from izin.sinks.webhooks.source import Taken

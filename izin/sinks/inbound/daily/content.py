@@ -1,29 +1,108 @@
-"""Compare İYS's daily file with our own of the day, line by line.
+"""What is in İYS's daily file: its lines with their hash, and how they compare with our own.
 
-Both are sorted by creation date and transaction id. Within one second İYS documents no order, so
-that lines which stand in both are equal in any order there, and have İYS's. A line that İYS's file
-has twice is one movement.
+A file whose hash is not İYS's is not stored. Whether İYS's hash covers a byte order mark and the
+column names is not documented (reference 2.12), so the hash is made in each way, and İYS's own
+shows which one is right.
+
+İYS's file and ours are sorted by creation date and transaction id. Within one second İYS documents
+no order, so that lines which stand in both are equal in any order there, and have İYS's. A line
+that İYS's file has twice is one movement.
 """
 
 import asyncio
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from izin.iys.wire_format.daily_file import place_of
-from izin.sinks.inbound.daily.fetching import blocks_of, unnamed_file
+from izin.iys.wire_format.daily_file import known_prefixes, place_of, prefix_of
 from izin.sinks.ledger.daily import lines
-from izin.sinks.ledger.daily.files import DailyFile
+from izin.sinks.ledger.daily.files import Compared, DailyFile
 from izin.sinks.ledger.daily.lines import ERASED
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db import Ledger
 
 _AT_ONCE = 4096
-_END = (b"\xff", ())
-_Group = tuple[bytes, tuple[tuple[int, bytes], ...]]
+_Lines = list[tuple[int, bytes]]
+"""Lines with their numbers in their file, from 1."""
+_Group = tuple[bytes, _Lines]
+_END: _Group = (b"\xff", [])
+_BLOCK = 1024 * 1024
+_LONGEST_START = 4096
+"""Bytes within which the first line ends."""
+
+
+def unnamed_file() -> BinaryIO:
+    """Return a file for recipients: it has no name, so nothing of it is left when its process ends,
+    however that ends.
+    """
+    return tempfile.TemporaryFile("w+b")
+
+
+def blocks_of(lines: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of a file from its beginning, in blocks."""
+    lines.seek(0)
+    while block := lines.read(_BLOCK):
+        yield block
+
+
+class Download(ExitStack):
+    """A daily file, written in chunks. Use it as a context manager: its lines end with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = self.enter_context(unnamed_file())
+        """The lines, without what stands before them."""
+        self.count = 0
+        """How many lines there are; the last one may lack its end."""
+        self._start: bytes | None = b""
+        self._hashes: dict[bytes, hashlib._Hash] = {}
+        self._last = b""
+
+    def write(self, chunk: bytes) -> None:
+        """Add a chunk.
+
+        Raises:
+            UnreadableError: the file has other columns than İYS's.
+        """
+        if self._start is None:
+            self._add(chunk)
+            return
+        self._start += chunk
+        if b"\n" in self._start or len(self._start) >= _LONGEST_START:
+            self._begin(self._start)
+
+    def finish(self) -> None:
+        """Note that the file is complete.
+
+        Raises:
+            UnreadableError: the file has other columns than İYS's.
+        """
+        if self._start is not None:
+            self._begin(self._start)
+        self.count += self._last not in {b"", b"\n"}
+        self.lines.flush()
+
+    def prefix_with(self, hash_value: str) -> bytes | None:
+        """Return with what before the lines the SHA-384 in hex is ``hash_value``; None: with
+        nothing known, so the file is not the one that İYS has hashed.
+        """
+        found = (prefix for prefix, one in self._hashes.items() if one.hexdigest() == hash_value)
+        return next(found, None)
+
+    def _begin(self, start: bytes) -> None:
+        prefix, self._start = prefix_of(start), None
+        self._hashes = {one: hashlib.sha384(one) for one in known_prefixes(prefix)}
+        self._add(start.removeprefix(prefix))
+
+    def _add(self, chunk: bytes) -> None:
+        for one in self._hashes.values():
+            one.update(chunk)
+        self.lines.write(chunk)
+        self.count += chunk.count(b"\n")
+        self._last = chunk[-1:] or self._last
 
 
 class Side(StrEnum):
@@ -40,21 +119,6 @@ class LineDifference(NamedTuple):
     number: int
     """Of the line in İYS's file, from 1; 0 for one of ours."""
     line: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """What a comparison found."""
-
-    own_hash: str
-    """The SHA-384 of our own file in hex, its lines in İYS's order where both have them."""
-    only_at_iys: int
-    only_here: int
-
-    @property
-    def differs(self) -> bool:
-        """Whether a line is in one file alone."""
-        return bool(self.only_at_iys or self.only_here)
 
 
 def compare(
@@ -74,9 +138,6 @@ def compare(
         if len(waiting) >= _AT_ONCE:
             digest.update(b"".join(waiting))
             waiting.clear()
-        if [line for _, line in at_iys] == [line for _, line in here]:
-            waiting += [line for _, line in at_iys]
-            continue
         known, own = {line for _, line in at_iys}, {line for _, line in here}
         if known == own:
             waiting += [line for _, line in at_iys]
@@ -101,24 +162,17 @@ def _groups(lines: Iterable[bytes]) -> Iterator[_Group]:
     """Yield lines with their numbers by their place in the order; an erased one says nothing."""
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line != ERASED)
     for place, group in groupby(numbered, key=lambda one: place_of(one[1])):
-        yield place, tuple(group)
+        yield place, list(group)
 
 
-def _pairs(
-    theirs: Iterator[_Group], ours: Iterator[_Group]
-) -> Iterator[tuple[tuple[tuple[int, bytes], ...], tuple[tuple[int, bytes], ...]]]:
+def _pairs(theirs: Iterator[_Group], ours: Iterator[_Group]) -> Iterator[tuple[_Lines, _Lines]]:
     """Yield the lines of each place in both files; of one that a file lacks it has none."""
     left, right = next(theirs, _END), next(ours, _END)
     while left is not _END or right is not _END:
-        if left[0] == right[0]:
-            yield left[1], right[1]
-            left, right = next(theirs, _END), next(ours, _END)
-        elif left[0] < right[0]:
-            yield left[1], ()
-            left = next(theirs, _END)
-        else:
-            yield (), right[1]
-            right = next(ours, _END)
+        at_iys, here = left[0] <= right[0], right[0] <= left[0]
+        yield left[1] if at_iys else [], right[1] if here else []
+        left = next(theirs, _END) if at_iys else left
+        right = next(ours, _END) if here else right
 
 
 class FileCheck(ExitStack):
@@ -155,7 +209,8 @@ class FileCheck(ExitStack):
         return compare(self._theirs, ours, prefix=self._file.hashed_prefix or b"", note=self._note)
 
     def _note(self, one: LineDifference) -> None:
-        self._differences.write(b"%b %d %b\n" % (one.side.encode(), one.number, _ended(one.line)))
+        line = one.line.rstrip(b"\r\n")
+        self._differences.write(b"%b %d %b\n" % (one.side.encode(), one.number, line))
 
     def differences(self) -> Iterator[LineDifference]:
         """Yield how the files differ, in the order of İYS's."""
@@ -170,7 +225,3 @@ class FileCheck(ExitStack):
         for block in blocks_of(self._theirs):
             digest.update(block)
         return digest.hexdigest()
-
-
-def _ended(line: bytes) -> bytes:
-    return line.rstrip(b"\r\n")
