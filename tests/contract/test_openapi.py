@@ -145,7 +145,7 @@ async def test_intake_answers_as_described():
         "recipient": "0555 000 00 01",
         "type": "MESAJ",
         "status": "RET",
-        "brandCode": BRAND,
+        "brand_code": BRAND,
         "sequence": 1,
         "evidence": {"page": "/signup"},
     }
@@ -155,7 +155,7 @@ async def test_intake_answers_as_described():
     bodies: Mapping[int, list[object]] = {
         202: [good, [good, good]],
         422: [bad, [good, bad], []],
-        403: [{**good, "brandCode": BRAND, "type": "EPOSTA", "recipient": "a@example.com"}],
+        403: [{**good, "brand_code": BRAND, "type": "EPOSTA", "recipient": "a@example.com"}],
         413: [[good] * 1001],
     }
     async with httpx.AsyncClient(
@@ -205,7 +205,7 @@ async def test_gate_answers_as_described():
                 {"recipients": []},
                 {"recipients": [1]},
                 {"brand_code": 0},
-                {"type": "SMS"},
+                {"type": "fax"},
                 {"receipt": "all"},
                 {"campaign": "x" * 201},
                 {"more": 1},

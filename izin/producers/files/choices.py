@@ -33,11 +33,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES, Status
 from izin.consent.errors import SourceError
 from izin.producers.files.cells import cell_text
-from izin.producers.mapping.field_names import (
-    Field,
+from izin.producers.mapping.field_names import Field, field_of, number_of
+from izin.schemas.words import (
     channel_of,
-    field_of,
-    number_of,
     recipient_type_of,
     source_of,
     status_of,

@@ -19,14 +19,11 @@ from typing import Final, NamedTuple
 
 from izin.consent.enums import Channel, Status
 from izin.consent.texts import clean
-from izin.producers.mapping.field_names import (
+from izin.producers.mapping.field_names import GENERIC_STATUSES, NAME, Field, field_of
+from izin.schemas.words import (
     CHANNEL_WORDS,
-    GENERIC_STATUSES,
-    NAME,
     NO_MEANING,
-    Field,
     NameTable,
-    field_of,
     fold,
     status_of,
     word_key,
@@ -80,7 +77,7 @@ class ChannelField(NamedTuple):
 def _combined(suffixes: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield each channel with each of its names before each of ``suffixes``."""
     for channel, names in CHANNEL_WORDS.items():
-        for name, suffix in product(names, suffixes):
+        for name, suffix in product(names.split(", "), suffixes):
             yield channel, f"{name} {suffix}"
 
 

@@ -46,7 +46,7 @@ from izin.producers.files.text_lines import (
     is_utf_16,
     what_else,
 )
-from izin.producers.mapping.field_names import channel_of, status_of
+from izin.schemas.words import channel_of, status_of
 
 DELIMITERS: tuple[str, ...] = (";", ",", "\t", "|")
 

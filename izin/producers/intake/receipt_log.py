@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from izin.consent.errors import OurError
 from izin.kafka.follower import RecordFollower
 from izin.producers.intake.first_receipts import (
+    HALF,
     FirstReceipts,
     ReceiptsFullError,
     ReceiptUnknownError,
@@ -170,18 +171,43 @@ class ReceiptLog:
         except ReceiptsFullError as full:
             _then(self.recall([event_id])[event_id], _known_or(full, answer), answer)
         else:
-            value = {"event_id": event_id, "received_at": received_at}
-            record = KafkaRecord(
-                topic=self._topic.name,
-                key=event_id.encode(),
-                value=self._codec.encode(self._topic.record, value),
-                headers=[],
-            )
             try:
-                _then(self._append(event_id, record), read, answer)
+                _then(self._written(event_id, event_id, received_at), read, answer)
             except BrokerError as error:
                 answer.set_exception(error)
         return answer
+
+    def bind(self, request_id: str, received_at: datetime, *, by: str = "") -> Future[bool]:
+        """Return whether ``request_id`` is the first that begins with its half.
+
+        The future raises BrokerError as :meth:`claim` does.
+        """
+        answer: Future[bool] = Future()
+        answer.set_running_or_notify_cancel()
+        own = UUID(request_id).bytes
+        half = own[:HALF]
+
+        def read(done: Published) -> None:
+            first = self.receipts.request_after(done.partition, done.offset + 1, half, received_at)
+            _then(first, lambda found: answer.set_result(found == own), answer)
+
+        try:
+            self.receipts.take_room(self._clock(), by)
+            _then(self._written(request_id, half.hex(), received_at), read, answer)
+        except BrokerError as error:
+            answer.set_exception(error)
+        return answer
+
+    def _written(self, own_id: str, key: str, received_at: datetime) -> Future[Published]:
+        """Append the record of an id, to the partition of ``key``; raises BrokerError."""
+        value = {"event_id": own_id, "received_at": received_at}
+        record = KafkaRecord(
+            topic=self._topic.name,
+            key=key.encode(),
+            value=self._codec.encode(self._topic.record, value),
+            headers=[],
+        )
+        return self._append(own_id, record)
 
     def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
         """Return the first receipt of each of ``event_ids``, or None if no endpoint claimed it.

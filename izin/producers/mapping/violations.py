@@ -12,9 +12,9 @@ from izin.consent.violations import Violation
 _PRINTED = 40
 
 KNOWN_FIELDS = (
-    "recipient (or phone, email), type, status, source, consentDate, recipientType, brandCode, "
-    "ref, id, retailerCode, retailerAccess, noticeVersion, actor, sequence, correlationId, "
-    "evidenceHash, evidence, dateBasis"
+    "recipient (or phone, email), type, status, source, consent_date, recipient_type, brand_code, "
+    "origin_ref, id, retailer_code, retailer_access, notice_version, actor, sequence, "
+    "correlation_id, evidence_hash, evidence, date_basis"
 )
 
 
@@ -36,11 +36,11 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "{brand} kodlu marka durdurulmuş ya da müşterisi ayrılmış; kodu düzeltin.",
         ),
         "IZIN-DATE-BASIS": (
-            'dateBasis is "stated", or "received" where the recipient acts right now',
-            'dateBasis yalnızca "stated" ya da "received" olabilir.',
+            'date_basis is "stated", or "received" where the recipient acts right now',
+            'date_basis yalnızca "stated" ya da "received" olabilir.',
         ),
         "IZIN-EVIDENCE": (
-            "evidence is an object of texts, {longest} characters in all; else send evidenceHash",
+            "evidence is an object of texts, {longest} characters in all; else send evidence_hash",
             "Kanıt, metinlerden oluşan bir nesne olmalı; fazlasının özetini gönderin.",
         ),
         "IZIN-INSTANT": (

@@ -128,7 +128,7 @@ class Items:
             channel=about["type"],
             customer_id=self._customer_of(about["brand_code"]),
             # Copied, as ``webhooks.events.body_of`` does, and why.
-            json=bytes(memoryview(orjson.dumps(said))),
+            json=bytes(memoryview(orjson.dumps(said, option=orjson.OPT_UTC_Z))),
         )
 
 

@@ -22,6 +22,7 @@ from izin.gate import server
 from izin.gate.state import GateState
 from izin.local import free_port
 from izin.runtime.errors import BrokerError
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import admin, consumer
 from izin.runtime.settings import GateSettings, KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -60,7 +61,7 @@ async def serving(settings: KafkaSettings) -> AsyncIterator[tuple[httpx.AsyncCli
     """Serve a gate that is ready; yield a client, and the URL of the operations listener."""
     given = {"IZIN_GATE_PORT": free_port(), "IZIN_GATE_OPERATIONS_PORT": free_port()}
     gate, stopping = GateSettings.model_validate(given), asyncio.Event()
-    with closing(server.bound(gate)) as listeners:
+    with closing(HttpListeners(gate, server="the gate", variables="IZIN_GATE")) as listeners:
         running = asyncio.create_task(server.run(settings, gate, Codec(), listeners, stopping))
         operations = f"http://127.0.0.1:{gate.operations_port}"
         async with httpx.AsyncClient(
@@ -225,7 +226,7 @@ async def test_gate_that_still_reads_answers_503(
     monkeypatch.setattr(GateState, "following", slow)
     given = {"IZIN_GATE_PORT": free_port(), "IZIN_GATE_OPERATIONS_PORT": free_port()}
     gate, stopping = GateSettings.model_validate(given), asyncio.Event()
-    with closing(server.bound(gate)) as listeners:
+    with closing(HttpListeners(gate, server="the gate", variables="IZIN_GATE")) as listeners:
         running = asyncio.create_task(
             server.run(topics.settings, gate, Codec(), listeners, stopping)
         )

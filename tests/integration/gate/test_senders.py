@@ -23,7 +23,7 @@ from tests.unit.gate.conftest import SENDER
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
 
-ASKED: Question = {"brand_code": BRAND, "channel": Channel.MESAJ}
+ASKED: Question = {"brand_code": BRAND, "type": Channel.MESAJ}
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,8 @@ async def test_key_that_has_ended_is_refused(how: str):
         ended = await api.ask()
         api.client.headers["Authorization"] = "Bearer izin_none"
         never = await api.ask()
-        assert (ended.status_code, ended.json()) == (401, never.json())
+        first, second = ({**one.json(), "request_id": ""} for one in (ended, never))
+        assert (ended.status_code, first) == (401, second)
 
 
 @pytest.mark.parametrize("age", [None, STALE_AFTER.total_seconds() + 1])

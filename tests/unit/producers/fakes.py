@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.producers.intake.first_receipts import FirstReceipts, ReceiptUnknownError
+from izin.producers.intake.first_receipts import HALF, FirstReceipts, ReceiptUnknownError
 from izin.producers.publishing.publisher import (
     KafkaRecord,
     OversizeError,
@@ -127,12 +127,25 @@ class FakeReceipts:
             return {one: failed(ReceiptUnknownError("away")) for one in event_ids}
         return {one: done(self._find(one)) for one in event_ids}
 
+    def bind(self, request_id: str, received_at: datetime, *, by: str = "") -> Future[bool]:
+        if self.is_away:
+            return failed(ReceiptUnknownError("away"))
+        self.receipts.take_room(self._clock(), by)
+        own = UUID(request_id).bytes
+        self._log.append((own, received_at, self._clock()))
+        self._follow()
+        found = self.receipts.request_after(0, self._read, own[:HALF], received_at)
+        return done(found.result(0) == own)
+
     def _find(self, event_id: str) -> datetime | None:
+        self._follow()
+        return self.receipts.after(0, self._read, UUID(event_id).bytes).result(0)
+
+    def _follow(self) -> None:
         while self._read < len(self._log):
             key, received_at, appended_at = self._log[self._read]
             self.receipts.read(0, self._read, key, received_at, appended_at=appended_at)
             self._read += 1
-        return self.receipts.after(0, self._read, UUID(event_id).bytes).result(0)
 
 
 def done(result: T) -> Future[T]:

@@ -40,8 +40,8 @@ def a_record(**overrides: object) -> dict[str, Any]:
         "type": "MESAJ",
         "status": "ONAY",
         "source": "HS_WEB",
-        "dateBasis": "received",
-        "brandCode": BRAND,
+        "date_basis": "received",
+        "brand_code": BRAND,
     }
     return {name: value for name, value in (fields | overrides).items() if value is not None}
 
@@ -110,6 +110,45 @@ async def test_retry_at_another_replica_is_identical(
     assert others == [first, first]
 
 
+async def test_idempotency_key_of_another_body_is_refused(
+    replica: Replicas, fake: FakePublisher, moving: Clock
+):
+    """At any replica, for a day, and by what the body says; opt-outs are published all the same."""
+    key = {"Idempotency-Key": "key-1"}
+    assert (await post(replica()[0], a_record(), **key)).status_code == 202
+    again = dict(reversed(a_record().items()))
+    assert (await post(replica()[0], again, **key)).status_code == 202
+    other = [a_record(id="signup-2"), a_record(status="RET")]
+    refused = await post(replica()[0], other, **key)
+    assert (refused.status_code, refused.json()["title"]) == (
+        422,
+        "Idempotency-Key of another body",
+    )
+    assert [one["index"] for one in refused.json()["events"]] == [1]
+    assert [one.status for one in fake.events] == ["ONAY", "ONAY", "RET"]
+    alone = await post(replica()[0], a_record(status="RET", id="signup-3"), **key)
+    assert alone.status_code == 202
+    moving.now += timedelta(days=1, minutes=1)
+    assert (await post(replica()[0], other, **key)).status_code == 202
+
+
+async def test_refused_record_does_not_bind_its_idempotency_key(replica: Replicas):
+    """It is corrected, and sent again under the same one."""
+    key = {"Idempotency-Key": "key-1"}
+    assert (await post(replica()[0], a_record(recipient="12"), **key)).status_code == 422
+    assert (await post(replica()[0], a_record(), **key)).status_code == 202
+
+
+async def test_idempotency_key_is_not_refused_while_it_is_unknown(replica: Replicas):
+    """Whose record needs no first receipt is accepted, as without a key."""
+    client, receipts = replica()
+    receipts.is_away = True
+    dated = a_record(consent_date="2026-02-28 12:00:00")
+    for number in range(2):
+        body = dated | {"id": f"signup-{number}"}
+        assert (await post(client, body, **{"Idempotency-Key": "key-1"})).status_code == 202
+
+
 async def test_retry_under_an_idempotency_key_is_identical(
     replica: Replicas, fake: FakePublisher, moving: Clock
 ):
@@ -127,7 +166,7 @@ async def test_date_ahead_of_receipt_keeps_its_instant(
     replica: Replicas, fake: FakePublisher, moving: Clock, status: str
 ):
     """At the retry the date is past, and would count as stated."""
-    body = a_record(consentDate="2026-03-02 13:03:00", dateBasis=None, status=status)
+    body = a_record(consent_date="2026-03-02 13:03:00", date_basis=None, status=status)
     for _ in range(3):
         client, _ = replica()
         await post(client, body)
@@ -141,9 +180,9 @@ async def test_dated_record_writes_no_receipt(
 ):
     """Its date is the instant, whenever it comes."""
     client, _ = replica()
-    await post(client, a_record(consentDate="2026-03-02 12:00:00"))
+    await post(client, a_record(consent_date="2026-03-02 12:00:00"))
     moving.now += MINUTE
-    await post(client, a_record(consentDate="2026-03-02 12:00:00"))
+    await post(client, a_record(consent_date="2026-03-02 12:00:00"))
     assert log == []
     assert {one.consent_date for one in fake.events} == {NOON}
 
@@ -155,7 +194,7 @@ async def test_opt_out_of_today_counts_from_its_first_receipt(
     """Or of the year 1: a retry in the evening undoes no consent of the afternoon."""
     for _ in range(3):
         client, _ = replica()
-        await post(client, a_record(consentDate=date, dateBasis=None, status="RET"))
+        await post(client, a_record(consent_date=date, date_basis=None, status="RET"))
         moving.now += 10 * MINUTE
     assert {one.received_at for one in fake.events} == {NOON + timedelta(hours=1)}
     found = [admit(one, appended_at=moving.now) for one in fake.events]
@@ -170,7 +209,7 @@ async def test_opt_out_of_a_past_day_writes_no_receipt(
 ):
     """It counts from the end of that day, whenever it comes."""
     client, _ = replica()
-    await post(client, a_record(consentDate="2026-03-01", dateBasis=None, status="RET"))
+    await post(client, a_record(consent_date="2026-03-01", date_basis=None, status="RET"))
     assert log == []
     assert [one.date_basis for one in fake.events] == ["day"]
 
@@ -192,7 +231,7 @@ async def test_refused_record_was_not_received(replica: Replicas, log: list[Rece
     """Corrected and sent again under its id, it counts from then on."""
     client, _ = replica()
     await post(client, a_record(source=None))
-    await post(client, a_record(dateBasis=None))
+    await post(client, a_record(date_basis=None))
     assert log == []
 
 
@@ -207,7 +246,7 @@ async def test_unknown_receipt_postpones_onays_only(
         [
             a_record(),
             a_record(status="RET"),
-            a_record(id="old", consentDate="2026-02-28 12:00:00"),
+            a_record(id="old", consent_date="2026-02-28 12:00:00"),
             a_record(id="wrong", source=None),
         ],
     )
@@ -247,9 +286,9 @@ async def test_date_ahead_of_the_broker_is_claimed(
         "izin_intake_clock_skew_seconds 180.0"
         in (await client.get("http://operations/metrics")).text
     )
-    await post(client, a_record(consentDate="2026-03-02 12:59:00", dateBasis=None))
+    await post(client, a_record(consent_date="2026-03-02 12:59:00", date_basis=None))
     assert len(log) == 1
-    await post(client, a_record(consentDate="2026-03-02 12:55:00", dateBasis=None))
+    await post(client, a_record(consent_date="2026-03-02 12:55:00", date_basis=None))
     assert len(log) == 1
 
 
