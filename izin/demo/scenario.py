@@ -27,7 +27,7 @@ from izin.demo.ledger import LedgerView
 from izin.demo.report import Kill
 from izin.local import Supervisor
 from izin.producers.files.importer import Import, import_file
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of

@@ -55,8 +55,8 @@ from izin.onboarding.what_if import (
     what_if,
 )
 from izin.producers.files.importer import FindOptOuts, Import
-from izin.producers.files.importing.judgement import ReversalRules
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
+from izin.producers.files.rows import ReversalRules
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
 from izin.sinks.inbound.sweep import PageQuery

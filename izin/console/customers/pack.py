@@ -40,7 +40,7 @@ from izin.onboarding.pack import (
 )
 from izin.onboarding.what_if import check_brands, review_of
 from izin.producers.files.importer import Import
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import application_items, customers

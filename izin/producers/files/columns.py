@@ -15,16 +15,19 @@ from typing import NamedTuple
 from izin.consent.enums import Channel, Status
 from izin.consent.errors import SourceError
 from izin.producers.files.cells import cell_text, is_recipient, notation_text, whole_number
-from izin.producers.files.choices import ColumnChoiceError, ColumnChoices, Words, words_of
-from izin.producers.files.column_names import (
+from izin.producers.files.choices import (
     ChannelField,
+    ColumnChoiceError,
+    ColumnChoices,
     StatusName,
+    Words,
     channel_field_of,
     names_consent,
     names_consent_date,
     names_status,
     says_who_refused,
     status_in,
+    words_of,
 )
 from izin.producers.mapping.dates import is_date_like
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, RECIPIENTS, Field, field_of

@@ -15,15 +15,15 @@ from izin.console.imports.command import import_
 from izin.console.imports.result import print_result
 from izin.console.terminal import output
 from izin.console.terminal.output import ExitCode, OutputFormat
-from izin.producers.files.choices import ColumnChoices, read_mapping
-from izin.producers.files.column_names import (
+from izin.producers.files.choices import (
     DATE_NAMES,
     GENERIC_NAMES,
     STATUS_NAMES,
+    ColumnChoices,
     names_consent,
+    read_mapping,
 )
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.importing.journal import CHECKPOINT_ROWS
+from izin.producers.files.importer import CHECKPOINT_ROWS, Import, import_file
 from izin.producers.files.table_formats import ADDED
 from izin.producers.mapping.field_names import FIELD_NAMES, GENERIC_STATUSES, NAME, Field, field_of
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand

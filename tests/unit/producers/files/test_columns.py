@@ -7,12 +7,13 @@ import pytest
 from izin.consent.enums import Channel
 from izin.consent.errors import SourceError
 from izin.producers.files.choices import (
+    ChannelField,
     ColumnChoiceError,
     ColumnChoices,
     ValueChoiceError,
+    channel_field_of,
     words_of,
 )
-from izin.producers.files.column_names import ChannelField, channel_field_of
 from izin.producers.files.columns import (
     ColumnsError,
     column_meanings,

@@ -10,7 +10,7 @@ import openpyxl
 import pytest
 
 from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.importing.report import ImportReport, RowOutcome
+from izin.producers.files.report import ImportReport, RowOutcome
 from izin.producers.files.table_formats import ADDED
 from tests.support.builders import BRAND, EMAIL, PHONE
 from tests.unit.producers.fakes import FakePublisher
