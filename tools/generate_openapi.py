@@ -33,8 +33,7 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.records import UNREADABLE
 from izin.schemas.topics import Topics
 from izin.schemas.words import WORDS
-from izin.sinks.feeds.items import DELETED, POSITION_FIELDS
-from izin.sinks.feeds.log import Feed, feeds
+from izin.sinks.feeds.log import DELETED, POSITION_FIELDS, Feed, feeds
 from izin.sinks.feeds.protocol import (
     LIMIT,
     PAGE_FIELDS,

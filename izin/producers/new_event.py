@@ -23,7 +23,7 @@ from izin.consent.admission import FIRST_DATE
 from izin.consent.enums import RecipientType
 from izin.consent.violations import Violation
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import (
     AcceptedRecord,
     EventOrigin,
@@ -34,7 +34,6 @@ from izin.producers.mapping.records import (
     text_of,
     validate,
 )
-from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
 from izin.projections.brand_directory import BrandDirectory
 from izin.schemas.fast.reader import EARLIEST, LATEST

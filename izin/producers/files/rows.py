@@ -34,7 +34,7 @@ from izin.producers.files.report import (
 from izin.producers.files.table_formats import EVENT_COLUMN, open_table, without_added
 from izin.producers.files.tables import FileRow
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import (
     AcceptedRecord,
     EventOrigin,
@@ -45,7 +45,6 @@ from izin.producers.mapping.records import (
     reviewed,
     validate,
 )
-from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.publisher import (
     EventPublisher,

@@ -18,8 +18,7 @@ from uuid import UUID
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.consent.errors import OurError
-from izin.kafka.follower import RecordFollower
+from izin.kafka.follower import RecordFollower, in_thread, take_each
 from izin.producers.intake.first_receipts import (
     HALF,
     FirstReceipts,
@@ -247,15 +246,8 @@ class ReceiptLog:
         with follower.follow(complete=False):
             self._partitions = len(follower.positions)
             stopped = threading.Event()
-            thread = threading.Thread(
-                target=self._repeat, args=(stopped,), name="ends of receipts", daemon=True
-            )
-            thread.start()
-            try:
+            with in_thread(partial(self._repeat, stopped), "ends of receipts", stopped):
                 yield self
-            finally:
-                stopped.set()
-                thread.join()
 
     def _repeat(self, stopped: threading.Event) -> None:
         while not stopped.wait(_POLL):
@@ -267,13 +259,9 @@ class ReceiptLog:
 
     def take(self, records: Sequence[Message]) -> int:
         """Take ``records`` until the schema of one cannot be fetched now; return how many."""
-        for taken, record in enumerate(records):
-            if not self._is_read(record):
-                return taken
-        return len(records)
+        return take_each(records, self._read)
 
-    def _is_read(self, message: Message) -> bool:
-        """Take ``message``; False where its schema cannot be fetched now."""
+    def _read(self, message: Message) -> None:
         partition, offset = message.partition() or 0, message.offset() or 0
         try:
             value = self._codec.decode(self._topic.record, message.value() or b"")
@@ -282,10 +270,7 @@ class ReceiptLog:
             _log.error(
                 "first receipt skipped", partition=partition, offset=offset, error=str(error)
             )
-            return True
-        except OurError as error:
-            _log.warning("first receipts not read", error=str(error))
-            return False
+            return
         self.receipts.read(
             partition,
             offset,
@@ -293,7 +278,6 @@ class ReceiptLog:
             value["received_at"],
             appended_at=append_instant(message.timestamp()[1]),
         )
-        return True
 
 
 def _known_or(error: BrokerError, answer: Future[datetime]) -> Callable[[datetime | None], None]:

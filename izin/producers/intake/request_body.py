@@ -15,9 +15,8 @@ from urllib.parse import parse_qsl
 from izin.consent.model import DateBasis
 from izin.consent.texts import clean
 from izin.consent.violations import Violation
-from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_names import Field, printable, violation
 from izin.producers.mapping.records import evidence_of, text_of
-from izin.producers.mapping.violations import printable, violation
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 
 JSON_TYPE = "application/json"

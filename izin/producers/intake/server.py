@@ -46,9 +46,8 @@ from izin.producers.intake.validation import (
     PostponedRecord,
     RecordValidator,
 )
-from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
-from izin.producers.mapping.violations import violation
 from izin.producers.publishing.publisher import EventPublisher, KafkaPublisher, Published
 from izin.projections.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.projections.brand_directory import BrandDirectory, BrandReader

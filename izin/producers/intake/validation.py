@@ -29,7 +29,7 @@ from izin.consent.violations import Violation
 from izin.producers.intake.first_receipts import HALF, Lookup, Receipts, lookup_of
 from izin.producers.intake.request_body import InputRecord
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import (
     AcceptedRecord,
     EventOrigin,
@@ -38,7 +38,6 @@ from izin.producers.mapping.records import (
     read,
     validate,
 )
-from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
 from izin.projections.api_keys import Outside, outside
 from izin.projections.brand_directory import BrandDirectory

@@ -32,13 +32,15 @@ from izin.producers.mapping.field_names import (
     CHANNEL_RECIPIENTS,
     LARGEST_INT,
     LARGEST_LONG,
+    MAX_EVIDENCE,
     RECIPIENTS,
     TEXTS,
     Field,
     bounded,
     number_of,
+    printable,
+    violation,
 )
-from izin.producers.mapping.violations import MAX_EVIDENCE, printable, violation
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.schemas.words import (
     certain,

@@ -3,10 +3,9 @@
 A process of its own, which needs Kafka alone and stores nothing. What a client has read is in its
 cursor, a text that it keeps.
 
-log            records of a topic, and what is known of the topic
+log            records of a topic, as JSON and for which keys, and what is known of the topic
 protocol       what clients send and get: parameters, cursors, pages, problems
 older_records  what is not in memory any more, by a few consumers that requests share
-items          a record as JSON, and for which keys
 sources        where all of them read from: the latest records in memory, older ones from Kafka
 reading        pages: what a cursor has before it
 reflection     whether what a consistency token names can be read

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from izin.consent.errors import OurError
 from izin.projections.api_keys import ApiKeyDirectory, authorised
-from izin.projections.decided import ForeignTokenError
+from izin.projections.latest_records import ForeignTokenError
 from izin.runtime.http_server.problems import Faults, RequestRefusedError, public_app
 from izin.runtime.http_server.shedding import share_of_key
 from izin.runtime.observe import get_logger

@@ -12,8 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from izin.schemas.api_keys import ApiKey
-from izin.sinks.feeds.items import UNDECIDED
-from izin.sinks.feeds.log import Stretch
+from izin.sinks.feeds.log import UNDECIDED, Stretch
 from izin.sinks.feeds.protocol import Cursor
 from izin.sinks.feeds.sources import FeedSource
 

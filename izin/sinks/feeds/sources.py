@@ -27,7 +27,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from izin.kafka.follower import RecordFollower
 from izin.projections.brand_directory import BrandReader
-from izin.projections.wakeup import Wakeup
+from izin.projections.latest_records import Wakeup
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors, committed_ends, connection_of
 from izin.runtime.observe import get_logger
@@ -36,8 +36,7 @@ from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
-from izin.sinks.feeds.items import Items
-from izin.sinks.feeds.log import Feed, LogIdentity, LogRecord, Stretch, feeds, offsets_of
+from izin.sinks.feeds.log import Feed, Items, LogIdentity, LogRecord, Stretch, feeds, offsets_of
 from izin.sinks.feeds.older_records import OlderRecords
 
 CURRENT_FOR = 10.0

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from izin.kafka.partition_client import Place
+from izin.kafka.bounded_reader import Place
 from izin.sinks.ledger.webhooks.deliveries import CursorMove
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor, LaneName
 from izin.sinks.webhooks.events import WebhookEvent

@@ -28,7 +28,7 @@ from typing import Any
 import orjson
 
 from izin.consent.model import Status
-from izin.kafka.partition_client import Place
+from izin.kafka.bounded_reader import Place
 from izin.projections.packed_permissions import whole_seconds
 from izin.projections.permission_reader import consent_second
 from izin.runtime.observe import get_logger

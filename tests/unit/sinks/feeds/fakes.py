@@ -10,8 +10,15 @@ from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.feeds.items import Items
-from izin.sinks.feeds.log import Feed, LogIdentity, LogRecord, LostOffsetError, Stretch, feeds
+from izin.sinks.feeds.log import (
+    Feed,
+    Items,
+    LogIdentity,
+    LogRecord,
+    LostOffsetError,
+    Stretch,
+    feeds,
+)
 from izin.sinks.feeds.older_records import OlderRecords
 from izin.sinks.feeds.sources import FeedSource, Tail
 from tests.support.builders import BRAND, CUSTOMER, NOON

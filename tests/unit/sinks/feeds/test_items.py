@@ -9,8 +9,7 @@ from structlog.typing import EventDict
 from izin.schemas.contracts import current
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import ID
-from izin.sinks.feeds.items import POSITION_FIELDS, UNDECIDED, Items
-from izin.sinks.feeds.log import LogRecord
+from izin.sinks.feeds.log import POSITION_FIELDS, UNDECIDED, Items, LogRecord
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import an_api_key
 from tests.support.builders import BRAND, CUSTOMER
