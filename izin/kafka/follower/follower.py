@@ -392,16 +392,9 @@ class TopicFollower(RecordFollower):
     def __init__(
         self, connection: KafkaConnection, codec: Codec, topic: Topic, table: TopicTable
     ) -> None:
-        super().__init__(connection, topic, _Decoding(codec, topic, table))
-
-
-class _Decoding:
-    """Decodes the records of ``topic`` for ``table``."""
-
-    def __init__(self, codec: Codec, topic: Topic, table: TopicTable) -> None:
+        super().__init__(connection, topic, self)
         self._codec = codec
-        self._topic = topic
-        self._table = table
+        self._decoded = table
 
     def take(self, records: Sequence[Message]) -> int:
         """Take records until the schema of one cannot be fetched."""
@@ -411,14 +404,14 @@ class _Decoding:
         key, value = record.key() or b"", record.value()
         try:
             if value is None:
-                self._table.remove(key)
+                self._decoded.remove(key)
             else:
-                self._table.put(self._codec.decode(self._topic.record, value))
+                self._decoded.put(self._codec.decode(self.topic.record, value))
         except (UndecodableError, ValueError, TypeError, KeyError) as error:
-            self._table.unreadable(key)
+            self._decoded.unreadable(key)
             _log.error(
                 "record not readable",
-                topic=self._topic.name,
+                topic=self.topic.name,
                 offset=record.offset(),
                 error=str(error),
             )

@@ -21,6 +21,7 @@ from izin.producers.publishing.publisher import (
 )
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from tests.support.builders import BRAND, NOON, PHONE
 
 Receipt = tuple[bytes, datetime, datetime]
 """Event id, receipt and append of a record of first receipts."""
@@ -29,6 +30,29 @@ T = TypeVar("T")
 
 LARGEST = 1_000_000
 """librdkafka's own bound on a message."""
+
+
+class MovingClock:
+    """A clock that is moved by the test."""
+
+    def __init__(self) -> None:
+        self.now = NOON + timedelta(hours=1)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def a_record(**overrides: object) -> dict[str, Any]:
+    """Return a dated ONAY for text messages as JSON; None leaves a field out."""
+    fields: dict[str, Any] = {
+        "recipient": PHONE,
+        "type": "MESAJ",
+        "status": "ONAY",
+        "source": "HS_WEB",
+        "consent_date": "2026-03-02 12:00:00",
+        "brand_code": BRAND,
+    }
+    return {name: value for name, value in (fields | overrides).items() if value is not None}
 
 
 class FakePublisher:

@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -15,42 +14,19 @@ from izin.projections.api_keys import ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
-from tests.unit.producers.fakes import FakePublisher, FakeReceipts
+from tests.unit.producers.fakes import FakePublisher, FakeReceipts, MovingClock, a_record
 
 FORM = "application/x-www-form-urlencoded"
 
 
-class Clock:
-    """A clock that is moved by the test."""
-
-    def __init__(self) -> None:
-        self.now = NOON + timedelta(hours=1)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def an_iys_origin(**overrides: object) -> dict[str, Any]:
-    """Return an ONAY for text messages as JSON."""
-    fields: dict[str, Any] = {
-        "recipient": PHONE,
-        "type": "MESAJ",
-        "status": "ONAY",
-        "source": "HS_WEB",
-        "consent_date": "2026-03-02 12:00:00",
-        "brand_code": BRAND,
-    }
-    return {name: value for name, value in (fields | overrides).items() if value is not None}
-
-
 @pytest.fixture
-def moving() -> Clock:
-    return Clock()
+def moving() -> MovingClock:
+    return MovingClock()
 
 
 @pytest.fixture
 def make_client(
-    fake: FakePublisher, directory: BrandDirectory, moving: Clock
+    fake: FakePublisher, directory: BrandDirectory, moving: MovingClock
 ) -> Callable[..., httpx.AsyncClient]:
     def make(keys: ApiKeyDirectory) -> httpx.AsyncClient:
         receipts = FakeReceipts([], moving)
@@ -93,7 +69,7 @@ def pointers(answer: httpx.Response) -> set[tuple[str, str]]:
 
 async def test_single_record_is_published(client: httpx.AsyncClient, fake: FakePublisher):
     """202, once it is published, with its event id."""
-    answer = await post(client, an_iys_origin())
+    answer = await post(client, a_record())
     assert answer.status_code == 202
     (event,) = fake.events
     assert answer.json()["events"] == [
@@ -107,9 +83,7 @@ async def test_list_publishes_the_valid_and_names_the_rest(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
     """422 lists both: what was published, and what is wrong with the others."""
-    answer = await post(
-        client, [an_iys_origin(), an_iys_origin(recipient="12"), an_iys_origin(status="RET")]
-    )
+    answer = await post(client, [a_record(), a_record(recipient="12"), a_record(status="RET")])
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert [one["index"] for one in answer.json()["events"]] == [0, 2]
@@ -182,7 +156,7 @@ async def test_each_violation_is_named(
     violation: tuple[str, str],
 ):
     """Place, code and remedy, in both languages; nothing is published."""
-    body = {**an_iys_origin(), **change}
+    body = {**a_record(), **change}
     answer = await post(client, {name: value for name, value in body.items() if value is not None})
     assert answer.status_code == 422
     assert violation in pointers(answer)
@@ -239,7 +213,7 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
     Before its brand is active too, whatever İYS takes then; and a RET never expires.
     """
     directory.put(asdict(replace(directory.get(BRAND), activated_at=activated_at)))
-    answer = await post(client, an_iys_origin(consent_date="2026-02-02 12:00:00", status=status))
+    answer = await post(client, a_record(consent_date="2026-02-02 12:00:00", status=status))
     assert answer.status_code == 202
     (event,) = answer.json()["events"]
     assert [one["code"] for one in event["violations"]] == codes
@@ -249,9 +223,7 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
 
 async def test_ret_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
     """All other violations are listed with its id."""
-    answer = await post(
-        client, an_iys_origin(status="RET", source=None, consent_date="x", colour="red")
-    )
+    answer = await post(client, a_record(status="RET", source=None, consent_date="x", colour="red"))
     assert answer.status_code == 202
     (event,) = answer.json()["events"]
     assert {one["code"] for one in event["violations"]} == {"H118", "H158", "H113"}
@@ -296,7 +268,7 @@ async def test_body_without_records_is_a_problem(  # noqa: PLR0917  # cases
 
 async def test_duplicate_key_is_a_violation(client: httpx.AsyncClient):
     """The last would silently win in most JSON readers."""
-    body = json.dumps(an_iys_origin())[:-1] + ', "status": "RET"}'
+    body = json.dumps(a_record())[:-1] + ', "status": "RET"}'
     answer = await client.post(
         "/v1/consents", content=body, headers={"Content-Type": "application/json"}
     )
@@ -306,9 +278,9 @@ async def test_duplicate_key_is_a_violation(client: httpx.AsyncClient):
 async def test_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake: FakePublisher):
     """By the body's id, by Idempotency-Key, and by a dated reference."""
     for _ in range(2):
-        await post(client, an_iys_origin(id="signup-1"))
-        await post(client, an_iys_origin(), **{"Idempotency-Key": "key-1"})
-        await post(client, an_iys_origin(origin_ref="crm-1"))
+        await post(client, a_record(id="signup-1"))
+        await post(client, a_record(), **{"Idempotency-Key": "key-1"})
+        await post(client, a_record(origin_ref="crm-1"))
     ids = [one.event_id for one in fake.events]
     assert ids[:3] == ids[3:]
     assert len(set(ids)) == 3
@@ -318,17 +290,17 @@ async def test_new_status_under_one_reference_is_another_event(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
     """A customer number does not identify an event."""
-    await post(client, an_iys_origin(origin_ref="crm-1"))
-    await post(client, an_iys_origin(origin_ref="crm-1", status="RET"))
-    await post(client, an_iys_origin(origin_ref="crm-1", consent_date="2026-03-02 12:30:00"))
+    await post(client, a_record(origin_ref="crm-1"))
+    await post(client, a_record(origin_ref="crm-1", status="RET"))
+    await post(client, a_record(origin_ref="crm-1", consent_date="2026-03-02 12:30:00"))
     assert len({one.event_id for one in fake.events}) == 3
 
 
 async def test_reference_without_a_date_identifies_nothing(
-    client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
+    client: httpx.AsyncClient, fake: FakePublisher, moving: MovingClock
 ):
     """Otherwise a second consent, months after a RET, would be taken for the first."""
-    live = an_iys_origin(origin_ref="crm-1", consent_date=None, date_basis="received")
+    live = a_record(origin_ref="crm-1", consent_date=None, date_basis="received")
     await post(client, live)
     moving.now += timedelta(minutes=1)
     await post(client, live)
@@ -340,7 +312,7 @@ async def test_reference_without_a_date_identifies_nothing(
 async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: FakePublisher):
     """503 with Retry-After, never 202."""
     fake.is_away = True
-    answer = await post(client, an_iys_origin())
+    answer = await post(client, a_record())
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
 
@@ -348,20 +320,20 @@ async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: Fak
 async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
     """The others of the list are taken."""
     fake.largest = 1000
-    answer = await post(client, [an_iys_origin(), an_iys_origin(evidence={"page": "x" * 2000})])
+    answer = await post(client, [a_record(), a_record(evidence={"page": "x" * 2000})])
     assert answer.status_code == 422
     assert pointers(answer) == {("/1", "IZIN-SIZE")}
     assert len(answer.json()["events"]) == 1
 
 
 async def test_requests_and_records_are_counted(
-    fake: FakePublisher, directory: BrandDirectory, moving: Clock
+    fake: FakePublisher, directory: BrandDirectory, moving: MovingClock
 ):
     """By status, and by outcome."""
     receipts, keys = FakeReceipts([], moving), known(an_api_key())
     intake = Intake(fake, directory, receipts, keys, clock=moving, chance=bytes)
     async with client_of(intake) as client:
-        await post(client, an_iys_origin(), **AUTHORIZATION)
+        await post(client, a_record(), **AUTHORIZATION)
     assert intake.metrics.registry.get_sample_value("izin_intake_requests_total", {"status": "202"})
     assert intake.metrics.registry.get_sample_value(
         "izin_intake_records_total", {"outcome": "published"}

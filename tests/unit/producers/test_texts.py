@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -11,23 +10,11 @@ from izin.consent.model import ConsentEvent
 from izin.producers.files.importer import Import, import_file
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND, NOON, PHONE
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.fakes import FakePublisher, a_record
 
 FORM = "application/x-www-form-urlencoded"
 HALF = "\ud800"
 BOUNDED = ("actor", "origin_ref", "correlation_id", "notice_version", "evidence_hash", "source")
-
-
-def a_record(**overrides: object) -> dict[str, Any]:
-    """Return a dated record."""
-    return {
-        "recipient": PHONE,
-        "type": "MESAJ",
-        "status": "ONAY",
-        "source": "HS_WEB",
-        "consent_date": "2026-03-02 12:00:00",
-        "brand_code": BRAND,
-    } | overrides
 
 
 async def post(client: httpx.AsyncClient, body: object) -> httpx.Response:
