@@ -18,7 +18,6 @@ from izin.producers.intake.request_body import (
     EVIDENCE,
     FORM_TYPE,
     ID,
-    JSON_TYPE,
     MAX_RECORDS,
     NAMES,
     read_records,
@@ -26,7 +25,7 @@ from izin.producers.intake.request_body import (
 from izin.producers.intake.server import MAX_BODY, NOT_ACKNOWLEDGED, OTHER_BODY, as_json, refusal
 from izin.producers.mapping.field_names import RECIPIENTS, Field
 from izin.projections.api_keys import refusals
-from izin.runtime.http_server.problems import ProblemText
+from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import FeedsSettings, IntakeSettings
 from izin.schemas.api_keys import Scope

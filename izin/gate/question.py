@@ -14,12 +14,16 @@ from izin.consent.making import maker
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import Channel, RecipientType
 from izin.consent.texts import clean
-from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
+from izin.runtime.http_server.problems import (
+    JSON_TYPE,
+    ProblemText,
+    RequestRefusedError,
+    media_type,
+)
 from izin.schemas.consistency_token import LogPosition, MalformedTokenError, positions_of
 from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, ReceiptKind
 from izin.schemas.words import MEANINGS
 
-JSON_TYPE = "application/json"
 _GREATEST = 2**31 - 1
 
 D = TypeVar("D")
@@ -155,12 +159,7 @@ def read_question(content_type: str, body: bytes) -> AskedQuestion:
 
 
 def _json(content_type: str, body: bytes) -> Mapping[str, Any]:
-    if content_type.partition(";")[0].strip().lower() != JSON_TYPE:
-        raise ProblemText(
-            415,
-            "Unsupported content type",
-            f"Content-Type must be {JSON_TYPE}; set the header to what the body is",
-        ).error()
+    media_type(content_type, JSON_TYPE)
     if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise _too_many("more than that many")
     try:

@@ -22,13 +22,12 @@ from enum import Enum
 from functools import lru_cache, partial
 from time import perf_counter
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from izin.gate.metrics import GateMetrics, iys_warnings, suspensions
-from izin.gate.question import JSON_TYPE, AskedQuestion, read_question
+from izin.gate.question import AskedQuestion, read_question
 from izin.gate.receipts import OPTIONS, ReceiptRecord, ReceiptWriter, receipt_records
 from izin.gate.state import ForeignTokenError, GateState
 from izin.gate.verdicts import Judge, judge_all
@@ -36,11 +35,10 @@ from izin.projections.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (
-    Faults,
+    JSON_TYPE,
     HttpApi,
     ProblemText,
     RequestRefusedError,
-    public_app,
 )
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import OF_KEY, Shares, read_body, share_of_key
@@ -266,11 +264,6 @@ async def _send(parts: Sequence[bytes], send: Send) -> None:
 def routes_of(gate: GateEndpoint) -> list[Route]:
     """Return the routes of ``gate``."""
     return [Route(PATH, gate, methods=["POST"])]
-
-
-def gate_app(gate: GateEndpoint, faults: Faults) -> Starlette:
-    """Return the ASGI application of ``gate``, which is ready while there are no ``faults``."""
-    return public_app(routes_of(gate), faults)
 
 
 def serve(kafka: KafkaSettings, settings: GateSettings, codec: Codec) -> None:

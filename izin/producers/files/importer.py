@@ -66,7 +66,7 @@ from izin.producers.files.tables import (
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import Review, passes
 from izin.producers.publishing.event_ids import FileIds
-from izin.producers.publishing.publisher import EventPublisher
+from izin.producers.publishing.publisher import KafkaPublisher
 from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.masking import mask_text
 
@@ -245,7 +245,7 @@ def journal_of(report: Path) -> Path:
 
 def import_file(  # noqa: PLR0913  # source, destination, clock and options
     path: Path,
-    publisher: EventPublisher,
+    publisher: KafkaPublisher,
     directory: BrandDirectory,
     *,
     clock: Callable[[], datetime],
@@ -321,7 +321,7 @@ class _Import:
         self.after = journal.state.line
         """Up to which line or row all was acknowledged before."""
 
-    def run(self, judge: RowJudge, guard: ReversalGuard, publisher: EventPublisher | None) -> None:
+    def run(self, judge: RowJudge, guard: ReversalGuard, publisher: KafkaPublisher | None) -> None:
         """Publish and report the rows, and note how far that is.
 
         Raises:

@@ -47,7 +47,7 @@ from izin.producers.mapping.records import (
 )
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.publisher import (
-    EventPublisher,
+    KafkaPublisher,
     OversizeError,
     Published,
     PublishResult,
@@ -276,7 +276,7 @@ class ImportRun:
         columns: Columns,
         judge: RowJudge,
         guard: ReversalGuard,
-        publisher: EventPublisher | None,
+        publisher: KafkaPublisher | None,
         report: ReportRows,
         tally: Tally,
     ) -> None:

@@ -25,14 +25,14 @@ The fold of the records is pure and here; :mod:`izin.producers.intake.receipt_lo
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from izin.consent.admission import SKEW
 from izin.runtime.errors import BrokerError
@@ -154,30 +154,6 @@ class ReceiptsFullError(ReceiptUnknownError):
             f"{of_key} first receipts of one key in a day are its share of the limit of {limit}; "
             "set IZIN_INTAKE_FIRST_RECEIPTS higher at every intake"
         )
-
-
-class Receipts(Protocol):
-    """The first receipts that all endpoints share. Event ids are UUIDs."""
-
-    def claim(self, event_id: str, received_at: datetime, *, by: str = "") -> Future[datetime]:
-        """Return the first receipt of ``event_id``: ``received_at`` if it is new; ``by`` names the
-        API key whose share it takes.
-
-        The future raises BrokerError where it cannot be determined.
-        """
-
-    def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
-        """Return the first receipt of each of ``event_ids``, or None if no endpoint claimed it.
-
-        The futures raise BrokerError where it cannot be determined.
-        """
-
-    def bind(self, request_id: str, received_at: datetime, *, by: str = "") -> Future[bool]:
-        """Return whether ``request_id`` is the first that begins with its half: whether nobody has
-        used the Idempotency-Key with another body.
-
-        The future raises BrokerError where that cannot be determined.
-        """
 
 
 class FirstReceipts:

@@ -17,9 +17,13 @@ from izin.consent.texts import clean
 from izin.consent.violations import Violation
 from izin.producers.mapping.field_names import Field, printable, violation
 from izin.producers.mapping.records import evidence_of, text_of
-from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
+from izin.runtime.http_server.problems import (
+    JSON_TYPE,
+    ProblemText,
+    RequestRefusedError,
+    media_type,
+)
 
-JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 MAX_RECORDS = 1000
@@ -55,22 +59,15 @@ def read_records(content_type: str, body: bytes) -> tuple[Sequence[InputRecord],
     Raises:
         RequestRefusedError: the body cannot be parsed.
     """
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == JSON_TYPE:
+    if media_type(content_type, JSON_TYPE, FORM_TYPE) == JSON_TYPE:
         return _read_json(body)
-    if media_type == FORM_TYPE:
-        if body.lstrip()[:1] in _BEGINS_JSON:  # curl says so of whatever it posts
-            raise ProblemText(
-                415,
-                "JSON sent as a form",
-                f"for JSON send Content-Type: {JSON_TYPE}; the header says that it is a form",
-            ).error()
-        return _read_form(body)
-    raise ProblemText(
-        415,
-        "Unsupported content type",
-        f"Content-Type must be {JSON_TYPE} or {FORM_TYPE}; set the header to what the body is",
-    ).error()
+    if body.lstrip()[:1] in _BEGINS_JSON:  # curl says so of whatever it posts
+        raise ProblemText(
+            415,
+            "JSON sent as a form",
+            f"for JSON send Content-Type: {JSON_TYPE}; the header says that it is a form",
+        ).error()
+    return _read_form(body)
 
 
 class _Pairs:

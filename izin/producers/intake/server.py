@@ -29,14 +29,12 @@ from time import perf_counter
 from typing import Any, assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
-from izin.producers.intake.first_receipts import Receipts
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.request_body import InputRecord, read_records
 from izin.producers.intake.validation import (
@@ -48,17 +46,15 @@ from izin.producers.intake.validation import (
 )
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
-from izin.producers.publishing.publisher import EventPublisher, KafkaPublisher, Published
+from izin.producers.publishing.publisher import KafkaPublisher, Published
 from izin.projections.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (
-    Faults,
     HttpApi,
     ProblemText,
     RequestRefusedError,
-    public_app,
 )
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import read_body, share_of_key
@@ -204,9 +200,9 @@ class Intake:
 
     def __init__(  # noqa: PLR0913  # its parts
         self,
-        publisher: EventPublisher,
+        publisher: KafkaPublisher,
         directory: BrandDirectory,
-        receipts: Receipts,
+        receipts: ReceiptLog,
         keys: ApiKeyDirectory,
         *,
         clock: Callable[[], datetime],
@@ -348,11 +344,6 @@ class Intake:
 def routes_of(intake: Intake) -> list[Route]:
     """Return the routes of ``intake``."""
     return [Route("/v1/consents", intake.post, methods=["POST"])]
-
-
-def intake_app(intake: Intake, faults: Faults) -> Starlette:
-    """Return the ASGI application of ``intake``, which is ready while there are no ``faults``."""
-    return public_app(routes_of(intake), faults)
 
 
 def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:

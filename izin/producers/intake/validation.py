@@ -26,7 +26,8 @@ from uuid import UUID
 from izin.consent.admission import FIRST_DATE, SKEW, last_second
 from izin.consent.model import Status
 from izin.consent.violations import Violation
-from izin.producers.intake.first_receipts import HALF, Lookup, Receipts, lookup_of
+from izin.producers.intake.first_receipts import HALF, Lookup, lookup_of
+from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.request_body import InputRecord
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, violation
@@ -152,7 +153,7 @@ class RecordValidator:
     def __init__(
         self,
         directory: BrandDirectory,
-        receipts: Receipts,
+        receipts: ReceiptLog,
         skew: ClockSkew,
         *,
         clock: Callable[[], datetime],

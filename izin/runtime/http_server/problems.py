@@ -24,6 +24,7 @@ from izin.consent.errors import SourceError
 from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.observe import get_logger
 
+JSON_TYPE = "application/json"
 MEDIA_TYPE = "application/problem+json"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _PAGE = "docs/problems.md"
@@ -87,6 +88,19 @@ class RequestRefusedError(SourceError):
     def response(self) -> JSONResponse:
         """Return the answer."""
         return self.text.response(self._headers)
+
+
+def media_type(content_type: str, *accepted: str) -> str:
+    """Return the media type that the header names, one of those ``accepted``.
+
+    Raises:
+        RequestRefusedError: it is another one (415).
+    """
+    found = content_type.partition(";")[0].strip().lower()
+    if found in accepted:
+        return found
+    what = f"Content-Type must be {' or '.join(accepted)}; set the header to what the body is"
+    raise ProblemText(415, "Unsupported content type", what).error()
 
 
 def no_warnings() -> Mapping[str, str]:

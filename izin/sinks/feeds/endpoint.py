@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,7 +19,7 @@ from starlette.routing import Route
 from izin.consent.errors import OurError
 from izin.projections.api_keys import ApiKeyDirectory, authorised
 from izin.projections.latest_records import ForeignTokenError
-from izin.runtime.http_server.problems import Faults, RequestRefusedError, public_app
+from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.http_server.shedding import share_of_key
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
@@ -184,8 +183,3 @@ class FeedEndpoint:
 def routes_of(endpoint: FeedEndpoint) -> list[Route]:
     """Return the routes of ``endpoint``."""
     return [Route(one.path, endpoint.get, methods=["GET"]) for one in endpoint.sources.feeds]
-
-
-def feeds_app(endpoint: FeedEndpoint, faults: Faults) -> Starlette:
-    """Return the ASGI application of ``endpoint``, which is ready while there are no ``faults``."""
-    return public_app(routes_of(endpoint), faults)

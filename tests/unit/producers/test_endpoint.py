@@ -9,9 +9,11 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from izin.producers.intake.server import MAX_BODY, Intake, intake_app
+from izin.producers.intake.server import MAX_BODY, Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.projections.api_keys import ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory
+from izin.runtime.http_server.problems import public_app
 from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts, MovingClock, a_record
@@ -38,7 +40,8 @@ def make_client(
 def client_of(intake: Intake) -> httpx.AsyncClient:
     """Return a client of the endpoint, which is always ready."""
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(intake_app(intake, dict)), base_url="http://intake"
+        transport=httpx.ASGITransport(public_app(intake_routes(intake), dict)),
+        base_url="http://intake",
     )
 
 

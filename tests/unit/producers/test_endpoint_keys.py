@@ -15,11 +15,12 @@ from prometheus_client import CollectorRegistry
 
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.local import free_port
-from izin.producers.intake.server import Intake, intake_app
+from izin.producers.intake.server import Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.publishing.publisher import Published
 from izin.projections.api_keys import STALE_AFTER, ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
-from izin.runtime.http_server.problems import operations_app
+from izin.runtime.http_server.problems import operations_app, public_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import HttpLimits, Refused
 from izin.runtime.settings import IntakeSettings
@@ -110,7 +111,7 @@ async def serving(
         listeners.listen()
         running = asyncio.create_task(
             listeners.serve(
-                intake_app(intake, dict),
+                public_app(intake_routes(intake), dict),
                 operations_app(served.registry, dict),
                 served.registry,
                 proxies="",

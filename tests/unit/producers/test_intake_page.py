@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from izin.producers.intake.request_body import NAMES
-from izin.producers.intake.server import Intake, intake_app
+from izin.producers.intake.server import Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
+from izin.runtime.http_server.problems import public_app
 from izin.schemas.consistency_token import positions_of
 from tests.support.api_keys import API_KEY, an_api_key, known
 from tests.support.builders import NOON
@@ -49,7 +51,9 @@ async def sent(command: str, fake: FakePublisher) -> httpx.Response:
         clock=lambda: NOON,
         chance=bytes,
     )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(intake_app(door, dict))) as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(public_app(intake_routes(door), dict))
+    ) as client:
         return await client.post(words[1], content=data.encode(), headers=headers)
 
 

@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 
 from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent
-from izin.producers.intake.server import Intake, intake_app
+from izin.producers.intake.server import Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.intake.validation import ClockSkew
 from izin.projections.brand_directory import BrandDirectory
-from izin.runtime.http_server.problems import operations_app
+from izin.runtime.http_server.problems import operations_app, public_app
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import NOON
 from tests.unit.producers.fakes import (
@@ -65,7 +66,7 @@ async def replica(
                 fake, directory, receipts, known(an_api_key()), clock=moving, chance=bytes
             )
             client = httpx.AsyncClient(
-                transport=httpx.ASGITransport(intake_app(intake, dict)),
+                transport=httpx.ASGITransport(public_app(intake_routes(intake), dict)),
                 mounts={
                     "http://operations": httpx.ASGITransport(
                         operations_app(intake.metrics.registry, dict)
