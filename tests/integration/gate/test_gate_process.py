@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -25,7 +24,6 @@ from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import admin, consumer
 from izin.runtime.settings import GateSettings, KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
@@ -39,21 +37,6 @@ from tests.support.waiting import until
 from tests.unit.gate.conftest import SENDER, a_question
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
-
-
-@pytest.fixture(scope="module")
-def topics(kafka: str) -> GateTopics:
-    """Return topics in which two recipients may be sent to, and an API key."""
-    settings = KafkaSettings(
-        bootstrap_servers=kafka, topic_prefix=f"gate-{uuid4().hex[:8]}-", partitions=PARTITIONS
-    )
-    ensure_topics(settings)
-    made = GateTopics(settings)
-    made.brand()
-    made.pulled(key_of(), datetime.now(UTC))
-    made.permit(key_of(1), key_of(2))
-    publish_key(settings, SENDER)
-    return made
 
 
 @asynccontextmanager
