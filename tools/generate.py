@@ -16,7 +16,7 @@ from izin.consent import transitions
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.iys.errors import VERDICTS, Verdict
-from izin.producers.mapping import violations as ours
+from izin.producers.mapping import field_names as ours
 from izin.runtime.setting_rules.group import SUFFIX, is_secret
 from izin.runtime.settings import (
     FeedsSettings,

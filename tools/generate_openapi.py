@@ -5,22 +5,33 @@ that the endpoint reads, and problems those that it answers with, asked for wher
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 
 from starlette.datastructures import QueryParams
 
 from izin.consent.violations import Violation
-from izin.producers.intake.request_body import FORM_TYPE, JSON_TYPE, MAX_RECORDS, read_records
-from izin.producers.intake.server import MAX_BODY, NOT_ACKNOWLEDGED, as_json, refusal
-from izin.producers.mapping.field_names import JSON_NAMES, Field
+from izin.producers.intake.request_body import (
+    BASES,
+    DATE_BASIS,
+    EVIDENCE,
+    FORM_TYPE,
+    ID,
+    MAX_RECORDS,
+    NAMES,
+    read_records,
+)
+from izin.producers.intake.server import MAX_BODY, NOT_ACKNOWLEDGED, OTHER_BODY, as_json, refusal
+from izin.producers.mapping.field_names import RECIPIENTS, Field
 from izin.projections.api_keys import refusals
-from izin.runtime.http_server.problems import ProblemText
+from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import FeedsSettings, IntakeSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.records import UNREADABLE
 from izin.schemas.topics import Topics
+from izin.schemas.words import WORDS
 from izin.sinks.feeds.protocol import (
     LIMIT,
     PAGE_FIELDS,
@@ -31,9 +42,12 @@ from izin.sinks.feeds.protocol import (
     parameters_of,
 )
 from izin.sinks.feeds.sources import DELETED, POSITION_FIELDS
+from izin.sinks.ledger.webhooks.registry import WebhookType
+from izin.sinks.webhooks.events import ERASED, POSTED
 from tools.json_schema import Schema, closed, described, of_contract
 from tools.openapi_gate import gate_document
 from tools.openapi_parts import (
+    ABOUT,
     SHED,
     document,
     health_paths,
@@ -48,8 +62,8 @@ _OF_INTAKE: Mapping[str, str] = {
     Field.PHONE: "The recipient where the type is ARAMA or MESAJ.",
     Field.EMAIL: "The recipient where the type is EPOSTA.",
     Field.CONSENT_DATE: "When the recipient acted: in Turkish time, or ISO 8601 with an offset.",
-    "id": "Your own id of this record: the same again is the same event.",
-    "dateBasis": "received: the recipient acts right now, so without a date the event counts from "
+    ID: "Your own id of this record: the same again is the same event.",
+    DATE_BASIS: "received: the recipient acts right now, so without a date the event counts from "
     "its receipt.",
 }
 """What the contract of the event does not say of a record that is posted."""
@@ -61,6 +75,7 @@ def documents() -> Mapping[str, str]:
         "docs/openapi/feeds.json": _text(feeds_document()),
         "docs/openapi/gate.json": _text(gate_document()),
         "docs/openapi/intake.json": _text(intake_document()),
+        "docs/openapi/webhooks.json": _text(webhooks_document()),
     }
 
 
@@ -94,6 +109,68 @@ def intake_document() -> Schema:
             "Violation": _violation_schema(),
             "Event": _event_schema(),
         },
+    )
+
+
+def webhooks_document() -> Schema:
+    """Return the description of what is posted to subscribers."""
+    event: Schema = {"oneOf": [reference(_name(one)) for one in POSTED]}
+    operation: Schema = {
+        "operationId": "event",
+        "summary": "One event, signed by Standard Webhooks.",
+        "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": event}}},
+        "responses": {"2XX": {"description": "It is stored, and not posted again."}},
+    }
+    return {
+        **ABOUT,
+        "info": {
+            "title": "izin webhooks",
+            "description": "What is posted to a subscriber.",
+            "version": "1",
+        },
+        "webhooks": {"event": {"post": operation}},
+        "components": {"schemas": {_name(one): _posted(one) for one in POSTED}},
+    }
+
+
+def _name(type_: WebhookType) -> str:
+    return "".join(part.capitalize() for part in re.split(r"\W", type_))
+
+
+def _posted(type_: WebhookType) -> Schema:
+    """Return the schema of an event of ``type_``, of a record or of its key alone."""
+    record, names = POSTED[type_]
+    known = of_contract(record)
+    place: dict[str, Schema] = {
+        "topic": {"type": ["string", "null"]},
+        "partition": {"type": ["integer", "null"]},
+        "offset": {"type": ["integer", "null"]},
+    }
+    key = {
+        name: known[name]
+        for name in ("customer_id", "brand_code", "type", "recipient_type", "recipient")
+    }
+    closing: dict[str, Schema] = {
+        "may_send": {"const": False},
+        "reason": {"enum": [ERASED, UNREADABLE]},
+    }
+    of_key = {**(closing if type_ is WebhookType.REVOKED else {}), UNREADABLE: {"const": True}}
+    kinds = [
+        closed({**key, **{name: known[name] for name in names}, **place}),
+        closed(
+            {**key, "type": {"type": "string"}, **of_key, **place},
+            UNREADABLE,
+            about="Of a record of which only the key is known.",
+        ),
+    ]
+    return closed(
+        {
+            "type": {"const": str(type_)},
+            "timestamp": described(
+                {"type": "string", "format": "date-time"}, "When the record was appended."
+            ),
+            "data": {"oneOf": kinds},
+        }
     )
 
 
@@ -192,6 +269,7 @@ def _intake_problems() -> Iterable[ProblemText]:
     yield too_large(MAX_BODY)
     yield too_slow(HttpLimits())
     yield NOT_ACKNOWLEDGED
+    yield OTHER_BODY
     bodies = (
         (JSON_TYPE, b"{"),
         (JSON_TYPE, b"1"),
@@ -201,42 +279,40 @@ def _intake_problems() -> Iterable[ProblemText]:
     )
     for kind, body in bodies:
         yield from refusals_of(partial(read_records, kind, body))
-    for given in ((1, 0), (0, 1), (0, 0)):
-        postponed, forbidden = given
-        refused = refusal(
-            records=2, published=1, postponed=postponed, forbidden=forbidden, members={}
-        )
-        found = json.loads(bytes(refused.body))
-        yield ProblemText(found["status"], found["title"], found["detail"])
+    for postponed, forbidden in ((1, 0), (0, 1), (0, 0)):
+        yield refusal(records=2, published=1, postponed=postponed, forbidden=forbidden)
 
 
 def _record_schema() -> Schema:
-    """Return the schema of a record: its fields by their JSON names, which have others too."""
+    """Return the schema of a record, with the names of the contract."""
     known = of_contract("ConsentEvent")
     text: Schema = {"type": ["string", "integer", "null"]}
     lists: Schema = {"type": ["array", "string", "null"], "items": {"type": ["string", "integer"]}}
-    properties = {
-        JSON_NAMES[field]: described(
-            lists if field is Field.RETAILER_ACCESS else text,
-            _OF_INTAKE.get(field) or known[field].get("description", ""),
-        )
-        for field in Field
+    schemas: dict[str, Schema] = {
+        **{field: {"enum": list(map(str, words))} for field, words in WORDS.items()},
+        Field.RETAILER_ACCESS: lists,
+        EVIDENCE: {"type": ["object", "null"]},
+        DATE_BASIS: {"enum": [*map(str, BASES), None]},
     }
-    properties |= {name: described(text, _OF_INTAKE[name]) for name in ("id", "dateBasis")}
-    properties["evidence"] = described(
-        {"type": ["object", "null"]}, known["evidence"]["description"]
-    )
+    properties = {
+        name: described(
+            schemas.get(name, text), _OF_INTAKE.get(name) or known[name].get("description", "")
+        )
+        for name in NAMES
+    }
     return {
         "type": "object",
-        "description": "Names are read without case, spaces and diacritics, and have others: see "
-        "docs/intake.md. An unknown name is refused.",
+        "description": "Words have other spellings, which docs/words.md lists.",
+        "required": [Field.TYPE, Field.STATUS, Field.BRAND_CODE],
+        "anyOf": [{"required": [one]} for one in sorted(RECIPIENTS)],
         "properties": properties,
+        "additionalProperties": False,
     }
 
 
 def _violation_schema() -> Schema:
     sample = Violation(field="", code="", reason="", reason_tr="")
-    (named,) = as_json([sample], "", {})
+    (named,) = as_json([sample], "", Field.RECIPIENT)
     known = of_contract("Violation")
     return closed({name: known.get(name, {"type": "string"}) for name in named})
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from izin.consent.enums import Channel, RecipientType, Status
 from izin.schemas import contracts
 
 Schema = dict[str, Any]
@@ -15,10 +16,22 @@ _PRIMITIVES: Mapping[str, Schema] = {
 }
 
 
+_ENUMS: Mapping[str, Schema] = {
+    name: {"enum": list(map(str, words))}
+    for name, words in (("type", Channel), ("recipient_type", RecipientType), ("status", Status))
+}
+"""The words of fields that have no others in any contract but that of an event, which is raw."""
+
+
 def of_contract(record: str) -> dict[str, Schema]:
     """Return the properties of a record's fields, by name."""
     fields = contracts.current()[record].schema["fields"]
-    return {field["name"]: described(_of(field["type"]), field.get("doc", "")) for field in fields}
+    return {
+        field["name"]: described(
+            _of(field["type"]) | _ENUMS.get(field["name"], {}), field.get("doc", "")
+        )
+        for field in fields
+    }
 
 
 def described(schema: Schema, text: str) -> Schema:

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from functools import partial
 
 from izin.consent.may_send import PermissionReason
-from izin.gate.question import FIELDS, JSON_TYPE, read_question
+from izin.gate.question import FIELDS, read_question
 from izin.gate.server import ANSWER_FIELDS, MAX_BODY, VERDICT_FIELDS, GateRefusal
 from izin.projections.api_keys import refusals
-from izin.runtime.http_server.problems import ProblemText
+from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import Scope

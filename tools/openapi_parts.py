@@ -15,6 +15,7 @@ from tools.json_schema import Schema, closed, described
 SHED = (FULL, OF_CLIENT, OF_KEY)
 """What every server refuses that has too much to do."""
 _SUCCESS = 300
+ABOUT: Schema = {"openapi": "3.1.0"}
 
 
 def document(
@@ -22,7 +23,7 @@ def document(
 ) -> Schema:
     """Return the description of a process that listens at ``url``."""
     return {
-        "openapi": "3.1.0",
+        **ABOUT,
         "info": {"title": title, "description": about, "version": "1"},
         "servers": [{"url": url, "description": "Where it listens unless set otherwise."}],
         "paths": dict(paths),
@@ -43,12 +44,13 @@ def problem_schema(**members: Schema) -> Schema:
     """Return the schema of a problem document (RFC 9457), which may have these ``members``."""
     return {
         "type": "object",
-        "required": ["type", "title", "status", "detail"],
+        "required": ["type", "title", "status", "detail", "request_id"],
         "properties": {
-            "type": {"type": "string"},
+            "type": described({"type": "string", "format": "uri-reference"}, "The page about it."),
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": described({"type": "string"}, "What is wrong, and what to do."),
+            "request_id": described({"type": "string"}, "Names this request in our log."),
             **members,
         },
         "additionalProperties": False,
@@ -91,10 +93,10 @@ def health_paths() -> Schema:
 def problem_responses(texts: Iterable[ProblemText], schema: Schema) -> dict[str, Schema]:
     """Return the responses of problems by status; each names what it may say."""
     by_status: defaultdict[int, list[str]] = defaultdict(list)
-    for status, title, detail in texts:
-        line = f"{title}: {detail}."
-        if line not in by_status[status]:
-            by_status[status].append(line)
+    for one in texts:
+        line = f"{one.title}: {one.detail}."
+        if line not in by_status[one.status]:
+            by_status[one.status].append(line)
     return {
         str(status): response("\n\n".join(lines), MEDIA_TYPE, schema)
         for status, lines in sorted(by_status.items())

@@ -53,16 +53,14 @@ def _form(chance: random.Random, brand: int, person: int, _now: datetime, number
     status = _status(chance)
     by_mail = chance.random() < 0.5  # noqa: PLR2004  # half and half
     address = (
-        {"e-posta": f"uye.{person:06d}@example.com"}
-        if by_mail
-        else {"telefon": f"05551{person:06d}"}
+        {"email": f"uye.{person:06d}@example.com"} if by_mail else {"phone": f"05551{person:06d}"}
     )
     fields = {
         **address,
-        "kanal": "E-POSTA" if by_mail else "SMS",
-        "durum": "EVET" if status == "ONAY" else "HAYIR",
-        "kaynak": "HS_WEB",
-        "marka": str(brand),
+        "type": "E-POSTA" if by_mail else "SMS",
+        "status": "EVET" if status == "ONAY" else "HAYIR",
+        "source": "HS_WEB",
+        "brand_code": str(brand),
     }
     return Signup(
         content_type=FORM_TYPE,
@@ -82,9 +80,9 @@ def _json(chance: random.Random, brand: int, person: int, now: datetime, number:
         "type": chance.choice(("MESAJ", "ARAMA")),
         "status": status,
         "source": "HS_MOBIL",
-        "consentDate": at.isoformat(timespec="seconds"),
-        "brandCode": brand,
-        "noticeVersion": "demo-1",
+        "consent_date": at.isoformat(timespec="seconds"),
+        "brand_code": brand,
+        "notice_version": "demo-1",
         "evidence": {"screen": "signup"},
     }
     return Signup(

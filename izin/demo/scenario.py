@@ -25,7 +25,7 @@ from izin.demo.stack import LocalStack
 from izin.demo.stack_settings import ACTIVE, LOADING
 from izin.local import Supervisor
 from izin.producers.files.importer import Import, import_file
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of

@@ -15,8 +15,8 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from izin.consent.errors import OurError
 from izin.consent.model import ConsentKey, RecipientType
+from izin.kafka.follower import take_each
 from izin.projections.packed_permissions import (
     Known,
     PackedPermissions,
@@ -156,23 +156,18 @@ class PermissionRecords:
 
     def take(self, records: Sequence[Message]) -> int:
         """Take records until the schema of one cannot be fetched."""
-        known, reader = self._known, self._reader
-        taken = 0
-        for record in records:
-            key, value = record.key() or b"", record.value()
-            try:
-                if value is None:
-                    known.erase(key)
-                else:
-                    known.permit(reader, key, value)
-            except (UndecodableError, ValueError, TypeError, KeyError) as error:
-                known.close(key)
-                known.note_unreadable(self._topic, record, error)
-            except OurError as error:
-                _log.warning("topic not read", topic=self._topic, error=str(error))
-                return taken
-            taken += 1
-        return taken
+        return take_each(records, self._take)
+
+    def _take(self, record: Message) -> None:
+        key, value = record.key() or b"", record.value()
+        try:
+            if value is None:
+                self._known.erase(key)
+            else:
+                self._known.permit(self._reader, key, value)
+        except (UndecodableError, ValueError, TypeError, KeyError) as error:
+            self._known.close(key)
+            self._known.note_unreadable(self._topic, record, error)
 
 
 class DecisionRecords:
@@ -189,24 +184,21 @@ class DecisionRecords:
 
     def take(self, records: Sequence[Message]) -> int:
         """Take records until the schema of one cannot be fetched."""
-        for taken, record in enumerate(records):
-            value = record.value()
-            if value is not None and _RET not in value:
-                continue
-            key = record.key() or b""
-            try:
-                at = self._opted_out_at(value)
-            except (UndecodableError, ValueError, TypeError, KeyError) as error:
-                # The instant of an opt-out may be lost: a consent must be given after now.
-                self._known.opt_out(key, int(time.time()))
-                self._known.note_unreadable(self._topic, record, error)
-            except OurError as error:
-                _log.warning("topic not read", topic=self._topic, error=str(error))
-                return taken
-            else:
-                if at is not None:
-                    self._known.opt_out(key, at)
-        return len(records)
+        return take_each(records, self._take)
+
+    def _take(self, record: Message) -> None:
+        value = record.value()
+        if value is not None and _RET not in value:
+            return
+        key = record.key() or b""
+        try:
+            at = self._opted_out_at(value)
+        except (UndecodableError, ValueError, TypeError, KeyError) as error:
+            # The instant of an opt-out may be lost: a consent must be given after now.
+            at = int(time.time())
+            self._known.note_unreadable(self._topic, record, error)
+        if at is not None:
+            self._known.opt_out(key, at)
 
     def _opted_out_at(self, value: bytes | None) -> int | None:
         """Return the latest opt-out of the key, in seconds since 1970; None: there is none."""

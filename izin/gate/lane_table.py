@@ -11,9 +11,9 @@ from typing import Final
 from confluent_kafka import Message
 
 from izin.consent.admission import RefusedEvent, admit
-from izin.consent.errors import OurError
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.gate.undecided import UndecidedOptOuts
+from izin.kafka.follower import take_each
 from izin.projections.packed_permissions import digest_of
 from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError
@@ -56,17 +56,14 @@ class LaneTable:
 
     def take(self, records: Sequence[Message]) -> int:
         """Take records until the schema of one cannot be fetched."""
-        for taken, record in enumerate(records):
-            value = record.value()
-            if value is not None and may_be_opt_out(value):
-                try:
-                    key = self._opt_out(record, value)
-                except OurError as error:
-                    _log.warning("topic not read", topic=self._topic, error=str(error))
-                    return taken
-                if key is not None:
-                    self._mark(record, key.encode())
-        return len(records)
+        return take_each(records, self._take)
+
+    def _take(self, record: Message) -> None:
+        value = record.value()
+        if value is not None and may_be_opt_out(value):
+            key = self._opt_out(record, value)
+            if key is not None:
+                self._mark(record, key.encode())
 
     def _opt_out(self, record: Message, value: bytes) -> ConsentKey | None:
         """Return the key that an opt-out closes; None: it is none. Raises OurError where its schema

@@ -14,11 +14,16 @@ from izin.consent.making import maker
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import Channel, RecipientType
 from izin.consent.texts import clean
-from izin.runtime.http_server.problems import RequestRefusedError
+from izin.runtime.http_server.problems import (
+    JSON_TYPE,
+    ProblemText,
+    RequestRefusedError,
+    media_type,
+)
 from izin.schemas.consistency_token import LogPosition, MalformedTokenError, positions_of
 from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, ReceiptKind
+from izin.schemas.words import MEANINGS
 
-JSON_TYPE = "application/json"
 _GREATEST = 2**31 - 1
 
 D = TypeVar("D")
@@ -154,30 +159,25 @@ def read_question(content_type: str, body: bytes) -> AskedQuestion:
 
 
 def _json(content_type: str, body: bytes) -> Mapping[str, Any]:
-    if content_type.partition(";")[0].strip().lower() != JSON_TYPE:
-        raise RequestRefusedError(
-            415,
-            "Unsupported content type",
-            f"Content-Type must be {JSON_TYPE}; set the header to what the body is",
-        )
+    media_type(content_type, JSON_TYPE)
     if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise _too_many("more than that many")
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise RequestRefusedError(400, "Not JSON", f"the body is not JSON at {where}") from None
+        raise ProblemText(400, "Not JSON", f"the body is not JSON at {where}").error() from None
     if not isinstance(given, dict):
-        raise RequestRefusedError(
+        raise ProblemText(
             422, "Not a question", "the body must be a JSON object; see docs/gate.md"
-        )
+        ).error()
     if not given.keys() <= _NAMES:
         unknown = sum(one not in _NAMES for one in given)
-        raise RequestRefusedError(
+        raise ProblemText(
             422,
             "Unknown field",
             f"{unknown} of the body's fields are unknown; there are {', '.join(sorted(_NAMES))}",
-        )
+        ).error()
     return given
 
 
@@ -193,11 +193,11 @@ def _recipients(given: object) -> Sequence[str]:
 
 
 def _too_many(count: object) -> RequestRefusedError:
-    return RequestRefusedError(
+    return ProblemText(
         413,
         "Too many recipients",
         f"{count} recipients in one request; send at most {MOST_RECIPIENTS}",
-    )
+    ).error()
 
 
 def _code(given: Mapping[str, Any], name: str) -> int:
@@ -210,6 +210,8 @@ def _code(given: Mapping[str, Any], name: str) -> int:
 def _word(given: Mapping[str, Any], name: str, known: Mapping[str, T]) -> T:
     value = given.get(name)
     found = known.get(value) if isinstance(value, str) else None
+    if found is None and isinstance(value, str) and name in MEANINGS:
+        found = known.get(MEANINGS[name][value])
     if found is None:
         raise _refused(name, f"is one of {', '.join(known)}")
     return found
@@ -240,4 +242,4 @@ def _token(given: object) -> tuple[LogPosition, ...] | None:
 
 
 def _refused(name: str, what: str) -> RequestRefusedError:
-    return RequestRefusedError(422, "Field not usable", f"/{name} {what}")
+    return ProblemText(422, "Field not usable", f"/{name} {what}").error()

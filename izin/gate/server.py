@@ -15,28 +15,19 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    asynccontextmanager,
-    closing,
-    contextmanager,
-    nullcontext,
-)
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import perf_counter
 
-import uvloop
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from izin.gate.metrics import GateMetrics, iys_warnings, suspensions
-from izin.gate.question import JSON_TYPE, AskedQuestion, read_question
+from izin.gate.question import AskedQuestion, read_question
 from izin.gate.receipts import OPTIONS, ReceiptRecord, ReceiptWriter, receipt_records
 from izin.gate.state import ForeignTokenError, GateState
 from izin.gate.verdicts import Judge, judge_all
@@ -44,18 +35,16 @@ from izin.projections.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (
-    Faults,
+    JSON_TYPE,
+    HttpApi,
     ProblemText,
     RequestRefusedError,
-    operations_app,
-    problem,
-    public_app,
 )
-from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import OF_KEY, Shares, read_body, share_of_key
 from izin.runtime.kafka import producer
 from izin.runtime.logs import get_logger
-from izin.runtime.process import stopping_on_signals, tune_gc_for_batches
+from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import GateSettings, KafkaSettings
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.api_keys import Scope as KeyScope
@@ -106,21 +95,20 @@ class GateRefusal(ProblemText, Enum):
         "gave it",
     )
     STARTING = ProblemText(
-        503, "Starting", "the gate has not read everything yet; send this again, or ask another"
+        503,
+        "Starting",
+        "the gate has not read everything yet; send this again, or ask another",
+        RETRY_AFTER_SECONDS,
     )
-    BUSY = ProblemText(503, "Busy", "too many lists are judged at once; send this again")
+    BUSY = ProblemText(
+        503, "Busy", "too many lists are judged at once; send this again", RETRY_AFTER_SECONDS
+    )
     NO_RECEIPT = ProblemText(
         503,
         "Not kept",
         "Kafka does not acknowledge the receipt, so nothing is answered; send this again",
+        RETRY_AFTER_SECONDS,
     )
-
-    def error(self) -> RequestRefusedError:
-        """Return this refusal as an error."""
-        status, title, text = self.value
-        is_ours = status >= 500  # noqa: PLR2004  # HTTP's class of our own faults
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if is_ours else None
-        return RequestRefusedError(status, title, text, headers)
 
 
 def answer(as_of: str, receipt_id: str | None, verdicts: Sequence[bytes]) -> list[bytes]:
@@ -161,9 +149,8 @@ class GateEndpoint:
                 # In the room still: what a slow client has not taken is in memory.
                 await _send(parts, send)
         except RequestRefusedError as error:
-            self.metrics.refused(error.status)
-            refusal = problem(error.status, error.title, error.detail, headers=error.headers)
-            await refusal(scope, receive, send)
+            self.metrics.refused(error.text.status)
+            await error.response()(scope, receive, send)
         else:
             self.metrics.answered(perf_counter() - began)
 
@@ -188,7 +175,7 @@ class GateEndpoint:
         if self.lists.free() <= 0:
             raise GateRefusal.BUSY.error()
         if self.lists.is_spent(key.name):
-            raise RequestRefusedError(*OF_KEY, {"Retry-After": "1"})
+            raise OF_KEY.error()
         with self.lists.taking(key.name):
             yield MAX_BODY
 
@@ -274,9 +261,9 @@ async def _send(parts: Sequence[bytes], send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def gate_app(gate: GateEndpoint, faults: Faults) -> Starlette:
-    """Return the ASGI application of ``gate``, which is ready while there are no ``faults``."""
-    return public_app(Route(PATH, gate, methods=["POST"]), faults)
+def routes_of(gate: GateEndpoint) -> list[Route]:
+    """Return the routes of ``gate``."""
+    return [Route(PATH, gate, methods=["POST"])]
 
 
 def serve(kafka: KafkaSettings, settings: GateSettings, codec: Codec) -> None:
@@ -286,18 +273,8 @@ def serve(kafka: KafkaSettings, settings: GateSettings, codec: Codec) -> None:
         PortError: an address cannot be used.
         BrokerError: Kafka cannot be reached at the start, or lacks a topic.
     """
-
-    async def until_stopped(listeners: HttpListeners) -> None:
-        stopping = stopping_on_signals()
-        await run(kafka, settings, codec, listeners, stopping, when_read=tune_gc_for_batches)
-
-    with closing(bound(settings)) as listeners:
-        uvloop.run(until_stopped(listeners))
-
-
-def bound(settings: GateSettings) -> HttpListeners:
-    """Return the bound listeners; raises PortError."""
-    return HttpListeners(settings, server="the gate", variables="IZIN_GATE")
+    how = partial(run, kafka, settings, codec, when_read=tune_gc_for_batches)
+    serve_until_stopped(settings, how, server="the gate", variables="IZIN_GATE")
 
 
 async def run(  # noqa: PLR0913  # what is served, where, and until when
@@ -317,9 +294,7 @@ async def run(  # noqa: PLR0913  # what is served, where, and until when
         kafka, codec, stale_after=settings.stale_after, suppressions=settings.suppressions
     )
     writer = ReceiptWriter(kafka.topics.gate_receipts, lambda: producer(kafka, **OPTIONS))
-    with ExitStack() as opened:
-        keys = opened.enter_context(ApiKeyReader(kafka, codec).follow())
-        receipts = opened.enter_context(writer)
+    with ApiKeyReader(kafka, codec).follow() as keys, writer as receipts:
         async with _following(state, stopping, when_read) as is_read:
             gate = GateEndpoint(
                 state=state,
@@ -332,10 +307,10 @@ async def run(  # noqa: PLR0913  # what is served, where, and until when
                 clock=_now,
                 chance=secrets.token_bytes,
             )
-            if not stopping.is_set():
-                listeners.listen()
-                _log.info("gate started", host=settings.host, port=settings.port)
-                await _listen(gate, BrokerWatch(kafka), listeners, stopping)
+            broker = BrokerWatch(kafka)
+            await listeners.serve_api(
+                _api(gate, broker), stopping, drain=_DRAIN, beside=(broker.run,)
+            )
 
 
 @asynccontextmanager
@@ -375,11 +350,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def _listen(
-    gate: GateEndpoint, broker: BrokerWatch, listeners: HttpListeners, stopping: asyncio.Event
-) -> None:
-    registry = gate.metrics.registry
-
+def _api(gate: GateEndpoint, broker: BrokerWatch) -> HttpApi:
     def faults() -> Mapping[str, str]:
         is_read = {} if gate.is_loaded() else {"gate state": "being read"}
         return {**broker.faults(), **gate.keys.faults(), **gate.state.faults(), **is_read}
@@ -387,12 +358,6 @@ async def _listen(
     def warnings() -> Mapping[str, str]:
         return {**suspensions(gate.state), **iys_warnings(gate.state, gate.settings, _now())}
 
-    await listeners.serve(
-        gate_app(gate, faults),
-        operations_app(registry, faults, warnings),
-        registry,
-        proxies=gate.settings.proxies,
-        drain=_DRAIN,
-        stopping=stopping,
-        beside=[broker.run()],
+    return HttpApi(
+        routes=routes_of(gate), registry=gate.metrics.registry, faults=faults, warnings=warnings
     )

@@ -20,10 +20,15 @@ from izin.consent.model import Channel
 from izin.gate.key_tables import DecisionRecords, KnownKeys, PermissionRecords
 from izin.gate.lane_table import LaneTable
 from izin.gate.undecided import UndecidedOptOuts
-from izin.kafka.follower import RecordFollower, TopicFollower
+from izin.kafka.follower import RecordFollower, TopicFollower, in_thread
 from izin.projections.brand_directory import BrandDirectory, BrandReader
-from izin.projections.decided import UNDECIDED, decided_below, lanes_of, taken_below
-from izin.projections.latest_records import LatestRecordReader
+from izin.projections.latest_records import (
+    UNDECIDED,
+    LatestRecordReader,
+    decided_below,
+    lanes_of,
+    taken_below,
+)
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
 from izin.runtime.logs import get_logger
@@ -140,13 +145,8 @@ class Releasing:
             while not self._stopped.wait(_RELEASED_EVERY):
                 self.release(decisions, lanes)
 
-        thread = threading.Thread(target=run, name="releasing", daemon=True)
-        thread.start()
-        try:
+        with in_thread(run, "releasing", self._stopped):
             yield
-        finally:
-            self._stopped.set()
-            thread.join()
 
     def release(self, decisions: RecordFollower, lanes: Mapping[str, RecordFollower]) -> None:
         """Release what can be released now."""
@@ -351,9 +351,8 @@ class GateSources:
                     self._is_other = True
                     _log.critical("topic is another", remedy="restart the gate")
 
-        thread = threading.Thread(target=run, name="topic watch", daemon=True)
-        thread.start()
-        yield
+        with in_thread(run, "topic watch", self._stopped):
+            yield
 
     def is_current(self, partition: int, stale_after: float) -> bool:
         """Whether everything that ``partition`` and the brands had ``stale_after`` seconds ago was

@@ -21,9 +21,8 @@ from izin.gate.key_tables import KnownKeys
 from izin.gate.sources import GateSources
 from izin.gate.undecided import UndecidedOptOuts
 from izin.projections.brand_directory import RegisteredBrand
-from izin.projections.decided import ForeignTokenError, check_token
+from izin.projections.latest_records import ForeignTokenError, Wakeup, check_token
 from izin.projections.packed_permissions import digest_of
-from izin.projections.wakeup import Wakeup
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition

@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from izin.consent.errors import OurError
 from izin.runtime import kafka
-from izin.runtime.broker_faults import is_unreadable, unreadable_batches, while_leaders_move
-from izin.runtime.errors import BrokerError
+from izin.runtime.broker_faults import is_unreadable, unreadable_error, while_leaders_move
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
@@ -23,6 +29,8 @@ _WAIT = 0.05
 """In seconds, for a record or an end."""
 _SPANS = (64, 4096)
 """How far before the end the latest record is looked for, in offsets, before all is read."""
+Place = tuple[str, int]
+"""A topic and a partition."""
 
 
 class OffsetGoneError(OurError):
@@ -155,8 +163,7 @@ class BoundedReader:
                 raise OffsetGoneError
             if is_unreadable(one):
                 if not partly:
-                    found = unreadable_batches(self._topic)
-                    raise BrokerError("; ".join(map(": ".join, found.items())))
+                    raise unreadable_error(self._topic)
                 if number in self.positions:
                     self.leave(number)
             elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # the same
@@ -206,3 +213,21 @@ def record_of(message: Message, codec: Codec, topic: Topic) -> TopicRecord | Non
         offset=message.offset() or 0,
         value=codec.decode(topic.record, value),
     )
+
+
+def partition_client(
+    settings: KafkaSettings,
+    group: str,
+    positions: Mapping[Place, int],
+    **options: Any,  # noqa: ANN401  # librdkafka's values
+) -> Consumer:
+    """Return a consumer of ``positions``, none of them perhaps, which shows the end of a partition
+    as an error and creates no topic. To be closed.
+    """
+    client = kafka.consumer(
+        settings,
+        group,
+        **{"allow.auto.create.topics": False, "enable.partition.eof": True, **options},
+    )
+    client.assign([TopicPartition(*place, offset) for place, offset in positions.items()])
+    return client

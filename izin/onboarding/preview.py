@@ -24,8 +24,8 @@ from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_seco
 from izin.consent.model import AdmittedEvent, Status
 from izin.consent.violations import Violation
 from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
+from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
-from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory
 from izin.sinks.ledger.brands import OtherBrandsError
 from izin.sinks.outbound.schedule import QUERY_FIRST_OVER

@@ -21,7 +21,7 @@ from typing import assert_never
 from starlette.requests import Request
 
 from izin.kafka.follower import TopicFollower
-from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
+from izin.runtime.http_server.problems import NO_HEADERS, ProblemText
 from izin.runtime.kafka import connection_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope, presented
@@ -31,7 +31,7 @@ from izin.schemas.records import AvroRecord
 STALE_AFTER = timedelta(seconds=60)
 """After so long without having seen the end of the topic, revocations may be missing."""
 _NO_HASH = bytes(32)
-_RETRY_AFTER = {"Retry-After": "5"}
+_RETRY_AFTER = 5
 
 
 class Freshness(StrEnum):
@@ -187,42 +187,41 @@ def authorised(
     decided = decide(scope, directory.freshness, key, now)
     if isinstance(decided, ApiKey):
         return decided
-    raise _refusal(decided, scope)
+    headers = {"WWW-Authenticate": "Bearer"} if decided is Denied.UNKNOWN else NO_HEADERS
+    raise _refusal(decided, scope).error(headers=headers)
 
 
 def refusals(scope: Scope) -> tuple[ProblemText, ...]:
     """Return how requests that need ``scope`` may be refused."""
     return tuple(
-        _refusal(why, scope).text
+        _refusal(why, scope)
         for why in Denied
         if why is not Denied.STALE or scope is not Scope.PUBLISH
     )
 
 
-def _refusal(why: Denied, scope: Scope) -> RequestRefusedError:
+def _refusal(why: Denied, scope: Scope) -> ProblemText:
     match why:
         case Denied.NOT_READ:
-            return RequestRefusedError(
-                503, "Starting", "the API keys are not read yet; send this again", _RETRY_AFTER
-            )
+            detail = "the API keys are not read yet; send this again"
+            return ProblemText(503, "Starting", detail, _RETRY_AFTER)
         case Denied.UNKNOWN:
-            return RequestRefusedError(
+            return ProblemText(
                 401,
                 "Not authorised",
                 "send an API key that is valid: Authorization: Bearer izin_…; an operator makes "
                 "one with izin keys create",
-                {"WWW-Authenticate": "Bearer"},
             )
         case Denied.FORBIDDEN:
-            return RequestRefusedError(
-                403, "Not permitted", f"this key lacks the scope {scope}; use one that has it"
-            )
+            detail = f"this key lacks the scope {scope}; use one that has it"
+            return ProblemText(403, "Not permitted", detail)
         case Denied.STALE:
-            return RequestRefusedError(
+            seconds = f"{STALE_AFTER.total_seconds():.0f} s"
+            return ProblemText(
                 503,
                 "Keys not up to date",
-                f"the end of the topic of API keys was not seen for "
-                f"{STALE_AFTER.total_seconds():.0f} s, so {scope} waits; send this again",
+                f"the end of the topic of API keys was not seen for {seconds}, so {scope} waits; "
+                "send this again",
                 _RETRY_AFTER,
             )
         case never:

@@ -2,24 +2,32 @@
 
 Such topics get a record with each batch or transaction, and are compacted late. So they are read
 from shortly before their ends, and further back only where there is no record.
+
+``order-positions`` says which offsets of the input lanes are decided, ``ledger-positions`` which
+decisions the ledger has taken. An offset is of one topic of one cluster. A topic that was deleted
+and created again has the same name and other records at the same offsets, so the ids of both are
+compared.
 """
 
+import asyncio
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from time import monotonic
 
 from confluent_kafka import Message
 
-from izin.consent.errors import OurError
+from izin.consent.errors import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
-from izin.kafka.follower import RecordFollower
+from izin.kafka.follower import RecordFollower, in_thread, take_each
 from izin.runtime.kafka import broker_errors, connection_of
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.consistency_token import LogPosition
 from izin.schemas.records import AvroRecord
-from izin.schemas.topics import Topic
+from izin.schemas.topics import Topic, Topics
 
 _ENDS_WITHIN = 5.0
 _RETRY_AFTER = 1.0
@@ -29,6 +37,8 @@ _log = get_logger(__name__)
 
 Put = Callable[[str, int, AvroRecord], None]
 """Called with a topic, a partition, and its latest record; in the thread that reads."""
+UNDECIDED = -1
+"""Where nothing is known to be decided."""
 
 
 class LatestRecordReader:
@@ -59,13 +69,8 @@ class LatestRecordReader:
     @contextmanager
     def following(self) -> Iterator[None]:
         """Follow the topics until the context ends."""
-        thread = threading.Thread(target=self._run, name="latest records", daemon=True)
-        thread.start()
-        try:
+        with in_thread(self._run, "latest records", self._stopped, _ENDS_WITHIN):
             yield
-        finally:
-            self._stopped.set()
-            thread.join(_ENDS_WITHIN)
 
     def _run(self) -> None:
         with ExitStack() as following:
@@ -102,15 +107,85 @@ class LatestRecordReader:
 
     def take(self, records: Sequence[Message]) -> int:
         """Hand over ``records`` until the schema of one cannot be fetched; return how many."""
-        for taken, one in enumerate(records):
-            topic, value = one.topic() or "", one.value()
-            try:
-                if value is not None:
-                    record = self._codec.decode(self._topics[topic].record, value)
-                    self._put(topic, one.partition() or 0, record)
-            except UndecodableError as error:
-                _log.error("record not readable", topic=topic, error=str(error))
-            except OurError as error:
-                _log.warning("positions not followed", error=str(error))
-                return taken
-        return len(records)
+        return take_each(records, self._take)
+
+    def _take(self, record: Message) -> None:
+        topic, value = record.topic() or "", record.value()
+        try:
+            if value is not None:
+                found = self._codec.decode(self._topics[topic].record, value)
+                self._put(topic, record.partition() or 0, found)
+        except UndecodableError as error:
+            _log.error("record not readable", topic=topic, error=str(error))
+
+
+class ForeignTokenError(SourceError):
+    """A token that names what is no input of this installation: topics, partitions or records."""
+
+
+def lanes_of(topics: Topics) -> Mapping[str, str]:
+    """Return how the fields of Positions about each input topic begin, by its name."""
+    return {topics.events.name: "events", topics.express.name: "express"}
+
+
+def decided_below(
+    positions: AvroRecord | None, lane: str, topics: Topics, identities: TopicIdentities
+) -> int:
+    """Return the offset below which the order stage has decided a partition of the topic ``lane``,
+    by the Avro Positions of it; UNDECIDED where they are missing, or of another topic.
+    """
+    field = lanes_of(topics)[lane]
+    if (
+        positions is None
+        or positions["cluster_id"] != identities.cluster_id
+        or positions[f"{field}_topic_id"] != identities.topic_ids[lane]
+    ):
+        return UNDECIDED
+    return int(positions[f"{field}_offset"])
+
+
+def taken_below(
+    positions: AvroRecord | None, topics: Topics, identities: TopicIdentities
+) -> Mapping[int, int]:
+    """Return the offsets below which the ledger has taken the decisions of each partition, by the
+    Avro LedgerPositions; empty where they are missing, or of another topic.
+    """
+    if (
+        positions is None
+        or positions["cluster_id"] != identities.cluster_id
+        or positions["decisions_topic_id"] != identities.topic_ids[topics.decisions.name]
+    ):
+        return {}
+    return dict(enumerate(positions["decisions_offsets"]))
+
+
+def check_token(token: Iterable[LogPosition], topics: Topics, identities: TopicIdentities) -> None:
+    """Check that ``token`` names partitions of the input topics.
+
+    Raises:
+        ForeignTokenError: it does not.
+    """
+    lanes = lanes_of(topics)
+    for topic, partition, _ in token:
+        if topic not in lanes or partition >= identities.partitions[topic]:
+            raise ForeignTokenError
+
+
+class Wakeup:
+    """Wakes everyone who waits for a change.
+
+    Take ``next`` before you look; what changes while you look then wakes you too.
+    """
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    @property
+    def next(self) -> asyncio.Event:
+        """What is set at the next change."""
+        return self._event
+
+    def notify(self) -> None:
+        """Wake all."""
+        self._event.set()
+        self._event = asyncio.Event()

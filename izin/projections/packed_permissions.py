@@ -52,6 +52,16 @@ class Known(NamedTuple):
     """Seconds since 1970: of the consent that permits, else of the latest opt-out, 0 if none."""
 
 
+class _Slot(NamedTuple):
+    """Where a key has its place, and what is there."""
+
+    bucket: bytearray
+    digest: bytes
+    at: int | None
+    """None: it has none yet."""
+    known: Known | None
+
+
 class PackedPermissions:
     """What is known, by canonical key. Written by some threads, read by any.
 
@@ -101,14 +111,12 @@ class PackedPermissions:
         It counts only if the consent is newer than the latest opt-out: the permission may have been
         published by a ledger that did not know of it yet. The same second is not newer.
         """
-        digest = digest_of(key)
-        bucket = self._bucket(digest)
         with self._lock:
-            at = _find(bucket, digest)
-            known = None if at is None else self._unpacked(bucket, at)
+            slot = self._slot(key)
+            known = slot.known
             if known is not None and _closes(known, consent_at):
-                return self._put(bucket, digest, at, known, _OPTED_OUT, known.at)
-            return self._put(bucket, digest, at, known, reason, consent_at, may_send=True)
+                return self._put(slot, _OPTED_OUT, known.at)
+            return self._put(slot, reason, consent_at, may_send=True)
 
     def is_closed(self, key: bytes, consent_at: int) -> bool:
         """Return whether an opt-out is known that a consent at ``consent_at`` is not newer than."""
@@ -117,55 +125,54 @@ class PackedPermissions:
 
     def deny(self, key: bytes, reason: str) -> bool:
         """Note that there is no permission; return whether that changes the answer."""
-        digest = digest_of(key)
-        bucket = self._bucket(digest)
         with self._lock:
-            at = _find(bucket, digest)
-            known = None if at is None else self._unpacked(bucket, at)
+            slot = self._slot(key)
+            known = slot.known
             opted_out_at = 0 if known is None or known.may_send else known.at
-            return self._put(bucket, digest, at, known, reason, opted_out_at)
+            return self._put(slot, reason, opted_out_at)
 
     def opt_out(self, key: bytes, opted_out_at: int) -> bool:
         """Note an opt-out at ``opted_out_at`` seconds; return whether it changes the answer.
 
         A permission by a newer consent stays: the opt-out is an old one that is read again.
         """
-        digest = digest_of(key)
-        bucket = self._bucket(digest)
         with self._lock:
-            at = _find(bucket, digest)
-            known = None if at is None else self._unpacked(bucket, at)
+            slot = self._slot(key)
+            known = slot.known
             if known is not None and known.at > opted_out_at:
                 return False
-            return self._put(bucket, digest, at, known, _OPTED_OUT, opted_out_at)
+            return self._put(slot, _OPTED_OUT, opted_out_at)
 
     def remove(self, key: bytes) -> bool:
         """Forget ``key`` but for its latest opt-out; return whether that changes the answer.
 
         Of that, nothing but the opt-out is known from then on.
         """
-        digest = digest_of(key)
-        bucket = self._bucket(digest)
         with self._lock:
-            at = _find(bucket, digest)
-            if at is None:
+            slot = self._slot(key)
+            known = slot.known
+            if known is None:
                 return False
-            known = self._unpacked(bucket, at)
             if not known.may_send and known.at:
-                return self._put(bucket, digest, at, known, _OPTED_OUT, known.at)
-            del bucket[at : at + _SLOT]
-            self._count -= 1
+                return self._put(slot, _OPTED_OUT, known.at)
+            self._drop(slot)
             return known.may_send
 
     def forget(self, key: bytes) -> None:
         """Forget all of ``key``, its latest opt-out too."""
+        with self._lock:
+            self._drop(self._slot(key))
+
+    def _slot(self, key: bytes) -> _Slot:
         digest = digest_of(key)
         bucket = self._bucket(digest)
-        with self._lock:
-            at = _find(bucket, digest)
-            if at is not None:
-                del bucket[at : at + _SLOT]
-                self._count -= 1
+        at = _find(bucket, digest)
+        return _Slot(bucket, digest, at, None if at is None else self._unpacked(bucket, at))
+
+    def _drop(self, slot: _Slot) -> None:
+        if slot.at is not None:
+            del slot.bucket[slot.at : slot.at + _SLOT]
+            self._count -= 1
 
     def _bucket(self, digest: bytes) -> bytearray:
         return self._buckets[(digest[0] << 8 | digest[1]) % len(self._buckets)]
@@ -176,17 +183,8 @@ class PackedPermissions:
         reason = self._reasons[flags & (_MAY_SEND - 1)]
         return Known(bool(flags & _MAY_SEND), reason, seconds)
 
-    def _put(  # noqa: PLR0913, PLR0917  # where, what was there, and what comes there
-        self,
-        bucket: bytearray,
-        digest: bytes,
-        at: int | None,
-        known: Known | None,
-        reason: str,
-        seconds: int,
-        *,
-        may_send: bool = False,
-    ) -> bool:
+    def _put(self, slot: _Slot, reason: str, seconds: int, *, may_send: bool = False) -> bool:
+        bucket, digest, at, known = slot
         flags = self._reason(reason) | (_MAY_SEND if may_send else 0)
         state = bytes((flags,)) + min(max(seconds, 0), _LAST_SECOND).to_bytes(4, "big")
         if at is None:

@@ -9,9 +9,8 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from izin.consent.errors import OurError
 from izin.consent.model import Status
-from izin.kafka.follower import RecordFollower
+from izin.kafka.follower import RecordFollower, take_each
 from izin.projections.packed_permissions import PackedPermissions, whole_seconds
 from izin.runtime.kafka import watermarks_at
 from izin.runtime.kafka_environment import KafkaAccess
@@ -72,22 +71,19 @@ class StandingOptOuts:
 
     def take(self, records: Sequence[Message]) -> int:
         """Take records of the topic until the schema of one cannot be fetched now."""
-        for taken, record in enumerate(records):
-            key, value = record.key() or b"", record.value()
-            if key.partition(b"/")[0] not in self._brands:
-                continue
-            try:
-                opted_out_at = None if value is None else self._opted_out_at(value)
-            except OurError as error:
-                _log.warning("opt-outs not read", error=str(error))
-                return taken
-            # The latest record of a key is its state, also where it says less than the one before.
-            self._known.forget(key)
-            if opted_out_at is not None:
-                self._known.opt_out(key, opted_out_at)
-                bit = hash(key.rpartition(b"/")[2].decode(errors="replace")) % _BITS
-                self._recipients[bit >> 3] |= 1 << (bit & 7)
-        return len(records)
+        return take_each(records, self._take)
+
+    def _take(self, record: Message) -> None:
+        key, value = record.key() or b"", record.value()
+        if key.partition(b"/")[0] not in self._brands:
+            return
+        opted_out_at = None if value is None else self._opted_out_at(value)
+        # The latest record of a key is its state, also where it says less than the one before.
+        self._known.forget(key)
+        if opted_out_at is not None:
+            self._known.opt_out(key, opted_out_at)
+            bit = hash(key.rpartition(b"/")[2].decode(errors="replace")) % _BITS
+            self._recipients[bit >> 3] |= 1 << (bit & 7)
 
     def _opted_out_at(self, value: bytes) -> int | None:
         if _RET not in value:

@@ -194,6 +194,11 @@ def unreadable_batches(topic: str | None = None) -> Mapping[str, str]:
     )
 
 
+def unreadable_error(topic: str, *why: str) -> BrokerError:
+    """Return the error that ``topic`` cannot be read, with ``why`` and its unreadable batches."""
+    return BrokerError("; ".join([*why, *map(": ".join, unreadable_batches(topic).items())]))
+
+
 def _shown(topic: str, partition: int, offset: int) -> tuple[str, str]:
     what = f"the batch at offset {offset} cannot be unpacked, so nothing behind it is read"
     return (

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -72,6 +72,16 @@ async def drain(
         task.cancel()
     await asyncio.wait(ending, timeout=within)
     await cancel_all([*ending, *background])
+
+
+@asynccontextmanager
+async def entered(work: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave ``work``, which waits for a broker, in a thread: the event loop goes on."""
+    found = await asyncio.to_thread(work.__enter__)
+    try:
+        yield found
+    finally:
+        await asyncio.to_thread(work.__exit__, None, None, None)
 
 
 async def in_daemon_thread(work: Callable[[], T], *, name: str) -> T:

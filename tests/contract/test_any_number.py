@@ -18,8 +18,10 @@ from schemathesis.core import NotSet
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from izin.producers.intake.server import Intake, intake_app
+from izin.producers.intake.server import Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
+from izin.runtime.http_server.problems import public_app
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.feeds import protocol
@@ -89,7 +91,7 @@ async def _intake() -> AsyncIterator[httpx.AsyncClient]:
         clock=lambda: NOON,
         chance=bytes,
     )
-    async with _client(intake_app(intake, dict)) as client:
+    async with _client(public_app(intake_routes(intake), dict)) as client:
         yield client
 
 

@@ -12,12 +12,14 @@ import schemathesis
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from izin.gate.server import gate_app
-from izin.producers.intake.server import Intake, intake_app
+from izin.gate.server import routes_of as gate_routes
+from izin.producers.intake.server import Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
+from izin.runtime.http_server.problems import public_app
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.sinks.feeds import protocol
-from izin.sinks.feeds.endpoint import feeds_app
+from izin.sinks.feeds.endpoint import routes_of as feed_routes
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
@@ -90,7 +92,7 @@ async def api() -> AsyncIterator[Api]:
 async def test_feeds_answer_as_described(api: Api, monkeypatch: pytest.MonkeyPatch):
     """Pages of every kind of item, and every status."""
     monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
-    assert routes(feeds_app(api.endpoint, dict)) == paths(FEEDS)
+    assert routes(public_app(feed_routes(api.endpoint), dict)) == paths(FEEDS)
     for feed in api.sources.feeds:
         page = check(FEEDS, await api.get(feed.path, limit=2))
         rest = check(FEEDS, await api.get(feed.path, after=page["next"]))
@@ -139,13 +141,13 @@ async def test_intake_answers_as_described():
     receipts = FakeReceipts([], lambda: NOON)
     keys = known(an_api_key())
     intake = Intake(fake, BrandDirectory([brand]), receipts, keys, clock=lambda: NOON, chance=bytes)
-    app = intake_app(intake, lambda: {"kafka": "away"})
+    app = public_app(intake_routes(intake), lambda: {"kafka": "away"})
     assert routes(app) == paths(INTAKE)
     good: dict[str, object] = {
         "recipient": "0555 000 00 01",
         "type": "MESAJ",
         "status": "RET",
-        "brandCode": BRAND,
+        "brand_code": BRAND,
         "sequence": 1,
         "evidence": {"page": "/signup"},
     }
@@ -155,7 +157,7 @@ async def test_intake_answers_as_described():
     bodies: Mapping[int, list[object]] = {
         202: [good, [good, good]],
         422: [bad, [good, bad], []],
-        403: [{**good, "brandCode": BRAND, "type": "EPOSTA", "recipient": "a@example.com"}],
+        403: [{**good, "brand_code": BRAND, "type": "EPOSTA", "recipient": "a@example.com"}],
         413: [[good] * 1001],
     }
     async with httpx.AsyncClient(
@@ -188,7 +190,7 @@ async def test_gate_answers_as_described():
         {**GATE["components"]["schemas"]["Question"], "components": GATE["components"]}
     )
     async with serving_gate() as api:
-        assert routes(gate_app(api.gate, dict)) == paths(GATE)
+        assert routes(public_app(gate_routes(api.gate), dict)) == paths(GATE)
         api.state.put(a_standing())
         unread = token_of([LogPosition("consent-events", 0, 99)])
         good: list[dict[str, object]] = [
@@ -205,7 +207,7 @@ async def test_gate_answers_as_described():
                 {"recipients": []},
                 {"recipients": [1]},
                 {"brand_code": 0},
-                {"type": "SMS"},
+                {"type": "fax"},
                 {"receipt": "all"},
                 {"campaign": "x" * 201},
                 {"more": 1},

@@ -46,11 +46,11 @@ def post(
         f"http://127.0.0.1:{settings['IZIN_INTAKE_PORT']}/v1/consents",
         headers={"Authorization": f"Bearer {key or settings['IZIN_API_KEY']}"},
         data={
-            "telefon": recipient,
-            "kanal": "SMS",
-            "durum": status,
-            "kaynak": "HS_WEB",
-            "marka": "100001",
+            "phone": recipient,
+            "type": "SMS",
+            "status": status,
+            "source": "HS_WEB",
+            "brand_code": "100001",
         },
         trust_env=False,
     )

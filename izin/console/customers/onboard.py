@@ -57,8 +57,8 @@ from izin.onboarding.preview import (
     review_of,
 )
 from izin.producers.files.importer import FindOptOuts, Import
-from izin.producers.files.importing.judgement import ReversalRules
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
+from izin.producers.files.rows import ReversalRules
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.ledger import reads, suspensions
 from izin.sinks.ledger.brands import brands_of

@@ -43,7 +43,7 @@ from izin.onboarding.pack import (
 from izin.onboarding.preview import check_brands, review_of
 from izin.onboarding.void_consents import HEADER, NEW_CONSENTS, row_of, void_consents
 from izin.producers.files.importer import Import
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.brands import brands_of
 from izin.sinks.ledger.db.connection import Ledger

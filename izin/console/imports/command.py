@@ -30,8 +30,8 @@ from izin.console.terminal import (
 from izin.producers.files.choices import ColumnChoices, read_mapping
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.importer import FindOptOuts, Import, import_file
-from izin.producers.files.importing.judgement import ReversalRules, read_reversals
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
+from izin.producers.files.rows import ReversalRules, read_reversals
 from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandDirectory, BrandReader
@@ -46,7 +46,7 @@ AgainOption = Annotated[
 ]
 PreviewOption = Annotated[
     bool,
-    typer.Option("--preview", help="Show what each column holds, and how the first rows are read."),
+    typer.Option("--preview", help="Show what each column holds, and read no row."),
 ]
 
 
@@ -139,11 +139,13 @@ def reading_options(  # one option each
 def reversal_options(
     *,
     reversals: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
-            metavar="FILE|N",
-            help="Publish opt-ins (ONAY) that reverse an opt-out (RET), too: those in the list "
-            "that an import has written, or all if there are exactly N.",
+            metavar="FILE",
+            dir_okay=False,
+            exists=True,
+            help="Publish the opt-ins (ONAY) of this list, too, which reverse an opt-out (RET): an "
+            "import has written it.",
         ),
     ] = None,
     by: ByIfKnownOption,
@@ -153,12 +155,7 @@ def reversal_options(
         return ReversalRules()
     if not by.strip():
         raise typer.BadParameter("say who gives them back, with --by or IZIN_ACTOR")
-    if reversals.isdecimal():
-        return ReversalRules(count=int(reversals), by=by)
-    path = Path(reversals)
-    if not path.is_file():
-        raise typer.BadParameter(f"{reversals} is neither a file nor a number")
-    return ReversalRules(event_ids=read_reversals(path), by=by)
+    return ReversalRules(event_ids=read_reversals(reversals), by=by)
 
 
 def _pairs(option: str, example: str, texts: list[str] | None) -> dict[str, str]:
@@ -283,9 +280,8 @@ def import_(
     Importing a file again has no effect. What it changed: izin import changes FILE.
 
     Exit code 5 if opt-outs are among the refused rows, or may be because a status cannot be read; 1
-    if only other rows were refused, or left out; 3 if the file as a whole cannot be used. With
-    --preview 1 if rows of the first thousand are refused, and 3 if no row can be read with these
-    columns.
+    if only other rows were refused, or left out; 3 if the file as a whole cannot be used, with
+    --preview also if no row can be read with these columns.
     """
     imports = report or dry_run or again or reversals != ReversalRules()
     if preview and imports:

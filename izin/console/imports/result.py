@@ -11,7 +11,6 @@ from typing import Annotated, Final
 import typer
 
 from izin.consent.enums import DecisionKind, Status
-from izin.console.publish import utc_now
 from izin.console.terminal import (
     ByOption,
     ExitCode,
@@ -19,8 +18,6 @@ from izin.console.terminal import (
     OutputFormat,
     OutputOption,
     digest_of,
-    exit_if,
-    kafka_settings,
     print_json,
     print_rows,
     say,
@@ -28,11 +25,8 @@ from izin.console.terminal import (
     warn,
 )
 from izin.console.terminal.ledger_session import Look, run_on_ledger
-from izin.producers.files.importer import Import, ImportPreview, PreviewedRow, preview_file
-from izin.producers.files.importing.journal import Start
-from izin.producers.files.importing.report import ImportReport
-from izin.projections.brand_directory import BrandReader
-from izin.runtime.kafka import access_of
+from izin.producers.files.importer import Import, ImportPreview, Start, preview_file
+from izin.producers.files.report import ImportReport
 from izin.sinks.ledger.history.reports import ImportChanges, import_changes
 
 _RESTARTED = {
@@ -53,7 +47,6 @@ _LEFT_OUT = (
     "date? Correct it. Did they consent again? Give them back: --reversals FILE"
 )
 _COLUMNS = {"column": "column", "holds": "what it holds"}
-_ROWS = ("row", "recipient", "type", "status", "date", "result")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NOTES: Final = {
     (Status.RET, DecisionKind.APPLY): "changed the state of their recipient",
@@ -150,73 +143,30 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
 
 
 def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
-    """Print what an import of the file at ``path`` would make of its beginning, and exit: with 3
-    where no row can be read, with 1 where rows are refused.
+    """Print what an import would make of the columns of the file at ``path``, and exit with 3 where
+    no row can be read with them.
     """
-    kafka = access_of(kafka_settings())
-    brands = BrandReader(kafka, kafka.codec()).load()
-    found = preview_file(path, brands, columns=how.columns, dates=how.dates, now=utc_now())
-    print_preview(found, output)
-    exit_if(found.problem is not None, ExitCode.SOURCE)
-    exit_if(found.refused)
-
-
-def print_preview(found: ImportPreview, output: OutputFormat) -> None:
-    """Print columns, first rows and counts; recipients are masked."""
+    found = preview_file(path, how.columns)
     match output:
         case OutputFormat.JSON:
             columns = [
                 {"column": one.name, "holds": None if one.held is None else str(one.held)}
                 for one in found.columns
             ]
-            print_json(
-                {
-                    "encoding": found.encoding,
-                    "delimiter": found.delimiter,
-                    "header_line": found.header_line,
-                    "hidden_sheets": found.hidden_sheets,
-                    "columns": columns,
-                    "problem": found.problem,
-                    "rows": [asdict(one) for one in found.rows],
-                    "examined": found.examined,
-                    "published": found.published,
-                    "refused": found.refused,
-                    "codes": found.codes,
-                }
-            )
+            print_json(asdict(found) | {"path": path.name, "columns": columns})
         case OutputFormat.TABLE:
             warn_of_hidden(found.hidden_sheets)
             print_rows(output, _COLUMNS, _columns(found))
             if found.problem is not None:
                 warn(found.problem)
-                return
-            print_rows(output, _ROWS, map(_cells, found.rows))
-            for code, reason in _reasons(found.rows).items():
-                say(f"{code}: {reason}")
-            say_words(found.codes)
-            say(
-                f"{found.path.name}, {found.encoding}: of the first {found.examined} rows "
-                f"{found.published} consents would be published, {found.refused} refused"
-            )
+    if found.problem is not None:
+        raise typer.Exit(ExitCode.SOURCE)
 
 
 def _columns(found: ImportPreview) -> Iterator[tuple[str, str]]:
     for one in found.columns:
         unknown = "left out" if one.is_left_out else "not known: --map or --ignore"
         yield one.name, unknown if one.held is None else str(one.held)
-
-
-def _cells(row: PreviewedRow) -> tuple[object, ...]:
-    codes = ", ".join(one.code for one in row.reasons)
-    result = "published" if row.is_published else "refused"
-    return (
-        *(row.line, row.recipient, row.type, row.status, row.consent_date),
-        f"{result}: {codes}" if codes else result,
-    )
-
-
-def _reasons(rows: tuple[PreviewedRow, ...]) -> dict[str, str]:
-    return {reason.code: reason.reason for one in rows for reason in one.reasons}
 
 
 def changes(

@@ -108,7 +108,7 @@ def may_send(
         raise typer.BadParameter(f"more than {_MOST}; ask about a file: izin scrub")
     question: Question = {
         "brand_code": brand,
-        "channel": channel,
+        "type": channel,
         "recipient_type": recipient_type,
         "message_class": message_class,
         "basis": basis,

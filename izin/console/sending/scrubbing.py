@@ -25,8 +25,8 @@ from izin.console.terminal import digest_of
 from izin.producers.files.cells import cell_text
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.tables import Cells, FileRow, Table, UnusableFileError, whole_file
-from izin.producers.mapping.field_names import fold
 from izin.schemas.consistency_token import positions_of, token_of
+from izin.schemas.words import fold
 from izin.subscribers import Gate, GateAnswer, GateVerdict, Question, ReceiptKind
 
 SUFFIX = ".receipt.json"
@@ -77,7 +77,7 @@ class ScrubQuestion(_Part):
         """Return it as the gate is asked, for a receipt of each list."""
         return {
             "brand_code": self.brand_code,
-            "channel": self.type,
+            "type": self.type,
             "recipient_type": self.recipient_type,
             "message_class": self.message_class,
             "basis": self.basis,

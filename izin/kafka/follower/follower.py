@@ -10,6 +10,7 @@ partition: one that cannot be read says nothing of the others, and does not keep
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from time import monotonic
 from types import MappingProxyType
 from typing import Protocol
@@ -32,8 +33,8 @@ from izin.runtime.broker_faults import (
     missing_topic,
     note_unreadable,
     unreadable_batches,
+    unreadable_error,
 )
-from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
 from izin.runtime.plain_log import PlainLogger
 from izin.schemas.codec import Codec, UndecodableError
@@ -67,6 +68,22 @@ _ISOLATION = {
 }
 
 _log = PlainLogger(__name__)
+
+
+@contextmanager
+def in_thread(
+    run: Callable[[], None], name: str, stopped: threading.Event, within: float | None = None
+) -> Iterator[None]:
+    """``run`` in a thread until the context ends: then ``stopped`` is set, and it is waited for,
+    ``within`` seconds at most.
+    """
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join(within)
 
 
 class RecordTable(Protocol):
@@ -169,16 +186,9 @@ class RecordFollower:
         with self._reading() as (client, end):
             if complete:
                 self._read_to_end(client, end, partly=partly)
-            thread = threading.Thread(
-                target=self._follow, args=(client, end), name=self.topic.name, daemon=True
-            )
-            thread.start()
-            try:
+            with in_thread(partial(self._follow, client, end), self.topic.name, self._stopped):
                 yield
-            finally:
-                self._stopped.set()
-                thread.join()
-                self._stopped.clear()
+            self._stopped.clear()
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[Consumer, TopicEnd]]:
@@ -241,10 +251,9 @@ class RecordFollower:
                 raise KafkaException(fault)
 
     def _give_up(self, behind: Collection[int], *, partly: bool) -> None:
-        unreadable = unreadable_batches(self.topic.name)
-        if not partly or (len(behind) == len(self._positions) and not unreadable):
-            late = f"topic {self.topic.name} could not be read within {_TIMEOUT:.0f} s"
-            raise BrokerError("; ".join([late, *map(": ".join, unreadable.items())]))
+        name = self.topic.name
+        if not partly or (len(behind) == len(self._positions) and not unreadable_batches(name)):
+            raise unreadable_error(name, f"topic {name} could not be read within {_TIMEOUT:.0f} s")
         _log.error("partitions not read", topic=self.topic.name, partitions=sorted(behind))
 
     def _follow(self, client: Consumer, end: TopicEnd) -> None:
@@ -351,6 +360,19 @@ def _is_end(fault: KafkaError) -> bool:
     return fault.code() == KafkaError._PARTITION_EOF  # noqa: SLF001  # its public spelling
 
 
+def take_each(records: Sequence[Message], take: Callable[[Message], None]) -> int:
+    """Have ``take`` take ``records`` until it raises OurError, for the schema of one cannot be
+    fetched now; return how many.
+    """
+    for taken, record in enumerate(records):
+        try:
+            take(record)
+        except OurError as error:
+            _log.warning("topic not read", topic=record.topic(), error=str(error))
+            return taken
+    return len(records)
+
+
 class TopicTable(Protocol):
     """What the decoded records of a topic are read into: written by one thread, read by any."""
 
@@ -370,39 +392,26 @@ class TopicFollower(RecordFollower):
     def __init__(
         self, connection: KafkaConnection, codec: Codec, topic: Topic, table: TopicTable
     ) -> None:
-        super().__init__(connection, topic, _Decoding(codec, topic, table))
-
-
-class _Decoding:
-    """Decodes the records of ``topic`` for ``table``."""
-
-    def __init__(self, codec: Codec, topic: Topic, table: TopicTable) -> None:
+        super().__init__(connection, topic, self)
         self._codec = codec
-        self._topic = topic
-        self._table = table
+        self._decoded = table
 
     def take(self, records: Sequence[Message]) -> int:
         """Take records until the schema of one cannot be fetched."""
-        for taken, record in enumerate(records):
-            try:
-                self._put(record)
-            except OurError as error:
-                _log.warning("topic not read", topic=self._topic.name, error=str(error))
-                return taken
-        return len(records)
+        return take_each(records, self._put)
 
     def _put(self, record: Message) -> None:
         key, value = record.key() or b"", record.value()
         try:
             if value is None:
-                self._table.remove(key)
+                self._decoded.remove(key)
             else:
-                self._table.put(self._codec.decode(self._topic.record, value))
+                self._decoded.put(self._codec.decode(self.topic.record, value))
         except (UndecodableError, ValueError, TypeError, KeyError) as error:
-            self._table.unreadable(key)
+            self._decoded.unreadable(key)
             _log.error(
                 "record not readable",
-                topic=self._topic.name,
+                topic=self.topic.name,
                 offset=record.offset(),
                 error=str(error),
             )

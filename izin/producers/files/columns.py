@@ -15,29 +15,24 @@ from typing import NamedTuple
 from izin.consent.enums import Channel, Status
 from izin.consent.errors import SourceError
 from izin.producers.files.cells import cell_text, is_recipient, notation_text, whole_number
-from izin.producers.files.choices import ColumnChoiceError, ColumnChoices, Words, words_of
-from izin.producers.files.column_names import (
+from izin.producers.files.choices import (
     ChannelField,
+    ColumnChoiceError,
+    ColumnChoices,
     StatusName,
+    Words,
     channel_field_of,
     names_consent,
     names_consent_date,
     names_status,
     says_who_refused,
     status_in,
+    words_of,
 )
 from izin.producers.mapping.dates import is_date_like
-from izin.producers.mapping.field_names import (
-    CHANNEL_RECIPIENTS,
-    RECIPIENTS,
-    Field,
-    KeptMeanings,
-    channel_of,
-    field_of,
-    fold,
-    word_key,
-)
+from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, RECIPIENTS, Field, field_of
 from izin.runtime.masking import mask_text
+from izin.schemas.words import KeptMeanings, channel_of, fold, word_key
 
 # A recipient is none: a number with a fraction may have lost digits.
 _NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
@@ -45,8 +40,9 @@ _NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETA
 _REPEATED = _NUMBERS - {Field.SEQUENCE} | {Field.TYPE, Field.SOURCE, Field.RECIPIENT_TYPE}
 _KNOWN_NAMES = (
     "ALICI/recipient, TELEFON/phone, E-POSTA/email, İZİN TÜRÜ/type, İZİN DURUMU/status, "
-    "İZİN KAYNAĞI/source, İZİN TARİHİ/consentDate, ALICI TİPİ/recipientType, MARKA/brandCode, "
-    "REFERANS/ref, BAYİ/retailerCode, or with a column a channel SMS İZNİ, ARAMA İZNİ, E-POSTA İZNİ"
+    "İZİN KAYNAĞI/source, İZİN TARİHİ/consent_date, ALICI TİPİ/recipient_type, MARKA/brand_code, "
+    "REFERANS/origin_ref, BAYİ/retailer_code, or with a column a channel SMS İZNİ, ARAMA İZNİ, "
+    "E-POSTA İZNİ"
 )
 _REGISTERED = frozenset(map(fold, ("creationDate", "kayıt tarihi", "oluşturulma tarihi")))
 _OTHER_ROW = " where that is not the first (--header-row N)"

@@ -5,21 +5,29 @@ the same events. Valid rows are published even if others are not, and so is ever
 can be read: those of the whole file before the first opt-in. An unreachable broker interrupts the
 import; importing again is safe, and with a journal goes on where it stopped.
 
-A preview says what an import would make of the beginning of a file: nothing is published, nothing
-is written, and recipients are masked.
+The journal, beside the report, says how far an import is. It is written each time all events up to
+a row are acknowledged, and is on the disk before the next row is published. It has the counts up to
+that row and the instant of receipt, so that whoever goes on publishes what the first would have
+published. It names the file by its digest and the options by theirs, and holds nothing of any row.
+
+A preview says what an import would make of the columns of a file.
 """
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
+from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
+from typing import Final, Literal
 
-from izin.consent.enums import Status
-from izin.consent.violations import Violation
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from izin.consent.errors import SourceError
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import (
     ColumnMeaning,
@@ -28,8 +36,17 @@ from izin.producers.files.columns import (
     column_meanings,
     resolve,
 )
-from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
-from izin.producers.files.importing.judgement import (
+from izin.producers.files.report import (
+    ImportReport,
+    ReportRows,
+    RowOutcome,
+    Tally,
+    UnwritableReportError,
+    check_place,
+    reversals_beside,
+)
+from izin.producers.files.rows import (
+    ImportRun,
     NoOptOuts,
     OptOuts,
     ReversalGuard,
@@ -37,31 +54,21 @@ from izin.producers.files.importing.judgement import (
     RowJudge,
     brands_of,
     columns_of,
-    fault_of,
 )
-from izin.producers.files.importing.report import (
-    ImportReport,
-    ReportRows,
-    RowOutcome,
-    check_place,
-    reversals_beside,
-)
-from izin.producers.files.importing.run import ImportRun
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of, without_added
-from izin.producers.files.tables import FileRow, Table, UnusableFileError
-from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.records import (
-    AcceptedRecord,
-    MappedRecord,
-    RefusedRecord,
-    Review,
-    passes,
-    read,
+from izin.producers.files.tables import (
+    FileRow,
+    Table,
+    UnusableFileError,
+    UnwritableTableError,
+    whole_file,
 )
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.records import Review, passes
 from izin.producers.publishing.event_ids import FileIds
-from izin.producers.publishing.publisher import EventPublisher
+from izin.producers.publishing.publisher import KafkaPublisher
 from izin.projections.brand_directory import BrandDirectory
-from izin.runtime.masking import mask, mask_text
+from izin.runtime.masking import mask_text
 
 _PROGRESS_ROWS = 1000
 FindOptOuts = Callable[[Collection[int]], OptOuts]
@@ -71,9 +78,136 @@ FindOptOuts = Callable[[Collection[int]], OptOuts]
 OnProgress = Callable[[str, int, int], None]
 """Called with what is done (the opt-outs of the file go before all else), the rows of which that is
 so, and how many there seem to be."""
-EXAMINED, SHOWN = 1000, 10
-"""How many rows are read, and how many of them are shown."""
-_PREVIEW = "preview"
+CHECKPOINT_ROWS: Final = 10_000
+"""After so many rows the import waits until all are acknowledged, and notes it: so many are
+published again, with the ids that they have, where the process was killed."""
+_FORMAT: Final = 1
+
+
+class UnusableJournalError(SourceError):
+    """A file that should be a journal and is none."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is no journal of an import; remove it, then import again")
+
+
+class Start(StrEnum):
+    """From where an import goes."""
+
+    NEW = "new"
+    RESUMED = "resumed"
+    """On from where one of this file, with these options, stopped."""
+    FILE_CHANGED = "file-changed"
+    """From the beginning, for the file is not the one whose import stopped."""
+    OPTIONS_CHANGED = "options-changed"
+    """From the beginning, for the options are not those of the import that stopped or ended."""
+    REPORT_LOST = "report-lost"
+    """From the beginning, for the report's rows up to where the import stopped are gone."""
+
+
+class JournalState(BaseModel):
+    """How far an import is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = _FORMAT
+    digest: str
+    """SHA-256 of the file."""
+    options: str
+    """SHA-256 of the options."""
+    received_at: AwareDatetime
+    """When the import began: the receipt of all its events."""
+    opt_out_line: int = 0
+    """The last line or row up to which the opt-outs are acknowledged, which go before all else."""
+    line: int = 0
+    """The last line or row up to which all is acknowledged, and reported."""
+    report_size: int = 0
+    """The bytes of the report's rows up to there."""
+    tally: Tally = Field(default_factory=Tally)
+    finished_at: AwareDatetime | None = None
+
+
+@dataclass(kw_only=True)
+class Journal:
+    """The journal at ``path``; without one the import cannot be resumed."""
+
+    path: Path | None
+    state: JournalState
+    start: Start = Start.NEW
+
+    def note(self, **changes: object) -> None:
+        """Note what has changed of the state: once all up to there is acknowledged. It is on the
+        disk when this returns.
+        """
+        self.state = self.state.model_copy(update=changes)
+        if self.path is None:
+            return
+        try:
+            with whole_file(self.path) as stream:
+                stream.write(self.state.model_dump_json(indent=2).encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            _sync_folder(self.path.parent)
+        except UnwritableTableError as error:
+            raise UnwritableReportError(self.path, error.error) from error
+
+
+def begin(  # noqa: PLR0913  # by keyword: what an import is known by, and what is left of one
+    path: Path | None,
+    *,
+    digest: str,
+    options: Mapping[str, object],
+    now: datetime,
+    again: bool,
+    kept: int,
+) -> Journal:
+    """Return the journal of an import of the file of ``digest`` that begins ``now``, or goes on;
+    nothing is written yet. ``kept`` are the bytes that are left of the report's rows.
+
+    With ``again`` a complete import of the same file is no reason to publish nothing.
+
+    Raises:
+        UnusableJournalError: what is at ``path`` is no journal.
+        UnwritableReportError: it cannot be read.
+    """
+    new = JournalState(digest=digest, options=digest_of(options), received_at=now)
+    before = None if path is None else _read(path)
+    start = Start.NEW
+    if before is not None and before.digest == digest:
+        if before.options != new.options:
+            start = Start.OPTIONS_CHANGED
+        elif before.finished_at is None and before.report_size > kept:
+            start = Start.REPORT_LOST
+        elif before.finished_at is None or not again:
+            return Journal(path=path, state=before, start=Start.RESUMED)
+    elif before is not None and before.finished_at is None:
+        start = Start.FILE_CHANGED
+    return Journal(path=path, state=new, start=start)
+
+
+def digest_of(options: Mapping[str, object]) -> str:
+    """Return a digest of ``options``: values of JSON, and others by their texts."""
+    text = json.dumps(options, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> JournalState | None:
+    try:
+        return JournalState.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UnwritableReportError(path, error) from error
+    except ValidationError as error:
+        raise UnusableJournalError(path) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +245,7 @@ def journal_of(report: Path) -> Path:
 
 def import_file(  # noqa: PLR0913  # source, destination, clock and options
     path: Path,
-    publisher: EventPublisher,
+    publisher: KafkaPublisher,
     directory: BrandDirectory,
     *,
     clock: Callable[[], datetime],
@@ -154,7 +288,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         report.is_needed = journal.start is Start.RESUMED
         judge = _judge(journal, directory, how)
         standing = NoOptOuts() if opt_outs is None else opt_outs(brands_of(columns, directory))
-        guard = ReversalGuard(standing, how.reversals, judge)
+        guard = ReversalGuard(standing, how.reversals)
         opt_outs_after = journal.state.opt_out_line
         found.run(judge, guard, None if how.dry_run else publisher)
         written = report.complete(mode)
@@ -187,7 +321,7 @@ class _Import:
         self.after = journal.state.line
         """Up to which line or row all was acknowledged before."""
 
-    def run(self, judge: RowJudge, guard: ReversalGuard, publisher: EventPublisher | None) -> None:
+    def run(self, judge: RowJudge, guard: ReversalGuard, publisher: KafkaPublisher | None) -> None:
         """Publish and report the rows, and note how far that is.
 
         Raises:
@@ -207,11 +341,6 @@ class _Import:
         with nullcontext() if publisher is None else publisher.bulk():
             if publisher is not None:
                 self._opt_outs(run, guard)
-            guard.accepts_all = state.accepts_reversals or guard.has_exactly(
-                self._columns, lambda: self._rows("checked", self.after)
-            )
-            if guard.accepts_all:
-                self._journal.note(accepts_reversals=True)
             take = run.take if publisher is None else run.take_others
             line = self.after
             for number, row in enumerate(self._rows("published", self.after)):
@@ -319,33 +448,14 @@ def _identity(how: Import) -> dict[str, object]:
         "columns": columns,
         "dates": asdict(how.dates),
         "origin": how.origin,
-        "reversals": (sorted(how.reversals.event_ids), how.reversals.count),
+        "reversals": sorted(how.reversals.event_ids),
         "is_reviewed": how.review is not passes,
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreviewedRow:
-    """One consent of a row, as an import would read it."""
-
-    line: int
-    brand_code: int | None
-    type: str
-    recipient: str
-    """Masked."""
-    recipient_type: str
-    status: str
-    source: str | None
-    consent_date: datetime | None
-    """In UTC; None: none is stated, or it cannot be read."""
-    is_published: bool
-    reasons: tuple[Violation, ...]
-    """Why it is refused, or why İYS would not register it as it stands."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportPreview:
-    """What an import would make of the beginning of a file."""
+    """What an import would make of the columns of a file."""
 
     path: Path
     encoding: str
@@ -358,106 +468,28 @@ class ImportPreview:
     columns: tuple[ColumnMeaning, ...]
     problem: str | None
     """What is wrong with the columns and how to correct it: no row can be read before."""
-    rows: tuple[PreviewedRow, ...]
-    """The consents of the first rows."""
-    examined: int
-    """How many rows were read for the counts."""
-    published: int
-    """How many consents of them would be published."""
-    refused: int
-    codes: Mapping[str, int]
-    """How often each code was found."""
 
 
-def preview_file(
-    path: Path,
-    directory: BrandDirectory,
-    *,
-    columns: ColumnChoices,
-    dates: DateRules,
-    now: datetime,
-) -> ImportPreview:
-    """Return what an import at ``now`` would make of the first ``EXAMINED`` rows of the file at
-    ``path``, with the consents of the first ``SHOWN`` of them.
+def preview_file(path: Path, choices: ColumnChoices) -> ImportPreview:
+    """Return what an import would make of the columns of the file at ``path``.
 
     Raises:
         SourceError: the file as a whole cannot be used, or a choice names nothing.
     """
-    table = open_table(path, columns)
-    columns = without_added(columns, table.headers)
-    meanings = tuple(map(_masked, column_meanings(table.headers, columns)))
+    table, problem = open_table(path, choices), None
+    choices = without_added(choices, table.headers)
+    columns = column_meanings(table.headers, choices)
     try:
-        known = resolve(table.headers, columns)
+        resolve(table.headers, choices)
     except ColumnsError as error:
-        return _preview(table, meanings, (), (), problem=str(error))
-    with closing(table.rows()) as first:
-        rows = [one for one in islice(first, EXAMINED) if not known.is_header(one.fields)]
-    judge = RowJudge(
-        directory=directory,
-        dates=dates,
-        origin=_PREVIEW,
-        ids=FileIds(table.file.digest),
-        digest=table.file.digest,
-        received_at=now,
-        review=passes,
-    )
-    found = [list(_previewed(one, known, judge)) for one in rows]
-    return _preview(table, meanings, found, found[:SHOWN])
-
-
-def _masked(column: ColumnMeaning) -> ColumnMeaning:
-    """Return ``column`` without the recipient that is its name where a file has no header."""
-    return column._replace(name=mask_text(column.name))
-
-
-def _preview(
-    table: Table,
-    columns: tuple[ColumnMeaning, ...],
-    found: Sequence[Sequence[PreviewedRow]],
-    shown: Sequence[Sequence[PreviewedRow]],
-    problem: str | None = None,
-) -> ImportPreview:
-    consents = [one for row in found for one in row]
+        problem = str(error)
     return ImportPreview(
-        path=table.file.path,
+        path=path,
         encoding=table.file.encoding,
         delimiter=table.delimiter,
         header_line=table.header_line,
         hidden_sheets=table.hidden,
-        columns=columns,
+        # Where a file has no header, the name of a column is a recipient.
+        columns=tuple(one._replace(name=mask_text(one.name)) for one in columns),
         problem=problem,
-        rows=tuple(one for row in shown for one in row),
-        examined=len(found),
-        published=sum(one.is_published for one in consents),
-        refused=sum(not one.is_published for one in consents),
-        codes=Counter(reason.code for one in consents for reason in one.reasons),
-    )
-
-
-def _previewed(row: FileRow, columns: Columns, judge: RowJudge) -> Iterator[PreviewedRow]:
-    fault = fault_of(row, columns)
-    if fault is not None:
-        yield _row(row.line, read({}, judge.dates), RefusedRecord(violations=(fault,)))
-        return
-    for part in columns.parts(row.fields):
-        record = judge.read(part)
-        if not (part.lacks_recipient and record.status == Status.RET):
-            yield _row(row.line, record, judge.judge(row, part, record))
-
-
-def _row(line: int, record: MappedRecord, judged: AcceptedRecord | RefusedRecord) -> PreviewedRow:
-    recipient = record.recipient
-    if isinstance(judged, AcceptedRecord):
-        recipient = judged.key.recipient
-    return PreviewedRow(
-        line=line,
-        brand_code=record.brand_code,
-        type=record.type,
-        recipient=mask(recipient) if recipient else "",
-        recipient_type=record.recipient_type,
-        status=record.status,
-        source=record.source,
-        consent_date=record.consent_date,
-        is_published=isinstance(judged, AcceptedRecord),
-        reasons=judged.violations,
     )

@@ -17,19 +17,22 @@ append of its record: no endpoint's clock can put it ahead.
 A date that lay ahead at the first receipt may lie in the past at the retry. So a recent date is
 looked up without a record of its own: the partition is read up to where it ends now.
 
+An Idempotency-Key is bound to the body of its first request in the same way: by a record whose id
+is half of the key's hash, and half of the body's. Of ids that begin alike the first one counts.
+
 The fold of the records is pure and here; :mod:`izin.producers.intake.receipt_log` does the I/O.
 """
 
 import threading
 from bisect import bisect_left
-from collections.abc import Collection, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol
+from typing import Any, TypeVar
 
 from izin.consent.admission import SKEW
 from izin.runtime.errors import BrokerError
@@ -38,11 +41,14 @@ from izin.schemas.fast.writer import EPOCH, MILLISECOND
 KEPT = timedelta(days=1)
 """How long a first receipt is decisive. After it a repetition is a new act."""
 
+HALF = 8
+"""Bytes of an id that name a request by its Idempotency-Key; the others are of its body."""
 _BUCKETS = 4096
 _ID = 16
 _SLOT = 24
 _KEPT = KEPT // MILLISECOND
 _SWEPT_EVERY = timedelta(minutes=1)
+T = TypeVar("T")
 
 
 class ReceiptTable:
@@ -78,6 +84,14 @@ class ReceiptTable:
         at = _find(bucket, event_id)
         return None if at is None else EPOCH + _instant(bucket, at) * MILLISECOND
 
+    def first(self, half: bytes, now: datetime) -> bytes | None:
+        """Return the first id that begins with ``half`` of one, and is decisive at ``now``."""
+        bucket, oldest = self._bucket(half), _milliseconds(now) - _KEPT
+        at = _find(bucket, half)
+        while at is not None and _instant(bucket, at) < oldest:
+            at = _find(bucket, half, at + _SLOT)
+        return None if at is None else bytes(bucket[at : at + _ID])
+
     def expire(self, now: datetime) -> None:
         """Remove what is no longer decisive at ``now``."""
         oldest = _milliseconds(now) - _KEPT
@@ -92,8 +106,8 @@ class ReceiptTable:
         return self._buckets.setdefault(int.from_bytes(event_id[:2], "big") % _BUCKETS, bytearray())
 
 
-def _find(bucket: bytearray, event_id: bytes) -> int | None:
-    at = bucket.find(event_id)
+def _find(bucket: bytearray, event_id: bytes, start: int = 0) -> int | None:
+    at = bucket.find(event_id, start)
     while at > 0 and at % _SLOT:
         at = bucket.find(event_id, at + 1)
     return None if at < 0 else at
@@ -142,23 +156,6 @@ class ReceiptsFullError(ReceiptUnknownError):
         )
 
 
-class Receipts(Protocol):
-    """The first receipts that all endpoints share. Event ids are UUIDs."""
-
-    def claim(self, event_id: str, received_at: datetime, *, by: str = "") -> Future[datetime]:
-        """Return the first receipt of ``event_id``: ``received_at`` if it is new; ``by`` names the
-        API key whose share it takes.
-
-        The future raises BrokerError where it cannot be determined.
-        """
-
-    def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
-        """Return the first receipt of each of ``event_ids``, or None if no endpoint claimed it.
-
-        The futures raise BrokerError where it cannot be determined.
-        """
-
-
 class FirstReceipts:
     """The records of the topic, read up to a position in each partition. Thread-safe.
 
@@ -171,7 +168,7 @@ class FirstReceipts:
         self._limit = limit
         self._table = ReceiptTable()
         self._positions: dict[int, int] = {}
-        self._waiting: dict[int, list[tuple[int, int, bytes, Future[datetime | None]]]] = {}
+        self._waiting: dict[int, list[tuple[int, int, Callable[[], Any], Future[Any]]]] = {}
         self._sequence = count()
         self._swept_at: datetime | None = None
         self._claimed: dict[str, tuple[datetime, int]] = {}
@@ -219,8 +216,8 @@ class FirstReceipts:
             self._positions[partition] = position
             waiting = self._waiting.get(partition, [])
             while waiting and waiting[0][0] <= position:
-                _, _, event_id, future = heappop(waiting)
-                ready.append((future, self._table.find(event_id)))
+                _, _, find, future = heappop(waiting)
+                ready.append((future, find()))
         for future, found in ready:
             future.set_result(found)
 
@@ -228,13 +225,24 @@ class FirstReceipts:
         """Return the first receipt of ``event_id`` once everything below ``position`` was read;
         None if there is none.
         """
-        future: Future[datetime | None] = Future()
+        return self._once_read(partition, position, partial(self._table.find, event_id))
+
+    def request_after(
+        self, partition: int, position: int, half: bytes, now: datetime
+    ) -> Future[bytes | None]:
+        """Return the first id that begins with ``half`` once everything below ``position`` was
+        read.
+        """
+        return self._once_read(partition, position, partial(self._table.first, half, now))
+
+    def _once_read(self, partition: int, position: int, find: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:
             if self._positions.get(partition, 0) < position:
-                waiter = position, next(self._sequence), event_id, future
+                waiter = position, next(self._sequence), find, future
                 heappush(self._waiting.setdefault(partition, []), waiter)
                 return future
-            found = self._table.find(event_id)
+            found = find()
         future.set_result(found)
         return future

@@ -18,9 +18,9 @@ from uuid import UUID
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.consent.errors import OurError
-from izin.kafka.follower import RecordFollower
+from izin.kafka.follower import RecordFollower, in_thread, take_each
 from izin.producers.intake.first_receipts import (
+    HALF,
     FirstReceipts,
     ReceiptsFullError,
     ReceiptUnknownError,
@@ -170,18 +170,43 @@ class ReceiptLog:
         except ReceiptsFullError as full:
             _then(self.recall([event_id])[event_id], _known_or(full, answer), answer)
         else:
-            value = {"event_id": event_id, "received_at": received_at}
-            record = KafkaRecord(
-                topic=self._topic.name,
-                key=event_id.encode(),
-                value=self._codec.encode(self._topic.record, value),
-                headers=[],
-            )
             try:
-                _then(self._append(event_id, record), read, answer)
+                _then(self._written(event_id, event_id, received_at), read, answer)
             except BrokerError as error:
                 answer.set_exception(error)
         return answer
+
+    def bind(self, request_id: str, received_at: datetime, *, by: str = "") -> Future[bool]:
+        """Return whether ``request_id`` is the first that begins with its half.
+
+        The future raises BrokerError as :meth:`claim` does.
+        """
+        answer: Future[bool] = Future()
+        answer.set_running_or_notify_cancel()
+        own = UUID(request_id).bytes
+        half = own[:HALF]
+
+        def read(done: Published) -> None:
+            first = self.receipts.request_after(done.partition, done.offset + 1, half, received_at)
+            _then(first, lambda found: answer.set_result(found == own), answer)
+
+        try:
+            self.receipts.take_room(self._clock(), by)
+            _then(self._written(request_id, half.hex(), received_at), read, answer)
+        except BrokerError as error:
+            answer.set_exception(error)
+        return answer
+
+    def _written(self, own_id: str, key: str, received_at: datetime) -> Future[Published]:
+        """Append the record of an id, to the partition of ``key``; raises BrokerError."""
+        value = {"event_id": own_id, "received_at": received_at}
+        record = KafkaRecord(
+            topic=self._topic.name,
+            key=key.encode(),
+            value=self._codec.encode(self._topic.record, value),
+            headers=[],
+        )
+        return self._append(own_id, record)
 
     def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
         """Return the first receipt of each of ``event_ids``, or None if no endpoint claimed it.
@@ -221,15 +246,8 @@ class ReceiptLog:
         with follower.follow(complete=False):
             self._partitions = len(follower.positions)
             stopped = threading.Event()
-            thread = threading.Thread(
-                target=self._repeat, args=(stopped,), name="ends of receipts", daemon=True
-            )
-            thread.start()
-            try:
+            with in_thread(partial(self._repeat, stopped), "ends of receipts", stopped):
                 yield self
-            finally:
-                stopped.set()
-                thread.join()
 
     def _repeat(self, stopped: threading.Event) -> None:
         while not stopped.wait(_POLL):
@@ -241,13 +259,9 @@ class ReceiptLog:
 
     def take(self, records: Sequence[Message]) -> int:
         """Take ``records`` until the schema of one cannot be fetched now; return how many."""
-        for taken, record in enumerate(records):
-            if not self._is_read(record):
-                return taken
-        return len(records)
+        return take_each(records, self._read)
 
-    def _is_read(self, message: Message) -> bool:
-        """Take ``message``; False where its schema cannot be fetched now."""
+    def _read(self, message: Message) -> None:
         partition, offset = message.partition() or 0, message.offset() or 0
         try:
             value = self._codec.decode(self._topic.record, message.value() or b"")
@@ -256,10 +270,7 @@ class ReceiptLog:
             _log.error(
                 "first receipt skipped", partition=partition, offset=offset, error=str(error)
             )
-            return True
-        except OurError as error:
-            _log.warning("first receipts not read", error=str(error))
-            return False
+            return
         self.receipts.read(
             partition,
             offset,
@@ -267,7 +278,6 @@ class ReceiptLog:
             value["received_at"],
             appended_at=append_instant(message.timestamp()[1]),
         )
-        return True
 
 
 def _known_or(error: BrokerError, answer: Future[datetime]) -> Callable[[datetime | None], None]:

@@ -11,6 +11,7 @@ and so is the end of the term of an opt-in (ONAY). Of a list the valid records a
 others are refused: the response is then 422, or 403 where some are outside the key, and lists both.
 Whatever was published, the response has a consistency token of it.
 
+An ``Idempotency-Key`` that came with another body within a day is refused, but for opt-outs.
 The same record sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id and, for
 a day and at any endpoint, the instant from which it counts: see ``validation``. An opt-in whose
 instant cannot be determined is not published, and the response is 503; the rest of the request is.
@@ -18,52 +19,48 @@ instant cannot be determined is not published, and the response is 503; the rest
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter as Counts
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import perf_counter
 from typing import Any, assert_never
 
-import uvloop
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
-from izin.producers.intake.first_receipts import Receipts
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.request_body import InputRecord, read_records
 from izin.producers.intake.validation import (
     ClockSkew,
     ForbiddenRecord,
+    OtherBodyRecord,
     PostponedRecord,
     RecordValidator,
 )
+from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
-from izin.producers.mapping.violations import violation
-from izin.producers.publishing.publisher import EventPublisher, KafkaPublisher, Published
+from izin.producers.publishing.publisher import KafkaPublisher, Published
 from izin.projections.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (
-    Faults,
+    HttpApi,
     ProblemText,
     RequestRefusedError,
-    operations_app,
-    problem,
-    public_app,
 )
-from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.kafka import access_of
 from izin.runtime.logs import get_logger
-from izin.runtime.process import stopping_on_signals, tune_gc_for_batches
+from izin.runtime.process import entered, tune_gc_for_batches
 from izin.runtime.settings import IntakeSettings, KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.codec import Codec
@@ -75,8 +72,15 @@ NOT_ACKNOWLEDGED = ProblemText(
     503,
     "Try again",
     "Kafka does not acknowledge; send this again, with the same Idempotency-Key",
+    RETRY_AFTER_SECONDS,
 )
-_REMEDIES = {"H112": ' (consentDate), or say "dateBasis": "received" if it is now'}
+OTHER_BODY = ProblemText(
+    422,
+    "Idempotency-Key of another body",
+    "this key came with another body within a day; of this request only opt-outs were published: "
+    "send the others again with a key of their own",
+)
+_REMEDIES = {"H112": ' (consent_date), or say "date_basis": "received" if it is now'}
 """What only this way in has, by the code of a violation."""
 MAX_BODY = 1024 * 1024
 _ACKNOWLEDGEMENT_TIMEOUT = 15.0
@@ -132,60 +136,53 @@ class IntakeMetrics:
         self._skew.set(skew.total_seconds())
 
 
-def refusal(
-    *, records: int, published: int, postponed: int, forbidden: int, members: Mapping[str, Any]
-) -> Response:
-    """Return the response to a request of which not all records were published.
+def refusal(*, records: int, published: int, postponed: int, forbidden: int) -> ProblemText:
+    """Return what is answered to a request of which not all records were published.
 
     Where some can be accepted later, all are sent again then, and the others are refused again.
     """
     if postponed:
-        return problem(
+        return ProblemText(
             503,
             "Try again",
             f"{postponed} of {records} records cannot be accepted now, for the instant of their "
             "first receipt is not known; send all again, with the same Idempotency-Key",
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-            members=members,
+            RETRY_AFTER_SECONDS,
         )
     if forbidden:
-        return problem(
+        return ProblemText(
             403,
             "Records outside the key",
             f"{forbidden} of {records} records are outside this API key, {published} were "
             "published; use a key for what violations names, and send those again",
-            members=members,
         )
-    return problem(
+    return ProblemText(
         422,
         "Records refused",
         f"{records - published} of {records} records were refused, {published} published; correct "
         "what violations names and send those again",
-        members=members,
     )
 
 
 def as_json(
-    violations: Sequence[Violation], place: str, names: Mapping[str, str]
+    violations: Sequence[Violation], place: str, recipient_name: str
 ) -> list[dict[str, Any]]:
-    """Return the violations of the record at ``place``, each with a JSON pointer; ``names`` are the
-    sender's names of the fields.
+    """Return the violations of the record at ``place``, each with a JSON pointer (RFC 6901); the
+    recipient is in the field ``recipient_name``.
     """
-    return [
-        {
-            "pointer": place + _step(names.get(one.field, one.field)),
-            "field": one.field,
-            "code": one.code,
-            "reason": one.reason + _REMEDIES.get(one.code, ""),
-            "reason_tr": one.reason_tr,
-        }
-        for one in violations
-    ]
-
-
-def _step(name: str) -> str:
-    """Return ``name`` as a step of a JSON pointer (RFC 6901); empty for an empty name."""
-    return f"/{name.replace('~', '~0').replace('/', '~1')}" if name else ""
+    found = []
+    for one in violations:
+        name = recipient_name if one.field == Field.RECIPIENT else one.field
+        found.append(
+            {
+                "pointer": f"{place}/{name}" if name else place,
+                "field": one.field,
+                "code": one.code,
+                "reason": one.reason + _REMEDIES.get(one.code, ""),
+                "reason_tr": one.reason_tr,
+            }
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +191,7 @@ class _Accepted:
 
     index: int
     place: str
-    names: Mapping[str, str]
+    recipient_name: str
     record: AcceptedRecord
 
 
@@ -203,9 +200,9 @@ class Intake:
 
     def __init__(  # noqa: PLR0913  # its parts
         self,
-        publisher: EventPublisher,
+        publisher: KafkaPublisher,
         directory: BrandDirectory,
-        receipts: Receipts,
+        receipts: ReceiptLog,
         keys: ApiKeyDirectory,
         *,
         clock: Callable[[], datetime],
@@ -231,11 +228,10 @@ class Intake:
                 reference = request.headers.get("idempotency-key") or None
                 response = await self._accept(records, reference, key, is_single=is_single)
         except RequestRefusedError as error:
-            response = problem(error.status, error.title, error.detail, headers=error.headers)
+            response = error.response()
         except BrokerError as error:
             _log.error("events not acknowledged", error=str(error))
-            retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-            response = problem(*NOT_ACKNOWLEDGED, headers=retry)
+            response = NOT_ACKNOWLEDGED.response()
         self.metrics.answered(response.status_code, perf_counter() - began)
         return response
 
@@ -249,43 +245,52 @@ class Intake:
     ) -> Response:
         accepted: list[_Accepted] = []
         refused: list[dict[str, Any]] = []
-        postponed = forbidden = 0
         validated = await self._validator.validate(records, idempotency_key, key)
         for index, (one, result) in enumerate(zip(records, validated, strict=True)):
             place = "" if is_single else f"/{index}"
             match result:
                 case RefusedRecord(violations=violations):
-                    refused += as_json(violations, place, one.names)
+                    refused += as_json(violations, place, one.recipient_name)
                 case ForbiddenRecord(violation=violation):
-                    forbidden += 1
-                    refused += as_json([violation], place, one.names)
+                    refused += as_json([violation], place, one.recipient_name)
                 case AcceptedRecord() as record:
                     accepted.append(
-                        _Accepted(index=index, place=place, names=one.names, record=record)
+                        _Accepted(
+                            index=index,
+                            place=place,
+                            recipient_name=one.recipient_name,
+                            record=record,
+                        )
                     )
-                case PostponedRecord():
-                    postponed += 1
+                case PostponedRecord() | OtherBodyRecord():
+                    pass
                 case never:
                     assert_never(never)
         oversize, token = await self._publish(accepted)
         published = [one for one in accepted if one.index not in oversize]
         for each in accepted:
             if each.index in oversize:
-                refused += as_json([oversize[each.index]], each.place, each.names)
+                refused += as_json([oversize[each.index]], each.place, each.recipient_name)
+        kinds = Counts(map(type, validated))
+        postponed = kinds[PostponedRecord]
         self.metrics.validated(
             published=len(published),
             postponed=postponed,
             refused=len(records) - len(published) - postponed,
         )
-        events = {"events": _events(published), **({"token": token} if published else {})}
+        events: dict[str, Any] = {"events": _events(published)}
+        if published:
+            events["token"] = token
         if len(published) == len(records):
             return JSONResponse(events, status_code=202)
-        return refusal(
+        text = refusal(
             records=len(records),
             published=len(published),
             postponed=postponed,
-            forbidden=forbidden,
-            members={"violations": refused, **events},
+            forbidden=kinds[ForbiddenRecord],
+        )
+        return (OTHER_BODY if kinds[OtherBodyRecord] else text).response(
+            violations=refused, **events
         )
 
     async def _publish(self, accepted: Sequence[_Accepted]) -> tuple[Mapping[int, Violation], str]:
@@ -336,9 +341,9 @@ class Intake:
         self.metrics.measured(self._skew.proven)
 
 
-def intake_app(intake: Intake, faults: Faults) -> Starlette:
-    """Return the ASGI application of ``intake``, which is ready while there are no ``faults``."""
-    return public_app(Route("/v1/consents", intake.post, methods=["POST"]), faults)
+def routes_of(intake: Intake) -> list[Route]:
+    """Return the routes of ``intake``."""
+    return [Route("/v1/consents", intake.post, methods=["POST"])]
 
 
 def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:
@@ -347,7 +352,7 @@ def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:
             "index": one.index,
             "event_id": one.record.event.event_id,
             "status": one.record.event.status,
-            "violations": as_json(one.record.violations, one.place, one.names),
+            "violations": as_json(one.record.violations, one.place, one.recipient_name),
         }
         for one in accepted
     ]
@@ -370,57 +375,34 @@ def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
         BrokerError: Kafka cannot be reached at the start.
     """
     tune_gc_for_batches()
-    with closing(HttpListeners(intake, server="the intake", variables="IZIN_INTAKE")) as listeners:
-        uvloop.run(_serve(kafka, intake, codec, listeners))
+    how = partial(run, kafka, intake, codec)
+    serve_until_stopped(intake, how, server="the intake", variables="IZIN_INTAKE")
 
 
-async def _serve(
-    kafka: KafkaSettings, intake: IntakeSettings, codec: Codec, listeners: HttpListeners
+async def run(
+    kafka: KafkaSettings,
+    settings: IntakeSettings,
+    codec: Codec,
+    listeners: HttpListeners,
+    stopping: asyncio.Event,
 ) -> None:
-    stopping = stopping_on_signals()
-    access = access_of(kafka)
-    async with _following(BrandReader(access, codec)) as directory:
+    """Serve the intake on ``listeners`` until ``stopping`` is set; raises BrokerError."""
+    access, limit = access_of(kafka), settings.first_receipts
+    async with entered(BrandReader(access, codec).follow()) as directory:
         with (
             ApiKeyReader(kafka, codec).follow() as keys,
             KafkaPublisher(access, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher,
             ReceiptLog(
-                kafka, codec, publisher.append, limit=intake.first_receipts, clock=utc_now
+                kafka, codec, publisher.append, limit=limit, clock=utc_now
             ).follow() as receipts,
         ):
-            endpoint = Intake(
-                publisher,
-                directory,
-                receipts,
-                keys,
-                clock=utc_now,
-                chance=secrets.token_bytes,
+            intake = Intake(
+                publisher, directory, receipts, keys, clock=utc_now, chance=secrets.token_bytes
             )
-            if not stopping.is_set():
-                listeners.listen()
-                _log.info(
-                    "intake started", host=intake.host, port=intake.port, brands=len(directory)
-                )
-                broker, registry = BrokerWatch(kafka), endpoint.metrics.registry
-
-                def faults() -> Mapping[str, str]:
-                    return {**broker.faults(), **keys.faults()}
-
-                await listeners.serve(
-                    intake_app(endpoint, faults),
-                    operations_app(registry, faults),
-                    registry,
-                    proxies=intake.proxies,
-                    drain=_DRAIN,
-                    stopping=stopping,
-                    beside=[broker.run()],
-                )
-
-
-@asynccontextmanager
-async def _following(reader: BrandReader) -> AsyncIterator[BrandDirectory]:
-    following = reader.follow()
-    directory = await asyncio.to_thread(following.__enter__)
-    try:
-        yield directory
-    finally:
-        await asyncio.to_thread(following.__exit__, None, None, None)
+            broker = BrokerWatch(kafka)
+            api = HttpApi(
+                routes=routes_of(intake),
+                registry=intake.metrics.registry,
+                faults=lambda: {**broker.faults(), **keys.faults()},
+            )
+            await listeners.serve_api(api, stopping, drain=_DRAIN, beside=(broker.run,))

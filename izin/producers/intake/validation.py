@@ -13,20 +13,24 @@ an opt-in that was given in between, which harms nobody's right.
 """
 
 import asyncio
+import hashlib
+import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 from izin.consent.admission import FIRST_DATE, SKEW, last_second
 from izin.consent.model import Status
 from izin.consent.violations import Violation
-from izin.producers.intake.first_receipts import Lookup, Receipts, lookup_of
+from izin.producers.intake.first_receipts import HALF, Lookup, lookup_of
+from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.request_body import InputRecord
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import (
     AcceptedRecord,
     EventOrigin,
@@ -35,7 +39,6 @@ from izin.producers.mapping.records import (
     read,
     validate,
 )
-from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
 from izin.projections.api_keys import Outside, outside
 from izin.projections.brand_directory import BrandDirectory
@@ -53,6 +56,11 @@ _NONE = timedelta(0)
 _log = get_logger(__name__)
 ORIGIN = "web"
 _OUTSIDE = {Outside.BRAND: "IZIN-KEY-BRAND", Outside.CHANNEL: "IZIN-KEY-CHANNEL"}
+Asked = Future[datetime] | Future[datetime | None] | Future[bool]
+"""For a first receipt, or whether an Idempotency-Key came with another body before."""
+Answer = datetime | bool | BrokerError | None
+_REQUEST = -1
+"""In place of the index of a record."""
 _WAIT = 2.0
 """Seconds in which a first receipt must be known: a round trip takes milliseconds."""
 
@@ -118,7 +126,14 @@ class ForbiddenRecord:
     violation: Violation
 
 
-ValidatedRecord = AcceptedRecord | RefusedRecord | ForbiddenRecord | PostponedRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherBodyRecord:
+    """A record of a request whose Idempotency-Key came with another body before."""
+
+
+ValidatedRecord = (
+    OtherBodyRecord | AcceptedRecord | RefusedRecord | ForbiddenRecord | PostponedRecord
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +153,7 @@ class RecordValidator:
     def __init__(
         self,
         directory: BrandDirectory,
-        receipts: Receipts,
+        receipts: ReceiptLog,
         skew: ClockSkew,
         *,
         clock: Callable[[], datetime],
@@ -157,9 +172,18 @@ class RecordValidator:
         now = self._clock()
         drafts = [self._draft(one, idempotency_key, key, now) for one in records]
         asked = self._first_receipts(drafts, now)
+        # Opt-outs alone are taken whatever the key: they need not wait for this.
+        if idempotency_key and any(map(_is_opt_in, drafts)):
+            own_id = _request_id(key.name, idempotency_key, records)
+            asked[_REQUEST] = self._receipts.bind(own_id, now, by=key.name)
         answers = await _results(asked)
+        is_other = answers.get(_REQUEST) is False
         return [
-            self._settled(draft, answers[index]) if index in answers else draft.result
+            OtherBodyRecord()
+            if is_other and draft.record.status != Status.RET
+            else self._settled(draft, answers[index])
+            if index in answers
+            else draft.result
             for index, draft in enumerate(drafts)
         ]
 
@@ -208,11 +232,9 @@ class RecordValidator:
             return result
         return ForbiddenRecord(violation=violation(found, _OUTSIDE[found]))
 
-    def _first_receipts(
-        self, drafts: Sequence[_Draft], now: datetime
-    ) -> Mapping[int, Future[datetime] | Future[datetime | None]]:
+    def _first_receipts(self, drafts: Sequence[_Draft], now: datetime) -> dict[int, Asked]:
         """Ask for the first receipt of each draft where it may decide the instant, by index."""
-        asked: dict[int, Future[datetime] | Future[datetime | None]] = {}
+        asked: dict[int, Asked] = {}
         recalled: dict[int, str] = {}
         for index, draft in enumerate(drafts):
             # What is refused was not received: corrected or repeated, it is a first receipt.
@@ -231,7 +253,7 @@ class RecordValidator:
             asked |= {index: found[event_id] for index, event_id in recalled.items()}
         return asked
 
-    def _settled(self, draft: _Draft, answer: datetime | BrokerError | None) -> ValidatedRecord:
+    def _settled(self, draft: _Draft, answer: Answer) -> ValidatedRecord:
         match answer:
             case datetime():
                 origin = draft.origin._replace(received_at=answer)
@@ -268,15 +290,27 @@ def _by_key(
     return record, {**evidence, own: named}
 
 
-async def _results(
-    asked: Mapping[int, Future[datetime] | Future[datetime | None]],
-) -> Mapping[int, datetime | BrokerError | None]:
+def _is_opt_in(draft: _Draft) -> bool:
+    return isinstance(draft.result, AcceptedRecord) and draft.record.status != Status.RET
+
+
+def _request_id(name: str, idempotency_key: str, records: Sequence[InputRecord]) -> str:
+    """Return the id of a request: half of it is of its key, the other of what its body says."""
+    said = [
+        (sorted(one.values.items()), one.reference, sorted(one.evidence.items()), one.is_live)
+        for one in records
+    ]
+    halves = (hashlib.sha256(json.dumps(one).encode()) for one in ((name, idempotency_key), said))
+    return str(UUID(bytes=b"".join(one.digest()[:HALF] for one in halves)))
+
+
+async def _results(asked: Mapping[int, Asked]) -> Mapping[int, Answer]:
     """Return what the futures have after a short wait, or why they have nothing."""
     if not asked:
         return {}
     waiting = {index: asyncio.wrap_future(one) for index, one in asked.items()}
     await asyncio.wait(waiting.values(), timeout=_WAIT)
-    found: dict[int, datetime | BrokerError | None] = {}
+    found: dict[int, Answer] = {}
     for index, one in waiting.items():
         if not one.done():
             one.cancel()

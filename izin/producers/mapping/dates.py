@@ -27,7 +27,7 @@ from typing import Final, assert_never
 from izin.consent.enums import DateBasis
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
-from izin.producers.mapping.field_names import fold
+from izin.schemas.words import fold
 
 _FIELD = "consent_date"
 _AHEAD_OF_UTC: Final = timedelta(hours=3)

@@ -1,49 +1,130 @@
-"""The names that sources use for fields and values, Turkish and English, and what each means.
+"""The fields of an input record, and the names that sources use for them, Turkish and English.
 
-A name or word is compared in lower case, Turkish letters without diacritics, its parts separated by
-one blank or by nothing; so ``İZİN TÜRÜ``, ``IZIN_TURU`` and ``izintürü`` are the same. One with any
-other sign, symbol or letter has no meaning: ``-1``, ``!onay`` and ``❌ Onay`` deny what a reader of
-their letters would see. A value that is in no table is passed on as it is, for the law to report:
-there is no fuzzy matching.
+JSON, a web form and the library have them by their own names alone; a column of a file may have
+any other that is listed here, compared as words are (:mod:`izin.schemas.words`).
+
+What can be wrong with the notation of a record has İYS's code where it has one (H118), and
+``IZIN-…`` where it has none. A text says what would be right and never quotes the input, which may
+be a person's address.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
-from itertools import accumulate
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
-from unicodedata import normalize
 
-from izin.consent.enums import Channel, RecipientType, Source, Status, TextEnum
+from izin.consent.enums import Channel, TextEnum
 from izin.consent.texts import cut, is_too_long
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
-from izin.producers.mapping.violations import violation
+from izin.schemas.words import NameTable, listed
 
-_LONGEST_CACHED, _MOST_CACHED = 100, 4096
-_DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
 NAME: Final = re.compile(r"[a-z0-9]+(?:[ _/.()-]+[a-z0-9]+)*[ ).:*?]*")
 """What a name is made of; a question, a colon and the asterisk of a required field end one."""
-_WORD: Final = re.compile(r"[a-z0-9]+(?:[ _/-]+[a-z0-9]+)*")
-_PART: Final = re.compile(r"[a-z0-9]+")
-NO_MEANING: Final = " ?"
-"""Behind a word that has none where it stands: then no table has one for it."""
 GENERIC_STATUSES: Final = ("status", "durum")
 """Names of a status that do not say of what: only ``ONAY`` itself is a consent there."""
-CHANNEL_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        Channel.ARAMA: (
-            *("arama", "telefon", "sesli arama", "telefonla arama", "çağrı", "call", "phone"),
-            "voice",
-        ),
-        Channel.MESAJ: ("mesaj", "sms", "kısa mesaj", "message", "text message"),
-        Channel.EPOSTA: ("eposta", "e-posta", "email", "e-mail", "mail"),
-    }
-)
-"""What each channel is called, as a value and in the name of a column of its own."""
 LARGEST_INT = 2**31 - 1
 LARGEST_LONG = 2**63 - 1
+_PRINTED = 40
+
+KNOWN_FIELDS = (
+    "recipient (or phone, email), type, status, source, consent_date, recipient_type, brand_code, "
+    "origin_ref, id, retailer_code, retailer_access, notice_version, actor, sequence, "
+    "correlation_id, evidence_hash, evidence, date_basis"
+)
+
+
+MAX_EVIDENCE = 4096
+"""The characters of evidence in all."""
+
+REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "H118": (
+            f"no such field; leave it out or use one of: {KNOWN_FIELDS}",
+            "Bilinmeyen alan; gönderimden çıkarın ya da bilinen bir alan adı kullanın.",
+        ),
+        "IZIN-BRAND-UNKNOWN": (
+            "brand {brand} is not registered; correct it, or register it: izin brands add {brand}",
+            "{brand} kodlu marka kayıtlı değil; düzeltin ya da markayı tanıtın.",
+        ),
+        "IZIN-BRAND-STOPPED": (
+            "brand {brand} is stopped, or its customer offboarded; correct it, or start it again",
+            "{brand} kodlu marka durdurulmuş ya da müşterisi ayrılmış; kodu düzeltin.",
+        ),
+        "IZIN-DATE-BASIS": (
+            'date_basis is "stated", or "received" where the recipient acts right now',
+            'date_basis yalnızca "stated" ya da "received" olabilir.',
+        ),
+        "IZIN-EVIDENCE": (
+            "evidence is an object of texts, {longest} characters in all; else send evidence_hash",
+            "Kanıt, metinlerden oluşan bir nesne olmalı; fazlasının özetini gönderin.",
+        ),
+        "IZIN-INSTANT": (
+            "not an instant that has one meaning; give an aware datetime, such as one in UTC",
+            "Tarihin saat dilimi yok ya da tarih değil; saat dilimiyle gönderin.",
+        ),
+        "IZIN-KEY-BRAND": (
+            "this API key is not for the brand or its customer; use one that is",
+            "API anahtarı bu marka ya da müşterisi için geçerli değil; uygun anahtarı kullanın.",
+        ),
+        "IZIN-KEY-CHANNEL": (
+            "this API key is not for the channel; use one that is",
+            "API anahtarı bu kanal için geçerli değil; uygun anahtarı kullanın.",
+        ),
+        "IZIN-NOT-A-NUMBER": (
+            "not a whole number from 0 to {largest}; write it in digits",
+            "0 ile {largest} arasında bir tam sayı değil; yalnızca rakam kullanın.",
+        ),
+        "IZIN-REVERSAL": (
+            "would reverse the opt-out (RET) of {at}; import it if the recipient consented since",
+            "{at} tarihli RET'i geri alırdı; alıcı daha sonra onay verdiyse yeniden alın.",
+        ),
+        "IZIN-ROW": (
+            "the fields of the row cannot be separated: {what}; correct quotes and delimiters",
+            "Satır {width} sütuna ayrılamıyor; ayraçları ve tırnakları düzeltin.",
+        ),
+        "IZIN-SIZE": (
+            "the event cannot be carried: {what}",
+            "Kayıt taşınamayacak kadar büyük ya da sözleşmeye uymuyor; alanları kısaltın.",
+        ),
+        "IZIN-TERM-ENDED": (
+            "past its three business days: void unless İYS holds it; get a new consent",
+            "Üç iş günü geçmiş; İYS'de kayıtlı değilse geçersizdir: yeni onay alın.",
+        ),
+        "IZIN-TRANSFER-ENDED": (
+            "void since {ended}: the general transfer has ended; get a new consent",
+            "Eski onayların aktarımı {ended} günü bitti; geçersiz: yeni onay alın.",
+        ),
+        "IZIN-TWICE": (
+            "{name} is given twice with different values; give it once",
+            "Alan iki kez, farklı değerlerle gönderilmiş; bir kez gönderin.",
+        ),
+        "IZIN-TWO-RECIPIENTS": (
+            "recipient and {other} differ; give one of them",
+            "Alıcı iki ayrı alanda farklı verilmiş; yalnızca birini verin.",
+        ),
+        "IZIN-TYPE": (
+            "the value must be text or a whole number; write it in quotes",
+            "Değer metin ya da tam sayı olmalı; tırnak içinde gönderin.",
+        ),
+        "IZIN-VOID": (
+            "void since {ended}: its three business days are over; get a new consent",
+            "Üç iş günü {ended} günü doldu; geçersiz: yeni onay alın.",
+        ),
+    }
+)
+"""Each code of the producers with its English and its Turkish reason, as format strings."""
+
+
+def violation(field: str, code: str, **details: object) -> Violation:
+    """Return the violation of ``field`` with ``code``, one of ``REASONS``, filled with details."""
+    reason, reason_tr = (text.format_map(details) for text in REASONS[code])
+    return Violation(field=field, code=code, reason=reason, reason_tr=reason_tr)
+
+
+def printable(name: str) -> str:
+    """Return a field name of the sender so that it can stand in a response."""
+    return "".join(one for one in name[:_PRINTED] if one.isalnum() or one in "_-")
 
 
 class Field(TextEnum):
@@ -76,284 +157,48 @@ CHANNEL_RECIPIENTS: Mapping[str, Field] = MappingProxyType(
 """The field that holds the recipients of one channel alone."""
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))
-
-
-JSON_NAMES: Mapping[str, str] = MappingProxyType(
-    {**{one: _camel(one) for one in Field}, Field.ORIGIN_REF: "ref"}
-)
-"""The JSON name of each field, used where the sender used none."""
-
-
-def fold(text: str) -> str:
-    """Return ``text`` as names are compared: lower-case letters and digits only, ASCII for Turkish.
-
-    Other letters stay, and so does what could not be decoded: such a text is another name.
-    """
-    # What is longer than any name would only fill the cache.
-    return _fold(text) if len(text) <= _LONGEST_CACHED else _fold.__wrapped__(text)
-
-
-@lru_cache(maxsize=4096)
-def _fold(text: str) -> str:
-    plain = text.translate(_DIACRITICS).lower()
-    return "".join(one for one in plain if one.isalnum() or one == "\ufffd")
-
-
-def _spaced(text: str, allowed: re.Pattern[str]) -> str:
-    """Return the parts of ``text`` separated by a blank; as it is where it is not as allowed."""
-    text = " ".join(text.split())
-    plain = normalize("NFC", text).translate(_DIACRITICS).lower().replace("i\u0307", "i")
-    return " ".join(_PART.findall(plain)) if allowed.fullmatch(plain) else text
-
-
-def word_key(text: str) -> str:
-    """Return ``text`` as the words of a caller are compared: as it is where it has a sign, a symbol
-    or another letter.
-    """
-    return _spaced(text, _WORD)
-
-
-def _ends(spaced: str) -> set[int]:
-    """Return after how many letters each part of ``spaced`` ends."""
-    return set(accumulate(map(len, spaced.split())))
-
-
-class KeptMeanings(dict[str, str]):
-    """What texts mean, each kept once it was looked up; a source has few of them, often."""
-
-    def __init__(self, meaning: Callable[[str], str]) -> None:
-        super().__init__()
-        self._meaning = meaning
-
-    def __missing__(self, text: str) -> str:
-        """Return what ``text`` means; one longer than any name or word is not kept."""
-        found = self._meaning(text)
-        if len(text) <= _LONGEST_CACHED and len(self) < _MOST_CACHED:
-            self[text] = found
-        return found
-
-
-class NameTable(KeptMeanings):
-    """What names or words mean, each as it is spelled, or with its parts joined; "": nothing that
-    is known.
-
-    A part is never found in several: ``on ay`` is no ``onay``.
-    """
-
-    def __init__(self, names: Iterable[tuple[str, str]], allowed: re.Pattern[str] = _WORD) -> None:
-        super().__init__(self._found)
-        self._allowed = allowed
-        self.spelled = {_spaced(name, allowed): value for value, name in names}
-        """Each spelling, and its meaning."""
-        self._joined = {one.replace(" ", ""): one for one in self.spelled if " " in one}
-
-    def _found(self, text: str) -> str:
-        if len(text) > _LONGEST_CACHED:  # than any name
-            return ""
-        spaced = _spaced(text, self._allowed)
-        found = self.spelled.get(spaced, "")
-        if not found and (other := self._joined.get(spaced.replace(" ", ""))):
-            found = self.spelled[other] if _ends(spaced) <= _ends(other) else ""
-        return found
-
-
-def _with_values(names: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
-    """Yield each value with each of its names, the first of which is itself."""
-    return ((value, name) for value, others in names.items() for name in (value, *others))
-
-
 FIELD_NAMES: Final = NameTable(
-    _with_values(
+    listed(
         {
-            Field.RECIPIENT: ("alıcı", "alıcı bilgisi", "alıcı adresi", "iletişim adresi"),
+            Field.RECIPIENT: "alıcı, alıcı bilgisi, alıcı adresi, iletişim adresi",
             Field.PHONE: (
-                "telefon",
-                "telefon no",
-                "telefon numarası",
-                "tel",
-                "gsm",
-                "gsm no",
-                "cep",
-                "cep no",
-                "cep telefonu",
-                "msisdn",
-                "mobile",
-                "phone number",
-                "mobile phone",
-                "cep tel",
-                "cep telefonu no",
-                "cep telefon",
-                "mobil telefon",
-                "gsm numarası",
+                "telefon, telefon no, telefon numarası, tel, gsm, gsm no, cep, cep no, cep "
+                "telefonu, msisdn, mobile, phone number, mobile phone, cep tel, cep telefonu no, "
+                "cep telefon, mobil telefon, gsm numarası"
             ),
             Field.EMAIL: (
-                *("e-posta", "e-posta adresi", "eposta adresi", "mail", "mail adresi", "e-mail"),
-                *("e-mail adresi", "email address", "elektronik posta"),
+                "e-posta, e-posta adresi, eposta adresi, mail, mail adresi, e-mail, e-mail adresi, "
+                "email address, elektronik posta"
             ),
             Field.TYPE: (
-                *(
-                    "izin türü",
-                    "izin tipi",
-                    "ileti türü",
-                    "iletişim türü",
-                    "iletişim tipi",
-                    "kanal",
-                ),
-                *("tür", "iletişim kanalı", "izin kanalı", "channel"),
+                "izin türü, izin tipi, ileti türü, iletişim türü, iletişim tipi, kanal, tür, "
+                "iletişim kanalı, izin kanalı, channel"
             ),
             Field.STATUS: (
-                *(
-                    "izin durumu",
-                    "durum",
-                    "onay durumu",
-                    "onay(1)-ret(0)",
-                    "onay/ret",
-                    "onay",
-                    "izin",
-                ),
-                *("izin var mı", "consent", "consent status", "permission"),
+                "izin durumu, durum, onay durumu, onay(1)-ret(0), onay/ret, onay, izin, izin var "
+                "mı, consent, consent status, permission"
             ),
-            Field.SOURCE: ("izin kaynağı", "onay kaynağı", "kaynak", "consent source"),
+            Field.SOURCE: "izin kaynağı, onay kaynağı, kaynak, consent source",
             Field.CONSENT_DATE: (
-                *("izin tarihi", "onay tarihi", "izin/ret tarihi", "izin verme tarihi", "tarih"),
-                *("izin tarihi saati", "izin tarih saat", "date", "permission date"),
+                "izin tarihi, onay tarihi, izin/ret tarihi, izin verme tarihi, tarih, izin tarihi "
+                "saati, izin tarih saat, date, permission date"
             ),
-            Field.RECIPIENT_TYPE: ("alıcı tipi", "alıcı türü"),
-            Field.BRAND_CODE: ("marka", "marka kodu", "marka no", "marka id", "brand"),
+            Field.RECIPIENT_TYPE: "alıcı tipi, alıcı türü",
+            Field.BRAND_CODE: "marka, marka kodu, marka no, marka id, brand",
             Field.ORIGIN_REF: (
-                *("referans", "referans no", "ref", "ref id", "kayıt no", "reference"),
-                *("transaction id", "işlem no", "işlem numarası"),
+                "referans, referans no, ref, ref id, kayıt no, reference, transaction id, işlem "
+                "no, işlem numarası"
             ),
-            Field.SEQUENCE: (),
-            Field.ACTOR: ("kullanıcı", "işlemi yapan"),
-            Field.CORRELATION_ID: (),
-            Field.RETAILER_CODE: ("bayi", "bayi kodu", "bayi no"),
-            Field.RETAILER_ACCESS: ("bayi erişimi",),
-            Field.NOTICE_VERSION: ("metin sürümü", "aydınlatma metni sürümü"),
-            Field.EVIDENCE_HASH: ("kanıt özeti",),
+            Field.SEQUENCE: "",
+            Field.ACTOR: "kullanıcı, işlemi yapan",
+            Field.CORRELATION_ID: "",
+            Field.RETAILER_CODE: "bayi, bayi kodu, bayi no",
+            Field.RETAILER_ACCESS: "bayi erişimi",
+            Field.NOTICE_VERSION: "metin sürümü, aydınlatma metni sürümü",
+            Field.EVIDENCE_HASH: "kanıt özeti",
         }
     ),
     NAME,
-)
-STATUS_WORDS: Final = NameTable(
-    _with_values(
-        {
-            # Words with one meaning alone. No Y: "yes" in one export, "yanlış" (false) or "yok"
-            # (none) in another. No X: a mark for either. No "aktif": often of the account.
-            Status.ONAY: (
-                *("1", "e", "evet", "doğru", "var", "onaylı", "onaylandı", "onayladı", "onay var"),
-                *("onay verdi", "onay verildi", "onayı var", "izinli", "izin var", "izni var"),
-                *(
-                    "izin verdi",
-                    "izin verildi",
-                    "izin veriyor",
-                    "kabul",
-                    "kabul etti",
-                    "kabul edildi",
-                ),
-                *(
-                    "kabul ediyor",
-                    "kabul ediyorum",
-                    "istiyor",
-                    "istiyorum",
-                    "olumlu",
-                    "abone",
-                    "✓",
-                    "✔",
-                ),
-                *(
-                    "yes",
-                    "true",
-                    "opt-in",
-                    "opted in",
-                    "consent",
-                    "consented",
-                    "granted",
-                    "accepted",
-                ),
-                *("subscribed", "allowed"),
-            ),
-            Status.RET: (
-                *(
-                    "0",
-                    "h",
-                    "hayır",
-                    "yanlış",
-                    "yok",
-                    "red",
-                    "reddedildi",
-                    "reddetti",
-                    "red edildi",
-                ),
-                *(
-                    "red etti",
-                    "ret etti",
-                    "ret edildi",
-                    "retli",
-                    "onaysız",
-                    "onay yok",
-                    "onayı yok",
-                ),
-                *(
-                    "onaylamadı",
-                    "onaylanmadı",
-                    "onay vermedi",
-                    "onay verilmedi",
-                    "izinsiz",
-                    "izin yok",
-                ),
-                *("izni yok", "izin vermedi", "izin verilmedi", "izin vermiyor", "kabul etmedi"),
-                *("kabul edilmedi", "kabul etmiyor", "kabul etmiyorum", "istemiyor", "istemiyorum"),
-                *("iptal", "iptal edildi", "iptal etti", "onay iptal", "izin iptal", "vazgeçti"),
-                *("vazgeçildi", "geri aldı", "geri alındı", "geri çekti", "geri çekildi", "çıktı"),
-                *("listeden çıktı", "abonelikten çıktı", "abonelik iptal", "olumsuz", "kara liste"),
-                *(
-                    "no",
-                    "n",
-                    "false",
-                    "opt-out",
-                    "opted out",
-                    "unsubscribed",
-                    "unsubscribe",
-                    "rejected",
-                ),
-                *("denied", "declined", "refused", "revoked", "withdrawn", "withdrew", "cancelled"),
-                *("canceled", "blacklist", "blacklisted", "blocked"),
-            ),
-        }
-    )
-)
-_CHANNELS = NameTable(_with_values(CHANNEL_WORDS))
-_RECIPIENT_TYPES = NameTable(
-    _with_values(
-        {
-            RecipientType.BIREYSEL: ("individual", "birey", "consumer", "tüketici"),
-            # KURUMSAL is TACIR's own former name at İYS (renamed in May 2020).
-            RecipientType.TACIR: ("esnaf", "tacir/esnaf", "tacir ve esnaf", "kurumsal", "merchant"),
-        }
-    )
-)
-_SOURCES = NameTable(
-    _with_values(
-        {
-            Source.HS_FIZIKSEL_ORTAM: ("fiziksel ortam", "fiziksel"),
-            Source.HS_ISLAK_IMZA: ("ıslak imza",),
-            Source.HS_WEB: ("web", "web sitesi", "website"),
-            Source.HS_CAGRI_MERKEZI: ("çağrı merkezi", "call center", "call centre"),
-            Source.HS_SOSYAL_MEDYA: ("sosyal medya", "social media"),
-            Source.HS_EPOSTA: ("e-posta", "email"),
-            Source.HS_MESAJ: ("mesaj", "sms"),
-            Source.HS_MOBIL: ("mobil", "mobil uygulama", "mobile app"),
-            Source.HS_EORTAM: ("elektronik ortam", "e-ortam"),
-            Source.HS_ETKINLIK: ("etkinlik", "event"),
-            Source.HS_2015: (),
-            Source.HS_ATM: ("atm",),
-            Source.HS_KARAR: (),
-        }
-    )
 )
 
 
@@ -361,34 +206,6 @@ def field_of(header: str) -> Field | None:
     """Return the field that ``header`` names; None if it is unknown."""
     found = FIELD_NAMES[header]
     return Field(found) if found else None
-
-
-def status_of(text: str) -> str:
-    """Return the status that ``text`` means, or ``text`` itself if it is unknown."""
-    return STATUS_WORDS[text] or text
-
-
-def certain(status: str, written: object) -> str:
-    """Return ``status``, and without a meaning an opt-in (ONAY) that only cleaning made of what was
-    ``written``.
-    """
-    is_doubtful = status == Status.ONAY and status_of(str(written)) != status
-    return status + NO_MEANING if is_doubtful else status
-
-
-def channel_of(text: str) -> str:
-    """Return the channel that ``text`` means, or ``text`` itself if it is unknown."""
-    return _CHANNELS[text] or text
-
-
-def recipient_type_of(text: str) -> str:
-    """Return the recipient type that ``text`` means, or itself; BIREYSEL, as at İYS, if empty."""
-    return _RECIPIENT_TYPES[text] or text if text else RecipientType.BIREYSEL
-
-
-def source_of(text: str) -> str | None:
-    """Return the source that ``text`` means, or ``text`` itself; None if empty."""
-    return _SOURCES[text] or text if text else None
 
 
 RECIPIENTS = frozenset({Field.RECIPIENT, Field.PHONE, Field.EMAIL})

@@ -7,7 +7,7 @@ it; an unreadable date is then omitted, and the opt-out counts from its receipt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -32,20 +32,23 @@ from izin.producers.mapping.field_names import (
     CHANNEL_RECIPIENTS,
     LARGEST_INT,
     LARGEST_LONG,
+    MAX_EVIDENCE,
     RECIPIENTS,
     TEXTS,
     Field,
     bounded,
+    number_of,
+    printable,
+    violation,
+)
+from izin.projections.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
+from izin.schemas.words import (
     certain,
     channel_of,
-    fold,
-    number_of,
     recipient_type_of,
     source_of,
     status_of,
 )
-from izin.producers.mapping.violations import violation
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 
 _SHORTEST_TERM = timedelta(days=TERM_DAYS)
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
@@ -151,8 +154,45 @@ def _is_void(admitted: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> 
 
 def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
     """Return all violations, without the law's for fields that could not be read."""
-    unread = {fold(one.field) for one in ours}
-    return (*ours, *(one for one in law if fold(one.field) not in unread)) if ours else law
+    unread = {one.field for one in ours}
+    return (*ours, *(one for one in law if one.field not in unread)) if ours else law
+
+
+def text_of(name: str, value: object, faults: list[Violation]) -> str:
+    """Return a value of JSON, or of a program, as the text that a form or a file would have: a
+    number in digits, true and false as words, a list of retailers with blanks between them.
+    """
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value)
+        case list() | tuple() if all(map(_is_scalar, value)):
+            return " ".join(map(str, value))
+    faults.append(violation(printable(name), "IZIN-TYPE"))
+    return ""
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def evidence_of(
+    pairs: Collection[tuple[object, object]] | None, faults: list[Violation]
+) -> Mapping[str, str]:
+    """Return the texts of ``pairs``, clean; nothing, and a violation, where they are none, or too
+    long.
+    """
+    if pairs is not None and all(isinstance(name, str) and _is_scalar(one) for name, one in pairs):
+        texts = {clean(str(name)): clean(str(one)) for name, one in pairs}
+        if sum(map(len, texts.values())) <= MAX_EVIDENCE:
+            return MappingProxyType(texts)
+    faults.append(violation("evidence", "IZIN-EVIDENCE", longest=MAX_EVIDENCE))
+    return _NO_EVIDENCE
 
 
 class EventOrigin(NamedTuple):
@@ -168,25 +208,6 @@ class EventOrigin(NamedTuple):
     """The event that this one follows from."""
     is_live: bool = False
     """The recipient acts right now: without a date, the event counts from its receipt."""
-
-
-def identity_of(  # noqa: PLR0913, PLR0917  # the fields, in the order of the id
-    brand_code: int | None,
-    channel: str,
-    recipient_type: str,
-    recipient: str,
-    status: str,
-    date: datetime | None,
-) -> tuple[str, ...]:
-    """Return what distinguishes two events of one reference: key, status and date."""
-    return (
-        str(brand_code),
-        channel,
-        recipient_type,
-        clean(recipient),
-        status,
-        "" if date is None else date.isoformat(),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,13 +233,14 @@ class MappedRecord:
     @property
     def identity(self) -> tuple[str, ...]:
         """What distinguishes two events of one reference: key, status and date."""
-        return identity_of(
-            self.brand_code,
+        date = self.consent_date
+        return (
+            str(self.brand_code),
             self.type,
             self.recipient_type,
-            self.recipient,
+            clean(self.recipient),
             self.status,
-            self.consent_date,
+            "" if date is None else date.isoformat(),
         )
 
     def with_violations(self, more: tuple[Violation, ...]) -> MappedRecord:

@@ -14,12 +14,12 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message
 
@@ -158,35 +158,6 @@ class Resolve:
             self._future.set_result(replace(result, violations=self._violations))
         else:
             self._future.set_result(result)
-
-
-class EventPublisher(Protocol):
-    """The interface of a publisher of consent events."""
-
-    def send(
-        self,
-        event: ConsentEvent,
-        key: ConsentKey | None,
-        on_result: Callable[[PublishResult], None],
-        *,
-        wait: timedelta = DEFAULT_WAIT,
-    ) -> None:
-        """Enqueue ``event``; ``on_result`` is called with its result."""
-
-    def publish(
-        self,
-        event: ConsentEvent,
-        key: ConsentKey | None = None,
-        *,
-        wait: timedelta = DEFAULT_WAIT,
-    ) -> Future[Published]:
-        """Enqueue ``event``; the future is done when the broker has acknowledged it."""
-
-    def flush(self, timeout: timedelta) -> int:
-        """Wait for the results of all events; return how many are missing."""
-
-    def bulk(self) -> AbstractContextManager[None]:
-        """Within the context, results arrive in ``send`` and ``flush`` only: higher throughput."""
 
 
 class UnencodableError(SourceError):

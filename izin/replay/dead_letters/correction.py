@@ -13,11 +13,11 @@ from datetime import datetime
 
 from izin.consent.errors import SourceError
 from izin.consent.model import ConsentEvent, Status
-from izin.producers.mapping import field_names
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord
 from izin.producers.publishing.event_ids import message_event_id
 from izin.replay.dead_letters.reading import Content, Letter
+from izin.schemas import words
 from izin.streams.guard import appended_at
 
 ORIGIN = "correction"
@@ -66,7 +66,7 @@ class Correction:
             UndatedCorrectionError: an ONAY has none.
         """
         event = None if self.content is None else self.content.event
-        is_same = event is None or field_names.status_of(event.status) == parsed.status
+        is_same = event is None or words.status_of(event.status) == parsed.status
         if parsed.consent_date is None and not self._is_unread(parsed):
             basis = parsed.date_basis if event is None else event.date_basis
             date = self._date() if is_same else None

@@ -4,8 +4,14 @@ Error responses are problem details by RFC 9457, which name the place and the re
 metrics are in full for operators; load balancers learn whether a server is ready.
 """
 
+from __future__ import annotations
+
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from secrets import token_hex
+from types import MappingProxyType
+from typing import NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -16,63 +22,85 @@ from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.runtime.broker_faults import unreadable_batches
+from izin.runtime.logs import get_logger
 
+JSON_TYPE = "application/json"
 MEDIA_TYPE = "application/problem+json"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_PAGE = "docs/problems.md"
+_NO_WORD = re.compile(r"[^a-z0-9]+")
+_log = get_logger(__name__)
 Faults = Callable[[], Mapping[str, str]]
 """Returns what is wrong now, by the part that is at fault; it must not wait for anything."""
 
 
 class ProblemText(NamedTuple):
-    """Status, title and detail of a problem document, as the docs name them too."""
+    """A kind of problem document, as the docs name it too."""
 
     status: int
     title: str
     detail: str
+    retry_after: int | None = None
+    """Seconds after which the same request may be answered; None: it is to be corrected."""
+
+    @property
+    def type(self) -> str:
+        """The page about it: ``docs/problems.md`` has a section for each title."""
+        return f"{_PAGE}#{_NO_WORD.sub('-', self.title.lower())}"
+
+    def error(self, more: str = "", headers: Mapping[str, str] = NO_HEADERS) -> RequestRefusedError:
+        """Return this problem as an error; ``more`` is added in brackets."""
+        detail = f"{self.detail} ({more})" if more else self.detail
+        text = ProblemText(self.status, self.title, detail, self.retry_after)
+        return RequestRefusedError(text, headers)
+
+    def response(self, headers: Mapping[str, str] = NO_HEADERS, **members: object) -> JSONResponse:
+        """Return a response with a problem document, which has these ``members`` too. The log has
+        its id.
+        """
+        request_id = token_hex(8)
+        _log.info("request refused", request_id=request_id, status=self.status, title=self.title)
+        later = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return JSONResponse(
+            {
+                "type": self.type,
+                "title": self.title,
+                "status": self.status,
+                "detail": self.detail,
+                "request_id": request_id,
+                **members,
+            },
+            status_code=self.status,
+            headers={**later, **headers},
+            media_type=MEDIA_TYPE,
+        )
 
 
 class RequestRefusedError(SourceError):
     """A request that is answered with a problem document."""
 
-    def __init__(
-        self,
-        status: int,
-        title: str,
-        detail: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.title = title
-        self.detail = detail
-        self.headers = headers
-
-    @property
-    def text(self) -> ProblemText:
+    def __init__(self, text: ProblemText, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        super().__init__(text.detail)
+        self.text = text
         """What the problem document says."""
-        return ProblemText(self.status, self.title, self.detail)
+        self._headers = headers
+
+    def response(self) -> JSONResponse:
+        """Return the answer."""
+        return self.text.response(self._headers)
 
 
-def problem(
-    status: int,
-    title: str,
-    detail: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    members: Mapping[str, Any] | None = None,
-) -> JSONResponse:
-    """Return a problem document as a response."""
-    return JSONResponse(
-        {
-            "type": "about:blank",
-            "title": title,
-            "status": status,
-            "detail": detail,
-            **(members or {}),
-        },
-        status_code=status,
-        headers=dict(headers or {}),
-        media_type=MEDIA_TYPE,
-    )
+def media_type(content_type: str, *accepted: str) -> str:
+    """Return the media type that the header names, one of those ``accepted``.
+
+    Raises:
+        RequestRefusedError: it is another one (415).
+    """
+    found = content_type.partition(";")[0].strip().lower()
+    if found in accepted:
+        return found
+    what = f"Content-Type must be {' or '.join(accepted)}; set the header to what the body is"
+    raise ProblemText(415, "Unsupported content type", what).error()
 
 
 def no_warnings() -> Mapping[str, str]:
@@ -105,18 +133,22 @@ def health(
     return (Route("/health/live", live), Route("/health/ready", ready))
 
 
-def public_app(route: Route, faults: Faults) -> Starlette:
-    """Return the application of the listener for everybody: its only ``route`` takes what is
-    posted, and it is ready while there are no ``faults``.
+def public_app(routes: Sequence[Route], faults: Faults) -> Starlette:
+    """Return the application of the listener for everybody: it has these ``routes``, and is ready
+    while there are no ``faults``.
     """
 
     async def not_found(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        what = f"{request.method} {request.url.path} is not served; POST to {route.path}"
-        return problem(status, "No such endpoint", what)
+        served = (f"{min((one.methods or set()) - {'HEAD'})} {one.path}" for one in routes)
+        asked = f"{request.method} {request.url.path}"
+        text = f"{asked} is not served; there are {', '.join(served)}"
+        return ProblemText(status, "No such endpoint", text).response()
 
-    routes = [route, *health(faults, with_reasons=False)]
-    return Starlette(routes=routes, exception_handlers={HTTPException: not_found})
+    return Starlette(
+        routes=[*routes, *health(faults, with_reasons=False)],
+        exception_handlers={HTTPException: not_found},
+    )
 
 
 def operations_app(
@@ -134,3 +166,13 @@ def operations_app(
             Route("/metrics", metrics),
         ]
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpApi:
+    """What a process serves, with its health and metrics."""
+
+    routes: Sequence[Route]
+    registry: CollectorRegistry
+    faults: Faults
+    warnings: Faults = no_warnings

@@ -13,16 +13,16 @@ beside chunks, and lines that end with LF alone. Else a request could be smuggle
 import asyncio
 import errno
 import re
-import resource
 import socket
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import h11
 import uvicorn
+import uvloop
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 from uvicorn.config import Config
@@ -30,17 +30,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from izin.consent.errors import OurError
-from izin.runtime.http_server.problems import problem
+from izin.runtime.http_server.problems import HttpApi, ProblemText, operations_app, public_app
 from izin.runtime.http_server.shedding import (
-    RETRY_AFTER,
+    FULL,
+    SOON,
     HttpLimits,
     HttpMetrics,
     Refused,
     Shedding,
     client_of,
+    within_descriptors,
 )
-from izin.runtime.process import cancel_all
-from izin.runtime.settings.workers import HttpAddresses
+from izin.runtime.logs import get_logger
+from izin.runtime.process import cancel_all, stopping_on_signals
+from izin.runtime.settings.workers import HttpAddresses, ProxiedAddresses
 
 RELIES_ON = (
     "uvicorn.protocols.http.h11_impl:H11Protocol._unset_keepalive_if_required",
@@ -53,7 +56,7 @@ _SMALL, _MOST_SMALL = 16, 1024
 """Bytes of a chunk that costs as much as a large one, and how many of them a body may have."""
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BACKLOG = 2048
-_DESCRIPTORS = 65_536
+_log = get_logger(__name__)
 
 
 class Connections:
@@ -170,7 +173,7 @@ class _Connection(H11Protocol):
         self.name = client_of(self.client)
         self._is_open = self._connections.open(self)
         if not self._is_open:
-            self._refuse(Refused.CONNECTIONS, 503, "Busy", "the server is full; send this again")
+            self._refuse(Refused.CONNECTIONS, FULL)
             return
         self._connections.waits(self)
         self._wait(self._limits.head_within, Refused.HEAD)
@@ -256,22 +259,18 @@ class _Connection(H11Protocol):
                 self._metrics.refused(Refused.REQUEST)
                 self.transport.abort()
             case Refused.HEAD if self.conn.trailing_data[0] and self.conn.our_state is h11.IDLE:
-                self._refuse(
-                    Refused.HEAD,
-                    408,
-                    "Too slow",
-                    f"the headers did not arrive within {self._limits.head_within:g} s",
-                )
+                late = f"the headers did not arrive within {self._limits.head_within:g} s"
+                self._refuse(Refused.HEAD, ProblemText(408, "Too slow", late, SOON))
             case awaits:
                 if awaits is not None:
                     self._metrics.refused(awaits)
                 self.transport.close()
 
-    def _refuse(self, reason: Refused, status: int, title: str, detail: str) -> None:
+    def _refuse(self, reason: Refused, text: ProblemText) -> None:
         self._metrics.refused(reason)
-        response = problem(status, title, detail, headers={"Connection": "close", **RETRY_AFTER})
+        response = text.response({"Connection": "close"})
         for event in (
-            h11.Response(status_code=status, headers=response.raw_headers),
+            h11.Response(status_code=text.status, headers=response.raw_headers),
             h11.Data(data=bytes(response.body)),
             h11.EndOfMessage(),
         ):
@@ -354,6 +353,8 @@ class HttpListeners:
             port=settings.operations_port,
             settings=f"{variables}_OPERATIONS",
         )
+        self._settings = settings
+        self._server = server
         self._bound: list[tuple[ListenAddress, socket.socket]] = []
         try:
             for address in (public, operations):
@@ -377,6 +378,37 @@ class HttpListeners:
             with address.errors():
                 listener.listen(_BACKLOG)
 
+    async def serve_api(
+        self,
+        api: HttpApi,
+        stopping: asyncio.Event,
+        *,
+        drain: int,
+        limits: HttpLimits = HttpLimits(),  # noqa: B008  # frozen
+        beside: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
+    ) -> None:
+        """Listen, and serve ``api`` until ``stopping`` is set; not at all where it is. What is
+        ``beside`` it runs meanwhile.
+
+        Raises:
+            PortError: another process listens already.
+        """
+        if stopping.is_set():
+            return
+        self.listen()
+        settings = self._settings
+        _log.info("listening", server=self._server, host=settings.host, port=settings.port)
+        await self.serve(
+            public_app(api.routes, api.faults),
+            operations_app(api.registry, api.faults, api.warnings),
+            api.registry,
+            proxies=settings.proxies if isinstance(settings, ProxiedAddresses) else "",
+            drain=drain,
+            stopping=stopping,
+            limits=limits,
+            beside=[one() for one in beside],
+        )
+
     async def serve(  # noqa: PLR0913  # what is served, and within which limits
         self,
         public: ASGIApp,
@@ -395,7 +427,7 @@ class HttpListeners:
         The metrics of the limits are in ``registry``. From ``proxies``, addresses with commas
         between them, the header X-Forwarded-For is believed. What is ``beside`` it runs meanwhile.
         """
-        limits, metrics = _within_descriptors(limits), HttpMetrics(registry)
+        limits, metrics = within_descriptors(limits), HttpMetrics(registry)
         servers = [
             _Server(_config(app, limits, metrics, proxies=proxies, drain=drain))
             for app in (public, operations)
@@ -410,6 +442,26 @@ class HttpListeners:
             )
         finally:
             await cancel_all(meanwhile)
+
+
+def serve_until_stopped(
+    settings: HttpAddresses,
+    run: Callable[[HttpListeners, asyncio.Event], Coroutine[Any, Any, None]],
+    *,
+    server: str,
+    variables: str,
+) -> None:
+    """Bind the addresses, and ``run`` with an event that SIGTERM or SIGINT sets.
+
+    Raises:
+        PortError: an address cannot be used.
+    """
+
+    async def until_stopped(listeners: HttpListeners) -> None:
+        await run(listeners, stopping_on_signals())
+
+    with closing(HttpListeners(settings, server=server, variables=variables)) as listeners:
+        uvloop.run(until_stopped(listeners))
 
 
 class _Server(uvicorn.Server):
@@ -441,13 +493,3 @@ def _config(
         forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=drain,
     )
-
-
-def _within_descriptors(limits: HttpLimits) -> HttpLimits:
-    """Return ``limits`` with no more connections than half of the files a process may open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = min(hard, _DESCRIPTORS) if hard != resource.RLIM_INFINITY else _DESCRIPTORS
-    if soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    most = max(soft, allowed) // 2
-    return replace(limits, connections=min(limits.connections, most))

@@ -8,10 +8,11 @@ share the requests in the same way, from however many addresses a key comes.
 """
 
 import asyncio
+import resource
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_network
 
@@ -20,21 +21,22 @@ from prometheus_client import Counter as Total
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from izin.runtime.http_server.problems import ProblemText, RequestRefusedError, problem
+from izin.runtime.http_server.problems import ProblemText
 
-RETRY_AFTER = {"Retry-After": "1"}
-"""A request takes milliseconds, so there is soon room again."""
-FULL = ProblemText(503, "Busy", "the server is full; send this again")
+SOON = 1
+"""Seconds: a request takes milliseconds, so there is soon room again."""
+FULL = ProblemText(503, "Busy", "the server is full; send this again", SOON)
 OF_CLIENT = ProblemText(
-    429, "Too many requests", "this client has too many requests in progress; send this again"
+    429, "Too many requests", "this client has too many requests in progress; send this again", SOON
 )
 OF_KEY = ProblemText(
-    429, "Too many requests", "this key has too many requests in progress; send this again"
+    429, "Too many requests", "this key has too many requests in progress; send this again", SOON
 )
 HEALTH = "/health/"
 """The paths that are answered however full the server is."""
 _SCOPE = "izin.http"
 """Under which a request has what it shares with others."""
+_DESCRIPTORS = 65_536
 _CLIENT_BITS = 64
 """Whoever has one IPv6 address has a network of this size."""
 
@@ -157,8 +159,7 @@ class Shedding:
             return
         self._metrics.refused(reason)
         text = FULL if reason is Refused.FULL else OF_CLIENT
-        response = problem(*text, headers=RETRY_AFTER)
-        await response(scope, receive, send)
+        await text.response()(scope, receive, send)
 
     def _excess(self, client: str) -> Refused | None:
         if self._clients.free() <= 0:
@@ -190,7 +191,7 @@ def share_of_key(request: Request, name: str) -> Iterator[None]:
         return
     if sharing.keys.is_spent(name):
         sharing.metrics.refused(Refused.KEY)
-        raise RequestRefusedError(*OF_KEY, RETRY_AFTER)
+        raise OF_KEY.error()
     with sharing.keys.taking(name):
         yield
 
@@ -222,11 +223,11 @@ async def read_body(request: Request, *, largest: int) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > largest:
-                    raise RequestRefusedError(*too_large(largest))
+                    raise too_large(largest).error()
     except TimeoutError:
         if sharing is not None:
             sharing.metrics.refused(Refused.BODY)
-        raise RequestRefusedError(*too_slow(limits)) from None
+        raise too_slow(limits).error() from None
     return bytes(body)
 
 
@@ -242,3 +243,13 @@ def too_slow(limits: HttpLimits) -> ProblemText:
         "Too slow",
         f"the body did not arrive within {limits.body_within:g} s; send it again",
     )
+
+
+def within_descriptors(limits: HttpLimits) -> HttpLimits:
+    """Return ``limits`` with no more connections than half of the files a process may open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = min(hard, _DESCRIPTORS) if hard != resource.RLIM_INFINITY else _DESCRIPTORS
+    if soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    most = max(soft, allowed) // 2
+    return replace(limits, connections=min(limits.connections, most))

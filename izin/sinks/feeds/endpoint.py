@@ -18,16 +18,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from izin.consent.errors import OurError
 from izin.projections.api_keys import ApiKeyDirectory, authorised
-from izin.projections.decided import ForeignTokenError
-from izin.runtime.http_server.problems import Faults, RequestRefusedError, health, problem
+from izin.projections.latest_records import ForeignTokenError
+from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.http_server.shedding import share_of_key
 from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
@@ -239,17 +237,17 @@ class FeedEndpoint:
             with share_of_key(request, key.name):
                 response = await self._page(request, source, key)
         except RequestRefusedError as error:
-            response = _answer(error)
+            response = error.response()
         except LostOffsetError:
             # A topic that was created again has other records there, which is not noticed at once.
             await self.sources.look()
             is_other = self.sources.of(feed) is not source
-            response = _answer((FeedRefusal.FOREIGN if is_other else FeedRefusal.DELETED).error())
+            response = (FeedRefusal.FOREIGN if is_other else FeedRefusal.DELETED).response()
         except ForeignTokenError:
-            response = _answer(FeedRefusal.TOKEN.error())
+            response = FeedRefusal.TOKEN.response()
         except OurError as error:
             _log.warning("feed not readable", feed=feed.name, error=str(error))
-            response = _answer(FeedRefusal.UNREACHABLE.error())
+            response = FeedRefusal.UNREACHABLE.response()
         self.metrics.requests.labels(feed.name, str(response.status_code)).inc()
         return response
 
@@ -328,26 +326,6 @@ class FeedEndpoint:
             raise ClientDisconnect
 
 
-def feeds_app(endpoint: FeedEndpoint, faults: Faults) -> Starlette:
-    """Return the ASGI application of ``endpoint``, which is ready while there are no ``faults``."""
-    feeds = endpoint.sources.feeds
-
-    async def not_found(request: Request, error: Exception) -> Response:
-        paths = ", ".join(f"GET {one.path}" for one in feeds)
-        return problem(
-            error.status_code if isinstance(error, HTTPException) else 500,
-            "No such endpoint",
-            f"{request.method} {request.url.path} is not served; there are {paths}",
-        )
-
-    return Starlette(
-        routes=[
-            *(Route(one.path, endpoint.get, methods=["GET"]) for one in feeds),
-            *health(faults, with_reasons=False),
-        ],
-        exception_handlers={HTTPException: not_found},
-    )
-
-
-def _answer(error: RequestRefusedError) -> Response:
-    return problem(error.status, error.title, error.detail, headers=error.headers)
+def routes_of(endpoint: FeedEndpoint) -> list[Route]:
+    """Return the routes of ``endpoint``."""
+    return [Route(one.path, endpoint.get, methods=["GET"]) for one in endpoint.sources.feeds]

@@ -13,7 +13,7 @@ from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from izin.kafka.partition_client import partition_client
+from izin.kafka.bounded_reader import partition_client
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings

@@ -210,20 +210,20 @@ class FeedRefusal(ProblemText, Enum):
         503,
         "Not reflected yet",
         "what at_least names is not processed yet; send this again",
+        RETRY_AFTER_SECONDS,
     )
-    BUSY = ProblemText(503, "Busy", "too many requests read older records at once; send this again")
+    BUSY = ProblemText(
+        503,
+        "Busy",
+        "too many requests read older records at once; send this again",
+        RETRY_AFTER_SECONDS,
+    )
     UNREACHABLE = ProblemText(
         503,
         "Kafka does not answer",
         "nothing can be said about new records now; send this again",
+        RETRY_AFTER_SECONDS,
     )
-
-    def error(self, detail: str = "") -> RequestRefusedError:
-        """Return this refusal as an error; ``detail`` is added in brackets."""
-        status, title, text = self.value
-        is_ours = status >= 500  # noqa: PLR2004  # HTTP's class of our own faults
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if is_ours else None
-        return RequestRefusedError(status, title, f"{text} ({detail})" if detail else text, headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +345,7 @@ def _token(text: str | None) -> tuple[LogPosition, ...] | None:
 
 
 def _refused(name: str, what: str, status: int = 400) -> RequestRefusedError:
-    return RequestRefusedError(status, "Parameter not usable", f"{name} {what}")
+    return ProblemText(status, "Parameter not usable", f"{name} {what}").error()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

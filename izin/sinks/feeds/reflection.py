@@ -21,14 +21,14 @@ from dataclasses import dataclass
 
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.projections.decided import (
+from izin.projections.latest_records import (
     ForeignTokenError,
+    LatestRecordReader,
+    Wakeup,
     check_token,
     decided_below,
     taken_below,
 )
-from izin.projections.latest_records import LatestRecordReader
-from izin.projections.wakeup import Wakeup
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities

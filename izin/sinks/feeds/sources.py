@@ -42,7 +42,7 @@ from izin.consent.errors import UnreadableKeyError
 from izin.kafka.follower import RecordFollower
 from izin.projections.api_keys import outside
 from izin.projections.brand_directory import NOBODY, BrandReader, customer_of
-from izin.projections.wakeup import Wakeup
+from izin.projections.latest_records import Wakeup
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors, committed_ends, connection_of
 from izin.runtime.logs import get_logger
@@ -169,7 +169,7 @@ class Items:
             channel=about["type"],
             customer_id=customer_id,
             # Copied, as ``webhooks.events.body_of`` does, and why.
-            json=bytes(memoryview(orjson.dumps(said))),
+            json=bytes(memoryview(orjson.dumps(said, option=orjson.OPT_UTC_Z))),
         )
 
 

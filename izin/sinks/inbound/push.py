@@ -33,7 +33,7 @@ from izin.consent.model import Channel
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import Push, Stream, parse_push
 from izin.iys.wire_format.json_reader import UnreadableItem
-from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.http_server.shedding import read_body
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
@@ -307,7 +307,7 @@ class PushReceiver:
         try:
             push = parse_push(await read_body(request, largest=_MAX_BYTES))
         except RequestRefusedError as error:
-            return problem(error.status, error.title, error.detail)
+            return error.response()
         except UnreadableError as error:
             return JSONResponse({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         known = await self.brands.find(one.brand_code for one in push.movements)

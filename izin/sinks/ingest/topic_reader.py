@@ -12,8 +12,7 @@ from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
-from izin.kafka.bounded_reader import BoundedReader
-from izin.kafka.partition_client import partition_client
+from izin.kafka.bounded_reader import BoundedReader, partition_client
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import admin

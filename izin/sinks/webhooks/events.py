@@ -54,6 +54,13 @@ _OF_OUTCOME = (
     *("transaction_id", "creation_date", "attempt", "origin", "origin_ref", "occurred_at"),
 )
 
+POSTED: Mapping[WebhookType, tuple[str, Sequence[str]]] = {
+    WebhookType.OPTED_OUT: ("Consent", OF_OPT_OUT),
+    WebhookType.GRANTED: ("Permission", _OF_PERMISSION),
+    WebhookType.REVOKED: ("Permission", _OF_PERMISSION),
+    WebhookType.OUTCOME: ("Outcome", _OF_OUTCOME),
+}
+"""Of each type: its contract, and the fields of it that are posted beside key and place."""
 _log = get_logger(__name__)
 
 
@@ -235,7 +242,7 @@ def event_of(  # noqa: PLR0913  # a record, where it is, and what of it is poste
     data = {
         "customer_id": record["customer_id"],
         "brand_code": record["brand_code"],
-        "channel": record["type"],
+        "type": record["type"],
         "recipient_type": record["recipient_type"],
         "recipient": record["recipient"],
         **{name: record[name] for name in names},

@@ -13,7 +13,7 @@ from time import monotonic
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from izin.kafka.partition_client import Place, partition_client
+from izin.kafka.bounded_reader import Place, partition_client
 from izin.runtime.kafka import TIMEOUT, partition_watermarks
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities

@@ -20,7 +20,7 @@ from time import monotonic
 import uvloop
 from starlette.applications import Starlette
 
-from izin.kafka.partition_client import Place
+from izin.kafka.bounded_reader import Place
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.problems import health, operations_app
 from izin.runtime.http_server.server import HttpListeners

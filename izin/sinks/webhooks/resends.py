@@ -29,7 +29,7 @@ import orjson
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
-from izin.kafka.partition_client import Place
+from izin.kafka.bounded_reader import Place
 from izin.projections.packed_permissions import whole_seconds
 from izin.projections.permission_reader import consent_second
 from izin.runtime.logs import get_logger

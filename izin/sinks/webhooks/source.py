@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from izin.kafka.partition_client import Place
-from izin.projections.wakeup import Wakeup
+from izin.kafka.bounded_reader import Place
+from izin.projections.latest_records import Wakeup
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.record.errors import StreamUnavailableError

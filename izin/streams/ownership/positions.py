@@ -100,7 +100,7 @@ class Positions:
 
     def offsets(self, topics: Topics) -> Mapping[str, int]:
         """Return the next offset of each lane by its topic's name."""
-        return {topics.events.name: self.events_offset, topics.express.name: self.express_offset}
+        return {name: one.next_offset for name, one in self.lanes(topics).items()}
 
     def lanes(self, topics: Topics) -> Mapping[str, LanePosition]:
         """Return the position of each lane by its topic's name."""

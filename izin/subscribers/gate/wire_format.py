@@ -1,6 +1,6 @@
 """What the gate is asked, and what it answers.
 
-One set of words serves every way of asking. The answer is read strictly: one that is not what was
+The names are those of the request. The answer is read strictly: one that is not what was
 asked for is none.
 """
 
@@ -16,10 +16,6 @@ from izin.consent.model import Channel, RecipientType
 from izin.schemas.may_send_api import ReceiptKind
 from izin.subscribers.errors import GateUnavailableError
 
-_WIRE_NAMES = {"channel": "type"}
-"""Of the words that are called otherwise in a request."""
-
-
 _UNREADABLE = "unreadable answer"
 _REASONS = {one.value: one for one in PermissionReason}  # calling the enumeration takes longer
 
@@ -28,7 +24,8 @@ class Question(TypedDict, total=False):
     """What is asked about each recipient."""
 
     brand_code: Required[int]
-    channel: Required[Channel | str]
+    type: Required[Channel | str]
+    """The channel of the message."""
     recipient_type: RecipientType | str | None
     """BIREYSEL, a private person, where it is left out."""
     message_class: MessageClass | str | None
@@ -70,9 +67,7 @@ def text_of(recipient: str) -> str:
 
 def request_of(question: Question, recipients: Sequence[str]) -> bytes:
     """Return the request that asks ``question`` about ``recipients``, as JSON."""
-    given = {
-        _WIRE_NAMES.get(name, name): value for name, value in question.items() if value is not None
-    }
+    given = {name: value for name, value in question.items() if value is not None}
     return json.dumps({**given, "recipients": recipients}).encode()
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from izin.consent.errors import SourceError
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.importer import Import, import_file, preview_file
-from izin.producers.mapping.dates import DateRules
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.hostile.malformed import malformed_files
@@ -87,7 +86,7 @@ def _import(path: Path, publisher: FakePublisher, *, is_previewed: bool) -> bool
     directory = BrandDirectory([brand])
     try:
         if is_previewed:
-            preview_file(path, directory, columns=ColumnChoices(), dates=DateRules(), now=NOW)
+            preview_file(path, ColumnChoices())
         import_file(path, publisher, directory, clock=lambda: NOW, how=Import())
     except SourceError:
         return False

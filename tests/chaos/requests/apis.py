@@ -72,8 +72,8 @@ _RECORD: Mapping[str, object] = {
     "type": "MESAJ",
     "status": "RET",
     "source": "HS_WEB",
-    "consentDate": "2026-03-02 12:00:00",
-    "brandCode": BRAND,
+    "consent_date": "2026-03-02 12:00:00",
+    "brand_code": BRAND,
 }
 _QUESTION: Mapping[str, object] = {"brand_code": BRAND, "type": "MESAJ", "recipients": [PHONE]}
 _MOVEMENT: Mapping[str, object] = {
@@ -89,8 +89,8 @@ _MOVEMENT: Mapping[str, object] = {
     "transactionId": "0" * 64,
 }
 _MORE_OF_RECORD = (
-    *("id", "ref", "dateBasis", "sequence", "actor", "correlationId", "retailerCode"),
-    *("retailerAccess", "noticeVersion", "evidenceHash", "evidence", "recipientType"),
+    *("id", "origin_ref", "date_basis", "sequence", "actor", "correlation_id", "retailer_code"),
+    *("retailer_access", "notice_version", "evidence_hash", "evidence", "recipient_type"),
 )
 _MORE_OF_QUESTION = (
     *("recipient_type", "message_class", "basis", "retailer_code", "campaign", "receipt"),

@@ -58,7 +58,7 @@ class FailingSubscriber:
         return answer
 
     def _note_order(self, data: dict[str, object], own: str) -> None:
-        recipient = f"{data['brand_code']}/{data['channel']}/{data['recipient']}"
+        recipient = f"{data['brand_code']}/{data['type']}/{data['recipient']}"
         who, offset = (recipient, str(data["topic"])), int(str(data["offset"]))
         before = self._latest.get(who)
         if before is not None:

@@ -18,7 +18,7 @@ def a_webhook(own: str, offset: int) -> ReceivedWebhook:
     """Return an event of one recipient."""
     data = {
         "brand_code": 100001,
-        "channel": "MESAJ",
+        "type": "MESAJ",
         "recipient": "+905550000001",
         "topic": "t",
         "partition": 0,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.producers.mapping.field_names import fold, status_of
+from izin.schemas.words import fold, status_of
 from tests.chaos.words import campaign
 from tests.chaos.words.__main__ import report
 

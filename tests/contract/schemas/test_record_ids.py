@@ -16,11 +16,12 @@ import pytest
 
 from izin.consent.model import Channel
 from izin.consent.transitions import State
-from izin.gate.question import JSON_TYPE, ReceiptKind, read_question
+from izin.gate.question import ReceiptKind, read_question
 from izin.gate.receipts import receipt_records
 from izin.gate.verdicts import Judge, judge_all
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.producers.publishing.publisher import kafka_record
+from izin.runtime.http_server.problems import JSON_TYPE
 from izin.runtime.settings import GateSettings
 from izin.schemas.codec import Codec
 from izin.schemas.fast import record_format

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from izin.kafka.bounded_reader import read_all
-from izin.producers.files.importer import journal_of
-from izin.producers.files.importing.journal import CHECKPOINT_ROWS
+from izin.producers.files.importer import CHECKPOINT_ROWS, journal_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -22,9 +21,9 @@ from izin.gate import server
 from izin.gate.state import GateState
 from izin.local import free_port
 from izin.runtime.errors import BrokerError
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import admin, consumer
 from izin.runtime.settings import GateSettings, KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
@@ -40,27 +39,12 @@ from tests.unit.gate.conftest import SENDER, a_question
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
 
 
-@pytest.fixture(scope="module")
-def topics(kafka: str) -> GateTopics:
-    """Return topics in which two recipients may be sent to, and an API key."""
-    settings = KafkaSettings(
-        bootstrap_servers=kafka, topic_prefix=f"gate-{uuid4().hex[:8]}-", partitions=PARTITIONS
-    )
-    ensure_topics(settings)
-    made = GateTopics(settings)
-    made.brand()
-    made.pulled(key_of(), datetime.now(UTC))
-    made.permit(key_of(1), key_of(2))
-    publish_key(settings, SENDER)
-    return made
-
-
 @asynccontextmanager
 async def serving(settings: KafkaSettings) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
     """Serve a gate that is ready; yield a client, and the URL of the operations listener."""
     given = {"IZIN_GATE_PORT": free_port(), "IZIN_GATE_OPERATIONS_PORT": free_port()}
     gate, stopping = GateSettings.model_validate(given), asyncio.Event()
-    with closing(server.bound(gate)) as listeners:
+    with closing(HttpListeners(gate, server="the gate", variables="IZIN_GATE")) as listeners:
         running = asyncio.create_task(server.run(settings, gate, Codec(), listeners, stopping))
         operations = f"http://127.0.0.1:{gate.operations_port}"
         async with httpx.AsyncClient(
@@ -225,7 +209,7 @@ async def test_gate_that_still_reads_answers_503(
     monkeypatch.setattr(GateState, "following", slow)
     given = {"IZIN_GATE_PORT": free_port(), "IZIN_GATE_OPERATIONS_PORT": free_port()}
     gate, stopping = GateSettings.model_validate(given), asyncio.Event()
-    with closing(server.bound(gate)) as listeners:
+    with closing(HttpListeners(gate, server="the gate", variables="IZIN_GATE")) as listeners:
         running = asyncio.create_task(
             server.run(topics.settings, gate, Codec(), listeners, stopping)
         )

@@ -4,41 +4,21 @@ import asyncio
 import json
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.subscribers import Channel, Gate, Question
 from tests.integration.gate.test_gate_process import receipts, serving
-from tests.support.api_keys import API_KEY, publish_key
+from tests.support.api_keys import API_KEY
 from tests.support.builders import BRAND
-from tests.support.gate.topics import PARTITIONS, GateTopics
+from tests.support.gate.topics import GateTopics
 from tests.support.subscribers.published import a_recipient, key_of
-from tests.unit.gate.conftest import SENDER
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
 
-ASKED: Question = {"brand_code": BRAND, "channel": Channel.MESAJ}
-
-
-@pytest.fixture(scope="module")
-def topics(kafka: str) -> GateTopics:
-    """Return topics in which two recipients may be sent to, and an API key."""
-    settings = KafkaSettings(
-        bootstrap_servers=kafka, topic_prefix=f"gate-{uuid4().hex[:8]}-", partitions=PARTITIONS
-    )
-    ensure_topics(settings)
-    made = GateTopics(settings)
-    made.brand()
-    made.pulled(key_of(), datetime.now(UTC))
-    made.permit(key_of(1), key_of(2))
-    publish_key(settings, SENDER)
-    return made
+ASKED: Question = {"brand_code": BRAND, "type": Channel.MESAJ}
 
 
 async def izin(url: object, *words: object) -> tuple[int, str]:

@@ -191,7 +191,7 @@ def post(client: httpx.Client, status: str, key: str, **fields: str) -> httpx.Re
         "type": "MESAJ",
         "status": status,
         "source": "HS_WEB",
-        "brandCode": BRAND,
+        "brand_code": BRAND,
         **fields,
     }
     return client.post("/v1/consents", json=body, headers={"Idempotency-Key": key})
@@ -214,7 +214,7 @@ def test_ret_stands_whichever_step_a_replica_is_killed_at(  # cases
 ):
     """The ONAY is retried through two others, one of which started after it all."""
     publish_brand_and_key(settings)
-    live = {"dateBasis": "received"}
+    live = {"date_basis": "received"}
     script = _KILLED.format(module=module, name=name, step=step)
     with replica(settings, script) as killed, replica(settings) as second:
         with pytest.raises(httpx.TransportError):

@@ -37,8 +37,8 @@ async def post(intake: IntakeProcess, number: int) -> Reply:
         "type": "MESAJ",
         "status": "RET",
         "source": "HS_WEB",
-        "dateBasis": "received",
-        "brandCode": BRAND,
+        "date_basis": "received",
+        "brand_code": BRAND,
     }
     return await request(
         intake.port,

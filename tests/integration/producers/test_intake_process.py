@@ -149,5 +149,5 @@ def test_unusable_settings_are_named(
     assert done.returncode == 4, printed
     assert expected in printed
     assert setting in printed
-    assert "intake started" not in printed
+    assert "listening" not in printed
     assert "Traceback" not in printed

@@ -42,8 +42,8 @@ def _consent(brand: int) -> Mapping[str, object]:
         "type": "MESAJ",
         "status": "RET",
         "source": "HS_WEB",
-        "dateBasis": "received",
-        "brandCode": brand,
+        "date_basis": "received",
+        "brand_code": brand,
     }
 
 
@@ -73,7 +73,7 @@ ROUTES: Mapping[str, tuple[Ask, ...]] = {
     "/v1/consents": (
         _posted(_consent(BRAND), 202, "event"),
         _posted(_consent(FOREIGN_BRAND), 403, "IZIN-KEY-BRAND"),
-        _posted([_consent(BRAND), _consent(FOREIGN_BRAND)], 403, "/1/brandCode"),
+        _posted([_consent(BRAND), _consent(FOREIGN_BRAND)], 403, "/1/brand_code"),
     ),
 }
 """By the path as the code writes it, what each is asked with the key of ``acme``."""

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 from types import MappingProxyType
-from unittest.mock import patch
 
 import httpx
 
@@ -27,12 +27,9 @@ OPERATIONS = "operations of "
 async def gate(kafka: KafkaSettings) -> AsyncIterator[Mapping[str, str]]:
     """Serve the gate; yield the URL of each listener."""
     settings = GateSettings(port=free_port(), operations_port=free_port())
-    with closing(gate_server.bound(settings)) as listeners:
-
-        async def run(stopping: asyncio.Event) -> None:
-            await gate_server.run(kafka, settings, Codec(), listeners, stopping)
-
-        async with _served("gate", settings, run) as urls:
+    with closing(HttpListeners(settings, server="the gate", variables="IZIN_TEST")) as listeners:
+        how = partial(gate_server.run, kafka, settings, Codec(), listeners)
+        async with _served("gate", settings, how) as urls:
             yield urls
 
 
@@ -41,12 +38,8 @@ async def intake(kafka: KafkaSettings) -> AsyncIterator[Mapping[str, str]]:
     """Serve the intake; yield the URL of each listener."""
     settings = IntakeSettings(port=free_port(), operations_port=free_port())
     with closing(HttpListeners(settings, server="the intake", variables="IZIN_TEST")) as listeners:
-
-        async def run(stopping: asyncio.Event) -> None:
-            with patch.object(intake_server, "stopping_on_signals", lambda: stopping):
-                await intake_server._serve(kafka, settings, Codec(), listeners)
-
-        async with _served("intake", settings, run) as urls:
+        how = partial(intake_server.run, kafka, settings, Codec(), listeners)
+        async with _served("intake", settings, how) as urls:
             yield urls
 
 

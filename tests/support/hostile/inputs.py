@@ -23,20 +23,20 @@ from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
-KEY_FIELDS = ("recipient", "type", "status", "brandCode")
+KEY_FIELDS = ("recipient", "type", "status", "brand_code")
 OTHER_FIELDS = (
     "source",
-    "consentDate",
-    "dateBasis",
+    "consent_date",
+    "date_basis",
     "id",
-    "ref",
+    "origin_ref",
     "sequence",
     "actor",
-    "correlationId",
-    "retailerCode",
-    "retailerAccess",
-    "noticeVersion",
-    "evidenceHash",
+    "correlation_id",
+    "retailer_code",
+    "retailer_access",
+    "notice_version",
+    "evidence_hash",
     "evidence",
 )
 """The JSON names of a record's fields."""
@@ -185,13 +185,13 @@ class HostileInputs:
             "type": "MESAJ",
             "status": status,
             "source": "HS_WEB",
-            "consentDate": "2026-03-02 12:00:00",
-            "brandCode": BRAND,
+            "consent_date": "2026-03-02 12:00:00",
+            "brand_code": BRAND,
         }
 
     def _others(self, record: dict[str, Any]) -> dict[str, Any]:
         for name in self.random.sample(OTHER_FIELDS, self.random.randrange(5)):
-            record[name] = self.date() if name == "consentDate" else self.value()
+            record[name] = self.date() if name == "consent_date" else self.value()
         if self.random.random() < 0.1:  # now and then
             record["x" + self.text()[:60]] = self.value()
         return record

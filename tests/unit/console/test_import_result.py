@@ -14,11 +14,9 @@ from typer.testing import CliRunner
 from izin.console.cli import app
 from izin.console.imports import command
 from izin.console.imports.result import print_result
-from izin.console.terminal import output
-from izin.console.terminal.exit_codes import ExitCode
-from izin.console.terminal.output import OutputFormat
-from izin.producers.files.importing.journal import Start
-from izin.producers.files.importing.report import ImportReport
+from izin.console.terminal import ExitCode, OutputFormat, output
+from izin.producers.files.importer import Start
+from izin.producers.files.report import ImportReport
 
 
 def a_report(**changes: object) -> ImportReport:
@@ -134,10 +132,10 @@ def test_stopped_import_says_how_it_goes_on(
     assert f"export.csv: stopped before its end; {said}" in " ".join(printed.getvalue().split())
 
 
-def test_reversals_are_a_file_or_a_number(path: Path) -> None:
+def test_reversals_are_a_file_that_somebody_gives_back(path: Path) -> None:
     """Anything else would be guessed."""
-    found = CliRunner().invoke(app, ["import", str(path), "--reversals", "all"])
+    found = CliRunner().invoke(app, ["import", str(path), "--reversals", "3"])
     assert found.exit_code == ExitCode.USAGE
-    assert "neither a file nor a number" in " ".join(found.stderr.replace("│", "").split())
-    found = CliRunner().invoke(app, ["import", str(path), "--reversals", "3", "--by", ""])
+    assert "'3' does not exist" in " ".join(found.stderr.replace("│", "").split())
+    found = CliRunner().invoke(app, ["import", str(path), "--reversals", str(path), "--by", ""])
     assert "say who gives them back" in " ".join(found.stderr.replace("│", "").split())

@@ -11,33 +11,22 @@ import pytest
 import typer.main
 from rich.console import Console
 
-from izin.consent.model import Status
 from izin.console.imports.command import import_
 from izin.console.imports.result import print_result
-from izin.console.terminal import output
-from izin.console.terminal.exit_codes import ExitCode
-from izin.console.terminal.output import OutputFormat
-from izin.producers.files.choices import ColumnChoices, read_mapping
-from izin.producers.files.column_names import (
+from izin.console.terminal import ExitCode, OutputFormat, output
+from izin.producers.files.choices import (
     DATE_NAMES,
     GENERIC_NAMES,
     STATUS_NAMES,
+    ColumnChoices,
     names_consent,
+    read_mapping,
 )
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.importing.journal import CHECKPOINT_ROWS
+from izin.producers.files.importer import CHECKPOINT_ROWS, Import, import_file
 from izin.producers.files.table_formats import ADDED
-from izin.producers.mapping import field_names
-from izin.producers.mapping.field_names import (
-    FIELD_NAMES,
-    GENERIC_STATUSES,
-    STATUS_WORDS,
-    Field,
-    field_of,
-    status_of,
-    word_key,
-)
+from izin.producers.mapping.field_names import FIELD_NAMES, GENERIC_STATUSES, NAME, Field, field_of
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
+from izin.schemas.words import _spaced
 from tests.unit.producers.fakes import FakePublisher
 
 PAGE = (Path(__file__).parents[3] / "docs" / "importing.md").read_text("utf-8")
@@ -104,15 +93,6 @@ def cells_of(name: str) -> list[str]:
     return re.findall("`(.+?)`", line)
 
 
-def test_page_has_every_word_of_a_status() -> None:
-    """Both lists whole, and nothing that has no meaning."""
-    for status in Status:
-        printed = cells_of(status)
-        assert {status_of(one) for one in printed} == {status}
-        known = [word for word, meaning in STATUS_WORDS.spelled.items() if meaning == status]
-        assert sorted(map(word_key, printed)) == sorted(known)
-
-
 def test_page_has_every_name_of_a_status() -> None:
     """Of a consent, of any status, and of the date of one channel's consents."""
     consents = cells_of("of a consent")
@@ -123,7 +103,7 @@ def test_page_has_every_name_of_a_status() -> None:
     known = [word for word, held in FIELD_NAMES.spelled.items() if held == Field.STATUS]
     generic = [one for one in cells_of("of any status") if one in known]
     assert set(GENERIC_STATUSES) == set(generic)
-    assert {field_names._spaced(one, field_names.NAME) for one in (*narrow, *generic)} == set(known)
+    assert {_spaced(one, NAME) for one in (*narrow, *generic)} == set(known)
     assert set(GENERIC_NAMES) <= set(cells_of("of any status"))
     assert cells_of("of a channel's date") == list(DATE_NAMES)
 

@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from izin.gate.metrics import GateMetrics
-from izin.gate.server import GateEndpoint, gate_app
+from izin.gate.server import GateEndpoint
+from izin.gate.server import routes_of as gate_routes
 from izin.projections.api_keys import ApiKeyDirectory
+from izin.runtime.http_server.problems import public_app
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.may_send_api import PATH
@@ -76,7 +78,7 @@ async def serving(keys: ApiKeyDirectory | None = None, **settings: object) -> As
         chance=bytes,
     )
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(gate_app(gate, state.faults)),
+        transport=httpx.ASGITransport(public_app(gate_routes(gate), state.faults)),
         base_url="http://gate",
         headers=AUTHORIZATION,
     ) as client:

@@ -2,14 +2,13 @@
 
 import pytest
 
-from izin.projections.api_keys import STALE_AFTER
 from izin.schemas.api_keys import Scope
 from izin.schemas.may_send_api import PATH
 from izin.sinks.ledger.history.receipts import movements_of, receipt_key
 from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER
 from tests.unit.gate.conftest import SENDER, a_question, serving
-from tests.unit.gate.fakes import FOREIGN_BRAND, LATER, a_brand, a_standing
+from tests.unit.gate.fakes import FOREIGN_BRAND, a_brand, a_standing
 
 OPEN = ("/health/live", "/health/ready")
 PROBLEM = "application/problem+json"
@@ -62,25 +61,6 @@ async def test_key_asks_about_what_it_is_cut_to(cut: dict[str, object], is_known
     async with serving(known(an_api_key(scopes=SENDER.scopes, **cut))) as api:
         api.state.put(a_standing())
         assert (await api.said())[1] == ("registered" if is_known else "unknown")
-
-
-@pytest.mark.parametrize("how", ["revoked_at", "expires_at"])
-async def test_key_that_has_ended_is_refused(how: str):
-    """With the response of one that never was."""
-    async with serving(known(an_api_key(scopes=SENDER.scopes, **{how: LATER}))) as api:
-        ended = await api.ask()
-        api.client.headers["Authorization"] = "Bearer izin_none"
-        never = await api.ask()
-        assert (ended.status_code, ended.json()) == (401, never.json())
-
-
-@pytest.mark.parametrize("age", [None, STALE_AFTER.total_seconds() + 1])
-async def test_gate_that_may_lack_revocations_answers_503(age: float | None):
-    """Never 401: a sender would take its key for a wrong one."""
-    async with serving(known(SENDER, age=age)) as api:
-        response = await api.ask()
-        assert (response.status_code, response.headers["content-type"]) == (503, PROBLEM)
-        assert int(response.headers["retry-after"]) > 0
 
 
 async def test_key_in_the_query_or_the_body_is_no_key():

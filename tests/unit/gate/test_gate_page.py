@@ -7,7 +7,8 @@ import shlex
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel
 from izin.gate import receipts, server, verdicts
-from izin.gate.question import FIELDS, JSON_TYPE
+from izin.gate.question import FIELDS
+from izin.runtime.http_server.problems import JSON_TYPE
 from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.settings import GateSettings
 from izin.schemas.consistency_token import token_of

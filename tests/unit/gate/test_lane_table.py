@@ -30,6 +30,10 @@ class Record:
     def __init__(self, value: bytes | None, offset: int = 0) -> None:
         self._value, self._offset = value, offset
 
+    def topic(self) -> str:
+        """Return a name."""
+        return "topic"
+
     def value(self) -> bytes | None:
         """Return its value."""
         return self._value

@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from izin.producers.intake.server import Intake, intake_app
+from izin.producers.intake.server import Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
+from izin.runtime.http_server.problems import public_app
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
@@ -40,7 +42,9 @@ async def client(
     receipts = FakeReceipts([], clock)
     intake = Intake(fake, directory, receipts, known(an_api_key()), clock=clock, chance=bytes)
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(intake_app(intake, dict), raise_app_exceptions=False),
+        transport=httpx.ASGITransport(
+            public_app(intake_routes(intake), dict), raise_app_exceptions=False
+        ),
         base_url="http://intake",
         headers=AUTHORIZATION,
     ) as client:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.producers.intake.first_receipts import FirstReceipts, ReceiptUnknownError
+from izin.producers.intake.first_receipts import HALF, FirstReceipts, ReceiptUnknownError
 from izin.producers.publishing.publisher import (
     KafkaRecord,
     OversizeError,
@@ -21,6 +21,7 @@ from izin.producers.publishing.publisher import (
 )
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from tests.support.builders import BRAND, NOON, PHONE
 
 Receipt = tuple[bytes, datetime, datetime]
 """Event id, receipt and append of a record of first receipts."""
@@ -29,6 +30,29 @@ T = TypeVar("T")
 
 LARGEST = 1_000_000
 """librdkafka's own bound on a message."""
+
+
+class MovingClock:
+    """A clock that is moved by the test."""
+
+    def __init__(self) -> None:
+        self.now = NOON + timedelta(hours=1)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def a_record(**overrides: object) -> dict[str, Any]:
+    """Return a dated ONAY for text messages as JSON; None leaves a field out."""
+    fields: dict[str, Any] = {
+        "recipient": PHONE,
+        "type": "MESAJ",
+        "status": "ONAY",
+        "source": "HS_WEB",
+        "consent_date": "2026-03-02 12:00:00",
+        "brand_code": BRAND,
+    }
+    return {name: value for name, value in (fields | overrides).items() if value is not None}
 
 
 class FakePublisher:
@@ -127,12 +151,25 @@ class FakeReceipts:
             return {one: failed(ReceiptUnknownError("away")) for one in event_ids}
         return {one: done(self._find(one)) for one in event_ids}
 
+    def bind(self, request_id: str, received_at: datetime, *, by: str = "") -> Future[bool]:
+        if self.is_away:
+            return failed(ReceiptUnknownError("away"))
+        self.receipts.take_room(self._clock(), by)
+        own = UUID(request_id).bytes
+        self._log.append((own, received_at, self._clock()))
+        self._follow()
+        found = self.receipts.request_after(0, self._read, own[:HALF], received_at)
+        return done(found.result(0) == own)
+
     def _find(self, event_id: str) -> datetime | None:
+        self._follow()
+        return self.receipts.after(0, self._read, UUID(event_id).bytes).result(0)
+
+    def _follow(self) -> None:
         while self._read < len(self._log):
             key, received_at, appended_at = self._log[self._read]
             self.receipts.read(0, self._read, key, received_at, appended_at=appended_at)
             self._read += 1
-        return self.receipts.after(0, self._read, UUID(event_id).bytes).result(0)
 
 
 def done(result: T) -> Future[T]:

@@ -7,7 +7,7 @@ import pytest
 
 from izin.consent.model import IysOrigin
 from izin.producers.publishing.publisher import (
-    EventPublisher,
+    KafkaPublisher,
     KafkaRecord,
     OversizeError,
     Published,
@@ -24,14 +24,14 @@ Written = Callable[[], Sequence[KafkaRecord]]
 class PublisherSuite:
     """Needs the fixtures `publisher`, and `written`, which reads what the topics hold."""
 
-    def test_onay_takes_the_bulk_lane(self, publisher: EventPublisher, written: Written):
+    def test_onay_takes_the_bulk_lane(self, publisher: KafkaPublisher, written: Written):
         """An ONAY goes to consent-events, under the canonical key."""
         publisher.publish(an_event(recipient="0555 000 00 01")).result(SOON)
         (one,) = written()
         assert one.topic.endswith("consent-events")
         assert one.key == a_key().encode()
 
-    def test_ret_takes_the_express_lane(self, publisher: EventPublisher, written: Written):
+    def test_ret_takes_the_express_lane(self, publisher: KafkaPublisher, written: Written):
         """An opt-out overtakes."""
         done = publisher.publish(an_event(status="RET"), a_key()).result(SOON)
         (one,) = written()
@@ -39,28 +39,28 @@ class PublisherSuite:
         assert one.topic.endswith("consent-events-express")
 
     def test_event_from_iys_takes_the_express_lane(
-        self, publisher: EventPublisher, written: Written
+        self, publisher: KafkaPublisher, written: Written
     ):
         """Whatever its status."""
         statement = IysOrigin(stream="IYS", path="push", creation_date=NOON)
         publisher.publish(an_event(iys=statement, origin="iys")).result(SOON)
         assert written()[0].topic.endswith("consent-events-express")
 
-    def test_received_at_is_set_once(self, publisher: EventPublisher, written: Written):
+    def test_received_at_is_set_once(self, publisher: KafkaPublisher, written: Written):
         """Set where it is missing, unchanged where it is given."""
         publisher.publish(an_event(received_at=None), a_key()).result(SOON)
         publisher.publish(an_event(received_at=NOON), a_key()).result(SOON)
         received = [Codec().decode("ConsentEvent", one.value)["received_at"] for one in written()]
         assert received == [NOON + timedelta(hours=1), NOON]
 
-    def test_result_has_the_append_time(self, publisher: EventPublisher):
+    def test_result_has_the_append_time(self, publisher: KafkaPublisher):
         """The broker's, by which an endpoint measures the skew of its clock."""
         done = publisher.publish(an_event(), a_key()).result(SOON)
         assert done.appended_at is not None
         assert done.appended_at.tzinfo is not None
 
     def test_unreadable_recipient_gets_a_stable_opaque_key(
-        self, publisher: EventPublisher, written: Written
+        self, publisher: KafkaPublisher, written: Written
     ):
         """The same raw recipient always has the same key."""
         for _ in range(2):
@@ -69,7 +69,7 @@ class PublisherSuite:
         assert first.key == second.key
         assert b"not-a-phone" not in first.key
 
-    def test_record_has_cloud_events_headers(self, publisher: EventPublisher, written: Written):
+    def test_record_has_cloud_events_headers(self, publisher: KafkaPublisher, written: Written):
         """CloudEvents 1.0 in binary mode."""
         publisher.publish(an_event(event_id="event-7")).result(SOON)
         found = dict(written()[0].headers)
@@ -79,12 +79,12 @@ class PublisherSuite:
         assert found["ce_source"] == b"/web"
         assert found["ce_time"]
 
-    def test_oversize_event_is_a_source_error(self, publisher: EventPublisher):
+    def test_oversize_event_is_a_source_error(self, publisher: KafkaPublisher):
         """Too much evidence is refused before it is sent."""
         with pytest.raises(OversizeError, match="evidence_hash"):
             publisher.publish(an_event(evidence={"page": "x" * 2_000_000})).result(SOON)
 
-    def test_flush_in_bulk_answers_every_event(self, publisher: EventPublisher, written: Written):
+    def test_flush_in_bulk_answers_every_event(self, publisher: KafkaPublisher, written: Written):
         """A flush leaves nothing pending, and futures work again afterwards."""
         answers: list[PublishResult] = []
         with publisher.bulk():

@@ -4,53 +4,31 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 
-from izin.producers.intake.server import MAX_BODY, Intake, intake_app
+from izin.producers.intake.server import MAX_BODY, Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.projections.api_keys import ApiKeyDirectory
 from izin.projections.brand_directory import BrandDirectory
+from izin.runtime.http_server.problems import public_app
 from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
-from tests.unit.producers.fakes import FakePublisher, FakeReceipts
+from tests.unit.producers.fakes import FakePublisher, FakeReceipts, MovingClock, a_record
 
 FORM = "application/x-www-form-urlencoded"
 
 
-class Clock:
-    """A clock that is moved by the test."""
-
-    def __init__(self) -> None:
-        self.now = NOON + timedelta(hours=1)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def an_iys_origin(**overrides: object) -> dict[str, Any]:
-    """Return an ONAY for text messages as JSON."""
-    fields: dict[str, Any] = {
-        "recipient": PHONE,
-        "type": "MESAJ",
-        "status": "ONAY",
-        "source": "HS_WEB",
-        "consentDate": "2026-03-02 12:00:00",
-        "brandCode": BRAND,
-    }
-    return {name: value for name, value in (fields | overrides).items() if value is not None}
-
-
 @pytest.fixture
-def moving() -> Clock:
-    return Clock()
+def moving() -> MovingClock:
+    return MovingClock()
 
 
 @pytest.fixture
 def make_client(
-    fake: FakePublisher, directory: BrandDirectory, moving: Clock
+    fake: FakePublisher, directory: BrandDirectory, moving: MovingClock
 ) -> Callable[..., httpx.AsyncClient]:
     def make(keys: ApiKeyDirectory) -> httpx.AsyncClient:
         receipts = FakeReceipts([], moving)
@@ -62,7 +40,8 @@ def make_client(
 def client_of(intake: Intake) -> httpx.AsyncClient:
     """Return a client of the endpoint, which is always ready."""
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(intake_app(intake, dict)), base_url="http://intake"
+        transport=httpx.ASGITransport(public_app(intake_routes(intake), dict)),
+        base_url="http://intake",
     )
 
 
@@ -93,7 +72,7 @@ def pointers(answer: httpx.Response) -> set[tuple[str, str]]:
 
 async def test_single_record_is_published(client: httpx.AsyncClient, fake: FakePublisher):
     """202, once it is published, with its event id."""
-    answer = await post(client, an_iys_origin())
+    answer = await post(client, a_record())
     assert answer.status_code == 202
     (event,) = fake.events
     assert answer.json()["events"] == [
@@ -107,9 +86,7 @@ async def test_list_publishes_the_valid_and_names_the_rest(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
     """422 lists both: what was published, and what is wrong with the others."""
-    answer = await post(
-        client, [an_iys_origin(), an_iys_origin(recipient="12"), an_iys_origin(status="RET")]
-    )
+    answer = await post(client, [a_record(), a_record(recipient="12"), a_record(status="RET")])
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert [one["index"] for one in answer.json()["events"]] == [0, 2]
@@ -118,14 +95,14 @@ async def test_list_publishes_the_valid_and_names_the_rest(
 
 
 async def test_form_is_published(client: httpx.AsyncClient, fake: FakePublisher):
-    """Turkish names; the recipient acts right now, so no date is needed."""
+    """Any known word; the recipient acts right now, so no date is needed."""
     answer = await post_form(
         client,
-        ("telefon", "0555 000 00 01"),
-        ("kanal", "SMS"),
-        ("durum", "EVET"),
-        ("kaynak", "HS_WEB"),
-        ("marka", str(BRAND)),
+        ("phone", "0555 000 00 01"),
+        ("type", "SMS"),
+        ("status", "EVET"),
+        ("source", "HS_WEB"),
+        ("brand_code", str(BRAND)),
     )
     assert answer.status_code == 202
     assert fake.events[0].recipient == PHONE
@@ -138,13 +115,13 @@ async def test_check_boxes_of_a_form_are_a_record_each(
     """One record for each channel, with its own id and the right recipient."""
     answer = await post_form(
         client,
-        ("telefon", PHONE),
-        ("e-posta", EMAIL),
-        ("kanal", "SMS"),
-        ("kanal", "E-POSTA"),
-        ("durum", "1"),
-        ("kaynak", "HS_WEB"),
-        ("marka", str(BRAND)),
+        ("phone", PHONE),
+        ("email", EMAIL),
+        ("type", "SMS"),
+        ("type", "E-POSTA"),
+        ("status", "1"),
+        ("source", "HS_WEB"),
+        ("brand_code", str(BRAND)),
         ("id", "form-1"),
     )
     assert answer.status_code == 202
@@ -160,14 +137,14 @@ async def test_check_boxes_of_a_form_are_a_record_each(
         ({"status": None}, ("/status", "H110")),
         ({"status": "BELKİ"}, ("/status", "H115")),
         ({"source": None}, ("/source", "H113")),
-        ({"consentDate": None}, ("/consentDate", "H112")),
-        ({"brandCode": None}, ("/brandCode", "IZIN-BRAND-MISSING")),
-        ({"brandCode": 999999}, ("/brandCode", "IZIN-BRAND-UNKNOWN")),
-        ({"brandCode": -5}, ("/brandCode", "IZIN-NOT-A-NUMBER")),
-        ({"dateBasis": "nonsense"}, ("/dateBasis", "IZIN-DATE-BASIS")),
-        ({"recipient": None, "Telefon": "12"}, ("/Telefon", "H121")),
-        ({"recipient": None, "telefon/no": "12"}, ("/telefon~1no", "H121")),
-        ({"consentDate": None, "izin tarihi": "x"}, ("/izin tarihi", "H158")),
+        ({"consent_date": None}, ("/consent_date", "H112")),
+        ({"brand_code": None}, ("/brand_code", "IZIN-BRAND-MISSING")),
+        ({"brand_code": 999999}, ("/brand_code", "IZIN-BRAND-UNKNOWN")),
+        ({"brand_code": -5}, ("/brand_code", "IZIN-NOT-A-NUMBER")),
+        ({"date_basis": "nonsense"}, ("/date_basis", "IZIN-DATE-BASIS")),
+        ({"recipient": None, "phone": "12"}, ("/phone", "H121")),
+        ({"consentDate": "2026-03-02 12:00:00"}, ("/consentDate", "H118")),
+        ({"Status": "RET"}, ("/Status", "H118")),
         ({"colour": "red"}, ("/colour", "H118")),
         ({"recipient": 5.55e9}, ("/recipient", "IZIN-TYPE")),
         ({"recipient": {"x": 1}}, ("/recipient", "IZIN-TYPE")),
@@ -182,7 +159,7 @@ async def test_each_violation_is_named(
     violation: tuple[str, str],
 ):
     """Place, code and remedy, in both languages; nothing is published."""
-    body = {**an_iys_origin(), **change}
+    body = {**a_record(), **change}
     answer = await post(client, {name: value for name, value in body.items() if value is not None})
     assert answer.status_code == 422
     assert violation in pointers(answer)
@@ -195,25 +172,25 @@ async def test_empty_record_names_every_required_field(client: httpx.AsyncClient
     answer = await post(client, {})
     assert answer.status_code == 422
     assert pointers(answer) == {
-        ("/brandCode", "IZIN-BRAND-MISSING"),
+        ("/brand_code", "IZIN-BRAND-MISSING"),
         ("/recipient", "H114"),
         ("/type", "H111"),
         ("/status", "H110"),
         ("/source", "H113"),
-        ("/consentDate", "H112"),
+        ("/consent_date", "H112"),
     }
     (undated,) = (one for one in answer.json()["violations"] if one["code"] == "H112")
-    assert "consentDate" in undated["reason"]
-    assert '"dateBasis": "received"' in undated["reason"]
+    assert "consent_date" in undated["reason"]
+    assert '"date_basis": "received"' in undated["reason"]
     assert undated["field"] == "consent_date"
 
 
-async def test_form_violations_have_its_own_names(client: httpx.AsyncClient):
+async def test_form_violations_name_record_and_field(client: httpx.AsyncClient):
     """Check boxes too."""
     answer = await post_form(
-        client, ("kanal", "SMS"), ("kanal", "telepati"), ("durum", "BELKİ"), ("marka", "1.5")
+        client, ("type", "SMS"), ("type", "telepati"), ("status", "BELKİ"), ("brand_code", "1.5")
     )
-    assert {("/1/kanal", "H117"), ("/0/durum", "H115"), ("/0/marka", "IZIN-NOT-A-NUMBER")} <= (
+    assert {("/1/type", "H117"), ("/0/status", "H115"), ("/0/brand_code", "IZIN-NOT-A-NUMBER")} <= (
         pointers(answer)
     )
 
@@ -239,19 +216,17 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
     Before its brand is active too, whatever İYS takes then; and a RET never expires.
     """
     directory.put(asdict(replace(directory.get(BRAND), activated_at=activated_at)))
-    answer = await post(client, an_iys_origin(consentDate="2026-02-02 12:00:00", status=status))
+    answer = await post(client, a_record(consent_date="2026-02-02 12:00:00", status=status))
     assert answer.status_code == 202
     (event,) = answer.json()["events"]
     assert [one["code"] for one in event["violations"]] == codes
-    assert all(one["pointer"] == "/consentDate" for one in event["violations"])
+    assert all(one["pointer"] == "/consent_date" for one in event["violations"])
     assert len(fake.events) == 1
 
 
 async def test_ret_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
     """All other violations are listed with its id."""
-    answer = await post(
-        client, an_iys_origin(status="RET", source=None, consentDate="x", colour="red")
-    )
+    answer = await post(client, a_record(status="RET", source=None, consent_date="x", colour="red"))
     assert answer.status_code == 202
     (event,) = answer.json()["events"]
     assert {one["code"] for one in event["violations"]} == {"H118", "H158", "H113"}
@@ -296,7 +271,7 @@ async def test_body_without_records_is_a_problem(  # noqa: PLR0917  # cases
 
 async def test_duplicate_key_is_a_violation(client: httpx.AsyncClient):
     """The last would silently win in most JSON readers."""
-    body = json.dumps(an_iys_origin())[:-1] + ', "status": "RET"}'
+    body = json.dumps(a_record())[:-1] + ', "status": "RET"}'
     answer = await client.post(
         "/v1/consents", content=body, headers={"Content-Type": "application/json"}
     )
@@ -306,9 +281,9 @@ async def test_duplicate_key_is_a_violation(client: httpx.AsyncClient):
 async def test_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake: FakePublisher):
     """By the body's id, by Idempotency-Key, and by a dated reference."""
     for _ in range(2):
-        await post(client, an_iys_origin(id="signup-1"))
-        await post(client, an_iys_origin(), **{"Idempotency-Key": "key-1"})
-        await post(client, an_iys_origin(ref="crm-1"))
+        await post(client, a_record(id="signup-1"))
+        await post(client, a_record(), **{"Idempotency-Key": "key-1"})
+        await post(client, a_record(origin_ref="crm-1"))
     ids = [one.event_id for one in fake.events]
     assert ids[:3] == ids[3:]
     assert len(set(ids)) == 3
@@ -318,17 +293,17 @@ async def test_new_status_under_one_reference_is_another_event(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
     """A customer number does not identify an event."""
-    await post(client, an_iys_origin(ref="crm-1"))
-    await post(client, an_iys_origin(ref="crm-1", status="RET"))
-    await post(client, an_iys_origin(ref="crm-1", consentDate="2026-03-02 12:30:00"))
+    await post(client, a_record(origin_ref="crm-1"))
+    await post(client, a_record(origin_ref="crm-1", status="RET"))
+    await post(client, a_record(origin_ref="crm-1", consent_date="2026-03-02 12:30:00"))
     assert len({one.event_id for one in fake.events}) == 3
 
 
 async def test_reference_without_a_date_identifies_nothing(
-    client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
+    client: httpx.AsyncClient, fake: FakePublisher, moving: MovingClock
 ):
     """Otherwise a second consent, months after a RET, would be taken for the first."""
-    live = an_iys_origin(ref="crm-1", consentDate=None, dateBasis="received")
+    live = a_record(origin_ref="crm-1", consent_date=None, date_basis="received")
     await post(client, live)
     moving.now += timedelta(minutes=1)
     await post(client, live)
@@ -340,7 +315,7 @@ async def test_reference_without_a_date_identifies_nothing(
 async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: FakePublisher):
     """503 with Retry-After, never 202."""
     fake.is_away = True
-    answer = await post(client, an_iys_origin())
+    answer = await post(client, a_record())
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
 
@@ -348,20 +323,20 @@ async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: Fak
 async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
     """The others of the list are taken."""
     fake.largest = 1000
-    answer = await post(client, [an_iys_origin(), an_iys_origin(evidence={"page": "x" * 2000})])
+    answer = await post(client, [a_record(), a_record(evidence={"page": "x" * 2000})])
     assert answer.status_code == 422
     assert pointers(answer) == {("/1", "IZIN-SIZE")}
     assert len(answer.json()["events"]) == 1
 
 
 async def test_requests_and_records_are_counted(
-    fake: FakePublisher, directory: BrandDirectory, moving: Clock
+    fake: FakePublisher, directory: BrandDirectory, moving: MovingClock
 ):
     """By status, and by outcome."""
     receipts, keys = FakeReceipts([], moving), known(an_api_key())
     intake = Intake(fake, directory, receipts, keys, clock=moving, chance=bytes)
     async with client_of(intake) as client:
-        await post(client, an_iys_origin(), **AUTHORIZATION)
+        await post(client, a_record(), **AUTHORIZATION)
     assert intake.metrics.registry.get_sample_value("izin_intake_requests_total", {"status": "202"})
     assert intake.metrics.registry.get_sample_value(
         "izin_intake_records_total", {"outcome": "published"}
@@ -376,4 +351,4 @@ async def test_unknown_paths_name_the_endpoint(client: httpx.AsyncClient):
         await client.get("/metrics"),
     ):
         assert answer.status_code in {404, 405}
-        assert "POST to /v1/consents" in answer.text
+        assert "there are POST /v1/consents" in answer.text

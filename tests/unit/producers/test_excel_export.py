@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from izin.producers.files.importer import Import, import_file
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND
 from tests.support.hostile import excel_export

@@ -9,7 +9,7 @@ import pytest
 
 from izin.consent.errors import SourceError
 from izin.producers.files.importer import Import, import_file
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND

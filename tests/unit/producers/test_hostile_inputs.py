@@ -27,7 +27,7 @@ async def post(client: httpx.AsyncClient, body: bytes, media_type: str = JSON) -
 
 def a_ret(number: int) -> dict[str, Any]:
     """Return a valid RET."""
-    return HostileInputs.a_record("RET") | {"ref": f"valid-{number}"}
+    return HostileInputs.a_record("RET") | {"origin_ref": f"valid-{number}"}
 
 
 @pytest.mark.parametrize("seed", range(RUNS))

@@ -14,11 +14,11 @@ from izin.producers.files.choices import ColumnChoiceError, ColumnChoices
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.delimited import examine, rows
 from izin.producers.files.importer import Import, import_file
-from izin.producers.files.importing.report import ImportReport, UnwritableReportError
-from izin.producers.files.importing.run import ImportInterruptedError
+from izin.producers.files.report import ImportReport, UnwritableReportError
+from izin.producers.files.rows import ImportInterruptedError
 from izin.producers.files.tables import Header, UnusableFileError
+from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
-from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory, StoppedBrandError, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher

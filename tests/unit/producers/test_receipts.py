@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,48 +11,37 @@ from structlog.testing import capture_logs
 
 from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent
-from izin.producers.intake.server import Intake, intake_app
+from izin.producers.intake.server import Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.intake.validation import ClockSkew
 from izin.projections.brand_directory import BrandDirectory
-from izin.runtime.http_server.problems import operations_app
+from izin.runtime.http_server.problems import operations_app, public_app
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, NOON, PHONE
-from tests.unit.producers.fakes import FakePublisher, FakeReceipts, Receipt
+from tests.support.builders import NOON
+from tests.unit.producers.fakes import (
+    FakePublisher,
+    FakeReceipts,
+    MovingClock,
+    Receipt,
+    a_record,
+)
 
 MINUTE = timedelta(minutes=1)
 
 
-class Clock:
-    """A clock that is moved by the test."""
-
-    def __init__(self) -> None:
-        self.now = NOON + timedelta(hours=1)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def a_record(**overrides: object) -> dict[str, Any]:
+def a_live_record(**overrides: object) -> dict[str, Any]:
     """Return an ONAY that the recipient gives right now, with an id."""
-    fields: dict[str, Any] = {
-        "id": "signup-1",
-        "recipient": PHONE,
-        "type": "MESAJ",
-        "status": "ONAY",
-        "source": "HS_WEB",
-        "dateBasis": "received",
-        "brandCode": BRAND,
-    }
-    return {name: value for name, value in (fields | overrides).items() if value is not None}
+    now = {"id": "signup-1", "consent_date": None, "date_basis": "received"}
+    return a_record(**(now | overrides))
 
 
 @pytest.fixture
-def moving() -> Clock:
-    return Clock()
+def moving() -> MovingClock:
+    return MovingClock()
 
 
 @pytest.fixture
-def fake(moving: Clock) -> FakePublisher:
+def fake(moving: MovingClock) -> FakePublisher:
     return FakePublisher(moving)
 
 
@@ -66,7 +55,7 @@ Replicas = Callable[..., tuple[httpx.AsyncClient, FakeReceipts]]
 
 @pytest.fixture
 async def replica(
-    fake: FakePublisher, directory: BrandDirectory, moving: Clock, log: list[Receipt]
+    fake: FakePublisher, directory: BrandDirectory, moving: MovingClock, log: list[Receipt]
 ) -> AsyncIterator[Replicas]:
     """Yield a function that starts a replica with what only it has read of the log."""
     async with AsyncExitStack() as stack:
@@ -77,7 +66,7 @@ async def replica(
                 fake, directory, receipts, known(an_api_key()), clock=moving, chance=bytes
             )
             client = httpx.AsyncClient(
-                transport=httpx.ASGITransport(intake_app(intake, dict)),
+                transport=httpx.ASGITransport(public_app(intake_routes(intake), dict)),
                 mounts={
                     "http://operations": httpx.ASGITransport(
                         operations_app(intake.metrics.registry, dict)
@@ -98,23 +87,62 @@ async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx
 
 @pytest.mark.parametrize("status", ["ONAY", "RET"])
 async def test_retry_at_another_replica_is_identical(
-    replica: Replicas, fake: FakePublisher, moving: Clock, status: str
+    replica: Replicas, fake: FakePublisher, moving: MovingClock, status: str
 ):
     """Neither may override the opposite that was given in between."""
     for _ in range(3):
         client, _ = replica()
-        await post(client, a_record(status=status))
+        await post(client, a_live_record(status=status))
         moving.now += MINUTE
     first, *others = fake.events
     assert first.received_at == first.consent_date == NOON + timedelta(hours=1)
     assert others == [first, first]
 
 
+async def test_idempotency_key_of_another_body_is_refused(
+    replica: Replicas, fake: FakePublisher, moving: MovingClock
+):
+    """At any replica, for a day, and by what the body says; opt-outs are published all the same."""
+    key = {"Idempotency-Key": "key-1"}
+    assert (await post(replica()[0], a_live_record(), **key)).status_code == 202
+    again = dict(reversed(a_live_record().items()))
+    assert (await post(replica()[0], again, **key)).status_code == 202
+    other = [a_live_record(id="signup-2"), a_live_record(status="RET")]
+    refused = await post(replica()[0], other, **key)
+    assert (refused.status_code, refused.json()["title"]) == (
+        422,
+        "Idempotency-Key of another body",
+    )
+    assert [one["index"] for one in refused.json()["events"]] == [1]
+    assert [one.status for one in fake.events] == ["ONAY", "ONAY", "RET"]
+    alone = await post(replica()[0], a_live_record(status="RET", id="signup-3"), **key)
+    assert alone.status_code == 202
+    moving.now += timedelta(days=1, minutes=1)
+    assert (await post(replica()[0], other, **key)).status_code == 202
+
+
+async def test_refused_record_does_not_bind_its_idempotency_key(replica: Replicas):
+    """It is corrected, and sent again under the same one."""
+    key = {"Idempotency-Key": "key-1"}
+    assert (await post(replica()[0], a_live_record(recipient="12"), **key)).status_code == 422
+    assert (await post(replica()[0], a_live_record(), **key)).status_code == 202
+
+
+async def test_idempotency_key_is_not_refused_while_it_is_unknown(replica: Replicas):
+    """Whose record needs no first receipt is accepted, as without a key."""
+    client, receipts = replica()
+    receipts.is_away = True
+    dated = a_live_record(consent_date="2026-02-28 12:00:00")
+    for number in range(2):
+        body = dated | {"id": f"signup-{number}"}
+        assert (await post(client, body, **{"Idempotency-Key": "key-1"})).status_code == 202
+
+
 async def test_retry_under_an_idempotency_key_is_identical(
-    replica: Replicas, fake: FakePublisher, moving: Clock
+    replica: Replicas, fake: FakePublisher, moving: MovingClock
 ):
     """The key identifies each record of a request."""
-    body = [a_record(id=None), a_record(id=None, status="RET")]
+    body = [a_live_record(id=None), a_live_record(id=None, status="RET")]
     for _ in range(2):
         client, _ = replica()
         await post(client, body, **{"Idempotency-Key": "key-1"})
@@ -124,10 +152,10 @@ async def test_retry_under_an_idempotency_key_is_identical(
 
 @pytest.mark.parametrize("status", ["ONAY", "RET"])
 async def test_date_ahead_of_receipt_keeps_its_instant(
-    replica: Replicas, fake: FakePublisher, moving: Clock, status: str
+    replica: Replicas, fake: FakePublisher, moving: MovingClock, status: str
 ):
     """At the retry the date is past, and would count as stated."""
-    body = a_record(consentDate="2026-03-02 13:03:00", dateBasis=None, status=status)
+    body = a_live_record(consent_date="2026-03-02 13:03:00", date_basis=None, status=status)
     for _ in range(3):
         client, _ = replica()
         await post(client, body)
@@ -137,25 +165,25 @@ async def test_date_ahead_of_receipt_keeps_its_instant(
 
 
 async def test_dated_record_writes_no_receipt(
-    replica: Replicas, fake: FakePublisher, moving: Clock, log: list[Receipt]
+    replica: Replicas, fake: FakePublisher, moving: MovingClock, log: list[Receipt]
 ):
     """Its date is the instant, whenever it comes."""
     client, _ = replica()
-    await post(client, a_record(consentDate="2026-03-02 12:00:00"))
+    await post(client, a_live_record(consent_date="2026-03-02 12:00:00"))
     moving.now += MINUTE
-    await post(client, a_record(consentDate="2026-03-02 12:00:00"))
+    await post(client, a_live_record(consent_date="2026-03-02 12:00:00"))
     assert log == []
     assert {one.consent_date for one in fake.events} == {NOON}
 
 
 @pytest.mark.parametrize("date", ["2026-03-02", "0001-01-01T00:00:00Z"])
 async def test_opt_out_of_today_counts_from_its_first_receipt(
-    replica: Replicas, fake: FakePublisher, moving: Clock, date: str
+    replica: Replicas, fake: FakePublisher, moving: MovingClock, date: str
 ):
     """Or of the year 1: a retry in the evening undoes no consent of the afternoon."""
     for _ in range(3):
         client, _ = replica()
-        await post(client, a_record(consentDate=date, dateBasis=None, status="RET"))
+        await post(client, a_live_record(consent_date=date, date_basis=None, status="RET"))
         moving.now += 10 * MINUTE
     assert {one.received_at for one in fake.events} == {NOON + timedelta(hours=1)}
     found = [admit(one, appended_at=moving.now) for one in fake.events]
@@ -170,18 +198,18 @@ async def test_opt_out_of_a_past_day_writes_no_receipt(
 ):
     """It counts from the end of that day, whenever it comes."""
     client, _ = replica()
-    await post(client, a_record(consentDate="2026-03-01", dateBasis=None, status="RET"))
+    await post(client, a_live_record(consent_date="2026-03-01", date_basis=None, status="RET"))
     assert log == []
     assert [one.date_basis for one in fake.events] == ["day"]
 
 
 async def test_repetition_without_a_reference_is_a_new_act(
-    replica: Replicas, fake: FakePublisher, moving: Clock, log: list[Receipt]
+    replica: Replicas, fake: FakePublisher, moving: MovingClock, log: list[Receipt]
 ):
     """Nothing says that it is the same."""
     client, _ = replica()
     for _ in range(2):
-        await post(client, a_record(id=None))
+        await post(client, a_live_record(id=None))
         moving.now += MINUTE
     first, second = fake.events
     assert first.received_at < second.received_at
@@ -191,13 +219,13 @@ async def test_repetition_without_a_reference_is_a_new_act(
 async def test_refused_record_was_not_received(replica: Replicas, log: list[Receipt]):
     """Corrected and sent again under its id, it counts from then on."""
     client, _ = replica()
-    await post(client, a_record(source=None))
-    await post(client, a_record(dateBasis=None))
+    await post(client, a_live_record(source=None))
+    await post(client, a_live_record(date_basis=None))
     assert log == []
 
 
 async def test_unknown_receipt_postpones_onays_only(
-    replica: Replicas, fake: FakePublisher, moving: Clock
+    replica: Replicas, fake: FakePublisher, moving: MovingClock
 ):
     """A RET counts from now, and what states an old date needs no receipt."""
     client, receipts = replica()
@@ -205,10 +233,10 @@ async def test_unknown_receipt_postpones_onays_only(
     answer = await post(
         client,
         [
-            a_record(),
-            a_record(status="RET"),
-            a_record(id="old", consentDate="2026-02-28 12:00:00"),
-            a_record(id="wrong", source=None),
+            a_live_record(),
+            a_live_record(status="RET"),
+            a_live_record(id="old", consent_date="2026-02-28 12:00:00"),
+            a_live_record(id="wrong", source=None),
         ],
     )
     assert answer.status_code == 503
@@ -221,35 +249,35 @@ async def test_unknown_receipt_postpones_onays_only(
 
 
 async def test_full_memory_postpones_new_onays_only(
-    replica: Replicas, fake: FakePublisher, moving: Clock
+    replica: Replicas, fake: FakePublisher, moving: MovingClock
 ):
     """RETs go on, what is known is answered, and a day later there is room."""
     client, _ = replica(limit=2)
-    assert (await post(client, a_record(id="1"))).status_code == 202
-    assert (await post(client, a_record(id="2", status="RET"))).status_code == 202
+    assert (await post(client, a_live_record(id="1"))).status_code == 202
+    assert (await post(client, a_live_record(id="2", status="RET"))).status_code == 202
     moving.now += MINUTE
-    assert (await post(client, a_record(id="3"))).status_code == 503
-    assert (await post(client, a_record(id="3", status="RET"))).status_code == 202
-    assert (await post(client, a_record(id="1"))).status_code == 202
+    assert (await post(client, a_live_record(id="3"))).status_code == 503
+    assert (await post(client, a_live_record(id="3", status="RET"))).status_code == 202
+    assert (await post(client, a_live_record(id="1"))).status_code == 202
     assert fake.events[-1] == fake.events[0]
     moving.now += timedelta(days=1)
-    assert (await post(client, a_record(id="3"))).status_code == 202
+    assert (await post(client, a_live_record(id="3"))).status_code == 202
 
 
 async def test_date_ahead_of_the_broker_is_claimed(
-    replica: Replicas, fake: FakePublisher, moving: Clock, log: list[Receipt]
+    replica: Replicas, fake: FakePublisher, moving: MovingClock, log: list[Receipt]
 ):
     """The endpoint's clock is three minutes ahead: the broker would bound a date of last minute."""
     fake.skew = 3 * MINUTE
     client, _ = replica()
-    await post(client, a_record(id=None))
+    await post(client, a_live_record(id=None))
     assert (
         "izin_intake_clock_skew_seconds 180.0"
         in (await client.get("http://operations/metrics")).text
     )
-    await post(client, a_record(consentDate="2026-03-02 12:59:00", dateBasis=None))
+    await post(client, a_live_record(consent_date="2026-03-02 12:59:00", date_basis=None))
     assert len(log) == 1
-    await post(client, a_record(consentDate="2026-03-02 12:55:00", dateBasis=None))
+    await post(client, a_live_record(consent_date="2026-03-02 12:55:00", date_basis=None))
     assert len(log) == 1
 
 

@@ -6,9 +6,8 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import Channel, DateBasis, RecipientType, Source, Status
-from izin.producers.mapping import field_names
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_names import Field, field_of
 from izin.producers.mapping.records import (
     AcceptedRecord,
     EventOrigin,
@@ -17,6 +16,7 @@ from izin.producers.mapping.records import (
     validate,
 )
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
+from izin.schemas.words import channel_of, recipient_type_of, source_of, status_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
 
 GOOD = {
@@ -78,12 +78,12 @@ def codes(found: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
 )
 def test_headers_are_read(header: str, field: Field | None):
     """Turkish and English, with or without diacritics, and no fuzzy matching."""
-    assert field_names.field_of(header) is field
+    assert field_of(header) is field
 
 
 def test_every_field_has_its_own_name():
     """So that an error that names a field can be followed."""
-    assert all(field_names.field_of(one) is one for one in Field)
+    assert all(field_of(one) is one for one in Field)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_every_field_has_its_own_name():
 )
 def test_status_names_are_read(text: str, status: str):
     """An unknown value is passed on as it is."""
-    assert field_names.status_of(text) == status
+    assert status_of(text) == status
 
 
 @pytest.mark.parametrize(
@@ -120,16 +120,16 @@ def test_status_names_are_read(text: str, status: str):
 )
 def test_channel_names_are_read(text: str, channel: str):
     """What CRMs call the three channels."""
-    assert field_names.channel_of(text) == channel
+    assert channel_of(text) == channel
 
 
 def test_recipient_types_and_sources_are_read():
     """A missing type means BIREYSEL, as at İYS; a missing source stays missing."""
-    assert field_names.recipient_type_of("") == RecipientType.BIREYSEL
-    assert field_names.recipient_type_of("TACİR") == RecipientType.TACIR
-    assert field_names.source_of("") is None
-    assert field_names.source_of("Çağrı Merkezi") == Source.HS_CAGRI_MERKEZI
-    assert field_names.source_of("HS_UZAY") == "HS_UZAY"
+    assert recipient_type_of("") == RecipientType.BIREYSEL
+    assert recipient_type_of("TACİR") == RecipientType.TACIR
+    assert source_of("") is None
+    assert source_of("Çağrı Merkezi") == Source.HS_CAGRI_MERKEZI
+    assert source_of("HS_UZAY") == "HS_UZAY"
 
 
 def test_valid_record_is_accepted(directory: BrandDirectory):

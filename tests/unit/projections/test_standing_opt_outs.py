@@ -26,6 +26,10 @@ class Record:
     def __init__(self, key: ConsentKey, value: bytes | None) -> None:
         self._key, self._value = key, value
 
+    def topic(self) -> str:
+        """Return a name."""
+        return "topic"
+
     def key(self) -> bytes:
         """Return the canonical key."""
         return self._key.encode()

@@ -22,7 +22,6 @@ from izin.runtime.http_server.problems import (
     RequestRefusedError,
     health,
     operations_app,
-    problem,
 )
 from izin.runtime.http_server.server import HttpListeners, PortError
 from izin.runtime.http_server.shedding import HttpLimits, Refused, client_of, read_body
@@ -50,7 +49,7 @@ class Served:
         try:
             return Response(await read_body(http_request, largest=100))
         except RequestRefusedError as error:
-            return problem(error.status, error.title, error.detail)
+            return error.response()
 
     async def wait(self, _: Request) -> Response:
         """Answer when the test opens."""

@@ -31,7 +31,7 @@ from tests.support.api_keys import API_KEY
 from tests.support.builders import BRAND
 from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
 
-ASKED: Question = {"brand_code": BRAND, "channel": Channel.MESAJ}
+ASKED: Question = {"brand_code": BRAND, "type": Channel.MESAJ}
 SOON = timedelta(milliseconds=300)
 PHONE, OTHER = "0555 000 00 01", "0555 000 00 02"
 
@@ -88,7 +88,7 @@ async def test_every_word_of_a_question_is_sent(small: SmallGate):
     assert small.requests[1].keys() == {"brand_code", "type", "recipients"}
 
 
-@pytest.mark.parametrize("words", [{"channel": "MESAJ"}, {**ASKED, "kind": "MESAJ"}])
+@pytest.mark.parametrize("words", [{"type": "MESAJ"}, {**ASKED, "kind": "MESAJ"}])
 async def test_question_with_wrong_words_is_a_type_error(small: SmallGate, words: dict[str, Any]):
     """As any call with wrong arguments; nothing is asked."""
     async with gate_of(small) as gate:

@@ -128,7 +128,7 @@ async def test_questions_about_another_brand_leave_no_trace_there(
                 assert '"reason":"unknown"' in response.text
                 assert of_others(customer, response.text, given) == []
                 answered += 1
-            record = {"recipient": recipient, "type": "MESAJ", "status": "RET", "brandCode": brand}
+            record = {"recipient": recipient, "type": "MESAJ", "status": "RET", "brand_code": brand}
             refused = await client.post(f"{served['intake']}/v1/consents", json=record)
             assert refused.status_code == 403
             assert of_others(customer, refused.text, given) == []

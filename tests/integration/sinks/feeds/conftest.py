@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Producer
 
 from izin.local import free_port
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import producer
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import Scope
@@ -138,7 +139,7 @@ async def serving(settings: KafkaSettings, **overrides: object) -> AsyncIterator
     given = {"IZIN_FEEDS_PORT": free_port(), "IZIN_FEEDS_OPERATIONS_PORT": free_port()}
     feeds = FeedsSettings.model_validate(given | overrides)
     stopping = asyncio.Event()
-    with closing(server.bound(feeds)) as listeners:
+    with closing(HttpListeners(feeds, server="the feeds", variables="IZIN_FEEDS")) as listeners:
         running = asyncio.create_task(server.run(settings, feeds, CODEC, listeners, stopping))
         url = f"http://127.0.0.1:{feeds.port}"
         async with httpx.AsyncClient(

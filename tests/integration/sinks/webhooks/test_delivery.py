@@ -169,6 +169,6 @@ def out_of_order(webhooks: list[ReceivedWebhook], path: str) -> list[str]:
         known.add(one.headers["webhook-id"])
         data = data_of(one)
         if data["offset"] < last[data["recipient"]]:
-            faults.append(f"{key_of(data | {'type': data['channel']})} {data['offset']}")
+            faults.append(f"{key_of(data)} {data['offset']}")
         last[data["recipient"]] = data["offset"]
     return faults

@@ -53,7 +53,7 @@ class CustomerRelations:
         """Apply an event."""
         event = json.loads(webhook.body)
         data = event["data"]
-        key = key_of(data | {"type": data["channel"]})
+        key = key_of(data)
         self.list[key] = event["type"] == "permission.granted"
         self.repetitions += "repetition" in event
         return TAKEN

@@ -6,7 +6,7 @@ from typing import Any
 
 from izin.console.customers.onboard import LoadingFiles
 from izin.producers.files.importer import FindOptOuts, Import
-from izin.producers.files.importing.judgement import NoOptOuts
+from izin.producers.files.rows import NoOptOuts
 from tests.support.builders import BRAND
 
 

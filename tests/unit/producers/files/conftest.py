@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from izin.producers.files.importer import Import, import_file
-from izin.producers.files.importing.report import ImportReport
+from izin.producers.files.report import ImportReport
 from izin.projections.brand_directory import BrandDirectory
 from tests.unit.producers.fakes import FakePublisher
 

@@ -7,18 +7,20 @@ import pytest
 from izin.consent.enums import Channel
 from izin.consent.errors import SourceError
 from izin.producers.files.choices import (
+    ChannelField,
     ColumnChoiceError,
     ColumnChoices,
     ValueChoiceError,
+    channel_field_of,
     words_of,
 )
-from izin.producers.files.column_names import ChannelField, channel_field_of
 from izin.producers.files.columns import (
     ColumnsError,
     column_meanings,
     resolve,
 )
-from izin.producers.mapping.field_names import CHANNEL_WORDS, Field, channel_of
+from izin.producers.mapping.field_names import Field
+from izin.schemas.words import CHANNEL_WORDS, channel_of
 
 IYS_DAILY = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
 IYS_TURKISH = (
@@ -142,7 +144,7 @@ def test_errors_are_of_the_source(error: type[Exception]):
 
 @pytest.mark.parametrize(
     ("channel", "word"),
-    [(Channel(one), word) for one, words in CHANNEL_WORDS.items() for word in words],
+    [(Channel(one), word) for one, words in CHANNEL_WORDS.items() for word in words.split(", ")],
 )
 def test_word_of_a_channel_is_a_value_and_begins_a_column(channel: Channel, word: str):
     """Whoever writes ``phone`` in a column of channels may have a column ``phone consent``."""

@@ -12,9 +12,14 @@ import pytest
 from izin.consent.model import ConsentEvent
 from izin.producers.files import importer
 from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.importer import Import, import_file, journal_of
-from izin.producers.files.importing.journal import Start, UnusableJournalError
-from izin.producers.files.importing.report import (
+from izin.producers.files.importer import (
+    Import,
+    Start,
+    UnusableJournalError,
+    import_file,
+    journal_of,
+)
+from izin.producers.files.report import (
     ImportReport,
     ImportRunningError,
     ReportRows,

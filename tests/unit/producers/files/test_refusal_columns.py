@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from izin.consent.model import Channel
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.column_names import channel_field_of, says_who_refused
+from izin.producers.files.choices import ColumnChoices, channel_field_of, says_who_refused
 from izin.producers.files.columns import ColumnsError, column_meanings
 from izin.producers.mapping.field_names import Field
 from tests.support.builders import BRAND

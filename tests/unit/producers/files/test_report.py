@@ -10,11 +10,12 @@ import openpyxl
 import pytest
 
 from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.importing.report import ImportReport, RowOutcome
+from izin.producers.files.report import RowOutcome
 from izin.producers.files.table_formats import ADDED
 from tests.support.builders import BRAND, EMAIL, PHONE
 from tests.unit.producers.fakes import FakePublisher
 from tests.unit.producers.files.conftest import ImportOf
+from tests.unit.producers.files.reports import cells_of
 
 HEADER = ("Kayıt No", "Alıcı", "Kanal", "Durum", "Kaynak", "Tarih", "Marka")
 NUMBER = "0555 000 00 01"
@@ -63,17 +64,6 @@ def write(path: Path, rows: Sequence[Sequence[str]]) -> Path:
     return path
 
 
-def read(report: ImportReport) -> list[list[str]]:
-    """Return header and rows of a report."""
-    path = report.report_path
-    assert path is not None
-    if path.suffix == ".xlsx":
-        rows = openpyxl.load_workbook(path).active.iter_rows(values_only=True)
-        return [["" if one is None else one for one in row] for row in rows]
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        return list(csv.reader(stream, delimiter=";"))
-
-
 @pytest.fixture(params=["csv", "xlsx"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / f"export.{request.param}"
@@ -83,7 +73,7 @@ def test_report_has_the_cells_of_the_file_and_its_format(path: Path, import_of: 
     """And behind them where the row is, what is wrong in two languages, and what became of it."""
     report = import_of(write(path, [HEADER, *ROWS]))
     assert report.report_path == path.with_name(f"{path.name}.report{path.suffix}")
-    header, *rows = read(report)
+    header, *rows = cells_of(report)
     assert header == [*HEADER, *ADDED]
     assert [row[0] for row in rows] == ORDER
     own = {row[0]: row for row in ROWS}
@@ -103,7 +93,7 @@ def test_report_has_the_cells_of_the_file_and_its_format(path: Path, import_of: 
 
 def test_corrected_report_is_imported(path: Path, import_of: ImportOf, fake: FakePublisher):
     """As it is: the columns that it has added are left out, and not added again."""
-    header, *rows = read(import_of(write(path, [HEADER, *ROWS])))
+    header, *rows = cells_of(import_of(write(path, [HEADER, *ROWS])))
     fake.events.clear()
     for row in rows[:-1]:
         row[1:6] = [NUMBER, "SMS", "RET", "HS_WEB", DATE]
@@ -111,7 +101,7 @@ def test_corrected_report_is_imported(path: Path, import_of: ImportOf, fake: Fak
     report = import_of(write(corrected, [header, *rows]))
     assert (report.published, report.refused, report.not_registrable) == (4, 0, 1)
     assert [one.origin_ref for one in fake.events] == ORDER
-    again, (last,) = read(report)[0], read(report)[1:]
+    again, (last,) = cells_of(report)[0], cells_of(report)[1:]
     assert again == header
     assert last[0] == "A-5"
     assert last[len(HEADER)] == "5"
@@ -124,7 +114,7 @@ def test_no_cell_of_a_report_is_a_formula(path: Path, import_of: ImportOf):
         write(path, [("=Kayıt", *HEADER[1:]), *rows]),
         columns=ColumnChoices(mapped={"=Kayıt": "ref"}),
     )
-    table = read(report)
+    table = cells_of(report)
     assert not [cell for row in table for cell in row if EXECUTABLE.match(cell)]
     repaired = [[*row[:1], NUMBER, *row[2:]] for row in table[1:]]
     again = import_of(
@@ -139,7 +129,7 @@ def test_recipient_of_a_report_is_read_as_it_was(
 ):
     """The apostrophe that protects a cell is no part of it."""
     path = write(tmp_path / "export.csv", [HEADER, a_row("A-1", recipient, "?")])
-    header, row = read(import_of(path))
+    header, row = cells_of(import_of(path))
     row[3] = "RET"
     import_of(write(tmp_path / "report.csv", [header, row]))
     assert [one.recipient for one in fake.events] == [PHONE]
@@ -153,7 +143,7 @@ def test_row_that_cannot_be_separated_is_whole_in_its_first_cell(
     path.write_text(
         "\n".join((";".join(HEADER), "A-1;12", ";".join(a_row("A-2", NUMBER)))), "utf-8"
     )
-    _, row = read(import_of(path))
+    _, row = cells_of(import_of(path))
     assert row[: len(HEADER)] == ["A-1;12", *[""] * (len(HEADER) - 1)]
     assert row[len(HEADER)] == "2"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.producers.files.importing.report import ReportPlaceError
+from izin.producers.files.report import ReportPlaceError
 from tests.support.builders import BRAND
 from tests.unit.producers.files.conftest import ImportOf
 from tests.unit.producers.files.reports import reported

@@ -10,13 +10,13 @@ import pytest
 
 from izin.consent.due_dates import TURKEY
 from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.importing.judgement import (
+from izin.producers.files.report import ImportReport, RowOutcome
+from izin.producers.files.rows import (
+    ImportInterruptedError,
     NoReversalsError,
     ReversalRules,
     read_reversals,
 )
-from izin.producers.files.importing.report import ImportReport, RowOutcome
-from izin.producers.files.importing.run import ImportInterruptedError
 from tests.support.builders import BRAND, EMAIL, NOON
 from tests.unit.producers.conftest import NOW
 from tests.unit.producers.fakes import FakePublisher
@@ -38,13 +38,6 @@ class Standing(dict[str, datetime]):
     def opted_out_at(self, key: bytes) -> int | None:
         found = self.get(key.decode())
         return None if found is None else int(found.timestamp())
-
-
-class Suspicious(Standing):
-    """The same; of every recipient it says that one may stand."""
-
-    def may_have(self, recipient: str) -> bool:  # noqa: ARG002  # whoever it is
-        return True
 
 
 def standing(count: int, at: datetime = REFUSED_AT) -> Standing:
@@ -155,18 +148,6 @@ def test_file_that_lists_no_reversals_is_an_error(tmp_path: Path):
         read_reversals(an_export(tmp_path, a_row(0)))
 
 
-@pytest.mark.parametrize(("count", "given_back"), [(3, 0), (4, 4), (5, 0), (0, 0)])
-def test_number_of_reversals_must_be_exact(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, count: int, given_back: int
-):
-    """Else none is published: the file, or what stands, is not what a person has seen."""
-    path = an_export(tmp_path, *map(a_row, range(6)))
-    rules = ReversalRules(count=count, by="ada")
-    report = import_of(path, opt_outs=standing(4), reversals=rules)
-    assert (report.reversals, report.refused_reversals) == (given_back, 4 - given_back)
-    assert len(fake.events) == 2 + given_back
-
-
 def test_dry_run_lists_what_would_be_left_out(
     tmp_path: Path, import_of: ImportOf, fake: FakePublisher
 ):
@@ -210,38 +191,16 @@ def test_each_channel_of_a_row_is_counted(tmp_path: Path, import_of: ImportOf):
     assert len(line["izin: olay/event"].split(", ")) == 2
 
 
-def test_rows_are_left_out_of_the_count_only_where_nothing_stands(
-    tmp_path: Path, import_of: ImportOf
-):
-    """Whatever the notation of a recipient: the count is that of reading every row in full."""
-    notations = ("{}", '="{}"', "'{}", " {} ", "+90 {:.4} {}", "0090{}", "(0){}", "\u200e{}")
-    digits = [f"555{number:07}" for number in range(len(notations))]
-    rows = [
-        ";".join((form.format(one[-10:], one[-7:]), *a_row(0).split(";")[1:]))
-        for form, one in zip(notations, digits, strict=True)
-    ]
-    path = an_export(tmp_path, *rows)
-    counts = [_counted(import_of, path, kind(standing(20))) for kind in (Standing, Suspicious)]
-    assert counts[0] == counts[1] >= 6
-
-
-def _counted(import_of: ImportOf, path: Path, opt_outs: Standing) -> int:
-    """Return which number of reversals is accepted as exact."""
-    exact = (
-        one
-        for one in range(20)
-        if import_of(path, opt_outs=opt_outs, reversals=ReversalRules(count=one)).reversals
-    )
-    return next(exact)
-
-
 def test_import_that_goes_on_gives_back_what_it_gave_before(
     tmp_path: Path, import_of: ImportOf, fake: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ):
     """Though what is left is another number; the counts at the end are of all rows."""
     monkeypatch.setattr("izin.producers.files.importer.CHECKPOINT_ROWS", 2)
     path = an_export(tmp_path, "broken", *map(a_row, range(6)))
-    rules, send = ReversalRules(count=4, by="ada"), fake.send
+    listing = import_of(path, opt_outs=standing(4), dry_run=True)
+    assert listing.reversals_path is not None
+    rules = ReversalRules(event_ids=read_reversals(listing.reversals_path), by="ada")
+    send = fake.send
 
     def sends_four(*args: Any, **options: Any) -> None:  # noqa: ANN401  # handed on as they came
         fake.is_away = len(fake.events) == 4
@@ -297,21 +256,11 @@ def test_opt_outs_are_read_for_the_brands_of_the_file(tmp_path: Path, import_of:
 
 
 def test_progress_says_which_pass_it_is(tmp_path: Path, import_of: ImportOf):
-    """The opt-outs first; where a number is to be exact, they are counted."""
+    """The opt-outs first."""
     path = an_export(tmp_path, *map(a_row, range(3)))
     seen: list[str] = []
-    for rules, steps in (
-        (ReversalRules(), ["opt-outs", "published"]),
-        (ReversalRules(count=1), ["opt-outs", "checked", "published"]),
-    ):
-        seen.clear()
-        import_of(
-            path,
-            opt_outs=standing(1),
-            progress=lambda step, *_: seen.append(step),
-            reversals=rules,
-        )
-        assert seen == steps
+    import_of(path, opt_outs=standing(1), progress=lambda step, *_: seen.append(step))
+    assert seen == ["opt-outs", "published"]
 
 
 def test_day_of_an_opt_out_is_turkish(tmp_path: Path, import_of: ImportOf):

@@ -9,8 +9,9 @@ from izin.consent.model import Status
 from izin.producers.files.choices import ColumnChoices, ValueChoiceError
 from izin.producers.files.columns import ColumnsError
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field, field_of, status_of
+from izin.producers.mapping.field_names import Field, field_of
 from izin.producers.mapping.records import read
+from izin.schemas.words import status_of
 from tests.support.builders import BRAND
 from tests.unit.producers.fakes import FakePublisher
 from tests.unit.producers.files.conftest import ImportOf

@@ -11,11 +11,13 @@ import httpx
 import pytest
 
 from izin.projections.api_keys import ApiKeyDirectory
+from izin.runtime.http_server.problems import public_app
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.api_keys import Scope
 from izin.schemas.topics import Topics
-from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics, feeds_app
+from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics
+from izin.sinks.feeds.endpoint import routes_of as feed_routes
 from izin.sinks.feeds.protocol import Feed, feeds
 from izin.sinks.feeds.reflection import PipelinePositions, Reflection
 from izin.sinks.feeds.sources import FeedSource
@@ -110,7 +112,7 @@ async def serving(
         stopping=asyncio.Event(),
     )
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(feeds_app(endpoint, dict)),
+        transport=httpx.ASGITransport(public_app(feed_routes(endpoint), dict)),
         base_url="http://feeds",
         headers=AUTHORIZATION,
     ) as client:

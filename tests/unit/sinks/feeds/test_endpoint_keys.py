@@ -5,9 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from izin.projections.api_keys import STALE_AFTER
 from izin.schemas.api_keys import Scope
-from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known
+from tests.support.api_keys import API_KEY, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER
 from tests.unit.sinks.feeds.conftest import SUBSCRIBER, serving
 from tests.unit.sinks.feeds.fakes import FakeMessage, a_message, a_permission, key_of
@@ -78,23 +77,6 @@ async def test_key_reads_what_it_is_cut_to(cut: dict[str, object], seen: list[in
         assert again["items"] == []
 
 
-async def test_feed_that_knows_no_key_yet_answers_503():
-    """Never 401: a subscriber would take its key for a wrong one."""
-    async with serving(known(SUBSCRIBER, age=None)) as api:
-        response = await api.get("/v1/opt-outs")
-        assert (response.status_code, response.headers["content-type"]) == (503, PROBLEM)
-        assert int(response.headers["retry-after"]) > 0
-
-
-async def test_feed_whose_keys_are_stale_answers_503():
-    """A revocation may be missing."""
-    age = STALE_AFTER.total_seconds() + 1
-    async with serving(known(SUBSCRIBER, age=age)) as api:
-        response = await api.get("/v1/opt-outs")
-        assert response.status_code == 503
-        assert "subscribe waits" in response.json()["detail"]
-
-
 @pytest.mark.parametrize("how", ["revoked", "expired", "cut"])
 async def test_waiting_request_is_held_to_its_key(how: str):
     """What comes after the key was revoked, has expired or was cut, it does not get."""
@@ -121,15 +103,6 @@ async def test_waiting_request_is_held_to_its_key(how: str):
             return
         async with asyncio.timeout(5):
             assert (await waiting).status_code == 401
-
-
-async def test_key_in_the_query_is_no_key():
-    """It would be in the logs of every proxy."""
-    async with serving() as api:
-        del api.client.headers["Authorization"]
-        for name in ("key", "api_key", "access_token"):
-            response = await api.get("/v1/opt-outs", **{name: AUTHORIZATION["Authorization"]})
-            assert response.status_code == 401
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/permissions", "/v1/opt-outs"])

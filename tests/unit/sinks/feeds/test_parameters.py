@@ -58,8 +58,8 @@ def test_what_cannot_be_used_is_named(query: str, named: str) -> None:
     with pytest.raises(RequestRefusedError) as refused:
         feed_request(QueryParams(query), OPT_OUTS)
     is_of_range = named in {"limit", "wait"} and "&" not in query
-    assert refused.value.status == (422 if is_of_range else 400)
-    assert refused.value.detail.startswith(f"{named} ")
+    assert refused.value.text.status == (422 if is_of_range else 400)
+    assert refused.value.text.detail.startswith(f"{named} ")
 
 
 def test_permissions_cannot_begin_in_between() -> None:

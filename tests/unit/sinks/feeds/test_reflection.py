@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from izin.projections.decided import ForeignTokenError
+from izin.projections.latest_records import ForeignTokenError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities

@@ -26,10 +26,11 @@ from izin.consent.next_action import Registered
 from izin.consent.ordering import decide
 from izin.iys.errors import FIELD_FAULTS as COUNTED
 from izin.iys.wire_format.json_reader import from_turkish, to_turkish
-from izin.producers.intake.request_body import JSON_TYPE, read_records
+from izin.producers.intake.request_body import read_records
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import AcceptedRecord, EventOrigin, read, validate
 from izin.projections import brand_directory as known
+from izin.runtime.http_server.problems import JSON_TYPE
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.submission import item_of

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from structlog.typing import EventDict
 
@@ -66,6 +67,24 @@ class FakeRecord:
         return self.given
 
 
+DOCUMENT = json.loads((Path(__file__).parents[4] / "docs/openapi/webhooks.json").read_text("utf-8"))
+POSTED = jsonschema_rs.validator_for(
+    {
+        "oneOf": [
+            {"$ref": f"#/components/schemas/{name}"} for name in DOCUMENT["components"]["schemas"]
+        ],
+        "components": DOCUMENT["components"],
+    }
+)
+
+
+def as_described(event: WebhookEvent | None) -> WebhookEvent | None:
+    """Check that the body of ``event`` is as docs/openapi/webhooks.json says."""
+    if event is not None:
+        assert [one.message for one in POSTED.iter_errors(json.loads(event.body))] == []
+    return event
+
+
 def read(
     topic: str,
     record: str,
@@ -77,7 +96,7 @@ def read(
     """Return the event of a record at the offset ``number``, with the headers ``given``."""
     content, key = CODEC.encode(record, value), key_of(value).encode()
     found = FakeRecord(topic, content, key, number, [*given])
-    return event_reader(CODEC, TOPICS).read(found)  # type: ignore[arg-type]
+    return as_described(event_reader(CODEC, TOPICS).read(found))  # type: ignore[arg-type]
 
 
 def of_permission(**overrides: object) -> WebhookEvent | None:
@@ -172,7 +191,8 @@ def by_key(topic: str, key: bytes, value: bytes | None = b"\0", number: int = 17
     """Return the event of a record with a value that no release can read."""
     reader = event_reader(CODEC, TOPICS)
     source = headers(record="Consent", event_id="1/2", source="/izin/streams", at=NOON)
-    return reader.read(FakeRecord(topic, value, key, number, [*source]))  # type: ignore[arg-type]
+    found = FakeRecord(topic, value, key, number, [*source])
+    return as_described(reader.read(found))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +213,7 @@ def test_unreadable_record_is_an_event_by_its_key(
     assert json.loads(event.body)["data"] == {
         "customer_id": CUSTOMER,
         "brand_code": BRAND,
-        "channel": "MESAJ",
+        "type": "MESAJ",
         "recipient_type": "BIREYSEL",
         "recipient": PHONE,
         **more,

@@ -33,7 +33,7 @@ from izin.consent.violations import Violation
 from izin.producers.files.cells import cell_text
 from izin.producers.files.table_formats import ADDED, LONGEST_VALUE, write_report
 from izin.producers.files.tables import FileRow, UnwritableTableError
-from izin.producers.mapping.field_names import status_of
+from izin.schemas.words import status_of
 
 _BETWEEN: Final = " | "
 """Between several reasons of one row."""
