@@ -1,8 +1,14 @@
-"""Every contract has its file, its example and its history, and nothing is an orphan."""
+"""Every contract has its file, its example and its history, and nothing is an orphan.
+
+The CloudEvents headers of a record.
+
+Suppressions are keyed digests: the same for the same secret, and of no use without it.
+"""
 
 import copy
 import json
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta, timezone
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,11 +20,15 @@ from izin.consent.model import ConsentEvent
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import RECORDS
+from izin.schemas.erasure import NO_SUPPRESSIONS, SUPPRESSED, SuppressionKeys
 from izin.schemas.records import (
+    TIME,
+    attributes,
     consent_from_avro,
     consent_to_avro,
     event_from_avro,
     event_to_avro,
+    headers,
 )
 from izin.schemas.topics import Topics
 from tests.contract.schemas.compatibility import conflicts
@@ -28,6 +38,13 @@ from tools.generate_schemas import FOLDER as FOLDER_OF_SCHEMAS
 from tools.generate_schemas import schema_files
 
 SCHEMAS = resources.files("izin.schemas")
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+TURKEY = timezone(timedelta(hours=3))
+KEY = b"100001/MESAJ/BIREYSEL/+905550000001"
+OLD, NEW = (
+    "an old fake secret of 32 letters",
+    "a new fake secret that is longer than BLAKE2b's sixty-four bytes",
+)
 
 
 def names_in(folder: Any, suffix: str) -> set[str]:  # noqa: ANN401  # a Traversable
@@ -242,3 +259,38 @@ def test_examples_are_values_of_the_law() -> None:
     assert event_to_avro(event_from_avro(event)) == event
     assert consent_to_avro(consent_from_avro(consent)) == consent
     assert event_from_avro(golden("Decision")["event"]).iys is not None
+
+
+def test_headers_are_the_attributes_encoded() -> None:
+    """Two notations of one instant are equal, and each record has its own."""
+    for at in (NOON, NOON.astimezone(TURKEY), NOON):
+        named = {"record": "ConsentEvent", "event_id": "e-1", "source": "/crm", "at": at}
+        found = dict(headers(**named))
+        assert found == {name: value.encode() for name, value in attributes(**named).items()}
+        assert found[TIME] == at.isoformat().encode()
+
+
+def test_key_of_a_suppression_names_nobody() -> None:
+    """It begins as no canonical key does, and has the version of its secret."""
+    keys = SuppressionKeys([OLD])
+    found = keys.of(KEY)
+    assert found.startswith(keys.prefixes[0])
+    assert found.startswith(SUPPRESSED)
+    assert b"555" not in found
+    assert found == SuppressionKeys([OLD]).of(KEY)
+    assert found != keys.of(KEY + b"2")
+
+
+def test_newest_secret_makes_and_every_secret_finds() -> None:
+    """A secret of any length will do."""
+    both, old = SuppressionKeys([NEW, OLD]), SuppressionKeys([OLD])
+    assert both.of(KEY) == SuppressionKeys([NEW]).of(KEY)
+    assert both.every(KEY) == [both.of(KEY), old.of(KEY)]
+    assert len({*both.prefixes}) == 2
+
+
+def test_installation_without_a_secret_has_no_keys() -> None:
+    """Nothing can be erased there, and nothing is suppressed."""
+    assert not NO_SUPPRESSIONS
+    assert SuppressionKeys([OLD])
+    assert NO_SUPPRESSIONS.every(KEY) == []

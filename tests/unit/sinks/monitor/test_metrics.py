@@ -1,8 +1,16 @@
-"""The figures of the metrics page."""
+"""The figures of the metrics page.
 
+How often the figures of the ledger are read.
+"""
+
+import asyncio
 from dataclasses import fields, replace
 from datetime import timedelta
+from itertools import count
+from typing import Any
+from unittest.mock import AsyncMock, Mock
 
+import pytest
 from prometheus_client import generate_latest
 
 from izin.consent.forecast import DueGroup, forecast
@@ -14,7 +22,8 @@ from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.registry.complaints import ComplaintCounts
 from izin.sinks.ledger.registry.granted import ListReading, LostRight
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.monitor.metrics import Metrics
+from izin.sinks.monitor import metrics
+from izin.sinks.monitor.metrics import LedgerFigures, Metrics
 from tests.support.brakes import a_brake
 from tests.support.builders import BRAND, NOON
 from tests.support.sweep.builders import a_count, a_sweep
@@ -200,3 +209,32 @@ def test_open_sweeps_and_the_last_counts_are_shown():
     for side, consents in (("iys", 12.0), ("ours", 10.0)):
         shown = f'izin_register_consents{{brand="100001",side="{side}",status="ONAY"}} {consents}'
         assert shown in page
+
+
+class EndedError(Exception):
+    """The end of a loop."""
+
+
+@pytest.mark.parametrize(("took", "rest"), [(0.1, 5), (3, 60)])
+async def test_figures_that_take_long_are_read_less_often(
+    monkeypatch: pytest.MonkeyPatch, took: float, rest: float
+):
+    """They scan what is not settled, and share the database with opt-outs."""
+    nothing: Any = Mock()
+    timer = count(0, took)
+    one = LedgerFigures(
+        ledger=nothing,
+        metrics=nothing,
+        topics=nothing,
+        clock=nothing,
+        records_per_second=1,
+        interval=timedelta(seconds=5),
+        timer=lambda: next(timer),
+    )
+    sleep = AsyncMock(side_effect=EndedError)
+    monkeypatch.setattr(LedgerFigures, "read", AsyncMock())
+    monkeypatch.setattr(metrics, "asyncio", Mock(wraps=asyncio, sleep=sleep))
+    with pytest.raises(EndedError):
+        await one.run()
+    assert sleep.await_args is not None
+    assert sleep.await_args.args[0] == pytest.approx(rest)

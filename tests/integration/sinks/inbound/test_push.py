@@ -1,10 +1,15 @@
-"""Our push receiver at İYS keeps working when its credentials change."""
+"""Our push receiver at İYS keeps working when its credentials change.
+
+``izin iys push``: who is pushed to, and how a place is taken and freed.
+"""
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -24,14 +29,18 @@ from izin.sinks.worker import SinkServer, sink_listeners
 from tests.integration.sinks.sink_harness import (
     ACTIVE,
     InMemoryTopic,
+    Izin,
     SinkHarness,
     a_phone,
     until,
 )
+from tests.support.builders import BRAND
+from tests.support.simulator import PASSWORD, USERNAME
 
 pytestmark = pytest.mark.database
-
 DAY = timedelta(days=1)
+OUR_PASSWORD = "our-fake-password"
+ACTS = "SELECT data FROM movements WHERE kind = 'act' AND key = %(key)s ORDER BY place"
 
 
 def url_of(port: int) -> str:
@@ -239,3 +248,120 @@ async def test_registration_that_iys_refuses_says_what_to_do(
     assert [one["channel"] for one in found] == [str(one) for one in Channel]
     assert [one["log_level"] for one in found] == ["critical", "critical", "warning"]
     assert ["support" in one["remedy"] for one in found] == [True, True, False]
+
+
+def our_receiver(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """Return our receiver; the settings name it, and the simulator."""
+    worker = Worker(harness, free_port(), OUR_PASSWORD)
+    given = {
+        "IYS_BASE_URL": harness.iys.address,
+        "IYS_USERNAME": USERNAME,
+        "IYS_PASSWORD": PASSWORD,
+        "IYS_REQUESTS_PER_SECOND": "500",
+        "IZIN_PUSH_URL": url_of(worker.port),
+        "IZIN_PUSH_USERNAME": "iys",
+        "IZIN_PUSH_PASSWORD": OUR_PASSWORD,
+        "IZIN_ACTOR": "ada",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    return worker
+
+
+@pytest.fixture
+def ours(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """Give our receiver, which the settings name."""
+    return our_receiver(harness, monkeypatch)
+
+
+@pytest.fixture
+def izin(izin: Izin, ours: Worker) -> Izin:
+    """Give the function that runs a command, once the settings name our receiver."""
+    assert ours.port
+    return izin
+
+
+async def acts(harness: SinkHarness) -> list[Mapping[str, Any]]:
+    """Return what people did to our brand's pushes."""
+    rows = await harness.ledger.fetch(ACTS, {"key": f"brand/{BRAND}"})
+    return [row["data"] for row in rows if "push" in row["data"]["act"]]
+
+
+async def test_receiver_is_registered_by_order_only(izin: Izin, ours: Worker, harness: SinkHarness):
+    """Each channel; the history has who ordered it. A second order finds nothing to do."""
+    async with ours.serving():
+        shown = await izin("iys", "push", "status", BRAND, "--output", "json")
+        assert shown.exit_code == 1
+        rows = json.loads(shown.stdout)
+        assert [(row["type"], row["status"], row["ours"]) for row in rows] == [
+            (str(one), "none", True) for one in Channel
+        ]
+        assert "izin iys push register" in rows[0]["remedy"]
+        words = ("iys", "push", "register", BRAND)
+        dry = await izin(*words)
+        assert (dry.exit_code, harness.iys.calls("pushRegister")) == (0, 0)
+        assert await acts(harness) == []
+        done = await izin(*words, "--execute", "--output", "json")
+        assert done.exit_code == 0, done.stdout
+        assert {row["result"] for row in json.loads(done.stdout)} == {"registered"}
+        again = await izin(*words, "--execute")
+        assert (again.exit_code, harness.iys.calls("pushRegister")) == (0, 3)
+        assert (await izin("iys", "push", "status", BRAND)).exit_code == 0
+    (act,) = await acts(harness)
+    assert (act["act"], act["by"]) == ("register push", "ada")
+    assert act["after"]["channels"] == [str(one) for one in Channel]
+    assert OUR_PASSWORD not in repr(act)
+
+
+async def test_place_is_freed_only_with_its_own_password(
+    izin: Izin, ours: Worker, harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """Two older receivers have a channel: they are shown, and one makes room."""
+    older = [Worker(harness, free_port(), f"fake-password-{number}") for number in range(2)]
+    async with older[0].serving(), older[1].serving(), ours.serving():
+        for one in older:
+            await one.register(Channel.MESAJ)
+        words = ("iys", "push", "register", BRAND, "--type=MESAJ", "--execute", "--output=json")
+        (row,) = json.loads((await izin(*words)).stdout)
+        assert row["result"] == "full"
+        assert all(url_of(one.port) in row["remedy"] for one in older)
+        assert harness.iys.calls("pushRegister") == 2
+        freed = url_of(older[0].port)
+        words_of_freeing = (
+            *("iys", "push", "unregister", BRAND, "--type=MESAJ"),
+            *("--url", freed, "--username", "iys"),
+        )
+        assert (await izin(*words_of_freeing)).exit_code == 0
+        assert harness.iys.calls("pushUnregister") == 0
+        monkeypatch.setenv("IZIN_PUSH_OLD_PASSWORD", "wrong")
+        wrong = await izin(*words_of_freeing, "--execute")
+        assert wrong.exit_code == 3
+        assert "API Destek Platformu" in " ".join(wrong.stderr.split())
+        monkeypatch.setenv("IZIN_PUSH_OLD_PASSWORD", "fake-password-0")
+        assert (await izin(*words_of_freeing, "--execute")).exit_code == 0
+        assert (await izin(*words_of_freeing, "--execute")).exit_code == 3
+        assert (await izin(*words)).exit_code == 0
+        status = await izin("iys", "push", "status", BRAND, "--output", "json")
+    urls = {row["url"] for row in json.loads(status.stdout) if row["type"] == "MESAJ"}
+    assert urls == {url_of(ours.port), url_of(older[1].port)}
+    assert [one["act"] for one in await acts(harness)] == ["unregister push", "register push"]
+
+
+async def test_push_that_cannot_be_registered_names_the_step(
+    izin: Izin, harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """İYS's support has not enabled it: each channel is tried. Or there is no receiver here."""
+    harness.iys.inject_fault("pushRegister", status=403, code="H353", times=3)
+    words = ("iys", "push", "register", BRAND, "--execute", "--output", "json")
+    done = await izin(*words)
+    assert done.exit_code == 1
+    rows = json.loads(done.stdout)
+    assert len(rows) == len(Channel)
+    assert all("API Destek Platformu" in row["remedy"] for row in rows)
+    assert await acts(harness) == []
+    monkeypatch.delenv("IZIN_PUSH_URL")
+    refused = await izin(*words)
+    assert (refused.exit_code, "IZIN_PUSH_URL" in refused.stderr) == (4, True)
+    shown = await izin("iys", "push", "status", BRAND, "--output", "json")
+    assert shown.exit_code == 1
+    assert all("IZIN_PUSH_URL" in row["remedy"] for row in json.loads(shown.stdout))
