@@ -39,39 +39,26 @@ def a_body(*movements: object) -> bytes:
     return json.dumps({"list": movements}).encode()
 
 
-def test_test_payload_is_recognised():
-    """It must be acknowledged and never stored."""
-    push = parse_push(a_body(TEST))
-
-    assert (push.tests, push.movements) == (1, ())
-
-
-def test_push_names_its_brand():
-    """Movements of a push name provider and brand, as numbers or texts."""
-    push = parse_push(a_body(REAL))
-
-    assert push.tests == 0
-    assert push.movements[0].brand_code == 100001
-    assert push.movements[0].recipient == "ada@example.com"
-
-
-def test_test_payload_beside_a_movement_hides_nothing():
-    """Only the test itself is left out."""
-    push = parse_push(a_body(TEST, REAL))
-
-    assert (push.tests, len(push.movements)) == (1, 1)
-
-
-def test_real_brand_with_the_test_code_is_real():
-    """The code alone does not make a test: a real brand may have it."""
-    assert parse_push(a_body({**TEST, "recipient": "ada@example.com"})).tests == 0
-
-
-def test_empty_push_is_no_test():
-    """There is nothing to store."""
-    push = parse_push(a_body())
-
-    assert (push.movements, push.tests) == ((), 0)
+@pytest.mark.parametrize(
+    ("movements", "tests", "found"),
+    [
+        ([TEST], 1, []),
+        ([REAL], 0, [(100001, "ada@example.com")]),
+        ([TEST, REAL], 1, [(100001, "ada@example.com")]),
+        ([{**TEST, "recipient": "ada@example.com"}], 0, [(121212, "ada@example.com")]),
+        ([], 0, []),
+    ],
+    ids=["test", "real", "both", "real with the test code", "empty"],
+)
+def test_test_payload_is_acknowledged_and_never_stored(
+    movements: list[object], tests: int, found: list[tuple[int, str]]
+):
+    """Only the test itself is left out: a real brand may have its code. Movements of a push name
+    provider and brand, as numbers or texts.
+    """
+    push = parse_push(a_body(*movements))
+    assert push.tests == tests
+    assert [(one.brand_code, one.recipient) for one in push.movements] == found
 
 
 @pytest.mark.parametrize(
