@@ -64,51 +64,52 @@ def a_letter(record: FetchedRecord) -> DeadLetter:
 
 def test_valid_record_is_admitted() -> None:
     """The guard reports whether admission changed the event."""
-    found = admitted(a_record())
+    found, other = admitted(a_record()), admitted(a_record(an_event(recipient=f"  {PHONE}")))
     assert isinstance(found, AdmittedRecord)
-    assert found.admitted.key.recipient == PHONE
-    assert found.is_unchanged
-    other = admitted(a_record(an_event(recipient=f"  {PHONE}")))
     assert isinstance(other, AdmittedRecord)
+    assert (found.admitted.key.recipient, found.is_unchanged) == (PHONE, True)
     assert other.admitted == replace(found.admitted, event=other.admitted.event)
     assert not other.is_unchanged
 
 
-def test_tombstone_is_undecodable() -> None:
-    """A record without a value is no event."""
-    assert a_letter(fetched(value=None)).reason == "undecodable"
+VALUE = a_record().value or b""
+VIOLATION = CODEC.encode("Violation", {"field": "a", "code": "b", "reason": "c", "reason_tr": "d"})
 
 
-@pytest.mark.parametrize("value", [b"", b"{}", b"\x00", b"\xc3\x01", b"\xc3\x01short"])
-def test_bytes_in_no_framing_are_undecodable(value: bytes) -> None:
-    """Bytes in neither framing are named as such."""
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, b"", b"{}", b"\x00", b"\xc3\x01", b"\xc3\x01short"),
+        *(VALUE[:-1], VALUE + b"\x00", VIOLATION),
+    ],
+)
+def test_what_is_no_record_of_the_contract_is_undecodable(value: bytes | None) -> None:
+    """No value, neither framing, an end that is early or late, and another contract's record."""
     assert a_letter(fetched(value=value)).reason == "undecodable"
 
 
-def test_record_cut_short_or_too_long_is_undecodable() -> None:
-    """A record that ends early, or goes on after its end, is none of the contract's."""
-    value = a_record().value
-    assert value is not None
-    assert a_letter(fetched(value=value[:-1])).reason == "undecodable"
-    assert a_letter(fetched(value=value + b"\x00")).reason == "undecodable"
-
-
-def test_unknown_fingerprint_is_an_unknown_schema() -> None:
-    """A fingerprint that no version has is distinguished from rubbish: the remedy differs."""
-    assert a_letter(fetched(value=b"\xc3\x01" + b"\x07" * 8)).reason == "unknown-schema"
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (a_record(an_event(status="RET", recipient="nobody")), "refused"),
+        (a_record(an_event(status=" ret ", recipient="nobody")), "refused"),
+        (a_spoilt_record("actor", status="RET", recipient="nobody"), "undecodable"),
+    ],
+)
+def test_ret_whose_key_cannot_be_read_is_flagged(record: FetchedRecord, reason: str) -> None:
+    """A person must act."""
+    letter = a_letter(record)
+    assert (letter.reason, letter.lost_ret) == (reason, True)
 
 
 def test_unknown_registry_id_is_an_unknown_schema() -> None:
-    """An id without a registry that knows it is an unknown schema, and the remedy is named."""
+    """An id without a registry that knows it is an unknown schema, and the remedy is named; so is a
+    fingerprint that no version has: the remedy differs from that of rubbish.
+    """
     letter = a_letter(fetched(value=b"\x00" + struct.pack(">I", 4242) + b"rest"))
     assert letter.reason == "unknown-schema"
     assert "SCHEMA_REGISTRY_URL" in letter.violations[0].reason
-
-
-def test_record_of_another_contract_is_undecodable() -> None:
-    """A Violation on the events topic is a record, but none of its contract."""
-    value = CODEC.encode("Violation", {"field": "a", "code": "b", "reason": "c", "reason_tr": "d"})
-    assert a_letter(fetched(value=value)).reason == "undecodable"
+    assert a_letter(fetched(value=b"\xc3\x01" + b"\x07" * 8)).reason == "unknown-schema"
 
 
 def a_registry(answer: Callable[[int], object]) -> Codec:
@@ -142,13 +143,6 @@ def test_refused_record_lists_typed_violations() -> None:
     assert letter.reason == "refused"
     assert {one.code for one in letter.violations} >= {"H112", "H113"}
     assert not letter.lost_ret
-
-
-@pytest.mark.parametrize("status", ["RET", " ret "])
-def test_refused_ret_is_flagged(status: str) -> None:
-    """A person must act on an opt-out whose key cannot be read."""
-    letter = a_letter(a_record(an_event(status=status, recipient="nobody")))
-    assert (letter.reason, letter.lost_ret) == ("refused", True)
 
 
 @pytest.mark.parametrize(("status", "lost"), [("ONAY", False), ("RET", True)])
@@ -251,12 +245,6 @@ def test_ret_with_a_damaged_recipient_is_not_registrable() -> None:
 def test_onay_with_bytes_that_are_no_text_is_undecodable(name: str) -> None:
     """Its source must mend it."""
     assert a_letter(a_spoilt_record(name)).reason == "undecodable"
-
-
-def test_unreadable_ret_with_bytes_that_are_no_text_is_flagged() -> None:
-    """A person must act."""
-    letter = a_letter(a_spoilt_record("actor", status="RET", recipient="nobody"))
-    assert (letter.reason, letter.lost_ret) == ("undecodable", True)
 
 
 def letters(*records: FetchedRecord) -> list[dict[str, Any]]:

@@ -155,6 +155,27 @@ async def decided(
     await until(lambda: partition.next_offsets[lane] >= batch.next_offset)
 
 
+def express(offset: int = 0, event_id: str = "express") -> RecordBatch:
+    """Return a batch of the express lane."""
+    record = a_record(an_event(event_id=event_id), topic=EXPRESS, offset=offset)
+    return RecordBatch(offset, offset + 1, [record])
+
+
+async def busy(worker: OrderWorker) -> Any:  # noqa: ANN401  # the stand-in above
+    """Return a partition that has a batch in hand, and may not commit it."""
+    partition = owned(worker)
+    partition.may_commit.clear()
+    give(worker, a_batch())
+    await until(lambda: partition.sent)
+    return partition
+
+
+def fail_commit(partition: Any) -> None:  # noqa: ANN401  # the stand-in above
+    """Let a partition commit what it has in hand, in vain."""
+    partition.faults = [fenced()]
+    partition.may_commit.set()
+
+
 async def test_assigned_partition_is_acquired_before_its_first_batch(worker: OrderWorker) -> None:
     """What was assigned becomes ready without waiting for records."""
     await worker.assign([0, 1], [0, 1])
@@ -217,13 +238,9 @@ async def test_batch_fetched_before_the_acquisition_is_dropped(worker: OrderWork
 async def test_express_lane_is_decided_first(worker: OrderWorker) -> None:
     """An opt-out waits for the batch in hand, and not for the next."""
     await acquired(worker, 0)
-    partition = owned(worker)
-    partition.may_commit.clear()
-    give(worker, a_batch(0, 1))
-    await until(lambda: partition.sent)
+    partition = await busy(worker)
     give(worker, a_batch(1, 1))
-    express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
-    give(worker, RecordBatch(0, 1, express), EXPRESS)
+    give(worker, express(), EXPRESS)
     partition.may_commit.set()
     await until(lambda: len(partition.committed) == 3)
     assert [topic for topic, *_ in partition.committed] == [TOPIC, EXPRESS, TOPIC]
@@ -235,14 +252,13 @@ async def test_opt_out_cuts_the_bulk_in_hand_short(
     """What is folded of it is committed with the opt-out, then the rest: nothing twice."""
     monkeypatch.setattr(processor_module, "_FOLDED_AT_ONCE", 2)
     await acquired(worker, 0)
-    partition = owned(worker)
-    express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
+    partition, batches = owned(worker), [express()]
     write = partition.write
 
     async def receive_meanwhile(effects: Effects) -> None:
         await write(effects)
-        if express:
-            give(worker, RecordBatch(0, 1, [express.pop()]), EXPRESS)
+        if batches:
+            give(worker, batches.pop(), EXPRESS)
 
     monkeypatch.setattr(partition, "write", receive_meanwhile)
     give(worker, a_batch(0, 6, next_offset=9))
@@ -281,9 +297,7 @@ async def test_bulk_goes_on_beside_opt_outs_without_end(worker: OrderWorker) -> 
 
     def give_next() -> None:
         for offset in islice(offsets, 1):
-            event = an_event(event_id=f"express-{offset}")
-            records = [a_record(event, topic=EXPRESS, offset=offset)]
-            give(worker, RecordBatch(offset, offset + 1, records), EXPRESS)
+            give(worker, express(offset, f"express-{offset}"), EXPRESS)
 
     partition.after_commit = give_next
     partition.may_commit.clear()
@@ -291,8 +305,7 @@ async def test_bulk_goes_on_beside_opt_outs_without_end(worker: OrderWorker) -> 
     give(worker, a_batch(0, 1))
     partition.may_commit.set()
     await until(lambda: partition.next_offsets == {TOPIC: 1, EXPRESS: 20})
-    lanes = [topic for topic, *_ in partition.committed]
-    assert lanes[:3] == [EXPRESS, TOPIC, EXPRESS]
+    assert [topic for topic, *_ in partition.committed][:3] == [EXPRESS, TOPIC, EXPRESS]
 
 
 async def test_opt_out_does_not_wait_for_the_bulk_of_other_partitions(worker: OrderWorker) -> None:
@@ -301,8 +314,7 @@ async def test_opt_out_does_not_wait_for_the_bulk_of_other_partitions(worker: Or
     other = asyncio.Event()
     assert worker._turns.is_mine(other)
     give(worker, a_batch(0, 1))
-    express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
-    await decided(worker, RecordBatch(0, 1, express), EXPRESS)
+    await decided(worker, express(), EXPRESS)
     assert [topic for topic, *_ in owned(worker).committed] == [EXPRESS]
     worker._turns.give_back(other)
     await until(lambda: len(owned(worker).committed) == 2)
@@ -313,10 +325,8 @@ async def test_lane_with_a_waiting_batch_is_not_fetched(worker: OrderWorker) -> 
     """A partition that waits for its broker holds a batch and not the topic; others go on."""
     await acquired(worker, 0, 1)
     worker.gate.take_seeks()
-    partition, lanes = owned(worker), [(TOPIC, 0), (EXPRESS, 0), (TOPIC, 1)]
-    partition.may_commit.clear()
-    give(worker, a_batch(0, 1))
-    await until(lambda: partition.sent)
+    lanes = [(TOPIC, 0), (EXPRESS, 0), (TOPIC, 1)]
+    partition = await busy(worker)
     assert set(worker.gate.openings(lanes)) == set(lanes)
     give(worker, a_batch(1, 1))
     assert set(worker.gate.openings(lanes)) == {(EXPRESS, 0), (TOPIC, 1)}
@@ -560,15 +570,11 @@ async def test_state_of_a_returned_partition_stays_open(worker: OrderWorker) -> 
     """Closing waits for the batch in hand, and is left undone if the partition is ours again."""
     closed: list[int] = []
     await acquired(worker, 0)
-    partition = owned(worker)
-    partition.state.close = lambda: closed.append(0)
-    partition.may_commit.clear()
-    give(worker, a_batch())
-    await until(lambda: partition.sent)
+    owned(worker).state.close = lambda: closed.append(0)
+    partition = await busy(worker)
     await worker.assign([], [])
     await worker.assign([0], [0])
-    partition.faults = [fenced()]
-    partition.may_commit.set()
+    fail_commit(partition)
     await until(lambda: partition.acquired == 2 and worker.ready == {0})
     assert not closed
 
@@ -625,14 +631,10 @@ async def test_failed_acquisition_ends_with_its_assignment(worker: OrderWorker) 
 async def test_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) -> None:
     """A batch that waited during a rebalance is fetched again by the new owner."""
     await acquired(worker, 0)
-    partition = owned(worker)
-    partition.may_commit.clear()
-    give(worker, a_batch())
-    await until(lambda: partition.sent)
+    partition = await busy(worker)
     give(worker, a_batch(1))
     await worker.assign([1], [1])
-    partition.faults = [fenced()]
-    partition.may_commit.set()
+    fail_commit(partition)
     await until(lambda: partition.released)
     give(worker, a_batch())
     await acquired(worker, 1)
@@ -709,15 +711,11 @@ async def test_batch_of_a_closed_worker_is_dropped(worker: OrderWorker) -> None:
 async def test_closing_waits_for_the_batch_in_hand(worker: OrderWorker) -> None:
     """A partition is not taken from under a commit."""
     await acquired(worker, 0)
-    partition = owned(worker)
-    partition.may_commit.clear()
-    give(worker, a_batch())
-    await until(lambda: partition.sent)
+    partition = await busy(worker)
     closing = asyncio.create_task(worker.close())
     await asyncio.sleep(0.01)
     assert (partition.released, closing.done()) == (0, False)
-    partition.faults = [fenced()]
-    partition.may_commit.set()
+    fail_commit(partition)
     await closing
     assert partition.released == 1
 
@@ -728,9 +726,7 @@ async def test_closing_does_not_wait_for_a_partition_that_is_stuck(
     """A worker ends in time though a broker does not answer."""
     monkeypatch.setattr(worker_module, "_CLOSED_WITHIN", 0.01)
     await acquired(worker, 0)
-    owned(worker).may_commit.clear()
-    give(worker, a_batch())
-    await until(lambda: owned(worker).sent)
+    await busy(worker)
     with capture_logs() as logs:
         await worker.close()
     assert [one["event"] for one in logs] == ["partitions not released in time"]
