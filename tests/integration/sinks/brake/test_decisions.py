@@ -160,8 +160,7 @@ async def test_newer_opt_in_permits_again_after_a_withdrawal(harness: SinkHarnes
     await withdraw(harness, await trip(harness))
     await harness.ingest(onay(FIRST, minutes=1))
     assert await harness.columns("state", "may_send", recipient=FIRST) == ("pending", False)
-    assert await harness.bulk()
-    assert await harness.settle()
+    await harness.settle_bulk()
     assert await harness.columns("state", "may_send", recipient=FIRST) == ("accepted", True)
     assert harness.iys.movements(FIRST) == ["ONAY", "ONAY"]
 

@@ -176,8 +176,7 @@ async def test_old_opt_in_of_other_writer_does_not_undo_newer_opt_out(
     harness: SinkHarness,
 ):
     """İYS had nothing to withdraw; then the portal writes an opt-in that was given before."""
-    await harness.ingest(ret(minutes=30))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(minutes=30))
     assert (await harness.row()).state == "not_needed"
     harness.advance(A_SECOND * 5)
     older = to_turkish(minutes_ago(120))

@@ -57,8 +57,7 @@ async def test_batch_results_are_polled_by_account_that_submitted(harness: SinkH
     """İYS shows another account nothing of a batch."""
     await harness.brand(replace(ACTIVE, account="ada"))
     harness.become("ada", "")
-    await harness.ingest(onay())
-    assert await harness.bulk()
+    await harness.submit_bulk(onay())
     harness.advance(RESULT_DELAY + A_SECOND)
     harness.become("bob", "")
     assert not await harness.poller.settle()
@@ -209,8 +208,7 @@ async def test_opt_out_ends_the_difference_of_retailers(harness: SinkHarness):
     """A later consent carries its own retailers."""
     await register(harness, ONE)
     await harness.ingest(onay(minutes=30, retailer_access=(OTHER,)))
-    await harness.ingest(ret(minutes=20))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(minutes=20))
     assert await differences(harness) == []
     await harness.register(onay(minutes=10, retailer_access=(OTHER,)))
     assert await differences(harness) == []
@@ -237,8 +235,7 @@ async def test_permission_has_the_retailers_that_iys_holds(harness: SinkHarness)
     harness.iys.brand(retailers=[ONE, OTHER])
     await harness.register(onay(minutes=60, retailer_code=OTHER, retailer_access=(OTHER, ONE)))
     assert await published(harness) == [("awaiting-iys", None), ("registered", REGISTERED)]
-    await harness.ingest(ret(minutes=20))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(minutes=20))
     assert (await published(harness))[2:] == [("opted-out", None)]
 
 

@@ -107,8 +107,7 @@ async def test_bulk_at_critical_reputation_submits_only_what_is_due_soon(harness
     assert await harness.bulk()
     assert harness.pacer.classes[-1] is CallClass.DUE
     harness.context.pacer.standing = Reputation.GOOD
-    await harness.ingest(onay(a_phone(2)))
-    assert await harness.bulk()
+    await harness.submit_bulk(onay(a_phone(2)))
     assert harness.pacer.classes[-1] is CallClass.BULK
 
 

@@ -271,8 +271,7 @@ async def test_closed_gate_is_published_with_the_brand(harness: SinkHarness):
     await suspend(harness, OURS, Part.GATE, reason="court")
     await harness.brand()
     assert await gates(harness) == [None, "complaint", "court", "court"]
-    await harness.ingest(onay())
-    assert await harness.bulk()
+    await harness.submit_bulk(onay())
     await resume(harness, OURS)
     assert (await gates(harness))[-1] is None
     assert await suspension_orders.every(harness.ledger) == ()

@@ -84,8 +84,7 @@ async def test_opt_outs_of_unsettled_batch_are_sent_again_in_time(harness: SinkH
         harness.advance(timedelta(minutes=55))
         # İYS's clock runs ahead of the one by which its token calls are counted.
         await harness.ledger.fetch("UPDATE rate_limits SET token_calls = '{}' RETURNING 1")
-        while await harness.poller.settle():
-            pass
+        await harness.drain(harness.poller.settle)
         await harness.query()
         await harness.opt_out()
     assert set(harness.iys.register().values()) == {"RET"}
@@ -115,12 +114,10 @@ async def test_result_that_an_opt_out_waits_for_is_polled_first(harness: SinkHar
     depends on it.
     """
     await harness.register(onay(minutes=40))
-    await harness.ingest(ret(minutes=30))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(minutes=30))
     other = a_phone(2)
     for opt_in in (onay(other, minutes=20), onay(minutes=20)):
-        await harness.ingest(opt_in)
-        assert await harness.bulk()
+        await harness.submit_bulk(opt_in)
     await harness.ingest(ret(minutes=10))
     assert (await harness.row()).action is Action.WAIT
     harness.pacer.classes.clear()
@@ -135,11 +132,9 @@ async def test_result_that_an_opt_out_waits_for_is_polled_first(harness: SinkHar
 async def test_result_that_an_opt_out_waits_for_is_polled_beside_others(harness: SinkHarness):
     """It does not wait for the call of another result, behind the opt-outs of that second."""
     await harness.register(onay(minutes=40))
-    await harness.ingest(ret(minutes=30))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(minutes=30))
     for opt_in in (onay(a_phone(2), minutes=20), onay(minutes=20)):
-        await harness.ingest(opt_in)
-        assert await harness.bulk()
+        await harness.submit_bulk(opt_in)
 
     async def meanwhile() -> None:
         await harness.ingest(ret(minutes=10))
@@ -152,8 +147,7 @@ async def test_result_that_an_opt_out_waits_for_is_polled_beside_others(harness:
 
 async def test_result_that_a_dead_worker_polled_is_polled_at_once(harness: SinkHarness):
     """Opt-outs may wait for it: not until a lease ends."""
-    await harness.ingest(onay())
-    assert await harness.bulk()
+    await harness.submit_bulk(onay())
     harness.become_process(OTHER)
     harness.pacer.at_slot = die
     with pytest.raises(Killed):
@@ -303,8 +297,7 @@ async def test_opt_out_whose_query_is_refused_delays_no_other(harness: SinkHarne
     """It is submitted without a query, and İYS's reply decides."""
     await harness.ingest(*(ret(person) for person in PEOPLE))
     await make_bad(harness, PEOPLE[3])
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     found = await harness.states_of(PEOPLE)
     assert (found.pop(3), set(found)) == ("refused", {"not_needed"})
     assert (await harness.row(PEOPLE[3])).action is Action.RESCUE
@@ -324,8 +317,7 @@ async def test_failed_query_does_not_delay_the_opt_out_that_came_meanwhile(harne
 async def test_opt_out_is_read_back_though_the_queries_of_the_hour_are_spent(harness: SinkHarness):
     """Whether İYS shows an opt-in is all that matters, and that has no hourly limit."""
     await harness.register_onay()
-    await harness.ingest(ret())
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret())
     await harness.set_columns(action="query", reason=READ_BACK)
     harness.iys.inject_fault("status", status=429, code="H086", times=None)
     assert await harness.query()

@@ -38,8 +38,7 @@ async def test_opt_out_while_a_batch_waits_takes_its_opt_in_out(harness: SinkHar
     assert harness.iys.calls("batchV2") == 1
     assert await harness.settle()
     assert set(harness.iys.register()) == {people[0], people[2]}
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     assert harness.iys.movements(people[1]) == []
     answers = await harness.ledger.fetch(
         """SELECT data->>'verdict' AS verdict FROM movements
@@ -55,13 +54,11 @@ async def test_opt_out_settled_while_its_opt_in_waits_is_the_last(harness: SinkH
     await harness.ingest(onay())
 
     async def opt_out() -> None:
-        await harness.ingest(ret())
-        assert await harness.opt_out()
+        await harness.submit_opt_out(ret())
 
     harness.pacer.meanwhile = opt_out
     assert await harness.bulk()
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     assert harness.iys.calls("batchV2") == 0
     assert await harness.columns("state", "onay_open", "may_send") == ("not_needed", False, False)
 
@@ -157,8 +154,7 @@ async def test_call_that_may_have_been_sent_is_not_rebuilt(harness: SinkHarness)
     assert harness.iys.calls("batchV2") == 1
     rows = await harness.ledger.fetch("SELECT state FROM submissions")
     assert [row["state"] for row in rows] == ["unknown"]
-    while await harness.recover() or await harness.opt_out() or await harness.settle():
-        pass
+    await harness.drain(harness.recover, harness.opt_out, harness.settle)
     assert harness.iys.register() == {people[0]: "RET", people[1]: "ONAY"}
 
 
@@ -197,8 +193,7 @@ async def test_opt_in_sent_after_its_opt_out_is_read_back(
         harness.become_process("9")
         await harness.ingest(ret(minutes=0))
         harness.advance(timedelta(minutes=30))
-        while await harness.recover() or await harness.opt_out():
-            pass
+        await harness.drain(harness.recover, harness.opt_out)
         assert await harness.columns("state", "onay_open") == ("not_needed", False)
         # The process finds no time passed: it was frozen after it had looked.
         harness.context, harness.clock.ahead = zombie, ahead
@@ -213,8 +208,7 @@ async def test_opt_in_sent_after_its_opt_out_is_read_back(
     harness.advance(timedelta(hours=1))
     assert harness.iys.register() == {PHONE: "ONAY"}
     assert (await harness.row()).action is Action.QUERY
-    while await harness.query() or await harness.opt_out():
-        pass
+    await harness.drain(harness.query, harness.opt_out)
     assert harness.iys.register() == {PHONE: "RET"}
     assert (await harness.row()).state == "accepted"
 
@@ -226,8 +220,7 @@ async def test_opt_out_beside_an_opt_in_of_unknown_outcome_is_read_back_once(har
     await harness.ingest(onay(minutes=50))
     await harness.lose_batch("before")
     await harness.ingest(ret())
-    while await harness.recover():
-        pass
+    await harness.drain(harness.recover)
     assert await harness.opt_out()
     assert await harness.columns("state", "action", "registered") == ("accepted", "query", "RET")
     assert not await harness.query()
@@ -242,10 +235,8 @@ async def test_opt_out_beside_an_opt_in_of_unknown_outcome_is_read_back_once(har
 async def finish(harness: SinkHarness) -> None:
     """Take every step until nothing is due, and again when İYS has saved what it got."""
     for _ in range(3):
-        while await harness.opt_out() or await harness.query():
-            pass
-        while await harness.recover() or await harness.bulk() or await harness.settle():
-            pass
+        await harness.drain(harness.opt_out, harness.query)
+        await harness.drain(harness.recover, harness.bulk, harness.settle)
 
 
 async def test_process_that_lost_its_lease_to_itself_sends_once(harness: SinkHarness):

@@ -89,8 +89,7 @@ async def test_pending_status_at_iys_stops_no_worker(
     """BEKLIYOR is in İYS's own texts."""
     harness.iys.citizen("ONAY", source="IYS_WEB_YENI")
     harness.advance(timedelta(minutes=1))
-    await harness.ingest(given_at(harness.clock() - A_SECOND * 120))
-    assert await harness.bulk()
+    await harness.submit_bulk(given_at(harness.clock() - A_SECOND * 120))
     assert await harness.settle()
     assert (await harness.row()).action is Action.QUERY
     whole = RegisterRecord.read

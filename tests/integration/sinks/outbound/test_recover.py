@@ -128,8 +128,7 @@ async def test_opt_out_waits_for_no_opt_in_whose_call_waits(harness: SinkHarness
 async def test_recovery_of_opt_outs_sends_no_bulk(harness: SinkHarness):
     """What is left of a lost batch waits for its slot; the next opt-out does not wait behind it."""
     await harness.register(onay(a_phone(5), minutes=40))
-    await harness.ingest(ret(a_phone(5), minutes=30))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(5), minutes=30))
     people = await harness.ingest_for(onay, [*range(10, 13), 5])
     await harness.lose_batch()
     await harness.ingest(ret(a_phone(5)))
@@ -491,8 +490,7 @@ async def test_lost_batch_is_queried_once_iys_has_processed_the_last_of_its_call
 async def test_lost_opt_outs_that_are_not_needed_any_more_are_settled_at_once(harness: SinkHarness):
     """A batch of them may still be on its way: it would do no harm."""
     people = await harness.ingest_for(partial(onay, minutes=60), range(30))
-    assert await harness.bulk()
-    assert await harness.settle()
+    await harness.settle_bulk()
     await harness.ingest_for(ret, range(30))
     harness.iys.inject_fault("batchV2", drop="before")
     assert await harness.opt_out()
@@ -510,8 +508,7 @@ async def test_lost_opt_ins_with_an_opt_out_behind_them_are_recovered_first(harn
     of the recipient, so whether the newest one is needed depends on what came of the opt-in.
     """
     await harness.register(onay(a_phone(1), minutes=40))
-    await harness.ingest(ret(a_phone(1), minutes=30))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(1), minutes=30))
     for number in range(3):
         await harness.ingest(onay(a_phone(number), minutes=20))
         await harness.lose_batch()
@@ -598,8 +595,7 @@ async def test_open_circuit_stops_claims_and_opt_outs_go_first(harness: SinkHarn
     assert harness.context.client.circuit_state("add_batch") is CircuitState.OPEN
     states = await harness.states_of(people)
     assert states.count("pending") == 30 - CircuitBreakerPolicy().opens_after
-    await harness.ingest(ret(a_phone(99)))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(99)))
     assert harness.iys.register() == {a_phone(99): "RET"}
 
 

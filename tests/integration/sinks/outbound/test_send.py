@@ -28,8 +28,7 @@ pytestmark = pytest.mark.database
 
 async def test_opt_in_goes_by_batch_and_permits_once_saved(harness: SinkHarness):
     """A 202 is not "saved": the permission follows the result."""
-    await harness.ingest(onay())
-    assert await harness.bulk()
+    await harness.submit_bulk(onay())
     assert (await harness.row()).state == "awaiting_result"
     assert await harness.permissions() == [False]
     assert await harness.settle()
@@ -59,8 +58,7 @@ async def test_opt_out_goes_at_once_by_single_add(harness: SinkHarness):
 
 async def test_opt_out_unknown_to_iys_is_not_needed(harness: SinkHarness):
     """H175: there is nothing to withdraw, and nothing may be sent."""
-    await harness.ingest(ret())
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret())
     assert await harness.columns("state", "registered", "code", "may_send") == (
         "not_needed",
         "NONE",
@@ -87,8 +85,7 @@ async def test_refused_opt_out_is_rescued_once_and_then_parked(harness: SinkHarn
     assert await harness.opt_out()
     assert await harness.columns("state", "action", "code") == ("refused", "rescue", "H113")
     assert harness.unforeseen == ["H113"]
-    await harness.ingest(*await harness.published())
-    assert await harness.opt_out()
+    await harness.submit_opt_out(*await harness.published())
     assert await harness.columns("state", "reason", "may_send") == (
         "parked",
         "opt-out-refused",
@@ -104,8 +101,7 @@ async def test_many_opt_outs_of_unknown_keys_are_queried_first(harness: SinkHarn
     people = [a_phone(number) for number in range(30)]
     harness.iys.citizen("ONAY", people[7], source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00")
     await harness.ingest(*(ret(person) for person in people))
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     assert harness.iys.register() == {people[7]: "RET"}
     states = await harness.states_of(people)
     assert (states.pop(7), set(states)) == ("accepted", {"not_needed"})
@@ -165,8 +161,7 @@ async def test_bad_item_costs_a_batch_only_itself(harness: SinkHarness):
     """A 422 names an item: it is refused, and the others are submitted at once."""
     late, others = onay(a_phone(2), minutes=60 * 24 * 30), [a_phone(number) for number in (0, 1, 3)]
     harness.close_days(40, ago=35)  # by a calendar that İYS does not have
-    await harness.ingest(onay(others[0]), onay(others[1]), late, onay(others[2]))
-    assert await harness.bulk()
+    await harness.submit_bulk(onay(others[0]), onay(others[1]), late, onay(others[2]))
     assert harness.iys.calls("batchV2") == 2
     assert await harness.columns("state", "code", recipient=late.recipient) == ("expired", "H467")
     assert await harness.settle()
@@ -208,15 +203,13 @@ async def test_spent_quota_suspends_opt_ins_and_no_opt_out(harness: SinkHarness)
     """H525: opt-ins wait behind one suspension with its reason."""
     await harness.register_onay(a_phone(11))
     harness.iys.brand(consentLimit=1)
-    await harness.ingest(onay(), onay(a_phone(2)))
-    assert await harness.bulk()
+    await harness.submit_bulk(onay(), onay(a_phone(2)))
     assert await harness.columns("state", "reason", "code") == ("parked", "quota-spent", "H525")
     (suspension,) = await harness.suspensions()
     assert (suspension.channel, suspension.status, suspension.code) == ("*", "ONAY", "H525")
     await harness.ingest(onay(a_phone(3)))
     assert not await harness.bulk()
-    await harness.ingest(ret(a_phone(11)))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(11)))
     assert harness.iys.register()[a_phone(11)] == "RET"
     await harness.requeue("quota-spent")
     assert (await harness.row()).state == "pending"
@@ -247,8 +240,7 @@ async def test_lost_right_suspends_a_channel_and_is_retried(harness: SinkHarness
 async def test_opt_out_that_iys_takes_for_old_is_rescued(harness: SinkHarness):
     """H178 while İYS shows ONAY: the old event stays on record, and a new one of today follows."""
     harness.iys.citizen("ONAY", source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00")
-    await harness.ingest(ret(consent_date=datetime(2025, 12, 1, tzinfo=UTC)))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(consent_date=datetime(2025, 12, 1, tzinfo=UTC)))
     if (await harness.row()).state == "unknown":
         assert await harness.query()
     row = await harness.row()
@@ -259,8 +251,7 @@ async def test_opt_out_that_iys_takes_for_old_is_rescued(harness: SinkHarness):
         "HS_KARAR",
         row.desired_event_id,
     )
-    await harness.ingest(event)
-    assert await harness.opt_out()
+    await harness.submit_opt_out(event)
     assert (await harness.row()).state == "accepted"
     assert harness.iys.register() == {PHONE: "RET"}
 
@@ -270,11 +261,9 @@ async def test_many_opt_outs_of_opt_ins_in_flight_are_a_batch(harness: SinkHarne
     people = await harness.ingest_for(onay, range(60))
     assert await harness.bulk()
     await harness.ingest_for(ret, range(60))
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     assert (harness.iys.calls("batchV2"), harness.iys.calls("addV2")) == (2, 0)
-    while await harness.settle() or await harness.opt_out():
-        pass
+    await harness.drain(harness.settle, harness.opt_out)
     assert harness.iys.register() == dict.fromkeys(people, "RET")
     assert set(await harness.states_of(people)) == {"accepted"}
     assert harness.iys.calls("addV2") == 0
@@ -286,8 +275,7 @@ async def test_opt_outs_in_flight_go_with_those_of_registered_opt_ins(harness: S
     await harness.ingest_for(onay, range(30, 60))
     assert await harness.bulk()
     await harness.ingest_for(ret, range(60))
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     assert (harness.iys.calls("batchV2"), harness.iys.calls("addV2")) == (3, 0)
 
 
@@ -361,8 +349,7 @@ async def test_original_success_permits_nothing_before_a_query(harness: SinkHarn
     await harness.register_onay()
     harness.iys.citizen("RET")
     await harness.forget()
-    await harness.ingest(event)
-    assert await harness.bulk()
+    await harness.submit_bulk(event)
     assert await harness.settle()
     columns = await harness.columns("action", "reason", "may_send")
     assert columns == ("query", "saved-before", False)
