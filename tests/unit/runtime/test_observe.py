@@ -102,9 +102,9 @@ def raised_in_a_thread(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("log", "shown"),
     [
-        (lambda _: get_logger("test").error("failed", exc_info=True), {"event": "failed"}),
+        (lambda error: get_logger("test").error("failed", exc_info=error), {"event": "failed"}),
         (
-            lambda _: logging.getLogger("library").error("GET %s", PHONE, exc_info=True),
+            lambda error: logging.getLogger("library").error("GET %s", PHONE, exc_info=error),
             {"logger": "library"},
         ),
         (

@@ -26,7 +26,6 @@ from izin.schemas.api_keys import ApiKey
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.integration.sinks.feeds.conftest import (
     CODEC,
-    PARTITIONS,
     SUBSCRIBER,
     Served,
     opt_outs,
@@ -76,23 +75,6 @@ async def test_opt_outs_begin_at_the_oldest_or_now(settings: KafkaSettings, serv
         page = await served.page("opt-outs", after=after, wait=10)
         assert [one["recipient"] for one in page["items"]] == ["+905550000004"]
         assert page["items"][0]["event_id"] == "event-1"
-
-
-async def test_records_of_others_move_the_cursor(settings: KafkaSettings, served: Served):
-    """They are not returned, and not searched again."""
-    topic = settings.topics.outcomes.name
-    write(settings, topic, permissions(1), partition=0)  # unreadable as outcomes
-    write(
-        settings,
-        settings.topics.permissions.name,
-        permissions(1, 2, customer_id="beta", brand_code=7),
-    )
-    page = await served.page("permissions", wait=1)
-    assert page["items"] == []
-    again = await served.page("permissions", after=page["next"], limit=1)
-    assert again["items"] == []
-    (item,) = (await served.page("outcomes", wait=10))["items"]
-    assert item["unreadable"] is True
 
 
 async def test_aborted_transaction_is_never_returned(settings: KafkaSettings, served: Served):
@@ -184,24 +166,6 @@ async def test_stopping_process_answers_who_waits(settings: KafkaSettings):
         await asyncio.sleep(0.3)
     page = await waiting
     assert page["items"] == []
-
-
-async def test_order_of_each_key_is_kept(settings: KafkaSettings, served: Served):
-    """Over partitions, pages, and both ways to read."""
-    topic = settings.topics.permissions.name
-    client = producer(settings)
-    for number in range(40):
-        reason = f"reason-{number:02}"
-        write(settings, topic, permissions(*range(6), reason=reason), client=client)
-    items, _ = await served.all("permissions", 240, limit=17)
-    async with serving(settings) as other:
-        again, _ = await other.all("permissions", 240, limit=13)
-    for found in (items, again):
-        assert len(found) == 240
-        for recipient in {one["recipient"] for one in found}:
-            reasons = [one["reason"] for one in found if one["recipient"] == recipient]
-            assert reasons == [f"reason-{number:02}" for number in range(40)]
-        assert {one["partition"] for one in found} <= set(range(PARTITIONS))
 
 
 def transactional(settings: KafkaSettings, name: str) -> Producer:

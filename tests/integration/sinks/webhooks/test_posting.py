@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -19,7 +20,14 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from benchmarks.webhooks.receiver import ScriptedAnswer, WebhookReceiver
 from izin.runtime.settings import WebhookSettings
 from izin.sinks.webhooks.events import body_of
-from izin.sinks.webhooks.posting import MOST_OF_A_REPLY, SECRET_BYTES, Poster, new_secret, signed
+from izin.sinks.webhooks.posting import (
+    MOST_OF_A_REPLY,
+    SECRET_BYTES,
+    Poster,
+    Reply,
+    new_secret,
+    signed,
+)
 from izin.sinks.webhooks.targets import AllowedTargets, RefusedUrlError, check_url
 from tests.support.webhooks import a_subscriber
 
@@ -45,6 +53,14 @@ def a_poster(url: str, *, allowed: AllowedTargets = LOOPBACK, timeout: float = 5
     return Poster(url, allowed=allowed, tls=tls, timeout=timeout, parallel=2)
 
 
+async def posted(url: str, **given: Any) -> Reply:  # noqa: ANN401  # as a_poster takes them
+    """Return the reply to a request to a URL."""
+    poster = a_poster(url, **given)
+    reply = await poster.post([], b"{}")
+    await poster.close()
+    return reply
+
+
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
     """Let names resolve to ``answers``, the last of them for ever; return what is asked for."""
     asked: list[str] = []
@@ -63,9 +79,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]
 async def test_private_address_is_refused_at_the_connection(receiver: WebhookReceiver):
     """Without the operator's permission nothing leaves, with TLS or without."""
     for url in (receiver.url(), f"https://127.0.0.1:{receiver.port}/"):
-        poster = a_poster(url, allowed=AllowedTargets())
-        reply = await poster.post([], b"{}")
-        await poster.close()
+        reply = await posted(url, allowed=AllowedTargets())
         assert reply.status is None
         assert str(reply.failure).startswith("address refused")
     assert receiver.received == []
@@ -78,9 +92,7 @@ async def test_name_that_comes_to_mean_another_address_is_refused(
     asked = resolving(monkeypatch, ["93.184.216.34"], ["127.0.0.1"])
     url = f"https://crm.example.com:{receiver.port}/hook"
     await check_url(AllowedTargets(), url)
-    poster = a_poster(url, allowed=AllowedTargets())
-    reply = await poster.post([], b"{}")
-    await poster.close()
+    reply = await posted(url, allowed=AllowedTargets())
     assert "no address of the public Internet" in str(reply.failure)
     assert asked == ["crm.example.com", "crm.example.com"]
     assert receiver.received == []
@@ -109,30 +121,28 @@ async def test_checked_address_is_connected_without_another_look(
 async def test_redirect_is_a_failure_and_is_not_followed(receiver: WebhookReceiver):
     """It could lead to any address."""
     receiver.answer = lambda _: ScriptedAnswer(307, (("location", receiver.url("/other")),))
-    poster = a_poster(receiver.url())
-    reply = await poster.post([], b"{}")
-    await poster.close()
+    reply = await posted(receiver.url())
     assert (reply.status, reply.is_acknowledgement) == (307, False)
     assert [one.path for one in receiver.received] == ["/hook"]
 
 
-async def test_proxy_of_the_environment_is_not_used(
+async def test_request_goes_to_the_address_of_its_name_alone(
     receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ):
-    """It would resolve the name itself, and connect to wherever that leads."""
+    """A proxy of the environment would resolve the name itself, and connect to wherever that leads.
+    A name may have several addresses: the second is tried where the first does not answer.
+    """
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    poster = a_poster(receiver.url())
-    assert (await poster.post([], b"{}")).is_acknowledgement
-    await poster.close()
+    resolving(monkeypatch, ["127.0.0.2", "127.0.0.1"])
+    reply = await posted(f"http://crm.example.com:{receiver.port}/hook")
+    assert reply.is_acknowledgement
 
 
 async def test_slow_reply_ends_at_the_time_limit(receiver: WebhookReceiver):
     """Also one that trickles: the limit is of the whole request."""
     receiver.answer = lambda _: ScriptedAnswer(after=60)
-    poster = a_poster(receiver.url(), timeout=0.2)
-    reply = await poster.post([], b"{}")
-    await poster.close()
+    reply = await posted(receiver.url(), timeout=0.2)
     assert (reply.status, reply.failure) == (None, "no reply within 0.2 s")
 
 
@@ -155,9 +165,7 @@ async def test_failures_of_the_network_are_replies(receiver: WebhookReceiver):
         f"https://127.0.0.1:{receiver.port}/",
         "http://no-such-host.invalid/",
     ):
-        poster = a_poster(url)
-        reply = await poster.post([], b"{}")
-        await poster.close()
+        reply = await posted(url)
         assert (reply.status, reply.is_acknowledgement) == (None, False), url
         assert reply.failure, url
 
@@ -184,24 +192,11 @@ async def test_url_to_which_nothing_may_be_posted_is_refused(url: str):
         await check_url(AllowedTargets(), url)
 
 
-async def test_second_address_is_tried_where_the_first_does_not_answer(
-    receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
-):
-    """A name may have several."""
-    resolving(monkeypatch, ["127.0.0.2", "127.0.0.1"])
-    poster = a_poster(f"http://crm.example.com:{receiver.port}/hook")
-    assert (await poster.post([], b"{}")).is_acknowledgement
-    await poster.close()
-
-
 async def test_compressed_reply_is_not_expanded(receiver: WebhookReceiver):
     """A few bytes could become gigabytes."""
-    receiver.answer = lambda _: ScriptedAnswer(
-        headers=(("content-encoding", "gzip"),), body=b"no gzip"
-    )
-    poster = a_poster(receiver.url())
-    assert (await poster.post([], b"{}")).is_acknowledgement
-    await poster.close()
+    gzip = (("content-encoding", "gzip"),)
+    receiver.answer = lambda _: ScriptedAnswer(headers=gzip, body=b"no gzip")
+    assert (await posted(receiver.url())).is_acknowledgement
 
 
 def run(argv: list[str], folder: Path, given: str = "") -> str:
