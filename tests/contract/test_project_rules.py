@@ -69,6 +69,13 @@ PHRASE = next(one for one in WORDS.anywhere if " " in one and one.replace(" ", "
 CAPITAL = WORD.capitalize()
 
 
+def plant(folder: Path, name: str, text: str) -> None:
+    """Write a file of a tree."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_project_rule_holds(rule: Rule) -> None:
     """Nothing in the tree breaks the rule."""
@@ -136,9 +143,7 @@ def test_project_rule_holds(rule: Rule) -> None:
 def test_project_rule_broken_is_found(tmp_path: Path, rule: Rule, module: str, text: str) -> None:
     """A tree that breaks the rule is caught, and the same rule is silent without it."""
     assert rule(tmp_path) == []
-    path = tmp_path / module
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    plant(tmp_path, module, text)
     assert len(rule(tmp_path)) == 1
 
 
@@ -170,9 +175,7 @@ def test_project_rule_broken_is_found(tmp_path: Path, rule: Rule, module: str, t
 )
 def test_project_rule_kept_is_silent(tmp_path: Path, rule: Rule, module: str, text: str) -> None:
     """A tree that follows the rule has no findings."""
-    path = tmp_path / module
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    plant(tmp_path, module, text)
     assert rule(tmp_path) == []
 
 
@@ -265,8 +268,7 @@ def test_check_counts_what_the_tree_has(tmp_path: Path) -> None:
     files = {"izin/a.py": text, "izin/generated/b.py": text, "tests/c.py": "x = 1\n"}
     files |= {"izin/sql/a.sql": "-- name: a\n\nSELECT 1\n"}
     for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content, encoding="utf-8")
+        plant(tmp_path, name, content)
     product, tests, *places = check(tmp_path, list(files)).splitlines()
     assert product == "izin: 2 statements, 6 tokens, 1 modules, 1 lines of SQL"
     assert tests == "tests: 1 statements, 3 tokens, 1 modules, 0 lines of SQL"
@@ -299,9 +301,7 @@ def test_figure_that_is_exceeded_is_found(
 ) -> None:
     """One finding for each file or folder, and none in an empty tree."""
     for name in names:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        plant(tmp_path, name, text)
     found = FINDERS[finder](tmp_path, names)
     assert len(found) == len({name if len(names) < 3 else "" for name in names})
     assert sum(counted(found).values()) == len(found)
@@ -310,17 +310,15 @@ def test_figure_that_is_exceeded_is_found(
 
 def test_cycle_of_imports_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where one of its imports is for types only."""
-    package = tmp_path / "ratchet_example"
-    package.mkdir()
+    for_types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
     for name, text in {
         "__init__": "",
         "a": "from ratchet_example import b\n",
         "b": "from ratchet_example import c\n",
-        "c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
-        "    from ratchet_example import a\n",
+        "c": f"{for_types}from ratchet_example import a\n",
         "d": "from ratchet_example import a\n",
     }.items():
-        (package / f"{name}.py").write_text(text, encoding="utf-8")
+        plant(tmp_path, f"ratchet_example/{name}.py", text)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert cyclic_modules("ratchet_example") == [f"ratchet_example.{one}" for one in "abc"]
 
@@ -329,8 +327,7 @@ def test_statements_do_not_count_docstrings(tmp_path: Path) -> None:
     """Nor generated code."""
     names = ["izin/iys/a.py", "izin/schemas/generated/b.py", "benchmarks/c.py"]
     for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text('"""A."""\ndef f():\n    """B."""\n    return 1\n', "utf-8")
+        plant(tmp_path, name, '"""A."""\ndef f():\n    """B."""\n    return 1\n')
     assert product_modules(names) == names[:1]
     assert statements(tmp_path, names) == 2
 
@@ -358,7 +355,7 @@ def test_topics_have_no_refused_name() -> None:
 )
 def test_refused_word_in_any_text_is_found(tmp_path: Path, name: str, text: str) -> None:
     """In prose and comments, in any case, and broken over two lines."""
-    (tmp_path / name).write_text(text, encoding="utf-8")
+    plant(tmp_path, name, text)
     assert refused_words(tmp_path, [name]) == [f"{name}: {PHRASE}"]
 
 
@@ -382,8 +379,7 @@ def test_refused_word_in_any_text_is_found(tmp_path: Path, name: str, text: str)
 )
 def test_refused_word_in_any_name_is_found(tmp_path: Path, name: str, text: str) -> None:
     """Identifiers, files, columns, metrics, log events, commands, options, fields."""
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text(text, encoding="utf-8")
+    plant(tmp_path, name, text)
     (finding,) = refused_names(tmp_path, [name])
     assert finding.startswith(f"{name}: ")
     assert refused_words(tmp_path, [name]) == []
@@ -399,7 +395,7 @@ def test_refused_word_in_any_name_is_found(tmp_path: Path, name: str, text: str)
 )
 def test_refused_name_in_prose_is_not_found(tmp_path: Path, name: str, text: str) -> None:
     """There these words have their ordinary meaning."""
-    (tmp_path / name).write_text(text, encoding="utf-8")
+    plant(tmp_path, name, text)
     assert refused_names(tmp_path, [name]) == []
 
 

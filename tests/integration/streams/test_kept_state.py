@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka.admin import NewTopic
 from structlog.typing import EventDict
 
 from izin.runtime import kafka, topic_admin
@@ -32,7 +31,6 @@ from tests.integration.streams.test_owned_partition import (
     an_onay,
 )
 from tests.support.order.harness import CODEC, OrderHarness, apply, consent_of
-from tests.support.order.workers import until
 
 pytestmark = pytest.mark.broker
 HOUR_MS = 60 * 60 * 1000
@@ -74,8 +72,7 @@ async def test_commit_moves_the_position_behind_its_rows(
     harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
 ) -> None:
     """What a worker wrote itself it does not read again, batch after batch."""
-    owner = harness.owner(make_state())
-    await owner.acquire()
+    owner = await harness.acquired(make_state())
     begun = owner.state.position
     await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     assert owner.state.position == begun + 2
@@ -93,8 +90,7 @@ async def test_state_that_may_lack_tombstones_is_read_anew(
     """One that was caught up as long ago as tombstones are kept, less a day, by the broker's
     clock, may have a key that was erased since: its tombstone may be gone.
     """
-    owner = harness.owner(make_state())
-    await owner.acquire()
+    owner = await harness.acquired(make_state())
     await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     state, caught_up_at = owner.state, owner.state.caught_up_at
     assert abs(caught_up_at - time.time() * 1000) < HOUR_MS
@@ -103,8 +99,7 @@ async def test_state_that_may_lack_tombstones_is_read_anew(
         state.caught_up_at = caught_up_at - days * 24 * HOUR_MS
         apply(state, erased, state.position)
         state.close()
-        owner = harness.owner(state)
-        await owner.acquire()
+        owner = await harness.acquired(state)
         assert (consent_of(state, *erased) is not None) is is_kept
         assert abs(state.caught_up_at - caught_up_at) < HOUR_MS
     assert (len(read), len(state)) == (2, 2)
@@ -114,27 +109,37 @@ async def test_kept_folder_reads_back_only_other_owners_rows(
     harness: OrderHarness, tmp_path: Path, read: list[int]
 ) -> None:
     """A worker that starts over its own folder reads what others wrote, and nothing else."""
-    owner = harness.owner(RocksFolder(tmp_path).state(0))
-    await owner.acquire()
+    owner = await harness.acquired(RocksFolder(tmp_path).state(0))
     await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     owner.state.close()
-    other = harness.owner()
-    await other.acquire()
+    other = await harness.acquired()
     await harness.commit(other, harness.effects(RET), next_offset=3)
     row = other.state.position - 1
     read.clear()
-    back = harness.owner(RocksFolder(tmp_path).state(0))
-    await back.acquire()
+    back = await harness.acquired(RocksFolder(tmp_path).state(0))
     assert (read, consent_of(back.state, KEY), len(back.state)) == ([row], RET, 2)
     back.state.close()
+
+
+async def test_kept_state_reads_back_only_other_owners_rows(
+    harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
+) -> None:
+    """Coming back, an owner reads what others wrote meanwhile, and not what it had."""
+    owner = await harness.acquired(make_state())
+    await harness.commit(owner, harness.effects(ONAY), next_offset=1)
+    other = await harness.acquired()
+    await harness.commit(other, harness.effects(an_onay(2)), next_offset=2)
+    row = other.state.position - 1
+    read.clear()
+    await owner.acquire()
+    assert (read, consent_of(owner.state, KEY), len(owner.state)) == ([row], ONAY, 2)
 
 
 async def test_aborted_batch_leaves_no_hole(
     harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
 ) -> None:
     """Rows of a transaction that came to nothing are passed over once the partition is taken."""
-    owner = harness.owner(make_state())
-    await owner.acquire()
+    owner = await harness.acquired(make_state())
     await harness.write_open(owner, b"never")
     await owner.acquire()
     begun = owner.state.position
@@ -151,8 +156,7 @@ async def test_key_erased_while_owned_is_forgotten(
     early: bool,
 ) -> None:
     """A tombstone among a worker's own rows is not passed over: the partition is taken again."""
-    owner = harness.owner(make_state())
-    await owner.acquire()
+    owner = await harness.acquired(make_state())
     if not early:
         await harness.commit(owner, harness.effects(ONAY), next_offset=1)
     harness.write_row(None)
@@ -197,8 +201,7 @@ async def test_kill_between_commit_and_state_loses_nothing(
     owner = await asyncio.create_subprocess_exec(sys.executable, *arguments)
     assert await owner.wait() == -signal.SIGKILL
     state = RocksFolder(tmp_path).state(0)
-    successor = harness.owner(state)
-    await successor.acquire()
+    successor = await harness.acquired(state)
     assert successor.next_offsets[harness.events] == 4
     assert len(read) == 2
     assert (consent_of(state, KEY), len(state)) == (RET, 3)
@@ -210,24 +213,13 @@ async def test_recreated_topic_is_read_from_its_beginning(
 ) -> None:
     """A topic of the same name that is longer than the old one is still another topic."""
     state = make_state()
-    owner = harness.owner(state)
-    await owner.acquire()
+    owner = await harness.acquired(state)
     await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
-    admin = kafka.admin(harness.settings)
-    admin.delete_topics([harness.rows_topic])[harness.rows_topic].result(10)
-    until(
-        lambda: harness.rows_topic not in admin.list_topics(timeout=10).topics,
-        within=10,
-        what="topic deleted",
-    )
-    again = NewTopic(harness.rows_topic, num_partitions=1, replication_factor=1)
-    admin.create_topics([again])[harness.rows_topic].result(10)
-    other = harness.owner()
-    await other.acquire()
+    harness.recreate(harness.rows_topic)
+    other = await harness.acquired()
     rows = [an_onay(number) for number in range(3, 8)]
     await harness.commit(other, harness.effects(*rows), next_offset=9)
-    successor = harness.owner(state)
-    await successor.acquire()
+    await harness.acquired(state)
     assert (consent_of(state, KEY), len(state)) == (None, len(rows))
 
 
@@ -282,8 +274,7 @@ def test_lag_counts_partitions_that_nobody_decides(
 
 async def test_lag_is_counted_from_positions(harness: OrderHarness) -> None:
     """What is decided, by whomever, is no lag."""
-    owner = harness.owner()
-    await owner.acquire()
+    owner = await harness.acquired()
     await harness.commit(owner, Effects(), next_offset=3)
     watch = LaneWatch(harness.settings, CODEC)
     with closing(DecidedOffsets(harness.settings, CODEC)) as decided:

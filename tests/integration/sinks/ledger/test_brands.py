@@ -24,7 +24,6 @@ from izin.sinks.record.errors import IllegalChangeError
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
-    RESULT_DELAY,
     Izin,
     SinkHarness,
     a_phone,
@@ -53,30 +52,6 @@ async def test_opt_out_is_submitted_by_account_and_address_of_its_brand(
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_batch_results_are_polled_by_account_that_submitted(harness: SinkHarness):
-    """İYS shows another account nothing of a batch."""
-    await harness.brand(replace(ACTIVE, account="ada"))
-    harness.become("ada", "")
-    await harness.submit_bulk(onay())
-    harness.advance(RESULT_DELAY + A_SECOND)
-    harness.become("bob", "")
-    assert not await harness.poller.settle()
-    harness.become("ada", "")
-    assert await harness.poller.settle()
-
-
-async def test_lost_batch_is_recovered_by_account_that_submitted(harness: SinkHarness):
-    """Another account could neither query nor repeat it."""
-    await harness.brand(replace(ACTIVE, account="ada"))
-    harness.become("ada", "")
-    await harness.ingest(onay())
-    await harness.lose_batch("after")
-    harness.become("bob", "")
-    assert not await harness.recover()
-    harness.become("ada", "")
-    assert await harness.recover()
-
-
 async def test_upsert_keeps_account_and_address_unless_given(harness: SinkHarness):
     """An empty value removes them."""
     await harness.brand(replace(ACTIVE, account="ada", egress_address="192.0.2.1"))
@@ -87,30 +62,23 @@ async def test_upsert_keeps_account_and_address_unless_given(harness: SinkHarnes
 
 
 async def test_subscription_is_read_once_a_day_and_stored(harness: SinkHarness):
-    """The registry has what İYS shows, and the instant of the query."""
-    surveyor = SubscriptionMonitor(context=harness.context)
-    assert await surveyor.refresh() == {}
-    assert await surveyor.refresh() == {}
-    assert harness.iys.calls("subscription") == 1
-    (brand,) = await brands.every(harness.ledger)
-    assert (brand.subscription, brand.queried_at is None) == ("ACTIVE", False)
-    harness.advance(timedelta(days=1, seconds=1))
-    harness.iys.post(
-        "accounts", username=USERNAME, password=PASSWORD, iysCode=IYS_CODE, subscription="PAUSED"
-    )
-    await surveyor.refresh()
-    (brand,) = await brands.every(harness.ledger)
-    assert brand.subscription == "PAUSED"
-
-
-async def test_failed_subscription_query_is_repeated(harness: SinkHarness):
-    """The failure is returned, and what was known stays."""
+    """The registry has what İYS shows, and the instant of the query. A failure is returned, and the
+    query is repeated.
+    """
     harness.iys.inject_fault("subscription", status=500, code="H015")
     surveyor = SubscriptionMonitor(context=harness.context)
     assert list(await surveyor.refresh()) == [IYS_CODE]
-    assert await surveyor.refresh() == {}
+    for _ in range(2):
+        assert await surveyor.refresh() == {}
+    assert harness.iys.calls("subscription") == 2
     (brand,) = await brands.every(harness.ledger)
-    assert brand.subscription == "ACTIVE"
+    assert (brand.subscription, brand.queried_at is None) == ("ACTIVE", False)
+    harness.advance(timedelta(days=1, seconds=1))
+    account = {"username": USERNAME, "password": PASSWORD, "iysCode": IYS_CODE}
+    harness.iys.post("accounts", **account, subscription="PAUSED")
+    await surveyor.refresh()
+    (brand,) = await brands.every(harness.ledger)
+    assert brand.subscription == "PAUSED"
 
 
 async def test_push_is_registered_by_account_of_brand_and_waits_if_refused(harness: SinkHarness):
@@ -160,13 +128,36 @@ async def register(harness: SinkHarness, *access: int) -> None:
     await harness.register(onay(minutes=60, retailer_access=access or None))
 
 
-async def test_retailers_registered_with_consent_are_no_difference(harness: SinkHarness):
-    """İYS saved them with the consent."""
+@pytest.mark.parametrize(
+    "accesses",
+    [[(ONE,)], [(OTHER,), (ONE,)], [None]],
+    ids=["registered with the consent", "registered ones again", "none"],
+)
+async def test_retailers_that_iys_holds_are_no_difference(
+    harness: SinkHarness, accesses: list[tuple[int, ...] | None]
+):
+    """İYS saved them with the consent, and keeps them where an event names none: nothing is left
+    for a person.
+    """
     await register(harness, ONE)
     assert await differences(harness) == []
-    await harness.ingest(onay(minutes=30, retailer_access=(ONE,)))
+    for number, access in enumerate(accesses):
+        await harness.ingest(onay(minutes=30 - number, retailer_access=access))
     assert (await harness.row()).state == "not_needed"
     assert await differences(harness) == []
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_batch_is_settled_by_account_that_submitted(harness: SinkHarness, is_lost: bool):
+    """İYS shows another account nothing of it, which could neither query nor repeat it."""
+    await harness.brand(replace(ACTIVE, account="ada"))
+    harness.become("ada", "")
+    await harness.ingest(onay())
+    await (harness.lose_batch("after") if is_lost else harness.bulk())
+    harness.become("bob", "")
+    assert not await (harness.recover() if is_lost else harness.settle())
+    harness.become("ada", "")
+    assert await (harness.recover() if is_lost else harness.poller.settle())
 
 
 async def test_changed_retailers_of_registered_consent_are_parked(harness: SinkHarness):
@@ -196,14 +187,6 @@ async def test_retailers_of_consent_of_other_writer_are_a_difference(harness: Si
     assert (found.registered_code, found.desired_code, found.desired_access) == (None, ONE, None)
 
 
-async def test_event_with_registered_retailers_ends_the_difference(harness: SinkHarness):
-    """Nothing is left for a person."""
-    await register(harness, ONE)
-    await harness.ingest(onay(minutes=30, retailer_access=(OTHER,)))
-    await harness.ingest(onay(minutes=20, retailer_access=(ONE,)))
-    assert await differences(harness) == []
-
-
 async def test_opt_out_ends_the_difference_of_retailers(harness: SinkHarness):
     """A later consent carries its own retailers."""
     await register(harness, ONE)
@@ -211,13 +194,6 @@ async def test_opt_out_ends_the_difference_of_retailers(harness: SinkHarness):
     await harness.submit_opt_out(ret(minutes=20))
     assert await differences(harness) == []
     await harness.register(onay(minutes=10, retailer_access=(OTHER,)))
-    assert await differences(harness) == []
-
-
-async def test_event_without_retailers_is_no_difference(harness: SinkHarness):
-    """What İYS holds stays as it is."""
-    await register(harness, ONE)
-    await harness.ingest(onay(minutes=30), onay(a_phone(2), minutes=30))
     assert await differences(harness) == []
 
 

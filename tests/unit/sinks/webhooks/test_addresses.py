@@ -44,11 +44,14 @@ FRIDAY = datetime(2026, 3, 6, 9, 0, tzinfo=UTC)
 """Noon in Turkey; the second business day after is Tuesday 10 March."""
 
 
-@pytest.mark.parametrize("text", REFUSED_ADDRESSES)
+@pytest.mark.parametrize("text", [*REFUSED_ADDRESSES, "192.0.0.0", "192.0.0.9", "192.0.0.255"])
 def test_address_of_no_public_host_is_refused(text: str) -> None:
-    """Private, shared, local, multicast, for documents, or standing for such an IPv4 address."""
+    """Private, shared, local, multicast, for documents, or standing for such an IPv4 address; also
+    those that Python 3.11 counts as public, and link-local ones with the name of an interface.
+    """
     assert not is_public(ip_address(text))
     assert AllowedTargets().refusal("host", text, is_plain=False) is not None
+    assert AllowedTargets().refusal("host", "fe80::1%eth0", is_plain=False) is not None
 
 
 @pytest.mark.parametrize("text", PUBLIC)
@@ -76,11 +79,6 @@ def test_operator_allows_hosts_and_networks(host: str, address: str, is_allowed:
     assert (allowed.refusal(host, address, is_plain=True) is None) is is_allowed
 
 
-def test_zone_of_an_address_is_no_way_around() -> None:
-    """Link-local addresses may come with the name of an interface."""
-    assert AllowedTargets().refusal("host", "fe80::1%eth0", is_plain=False) is not None
-
-
 @pytest.mark.parametrize(
     "address", ["169.254.169.254", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254"]
 )
@@ -90,12 +88,6 @@ def test_link_local_address_is_never_posted_to(address: str, listed: str) -> Non
     allowed = AllowedTargets.parse([listed])
     assert allowed.refusal("crm.internal", address, is_plain=False)
     assert allowed.refusal("crm.internal", address, is_plain=True)
-
-
-@pytest.mark.parametrize("address", ["192.0.0.0", "192.0.0.9", "192.0.0.192", "192.0.0.255"])
-def test_every_address_of_a_listed_range_is_refused(address: str) -> None:
-    """Python 3.11 counts some of them as public."""
-    assert not is_public(ip_address(address))
 
 
 def owned(*owners: str) -> list[AssignedSubscriber]:
@@ -154,13 +146,27 @@ def a_health() -> SubscriberHealth:
     return SubscriberHealth(timedelta(seconds=1), timedelta(hours=1))
 
 
-def test_one_event_that_is_refused_says_nothing_of_the_others() -> None:
-    """It may be refused for ever."""
+@pytest.mark.parametrize(
+    ("ids", "reply", "recovers", "is_down"),
+    [
+        (["msg_1"] * 1000, REFUSED, False, False),
+        ([f"msg_{number}" for number in range(100)], SILENT, True, False),
+        ([f"msg_{number}" for number in range(DOWN_AFTER_EVENTS - 1)], REFUSED, False, False),
+        ([f"msg_{number}" for number in range(DOWN_AFTER_EVENTS)], REFUSED, False, True),
+    ],
+    ids=["one event", "success between", "some events", "every event"],
+)
+def test_subscriber_is_down_that_refuses_everything(
+    ids: list[str], reply: Reply, recovers: bool, is_down: bool
+) -> None:
+    """Different events, with no success between them: one of them may be refused for ever."""
     health = a_health()
-    for now in range(1000):
-        health.failed("msg_1", REFUSED, float(now), 0.5)
-        assert not health.is_down
-        assert health.may_send(float(now), under_way=7)
+    for now, one in enumerate(ids):
+        health.failed(one, reply, float(now), 0.5)
+        if recovers:
+            assert not health.took()
+    assert health.is_down is is_down
+    assert is_down or health.may_send(float(len(ids)), under_way=7)
 
 
 def test_subscriber_without_a_reply_is_down_and_tried_one_at_a_time() -> None:
@@ -174,23 +180,6 @@ def test_subscriber_without_a_reply_is_down_and_tried_one_at_a_time() -> None:
     assert not health.may_send(2.5, under_way=1)
     assert health.took()
     assert health.may_send(2.5, under_way=7)
-
-
-def test_subscriber_that_refuses_everything_is_down() -> None:
-    """Different events, with no success between them."""
-    health = a_health()
-    for number in range(DOWN_AFTER_EVENTS):
-        assert not health.is_down
-        health.failed(f"msg_{number}", REFUSED, 0.0, 0.5)
-    assert health.is_down
-
-
-def test_success_between_failures_keeps_a_subscriber_up() -> None:
-    """However often it fails."""
-    health = a_health()
-    for number in range(100):
-        health.failed(f"msg_{number}", SILENT, float(number), 0.5)
-        assert not health.took()
 
 
 def test_pauses_grow_to_an_hour_and_never_end() -> None:
