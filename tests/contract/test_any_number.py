@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 from unittest.mock import patch
 from urllib.parse import urlencode
@@ -56,7 +56,6 @@ _GENERATED = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-Serving = AbstractAsyncContextManager[httpx.AsyncClient]
 
 
 @asynccontextmanager

@@ -1,10 +1,6 @@
-"""The worker on a real Kafka: decisions, the outbox, push and pull.
-
-A sink worker whose Kafka refuses its password.
-"""
+"""The worker on a real Kafka: decisions, the outbox, push and pull."""
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -36,14 +32,10 @@ from izin.sinks.worker import serve
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
 from tests.support.order.verdict import committed_records
-from tests.support.secure.broker import PASSWORD, SecureKafka
-from tests.support.secure.connections import settings_of
 from tests.support.simulator import SimulatorAdmin
-from tests.support.sink_processes import SinkProcesses
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 PUSH = ("iys", "fake-password")
-WRONG = "obviously-fake-and-wrong"
 
 
 def consume(
@@ -391,37 +383,3 @@ async def test_ingester_reads_small_batches_of_known_keys(
     await reader.close()
     assert batches[0] > batch.FEW
     assert max(batches[1:]) <= batch.FEW
-
-
-async def test_worker_with_a_wrong_password_names_it_and_goes_on(
-    harness: SinkHarness,
-    database_url: str,
-    iys: SimulatorAdmin,
-    secure_kafka: SecureKafka,
-    tmp_path: Path,
-):
-    """As for a broker that is away: an operator may correct it there. No secret is logged."""
-    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
-    given = {**secure_kafka.environment(), "KAFKA_SASL_PASSWORD": WRONG}
-    log = tmp_path / "sinks.log"
-    processes = SinkProcesses(
-        count=1,
-        settings=settings_of(given),
-        database_url=database_url,
-        simulator=iys,
-        log=log,
-        result_delay=0.2,
-        environment=given,
-    )
-    processes.start()
-    try:
-        await until(lambda: "kafka unreachable" in log.read_text("utf-8"), within=60)
-        assert processes.running[0].poll() is None
-    finally:
-        await asyncio.to_thread(processes.end)
-    text = log.read_text("utf-8")
-    assert WRONG not in text
-    assert PASSWORD not in text
-    events = [json.loads(line) for line in text.splitlines()]
-    (unreachable,) = [one for one in events if one["event"] == "kafka unreachable"]
-    assert "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in unreachable["error"]

@@ -24,7 +24,6 @@ MOST_PACKAGES = 25
 TESTS = (
     "tests/contract/schemas/test_fast.py",
     "tests/contract/schemas/test_topics.py",
-    "tests/contract/schemas/test_fast.py",
     "tests/integration/sinks/ingest/test_bulk_rows.py",
     "tests/integration/sinks/outbound/test_bulk_success.py",
     "tests/unit/gate/test_lane_table.py",
@@ -36,7 +35,6 @@ TESTS = (
     "tests/unit/streams/ownership/test_ownership.py",
     "tests/unit/streams/test_packing.py",
     "tests/unit/streams/test_simple_events.py",
-    "tests/unit/streams/test_packing.py",
 )
 
 

@@ -24,13 +24,16 @@ from izin.streams.ownership.effects import Effects
 from izin.streams.ownership.positions import DecidedOffsets
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState
-from tests.integration.streams.test_owned_partition import (
+from tests.support.order.harness import (
+    CODEC,
     KEY,
     ONAY,
     RET,
+    OrderHarness,
     an_onay,
+    apply,
+    consent_of,
 )
-from tests.support.order.harness import CODEC, OrderHarness, apply, consent_of
 
 pytestmark = pytest.mark.broker
 HOUR_MS = 60 * 60 * 1000

@@ -6,7 +6,6 @@ know, fields that contradict one another, and giants.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from datetime import datetime
 from random import Random
 from typing import Any
@@ -76,7 +75,7 @@ class HostileRecords:
         if kind == 0:
             lone = self._random.choice(_SURROGATES).encode("utf-8", "surrogatepass")
             return self._with_text(number, lambda text: text + _MARK).replace(_MARK.encode(), lone)
-        content = deepcopy(dict(self._make(number)))
+        content = _copied(self._make(number))
         if kind == 1:
             for holder, name in _texts(content):
                 holder[name] = ""
@@ -90,7 +89,7 @@ class HostileRecords:
 
     def _with_text(self, number: int, change: Callable[[str], str]) -> bytes:
         """Return a valid record of which one text is changed."""
-        content = deepcopy(dict(self._make(number)))
+        content = _copied(self._make(number))
         holder, name = self._random.choice(_texts(content))
         holder[name] = change(holder[name])
         return self._codec.encode(self._record, content)
@@ -108,6 +107,13 @@ class HostileRecords:
                 return self._random.choice([self._random.choice(_WORDS), self._inputs.text()])
             case _:
                 return self._random.choice([None, "", 0, self._inputs.instant()])
+
+
+def _copied(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _copied(value) if isinstance(value, Mapping) else value
+        for name, value in content.items()
+    }
 
 
 def _texts(content: dict[str, Any]) -> list[Leaf]:

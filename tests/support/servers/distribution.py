@@ -25,7 +25,7 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
         "tests/integration/console/test_secure_doctor.py",
         "tests/integration/producers/test_secure_intake.py",
         "tests/integration/runtime/test_secure_kafka.py",
-        "tests/integration/sinks/test_worker.py",
+        "tests/integration/sinks/test_secure_worker.py",
         "tests/integration/streams/test_secure_worker.py",
     ),
     "registry": (

@@ -198,7 +198,6 @@ METHODS: dict[str, Callable[[IysClient], Awaitable[Any]]] = {
     "timestamp": lambda client: client.reports.timestamp(BRAND, DAY),
     "download": lambda client: client.reports.download(BRAND, DAY, bytearray().extend),
 }
-WRITING = {"add", "add_batch", "register_push", "unregister_push", "agree"}
 
 
 def test_every_method_of_the_client_is_covered():

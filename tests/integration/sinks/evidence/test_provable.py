@@ -59,7 +59,6 @@ MESSAGES = TopicMessages(Codec(), Topics())
 NOW = datetime.now(UTC)
 THEN = NOW + timedelta(days=3700)
 """Ten years later."""
-MONTH = NOW.replace(day=1)
 CUT = """INSERT INTO chain_cuts SELECT shard, place, link, now() FROM anchors WHERE place = 6"""
 GONE = "DELETE FROM movements WHERE place <= 6"
 DAY = timedelta(days=1)
