@@ -140,6 +140,12 @@ async def acquired(worker: OrderWorker, *numbers: int) -> None:
     await until(lambda: worker.ready == set(numbers))
 
 
+@pytest.fixture
+async def ready(worker: OrderWorker) -> None:
+    """Give the worker its partition, which is ready."""
+    await acquired(worker, 0)
+
+
 def give(worker: OrderWorker, batch: RecordBatch, lane: str = TOPIC, number: int = 0) -> None:
     """Hand over `batch` as one that was fetched just now."""
     opening = worker._processor(number)._opening
@@ -196,9 +202,9 @@ async def test_split_lanes_raise(worker: OrderWorker) -> None:
     assert worker.assigned == frozenset()
 
 
+@pytest.mark.usefixtures("ready")
 async def test_batch_is_committed_once_and_its_lane_goes_on(worker: OrderWorker) -> None:
     """What is written is what was decided, and the next fetch begins behind it."""
-    await acquired(worker, 0)
     await decided(worker, a_batch(0, 3, next_offset=4))
     ((topic, next_offset, effects),) = owned(worker).committed
     assert (topic, next_offset) == (TOPIC, 4)
@@ -210,11 +216,11 @@ async def test_batch_is_committed_once_and_its_lane_goes_on(worker: OrderWorker)
 
 
 @pytest.mark.parametrize("start", [1, 4])
+@pytest.mark.usefixtures("ready")
 async def test_batch_that_does_not_follow_is_read_again(worker: OrderWorker, start: int) -> None:
     """Neither records that nobody processed are skipped, nor those of a topic created anew taken
     for decided: the partition is acquired again, and its lane read from its position.
     """
-    await acquired(worker, 0)
     await decided(worker, a_batch(0, 2))
     worker.gate.take_seeks()
     with capture_logs() as logs:
@@ -226,18 +232,18 @@ async def test_batch_that_does_not_follow_is_read_again(worker: OrderWorker, sta
     assert f"expected offset 2, got a batch from {start}" in log["error"]
 
 
+@pytest.mark.usefixtures("ready")
 async def test_batch_fetched_before_the_acquisition_is_dropped(worker: OrderWorker) -> None:
     """It was read from another offset, perhaps of another topic."""
-    await acquired(worker, 0)
     worker.dispatch(TOPIC, 0, a_batch(0, 2)._replace(opening=99))
     worker.dispatch(TOPIC, 7, a_batch(0, 2))
     await decided(worker, a_batch(0, 1))
     assert len(owned(worker).committed) == 1
 
 
+@pytest.mark.usefixtures("ready")
 async def test_express_lane_is_decided_first(worker: OrderWorker) -> None:
     """An opt-out waits for the batch in hand, and not for the next."""
-    await acquired(worker, 0)
     partition = await busy(worker)
     give(worker, a_batch(1, 1))
     give(worker, express(), EXPRESS)
@@ -290,9 +296,9 @@ async def test_bulk_in_hand_is_cut_short_when_the_worker_ends(
     assert worker.counts["records"] == 2
 
 
+@pytest.mark.usefixtures("ready")
 async def test_bulk_goes_on_beside_opt_outs_without_end(worker: OrderWorker) -> None:
     """It may have opt-outs too: at most one transaction in two leaves it out while it waits."""
-    await acquired(worker, 0)
     partition, offsets = owned(worker), iter(range(20))
 
     def give_next() -> None:
@@ -308,9 +314,9 @@ async def test_bulk_goes_on_beside_opt_outs_without_end(worker: OrderWorker) -> 
     assert [topic for topic, *_ in partition.committed][:3] == [EXPRESS, TOPIC, EXPRESS]
 
 
+@pytest.mark.usefixtures("ready")
 async def test_opt_out_does_not_wait_for_the_bulk_of_other_partitions(worker: OrderWorker) -> None:
     """While another partition's bulk is folded, only bulk waits, and has its turn afterwards."""
-    await acquired(worker, 0)
     other = asyncio.Event()
     assert worker._turns.is_mine(other)
     give(worker, a_batch(0, 1))
@@ -355,11 +361,11 @@ async def test_stuck_partition_holds_back_no_other(worker: OrderWorker) -> None:
     await until(lambda: worker.ready == {0, 1, 2})
 
 
+@pytest.mark.usefixtures("ready")
 async def test_dead_letters_are_logged_by_lane(worker: OrderWorker) -> None:
     """Those of the express lane need a person, those of the bulk lane are a warning: one line a
     batch, for a flood of them must not be one of lines too.
     """
-    await acquired(worker, 0)
     for lane in (EXPRESS, TOPIC):
         rubbish = [fetched(topic=lane, offset=offset, value=b"rubbish") for offset in (0, 1)]
         with capture_logs() as logs:
@@ -447,11 +453,11 @@ async def test_oversized_opt_ins_pause_nobody(worker: OrderWorker) -> None:
     await decided(worker, RecordBatch(120, 121, [a_record(an_event(), offset=120)]), TOPIC)
 
 
+@pytest.mark.usefixtures("ready")
 async def test_opt_ins_go_on_with_the_next_assignment(
     worker: OrderWorker, bad_deploy: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waited is decided by a release that can; what was decided stays so."""
-    await acquired(worker, 0)
     give(worker, mixed(0, 300))
     await until(lambda: worker.paused == {0})
     give(worker, mixed(0, 300))
@@ -466,9 +472,9 @@ async def test_opt_ins_go_on_with_the_next_assignment(
 
 
 @pytest.mark.parametrize("value", [b"rubbish", b"\xc3\x01" + b"\x07" * 8, None])
+@pytest.mark.usefixtures("ready")
 async def test_undecodable_records_pause_nothing(worker: OrderWorker, value: bytes | None) -> None:
     """Whoever sends rubbish stops neither the opt-outs nor the opt-ins of others."""
-    await acquired(worker, 0)
     rubbish = [fetched(offset=offset, value=value) for offset in range(300)]
     await decided(worker, RecordBatch(0, 300, rubbish))
     await decided(worker, a_batch(300, 1))
@@ -478,11 +484,11 @@ async def test_undecodable_records_pause_nothing(worker: OrderWorker, value: byt
 @pytest.mark.parametrize(
     "fault", [{"source": "HS_NOWHERE"}, {"status": "RET", "recipient": "nobody"}]
 )
+@pytest.mark.usefixtures("ready")
 async def test_refused_events_of_a_source_pause_nothing(
     worker: OrderWorker, fault: dict[str, str]
 ) -> None:
     """A refused event is its source's fault; those of the others go on."""
-    await acquired(worker, 0)
     refused = [a_record(an_event(**fault), offset=offset) for offset in range(300)]
     await decided(worker, RecordBatch(0, 300, refused))
     assert worker.counts["dead:refused"] == 300
@@ -531,9 +537,9 @@ async def test_opt_outs_do_not_wait_for_the_topic_of_dead_letters(
     assert (worker.counts["dead:undecodable"], worker.counts["Apply"]) == (1, 200)
 
 
+@pytest.mark.usefixtures("ready")
 async def test_aborted_batch_is_read_and_decided_again(worker: OrderWorker) -> None:
     """After any abort of a transaction the partition is acquired again, at its position."""
-    await acquired(worker, 0)
     owned(worker).faults = [fenced(), fenced()]
     for count in (2, 3):
         give(worker, a_batch())
@@ -543,9 +549,9 @@ async def test_aborted_batch_is_read_and_decided_again(worker: OrderWorker) -> N
     assert worker.counts["aborted"] == 2
 
 
+@pytest.mark.usefixtures("ready")
 async def test_partition_released_by_a_commit_is_acquired_again(worker: OrderWorker) -> None:
     """A partition with something to read back is not left until its next batch."""
-    await acquired(worker, 0)
     partition = owned(worker)
     partition.after_commit = partition.release
     await decided(worker, a_batch())
@@ -628,9 +634,9 @@ async def test_failed_acquisition_ends_with_its_assignment(worker: OrderWorker) 
     assert owned(worker).acquired == tried
 
 
+@pytest.mark.usefixtures("ready")
 async def test_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) -> None:
     """A batch that waited during a rebalance is fetched again by the new owner."""
-    await acquired(worker, 0)
     partition = await busy(worker)
     give(worker, a_batch(1))
     await worker.assign([1], [1])
@@ -698,9 +704,9 @@ async def test_topic_ids_that_cannot_be_read_change_nothing(worker: OrderWorker)
     assert (owned(worker).acquired, worker.ready) == (1, {0})
 
 
+@pytest.mark.usefixtures("ready")
 async def test_batch_of_a_closed_worker_is_dropped(worker: OrderWorker) -> None:
     """A batch that comes while the worker ends is dropped, not half done."""
-    await acquired(worker, 0)
     await worker.close()
     give(worker, a_batch())
     await asyncio.sleep(0.01)
@@ -708,9 +714,9 @@ async def test_batch_of_a_closed_worker_is_dropped(worker: OrderWorker) -> None:
     assert (partition.committed, partition.released, worker.ready) == ([], 1, frozenset())
 
 
+@pytest.mark.usefixtures("ready")
 async def test_closing_waits_for_the_batch_in_hand(worker: OrderWorker) -> None:
     """A partition is not taken from under a commit."""
-    await acquired(worker, 0)
     partition = await busy(worker)
     closing = asyncio.create_task(worker.close())
     await asyncio.sleep(0.01)
@@ -732,9 +738,9 @@ async def test_closing_does_not_wait_for_a_partition_that_is_stuck(
     assert [one["event"] for one in logs] == ["partitions not released in time"]
 
 
+@pytest.mark.usefixtures("ready")
 async def test_metrics_show_what_was_done(worker: OrderWorker) -> None:
     """Decisions by kind, dead letters by reason, and what is held, under fixed names."""
-    await acquired(worker, 0)
     records = [*a_batch().records, fetched(offset=1, value=b"rubbish")]
     await decided(worker, RecordBatch(0, 2, records))
     lanes = {"bulk": TOPIC, "express": "express"}

@@ -62,9 +62,14 @@ async def acts_of(harness: SinkHarness, recipient: str = FIRST) -> list[dict[str
     return [dict(one.data) for one in facts if one.kind == "act"]
 
 
-async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness):
+@pytest.fixture
+async def brake(harness: SinkHarness) -> Brake:
+    """Give the brake that a source has tripped."""
+    return await trip(harness)
+
+
+async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness, brake: Brake):
     """With who and why in the history; from then on the source is counted anew."""
-    brake = await trip(harness)
     assert await submit_all(harness) == {}
     assert await release(harness, brake) == (5, 0)
     assert len(await submit_all(harness)) == 5
@@ -78,9 +83,8 @@ async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness):
     assert (again.keys, again.held_back) == (ALLOWED, 4)
 
 
-async def test_withdrawn_opt_outs_never_reach_iys(harness: SinkHarness):
+async def test_withdrawn_opt_outs_never_reach_iys(harness: SinkHarness, brake: Brake):
     """They stay opt-outs that permit nothing; each has the statement of who, why and when."""
-    brake = await trip(harness)
     assert await withdraw(harness, brake) == (5, 0)
     assert await states(harness, 5) == {WITHDRAWN}
     harness.advance(timedelta(days=5))
@@ -129,10 +133,9 @@ async def read_back(harness: SinkHarness) -> None:
 
 @pytest.mark.parametrize("ruled_again", [repeat, change_brand, pull, read_back])
 async def test_ruling_again_revives_and_loses_nothing(
-    harness: SinkHarness, ruled_again: Callable[[SinkHarness], Awaitable[None]]
+    harness: SinkHarness, ruled_again: Callable[[SinkHarness], Awaitable[None]], brake: Brake
 ):
     """What is held back stays so, and what was withdrawn stays withdrawn."""
-    brake = await trip(harness)
     await ruled_again(harness)
     assert len(await held_back(harness)) == 5
     assert await submit_all(harness) == {}
@@ -165,9 +168,8 @@ async def test_newer_opt_in_permits_again_after_a_withdrawal(harness: SinkHarnes
     assert harness.iys.movements(FIRST) == ["ONAY", "ONAY"]
 
 
-async def test_what_iys_settled_meanwhile_is_not_withdrawn(harness: SinkHarness):
+async def test_what_iys_settled_meanwhile_is_not_withdrawn(harness: SinkHarness, brake: Brake):
     """A citizen's opt-out is İYS's: nothing of it is ours to withdraw."""
-    brake = await trip(harness)
     at = harness.clock().replace(microsecond=0)
     citizen = an_iys_event(
         recipient=FIRST, consent_date=at, received_at=at, iys=an_iys_origin(creation_date=at)
@@ -183,9 +185,9 @@ async def test_order_that_was_cut_off_is_carried_out_by_the_same_order(
     harness: SinkHarness,
     monkeypatch: pytest.MonkeyPatch,
     order: Callable[[SinkHarness, Brake], Awaitable[tuple[int, int]]],
+    brake: Brake,
 ):
     """It is shown until then; what comes meanwhile is counted anew, and the decision is one."""
-    brake = await trip(harness)
     decide = decisions._decide
 
     async def die(*arguments: object, **more: object) -> None:

@@ -51,7 +51,7 @@ NUL = {
     "evidence": {"pa\0ge": "\0"},
     "evidence_hash": "\0",
 }
-HOSTILE, EVERY = 10_000, 50
+HOSTILE, EVERY = 4_000, 50
 BEYOND_BUDGET = 2_000
 """So many pause the opt-ins of both partitions: what comes after is handled as they are."""
 

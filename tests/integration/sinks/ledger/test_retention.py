@@ -25,8 +25,8 @@ from izin.sinks.monitor.retention import RetentionEnforcer
 from izin.sinks.record import apply
 from izin.sinks.record.errors import LedgerFaultError
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.ledger.test_connection import nodes
 from tests.integration.sinks.ledger.test_history import an_act, anchor_writer, tampered
+from tests.integration.sinks.ledger.test_query_plans import nodes
 from tests.integration.sinks.sink_harness import Izin, SinkHarness, a_phone, onay
 from tests.support.builders import CUSTOMER, PHONE, a_decision_record, a_key, an_admitted_event
 
