@@ -1,13 +1,31 @@
-"""The shape of docker-compose.yml and the Dockerfile: errors for Docker, and our rules."""
+"""The shape of docker-compose.yml and the Dockerfile: errors for Docker, and our rules.
 
+Check the ports and addresses of docker-compose.yml against the listening services.
+"""
+
+import os
 import re
 import tomllib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from unittest.mock import patch
 
+import jsonschema_rs
+
+from izin.demo.stack_settings import PORTS
 from izin.local import kafka, postgres, registry
-from tests.contract.compose import ROOT, VARIABLE, Papers, instructions, is_ours
+from izin.runtime import settings
+from tests.contract.compose import (
+    ROOT,
+    VARIABLE,
+    Papers,
+    argvs,
+    image_of,
+    instructions,
+    is_ours,
+    leaf,
+    read,
+)
 
 VERSIONS = {
     "apache/kafka": kafka.VERSION,
@@ -15,45 +33,81 @@ VERSIONS = {
     "postgres": postgres.Postgres.name.rpartition(" ")[2],
 }
 """The images we take, and the version that `izin local` starts."""
-
-_TOP = {"name", "services", "volumes", "networks", "configs", "secrets"}
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "array", "items": _TEXT}
+_DURATION = {"type": "string", "pattern": r"^(\d+(ms|s|m|h))+$"}
+_VOLUME = re.compile(r"([a-z][\w-]*):(/[\w/]+)")
+_HEALTH = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "test": {"type": "array", "prefixItems": [{"enum": ["CMD", "CMD-SHELL"]}], "items": _TEXT},
+        "interval": _DURATION,
+        "timeout": _DURATION,
+        "start_period": _DURATION,
+        "retries": {"type": "integer"},
+    },
+}
 _SERVICE = {
-    "build": str | dict,
-    "cap_drop": list,
-    "command": list,
-    "depends_on": dict,
-    "entrypoint": list,
-    "environment": dict,
-    "healthcheck": dict,
-    "image": str,
-    "init": bool,
-    "ports": list,
-    "read_only": bool,
-    "restart": str,
-    "security_opt": list,
-    "stop_grace_period": str,
-    "tmpfs": list,
-    "volumes": list,
+    "type": "object",
+    "additionalProperties": False,
+    "oneOf": [{"required": ["image"]}, {"required": ["build"]}],
+    "properties": {
+        "build": {"type": ["string", "object"]},
+        "cap_drop": _TEXTS,
+        "command": _TEXTS,
+        "depends_on": {"type": "object"},
+        "entrypoint": _TEXTS,
+        "environment": {"type": "object", "additionalProperties": _TEXT},
+        "healthcheck": _HEALTH,
+        "image": _TEXT,
+        "init": {"type": "boolean"},
+        "ports": {
+            "type": "array",
+            "items": {"type": "string", "pattern": r"^([\d.]+:)?\d{1,5}:\d{1,5}$"},
+        },
+        "read_only": {"type": "boolean"},
+        "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
+        "security_opt": _TEXTS,
+        "stop_grace_period": _DURATION,
+        "tmpfs": _TEXTS,
+        "volumes": {
+            "type": "array",
+            "items": {"type": "string", "pattern": f"^{_VOLUME.pattern}$"},
+        },
+    },
 }
 """The keys of the compose specification that we use, in the form in which we write them."""
-_HEALTH = {"test", "interval", "timeout", "retries", "start_period"}
+_COMPOSE = {
+    "type": "object",
+    "additionalProperties": False,
+    "patternProperties": {"^x-": {}},
+    "properties": {
+        "name": _TEXT,
+        "services": {"type": "object", "additionalProperties": _SERVICE},
+        **{one: {"type": "object"} for one in ("volumes", "networks", "configs", "secrets")},
+    },
+}
 _CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
-_RESTARTS = {"no", "always", "on-failure", "unless-stopped"}
-_PORT = re.compile(r"(?:[\d.]+:)?\d{1,5}:\d{1,5}")
-_VOLUME = re.compile(r"([a-z][\w-]*):(/[\w/]+)")
-_DURATION = re.compile(r"(?:\d+(?:ms|s|m|h))+")
 _TAG = re.compile(r"\d+(?:\.\d+)*(?:-[a-z]+)?")
 _SECRET = re.compile(r"PASSWORD|TOKENS|SECRETS|ACCOUNT|DATABASE_URL")
 _INSTRUCTIONS = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "ENTRYPOINT", "CMD"}
+_LISTENERS = {
+    "order": settings.StreamSettings,
+    "sink": settings.SinkSettings,
+    "intake": settings.IntakeSettings,
+    "feeds": settings.FeedsSettings,
+    "gate": settings.GateSettings,
+    "webhooks": settings.WebhookSettings,
+}
+_ADDRESS = re.compile(r"(?:^|//|@)([a-z][\w-]*):(\d+)")
+_PROBE = re.compile(r'urlopen\("http://127\.0\.0\.1:(\d+)(/[\w/]+)"\)')
 
 
 def structure(given: Papers) -> Iterator[str]:
     """Every key is the specification's, every value has its form."""
-    for key in given.compose:
-        if key not in _TOP and not key.startswith("x-"):
-            yield f"{key}: no such part of a compose file"
-    for name, service in given.services.items():
-        yield from (f"{name}: {fault}" for fault in _service(service))
+    for error in jsonschema_rs.validator_for(_COMPOSE).iter_errors(given.compose):
+        yield f"{' '.join(map(str, error.instance_path))}: {error.message}"
     mounted = {
         found[1]
         for service in given.services.values()
@@ -62,42 +116,6 @@ def structure(given: Papers) -> Iterator[str]:
     }
     if mounted != set(given.compose.get("volumes", {})):
         yield "the volumes mounted are not those declared"
-
-
-def _service(service: dict[str, Any]) -> Iterator[str]:
-    for key, value in service.items():
-        if key not in _SERVICE:
-            yield f"{key}: no such key of a service"
-        elif not isinstance(value, _SERVICE[key]):
-            yield f"{key} is no {getattr(_SERVICE[key], '__name__', 'path or object')}"
-    if ("image" in service) == ("build" in service):
-        yield "needs either an image or a build"
-    if service.get("restart", "no") not in _RESTARTS:
-        yield f"restart: {service['restart']}"
-    for key in ("command", "entrypoint", "cap_drop", "tmpfs", "security_opt"):
-        if not all(isinstance(one, str) for one in service.get(key, [])):
-            yield f"{key} holds more than texts"
-    for name, value in service.get("environment", {}).items():
-        if not isinstance(value, str):
-            yield f"{name} is no text; quote it"
-    yield from _malformed(service)
-
-
-def _malformed(service: dict[str, Any]) -> Iterator[str]:
-    """Yield values without the form that their key requires."""
-    health = service.get("healthcheck", {"test": ["CMD", "true"]})
-    unknown = sorted(health.keys() - _HEALTH)
-    if unknown:
-        yield f"healthcheck: {', '.join(unknown)}"
-    if health.get("test", [""])[0] not in {"CMD", "CMD-SHELL"}:
-        yield "healthcheck: test begins with neither CMD nor CMD-SHELL"
-    durations = [health[key] for key in ("interval", "timeout", "start_period") if key in health]
-    for key, form, found in (
-        ("ports", _PORT, service.get("ports", [])),
-        ("volumes", _VOLUME, service.get("volumes", [])),
-        ("duration", _DURATION, [*durations, service.get("stop_grace_period", "10s")]),
-    ):
-        yield from (f"{key}: {one}" for one in found if not form.fullmatch(str(one)))
 
 
 def order(given: Papers) -> Iterator[str]:
@@ -204,3 +222,63 @@ def _too_old(rest: str) -> Iterator[str]:
     major_minor = tuple(map(int, re.findall(r"\d+", rest.split(maxsplit=1)[0])[:2]))
     if major_minor < least:
         yield f"FROM {rest} is older than {'.'.join(map(str, least))}"
+
+
+def listening(given: Papers, name: str) -> set[int]:
+    """Return the ports on which the service answers other containers."""
+    service, environment = given.services[name], given.environment(name)
+    if not is_ours(service):
+        return {
+            "apache/kafka": {
+                int(port) for port in re.findall(r":(\d+)", environment.get("KAFKA_LISTENERS", ""))
+            },
+            "postgres": {5432},
+            "apicurio/apicurio-registry": {int(environment.get("QUARKUS_HTTP_PORT", 8080))},
+        }[image_of(service)]
+    argv = argvs(service)[0]
+    if argv[0] == "iys-simulator":
+        command, rest = leaf(argv)
+        with patch.dict(os.environ, environment, clear=True):
+            host, port = map(command.make_context("serve", rest).params.get, ("host", "port"))
+    elif argv[1] in _LISTENERS:
+        listener = read(_LISTENERS[argv[1]], environment)
+        addresses = [(listener.host, listener.port)]
+        if hasattr(listener, "operations_port"):
+            addresses.append((listener.operations_host, listener.operations_port))
+        return {port for host, port in addresses if host == "0.0.0.0"}
+    else:
+        return set()
+    return {port} if host == "0.0.0.0" else set()
+
+
+def ports(given: Papers) -> Iterator[str]:
+    """Every port is published on 127.0.0.1 alone, as `izin up` does, and in use."""
+    for name, service in given.services.items():
+        listened = listening(given, name)
+        for one in service.get("ports", []):
+            address, outside, inside = ["", *one.split(":")][-3:]
+            if address != "127.0.0.1":
+                yield f"{name}: {one} is open to the network"
+            if int(inside) not in listened:
+                yield f"{name}: nobody listens on {inside}"
+            usual = {PORTS.get(f"{name}{part}") for part in ("", "-operations")}
+            if int(outside) not in usual:
+                yield f"{name}: {outside} is not the port of `izin up`"
+        if is_ours(service) and listened:
+            probe = _PROBE.search(service["healthcheck"]["test"][-1])
+            path = "/__simulator__/health" if name == "simulator" else "/health/ready"
+            if probe is None or int(probe[1]) not in listened or probe[2] != path:
+                yield f"{name}: the health check asks elsewhere"
+
+
+def addresses(given: Papers) -> Iterator[str]:
+    """Every address names a service that listens there and is waited for."""
+    for name, service in given.services.items():
+        for variable, value in given.environment(name).items():
+            for host, port in _ADDRESS.findall(value):
+                if host not in given.services or int(port) not in listening(given, host):
+                    yield f"{name}: {variable} leads nowhere: {host}:{port}"
+                elif host != name and host not in service.get("depends_on", {}):
+                    yield f"{name}: {variable} names {host}, which is not waited for"
+            if is_ours(service) and re.search(r"localhost|127\.0\.0\.1", value):
+                yield f"{name}: {variable} would find the container itself"

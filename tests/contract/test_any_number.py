@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 from unittest.mock import patch
 from urllib.parse import urlencode
@@ -36,7 +36,7 @@ from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.unit.gate.conftest import serving as serving_gate
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 from tests.unit.sinks.feeds.conftest import serving as serving_feeds
-from tests.unit.sinks.inbound.test_push import CREDENTIALS, accepted
+from tests.unit.sinks.inbound.test_sweep import CREDENTIALS, accepted
 
 _DIGITS = st.sampled_from([1, 2, 9, 10, 18, 19, 20, 39, 309, 4299, 4300, 4301, 5000, 20_000])
 _WHOLE = st.builds(lambda digit, count: digit * count, st.sampled_from("0123456789"), _DIGITS)
@@ -58,7 +58,6 @@ _GENERATED = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-Serving = AbstractAsyncContextManager[httpx.AsyncClient]
 
 
 @asynccontextmanager

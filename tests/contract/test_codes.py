@@ -13,8 +13,8 @@ from izin.producers.mapping import field_names as producers
 from izin.sinks.record import unreadable
 from izin.streams import guard
 from tests.support.iys import CORE_CODES, NOT_A_VIOLATION, OF_A_RECORD
+from tests.support.source_tree import ROOT
 
-ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT.parent / "shared" / "iys" / "reference.md"
 TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "the law": law.REASONS,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from tests.contract import compose, compose_network, compose_shape
+from tests.contract import compose, compose_shape
 from tests.contract.compose import Papers, papers
 
 Check = Callable[[Papers], Iterator[str]]
@@ -21,8 +21,8 @@ CHECKS = (
     compose.variables,
     compose.values,
     compose.simulated_account,
-    compose_network.ports,
-    compose_network.addresses,
+    compose_shape.ports,
+    compose_shape.addresses,
 )
 
 YAML, DOCKERFILE, SECRETS, IGNORED = "text", "dockerfile", "secrets", "ignored"
@@ -31,16 +31,22 @@ BROKEN = [
     (compose_shape.structure, YAML, "\nservices:", "\nverison: '3'\nservices:", "verison"),
     (compose_shape.structure, YAML, "restart: unless-stopped", "restarts: no", "restarts"),
     (compose_shape.structure, YAML, "restart: unless-stopped", "restart: sometimes", "sometimes"),
-    (compose_shape.structure, YAML, "build: .", "build: [.]", "build is no path"),
-    (compose_shape.structure, YAML, "image: postgres:18", "hostname: db", "either an image or a"),
-    (compose_shape.structure, YAML, 'IZIN_SINK_PORT: "8082"', "IZIN_SINK_PORT: 8082", "quote it"),
-    (compose_shape.structure, YAML, "[order]", "[1]", "holds more than texts"),
-    (compose_shape.structure, YAML, '["127.0.0.1:8081:8081", ', '["8081", ', "ports: 8081"),
-    (compose_shape.structure, YAML, "kafka-data:/var", "./data:/var", "volumes: ./data"),
+    (compose_shape.structure, YAML, "build: .", "build: [.]", "build: "),
+    (compose_shape.structure, YAML, "image: postgres:18", "hostname: db", "hostname"),
+    (
+        compose_shape.structure,
+        YAML,
+        'IZIN_SINK_PORT: "8082"',
+        "IZIN_SINK_PORT: 8082",
+        "IZIN_SINK_PORT: 8082",
+    ),
+    (compose_shape.structure, YAML, "[order]", "[1]", "command 0: 1"),
+    (compose_shape.structure, YAML, '["127.0.0.1:8081:8081", ', '["8081", ', "ports 0"),
+    (compose_shape.structure, YAML, "kafka-data:/var", "./data:/var", "./data"),
     (compose_shape.structure, YAML, "\n  postgres-data:", "", "not those declared"),
-    (compose_shape.structure, YAML, "retries: 12", "retry: 12", "healthcheck: retry"),
-    (compose_shape.structure, YAML, "test: [CMD, pg_isready", "test: [pg_isready", "neither CMD"),
-    (compose_shape.structure, YAML, "interval: 5s", "interval: 5", "duration: 5"),
+    (compose_shape.structure, YAML, "retries: 12", "retry: 12", "retry"),
+    (compose_shape.structure, YAML, "test: [CMD, pg_isready", "test: [pg_isready", "CMD-SHELL"),
+    (compose_shape.structure, YAML, "interval: 5s", "interval: 5", "interval: 5"),
     (compose_shape.order, YAML, "simulator: {condition", "missing: {condition", "does not exist"),
     (compose_shape.order, YAML, "{condition: service_healthy}", "{}", "has no condition"),
     (
@@ -121,54 +127,54 @@ BROKEN = [
     ),
     (compose.simulated_account, YAML, "brands add 100002", "brands add 100003", "brands differ"),
     (
-        compose_network.ports,
+        compose_shape.ports,
         YAML,
         "127.0.0.1:8081:8081",
         "0.0.0.0:8081:8081",
         "open to the network",
     ),
-    (compose_network.ports, YAML, "127.0.0.1:8081:8081", "8081:8081", "open to the network"),
-    (compose_network.ports, YAML, "127.0.0.1:8081:8081", "127.0.0.1:8081:80", "listens on 80"),
+    (compose_shape.ports, YAML, "127.0.0.1:8081:8081", "8081:8081", "open to the network"),
+    (compose_shape.ports, YAML, "127.0.0.1:8081:8081", "127.0.0.1:8081:80", "listens on 80"),
     (
-        compose_network.ports,
+        compose_shape.ports,
         YAML,
         "127.0.0.1:8081:8081",
         "127.0.0.1:9081:8081",
         "9081 is not the port",
     ),
     (
-        compose_network.ports,
+        compose_shape.ports,
         YAML,
         "IZIN_SINK_HOST: 0.0.0.0",
         "IZIN_SINK_HOST: 127.0.0.1",
         "listens on 8082",
     ),
     (
-        compose_network.ports,
+        compose_shape.ports,
         YAML,
         "IZIN_SINK_OPERATIONS_HOST: 0.0.0.0",
         "IZIN_SINK_OPERATIONS_HOST: 127.0.0.1",
         "listens on 8092",
     ),
     (
-        compose_network.ports,
+        compose_shape.ports,
         YAML,
         "127.0.0.1:8083/health/ready",
         "127.0.0.1:8082/health/ready",
         "asks elsewhere",
     ),
     (
-        compose_network.ports,
+        compose_shape.ports,
         YAML,
         "127.0.0.1:8083/health/ready",
         "127.0.0.1:8083/",
         "asks elsewhere",
     ),
-    (compose_network.addresses, YAML, "@postgres:5432", "@database:5432", "leads nowhere"),
-    (compose_network.addresses, YAML, "@postgres:5432", "@postgres:15432", "leads nowhere"),
-    (compose_network.addresses, YAML, "http://simulator:8085", "http://localhost:8085", "itself"),
+    (compose_shape.addresses, YAML, "@postgres:5432", "@database:5432", "leads nowhere"),
+    (compose_shape.addresses, YAML, "@postgres:5432", "@postgres:15432", "leads nowhere"),
+    (compose_shape.addresses, YAML, "http://simulator:8085", "http://localhost:8085", "itself"),
     (
-        compose_network.addresses,
+        compose_shape.addresses,
         YAML,
         "simulator: {condition",
         "order: {condition",

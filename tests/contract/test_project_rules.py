@@ -1,4 +1,9 @@
-"""The project keeps its rules, and each rule can fail."""
+"""The project keeps its rules, and each rule can fail.
+
+Figures of the tree only improve, and each can be exceeded.
+
+The words that the glossary refuses are found in every place.
+"""
 
 import shutil
 import subprocess
@@ -24,8 +29,26 @@ from tests.support.project_rules import (
     unlisted_packages,
     unreasoned_exceptions,
 )
+from tests.support.ratchet import (
+    FINDERS,
+    allowed,
+    check,
+    counted,
+    cyclic_modules,
+    raised,
+    statements,
+)
+from tests.support.source_tree import ROOT, product_modules, tracked_files
+from tests.support.vocabulary import (
+    GLOSSARY,
+    WORDS,
+    exceptions,
+    refused_names,
+    refused_topics,
+    refused_words,
+    words,
+)
 
-ROOT = Path(__file__).parents[2]
 RULES = (
     unreasoned_exceptions,
     undone,
@@ -41,6 +64,16 @@ RULES = (
     outdated_error_trees,
 )
 Rule = Callable[[Path], list[str]]
+WORD = min(WORDS.in_names)
+PHRASE = next(one for one in WORDS.anywhere if " " in one and one.replace(" ", "").isalpha())
+CAPITAL = WORD.capitalize()
+
+
+def plant(folder: Path, name: str, text: str) -> None:
+    """Write a file of a tree."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -110,9 +143,7 @@ def test_project_rule_holds(rule: Rule) -> None:
 def test_project_rule_broken_is_found(tmp_path: Path, rule: Rule, module: str, text: str) -> None:
     """A tree that breaks the rule is caught, and the same rule is silent without it."""
     assert rule(tmp_path) == []
-    path = tmp_path / module
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    plant(tmp_path, module, text)
     assert len(rule(tmp_path)) == 1
 
 
@@ -144,9 +175,7 @@ def test_project_rule_broken_is_found(tmp_path: Path, rule: Rule, module: str, t
 )
 def test_project_rule_kept_is_silent(tmp_path: Path, rule: Rule, module: str, text: str) -> None:
     """A tree that follows the rule has no findings."""
-    path = tmp_path / module
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    plant(tmp_path, module, text)
     assert rule(tmp_path) == []
 
 
@@ -218,3 +247,163 @@ def test_import_of_an_upper_layer_is_found(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stdout
     for importer, imported in UPWARDS:
         assert f"{importer} -> {imported}" in done.stdout
+
+
+@pytest.mark.parametrize("name", FINDERS)
+def test_figure_is_what_the_ratchet_allows(name: str) -> None:
+    """Neither above nor below the limit. If below, run `python -m tests.support.ratchet`."""
+    files = tracked_files(ROOT) or pytest.skip("no git checkout")
+    assert counted(FINDERS[name](ROOT, files)) == allowed()[name]
+
+
+def test_statements_of_the_product_stay_within_the_ratchet() -> None:
+    """The product does not grow unnoticed."""
+    files = tracked_files(ROOT) or pytest.skip("no git checkout")
+    assert statements(ROOT, files) <= allowed()["statements"]["product"]
+
+
+def test_check_counts_what_the_tree_has(tmp_path: Path) -> None:
+    """Without docstrings, comments and generated code; nothing is written."""
+    text = '"""Doc."""\n\n\nclass OnePlan:\n    """Doc."""\n\n    x = 1  # why\n'
+    files = {"izin/a.py": text, "izin/generated/b.py": text, "tests/c.py": "x = 1\n"}
+    files |= {"izin/sql/a.sql": "-- name: a\n\nSELECT 1\n"}
+    for name, content in files.items():
+        plant(tmp_path, name, content)
+    product, tests, *places = check(tmp_path, list(files)).splitlines()
+    assert product == "izin: 2 statements, 6 tokens, 1 modules, 1 lines of SQL"
+    assert tests == "tests: 1 statements, 3 tokens, 1 modules, 0 lines of SQL"
+    assert "  izin/a.py: OnePlan" in places
+
+
+def test_writer_of_the_ratchet_refuses_to_raise_a_figure() -> None:
+    """A figure that fell may be written, and statements may rise."""
+    none: dict[str, dict[str, int]] = {name: {} for name in FINDERS}
+    limits = {**none, "long_modules": {"izin/iys": 1}, "statements": {"product": 1}}
+    today = {**none, "long_modules": {"izin/sinks": 1}, "statements": {"product": 2}}
+    assert raised(today, limits) == ["long_modules: izin/sinks, 1"]
+    assert raised(none, limits) == []
+
+
+@pytest.mark.parametrize(
+    ("finder", "names", "text"),
+    [
+        ("refused_words", ["izin/a/a.py"], f"# {WORDS.anywhere[0]}\n"),
+        ("refused_names", ["izin/a/a.py"], "is_told = True\n"),
+        ("crowded_folders", [f"izin/a/m{number}.py" for number in range(21)], ""),
+        ("long_modules", ["izin/a/a.py"], "x = 1\n" * 501),
+        ("long_functions", ["izin/a/a.py"], "def f():\n" + "    x = 1\n" * 60),
+        ("long_test_names", ["tests/a/a.py"], f"def test_{'a' * 66}(): ...\n"),
+        ("repeated_class_names", ["izin/iys/a.py", "izin/sinks/b.py"], "class A: ...\n"),
+    ],
+)
+def test_figure_that_is_exceeded_is_found(
+    tmp_path: Path, finder: str, names: list[str], text: str
+) -> None:
+    """One finding for each file or folder, and none in an empty tree."""
+    for name in names:
+        plant(tmp_path, name, text)
+    found = FINDERS[finder](tmp_path, names)
+    assert len(found) == len({name if len(names) < 3 else "" for name in names})
+    assert sum(counted(found).values()) == len(found)
+    assert FINDERS[finder](tmp_path, []) == []
+
+
+def test_cycle_of_imports_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where one of its imports is for types only."""
+    for_types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
+    for name, text in {
+        "__init__": "",
+        "a": "from ratchet_example import b\n",
+        "b": "from ratchet_example import c\n",
+        "c": f"{for_types}from ratchet_example import a\n",
+        "d": "from ratchet_example import a\n",
+    }.items():
+        plant(tmp_path, f"ratchet_example/{name}.py", text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert cyclic_modules("ratchet_example") == [f"ratchet_example.{one}" for one in "abc"]
+
+
+def test_statements_do_not_count_docstrings(tmp_path: Path) -> None:
+    """Nor generated code."""
+    names = ["izin/iys/a.py", "izin/schemas/generated/b.py", "benchmarks/c.py"]
+    for name in names:
+        plant(tmp_path, name, '"""A."""\ndef f():\n    """B."""\n    return 1\n')
+    assert product_modules(names) == names[:1]
+    assert statements(tmp_path, names) == 2
+
+
+def test_glossary_lists_words_of_both_kinds() -> None:
+    """The refused words are those of the glossary."""
+    assert (len(WORDS.anywhere), len(WORDS.in_names)) == (14, 12)
+    page = "# A\n\n## B\n\nAnywhere: `x`,\n`y z`.\n\nIn names: `v`.\n"
+    assert words(page) == (("x", "y z"), {"v"})
+
+
+def test_topics_have_no_refused_name() -> None:
+    """Topics are visible to every consumer."""
+    assert refused_topics() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.md", f"In {PHRASE} it is."),
+        ("a.py", f'"""{PHRASE.title()}."""\n'),
+        ("a.py", "# " + PHRASE.replace(" ", "\n# ") + "\n"),
+        ("a.sql", f"-- {PHRASE}\n"),
+    ],
+)
+def test_refused_word_in_any_text_is_found(tmp_path: Path, name: str, text: str) -> None:
+    """In prose and comments, in any case, and broken over two lines."""
+    plant(tmp_path, name, text)
+    assert refused_words(tmp_path, [name]) == [f"{name}: {PHRASE}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.py", f"is_{WORD} = 1\n"),
+        ("a.py", f"class An{CAPITAL}Class: ...\n"),
+        ("a.py", f"def f(*, {WORD}): ...\n"),
+        ("a.py", f"x = y.{WORD}_z\n"),
+        ("a.py", f'x = "izin_{WORD}_total"\n'),
+        ("a.py", f'_log.info("{WORD} x", n=1)\n'),
+        ("a.py", f'@app.command("{WORD}")\ndef f(): ...\n'),
+        ("a.py", f'app = Typer(name="{WORD}")\n'),
+        ("a.py", f'x = "--{WORD}-x"\n'),
+        ("a.sql", f"SELECT {WORD}_at FROM consents;\n"),
+        ("a.avsc", f'{{"name": "A", "fields": [{{"name": "{WORD}_at"}}]}}'),
+        (f"a_{WORD}.md", "Nothing."),
+        (f"{WORD}/a.md", "Nothing."),
+    ],
+)
+def test_refused_word_in_any_name_is_found(tmp_path: Path, name: str, text: str) -> None:
+    """Identifiers, files, columns, metrics, log events, commands, options, fields."""
+    plant(tmp_path, name, text)
+    (finding,) = refused_names(tmp_path, [name])
+    assert finding.startswith(f"{name}: ")
+    assert refused_words(tmp_path, [name]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.md", f"A {WORD} in prose, and an on{WORD}ed thing."),
+        ("a.py", f'"""A {WORD}."""\n# {WORD}\nx = "{WORD}"\nkh{WORD}s = 1\n'),
+        ("a.sql", f"SELECT '{WORD}' /* {WORD} */ -- {WORD}\n"),
+    ],
+)
+def test_refused_name_in_prose_is_not_found(tmp_path: Path, name: str, text: str) -> None:
+    """There these words have their ordinary meaning."""
+    plant(tmp_path, name, text)
+    assert refused_names(tmp_path, [name]) == []
+
+
+def test_every_exception_is_needed_and_has_a_reason() -> None:
+    """An exception that is no longer needed goes."""
+    files = set(tracked_files(ROOT)) or pytest.skip("no git checkout")
+    for (path, word), reason in exceptions().items():
+        assert path in files
+        assert len(reason.split()) >= 3
+        assert word in {"*", *WORDS.anywhere, *WORDS.in_names}
+        assert path == str(GLOSSARY) or word.lower() in (ROOT / path).read_text("utf-8").lower()

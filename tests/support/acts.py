@@ -63,7 +63,7 @@ ELSEWHERE: Mapping[str, str] = {
     "complaints add": "tests/integration/console/test_evidence.py",
     "complaints attach": "tests/integration/console/test_evidence.py",
     "complaints close": "tests/integration/console/test_evidence.py",
-    "iys push unregister": "tests/integration/sinks/inbound/test_push_command.py",
+    "iys push unregister": "tests/integration/sinks/inbound/test_push.py",
 }
 """Commands that need another installation than the others, or write the acts of several, and where
 their acts are tested.

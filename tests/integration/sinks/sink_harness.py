@@ -297,6 +297,17 @@ class SinkHarness:
             for step in steps:
                 await step()
 
+    async def drain(self, *steps: Callable[[], Awaitable[object]]) -> None:
+        """Take the first of ``steps`` that has something to do, until none has."""
+        while await self._take_first(steps):
+            pass
+
+    async def _take_first(self, steps: Iterable[Callable[[], Awaitable[object]]]) -> bool:
+        for step in steps:
+            if await step():
+                return True
+        return False
+
     def decided(self, *events: ConsentEvent) -> list[IncomingDecision]:
         """Return the decisions on ``events``, as the order stage writes them."""
         reads = []
@@ -319,6 +330,21 @@ class SinkHarness:
         await offsets.positions(self.ledger, TOPIC, [0], cluster_id="cluster", topic_id="topic")
         await self.ingester.store(TOPIC, "topic", reads, {0: (before, self.offset)})
         return reads
+
+    async def submit_bulk(self, *events: ConsentEvent) -> None:
+        """Ingest the decisions on ``events``, and submit what the bulk lane has due."""
+        await self.ingest(*events)
+        assert await self.bulk()
+
+    async def submit_opt_out(self, *events: ConsentEvent) -> None:
+        """Ingest the decisions on ``events``, and submit what the opt-out lane has due."""
+        await self.ingest(*events)
+        assert await self.opt_out()
+
+    async def settle_bulk(self) -> None:
+        """Submit what the bulk lane has due, and poll its results once İYS has processed it."""
+        assert await self.bulk()
+        assert await self.settle()
 
     async def ingest_for(
         self, event: Callable[[str], ConsentEvent], numbers: Iterable[int]
@@ -464,8 +490,7 @@ class SinkHarness:
     async def register(self, *events: ConsentEvent) -> None:
         """Register opt-ins at İYS by batch."""
         await self.ingest(*events)
-        assert await self.bulk()
-        assert await self.settle()
+        await self.settle_bulk()
         assert set(await self.states_of(one.recipient for one in events)) == {"accepted"}
 
     async def register_onay(self, recipient: str = PHONE) -> None:

@@ -35,7 +35,6 @@ from tests.support.order.verdict import committed_records
 from tests.support.simulator import SimulatorAdmin
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
-
 PUSH = ("iys", "fake-password")
 
 

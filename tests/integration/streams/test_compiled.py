@@ -23,8 +23,7 @@ MOST_PACKAGES = 25
 """A third of what every process together needs."""
 TESTS = (
     "tests/contract/schemas/test_fast.py",
-    "tests/contract/schemas/test_partitioning.py",
-    "tests/contract/schemas/test_record_format.py",
+    "tests/contract/schemas/test_topics.py",
     "tests/integration/sinks/ingest/test_bulk_rows.py",
     "tests/integration/sinks/outbound/test_bulk_success.py",
     "tests/unit/gate/test_lane_table.py",
@@ -33,10 +32,9 @@ TESTS = (
     "tests/unit/streams/test_erasure.py",
     "tests/unit/streams/test_guard.py",
     "tests/unit/streams/test_order.py",
-    "tests/unit/streams/ownership/test_output_batches.py",
+    "tests/unit/streams/ownership/test_ownership.py",
     "tests/unit/streams/test_packing.py",
     "tests/unit/streams/test_simple_events.py",
-    "tests/unit/streams/test_rows.py",
 )
 
 

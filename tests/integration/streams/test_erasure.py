@@ -44,12 +44,10 @@ async def test_erasure_is_read_back(
     harness: OrderHarness, make_state: Callable[[], PartitionState], *, is_same: bool
 ) -> None:
     """By the same worker, and by one that has no state yet."""
-    owner = harness.owner(make_state())
-    await owner.acquire()
+    owner = await harness.acquired(make_state())
     await commit(harness, owner, an_event(status="RET"))
     await commit(harness, owner, an_erasure())
-    successor = harness.owner(make_state() if is_same else MemoryState())
-    await successor.acquire()
+    successor = await harness.acquired(make_state() if is_same else MemoryState())
     state = successor.state
     assert state.packed(KEY) is None
     assert state.packed(SUPPRESSION) is not None

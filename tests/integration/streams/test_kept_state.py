@@ -1,31 +1,43 @@
-"""A stored state and its position in ``desired-consents``, against a real broker."""
+"""A stored state and its position in ``desired-consents``, against a real broker.
+
+Both lanes on a real broker: what nobody decides, and what a transaction holds back.
+"""
 
 import asyncio
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import NewTopic
+from confluent_kafka import KafkaError, KafkaException, Producer
 from structlog.typing import EventDict
 
-from izin.runtime import kafka
+from izin.runtime import kafka, topic_admin
+from izin.runtime.process import cancel_all
+from izin.runtime.settings import KafkaSettings
+from izin.streams.engine.lane_watch import HELD_AFTER, LaneWatch
 from izin.streams.ownership.changelog import Changelog
+from izin.streams.ownership.effects import Effects
+from izin.streams.ownership.positions import DecidedOffsets
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState
-from tests.integration.streams.test_owned_partition import (
+from tests.support.order.harness import (
+    CODEC,
     KEY,
     ONAY,
     RET,
+    OrderHarness,
     an_onay,
+    apply,
+    consent_of,
 )
-from tests.support.order.harness import OrderHarness, apply, consent_of
-from tests.support.order.workers import until
 
 pytestmark = pytest.mark.broker
 HOUR_MS = 60 * 60 * 1000
+SECONDS = [0.0]
 
 
 @pytest.fixture(params=["memory", "rocksdb"])
@@ -63,8 +75,7 @@ async def test_commit_moves_the_position_behind_its_rows(
     harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
 ) -> None:
     """What a worker wrote itself it does not read again, batch after batch."""
-    owner = harness.owner(make_state())
-    await owner.acquire()
+    owner = await harness.acquired(make_state())
     begun = owner.state.position
     await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     assert owner.state.position == begun + 2
@@ -82,8 +93,7 @@ async def test_state_that_may_lack_tombstones_is_read_anew(
     """One that was caught up as long ago as tombstones are kept, less a day, by the broker's
     clock, may have a key that was erased since: its tombstone may be gone.
     """
-    owner = harness.owner(make_state())
-    await owner.acquire()
+    owner = await harness.acquired(make_state())
     await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     state, caught_up_at = owner.state, owner.state.caught_up_at
     assert abs(caught_up_at - time.time() * 1000) < HOUR_MS
@@ -92,8 +102,7 @@ async def test_state_that_may_lack_tombstones_is_read_anew(
         state.caught_up_at = caught_up_at - days * 24 * HOUR_MS
         apply(state, erased, state.position)
         state.close()
-        owner = harness.owner(state)
-        await owner.acquire()
+        owner = await harness.acquired(state)
         assert (consent_of(state, *erased) is not None) is is_kept
         assert abs(state.caught_up_at - caught_up_at) < HOUR_MS
     assert (len(read), len(state)) == (2, 2)
@@ -103,27 +112,37 @@ async def test_kept_folder_reads_back_only_other_owners_rows(
     harness: OrderHarness, tmp_path: Path, read: list[int]
 ) -> None:
     """A worker that starts over its own folder reads what others wrote, and nothing else."""
-    owner = harness.owner(RocksFolder(tmp_path).state(0))
-    await owner.acquire()
+    owner = await harness.acquired(RocksFolder(tmp_path).state(0))
     await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     owner.state.close()
-    other = harness.owner()
-    await other.acquire()
+    other = await harness.acquired()
     await harness.commit(other, harness.effects(RET), next_offset=3)
     row = other.state.position - 1
     read.clear()
-    back = harness.owner(RocksFolder(tmp_path).state(0))
-    await back.acquire()
+    back = await harness.acquired(RocksFolder(tmp_path).state(0))
     assert (read, consent_of(back.state, KEY), len(back.state)) == ([row], RET, 2)
     back.state.close()
+
+
+async def test_kept_state_reads_back_only_other_owners_rows(
+    harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
+) -> None:
+    """Coming back, an owner reads what others wrote meanwhile, and not what it had."""
+    owner = await harness.acquired(make_state())
+    await harness.commit(owner, harness.effects(ONAY), next_offset=1)
+    other = await harness.acquired()
+    await harness.commit(other, harness.effects(an_onay(2)), next_offset=2)
+    row = other.state.position - 1
+    read.clear()
+    await owner.acquire()
+    assert (read, consent_of(owner.state, KEY), len(owner.state)) == ([row], ONAY, 2)
 
 
 async def test_aborted_batch_leaves_no_hole(
     harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
 ) -> None:
     """Rows of a transaction that came to nothing are passed over once the partition is taken."""
-    owner = harness.owner(make_state())
-    await owner.acquire()
+    owner = await harness.acquired(make_state())
     await harness.write_open(owner, b"never")
     await owner.acquire()
     begun = owner.state.position
@@ -140,8 +159,7 @@ async def test_key_erased_while_owned_is_forgotten(
     early: bool,
 ) -> None:
     """A tombstone among a worker's own rows is not passed over: the partition is taken again."""
-    owner = harness.owner(make_state())
-    await owner.acquire()
+    owner = await harness.acquired(make_state())
     if not early:
         await harness.commit(owner, harness.effects(ONAY), next_offset=1)
     harness.write_row(None)
@@ -186,8 +204,7 @@ async def test_kill_between_commit_and_state_loses_nothing(
     owner = await asyncio.create_subprocess_exec(sys.executable, *arguments)
     assert await owner.wait() == -signal.SIGKILL
     state = RocksFolder(tmp_path).state(0)
-    successor = harness.owner(state)
-    await successor.acquire()
+    successor = await harness.acquired(state)
     assert successor.next_offsets[harness.events] == 4
     assert len(read) == 2
     assert (consent_of(state, KEY), len(state)) == (RET, 3)
@@ -199,22 +216,147 @@ async def test_recreated_topic_is_read_from_its_beginning(
 ) -> None:
     """A topic of the same name that is longer than the old one is still another topic."""
     state = make_state()
-    owner = harness.owner(state)
-    await owner.acquire()
+    owner = await harness.acquired(state)
     await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
-    admin = kafka.admin(harness.settings)
-    admin.delete_topics([harness.rows_topic])[harness.rows_topic].result(10)
-    until(
-        lambda: harness.rows_topic not in admin.list_topics(timeout=10).topics,
-        within=10,
-        what="topic deleted",
-    )
-    again = NewTopic(harness.rows_topic, num_partitions=1, replication_factor=1)
-    admin.create_topics([again])[harness.rows_topic].result(10)
-    other = harness.owner()
-    await other.acquire()
+    harness.recreate(harness.rows_topic)
+    other = await harness.acquired()
     rows = [an_onay(number) for number in range(3, 8)]
     await harness.commit(other, harness.effects(*rows), next_offset=9)
-    successor = harness.owner(state)
-    await successor.acquire()
+    await harness.acquired(state)
     assert (consent_of(state, KEY), len(state)) == (None, len(rows))
+
+
+@pytest.fixture
+def settings(make_settings: Callable[[int], KafkaSettings]) -> KafkaSettings:
+    """Give topics of two partitions."""
+    return make_settings(2)
+
+
+@pytest.fixture
+def look(settings: KafkaSettings) -> Iterator[Callable[[], LaneWatch]]:
+    """Give what looks at the lanes once more."""
+    SECONDS[0] = 100.0
+    watch = LaneWatch(settings, CODEC, clock=lambda: SECONDS[0])
+    with closing(DecidedOffsets(settings, CODEC)) as decided:
+
+        def look() -> LaneWatch:
+            watch.look(decided)
+            watch.report({0, 1})
+            return watch
+
+        yield look
+
+
+def publish(settings: KafkaSettings, topic: str, *partitions: int) -> None:
+    """Publish a record to each of the partitions."""
+    client = kafka.producer(settings)
+    for one in partitions:
+        client.produce(topic, b"any", b"any", partition=one)
+    assert client.flush(20) == 0
+
+
+@pytest.fixture
+def foreign(settings: KafkaSettings) -> Producer:
+    """Give another program's producer, with a transaction open on the express lane."""
+    client = kafka.producer(settings, **{"transactional.id": f"{settings.topic_prefix}foreign"})
+    client.init_transactions(20)
+    client.begin_transaction()
+    client.produce(settings.topics.express.name, b"any", partition=1)
+    assert client.flush(20) == 0
+    return client
+
+
+def test_lag_counts_partitions_that_nobody_decides(
+    settings: KafkaSettings, look: Callable[[], LaneWatch]
+) -> None:
+    """No worker owns one, and none has a position."""
+    express, bulk = settings.topics.express.name, settings.topics.events.name
+    publish(settings, express, 0, 1, 1)
+    assert (look().lag(express), look().lag(bulk)) == (3, 0)
+
+
+async def test_lag_is_counted_from_positions(harness: OrderHarness) -> None:
+    """What is decided, by whomever, is no lag."""
+    owner = await harness.acquired()
+    await harness.commit(owner, Effects(), next_offset=3)
+    watch = LaneWatch(harness.settings, CODEC)
+    with closing(DecidedOffsets(harness.settings, CODEC)) as decided:
+        watch.look(decided)
+    records = watch.ends[harness.events, 0]
+    assert watch.lag(harness.events) == records - 3 > 1
+    ahead = LaneWatch(harness.settings, CODEC, next_offset=lambda *_: 4)
+    with closing(DecidedOffsets(harness.settings, CODEC)) as decided:
+        ahead.look(decided)
+    assert ahead.lag(harness.events) == records - 4
+
+
+@pytest.mark.usefixtures("foreign")
+def test_open_transaction_on_a_lane_calls_a_person(
+    settings: KafkaSettings, look: Callable[[], LaneWatch], logged: list[EventDict]
+) -> None:
+    """Once it has stood for five seconds, with the command that ends it; once only."""
+    express = settings.topics.express.name
+    publish(settings, express, 1)
+    assert look().held({1}) == {}
+    SECONDS[0] += HELD_AFTER
+    for _ in range(2):
+        assert look().held_for(express) == HELD_AFTER
+    (alert,) = logged
+    assert alert["partition"] == f"{express}[1]"
+    assert (alert["event"], alert["log_level"]) == (
+        "lane held back by an open transaction",
+        "critical",
+    )
+    command = f"abort --topic {express} --partition 1 --start-offset 0"
+    assert alert["remedy"].endswith(command)
+    assert look().held({0}) == {}
+    assert look().held({1})[f"{express}[1]"].endswith(command)
+    assert look().lag(express) == 2
+
+
+def test_ended_transactions_on_a_lane_call_nobody(
+    settings: KafkaSettings,
+    foreign: Producer,
+    look: Callable[[], LaneWatch],
+    logged: list[EventDict],
+) -> None:
+    """One after the other, each for a moment: however long that goes on."""
+    for _ in range(3):
+        look()
+        SECONDS[0] += HELD_AFTER
+        foreign.commit_transaction(20)
+        foreign.begin_transaction()
+        foreign.produce(settings.topics.express.name, b"any", partition=1)
+        assert foreign.flush(20) == 0
+    foreign.abort_transaction(20)
+    assert look().held_for(settings.topics.express.name) == 0
+    assert logged == []
+
+
+def test_local_broker_refuses_long_transactions(settings: KafkaSettings) -> None:
+    """Librdkafka's default is a minute, for which opt-outs of others would wait."""
+    assert topic_admin.transaction_limit(settings) == topic_admin.TRANSACTION_LIMIT
+    long = {"transactional.id": "long", "transaction.timeout.ms": 60_000}
+    with pytest.raises(KafkaException) as refused:
+        kafka.producer(settings, **long).init_transactions(20)
+    assert refused.value.args[0].code() == KafkaError.INVALID_TRANSACTION_TIMEOUT
+
+
+async def test_record_that_is_no_position_ends_no_watch(
+    settings: KafkaSettings, logged: list[EventDict]
+) -> None:
+    """It says so once, and looks again: what it watches must not end with it."""
+    publish(settings, settings.topics.positions.name, 0)
+    looks: list[int] = []
+
+    def assigned() -> tuple[int, ...]:
+        looks.append(1)
+        return ()
+
+    running = asyncio.create_task(LaneWatch(settings, CODEC).run(assigned))
+    async with asyncio.timeout(30):
+        while len(looks) < 2:  # noqa: ASYNC110  # of another thread
+            await asyncio.sleep(0.05)
+    assert not running.done()
+    await cancel_all([running])
+    assert [one["event"] for one in logged] == ["lanes not read"]

@@ -1,4 +1,7 @@
-"""Taking, keeping and losing a partition, against a real broker."""
+"""Taking, keeping and losing a partition, against a real broker.
+
+Where a partition is resumed, against a real broker.
+"""
 
 import time
 from collections.abc import Callable
@@ -7,22 +10,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     OffsetSpec,
 )
 from structlog.typing import EventDict
 
 from izin.consent.model import LAW_VERSION
+from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.records import event_to_avro
-from izin.streams.errors import StateError
+from izin.streams.errors import PositionAheadError, StateError
 from izin.streams.order import OrderStage
 from izin.streams.ownership import transactional_producer
-from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import Effects, OutputRecord
+from izin.streams.ownership.positions import DecidedOffsets, latest_positions
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
 from tests.support.order.harness import (
@@ -31,7 +35,6 @@ from tests.support.order.harness import (
     ONAY,
     RET,
     OrderHarness,
-    an_onay,
     apply,
     consent_of,
     row_of,
@@ -43,12 +46,10 @@ pytestmark = pytest.mark.broker
 
 async def test_commit_writes_rows_and_offset_and_changes_the_state(harness: OrderHarness) -> None:
     """All of a batch becomes visible together, and only then does the memory change."""
-    owner = harness.owner()
-    await owner.acquire()
+    owner = await harness.acquired()
     await harness.commit(owner, harness.effects(ONAY), next_offset=7)
     assert consent_of(owner.state, KEY) == ONAY
-    successor = harness.owner()
-    await successor.acquire()
+    successor = await harness.acquired()
     assert successor.next_offsets == {harness.events: 7, harness.express: 0}
     assert consent_of(successor.state, KEY) == ONAY
 
@@ -59,8 +60,7 @@ async def test_clock_that_is_ahead_keeps_nothing_from_being_written(
     """A broker refuses what was made more than an hour after it, unless it takes its own time."""
     ahead = time.time_ns() + 2 * 3_600_000_000_000
     monkeypatch.setattr(transactional_producer, "time", SimpleNamespace(time_ns=lambda: ahead))
-    owner = harness.owner()
-    await owner.acquire()
+    owner = await harness.acquired()
     await harness.commit(owner, harness.effects(ONAY), next_offset=1)
     (row,) = committed_records(harness.settings, harness.rows_topic)
     assert row.timestamp()[1] < ahead // 1_000_000 - 3_600_000
@@ -68,8 +68,7 @@ async def test_clock_that_is_ahead_keeps_nothing_from_being_written(
 
 async def test_writes_of_a_batch_become_visible_together(harness: OrderHarness) -> None:
     """What was sent on its way before the rest was folded waits for the commit with it."""
-    owner = harness.owner()
-    await owner.acquire()
+    owner = await harness.acquired()
     effects = harness.effects(ONAY)
     await owner.write(effects)
     assert (effects.writes, harness.rows(), consent_of(owner.state, KEY)) == ([], 0, None)
@@ -93,8 +92,7 @@ async def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
     assert consent_of(first.state, KEY) is None
     assert harness.rows() == 0
     await harness.commit(second, harness.effects(ONAY), next_offset=5)
-    third = harness.owner()
-    await third.acquire()
+    third = await harness.acquired()
     assert third.next_offsets[harness.events] == 5
 
 
@@ -118,42 +116,10 @@ async def test_commit_without_acquisition_raises(harness: OrderHarness) -> None:
         owner.release()
 
 
-async def test_kept_state_reads_back_only_the_difference(
-    harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Coming back, an owner reads what others wrote meanwhile, and not what it had."""
-    first = harness.owner()
-    await first.acquire()
-    await harness.commit(first, harness.effects(ONAY), next_offset=1)
-    await first.acquire()
-    stood = first.state.position
-    second = harness.owner()
-    await second.acquire()
-    other = an_onay(2)
-    await harness.commit(second, harness.effects(other), next_offset=2)
-    read: list[int] = []
-    monkeypatch.setattr(
-        Changelog,
-        "_row",
-        lambda self, value, offset, row=Changelog._row: (
-            read.append(offset) or row(self, value, offset)
-        ),
-    )
-    await first.acquire()
-    assert stood > 0
-    assert read
-    assert min(read) >= stood
-    assert (consent_of(first.state, KEY), consent_of(first.state, other.key.encode())) == (
-        ONAY,
-        other,
-    )
-
-
 async def test_tombstone_removes_its_key(harness: OrderHarness) -> None:
     """A key erased from the topic is erased from the state."""
     harness.write_row(row_of(ONAY))
-    owner = harness.owner()
-    await owner.acquire()
+    owner = await harness.acquired()
     held = consent_of(owner.state, KEY)
     harness.write_row(None)
     await owner.acquire()
@@ -200,8 +166,7 @@ async def test_state_whose_position_is_gone_is_discarded(
     state = MemoryState()
     apply(state, {b"long gone": ONAY}, 2)
     state.caught_up_at = time.time_ns() // 1_000_000
-    owner = harness.owner(state)
-    await owner.acquire()
+    await harness.acquired(state)
     assert consent_of(state, b"long gone") is None
     assert (len(state), state.position) == (2, 8)
     assert logged[0]["why"] == "its position is gone from the topic"
@@ -224,12 +189,10 @@ async def test_undecided_records_removed_by_retention_are_logged(
 ) -> None:
     """A loss cannot be undone, but it is always reported."""
     harness.publish(10)
-    first = harness.owner()
-    await first.acquire()
+    first = await harness.acquired()
     await harness.commit(first, Effects(), next_offset=2)
     harness.delete_below(harness.events, 6)
-    second = harness.owner()
-    await second.acquire()
+    second = await harness.acquired()
     assert second.next_offsets[harness.events] == 6
     (log,) = logged
     assert log["event"] == "retention removed undecided records"
@@ -258,8 +221,7 @@ async def test_repartitioned_record_arrives_in_its_partition(
     """Outside the transaction, but before its offset: found elsewhere, decided at home."""
     settings = make_settings(3)
     harness = OrderHarness(settings)
-    owner = harness.owner()
-    await owner.acquire()
+    owner = await harness.acquired()
     again = OutputRecord(
         topic=harness.events, partition=2, key=KEY, value=b"value", headers=NO_HEADERS
     )
@@ -271,15 +233,13 @@ async def test_repartitioned_record_arrives_in_its_partition(
 
 async def test_failed_repartitioning_keeps_the_offset(harness: OrderHarness) -> None:
     """A record that did not arrive elsewhere is not counted as decided."""
-    owner = harness.owner()
-    await owner.acquire()
+    owner = await harness.acquired()
     lost = OutputRecord(
         topic=harness.events, partition=0, key=KEY, value=b"x" * 2_000_000, headers=NO_HEADERS
     )
     with pytest.raises(KafkaException):
         await harness.commit(owner, Effects(repartitioned=[lost]), next_offset=1)
-    successor = harness.owner()
-    await successor.acquire()
+    successor = await harness.acquired()
     assert successor.next_offsets[harness.events] == 0
 
 
@@ -292,9 +252,132 @@ async def test_largest_folded_record_can_be_written(harness: OrderHarness) -> No
     producer.produce(harness.events, value=value, partition=0)
     assert producer.flush(10) == 0
     *_, record = (source(one) for one in committed_records(harness.settings, harness.events))
-    owner = harness.owner()
-    await owner.acquire()
+    owner = await harness.acquired()
     effects = stage.fold(0, [record], owner.state)
     assert effects.counts["Apply"] == 1
     await harness.commit(owner, effects, next_offset=1)
     assert harness.rows() == 1
+
+
+async def decided_to(harness: OrderHarness, offset: int) -> None:
+    """Decide the bulk lane up to `offset`, with a row, as another worker."""
+    owner = await harness.acquired()
+    await harness.commit(owner, harness.effects(ONAY), next_offset=offset)
+
+
+async def test_lost_positions_topic_loses_no_event(
+    harness: OrderHarness, logged: list[EventDict]
+) -> None:
+    """What is still in the lanes is decided again; a person is called."""
+    await decided_to(harness, 4)
+    harness.recreate(harness.settings.topics.positions.name)
+    owner = await harness.acquired()
+    assert owner.next_offsets == {harness.events: 0, harness.express: 0}
+    assert [(one["event"], one["log_level"]) for one in logged] == [
+        ("positions not found", "critical")
+    ] * 2
+
+
+async def test_recreated_lane_is_decided_from_its_beginning(
+    harness: OrderHarness, logged: list[EventDict]
+) -> None:
+    """Its offsets begin anew: those below the old position were never decided."""
+    await decided_to(harness, 4)
+    harness.recreate(harness.events)
+    harness.publish(10)
+    owner = await harness.acquired()
+    assert owner.next_offsets == {harness.events: 0, harness.express: 0}
+    (log,) = logged
+    assert (log["event"], log["topic"]) == ("topic recreated", harness.events)
+    await harness.commit(owner, Effects(), next_offset=3)
+    successor = await harness.acquired()
+    assert successor.next_offsets[harness.events] == 3
+    assert len(logged) == 1
+
+
+async def test_recreated_state_topic_is_filled_again(
+    harness: OrderHarness, logged: list[EventDict]
+) -> None:
+    """Without its rows what was decided is lost, so that both lanes are decided again."""
+    await decided_to(harness, 4)
+    harness.recreate(harness.rows_topic)
+    owner = await harness.acquired()
+    assert (owner.next_offsets, len(owner.state)) == ({harness.events: 0, harness.express: 0}, 0)
+    assert {one["event"] for one in logged} == {"topic recreated"}
+
+
+async def test_lane_that_ends_before_its_position_is_not_decided(harness: OrderHarness) -> None:
+    """A broker that lags, or lost records: to begin anywhere would skip what comes next."""
+    await decided_to(harness, 11)
+    with pytest.raises(PositionAheadError, match="ends at offset 10, and is decided up to 11"):
+        await harness.owner().acquire()
+    harness.publish(1)
+    owner = await harness.acquired()
+    assert owner.next_offsets[harness.events] == 11
+
+
+@pytest.mark.parametrize("marks", [0, 40])
+async def test_latest_positions_are_found_from_the_end(harness: OrderHarness, marks: int) -> None:
+    """However many acquisitions came to nothing since, and whatever was deleted before."""
+    owner = await harness.acquired()
+    for offset in range(1, 6):
+        await harness.commit(owner, Effects(), next_offset=offset)
+    producer = kafka.producer(harness.settings, **{"transactional.id": "another"})
+    producer.init_transactions(20)
+    topic = harness.settings.topics.positions.name
+    for _ in range(marks):
+        producer.begin_transaction()
+        producer.produce(topic, key=b"mark", partition=0)
+        producer.flush(20)
+        producer.abort_transaction(20)
+    harness.delete_below(topic, 4)
+    end = kafka.committed_ends(harness.settings, topic)[0]
+    reader = BoundedReader(harness.settings, "reader", topic)
+    try:
+        found = latest_positions(reader, harness.codec, {0: end})
+        assert found[0].events_offset == 5
+        assert latest_positions(reader, harness.codec, {0: 0}) == {}
+    finally:
+        reader.close()
+
+
+async def test_decided_offsets_are_those_of_every_partition(
+    harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tools see what workers stored, as soon as it is committed; a tool that polls opens one client
+    in all.
+    """
+    opened, make = [], kafka.consumer
+
+    def counted(settings: KafkaSettings, group: str, **overrides: object) -> Consumer:
+        opened.append(group)
+        return make(settings, group, **overrides)
+
+    monkeypatch.setattr(kafka, "consumer", counted)
+    decided = DecidedOffsets(harness.settings, harness.codec)
+    try:
+        assert decided.read() == {}
+        await decided_to(harness, 4)
+        assert decided.read() == {(harness.events, 0): 4, (harness.express, 0): 0}
+        await decided_to(harness, 6)
+        assert decided.read()[harness.events, 0] == 6
+        assert opened.count("izin-ends") == 0
+    finally:
+        decided.close()
+
+
+async def test_former_leader_is_waited_for(
+    harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that lags behind returns an end of the past; the partition waits for the other."""
+    await decided_to(harness, 10)
+    owner = harness.owner()
+    real = owner._clients.bounds
+    past = {harness.events: (0, 7), harness.express: (0, 0)}
+    monkeypatch.setattr(owner._clients, "bounds", lambda _: past)
+    with pytest.raises(PositionAheadError):
+        await owner.acquire()
+    monkeypatch.setattr(owner._clients, "bounds", real)
+    await owner.acquire()
+    lane = TopicPartition(harness.events, 0)
+    assert owner.next_offsets[harness.events] == real([lane])[harness.events][1] == 10

@@ -161,6 +161,21 @@ def values(batches: list[RecordBatch]) -> list[str]:
     return [record.value.decode() for batch in batches for record in batch.records]
 
 
+def produce(settings: KafkaSettings, topic: str, *placed: tuple[int, str]) -> None:
+    """Write values to partitions of a topic."""
+    producer = kafka.producer(settings)
+    for partition, value in placed:
+        producer.produce(topic, value=value, partition=partition)
+    assert producer.flush(10) == 0
+
+
+async def fetched_to(consumer: AIOKafkaConsumer, is_there: Callable[[Any], bool]) -> None:
+    """Return once what was fetched ahead is as wanted."""
+    async with asyncio.timeout(20):
+        while not is_there(consumer._fetcher._records):  # noqa: ASYNC110  # aiokafka has no event for it
+            await asyncio.sleep(0.01)
+
+
 def contiguous(batches: list[RecordBatch]) -> bool:
     """Tell whether each batch begins where the one before ended."""
     ends = [0, *(one.next_offset for one in batches)]
@@ -204,15 +219,10 @@ async def test_batch_is_the_whole_fetch_of_one_partition(
     """Two partitions that were fetched come one after the other, neither of them in scraps."""
     settings = make_settings(2)
     topic = settings.topics.events.name
-    producer = kafka.producer(settings)
-    for number in range(60):
-        producer.produce(topic, value=f"{number}", partition=number % 2)
-    assert producer.flush(10) == 0
+    produce(settings, topic, *((number % 2, f"{number}") for number in range(60)))
     places = {TopicPartition(topic, 0), TopicPartition(topic, 1)}
     async with consuming(settings, *places) as consumer:
-        async with asyncio.timeout(20):
-            while len(consumer._fetcher._records) < 2:  # noqa: ASYNC110  # aiokafka has no event for it
-                await asyncio.sleep(0.01)
+        await fetched_to(consumer, lambda records: len(records) == 2)
         thread = BatchReader(consumer, *places)._thread
         found = [
             await thread._fetch_records(consumer, places, timeout=1, max_records=40)
@@ -229,18 +239,14 @@ async def test_topics_that_go_ahead_are_delivered_first(
     settings = make_settings(1)
     bulk, express = settings.topics.events.name, settings.topics.express.name
     monkeypatch.setattr(BatchConsumerThread, "ahead", frozenset({express}))
-    TransactionWriter(settings).write(*(f"bulk-{number}" for number in range(500)))
-    places = {TopicPartition(bulk, 0), TopicPartition(express, 0)}
+    produce(settings, bulk, *((0, f"bulk-{number}") for number in range(500)))
+    places = [TopicPartition(bulk, 0), TopicPartition(express, 0)]
     async with consuming(settings, *places) as consumer:
-        reader = BatchReader(consumer, TopicPartition(bulk, 0), TopicPartition(express, 0))
+        reader = BatchReader(consumer, *places)
         await reader.read(1)  # the bulk is fetched, and most of it held back
-        producer = kafka.producer(settings)
-        producer.produce(express, value="opt-out", partition=0)
-        assert producer.flush(10) == 0
-        async with asyncio.timeout(20):
-            while TopicPartition(express, 0) not in consumer._fetcher._records:  # noqa: ASYNC110  # aiokafka has no event for it
-                await asyncio.sleep(0.01)
-        found = await reader._thread._fetch_records(consumer, places, timeout=1, max_records=10)
+        produce(settings, express, (0, "opt-out"))
+        await fetched_to(consumer, lambda records: places[1] in records)
+        found = await reader._thread._fetch_records(consumer, {*places}, timeout=1, max_records=10)
     assert [place.topic for place in found] == [express, bulk]
 
 

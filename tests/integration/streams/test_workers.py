@@ -1,25 +1,44 @@
-"""Workers that come and go in good order."""
+"""Workers that come and go in good order.
 
+What happens to one partition, or to the broker, stops no worker and no other partition.
+
+A worker whose broker is slow holds a few batches, however many wait.
+"""
+
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
+from izin.local.kafka import Kafka
+from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.runtime.start_errors import EXIT
-from izin.runtime.topic_admin import is_contested
+from izin.runtime.topic_admin import ensure_topics, is_contested
 from izin.streams.engine.app import EXIT_CONFIG
+from tests.chaos.order.brokers import BrokerCluster
 from tests.support.order.harness import CODEC
 from tests.support.order.traffic import Traffic
 from tests.support.order.verdict import backlog, examine
 from tests.support.order.workers import Worker, all_held, until
 
-pytestmark = pytest.mark.broker
+PARTITIONS = 4
+STUCK = 2
+BATCH = 100
+BATCHES = 200
+"""That wait in the topic."""
+BOUND = 5
+"""Batches that may be held: the one in hand, the one that waits, and a few on their way; far from
+all that wait."""
 
 
+@pytest.mark.broker
 def test_partitions_follow_workers_that_join_and_leave(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[[str, KafkaSettings], Worker],
@@ -52,6 +71,7 @@ def test_partitions_follow_workers_that_join_and_leave(
     assert verdict.counts["events"] >= 600
 
 
+@pytest.mark.broker
 def test_worker_restarted_at_another_address_keeps_partitions(
     make_settings: Callable[[int], KafkaSettings], tmp_path: Path
 ) -> None:
@@ -84,6 +104,7 @@ def test_worker_restarted_at_another_address_keeps_partitions(
     assert not list(elsewhere.iterdir())
 
 
+@pytest.mark.broker
 def test_worker_with_wrong_topics_exits(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[[str, KafkaSettings], Worker],
@@ -95,6 +116,7 @@ def test_worker_with_wrong_topics_exits(
     assert "has 2 partitions, not 3" in worker.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.broker
 def test_importing_the_worker_starts_nothing() -> None:
     """The module is only a door: the app is made when it is run."""
     done = subprocess.run(
@@ -106,6 +128,7 @@ def test_importing_the_worker_starts_nothing() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.broker
 def test_second_worker_of_an_instance_id_ends_and_the_first_goes_on(
     make_settings: Callable[[int], KafkaSettings], tmp_path: Path
 ) -> None:
@@ -132,3 +155,164 @@ def test_second_worker_of_an_instance_id_ends_and_the_first_goes_on(
         until(lambda: all_held([first], 3), within=30, what="owner after a restart")
         assert first.process.poll() is None
         assert "in use already" not in first.log.read_text(encoding="utf-8")
+
+
+class PatientKafka(Kafka):
+    """A broker whose transactions may be open for as long as Kafka's own limit lets them."""
+
+    def _settings(self, port: int) -> Mapping[str, object]:
+        return {**super()._settings(port), "transaction.max.timeout.ms": 900_000}
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[tuple[KafkaSettings, Producer]]:
+    """Yield topics, and a transaction in a partition of ``desired-consents`` that hangs."""
+    with PatientKafka(tmp_path) as server:
+        settings = KafkaSettings(
+            bootstrap_servers=server.bootstrap_servers,
+            topic_prefix="hanging-",
+            partitions=PARTITIONS,
+        )
+        ensure_topics(settings)
+        yield from _hanging(settings)
+
+
+def _hanging(settings: KafkaSettings) -> Iterator[tuple[KafkaSettings, Producer]]:
+    producer = kafka.producer(
+        settings,
+        **{
+            "transactional.id": f"{settings.topic_prefix}hanging",
+            "transaction.timeout.ms": 300_000,
+        },
+    )
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(settings.topics.desired_consents.name, key=b"x", partition=STUCK)
+    assert producer.flush(20) == 0
+    yield settings, producer
+    producer.abort_transaction(20)
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(120)
+def test_hanging_transaction_holds_back_its_partition_alone(
+    hanging: tuple[KafkaSettings, Producer],
+    start_worker: Callable[[str, KafkaSettings], Worker],
+) -> None:
+    """The others are decided, the worker lives, and the partition comes back by itself."""
+    settings, producer = hanging
+    traffic = Traffic(settings, CODEC, seed=7, recipients=100)
+    traffic.publish(300)
+    worker = start_worker("one", settings)
+    others = set(range(PARTITIONS)) - {STUCK}
+    until(lambda: set(worker.health()["ready"]) == others, within=30, what="other partitions")
+
+    def only_the_stuck_one_waits() -> bool:
+        return {name[name.index("[") :] for name in backlog(settings)} == {f"[{STUCK}]"}
+
+    until(only_the_stuck_one_waits, within=30, what="decisions of the others")
+    traffic.publish(300)
+    until(
+        lambda: "partition held back" in worker.log.read_text(encoding="utf-8"),
+        within=80,
+        what="alert",
+    )
+    until(only_the_stuck_one_waits, within=30, what="further decisions of the others")
+    assert worker.process.poll() is None
+    producer.abort_transaction(20)
+    producer.begin_transaction()
+    until(lambda: all_held([worker], PARTITIONS), within=60, what="owner of the stuck partition")
+    until(lambda: not backlog(settings), within=30, what="end of the backlog")
+    assert worker.end() == 0
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(200)
+def test_broker_that_is_away_is_waited_for_and_worked_with_again(tmp_path: Path) -> None:
+    """Away when a worker checks its topics, or when it joins its group, later killed and started
+    again: no worker ends, and every event is decided once.
+    """
+    with BrokerCluster(tmp_path, 1) as cluster, ExitStack() as ended:
+        installations = {
+            module: KafkaSettings(
+                bootstrap_servers=cluster.bootstrap_servers,
+                topic_prefix=f"{name}-",
+                partitions=2,
+                replication_factor=1,
+            )
+            for name, module in (
+                ("check", "izin.streams"),
+                ("join", "tests.integration.streams.unchecked_worker"),
+            )
+        }
+        for settings in installations.values():
+            ensure_topics(settings)
+        checked = installations["izin.streams"]
+        traffic = Traffic(checked, CODEC, seed=11, recipients=50)
+        traffic.publish(200)
+        (broker,) = cluster.brokers.values()
+        broker.stop()
+        workers = []
+        for module, settings in installations.items():
+            log = tmp_path / f"{settings.topic_prefix}worker.log"
+            workers.append(Worker("one", settings, log, module=module))
+            ended.callback(workers[-1].kill)
+
+        def are_refused() -> bool:
+            assert {one.process.poll() for one in workers} == {None}
+            return all("Kafka not reached" in one.log.read_text("utf-8") for one in workers)
+
+        until(are_refused, within=60, what="attempt of each")
+        broker.start()
+        worker, other = workers
+        until(lambda: all_held([other], 2), within=60, what="owner")
+        assert other.end() == 0
+        until(lambda: not backlog(checked), within=60, what="decisions after the start")
+        broker.kill()
+        broker.start()
+        traffic.publish(100)
+        until(lambda: not backlog(checked), within=30, what="decisions after the restart")
+        assert worker.process.poll() is None
+        assert worker.end() == 0
+        verdict = examine(checked, CODEC)
+    assert verdict.faultless, str(verdict)
+
+
+@pytest.fixture
+def stuck(make_settings: Callable[[int], KafkaSettings], tmp_path: Path) -> Iterator[Worker]:
+    settings = make_settings(1)
+    producer = kafka.producer(settings)
+    for number in range(BATCH * BATCHES):
+        producer.produce(settings.topics.events.name, value=f"{number}", partition=0)
+    assert producer.flush(20) == 0
+    worker = Worker(
+        "stuck",
+        settings,
+        tmp_path / "stuck.log",
+        module="tests.integration.streams.stuck_worker",
+        environment={"IZIN_MAX_POLL_RECORDS": str(BATCH)},
+    )
+    yield worker
+    worker.kill()
+
+
+def brought(worker: Worker) -> int:
+    log = worker.log.read_text(encoding="utf-8", errors="replace")
+    return sum(map(int, re.findall(r"brought (\d+)$", log, re.MULTILINE)))
+
+
+@pytest.mark.broker
+def test_records_fetched_ahead_are_bounded(stuck: Worker) -> None:
+    """The rest stays at the broker, and the worker still answers, and ends on a signal."""
+    until(lambda: brought(stuck) >= 2 * BATCH, within=60, what="batch that waits")
+    looks: list[int] = []
+
+    def at_rest() -> bool:
+        looks.append(brought(stuck))
+        return len(looks) > 40 and len(set(looks[-40:])) == 1
+
+    until(at_rest, within=60, what="end of the fetching")
+    assert brought(stuck) <= BOUND * BATCH
+    assert stuck.health()["assigned"] == [0]
+    stuck.send(signal.SIGTERM)
+    stuck.process.wait(30)

@@ -15,7 +15,7 @@ from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import GateSettings, IntakeSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.sinks.feeds import conftest as feeds
-from tests.integration.sinks.inbound.test_push_registration import Worker
+from tests.integration.sinks.inbound.test_push import Worker
 from tests.support.customers.installation import Installation
 
 PUSH_PASSWORD = "our-fake-password"

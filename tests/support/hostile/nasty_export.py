@@ -222,11 +222,6 @@ def _row(chance: random.Random, number: int, brand: int, now: datetime) -> _Row:
     return _Row(cells, [found], at if is_dated else None)
 
 
-def _an_instant(chance: random.Random, now: datetime) -> datetime:
-    """Return one of the two days before ``now``, in Turkish time."""
-    return now.astimezone(TURKEY) - timedelta(seconds=chance.randrange(3600, 150_000))
-
-
 def _wide_row(chance: random.Random, number: int, now: datetime) -> _Row:
     """Return a row of a customer, which says something of up to three channels."""
     person, source = Person.numbered(number), chance.choice(list(SOURCES))

@@ -5,7 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from izin.consent.model import Consent, ConsentEvent
 from izin.consent.ordering import decide
@@ -178,6 +184,12 @@ class OrderHarness:
         self._opened.append((owner, clients))
         return owner
 
+    async def acquired(self, state: PartitionState | None = None) -> OwnedPartition:
+        """Return another owner that has acquired partition 0."""
+        owner = self.owner(state)
+        await owner.acquire()
+        return owner
+
     async def commit(self, owner: OwnedPartition, effects: Effects, *, next_offset: int) -> None:
         """Commit `effects` of the bulk lane."""
         await owner.commit(effects, {self.events: LanePosition(next_offset)})
@@ -232,6 +244,13 @@ class OrderHarness:
             return True
 
         until(is_deleted, within=20, what="deletion")
+
+    def recreate(self, topic: str) -> None:
+        """Delete a topic and create one of its name."""
+        admin = kafka.admin(self.settings)
+        admin.delete_topics([topic])[topic].result(10)
+        until(lambda: topic not in admin.list_topics(timeout=10).topics, within=10, what="deletion")
+        admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
 
     def end(self) -> int:
         """Return where the committed rows end."""

@@ -17,7 +17,7 @@ from izin.evidence.verification import DAILY, SUMMARY, Evidence, VerifiedEvidenc
 from izin.evidence.words import PATHS, TIMESTAMPS
 from izin.iys.wire_format import daily_file
 from izin.schemas.timestamps import TimestampState
-from tests.contract.test_light_install import ran
+from tests.contract.test_packaging import ran
 from tests.support.builders import PHONE
 from tests.support.evidence.archives import (
     MINUTE,

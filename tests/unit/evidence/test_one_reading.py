@@ -34,6 +34,13 @@ INJECTED = json.dumps([3, "receipt", CUSTOMER, STRANGER, None, None, "gate/1", 1
 PERMITTED = f'{INJECTED[:-1]}, {{"may_send":true}}]'
 
 
+def opened(data: bytes | None = None) -> dict[str, bytes]:
+    """Return the files of an archive without the list of their digests."""
+    files, _ = unpacked(some_evidence().packed() if data is None else data)
+    del files[LIST]
+    return files
+
+
 def _faults(genuine: EvidenceRow, shown: EvidenceRow) -> tuple[str, ...]:
     """Return what is found wrong with an archive that shows a row in place of the genuine one."""
     evidence = Evidence(
@@ -42,9 +49,7 @@ def _faults(genuine: EvidenceRow, shown: EvidenceRow) -> tuple[str, ...]:
         batches=Batches([], {}),
         segments=[a_segment([genuine], first=2, end=16)],
     )
-    files, _ = unpacked(evidence.packed())
-    files[ROWS] = container.dumped([shown.to_json()])
-    del files[LIST]
+    files = opened(evidence.packed()) | {ROWS: container.dumped([shown.to_json()])}
     return verify(packed(files), anchors_for(evidence)).faults
 
 
@@ -153,53 +158,62 @@ def test_decision_bytes_stay_the_decision_of_their_row() -> None:
 
 def test_segment_with_more_rows_than_commitments_is_refused_at_once() -> None:
     """Its place is a number that anybody may write; nothing is counted up to it."""
-    files, _ = unpacked(some_evidence().packed())
-    del files[LIST]
-    (segment,) = json.loads(files[CHAIN])
+    (segment,) = json.loads(opened()[CHAIN])
     for change in ({"place": 10**15}, {"first": -(10**15)}, {"first": 0}, {"place": 1, "first": 2}):
         altered = json.dumps([segment | change]).encode()
-        (fault,) = verify(packed({**files, CHAIN: altered}), {}).faults
+        (fault,) = verify(packed(opened() | {CHAIN: altered}), {}).faults
         assert fault == "chain.json has an entry that is no segment"
 
 
-def test_many_values_are_refused_before_they_are_read() -> None:
-    """An empty list takes three bytes of a file, and sixty in memory."""
-    files, _ = unpacked(some_evidence().packed())
-    del files[LIST]
-    bomb = b"[" + b"[]," * 2_000_000 + b"[]]"
-    (fault,) = verify(packed({**files, ROWS: bomb}), {}).faults
-    assert fault == "rows.json has more than an archive of evidence may have"
+HALF = bytes(container.MOST_BYTES // 2 + 1)
 
 
-def test_files_that_unpack_to_more_than_any_evidence_are_refused() -> None:
-    """By the sizes that the archive names, one by one or together."""
-    files, _ = unpacked(some_evidence().packed())
-    del files[LIST]
-    half = bytes(container.MOST_BYTES // 2 + 1)
-    for more in ({COMMITMENTS: half + half}, {COMMITMENTS: half, "more.bin": half}):
-        (fault,) = verify(packed({**files, **more}), {}).faults
-        assert fault == "its files are larger than any evidence"
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        (
+            {ROWS: b"[" + b"[]," * 2_000_000 + b"[]]"},
+            "rows.json has more than an archive of evidence may have",
+        ),
+        ({COMMITMENTS: HALF + HALF}, "its files are larger than any evidence"),
+        ({COMMITMENTS: HALF, "more.bin": HALF}, "its files are larger than any evidence"),
+    ],
+    ids=["many values", "one file", "files together"],
+)
+def test_content_beyond_any_evidence_is_refused_before_it_is_read(
+    files: dict[str, bytes], fault: str
+) -> None:
+    """An empty list takes three bytes of a file, and sixty in memory; sizes are those that the
+    archive names.
+    """
+    assert verify(packed(opened() | files), {}).faults == (fault,)
 
 
 def test_archive_with_many_entries_is_refused_by_its_end() -> None:
-    """Their list would be read whole."""
+    """Their list would be read whole; so would one that hides behind the record for ZIPs of more
+    than 4 GiB, which gives another size than the end.
+    """
     buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w") as opened:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for number in range(40):
-            opened.writestr(f"{number}", b"")
-        opened.comment = b"0" * 64
-    (fault,) = verify(buffer.getvalue(), {}).faults
-    assert fault.startswith("the archive does not end as one does")
-
-
-def test_list_that_hides_behind_a_larger_format_is_refused() -> None:
-    """The record for ZIPs of more than 4 GiB gives another size than the end."""
+            archive.writestr(f"{number}", b"")
+        archive.comment = b"0" * 64
     genuine = some_evidence().packed()
     end = len(genuine) - 22 - 64
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
-    altered = genuine[:end] + locator + genuine[end:]
-    (fault,) = verify(altered, {}).faults
-    assert fault.startswith("the archive does not end as one does")
+    for altered in (buffer.getvalue(), genuine[:end] + locator + genuine[end:]):
+        (fault,) = verify(altered, {}).faults
+        assert fault.startswith("the archive does not end as one does")
+
+
+def test_second_segment_takes_its_own_commitments() -> None:
+    """They follow one another in one file."""
+    evidence, row = some_evidence(), a_row(18, "outcome", {"outcome": "accepted"})
+    later = a_segment([row], first=18, end=20)
+    both = replace(evidence, rows=[*evidence.rows, row], segments=[*evidence.segments, later])
+    found = verify(both.packed(), anchors_for(both))
+    assert (found.faults, found.anchors) == ((), 2)
+    assert noise("row 19") in later.commitments
 
 
 def test_file_larger_than_any_archive_is_not_read(
@@ -212,14 +226,3 @@ def test_file_larger_than_any_archive_is_not_read(
     monkeypatch.setattr(container, "MOST_BYTES", path.stat().st_size - 1)
     with pytest.raises(UnreadableEvidenceError, match="larger than any archive"):
         container.read(path)
-
-
-def test_second_segment_takes_its_own_commitments() -> None:
-    """They follow one another in one file."""
-    evidence = some_evidence()
-    row = a_row(18, "outcome", {"outcome": "accepted"})
-    later = a_segment([row], first=18, end=20)
-    both = replace(evidence, rows=[*evidence.rows, row], segments=[*evidence.segments, later])
-    found = verify(both.packed(), anchors_for(both))
-    assert (found.faults, found.anchors) == ((), 2)
-    assert noise("row 19") in later.commitments

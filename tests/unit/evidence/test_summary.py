@@ -1,11 +1,13 @@
 """The summary for people: what it says, and that it is one file that runs nothing."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from izin.consent.enums import Source
+from izin.evidence.rows import EvidenceRow
 from izin.evidence.summary import summary_of
 from izin.evidence.verification import Evidence
 from izin.evidence.words import KINDS, SOURCES, movement
@@ -16,6 +18,22 @@ from tests.support.evidence.archives import KEY, MINUTE, NOON, a_decision_row, a
 def shown(evidence: Evidence) -> str:
     """Return the summary of evidence."""
     return summary_of(evidence.report()).decode()
+
+
+def page_of(*rows: EvidenceRow) -> str:
+    """Return the summary of evidence with these rows alone."""
+    return shown(replace(some_evidence(), rows=rows, segments=()))
+
+
+def test_burden_of_proof_is_whose_who_took_the_consent() -> None:
+    """The provider's; or not, where İYS took it from the citizen."""
+    ours = "ispat yükümlülüğü hizmet sağlayıcıya aittir"
+    theirs = "ispat yükümlülüğü hizmet sağlayıcıya ait değildir"
+    origin = an_iys_origin(path="pull")
+    through_iys = page_of(a_decision_row(2, source="IYS_WEB", origin="iys", iys=origin))
+    assert (ours in PAGE, theirs in PAGE) == (True, False)
+    assert (ours in through_iys, theirs in through_iys) == (False, True)
+    assert "m. 13" not in through_iys, "no article is known for it"
 
 
 class Tags(HTMLParser):
@@ -79,40 +97,18 @@ def test_summary_says_what_the_rows_say(words: str) -> None:
     assert words in PAGE
 
 
-def test_burden_of_proof_is_the_providers_where_it_took_the_consent() -> None:
-    """And the summary has what it rests on."""
-    assert "ispat yükümlülüğü hizmet sağlayıcıya aittir" in PAGE
-    assert "ispat yükümlülüğü hizmet sağlayıcıya ait değildir" not in PAGE
-
-
-def test_burden_of_proof_is_not_the_providers_for_consents_through_iys() -> None:
-    """İYS took it from the citizen."""
-    origin = an_iys_origin(path="pull")
-    rows = [a_decision_row(2, source="IYS_WEB", origin="iys", iys=origin)]
-    evidence = some_evidence()
-    page = shown(Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=()))
-    assert "ispat yükümlülüğü hizmet sağlayıcıya ait değildir" in page
-    assert "m. 13" not in page, "no article is known for it"
-    assert "ispat yükümlülüğü hizmet sağlayıcıya aittir" not in page
-
-
 def test_consent_that_came_later_is_not_the_one_in_question() -> None:
     """The page says so, for it proves nothing about the message."""
-    rows = [a_decision_row(2), a_decision_row(3, at=NOON + 40 * MINUTE, event_id="event-9")]
-    evidence = some_evidence()
-    page = shown(Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=()))
-    first, second = page.index("geçerli olan"), page.index("(incelenen andan sonra kaydedilen)")
-    assert first < second
+    later = a_decision_row(3, at=NOON + 40 * MINUTE, event_id="event-9")
+    page = page_of(a_decision_row(2), later)
+    assert page.index("geçerli olan") < page.index("(incelenen andan sonra kaydedilen)")
 
 
 def test_key_without_a_consent_says_so() -> None:
     """Nothing is left out in silence."""
-    evidence = some_evidence()
-    rows = [a_row(2, "act", {"act": "place legal hold 1", "by": "ada"}, at=NOON - MINUTE)]
-    page = shown(Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=()))
-    assert "Kayıtlı bir onay yoktur." in page
-    assert "Kayıt yoktur." in page
-    assert "gönderilemez: İYS&#x27;de onay yok" in page
+    page = page_of(a_row(2, "act", {"act": "place legal hold 1", "by": "ada"}, at=NOON - MINUTE))
+    said = ("Kayıtlı bir onay yoktur.", "Kayıt yoktur.", "gönderilemez: İYS&#x27;de onay yok")
+    assert [one for one in said if one not in page] == []
 
 
 DATA = {
@@ -141,14 +137,11 @@ def test_fact_that_cannot_be_read_hides_no_other() -> None:
     """Of a schema that this release does not know, or of another shape; it is proven as others."""
     broken = a_decision_row(2)
     broken.decision = b"\xc3\x01 of another release"
-    strange = a_row(3, "call", ["strange"], status="ONAY")
-    rows = [broken, strange, a_decision_row(4)]
-    evidence = some_evidence()
-    evidence = Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=())
+    rows = [broken, a_row(3, "call", ["strange"], status="ONAY"), a_decision_row(4)]
+    evidence = replace(some_evidence(), rows=rows, segments=())
     page = shown(evidence)
-    assert "Okunamayan kayıt" in page
-    assert "bu sürümün okuyamadığı içerik" in page
-    assert "ilk kayıt; uygulandı" in page
+    said = ("Okunamayan kayıt", "bu sürümün okuyamadığı içerik", "ilk kayıt; uygulandı")
+    assert [one for one in said if one not in page] == []
     (key,) = evidence.report()["keys"]
     assert (key["then"]["unreadable"], key["then"]["desired"]["status"]) == (2, "ONAY")
 

@@ -43,7 +43,6 @@ SETTINGS = IysSettings(
 BRAND = BrandPath(iys_code=100001, brand_code=100001)
 TRANSACTION = "ab" * 32
 RECEIPT = {"transactionId": TRANSACTION, "creationDate": "2026-03-02 12:00:07"}
-
 Answering = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
 
@@ -115,6 +114,51 @@ def refusing(status: int, *codes: str) -> Answering:
     return saying(status, {"errors": [{"code": code, "message": "…"} for code in codes]})
 
 
+class Recorded:
+    """An İYS that gives one answer to every request, and keeps the requests."""
+
+    def __init__(self, status: int, body: object = None) -> None:
+        self._answer = saying(status, body)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response | Awaitable[httpx.Response]:
+        self.requests.append(request)
+        return self._answer(request)
+
+    @property
+    def bodies(self) -> list[Any]:
+        """What was sent, as JSON."""
+        return [json.loads(one.content) for one in self.requests]
+
+
+def raising(kind: type[Exception]) -> Answering:
+    def answer(request: httpx.Request) -> httpx.Response:
+        error = an_error(kind)
+        if isinstance(error, httpx.RequestError):
+            error.request = request
+        raise error
+
+    return answer
+
+
+async def error_of(
+    answer: Answering, name: str, *, settings: IysSettings = SETTINGS, pacer: Turns | None = None
+) -> CallError:
+    """Return the error of a method of the client."""
+    async with a_client(answer, settings=settings, pacer=pacer) as client:
+        with pytest.raises(CallError) as caught:
+            await METHODS[name](client)
+    return caught.value
+
+
+async def yes() -> bool:
+    return True
+
+
+async def no() -> bool:
+    return False
+
+
 def an_item(status: Status = Status.ONAY) -> ConsentItem:
     return ConsentItem(
         recipient="+905550000001",
@@ -132,7 +176,6 @@ CONNECTION = PushConnection(
     username="ada",
     password=SecretStr("not-a-password"),
 )
-
 METHODS: dict[str, Callable[[IysClient], Awaitable[Any]]] = {
     "add": lambda client: client.add(BRAND, an_item()),
     "add_batch": lambda client: client.add_batch(BRAND, [an_item()]),
@@ -155,7 +198,6 @@ METHODS: dict[str, Callable[[IysClient], Awaitable[Any]]] = {
     "timestamp": lambda client: client.reports.timestamp(BRAND, DAY),
     "download": lambda client: client.reports.download(BRAND, DAY, bytearray().extend),
 }
-WRITING = {"add", "add_batch", "register_push", "unregister_push", "agree"}
 
 
 def test_every_method_of_the_client_is_covered():
@@ -171,35 +213,16 @@ def test_every_method_of_the_client_is_covered():
 
 
 async def test_add_uses_the_second_version():
-    """Only V2 lets the same body be sent again."""
-    seen: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(200, json=RECEIPT)
-
-    async with a_client(answer) as client:
-        receipt = await client.add(BRAND, an_item())
-
-    assert seen[0].url.path == "/v2/sps/100001/brands/100001/consents"
-    assert seen[0].headers["Content-Type"] == "application/json"
-    assert json.loads(seen[0].content) == an_item().to_body()
-    assert receipt.transaction_id == TRANSACTION
-
-
-async def test_same_item_is_the_same_bytes():
-    """V2 knows a resend by its body."""
-    bodies: list[bytes] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        bodies.append(request.content)
-        return httpx.Response(200, json=RECEIPT)
-
-    async with a_client(answer) as client:
-        await client.add(BRAND, an_item())
-        await client.add(BRAND, an_item())
-
-    assert bodies[0] == bodies[1]
+    """Only V2 lets the same body be sent again, and knows a resend by its bytes."""
+    iys = Recorded(200, RECEIPT)
+    async with a_client(iys) as client:
+        receipts = [await client.add(BRAND, an_item()) for _ in range(2)]
+    first, second = iys.requests
+    assert first.url.path == "/v2/sps/100001/brands/100001/consents"
+    assert first.headers["Content-Type"] == "application/json"
+    assert iys.bodies[0] == an_item().to_body()
+    assert first.content == second.content
+    assert receipts[0].transaction_id == TRANSACTION
 
 
 async def test_every_call_waits_for_its_slot():
@@ -217,34 +240,26 @@ async def test_every_call_waits_for_its_slot():
 async def test_unanswered_call_counts_as_arriving_late():
     """Only an answer, or not being sent, shows that a call arrives no more."""
     pacer = Turns()
-
-    async def no() -> bool:
-        return False
-
-    def lost(request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadError("lost", request=request)
-
-    async with a_client(lost, pacer=pacer) as client:
+    async with a_client(raising(httpx.ReadError), pacer=pacer) as client:
         with pytest.raises(OutcomeUnknownError):
             await client.add(BRAND, an_item())
         assert pacer.there == []
         with pytest.raises(WithheldError):
             await client.add(BRAND, an_item(), permit=no)
-        assert pacer.there == [2]
+    assert pacer.there == [2]
 
 
 async def test_call_late_for_its_slot_takes_the_next():
     """Something took too long before sending: the late use would collide with others."""
-    pacer = Turns()
+    pacer, permits = Turns(), []
     pacer.over = {1, 2}
-    permits = []
 
-    async def yes() -> bool:
+    async def permit() -> bool:
         permits.append(len(pacer.classes))
         return True
 
     async with a_client(saying(200, RECEIPT), pacer=pacer) as client:
-        await client.add(BRAND, an_item(), permit=yes)
+        await client.add(BRAND, an_item(), permit=permit)
     assert (pacer.waited, pacer.there, permits) == ([3], [3], [3])
 
 
@@ -259,55 +274,34 @@ async def test_missing_record_is_none_in_any_form(status: int, body: object):
 
 async def test_404_with_a_code_is_an_error():
     """No such provider does not mean no record."""
-    async with a_client(refusing(404, "H001")) as client:
-        with pytest.raises(MisconfiguredError):
-            await METHODS["status"](client)
+    assert isinstance(await error_of(refusing(404, "H001"), "status"), MisconfiguredError)
 
 
 async def test_call_without_permit_is_withheld():
     """The permit is awaited just before the call is sent."""
-    sent: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        sent.append(request)
-        return httpx.Response(200, json=RECEIPT)
-
-    async def no() -> bool:
-        return False
-
-    async def yes() -> bool:
-        return True
-
-    async with a_client(answer) as client:
+    iys = Recorded(200, RECEIPT)
+    async with a_client(iys) as client:
         with pytest.raises(WithheldError):
             await client.add(BRAND, an_item(), permit=no)
         with pytest.raises(WithheldError):
             await client.add_batch(BRAND, [an_item()], permit=no)
-        assert sent == []
+        assert iys.requests == []
         await client.add(BRAND, an_item(), permit=yes)
-    assert len(sent) == 1
-
-
-async def test_no_changes_give_no_page():
-    """204 brings no new cursor, so the old one stays."""
-    async with a_client(saying(204)) as client:
-        assert await client.changes(BRAND, Stream.HS, after="1_a") is None
+    assert len(iys.requests) == 1
 
 
 async def test_changes_query_one_stream_after_a_cursor():
-    """Both streams are queried by name, for the default is only one of them."""
-    seen: list[httpx.URL] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request.url)
-        return httpx.Response(204)
-
-    async with a_client(answer) as client:
-        await client.changes(BRAND, Stream.HS, after="1_a b", limit=5)
+    """Both streams are queried by name, for the default is only one of them; 204 brings no new
+    cursor, so the old one stays.
+    """
+    iys = Recorded(204)
+    async with a_client(iys) as client:
+        assert await client.changes(BRAND, Stream.HS, after="1_a b", limit=5) is None
         await client.changes(BRAND, Stream.IYS)
-
-    assert dict(seen[0].params) == {"source": "HS", "limit": "5", "after": "1_a b"}
-    assert dict(seen[1].params) == {"source": "IYS", "limit": "1000"}
+    assert [dict(one.url.params) for one in iys.requests] == [
+        {"source": "HS", "limit": "5", "after": "1_a b"},
+        {"source": "IYS", "limit": "1000"},
+    ]
 
 
 async def test_early_result_is_empty_and_not_failed():
@@ -318,48 +312,31 @@ async def test_early_result_is_empty_and_not_failed():
 
 async def test_repeated_recipients_are_queried_once():
     """One repetition would refuse the whole call (H193)."""
-    seen: list[object] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(json.loads(request.content))
-        return httpx.Response(200, json={"requestId": "r", "list": ["ada@example.com"]})
-
-    async with a_client(answer) as client:
-        found = await client.statuses(
-            BRAND,
-            Channel.EPOSTA,
-            RecipientType.BIREYSEL,
-            ["Ada@Example.com", "ada@example.com"],
-        )
-
-    assert seen == [{"recipients": ["ada@example.com"]}]
+    iys = Recorded(200, {"requestId": "r", "list": ["ada@example.com"]})
+    asked = ["Ada@Example.com", "ada@example.com"]
+    async with a_client(iys) as client:
+        found = await client.statuses(BRAND, Channel.EPOSTA, RecipientType.BIREYSEL, asked)
+    assert iys.bodies == [{"recipients": ["ada@example.com"]}]
     assert found == {"ada@example.com"}
+
+
+ERRORS_OF_HTTPX = [
+    value
+    for name in httpx.__all__
+    if inspect.isclass(value := getattr(httpx, name)) and issubclass(value, Exception)
+]
 
 
 @pytest.mark.parametrize("count", [0, 1001])
 async def test_list_of_a_wrong_length_is_not_sent(count: int):
     """İYS would refuse it, and the refusal would count against the address."""
-    pacer = Turns()
+    pacer, phones = Turns(), [f"+90555{number:07}" for number in range(count)]
     async with a_client(saying(200, {}), pacer=pacer) as client:
         with pytest.raises(ValueError, match="1 to 1000"):
             await client.add_batch(BRAND, [an_item()] * count)
         with pytest.raises(ValueError, match="1 to 1000"):
-            await client.statuses(
-                BRAND,
-                Channel.MESAJ,
-                RecipientType.BIREYSEL,
-                [f"+90555{number:07}" for number in range(count)],
-            )
-
+            await client.statuses(BRAND, Channel.MESAJ, RecipientType.BIREYSEL, phones)
     assert pacer.classes == []
-
-
-def all_errors_of_httpx() -> list[type[Exception]]:
-    return [
-        value
-        for name in httpx.__all__
-        if inspect.isclass(value := getattr(httpx, name)) and issubclass(value, Exception)
-    ]
 
 
 def an_error(kind: type[Exception]) -> Exception:
@@ -371,22 +348,14 @@ def an_error(kind: type[Exception]) -> Exception:
     return kind("…")
 
 
-@pytest.mark.parametrize("kind", all_errors_of_httpx(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", ERRORS_OF_HTTPX, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("name", METHODS)
 async def test_every_httpx_error_is_translated(kind: type[Exception], name: str):
-    """Whatever httpx raises becomes one of ours, at every method."""
-
-    def answer(_request: httpx.Request) -> httpx.Response:
-        raise an_error(kind)
-
-    async with a_client(answer) as client:
-        with pytest.raises(CallError):
-            await METHODS[name](client)
-
-
-def test_every_httpx_error_has_a_known_base():
-    """A new branch of httpx's tree would be seen here first."""
-    assert all(issubclass(kind, FOREIGN_ERRORS) for kind in all_errors_of_httpx())
+    """Whatever httpx raises becomes one of ours, at every method; a new branch of its tree would be
+    seen here first.
+    """
+    assert issubclass(kind, FOREIGN_ERRORS)
+    assert await error_of(raising(kind), name)
 
 
 @pytest.mark.parametrize(
@@ -434,11 +403,8 @@ async def test_deadline_covers_the_whole_exchange():
         raise AssertionError
 
     impatient = SETTINGS.model_copy(update={"timeout": timedelta(milliseconds=10)})
-    async with a_client(answer, settings=impatient) as client:
-        with pytest.raises(OutcomeUnknownError):
-            await client.add(BRAND, an_item())
-        with pytest.raises(BusyError):
-            await client.brands(100001)
+    for name, error in (("add", OutcomeUnknownError), ("brands", BusyError)):
+        assert isinstance(await error_of(answer, name, settings=impatient), error)
 
 
 @pytest.mark.parametrize(
@@ -468,12 +434,9 @@ async def test_deadline_covers_the_whole_exchange():
 )
 async def test_code_decides_and_not_the_status(status: int, code: str, error: type[CallError]):
     """Busy comes as 400 and too late as 400 or 422."""
-    async with a_client(refusing(status, code)) as client:
-        with pytest.raises(CallError) as caught:
-            await client.add(BRAND, an_item())
-
-    assert type(caught.value) is error
-    assert [refusal.code for refusal in caught.value.refusals] == [code]
+    caught = await error_of(refusing(status, code), "add")
+    assert type(caught) is error
+    assert [refusal.code for refusal in caught.refusals] == [code]
 
 
 @pytest.mark.parametrize(
@@ -495,12 +458,8 @@ async def test_status_decides_without_a_code(
     status: int, writing: type[CallError], asking: type[CallError]
 ):
     """A gateway answers without İYS's codes."""
-    async with a_client(saying(status, b"<html>")) as client:
-        with pytest.raises(writing):
-            await client.add(BRAND, an_item())
-    async with a_client(saying(status, b"<html>")) as client:
-        with pytest.raises(asking):
-            await client.brands(100001)
+    assert isinstance(await error_of(saying(status, b"<html>"), "add"), writing)
+    assert isinstance(await error_of(saying(status, b"<html>"), "brands"), asking)
 
 
 def test_every_verdict_has_its_error():
@@ -519,11 +478,7 @@ def test_every_verdict_has_its_error():
 )
 async def test_error_says_when_to_retry(code: str, retry_after: timedelta | None):
     """The time is a field and not prose."""
-    async with a_client(refusing(429, code)) as client:
-        with pytest.raises(CallError) as caught:
-            await client.brands(100001)
-
-    assert caught.value.retry_after == retry_after
+    assert (await error_of(refusing(429, code), "brands")).retry_after == retry_after
 
 
 @pytest.mark.parametrize(
@@ -548,17 +503,12 @@ def test_error_says_who_acts(error: type[CallError]):
 async def test_result_of_each_call_is_counted():
     """By İYS's code where it has one, and whether it counts against the address."""
     turns = Turns()
-    for answer in (saying(200, RECEIPT), refusing(400, "H174"), refusing(429, "H124"), saying(502)):
+    lost = raising(httpx.ReadError)
+    refused = refusing(400, "H174"), refusing(429, "H124"), saying(502), lost
+    for answer in (saying(200, RECEIPT), *refused):
         async with a_client(answer, pacer=turns) as client:
             with suppress(CallError):
                 await client.add(BRAND, an_item())
-
-    async def lost(_request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadError("gone")
-
-    async with a_client(lost, pacer=turns) as client:
-        with pytest.raises(OutcomeUnknownError):
-            await client.add(BRAND, an_item())
     assert turns.answers == [
         ("add", "200", False),
         ("add", "H174", True),
@@ -571,39 +521,27 @@ async def test_result_of_each_call_is_counted():
 async def test_throttle_reaches_the_pacer():
     """All calls of the address must slow down, not only the throttled one."""
     pacer = Turns()
-    async with a_client(refusing(429, "H124"), pacer=pacer) as client:
-        with pytest.raises(ThrottledError):
-            await client.brands(100001)
-    async with a_client(refusing(429, "H086"), pacer=pacer) as client:
-        with pytest.raises(ThrottledError):
-            await client.brands(100001)
-
+    for code in ("H124", "H086"):
+        assert isinstance(
+            await error_of(refusing(429, code), "brands", pacer=pacer), ThrottledError
+        )
     assert pacer.throttles == 1
 
 
 async def test_refused_batch_names_its_items():
     """The items to remove are named by index, and the message names no recipient."""
-    body = {
-        "errors": [
-            {
-                "index": 0,
-                "code": "H121",
-                "location": ["recipient"],
-                "message": "…",
-                "value": "+905550000001",
-            },
-            {"index": "2", "code:": "H180", "location": ["retailerAccess", 1]},
-        ]
-    }
-    async with a_client(saying(403, body)) as client:
-        with pytest.raises(RefusedError) as caught:
-            await client.add_batch(BRAND, [an_item()])
-
-    assert [refusal.index for refusal in caught.value.refusals] == [0, 2]
-    assert caught.value.refusals[1].location == ("retailerAccess", 1)
-    assert caught.value.refusals[0].value == "+905550000001"
-    assert "+905550000001" not in str(caught.value)
-    assert "H121, H180" in str(caught.value)
+    recipient = {"location": ["recipient"], "message": "…", "value": "+905550000001"}
+    retailer = {"index": "2", "code:": "H180", "location": ["retailerAccess", 1]}
+    body = {"errors": [{"index": 0, "code": "H121", **recipient}, retailer]}
+    caught = await error_of(saying(403, body), "add_batch")
+    assert isinstance(caught, RefusedError)
+    assert [(one.index, one.location[0]) for one in caught.refusals] == [
+        (0, "recipient"),
+        (2, "retailerAccess"),
+    ]
+    assert (caught.refusals[0].value, caught.refusals[1].location[1]) == ("+905550000001", 1)
+    assert "+905550000001" not in str(caught)
+    assert "H121, H180" in str(caught)
 
 
 @pytest.mark.parametrize(

@@ -63,42 +63,47 @@ def test_item_omits_fields_without_a_value():
     }
 
 
-def test_item_has_its_retailers():
-    """Retailers are numbers on the wire."""
+def test_item_has_the_fields_that_have_a_value():
+    """Retailers are numbers; the law requires no consent of a TACIR, so its date may be absent."""
     body = an_item(retailer_code=55550127, retailer_access=(58795354,)).to_body()
+    assert (body["retailerCode"], body["retailerAccess"]) == (55550127, [58795354])
+    tacir = {"recipient_type": RecipientType.TACIR, "source": None, "consent_date": None}
+    first = an_item(**tacir, retailer_access=()).to_body()
+    assert set(first) == {"recipient", "type", "status", "recipientType"}
 
-    assert body["retailerCode"] == 55550127
-    assert body["retailerAccess"] == [58795354]
+
+CREATED = datetime(2026, 3, 2, 9, 0, 7, tzinfo=UTC)
 
 
-def test_first_record_of_a_tacir_may_lack_date_and_source():
-    """The law requires no consent of a TACIR, so there may be no date of one."""
-    body = an_item(
-        recipient_type=RecipientType.TACIR, source=None, consent_date=None, retailer_access=()
-    ).to_body()
-
-    assert set(body) == {"recipient", "type", "status", "recipientType"}
+@pytest.mark.parametrize(
+    ("kind", "change", "fields"),
+    [
+        (RegisterRecord, {}, {"recipient": "ada@example.com", "status": "RET"}),
+        (RegisterRecord, {"retailerCode": "55550127"}, {"retailer_code": 55550127}),
+        (RegisterRecord, {"consentDate": ""}, {"consent_date": None, "creation_date": CREATED}),
+        (IysMovement, {}, {"recipient": "ada@example.com", "brand_code": None}),
+        (IysMovement, {"source": "IYS_TOMORROW"}, {"source": "IYS_TOMORROW"}),
+        (
+            IysMovement,
+            {"source": "IYS_AHS_HAT_KAPATMA", "consentDate": ""},
+            {"consent_date": None, "creation_date": CREATED},
+        ),
+    ],
+)
+def test_record_of_iys_is_read(
+    kind: type[RegisterRecord | IysMovement], change: dict[str, object], fields: dict[str, object]
+):
+    """With instants of UTC. İYS adds sources without notice, and a closed line has an empty date of
+    consent: it counts from its creation date all the same.
+    """
+    found = kind.read(JsonReader(a_movement(**change)))
+    assert {name: getattr(found, name) for name in fields} == fields
 
 
 def test_item_with_a_naive_date_is_refused():
     """A deadline depends on the date, so it needs a time zone."""
     with pytest.raises(NaiveInstantError):
         an_item(consent_date=NOON.replace(tzinfo=None))
-
-
-def test_register_record_is_read():
-    """A stated record comes in with instants of UTC."""
-    record = RegisterRecord.read(JsonReader({**a_movement(), "retailerCode": "55550127"}))
-
-    assert record.recipient == "ada@example.com"
-    assert record.status == Status.RET
-    assert record.creation_date == datetime(2026, 3, 2, 9, 0, 7, tzinfo=UTC)
-    assert record.retailer_code == 55550127
-
-
-def test_register_record_may_lack_its_consent_date():
-    """A line that was closed has an empty date of consent."""
-    assert RegisterRecord.read(JsonReader(a_movement(consentDate=""))).consent_date is None
 
 
 def test_accepted_batch_is_in_the_order_sent():
@@ -114,45 +119,10 @@ def test_accepted_batch_is_in_the_order_sent():
 
 def test_successful_item_has_a_receipt():
     """What was saved has İYS's id and clock."""
-    result = BatchItemResult.read(
-        {
-            "requestId": "r-1",
-            "subRequestId": "s-1",
-            "index": 1,
-            "transactionId": TRANSACTION,
-            "status": "success",
-            "creationDate": "2026-03-02 12:00:07",
-            "isAddConsentV2Service": "true",
-            "originalRequestInformation": {"requestId": "r-0", "subrequestId": "s-0"},
-        }
-    )
-
-    assert result.verdict is Verdict.SUCCESS
-    assert result.receipt is not None
-    assert result.receipt.creation_date == datetime(2026, 3, 2, 9, 0, 7, tzinfo=UTC)
-    assert result.original is not None
+    original = {"requestId": "r-0", "subrequestId": "s-0"}
+    result = BatchItemResult.read(_SAVED | {"originalRequestInformation": original})
+    assert (result.verdict, result.receipt.creation_date) == (Verdict.SUCCESS, CREATED)
     assert (result.original.request_id, result.original.sub_request_id) == ("r-0", "s-0")
-
-
-def test_failed_item_has_its_code():
-    """A failure is read from its code."""
-    result = BatchItemResult.read(
-        {
-            "subRequestId": "s-1",
-            "index": "0",
-            "status": "failure",
-            "error": {"code": "H175", "message": "…"},
-        }
-    )
-
-    assert (result.code, result.verdict, result.receipt) == ("H175", Verdict.ALREADY, None)
-
-
-def test_failed_item_without_a_code_is_unknown():
-    """A failure without a reason decides nothing."""
-    result = BatchItemResult.read({"subRequestId": "s-1", "status": "failure"})
-
-    assert result.verdict is Verdict.UNKNOWN
 
 
 _SAVED = {
@@ -164,6 +134,27 @@ _SAVED = {
     "creationDate": "2026-03-02 12:00:07",
     "isAddConsentV2Service": True,
 }
+
+
+@pytest.mark.parametrize(
+    ("item", "status", "code", "verdict"),
+    [
+        ({"status": "failure", "error": {"code": "H175"}}, "failure", "H175", Verdict.ALREADY),
+        ({"status": "failure"}, "failure", None, Verdict.UNKNOWN),
+        ({"status": "enqueue", "index": "2"}, ItemStatus.ENQUEUE, None, None),
+    ],
+)
+def test_item_without_a_receipt_has_its_verdict(
+    item: dict[str, object], status: str, code: str | None, verdict: Verdict | None
+):
+    """A failure is read from its code, and one without a reason decides nothing; what İYS has not
+    decided, neither do we.
+    """
+    result = BatchItemResult.read({"subRequestId": "s-1", **item})
+    assert (result.status, result.code, result.verdict, result.receipt) == (
+        *(status, code, verdict),
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,24 +172,13 @@ def test_successful_item_is_the_same_in_any_form(others: dict[str, object]):
     assert BatchItemResult.read(_SAVED | others) == BatchItemResult.read(_SAVED)
 
 
-@pytest.mark.parametrize("name", ["transactionId", "creationDate", "subRequestId"])
-def test_successful_item_without_its_fields_is_unreadable(name: str):
-    """Nothing is taken as saved without its receipt."""
+@pytest.mark.parametrize(
+    "change", [{"transactionId": ""}, {"creationDate": ""}, {"subRequestId": ""}, {"status": "?"}]
+)
+def test_successful_item_without_its_fields_is_unreadable(change: dict[str, str]):
+    """Nothing is taken as saved without its receipt; there are three statuses."""
     with pytest.raises(UnreadableError):
-        BatchItemResult.read(_SAVED | {name: ""})
-
-
-def test_enqueued_item_has_no_verdict():
-    """İYS has not decided, and neither do we."""
-    result = BatchItemResult.read({"index": 2, "status": "enqueue", "subrequestId": "s-2"})
-
-    assert (result.status, result.verdict) == (ItemStatus.ENQUEUE, None)
-
-
-def test_item_of_an_unknown_status_is_unreadable():
-    """There are three statuses."""
-    with pytest.raises(UnreadableError):
-        BatchItemResult.read({"subRequestId": "s", "status": "maybe"})
+        BatchItemResult.read(_SAVED | change)
 
 
 def test_result_that_cannot_be_read_hides_no_other():
@@ -214,41 +194,12 @@ def test_result_that_cannot_be_read_hides_no_other():
 
 
 def test_page_has_every_movement_that_can_be_read():
-    """The others are handed over as İYS wrote them."""
-    page = MovementPage.read(
-        JsonReader({"after": "x", "list": [a_movement(), a_movement(creationDate="today")]})
-    )
-    assert (page.after, len(page.movements), len(page.unreadable)) == ("x", 1, 1)
+    """The others are handed over as İYS wrote them; the cursor is opaque."""
+    after = f"1597740617_{TRANSACTION}"
+    items = [a_movement(), a_movement(creationDate="today")]
+    page = MovementPage.read(JsonReader({"after": after, "list": items}))
+    assert (page.after, len(page.movements), len(page.unreadable)) == (after, 1, 1)
     assert b"today" in page.unreadable[0].raw
-
-
-def test_movement_of_an_unknown_source_is_read():
-    """İYS adds sources without notice."""
-    movement = IysMovement.read(JsonReader(a_movement(source="IYS_TOMORROW")))
-
-    assert movement.source == "IYS_TOMORROW"
-    assert movement.recipient == "ada@example.com"
-    assert movement.brand_code is None
-
-
-def test_closed_line_may_lack_its_consent_date():
-    """The movement counts from its creation date all the same."""
-    movement = IysMovement.read(
-        JsonReader(a_movement(source="IYS_AHS_HAT_KAPATMA", consentDate=""))
-    )
-
-    assert movement.consent_date is None
-    assert movement.creation_date == datetime(2026, 3, 2, 9, 0, 7, tzinfo=UTC)
-
-
-def test_page_has_its_cursor():
-    """The cursor is opaque."""
-    page = MovementPage.read(
-        JsonReader({"after": f"1597740617_{TRANSACTION}", "list": [a_movement()]})
-    )
-
-    assert page.after == f"1597740617_{TRANSACTION}"
-    assert len(page.movements) == 1
 
 
 def test_citizen_name_is_never_read():

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import orjson
@@ -14,18 +15,14 @@ from izin.iys.wire_format.json_reader import (
 
 
 def test_turkish_time_converts_both_ways():
-    """İYS's clock is three hours ahead of UTC, summer and winter."""
+    """İYS's clock is three hours ahead of UTC, summer and winter. The fraction is cut and never
+    rounded up, for a date ahead is refused.
+    """
     instant = datetime(2026, 1, 31, 21, 30, 5, tzinfo=UTC)
-
     assert to_turkish(instant) == "2026-02-01 00:30:05"
     assert from_turkish("2026-02-01 00:30:05") == instant
-
-
-def test_instant_of_any_zone_becomes_whole_turkish_seconds():
-    """The fraction is cut and never rounded up, for a date ahead is refused."""
-    instant = datetime(2026, 7, 1, 8, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=2)))
-
-    assert to_turkish(instant) == "2026-07-01 09:00:00"
+    elsewhere = datetime(2026, 7, 1, 8, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=2)))
+    assert to_turkish(elsewhere) == "2026-07-01 09:00:00"
 
 
 @pytest.mark.parametrize(
@@ -43,15 +40,20 @@ def test_key_is_found_in_any_case(name: str):
     assert JsonReader({name: "a-1"}).text("subRequestId") == "a-1"
 
 
-@pytest.mark.parametrize("code", ["H351", "h351", " H351 ", "351", 351])
-def test_code_is_the_same_in_any_form(code: object):
-    """Texts and numbers, with or without the letter, are the same code."""
-    assert JsonReader({"code:": code}).code() == "H351"
-
-
-def test_short_code_is_padded_to_three_digits():
-    """15 is H015."""
-    assert JsonReader({"code": 15}).code() == "H015"
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        *((one, "H351") for one in ("H351", "h351", " H351 ", "351", 351)),
+        (15, "H015"),
+        ("1" * 5000, "H" + "1" * 5000),
+    ],
+    ids=str,
+)
+def test_code_is_the_same_in_any_form(written: object, code: str):
+    """Texts and numbers, with or without the letter, are the same code; of any length, though
+    Python refuses to read such a number.
+    """
+    assert JsonReader({"code:": written}).code() == code
 
 
 def test_empty_text_counts_as_absent():
@@ -92,16 +94,6 @@ def test_value_of_another_type_is_unreadable(name: str, value: object, read: obj
         read(JsonReader({name: value}), name)  # type: ignore[operator]
 
 
-def test_response_that_is_not_json_is_unreadable():
-    """A web page of a firewall is no answer of İYS's."""
-    with pytest.raises(UnreadableError):
-        parse_json(b"<html>")
-    with pytest.raises(UnreadableError):
-        readers({"list": []})
-    with pytest.raises(UnreadableError):
-        JsonReader([])
-
-
 def test_empty_response_is_none():
     """A missing value differs from a wrong one."""
     assert parse_json(b" \n") is None
@@ -125,13 +117,18 @@ def test_character_that_is_none_costs_no_other_text(body: bytes, text: str):
     assert orjson.dumps(found)
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a": ', b"\xff\xfe", b'{"list": [1,]}'])
-def test_body_that_is_no_json_is_unreadable(body: bytes):
-    """Cut, nested without end, or in another encoding."""
+@pytest.mark.parametrize(
+    "read",
+    [
+        *(
+            lambda body=body: parse_json(body)
+            for body in (b"<html>", b"[" * 100_000, b'{"a": ', b"\xff\xfe", b'{"list": [1,]}')
+        ),
+        lambda: readers({"list": []}),
+        lambda: JsonReader([]),
+    ],
+)
+def test_body_that_is_no_json_is_unreadable(read: Callable[[], object]):
+    """A page of a firewall, cut, nested without end, in another encoding, or no object."""
     with pytest.raises(UnreadableError):
-        parse_json(body)
-
-
-def test_code_of_many_digits_is_a_code():
-    """Python refuses to read such a number."""
-    assert JsonReader({"code": "1" * 5000}).code() == "H" + "1" * 5000
+        read()

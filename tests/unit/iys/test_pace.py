@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.iys.rate_limit import CallClass, CallQueue, Pace, PaceState
+from izin.iys.rate_limit import CallClass, CallQueue, Pace, PaceState, Slot
 from tests.support.iys import InProcessPacer
 
 PACE = Pace(rate=10)
@@ -44,6 +44,13 @@ def slots(
         found.append(slot.at)
         now = max(now, slot.at)
     return found
+
+
+def later(state: PaceState, count: int, now: float = 0.0) -> tuple[PaceState, Slot]:
+    """Grant so many slots at once; return the last."""
+    for _ in range(count):
+        state, slot = PACE.next_slot(state, now)
+    return state, slot
 
 
 def crowded(uses: list[tuple[float, float, float]]) -> bool:
@@ -111,16 +118,13 @@ def test_unused_slot_is_free_again():
 def test_answer_ten_slots_late_frees_no_other_slot():
     """Another use has replaced it by then."""
     state, first = PACE.next_slot(PaceState(), 0.0)
-    for _ in range(10):
-        state, _ = PACE.next_slot(state, 0.0)
+    state, _ = later(state, 10)
     assert PACE.arrived(state, first.number, 0.0) == state
 
 
 def test_use_arriving_after_it_was_replaced_still_counts():
     """It replaces the earliest; a use that arrived in time changes nothing."""
-    state = PaceState()
-    for _ in range(11):
-        state, _ = PACE.next_slot(state, 0.0)
+    state, _ = later(PaceState(), 11)
     late = PACE.arrived(state, 1, 0.86)
     assert 0.86 in {use.arrived_at for use in late.uses}
     assert 2 not in {use.number for use in late.uses}
@@ -132,26 +136,19 @@ def test_arrived_use_makes_room_though_it_was_sent_later():
     """The fourth is answered, the first to third are not yet: a second after the fourth is soon
     enough, for nine others may arrive within the second of the eleventh.
     """
-    state = PaceState()
-    for _ in range(10):
-        state, slot = PACE.next_slot(state, 0.0)
-    state = PACE.arrived(state, 4, 0.02)
-    state, eleventh = PACE.next_slot(state, slot.at)
-    assert eleventh.at == pytest.approx(1.02)
-    state, twelfth = PACE.next_slot(state, slot.at)
-    assert twelfth.at == pytest.approx(1 + PACE.arrives_within)
+    state, slot = later(PaceState(), 10)
+    state, eleventh = PACE.next_slot(PACE.arrived(state, 4, 0.02), slot.at)
+    _, twelfth = PACE.next_slot(state, slot.at)
+    assert [eleventh.at, twelfth.at] == pytest.approx([1.02, 1 + PACE.arrives_within])
 
 
 def test_delayed_calls_are_caught_up():
     """A slot that had to wait for an answer does not delay those after it."""
-    state = PaceState()
-    for _ in range(11):
-        state, held_up = PACE.next_slot(state, 0.0)
+    state, held_up = later(PaceState(), 11)
     assert held_up.at == pytest.approx(1 + PACE.arrives_within)
     for number in range(2, 11):
         state = PACE.arrived(state, number, 0.0)
-    state, next_one = PACE.next_slot(state, held_up.at)
-    assert next_one.at == held_up.at
+    assert PACE.next_slot(state, held_up.at)[1].at == held_up.at
 
 
 def test_idle_address_saves_at_most_one_slot():
@@ -170,16 +167,12 @@ def test_slot_is_forfeited_after_its_time():
 
 def test_throttle_pauses_halves_and_recovers_slowly():
     """After H124 all calls wait a second, continue at half the pace, and recover slowly."""
-    state = PACE.slow_down(PaceState(), 10.0)
-    granted = slots(9, state=state, now=10.0)
+    slowed = PACE.slow_down(PaceState(), 10.0)
+    granted = slots(9, state=slowed, now=10.0)
     distances = [b - a for a, b in pairwise(granted)]
-
-    assert granted[0] == 11.0
-    assert distances[0] == pytest.approx(2 * PACE.interval)
+    assert (granted[0], distances[0]) == (11.0, pytest.approx(2 * PACE.interval))
     assert distances == sorted(distances, reverse=True)
-    for _ in range(40):
-        state, _ = PACE.next_slot(state, 20.0)
-    assert state.factor == 1.0
+    assert later(slowed, 49, 20.0)[0].factor == 1.0
 
 
 def test_burst_of_throttles_counts_once():
@@ -243,32 +236,30 @@ async def test_results_are_polled_while_bulk_is_submitted():
 async def test_idle_class_gains_no_credit():
     """Bulk that waits alone for long does not lose its share to results that come later."""
     turns = CallQueue(longest_waiting_every=1000)
-    loop = asyncio.get_running_loop()
-    bulk = [loop.create_future() for _ in range(30)]
-    for one in bulk:
-        turns.put(CallClass.BULK, one)
+    bulk = queued(turns, CallClass.BULK, 30)
     for slot in range(20):
         turns.grant(slot)
-    for _ in range(10):
-        turns.put(CallClass.RESULTS, loop.create_future())
+    queued(turns, CallClass.RESULTS, 10)
     for slot in range(10):
         turns.grant(slot)
-
     assert sum(one.done() for one in bulk) == 23
+
+
+def queued(turns: CallQueue, call_class: CallClass, count: int) -> list[asyncio.Future[int]]:
+    """Put so many calls of a class into a queue."""
+    calls = [asyncio.get_running_loop().create_future() for _ in range(count)]
+    for one in calls:
+        turns.put(call_class, one)
+    return calls
 
 
 async def test_longest_waiting_call_counts_against_its_class():
     """Bulk that waits first gets no more than its third, though a slot of ten goes to it."""
     turns = CallQueue(longest_waiting_every=10)
-    loop = asyncio.get_running_loop()
-    bulk, results = ([loop.create_future() for _ in range(40)] for _ in range(2))
-    for one in bulk:
-        turns.put(CallClass.BULK, one)
-    for one in results:
-        turns.put(CallClass.RESULTS, one)
+    queued(turns, CallClass.BULK, 40)
+    results = queued(turns, CallClass.RESULTS, 40)
     for slot in range(36):
         turns.grant(slot)
-
     assert sum(one.done() for one in results) == 24
 
 

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,7 +25,6 @@ SETTINGS = IysSettings(
 TOKEN_LIMIT = {"errors": [{"code": "H084", "message": "…"}]}
 REFUSED = httpx.Response(400, json={"error": "invalid_grant", "error_description": "…"})
 SPENT = {"errors": [{"code": "H351", "message": "…"}]}
-
 Answer = httpx.Response | Exception
 
 
@@ -59,6 +57,7 @@ class FakeIys:
     def __init__(self, *answers: Answer, takes: set[str] | None = None) -> None:
         self.answers = list(answers)
         self.takes = takes
+        self.refusal = httpx.Response(401, json=SPENT)
         self.grants: list[dict[str, str]] = []
         self.calls: list[str] = []
 
@@ -72,280 +71,208 @@ class FakeIys:
         token = request.headers["Authorization"].removeprefix("Bearer ")
         self.calls.append(token)
         if self.takes is not None and token not in self.takes:
-            return httpx.Response(401, json=SPENT)
+            return self.refusal
         return httpx.Response(200, json={})
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
+class Account:
+    """An account at such an İYS, with or without a token, so long after the start."""
 
-    def __call__(self) -> datetime:
-        return self.now
+    def __init__(
+        self, iys: FakeIys, token: AccessToken | None = None, after: timedelta = timedelta(0)
+    ) -> None:
+        self.iys = iys
+        self.store = InMemoryTokenStore(TokenState(token=token))
+        self.now = START + after
+
+    async def call(self) -> httpx.Response:
+        """Make a call."""
+        auth = TokenAuth(SETTINGS, self.store, now=lambda: self.now)
+        transport = httpx.MockTransport(self.iys)
+        async with httpx.AsyncClient(
+            auth=auth, transport=transport, base_url=SETTINGS.base_url
+        ) as http:
+            return await http.get("/sps/100001/brands")
+
+    @property
+    def grants(self) -> list[str]:
+        """How tokens were requested."""
+        return [one["grant_type"] for one in self.iys.grants]
 
 
-async def call(
-    iys: Callable[[httpx.Request], httpx.Response],
-    store: InMemoryTokenStore,
-    clock: Clock | None = None,
-) -> httpx.Response:
-    auth = TokenAuth(SETTINGS, store, now=clock or Clock())
-    transport = httpx.MockTransport(iys)
-    async with httpx.AsyncClient(
-        auth=auth, transport=transport, base_url=SETTINGS.base_url
-    ) as http:
-        return await http.get("/sps/100001/brands")
+@pytest.mark.parametrize(
+    ("token", "hours", "answers", "grants", "used"),
+    [
+        (None, 0, ["first"], ["password"], "access-first"),
+        (a_token(), 0, [], [], "access-first"),
+        (a_token(), 1.92, ["second"], ["refresh_token"], "access-second"),
+        (a_token(), 3, [None, "second"], ["refresh_token", "password"], "access-second"),
+        (a_token(), 4, ["second"], ["password"], "access-second"),
+    ],
+    ids=["none", "of another process", "five minutes early", "refresh refused", "refresh expired"],
+)
+async def test_token_is_requested_by_what_is_left(
+    token: AccessToken | None,
+    hours: float,
+    answers: list[str | None],
+    grants: list[str],
+    used: str,
+):
+    """One token serves all processes of an account; a call known to fail would only spend the
+    budget, and a refresh token may be spent before its time.
+    """
+    given_ = [REFUSED if name is None else given(name) for name in answers]
+    account = Account(FakeIys(*given_), token, timedelta(hours=hours))
+    await account.call()
+    assert (account.grants, account.iys.calls) == (grants, [used])
 
 
 async def test_first_call_requests_a_token_with_the_password():
-    """There is no token, so the password grant is used."""
-    iys, store = FakeIys(given("first")), InMemoryTokenStore()
-
-    await call(iys, store)
-
-    assert iys.grants == [
+    """Then the refresh token gives the next one, and with it the next refresh token."""
+    account = Account(FakeIys(given("first"), given("second")))
+    await account.call()
+    assert (account.store.state.token, account.store.state.failures) == (a_token(), 0)
+    account.now += timedelta(hours=1, minutes=55)
+    await account.call()
+    assert account.iys.grants == [
         {"grant_type": "password", "username": "ada", "password": PASSWORD},
+        {"grant_type": "refresh_token", "refresh_token": "refresh-first"},
     ]
-    assert iys.calls == ["access-first"]
-    assert (store.state.token, store.state.failures) == (a_token(), 0)
-
-
-async def test_token_stored_by_another_process_is_used():
-    """One token serves all processes of an account."""
-    iys, store = FakeIys(), InMemoryTokenStore(TokenState(token=a_token()))
-
-    await call(iys, store)
-
-    assert (iys.grants, iys.calls) == ([], ["access-first"])
-
-
-async def test_token_is_refreshed_five_minutes_early():
-    """The refresh token gives the next token, and with it the next refresh token."""
-    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
-    iys = FakeIys(given("second"))
-    clock.now = START + timedelta(hours=1, minutes=55)
-
-    await call(iys, store, clock)
-
-    assert iys.grants == [{"grant_type": "refresh_token", "refresh_token": "refresh-first"}]
-    assert iys.calls == ["access-second"]
-    assert store.state.token == a_token("second", issued_at=clock.now)
-
-
-async def test_refused_refresh_falls_back_to_the_password():
-    """A refresh token may be spent before its time."""
-    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
-    refused = httpx.Response(400, json={"error": "invalid_grant", "error_description": "…"})
-    iys = FakeIys(refused, given("second"))
-    clock.now = START + timedelta(hours=3)
-
-    await call(iys, store, clock)
-
-    assert [grant["grant_type"] for grant in iys.grants] == ["refresh_token", "password"]
-    assert iys.calls == ["access-second"]
+    assert account.store.state.token == a_token("second", issued_at=account.now)
 
 
 async def test_refused_refresh_token_is_never_tried_again():
     """The password is all that is left, and a refused refresh token delays none of its tries."""
-    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
-    iys = FakeIys(*[REFUSED] * 3, given("second"))
-    clock.now = START + timedelta(hours=3)
+    account = Account(FakeIys(*[REFUSED] * 3, given("second")), a_token(), timedelta(hours=3))
     for _ in range(2):
         with pytest.raises(UnauthenticatedError):
-            await call(iys, store, clock)
-        clock.now += timedelta(seconds=20)
-
-    await call(iys, store, clock)
-
-    assert [one["grant_type"] for one in iys.grants] == ["refresh_token", *["password"] * 3]
-    assert iys.calls == ["access-second"]
+            await account.call()
+        account.now += timedelta(seconds=20)
+    await account.call()
+    assert account.grants == ["refresh_token", *["password"] * 3]
+    assert account.iys.calls == ["access-second"]
 
 
 async def test_refused_password_leaves_calls_for_its_correction():
     """An hour of retries leaves some of the ten: a person who has corrected it does not wait."""
-    clock, store = Clock(), InMemoryTokenStore()
-    iys = FakeIys(*[REFUSED] * 100)
-    while clock.now < START + timedelta(hours=1):
+    account = Account(FakeIys(*[REFUSED] * 100))
+    while account.now < START + timedelta(hours=1):
         with pytest.raises((TokenLimitError, UnauthenticatedError)):
-            await call(iys, store, clock)
-        clock.now += timedelta(seconds=1)
-    assert len(iys.grants) == 7
-    store.state = replace(store.state, failures=0)
-    iys.answers = [given("second")]
-
-    await call(iys, store, clock)
-
-    assert iys.calls == ["access-second"]
+            await account.call()
+        account.now += timedelta(seconds=1)
+    assert len(account.grants) == 7
+    account.store.state = replace(account.store.state, failures=0)
+    account.iys.answers = [given("second")]
+    await account.call()
+    assert account.iys.calls == ["access-second"]
 
 
-async def test_expired_refresh_token_is_not_tried():
-    """A call known to fail would only spend the budget."""
-    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
-    iys = FakeIys(given("second"))
-    clock.now = START + timedelta(hours=4)
-
-    await call(iys, store, clock)
-
-    assert [grant["grant_type"] for grant in iys.grants] == ["password"]
-
-
-async def test_refused_token_is_renewed_and_the_call_repeated_once():
-    """H351 means that nothing was done, so repeating is safe."""
-    iys = FakeIys(given("second"), takes={"access-second"})
-    store = InMemoryTokenStore(TokenState(token=a_token()))
-
-    response = await call(iys, store)
-
-    assert response.status_code == 200
-    assert iys.calls == ["access-first", "access-second"]
-
-
-async def test_second_refusal_is_returned():
-    """One renewal, one repeat, and no loop."""
-    iys = FakeIys(given("second"), takes=set())
-    store = InMemoryTokenStore(TokenState(token=a_token()))
-
-    response = await call(iys, store)
-
-    assert response.status_code == 401
-    assert len(iys.grants) == 1
-    assert iys.calls == ["access-first", "access-second"]
+@pytest.mark.parametrize(
+    ("refusal", "takes", "status", "calls"),
+    [
+        (httpx.Response(401, json=SPENT), {"access-second"}, 200, ["first", "second"]),
+        (httpx.Response(401), {"access-second"}, 200, ["first", "second"]),
+        (httpx.Response(401, json=SPENT), set(), 401, ["first", "second"]),
+        (httpx.Response(401, json={"errors": [{"code": "H251"}]}), set(), 401, ["first"]),
+    ],
+    ids=["renewed", "without a code", "refused twice", "of the account"],
+)
+async def test_refused_token_is_renewed_and_the_call_repeated_once(
+    refusal: httpx.Response, takes: set[str], status: int, calls: list[str]
+):
+    """H351 means that nothing was done, so repeating is safe; without a code, the status is all
+    there is. H251 is about the account and not the token.
+    """
+    account = Account(FakeIys(given("second"), takes=takes), a_token())
+    account.iys.refusal = refusal
+    assert (await account.call()).status_code == status
+    assert account.iys.calls == [f"access-{one}" for one in calls]
+    assert len(account.store.state.calls) == len(account.grants) == len(calls) - 1
 
 
 async def test_token_renewed_meanwhile_is_used():
     """Under the lock the newer token is found, and no call is spent."""
-    iys = FakeIys(takes={"access-second"})
-    store = InMemoryTokenStore(TokenState(token=a_token()))
+    account = Account(FakeIys(takes={"access-second"}), a_token())
+    iys = account.iys
 
     def answer(request: httpx.Request) -> httpx.Response:
         response = iys(request)
-        store.state = TokenState(token=a_token("second"))
+        account.store.state = TokenState(token=a_token("second"))
         return response
 
-    response = await call(answer, store)
-
-    assert response.status_code == 200
+    account.iys = answer  # type: ignore[assignment]
+    assert (await account.call()).status_code == 200
     assert iys.grants == []
-
-
-async def test_other_refusal_with_401_renews_nothing():
-    """H251 is about the account and not the token."""
-
-    def answer(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(401, json={"errors": [{"code": "H251"}]})
-
-    store = InMemoryTokenStore(TokenState(token=a_token()))
-
-    assert (await call(answer, store)).status_code == 401
-    assert store.state.calls == ()
-
-
-async def test_401_without_a_code_counts_as_a_refused_token():
-    """Without a code, the status is all there is."""
-    codes = iter([401, 200])
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/oauth2/token":
-            return given("second")
-        return httpx.Response(next(codes))
-
-    store = InMemoryTokenStore(TokenState(token=a_token()))
-
-    assert (await call(answer, store)).status_code == 200
 
 
 @pytest.mark.parametrize("body", [TOKEN_LIMIT, {"code": "H084", "message": "…"}])
 async def test_h084_blocks_the_account_for_an_hour(body: dict[str, object]):
     """A request within the hour would restart the hour, so none is made."""
-    clock, store = Clock(), InMemoryTokenStore()
-    iys = FakeIys(httpx.Response(429, json=body), given("second"))
-
-    with pytest.raises(TokenLimitError) as caught:
-        await call(iys, store, clock)
-    assert caught.value.retry_after == timedelta(minutes=61)
-
-    clock.now += timedelta(minutes=30)
-    with pytest.raises(TokenLimitError) as caught:
-        await call(iys, store, clock)
-    assert caught.value.retry_after == timedelta(minutes=31)
-    assert len(iys.grants) == 1
-
-    clock.now += timedelta(minutes=31)
-    await call(iys, store, clock)
-    assert iys.calls == ["access-second"]
+    account = Account(FakeIys(httpx.Response(429, json=body), given("second")))
+    for minutes in (61, 31):
+        with pytest.raises(TokenLimitError) as caught:
+            await account.call()
+        assert caught.value.retry_after == timedelta(minutes=minutes)
+        account.now += timedelta(minutes=30)
+    assert len(account.grants) == 1
+    account.now += timedelta(minutes=1)
+    await account.call()
+    assert account.iys.calls == ["access-second"]
 
 
 async def test_valid_token_is_used_while_blocked():
     """It is due for renewal, and good for minutes yet."""
-    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
-    iys = FakeIys(httpx.Response(429, json=TOKEN_LIMIT))
-    clock.now = START + timedelta(hours=1, minutes=57)
-
-    await call(iys, store, clock)
-    await call(iys, store, clock)
-
-    assert iys.calls == ["access-first", "access-first"]
-    assert len(iys.grants) == 1
-    clock.now = START + timedelta(hours=2)
+    blocked = FakeIys(httpx.Response(429, json=TOKEN_LIMIT))
+    account = Account(blocked, a_token(), timedelta(hours=1, minutes=57))
+    await account.call()
+    await account.call()
+    assert (blocked.calls, len(account.grants)) == (["access-first"] * 2, 1)
+    account.now = START + timedelta(hours=2)
     with pytest.raises(TokenLimitError):
-        await call(iys, store, clock)
+        await account.call()
 
 
-async def test_wrong_credentials_are_for_an_operator():
-    """They come as 400 in OAuth's form, without an H-code."""
-    iys = FakeIys(httpx.Response(400, json={"error": "invalid_request"}))
-
-    with pytest.raises(UnauthenticatedError) as caught:
-        await call(iys, InMemoryTokenStore())
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(400, json={"error": "invalid_request"}), UnauthenticatedError),
+        (httpx.Response(500, json={"errors": [{"code": "H015"}]}), BusyError),
+        (httpx.Response(200, json={}), UnreadableError),
+    ],
+    ids=["for an operator", "of İYS", "without a token"],
+)
+async def test_refused_token_request_says_who_acts(answer: httpx.Response, error: type[CallError]):
+    """Wrong credentials come as 400 in OAuth's form, without an H-code; no error has a secret."""
+    with pytest.raises(error) as caught:
+        await Account(FakeIys(answer)).call()
     assert PASSWORD not in str(caught.value)
-
-
-async def test_failing_token_service_is_busy():
-    """H015 is a fault of İYS and not ours."""
-    iys = FakeIys(httpx.Response(500, json={"errors": [{"code": "H015"}]}))
-
-    with pytest.raises(BusyError):
-        await call(iys, InMemoryTokenStore())
-
-
-async def test_unreadable_token_is_an_error():
-    """A success without a token gives none."""
-    with pytest.raises(UnreadableError):
-        await call(FakeIys(httpx.Response(200, json={})), InMemoryTokenStore())
 
 
 async def test_lost_token_request_is_counted_and_frees_the_lock():
     """The request may have reached İYS, so it counts; the next process is not blocked."""
-    store = InMemoryTokenStore()
-    iys = FakeIys(httpx.ReadTimeout("…"), given("first"))
-
+    account = Account(FakeIys(httpx.ReadTimeout("…"), given("first")))
     with pytest.raises(httpx.ReadTimeout):
-        await call(iys, store)
-    assert (store.state.calls, store.state.failures) == ((START,), 1)
-
-    await call(iys, store)
-    assert iys.calls == ["access-first"]
+        await account.call()
+    assert (account.store.state.calls, account.store.state.failures) == ((START,), 1)
+    await account.call()
+    assert account.iys.calls == ["access-first"]
 
 
 async def test_outage_does_not_use_up_the_budget():
     """Failing requests back off."""
-    clock, store = Clock(), InMemoryTokenStore()
-    iys = FakeIys(*[httpx.ConnectError("…")] * 100)
-    while clock.now < START + timedelta(minutes=10):
+    account = Account(FakeIys(*[httpx.ConnectError("…")] * 100))
+    while account.now < START + timedelta(minutes=10):
         with pytest.raises((httpx.ConnectError, CallError)):
-            await call(iys, store, clock)
-        clock.now += timedelta(seconds=1)
-
-    assert len(iys.grants) < 8
+            await account.call()
+        account.now += timedelta(seconds=1)
+    assert len(account.grants) < 8
 
 
 async def test_secrets_are_not_in_repr():
     """Neither a token nor a password appears in what a log might contain."""
-    store = InMemoryTokenStore()
-
-    await call(FakeIys(given("first")), store)
-
-    assert "access-first" not in repr(store.state)
+    account = Account(FakeIys(given("first")))
+    await account.call()
+    assert "access-first" not in repr(account.store.state)
     assert PASSWORD not in repr(SETTINGS)
 
 

@@ -1,15 +1,28 @@
-"""Every process refuses settings that cannot be used, before it reaches any server."""
+"""Every process refuses settings that cannot be used, before it reaches any server.
 
+Long work lets other tasks of the event loop in.
+
+Blocking work that nobody waits for at the end.
+
+How many dead letters are too many.
+"""
+
+import asyncio
 import os
 import subprocess
 import sys
+import threading
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from structlog.typing import EventDict
+from typer.testing import CliRunner
 
 from izin.consent.errors import OurError
-from izin.console.cli import COMMANDS
+from izin.console.cli import COMMANDS, app
+from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
+from izin.runtime.process import in_daemon_thread, with_pauses
 from izin.runtime.settings import IysSettings
 from izin.runtime.start_errors import EXIT, exiting_on_error
 
@@ -36,6 +49,17 @@ WORKERS = {
     "intake": "izin.producers",
     "webhooks": "izin.sinks.webhooks",
 }
+HANGS = """
+import asyncio, threading
+from izin.runtime.process import in_daemon_thread
+
+async def main():
+    asyncio.create_task(in_daemon_thread(threading.Event().wait, name="hangs"))
+    await asyncio.sleep(0.1)
+
+asyncio.run(main())
+"""
+BUDGET = DeadLetterBudget(share=0.2, window=1000, least=100)
 
 
 def started(worker: str, given: dict[str, str]) -> tuple[int, str]:
@@ -50,6 +74,16 @@ def started(worker: str, given: dict[str, str]) -> tuple[int, str]:
         check=False,
     )
     return ended.returncode, ended.stdout + ended.stderr
+
+
+def commanded(worker: str, given: dict[str, str], patch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Give the command of a worker ``given``, in this process; return the same."""
+    for name, value in given.items():
+        patch.setenv(name, value)
+    module = import_module(f"{WORKERS[worker]}.__main__")
+    patch.setattr(module, "configure", lambda _: None)  # the logs of this process
+    shown = CliRunner().invoke(app, [worker])
+    return shown.exit_code, shown.output
 
 
 @pytest.mark.parametrize("worker", WORKERS)
@@ -71,9 +105,11 @@ def test_worker_in_production_refuses_plain_kafka(worker: str) -> None:
         ("SCHEMA_REGISTRY_URL", "http://registry.example.com"),
     ],
 )
-def test_sink_worker_in_production_refuses_plain_servers(name: str, value: str) -> None:
+def test_sink_worker_in_production_refuses_plain_servers(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is the one that reaches all of them."""
-    code, printed = started("sink", {**SERVERS, name: value})
+    code, printed = commanded("sink", {**SERVERS, name: value}, monkeypatch)
     assert code == EXIT
     assert f"refuses {name}" in printed
     assert SECRET not in printed
@@ -100,3 +136,107 @@ def test_error_of_ours_is_logged_and_a_bug_is_not_caught(logged: list[EventDict]
     assert [one["error"] for one in logged] == ["no broker"]
     with pytest.raises(ZeroDivisionError), exiting_on_error("start failed"):
         raise ZeroDivisionError
+
+
+async def test_items_come_in_their_order():
+    """Work that pauses is the same work."""
+    assert [one async for one in with_pauses(range(120))] == list(range(120))
+
+
+async def test_other_tasks_run_meanwhile():
+    """A push never waits for a whole batch."""
+    seen, done = list[int](), 0
+
+    async def look() -> None:
+        while True:
+            seen.append(done)
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    async for place in with_pauses(range(1000)):
+        done = place
+    looking.cancel()
+    assert len(seen) > 10
+    assert max(b - a for a, b in zip(seen, [*seen[1:], done], strict=True)) <= 100
+
+
+async def test_result_and_error_are_the_works() -> None:
+    """The caller gets what it would get without a thread."""
+    assert await in_daemon_thread(lambda: threading.current_thread().name, name="mine") == "mine"
+    with pytest.raises(ZeroDivisionError):
+        await in_daemon_thread(lambda: 1 // 0, name="fails")
+
+
+async def test_result_that_nobody_waits_for_is_dropped() -> None:
+    """A caller that was cancelled meanwhile is left alone."""
+    go_on, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        go_on.wait(10)
+        done.set()
+
+    task = asyncio.create_task(in_daemon_thread(work, name="late"))
+    await asyncio.sleep(0)
+    task.cancel()
+    go_on.set()
+    await asyncio.to_thread(done.wait, 10)
+    await asyncio.sleep(0.01)
+    assert task.cancelled()
+
+
+def test_process_ends_though_the_work_hangs() -> None:
+    """A broker that is away does not keep a worker from ending."""
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS], check=False, timeout=30, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("suspects", "records", "exceeded"),
+    [
+        (99, 99, False),  # too few to decide
+        (100, 100, True),
+        (100, 500, False),  # a fifth exactly
+        (101, 500, True),
+    ],
+)
+def test_budget_is_exceeded_above_share_and_least(
+    suspects: int, records: int, exceeded: bool
+) -> None:
+    """A handful is never too many, a fifth is allowed."""
+    assert BUDGET.is_exceeded(suspects, records) is exceeded
+
+
+def test_budget_with_share_of_one_is_unbounded() -> None:
+    """The operator confirms that the records are unusable."""
+    assert not DeadLetterBudget(share=1).is_exceeded(5000, 5000)
+
+
+def test_records_before_the_window_are_dropped() -> None:
+    """Long good days do not hide a bad deploy, and old poison is forgiven."""
+    latest = LatestRecords(BUDGET)
+    for _ in range(100):
+        latest.add({}, 500)
+    assert latest.records == 1000
+    assert latest.exceeded_by({"acme/web": 301}, 500) == "acme/web"
+    latest.add({"acme/web": 150}, 500)
+    latest.add({}, 500)
+    latest.add({}, 500)
+    assert (+latest.suspects, latest.records) == ({}, 1000)
+
+
+def test_sources_are_counted_one_by_one() -> None:
+    """Ten sources with a few poison records each are no bad deploy."""
+    latest = LatestRecords(BUDGET)
+    latest.add({"acme/web": 90, "acme/crm": 90}, 100)
+    assert latest.exceeded_by({"acme/web": 9, "acme/crm": 9}, 20) is None
+    assert latest.exceeded_by({"acme/web": 9, "acme/crm": 10}, 20) == "acme/crm"
+
+
+def test_batch_wider_than_the_window_counts_whole() -> None:
+    """The window is never empty."""
+    latest = LatestRecords(BUDGET)
+    latest.add({}, 10)
+    latest.add({"acme/web": 7}, 5000)
+    assert (latest.suspects["acme/web"], latest.records) == (7, 5000)

@@ -14,7 +14,7 @@ from izin.schemas.fast.record_format import headers_of
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro
 from izin.streams import order
-from izin.streams.fetched_record import APPENDED_AT
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 from izin.streams.guard import REDRIVEN
 from izin.streams.outputs import MAX_BYTES, REPARTITIONED
 from izin.streams.ownership.effects import Effects
@@ -38,6 +38,7 @@ from tests.support.order.harness import (
 )
 
 HARNESS = OrderHarness()
+ELSEWHERE = (HOME + 1) % PARTITIONS
 
 
 def at(minutes: int) -> dict[str, Any]:
@@ -54,90 +55,83 @@ def kinds(effects: Effects) -> list[str]:
     return [one["kind"] for one in HARNESS.written(effects, TOPICS.decisions.name, "Decision")]
 
 
-def test_applied_event_gives_one_row_and_one_decision() -> None:
-    """Three changes of one key in a batch are three rows and three decisions, in their order."""
-    effects = HARNESS.fold(
-        records_of(
-            an_event(event_id="1", **at(0)),
-            an_event(event_id="2", **at(1)),
-            an_event(event_id="3", status="RET", **at(2)),
-        )
-    )
-    rows = HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")
-    assert [row["event_id"] for row in rows] == ["1", "2", "3"]
+def rows(effects: Effects, topic: str = TOPICS.desired_consents.name) -> list[dict[str, Any]]:
+    return HARNESS.written(effects, topic, "Consent")
+
+
+def letter_of(effects: Effects) -> dict[str, Any]:
+    """Return the only dead letter."""
+    (letter,) = HARNESS.written(effects, TOPICS.dead_letters.name, "DeadLetter")
+    return letter
+
+
+def back_from(effects: Effects) -> FetchedRecord:
+    """Return the only record that was repartitioned, as it is fetched in its partition."""
+    (again,) = effects.repartitioned
+    return fetched(partition=HOME, value=again.value, key=again.key, headers=again.headers)
+
+
+def onay(number: int, minutes: int) -> ConsentEvent:
+    """Return a numbered opt-in."""
+    return an_event(event_id=str(number), **at(minutes))
+
+
+def ret(number: int, minutes: int) -> ConsentEvent:
+    """Return a numbered opt-out."""
+    return an_event(event_id=str(number), status="RET", **at(minutes))
+
+
+@pytest.mark.parametrize(
+    ("events", "decided", "written", "opt_outs"),
+    [
+        ([onay(1, 0), onay(2, 1), ret(3, 2)], ["Apply"] * 3, ["1", "2", "3"], ["3"]),
+        ([ret(1, 0), ret(2, 1), onay(3, 2), ret(4, 3)], ["Apply"] * 4, [*"1234"], ["1", "4"]),
+        ([onay(1, 0), onay(2, 5)], ["Apply"] * 2, ["1", "2"], []),
+        ([onay(1, 0)] * 3, ["Apply"], ["1"], []),
+        (
+            [an_event(status="RET", consent_date=NOON), an_iys_event(event_id="iys-1")],
+            ["Apply", "Enriched"],
+            ["event-1", "iys-1"],
+            ["event-1"],
+        ),
+        ([onay(1, 9), ret(2, 3)], ["Apply", "Stale"], ["1", "1"], []),
+        ([onay(1, 9), onay(2, 3)], ["Apply", "Stale"], ["1"], []),
+    ],
+    ids=["changes", "opt-outs", "opt-ins", "the same", "better evidence", "older RET", "older"],
+)
+def test_events_of_a_key_give_their_rows_decisions_and_opt_outs(
+    events: list[ConsentEvent], decided: list[str], written: list[str], opt_outs: list[str]
+) -> None:
+    """A first RET and a RET over an ONAY are opt-outs, a newer RET over a RET is none; the same
+    event again is written nowhere. An older, unknown RET moves the row: "may I send?" depends on
+    it.
+    """
+    effects = HARNESS.fold(records_of(*events))
+    assert kinds(effects) == decided
+    assert [row["event_id"] for row in rows(effects)] == written
+    assert [row["event_id"] for row in rows(effects, TOPICS.opt_outs.name)] == opt_outs
+    assert effects.counts["opt-outs"] == len(opt_outs)
+    assert effects.counts["Duplicate"] == len(events) - len(decided)
+    assert {(one.key, one.partition) for one in effects.writes} == {(KEY, HOME)}
+    assert consent_from_avro(rows(effects)[-1]) == changed(effects)
+
+
+def test_older_ret_moves_the_latest_ret_of_its_row() -> None:
+    """The row stays an opt-in, with the instant of the opt-out before it."""
+    effects = HARNESS.fold(records_of(onay(1, 9), ret(2, 3)))
+    found = [(row["status"], row["latest_ret_at"]) for row in rows(effects)]
+    assert found == [("ONAY", None), ("ONAY", NOON + timedelta(minutes=3))]
     decisions = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
-    assert [(one["kind"], one["offset"]) for one in decisions] == [("Apply", n) for n in range(3)]
-    assert {one.key for one in effects.writes} == {KEY}
-    assert {one.partition for one in effects.writes} == {HOME}
-    assert consent_from_avro(rows[-1]) == changed(effects)
-
-
-def test_each_change_to_ret_gives_one_opt_out() -> None:
-    """A first RET and a RET over an ONAY are opt-outs; a newer RET over a RET is none."""
-    effects = HARNESS.fold(
-        records_of(
-            an_event(event_id="1", status="RET", **at(0)),
-            an_event(event_id="2", status="RET", **at(1)),
-            an_event(event_id="3", **at(2)),
-            an_event(event_id="4", status="RET", **at(3)),
-        )
-    )
-    opt_outs = HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
-    assert [one["event_id"] for one in opt_outs] == ["1", "4"]
-    assert effects.counts["opt-outs"] == 2
-
-
-def test_onay_gives_no_opt_out() -> None:
-    """An opt-in, first or later, is written to no subscriber of opt-outs."""
-    effects = HARNESS.fold(records_of(an_event(event_id="1"), an_event(event_id="2", **at(5))))
-    assert not HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
-
-
-def test_duplicate_writes_nothing() -> None:
-    """The same event again changes nothing and is written nowhere."""
-    event = an_event()
-    effects = HARNESS.fold(records_of(event, event, event))
-    assert effects.counts["Duplicate"] == 2
-    assert len(effects.writes) == 2
-
-
-def test_better_evidence_of_the_same_event_enriches() -> None:
-    """A movement at İYS of the same second and status takes over, as a row and a decision."""
-    ours = an_event(status="RET", consent_date=NOON)
-    effects = HARNESS.fold(records_of(ours, an_iys_event(event_id="iys-1")))
-    assert kinds(effects) == ["Apply", "Enriched"]
-    assert len(HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")) == 2
-    assert effects.counts["opt-outs"] == 1
-
-
-def test_stale_event_that_moves_the_latest_ret_writes_a_row() -> None:
-    """An older, unknown RET is recorded in the state: "may I send?" depends on it."""
-    effects = HARNESS.fold(
-        records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", status="RET", **at(3)))
-    )
-    rows = HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")
-    assert kinds(effects) == ["Apply", "Stale"]
-    assert [row["latest_ret_at"] for row in rows] == [None, NOON + timedelta(minutes=3)]
-    assert rows[-1]["status"] == "ONAY"
-    assert not HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
-
-
-def test_stale_event_that_moves_nothing_writes_a_decision() -> None:
-    """An older event that adds nothing is written to the decisions and nowhere else."""
-    effects = HARNESS.fold(
-        records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", **at(3)))
-    )
-    assert kinds(effects) == ["Apply", "Stale"]
-    assert len(HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")) == 1
+    assert [one["offset"] for one in decisions] == [0, 1]
 
 
 def test_bad_record_leaves_its_batch_untouched() -> None:
     """An undecodable record between two valid ones is dead-lettered, and the two are decided."""
-    good = records_of(an_event(event_id="1"), an_event(event_id="2", **at(3)))
+    good = records_of(onay(1, 0), onay(2, 3))
     bad = fetched(partition=HOME, offset=7, value=b"rubbish", key=None)
     effects = HARNESS.fold([good[0], bad, good[1]])
+    letter = letter_of(effects)
     assert kinds(effects) == ["Apply", "Apply"]
-    (letter,) = HARNESS.written(effects, TOPICS.dead_letters.name, "DeadLetter")
     assert (letter["offset"], letter["reason"]) == (7, "undecodable")
     assert effects.counts["dead:undecodable"] == 1
 
@@ -161,18 +155,10 @@ def test_poison_in_the_fold_is_dead_lettered_without_effects(
     decide = order.decide
 
     def stumble(current: Consent | None, admitted: AdmittedEvent) -> Decision:
-        if admitted.event.event_id == "poison":
-            raise ZeroDivisionError
-        return decide(current, admitted)
+        return decide(current, admitted) if admitted.event.event_id != "2" else 1 / 0
 
     monkeypatch.setattr(order, "decide", stumble)
-    effects = HARNESS.fold(
-        records_of(
-            an_event(event_id="1"),
-            an_event(event_id="poison", status="RET", **at(1)),
-            an_event(event_id="3", **at(2)),
-        )
-    )
+    effects = HARNESS.fold(records_of(onay(1, 0), ret(2, 1), onay(3, 2)))
     assert kinds(effects) == ["Apply", "Apply"]
     assert effects.counts["dead:poison"] == 1
     assert effects.alarms == [("consent-events", HOME, 1)]
@@ -242,13 +228,12 @@ def test_oversized_ret_is_repartitioned_without_its_texts(
     name: str, headers: list[tuple[str, bytes]]
 ) -> None:
     """In the partition of its key it takes effect, from its first append on."""
-    elsewhere = (HOME + 1) % PARTITIONS
     event = an_event(status="RET", **OVERSIZED[name])
-    (record,) = records_of(event, partition=elsewhere, headers=headers)
-    (again,) = HARNESS.fold([record], partition=elsewhere).repartitioned
+    records = records_of(event, partition=ELSEWHERE, headers=headers)
+    effects = HARNESS.fold(records, partition=ELSEWHERE)
+    (again,) = effects.repartitioned
     assert len(again.key or b"") + len(again.value) + len(again.headers) <= MAX_BYTES
-    back = fetched(partition=HOME, value=again.value, key=again.key, headers=again.headers)
-    assert HARNESS.fold([back]).counts["opt-outs"] == 1
+    assert HARNESS.fold([back_from(effects)]).counts["opt-outs"] == 1
 
 
 @pytest.mark.parametrize("name", ["origin_ref", "evidence"])
@@ -260,13 +245,11 @@ def test_onay_too_large_to_write_is_refused(name: str, partition: int) -> None:
     huge = {"page": "x" * MAX_BYTES} if name == "evidence" else "x" * MAX_BYTES
     records = records_of(an_event(**{name: huge}), partition=partition)
     effects = HARNESS.fold(records, partition=partition)
+    letter = letter_of(effects)
     assert (effects.counts, effects.suspects) == ({"dead:refused": 1}, {})
-    (letter,) = HARNESS.written(effects, TOPICS.dead_letters.name, "DeadLetter")
     assert (letter["reason"], letter["violations"][0]["code"]) == ("refused", "IZIN-OVERSIZED")
-    assert len(effects.writes) == 1
-    assert effects.alarms == []
-    assert not effects.changes
-    assert not effects.repartitioned
+    assert (len(effects.writes), effects.alarms) == (1, [])
+    assert (effects.changes, effects.repartitioned) == ({}, [])
 
 
 @pytest.mark.parametrize("name", SPOILT_TEXTS)
@@ -287,54 +270,48 @@ def test_bytes_that_are_no_text_harm_their_record_alone(name: str) -> None:
 
 def test_record_in_another_partition_is_repartitioned() -> None:
     """A producer that keys its own way loses nothing: same bytes, right partition, marked."""
-    elsewhere = (HOME + 1) % PARTITIONS
-    (record,) = records_of(an_event(), partition=elsewhere, headers=[("ce_id", b"1")], offset=5)
-    effects = HARNESS.fold([record], partition=elsewhere)
+    headers = [("ce_id", b"1")]
+    (record,) = records_of(an_event(), partition=ELSEWHERE, headers=headers, offset=5)
+    effects = HARNESS.fold([record], partition=ELSEWHERE)
     (again,) = effects.repartitioned
     assert (again.topic, again.partition, again.key) == (record.topic, HOME, KEY)
     assert again.value == record.value
     assert dict(headers_of(again.headers)) == {
         "ce_id": b"1",
-        REPARTITIONED: f"consent-events/{elsewhere}/5".encode(),
+        REPARTITIONED: f"consent-events/{ELSEWHERE}/5".encode(),
         APPENDED_AT: str(APPENDED).encode(),
     }
-    assert not effects.writes
-    assert not effects.changes
+    assert (effects.writes, effects.changes) == ([], {})
 
 
 def test_record_repartitioned_twice_is_dead_lettered() -> None:
     """Nothing goes round in circles; a RET among them is an alarm."""
-    elsewhere = (HOME + 1) % PARTITIONS
-    marked = {"partition": elsewhere, "headers": [(REPARTITIONED, b"a/1/2")]}
+    marked = {"partition": ELSEWHERE, "headers": [(REPARTITIONED, b"a/1/2")]}
     records = records_of(an_event(), an_event(status="RET"), **marked)
-    effects = HARNESS.fold(records, partition=elsewhere)
+    effects = HARNESS.fold(records, partition=ELSEWHERE)
     assert effects.counts["dead:repartitioned-twice"] == 2
-    assert not effects.repartitioned
-    assert effects.alarms == [("consent-events", elsewhere, 1)]
-    assert not effects.suspects
+    assert effects.alarms == [("consent-events", ELSEWHERE, 1)]
+    assert (effects.repartitioned, effects.suspects) == ([], {})
 
 
 def test_repartitioned_undated_ret_counts_from_its_first_append() -> None:
     """A detour of two hours does not let an undated opt-out override a newer opt-in."""
-    elsewhere = (HOME + 1) % PARTITIONS
     undated = an_event(event_id="1", status="RET", consent_date=None, received_at=None)
     first = APPENDED - 2 * 3_600_000
-    (record,) = records_of(undated, partition=elsewhere, timestamp=first)
-    (again,) = HARNESS.fold([record], partition=elsewhere).repartitioned
-    back = fetched(partition=HOME, value=again.value, key=again.key, headers=again.headers)
-    effects = HARNESS.fold([back, *records_of(an_event(event_id="2", **at(90)), offset=1)])
+    records = records_of(undated, partition=ELSEWHERE, timestamp=first)
+    back = back_from(HARNESS.fold(records, partition=ELSEWHERE))
+    effects = HARNESS.fold([back, *records_of(onay(2, 90), offset=1)])
     assert changed(effects).status == "ONAY"
 
 
 def test_redriven_record_keeps_its_first_append_when_repartitioned() -> None:
     """It may be moved once, as any other, and counts from then and not from now."""
-    elsewhere, first = (HOME + 1) % PARTITIONS, str(APPENDED - 2 * 3_600_000).encode()
+    first = str(APPENDED - 2 * 3_600_000).encode()
     headers = [(REDRIVEN, b"0/5"), (APPENDED_AT, first)]
-    (record,) = records_of(an_event(), partition=elsewhere, headers=headers)
-    (again,) = HARNESS.fold([record], partition=elsewhere).repartitioned
-    assert headers_of(again.headers)[-1] == (APPENDED_AT, first)
-    back = fetched(partition=HOME, value=again.value, key=again.key, headers=again.headers)
-    assert HARNESS.fold([back]).counts == {"Apply": 1}
+    records = records_of(an_event(), partition=ELSEWHERE, headers=headers)
+    effects = HARNESS.fold(records, partition=ELSEWHERE)
+    assert headers_of(effects.repartitioned[0].headers)[-1] == (APPENDED_AT, first)
+    assert HARNESS.fold([back_from(effects)]).counts == {"Apply": 1}
 
 
 @pytest.mark.interpreted

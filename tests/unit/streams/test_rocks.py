@@ -63,6 +63,25 @@ def record(rows: Path, **about: object) -> None:
     opened.close()
 
 
+def without_a_beginning(rows: Path) -> None:
+    """Damage the database."""
+    (rows / "CURRENT").write_text("rubbish")
+
+
+def of_an_older_packing(rows: Path) -> None:
+    """Let an older release have packed the rows."""
+    record(rows, layout=LAYOUT - 1)
+
+
+@contextmanager
+def opened(folder: RocksFolder, partition: int = 0) -> Iterator[RocksState]:
+    """Open the state of a partition in a folder."""
+    state = folder.state(partition)
+    state.open(HOME)
+    yield state
+    state.close()
+
+
 WRITER = """
 import sys
 from dataclasses import replace
@@ -99,62 +118,55 @@ def test_kill_leaves_a_consistent_prefix(tmp_path: Path, folder: RocksFolder) ->
                 break
         applied = max([applied, *map(int, writer.stdout.read().split())])
     assert applied >= 300
-    state = folder.state(0)
-    state.open(HOME)
-    assert applied <= state.position <= applied + 1
-    assert len(state) == 20 * state.position
-    for number in range(state.position):
-        key = a_key(recipient=f"+90555{number:05d}19")
-        assert consent_of(state, key.encode()) == replace(ONAY, key=key, origin=f"o{number % 99}")
-    assert consent_of(state, a_key(recipient=f"+90555{state.position:05d}00").encode()) is None
-    state.close()
+    with opened(folder) as state:
+        assert applied <= state.position <= applied + 1
+        assert len(state) == 20 * state.position
+        for number in range(state.position):
+            expected = replace(
+                ONAY, key=a_key(recipient=f"+90555{number:05d}19"), origin=f"o{number % 99}"
+            )
+            assert consent_of(state, expected.key.encode()) == expected
+        assert consent_of(state, a_key(recipient=f"+90555{state.position:05d}00").encode()) is None
 
 
-def test_folder_in_use_is_refused(state: RocksState, folder: RocksFolder) -> None:
-    """Two workers that share a folder are refused with the remedy; the first is not disturbed."""
+def test_folder_is_of_one_worker(state: RocksState, folder: RocksFolder, rows: Path) -> None:
+    """Two workers that share a folder are refused with the remedy; the first is not disturbed. Its
+    keys are recipients, so nobody else reads it.
+    """
     with pytest.raises(StateError, match="IZIN_INSTANCE_ID"):
         folder.state(0).open(HOME)
     assert consent_of(state, KEY) == ONAY
-
-
-@pytest.mark.usefixtures("state")
-def test_folder_is_of_the_worker_alone(rows: Path) -> None:
-    """Its keys are recipients."""
     assert rows.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("worker/0/letters.txt", "no state of ours"), ("worker", "IZIN_STATE_FOLDER")],
+    ids=["folder of others", "file"],
+)
+def test_path_of_others_is_left_alone(
+    tmp_path: Path, folder: RocksFolder, name: str, error: str
+) -> None:
+    """It is reported, with the setting that corrects it."""
+    foreign = tmp_path / name
+    foreign.parent.mkdir(parents=True, exist_ok=True)
+    foreign.write_text("dear")
+    with pytest.raises(StateError, match=error):
+        folder.state(0).open(HOME)
+    assert foreign.read_text() == "dear"
 
 
 def test_closed_folder_can_be_opened_by_another(state: RocksState, folder: RocksFolder) -> None:
     """Once closed it is anybody's."""
     state.close()
-    other = folder.state(0)
-    other.open(HOME)
-    assert (consent_of(other, KEY), other.position, len(other)) == (ONAY, 5, 1)
-    other.close()
+    with opened(folder) as other:
+        assert (consent_of(other, KEY), other.position, len(other)) == (ONAY, 5, 1)
 
 
 def test_partitions_are_independent(state: RocksState, folder: RocksFolder) -> None:
     """What one partition holds, another knows nothing of."""
-    other = folder.state(1)
-    other.open(HOME)
-    assert (consent_of(other, KEY), consent_of(state, KEY)) == (None, ONAY)
-    other.close()
-
-
-def test_foreign_folder_is_left_alone(tmp_path: Path, folder: RocksFolder) -> None:
-    """Existing files of others are not removed."""
-    foreign = tmp_path / "worker/0/letters.txt"
-    foreign.parent.mkdir(parents=True)
-    foreign.write_text("dear")
-    with pytest.raises(StateError, match="no state of ours"):
-        folder.state(0).open(HOME)
-    assert foreign.read_text() == "dear"
-
-
-def test_path_that_is_no_folder_is_refused(tmp_path: Path, folder: RocksFolder) -> None:
-    """An unusable folder is reported, with the setting that corrects it."""
-    (tmp_path / "worker").write_text("a file")
-    with pytest.raises(StateError, match="IZIN_STATE_FOLDER"):
-        folder.state(0).open(HOME)
+    with opened(folder, 1) as other:
+        assert (consent_of(other, KEY), consent_of(state, KEY)) == (None, ONAY)
 
 
 def test_database_that_cannot_be_created_is_refused(
@@ -169,15 +181,26 @@ def test_database_that_cannot_be_created_is_refused(
     assert [one["why"] for one in logged] == ["it cannot be opened"]
 
 
-def test_database_that_cannot_be_opened_is_discarded(
-    state: RocksState, rows: Path, logged: list[EventDict]
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (without_a_beginning, "it cannot be opened"),
+        (of_an_older_packing, "an older release packed it"),
+    ],
+)
+def test_folder_that_cannot_be_read_is_discarded(
+    state: RocksState,
+    rows: Path,
+    logged: list[EventDict],
+    damage: Callable[[Path], None],
+    why: str,
 ) -> None:
-    """Nothing but rows of the topic is lost with a damaged folder."""
+    """Nothing but rows of the topic is lost with it, and none is read by guessing."""
     state.close()
-    (rows / "CURRENT").write_text("rubbish")
+    damage(rows)
     state.open(HOME)
     assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
-    assert [one["why"] for one in logged] == ["it cannot be opened"]
+    assert [one["why"] for one in logged] == [why]
 
 
 def test_unreadable_database_raises_and_is_then_discarded(
@@ -237,26 +260,20 @@ def test_rows_of_a_full_disk_stand_in_memory_until_there_is_room(
     state: RocksState, folder: RocksFolder, logged: list[EventDict]
 ) -> None:
     """They are read, replaced, removed and counted as if they were written, and then they are."""
+    whole = b"x" * 2**16
     with a_full_disk():
         apply_until_full(state)
         state.apply({row(59): None, row(58): b"y", KEY: None, row(1): None}, 60)
         assert (len(state), state.position) == (53, 60)
-        assert [state.packed(row(one)) for one in (1, 6, 58, 59)] == [
-            None,
-            b"x" * 2**16,
-            b"y",
-            None,
-        ]
+        assert [state.packed(row(one)) for one in (1, 6, 58, 59)] == [None, whole, b"y", None]
         assert state.packed(KEY) is None
     state.apply({row(57): None}, 61)
     reported = [one["event"] for one in logged if one["log_level"] != "info"]
     assert reported == ["state not written", "state not flushed", "state written again"]
     state.close()
-    again = folder.state(0)
-    again.open(HOME)
-    assert (len(again), again.position) == (52, 61)
-    assert [again.packed(row(one)) for one in (1, 6, 57, 58)] == [None, b"x" * 2**16, None, b"y"]
-    again.close()
+    with opened(folder) as again:
+        assert (len(again), again.position) == (52, 61)
+        assert [again.packed(row(one)) for one in (1, 6, 57, 58)] == [None, whole, None, b"y"]
 
 
 def test_rows_wait_where_too_many_of_them_cannot_be_written(
@@ -329,32 +346,6 @@ def test_folder_of_a_newer_release_is_refused_and_kept(
     assert consent_of(state, KEY) == ONAY
 
 
-def test_folder_with_an_older_packing_is_discarded(
-    state: RocksState, rows: Path, logged: list[EventDict]
-) -> None:
-    """Rows that were packed in another way are not read by guessing."""
-    state.close()
-    record(rows, layout=LAYOUT - 1)
-    state.open(HOME)
-    assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
-    assert [one["why"] for one in logged] == ["an older release packed it"]
-
-
-def test_folder_with_unreadable_metadata_is_discarded(
-    state: RocksState, rows: Path, logged: list[EventDict]
-) -> None:
-    """Its own metadata can be damaged too."""
-    state.close()
-    opened = Rdict(str(rows), Options(raw_mode=True))
-    opened[rocks_module._ABOUT] = b"rubbish"
-    opened.close()
-    with pytest.raises(StateError, match="start the worker again"):
-        state.open(HOME)
-    state.open(HOME)
-    assert (len(state), state.position) == (0, 0)
-    assert [one["why"] for one in logged] == ["it could not be read"]
-
-
 def test_closed_state_raises(state: RocksState) -> None:
     """A released partition is not used for decisions by mistake; it is reported as empty."""
     state.close()
@@ -389,10 +380,7 @@ def test_suppression_is_known_after_a_restart(folder: RocksFolder, state: RocksS
     state.apply({KEY: b"", SUPPRESSED + b"fake/00": suppression(7)}, 6)
     assert state.packed(KEY) is None
     state.close()
-    again = folder.state(0)
-    again.open(HOME)
-    assert again.suppresses
-    assert len(again) == 1
-    again.clear()
-    assert not again.suppresses
-    again.close()
+    with opened(folder) as again:
+        assert (again.suppresses, len(again)) == (True, 1)
+        again.clear()
+        assert not again.suppresses

@@ -140,6 +140,12 @@ async def acquired(worker: OrderWorker, *numbers: int) -> None:
     await until(lambda: worker.ready == set(numbers))
 
 
+@pytest.fixture
+async def ready(worker: OrderWorker) -> None:
+    """Give the worker its partition, which is ready."""
+    await acquired(worker, 0)
+
+
 def give(worker: OrderWorker, batch: RecordBatch, lane: str = TOPIC, number: int = 0) -> None:
     """Hand over `batch` as one that was fetched just now."""
     opening = worker._processor(number)._opening
@@ -153,6 +159,27 @@ async def decided(
     give(worker, batch, lane, number)
     partition = owned(worker, number)
     await until(lambda: partition.next_offsets[lane] >= batch.next_offset)
+
+
+def express(offset: int = 0, event_id: str = "express") -> RecordBatch:
+    """Return a batch of the express lane."""
+    record = a_record(an_event(event_id=event_id), topic=EXPRESS, offset=offset)
+    return RecordBatch(offset, offset + 1, [record])
+
+
+async def busy(worker: OrderWorker) -> Any:  # noqa: ANN401  # the stand-in above
+    """Return a partition that has a batch in hand, and may not commit it."""
+    partition = owned(worker)
+    partition.may_commit.clear()
+    give(worker, a_batch())
+    await until(lambda: partition.sent)
+    return partition
+
+
+def fail_commit(partition: Any) -> None:  # noqa: ANN401  # the stand-in above
+    """Let a partition commit what it has in hand, in vain."""
+    partition.faults = [fenced()]
+    partition.may_commit.set()
 
 
 async def test_assigned_partition_is_acquired_before_its_first_batch(worker: OrderWorker) -> None:
@@ -175,9 +202,9 @@ async def test_split_lanes_raise(worker: OrderWorker) -> None:
     assert worker.assigned == frozenset()
 
 
+@pytest.mark.usefixtures("ready")
 async def test_batch_is_committed_once_and_its_lane_goes_on(worker: OrderWorker) -> None:
     """What is written is what was decided, and the next fetch begins behind it."""
-    await acquired(worker, 0)
     await decided(worker, a_batch(0, 3, next_offset=4))
     ((topic, next_offset, effects),) = owned(worker).committed
     assert (topic, next_offset) == (TOPIC, 4)
@@ -189,11 +216,11 @@ async def test_batch_is_committed_once_and_its_lane_goes_on(worker: OrderWorker)
 
 
 @pytest.mark.parametrize("start", [1, 4])
+@pytest.mark.usefixtures("ready")
 async def test_batch_that_does_not_follow_is_read_again(worker: OrderWorker, start: int) -> None:
     """Neither records that nobody processed are skipped, nor those of a topic created anew taken
     for decided: the partition is acquired again, and its lane read from its position.
     """
-    await acquired(worker, 0)
     await decided(worker, a_batch(0, 2))
     worker.gate.take_seeks()
     with capture_logs() as logs:
@@ -205,25 +232,21 @@ async def test_batch_that_does_not_follow_is_read_again(worker: OrderWorker, sta
     assert f"expected offset 2, got a batch from {start}" in log["error"]
 
 
+@pytest.mark.usefixtures("ready")
 async def test_batch_fetched_before_the_acquisition_is_dropped(worker: OrderWorker) -> None:
     """It was read from another offset, perhaps of another topic."""
-    await acquired(worker, 0)
     worker.dispatch(TOPIC, 0, a_batch(0, 2)._replace(opening=99))
     worker.dispatch(TOPIC, 7, a_batch(0, 2))
     await decided(worker, a_batch(0, 1))
     assert len(owned(worker).committed) == 1
 
 
+@pytest.mark.usefixtures("ready")
 async def test_express_lane_is_decided_first(worker: OrderWorker) -> None:
     """An opt-out waits for the batch in hand, and not for the next."""
-    await acquired(worker, 0)
-    partition = owned(worker)
-    partition.may_commit.clear()
-    give(worker, a_batch(0, 1))
-    await until(lambda: partition.sent)
+    partition = await busy(worker)
     give(worker, a_batch(1, 1))
-    express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
-    give(worker, RecordBatch(0, 1, express), EXPRESS)
+    give(worker, express(), EXPRESS)
     partition.may_commit.set()
     await until(lambda: len(partition.committed) == 3)
     assert [topic for topic, *_ in partition.committed] == [TOPIC, EXPRESS, TOPIC]
@@ -235,14 +258,13 @@ async def test_opt_out_cuts_the_bulk_in_hand_short(
     """What is folded of it is committed with the opt-out, then the rest: nothing twice."""
     monkeypatch.setattr(processor_module, "_FOLDED_AT_ONCE", 2)
     await acquired(worker, 0)
-    partition = owned(worker)
-    express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
+    partition, batches = owned(worker), [express()]
     write = partition.write
 
     async def receive_meanwhile(effects: Effects) -> None:
         await write(effects)
-        if express:
-            give(worker, RecordBatch(0, 1, [express.pop()]), EXPRESS)
+        if batches:
+            give(worker, batches.pop(), EXPRESS)
 
     monkeypatch.setattr(partition, "write", receive_meanwhile)
     give(worker, a_batch(0, 6, next_offset=9))
@@ -274,16 +296,14 @@ async def test_bulk_in_hand_is_cut_short_when_the_worker_ends(
     assert worker.counts["records"] == 2
 
 
+@pytest.mark.usefixtures("ready")
 async def test_bulk_goes_on_beside_opt_outs_without_end(worker: OrderWorker) -> None:
     """It may have opt-outs too: at most one transaction in two leaves it out while it waits."""
-    await acquired(worker, 0)
     partition, offsets = owned(worker), iter(range(20))
 
     def give_next() -> None:
         for offset in islice(offsets, 1):
-            event = an_event(event_id=f"express-{offset}")
-            records = [a_record(event, topic=EXPRESS, offset=offset)]
-            give(worker, RecordBatch(offset, offset + 1, records), EXPRESS)
+            give(worker, express(offset, f"express-{offset}"), EXPRESS)
 
     partition.after_commit = give_next
     partition.may_commit.clear()
@@ -291,18 +311,16 @@ async def test_bulk_goes_on_beside_opt_outs_without_end(worker: OrderWorker) -> 
     give(worker, a_batch(0, 1))
     partition.may_commit.set()
     await until(lambda: partition.next_offsets == {TOPIC: 1, EXPRESS: 20})
-    lanes = [topic for topic, *_ in partition.committed]
-    assert lanes[:3] == [EXPRESS, TOPIC, EXPRESS]
+    assert [topic for topic, *_ in partition.committed][:3] == [EXPRESS, TOPIC, EXPRESS]
 
 
+@pytest.mark.usefixtures("ready")
 async def test_opt_out_does_not_wait_for_the_bulk_of_other_partitions(worker: OrderWorker) -> None:
     """While another partition's bulk is folded, only bulk waits, and has its turn afterwards."""
-    await acquired(worker, 0)
     other = asyncio.Event()
     assert worker._turns.is_mine(other)
     give(worker, a_batch(0, 1))
-    express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
-    await decided(worker, RecordBatch(0, 1, express), EXPRESS)
+    await decided(worker, express(), EXPRESS)
     assert [topic for topic, *_ in owned(worker).committed] == [EXPRESS]
     worker._turns.give_back(other)
     await until(lambda: len(owned(worker).committed) == 2)
@@ -313,10 +331,8 @@ async def test_lane_with_a_waiting_batch_is_not_fetched(worker: OrderWorker) -> 
     """A partition that waits for its broker holds a batch and not the topic; others go on."""
     await acquired(worker, 0, 1)
     worker.gate.take_seeks()
-    partition, lanes = owned(worker), [(TOPIC, 0), (EXPRESS, 0), (TOPIC, 1)]
-    partition.may_commit.clear()
-    give(worker, a_batch(0, 1))
-    await until(lambda: partition.sent)
+    lanes = [(TOPIC, 0), (EXPRESS, 0), (TOPIC, 1)]
+    partition = await busy(worker)
     assert set(worker.gate.openings(lanes)) == set(lanes)
     give(worker, a_batch(1, 1))
     assert set(worker.gate.openings(lanes)) == {(EXPRESS, 0), (TOPIC, 1)}
@@ -345,11 +361,11 @@ async def test_stuck_partition_holds_back_no_other(worker: OrderWorker) -> None:
     await until(lambda: worker.ready == {0, 1, 2})
 
 
+@pytest.mark.usefixtures("ready")
 async def test_dead_letters_are_logged_by_lane(worker: OrderWorker) -> None:
     """Those of the express lane need a person, those of the bulk lane are a warning: one line a
     batch, for a flood of them must not be one of lines too.
     """
-    await acquired(worker, 0)
     for lane in (EXPRESS, TOPIC):
         rubbish = [fetched(topic=lane, offset=offset, value=b"rubbish") for offset in (0, 1)]
         with capture_logs() as logs:
@@ -437,11 +453,11 @@ async def test_oversized_opt_ins_pause_nobody(worker: OrderWorker) -> None:
     await decided(worker, RecordBatch(120, 121, [a_record(an_event(), offset=120)]), TOPIC)
 
 
+@pytest.mark.usefixtures("ready")
 async def test_opt_ins_go_on_with_the_next_assignment(
     worker: OrderWorker, bad_deploy: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waited is decided by a release that can; what was decided stays so."""
-    await acquired(worker, 0)
     give(worker, mixed(0, 300))
     await until(lambda: worker.paused == {0})
     give(worker, mixed(0, 300))
@@ -456,9 +472,9 @@ async def test_opt_ins_go_on_with_the_next_assignment(
 
 
 @pytest.mark.parametrize("value", [b"rubbish", b"\xc3\x01" + b"\x07" * 8, None])
+@pytest.mark.usefixtures("ready")
 async def test_undecodable_records_pause_nothing(worker: OrderWorker, value: bytes | None) -> None:
     """Whoever sends rubbish stops neither the opt-outs nor the opt-ins of others."""
-    await acquired(worker, 0)
     rubbish = [fetched(offset=offset, value=value) for offset in range(300)]
     await decided(worker, RecordBatch(0, 300, rubbish))
     await decided(worker, a_batch(300, 1))
@@ -468,11 +484,11 @@ async def test_undecodable_records_pause_nothing(worker: OrderWorker, value: byt
 @pytest.mark.parametrize(
     "fault", [{"source": "HS_NOWHERE"}, {"status": "RET", "recipient": "nobody"}]
 )
+@pytest.mark.usefixtures("ready")
 async def test_refused_events_of_a_source_pause_nothing(
     worker: OrderWorker, fault: dict[str, str]
 ) -> None:
     """A refused event is its source's fault; those of the others go on."""
-    await acquired(worker, 0)
     refused = [a_record(an_event(**fault), offset=offset) for offset in range(300)]
     await decided(worker, RecordBatch(0, 300, refused))
     assert worker.counts["dead:refused"] == 300
@@ -521,9 +537,9 @@ async def test_opt_outs_do_not_wait_for_the_topic_of_dead_letters(
     assert (worker.counts["dead:undecodable"], worker.counts["Apply"]) == (1, 200)
 
 
+@pytest.mark.usefixtures("ready")
 async def test_aborted_batch_is_read_and_decided_again(worker: OrderWorker) -> None:
     """After any abort of a transaction the partition is acquired again, at its position."""
-    await acquired(worker, 0)
     owned(worker).faults = [fenced(), fenced()]
     for count in (2, 3):
         give(worker, a_batch())
@@ -533,9 +549,9 @@ async def test_aborted_batch_is_read_and_decided_again(worker: OrderWorker) -> N
     assert worker.counts["aborted"] == 2
 
 
+@pytest.mark.usefixtures("ready")
 async def test_partition_released_by_a_commit_is_acquired_again(worker: OrderWorker) -> None:
     """A partition with something to read back is not left until its next batch."""
-    await acquired(worker, 0)
     partition = owned(worker)
     partition.after_commit = partition.release
     await decided(worker, a_batch())
@@ -560,15 +576,11 @@ async def test_state_of_a_returned_partition_stays_open(worker: OrderWorker) -> 
     """Closing waits for the batch in hand, and is left undone if the partition is ours again."""
     closed: list[int] = []
     await acquired(worker, 0)
-    partition = owned(worker)
-    partition.state.close = lambda: closed.append(0)
-    partition.may_commit.clear()
-    give(worker, a_batch())
-    await until(lambda: partition.sent)
+    owned(worker).state.close = lambda: closed.append(0)
+    partition = await busy(worker)
     await worker.assign([], [])
     await worker.assign([0], [0])
-    partition.faults = [fenced()]
-    partition.may_commit.set()
+    fail_commit(partition)
     await until(lambda: partition.acquired == 2 and worker.ready == {0})
     assert not closed
 
@@ -622,17 +634,13 @@ async def test_failed_acquisition_ends_with_its_assignment(worker: OrderWorker) 
     assert owned(worker).acquired == tried
 
 
+@pytest.mark.usefixtures("ready")
 async def test_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) -> None:
     """A batch that waited during a rebalance is fetched again by the new owner."""
-    await acquired(worker, 0)
-    partition = owned(worker)
-    partition.may_commit.clear()
-    give(worker, a_batch())
-    await until(lambda: partition.sent)
+    partition = await busy(worker)
     give(worker, a_batch(1))
     await worker.assign([1], [1])
-    partition.faults = [fenced()]
-    partition.may_commit.set()
+    fail_commit(partition)
     await until(lambda: partition.released)
     give(worker, a_batch())
     await acquired(worker, 1)
@@ -696,9 +704,9 @@ async def test_topic_ids_that_cannot_be_read_change_nothing(worker: OrderWorker)
     assert (owned(worker).acquired, worker.ready) == (1, {0})
 
 
+@pytest.mark.usefixtures("ready")
 async def test_batch_of_a_closed_worker_is_dropped(worker: OrderWorker) -> None:
     """A batch that comes while the worker ends is dropped, not half done."""
-    await acquired(worker, 0)
     await worker.close()
     give(worker, a_batch())
     await asyncio.sleep(0.01)
@@ -706,18 +714,14 @@ async def test_batch_of_a_closed_worker_is_dropped(worker: OrderWorker) -> None:
     assert (partition.committed, partition.released, worker.ready) == ([], 1, frozenset())
 
 
+@pytest.mark.usefixtures("ready")
 async def test_closing_waits_for_the_batch_in_hand(worker: OrderWorker) -> None:
     """A partition is not taken from under a commit."""
-    await acquired(worker, 0)
-    partition = owned(worker)
-    partition.may_commit.clear()
-    give(worker, a_batch())
-    await until(lambda: partition.sent)
+    partition = await busy(worker)
     closing = asyncio.create_task(worker.close())
     await asyncio.sleep(0.01)
     assert (partition.released, closing.done()) == (0, False)
-    partition.faults = [fenced()]
-    partition.may_commit.set()
+    fail_commit(partition)
     await closing
     assert partition.released == 1
 
@@ -728,17 +732,15 @@ async def test_closing_does_not_wait_for_a_partition_that_is_stuck(
     """A worker ends in time though a broker does not answer."""
     monkeypatch.setattr(worker_module, "_CLOSED_WITHIN", 0.01)
     await acquired(worker, 0)
-    owned(worker).may_commit.clear()
-    give(worker, a_batch())
-    await until(lambda: owned(worker).sent)
+    await busy(worker)
     with capture_logs() as logs:
         await worker.close()
     assert [one["event"] for one in logs] == ["partitions not released in time"]
 
 
+@pytest.mark.usefixtures("ready")
 async def test_metrics_show_what_was_done(worker: OrderWorker) -> None:
     """Decisions by kind, dead letters by reason, and what is held, under fixed names."""
-    await acquired(worker, 0)
     records = [*a_batch().records, fetched(offset=1, value=b"rubbish")]
     await decided(worker, RecordBatch(0, 2, records))
     lanes = {"bulk": TOPIC, "express": "express"}

@@ -8,7 +8,7 @@ import pytest
 from tests.support.source_tree import ROOT
 from tools.hand_overs import Way
 
-PUSH = "tests/unit/sinks/inbound/test_push.py"
+PUSH = "tests/unit/sinks/inbound/test_sweep.py"
 
 
 def test_return_is_a_room_that_the_way_has_left_before() -> None:

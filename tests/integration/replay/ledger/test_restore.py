@@ -36,7 +36,7 @@ from izin.sinks.record.errors import (
 )
 from izin.streams.outputs import _erased_consent
 from tests.integration.replay.ledger.test_rebuild import OTHER, decided, every_kind, rows
-from tests.integration.sinks.evidence.test_complaints import entered
+from tests.integration.sinks.evidence.test_provable import entered
 from tests.integration.sinks.ingest.test_bootstrap import delete_decisions, write_state
 from tests.integration.sinks.ingest.test_isolation import write
 from tests.integration.sinks.ledger.test_archive import change

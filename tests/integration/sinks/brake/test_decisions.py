@@ -1,15 +1,23 @@
-"""What is held back is released or withdrawn by a person, and nothing else changes that."""
+"""What is held back is released or withdrawn by a person, and nothing else changes that.
 
+Opt-ins of one source over too many opt-outs wait for a person, and permit nothing meanwhile.
+
+What one import changed, as ``izin import changes`` tells it.
+"""
+
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from izin.consent.next_action import Action
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.brake import decisions
+from izin.sinks.ledger.brake.counting import BrakeLimits
 from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.record.consent_row import READ_BACK
 from tests.integration.sinks.brake.brake_harness import (
@@ -17,6 +25,7 @@ from tests.integration.sinks.brake.brake_harness import (
     held_back,
     opt_outs,
     release,
+    set_brake,
     submit_all,
     trip,
     withdraw,
@@ -33,9 +42,10 @@ from tests.integration.sinks.sink_harness import (
 from tests.support.builders import BRAND, an_iys_event, an_iys_origin
 
 pytestmark = pytest.mark.database
-
 FIRST = a_phone(0)
 WITHDRAWN = ("not_needed", "nothing", "withdrawn", False)
+LIMITS = BrakeLimits(reversals=3)
+NEW, BEHIND, SAME, OTHER = map(a_phone, range(4))
 
 
 async def states(harness: SinkHarness, count: int) -> set[tuple[object, ...]]:
@@ -52,9 +62,14 @@ async def acts_of(harness: SinkHarness, recipient: str = FIRST) -> list[dict[str
     return [dict(one.data) for one in facts if one.kind == "act"]
 
 
-async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness):
+@pytest.fixture
+async def brake(harness: SinkHarness) -> Brake:
+    """Give the brake that a source has tripped."""
+    return await trip(harness)
+
+
+async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness, brake: Brake):
     """With who and why in the history; from then on the source is counted anew."""
-    brake = await trip(harness)
     assert await submit_all(harness) == {}
     assert await release(harness, brake) == (5, 0)
     assert len(await submit_all(harness)) == 5
@@ -68,9 +83,8 @@ async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness):
     assert (again.keys, again.held_back) == (ALLOWED, 4)
 
 
-async def test_withdrawn_opt_outs_never_reach_iys(harness: SinkHarness):
+async def test_withdrawn_opt_outs_never_reach_iys(harness: SinkHarness, brake: Brake):
     """They stay opt-outs that permit nothing; each has the statement of who, why and when."""
-    brake = await trip(harness)
     assert await withdraw(harness, brake) == (5, 0)
     assert await states(harness, 5) == {WITHDRAWN}
     harness.advance(timedelta(days=5))
@@ -119,10 +133,9 @@ async def read_back(harness: SinkHarness) -> None:
 
 @pytest.mark.parametrize("ruled_again", [repeat, change_brand, pull, read_back])
 async def test_ruling_again_revives_and_loses_nothing(
-    harness: SinkHarness, ruled_again: Callable[[SinkHarness], Awaitable[None]]
+    harness: SinkHarness, ruled_again: Callable[[SinkHarness], Awaitable[None]], brake: Brake
 ):
     """What is held back stays so, and what was withdrawn stays withdrawn."""
-    brake = await trip(harness)
     await ruled_again(harness)
     assert len(await held_back(harness)) == 5
     assert await submit_all(harness) == {}
@@ -150,15 +163,13 @@ async def test_newer_opt_in_permits_again_after_a_withdrawal(harness: SinkHarnes
     await withdraw(harness, await trip(harness))
     await harness.ingest(onay(FIRST, minutes=1))
     assert await harness.columns("state", "may_send", recipient=FIRST) == ("pending", False)
-    assert await harness.bulk()
-    assert await harness.settle()
+    await harness.settle_bulk()
     assert await harness.columns("state", "may_send", recipient=FIRST) == ("accepted", True)
     assert harness.iys.movements(FIRST) == ["ONAY", "ONAY"]
 
 
-async def test_what_iys_settled_meanwhile_is_not_withdrawn(harness: SinkHarness):
+async def test_what_iys_settled_meanwhile_is_not_withdrawn(harness: SinkHarness, brake: Brake):
     """A citizen's opt-out is İYS's: nothing of it is ours to withdraw."""
-    brake = await trip(harness)
     at = harness.clock().replace(microsecond=0)
     citizen = an_iys_event(
         recipient=FIRST, consent_date=at, received_at=at, iys=an_iys_origin(creation_date=at)
@@ -174,9 +185,9 @@ async def test_order_that_was_cut_off_is_carried_out_by_the_same_order(
     harness: SinkHarness,
     monkeypatch: pytest.MonkeyPatch,
     order: Callable[[SinkHarness, Brake], Awaitable[tuple[int, int]]],
+    brake: Brake,
 ):
     """It is shown until then; what comes meanwhile is counted anew, and the decision is one."""
-    brake = await trip(harness)
     decide = decisions._decide
 
     async def die(*arguments: object, **more: object) -> None:
@@ -249,3 +260,166 @@ async def test_release_of_what_was_withdrawn_is_refused(
     await harness.ingest(*opt_outs(range(10, 15)))
     assert (await izin("held-back", "release", *order)).exit_code == 0
     assert len(await submit_all(harness)) == 5
+
+
+def opt_ins(count: int, *, origin: str = "crm", **more: object):  # type: ignore[no-untyped-def]
+    """Return opt-ins of recipients that one source sends, newer than their opt-outs."""
+    more = {"minutes": 1, "source": "HS_FIZIKSEL_ORTAM", **more}
+    return [onay(a_phone(number), origin=origin, **more) for number in range(count)]
+
+
+async def opted_out(harness: SinkHarness, limits: BrakeLimits | None = LIMITS) -> None:
+    """Have opt-outs registered at İYS over opt-ins, and set the limit of their customer."""
+    await harness.register(*(onay(a_phone(number), minutes=60) for number in range(6)))
+    await harness.ingest(*opt_outs(range(6), origin="web"))
+    assert len(await submit_all(harness)) == 6
+    await set_brake(harness, limits)
+
+
+async def tripped(harness: SinkHarness, count: int = 4) -> Brake:
+    """Have one source reverse more opt-outs than it may; return the brake."""
+    await opted_out(harness)
+    await harness.ingest(*opt_ins(count))
+    (brake,) = await decisions.undecided(harness.ledger)
+    assert (brake.source, brake.status, brake.held_back) == ("crm", "ONAY", count)
+    return brake
+
+
+async def submit_opt_ins(harness: SinkHarness) -> list[str]:
+    """Submit all that may go; return the recipients for whom İYS holds an opt-in then."""
+    while await harness.bulk():
+        await harness.settle()
+    return sorted(one for one, status in harness.iys.register().items() if status == "ONAY")
+
+
+async def test_reversals_above_the_limit_are_not_sent(harness: SinkHarness):
+    """Nor do they permit anything: the opt-outs at İYS stand, until a person decides."""
+    await opted_out(harness)
+    await harness.ingest(*opt_ins(3))
+    assert await held_back(harness) == set()
+    await harness.ingest(*opt_ins(4)[3:])
+    assert await held_back(harness) == {a_phone(number) for number in range(4)}
+    assert await submit_opt_ins(harness) == []
+    assert not any([(await harness.row(a_phone(number))).may_send for number in range(4)])
+    harness.advance(decisions.BEFORE_DUE * 2)
+    assert not await harness.scheduler.end_holds()
+    assert await submit_opt_ins(harness) == []
+
+
+async def test_what_is_no_reversal_is_neither_counted_nor_held(harness: SinkHarness):
+    """New recipients, live consents, other sources, and what a source may reverse."""
+    await opted_out(harness)
+    live = {"notice_version": "2026-1", "source": "HS_WEB"}
+    await harness.ingest(*opt_ins(4, **live))
+    await harness.ingest(*(onay(a_phone(number), origin="crm") for number in range(20, 30)))
+    await harness.ingest(*opt_ins(6, origin="shop")[4:])
+    assert await decisions.undecided(harness.ledger) == ()
+
+
+async def test_opt_outs_are_never_held_by_a_limit_of_reversals(harness: SinkHarness):
+    """Not of the same source, not over its opt-ins that are held back, however many."""
+    await tripped(harness)
+    await harness.ingest(*opt_outs(range(4), minutes=0), *opt_outs(range(40, 60)))
+    assert await held_back(harness) == set()
+    assert (await harness.row(FIRST)).desired_status == "RET"
+    await submit_all(harness)
+    assert harness.iys.register()[FIRST] == "RET"
+
+
+async def test_reversal_of_an_opt_out_of_the_same_batch_counts(harness: SinkHarness):
+    """What reverses an opt-out that is not stored yet reverses it all the same."""
+    await harness.register(*(onay(a_phone(number), minutes=60) for number in range(5)))
+    await set_brake(harness, LIMITS)
+    await harness.ingest(*opt_outs(range(5), origin="web"), *opt_ins(5))
+    (brake,) = await decisions.undecided(harness.ledger)
+    assert (brake.status, brake.held_back) == ("ONAY", 5)
+
+
+async def test_released_opt_ins_are_registered(harness: SinkHarness):
+    """With who and why in the history; the source is counted anew."""
+    brake = await tripped(harness)
+    assert await release(harness, brake) == (4, 0)
+    assert len(await submit_opt_ins(harness)) == 4
+    assert await decisions.undecided(harness.ledger) == ()
+
+
+async def test_withdrawn_opt_ins_leave_the_opt_outs(harness: SinkHarness):
+    """Those that İYS has stand; those that it does not have are due again, as they were given."""
+    await harness.register(*(onay(a_phone(number), minutes=60) for number in range(6)))
+    await harness.ingest(*opt_outs(range(2), origin="web"))
+    assert len(await submit_all(harness)) == 2
+    await harness.ingest(*opt_outs(range(2, 4), origin="web"))
+    await set_brake(harness, LIMITS)
+    reversals = opt_ins(4)
+    await harness.ingest(*reversals)
+    (brake,) = await decisions.undecided(harness.ledger)
+    assert await withdraw(harness, brake) == (4, 0)
+    assert len(await submit_all(harness)) == 4
+    assert await submit_opt_ins(harness) == [a_phone(4), a_phone(5)]
+    assert (await harness.row(FIRST)).state == "expired"
+    harness.states.clear()
+    await harness.ingest(*reversals)
+    assert len(await submit_all(harness)) == 4
+    assert await submit_opt_ins(harness) == [a_phone(4), a_phone(5)]
+    await harness.ingest(onay(FIRST, minutes=-1, notice_version="2026-1", source="HS_WEB"))
+    assert FIRST in await submit_opt_ins(harness)
+
+
+async def test_commands_name_opt_ins_apart_from_opt_outs(harness: SinkHarness, izin: Izin):
+    """The limit is set beside the share; list, release and withdraw say which of both."""
+    await izin("held-back", "limit", "acme", "--share", "50", "--execute")
+    shown = await izin("held-back", "limit", "acme", "--most-reversals", "3", "--execute")
+    assert "50 % and at least 100 opt-outs an hour; more than 3 opt-outs reversed" in shown.stderr
+    await opted_out(harness, BrakeLimits(share=50, at_least=100, reversals=3))
+    await harness.ingest(*opt_ins(4), ret(a_phone(50), origin="crm"))
+    listed = " ".join((await izin("held-back", "list")).stdout.split())
+    assert f"izin held-back release {BRAND} --origin crm --reason … --opt-ins --execute" in listed
+    order = (BRAND, "--origin=crm", "--reason=wrong", "--execute")
+    assert (await izin("held-back", "withdraw", *order)).exit_code == 3
+    explained = " ".join((await izin("explain", FIRST)).stdout.split())
+    assert "held back by a brake until" in explained
+    done = await izin("held-back", "withdraw", *order, "--opt-ins")
+    assert "4 opt-ins over opt-outs of crm" in done.stderr
+    explained = " ".join((await izin("explain", FIRST)).stdout.split())
+    assert "withdraw opt-in (by" in explained
+    off = await izin("held-back", "limit", "acme", "--off", "--execute")
+    assert "-> off" in off.stderr
+
+
+async def test_changes_of_an_import_are_those_of_its_events(
+    harness: SinkHarness, izin: Izin, tmp_path: Path
+) -> None:
+    """By its run or by its file: what changed a key, and the opt-outs behind a newer opt-in."""
+    path = tmp_path / "export.csv"
+    path.write_text("telefon\n", "utf-8")
+    run = hashlib.sha256(path.read_bytes()).hexdigest()
+    await harness.ingest(onay(BEHIND, minutes=5), ret(SAME, minutes=5), onay(OTHER))
+    await harness.ingest(
+        ret(NEW, import_id=run, row=3),
+        ret(BEHIND, minutes=30, import_id=run, row=4),
+        ret(SAME, minutes=60, import_id=run, row=5),
+        onay(OTHER, minutes=2, import_id="0" * 64, row=2, origin_ref=run),
+    )
+    for words in (run, path):
+        shown = await izin("import", "changes", words, "--output", "json")
+        assert shown.exit_code == 0, shown.stderr
+        found = json.loads(shown.stdout)
+        assert found["run"] == run
+        assert found["decided"] == [
+            {"status": "RET", "kind": "Apply", "count": 1},
+            {"status": "RET", "kind": "Stale", "count": 2},
+        ]
+        assert found["opt_outs_behind"] == 1
+        (change,) = found["changes"]
+        assert (change["row"], change["status"], change["reason"]) == (3, "RET", "first")
+        assert change["key"].endswith(NEW)
+
+
+async def test_import_of_which_nothing_is_known_changed_nothing(
+    harness: SinkHarness, izin: Izin, tmp_path: Path
+) -> None:
+    """Nothing of it was decided yet, or it never was; and what is no run is wrong usage."""
+    shown = await izin("import", "changes", "0" * 64)
+    assert (shown.exit_code, "behind" in shown.stdout) == (0, True)
+    assert (await izin("import", "changes", tmp_path / "missing.csv")).exit_code == 2
+    assert harness.offset == 0

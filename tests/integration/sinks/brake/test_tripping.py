@@ -1,4 +1,7 @@
-"""Opt-outs of one source that are too many are held back from İYS, and from nobody else."""
+"""Opt-outs of one source that are too many are held back from İYS, and from nobody else.
+
+What another source has opted out too is neither held back nor withdrawn with a faulty list.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -27,6 +30,7 @@ from tests.integration.sinks.brake.brake_harness import (
     set_brake,
     submit_all,
     trip,
+    withdraw,
 )
 from tests.integration.sinks.ledger.test_query_plans import LANE, indexes, nodes
 from tests.integration.sinks.sink_harness import (
@@ -42,11 +46,12 @@ from tests.integration.sinks.sink_harness import (
 from tests.support.builders import BRAND, a_key, an_iys_event, an_iys_origin
 
 pytestmark = pytest.mark.database
-
 OTHER_BRAND = 100_009
 KEY_OF_CRM = """INSERT INTO api_keys (id, name, secret_hash, scopes, customers, brands, channels,
     created_at) VALUES ('0a1b2c3d4e5f-1', 'shop', sha256('fake'), '{publish}', '{acme}', '{}', '{}',
     now()) RETURNING id"""
+FIRST = a_phone(0)
+OTHERS = {a_phone(number) for number in range(1, 5)}
 
 
 async def counted(harness: SinkHarness) -> tuple[int, int]:
@@ -65,9 +70,21 @@ async def sources_of(harness: SinkHarness) -> Mapping[str, int]:
     return {one.source: one.held_back for one in await decisions.undecided(harness.ledger)}
 
 
+@pytest.fixture
+async def registered(harness: SinkHarness) -> None:
+    """Have opt-ins at İYS, and the brake of their customer set."""
+    await opted_in(harness)
+
+
+@pytest.fixture
+async def tripped(harness: SinkHarness) -> None:
+    """Have one source opt out more recipients than the brake allows."""
+    await trip(harness)
+
+
+@pytest.mark.usefixtures("registered")
 async def test_brake_trips_above_the_share_and_not_at_it(harness: SinkHarness):
     """Then the opt-outs of the hour before are held back too, as far as they were not sent."""
-    await opted_in(harness)
     await harness.ingest(*opt_outs(range(ALLOWED)))
     assert await sources_of(harness) == {}
     assert await harness.opt_out()
@@ -102,9 +119,9 @@ async def test_without_a_brake_nothing_is_held_back(harness: SinkHarness):
         assert not await harness.ledger.fetch(f"SELECT FROM {table}")  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("registered")
 async def test_sources_are_counted_each_for_itself(harness: SinkHarness):
     """An API key is a source whatever origin it names; another actor is none."""
-    await opted_in(harness)
     await harness.ledger.fetch(KEY_OF_CRM)
     await harness.ingest(
         *opt_outs(range(3), origin="crm", actor="ada"),
@@ -118,9 +135,9 @@ async def test_sources_are_counted_each_for_itself(harness: SinkHarness):
     assert await sources_of(harness) == {"shop": 5, "file " * 40: 5}
 
 
+@pytest.mark.usefixtures("registered")
 async def test_what_iys_reports_is_neither_counted_nor_held_back(harness: SinkHarness):
     """Citizens opt out as they like; and over what is held back, theirs settles it."""
-    await opted_in(harness)
     at = harness.clock().replace(microsecond=0) - A_MINUTE
     citizens = [
         an_iys_event(
@@ -140,11 +157,11 @@ async def test_what_iys_reports_is_neither_counted_nor_held_back(harness: SinkHa
     assert await held_back(harness) == {a_phone(1), a_phone(2)}
 
 
+@pytest.mark.usefixtures("tripped")
 async def test_held_back_opt_outs_take_effect_at_once(harness: SinkHarness):
     """Permissions are revoked, and only what is due to İYS waits: other sources, other brands, new
     opt-ins and status queries go on.
     """
-    await trip(harness)
     await harness.brand(replace(ACTIVE, brand_code=OTHER_BRAND))
     assert [await harness.permissions(a_phone(number)) for number in range(5)] == [
         [False, True, False]
@@ -174,9 +191,9 @@ async def test_no_opt_out_is_late_where_nobody_decides(harness: SinkHarness):
     assert not await harness.ledger.fetch("SELECT FROM movements WHERE kind = 'breach'")
 
 
+@pytest.mark.usefixtures("tripped")
 async def test_loops_of_a_worker_end_what_was_held_back_long_enough(harness: SinkHarness):
     """Nobody decides: the worker that submits opt-outs also lets these go."""
-    await trip(harness)
     due = (await harness.row(a_phone(0))).due_at
     assert due is not None
     harness.advance(due - BEFORE_DUE - harness.clock() + A_MINUTE)
@@ -189,9 +206,9 @@ async def test_loops_of_a_worker_end_what_was_held_back_long_enough(harness: Sin
         await cancel_all(running)
 
 
+@pytest.mark.usefixtures("registered")
 async def test_opt_outs_due_within_a_day_are_not_held_back(harness: SinkHarness):
     """Nor those that are overdue, nor those without a term; others of the source are."""
-    await opted_in(harness)
     late = [ret(a_phone(40 + n), minutes=60 * 24 * (3 + 2 * n), origin="crm") for n in range(5)]
     await harness.ingest(*late, *opt_outs(range(5)))
     held = await held_back(harness)
@@ -207,17 +224,17 @@ async def test_opt_outs_due_within_a_day_are_not_held_back(harness: SinkHarness)
     assert await held_back(harness) == set()
 
 
+@pytest.mark.usefixtures("registered")
 async def test_arrival_counts_whatever_the_sender_states(harness: SinkHarness):
     """Dates that are spread over the hours before do not delay it; an hour's arrivals do count."""
-    await opted_in(harness)
     old = [ret(a_phone(number), minutes=5 + 10 * number, origin="crm") for number in range(5)]
     await harness.ingest_each(old)
     assert len(await held_back(harness)) == 5
 
 
+@pytest.mark.usefixtures("registered")
 async def test_opt_outs_of_an_hour_ago_are_not_counted(harness: SinkHarness):
     """Nor is a recipient counted twice, nor one whose opt-out İYS has already."""
-    await opted_in(harness)
     await harness.ingest(*opt_outs(range(4)))
     await harness.ingest(*(ret(a_phone(n), minutes=3, origin="crm") for n in range(4)))
     assert await sources_of(harness) == {}
@@ -232,19 +249,19 @@ async def test_opt_outs_of_an_hour_ago_are_not_counted(harness: SinkHarness):
     assert not await harness.ledger.fetch("SELECT FROM recent_opt_outs")
 
 
+@pytest.mark.usefixtures("registered")
 async def test_new_recipients_are_held_back_too(harness: SinkHarness):
     """İYS may hold an opt-in of theirs. Their rows are made in bulk."""
-    await opted_in(harness)
     await harness.ingest(*opt_outs(range(50, 58)))
     assert len(await held_back(harness)) == 8
     assert await submit_all(harness) == {}
 
 
+@pytest.mark.usefixtures("registered")
 async def test_kill_after_the_trip_leaves_neither_brake_nor_rows(
     harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
     """Rows, brake and holds are one transaction: the batch is read again."""
-    await opted_in(harness)
     end = BrakeWatch.end
 
     async def die(*arguments: object) -> None:
@@ -265,11 +282,11 @@ async def test_kill_after_the_trip_leaves_neither_brake_nor_rows(
     assert await sources_of(harness) == {"crm": 5}
 
 
+@pytest.mark.usefixtures("registered")
 async def test_counted_opt_ins_follow_every_decision(harness: SinkHarness):
     """New ones in bulk or one by one, opt-outs, and opt-ins again; a brand that was never counted
     is counted at its first opt-out.
     """
-    await opted_in(harness)
     assert await counted(harness) == (OPT_INS, OPT_INS)
     await harness.ingest(
         *opt_outs(range(3)),
@@ -288,9 +305,9 @@ async def test_counted_opt_ins_follow_every_decision(harness: SinkHarness):
     assert await counted(harness) == (None, 30)
 
 
+@pytest.mark.usefixtures("tripped")
 async def test_monitor_alerts_of_what_is_held_back(harness: SinkHarness):
     """As often as it has become more."""
-    await trip(harness)
     monitor = harness.monitor
     (alert,) = [one for one in await monitor.check() if isinstance(one, HeldBackAlert)]
     assert (alert.brand_code, alert.source, alert.records) == (BRAND, "crm", 5)
@@ -299,9 +316,9 @@ async def test_monitor_alerts_of_what_is_held_back(harness: SinkHarness):
     assert [one.records for one in await monitor.check()] == [6]
 
 
+@pytest.mark.usefixtures("tripped")
 async def test_erased_keys_leave_nothing_noted(harness: SinkHarness):
     """Which source opted a recipient out is personal data too."""
-    await trip(harness)
     async with harness.ledger.transaction() as connection:
         await counting.forget_keys(connection, [str(a_key(recipient=a_phone(0)))])
     rows = await harness.ledger.fetch("SELECT key FROM recent_opt_outs")
@@ -309,9 +326,9 @@ async def test_erased_keys_leave_nothing_noted(harness: SinkHarness):
     assert not any(a_phone(0) in row["key"] for row in rows)
 
 
+@pytest.mark.usefixtures("tripped")
 async def test_claims_do_not_read_what_is_held_back(harness: SinkHarness):
     """However much it is: the index of what is due has none of it."""
-    await trip(harness)
     template = str(a_key(recipient=a_phone(0)))
     async with harness.ledger.session() as connection:
         await connection.execute(
@@ -339,3 +356,100 @@ async def test_claims_do_not_read_what_is_held_back(harness: SinkHarness):
             (row,) = await found.fetchall()
             plan = row["QUERY PLAN"][0]["Plan"]
             assert name == "undecided" or "consents_held_back" in indexes(plan), name
+
+
+def genuine(minutes: int = 30, origin: str = "web", **more: object):  # type: ignore[no-untyped-def]
+    """Return an opt-out of the first recipient that another source sends."""
+    return ret(FIRST, minutes=minutes, origin=origin, event_id=f"{origin}-{minutes}", **more)
+
+
+async def facts(harness: SinkHarness) -> tuple[object, ...]:
+    """Return what is due of the first recipient, and from which source."""
+    names = ("state", "action", "desired_origin", "desired_event_id", "may_send")
+    return tuple(await harness.columns(*names, recipient=FIRST))
+
+
+DUE = ("pending", "send", "web", "web-30", False)
+
+
+@pytest.mark.usefixtures("registered")
+async def test_waiting_opt_out_of_another_source_is_not_held(harness: SinkHarness):
+    """It goes with its own date, whatever a faulty source says since; the others are withdrawn."""
+    await harness.ingest(genuine())
+    due_at = (await harness.row(FIRST)).due_at
+    await harness.ingest(*opt_outs(range(5)))
+    assert await held_back(harness) == OTHERS
+    assert await facts(harness) == DUE
+    assert (await harness.row(FIRST)).due_at == due_at
+    (brake,) = await decisions.undecided(harness.ledger)
+    assert await withdraw(harness, brake) == (4, 0)
+    assert await submit_all(harness) == {FIRST: "RET"}
+
+
+@pytest.mark.usefixtures("registered")
+async def test_opt_out_of_the_hour_before_is_let_go_too(harness: SinkHarness):
+    """The list trips the brake at its end only: what it had taken over until then goes as well."""
+    await harness.ingest(genuine())
+    await harness.ingest(*opt_outs(range(2)))
+    await harness.ingest(*opt_outs(range(2, 5)))
+    assert await held_back(harness) == OTHERS
+    assert await facts(harness) == DUE
+
+
+@pytest.mark.parametrize("is_withdrawn", [False, True])
+async def test_stale_opt_out_of_another_source_opens_the_key(
+    harness: SinkHarness, *, is_withdrawn: bool
+):
+    """It is older than the faulty one, and genuine: it is due as it was given. The faulty one,
+    again, changes nothing, nor does taking the brake away.
+    """
+    faulty = opt_outs(range(5))
+    await opted_in(harness)
+    await harness.ingest(*faulty)
+    (brake,) = await decisions.undecided(harness.ledger)
+    if is_withdrawn:
+        assert await withdraw(harness, brake) == (5, 0)
+        await set_brake(harness, None)
+    await harness.ingest(genuine())
+    assert await facts(harness) == DUE
+    assert await held_back(harness) == (set() if is_withdrawn else OTHERS)
+    harness.states.clear()
+    await harness.ingest(*faulty)
+    assert await facts(harness) == DUE
+    assert await submit_all(harness) == {FIRST: "RET"}
+    await harness.ingest(onay(FIRST, minutes=-1))
+    assert (await harness.row(FIRST)).desired_status == "ONAY"
+
+
+async def test_withdrawal_leaves_out_what_another_source_said(harness: SinkHarness):
+    """Also of what an earlier release has held back."""
+    await opted_in(harness, None)
+    await harness.ingest(genuine())
+    await harness.ingest(*opt_outs([0]))
+    await set_brake(harness)
+    await harness.ingest(*opt_outs(range(1, 5)))
+    (brake,) = await decisions.undecided(harness.ledger)
+    await harness.set_columns(brake_id=brake.id, recipient=FIRST)
+    assert await withdraw(harness, brake) == (4, 1)
+    assert await facts(harness) == DUE
+    assert await submit_all(harness) == {FIRST: "RET"}
+
+
+@pytest.mark.parametrize("other", ["before an opt-in", "of the same source", "withdrawn itself"])
+async def test_what_is_no_other_genuine_opt_out_stays_withdrawn(harness: SinkHarness, other: str):
+    """One that an opt-in has followed, an older one of the list, one that was withdrawn too."""
+    if other == "before an opt-in":
+        await opted_in(harness)
+        await harness.ingest(genuine(minutes=40), onay(FIRST, minutes=20))
+        await harness.ingest(*opt_outs(range(5)))
+    elif other == "withdrawn itself":
+        await withdraw(harness, await trip(harness, origin="web"))
+        await harness.ingest(*opt_outs(range(5), minutes=-1))
+    else:
+        await trip(harness)
+    (brake,) = await decisions.undecided(harness.ledger)
+    assert await withdraw(harness, brake) == (5, 0)
+    if other == "of the same source":
+        await harness.ingest(genuine(origin="crm"))
+    harness.advance(timedelta(days=5))
+    assert await submit_all(harness) == {}

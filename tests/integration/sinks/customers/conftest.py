@@ -11,7 +11,7 @@ from izin.console.terminal import interrupts, output
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.sinks.ledger.db.connection import Ledger
-from tests.integration.sinks.inbound.test_push_registration import Worker, url_of
+from tests.integration.sinks.inbound.test_push import Worker, url_of
 from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
 from tests.support.customers import endpoints, installation, surroundings
 from tests.support.customers.installation import Installation

@@ -140,8 +140,7 @@ async def test_refused_call_has_the_list_read_once_in_a_while(
         False,
     )
     grant(harness.iys, {"ARAMA": "write", "EPOSTA": "write"})
-    await harness.ingest(onay())
-    assert await harness.bulk()
+    await harness.submit_bulk(onay())
     assert await suspended(harness) == [(BRAND, "MESAJ", "H353")]
     assert not await reader.look()
     harness.advance(AGAIN)

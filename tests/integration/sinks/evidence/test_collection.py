@@ -1,41 +1,60 @@
-"""Evidence from a real ledger: whole, proven without it, and opening nothing of others."""
+"""Evidence from a real ledger: whole, proven without it, and opening nothing of others.
 
+Latencies of changes that began at İYS, from the history and the deliveries alone.
+
+The rows between ours and an anchor are few, and found without reading a month.
+
+The figures of a customer's week.
+
+An archive has the recipient's lines of İYS's daily files, as the ledger stores them.
+"""
+
+import asyncio
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificates
 
 from izin.consent.model import Channel
 from izin.evidence import collection
 from izin.evidence.chain import anchors_in
 from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import unpacked
+from izin.evidence.daily_files import check_with
 from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
-from izin.evidence.verification import REPORT, ROWS, Evidence, verify
+from izin.evidence.verification import DAILY, REPORT, ROWS, Evidence, verify
+from izin.sinks.ledger.daily.lines import packed
+from izin.sinks.ledger.daily.lines import unpacked as lines_of
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.receipts import movements_of
+from izin.sinks.ledger.history.reports import Leg, figures, latencies, quantile
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup
+from izin.sinks.monitor import anchors
 from izin.sinks.record.errors import UnregisteredBrandError
+from tests.integration.sinks.inbound.test_daily import a_day, file_of, look
 from tests.integration.sinks.ledger.test_erasure import answered, opted_out, requested
 from tests.integration.sinks.ledger.test_history import anchor_writer, tampered, written
-from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, a_phone, onay, ret
 from tests.integration.sinks.webhooks.test_evidence import LEASE, a_receipt
-from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
+from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key, an_iys_event, an_iys_origin
 from tests.support.gate.receipts import a_decision_receipt
 from tests.support.gate.receipts import a_receipt as a_list_receipt
 
 pytestmark = pytest.mark.database
-
 KEY = str(a_key(recipient=PHONE))
 KINDS = [(name, whose) for name in ("MESAJ", "ARAMA") for whose in ("BIREYSEL", "TACIR")]
 SECOND_BRAND = """WITH beta AS (
         INSERT INTO customers VALUES ('beta', 'Beta', now()) RETURNING customer_id)
     INSERT INTO brands (brand_code, iys_code, customer_id, name, updated_at)
     SELECT %(code)s, 1, customer_id, 'Two', now() FROM beta RETURNING brand_code"""
+INDEXED_MONTHS = """SELECT count(DISTINCT c.inhrelid)
+    FROM pg_inherits AS c JOIN pg_indexes AS i ON i.tablename = c.inhrelid::regclass::text
+    WHERE c.inhparent = 'movements'::regclass AND i.indexdef LIKE '%USING brin (recorded_at)%'"""
 
 
 def a_request(harness: SinkHarness, **overrides: Any) -> EvidenceRequest:  # noqa: ANN401 - fields
@@ -100,8 +119,7 @@ async def test_evidence_is_proven_by_published_anchors(harness: SinkHarness, tmp
     await asked(harness)
     then = harness.clock()
     await harness.register_onay(a_phone(2))
-    await harness.ingest(ret())
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret())
     await acknowledged(harness)
     evidence = await collected(harness, at=then)
     found = verify(evidence.packed(), await published(harness, tmp_path))
@@ -206,3 +224,150 @@ async def test_erased_row_of_another_is_a_commitment_as_before(
     assert verify(evidence.packed(), await published(harness, tmp_path)).is_proven
     with pytest.raises(NoEvidenceError):
         await collected(harness)
+
+
+async def left(harness: SinkHarness, path: str, recipient: str, seconds: int) -> None:
+    """Have a citizen opt out at İYS, which we learn by ``path`` so many seconds later."""
+    now = harness.clock()
+    created = (now - seconds * A_SECOND).replace(microsecond=0)
+    origin = an_iys_origin(
+        path=path, creation_date=created, observed_at=created + seconds * A_SECOND
+    )
+    await harness.ingest(
+        an_iys_event(event_id=f"{path}-{recipient}", recipient=recipient, iys=origin)
+    )
+
+
+async def measured(
+    harness: SinkHarness, **more: object
+) -> dict[tuple[str, Leg], tuple[int, float]]:
+    """Return how many changes took how long at most half of the time, by path and leg."""
+    fields = {"since": harness.clock() - timedelta(days=1), "brand_code": None} | more
+    topic = harness.settings.topics.permissions.name
+    found = await latencies(harness.ledger, permissions=topic, **fields)  # type: ignore[arg-type]
+    return {(one.path, one.leg): (one.changes, one.p50) for one in found}
+
+
+async def publish_permission(harness: SinkHarness, recipient: str) -> None:
+    """Have the permission of a recipient published a second later."""
+    harness.advance(A_SECOND, at_iys=False)
+    await harness.ledger.fetch(
+        """INSERT INTO movements SELECT (jsonb_populate_record(m, jsonb_build_object(
+            'place', -m.place, 'kind', 'delivery', 'decision', NULL, 'source', 'outbox/1',
+            'recorded_at', %(now)s::timestamptz, 'occurred_at', %(now)s::timestamptz,
+            'data', jsonb_build_object('topic', %(topic)s::text)))).*
+        FROM movements AS m WHERE m.key = %(key)s AND m.kind = 'decision' RETURNING key""",
+        {
+            "now": harness.clock(),
+            "topic": harness.settings.topics.permissions.name,
+            "key": str(a_key(recipient=recipient)),
+        },
+    )
+
+
+async def test_latency_of_each_path_and_leg_is_measured(harness: SinkHarness):
+    """Only of what began at İYS; each leg where it was reached."""
+    taken = (("push", 2), ("pull", 3700), ("push", 4), ("daily", 90_000))
+    for number, (path, seconds) in enumerate(taken, 2):
+        await left(harness, path, a_phone(number), seconds)
+    await harness.ingest(onay(a_phone(9)))
+    await publish_permission(harness, a_phone(2))
+    await acknowledged(harness)
+    found = await measured(harness)
+    assert found["push", Leg.RECEIVED] == (2, 2.0)
+    assert found["pull", Leg.RECEIVED] == (1, 3700.0)
+    assert found["daily", Leg.RECEIVED] == (1, 90_000.0)
+    assert found["push", Leg.ORDERED][0] == 2
+    assert found["push", Leg.READABLE][0] == 1
+    assert 0.9 < found["push", Leg.READABLE][1] < 30
+    assert {leg for path, leg in found if path == "pull"} == {Leg.RECEIVED, Leg.ORDERED}
+    assert await measured(harness, brand_code=BRAND) == found
+    assert await measured(harness, brand_code=BRAND + 1) == {}
+    assert await measured(harness, since=harness.clock()) == {}
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, 50.0), (0.95, 95.0), (0.99, 99.0), (0.0, 1.0), (1.0, 100.0)]
+)
+def test_quantile_is_a_value_that_was_measured(share: float, expected: float) -> None:
+    """The least that the share does not exceed."""
+    assert quantile([float(one) for one in range(1, 101)], share) == expected
+    assert quantile([7.0], share) == 7.0
+
+
+async def test_chain_is_anchored_soon_and_its_months_are_indexed(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """A chain that grows fast is anchored before the interval ends. A month has the index by its
+    creation.
+    """
+    monkeypatch.setattr(anchors, "MOST_ROWS", 3)
+    monkeypatch.setattr(anchors, "_LOOKS", timedelta(milliseconds=5))
+    writer = anchor_writer(harness.ledger, None)
+    await writer.anchor()
+    waiting = asyncio.create_task(writer.wait())
+    await harness.ingest(*(onay(a_phone(number)) for number in range(4)))
+    await asyncio.wait_for(waiting, 20)
+    assert await writer.anchor() == 1
+    assert (await harness.ledger.fetch(INDEXED_MONTHS))[0]["count"] == 1
+
+
+async def test_week_counts_what_was_received_registered_and_refused(harness: SinkHarness) -> None:
+    """İYS saves an opt-in and its opt-out, and refuses another opt-in for its recipient."""
+    begin = harness.clock() - timedelta(days=7)
+    await harness.ingest_opt_out(onay("+905550000002"))
+    assert await harness.opt_out()
+    harness.iys.inject_fault("batchV2", status=422, code="H121")
+    assert await harness.bulk()
+    until = harness.clock() + timedelta(minutes=1)
+    (one,) = await figures(harness.ledger, since=begin, until=until, customer_id=ACTIVE.customer_id)
+    assert (one.received, one.registered, one.opt_outs_registered) == (3, 2, 1)
+    assert one.refused == {"H121": 1}
+    assert (one.opt_outs, one.breaches, one.keys) == (1, 0, 2)
+    assert one.requests >= 3
+    assert one.p50 is not None
+    assert one.p95 is not None
+    assert one.p50 <= one.p95
+    assert await figures(harness.ledger, since=begin, until=until, customer_id="beta") == []
+
+
+async def test_lines_of_a_daily_file_are_in_the_archive(harness: SinkHarness, tmp_path: Path):
+    """Each beside its row of the history, with İYS's hash and time stamp; and what was altered in
+    the ledger is found.
+    """
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(harness.iys.timestamp_root())
+    day = await a_day(harness)
+    before = await collected(harness, recipient=a_phone(2))
+    assert DAILY not in unpacked(before.packed())[0]
+    await look(harness, roots=tuple(load_pem_x509_certificates(roots.read_bytes())))
+    evidence = await collected(harness, recipient=a_phone(2))
+    anchors = await published(harness, tmp_path)
+    archive = evidence.packed()
+    found = verify(archive, anchors, check_with(roots))
+    assert (found.faults, found.is_proven) == ((), True)
+    (one,) = found.daily_files
+    file = await file_of(harness, day)
+    assert (one.day, one.hash_value, one.timestamp) == (str(day), file.hash_value, "verified")
+    assert (one.lines, one.in_history, one.timestamped_at) == (2, 2, file.timestamped_at)
+    contents, _ = unpacked(archive)
+    (said,) = json.loads(contents[REPORT])["daily_files"]
+    assert [line["line"].split(",")[5] for line in said["lines"]] == ["ONAY", "RET"]
+    assert (said["total"], said["integrity"], said["agreement"]) == (4, "ok", "ok")
+    assert a_phone(3).encode() not in b"".join(contents.values())
+    # Bytes of the line are altered in the ledger, and the time stamp becomes that of another day.
+    (part,) = await harness.ledger.fetch("SELECT content FROM daily_parts")
+    altered = packed(lines_of(part["content"]).replace(b",RET,", b",ONAY,"))
+    assert altered != bytes(part["content"])
+    for statement in (
+        "UPDATE daily_parts SET content = %(value)s RETURNING day",
+        "UPDATE daily_files SET timestamp_reply = %(value)s WHERE lines > 0 RETURNING day",
+    ):
+        assert await harness.ledger.fetch(statement, {"value": altered})
+    evidence = await collected(harness, recipient=a_phone(2))
+    found = verify(evidence.packed(), await published(harness, tmp_path), check_with(roots))
+    assert found.faults == (
+        f"the time stamp of the daily file of {day} is wrong: it is no time-stamp reply",
+    )
+    assert [one.in_history for one in found.daily_files] == [1]
+    assert evidence.daily_files[0].integrity == "wrong"

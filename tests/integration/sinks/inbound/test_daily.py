@@ -100,6 +100,12 @@ async def a_day(harness: SinkHarness, *, pulled: bool = True) -> date:
     return day
 
 
+@pytest.fixture
+async def day(harness: SinkHarness) -> date:
+    """Give a day whose movements are pulled."""
+    return await a_day(harness)
+
+
 def altering(change: Callable[[bytes], bytes]) -> Callable[..., Awaitable[bool]]:
     """Return what alters a file on its way."""
     unaltered = DayReports.download
@@ -112,9 +118,10 @@ def altering(change: Callable[[bytes], bytes]) -> Callable[..., Awaitable[bool]]
     return download
 
 
-async def test_file_of_a_day_is_whole_equal_and_stamped(harness: SinkHarness, izin: Izin):
+async def test_file_of_a_day_is_whole_equal_and_stamped(
+    harness: SinkHarness, izin: Izin, day: date
+):
     """All that its lines say was pulled: the same SHA-384, and nothing is published."""
-    day = await a_day(harness)
     roots = load_pem_x509_certificates(harness.iys.timestamp_root())
     assert not await look(harness, roots=tuple(roots))
     file = await file_of(harness, day)
@@ -176,9 +183,8 @@ async def test_line_that_only_the_file_has_shuts_the_gate(
     assert not await alerted(harness)
 
 
-async def test_late_file_alerts_and_is_gone_after_seven_days(harness: SinkHarness):
+async def test_late_file_alerts_and_is_gone_after_seven_days(harness: SinkHarness, day: date):
     """İYS cannot make it. On the second day a person is alerted; on the eighth it is lost."""
-    day = await a_day(harness)
     harness.iys.inject_fault("agreement", status=503, times=None)
     await look(harness)
     assert not await alerted(harness)
@@ -250,9 +256,8 @@ async def agreed_at_iys(harness: SinkHarness, day: date) -> bool:
     return found is not None and found.is_agreed
 
 
-async def test_agreement_is_declared_by_order_alone(harness: SinkHarness, izin: Izin):
+async def test_agreement_is_declared_by_order_alone(harness: SinkHarness, izin: Izin, day: date):
     """Dry first; then once, with who ordered it in the history, though İYS did not answer."""
-    day = await a_day(harness)
     await look(harness)
     where = ("--brand", BRAND, "--day", day)
     dry = await izin("iys", "daily", "agree", *where)
@@ -277,9 +282,8 @@ async def test_agreement_is_declared_by_order_alone(harness: SinkHarness, izin: 
     assert (again.exit_code, "before" in again.output) == (3, True)
 
 
-async def test_lines_of_erased_history_are_erased(harness: SinkHarness):
+async def test_lines_of_erased_history_are_erased(harness: SinkHarness, day: date):
     """They are found for their person, and go with the history; İYS's hash stays."""
-    day = await a_day(harness)
     await look(harness)
     exported = await erasure.export(harness.ledger, a_phone(2), customer=None)
     (key,) = exported["keys"]
@@ -299,10 +303,9 @@ async def test_lines_of_erased_history_are_erased(harness: SinkHarness):
 
 
 async def test_file_is_polled_until_it_is_complete(
-    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch, day: date
 ):
     """Not before the morning; then none yet, in progress, completed; each asked for in its turn."""
-    day = await a_day(harness)
     await look(harness, available_from=time(13))
     assert await files.one(harness.ledger, BRAND, day) is None
     with monkeypatch.context() as patch:
@@ -359,9 +362,8 @@ async def test_altered_file_is_not_stored(harness: SinkHarness, monkeypatch: pyt
     assert (await file_of(harness, day)).state == "compared"
 
 
-async def test_partner_without_right_waits_until_it_is_lost(harness: SinkHarness):
+async def test_partner_without_right_waits_until_it_is_lost(harness: SinkHarness, day: date):
     """H353: agreementControl is missing. It is not asked every minute, nor after the window."""
-    day = await a_day(harness)
     harness.iys.inject_fault("dayStatistics", status=403, code="H353", times=1)
     await look(harness)
     file = await file_of(harness, day)
@@ -375,9 +377,8 @@ async def test_partner_without_right_waits_until_it_is_lost(harness: SinkHarness
     assert await alerted(harness) == [str(day)]
 
 
-async def test_brand_of_the_settings_agrees_where_equal(harness: SinkHarness):
+async def test_brand_of_the_settings_agrees_where_equal(harness: SinkHarness, day: date):
     """By itself, and once."""
-    day = await a_day(harness)
     await look(harness, agree_brands=frozenset({BRAND}))
     assert await agreed_at_iys(harness, day)
     assert (await file_of(harness, day)).agreed_at is not None
@@ -398,10 +399,9 @@ async def test_fetch_orders_what_iys_shows(harness: SinkHarness, izin: Izin):
 
 
 async def test_file_of_another_program_is_equal_too(
-    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch, day: date
 ):
     """A byte order mark, CRLF and no names: what İYS hashes is found, and ours is made like it."""
-    day = await a_day(harness)
     harness.iys.post("settings", csvHeader=False)
 
     def changed(lines: bytes) -> bytes:

@@ -1,31 +1,50 @@
-"""What citizens do at İYS is registered, and nothing of ours is submitted over it."""
+"""What citizens do at İYS is registered, and nothing of ours is submitted over it.
 
+The name of a citizen, which İYS shows with his first consent, is kept nowhere.
+
+Whatever İYS shows, it costs no movement beside it, and no process.
+"""
+
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.routing import Route
 from structlog.typing import EventDict
 
 from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
-from izin.iys.wire_format.json_reader import UnreadableItem, to_turkish
+from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, parse_json, to_turkish
+from izin.schemas.records import event_from_avro
+from izin.sinks.inbound.push import AcceptedCredentials, BrandCache, Credentials, PushReceiver
 from izin.sinks.ledger.sweep import sweeps
+from izin.sinks.record.errors import LedgerUnavailableError
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
     HIDDEN,
+    InMemoryTopic,
     SinkHarness,
     a_phone,
     given_at,
     minutes_ago,
     ret,
 )
-from tests.support.builders import PHONE, an_iys_event, an_iys_origin
+from tests.support.builders import BRAND, PHONE, an_iys_event, an_iys_origin
+from tests.support.hostile.movements import HostileMovements, a_movement
 
 pytestmark = pytest.mark.database
+NAME = "Örnek Soyadı"
+TABLES = """SELECT relname AS name FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+    WHERE relkind IN ('r', 'p') AND nspname = current_schema()"""
+PAGES, OF = 50, 100
 
 
 async def test_due_opt_in_after_pulled_newer_opt_out_is_not_submitted(harness: SinkHarness):
@@ -157,8 +176,7 @@ async def test_old_opt_in_of_other_writer_does_not_undo_newer_opt_out(
     harness: SinkHarness,
 ):
     """İYS had nothing to withdraw; then the portal writes an opt-in that was given before."""
-    await harness.ingest(ret(minutes=30))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(minutes=30))
     assert (await harness.row()).state == "not_needed"
     harness.advance(A_SECOND * 5)
     older = to_turkish(minutes_ago(120))
@@ -289,3 +307,134 @@ async def test_later_consent_date_of_a_permission_is_published(harness: SinkHarn
         ]
         assert len(dates) == 2
         assert dates[0] < dates[1] == (await harness.row(one)).registered_consent_date
+
+
+async def stored(harness: SinkHarness) -> str:
+    """Return every row of the ledger as text."""
+    texts = []
+    for table in await harness.ledger.fetch(TABLES):
+        rows = await harness.ledger.fetch(f"SELECT t::text AS row FROM {table['name']} AS t")  # type: ignore[arg-type]  # names of the catalogue
+        texts += [row["row"] for row in rows]
+    return "\n".join(texts)
+
+
+def unreadable(number: int) -> dict[str, object]:
+    """Return a movement with a name, once more within, that nobody can read."""
+    item = {**a_movement(a_phone(number)), "citizenName": NAME, "more": [{"CitizenName": NAME}]}
+    return {**item, "creationDate": "yesterday"}
+
+
+async def test_name_of_a_citizen_is_neither_stored_nor_logged(
+    harness: SinkHarness, logged: list[EventDict], monkeypatch: pytest.MonkeyPatch
+):
+    """In no topic, row or line of the log: by pull and by push, also where nobody can read it."""
+    topic = InMemoryTopic()
+    harness.iys.citizen("ONAY", a_phone(1), source="IYS_WEB_YENI", citizenName=NAME)
+    harness.advance(A_SECOND * 2)
+    puller = harness.puller(topic)
+    await puller.pull_page(ACTIVE, Stream.IYS)
+
+    async def changes(*_: object) -> MovementPage:
+        return MovementPage.read(JsonReader({"after": "1", "list": [unreadable(3)]}))
+
+    monkeypatch.setattr(IysClient, "changes", changes)
+    await puller.pull_page(ACTIVE, Stream.IYS)
+    items = [{**a_movement(a_phone(2)), "citizenName": NAME}, unreadable(4)]
+    async with a_client(harness, BrandCache(harness.ledger), topic) as client:
+        pushed = await client.post("/push", json={"list": items})
+        broken = await client.post("/push", content=json.dumps({"list": items})[:-1].encode())
+    assert (pushed.status_code, broken.status_code) == (httpx.codes.OK, httpx.codes.BAD_REQUEST)
+    lost = harness.context.topic_messages.topics.dead_letters.name
+    assert sorted(one.topic == lost for one in topic.messages) == [False, False, True, True]
+    kept = [repr(one) + one.value.decode("utf-8", "replace") for one in topic.messages]
+    logs = json.dumps(logged, default=repr, ensure_ascii=False)
+    for text in (*kept, await stored(harness), logs):
+        assert NAME not in text
+        assert NAME.encode("unicode_escape").decode() not in text
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_hostile_movements_cost_no_neighbour_of_a_pull(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch, seed: int
+):
+    """Each page has one opt-out amid ninety-nine items that may be anything."""
+    hostile, bodies, opted_out = HostileMovements(seed), [], []
+    for number in range(PAGES):
+        items = [hostile.movement(a_phone(50_000 + number * OF + place)) for place in range(OF - 1)]
+        opted_out.append(a_phone(number))
+        items.insert(hostile.random.randrange(OF), a_movement(opted_out[-1]))
+        bodies.append(hostile.page(items, str(min(number + 1, PAGES - 1))))
+
+    async def changes(
+        _client: IysClient, _brand: BrandPath, _stream: Stream, after: str | None
+    ) -> MovementPage:
+        return MovementPage.read(JsonReader(parse_json(bodies[int(after or 0)])))
+
+    monkeypatch.setattr(IysClient, "changes", changes)
+    published = await harness.pull(Stream.IYS)
+    assert {event.recipient for event in published} >= set(opted_out)
+    rows = await harness.ledger.fetch("SELECT recipient, registered FROM consents")
+    registered = {row["recipient"]: row["registered"] for row in rows}
+    assert {registered.get(one) for one in opted_out} == {"RET"}
+
+
+def a_client(harness: SinkHarness, brands: BrandCache, topic: InMemoryTopic) -> httpx.AsyncClient:
+    """Return İYS as a client of a push receiver that publishes to ``topic``."""
+    receiver = PushReceiver(
+        credentials=AcceptedCredentials(
+            Credentials(username="iys", password=SecretStr("fake")),
+            harness.ledger,
+            clock=harness.clock,
+        ),
+        brands=brands,
+        publisher=topic,  # type: ignore[arg-type]
+        topic_messages=harness.context.topic_messages,
+        clock=harness.clock,
+        count=lambda _: None,
+        count_refused=lambda _: None,
+    )
+    app = Starlette(routes=[Route("/push", receiver.__call__, methods=["POST"])])
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://sink", auth=("iys", "fake")
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_hostile_movements_cost_no_neighbour_of_a_push(harness: SinkHarness, seed: int):
+    """Whatever is beside an opt-out in a push, it is published; the rest is dead-lettered."""
+    hostile, topic = HostileMovements(seed), InMemoryTopic()
+    async with a_client(harness, BrandCache(harness.ledger), topic) as client:
+        for number in range(PAGES):
+            items = [hostile.movement(a_phone(50_000 + place)) for place in range(OF - 1)]
+            items.insert(hostile.random.randrange(OF), a_movement(a_phone(number)))
+            answer = await client.post("/push", content=hostile.page(items, "0"))
+            assert answer.status_code == 200
+    express = harness.context.topic_messages.topics.express.name
+    published = {
+        event_from_avro(harness.codec.decode("ConsentEvent", one.value)).recipient
+        for one in topic.messages
+        if one.topic == express
+    }
+    assert published >= {a_phone(number) for number in range(PAGES)}
+    assert len(topic.messages) == PAGES * OF
+
+
+async def test_push_of_a_known_brand_does_not_wait_for_the_ledger(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """A movement of a brand that may be new is pushed again; its neighbour is published."""
+    brands, topic = BrandCache(harness.ledger), InMemoryTopic()
+    await brands.refresh()
+
+    async def away() -> None:
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(brands, "refresh", away)
+    async with a_client(harness, brands, topic) as client:
+        new = {**a_movement(a_phone(1)), "brandCode": BRAND + 1}
+        items = [new, a_movement(a_phone(2)), "none"]
+        answer = await client.post("/push", json={"list": items})
+    assert answer.status_code == 503
+    assert [one.topic for one in topic.messages] == [
+        harness.context.topic_messages.topics.express.name
+    ]

@@ -80,8 +80,7 @@ async def test_equal_keys_are_one_fact_that_names_nobody(harness: SinkHarness):
     """Each is verified anew, and nothing is published or written for it."""
     people = [a_phone(number) for number in range(4)]
     await harness.register(*(onay(one, minutes=60) for one in people[:3]))
-    await harness.ingest(ret(people[3]))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(people[3]))
     before = [await harness.row(one) for one in people]
     outbox, known = await harness.outbox("%permissions", "Permission"), len(await facts(harness))
     await order(harness)
@@ -102,8 +101,7 @@ async def test_equal_keys_are_one_fact_that_names_nobody(harness: SinkHarness):
 async def test_consent_on_its_way_is_not_misjudged(harness: SinkHarness):
     """Neither one that is in flight, nor one that moved while İYS was asked."""
     await harness.register_onay()
-    await harness.ingest(onay(a_phone(2)))
-    assert await harness.bulk()
+    await harness.submit_bulk(onay(a_phone(2)))
     harness.iys.citizen("RET")
     await order(harness)
     moved = partial(harness.set_columns, last_exchange_at=harness.clock())
@@ -178,8 +176,7 @@ async def test_onay_opens_a_gate_only_where_no_opt_out_is_known(harness: SinkHar
         " WHERE recipient = %(one)s RETURNING key",
         {"one": a_phone(1)},
     )
-    await harness.ingest(ret(a_phone(2)))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(2)))
     harness.advance(A_MINUTE)
     harness.iys.citizen("ONAY", a_phone(2), source="IYS_WEB")
     await order(harness)

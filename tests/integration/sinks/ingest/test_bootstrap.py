@@ -124,10 +124,8 @@ async def test_new_ledger_asks_iys_before_it_sends_anything(
     assert not await harness.scheduler.last_hour()
     assert not await harness.scheduler.expire()
     assert await harness.columns("action", "reason") == ("query", "registered-lost")
-    while await harness.opt_out():
-        pass
-    while await harness.query():
-        pass
+    await harness.drain(harness.opt_out)
+    await harness.drain(harness.query)
     assert await harness.columns("registered", "state", "may_send") == ("ONAY", "not_needed", True)
     assert (await harness.row(a_phone(5))).state == "not_needed"
     assert harness.iys.register()[THIRD] == "RET"
@@ -310,8 +308,7 @@ async def test_erased_keys_are_not_restored(harness: SinkHarness, kafka_settings
     assert producer.flush(10) == 0
     async with ingesting(harness, kafka_settings):
         await until(lambda: is_restored(harness))
-    while await harness.opt_out() or await harness.query():
-        pass
+    await harness.drain(harness.opt_out, harness.query)
     now = harness.clock()
     assert await erasure.remove(harness.ledger, harness.context.topic_messages, now=now) == 1
     (row,) = await harness.ledger.fetch("SELECT recipient FROM consents")

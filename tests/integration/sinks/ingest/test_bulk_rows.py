@@ -37,10 +37,8 @@ from tests.support.registration import register_brand
 from tests.support.servers.databases import drop_database
 
 pytestmark = pytest.mark.database
-
 _MARKS = count(1)
 """Each example has keys of its own in the ledgers that all share."""
-
 CODEC = Codec()
 NOW = NOON + timedelta(minutes=5)
 LOADING = replace(
@@ -159,8 +157,6 @@ WRITTEN = """SELECT (SELECT json_agg(to_jsonb(c) ORDER BY c.key) FROM consents A
         FROM movements AS m WHERE m.key LIKE %(mark)s) AS movements,
     (SELECT json_agg(to_jsonb(o) - 'id' ORDER BY o.key, o.id) FROM outbox AS o
         WHERE o.key LIKE %(mark)s) AS outbox"""
-
-
 REGISTERED = """UPDATE consents AS c SET action = 'nothing', attempts = 1, lease_owner = NULL,
     state = (ARRAY['accepted', 'not_needed', 'awaiting_result', 'parked', 'retryable'])[given.n],
     registered = (ARRAY['ONAY', 'RET', 'UNKNOWN', 'NOT_ONAY', 'ONAY'])[given.n],
@@ -262,10 +258,3 @@ def test_usual_decision_takes_fast_path(fields: dict[str, object]) -> None:
 def test_unusual_decision_takes_general_path(fields: dict[str, object]) -> None:
     """Each condition of the fast path can fail."""
     assert a_read(**fields).fields is None
-
-
-def test_decision_cut_from_bytes_equals_decoded_decision() -> None:
-    """The offsets of the bytes give what the codec reads."""
-    read = a_read(origin_ref="row-1")
-    whole = DecisionReader(CODEC)._read(read.value)
-    assert read._replace(fields=None) == whole

@@ -1,9 +1,16 @@
-"""A record that the ledger cannot take is put aside, alone; what is behind it goes on."""
+"""A record that the ledger cannot take is put aside, alone; what is behind it goes on.
 
-from collections.abc import Sequence
+What no database takes does not reach it, and stops nobody.
+
+Thousands of hostile records: none ends the ingester, and every opt-out among them arrives.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -11,6 +18,8 @@ from confluent_kafka import Producer
 from structlog.typing import EventDict
 
 from izin.consent.model import ConsentEvent
+from izin.consent.ordering import decide
+from izin.iys.wire_format.consents import Stream
 from izin.runtime import kafka
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.errors import RegistryError
@@ -23,12 +32,28 @@ from izin.sinks.record.errors import (
     LedgerUnavailableError,
 )
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, given_at, onay, ret, until
-from tests.support.builders import CUSTOMER, PHONE
+from tests.support.builders import CUSTOMER, PHONE, a_decision_record, an_admitted_event
+from tests.support.hostile.records import HostileRecords
 from tests.support.poison import KEYLESS, MARK, POISON, REFUSED, UNREADABLE
 
-pytestmark = [pytest.mark.database, pytest.mark.broker]
-
+pytestmark = pytest.mark.database
 OTHER, THIRD = a_phone(2), a_phone(3)
+NUL = {
+    "event_id": "a\0b",
+    "customer_id": "ac\0me",
+    "origin": "w\0eb",
+    "origin_ref": "form\0 7",
+    "actor": "\0",
+    "correlation_id": "\0\0",
+    "cause": "x\0",
+    "import_id": "\0i",
+    "notice_version": "1\0",
+    "evidence": {"pa\0ge": "\0"},
+    "evidence_hash": "\0",
+}
+HOSTILE, EVERY = 3_000, 50
+BEYOND_BUDGET = 1_500
+"""So many pause the opt-ins of both partitions: what comes after is handled as they are."""
 
 
 def to_spoil(harness: SinkHarness, **fields: object) -> ConsentEvent:
@@ -68,6 +93,7 @@ def alerts(logged: Sequence[EventDict], name: str) -> list[EventDict]:
     return [one for one in logged if one["event"] == name and one["log_level"] == "critical"]
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("how", POISON)
 async def test_poison_among_good_records_is_dead_lettered_alone(
     harness: SinkHarness, kafka_settings: KafkaSettings, how: str, logged: list[EventDict]
@@ -90,6 +116,7 @@ async def test_poison_among_good_records_is_dead_lettered_alone(
     assert len(await harness.outbox("%-dlq", "DeadLetter")) == 1
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("how", [*REFUSED, "truncated"])
 async def test_opt_out_that_is_poison_closes_its_key(
     harness: SinkHarness, kafka_settings: KafkaSettings, how: str, logged: list[EventDict]
@@ -110,6 +137,7 @@ async def test_opt_out_that_is_poison_closes_its_key(
     assert harness.iys.register()[PHONE] == "RET"
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("how", [*KEYLESS, *UNREADABLE])
 async def test_opt_out_without_a_usable_key_calls_a_person(
     harness: SinkHarness, kafka_settings: KafkaSettings, how: str, logged: list[EventDict]
@@ -128,6 +156,7 @@ async def test_opt_out_without_a_usable_key_calls_a_person(
         assert found[0]["closed"] is False
 
 
+@pytest.mark.broker
 async def test_too_much_poison_holds_back_the_opt_ins_of_its_partition_alone(
     harness: SinkHarness, kafka_settings: KafkaSettings, logged: list[EventDict]
 ):
@@ -163,6 +192,7 @@ async def test_too_much_poison_holds_back_the_opt_ins_of_its_partition_alone(
     assert len(decided) == 3
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     "error",
     [
@@ -191,3 +221,87 @@ async def test_fault_that_is_no_record_s_quarantines_nothing(
     await ingest_all(harness, kafka_settings)
     assert await harness.columns("desired_status", recipient=OTHER) == ("RET",)
     assert await harness.outbox("%-dlq", "DeadLetter") == []
+
+
+@pytest.mark.parametrize("name", sorted(NUL))
+@pytest.mark.parametrize("status", ["ONAY", "RET"])
+async def test_nul_in_any_text_stops_no_customer(harness: SinkHarness, name: str, status: str):
+    """The event counts, without it; those of others beside it are stored."""
+    at = harness.clock()
+    spoilt = given_at(at, **{"event_id": "spoilt", "status": status, name: NUL[name]})
+    again = given_at(at, event_id="other", recipient=a_phone(7))
+    await harness.ingest(spoilt, again)
+    assert await harness.columns("desired_status") == (status,)
+    assert await harness.columns("desired_status", recipient=a_phone(7)) == ("ONAY",)
+    row = await harness.row()
+    assert "\0" not in f"{row.desired_event_id}{row.customer_id}{row.desired_origin_ref}"
+    later = given_at(at, **{"event_id": "later", "status": "RET", name: NUL[name]})
+    await harness.ingest(later)
+    assert await harness.columns("desired_status") == ("RET",)
+
+
+async def test_nul_in_a_movement_stops_no_stream(harness: SinkHarness):
+    """İYS's texts are read without it."""
+    await harness.register_onay()
+    harness.iys.citizen("RET", source="IYS_\0WEB")
+    await harness.pull_and_ingest(Stream.IYS)
+    assert (await harness.row(PHONE)).registered == "RET"
+
+
+def a_decision(number: int) -> Mapping[str, Any]:
+    """Return a valid decision of a number, half of them on opt-outs; none on a phone number."""
+    event = an_admitted_event(
+        event_id=f"hostile-{number}",
+        type="EPOSTA",
+        recipient=f"h{number}@example.com",
+        status="RET" if number % 2 else "ONAY",
+        origin_ref=f"form {number}",
+    )
+    return a_decision_record(decide(None, event), offset=number)
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("share", "hostile_records"), [(0.2, BEYOND_BUDGET), (1, HOSTILE)])
+async def test_hostile_decisions_stop_no_opt_out(
+    harness: SinkHarness, kafka_settings: KafkaSettings, share: float, hostile_records: int
+):
+    """With the usual budget and without a bound; afterwards the topic's opt-ins wait, or it is read
+    to its end.
+    """
+    topic = kafka_settings.topics.decisions.name
+    hostile = HostileRecords(harness.codec, "Decision", a_decision, seed=15)
+    recipients = [a_phone(50_000 + number) for number in range(hostile_records // EVERY)]
+    opt_outs = iter(harness.decided(*map(ret, recipients)))
+    producer = Producer({"bootstrap.servers": kafka_settings.bootstrap_servers, "linger.ms": 50})
+    for number, value in enumerate(hostile.values(hostile_records)):
+        producer.produce(topic, value=value, partition=number % 2)
+        if number % EVERY == 0:
+            producer.produce(topic, value=next(opt_outs).value, partition=number // EVERY % 2)
+        producer.poll(0)
+    assert await asyncio.to_thread(producer.flush, 30) == 0
+    isolation = Isolation(DeadLetterBudget(share=share))
+    ingester = replace(harness.ingester, settings=kafka_settings, isolation=isolation)
+    reader = await ingester.open()
+    ends = await asyncio.to_thread(kafka.committed_ends, kafka_settings, topic)
+    read = 0
+
+    async def is_read() -> bool:
+        nonlocal read
+        read += await reader.step(timedelta(seconds=0.5))
+        return read == sum(ends.values())
+
+    await until(is_read, within=100)
+    await reader.close()
+    rows = await harness.ledger.fetch(
+        "SELECT recipient, desired_status FROM consents WHERE recipient = ANY(%(recipients)s)",
+        {"recipients": recipients},
+    )
+    assert {row["recipient"]: row["desired_status"] for row in rows} == dict.fromkeys(
+        recipients, "RET"
+    )
+    positions = await harness.ledger.fetch("SELECT partition, next_offset FROM kafka_offsets")
+    passed = {row["partition"]: row["next_offset"] for row in positions}
+    waiting = {partition for partition, end in ends.items() if passed[partition] < end}
+    assert waiting == isolation.paused
+    assert waiting == (set(ends) if share < 1 else set())

@@ -45,12 +45,10 @@ async def test_opt_in_of_another_customer_is_parked_with_an_alert(
         assert shown == (CUSTOMER, "parked", ruling.OTHER_CUSTOMER, False)
     (alert,) = alerts(logged, ALERT)
     assert (alert["brand"], alert["named"], alert["records"]) == (BRAND, "beta", 2)
-    assert await harness.bulk()
-    assert await harness.settle()
+    await harness.settle_bulk()
     assert set(harness.iys.register()) == {*others, PHONE}
     assert await harness.requeue(ruling.OTHER_CUSTOMER) == 2
-    assert await harness.bulk()
-    assert await harness.settle()
+    await harness.settle_bulk()
     assert len(harness.iys.register()) == 6
 
 
@@ -64,8 +62,7 @@ async def test_opt_out_of_another_customer_takes_effect(
     for recipient in (PHONE, a_phone(2)):
         customer, may_send = await harness.columns("customer_id", "may_send", recipient=recipient)
         assert (customer, may_send) == (CUSTOMER, False)
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     assert harness.iys.register() == {PHONE: "RET"}
     assert alerts(logged, ALERT) == []
 

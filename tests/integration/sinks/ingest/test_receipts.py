@@ -1,4 +1,7 @@
-"""Receipts of the gate, from a real broker into the history: each once, whatever happens."""
+"""Receipts of the gate, from a real broker into the history: each once, whatever happens.
+
+How far decisions are ingested is published: behind what they changed, and never too far.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -10,20 +13,27 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.ingested_topics import ReceiptReader
 from izin.sinks.ingest.topic_reader import IngestContext
-from izin.sinks.ledger import reads
+from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.history.receipts import receipt_key
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.sink_harness import Clock, a_phone
+from tests.integration.sinks.sink_harness import (
+    TOPIC,
+    Clock,
+    SinkHarness,
+    a_phone,
+    given_at,
+    minutes_ago,
+)
 from tests.support.builders import PHONE, a_key
 from tests.support.gate.receipts import a_decision_receipt, a_receipt, publish_receipts
 
-pytestmark = [pytest.mark.database, pytest.mark.broker]
-
+pytestmark = pytest.mark.database
 KEY = str(a_key(recipient=PHONE))
 WAIT = timedelta(seconds=0.2)
+ROWS = "SELECT topic FROM outbox ORDER BY id"
 
 
 @pytest.fixture
@@ -72,6 +82,7 @@ async def recorded(ledger: Ledger) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.broker
 async def test_receipts_are_taken_once_with_their_answers(
     ledger: Ledger, kafka_settings: KafkaSettings, ingest: IngestContext
 ):
@@ -91,6 +102,7 @@ async def test_receipts_are_taken_once_with_their_answers(
     assert not (await verify.verify(ledger, [])).faults
 
 
+@pytest.mark.broker
 async def test_replayed_topic_changes_nothing(
     ledger: Ledger, kafka_settings: KafkaSettings, ingest: IngestContext
 ):
@@ -111,6 +123,7 @@ async def test_replayed_topic_changes_nothing(
     assert len(await recorded(ledger)) == len(before) + 2
 
 
+@pytest.mark.broker
 async def test_crash_between_write_and_offset_leaves_neither(
     ledger: Ledger,
     kafka_settings: KafkaSettings,
@@ -140,6 +153,7 @@ async def test_crash_between_write_and_offset_leaves_neither(
         await second.close()
 
 
+@pytest.mark.broker
 async def test_bad_receipt_goes_to_dead_letters_and_others_go_on(
     ledger: Ledger, kafka_settings: KafkaSettings, ingest: IngestContext
 ):
@@ -169,3 +183,45 @@ async def test_bad_receipt_goes_to_dead_letters_and_others_go_on(
         "SELECT next_offset FROM kafka_offsets WHERE partition = 0 AND topic LIKE '%%gate-receipts'"
     )
     assert row["next_offset"] == 13
+
+
+async def announced(harness: SinkHarness) -> list[list[int]]:
+    """Return the offsets that were announced, in order."""
+    found = await harness.outbox("%ledger-positions", "LedgerPositions")
+    assert {one["decisions_topic_id"] for one in found} <= {"topic"}
+    assert {one["cluster_id"] for one in found} <= {"cluster"}
+    return [one["decisions_offsets"] for one in found]
+
+
+async def test_each_transaction_announces_its_offsets_last(harness: SinkHarness):
+    """One message for a whole batch, of new rows in bulk or of others, behind its permissions."""
+    await harness.brand()
+    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
+    await harness.ingest_for(lambda one: given_at(minutes_ago(3), recipient=one), range(30))
+    await harness.ingest(given_at(minutes_ago(1), recipient=a_phone(5)))
+    assert await announced(harness) == [[30], [31]]
+    topics = [row["topic"] for row in await harness.ledger.fetch(ROWS)]
+    ends = [place for place, one in enumerate(topics) if one.endswith("ledger-positions")]
+    assert "permissions" in topics[ends[0] - 1]
+    assert ends[-1] == len(topics) - 1
+
+
+async def test_offsets_of_a_batch_that_failed_are_not_announced(harness: SinkHarness):
+    """What a transaction that failed would have moved is announced by nobody."""
+    await harness.brand()
+    ingester = harness.ingester
+    await offsets.positions(harness.ledger, TOPIC, [0, 2], cluster_id="cluster", topic_id="topic")
+    await ingester.store(TOPIC, "topic", [], {0: (0, 3)})
+    with pytest.raises(ConcurrentChangeError):
+        await ingester.store(TOPIC, "topic", [], {0: (0, 900)})
+    await ingester.store(TOPIC, "topic", [], {2: (0, 7)})
+    await ingester.store(TOPIC, "topic", [], {0: (3, 4)})
+    assert await announced(harness) == [[3, 0, 0], [3, 0, 7], [4, 0, 7]]
+
+
+async def test_opt_outs_stored_ahead_announce_nothing(harness: SinkHarness):
+    """They move no offset: what lies before them is not ingested."""
+    await harness.brand()
+    decisions = harness.decided(given_at(minutes_ago(3)))
+    await harness.ingester.store(TOPIC, "topic", decisions, {})
+    assert await announced(harness) == []

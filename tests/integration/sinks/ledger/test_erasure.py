@@ -43,6 +43,12 @@ async def opted_out(harness: SinkHarness, recipient: str = PHONE) -> None:
     await deliver(harness)
 
 
+@pytest.fixture
+async def known(harness: SinkHarness) -> None:
+    """Have a recipient whose opt-out İYS has accepted."""
+    await opted_out(harness)
+
+
 async def deliver(harness: SinkHarness) -> list[dict[str, Any]]:
     """Empty the outbox, and return what it had."""
     return [dict(row) for row in await harness.ledger.fetch("DELETE FROM outbox RETURNING *")]
@@ -116,9 +122,9 @@ def again(harness: SinkHarness) -> ConsentEvent:
     return onay(event_id="again", consent_date=now, received_at=now)
 
 
+@pytest.mark.usefixtures("known")
 async def test_erasure_leaves_only_the_history(harness: SinkHarness):
     """And the erasure itself, which names the key for as long as the history does."""
-    await opted_out(harness)
     await sweeps.order(harness.ledger, [BRAND], by="ada", now=harness.clock())
     await harness.ledger.fetch("UPDATE sweeps SET after = %(key)s RETURNING id", {"key": KEY})
     await erased(harness)
@@ -132,9 +138,9 @@ async def test_erasure_leaves_only_the_history(harness: SinkHarness):
     )
 
 
+@pytest.mark.usefixtures("known")
 async def test_request_is_an_event_and_an_act(harness: SinkHarness):
     """The act names who ordered it, and not the person."""
-    await opted_out(harness)
     (message,) = await requested(harness)
     assert message["topic"] == harness.settings.topics.express.name
     event = event_from_avro(harness.codec.decode("ConsentEvent", message["value"]))
@@ -163,9 +169,9 @@ async def test_erasure_is_refused_while_something_is_owed(harness: SinkHarness):
     assert not found.may_be_erased
 
 
+@pytest.mark.usefixtures("known")
 async def test_erasure_is_refused_under_a_legal_hold(harness: SinkHarness):
     """Of the customer or of the key; after its release it is not."""
-    await opted_out(harness)
     now = harness.clock()
     number = await retention.hold(
         harness.ledger, CUSTOMER, key=KEY, reason="court", by="ada", now=now
@@ -177,9 +183,9 @@ async def test_erasure_is_refused_under_a_legal_hold(harness: SinkHarness):
     assert found.may_be_erased
 
 
+@pytest.mark.usefixtures("known")
 async def test_unanswered_erasure_is_requested_again(harness: SinkHarness):
     """Once it was answered it is not: it goes on by itself."""
-    await opted_out(harness)
     first, second = await requested(harness), await requested(harness)
     assert (await erasure.progress(harness.ledger)).requested == 1
     await answered(harness, second)
@@ -189,17 +195,17 @@ async def test_unanswered_erasure_is_requested_again(harness: SinkHarness):
     assert await removed(harness) == 1
 
 
+@pytest.mark.usefixtures("known")
 async def test_nothing_is_removed_before_the_order_stage_answers(harness: SinkHarness):
     """Decisions that were made before may still be on their way."""
-    await opted_out(harness)
     await requested(harness)
     assert await removed(harness) == 0
     assert "consents" in await rows_naming(harness)
 
 
+@pytest.mark.usefixtures("known")
 async def test_erasure_waits_for_what_is_owed(harness: SinkHarness):
     """What is due to İYS when the answer comes is done first."""
-    await opted_out(harness)
     messages = await requested(harness)
     await answered(harness, messages)
     await harness.ledger.fetch("UPDATE consents SET action = 'query' RETURNING 1")
@@ -211,9 +217,9 @@ async def test_erasure_waits_for_what_is_owed(harness: SinkHarness):
     assert await removed(harness) == 1
 
 
+@pytest.mark.usefixtures("known")
 async def test_later_event_keeps_its_row(harness: SinkHarness):
     """Whoever consents after the erasure is known again."""
-    await opted_out(harness)
     messages = await requested(harness)
     await answered(harness, messages)
     harness.advance(A_SECOND * 2)
@@ -223,17 +229,17 @@ async def test_later_event_keeps_its_row(harness: SinkHarness):
     assert (await erasure.progress(harness.ledger)).retained == 1
 
 
+@pytest.mark.usefixtures("known")
 async def test_key_that_is_known_again_is_not_removed(harness: SinkHarness):
     """The order stage had decided a later event when it came to the erasure."""
-    await opted_out(harness)
     await answered(harness, await requested(harness), KNOWN_AGAIN)
     assert await removed(harness) == 0
     assert "consents" in await rows_naming(harness)
 
 
+@pytest.mark.usefixtures("known")
 async def test_opt_out_that_was_stored_ahead_of_the_erasure_stays(harness: SinkHarness):
     """It was decided after, and does not wait behind a backlog."""
-    await opted_out(harness)
     messages = await requested(harness)
     harness.advance(A_SECOND * 2)
     at = harness.clock()
@@ -243,9 +249,9 @@ async def test_opt_out_that_was_stored_ahead_of_the_erasure_stays(harness: SinkH
     assert (await harness.row()).desired_event_id == "ahead"
 
 
+@pytest.mark.usefixtures("known")
 async def test_what_is_decided_again_is_erased_again(harness: SinkHarness):
     """Where the order stage lost its positions: the opt-out comes back, then the erasure."""
-    await opted_out(harness)
     messages = await requested(harness)
     await answered(harness, messages)
     assert await removed(harness) == 1
@@ -261,9 +267,9 @@ async def test_what_is_decided_again_is_erased_again(harness: SinkHarness):
     assert row["ended_at"] is not None
 
 
+@pytest.mark.usefixtures("known")
 async def test_erasure_of_a_lost_ledger_is_noted(harness: SinkHarness):
     """Its request is gone, and the streams have it still."""
-    await opted_out(harness)
     messages = await requested(harness)
     async with harness.ledger.transaction() as connection:
         await connection.execute("DELETE FROM erasures")
@@ -271,9 +277,9 @@ async def test_erasure_of_a_lost_ledger_is_noted(harness: SinkHarness):
     assert await removed(harness) == 1
 
 
+@pytest.mark.usefixtures("known")
 async def test_tombstone_removes_what_was_restored_before_it(harness: SinkHarness):
     """A bootstrap may read the row of a key before its tombstone."""
-    await opted_out(harness)
     async with harness.ledger.transaction() as connection:
         await erasure.acknowledge_tombstones(connection, [KEY, "nobody's"], now=harness.clock())
     assert await removed(harness) == 1
@@ -436,9 +442,9 @@ async def test_evidence_of_others_still_verifies(harness: SinkHarness, anchored:
     assert await faults(harness, anchored) == []
 
 
+@pytest.mark.usefixtures("known")
 async def test_export_has_everything_of_a_person(harness: SinkHarness):
     """State, history and calls, and until when; after the erasure only what is retained."""
-    await opted_out(harness)
     found = await erasure.export(harness.ledger, PHONE, customer=None)
     (key,) = found["keys"]
     assert (key["key"], key["customer"]) == (KEY, CUSTOMER)
@@ -454,18 +460,18 @@ async def test_export_has_everything_of_a_person(harness: SinkHarness):
     assert (await erasure.export(harness.ledger, PHONE, customer="another"))["keys"] == []
 
 
+@pytest.mark.usefixtures("known")
 async def test_own_movements_at_iys_do_not_bring_the_person_back(harness: SinkHarness):
     """İYS shows them for a week; that they are ours is in the history."""
-    await opted_out(harness)
     await erased(harness)
     harness.advance(timedelta(hours=2))
     assert await harness.pull() == []
     assert "consents" not in await rows_naming(harness)
 
 
+@pytest.mark.usefixtures("known")
 async def test_opt_out_at_iys_makes_an_erased_person_known(harness: SinkHarness):
     """Whoever refuses there must not be written to."""
-    await opted_out(harness)
     await erased(harness)
     harness.advance(timedelta(seconds=5))
     harness.iys.citizen("RET")

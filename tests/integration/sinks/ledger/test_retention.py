@@ -1,4 +1,7 @@
-"""History is kept as long as it must be, and is dropped without breaking its chains."""
+"""History is kept as long as it must be, and is dropped without breaking its chains.
+
+Every table states how long it keeps a row, and what has expired goes.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -6,31 +9,34 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append, retention, verify
+from izin.sinks.ledger.history.retention import TABLES, delete_expired
 from izin.sinks.ledger.unit_of_work import unit_of_work
 from izin.sinks.record import apply
 from izin.sinks.record.errors import LedgerFaultError
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.ledger.test_history import an_act, anchor_writer
+from tests.integration.sinks.ledger.test_history import an_act, anchor_writer, tampered
 from tests.integration.sinks.ledger.test_query_plans import nodes
-from tests.integration.sinks.sink_harness import Izin
-from tests.support.builders import a_decision_record, an_admitted_event
+from tests.integration.sinks.sink_harness import Izin, SinkHarness, a_phone, onay
+from tests.support.builders import CUSTOMER, PHONE, a_decision_record, a_key, an_admitted_event
 
 pytestmark = pytest.mark.database
-
 Run = Callable[..., Awaitable[tuple[int, str]]]
 MESSAGES = TopicMessages(Codec(), Topics())
 JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 LATER = datetime(2036, 2, 15, tzinfo=UTC)
 """When January's ten years are over and February's are not."""
 KEY = "100001/MESAJ/BIREYSEL/+905550000003"
+DAY = timedelta(days=1)
 
 
 async def written(
@@ -305,3 +311,137 @@ async def test_drop_acts_with_yes_only(ledger: Ledger, run: Run):
     code, output = await run("list", "--output", "json")
     assert (code, "2015-01" in output, "2020-02" in output) == (0, False, True)
     assert [one["by"] for one in await acts_on(ledger, date(2015, 1, 1))] == ["ada"]
+
+
+async def left(harness: SinkHarness, after: timedelta, **more: int) -> tuple[int, int]:
+    """Delete what has expired after so long; return the submissions and items that are left."""
+    await delete_expired(harness.ledger, now=harness.clock() + after, **more)
+    (found,) = await harness.ledger.fetch(
+        "SELECT (SELECT count(*) FROM submissions) AS submissions,"
+        " (SELECT count(*) FROM submission_items) AS items"
+    )
+    return found["submissions"], found["items"]
+
+
+async def hold(harness: SinkHarness, key: str | None) -> int:
+    """Place a legal hold on our customer, or on one of its keys."""
+    return await retention.hold(
+        harness.ledger, CUSTOMER, key=key, reason="a dispute", by="ada", now=harness.clock()
+    )
+
+
+async def unstated(ledger: Ledger) -> set[str]:
+    """Return the tables of the ledger without a stated retention, and those stated that are not."""
+    rows = await ledger.fetch(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+        " AND relnamespace = current_schema()::regnamespace"
+    )
+    return TABLES.keys() ^ {row["relname"] for row in rows}
+
+
+async def test_each_table_states_its_retention(ledger: Ledger):
+    """A new table without one is named, and so is one that is stated and does not exist."""
+    assert await unstated(ledger) == set()
+    async with ledger.session() as connection:
+        await connection.execute("CREATE TABLE notes (recipient text)")
+        await connection.execute("DROP TABLE submission_items")
+    assert await unstated(ledger) == {"notes", "submission_items"}
+
+
+async def test_each_stated_period_is_enforced(ledger: Ledger, harness: SinkHarness):
+    """Each table with a period is deleted from; the items go with their submissions."""
+    deleted = await delete_expired(ledger, now=harness.clock())
+    periods = {name for name, one in TABLES.items() if one.period is not None}
+    assert deleted.keys() | {"submission_items"} == periods
+
+
+async def test_settled_submission_goes_after_90_days(harness: SinkHarness):
+    """With its items, and its call and answer stay in the history."""
+    await harness.register(onay(), onay(a_phone(2)))
+    assert await left(harness, 89 * DAY) == (1, 2)
+    assert await left(harness, 91 * DAY) == (0, 0)
+    history = await reads.history(harness.ledger, PHONE)
+    assert {"decision", "call", "answer"} <= {fact.kind for fact in history.facts}
+    assert (await harness.row()).state == "accepted"
+
+
+async def test_submission_that_was_withdrawn_from_goes_too(harness: SinkHarness):
+    """İYS refused one of a batch; the others were submitted again, with answers of their own."""
+    await harness.ingest(onay(), onay(a_phone(2)))
+    harness.iys.inject_fault("batchV2", status=403, code="H180")
+    assert await harness.bulk()
+    assert [await harness.settle() for _ in range(2)] == [True, True]
+    states = await harness.ledger.fetch("SELECT DISTINCT state FROM submission_items ORDER BY 1")
+    assert "withdrawn" in {row["state"] for row in states}
+    assert await left(harness, 91 * DAY) == (0, 0)
+
+
+async def test_unsettled_submission_stays(harness: SinkHarness):
+    """However old it is."""
+    await harness.ingest(onay())
+    await harness.lose_batch()
+    assert await left(harness, 3650 * DAY) == (1, 1)
+
+
+@pytest.mark.parametrize("key", [None, str(a_key(recipient=PHONE))], ids=["customer", "key"])
+async def test_submission_under_a_legal_hold_stays_until_its_release(
+    harness: SinkHarness, key: str | None
+):
+    """And keeps back no other, in slices of one."""
+    await harness.register_onay()
+    await harness.register_onay(a_phone(2))
+    number = await hold(harness, key)
+    assert await left(harness, 91 * DAY, submissions=1) == ((2, 2) if key is None else (1, 1))
+    await retention.release(harness.ledger, number, by="ada", now=harness.clock())
+    assert await left(harness, 91 * DAY, submissions=1) == (0, 0)
+
+
+@pytest.mark.parametrize("missing", ["call", "answer"])
+async def test_submission_that_the_history_lacks_stays_with_an_alert(
+    harness: SinkHarness, missing: str
+):
+    """A complaint about it could not be answered otherwise."""
+    await harness.register_onay()
+    await tampered(harness.ledger, f"DELETE FROM movements WHERE kind = '{missing}'")
+    with capture_logs() as logs:
+        assert await left(harness, 91 * DAY) == (1, 1)
+    assert ("settled submissions not in the history", "critical") in {
+        (log["event"], log["log_level"]) for log in logs
+    }
+
+
+async def test_open_item_keeps_its_submission(harness: SinkHarness):
+    """Though the submission says that it is settled."""
+    await harness.register_onay()
+    await harness.ledger.fetch("UPDATE submission_items SET state = 'open' RETURNING key")
+    assert await left(harness, 91 * DAY) == (1, 1)
+
+
+async def test_other_expired_rows_go(harness: SinkHarness):
+    """Released legal holds, and hours of calls; what is in force stays."""
+    released, _ = await hold(harness, None), await hold(harness, "a key")
+    now = harness.clock()
+    await retention.release(harness.ledger, released, by="ada", now=now)
+    await harness.ledger.fetch(
+        "INSERT INTO rate_limit_hours"
+        " SELECT 'test', %(now)s + n * interval '1 hour', 'o', 'c', 1, 0"
+        " FROM generate_series(1, 2500) AS n RETURNING hour",
+        {"now": now},
+    )
+    after = now + timedelta(days=90, hours=2400.5)
+    deleted = await delete_expired(harness.ledger, now=after)
+    assert (deleted["rate_limit_hours"], deleted["legal_holds"]) == (2400, 0)
+    deleted = await delete_expired(harness.ledger, now=now + 3654 * DAY)
+    assert (deleted["rate_limit_hours"], deleted["legal_holds"]) == (100, 1)
+    assert [one.key for one in await retention.holds(harness.ledger)] == ["a key"]
+
+
+async def test_worker_enforces_the_retention(harness: SinkHarness):
+    """By its clock, and what goes is logged."""
+    await harness.ingest_opt_out()
+    await harness.opt_out()
+    harness.advance(91 * DAY, at_iys=False)
+    await delete_expired(harness.ledger, now=harness.clock())
+    assert await left(harness, timedelta(0)) == (0, 0)
+    assert await harness.bulk() is False
+    assert (await harness.row()).desired_status == "RET"

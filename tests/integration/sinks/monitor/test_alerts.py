@@ -85,8 +85,7 @@ async def test_late_opt_out_is_submitted_and_recorded_as_breach(harness: SinkHar
     """The breach stays on record."""
     await harness.register_onay()
     await harness.register_onay(a_phone(2))
-    await harness.ingest(ret(a_phone(2)))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(2)))
     await harness.ingest(ret())
     harness.advance(timedelta(days=15))
     assert await harness.opt_out()
@@ -160,8 +159,7 @@ async def test_closed_subscription_suspends_brands_of_its_provider(
     await harness.register_onay()
     await harness.register_onay(a_phone(2))
     harness.iys.inject_fault("addV2", status=403, code="H524", times=2)
-    await harness.ingest(ret(), ret(a_phone(2)))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(), ret(a_phone(2)))
     suspensions = await harness.suspensions()
     assert [(one.brand_code, one.scope, one.code) for one in suspensions] == [
         (BRAND, "provider", "H524"),
@@ -183,8 +181,7 @@ async def test_spent_quota_stays_after_an_accepted_opt_out(harness: SinkHarness)
     """An opt-out that İYS accepts does not mean room for new consents."""
     await harness.register_onay()
     await harness.suspend("H525", status="ONAY", scope="provider")
-    await harness.ingest(ret())
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret())
     assert [one.code for one in await harness.suspensions()] == ["H525"]
 
 

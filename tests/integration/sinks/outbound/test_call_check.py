@@ -1,9 +1,14 @@
-"""What has changed while a call waited is not sent: the check just before it is written."""
+"""What has changed while a call waited is not sent: the check just before it is written.
 
+A call that İYS did not process shows nothing of what an earlier call of its submission did.
+"""
+
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+import httpx
 import pytest
 
 from izin.consent.model import Channel
@@ -33,8 +38,7 @@ async def test_opt_out_while_a_batch_waits_takes_its_opt_in_out(harness: SinkHar
     assert harness.iys.calls("batchV2") == 1
     assert await harness.settle()
     assert set(harness.iys.register()) == {people[0], people[2]}
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     assert harness.iys.movements(people[1]) == []
     answers = await harness.ledger.fetch(
         """SELECT data->>'verdict' AS verdict FROM movements
@@ -50,13 +54,11 @@ async def test_opt_out_settled_while_its_opt_in_waits_is_the_last(harness: SinkH
     await harness.ingest(onay())
 
     async def opt_out() -> None:
-        await harness.ingest(ret())
-        assert await harness.opt_out()
+        await harness.submit_opt_out(ret())
 
     harness.pacer.meanwhile = opt_out
     assert await harness.bulk()
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     assert harness.iys.calls("batchV2") == 0
     assert await harness.columns("state", "onay_open", "may_send") == ("not_needed", False, False)
 
@@ -152,8 +154,7 @@ async def test_call_that_may_have_been_sent_is_not_rebuilt(harness: SinkHarness)
     assert harness.iys.calls("batchV2") == 1
     rows = await harness.ledger.fetch("SELECT state FROM submissions")
     assert [row["state"] for row in rows] == ["unknown"]
-    while await harness.recover() or await harness.opt_out() or await harness.settle():
-        pass
+    await harness.drain(harness.recover, harness.opt_out, harness.settle)
     assert harness.iys.register() == {people[0]: "RET", people[1]: "ONAY"}
 
 
@@ -192,8 +193,7 @@ async def test_opt_in_sent_after_its_opt_out_is_read_back(
         harness.become_process("9")
         await harness.ingest(ret(minutes=0))
         harness.advance(timedelta(minutes=30))
-        while await harness.recover() or await harness.opt_out():
-            pass
+        await harness.drain(harness.recover, harness.opt_out)
         assert await harness.columns("state", "onay_open") == ("not_needed", False)
         # The process finds no time passed: it was frozen after it had looked.
         harness.context, harness.clock.ahead = zombie, ahead
@@ -208,8 +208,7 @@ async def test_opt_in_sent_after_its_opt_out_is_read_back(
     harness.advance(timedelta(hours=1))
     assert harness.iys.register() == {PHONE: "ONAY"}
     assert (await harness.row()).action is Action.QUERY
-    while await harness.query() or await harness.opt_out():
-        pass
+    await harness.drain(harness.query, harness.opt_out)
     assert harness.iys.register() == {PHONE: "RET"}
     assert (await harness.row()).state == "accepted"
 
@@ -221,8 +220,7 @@ async def test_opt_out_beside_an_opt_in_of_unknown_outcome_is_read_back_once(har
     await harness.ingest(onay(minutes=50))
     await harness.lose_batch("before")
     await harness.ingest(ret())
-    while await harness.recover():
-        pass
+    await harness.drain(harness.recover)
     assert await harness.opt_out()
     assert await harness.columns("state", "action", "registered") == ("accepted", "query", "RET")
     assert not await harness.query()
@@ -232,3 +230,99 @@ async def test_opt_out_beside_an_opt_in_of_unknown_outcome_is_read_back_once(har
     harness.advance(A_SECOND * 20)
     assert await harness.query()
     assert (await harness.row()).registered == "ONAY"
+
+
+async def finish(harness: SinkHarness) -> None:
+    """Take every step until nothing is due, and again when İYS has saved what it got."""
+    for _ in range(3):
+        await harness.drain(harness.opt_out, harness.query)
+        await harness.drain(harness.recover, harness.bulk, harness.settle)
+
+
+async def test_process_that_lost_its_lease_to_itself_sends_once(harness: SinkHarness):
+    """A frozen process wakes: its recovery takes over what another task of it is about to send."""
+    await harness.ingest(onay())
+    at_slot, is_sent = asyncio.Event(), asyncio.Event()
+    recovering: list[asyncio.Task[bool]] = []
+
+    async def wait() -> None:
+        at_slot.set()
+        await is_sent.wait()
+
+    async def lapse() -> None:
+        harness.advance(timedelta(seconds=61))
+        harness.pacer.at_slot = wait
+        recovering.append(asyncio.create_task(harness.recovery.recover()))
+        await at_slot.wait()
+
+    harness.pacer.meanwhile = lapse
+    assert await harness.bulk()
+    assert harness.iys.calls("batchV2") == 0
+    is_sent.set()
+    assert await recovering[0]
+    assert harness.iys.calls("batchV2") == 1
+    assert await harness.settle()
+    assert (await harness.row()).state == "accepted"
+
+
+@pytest.mark.parametrize("code", ["H123", "H124", "H521", None])
+async def test_busy_iys_shows_nothing_of_the_first_call(harness: SinkHarness, code: str | None):
+    """İYS has the batch whose reply was lost, and saves it after the opt-out was queried."""
+    await harness.ingest(onay())
+    await harness.lose_batch("after")
+    if code is None:
+        harness.iys.inject_fault("batchV2", drop="before")
+    else:
+        harness.iys.inject_fault("batchV2", status=403 if code == "H521" else 429, code=code)
+    assert await harness.recover(A_SECOND * 5)
+    assert harness.iys.calls("batchV2") == 2
+    await harness.ingest(ret())
+    await finish(harness)
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_part_of_a_lost_batch_may_be_at_iys(harness: SinkHarness):
+    """It is moved to a submission of its own, and opted out before that is sent."""
+    people = await harness.ingest_for(onay, range(3))
+    await harness.lose_batch("after")
+    await harness.ingest(ret(people[0]))
+    harness.pacer.meanwhile = partial(harness.ingest, *map(ret, people[1:]))
+    assert await harness.recover(A_SECOND * 5)
+    await finish(harness)
+    assert harness.iys.register() == dict.fromkeys(people, "RET")
+
+
+async def test_failure_of_a_late_process_settles_nothing(harness: SinkHarness):
+    """Another one has taken over, and its call is lost: İYS has the batch."""
+    await harness.ingest(onay())
+    zombie = harness.context
+
+    async def freeze() -> None:
+        ahead = harness.clock.ahead
+        harness.become_process("9")
+        harness.iys.inject_fault("batchV2", drop="after")
+        assert await harness.recover(timedelta(minutes=2))
+        harness.context, harness.clock.ahead = zombie, ahead
+        raise httpx.ConnectTimeout("the slot is over")
+
+    harness.pacer.at_slot = freeze
+    assert await harness.bulk()
+    assert (await harness.row()).state == "unknown"
+    await harness.ingest(ret())
+    await finish(harness)
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_opt_out_that_a_query_settles_too_early_is_read_back(harness: SinkHarness):
+    """İYS may save a single opt-in after our timeout, and after its status was queried."""
+    await harness.ingest(given_at(harness.clock() - A_SECOND))
+    await harness.set_columns(expires_at=harness.clock() + timedelta(minutes=30))
+    harness.iys.inject_fault("addV2", drop="before")
+    assert await harness.scheduler.last_hour()
+    await harness.ingest(ret(minutes=0))
+    assert await harness.recover(A_SECOND * 5)
+    assert await harness.columns("state", "action") == ("not_needed", Action.QUERY)
+    assert not await harness.query()
+    harness.advance(RESULT_DELAY)
+    assert await harness.query()
+    assert await harness.columns("state", "action") == ("not_needed", Action.NOTHING)

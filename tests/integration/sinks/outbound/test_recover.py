@@ -53,9 +53,21 @@ async def store_intent(harness: SinkHarness, recipients: list[str], kind: str) -
         await claims.claim(changes, ACTIVE, found, kind=kind, lease_owner=dead)
 
 
+@pytest.fixture
+async def opt_out(harness: SinkHarness) -> None:
+    """Have an opt-out that is to be submitted."""
+    await harness.ingest_opt_out()
+
+
+@pytest.fixture
+async def lost_opt_out(harness: SinkHarness) -> None:
+    """Have an opt-out whose answer was lost."""
+    await harness.lose_opt_out()
+
+
+@pytest.mark.usefixtures("opt_out")
 async def test_intent_of_dead_worker_is_recovered_at_once(harness: SinkHarness):
     """The lock of a dead worker is free, so that nobody waits for its lease."""
-    await harness.ingest_opt_out()
     await store_intent(harness, [PHONE], SINGLE)
     assert not await harness.opt_out()
     assert await harness.recover_now()
@@ -63,9 +75,9 @@ async def test_intent_of_dead_worker_is_recovered_at_once(harness: SinkHarness):
     assert harness.iys.movements() == ["ONAY", "RET"]
 
 
+@pytest.mark.usefixtures("opt_out")
 async def test_opt_out_is_recovered_while_a_batch_waits_for_its_call(harness: SinkHarness):
     """Bulk that a dead worker has left waits for İYS's limit; an opt-out does not wait for it."""
-    await harness.ingest_opt_out()
     bulk = await harness.ingest_for(onay, range(20, 23))
     await store_intent(harness, bulk, BATCH)
     assert not await harness.recovery.recover_opt_outs()
@@ -81,9 +93,9 @@ async def test_opt_out_is_recovered_while_a_batch_waits_for_its_call(harness: Si
     assert not await harness.recovery.recover_opt_outs()
 
 
+@pytest.mark.usefixtures("opt_out")
 async def test_opt_out_waits_for_no_opt_in_that_was_never_sent(harness: SinkHarness):
     """İYS shows the last opt-out, and bulk that a dead worker has left has the next opt-in."""
-    await harness.ingest_opt_out()
     assert await harness.opt_out()
     bulk = await harness.ingest_for(partial(onay, minutes=3), [*range(20, 23)])
     await harness.ingest(onay(PHONE, minutes=3))
@@ -105,9 +117,9 @@ async def test_opt_out_waits_for_no_opt_in_that_was_never_sent(harness: SinkHarn
     assert harness.iys.movements() == ["ONAY", "RET"]
 
 
+@pytest.mark.usefixtures("opt_out")
 async def test_opt_out_waits_for_no_opt_in_whose_call_waits(harness: SinkHarness):
     """A living worker has it, and sends the batch without it once its slot comes."""
-    await harness.ingest_opt_out()
     assert await harness.opt_out()
     bulk = await harness.ingest_for(partial(onay, minutes=3), range(20, 23))
     await harness.ingest(onay(PHONE, minutes=3))
@@ -128,8 +140,7 @@ async def test_opt_out_waits_for_no_opt_in_whose_call_waits(harness: SinkHarness
 async def test_recovery_of_opt_outs_sends_no_bulk(harness: SinkHarness):
     """What is left of a lost batch waits for its slot; the next opt-out does not wait behind it."""
     await harness.register(onay(a_phone(5), minutes=40))
-    await harness.ingest(ret(a_phone(5), minutes=30))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(5), minutes=30))
     people = await harness.ingest_for(onay, [*range(10, 13), 5])
     await harness.lose_batch()
     await harness.ingest(ret(a_phone(5)))
@@ -143,9 +154,9 @@ async def test_recovery_of_opt_outs_sends_no_bulk(harness: SinkHarness):
     assert await harness.states_of(people) == [*["accepted"] * 3, "not_needed"]
 
 
+@pytest.mark.usefixtures("opt_out")
 async def test_nothing_is_freed_once_the_call_is_noted(harness: SinkHarness):
     """It may be on its way."""
-    await harness.ingest_opt_out()
     assert await harness.opt_out()
     await harness.ingest(onay(PHONE, minutes=3))
 
@@ -159,9 +170,9 @@ async def test_nothing_is_freed_once_the_call_is_noted(harness: SinkHarness):
     assert harness.pacer.at_slot is None
 
 
+@pytest.mark.usefixtures("opt_out")
 async def test_submission_that_is_freed_whole_is_settled(harness: SinkHarness):
     """Whoever was about to send it has nothing left."""
-    await harness.ingest_opt_out()
     assert await harness.opt_out()
     await harness.ingest(onay(PHONE, minutes=3))
 
@@ -234,9 +245,9 @@ async def test_lost_opt_out_is_sent_again_without_a_query(harness: SinkHarness, 
     assert (harness.iys.calls("addV2"), harness.iys.calls("status")) == (2, 0)
 
 
+@pytest.mark.usefixtures("lost_opt_out")
 async def test_reply_to_a_resent_opt_out_shows_what_suspends_its_brand(harness: SinkHarness):
     """The opt-out waits for the suspension to end, and is then submitted."""
-    await harness.lose_opt_out()
     harness.iys.inject_fault("addV2", status=403, code="H521")
     assert await harness.recover()
     (suspension,) = await harness.suspensions()
@@ -246,11 +257,11 @@ async def test_reply_to_a_resent_opt_out_shows_what_suspends_its_brand(harness: 
     assert harness.iys.register() == {PHONE: "RET"}
 
 
+@pytest.mark.usefixtures("lost_opt_out")
 async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
     harness: SinkHarness,
 ):
     """İYS answers no queries, but single adds."""
-    await harness.lose_opt_out()
     harness.advance(A_SECOND * 2)
     exchange = harness.context.client
     for _ in range(CircuitBreakerPolicy().opens_after):
@@ -260,9 +271,9 @@ async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
     assert (await harness.row()).state == "accepted"
 
 
+@pytest.mark.usefixtures("lost_opt_out")
 async def test_lost_opt_out_is_recovered_by_others_first(harness: SinkHarness):
     """The network to İYS may be silent for the process that lost it."""
-    await harness.lose_opt_out()
     harness.advance(A_SECOND)
     async with harness.living():
         assert not await harness.recovery.recover_opt_outs()
@@ -271,11 +282,11 @@ async def test_lost_opt_out_is_recovered_by_others_first(harness: SinkHarness):
 
 
 @pytest.mark.parametrize("is_alone", [False, True])
+@pytest.mark.usefixtures("lost_opt_out")
 async def test_lost_opt_out_is_recovered_where_no_other_does(
     harness: SinkHarness, *, is_alone: bool
 ):
     """After a second where there is no other process, else after three."""
-    await harness.lose_opt_out()
     harness.advance(A_SECOND)
     async with nullcontext() if is_alone else harness.living():
         assert await harness.recovery.recover_opt_outs() is is_alone
@@ -284,9 +295,9 @@ async def test_lost_opt_out_is_recovered_where_no_other_does(
     assert (await harness.row()).state == "accepted"
 
 
+@pytest.mark.usefixtures("lost_opt_out")
 async def test_process_that_is_answered_nothing_leaves_opt_outs_to_others(harness: SinkHarness):
     """For two seconds, also those that others have lost."""
-    await harness.lose_opt_out()
     await harness.ledger.fetch("UPDATE submissions SET lease_owner = '8' RETURNING 1")
     harness.advance(A_SECOND)
     harness.set_silence(is_silent=True)
@@ -299,11 +310,11 @@ async def test_process_that_is_answered_nothing_leaves_opt_outs_to_others(harnes
 
 
 @pytest.mark.parametrize("is_alone", [False, True])
+@pytest.mark.usefixtures("lost_opt_out")
 async def test_opt_out_that_is_lost_again_is_left_to_others(
     harness: SinkHarness, *, is_alone: bool
 ):
     """The network of the process may be at fault; where there is no other, it tries again."""
-    await harness.lose_opt_out()
     harness.advance(A_SECOND * 3)
     harness.iys.inject_fault("addV2", drop="before")
     async with nullcontext() if is_alone else harness.living():
@@ -317,9 +328,9 @@ async def test_opt_out_that_is_lost_again_is_left_to_others(
 
 
 @pytest.mark.parametrize("sends", [1, 30])
+@pytest.mark.usefixtures("lost_opt_out")
 async def test_lost_opt_out_is_recovered_within_seconds(harness: SinkHarness, sends: int):
     """However often it was sent before: the circuit breaker bounds the calls of an outage."""
-    await harness.lose_opt_out()
     await harness.ledger.fetch("UPDATE submissions SET sends = %(s)s RETURNING 1", {"s": sends})
     harness.iys.inject_fault("addV2", drop="before")
     assert await harness.recover()
@@ -329,11 +340,11 @@ async def test_lost_opt_out_is_recovered_within_seconds(harness: SinkHarness, se
 
 
 @pytest.mark.parametrize("is_taken", [False, True])
+@pytest.mark.usefixtures("opt_out")
 async def test_lease_is_checked_when_the_slot_opens(harness: SinkHarness, *, is_taken: bool):
     """A worker that waited until its lease ended renews it, or leaves the call to whoever
     recovered it; either way it is sent once.
     """
-    await harness.ingest_opt_out()
 
     async def wait_long() -> None:
         harness.advance(timedelta(seconds=61))
@@ -352,9 +363,9 @@ async def test_lease_is_checked_when_the_slot_opens(harness: SinkHarness, *, is_
     assert harness.iys.calls("addV2") == 1
 
 
+@pytest.mark.usefixtures("opt_out")
 async def test_waiting_worker_renews_its_leases(harness: SinkHarness):
     """Nobody recovers what it is about to send."""
-    await harness.ingest_opt_out()
     other = harness.other_worker()
 
     async def wait_long() -> None:
@@ -375,9 +386,9 @@ async def test_waiting_worker_renews_its_leases(harness: SinkHarness):
     assert not rows
 
 
+@pytest.mark.usefixtures("opt_out")
 async def test_step_that_fails_releases_what_it_has_leased(harness: SinkHarness):
     """Every step fails when the ledger restarts: nobody waits for the lease of a living process."""
-    await harness.ingest_opt_out()
 
     async def fail() -> None:
         raise LedgerUnavailableError("restarting")
@@ -394,9 +405,9 @@ async def test_step_that_fails_releases_what_it_has_leased(harness: SinkHarness)
     assert (await harness.row()).state == "accepted"
 
 
+@pytest.mark.usefixtures("opt_out")
 async def test_lease_that_another_step_has_by_now_is_not_released(harness: SinkHarness):
     """The step that failed had let it expire."""
-    await harness.ingest_opt_out()
     await store_intent(harness, [PHONE], SINGLE)
     context = harness.context
     async with harness.ledger.transaction() as connection:
@@ -415,9 +426,9 @@ async def test_lease_that_another_step_has_by_now_is_not_released(harness: SinkH
         assert not await harness.other_worker().recover_opt_outs()
 
 
+@pytest.mark.usefixtures("opt_out")
 async def test_late_worker_changes_nothing_of_another(harness: SinkHarness):
     """Its call is lost, and the submission stays with whoever recovered it."""
-    await harness.ingest_opt_out()
     await store_intent(harness, [PHONE], SINGLE)
     zombie = LeaseOwner(owner="8", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
     async with harness.ledger.transaction() as connection:
@@ -491,8 +502,7 @@ async def test_lost_batch_is_queried_once_iys_has_processed_the_last_of_its_call
 async def test_lost_opt_outs_that_are_not_needed_any_more_are_settled_at_once(harness: SinkHarness):
     """A batch of them may still be on its way: it would do no harm."""
     people = await harness.ingest_for(partial(onay, minutes=60), range(30))
-    assert await harness.bulk()
-    assert await harness.settle()
+    await harness.settle_bulk()
     await harness.ingest_for(ret, range(30))
     harness.iys.inject_fault("batchV2", drop="before")
     assert await harness.opt_out()
@@ -510,8 +520,7 @@ async def test_lost_opt_ins_with_an_opt_out_behind_them_are_recovered_first(harn
     of the recipient, so whether the newest one is needed depends on what came of the opt-in.
     """
     await harness.register(onay(a_phone(1), minutes=40))
-    await harness.ingest(ret(a_phone(1), minutes=30))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(1), minutes=30))
     for number in range(3):
         await harness.ingest(onay(a_phone(number), minutes=20))
         await harness.lose_batch()
@@ -598,8 +607,7 @@ async def test_open_circuit_stops_claims_and_opt_outs_go_first(harness: SinkHarn
     assert harness.context.client.circuit_state("add_batch") is CircuitState.OPEN
     states = await harness.states_of(people)
     assert states.count("pending") == 30 - CircuitBreakerPolicy().opens_after
-    await harness.ingest(ret(a_phone(99)))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(99)))
     assert harness.iys.register() == {a_phone(99): "RET"}
 
 

@@ -1,14 +1,23 @@
-"""What is due reaches İYS once, whatever happens to the call, and the ledger ends as İYS does."""
+"""What is due reaches İYS once, whatever happens to the call, and the ledger ends as İYS does.
+
+Of many opt-outs none waits for others: neither one whose opt-in is in flight, nor an unknown.
+
+The receipt of an earlier save does not show what is registered now.
+
+An opt-out that İYS does not accept as it is, is rescued by another, whatever the clocks show.
+"""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from izin.consent.next_action import Action
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     RESULT_DELAY,
     SinkHarness,
     a_phone,
+    given_at,
     onay,
     ret,
 )
@@ -19,8 +28,7 @@ pytestmark = pytest.mark.database
 
 async def test_opt_in_goes_by_batch_and_permits_once_saved(harness: SinkHarness):
     """A 202 is not "saved": the permission follows the result."""
-    await harness.ingest(onay())
-    assert await harness.bulk()
+    await harness.submit_bulk(onay())
     assert (await harness.row()).state == "awaiting_result"
     assert await harness.permissions() == [False]
     assert await harness.settle()
@@ -50,8 +58,7 @@ async def test_opt_out_goes_at_once_by_single_add(harness: SinkHarness):
 
 async def test_opt_out_unknown_to_iys_is_not_needed(harness: SinkHarness):
     """H175: there is nothing to withdraw, and nothing may be sent."""
-    await harness.ingest(ret())
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret())
     assert await harness.columns("state", "registered", "code", "may_send") == (
         "not_needed",
         "NONE",
@@ -78,8 +85,7 @@ async def test_refused_opt_out_is_rescued_once_and_then_parked(harness: SinkHarn
     assert await harness.opt_out()
     assert await harness.columns("state", "action", "code") == ("refused", "rescue", "H113")
     assert harness.unforeseen == ["H113"]
-    await harness.ingest(*await harness.published())
-    assert await harness.opt_out()
+    await harness.submit_opt_out(*await harness.published())
     assert await harness.columns("state", "reason", "may_send") == (
         "parked",
         "opt-out-refused",
@@ -95,8 +101,7 @@ async def test_many_opt_outs_of_unknown_keys_are_queried_first(harness: SinkHarn
     people = [a_phone(number) for number in range(30)]
     harness.iys.citizen("ONAY", people[7], source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00")
     await harness.ingest(*(ret(person) for person in people))
-    while await harness.opt_out():
-        pass
+    await harness.drain(harness.opt_out)
     assert harness.iys.register() == {people[7]: "RET"}
     states = await harness.states_of(people)
     assert (states.pop(7), set(states)) == ("accepted", {"not_needed"})
@@ -156,8 +161,7 @@ async def test_bad_item_costs_a_batch_only_itself(harness: SinkHarness):
     """A 422 names an item: it is refused, and the others are submitted at once."""
     late, others = onay(a_phone(2), minutes=60 * 24 * 30), [a_phone(number) for number in (0, 1, 3)]
     harness.close_days(40, ago=35)  # by a calendar that İYS does not have
-    await harness.ingest(onay(others[0]), onay(others[1]), late, onay(others[2]))
-    assert await harness.bulk()
+    await harness.submit_bulk(onay(others[0]), onay(others[1]), late, onay(others[2]))
     assert harness.iys.calls("batchV2") == 2
     assert await harness.columns("state", "code", recipient=late.recipient) == ("expired", "H467")
     assert await harness.settle()
@@ -199,15 +203,13 @@ async def test_spent_quota_suspends_opt_ins_and_no_opt_out(harness: SinkHarness)
     """H525: opt-ins wait behind one suspension with its reason."""
     await harness.register_onay(a_phone(11))
     harness.iys.brand(consentLimit=1)
-    await harness.ingest(onay(), onay(a_phone(2)))
-    assert await harness.bulk()
+    await harness.submit_bulk(onay(), onay(a_phone(2)))
     assert await harness.columns("state", "reason", "code") == ("parked", "quota-spent", "H525")
     (suspension,) = await harness.suspensions()
     assert (suspension.channel, suspension.status, suspension.code) == ("*", "ONAY", "H525")
     await harness.ingest(onay(a_phone(3)))
     assert not await harness.bulk()
-    await harness.ingest(ret(a_phone(11)))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(a_phone(11)))
     assert harness.iys.register()[a_phone(11)] == "RET"
     await harness.requeue("quota-spent")
     assert (await harness.row()).state == "pending"
@@ -238,8 +240,7 @@ async def test_lost_right_suspends_a_channel_and_is_retried(harness: SinkHarness
 async def test_opt_out_that_iys_takes_for_old_is_rescued(harness: SinkHarness):
     """H178 while İYS shows ONAY: the old event stays on record, and a new one of today follows."""
     harness.iys.citizen("ONAY", source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00")
-    await harness.ingest(ret(consent_date=datetime(2025, 12, 1, tzinfo=UTC)))
-    assert await harness.opt_out()
+    await harness.submit_opt_out(ret(consent_date=datetime(2025, 12, 1, tzinfo=UTC)))
     if (await harness.row()).state == "unknown":
         assert await harness.query()
     row = await harness.row()
@@ -250,7 +251,173 @@ async def test_opt_out_that_iys_takes_for_old_is_rescued(harness: SinkHarness):
         "HS_KARAR",
         row.desired_event_id,
     )
-    await harness.ingest(event)
-    assert await harness.opt_out()
+    await harness.submit_opt_out(event)
     assert (await harness.row()).state == "accepted"
     assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_many_opt_outs_of_opt_ins_in_flight_are_a_batch(harness: SinkHarness) -> None:
+    """One call for all of them, which İYS processes after the opt-ins: none is refused."""
+    people = await harness.ingest_for(onay, range(60))
+    assert await harness.bulk()
+    await harness.ingest_for(ret, range(60))
+    await harness.drain(harness.opt_out)
+    assert (harness.iys.calls("batchV2"), harness.iys.calls("addV2")) == (2, 0)
+    await harness.drain(harness.settle, harness.opt_out)
+    assert harness.iys.register() == dict.fromkeys(people, "RET")
+    assert set(await harness.states_of(people)) == {"accepted"}
+    assert harness.iys.calls("addV2") == 0
+
+
+async def test_opt_outs_in_flight_go_with_those_of_registered_opt_ins(harness: SinkHarness) -> None:
+    """Both kinds are in one batch where together they are many."""
+    await harness.register(*(onay(a_phone(number)) for number in range(30)))
+    await harness.ingest_for(onay, range(30, 60))
+    assert await harness.bulk()
+    await harness.ingest_for(ret, range(60))
+    await harness.drain(harness.opt_out)
+    assert (harness.iys.calls("batchV2"), harness.iys.calls("addV2")) == (3, 0)
+
+
+async def test_unknown_opt_outs_have_their_turn_among_known_ones(harness: SinkHarness) -> None:
+    """While opt-outs of registered opt-ins keep coming, the others are queried all the same."""
+    await harness.register(*(onay(a_phone(number)) for number in range(8)))
+    scheduler = harness.scheduler
+    await harness.ingest_for(ret, range(16))
+    harness.start_second()
+    for _ in range(6):
+        assert await scheduler.opt_out()
+    assert harness.iys.calls("statuses") == 1
+    assert harness.iys.calls("addV2") == 5
+
+
+async def test_single_unknown_opt_out_has_its_turn_among_known_ones(harness: SinkHarness) -> None:
+    """Alone it is submitted, not queried."""
+    await harness.register(*(onay(a_phone(number)) for number in range(8)))
+    scheduler = harness.scheduler
+    (unknown,) = await harness.ingest_for(ret, [99])
+    await harness.ingest_for(ret, range(8))
+    harness.start_second()
+    for _ in range(6):
+        assert await scheduler.opt_out()
+    assert (await harness.row(unknown)).state == "not_needed"
+
+
+async def test_original_success_of_repeated_batch_permits_nothing(
+    harness: SinkHarness,
+):
+    """An earlier ledger submitted this very opt-in, and the citizen has opted out since."""
+    harness.close_days(12)
+    event = onay(minutes=60)
+    await harness.register_onay()
+    harness.iys.citizen("RET")
+    # A new ledger, into which the same is read again.
+    await harness.forget()
+    harness.advance(timedelta(days=8))  # no pull shows it any more
+    harness.iys.brand(activatedAt=None)
+    await harness.ingest(event)
+    await harness.lose_batch()
+    assert await harness.recover()
+    assert await harness.settle()
+    await harness.run(harness.query, times=3, every=timedelta(minutes=5))
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert await harness.columns("registered", "may_send") == ("RET", False)
+
+
+async def test_original_success_of_single_add_permits_nothing(harness: SinkHarness):
+    """The receipt is old, and the citizen has opted out since."""
+    event = given_at(harness.clock() - timedelta(minutes=30))
+    await harness.ingest(event)
+    soon = harness.clock() + timedelta(minutes=50)
+    await harness.set_columns(expires_at=soon)
+    assert await harness.scheduler.last_hour()
+    assert (await harness.row()).state == "accepted"
+    harness.iys.citizen("RET")
+    harness.advance(timedelta(minutes=20))
+    await harness.forget()
+    await harness.ingest(event)
+    await harness.set_columns(expires_at=soon)
+    assert await harness.scheduler.last_hour()
+    await harness.run(harness.query, times=3, every=timedelta(minutes=1))
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert (await harness.row()).may_send is False
+
+
+async def test_original_success_permits_nothing_before_a_query(harness: SinkHarness):
+    """İYS saved this before; whether that is still registered is not known."""
+    event = onay(minutes=60)
+    await harness.register_onay()
+    harness.iys.citizen("RET")
+    await harness.forget()
+    await harness.submit_bulk(event)
+    assert await harness.settle()
+    columns = await harness.columns("action", "reason", "may_send")
+    assert columns == ("query", "saved-before", False)
+    assert await harness.permissions() == [False]
+
+
+async def test_opt_out_rescued_in_its_own_second_reaches_iys(harness: SinkHarness):
+    """The sink decides within the second in which the opt-out was given."""
+    await harness.register_onay()
+    harness.start_second()
+    at = harness.clock()
+    bad = ret(
+        PHONE,
+        event_id="ffffffff-0000-5000-8000-000000000001",
+        source="HS_OUR_SHOP",  # no source of İYS's: not registrable, but an opt-out
+        consent_date=at,
+        received_at=at,
+    )
+    await harness.ingest(bad)
+    assert (await harness.row()).action == Action.RESCUE
+    await harness.ingest_each(await harness.published())
+    await harness.run(
+        harness.opt_out, harness.query, harness.recover_now, times=10, every=timedelta(minutes=10)
+    )
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_opt_out_refused_in_its_own_second_reaches_iys(harness: SinkHarness):
+    """The same after a refusal by İYS, where no alert covers the row."""
+    await harness.register_onay()
+    harness.advance(A_SECOND * 2)
+    scheduler = harness.scheduler
+    harness.start_second()
+    at = harness.clock()
+    bad = ret(
+        PHONE,
+        event_id="ffffffff-0000-5000-8000-000000000001",
+        retailer_code=12345678,
+        consent_date=at,
+        received_at=at,
+    )
+    await harness.ingest(bad)
+    assert await scheduler.opt_out()
+    assert await harness.columns("state", "action", "code") == ("refused", "rescue", "H180")
+    await harness.ingest_each(await harness.published())
+    await harness.run(
+        harness.opt_out, harness.query, harness.recover_now, times=10, every=timedelta(hours=12)
+    )
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_opt_out_dated_ahead_of_the_sink_reaches_iys(
+    harness: SinkHarness,
+):
+    """The intake's clock is two seconds ahead of the sink's: correct clocks differ."""
+    await harness.register_onay()
+    at = harness.clock() + A_SECOND * 2
+    await harness.ingest(ret(source="HS_OUR_SHOP", consent_date=at, received_at=at))
+    assert (await harness.row()).action is Action.RESCUE
+    harness.advance(A_SECOND * 5)
+    await harness.ingest_each(await harness.published())
+    await harness.run(harness.opt_out, harness.query, times=10, every=timedelta(minutes=10))
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_opt_out_that_waits_for_its_rescue_alerts(harness: SinkHarness):
+    """The event was published days ago and has not come back."""
+    await harness.refuse_opt_out(422, "H113")
+    assert await harness.columns("state", "action") == ("refused", "rescue")
+    harness.advance(timedelta(days=10))
+    assert await harness.monitor.check()

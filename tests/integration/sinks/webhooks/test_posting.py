@@ -1,22 +1,45 @@
-"""One request to a subscriber, over real sockets: addresses, redirects, time and size limits."""
+"""One request to a subscriber, over real sockets: addresses, redirects, time and size limits.
+
+Signatures are verified by the official libraries of three languages, during a rotation too.
+"""
 
 import asyncio
+import json
+import os
+import shutil
 import socket
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from benchmarks.webhooks.receiver import ScriptedAnswer, WebhookReceiver
 from izin.runtime.settings import WebhookSettings
+from izin.sinks.webhooks.events import body_of
 from izin.sinks.webhooks.posting import (
     MOST_OF_A_REPLY,
+    SECRET_BYTES,
     AllowedTargets,
     Poster,
     RefusedUrlError,
+    Reply,
     check_url,
+    new_secret,
+    signed,
 )
+from tests.support.webhooks import a_subscriber
 
 LOOPBACK = AllowedTargets.parse(["127.0.0.0/8"])
+HERE = Path(__file__).parent
+NPM = "standardwebhooks@1.1.1"
+GO = "github.com/standard-webhooks/standard-webhooks/libraries@v0.0.1"
+Verify = Callable[[str, dict[str, str], bytes], str]
+"""Returns the type of a verified event; raises CalledProcessError for another signature."""
+LIMIT = 110
 
 
 @pytest.fixture
@@ -30,6 +53,14 @@ def a_poster(url: str, *, allowed: AllowedTargets = LOOPBACK, timeout: float = 5
     """Return a poster to a URL."""
     tls = WebhookSettings().tls_context()
     return Poster(url, allowed=allowed, tls=tls, timeout=timeout, parallel=2)
+
+
+async def posted(url: str, **given: Any) -> Reply:  # noqa: ANN401  # as a_poster takes them
+    """Return the reply to a request to a URL."""
+    poster = a_poster(url, **given)
+    reply = await poster.post([], b"{}")
+    await poster.close()
+    return reply
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
@@ -50,9 +81,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]
 async def test_private_address_is_refused_at_the_connection(receiver: WebhookReceiver):
     """Without the operator's permission nothing leaves, with TLS or without."""
     for url in (receiver.url(), f"https://127.0.0.1:{receiver.port}/"):
-        poster = a_poster(url, allowed=AllowedTargets())
-        reply = await poster.post([], b"{}")
-        await poster.close()
+        reply = await posted(url, allowed=AllowedTargets())
         assert reply.status is None
         assert str(reply.failure).startswith("address refused")
     assert receiver.received == []
@@ -65,9 +94,7 @@ async def test_name_that_comes_to_mean_another_address_is_refused(
     asked = resolving(monkeypatch, ["93.184.216.34"], ["127.0.0.1"])
     url = f"https://crm.example.com:{receiver.port}/hook"
     await check_url(AllowedTargets(), url)
-    poster = a_poster(url, allowed=AllowedTargets())
-    reply = await poster.post([], b"{}")
-    await poster.close()
+    reply = await posted(url, allowed=AllowedTargets())
     assert "no address of the public Internet" in str(reply.failure)
     assert asked == ["crm.example.com", "crm.example.com"]
     assert receiver.received == []
@@ -96,30 +123,28 @@ async def test_checked_address_is_connected_without_another_look(
 async def test_redirect_is_a_failure_and_is_not_followed(receiver: WebhookReceiver):
     """It could lead to any address."""
     receiver.answer = lambda _: ScriptedAnswer(307, (("location", receiver.url("/other")),))
-    poster = a_poster(receiver.url())
-    reply = await poster.post([], b"{}")
-    await poster.close()
+    reply = await posted(receiver.url())
     assert (reply.status, reply.is_acknowledgement) == (307, False)
     assert [one.path for one in receiver.received] == ["/hook"]
 
 
-async def test_proxy_of_the_environment_is_not_used(
+async def test_request_goes_to_the_address_of_its_name_alone(
     receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ):
-    """It would resolve the name itself, and connect to wherever that leads."""
+    """A proxy of the environment would resolve the name itself, and connect to wherever that leads.
+    A name may have several addresses: the second is tried where the first does not answer.
+    """
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    poster = a_poster(receiver.url())
-    assert (await poster.post([], b"{}")).is_acknowledgement
-    await poster.close()
+    resolving(monkeypatch, ["127.0.0.2", "127.0.0.1"])
+    reply = await posted(f"http://crm.example.com:{receiver.port}/hook")
+    assert reply.is_acknowledgement
 
 
 async def test_slow_reply_ends_at_the_time_limit(receiver: WebhookReceiver):
     """Also one that trickles: the limit is of the whole request."""
     receiver.answer = lambda _: ScriptedAnswer(after=60)
-    poster = a_poster(receiver.url(), timeout=0.2)
-    reply = await poster.post([], b"{}")
-    await poster.close()
+    reply = await posted(receiver.url(), timeout=0.2)
     assert (reply.status, reply.failure) == (None, "no reply within 0.2 s")
 
 
@@ -142,9 +167,7 @@ async def test_failures_of_the_network_are_replies(receiver: WebhookReceiver):
         f"https://127.0.0.1:{receiver.port}/",
         "http://no-such-host.invalid/",
     ):
-        poster = a_poster(url)
-        reply = await poster.post([], b"{}")
-        await poster.close()
+        reply = await posted(url)
         assert (reply.status, reply.is_acknowledgement) == (None, False), url
         assert reply.failure, url
 
@@ -171,21 +194,96 @@ async def test_url_to_which_nothing_may_be_posted_is_refused(url: str):
         await check_url(AllowedTargets(), url)
 
 
-async def test_second_address_is_tried_where_the_first_does_not_answer(
-    receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
-):
-    """A name may have several."""
-    resolving(monkeypatch, ["127.0.0.2", "127.0.0.1"])
-    poster = a_poster(f"http://crm.example.com:{receiver.port}/hook")
-    assert (await poster.post([], b"{}")).is_acknowledgement
-    await poster.close()
-
-
 async def test_compressed_reply_is_not_expanded(receiver: WebhookReceiver):
     """A few bytes could become gigabytes."""
-    receiver.answer = lambda _: ScriptedAnswer(
-        headers=(("content-encoding", "gzip"),), body=b"no gzip"
+    gzip = (("content-encoding", "gzip"),)
+    receiver.answer = lambda _: ScriptedAnswer(headers=gzip, body=b"no gzip")
+    assert (await posted(receiver.url())).is_acknowledgement
+
+
+def run(argv: list[str], folder: Path, given: str = "") -> str:
+    """Return what a program prints."""
+    environment = os.environ | {"GOFLAGS": "-mod=mod", "npm_config_update_notifier": "false"}
+    ended = subprocess.run(
+        argv,
+        cwd=folder,
+        input=given,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=True,
     )
-    poster = a_poster(receiver.url())
-    assert (await poster.post([], b"{}")).is_acknowledgement
-    await poster.close()
+    return ended.stdout.strip()
+
+
+def in_python(_: Path) -> Verify:
+    """Return the verification by the Python library."""
+
+    def verify(secret: str, headers: dict[str, str], body: bytes) -> str:
+        try:
+            return str(Webhook(secret).verify(body, headers)["type"])
+        except WebhookVerificationError as error:
+            raise subprocess.CalledProcessError(1, "python") from error
+
+    return verify
+
+
+def in_node(folder: Path) -> Verify:
+    """Return the verification by the JavaScript library; skips where Node is missing."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node or npm is not installed: the JavaScript library is not asked")
+    run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", ".", NPM], folder)
+    shutil.copy(HERE / "verify.mjs", folder)
+    return program(["node", "verify.mjs"], folder)
+
+
+def in_go(folder: Path) -> Verify:
+    """Return the verification by the Go library; skips where Go is missing."""
+    if shutil.which("go") is None:
+        pytest.skip("go is not installed: the Go library is not asked")
+    shutil.copy(HERE / "verify.go.txt", folder / "main.go")
+    run(["go", "mod", "init", "verify"], folder)
+    run(["go", "get", GO], folder)
+    run(["go", "build", "-o", "verify", "."], folder)
+    return program(["./verify"], folder)
+
+
+def program(argv: list[str], folder: Path) -> Verify:
+    """Return the verification by a program that reads a webhook as JSON."""
+
+    def verify(secret: str, headers: dict[str, str], body: bytes) -> str:
+        given = {"secret": secret, "headers": headers, "body": body.decode()}
+        return run(argv, folder, json.dumps(given))
+
+    return verify
+
+
+@pytest.mark.timeout(LIMIT + 10)
+@pytest.mark.parametrize("library", [in_python, in_node, in_go], ids=["python", "node", "go"])
+def test_signature_is_verified_by_the_official_library(
+    library: Callable[[Path], Verify], tmp_path: Path
+) -> None:
+    """By the secret before a rotation and by the one after it, and by no other."""
+    verify, now = library(tmp_path), datetime.now(UTC)
+    body = body_of("consent.opted-out", now, {"recipient": "ada@example.com", "reason": "ç ş ı"})
+    former, present = new_secret(), new_secret()
+    rotating = a_subscriber(secrets=(present, former), former_until=now + timedelta(hours=1))
+    headers = dict(signed(rotating.secrets_at(now), "msg_1", now, body))
+    for secret in (former, present):
+        assert verify(secret, headers, body) == "consent.opted-out"
+    after = rotating.secrets_at(now + timedelta(hours=1))
+    headers = dict(signed(after, "msg_1", now, body))
+    assert verify(present, headers, body) == "consent.opted-out"
+    for secret in (former, new_secret()):
+        with pytest.raises(subprocess.CalledProcessError):
+            verify(secret, headers, body)
+    with pytest.raises(subprocess.CalledProcessError):
+        verify(present, headers, body.replace(b"opted-out", b"opted-inn"))
+
+
+def test_secret_has_the_standards_form() -> None:
+    """Its prefix, and as many random bytes as it asks for."""
+    secret = new_secret(lambda size: b"x" * size)
+    assert secret == "whsec_" + "eHh4" * 10 + "eHg="
+    assert 24 <= SECRET_BYTES <= 64

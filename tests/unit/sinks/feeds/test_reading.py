@@ -1,19 +1,37 @@
-"""Pages: whatever the size, and whatever is written meanwhile, each record comes once, in order."""
+"""Pages: whatever the size, and whatever is written meanwhile, each record comes once, in order.
+
+The latest records in memory: bounded, and never with a gap that nobody knows of.
+
+OlderRecords: who reads older records waits as long as others, however much they ask.
+"""
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import timedelta
 from math import inf
 
 import orjson
 import pytest
+from confluent_kafka import KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from izin.runtime.http_server.problems import RequestRefusedError
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
+from izin.schemas.topics import Topics
+from izin.sinks.feeds import older_records
 from izin.sinks.feeds.endpoint import PageReading
-from izin.sinks.feeds.protocol import Cursor, LostOffsetError, read_cursor
-from izin.sinks.feeds.sources import FeedSource
+from izin.sinks.feeds.older_records import OlderRecords
+from izin.sinks.feeds.protocol import (
+    Cursor,
+    LogRecord,
+    LostOffsetError,
+    Stretch,
+    read_cursor,
+)
+from izin.sinks.feeds.sources import FeedSource, RecentRecords, Tail
 from tests.support.api_keys import an_api_key
 from tests.support.builders import NOON
 from tests.unit.sinks.feeds.fakes import (
@@ -28,7 +46,6 @@ from tests.unit.sinks.feeds.fakes import (
 KEY = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}), brands=frozenset({100001}))
 OTHER_BRAND = 100002
 PARTITIONS = 3
-
 STEPS = st.lists(
     st.one_of(
         # Where a record is written, how many offsets it skips, whether this client may see it.
@@ -235,3 +252,182 @@ async def test_cursor_behind_the_end_is_lost() -> None:
     page = PageReading(source, at(100), KEY, limit=1)
     with pytest.raises(LostOffsetError):
         await page.fill(inf)
+
+
+def recent_of(*offsets: int, most: int = 10**6) -> RecentRecords:
+    """Return the recent records at these offsets."""
+    recent = RecentRecords(most)
+    for offset in offsets:
+        recent.add(LogRecord(a_message(0, offset)))
+    return recent
+
+
+def read(recent: RecentRecords, offset: int, most: int = 100) -> tuple[list[int], int]:
+    """Return the offsets of what is read, and up to where."""
+    found = recent.read(offset, most)
+    return [one.offset for one in found.records], found.end
+
+
+def test_records_are_read_from_any_offset_that_is_covered() -> None:
+    """Also from a gap, and up to an end that no record has."""
+    recent = recent_of(3, 5, 6)
+    recent.reach(9)
+    assert read(recent, 3) == ([3, 5, 6], 9)
+    assert read(recent, 4) == ([5, 6], 9)
+    assert read(recent, 3, most=2) == ([3, 5], 6)
+    assert read(recent, 8) == ([], 9)
+    assert read(recent, 9) == ([], 9)
+    assert [recent.covers(one) for one in (2, 3, 9, 10)] == [False, True, True, False]
+
+
+def test_oldest_records_are_dropped() -> None:
+    """Its size is bounded; what it dropped it no longer covers."""
+    size = LogRecord(a_message(0, 0)).size
+    recent = recent_of(*range(100), most=10 * size)
+    assert recent.start is not None
+    assert recent.start >= 90
+    assert read(recent, recent.start) == (list(range(recent.start, 100)), 100)
+    assert not recent.covers(recent.start - 1)
+    assert len(recent._records) <= 20
+
+
+def test_old_records_are_dropped_however_few_they_are() -> None:
+    """They are personal data, and whoever was away for so long reads them from Kafka."""
+    recent = recent_of(3, 4, 5)
+    written_at = LogRecord(a_message(0, 3)).timestamp
+    recent.drop_before(written_at)
+    assert recent.start == 3
+    recent._records[0].timestamp -= 5
+    recent.drop_before(written_at)
+    assert (recent.start, len(recent._records)) == (4, 2)
+    recent.drop_before(written_at + 1)
+    assert (recent.start, recent.end, recent._records) == (6, 6, [])
+    assert read(recent, 6) == ([], 6)
+    recent.add(LogRecord(a_message(0, 9)))
+    assert read(recent, 6) == ([9], 10)
+
+
+def test_record_that_is_too_large_is_not_kept() -> None:
+    """Its reader finds the record in Kafka."""
+    recent = recent_of(4, most=1)
+    assert (recent.start, recent.end) == (5, 5)
+    assert not recent.covers(4)
+
+
+@pytest.mark.parametrize("behind", ["record", "end"])
+def test_log_that_was_cut_makes_them_forget(behind: str) -> None:
+    """What it had may not be there any more, and other records have those offsets."""
+    recent = recent_of(7, 8)
+    if behind == "record":
+        recent.add(LogRecord(a_message(0, 5)))
+        assert read(recent, 5) == ([5], 6)
+    else:
+        recent.reach(5)
+        assert read(recent, 5) == ([], 5)
+    assert not recent.covers(7)
+
+
+def test_nothing_is_known_until_the_end_was_reached() -> None:
+    """Until then its partition is read from Kafka."""
+    recent = RecentRecords(100)
+    assert not recent.covers(0)
+    recent.reach(0)
+    assert recent.covers(0)
+
+
+def test_tail_wakes_who_waits_and_covers_what_was_read() -> None:
+    """What is behind the last record, such as the mark of its transaction, is covered too."""
+    tail = Tail(KafkaSettings(), Topics().opt_outs, 2, most_bytes=10**6)
+    assert tail.ends() is None
+    waiting = tail.changed.next
+    tail.add([LogRecord(a_message(0, 4))], {0: 6, 1: 0})
+    assert waiting.is_set()
+    assert not tail.changed.next.is_set()
+    assert [recent.end for recent in tail.recent.values()] == [6, 0]
+    assert not tail.is_ready, "nobody follows it"
+
+
+class SlowRecords(OlderRecords):
+    """Reads nothing, once the test lets it; its topics are named like the keys that ask."""
+
+    def __init__(self, readers: int) -> None:
+        super().__init__(KafkaSettings(), readers=readers)
+        self.served: list[str] = []
+        self.inside = self.most = 0
+        self.release = asyncio.Event()
+
+    async def ask(self, name: str) -> None:
+        """Read for a key."""
+        await self.read(name, {0: 0}, 1, name=name)
+
+    async def _read(self, topic: str, *_: object) -> Mapping[int, Stretch]:
+        self.served.append(topic)
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        await self.release.wait()
+        await asyncio.sleep(0)
+        self.inside -= 1
+        return {}
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+async def test_key_with_many_requests_does_not_delay_another(readers: int) -> None:
+    """Before the one request of another there are at most as many as are read at once."""
+    reader = SlowRecords(readers)
+    names = [*["busy"] * 20, "other", "third"]
+    tasks = [asyncio.create_task(reader.ask(name)) for name in names]
+    await asyncio.sleep(0)
+    reader.release.set()
+    await asyncio.gather(*tasks)
+    assert sorted(reader.served) == names
+    assert reader.served.index("other") <= readers
+    assert reader.served.index("third") <= readers + 1
+    assert (reader.most, reader.inside) == (readers, 0)
+
+
+async def test_turn_of_one_that_gave_up_is_passed_on() -> None:
+    """Its request was cancelled while it waited."""
+    reader = SlowRecords(1)
+    tasks = [asyncio.create_task(reader.ask(name)) for name in ("first", "gone", "after")]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    reader.release.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert reader.served == ["first", "after"]
+
+
+async def test_request_gives_up_where_others_take_too_long(monkeypatch: pytest.MonkeyPatch):
+    """It is answered then, and its place in the queue is free."""
+    monkeypatch.setattr(older_records, "_TURN_WITHIN", 0.05)
+    reader = SlowRecords(1)
+    busy = asyncio.create_task(reader.ask("busy"))
+    await asyncio.sleep(0)
+    with pytest.raises(RequestRefusedError, match="too many requests"):
+        await reader.ask("other")
+    reader.release.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(busy, reader.ask("third"))
+
+
+class EndOf:
+    """The message by which Kafka's client says that a partition ended."""
+
+    def __init__(self, partition: int, offset: int) -> None:
+        self.partition = lambda: partition
+        self.offset = lambda: offset
+        self.error = lambda: KafkaError(KafkaError._PARTITION_EOF)  # its public spelling
+
+
+class LateClient:
+    """A consumer that still hands over the end of a partition of the stretch before."""
+
+    def consume(self, most: int, _: float) -> list[EndOf]:
+        """Return both ends at once."""
+        return [EndOf(0, 7), EndOf(1, 5)] if most == 1 else []
+
+
+def test_end_of_the_stretch_before_is_no_fault() -> None:
+    """It says nothing of the partitions that are read now."""
+    found = older_records._stretches(LateClient(), "topic", {1: 3}, 10)
+    assert found == {1: older_records.Stretch([], 5, True)}

@@ -1,21 +1,43 @@
-"""What İYS's result of an item makes of its row."""
+"""What İYS's result of an item makes of its row.
 
+The state of a row changes by the table of the lifecycle, in one place.
+
+The id of an outcome depends on its content alone.
+"""
+
+import ast
+import re
+import textwrap
 from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid5
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import izin.sinks
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.errors import IllegalTransitionError
 from izin.consent.fold import Observation
+from izin.consent.model import ConsentKey
 from izin.consent.next_action import Registered
+from izin.consent.transitions import BEGINNING, TRANSITIONS, Event, State, guard
 from izin.iys.errors import Verdict, classify
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, item_result, ruling
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import AppliedResult, ItemResult, scope_of
+from izin.sinks.record.outcome import outcome_id
+from izin.sinks.record.state_change import begin, first_row, transition
 from izin.sinks.record.submission import Item
-from tests.support.builders import NOON
+from tests.support.builders import NOON, PHONE
 from tests.support.iys import CORE_CODES
 from tests.unit.sinks.record.test_ruling import ACTIVE, NOW, decided, in_flight_row
+
+SINKS = Path(izin.sinks.__file__).parent
+KEY = ConsentKey.parse(f"100001/MESAJ/BIREYSEL/{PHONE}")
+NAMESPACE = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
 
 
 def an_item(entry: ConsentRow, **fields: object) -> Item:
@@ -224,3 +246,75 @@ def test_every_code_has_a_state_for_an_opt_in(code: str):
     after = apply_result(entry, an_item(entry), ItemResult(verdict=classify(code), code=code))
     assert after.ruled.row.state in {"retryable", "unknown", "refused", "parked", "expired"}
     assert after.item_state in {"refused", "withdrawn"}
+
+
+def assigned_states(source: str) -> list[int]:
+    """Return the lines of ``source`` that assign a state by keyword."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) in {"replace", "ConsentRow"}
+        and any(word.arg == "state" for word in node.keywords)
+    ]
+
+
+@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("state", State)
+def test_transition_follows_the_table(state: State, event: Event):
+    """What the table lacks is refused, and the row is as it was."""
+    row = first_row(KEY, "acme", NOON).replace(state=state)
+    if (state, event) in TRANSITIONS:
+        after = transition(row, event, reason="x")
+        assert after == row.replace(state=TRANSITIONS[state, event], reason="x")
+        return
+    with pytest.raises(IllegalTransitionError):
+        transition(row, event, reason="x")
+    assert row == first_row(KEY, "acme", NOON).replace(state=state)
+
+
+@pytest.mark.parametrize("state", State)
+def test_new_obligation_begins_from_every_state(state: State):
+    """A newer event is ruled whatever became of the one before it."""
+    row = first_row(KEY, "acme", NOON).replace(state=state)
+    assert begin(row, attempts=0).state is BEGINNING
+
+
+def test_guard_of_the_database_is_generated_from_the_table():
+    """Table, trigger and column know the same states and changes."""
+    schema = (SINKS / "ledger/migrations/0001_schema.sql").read_text("utf-8")
+    assert textwrap.indent(guard(), " " * 8) in schema
+    _, _, column = schema.partition("state                     text NOT NULL CHECK (state IN (")
+    assert set(re.findall(r"'(\w+)'", column.partition("))")[0])) == {str(one) for one in State}
+
+
+def test_no_state_is_assigned_outside_transitions():
+    """Only ``record.state_change`` assigns a state to a row."""
+    found = {
+        path.relative_to(SINKS).as_posix()
+        for path in SINKS.rglob("*.py")
+        if assigned_states(path.read_text("utf-8"))
+    }
+    assert found == {"record/state_change.py"}
+
+
+def test_assigned_state_is_found():
+    """The rule can fail."""
+    assert assigned_states("x = 1\nrow.replace(why=None, state='parked')\n") == [2]
+    assert assigned_states("ConsentRow(key='', state='parked')\n") == [1]
+
+
+@given(
+    st.text(max_size=30),
+    st.text(max_size=30),
+    st.sampled_from(["accepted", "refused"]),
+    st.integers(0, 99),
+    st.none() | st.just("H174"),
+)
+def test_outcome_id_is_a_uuid_of_its_content(
+    key: str, event_id: str, outcome: str, attempt: int, code: str | None
+) -> None:
+    """Version 5, over all that distinguishes outcomes: a reader can compute it again."""
+    content = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
+    found = outcome_id(key, event_id, outcome, attempt, code)
+    assert found == str(uuid5(NAMESPACE, content))

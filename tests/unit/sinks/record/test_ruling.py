@@ -48,14 +48,19 @@ def decided(entry: ConsentRow | None = None, **overrides: object) -> ConsentRow:
     return apply.decided(entry, a_decision_record(decision), NOW)
 
 
+def rule(row: ConsentRow, brand: Brand | None = ACTIVE, now: datetime = NOW) -> ConsentRow:
+    """Return what is ruled on a row."""
+    return ruling.rule_row(row, brand, now, calendar=TURKEY_CALENDAR).row
+
+
 def an_entry(**columns: object) -> ConsentRow:
     """Return the row of an opt-in that is due."""
-    return ruling.rule_row(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).row.replace(**columns)
+    return rule(decided()).replace(**columns)
 
 
 def in_flight_row(**overrides: object) -> ConsentRow:
     """Return a row whose submission has no reply yet."""
-    entry = ruling.rule_row(decided(**overrides), ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    entry = rule(decided(**overrides))
     ret = entry.desired_status == "RET"
     return entry.replace(
         state=State.IN_FLIGHT, action=Action.NOTHING, attempts=1, onay_open=not ret, ret_open=ret
@@ -78,25 +83,22 @@ def test_event_dated_ahead_waits_for_the_clock():
     """Correct clocks differ, and İYS takes no date ahead of its own (H162)."""
     at = NOW + timedelta(minutes=1)
     entry = decided().replace(desired_at=at)
-    ruled = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
-    assert (ruled.action, ruled.next_attempt_at) == ("send", at)
-    then = ruling.rule_row(entry, ACTIVE, at, calendar=TURKEY_CALENDAR).row
-    assert (then.action, then.next_attempt_at) == ("send", None)
+    for now, wait in ((NOW, at), (at, None)):
+        ruled = rule(entry, now=now)
+        assert (ruled.action, ruled.next_attempt_at) == ("send", wait)
 
 
 def test_first_opt_in_is_due_and_has_its_terms():
-    """The term runs from the consent; nothing may be sent yet."""
+    """The term runs from the consent; nothing may be sent yet. Of an unknown brand nothing can be
+    submitted, and nothing is dropped.
+    """
     entry = an_entry()
     assert (entry.state, entry.action, entry.registered) == ("pending", "send", "UNKNOWN")
     assert entry.due_at is not None
     assert entry.expires_at is not None
     assert entry.due_at < entry.expires_at
-
-
-def test_record_of_unknown_brand_is_parked():
-    """Nothing can be submitted, and nothing is dropped."""
-    entry = ruling.rule_row(decided(), None, NOW, calendar=TURKEY_CALENDAR).row
-    assert (entry.state, entry.reason) == ("parked", ruling.UNKNOWN_BRAND)
+    unknown = rule(decided(), None)
+    assert (unknown.state, unknown.reason) == ("parked", ruling.UNKNOWN_BRAND)
 
 
 def test_older_decision_moves_only_the_latest_instants():
@@ -112,8 +114,7 @@ def claimed(entry: ConsentRow | None = None, **overrides: object) -> ConsentRow:
     """Return the row after an event that says it comes from İYS, in a topic."""
     iys = an_iys_origin(path="push", creation_date=NOON)
     event = {"event_id": "iys", "source": "IYS_WEB", "origin": "iys", "iys": iys}
-    after = decided(entry, **event | overrides)
-    return ruling.rule_row(after, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    return rule(decided(entry, **event | overrides))
 
 
 def test_onay_that_an_event_claims_opens_nothing():
@@ -123,9 +124,14 @@ def test_onay_that_an_event_claims_opens_nothing():
     assert (after.action, after.reason) == ("query", "originated-at-iys")
     assert after.next_attempt_at is not None
     assert after.next_attempt_at > NOW
-    permission = MESSAGES.permission(None, after, NOW)
+    assert permission_of(after).may_send is False
+
+
+def permission_of(row: ConsentRow) -> ConsentRow:
+    """Return the row of a key that was unknown, with its permission."""
+    permission = MESSAGES.permission(None, row, NOW)
     assert permission is not None
-    assert not permission[0].may_send
+    return permission[0]
 
 
 @pytest.mark.parametrize(
@@ -140,30 +146,60 @@ def test_onay_that_an_event_claims_opens_nothing():
 )
 def test_permission_names_what_became_of_an_onay(columns: dict[str, object], reason: str):
     """A subscriber sees whether waiting helps, or a new consent is needed."""
-    row = ruling.rule_row(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
-    permission = MESSAGES.permission(None, row.replace(**columns), NOW)
-    assert permission is not None
-    assert (permission[0].may_send, permission[0].permission_reason) == (False, reason)
+    found = permission_of(an_entry(**columns))
+    assert (found.may_send, found.permission_reason) == (False, reason)
 
 
 def test_ret_that_an_event_claims_closes_and_settles_nothing():
     """No ONAY is sent over it unattested; and ours is sent unless İYS itself shows it."""
-    after = claimed(status="RET")
+    after, later = claimed(status="RET"), NOON + timedelta(minutes=1)
+    onay = decided(after, event_id="later", consent_date=later)
+    ours = decided(after, event_id="ours", status="RET", consent_date=later)
     assert (after.registered, after.verified_at, after.state) == ("RET", None, "pending")
-    assert (after.action, after.reason) == ("query", "originated-at-iys")
-    onay = decided(after, event_id="later", consent_date=NOON + timedelta(minutes=1))
-    asked = ruling.rule_row(onay, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
-    assert (asked.action, asked.reason) == ("query", "originated-at-iys")
-    shown_onay = apply.observed(onay, shown(Registered.RET, source="IYS_WEB"))
-    parked = ruling.rule_row(shown_onay, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    for row in (after, rule(onay), rule(ours)):
+        assert (row.action, row.reason) == ("query", "originated-at-iys")
+    parked = rule(apply.observed(onay, shown(Registered.RET, source="IYS_WEB")))
     assert (parked.state, parked.reason) == ("parked", "reconsent")
-    ours = decided(after, event_id="ours", status="RET", consent_date=NOON + timedelta(minutes=1))
-    asked = ruling.rule_row(ours, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
-    assert (asked.action, asked.reason) == ("query", "originated-at-iys")
     seen = apply.observed(ours, shown(Registered.RET))
-    settled = ruling.rule_row(seen, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
-    assert (seen.verified_at, settled.state) == (NOW, "not_needed")
+    assert (seen.verified_at, rule(seen).state) == (NOW, "not_needed")
     assert claimed(seen, event_id="again", status="RET").verified_at == NOW
+
+
+QUERIED = {"transaction_id": None, "verified_by": "statuses"}
+ABSENT = shown(Registered.NOT_ONAY, minutes=5, **QUERIED)
+
+
+@pytest.mark.parametrize(
+    ("seen", "registered"),
+    [
+        ([shown(Registered.RET, 2), shown(Registered.ONAY, 1)], "RET"),
+        ([shown(Registered.ONAY, 1), shown(Registered.RET, 2)], "RET"),
+        ([shown(Registered.RET), shown(Registered.ONAY)], "RET"),
+        ([shown(Registered.ONAY), shown(Registered.RET)], "RET"),
+        (
+            [shown(Registered.ONAY, 5, **QUERIED), shown(Registered.RET, 4, verified_by="add")],
+            "RET",
+        ),
+        ([ABSENT, shown(Registered.RET, 1)], "RET"),
+        ([ABSENT, shown(Registered.RET, 1), shown(Registered.ONAY, 3)], "RET"),
+        ([ABSENT, shown(Registered.RET, 1), shown(Registered.ONAY, 6)], "ONAY"),
+    ],
+    ids=[
+        *("any order", "in order", "same second", "same second, in order", "reply after query"),
+        *("opt-out explains absence", "opt-in before the query", "opt-in after the query"),
+    ],
+)
+def test_latest_of_what_iys_shows_is_registered(seen: list[Observation], registered: str):
+    """By İYS's clock, whatever order they come in. It has no finer resolution than a second, and an
+    opt-out is never undone by accident; a query has our clock, and cannot be compared. The multiple
+    query shows only that it is no opt-in.
+    """
+    row = an_entry()
+    for one in seen:
+        row = apply.observed(row, one)
+    assert row.registered == registered
+    if seen[:1] == [ABSENT] and registered == "RET":
+        assert row.registered_at == NOON + timedelta(minutes=5)
 
 
 def test_observed_onay_from_the_future_outranks_no_later_ret():
@@ -181,67 +217,28 @@ def test_observed_onay_from_the_future_outranks_no_later_ret():
     assert apply.observed(an_entry(), close).registered_at == NOW + SKEW
 
 
-def test_movement_with_greatest_creation_date_is_registered():
-    """Whatever order movements come in, the last one of İYS's clock counts."""
-    ret, onay = shown(Registered.RET, minutes=2), shown(Registered.ONAY, minutes=1)
-    one = apply.observed(apply.observed(an_entry(), ret), onay)
-    other = apply.observed(apply.observed(an_entry(), onay), ret)
-    assert one.registered == other.registered == "RET"
-
-
-def test_opt_out_is_registered_within_the_same_second():
-    """İYS's clock has no finer resolution, and an opt-out is never undone by accident."""
-    ret, onay = shown(Registered.RET), shown(Registered.ONAY)
-    assert apply.observed(apply.observed(an_entry(), ret), onay).registered == "RET"
-    assert apply.observed(apply.observed(an_entry(), onay), ret).registered == "RET"
-
-
-def test_reply_outranks_an_earlier_query():
-    """The query has our clock and the reply İYS's: they cannot be compared."""
-    asked = apply.observed(
-        an_entry(), shown(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
-    )
-    after = apply.observed(asked, shown(Registered.RET, minutes=4, verified_by="add"))
-    assert after.registered == "RET"
-
-
 def test_movement_completes_a_queried_value():
     """The multiple query has no dates; the movement that is pulled later does. A citizen's opt-in
     is then no newer than an opt-out of ours between both, which is sent.
     """
-    asked = apply.observed(
-        decided(status="RET"),
-        shown(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses"),
-    )
+    asked = apply.observed(decided(status="RET"), shown(Registered.ONAY, 5, **QUERIED))
     before = NOON - timedelta(minutes=1)
     movement = shown(Registered.ONAY, minutes=-1, consent_date=before, source="IYS_WEB")
     after = apply.observed(asked, movement)
     assert (after.registered_consent_date, after.registered_at) == (before, before)
-    ruled = ruling.rule_row(after, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
-    assert (ruled.action, ruled.reason) == ("send", "opt-out")
-
-
-def test_opt_out_explains_an_absence():
-    """The multiple query shows only that it is no opt-in; an opt-in before the query stays away."""
-    absent = shown(Registered.NOT_ONAY, minutes=5, transaction_id=None, verified_by="statuses")
-    after = apply.observed(apply.observed(an_entry(), absent), shown(Registered.RET, minutes=1))
-    assert (after.registered, after.registered_at) == ("RET", NOON + timedelta(minutes=5))
-    assert apply.observed(after, shown(Registered.ONAY, minutes=3)).registered == "RET"
-    assert apply.observed(after, shown(Registered.ONAY, minutes=6)).registered == "ONAY"
+    assert (rule(after).action, rule(after).reason) == ("send", "opt-out")
 
 
 def test_row_in_flight_keeps_its_state():
     """Nothing is ruled while a call is out, whatever is observed meanwhile."""
-    entry = apply.observed(in_flight_row(), shown(Registered.ONAY))
-    assert ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row.state == "in_flight"
+    assert rule(apply.observed(in_flight_row(), shown(Registered.ONAY))).state == "in_flight"
 
 
 def test_opt_out_is_retried_within_seconds():
     """An opt-out never waits as long as bulk does."""
-    ret = in_flight_row(status="RET").replace(attempts=30)
-    onay = in_flight_row().replace(attempts=30)
-    assert retry(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(seconds=3)
-    assert retry(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
+    for status, wait in (("RET", timedelta(seconds=3)), ("ONAY", timedelta(minutes=15))):
+        row = in_flight_row(status=status).replace(attempts=30)
+        assert retry(row, NOW, "x", None).next_attempt_at == NOW + wait
 
 
 def test_stored_request_body_round_trips():
@@ -266,16 +263,9 @@ def test_absence_from_a_query_keeps_a_known_opt_out():
     """The multiple query shows only ONAY: absence after a citizen's RET is that RET, and an older
     consent of ours must not be sent over it.
     """
-    ret = shown(Registered.RET, minutes=5, source="IYS_WEB")
-    known = apply.observed(an_entry(), ret)
-    absence = shown(
-        Registered.NOT_ONAY,
-        minutes=9,
-        transaction_id=None,
-        verified_at=NOW + timedelta(minutes=1),
-        verified_by="statuses",
-    )
-    asked = apply.observed(known, absence)
+    known = apply.observed(an_entry(), shown(Registered.RET, minutes=5, source="IYS_WEB"))
+    at = NOW + timedelta(minutes=1)
+    asked = apply.observed(known, shown(Registered.NOT_ONAY, 9, verified_at=at, **QUERIED))
     assert asked.registered_state == known.registered_state
-    assert (asked.verified_by, asked.verified_at) == ("statuses", absence.verified_at)
-    assert ruling.rule_row(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row.action == "query"
+    assert (asked.verified_by, asked.verified_at) == ("statuses", at)
+    assert rule(asked).action == "query"
