@@ -11,7 +11,7 @@ from tests.support.source_tree import ROOT
 ROLES = ["Publish", "Send", "Subscribe", "Operate", "Comply", "Onboard", "Inside"]
 MOST_LINES = 150
 COMMANDS = dict(commands())
-PROSE = {"connect.md", "importing.md"}
+PROSE = {"connect.md", "importing.md", "words.md"}
 """Pages on which izin is also a Turkish word, or stands in a sentence."""
 GROUPS = {name.partition(" ")[0] for name in COMMANDS}
 

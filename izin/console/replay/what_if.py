@@ -118,7 +118,7 @@ OutOption = Annotated[
         "--out",
         metavar="FILE",
         dir_okay=False,
-        help="The CSV file that names who is concerned; an earlier one is replaced.",
+        help="The file that names who is concerned, as CSV; an earlier one is replaced.",
     ),
 ]
 ListOption = Annotated[
