@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.results import progress
-from izin.demo.stack import LocalStack
-from izin.demo.stack_settings import example_brands
+from izin.stack.stack import LocalStack
+from izin.stack.stack_settings import example_brands
 
 
 @contextmanager

@@ -27,11 +27,11 @@ from structlog.typing import EventDict
 from xdist.remote import Producer
 from xdist.workermanage import WorkerController
 
+from izin.ledger.db.migrate import migrate
 from izin.local import ApicurioRegistry, Kafka, LocalError, create_database
 from izin.runtime import broker_faults
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.sinks.ledger.db.migrate import migrate
 from tests.support.secure.broker import SecureKafka
 from tests.support.secure.certificates import Authority
 from tests.support.servers.databases import (

@@ -16,6 +16,8 @@ from izin.consent import transitions
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.iys.errors import VERDICTS, Verdict
+from izin.ledger.history.retention import TABLES
+from izin.ledger.record import unreadable
 from izin.producers.mapping import field_names as ours
 from izin.runtime.setting_rules.group import SUFFIX, is_secret
 from izin.runtime.settings import (
@@ -33,8 +35,6 @@ from izin.runtime.settings import (
 )
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
-from izin.sinks.ledger.history.retention import TABLES
-from izin.sinks.record import unreadable
 from izin.streams import guard
 from tools.generate_benchmarks import benchmarks_page
 from tools.generate_commands import commands_page
@@ -65,7 +65,7 @@ def pages() -> Mapping[str, str]:
     }
 
 
-_SCHEMA = "izin/sinks/ledger/migrations/0001_schema.sql"
+_SCHEMA = "izin/ledger/migrations/0001_schema.sql"
 _GUARD = "        -- Generated from izin.consent.transitions: "
 """Before the words begin and end, around the condition of the trigger that guards transitions."""
 
@@ -197,7 +197,7 @@ recipients in full | until you delete them |
 
 ## Tables of the ledger
 
-From `izin.sinks.ledger.history.retention`. A sink worker deletes what has expired every hour, in
+From `izin.ledger.history.retention`. A sink worker deletes what has expired every hour, in
 small transactions: no submission under a legal hold, none that is not settled, and none whose calls
 and answers are not in the history, for which it logs `settled submissions not in the history`. The
 retailers of a call are in the decision on its event.

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from izin.console.cli import COMMANDS, app
+from izin.cli.cli import COMMANDS, app
 
 _INTRODUCTION = """# Commands
 

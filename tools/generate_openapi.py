@@ -12,6 +12,18 @@ from functools import partial
 from starlette.datastructures import QueryParams
 
 from izin.consent.violations import Violation
+from izin.feeds.protocol import (
+    LIMIT,
+    PAGE_FIELDS,
+    Feed,
+    FeedRefusal,
+    feed_request,
+    feeds,
+    parameters_of,
+)
+from izin.feeds.sources import DELETED, POSITION_FIELDS
+from izin.kafka.tables.api_keys import refusals
+from izin.ledger.webhooks.registry import WebhookType
 from izin.producers.intake.request_body import (
     BASES,
     DATE_BASIS,
@@ -24,7 +36,6 @@ from izin.producers.intake.request_body import (
 )
 from izin.producers.intake.server import MAX_BODY, NOT_ACKNOWLEDGED, OTHER_BODY, as_json, refusal
 from izin.producers.mapping.field_names import RECIPIENTS, Field
-from izin.projections.api_keys import refusals
 from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import FeedsSettings, IntakeSettings
@@ -32,18 +43,7 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.records import UNREADABLE
 from izin.schemas.topics import Topics
 from izin.schemas.words import WORDS
-from izin.sinks.feeds.protocol import (
-    LIMIT,
-    PAGE_FIELDS,
-    Feed,
-    FeedRefusal,
-    feed_request,
-    feeds,
-    parameters_of,
-)
-from izin.sinks.feeds.sources import DELETED, POSITION_FIELDS
-from izin.sinks.ledger.webhooks.registry import WebhookType
-from izin.sinks.webhooks.events import ERASED, POSTED
+from izin.webhooks.events import ERASED, POSTED
 from tools.json_schema import Schema, closed, described, of_contract
 from tools.openapi_gate import gate_document
 from tools.openapi_parts import (

@@ -7,7 +7,7 @@ from functools import partial
 from izin.consent.may_send import PermissionReason
 from izin.gate.question import FIELDS, read_question
 from izin.gate.server import ANSWER_FIELDS, MAX_BODY, VERDICT_FIELDS, GateRefusal
-from izin.projections.api_keys import refusals
+from izin.kafka.tables.api_keys import refusals
 from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import GateSettings

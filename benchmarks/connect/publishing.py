@@ -13,6 +13,8 @@ from confluent_kafka import Producer
 
 from benchmarks.sink.erasure import decide, settle_opt_outs, take_outbox
 from benchmarks.sink.fixture import SinkFixture, event_of, sink_fixture
+from izin.ledger.db.notifications import Notifications
+from izin.ledger.privacy import erasure
 from izin.runtime import kafka
 from izin.runtime.registry_client import RegistryClient
 from izin.runtime.settings import KafkaSettings
@@ -20,8 +22,6 @@ from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.fast.record_format import headers_of
 from izin.schemas.records import Headers, event_to_avro
-from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.privacy import erasure
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.streams.ownership.effects import OutputRecord
 

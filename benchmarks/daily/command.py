@@ -20,15 +20,15 @@ from rich.table import Table
 from benchmarks import ROOT
 from benchmarks.daily.day import BRAND, record, write_file, yesterday
 from benchmarks.results import RunReport, progress
+from izin.ledger import brands
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.registry import customers
 from izin.local import Child, Command, Postgres, free_port
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.ledger.registry import customers
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
 
 _DONE = """INSERT INTO daily_files (brand_code, day, state, noted_at, next_attempt_at)
     SELECT %(brand)s, %(day)s::date - n, 'empty', now(), now() FROM generate_series(1, 9) AS n"""

@@ -18,16 +18,16 @@ from benchmarks.process_usage import cpu_seconds, peak_megabytes
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
+from izin.ledger.daily import files
+from izin.ledger.db.connection import Ledger
+from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.messages import Message, TopicMessages
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.daily.loop import DailyFiles
-from izin.sinks.ledger.daily import files
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.publisher import Publisher
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.messages import Message, TopicMessages
 from tests.support.iys import InMemoryTokenStore
 
 _MINUTE = timedelta(minutes=1)

@@ -86,7 +86,7 @@ def _scrub(path: Path, environment: Mapping[str, str]) -> ScrubTiming:
     """Run the command; raises CalledProcessError where it fails."""
     words = ("scrub", str(path), f"--brand={BRAND}", "--type=MESAJ", "--campaign=bench")
     given = (f"{name}={value}" for name, value in environment.items())
-    argv = ("env", *given, sys.executable, "-m", "izin.console", *words, "--output=json")
+    argv = ("env", *given, sys.executable, "-m", "izin.cli", *words, "--output=json")
     run = run_measured(argv)
     done = json.loads(run.printed)
     return ScrubTiming(

@@ -129,7 +129,7 @@ def _command(path: Path, settings: KafkaSettings) -> Sequence[str]:
         "IZIN_PARTITIONS": str(settings.partitions),
     }
     given = (f"{name}={value}" for name, value in environment.items())
-    words = ("-m", "izin.console", "import", str(path), "--output=json")
+    words = ("-m", "izin.cli", "import", str(path), "--output=json")
     return ("env", *given, sys.executable, *words)
 
 

@@ -20,8 +20,8 @@ import typer
 from benchmarks.local_stack import running_local_stack
 from benchmarks.results import RunReport
 from benchmarks.worker.probe import ArrivalReader, LatencySummary, latency_table
-from izin.demo.stack_settings import ACTIVE
 from izin.iys.wire_format.json_reader import to_turkish
+from izin.stack.stack_settings import ACTIVE
 
 _WARM = 20
 _WITHIN = 60.0

@@ -156,7 +156,7 @@ def _compare(url: str, settings: KafkaSettings) -> ReconcileRun:
     }
     given = (f"{name}={value}" for name, value in environment.items())
     words = ("reconcile", f"--brand={_BRAND}", "--output=json")
-    argv = ("env", *given, sys.executable, "-m", "izin.console", *words)
+    argv = ("env", *given, sys.executable, "-m", "izin.cli", *words)
     done = run_measured(argv, fine=(0, _UNEQUAL))
     found = json.loads(done.printed)
     return ReconcileRun(

@@ -21,11 +21,11 @@ from rich.table import Table
 
 from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture, sink_fixture
+from izin.ledger.privacy import erasure
 from izin.local import Postgres
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.partitioning import partition_of
-from izin.sinks.ledger.privacy import erasure
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import OutputRecord

@@ -16,6 +16,12 @@ from izin.consent.admission import RefusedEvent, admit
 from izin.consent.due_dates import BrandTerms, due_and_expiry
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.ordering import decide
+from izin.ledger import brands, offsets
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.registry import customers
 from izin.runtime.process import with_pauses
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
@@ -23,12 +29,6 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.sinks.ingest.batch import BATCH, most_after
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import brands, offsets
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.ledger.registry import customers
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
 
 BRANDS = (100001, 100002)
 _ACTIVATED = datetime(2020, 1, 1, tzinfo=UTC)

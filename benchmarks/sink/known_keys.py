@@ -24,16 +24,16 @@ from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import BRANDS, SinkFixture, sink_fixture
 from izin.consent.model import ConsentKey
 from izin.iys.wire_format.consents import IysMovement, Stream
+from izin.ledger import brands, reads
+from izin.ledger.history.append import Movement
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.iys_movements import event_of, observation_of
+from izin.ledger.unit_of_work import unit_of_work
 from izin.local import Postgres
 from izin.runtime.process import keep_memory_of_batches, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.inbound.daily.loop import AT_ONCE
 from izin.sinks.ingest.observations import ObservedMovement, observe
-from izin.sinks.ledger import brands, reads
-from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import unit_of_work
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.iys_movements import event_of, observation_of
 
 _SEED = 20
 _Page = tuple[Brand, list[ObservedMovement]]

@@ -23,13 +23,13 @@ from benchmarks.order.broker import QUIET
 from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.ledger_rebuild import calls, filled, rebuild_of
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.notifications import Notifications
 from izin.local import Kafka, Postgres
 from izin.replay.ledger.rebuild import Mended, compare
 from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 
 _QUEUED = "SELECT count(*) AS records, count(DISTINCT key) AS keys FROM outbox"

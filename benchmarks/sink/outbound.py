@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 
 from benchmarks.sink.fixture import SinkFixture
 from izin.iys.client import IysClient
-from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.record.lease import LeaseOwner
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
-from izin.sinks.record.lease import LeaseOwner
 
 BATCH_SIZE = 1000
 

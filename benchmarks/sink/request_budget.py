@@ -17,9 +17,9 @@ from benchmarks.sink.outbound import BATCH_SIZE, outbound_steps
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
+from izin.ledger.access_tokens import LedgerTokenStore
+from izin.ledger.rate_limits import LedgerPacer
 from izin.runtime.settings import IysSettings
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.loops import keep_running
 
 _RATE = 10.0

@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from rich.table import Table
 
 from benchmarks.results import RunReport, progress
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.history import retention
 from izin.local import Postgres
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.ledger.history import retention
 
 _FIRST = date(2014, 1, 1)
 _MONTHS = 24

@@ -16,8 +16,8 @@ from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.outbound import BATCH_SIZE, outbound_steps
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
+from izin.ledger.rate_limits import LedgerPacer
 from izin.runtime.settings import IysSettings
-from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.schedule import Scheduler
 from tests.support.iys import InProcessPacer

@@ -34,15 +34,15 @@ from benchmarks.sink.iys_account import PASSWORD, USERNAME
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
+from izin.ledger.access_tokens import LedgerTokenStore
+from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.sweep import sweeps
 from izin.local import Postgres
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.sinks.inbound.sweep import Sweeper
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget
-from izin.sinks.record.lease import LeaseOwner
 
 _LIMIT = 10.0
 """İYS's requests a second."""

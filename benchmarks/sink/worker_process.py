@@ -13,22 +13,22 @@ import uvloop
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
+from izin.ledger import submissions
+from izin.ledger.access_tokens import LedgerTokenStore
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.leases import live
+from izin.ledger.db.notifications import Notifications
+from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.messages import TopicMessages
 from izin.runtime.logs import configure
 from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import IysSettings, LedgerSettings, LogSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.ledger import submissions
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.leases import live
-from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import keep_running, outbound_loops
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.messages import TopicMessages
 
 
 async def main() -> None:

@@ -23,18 +23,18 @@ from benchmarks.results import RunReport
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
 from benchmarks.worker.probe import LatencySummary, latency_table
 from izin.consent.model import ConsentEvent
-from izin.demo.actors import RegisterEntry, SimulatorClient
-from izin.demo.stack import LocalStack
-from izin.demo.stack_settings import ACTIVE, CUSTOMER
+from izin.ledger.db.connection import Ledger
+from izin.ledger.webhooks import registry
+from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookType
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro, headers
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookType
-from izin.sinks.webhooks.partitions import cursors_at_end
-from izin.sinks.webhooks.posting import new_secret
+from izin.stack.actors import RegisterEntry, SimulatorClient
+from izin.stack.stack import LocalStack
+from izin.stack.stack_settings import ACTIVE, CUSTOMER
+from izin.webhooks.partitions import cursors_at_end
+from izin.webhooks.posting import new_secret
 
 _WITHIN = 60.0
 """Seconds in which every opt-out must have come."""

@@ -21,15 +21,15 @@ from benchmarks.process_usage import peak_megabytes
 from benchmarks.results import RunReport, progress
 from benchmarks.webhooks.throughput import webhooks_process
 from benchmarks.worker.installation import installation
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.registry import customers
+from izin.ledger.webhooks import registry
+from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookType
 from izin.local import Postgres, create_database
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.ledger.registry import customers
-from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookType
-from izin.sinks.webhooks.partitions import cursors_at_end
-from izin.sinks.webhooks.posting import new_secret
+from izin.webhooks.partitions import cursors_at_end
+from izin.webhooks.posting import new_secret
 
 _PARTITIONS = 12
 _NOBODY = "http://127.0.0.1:9/hook"

@@ -26,20 +26,20 @@ from benchmarks import ROOT
 from benchmarks.process_usage import cpu_seconds
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.registry import customers
+from izin.ledger.webhooks import registry
+from izin.ledger.webhooks.registry import EventFilter, NewSubscriber
 from izin.local import Child, Command, Postgres, create_database, free_port
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import headers
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.ledger.registry import customers
-from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber
-from izin.sinks.webhooks.partitions import cursors_at_end
-from izin.sinks.webhooks.posting import new_secret
+from izin.webhooks.partitions import cursors_at_end
+from izin.webhooks.posting import new_secret
 
-_PROCESS = "izin.sinks.webhooks"
+_PROCESS = "izin.webhooks"
 _CUSTOMER = "acme"
 _WITHIN = 600.0
 _COUNT = "SELECT count(*) AS n FROM deliveries"

@@ -178,7 +178,7 @@ def _feeds_process(settings: KafkaSettings, folder: Path) -> tuple[Child, str]:
     url = f"http://127.0.0.1:{port}"
     command = Command(
         name="feeds",
-        argv=("env", "-u", "SCHEMA_REGISTRY_URL", *given, sys.executable, "-m", "izin.sinks.feeds"),
+        argv=("env", "-u", "SCHEMA_REGISTRY_URL", *given, sys.executable, "-m", "izin.feeds"),
         folder=ROOT,
         log=folder / "feeds.log",
         ready=f"{url}/health/ready",

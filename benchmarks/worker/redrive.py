@@ -30,13 +30,13 @@ from benchmarks.results import RunReport
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
 from izin.consent.model import ConsentEvent, Status
+from izin.ledger.db.migrate import migrate
 from izin.local import Child, Postgres
 from izin.producers.publishing.publisher import kafka_record
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import dead_letter_to_avro
-from izin.sinks.ledger.db.migrate import migrate
 from izin.streams.ownership.positions import DecidedOffsets
 
 _HOUR = timedelta(hours=1)
@@ -205,7 +205,7 @@ def _run(settings: KafkaSettings, database_url: str, *words: str) -> tuple[dict[
         "DATABASE_URL": database_url,
     }
     given = (f"{name}={value}" for name, value in environment.items())
-    command = (sys.executable, "-m", "izin.console", *_COMMAND, *words, "--output", "json")
+    command = (sys.executable, "-m", "izin.cli", *_COMMAND, *words, "--output", "json")
     began = perf_counter()
     done = subprocess.run(  # noqa: S603  # our own command
         ["env", "-u", "SCHEMA_REGISTRY_URL", *given, *command],  # noqa: S607  # of every system

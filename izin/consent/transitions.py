@@ -1,8 +1,9 @@
 """The lifecycle of an obligation: what is due to İYS for a key, until İYS holds what is desired.
 
 An obligation is (key, desired event). It is one table, :data:`TRANSITIONS`: every change of state
-goes through it (``sinks.record.transitions``), the guard of the ledger's database is generated from
-it, and so is the picture in the documentation. What is not in it is an error that changes nothing.
+goes through it (``ledger.record.state_change``), the guard of the ledger's database is generated
+from it, and so is the picture in the documentation. What is not in it is an error that changes
+nothing.
 
 Nothing is dropped: a record that İYS refuses is ``refused``, ``expired``, or ``parked``.
 A call without a response leaves its obligation ``unknown``, never failed: İYS may have saved the
@@ -141,7 +142,7 @@ def guard() -> str:
     """Return the condition by which the database's trigger refuses a change, as SQL.
 
     An obligation begins with another event, or where an opt-in is set aside as void. It is between
-    the marker comments of ``sinks/ledger/migrations/0001_schema.sql``.
+    the marker comments of ``ledger/migrations/0001_schema.sql``.
     """
     first = ", ".join(f"'{state}'" for state in sorted(FIRST_STATES))
     pairs = sorted(WRITTEN_CHANGES)

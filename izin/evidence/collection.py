@@ -17,23 +17,23 @@ from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.report import FORMAT
 from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow, first_link
 from izin.evidence.verification import Evidence
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.daily import lines
-from izin.sinks.ledger.daily.files import FileState
-from izin.sinks.ledger.daily.lines import FoundLines
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append, verify
-from izin.sinks.ledger.history.append import act
-from izin.sinks.ledger.history.hash_chain import BATCH_KEY, Fact, content
-from izin.sinks.ledger.history.receipts import KIND as RECEIPT
-from izin.sinks.ledger.history.receipts import receipt_key
-from izin.sinks.ledger.registry import customers
-from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.ledger.webhooks.deliveries import content_of_delivery
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import UnregisteredBrandError
-from izin.sinks.record.messages import TopicMessages
+from izin.ledger import brands
+from izin.ledger.daily import lines
+from izin.ledger.daily.files import FileState
+from izin.ledger.daily.lines import FoundLines
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.queries import statements
+from izin.ledger.history import append, verify
+from izin.ledger.history.append import act
+from izin.ledger.history.hash_chain import BATCH_KEY, Fact, content
+from izin.ledger.history.receipts import KIND as RECEIPT
+from izin.ledger.history.receipts import receipt_key
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.errors import UnregisteredBrandError
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.registry import customers
+from izin.ledger.unit_of_work import append_messages
+from izin.ledger.webhooks.deliveries import content_of_delivery
 
 _REACHES = (timedelta(seconds=1), timedelta(minutes=15), timedelta(days=1), None)
 """How far other rows of a chain are looked for, in time; None: wherever they are."""

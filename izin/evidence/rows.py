@@ -2,7 +2,7 @@
 that its commitment was computed from.
 
 ``commitment = sha256(salt || text || decision)`` and ``link = sha256(previous link || commitment)``
-(``sinks.ledger.history.hash_chain``). The text is a JSON array: place, kind, customer, key, event,
+(``ledger.history.hash_chain``). The text is a JSON array: place, kind, customer, key, event,
 status, source, the instants of the act and of its recording in microseconds since 1970, content. Of
 a decision event, status, source and content are null, and the bytes of an Avro Decision follow.
 

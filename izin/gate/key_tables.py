@@ -1,7 +1,7 @@
 """What ledger and order stage have said of each key: ``permissions`` and ``consent-decisions``.
 
 An opt-out closes a key before the ledger knows of it, and a permission opens it again only by a
-newer consent: see :mod:`izin.projections.packed_permissions`. A record that cannot be read closes
+newer consent: see :mod:`izin.kafka.tables.packed_permissions`. A record that cannot be read closes
 its key, for its answer may be a no.
 
 Opt-outs are read in the decisions, not in ``consent-opt-outs``, where those are missing that were
@@ -17,13 +17,13 @@ from confluent_kafka import Message
 
 from izin.consent.model import ConsentKey, RecipientType
 from izin.kafka.follower import take_each
-from izin.projections.packed_permissions import (
+from izin.kafka.tables.packed_permissions import (
     Known,
     PackedPermissions,
     digest_of,
     whole_seconds,
 )
-from izin.projections.permission_reader import PermissionReader
+from izin.kafka.tables.permission_reader import PermissionReader
 from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys

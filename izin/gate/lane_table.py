@@ -14,7 +14,7 @@ from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.follower import take_each
-from izin.projections.packed_permissions import digest_of
+from izin.kafka.tables.packed_permissions import digest_of
 from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant

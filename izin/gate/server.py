@@ -31,7 +31,7 @@ from izin.gate.question import AskedQuestion, read_question
 from izin.gate.receipts import OPTIONS, ReceiptRecord, ReceiptWriter, receipt_records
 from izin.gate.state import ForeignTokenError, GateState
 from izin.gate.verdicts import Judge, judge_all
-from izin.projections.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
+from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (

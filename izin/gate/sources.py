@@ -21,8 +21,8 @@ from izin.gate.key_tables import DecisionRecords, KnownKeys, PermissionRecords
 from izin.gate.lane_table import LaneTable
 from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.follower import RecordFollower, TopicFollower, in_thread
-from izin.projections.brand_directory import BrandDirectory, BrandReader
-from izin.projections.latest_records import (
+from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
+from izin.kafka.tables.latest_records import (
     UNDECIDED,
     LatestRecordReader,
     decided_below,

@@ -20,9 +20,9 @@ from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.gate.key_tables import KnownKeys
 from izin.gate.sources import GateSources
 from izin.gate.undecided import UndecidedOptOuts
-from izin.projections.brand_directory import RegisteredBrand
-from izin.projections.latest_records import ForeignTokenError, Wakeup, check_token
-from izin.projections.packed_permissions import digest_of
+from izin.kafka.tables.brand_directory import RegisteredBrand
+from izin.kafka.tables.latest_records import ForeignTokenError, Wakeup, check_token
+from izin.kafka.tables.packed_permissions import digest_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition

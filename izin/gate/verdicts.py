@@ -24,7 +24,7 @@ from izin.consent.model import ConsentKey, RecipientType
 from izin.consent.violations import Violation
 from izin.gate.question import AskedQuestion
 from izin.gate.state import GateState
-from izin.projections.api_keys import outside
+from izin.kafka.tables.api_keys import outside
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.may_send_api import ReceiptKind, digest_line

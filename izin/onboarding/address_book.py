@@ -20,12 +20,12 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import AdmittedEvent, ConsentKey, Status
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.queries import statements
+from izin.ledger.record.brand import Brand
 from izin.reconcile.asking import swept
 from izin.runtime.plan import OnProgress, silent
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.record.brand import Brand
 
 _SQL = statements("address_book", "izin.onboarding")
 _CHUNK = 5000

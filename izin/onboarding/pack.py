@@ -16,18 +16,18 @@ from izin.consent.due_dates import THRESHOLD, TURKEY
 from izin.consent.model import Channel
 from izin.evidence.markup import fact_table, page, table
 from izin.evidence.words import CHANNELS
-from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.registry.application_items import (
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.queries import statements
+from izin.ledger.record.brand import Brand
+from izin.ledger.registry.application_items import (
     DAYS,
     OF_BRANDS,
     ApplicationItem,
     GivenItem,
     SignatureKind,
 )
-from izin.sinks.ledger.registry.customers import Customer, PersonKind
-from izin.sinks.record.brand import Brand
+from izin.ledger.registry.customers import Customer, PersonKind
+from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
 
 _SQL = statements("onboarding")
 MERSIS = "mersis"

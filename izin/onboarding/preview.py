@@ -23,14 +23,14 @@ from izin.consent.due_dates import TURKEY, BrandTerms, LawfulTerm, due_at, lawfu
 from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_second
 from izin.consent.model import AdmittedEvent, Status
 from izin.consent.violations import Violation
+from izin.kafka.tables.brand_directory import BrandDirectory
+from izin.ledger.brands import OtherBrandsError
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.suspension import EVERY, Suspension
 from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
-from izin.projections.brand_directory import BrandDirectory
-from izin.sinks.ledger.brands import OtherBrandsError
 from izin.sinks.outbound.schedule import QUERY_FIRST_OVER
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.suspension import EVERY, Suspension
 
 _DAY = 24 * 60 * 60
 _TURKEY = 3 * 60 * 60

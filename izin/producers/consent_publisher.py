@@ -33,6 +33,7 @@ from weakref import WeakSet
 from confluent_kafka import KafkaException
 
 from izin.consent.violations import Violation
+from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.new_event import NewEvent, accept, never_free, observe_forks, utc_now
 from izin.producers.publishing.publisher import (
@@ -46,7 +47,6 @@ from izin.producers.publishing.publisher import (
     UnacknowledgedError,
     UndeliveredError,
 )
-from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.errors import SettingError
 from izin.runtime.kafka_environment import KafkaAccess
 

@@ -22,6 +22,7 @@ from weakref import WeakSet
 from izin.consent.admission import FIRST_DATE
 from izin.consent.enums import RecipientType
 from izin.consent.violations import Violation
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import (
@@ -35,7 +36,6 @@ from izin.producers.mapping.records import (
     validate,
 )
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
-from izin.projections.brand_directory import BrandDirectory
 from izin.schemas.fast.reader import EARLIEST, LATEST
 from izin.schemas.uuids import CHANCE_BYTES
 

@@ -19,13 +19,13 @@ from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS
 from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import STATUS, CallClass
+from izin.ledger.db.connection import Connection
+from izin.ledger.db.queries import statements
+from izin.ledger.rate_limits import HOUR_LIMITS
+from izin.ledger.sweep.sweeps import SweptKey
 from izin.reconcile.comparing import IysSilentError, Scope
 from izin.runtime.plan import OnProgress, silent
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.rate_limits import HOUR_LIMITS
-from izin.sinks.ledger.sweep.sweeps import SweptKey
 from izin.sinks.outbound.queries.status_answer import observation_of, observation_of_many
 
 T = TypeVar("T")

@@ -14,6 +14,11 @@ from typing import Any
 
 from izin.consent.errors import OurError
 from izin.consent.model import Channel
+from izin.ledger import reads, submissions
+from izin.ledger.db.connection import Connection, Ledger
+from izin.ledger.db.queries import statements
+from izin.ledger.history.formats import history_codec
+from izin.ledger.record.brand import Brand
 from izin.reconcile.judging import ComparedKey, Finding, judge
 from izin.reconcile.remedies import DecidedEvent, KeyDecisions, Remedy, remedy_of
 from izin.replay.topic_tables import TopicTables
@@ -21,11 +26,6 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
-from izin.sinks.ledger import reads, submissions
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.formats import history_codec
-from izin.sinks.record.brand import Brand
 
 _PAGE = 500
 """Keys that are looked up in the history at once."""

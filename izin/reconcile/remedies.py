@@ -9,8 +9,8 @@ from typing import NamedTuple
 from izin.consent.enums import TextEnum
 from izin.consent.fold import outranks
 from izin.consent.model import ConsentEvent, Status
+from izin.ledger.record.consent_row import ConsentRow
 from izin.reconcile.judging import Cause, ComparedKey, Finding, Kind, Side
-from izin.sinks.record.consent_row import ConsentRow
 
 
 class Repair(TextEnum):

@@ -24,6 +24,17 @@ from pydantic import ConfigDict, TypeAdapter
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.wire_format.consents import RegisterRecord
+from izin.ledger import brands, retailers
+from izin.ledger.db.connection import Connection, Ledger
+from izin.ledger.db.queries import statements
+from izin.ledger.history.append import Movement, act, brand_key
+from izin.ledger.record import ruling
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import RECONCILE, ConsentRow
+from izin.ledger.record.errors import UnregisteredBrandError
+from izin.ledger.record.messages import Message, TopicMessages, permitted_row
+from izin.ledger.registry.ownership import alert
+from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.reconcile.comparing import Difference, Scope, decisions_of
 from izin.reconcile.judging import IysRecord
 from izin.reconcile.remedies import KeyDecisions, Repair
@@ -42,18 +53,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.sinks.ingest.bootstrap import StateRecord, restore_rows
 from izin.sinks.ingest.suppressions import Suppressions, read_suppressions
-from izin.sinks.ledger import brands, retailers
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.append import Movement, act, brand_key
-from izin.sinks.ledger.registry.ownership import alert
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.queries import status_answer
-from izin.sinks.record import ruling
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import RECONCILE, ConsentRow
-from izin.sinks.record.errors import UnregisteredBrandError
-from izin.sinks.record.messages import Message, TopicMessages, permitted_row
 from izin.streams.fetched_record import APPENDED_AT
 
 _PAGE = 200

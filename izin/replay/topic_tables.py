@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from confluent_kafka import Message as Record
 
+from izin.ledger.db import copy_format
+from izin.ledger.db.connection import Connection, copy
+from izin.ledger.db.queries import statements
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import every_record
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, copy
-from izin.sinks.ledger.db.queries import statements
 
 _CHUNK = 10_000
 """Records that are in memory at once: of a key among them only the latest."""

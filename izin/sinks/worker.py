@@ -27,6 +27,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from izin.consent.forecast import records_per_second
+from izin.ledger import submissions
+from izin.ledger.db import Ledger, repeat
+from izin.ledger.db.leases import live
+from izin.ledger.db.notifications import Notifications
+from izin.ledger.history import retention
+from izin.ledger.privacy import erasure
+from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.record.messages import TopicMessages
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.http_server.problems import Faults, health, operations_app
@@ -56,12 +64,6 @@ from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ingest.ingested_topics import ReceiptReader, TrackedLane
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
-from izin.sinks.ledger import submissions
-from izin.sinks.ledger.db import Ledger, repeat
-from izin.sinks.ledger.db.leases import live
-from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.history import retention
-from izin.sinks.ledger.privacy import erasure
 from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, refresh_subscriptions
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
@@ -70,8 +72,6 @@ from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owne
 from izin.sinks.outbound.loops import FailingLoops, keep_running, outbound_loops, until_stopped
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.publish.publisher import OutboxRelay, Publisher
-from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.record.messages import TopicMessages
 
 _DRAIN = 4.0
 

@@ -24,8 +24,8 @@ from izin.consent.fields import normalised
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel, ConsentKey, Status
 from izin.kafka.follower import TopicFollower
-from izin.projections.packed_permissions import Known, PackedPermissions, whole_seconds
-from izin.projections.permission_reader import facts_of
+from izin.kafka.tables.packed_permissions import Known, PackedPermissions, whole_seconds
+from izin.kafka.tables.permission_reader import facts_of
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.plain_log import PlainLogger
 from izin.schemas.codec import UndecodableError

@@ -19,8 +19,8 @@ from functools import partial
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel, aware
 from izin.kafka.follower import TopicFollower
-from izin.projections.packed_permissions import PackedPermissions, whole_seconds
-from izin.projections.permission_reader import consent_second
+from izin.kafka.tables.packed_permissions import PackedPermissions, whole_seconds
+from izin.kafka.tables.permission_reader import consent_second
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec
 from izin.subscribers.changes import (

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 
 from izin.consent.model import Consent
-from izin.demo.ledger import LedgerState
-from izin.demo.report import DesiredState, FinalState, compare
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.stack.ledger import LedgerState
+from izin.stack.report import DesiredState, FinalState, compare
 from tests.chaos.hostile.records import RECIPIENTS
 
 

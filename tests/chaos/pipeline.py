@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaException
 from pydantic import SecretStr
 
-from izin.demo.ledger import LedgerView
-from izin.demo.scenario import wait_until
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.record.messages import TopicMessages
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.record.messages import TopicMessages
+from izin.stack.ledger import LedgerView
+from izin.stack.scenario import wait_until
 from tests.chaos.injection import Injection
 from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
 from tests.chaos.servers import CampaignServers

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 from typer.main import get_command
 
-from izin.console.cli import app as izin
+from izin.cli.cli import app as izin
 from izin.local import kafka
 from izin.runtime import settings
 

@@ -12,9 +12,9 @@ from unittest.mock import patch
 
 import jsonschema_rs
 
-from izin.demo.stack_settings import PORTS
 from izin.local import kafka, postgres, registry
 from izin.runtime import settings
+from izin.stack.stack_settings import PORTS
 from tests.contract.compose import (
     ROOT,
     VARIABLE,

@@ -18,24 +18,24 @@ from schemathesis.core import NotSet
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from izin.feeds import protocol
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
+from izin.ledger.record.messages import Message, TopicMessages
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.http_server.problems import public_app
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.feeds import protocol
 from izin.sinks.inbound.push import BrandCache, PushReceiver
 from izin.sinks.publish.publisher import Publisher
-from izin.sinks.record.messages import Message, TopicMessages
 from tests.contract.test_openapi import FEEDS, GATE, INTAKE, check
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.integration.sinks.test_worker import a_movement
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.unit.feeds.conftest import serving as serving_feeds
 from tests.unit.gate.conftest import serving as serving_gate
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
-from tests.unit.sinks.feeds.conftest import serving as serving_feeds
 from tests.unit.sinks.inbound.test_sweep import CREDENTIALS, accepted
 
 _DIGITS = st.sampled_from([1, 2, 9, 10, 18, 19, 20, 39, 309, 4299, 4300, 4301, 5000, 20_000])

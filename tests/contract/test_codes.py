@@ -9,8 +9,8 @@ import pytest
 
 from izin.consent import violations as law
 from izin.iys.errors import VERDICTS, Verdict
+from izin.ledger.record import unreadable
 from izin.producers.mapping import field_names as producers
-from izin.sinks.record import unreadable
 from izin.streams import guard
 from tests.support.iys import CORE_CODES, NOT_A_VIOLATION, OF_A_RECORD
 from tests.support.source_tree import ROOT

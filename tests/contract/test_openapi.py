@@ -12,24 +12,24 @@ import schemathesis
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from izin.feeds import protocol
+from izin.feeds.endpoint import routes_of as feed_routes
 from izin.gate.server import routes_of as gate_routes
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.http_server.problems import public_app
 from izin.schemas.consistency_token import LogPosition, token_of
-from izin.sinks.feeds import protocol
-from izin.sinks.feeds.endpoint import routes_of as feed_routes
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
 from tests.support.source_tree import ROOT
+from tests.unit.feeds.conftest import SUBSCRIBER, Api, serving
+from tests.unit.feeds.fakes import CODEC, FakeMessage, a_permission, key_of
 from tests.unit.gate.conftest import a_question
 from tests.unit.gate.conftest import serving as serving_gate
 from tests.unit.gate.fakes import a_standing
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
-from tests.unit.sinks.feeds.conftest import SUBSCRIBER, Api, serving
-from tests.unit.sinks.feeds.fakes import CODEC, FakeMessage, a_permission, key_of
 
 FEEDS, GATE, INTAKE = (
     json.loads((ROOT / "docs" / "openapi" / f"{name}.json").read_text("utf-8"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import typer
 
-from izin.console.cli import COMMANDS, app
+from izin.cli.cli import COMMANDS, app
 from tests.support.acts import commands
 
 TYPERS_OWN = {"--help", "--install-completion", "--show-completion"}

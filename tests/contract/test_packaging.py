@@ -24,7 +24,7 @@ from tests.support.source_tree import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LIGHT = (
     *("izin.producers", "izin.subscribers"),
-    *("izin.runtime.registry_client", "izin.subscribers.gate.connection", "izin.console.entry"),
+    *("izin.runtime.registry_client", "izin.subscribers.gate.connection", "izin.cli.entry"),
     "izin.evidence.__main__",
 )
 WITHOUT = "from tests.contract.light_imports import refuse; refuse(); "
@@ -116,9 +116,7 @@ def test_import_of_an_extra_is_refused(module: str) -> None:
 
 def test_command_without_its_packages_names_the_extra() -> None:
     """In one line, with the exit code of a fault of the installation."""
-    done = ran(
-        "import sys; sys.argv = ['izin', 'doctor']; from izin.console.entry import main; main()"
-    )
+    done = ran("import sys; sys.argv = ['izin', 'doctor']; from izin.cli.entry import main; main()")
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == (
         "error: the command line needs packages that are not installed (structlog); "
@@ -128,10 +126,10 @@ def test_command_without_its_packages_names_the_extra() -> None:
 
 def test_missing_module_of_ours_is_no_missing_package() -> None:
     """It would be a fault of the code, and is shown as one."""
-    broken = "import sys; sys.modules['izin.console.cli'] = None; "
-    done = ran(broken + "from izin.console.entry import main; main()")
+    broken = "import sys; sys.modules['izin.cli.cli'] = None; "
+    done = ran(broken + "from izin.cli.entry import main; main()")
     assert done.returncode == 1
-    assert "izin.console.cli" in done.stderr
+    assert "izin.cli.cli" in done.stderr
 
 
 def run(*words: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ delete, for a broker's clock cannot be moved.
 
 from collections.abc import Mapping
 
-from izin.console.entry import main
+from izin.cli.entry import main
 from izin.local.kafka import Kafka
 
 _settings = Kafka._settings

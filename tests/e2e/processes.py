@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 GIVEN_SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "SCHEMA_REGISTRY_URL")
 
 
-def izin(*words: str, module: str = "izin.console", **environment: str) -> subprocess.Popen[str]:
+def izin(*words: str, module: str = "izin.cli", **environment: str) -> subprocess.Popen[str]:
     """Start ``izin`` with these arguments; ``environment`` is added to ours."""
     ours = {name: value for name, value in os.environ.items() if name not in GIVEN_SERVERS}
     return subprocess.Popen(

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from izin.console.cli import app
+from izin.cli.cli import app
 from tests.e2e.processes import izin
 
 QUICK = ("--result-delay=1", "--hidden-window=1")

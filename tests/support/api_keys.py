@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from izin.projections.api_keys import ApiKeyDirectory
+from izin.kafka.tables.api_keys import ApiKeyDirectory
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope, new_api_key

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from izin.sinks.ledger.brake.decisions import Brake
+from izin.ledger.brake.decisions import Brake
 from tests.support.builders import BRAND, CUSTOMER, NOON
 
 

@@ -17,7 +17,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "izin/runtime/setting_rules/group.py": "the reader",
     "izin/runtime/kafka_environment.py": "the reader of the libraries, which have no settings",
     "izin/local/": "starts servers, which need an environment",
-    "izin/demo/stack.py": "passes it on to the processes it starts",
+    "izin/stack/stack.py": "passes it on to the processes it starts",
 }
 """Who may touch the environment, and why."""
 
@@ -27,7 +27,7 @@ CONSUMERS: Mapping[str, str] = {
     "izin/runtime/kafka_clients.py": "the factory",
     "izin/streams/": "a transport of its own",
     "izin/subscribers/": "the library of others, without settings of ours",
-    "izin/demo/": "a subscriber as others have them",
+    "izin/stack/": "a subscriber as others have them",
 }
 """Who may make a consumer, and why."""
 

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.registry import customers
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
+from izin.ledger import brands
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.registry import customers
 
 
 async def register_brand(

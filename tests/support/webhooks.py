@@ -19,24 +19,24 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.registry import customers
+from izin.ledger.webhooks import registry
+from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookSubscriber
 from izin.local import free_port
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import headers
 from izin.schemas.topics import Topics
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.registry import customers
-from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookSubscriber
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
-from izin.sinks.webhooks import resends
-from izin.sinks.webhooks.events import EventReader
-from izin.sinks.webhooks.partitions import cursors_at_end
-from izin.sinks.webhooks.posting import new_secret
-from izin.sinks.webhooks.process import serve
-from izin.sinks.webhooks.resends import CountedResend, Resend, planned
+from izin.webhooks import resends
+from izin.webhooks.events import EventReader
+from izin.webhooks.partitions import cursors_at_end
+from izin.webhooks.posting import new_secret
+from izin.webhooks.process import serve
+from izin.webhooks.resends import CountedResend, Resend, planned
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.support.registration import register_brand
 
@@ -412,7 +412,7 @@ class WebhookProcesses:
         }
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "izin.sinks.webhooks"],
+                [sys.executable, "-m", "izin.webhooks"],
                 env={**os.environ, **ours, **self.environment},
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -28,6 +28,7 @@ from typing import Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from izin.consent.errors import SourceError
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import (
     ColumnMeaning,
@@ -67,7 +68,6 @@ from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import Review, passes
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.publisher import KafkaPublisher
-from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.masking import mask_text
 
 _PROGRESS_ROWS = 1000

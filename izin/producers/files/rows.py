@@ -20,6 +20,12 @@ from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.violations import Violation
+from izin.kafka.tables.brand_directory import (
+    BrandDirectory,
+    StoppedBrandError,
+    UnknownBrandError,
+)
+from izin.kafka.tables.packed_permissions import whole_seconds
 from izin.producers.files.cells import cell_text
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import Columns, RowPart, resolve
@@ -54,12 +60,6 @@ from izin.producers.publishing.publisher import (
     UndeliveredError,
     UnencodableError,
 )
-from izin.projections.brand_directory import (
-    BrandDirectory,
-    StoppedBrandError,
-    UnknownBrandError,
-)
-from izin.projections.packed_permissions import whole_seconds
 from izin.runtime.errors import BrokerError
 
 _FLUSH_TIMEOUT = timedelta(seconds=90)

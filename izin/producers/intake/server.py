@@ -35,6 +35,8 @@ from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
+from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
+from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.request_body import InputRecord, read_records
 from izin.producers.intake.validation import (
@@ -47,8 +49,6 @@ from izin.producers.intake.validation import (
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.publishing.publisher import KafkaPublisher, Published
-from izin.projections.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
-from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (

@@ -26,6 +26,8 @@ from uuid import UUID
 from izin.consent.admission import FIRST_DATE, SKEW, last_second
 from izin.consent.model import Status
 from izin.consent.violations import Violation
+from izin.kafka.tables.api_keys import Outside, outside
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.first_receipts import HALF, Lookup, lookup_of
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.request_body import InputRecord
@@ -40,8 +42,6 @@ from izin.producers.mapping.records import (
     validate,
 )
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
-from izin.projections.api_keys import Outside, outside
-from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.errors import BrokerError
 from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey

@@ -22,6 +22,7 @@ from izin.consent.model import AdmittedEvent, ConsentEvent, ConsentKey, DateBasi
 from izin.consent.texts import MAX_TEXT, clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.producers.mapping.dates import (
     DateRules,
     UnreadableDateError,
@@ -41,7 +42,6 @@ from izin.producers.mapping.field_names import (
     printable,
     violation,
 )
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.schemas.words import (
     certain,
     channel_of,

@@ -5,5 +5,5 @@
     reading      letters, and which of them
     correction   a new event in place of a letter
 
-Who did what to which letter is in the history of the ledger (``sinks.ledger.dead_letters``).
+Who did what to which letter is in the history of the ledger (``ledger.dead_letters``).
 """

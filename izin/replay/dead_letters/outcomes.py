@@ -29,6 +29,10 @@ from typing import Any, Self
 
 from izin.consent.model import DecisionKind
 from izin.kafka.bounded_reader import BoundedReader
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.dead_letters import LetterKey, Redrive
+from izin.ledger.history.formats import source_of
 from izin.producers.publishing.publisher import lane
 from izin.replay.dead_letters.reading import UNREADABLE, Content, DeadLetterReader, Letter
 from izin.runtime import kafka
@@ -40,10 +44,6 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, key_text
 from izin.schemas.topics import Topics
 from izin.sinks.ingest.decision_reader import DecisionReader
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.dead_letters import LetterKey, Redrive
-from izin.sinks.ledger.history.formats import source_of
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 from izin.streams.guard import REDRIVEN, first_append
 from izin.streams.order import OrderStage

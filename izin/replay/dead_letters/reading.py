@@ -19,6 +19,7 @@ from izin.consent.fields import read_key
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.consent.violations import Violation
 from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
+from izin.ledger.dead_letters import LetterKey
 from izin.runtime import kafka
 from izin.runtime.plan import OnProgress, silent
 from izin.runtime.settings import KafkaSettings
@@ -27,7 +28,6 @@ from izin.schemas.fast.reader import append_instant
 from izin.schemas.fast.writer import EPOCH
 from izin.schemas.records import event_from_avro
 from izin.schemas.topics import Topics
-from izin.sinks.ledger.dead_letters import LetterKey
 from izin.streams.outputs import BATCH_PART
 
 UNREADABLE = "unreadable-letter"

@@ -18,6 +18,9 @@ from time import monotonic
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from izin.ledger import dead_letters, reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.dead_letters import UNTOUCHED, Redrive
 from izin.replay.dead_letters.outcomes import (
     Obstacle,
     Prediction,
@@ -42,9 +45,6 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import partitions_of
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
-from izin.sinks.ledger import dead_letters, reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.dead_letters import UNTOUCHED, Redrive
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.ownership.positions import DecidedOffsets
 

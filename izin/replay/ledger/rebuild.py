@@ -23,6 +23,20 @@ from typing import Any
 from izin.consent.fold import latest
 from izin.consent.model import Channel, ConsentKey, RecipientType, Status, order_of
 from izin.consent.transitions import State
+from izin.ledger import brands
+from izin.ledger.bulk.saving import BulkChanges, RowChange
+from izin.ledger.db.connection import Connection, Ledger
+from izin.ledger.db.leases import living, sole, take
+from izin.ledger.db.queries import statements
+from izin.ledger.history import by_key
+from izin.ledger.history.append import Movement, act, rebuild_key
+from izin.ledger.record import apply, ruling
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import DECIDED, SHADOW, TERMS, ConsentRow
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record.ruling import RuledRow
+from izin.ledger.record.state_change import begin, first_row
+from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, fill, filled, selected
 from izin.runtime.plan import (
@@ -36,20 +50,6 @@ from izin.runtime.plan import (
 )
 from izin.runtime.process import cancel_all, with_pauses
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.leases import living, sole, take
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import by_key
-from izin.sinks.ledger.history.append import Movement, act, rebuild_key
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.record import apply, ruling
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import DECIDED, SHADOW, TERMS, ConsentRow
-from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.ruling import RuledRow
-from izin.sinks.record.state_change import begin, first_row
 
 TARGET = "ledger"
 MENDED = frozenset({"missing", "differing", "terms"})

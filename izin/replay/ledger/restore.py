@@ -20,6 +20,32 @@ from uuid import uuid4
 
 import orjson
 
+from izin.ledger import brands
+from izin.ledger.archive.folder import (
+    Archive,
+    ArchivedFile,
+    ArchivedRow,
+    rows_of,
+    verify_archive,
+)
+from izin.ledger.db import copy_format
+from izin.ledger.db.connection import Ledger, copy
+from izin.ledger.db.leases import living
+from izin.ledger.db.queries import statements
+from izin.ledger.history.append import RESTORED, rebuild_key, record_act
+from izin.ledger.history.chain_check import Fault
+from izin.ledger.history.formats import history_codec
+from izin.ledger.offsets import Bootstrap
+from izin.ledger.record.anchor import Anchor
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.errors import (
+    BrokenHistoryError,
+    FullLedgerError,
+    UnreadableArchiveError,
+)
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.registry import customers, suspension_orders
+from izin.ledger.registry.suspension_orders import Part, Target
 from izin.replay.errors import LostMovementsError
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.plan import OnProgress, Plan, Selection, silent
@@ -31,32 +57,6 @@ from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.suppressions import Suppressions, read_suppressions
 from izin.sinks.ingest.topic_reader import every_record
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.archive.folder import (
-    Archive,
-    ArchivedFile,
-    ArchivedRow,
-    rows_of,
-    verify_archive,
-)
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Ledger, copy
-from izin.sinks.ledger.db.leases import living
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.append import RESTORED, rebuild_key, record_act
-from izin.sinks.ledger.history.chain_check import Fault
-from izin.sinks.ledger.history.formats import history_codec
-from izin.sinks.ledger.offsets import Bootstrap
-from izin.sinks.ledger.registry import customers, suspension_orders
-from izin.sinks.ledger.registry.suspension_orders import Part, Target
-from izin.sinks.record.anchor import Anchor
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import (
-    BrokenHistoryError,
-    FullLedgerError,
-    UnreadableArchiveError,
-)
-from izin.sinks.record.messages import TopicMessages
 
 REASON = "the ledger was restored; İYS is asked once this ends"
 TABLES = (

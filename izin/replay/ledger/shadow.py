@@ -24,24 +24,24 @@ from izin.consent.fold import BOOTSTRAP, restored_consent
 from izin.consent.model import Consent, ConsentKey
 from izin.consent.next_action import ActionReason
 from izin.consent.transitions import State
+from izin.ledger import brands
+from izin.ledger.bulk.alike import columns_of
+from izin.ledger.db import copy_format
+from izin.ledger.db.connection import Ledger, copy
+from izin.ledger.db.queries import statements
+from izin.ledger.history import by_key
+from izin.ledger.history.append import KIND as ACT
+from izin.ledger.history.by_key import KeyMovements, KeySlice
+from izin.ledger.history.formats import history_codec
+from izin.ledger.record import apply, ruling
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import SHADOW, ConsentRow
+from izin.ledger.registry.ownership import owned, received
 from izin.replay.processes import EVERY, Advance, working
 from izin.runtime.plan import OnProgress, Plan
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.bulk.alike import columns_of
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Ledger, copy
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import by_key
-from izin.sinks.ledger.history.append import KIND as ACT
-from izin.sinks.ledger.history.by_key import KeyMovements, KeySlice
-from izin.sinks.ledger.history.formats import history_codec
-from izin.sinks.ledger.registry.ownership import owned, received
-from izin.sinks.record import apply, ruling
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import SHADOW, ConsentRow
 
 MOVEMENTS_A_SLICE = 20_000
 """At most about so many movements are in memory at a time, and read within the time that one

@@ -21,6 +21,9 @@ from confluent_kafka import Message
 
 from izin.consent.errors import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.queries import statements
+from izin.ledger.history import by_key
 from izin.replay.errors import InputLostError, LiveGroupError, UnfitSelectionError
 from izin.runtime.kafka import codec
 from izin.runtime.plan import (
@@ -38,9 +41,6 @@ from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.fast.writer import EPOCH
 from izin.schemas.partitioning import partition_of
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import by_key
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.positions import DecidedOffsets, Positions
 

@@ -21,6 +21,7 @@ from confluent_kafka import Message
 from izin.consent.model import AdmittedEvent, Consent, Status
 from izin.consent.ordering import decide
 from izin.consent.violations import Violation
+from izin.ledger.history.formats import history_codec
 from izin.replay.order_state.planning import (
     Installation,
     decided_offsets,
@@ -34,7 +35,6 @@ from izin.runtime.plan import Plan
 from izin.schemas.erasure import ERASED, SUPPRESSED
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.schemas.records import event_from_avro, key_from_avro
-from izin.sinks.ledger.history.formats import history_codec
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.outputs import suppression_row

@@ -23,6 +23,11 @@ from izin.consent.fold import KeyState, Observation
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel, ConsentKey, OriginRank, Status
 from izin.consent.recorded import Event, RecordedKey
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.history.formats import history_codec
+from izin.ledger.history.receipts import receipt_key
+from izin.ledger.reads import RecordedFact
 from izin.producers.files.cells import cell_text
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import recipient_place
@@ -30,11 +35,6 @@ from izin.producers.files.table_formats import open_table
 from izin.replay.errors import UnverifiedListError
 from izin.schemas.codec import UndecodableError
 from izin.schemas.may_send_api import digest_line
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.formats import history_codec
-from izin.sinks.ledger.history.receipts import receipt_key
-from izin.sinks.ledger.reads import RecordedFact
 
 _SETTLING = frozenset({"accepted", "not_needed"})
 _PERMITTING = frozenset({PermissionReason.REGISTERED, PermissionReason.EXEMPT})

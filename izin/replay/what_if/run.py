@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import ConsentKey
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.history import by_key
+from izin.ledger.history.by_key import KeySlice
 from izin.replay.what_if.changes import Change, ChangeKind, LawSettings, changes_of
 from izin.replay.what_if.key_history import GivenList, KeyTimeline, on_lists
 from izin.runtime.plan import OnProgress, Selection, silent
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import by_key
-from izin.sinks.ledger.history.by_key import KeySlice
 
 ROWS = 20_000
 """About so many movements are in one slice, and so in memory."""

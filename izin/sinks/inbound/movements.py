@@ -30,24 +30,24 @@ from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import UnreadableItem
-from izin.runtime.logs import get_logger
-from izin.sinks.ingest.observations import ObservedMovement, observe
-from izin.sinks.ledger import stream_progress, submissions
-from izin.sinks.ledger.db import Connection, sole, statements
-from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.registry import granted
-from izin.sinks.ledger.sweep import sweeps
-from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages
-from izin.sinks.outbound.context import OutboundContext, ask_for_rights
-from izin.sinks.publish.publisher import Publisher
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import (
+from izin.ledger import stream_progress, submissions
+from izin.ledger.db import Connection, sole, statements
+from izin.ledger.history.append import Movement
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.errors import (
     ConcurrentChangeError,
     IllegalChangeError,
     LedgerFaultError,
 )
-from izin.sinks.record.iys_movements import event_of, key_of, observation_of
-from izin.sinks.record.messages import Message, TopicMessages
+from izin.ledger.record.iys_movements import event_of, key_of, observation_of
+from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.registry import granted
+from izin.ledger.sweep import sweeps
+from izin.ledger.unit_of_work import UnitOfWork, append_messages
+from izin.runtime.logs import get_logger
+from izin.sinks.ingest.observations import ObservedMovement, observe
+from izin.sinks.outbound.context import OutboundContext, ask_for_rights
+from izin.sinks.publish.publisher import Publisher
 
 _log = get_logger(__name__)
 _RETRY = timedelta(seconds=10)

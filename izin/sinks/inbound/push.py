@@ -33,18 +33,18 @@ from izin.consent.model import Channel
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import Push, Stream, parse_push
 from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.ledger import brands
+from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.errors import LedgerUnavailableError, StreamUnavailableError
+from izin.ledger.record.iys_movements import event_of, key_of
+from izin.ledger.record.messages import Message, TopicMessages
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.http_server.shedding import read_body
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.movements import unreadable_messages
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.db import Connection, Ledger, statements
 from izin.sinks.publish.publisher import Publisher
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import LedgerUnavailableError, StreamUnavailableError
-from izin.sinks.record.iys_movements import event_of, key_of
-from izin.sinks.record.messages import Message, TopicMessages
 
 _READ_EVERY = timedelta(seconds=1)
 """A stranger's attempts must not become as many queries."""

@@ -21,12 +21,12 @@ from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection, PushRegistration
+from izin.ledger.db import Ledger
+from izin.ledger.history.append import brand_key, record_act
+from izin.ledger.record.brand import Brand
 from izin.runtime.logs import get_logger
 from izin.sinks.inbound.push import BrandCache, Credentials, PushRegistrations
-from izin.sinks.ledger.db import Ledger
-from izin.sinks.ledger.history.append import brand_key, record_act
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.record.brand import Brand
 
 MOST = 2
 """The most connections of a channel of a brand at İYS."""

@@ -33,22 +33,22 @@ from izin.iys.errors import CallError, RefusedError, Verdict
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format.json_reader import lower_case_email
+from izin.ledger import brands
+from izin.ledger.db import sole
+from izin.ledger.history.append import Movement, sweep_key
+from izin.ledger.record import apply
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import ConsentRow, to_sweep_query
+from izin.ledger.sweep import sweeps
+from izin.ledger.sweep.sweeps import Sweep, SweepCounts, SweptKey
+from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.db import sole
-from izin.sinks.ledger.history.append import Movement, sweep_key
-from izin.sinks.ledger.sweep import sweeps
-from izin.sinks.ledger.sweep.sweeps import Sweep, SweepCounts, SweptKey
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.queries.status_answer import parts
 from izin.sinks.outbound.request_budget import RequestBudget
-from izin.sinks.record import apply
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow, to_sweep_query
 
 _TRIES = 3
 """So often a request is made that İYS does not answer."""

@@ -15,29 +15,29 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from izin.consent.model import Status
-from izin.projections.brand_directory import customer_of
+from izin.kafka.tables.brand_directory import customer_of
+from izin.ledger import brands, offsets
+from izin.ledger.brake import counting
+from izin.ledger.brake.decisions import put_back
+from izin.ledger.bulk.saving import BulkChanges, RowChange
+from izin.ledger.db.connection import Connection, Ledger
+from izin.ledger.db.queries import statements
+from izin.ledger.history.formats import history_codec, source_of
+from izin.ledger.history.hash_chain import Fact, decided
+from izin.ledger.privacy import erasure
+from izin.ledger.privacy.erasure import ErasedKey
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record.ruling import RuledRow
+from izin.ledger.record.unreadable import QuarantinedRecord
+from izin.ledger.registry.ownership import OtherCustomerOptIn, received
+from izin.ledger.unit_of_work import UnitOfWork, append_messages, lock, lock_in_pieces
 from izin.runtime.process import with_pauses
 from izin.schemas.erasure import ERASED
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.simple_decisions import DecisionApplier
-from izin.sinks.ledger import brands, offsets
-from izin.sinks.ledger.brake import counting
-from izin.sinks.ledger.brake.decisions import put_back
-from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.formats import history_codec, source_of
-from izin.sinks.ledger.history.hash_chain import Fact, decided
-from izin.sinks.ledger.privacy import erasure
-from izin.sinks.ledger.privacy.erasure import ErasedKey
-from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, received
-from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock, lock_in_pieces
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.ruling import RuledRow
-from izin.sinks.record.unreadable import QuarantinedRecord
 
 _SQL = statements("movements")
 

@@ -21,6 +21,24 @@ from confluent_kafka import Message
 
 from izin.consent.fold import BOOTSTRAP, restoration
 from izin.consent.model import Consent
+from izin.ledger import brands, offsets
+from izin.ledger.brake import counting
+from izin.ledger.db.connection import Connection, Ledger
+from izin.ledger.db.leases import sole
+from izin.ledger.history.append import Movement
+from izin.ledger.offsets import Bootstrap, Range
+from izin.ledger.privacy import erasure
+from izin.ledger.record import apply
+from izin.ledger.record.errors import (
+    BootstrapHeldError,
+    ConcurrentChangeError,
+    RecreatedTopicError,
+    StreamUnavailableError,
+)
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record.unreadable import QuarantinedRecord
+from izin.ledger.registry.ownership import OtherCustomerOptIn, alert, received
+from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import watermarks
@@ -30,24 +48,6 @@ from izin.schemas.erasure import SUPPRESSED
 from izin.sinks.ingest.ingested_topics import IngestedTopic
 from izin.sinks.ingest.isolation import quarantine
 from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, identity, reader_at
-from izin.sinks.ledger import brands, offsets
-from izin.sinks.ledger.brake import counting
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.offsets import Bootstrap, Range
-from izin.sinks.ledger.privacy import erasure
-from izin.sinks.ledger.registry.ownership import OtherCustomerOptIn, alert, received
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.record import apply
-from izin.sinks.record.errors import (
-    BootstrapHeldError,
-    ConcurrentChangeError,
-    RecreatedTopicError,
-    StreamUnavailableError,
-)
-from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.unreadable import QuarantinedRecord
 
 _REPORT_EVERY = timedelta(seconds=10)
 

@@ -14,12 +14,12 @@ from itertools import islice
 
 from izin.consent.model import Status
 from izin.consent.transitions import WAITING
+from izin.ledger.brake import counting
+from izin.ledger.brake.counting import SourcedEvent, Watched
+from izin.ledger.db.connection import Connection
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.ruling import RESCUE
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
-from izin.sinks.ledger.brake import counting
-from izin.sinks.ledger.brake.counting import SourcedEvent, Watched
-from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.ruling import RESCUE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from izin.consent.model import Status
 from izin.consent.next_action import ATTESTED_WITHIN
+from izin.ledger.db.copy_format import microseconds
+from izin.ledger.history.formats import history_codec
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
@@ -22,8 +24,6 @@ from izin.schemas.fast.reader import FIRST_INSTANT, LAST_INSTANT, long_of, reade
 from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.generated.decision_offsets import consent_offsets, head_offsets
 from izin.schemas.records import key_from_avro
-from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history.formats import history_codec
 
 _ADDRESS: Final[tuple[str, ...]] = (
     "customer_id",

@@ -24,21 +24,21 @@ from typing import Any, Self
 
 from confluent_kafka import Message
 
+from izin.ledger import offsets, sequences
+from izin.ledger.db.connection import Connection
+from izin.ledger.db.leases import sole
+from izin.ledger.history import append
+from izin.ledger.history.receipts import movements_of
+from izin.ledger.record.errors import RecreatedTopicError
+from izin.ledger.record.sequence_gaps import Run, runs
+from izin.ledger.record.unreadable import QuarantinedRecord
+from izin.ledger.sequences import Origin
+from izin.ledger.unit_of_work import append_messages
 from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.fast.reader import append_instant
 from izin.sinks.ingest.isolation import put_aside, store_apart
 from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, identity, open_reader
-from izin.sinks.ledger import offsets, sequences
-from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.receipts import movements_of
-from izin.sinks.ledger.sequences import Origin
-from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.record.errors import RecreatedTopicError
-from izin.sinks.record.sequence_gaps import Run, runs
-from izin.sinks.record.unreadable import QuarantinedRecord
 
 _WAIT = timedelta(milliseconds=500)
 _REPORT_EVERY = timedelta(seconds=5)

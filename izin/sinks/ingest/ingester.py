@@ -32,6 +32,10 @@ from functools import cached_property
 
 from confluent_kafka import Message
 
+from izin.ledger.db.leases import sole
+from izin.ledger.record.errors import ConcurrentChangeError
+from izin.ledger.record.unreadable import QuarantinedRecord
+from izin.ledger.registry.ownership import alert
 from izin.runtime.logs import get_logger
 from izin.runtime.process import first_of, with_pauses
 from izin.schemas.fast.writer import long_bytes
@@ -40,10 +44,6 @@ from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.isolation import Isolation, Record, is_poison, quarantine, store_apart
 from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, open_reader
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.registry.ownership import alert
-from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.unreadable import QuarantinedRecord
 
 _ATTEMPTS = 3
 """So often a batch is stored of which another process inserts a key meanwhile."""

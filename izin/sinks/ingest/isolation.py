@@ -36,6 +36,8 @@ from izin.consent.errors import (
 )
 from izin.consent.model import ConsentEvent, Source, Status
 from izin.consent.ordering import decide
+from izin.ledger.record.errors import IllegalChangeError, RefusedValueError
+from izin.ledger.record.unreadable import POISON, QuarantinedRecord
 from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.runtime.kafka_clients import headers_of
 from izin.runtime.logs import get_logger
@@ -44,8 +46,6 @@ from izin.schemas.fast.reader import append_instant, instant_of, long_of
 from izin.schemas.generated.decision_offsets import head_offsets
 from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
 from izin.sinks.ingest.decision_reader import IncomingDecision
-from izin.sinks.record.errors import IllegalChangeError, RefusedValueError
-from izin.sinks.record.unreadable import POISON, QuarantinedRecord
 
 _log = get_logger(__name__)
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from izin.consent.fold import latest
 from izin.consent.model import OriginRank, Status, order_of
+from izin.ledger.record import apply, earlier_opt_out
+from izin.ledger.record.consent_row import ConsentRow, is_read_back
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.sinks.ingest.decision_reader import (
@@ -18,8 +20,6 @@ from izin.sinks.ingest.decision_reader import (
     TemplateKey,
     is_prompt,
 )
-from izin.sinks.record import apply, earlier_opt_out
-from izin.sinks.record.consent_row import ConsentRow, is_read_back
 
 _SHARED_BY_NEWER = (
     "customer_id",

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from izin.consent.model import Consent, Status
+from izin.ledger.record.errors import UnknownSuppressionError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
 from izin.sinks.ingest.topic_reader import every_record
-from izin.sinks.record.errors import UnknownSuppressionError
 
 
 class Suppressions:

@@ -13,6 +13,10 @@ from datetime import datetime
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from izin.kafka.bounded_reader import BoundedReader, partition_client
+from izin.ledger import offsets
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.errors import StreamUnavailableError
+from izin.ledger.record.messages import TopicMessages
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import admin
@@ -20,10 +24,6 @@ from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import offsets
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.errors import StreamUnavailableError
-from izin.sinks.record.messages import TopicMessages
 
 _GROUP = "izin-ledger"
 _TIMEOUT = 15.0

@@ -22,15 +22,15 @@ from izin.iys.wire_format.account import (
     Subscription,
     SubscriptionStatus,
 )
+from izin.ledger import brands, suspensions
+from izin.ledger.record.brand import Brand
+from izin.ledger.registry import granted
+from izin.ledger.registry.granted import RightsChange, change_of
+from izin.ledger.sweep import sweeps
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger import brands, suspensions
-from izin.sinks.ledger.registry import granted
-from izin.sinks.ledger.registry.granted import RightsChange, change_of
-from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget
-from izin.sinks.record.brand import Brand
 
 EVERY = timedelta(days=1)
 SOON = timedelta(days=30)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from izin.consent.model import Status
+from izin.ledger import reads, stream_progress
+from izin.ledger.brake import decisions
+from izin.ledger.daily import files
+from izin.ledger.db import Ledger, sole
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger import reads, stream_progress
-from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.daily import files
-from izin.sinks.ledger.db import Ledger, sole
 
 _log = get_logger(__name__)
 

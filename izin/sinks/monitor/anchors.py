@@ -24,15 +24,15 @@ import httpx
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
 from izin.consent.errors import OurError
+from izin.ledger.db import Ledger, sole
+from izin.ledger.history import verify
+from izin.ledger.record.anchor import Anchor, AnchorTimestamp, text_of_heads
+from izin.ledger.record.errors import UnreadableAnchorError
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.unit_of_work import append_messages
 from izin.runtime.logs import get_logger
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState
-from izin.sinks.ledger.db import Ledger, sole
-from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.record.anchor import Anchor, AnchorTimestamp, text_of_heads
-from izin.sinks.record.errors import UnreadableAnchorError
-from izin.sinks.record.messages import TopicMessages
 
 _TIMEOUT = timedelta(seconds=20)
 _MOST_SENT = 1 << 20

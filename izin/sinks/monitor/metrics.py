@@ -21,16 +21,16 @@ from izin.consent.forecast import DueGroup, Forecast, forecast
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import STATUS
 from izin.iys.tokens import TokenPolicy
+from izin.ledger import reads, sequences, stream_progress
+from izin.ledger.brake import decisions
+from izin.ledger.brake.decisions import Brake
+from izin.ledger.daily import files
+from izin.ledger.db import Ledger
+from izin.ledger.rate_limits import HOUR_LIMITS, Address, addresses
+from izin.ledger.registry import complaints, granted
+from izin.ledger.sweep import sweeps
 from izin.runtime.broker_watch import TIMEOUT, AnswerWatch
 from izin.schemas.topics import Topics
-from izin.sinks.ledger import reads, sequences, stream_progress
-from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.brake.decisions import Brake
-from izin.sinks.ledger.daily import files
-from izin.sinks.ledger.db import Ledger
-from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address, addresses
-from izin.sinks.ledger.registry import complaints, granted
-from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.monitor.alerts import STAGES
 
 _LANES = {"RET": "opt-outs", "ONAY": "consents"}

@@ -15,13 +15,13 @@ from izin.iys.errors import CallError, Verdict
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format.batches import BatchItemResult
+from izin.ledger import brands, submissions
+from izin.ledger.record.item_result import ItemResult
+from izin.ledger.record.submission import Submission
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger import brands, submissions
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.save_results import save_results
-from izin.sinks.record.item_result import ItemResult
-from izin.sinks.record.submission import Submission
 
 _FIRST = timedelta(seconds=30)
 _LONGEST = timedelta(hours=1)

@@ -18,18 +18,18 @@ from izin.consent.next_action import Action
 from izin.consent.transitions import Event, State
 from izin.iys.errors import CallError
 from izin.iys.wire_format.batches import AcceptedBatch
+from izin.ledger import submissions, suspensions
+from izin.ledger.db.connection import Connection
+from izin.ledger.record import apply, ruling
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.state_change import OPT_OUT_BACKOFF, transition
+from izin.ledger.record.submission import Item, Submission
+from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger import submissions, suspensions
-from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.read_back import after_late_call
-from izin.sinks.record import apply, ruling
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.state_change import OPT_OUT_BACKOFF, transition
-from izin.sinks.record.submission import Item, Submission
 
 _OPT_IN_BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 

@@ -10,15 +10,15 @@ from izin.iys.client import IysClient
 from izin.iys.errors import CallError, Verdict
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
+from izin.ledger.access_tokens import LedgerTokenStore
+from izin.ledger.db.connection import Ledger
+from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.registry import granted
+from izin.ledger.unit_of_work import UnitOfWork, unit_of_work
 from izin.runtime.settings import IysSettings, SinkSettings
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.ledger.registry import granted
-from izin.sinks.ledger.unit_of_work import UnitOfWork, unit_of_work
 from izin.sinks.outbound.lease_renewal import LeaseRenewals
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.messages import TopicMessages
 
 _CALL_MARGIN = 1.25
 """So many times its timeout a call may be on its way: İYS may have it when we have given it up."""

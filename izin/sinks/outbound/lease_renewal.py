@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from izin.sinks.ledger import submissions
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.submission import Submission
+from izin.ledger import submissions
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.submission import Submission
 
 RENEWALS_PER_LEASE = 4
 """A lease is renewed so many times before it would expire."""

@@ -16,11 +16,17 @@ from functools import partial
 
 from izin.consent.errors import OurError
 from izin.iys.errors import CallError
+from izin.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifications
+from izin.ledger.record.errors import (
+    ConcurrentChangeError,
+    FencedError,
+    LedgerUnavailableError,
+    StreamUnavailableError,
+)
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import RegistryError
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
-from izin.sinks.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifications
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.lease_renewal import RENEWALS_PER_LEASE
@@ -28,12 +34,6 @@ from izin.sinks.outbound.queries.status_query import StatusQuerier, SweptQuerier
 from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
-from izin.sinks.record.errors import (
-    ConcurrentChangeError,
-    FencedError,
-    LedgerUnavailableError,
-    StreamUnavailableError,
-)
 
 RETRIED = (
     ConcurrentChangeError,

@@ -16,16 +16,16 @@ from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.errors import CallError, RefusedError, Verdict
 from izin.iys.rate_limit import CallClass
 from izin.iys.wire_format.consents import Receipt, RegisterRecord
+from izin.ledger import submissions
+from izin.ledger.record import apply
+from izin.ledger.record.item_result import ItemResult
+from izin.ledger.record.submission import SINGLE, Item, Settled, Submission
+from izin.ledger.unit_of_work import lock
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger import submissions
-from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.outbound.save_results import save_results
-from izin.sinks.record import apply
-from izin.sinks.record.item_result import ItemResult
-from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
 
 _ONE_BY_ONE = 20
 """The most items that are queried one by one, before others have their turn."""

@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
+from izin.ledger.db.connection import Connection
+from izin.ledger.db.queries import statements
+from izin.ledger.record.consent_row import READ_BACK, ConsentRow
+from izin.ledger.record.item_result import AppliedResult
+from izin.ledger.record.submission import Item, Submission
+from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.record.consent_row import READ_BACK, ConsentRow
-from izin.sinks.record.item_result import AppliedResult
-from izin.sinks.record.submission import Item, Submission
 
 _UNKNOWN_SINCE = timedelta(hours=1)
 _SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})

@@ -14,19 +14,19 @@ from datetime import timedelta
 from izin.consent.model import Status
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.transport.circuit_breaker import CircuitState
+from izin.ledger import brands, submissions, suspensions
+from izin.ledger.db.connection import Connection
+from izin.ledger.record import apply
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.submission import BATCH, SINGLE, Item, Submission
+from izin.ledger.unit_of_work import lock
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger import brands, submissions, suspensions
-from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.call_outcome import is_wanted, lose_unanswered, unwanted
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.lost_items import LostItems, is_the_same
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.resubmit import leave_out, resubmit
 from izin.sinks.outbound.send import Sender
-from izin.sinks.record import apply
-from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.submission import BATCH, SINGLE, Item, Submission
 
 _CALLS = {SINGLE: "add", BATCH: "add_batch"}
 """The operation of each kind: while its circuit is open, submissions of the kind wait."""

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
+from izin.ledger import claims, submissions
+from izin.ledger.db.copy_format import microseconds
+from izin.ledger.history.calls import unsent_fact
+from izin.ledger.record import apply
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.submission import Item, Submission
+from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger import claims, submissions
-from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history.calls import unsent_fact
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.record import apply
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.submission import Item, Submission
 
 _log = get_logger(__name__)
 

@@ -12,29 +12,29 @@ from functools import partial
 from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.iys.errors import Verdict
-from izin.runtime.logs import get_logger
-from izin.runtime.process import with_pauses
-from izin.sinks.ledger import submissions, suspensions
-from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
-from izin.sinks.ledger.db.connection import Connection, while_waiting
-from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history.calls import result_fact
-from izin.sinks.ledger.history.hash_chain import Fact
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.queries.status_answer import observation
-from izin.sinks.outbound.read_back import after_late_call, after_opt_outs
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.item_result import (
+from izin.ledger import submissions, suspensions
+from izin.ledger.bulk.saving import BulkChanges, RowChange
+from izin.ledger.db.connection import Connection, while_waiting
+from izin.ledger.db.copy_format import microseconds
+from izin.ledger.history.calls import result_fact
+from izin.ledger.history.hash_chain import Fact
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.item_result import (
     ACCEPTED,
     AppliedResult,
     ItemResult,
     accepted_row,
     apply_result,
 )
-from izin.sinks.record.ruling import RuledRow
-from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
+from izin.ledger.record.ruling import RuledRow
+from izin.ledger.record.submission import SINGLE, Item, Settled, Submission
+from izin.ledger.unit_of_work import UnitOfWork, lock_in_pieces
+from izin.runtime.logs import get_logger
+from izin.runtime.process import with_pauses
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.queries.status_answer import observation
+from izin.sinks.outbound.read_back import after_late_call, after_opt_outs
 
 _WRITABLE = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
 """Verdicts on the record itself: they show that İYS accepts records of the brand and channel."""

@@ -18,14 +18,14 @@ from itertools import count
 from izin.consent.model import Status
 from izin.iys.rate_limit import CallClass, Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.sinks.ledger import brands, claims, suspensions
-from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.db.queries import statements
+from izin.ledger import brands, claims, suspensions
+from izin.ledger.brake import decisions
+from izin.ledger.db.queries import statements
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.submission import BATCH, SINGLE, Submission
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.send import Sender
-from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.submission import BATCH, SINGLE, Submission
 
 QUERY_FIRST_OVER = 1
 """More opt-outs than this whose state at İYS is unknown are queried first, 1,000 a call.

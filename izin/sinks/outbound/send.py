@@ -21,13 +21,13 @@ from izin.iys.errors import (
 )
 from izin.iys.rate_limit import CallClass
 from izin.iys.wire_format.consents import SerializedItems
+from izin.ledger.record.item_result import NO_SUCH_RETAILER, ItemResult
+from izin.ledger.record.submission import Submission
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.call_outcome import CallPermit, mark_accepted, mark_unknown
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.resubmit import rebuild, resubmit
 from izin.sinks.outbound.save_results import save_results
-from izin.sinks.record.item_result import NO_SUCH_RETAILER, ItemResult
-from izin.sinks.record.submission import Submission
 
 _log = get_logger(__name__)
 

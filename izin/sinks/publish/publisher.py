@@ -29,15 +29,15 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Delivered
 from psycopg.rows import DictRow
 
+from izin.ledger.db import Connection, Ledger, notifications, sole, statements
+from izin.ledger.db.notifications import Notifications
+from izin.ledger.history import append
+from izin.ledger.history.append import Movement
+from izin.ledger.record.errors import StreamUnavailableError
+from izin.ledger.record.messages import Message
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import ID, Headers
-from izin.sinks.ledger.db import Connection, Ledger, notifications, sole, statements
-from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.append import Movement
-from izin.sinks.record.errors import StreamUnavailableError
-from izin.sinks.record.messages import Message
 
 _POLL = 0.1
 _TIMEOUT_MS = 15_000

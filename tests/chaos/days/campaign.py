@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
 from tests.chaos.days.verdict import (
     most_an_hour,
     movements,

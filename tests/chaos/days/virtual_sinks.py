@@ -29,17 +29,17 @@ from pydantic import SecretStr
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
+from izin.ledger.access_tokens import LedgerTokenStore
+from izin.ledger.db.connection import Connection, Ledger
+from izin.ledger.db.leases import enter
+from izin.ledger.db.notifications import NAMES, Notifications
+from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.messages import TopicMessages
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.leases import enter
-from izin.sinks.ledger.db.notifications import NAMES, Notifications
-from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import outbound_loops
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.messages import TopicMessages
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.support.builders import BRAND
 

@@ -15,18 +15,18 @@ from benchmarks.results import RunReport
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
+from izin.ledger import offsets
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.messages import TopicMessages
 from izin.local import Postgres, create_database
 from izin.runtime.logs import configure
 from izin.runtime.settings import KafkaSettings, LogSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import offsets
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
 from tests.chaos.command import conclude, empty, showing
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.chaos.days.virtual_loop import run as run_loop

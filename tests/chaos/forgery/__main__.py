@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from benchmarks.results import RunReport
+from izin.ledger.db.migrate import migrate
 from izin.local import Postgres, create_database
-from izin.sinks.ledger.db.migrate import migrate
 from tests.chaos.command import conclude, counted, empty, listed, showing
 from tests.chaos.forgery.campaign import ForgeryCampaign, ForgeryVerdict
 

@@ -28,10 +28,10 @@ from izin.evidence.verification import (
     VerifiedEvidence,
     verify,
 )
+from izin.ledger.db.copy_format import microseconds
+from izin.ledger.history.hash_chain import SALT, digest_fact
+from izin.ledger.webhooks.deliveries import DeliveryReceipt, commitment_of_delivery
 from izin.schemas.codec import Codec
-from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history.hash_chain import SALT, digest_fact
-from izin.sinks.ledger.webhooks.deliveries import DeliveryReceipt, commitment_of_delivery
 from tests.chaos.forgery.copies import HistoryCopy, Row, archive_of
 from tests.chaos.forgery.facts import OTHERS, source_of, stuffing
 from tests.chaos.forgery.forger import NothingToForgeError

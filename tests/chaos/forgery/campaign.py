@@ -11,12 +11,12 @@ from pydantic import SecretStr
 
 from izin.consent.errors import IzinError
 from izin.evidence.verification import Evidence
+from izin.ledger.db.connection import Ledger
+from izin.ledger.history import verify as chains
+from izin.ledger.record.anchor import Anchor
+from izin.ledger.webhooks import deliveries
 from izin.local import create_database
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import verify as chains
-from izin.sinks.ledger.webhooks import deliveries
-from izin.sinks.record.anchor import Anchor
 from tests.chaos.forgery import archives, database, forger
 from tests.chaos.forgery.archives import ArchiveForger, GenuineArchive
 from tests.chaos.forgery.copies import HistoryCopy, UnmadeArchiveError, archive_of, places_of

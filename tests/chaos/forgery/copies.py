@@ -14,16 +14,16 @@ from typing import Any
 from izin.evidence.chain import Segment
 from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow
 from izin.evidence.verification import Evidence
-from izin.sinks.ledger.history.chain_check import first_link
-from izin.sinks.ledger.history.hash_chain import (
+from izin.ledger.history.chain_check import first_link
+from izin.ledger.history.hash_chain import (
     SALT,
     Fact,
     commitment_of_row,
     content,
     next_link,
 )
-from izin.sinks.ledger.webhooks.deliveries import content_of_delivery
-from izin.sinks.record.anchor import Anchor
+from izin.ledger.record.anchor import Anchor
+from izin.ledger.webhooks.deliveries import content_of_delivery
 from tests.support.builders import NOON
 from tests.support.evidence.archives import KEY, a_header
 

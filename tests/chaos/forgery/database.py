@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import LiteralString
 
+from izin.ledger.db.connection import Connection, Ledger, copy
+from izin.ledger.db.copy_format import microseconds
+from izin.ledger.db.queries import statements
+from izin.ledger.history import append, retention, verify
+from izin.ledger.history.append import append_facts
+from izin.ledger.history.hash_chain import commitment_of_row, digest_fact
+from izin.ledger.record.anchor import Anchor
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.webhooks.deliveries import DeliveryReceipt, copied, sealed
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.ledger.db.connection import Connection, Ledger, copy
-from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append, retention, verify
-from izin.sinks.ledger.history.append import append_facts
-from izin.sinks.ledger.history.hash_chain import commitment_of_row, digest_fact
-from izin.sinks.ledger.webhooks.deliveries import DeliveryReceipt, copied, sealed
-from izin.sinks.record.anchor import Anchor
-from izin.sinks.record.messages import TopicMessages
 from tests.chaos.forgery.copies import HistoryCopy, Row
 from tests.chaos.forgery.facts import OTHERS, FactSource, source_of
 from tests.support.builders import CUSTOMER

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.history.hash_chain import SALT, Fact, digest_fact
-from izin.sinks.ledger.webhooks.deliveries import commitment_of_delivery
-from izin.sinks.record.anchor import Anchor
+from izin.ledger.db.copy_format import microseconds
+from izin.ledger.history import append
+from izin.ledger.history.append import Movement
+from izin.ledger.history.hash_chain import SALT, Fact, digest_fact
+from izin.ledger.record.anchor import Anchor
+from izin.ledger.webhooks.deliveries import commitment_of_delivery
 from tests.chaos.forgery.copies import DIGESTS, HistoryCopy, Row, emptied, places_of
 from tests.chaos.forgery.database import LATER
 from tests.support.evidence.archives import KEY

@@ -7,7 +7,7 @@ import pytest
 
 from izin.evidence import rows
 from izin.evidence.rows import EvidenceRow
-from izin.sinks.ledger.history import chain_check
+from izin.ledger.history import chain_check
 from tests.chaos.forgery import archives, forger
 from tests.chaos.forgery.__main__ import report
 from tests.chaos.forgery.campaign import ForgeryCampaign, ForgeryVerdict, forged_archive

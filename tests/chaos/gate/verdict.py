@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from izin.consent.model import Status
-from izin.demo.report import FinalState
 from izin.kafka.bounded_reader import read_all
+from izin.ledger.db.connection import Ledger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro
-from izin.sinks.ledger.db.connection import Ledger
+from izin.stack.report import FinalState
 from tests.chaos.agreement import differences
 from tests.chaos.gate.askers import Answer, Asker, GivenYes
 from tests.chaos.gate.traffic import PublishedEvent, Traffic

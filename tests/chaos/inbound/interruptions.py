@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha384
 from typing import TypeVar
 
-from izin.sinks.ledger.daily import files, lines
-from izin.sinks.ledger.daily.files import DailyFile, FileState, today_in_turkey
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.append import sweep_key
-from izin.sinks.ledger.sweep import sweeps
-from izin.sinks.ledger.sweep.sweeps import Sweep
+from izin.ledger.daily import files, lines
+from izin.ledger.daily.files import DailyFile, FileState, today_in_turkey
+from izin.ledger.db.connection import Ledger
+from izin.ledger.history.append import sweep_key
+from izin.ledger.sweep import sweeps
+from izin.ledger.sweep.sweeps import Sweep
 from tests.chaos.pipeline import until
 from tests.chaos.victims import SINK, Victim
 from tests.support.builders import BRAND

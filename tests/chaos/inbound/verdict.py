@@ -15,10 +15,10 @@ from typing import Any
 from izin.consent.model import DecisionKind
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import JsonReader
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.formats import decision_columns
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.iys_movements import event_of
+from izin.ledger.db.connection import Ledger
+from izin.ledger.history.formats import decision_columns
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.iys_movements import event_of
 
 _HISTORY = """SELECT kind, event_id, source, decision FROM movements
     WHERE kind IN ('decision', 'observation') AND commitment IS NULL"""

@@ -18,6 +18,10 @@ from iys_simulator.rules.consent_fields import ValidationContext
 from iys_simulator.store.accounts import Brand as SimulatorBrand
 
 from izin.iys.rate_limit import Pace
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.brand import Brand
 from izin.onboarding.address_book import AddressBook, note_ledger
 from izin.onboarding.pack import BrandCounts, brand_counts
 from izin.onboarding.preview import (
@@ -31,11 +35,7 @@ from izin.onboarding.preview import (
     review_of,
 )
 from izin.producers.files.importer import Import, import_file
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.brand import Brand
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.chaos.days.virtual_sinks import RESULT_DELAY
 from tests.chaos.days.virtual_site import BEGINS_AT, VirtualSite

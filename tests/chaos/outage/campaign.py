@@ -19,14 +19,14 @@ from iys_simulator.other_writers import citizen_consent, save_citizen_change
 from iys_simulator.rules.consent import Consent as SimulatorConsent
 
 from benchmarks.simulator.load import save_consents
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.messages import Message
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.movements import Puller
 from izin.sinks.inbound.sweep import Sweeper
-from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget
-from izin.sinks.record.messages import Message
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.chaos.days.virtual_site import BEGINS_AT, DAY, HOUR, VirtualSite
 from tests.support.builders import BRAND, CUSTOMER

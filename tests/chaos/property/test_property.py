@@ -3,8 +3,8 @@
 import pytest
 
 from izin.consent.next_action import RegisteredState
-from izin.sinks.record import earlier_opt_out
-from izin.sinks.record.consent_row import ConsentRow
+from izin.ledger.record import earlier_opt_out
+from izin.ledger.record.consent_row import ConsentRow
 from tests.chaos.property import campaign
 from tests.chaos.property.__main__ import report
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from izin.iys.rate_limit import STATUS, HourLimit
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
 from izin.reconcile.comparing import Difference, Scope
 from izin.reconcile.repairs import RepairFile, plan_of
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
 from tests.integration.sinks.sink_harness import ACTIVE, Clock, a_phone, sinks_over
 from tests.support.reconcile.planting import PLANTS, Found, planted_key
 from tests.support.reconcile.site import Site

@@ -13,14 +13,14 @@ from subprocess import Popen
 import httpx
 from pydantic import SecretStr
 
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.record.messages import TopicMessages
 from izin.local import free_port
 from izin.local.processes import answers
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.record.messages import TopicMessages
 from tests.chaos.pipeline import until
 from tests.chaos.requests.apis import PUSH, TARGETS, Api
 from tests.integration.sinks.sink_harness import ACTIVE
@@ -36,7 +36,7 @@ _UP_WITHIN = 60.0
 _LOWEST = 19
 _MODULES: Mapping[Api, tuple[str, str]] = {
     Api.INTAKE: ("izin.producers", "INTAKE"),
-    Api.FEEDS: ("izin.sinks.feeds", "FEEDS"),
+    Api.FEEDS: ("izin.feeds", "FEEDS"),
     Api.GATE: ("izin.gate", "GATE"),
 }
 """What is run, and what the names of its settings begin with."""

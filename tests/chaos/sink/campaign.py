@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.record.messages import TopicMessages
 from izin.runtime.kafka import committed_ends
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.record.messages import TopicMessages
 from tests.chaos.sink.decision_source import DecisionSource
 from tests.chaos.sink.faults import WEIGHTS, SinkFault
 from tests.chaos.sink.injector import Injector, WorkerNetwork, worker_name

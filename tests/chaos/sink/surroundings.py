@@ -5,11 +5,11 @@ import random
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
+from izin.ledger.db.connection import Ledger
+from izin.ledger.history import verify
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import verify
 from tests.chaos.hostile.writer import leave_open
 from tests.chaos.input_faults import HostileInput, InputFault
 from tests.chaos.sink.decision_source import DecisionSource

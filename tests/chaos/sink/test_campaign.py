@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from benchmarks.results import publish
-from izin.demo.ledger import LedgerState
-from izin.demo.report import DesiredState, compare
 from izin.runtime.settings import KafkaSettings
+from izin.stack.ledger import LedgerState
+from izin.stack.report import DesiredState, compare
 from tests.chaos.sink.__main__ import report
 from tests.chaos.sink.campaign import LIGHT, SinkCampaign
 from tests.chaos.sink.faults import WEIGHTS, SinkFault

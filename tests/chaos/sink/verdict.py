@@ -8,11 +8,11 @@ from typing import Any, LiteralString
 
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.kafka.bounded_reader import read_all
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.history import verify
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import verify
 from tests.chaos.agreement import differences
 from tests.chaos.sink.decision_source import DecisionSource
 from tests.chaos.sink.opt_out_delay import OptOut, OptOutDelays, measure, submissions_of

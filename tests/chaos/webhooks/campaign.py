@@ -10,17 +10,17 @@ from random import Random
 from time import monotonic
 
 from benchmarks.webhooks.receiver import WebhookReceiver
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.history import verify as chains
+from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.webhooks import deliveries
+from izin.ledger.webhooks.registry import LaneName
 from izin.runtime import kafka
 from izin.schemas.codec import Codec
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.ledger.history import verify as chains
-from izin.sinks.ledger.webhooks import deliveries
-from izin.sinks.ledger.webhooks.registry import LaneName
-from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.partitions import DeliveryLane, cursors_at_end
-from izin.sinks.webhooks.source import LaneSource
+from izin.webhooks.events import WebhookEvent
+from izin.webhooks.partitions import DeliveryLane, cursors_at_end
+from izin.webhooks.source import LaneSource
 from tests.chaos.input_faults import HostileInput, InputFault
 from tests.chaos.pipeline import FaultCampaign
 from tests.chaos.webhooks.subscribers import Coordinates, FailingSubscriber

@@ -20,6 +20,10 @@ from izin.gate.question import ReceiptKind, read_question
 from izin.gate.receipts import receipt_records
 from izin.gate.verdicts import Judge, judge_all
 from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.ledger import stream_progress
+from izin.ledger.record.anchor import Anchor
+from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.record.outcome import Outcome
 from izin.producers.publishing.publisher import kafka_record
 from izin.runtime.http_server.problems import JSON_TYPE
 from izin.runtime.settings import GateSettings
@@ -28,18 +32,14 @@ from izin.schemas.fast import record_format
 from izin.schemas.records import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION, Headers
 from izin.schemas.topics import Topics
 from izin.schemas.uuids import CHANCE_BYTES, uuid7
-from izin.sinks.ledger import stream_progress
 from izin.sinks.publish.publisher import headers_of
-from izin.sinks.record.anchor import Anchor
-from izin.sinks.record.messages import Message, TopicMessages
-from izin.sinks.record.outcome import Outcome
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.state.state import MemoryState
 from tests.support.api_keys import an_api_key
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, an_event
 from tests.support.order.harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
 from tests.unit.gate.fakes import FakeState
-from tests.unit.sinks.record.test_ruling import ACTIVE, decided
+from tests.unit.ledger.record.test_ruling import ACTIVE, decided
 
 TOPICS = Topics()
 MESSAGES = TopicMessages(Codec(), TOPICS)

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.sink.known_keys import measure_known_keys
-from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.ledger.unit_of_work import UnitOfWork
 
 pytestmark = pytest.mark.database
 

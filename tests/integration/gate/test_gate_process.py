@@ -251,7 +251,7 @@ def test_gate_is_served_until_it_is_stopped(topics: GateTopics):
         except httpx.TransportError:
             return False
 
-    command = [sys.executable, "-m", "izin.console", "gate"]
+    command = [sys.executable, "-m", "izin.cli", "gate"]
     with subprocess.Popen(command, env=given, stderr=subprocess.PIPE) as process:
         try:
             until(is_up, within=30)
@@ -264,7 +264,7 @@ def test_gate_is_served_until_it_is_stopped(topics: GateTopics):
     assert re.search(r"known\W+\d", line)
 
 
-@pytest.mark.parametrize("command", [["izin.console", "gate"], ["izin.gate"]])
+@pytest.mark.parametrize("command", [["izin.cli", "gate"], ["izin.gate"]])
 def test_unusable_port_is_named(topics: GateTopics, command: list[str]):
     """Before anything is reported as running, with the remedy and exit code 4."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -24,7 +24,7 @@ ASKED: Question = {"brand_code": BRAND, "type": Channel.MESAJ}
 async def izin(url: object, *words: object) -> tuple[int, str]:
     """Run a command that asks the gate; return its exit code and what it printed."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "izin.console", *map(str, words)),
+        *(sys.executable, "-m", "izin.cli", *map(str, words)),
         env={**os.environ, "IZIN_GATE_URL": str(url), "IZIN_API_KEY": API_KEY},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -27,7 +27,7 @@ def test_download_twice_downloads_nothing_more() -> None:
     """The first downloads what is needed; the second has nothing to do or report."""
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-m", "izin.console", "download"],
+            [sys.executable, "-m", "izin.cli", "download"],
             capture_output=True,
             text=True,
             check=True,

@@ -6,14 +6,14 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from izin.console.customers.offboarding import await_ingested
+from izin.cli.customers.offboarding import await_ingested
+from izin.ledger.db.connection import Ledger
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from izin.sinks.ledger.db.connection import Ledger
 from izin.streams.ownership.positions import Positions, key_of
-from tests.integration.console.test_explain import store_history
+from tests.integration.cli.test_explain import store_history
 from tests.support.builders import BRAND
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]

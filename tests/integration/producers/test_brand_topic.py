@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from izin.projections.brand_directory import BrandReader, UnknownBrandError
+from izin.kafka.tables.brand_directory import BrandReader, UnknownBrandError
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from izin.demo.crm_export import ExportSpec, ExportTruth, write
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files.importer import Import, import_file
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher, KafkaRecord
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.stack.crm_export import ExportSpec, ExportTruth, write
 
 pytestmark = pytest.mark.broker
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from izin.demo.actors import signups
 from izin.local import free_port
 from izin.producers.publishing.publisher import KafkaRecord
 from izin.runtime.settings import KafkaSettings
+from izin.stack.actors import signups
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.integration.producers.waiting import until
 from tests.support.api_keys import an_api_key, publish_key
@@ -137,7 +137,7 @@ def test_unusable_settings_are_named(
             "IZIN_INTAKE_OPERATIONS_PORT": str(free_port()),
             setting: value or str(taken.getsockname()[1]),
         }
-        words = ["izin.console", *command[1:]] if command[0] == "izin" else command
+        words = ["izin.cli", *command[1:]] if command[0] == "izin" else command
         done = subprocess.run(
             [sys.executable, "-m", *words],
             env=environment,

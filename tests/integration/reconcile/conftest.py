@@ -8,11 +8,11 @@ from contextlib import nullcontext
 import pytest
 from typer.testing import CliRunner
 
-from izin.console.cli import app
-from izin.console.reconcile import command
-from izin.console.subscribers import compare
+from izin.cli.cli import app
+from izin.cli.reconcile import command
+from izin.cli.subscribers import compare
+from izin.ledger.db.connection import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings
-from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the sinks
     clock,
     database_url,

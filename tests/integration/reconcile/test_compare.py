@@ -10,8 +10,8 @@ import pytest
 from openpyxl import Workbook
 from typer.testing import CliRunner
 
-from izin.console.cli import app
-from izin.sinks.ledger.db.connection import Ledger
+from izin.cli.cli import app
+from izin.ledger.db.connection import Ledger
 from tests.integration.sinks.sink_harness import Izin, a_phone
 from tests.support.builders import BRAND
 

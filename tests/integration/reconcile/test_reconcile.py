@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from izin.ledger import reads
+from izin.ledger.history.append import brand_key
 from izin.reconcile.judging import Kind, Side
 from izin.reconcile.remedies import Repair
 from izin.runtime.plan import Plan
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.history.append import brand_key
 from tests.integration.reconcile.conftest import EACH, Run
 from tests.support.builders import BRAND, a_key
 from tests.support.reconcile.planting import (

@@ -15,6 +15,9 @@ from confluent_kafka import TopicPartition
 from pydantic import SecretStr
 
 from izin.consent.model import Consent, ConsentEvent
+from izin.ledger import offsets
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.messages import TopicMessages
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.repair import PartitionResult, StateRebuild, results_of
 from izin.runtime import kafka
@@ -26,9 +29,6 @@ from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import offsets
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.messages import TopicMessages
 from izin.streams.ownership.positions import DecidedOffsets, Positions
 from tests.support.order.deciding import decide_all
 from tests.support.order.verdict import committed_records

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
+from izin.cli.terminal.ledger_session import open_ledger
 from izin.consent.ordering import decide
-from izin.console.terminal.ledger_session import open_ledger
 from izin.replay.dead_letters.outcomes import RedriveOutcome
 from izin.replay.dead_letters.reading import DeadLetterSelection
 from izin.replay.dead_letters.redrive import Redriver, RedriveStatement

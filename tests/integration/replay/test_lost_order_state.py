@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from izin.console.cli import app
+from izin.cli.cli import app
 from tests.integration.replay.rebuild_harness import RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import OTHER, at
 from tests.integration.replay.test_repair_order_state import desired, standing

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from izin.cli.terminal.ledger_session import open_ledger
 from izin.consent.model import ConsentEvent, Status
-from izin.console.terminal.ledger_session import open_ledger
 from izin.replay.dead_letters.outcomes import RedriveOutcome
 from izin.replay.dead_letters.reading import DeadLetterSelection
 from izin.replay.dead_letters.redrive import Redriver, RedriveStatement

@@ -13,8 +13,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from izin.cli.cli import app
 from izin.consent.model import Status
-from izin.console.cli import app
 from izin.replay.order_state.repair import StateRebuild
 from tests.integration.replay.rebuild_harness import CODEC, SECRET, RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, at
@@ -106,7 +106,7 @@ def test_plan_is_made_shown_and_executed(
 
 def killed(words: list[str], moment: Callable[[], bool], what: str) -> None:
     """Run a command in a process of its own, and kill it (-9) at a moment."""
-    arguments = [sys.executable, "-m", "izin.console", "replay", *words]
+    arguments = [sys.executable, "-m", "izin.cli", "replay", *words]
     process = subprocess.Popen(
         arguments, env={**os.environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Message
 
 from izin.kafka.follower import RecordFollower, TopicFollower
+from izin.kafka.tables.api_keys import ApiKeyReader, Freshness
 from izin.local import Kafka, free_port
-from izin.projections.api_keys import ApiKeyReader, Freshness
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import connection_of, producer
 from izin.runtime.settings import KafkaSettings

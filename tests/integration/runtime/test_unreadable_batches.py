@@ -7,8 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from izin.feeds.older_records import OlderRecords
+from izin.kafka.tables.latest_records import LatestRecordReader
 from izin.kafka.unread import unread
-from izin.projections.latest_records import LatestRecordReader
+from izin.ledger.record.errors import StreamUnavailableError
 from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of
@@ -18,11 +20,9 @@ from izin.schemas.fast.record_format import BatchBuilder
 from izin.schemas.fast.writer import long_bytes
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
-from izin.sinks.feeds.older_records import OlderRecords
 from izin.sinks.ingest.topic_reader import TopicReader, every_record, reader_at
-from izin.sinks.record.errors import StreamUnavailableError
-from izin.sinks.webhooks.partitions import PartitionReader
 from izin.subscribers import ChangeKind, PermissionList, subscribe
+from izin.webhooks.partitions import PartitionReader
 from tests.support.hostile.batches import HOSTILE, RawBatch, RawProducer, batch_of
 from tests.support.order.harness import CODEC
 from tests.support.subscribers.published import TopicWriter, key_of

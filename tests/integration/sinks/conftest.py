@@ -10,10 +10,10 @@ from click.testing import Result
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from izin.console.cli import app
+from izin.cli.cli import app
+from izin.ledger.db.connection import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.sinks.sink_harness import (
     Clock,
     Izin,

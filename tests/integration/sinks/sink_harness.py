@@ -20,6 +20,17 @@ from izin.iys.rate_limit import CallClass, HourLimit, Pace, Slot
 from izin.iys.tokens import TokenAuth
 from izin.iys.transport.exchange import TOKEN
 from izin.iys.wire_format.consents import Stream
+from izin.ledger import brands, offsets, reads, suspensions
+from izin.ledger.access_tokens import LedgerTokenStore
+from izin.ledger.db import leases
+from izin.ledger.db.connection import Ledger
+from izin.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.record.suspension import Suspension
+from izin.ledger.unit_of_work import lock
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
@@ -27,12 +38,6 @@ from izin.sinks.inbound.movements import Puller
 from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import brands, offsets, reads, suspensions
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.db import leases
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
-from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
@@ -41,11 +46,6 @@ from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.messages import Message, TopicMessages
-from izin.sinks.record.suspension import Suspension
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key, an_event
 from tests.support.registration import register_brand
 from tests.support.simulator import IYS_CODE, USERNAME, SimulatorAdmin

@@ -15,6 +15,11 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from izin.iys.wire_format.consents import Stream
+from izin.ledger import offsets, reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.notifications import Notifications
+from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.unit_of_work import append_messages
 from izin.local import free_port
 from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
@@ -22,12 +27,7 @@ from izin.schemas.codec import Codec
 from izin.sinks.inbound.movements import Puller
 from izin.sinks.ingest import batch
 from izin.sinks.ingest.decision_reader import IncomingDecision
-from izin.sinks.ledger import offsets, reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay, Publisher
-from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.worker import serve
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
@@ -153,7 +153,7 @@ async def test_outbox_records_have_ids_that_outlive_a_crash(
     await harness.opt_out()
     relay = await relay_of(harness, kafka_settings)
     with monkeypatch.context() as crash:
-        crash.setattr("izin.sinks.ledger.history.append.append", fail)
+        crash.setattr("izin.ledger.history.append.append", fail)
         with pytest.raises(ZeroDivisionError):
             await relay.deliver(await relay.open(), OutboxReader())
     assert await relay.deliver(await relay.open(), OutboxReader())

@@ -22,13 +22,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from izin.iys.rate_limit import Pace
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.leases import enter
+from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.record.errors import LedgerUnavailableError
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.leases import enter
-from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.record.errors import LedgerUnavailableError
 from tests.integration.sinks.ingest.test_isolation import OTHER, THIRD, to_spoil, write
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
 from tests.integration.sinks.test_worker import PUSH, a_movement, a_worker, publish

@@ -14,7 +14,7 @@ from izin.producers.intake import server as intake_server
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import GateSettings, IntakeSettings, KafkaSettings
 from izin.schemas.codec import Codec
-from tests.integration.sinks.feeds import conftest as feeds
+from tests.integration.feeds import conftest as feeds
 from tests.integration.sinks.inbound.test_push import Worker
 from tests.support.customers.installation import Installation
 

@@ -17,22 +17,22 @@ import orjson
 
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
-from izin.projections.packed_permissions import (
+from izin.kafka.tables.packed_permissions import (
     Known,
     PackedPermissions,
     PermissionFacts,
     whole_seconds,
 )
-from izin.projections.permission_reader import PermissionReader, facts_of
+from izin.kafka.tables.permission_reader import PermissionReader, facts_of
+from izin.ledger import outbox
+from izin.ledger.bulk.alike import Alike, alike, columns_of, shape_of
+from izin.ledger.db import copy_format
+from izin.ledger.record import apply
+from izin.ledger.record.consent_row import OWN, SHARED, ConsentRow
 from izin.schemas.fast.writer import writer_of
 from izin.schemas.records import key_from_avro
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
-from izin.sinks.ledger import outbox
-from izin.sinks.ledger.bulk.alike import Alike, alike, columns_of, shape_of
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.record import apply
-from izin.sinks.record.consent_row import OWN, SHARED, ConsentRow
 from izin.streams.fast_path.rows import RowReader, RowWriter
 from izin.streams.ownership.effects import OutputRecord
 from izin.streams.state import packing
@@ -255,12 +255,12 @@ FAST_COPIES = (
     ),
     FastCopy(
         name="rows alike",
-        modules=("izin.sinks.ledger.bulk.alike",),
+        modules=("izin.ledger.bulk.alike",),
         compare=compare_rows_alike,
     ),
     FastCopy(
         name="packed permissions",
-        modules=("izin.projections.packed_permissions", "izin.projections.permission_reader"),
+        modules=("izin.kafka.tables.packed_permissions", "izin.kafka.tables.permission_reader"),
         compare=compare_permissions,
     ),
 )

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 from izin.consent.transitions import State
+from izin.ledger.record.consent_row import ConsentRow
 from izin.reconcile.judging import (
     ComparedKey,
     DesiredRecord,
     IysRecord,
     PermissionRecord,
 )
-from izin.sinks.record.consent_row import ConsentRow
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
 
 EARLIER, LATER = NOON - timedelta(hours=1), NOON + timedelta(hours=1)

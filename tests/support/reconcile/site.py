@@ -7,6 +7,8 @@ from datetime import timedelta
 from time import monotonic
 
 from izin.consent.model import ConsentEvent
+from izin.ledger import reads
+from izin.ledger.db.notifications import Notifications
 from izin.reconcile.asking import Asker
 from izin.reconcile.comparing import Comparer, Difference, Scope
 from izin.reconcile.repairs import RepairExecution
@@ -16,8 +18,6 @@ from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.streams.outputs import suppression_row

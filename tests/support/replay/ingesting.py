@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.messages import TopicMessages
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.messages import TopicMessages
 
 
 @asynccontextmanager

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from izin.console.cli import app
-from izin.sinks.ledger import dead_letters
+from izin.cli.cli import app
+from izin.ledger import dead_letters
 
 MOMENTS: Mapping[str, str] = {
     "before it is noted": "redriven",

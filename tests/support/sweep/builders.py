@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from izin.sinks.ledger.sweep.sweeps import RegisterCount, Sweep, SweepCounts
+from izin.ledger.sweep.sweeps import RegisterCount, Sweep, SweepCounts
 from tests.support.builders import BRAND, CUSTOMER, NOON
 
 

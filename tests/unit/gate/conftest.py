@@ -12,7 +12,7 @@ import pytest
 from izin.gate.metrics import GateMetrics
 from izin.gate.server import GateEndpoint
 from izin.gate.server import routes_of as gate_routes
-from izin.projections.api_keys import ApiKeyDirectory
+from izin.kafka.tables.api_keys import ApiKeyDirectory
 from izin.runtime.http_server.problems import public_app
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import Scope

@@ -10,7 +10,7 @@ from izin.consent.may_send import PermissionReason, unregistered
 from izin.consent.model import Channel, ConsentKey
 from izin.gate.receipts import ReceiptRecord
 from izin.gate.state import ForeignTokenError, Standing
-from izin.projections.brand_directory import RegisteredBrand
+from izin.kafka.tables.brand_directory import RegisteredBrand
 from izin.runtime.errors import BrokerError
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition

@@ -7,7 +7,7 @@ import pytest
 from izin.consent.model import Consent, Status
 from izin.consent.ordering import decide
 from izin.gate.key_tables import DecisionRecords, KnownKeys
-from izin.projections.packed_permissions import whole_seconds
+from izin.kafka.tables.packed_permissions import whole_seconds
 from izin.schemas.codec import Codec, UndecodableError
 from tests.support.builders import NOON, a_decision_record, a_ret, an_admitted_event
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from izin.ledger.history.receipts import movements_of, receipt_key
 from izin.schemas.api_keys import Scope
 from izin.schemas.may_send_api import PATH
-from izin.sinks.ledger.history.receipts import movements_of, receipt_key
 from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER
 from tests.unit.gate.conftest import SENDER, a_question, serving

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from izin.consent.model import ConsentEvent
 from izin.gate.lane_table import LaneTable, may_be_opt_out
 from izin.gate.undecided import UndecidedOptOuts
-from izin.projections.packed_permissions import digest_of
+from izin.kafka.tables.packed_permissions import digest_of
 from izin.runtime.errors import RegistryError
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of

@@ -8,7 +8,7 @@ import pytest
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel
 from izin.gate.metrics import iys_warnings, suspensions
-from izin.projections.brand_directory import RegisteredBrand
+from izin.kafka.tables.brand_directory import RegisteredBrand
 from izin.schemas.consistency_token import LogPosition, positions_of, token_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
 from tests.unit.gate.conftest import Api, serving

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from izin.console.cli import app
+from izin.cli.cli import app
 from izin.local import kafka
 from izin.local.errors import DownloadError
 from izin.local.java import FileSet

@@ -6,6 +6,15 @@ from dataclasses import replace
 import pytest
 
 from izin.consent.model import Channel
+from izin.ledger.record.errors import NationalIdError
+from izin.ledger.registry.application_items import (
+    OF_BRANDS,
+    ApplicationItem,
+    GivenItem,
+    ItemFormError,
+    NewItem,
+)
+from izin.ledger.registry.customers import Customer, PersonKind
 from izin.onboarding.address_book import AddressCount
 from izin.onboarding.pack import (
     ApplicationPack,
@@ -15,15 +24,6 @@ from izin.onboarding.pack import (
     page_of,
     providers_of,
 )
-from izin.sinks.ledger.registry.application_items import (
-    OF_BRANDS,
-    ApplicationItem,
-    GivenItem,
-    ItemFormError,
-    NewItem,
-)
-from izin.sinks.ledger.registry.customers import Customer, PersonKind
-from izin.sinks.record.errors import NationalIdError
 from tests.support.builders import CUSTOMER, NOON
 from tests.unit.onboarding.first_loading import ACTIVE, BRANDS, LOADING
 

@@ -9,6 +9,8 @@ import pytest
 from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.consent.next_action import Registered
+from izin.ledger.brands import OtherBrandsError
+from izin.ledger.record.suspension import EVERY, NOT_GRANTED, Suspension
 from izin.onboarding.address_book import AddressBook, LaneCount, StoredKey
 from izin.onboarding.preview import (
     FirstLoading,
@@ -17,8 +19,6 @@ from izin.onboarding.preview import (
     loading_time,
     preview,
 )
-from izin.sinks.ledger.brands import OtherBrandsError
-from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 from tests.support.builders import CUSTOMER, NOON
 from tests.unit.onboarding.first_loading import (
     ACTIVE,

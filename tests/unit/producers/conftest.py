@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.http_server.problems import public_app
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON

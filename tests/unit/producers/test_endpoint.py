@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from izin.kafka.tables.api_keys import ApiKeyDirectory
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.server import MAX_BODY, Intake
 from izin.producers.intake.server import routes_of as intake_routes
-from izin.projections.api_keys import ApiKeyDirectory
-from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.http_server.problems import public_app
 from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE

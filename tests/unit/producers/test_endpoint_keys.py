@@ -14,12 +14,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from izin.consent.model import ConsentEvent, ConsentKey
+from izin.kafka.tables.api_keys import STALE_AFTER, ApiKeyDirectory
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.local import free_port
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.publishing.publisher import Published
-from izin.projections.api_keys import STALE_AFTER, ApiKeyDirectory
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.http_server.problems import operations_app, public_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import HttpLimits, Refused

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from izin.consent.errors import SourceError
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.report import ImportReport
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
-from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND
 from tests.support.hostile.files import HEADER, characters, hostile_files, hostile_rows
 from tests.unit.producers.fakes import FakePublisher

@@ -10,6 +10,7 @@ import pytest
 
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
+from izin.kafka.tables.brand_directory import BrandDirectory, StoppedBrandError, UnknownBrandError
 from izin.producers.files.choices import ColumnChoiceError, ColumnChoices
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.delimited import examine, rows
@@ -19,7 +20,6 @@ from izin.producers.files.rows import ImportInterruptedError
 from izin.producers.files.tables import Header, UnusableFileError
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
-from izin.projections.brand_directory import BrandDirectory, StoppedBrandError, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 

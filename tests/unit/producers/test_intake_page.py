@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.request_body import NAMES
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.http_server.problems import public_app
 from izin.schemas.consistency_token import positions_of
 from tests.support.api_keys import API_KEY, an_api_key, known

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.intake.validation import ClockSkew
-from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.http_server.problems import operations_app, public_app
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import NOON

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import Channel, DateBasis, RecipientType, Source, Status
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, field_of
 from izin.producers.mapping.records import (
@@ -15,7 +16,6 @@ from izin.producers.mapping.records import (
     read,
     validate,
 )
-from izin.projections.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.schemas.words import channel_of, recipient_type_of, source_of, status_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
 

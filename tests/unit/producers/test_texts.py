@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from izin.consent.model import ConsentEvent
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files.importer import Import, import_file
-from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher, a_record
 

@@ -12,6 +12,7 @@ import pytest
 from izin.consent.model import Channel
 from izin.iys.errors import BusyError, CallError, MisconfiguredError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
+from izin.ledger.record.brand import Brand
 from izin.reconcile import asking, comparing
 from izin.reconcile.asking import Asker
 from izin.reconcile.comparing import Comparer, IysSilentError, LedgerBehindError, Scope
@@ -19,7 +20,6 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.request_budget import RequestBudget
-from izin.sinks.record.brand import Brand
 from tests.support.builders import BRAND, CUSTOMER, NOON, a_key
 
 SCOPE = Scope(brand=Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from izin.console.cli import app
+from izin.cli.cli import app
 from izin.runtime.plan import Plan, Selection
 from tests.support.builders import NOON
 

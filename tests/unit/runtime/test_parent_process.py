@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from izin.console.verify.command import LAW, Series, _results
+from izin.cli.verify.command import LAW, Series, _results
 from izin.replay.processes import Advance, working
 from tests.support.waiting import runs, until
 

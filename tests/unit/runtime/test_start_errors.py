@@ -19,8 +19,8 @@ import pytest
 from structlog.typing import EventDict
 from typer.testing import CliRunner
 
+from izin.cli.cli import COMMANDS, app
 from izin.consent.errors import OurError
-from izin.console.cli import COMMANDS, app
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.process import in_daemon_thread, with_pauses
 from izin.runtime.settings import IysSettings
@@ -47,7 +47,7 @@ WORKERS = {
     "order": "izin.streams",
     "sink": "izin.sinks",
     "intake": "izin.producers",
-    "webhooks": "izin.sinks.webhooks",
+    "webhooks": "izin.webhooks",
 }
 HANGS = """
 import asyncio, threading

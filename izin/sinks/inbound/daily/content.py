@@ -19,10 +19,10 @@ from itertools import groupby
 from typing import BinaryIO, NamedTuple
 
 from izin.iys.wire_format.daily_file import known_prefixes, place_of, prefix_of
-from izin.sinks.ledger.daily import lines
-from izin.sinks.ledger.daily.files import Compared, DailyFile
-from izin.sinks.ledger.daily.lines import ERASED
-from izin.sinks.ledger.db import Ledger
+from izin.ledger.daily import lines
+from izin.ledger.daily.files import Compared, DailyFile
+from izin.ledger.daily.lines import ERASED
+from izin.ledger.db import Ledger
 
 _AT_ONCE = 4096
 _Lines = list[tuple[int, bytes]]

@@ -33,6 +33,11 @@ from izin.iys.wire_format.consents import (
 )
 from izin.iys.wire_format.daily_file import read_line
 from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.ledger import brands
+from izin.ledger.daily import files, lines
+from izin.ledger.daily.files import DailyFile, FileState
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.errors import LedgerFaultError
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import SettingError
 from izin.runtime.logs import get_logger
@@ -40,13 +45,8 @@ from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState, roots_in
 from izin.sinks.inbound.daily.content import Download, FileCheck, Side, blocks_of
 from izin.sinks.inbound.movements import ReportedMovements
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.daily import files, lines
-from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import LedgerFaultError
 
 PATH = "daily"
 """The path of what only a daily file showed."""

@@ -15,13 +15,13 @@ from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import CLOSED, State
 from izin.iys.errors import CallError
 from izin.iys.wire_format.consents import IysMovement, RegisterRecord, Stream
+from izin.ledger.history.append import Movement
+from izin.ledger.record import ruling
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import ConsentRow, is_read_back, is_swept
+from izin.ledger.record.iys_movements import event_of
+from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.backoff import Backoff
-from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import UnitOfWork
-from izin.sinks.record import ruling
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow, is_read_back, is_swept
-from izin.sinks.record.iys_movements import event_of
 
 _MOST_QUERIES = 6
 """After so many queries without a settling answer a record is parked."""

@@ -22,17 +22,17 @@ from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format.consents import RegisterRecord
+from izin.ledger import brands
+from izin.ledger.db.queries import statements
+from izin.ledger.record import apply
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import RECONCILE, ConsentRow, is_read_back
+from izin.ledger.unit_of_work import lock
 from izin.runtime.logs import get_logger
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.queries.status_answer import parts
 from izin.sinks.outbound.read_back import after_queries
-from izin.sinks.record import apply
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import RECONCILE, ConsentRow, is_read_back
 
 SINGLES = 20
 """Up to so many records of a group are queried one by one."""

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
+from izin.ledger.db.connection import Ledger
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the sinks
     clock,
     database_url,

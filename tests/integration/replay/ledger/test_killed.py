@@ -9,8 +9,8 @@ from typing import LiteralString
 
 import pytest
 
+from izin.ledger.db.connection import Ledger
 from izin.runtime.settings import KafkaSettings
-from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.replay.ledger.test_rebuild import decided, every_kind, rows
 from tests.integration.replay.ledger.test_restore import Site, archived, publish, site
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, until
@@ -36,7 +36,7 @@ def environment(kafka: KafkaSettings, url: str) -> Mapping[str, str]:
 async def started(words: str, folder: Path, given: Mapping[str, str]) -> asyncio.subprocess.Process:
     """Start a command."""
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "izin.console", *words.split()),
+        *(sys.executable, "-m", "izin.cli", *words.split()),
         cwd=folder,
         env=given,
         stdout=asyncio.subprocess.DEVNULL,

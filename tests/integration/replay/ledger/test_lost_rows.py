@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from izin.ledger import reads
+from izin.ledger.bulk import saving
+from izin.ledger.history.append import rebuild_key
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.errors import FencedError
 from izin.replay.ledger import rebuild as rebuilding
 from izin.replay.ledger.rebuild import LedgerRebuild, Mended, Mending
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.bulk import saving
-from izin.sinks.ledger.history.append import rebuild_key
-from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.errors import FencedError
 from tests.integration.replay.ledger.test_rebuild import (
     every_kind,
     executed,

@@ -15,6 +15,10 @@ import pytest
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import LAW_VERSION
 from izin.iys.wire_format.consents import Stream
+from izin.ledger import reads
+from izin.ledger.privacy import erasure
+from izin.ledger.record.consent_row import DECIDED, ConsentRow
+from izin.ledger.unit_of_work import lock
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.rebuild import (
     MENDED,
@@ -26,12 +30,8 @@ from izin.replay.ledger.rebuild import (
 )
 from izin.runtime.plan import Plan, PlanMovedError, Selection, UnreadablePlanError
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.privacy import erasure
-from izin.sinks.ledger.unit_of_work import lock
-from izin.sinks.record.consent_row import DECIDED, ConsentRow
+from tests.integration.ledger.test_erasure import answered, opted_out, requested
 from tests.integration.sinks.ingest.test_ownership import of_beta
-from tests.integration.sinks.ledger.test_erasure import answered, opted_out, requested
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,
     SinkHarness,
@@ -408,7 +408,7 @@ async def test_killed_rebuild_goes_on_where_it_was(
             [last["key"]],
         )
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "izin.console", *command),
+            *(sys.executable, "-m", "izin.cli", *command),
             env={**os.environ, "DATABASE_URL": database_url},
             stderr=asyncio.subprocess.DEVNULL,
         )

@@ -9,6 +9,24 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from izin.ledger import brands
+from izin.ledger.archive import writer
+from izin.ledger.archive.folder import Archive
+from izin.ledger.archive.writer import ArchiveWriter
+from izin.ledger.db.connection import Ledger
+from izin.ledger.history import verify
+from izin.ledger.history.append import append_facts
+from izin.ledger.history.hash_chain import digest_fact
+from izin.ledger.record.anchor import Anchor
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.errors import (
+    FullLedgerError,
+    UnknownSuppressionError,
+    UnreadableArchiveError,
+)
+from izin.ledger.registry import complaints, suspension_orders
+from izin.ledger.registry.suspension_orders import Part, Target
+from izin.ledger.webhooks import deliveries
 from izin.replay.errors import LostMovementsError
 from izin.replay.ledger import rebuild as rebuilding
 from izin.replay.ledger.rebuild import LedgerRebuild
@@ -16,31 +34,13 @@ from izin.replay.ledger.restore import LedgerRestoration, Restored
 from izin.runtime.plan import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.erasure import SuppressionKeys
-from izin.sinks.ledger import brands
-from izin.sinks.ledger.archive import writer
-from izin.sinks.ledger.archive.folder import Archive
-from izin.sinks.ledger.archive.writer import ArchiveWriter
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.history.append import append_facts
-from izin.sinks.ledger.history.hash_chain import digest_fact
-from izin.sinks.ledger.registry import complaints, suspension_orders
-from izin.sinks.ledger.registry.suspension_orders import Part, Target
-from izin.sinks.ledger.webhooks import deliveries
-from izin.sinks.record.anchor import Anchor
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import (
-    FullLedgerError,
-    UnknownSuppressionError,
-    UnreadableArchiveError,
-)
 from izin.streams.outputs import _erased_consent
+from tests.integration.evidence.test_provable import entered
+from tests.integration.ledger.test_archive import change
+from tests.integration.ledger.test_history import anchor_writer
 from tests.integration.replay.ledger.test_rebuild import OTHER, decided, every_kind, rows
-from tests.integration.sinks.evidence.test_provable import entered
 from tests.integration.sinks.ingest.test_bootstrap import delete_decisions, write_state
 from tests.integration.sinks.ingest.test_isolation import write
-from tests.integration.sinks.ledger.test_archive import change
-from tests.integration.sinks.ledger.test_history import anchor_writer
 from tests.integration.sinks.sink_harness import (
     ACTIVE,
     Killed,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from izin.runtime.settings import LedgerSettings
+from tests.integration.ledger.test_history import anchor_writer
 from tests.integration.replay.ledger.test_rebuild import decided, every_kind, rows
 from tests.integration.replay.ledger.test_restore import Site, publish, site
-from tests.integration.sinks.ledger.test_history import anchor_writer
 from tests.support.builders import CUSTOMER, PHONE
 
 __all__ = ["site"]
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.database, pytest.mark.broker]
 RUN = """
 import json, sys
 from typer.testing import CliRunner
-from izin.console.cli import app
+from izin.cli.cli import app
 for words in json.load(sys.stdin):
     result = CliRunner().invoke(app, words.split(), catch_exceptions=False)
     print(json.dumps([words, result.exit_code, result.stdout]))

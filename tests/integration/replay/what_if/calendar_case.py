@@ -10,21 +10,21 @@ from typing import Any
 
 from click.testing import Result
 
-from izin.consent.business_days import add_business_days, is_business_day
-from izin.consent.due_dates import TURKEY
-from izin.consent.message_classes import MessageClass
-from izin.consent.model import Channel, RecipientType
-from izin.console.sending.scrubbing import (
+from izin.cli.sending.scrubbing import (
     FileMark,
     ScrubColumns,
     ScrubQuestion,
     ScrubTally,
     receipt_path,
 )
+from izin.consent.business_days import add_business_days, is_business_day
+from izin.consent.due_dates import TURKEY
+from izin.consent.message_classes import MessageClass
+from izin.consent.model import Channel, RecipientType
+from izin.ledger.history import append
+from izin.ledger.history.receipts import movements_of
 from izin.schemas.consistency_token import token_of
 from izin.schemas.may_send_api import digest_line
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.receipts import movements_of
 from izin.subscribers import GateAnswer
 from tests.integration.sinks.sink_harness import SinkHarness
 from tests.support.builders import BRAND, a_key

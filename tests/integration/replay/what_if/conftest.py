@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from izin.console.terminal import interrupts
+from izin.cli.terminal import interrupts
 from izin.runtime.settings import LedgerSettings
 from tests.integration.replay.what_if.calendar_case import DAYS, NOON
 from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the same sinks

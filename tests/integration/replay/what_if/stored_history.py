@@ -7,17 +7,17 @@ from typing import Any
 import orjson
 
 from izin.consent.due_dates import BrandTerms
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.copy_format import microseconds
+from izin.ledger.history import append
+from izin.ledger.history.hash_chain import Fact
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.messages import TopicMessages
 from izin.replay.what_if.changes import LawSettings
 from izin.replay.what_if.run import WhatIf, WhatIfResult
 from izin.runtime.plan import Selection
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.hash_chain import Fact
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
 from tests.support.builders import BRAND, CUSTOMER, a_key, an_event
 from tests.support.registration import register_brand
 from tests.support.replay.movements import KeyStory, Movement

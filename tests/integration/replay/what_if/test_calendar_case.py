@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from izin.cli.sending.scrubbing import receipt_path
 from izin.consent.business_days import Calendar
-from izin.console.sending.scrubbing import receipt_path
-from izin.sinks.ledger.history import verify
+from izin.ledger.history import verify
 from tests.integration.replay.what_if.calendar_case import (
     DAYS,
     NOON,

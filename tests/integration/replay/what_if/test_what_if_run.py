@@ -2,8 +2,8 @@
 
 import pytest
 
+from izin.ledger.db.connection import Ledger
 from izin.runtime.plan import Selection
-from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.replay.what_if.stored_history import (
     AFTER,
     MONDAY,

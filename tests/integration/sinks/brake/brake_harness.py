@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from izin.consent.model import ConsentEvent
-from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.brake.counting import BrakeLimits, set_limits
-from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
+from izin.ledger.brake import decisions
+from izin.ledger.brake.counting import BrakeLimits, set_limits
+from izin.ledger.brake.decisions import Brake, BrakeDecision
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
 from tests.support.builders import CUSTOMER
 

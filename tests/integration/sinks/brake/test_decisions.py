@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from izin.consent.next_action import Action
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.brake.counting import BrakeLimits
-from izin.sinks.ledger.brake.decisions import Brake
-from izin.sinks.record.consent_row import READ_BACK
+from izin.ledger import reads
+from izin.ledger.brake import decisions
+from izin.ledger.brake.counting import BrakeLimits
+from izin.ledger.brake.decisions import Brake
+from izin.ledger.record.consent_row import READ_BACK
 from tests.integration.sinks.brake.brake_harness import (
     ALLOWED,
     held_back,

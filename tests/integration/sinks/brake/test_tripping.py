@@ -10,17 +10,18 @@ from datetime import timedelta
 
 import pytest
 
+from izin.ledger import reads
+from izin.ledger.brake import counting, decisions
+from izin.ledger.brake.counting import BrakeLimits
+from izin.ledger.brake.decisions import BEFORE_DUE
+from izin.ledger.db.notifications import Notifications
+from izin.ledger.history import retention
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
 from izin.sinks.ingest.brake_watch import BrakeWatch
-from izin.sinks.ledger import reads
-from izin.sinks.ledger.brake import counting, decisions
-from izin.sinks.ledger.brake.counting import BrakeLimits
-from izin.sinks.ledger.brake.decisions import BEFORE_DUE
-from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.ledger.history import retention
 from izin.sinks.monitor.alerts import HeldBackAlert
 from izin.sinks.outbound.loops import outbound_loops
+from tests.integration.ledger.test_query_plans import LANE, indexes, nodes
 from tests.integration.sinks.brake.brake_harness import (
     ALLOWED,
     OPT_INS,
@@ -32,7 +33,6 @@ from tests.integration.sinks.brake.brake_harness import (
     trip,
     withdraw,
 )
-from tests.integration.sinks.ledger.test_query_plans import LANE, indexes, nodes
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,
     ACTIVE,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from izin.cli.terminal import interrupts, output
 from izin.consent.model import Channel
-from izin.console.terminal import interrupts, output
+from izin.ledger.db.connection import Ledger
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings
-from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.sinks.inbound.test_push import Worker, url_of
 from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
 from tests.support.customers import endpoints, installation, surroundings

@@ -14,10 +14,10 @@ from izin.consent.model import Channel
 from izin.iys.client import PartnerCalls
 from izin.iys.errors import BusyError
 from izin.iys.wire_format.account import GrantedBrands
+from izin.ledger import stream_progress
+from izin.ledger.registry import granted as listing
+from izin.ledger.registry.granted import AGAIN
 from izin.sinks.inbound.daily.loop import DailyFiles
-from izin.sinks.ledger import stream_progress
-from izin.sinks.ledger.registry import granted as listing
-from izin.sinks.ledger.registry.granted import AGAIN
 from izin.sinks.monitor.accounts import BY_LIST, GrantedBrandsReader
 from izin.sinks.monitor.alerts import DailyFileAlert
 from izin.sinks.outbound.request_budget import RequestBudget

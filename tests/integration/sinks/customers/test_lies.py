@@ -14,14 +14,14 @@ import pytest
 
 from benchmarks.webhooks.receiver import WebhookReceiver
 from izin.kafka.bounded_reader import read_all
+from izin.ledger.webhooks import registry
+from izin.ledger.webhooks.registry import EventFilter, NewSubscriber
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
 from izin.sinks.ingest.ingested_topics import ReceiptReader
 from izin.sinks.ingest.topic_reader import IngestContext
-from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.registry import EventFilter, NewSubscriber
-from izin.sinks.webhooks.partitions import cursors_at_end
-from izin.sinks.webhooks.posting import new_secret
+from izin.webhooks.partitions import cursors_at_end
+from izin.webhooks.posting import new_secret
 from tests.integration.sinks.ingest.test_receipts import step_to_end
 from tests.integration.sinks.sink_harness import Izin, SinkHarness
 from tests.support.api_keys import API_KEY, a_second_key

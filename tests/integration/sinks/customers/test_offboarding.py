@@ -17,21 +17,21 @@ import httpx
 import pytest
 from click.testing import Result
 
+from izin.cli.customers import offboarding
+from izin.cli.terminal import digest_of, interrupts
 from izin.consent.model import Channel
-from izin.console.customers import offboarding
-from izin.console.terminal import digest_of, interrupts
 from izin.iys.client import PartnerCalls
 from izin.iys.wire_format.account import GrantedBrand, GrantedBrands, Right, Subscription
 from izin.iys.wire_format.json_reader import JsonReader
+from izin.ledger.archive.folder import WITHHELD, Archive, copied, verify_archive
+from izin.ledger.db.copy_format import END, SIGNATURE
+from izin.ledger.history import verify
+from izin.ledger.record.errors import OffboardedCustomerError
+from izin.ledger.registry import api_keys, customers
+from izin.ledger.registry import offboarding as journal
 from izin.local import free_port
-from izin.sinks.ledger.archive.folder import WITHHELD, Archive, copied, verify_archive
-from izin.sinks.ledger.db.copy_format import END, SIGNATURE
-from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.registry import api_keys, customers
-from izin.sinks.ledger.registry import offboarding as journal
 from izin.sinks.monitor.accounts import GrantedBrandsReader
 from izin.sinks.outbound.request_budget import RequestBudget
-from izin.sinks.record.errors import OffboardedCustomerError
 from tests.integration.sinks.inbound.test_push import Worker, our_receiver, url_of
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay, ret
 from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key

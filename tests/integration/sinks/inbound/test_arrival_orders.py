@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from izin.consent.model import ConsentEvent
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import JsonReader, from_turkish
+from izin.ledger.record.iys_movements import event_of
+from izin.ledger.unit_of_work import lock
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.movements import ReportedMovements
-from izin.sinks.ledger.unit_of_work import lock
-from izin.sinks.record.iys_movements import event_of
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,
     A_SECOND,

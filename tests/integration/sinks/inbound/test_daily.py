@@ -16,14 +16,14 @@ from izin.iys.client import DayReports
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import BrandPath, DayAgreement
 from izin.iys.wire_format.daily_file import read_line
+from izin.ledger.daily import files, lines
+from izin.ledger.daily.files import DailyFile, FileState
+from izin.ledger.privacy import erasure
+from izin.ledger.record.messages import Message
 from izin.schemas.timestamps import TimestampState
 from izin.sinks.inbound.daily import loop
 from izin.sinks.inbound.daily.loop import DailyFiles
-from izin.sinks.ledger.daily import files, lines
-from izin.sinks.ledger.daily.files import DailyFile, FileState
-from izin.sinks.ledger.privacy import erasure
 from izin.sinks.monitor.alerts import DailyFileAlert
-from izin.sinks.record.messages import Message
 from tests.integration.sinks.conftest import Izin
 from tests.integration.sinks.sink_harness import (
     A_SECOND,

@@ -22,10 +22,10 @@ from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
 from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, parse_json, to_turkish
+from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.sweep import sweeps
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.push import AcceptedCredentials, BrandCache, Credentials, PushReceiver
-from izin.sinks.ledger.sweep import sweeps
-from izin.sinks.record.errors import LedgerUnavailableError
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,

@@ -12,16 +12,16 @@ from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
 from izin.iys.wire_format.json_reader import JsonReader
+from izin.ledger import stream_progress, suspensions
+from izin.ledger.db.connection import Connection
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.errors import ConcurrentChangeError, RefusedValueError
+from izin.ledger.stream_progress import WINDOW
+from izin.ledger.sweep import sweeps
 from izin.runtime.settings import SinkSettings
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.movements import Puller, ReportedMovements
 from izin.sinks.ingest.observations import ObservedMovement
-from izin.sinks.ledger import stream_progress, suspensions
-from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.stream_progress import WINDOW
-from izin.sinks.ledger.sweep import sweeps
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import ConcurrentChangeError, RefusedValueError
 from tests.integration.sinks.inbound.test_pull import freshness
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,

@@ -19,6 +19,7 @@ from structlog.typing import EventDict
 
 from izin.consent.model import Channel
 from izin.iys.wire_format.account import PushConnection
+from izin.ledger import brands
 from izin.local import free_port
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.push import (
@@ -29,7 +30,6 @@ from izin.sinks.inbound.push import (
     PushRegistrations,
 )
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
-from izin.sinks.ledger import brands
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.worker import serve_pushes, sink_listeners
 from tests.integration.sinks.sink_harness import (

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
+from izin.ledger.sweep import sweeps
+from izin.ledger.sweep.sweeps import Sweep
 from izin.runtime.backoff import Backoff
 from izin.sinks.inbound import sweep as sweeping
-from izin.sinks.ledger.sweep import sweeps
-from izin.sinks.ledger.sweep.sweeps import Sweep
 from izin.sinks.monitor.accounts import RegisterCounter
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,

@@ -11,6 +11,9 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from structlog.typing import EventDict
 
+from izin.ledger.privacy import erasure
+from izin.ledger.record.errors import RecreatedTopicError, StreamUnavailableError
+from izin.ledger.record.messages import TopicMessages
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.process import cancel_all
@@ -19,9 +22,6 @@ from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.records import consent_to_avro
 from izin.sinks.ingest import bootstrap
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger.privacy import erasure
-from izin.sinks.record.errors import RecreatedTopicError, StreamUnavailableError
-from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.ingest.test_isolation import alerts, write
 from tests.integration.sinks.sink_harness import (
     Izin,

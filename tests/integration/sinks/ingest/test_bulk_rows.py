@@ -20,17 +20,17 @@ from pydantic import SecretStr
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
+from izin.ledger import offsets
+from izin.ledger.bulk import saving
+from izin.ledger.db.connection import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.ledger.record.messages import TopicMessages
 from izin.local import create_database
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import offsets
-from izin.sinks.ledger.bulk import saving
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
 from tests.support.registration import register_brand

@@ -20,17 +20,17 @@ from structlog.typing import EventDict
 from izin.consent.model import ConsentEvent
 from izin.consent.ordering import decide
 from izin.iys.wire_format.consents import Stream
+from izin.ledger.record.errors import (
+    ConcurrentChangeError,
+    LedgerFaultError,
+    LedgerUnavailableError,
+)
 from izin.runtime import kafka
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.errors import RegistryError
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
-from izin.sinks.record.errors import (
-    ConcurrentChangeError,
-    LedgerFaultError,
-    LedgerUnavailableError,
-)
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, given_at, onay, ret, until
 from tests.support.builders import CUSTOMER, PHONE, a_decision_record, an_admitted_event
 from tests.support.hostile.records import HostileRecords

@@ -15,19 +15,19 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.fold import BOOTSTRAP, Observation
 from izin.consent.model import Channel, ConsentEvent, ConsentKey, RecipientType
 from izin.consent.next_action import Registered
+from izin.ledger import offsets
+from izin.ledger import unit_of_work as unit_of_work_module
+from izin.ledger.bulk import saving
+from izin.ledger.bulk.alike import OutcomeTemplate, PermissionTemplate
+from izin.ledger.db.connection import Connection, Ledger
+from izin.ledger.db.queries import statements
+from izin.ledger.history.append import Movement
+from izin.ledger.record.consent_row import READ_BACK, ConsentRow, to_json
+from izin.ledger.record.messages import TopicMessages, permitted_row
+from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
 from izin.sinks.ingest.observations import ObservedMovement, observe
-from izin.sinks.ledger import offsets
-from izin.sinks.ledger import unit_of_work as unit_of_work_module
-from izin.sinks.ledger.bulk import saving
-from izin.sinks.ledger.bulk.alike import OutcomeTemplate, PermissionTemplate
-from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import UnitOfWork
-from izin.sinks.record.consent_row import READ_BACK, ConsentRow, to_json
-from izin.sinks.record.messages import TopicMessages, permitted_row
 from tests.integration.sinks.ingest.test_bulk_rows import (
     BRANDS,
     CODEC,

@@ -10,13 +10,13 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from izin.ledger.record.errors import ConcurrentChangeError
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ingest import ingester
 from izin.sinks.ingest.batch import BatchStorage
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester, OptOutsAhead, Reader
-from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.ingest.test_isolation import write
 from tests.integration.sinks.sink_harness import TOPIC, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import PHONE

@@ -6,9 +6,9 @@ import pytest
 from structlog.typing import EventDict
 
 from izin.consent.model import ConsentEvent
+from izin.ledger.record import ruling
+from izin.ledger.registry import ownership
 from izin.runtime.settings import KafkaSettings
-from izin.sinks.ledger.registry import ownership
-from izin.sinks.record import ruling
 from tests.integration.sinks.ingest.test_bootstrap import ingesting, is_restored, lose
 from tests.integration.sinks.ingest.test_isolation import alerts
 from tests.integration.sinks.sink_harness import (

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from izin.ledger import offsets, reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.history import verify
+from izin.ledger.history.receipts import receipt_key
+from izin.ledger.record.errors import ConcurrentChangeError
+from izin.ledger.record.messages import TopicMessages
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.ingested_topics import ReceiptReader
 from izin.sinks.ingest.topic_reader import IngestContext
-from izin.sinks.ledger import offsets, reads
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.history.receipts import receipt_key
-from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.sink_harness import (
     TOPIC,
     Clock,

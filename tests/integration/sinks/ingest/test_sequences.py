@@ -10,6 +10,11 @@ from functools import partial
 import pytest
 from structlog.typing import EventDict
 
+from izin.ledger import sequences
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.errors import ConcurrentChangeError, StreamUnavailableError
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.sequences import GRACE
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -17,11 +22,6 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from izin.sinks.ingest.ingested_topics import TrackedLane
 from izin.sinks.ingest.topic_reader import IngestContext
-from izin.sinks.ledger import sequences
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.sequences import GRACE
-from izin.sinks.record.errors import ConcurrentChangeError, StreamUnavailableError
-from izin.sinks.record.messages import TopicMessages
 from tests.support.builders import an_event
 from tests.support.hostile.records import HostileRecords
 from tests.support.subscribers.topics import delete_topics

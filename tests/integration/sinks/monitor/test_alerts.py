@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from izin.iys.transport.circuit_breaker import CircuitState
+from izin.ledger import reads
+from izin.ledger import suspensions as standing
 from izin.runtime.masking import mask_event
-from izin.sinks.ledger import reads
-from izin.sinks.ledger import suspensions as standing
 from izin.sinks.monitor.alerts import DeadlineAlert, SuspendedAlert
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE

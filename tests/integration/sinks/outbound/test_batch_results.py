@@ -18,9 +18,9 @@ from izin.iys.errors import CallError
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format.consents import Stream
+from izin.ledger.record.consent_row import READ_BACK, is_read_back
+from izin.ledger.record.errors import ConcurrentChangeError
 from izin.sinks.outbound.queries.status_query import SINGLES
-from izin.sinks.record.consent_row import READ_BACK, is_read_back
-from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,

@@ -17,20 +17,20 @@ from izin.consent.errors import IllegalTransitionError
 from izin.consent.ordering import decide
 from izin.iys.errors import Verdict
 from izin.iys.wire_format.consents import Receipt
+from izin.ledger import claims
+from izin.ledger.bulk import saving
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record import apply, ruling
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.errors import IllegalChangeError
+from izin.ledger.record.item_result import ItemResult
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record.submission import BATCH, Item, Submission, item_of
+from izin.ledger.unit_of_work import unit_of_work
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
-from izin.sinks.ledger import claims
-from izin.sinks.ledger.bulk import saving
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.unit_of_work import unit_of_work
 from izin.sinks.outbound.save_results import save_results
-from izin.sinks.record import apply, ruling
-from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.errors import IllegalChangeError
-from izin.sinks.record.item_result import ItemResult
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.submission import BATCH, Item, Submission, item_of
 from tests.integration.sinks.ingest.test_bulk_rows import CODEC, WRITTEN, two_ledgers
 from tests.integration.sinks.sink_harness import ACTIVE, OTHER
 from tests.support.builders import NOON, a_decision_record, an_admitted_event

@@ -14,12 +14,12 @@ from izin.consent.model import ConsentEvent
 from izin.consent.next_action import Action
 from izin.iys.wire_format.consents import RegisterRecord
 from izin.iys.wire_format.json_reader import JsonReader
+from izin.ledger.db.leases import sole
+from izin.ledger.record.consent_row import to_json
+from izin.ledger.record.state_change import first_row
+from izin.ledger.record.suspension import EVERY
+from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.settings import SinkSettings
-from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.unit_of_work import UnitOfWork
-from izin.sinks.record.consent_row import to_json
-from izin.sinks.record.state_change import first_row
-from izin.sinks.record.suspension import EVERY
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,

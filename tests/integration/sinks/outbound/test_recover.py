@@ -10,11 +10,11 @@ import pytest
 
 from izin.consent.next_action import Action
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitState
-from izin.sinks.ledger import claims, offsets, reads, submissions
+from izin.ledger import claims, offsets, reads, submissions
+from izin.ledger.record.errors import ConcurrentChangeError, LedgerUnavailableError
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.submission import BATCH, SINGLE, Item, Submission
 from izin.sinks.outbound.lost_items import LostItems
-from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.submission import BATCH, SINGLE, Item, Submission
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.report import ImportReport
-from izin.projections.brand_directory import BrandDirectory
 from tests.unit.producers.fakes import FakePublisher
 
 ImportOf = Callable[..., ImportReport]

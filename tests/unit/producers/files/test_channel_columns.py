@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import ColumnsError, resolve
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.report import ImportReport
 from izin.producers.publishing.event_ids import FileIds
-from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 

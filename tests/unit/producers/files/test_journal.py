@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from izin.consent.model import ConsentEvent
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files import importer
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.importer import (
@@ -25,7 +26,6 @@ from izin.producers.files.report import (
     ReportRows,
     UnwritableReportError,
 )
-from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND
 from tests.unit.producers.conftest import NOW
 from tests.unit.producers.fakes import FakePublisher

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.report import ImportReport
-from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND
 from tests.support.hostile import nasty_export
 from tests.support.hostile.nasty_export import ExpectedConsent, NastyTruth

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from izin.cli.cli import app
 from izin.consent.model import Channel
-from izin.console.cli import app
 from izin.producers.files.choices import ChannelField, ColumnChoiceError, ColumnChoices
 from izin.producers.files.importer import ImportPreview, preview_file
 from izin.producers.mapping.field_names import Field

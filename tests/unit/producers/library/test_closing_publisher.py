@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers import (
     BackpressureError,
     ConsentPublisher,
@@ -21,7 +22,6 @@ from izin.producers import (
 )
 from izin.producers import consent_publisher as sessions
 from izin.producers.publishing import publisher
-from izin.projections.brand_directory import BrandDirectory
 from tests.unit.producers.library.test_new_event import a_new_event
 
 SHORT = timedelta(milliseconds=300)

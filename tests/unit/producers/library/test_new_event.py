@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from izin.consent.model import ConsentEvent
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.new_event import NewEvent, accept
 from izin.producers.publishing.event_ids import message_event_id
-from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
 
 Validate = Callable[[NewEvent], AcceptedRecord | RefusedRecord]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from izin.ledger.history.receipts import movements_of
+from izin.ledger.reads import RecordedFact
 from izin.replay.errors import UnverifiedListError
 from izin.replay.what_if.key_history import GivenList, on_list, receipt_of
 from izin.schemas.may_send_api import digest_line
-from izin.sinks.ledger.history.receipts import movements_of
-from izin.sinks.ledger.reads import RecordedFact
 from tests.support.builders import BRAND, NOON
 from tests.support.gate.receipts import a_decision_receipt, a_receipt
 

@@ -19,12 +19,12 @@ from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.daily_file import BYTE_ORDER_MARK, HEADER
+from izin.ledger.daily.files import Compared
+from izin.ledger.daily.lines import ERASED
 from izin.runtime.errors import SettingError
 from izin.schemas.timestamps import Timestamp, TimestampState, verify
 from izin.sinks.inbound.daily.content import Download, LineDifference, Side, blocks_of, compare
 from izin.sinks.inbound.daily.loop import trusted_roots
-from izin.sinks.ledger.daily.files import Compared
-from izin.sinks.ledger.daily.lines import ERASED
 
 AUTHORITY, STRANGER = TimestampAuthority(), TimestampAuthority()
 AT = datetime(2026, 3, 3, 3, tzinfo=UTC)

@@ -16,20 +16,20 @@ from izin.consent.fold import Observation
 from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import State
 from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.apply import observed
+from izin.ledger.record.consent_row import ConsentRow, is_swept, to_sweep_query
+from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record.state_change import first_row
+from izin.ledger.sweep.sweeps import SweptKey
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.inbound.movements import unreadable_messages
 from izin.sinks.inbound.push import AcceptedCredentials, Credentials
 from izin.sinks.inbound.push_connections import is_established
 from izin.sinks.inbound.sweep import KeyFinding, finding, is_as_known, may_be_asked
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.sweep.sweeps import SweptKey
 from izin.sinks.outbound.request_budget import RequestBudget
-from izin.sinks.record.apply import observed
-from izin.sinks.record.consent_row import ConsentRow, is_swept, to_sweep_query
-from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.state_change import first_row
 from tests.support.builders import CUSTOMER, NOON, a_key
 
 BEFORE = NOON - timedelta(hours=1)

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent
 from izin.consent.ordering import decide
+from izin.ledger.record.unreadable import QuarantinedRecord
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.batch import BATCH, FEW, most_after
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.isolation import Gleaned, glean, opt_out
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ingest.topic_reader import TopicReader
-from izin.sinks.record.unreadable import QuarantinedRecord
 from tests.support.builders import (
     CUSTOMER,
     NOON,

@@ -15,10 +15,10 @@ from cryptography.x509 import load_pem_x509_certificates
 from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.evidence.chain import anchors_in
-from izin.sinks.ledger.history.verify import read_anchors
+from izin.ledger.history.verify import read_anchors
+from izin.ledger.record.anchor import Anchor
 from izin.sinks.monitor import anchors
 from izin.sinks.monitor.anchors import AnchorWitnesses, WitnessError
-from izin.sinks.record.anchor import Anchor
 
 AUTHORITY = TimestampAuthority()
 ROOTS = tuple(load_pem_x509_certificates(AUTHORITY.root_pem))

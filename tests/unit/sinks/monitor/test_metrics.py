@@ -16,12 +16,12 @@ from prometheus_client import generate_latest
 
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
-from izin.sinks.ledger.daily.files import StateCount
-from izin.sinks.ledger.rate_limits import Address
-from izin.sinks.ledger.reads import Lag, Margin
-from izin.sinks.ledger.registry.complaints import ComplaintCounts
-from izin.sinks.ledger.registry.granted import ListReading, LostRight
-from izin.sinks.ledger.sequences import Missing
+from izin.ledger.daily.files import StateCount
+from izin.ledger.rate_limits import Address
+from izin.ledger.reads import Lag, Margin
+from izin.ledger.registry.complaints import ComplaintCounts
+from izin.ledger.registry.granted import ListReading, LostRight
+from izin.ledger.sequences import Missing
 from izin.sinks.monitor import metrics
 from izin.sinks.monitor.metrics import (
     LedgerFigures,

@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from izin.consent.errors import OurError
+from izin.ledger.db.notifications import BULK, Notifications
+from izin.ledger.record.errors import LedgerUnavailableError
 from izin.runtime.backoff import Backoff
-from izin.sinks.ledger.db.notifications import BULK, Notifications
 from izin.sinks.outbound import loops
 from izin.sinks.outbound.loops import (
     MAY_END,
@@ -22,7 +23,6 @@ from izin.sinks.outbound.loops import (
     run_on_notification,
 )
 from izin.sinks.outbound.schedule import SOON, FairShares, Lane
-from izin.sinks.record.errors import LedgerUnavailableError
 from tests.support.builders import NOON
 
 INTERVAL = timedelta(seconds=5)

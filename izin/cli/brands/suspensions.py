@@ -1,0 +1,349 @@
+"""What holds a brand's records back: ``izin brands suspend``, ``resume``, ``rights``, ``retry``.
+
+A person stops a brand's calls to İYS, what may be sent for it, or both; or those of every brand of
+a customer. A lost right or subscription suspends by itself. Records of channels without a right are
+not sent, for İYS would refuse them (H353) and count each refusal against our address.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from operator import attrgetter
+from typing import Annotated, TypeVar
+
+import typer
+
+from izin.cli.remedies import remedy_of_order, remedy_of_suspension
+from izin.cli.terminal import (
+    BrandArgument,
+    ByOption,
+    ExecuteOption,
+    OneCustomerOption,
+    OutputFormat,
+    OutputOption,
+    end_dry_run,
+    exit_if,
+    filled,
+    print_found,
+    say,
+    turkish,
+)
+from izin.cli.terminal.ledger_session import (
+    run_cut,
+    run_on_ledger,
+    topic_messages,
+)
+from izin.consent.errors import SourceError
+from izin.consent.model import Channel, Status
+from izin.ledger import brands as registry
+from izin.ledger import reads
+from izin.ledger import suspensions as standing
+from izin.ledger.brands import registered_brand
+from izin.ledger.db.connection import Ledger
+from izin.ledger.reads import Count
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.suspension import EVERY, NOT_GRANTED, Suspension
+from izin.ledger.registry import customers, suspension_orders
+from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
+
+_EFFECTS: Mapping[str, str] = {
+    Part.IYS: "submissions to İYS and status queries stop; what İYS shows is still read",
+    Part.GATE: "the gate permits nothing commercial",
+}
+BrandOrCustomer = Annotated[
+    int | None,
+    typer.Argument(
+        min=1, metavar="[BRAND]", help="Code of the brand at İYS (brandCode), or --customer."
+    ),
+]
+EveryBrandOption = Annotated[
+    str | None,
+    typer.Option("--customer", help="Every brand of this customer, those added later too."),
+]
+_COLUMNS = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "status": "status",
+    "code": "code",
+    "reason": "reason",
+    "scope": "scope",
+    "since": "since",
+    "retry_at": "retried",
+    "remedy": "remedy",
+}
+OfBrand = TypeVar("OfBrand", Suspension, Count)
+_WAITING = frozenset({"pending", "retryable"})
+
+
+class What(StrEnum):
+    """What is suspended or resumed."""
+
+    IYS = "iys"
+    GATE = "gate"
+    BOTH = "both"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that it names."""
+        return tuple(Part) if self is What.BOTH else (Part(self),)
+
+
+WhatOption = Annotated[
+    What, typer.Option(help="Calls to İYS (iys), what may be sent (gate), or both.")
+]
+
+
+def suspend(
+    brand_code: BrandOrCustomer = None,
+    *,
+    customer: EveryBrandOption = None,
+    what: WhatOption = What.BOTH,
+    reason: Annotated[
+        str,
+        typer.Option(help="Why; published with the brand, so name no person.", callback=filled),
+    ],
+    by: ByOption,
+    execute: ExecuteOption = False,
+) -> None:
+    """Suspend a brand, or every brand of a customer: its calls to İYS, what may be sent, or both.
+
+    With iys, consents and opt-outs wait here until it is resumed; an opt-out's three business days
+    go on, so withdraw on İYS's own pages what cannot wait (izin deadlines opt-outs). With gate,
+    only information that needs no consent may be sent. Who ordered it is written to the history.
+    Exit code 3 if the brand or customer is not registered.
+    """
+    target = _target(brand_code, customer)
+    brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
+    known = {one.part: one for one in orders if one.target == target}
+    say(
+        *(
+            f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}"
+            for part in what.parts
+        )
+    )
+    if Part.IYS in what.parts:
+        say(f"{waiting(counts)} wait to be sent to İYS")
+    end_dry_run(f"{_named(target, brands)} would be suspended", execute=execute)
+    messages, now = topic_messages(), datetime.now(UTC)
+    run_on_ledger(
+        lambda ledger: suspension_orders.suspend(
+            ledger, messages, target, what.parts, reason=reason, by=by, now=now
+        )
+    )
+    say(f"{_named(target, brands)} is suspended")
+
+
+def resume(
+    brand_code: BrandOrCustomer = None,
+    *,
+    customer: EveryBrandOption = None,
+    what: WhatOption = What.BOTH,
+    by: ByOption,
+    execute: ExecuteOption = False,
+) -> None:
+    """End a suspension that was ordered by izin brands suspend: what waits continues by itself.
+
+    An order on a customer ends by --customer only, an order on a brand by the brand. Who ordered it
+    is written to the history. Exit code 3 if there is no such order.
+    """
+    target = _target(brand_code, customer)
+    brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
+    ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
+    if not ending:
+        raise SourceError(_no_order(target, brands, orders))
+    say(*(f"{one.part}: {_suspended(one)} -> resumed" for one in ending))
+    say(*_still_suspended(ending, brands, orders))
+    parts = [Part(one.part) for one in ending]
+    if Part.IYS in parts:
+        say(f"{waiting(counts)} wait to be sent to İYS")
+    end_dry_run(f"the order on {_named(target, brands)} would be ended", execute=execute)
+    messages, now = topic_messages(), datetime.now(UTC)
+    run_on_ledger(
+        lambda ledger: suspension_orders.resume(ledger, messages, target, parts, by=by, now=now)
+    )
+    say(f"the order on {_named(target, brands)} is ended")
+
+
+def _target(brand_code: int | None, customer: str | None) -> Target:
+    if (brand_code is None) == (customer is None):
+        raise typer.BadParameter("name a brand, or a customer with --customer")
+    return Target(brand_code, customer)
+
+
+async def _look(
+    ledger: Ledger, target: Target
+) -> tuple[tuple[Brand, ...], tuple[SuspensionOrder, ...], tuple[Count, ...]]:
+    """Return the brands of a target, every order, and how many of their keys are in which state;
+    raises SourceError where it is not registered.
+    """
+    if target.brand_code is not None:
+        await registered_brand(ledger, target.brand_code)
+    else:
+        async with ledger.transaction() as connection:
+            await customers.require(connection, {target.customer_id or ""})
+    brands = tuple(one for one in await registry.every(ledger) if target.covers(one))
+    codes = {one.brand_code for one in brands}
+    counts = tuple(one for one in await reads.counts(ledger) if one.brand_code in codes)
+    return brands, await suspension_orders.every(ledger), counts
+
+
+def _named(target: Target, brands: Sequence[Brand]) -> str:
+    if target.customer_id is None:
+        return f"brand {target.brand_code}"
+    codes = " ".join(str(one.brand_code) for one in brands) or "none yet"
+    return f"every brand of customer {target.customer_id} ({codes})"
+
+
+def _suspended(order: SuspensionOrder | None) -> str:
+    if order is None:
+        return "not suspended by an order"
+    return f"suspended since {turkish(order.since)} by {order.ordered_by}: {order.reason}"
+
+
+def _still_suspended(
+    ending: Sequence[SuspensionOrder], brands: Sequence[Brand], orders: Sequence[SuspensionOrder]
+) -> Iterator[str]:
+    """Yield which brands stay suspended by other orders once these are ended."""
+    left = [one for one in orders if one not in ending]
+    parts = {one.part for one in ending}
+    for brand in brands:
+        for part, one in suspension_orders.of_brand(brand, left).items():
+            if part in parts:
+                remedy = remedy_of_order(one)
+                yield f"{part}: brand {brand.brand_code} stays suspended; see {remedy}"
+
+
+def _no_order(target: Target, brands: Sequence[Brand], orders: Sequence[SuspensionOrder]) -> str:
+    others = {
+        remedy_of_order(one)
+        for brand in brands
+        for one in suspension_orders.of_brand(brand, orders).values()
+    }
+    also = f"; it is suspended by another order: {' or '.join(sorted(others))}" if others else ""
+    return f"there is no such order on {_named(target, brands)}{also}"
+
+
+def suspensions(
+    *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
+) -> None:
+    """List what is not sent to İYS because a right or subscription is missing, or by an order.
+
+    İYS refused it, or a person set it (izin brands rights, izin brands suspend). Each is retried at
+    the time shown, one that a person set never. Exit code 1 if there are any.
+    """
+    found = run_cut(customer, standing.every, attrgetter("brand_code"))
+    print_found(
+        output,
+        _COLUMNS,
+        found,
+        below=True,
+        retry_at=attrgetter("recheck_at"),
+        remedy=lambda one: remedy_of_suspension(one, found),
+    )
+    exit_if(found)
+
+
+def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
+    """Send one record of each suspension of a brand now, after its cause was corrected at İYS.
+
+    If İYS takes it, all resume; else the suspension stays, and is retried later by itself. A token
+    is requested at once where the last requests of its account gave none, and its streams are read.
+    Who ordered it is written to the history. Exit code 3 if nothing of the brand is suspended that
+    can be retried.
+    """
+    now = datetime.now(UTC)
+    count = run_on_ledger(
+        lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now), brand=brand_code
+    )
+    if not count:
+        raise SourceError(
+            f"no suspension of brand {brand_code} can be retried; see: izin brands suspensions"
+        )
+    say(f"{count} of what brand {brand_code} waits for are retried now")
+
+
+def rights(
+    brand_code: BrandArgument,
+    *,
+    types: Annotated[
+        list[Channel] | None,
+        typer.Option("--type", help="A channel it may write; repeat it for each."),
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="It may write no channel.")] = False,
+    by: ByOption,
+    execute: ExecuteOption = False,
+) -> None:
+    """Set for which channels a brand has the right to write at İYS: those named, and no others.
+
+    Records of the other channels, ONAY (opt-in) and RET (opt-out) alike, wait here until the right
+    is given back, and then continue by themselves. Opt-outs that cannot wait are withdrawn by a
+    person on İYS's own pages: izin deadlines opt-outs.
+    """
+    if bool(types) is none:
+        raise typer.BadParameter("name each channel it may write with --type, or say --none")
+    channels = frozenset(types or ())
+    found, counts = run_on_ledger(
+        lambda ledger: suspended_and_counted(ledger, brand_code), brand=brand_code
+    )
+    lines = rights_changes(brand_code, found, channels, counts)
+    say(*lines)
+    if not lines:
+        say(f"brand {brand_code} has these rights already")
+        return
+    end_dry_run(f"the rights of brand {brand_code} would be changed", execute=execute)
+    now = datetime.now(UTC)
+    run_on_ledger(lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now))
+    say(f"the rights of brand {brand_code} are changed")
+
+
+def rights_changes(
+    brand_code: int,
+    found: Iterable[Suspension],
+    channels: Collection[Channel],
+    counts: Iterable[Count],
+) -> list[str]:
+    """Return, a line a channel, what changes if the brand may write ``channels`` and no others."""
+    suspended = {one.channel: one for one in found if one.status == EVERY}
+    counted = list(counts)
+    lines = []
+    for channel in Channel:
+        one = suspended.get(channel)
+        waits = waiting(count for count in counted if count.channel == channel)
+        is_ours = one is not None and one.is_by_operator
+        is_listed = one is not None and one.code == NOT_GRANTED
+        if channel in channels and is_ours:
+            until = " until İYS's list is read again, which has no right" if is_listed else ""
+            lines.append(f"{channel}: no -> write{until}; {waits} continue")
+        elif channel in channels and one is not None:
+            lines.append(
+                f"{channel}: no, for İYS refused it: once that is corrected at İYS, "
+                f"izin brands retry {brand_code}"
+            )
+        elif channel not in channels and (is_listed or not is_ours):
+            was = "write" if one is None else "no, refused by İYS"
+            was = "no, not granted at İYS" if is_listed else was
+            lines.append(
+                f"{channel}: {was} -> no; {waits} wait until it is given "
+                f"back; opt-outs that cannot: izin deadlines opt-outs {brand_code}"
+            )
+    return lines
+
+
+def concerning(brand_code: int, found: Iterable[OfBrand]) -> tuple[OfBrand, ...]:
+    """Return those of ``found`` that concern a brand."""
+    return tuple(one for one in found if one.brand_code == brand_code)
+
+
+async def suspended_and_counted(
+    ledger: Ledger, brand_code: int
+) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
+    """Return the suspensions of a brand, and how many of its keys are in which state."""
+    suspensions = concerning(brand_code, await standing.every(ledger))
+    return suspensions, concerning(brand_code, await reads.counts(ledger))
+
+
+def waiting(counts: Iterable[Count]) -> str:
+    """Return how many opt-outs and consents wait to be sent to İYS."""
+    found = [one for one in counts if one.state in _WAITING]
+    opt_outs = sum(one.keys for one in found if one.desired_status == Status.RET)
+    return f"{opt_outs} opt-outs and {sum(one.keys for one in found) - opt_outs} consents"

@@ -1,0 +1,303 @@
+"""``izin customers pack``, ``checklist``, ``void-consents``: what a customer gives and gets."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from izin.cli.customers.onboard import LoadingFiles
+from izin.cli.imports.command import import_session, reading_options
+from izin.cli.terminal import (
+    BrandsOption,
+    ByOption,
+    CustomerArgument,
+    OutputFormat,
+    OutputOption,
+    cells,
+    exit_if,
+    named,
+    print_rows,
+    private_csv,
+    say,
+    takes,
+    write_new,
+)
+from izin.cli.terminal.ledger_session import Look, run_on_ledger
+from izin.consent.errors import SourceError
+from izin.ledger.brands import brands_of
+from izin.ledger.db.connection import Ledger
+from izin.ledger.registry import application_items, customers
+from izin.ledger.registry.application_items import (
+    OF_BRANDS,
+    ApplicationItem,
+    ItemFormError,
+    NewItem,
+)
+from izin.onboarding.address_book import AddressBook, note_ledger
+from izin.onboarding.pack import (
+    ApplicationPack,
+    BrandCounts,
+    brand_counts,
+    checklist,
+    counts_in,
+    page_of,
+    providers_of,
+)
+from izin.onboarding.preview import check_brands, review_of
+from izin.onboarding.void_consents import HEADER, NEW_CONSENTS, row_of, void_consents
+from izin.producers.files.importer import Import
+from izin.producers.files.report import ImportReport
+from izin.runtime.settings import LedgerSettings
+
+_COLUMNS = {
+    "brand_code": "brand",
+    "phones": "phones",
+    "emails": "e-mails",
+    "addresses": "addresses",
+    "held": "ONAY at İYS",
+    "waiting": "to register",
+    "void": "void",
+}
+_PROVIDERS = ("iys_code", "addresses", "above_150000", "limit", "beyond_limit")
+PAGE = "basvuru.html"
+"""The file of a pack."""
+
+
+@takes("how", reading_options)
+def pack(
+    customer_id: CustomerArgument,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Files to count, as izin import reads them. Default: the ledger.",
+        ),
+    ] = None,
+    *,
+    how: Import,
+    out: Annotated[
+        Path,
+        typer.Option(file_okay=False, help="The folder to write it to; it is made if need be."),
+    ],
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Write the application pack of a customer: a page to print.
+
+    The distinct phones and e-mail addresses of each brand and provider, by which its message
+    package (İleti paketi) is chosen, the consents of each channel, and the checklist of documents.
+    Before the first loading it counts files. basvuru.html must not be in the folder yet. Exit
+    code 1 if something of the checklist is missing.
+    """
+    with AddressBook() as book:
+        if (out / PAGE).exists():
+            raise SourceError(f"{out / PAGE} exists already: choose another folder, or remove it")
+        now, calendar = datetime.now(UTC), LedgerSettings().calendar
+        if files:
+            with import_session() as session:
+                read = LoadingFiles(paths=files, how=how, session=session)
+                _say_refused(read.note(book, now=now, calendar=calendar))
+        names = tuple(one.name for one in files or ())
+        found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, book if names else None))
+        found = replace(found, counted_in=names)
+        _make(out)
+        write_new(out / PAGE, page_of(found))
+    _print(found, output)
+    say(f"written: {out / PAGE}")
+    exit_if(found.missing)
+
+
+def _say_refused(files: Sequence[ImportReport]) -> None:
+    for one in files:
+        if one.refused:
+            say(
+                f"{one.path.name}: {one.refused:,} rows cannot be read, and are not counted: izin "
+                f"import {shlex.quote(str(one.path))} --dry-run reports them"
+            )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SourceError(
+            f"the folder {folder} cannot be made: {error.strerror}; name another one"
+        ) from error
+
+
+def _item(text: str) -> NewItem:
+    name, equals, value = text.partition("=")
+    item, colon, brand = name.partition(":")
+    known = {str(one): one for one in ApplicationItem}
+    if not equals or item not in known:
+        raise typer.BadParameter(f"{text} is no item; write ITEM=VALUE, of: {', '.join(known)}")
+    chosen = known[item]
+    is_brand = brand.isdecimal() and brand.isascii()
+    if (chosen in OF_BRANDS) is not bool(colon) or bool(colon) is not is_brand:
+        raise typer.BadParameter(
+            f"{name}: write {', '.join(OF_BRANDS)} with a brand, as trade-mark:100001, and any "
+            "other item without"
+        )
+    try:
+        return NewItem(item=chosen, brand_code=int(brand or 0), value=value.strip())
+    except ItemFormError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def checklist_items(
+    customer_id: CustomerArgument,
+    items: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ITEM=VALUE...",
+            help="An item of the checklist, as signature=jointly or trade-mark:100001=2019-12345; "
+            "an empty value takes it away.",
+        ),
+    ],
+    *,
+    by: ByOption,
+) -> None:
+    """Note what a customer gives for its application to İYS.
+
+    Items: trade-mark:BRAND, undertaking, signature (alone or jointly), signatory, second-signatory,
+    authorisation, opt-out-number, opt-out-sms, opt-out-url. The MERSİS number is part of the
+    customer: izin customers change. A value with the number of a natural person (T.C. kimlik
+    numarası) is refused: it is never stored. Who noted it is written to the history.
+    """
+    given = [_item(one) for one in items]
+    now = datetime.now(UTC)
+    changed = run_on_ledger(
+        lambda ledger: application_items.put(ledger, customer_id, given, by=by, now=now)
+    )
+    say(f"{changed} items of customer {customer_id} changed")
+
+
+async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> ApplicationPack:
+    """Return the pack, with the counts of ``book``, None: of the ledger."""
+    now = datetime.now(UTC)
+    brands = await brands_of(ledger, customer_id)
+    others: dict[int, BrandCounts] = {}
+    if book is None:
+        counts = await brand_counts(ledger, customer_id)
+    else:
+        check_brands(book, customer_id, brands)
+        await note_ledger(ledger, book)
+        review_of(book, brands, now=now, calendar=ledger.calendar)
+        counts = counts_in(book, book.lanes(now), brands)
+        # A provider's package is for the addresses of all of its brands, also of those in no file.
+        known = await brand_counts(ledger, customer_id)
+        others = {
+            code: known[code]
+            for code, one in counts.items()
+            if known[code].is_counted and not one.is_counted
+        }
+        counts |= others
+    customer = await customers.find(ledger, customer_id)
+    given = await application_items.of_customer(ledger, customer_id)
+    return ApplicationPack(
+        customer=customer,
+        brands=brands,
+        counts=counts,
+        counted_in=(),
+        counted_in_ledger=tuple(others),
+        providers=providers_of(brands, counts),
+        checklist=checklist(customer, brands.values(), given),
+        made_at=now,
+    )
+
+
+def _print(found: ApplicationPack, output: OutputFormat) -> None:
+    rows = [
+        (
+            code,
+            one.addresses.phones,
+            one.addresses.emails,
+            one.addresses.total,
+            *(
+                sum(getattr(channel, name) for channel in one.channels.values())
+                for name in ("held", "waiting", "void")
+            ),
+        )
+        for code, one in found.counts.items()
+    ]
+    known = {
+        "brands": named(_COLUMNS, rows),
+        "providers": named(
+            _PROVIDERS,
+            cells(_PROVIDERS, found.providers, above_150000=attrgetter("is_above_threshold")),
+        ),
+        "missing": [one.name for one in found.missing],
+    }
+    print_rows(output, _COLUMNS, rows, as_json=known, notes=_notes(found))
+
+
+def _notes(found: ApplicationPack) -> Iterator[str]:
+    for code in found.counted_in_ledger:
+        yield f"brand {code} is in no file: it is counted as the ledger has it"
+    for one in found.providers:
+        limit = f"; its subscription allows {one.limit:,}" if one.limit is not None else ""
+        side = "above" if one.is_above_threshold else "not above"
+        yield f"provider {one.iys_code}: {one.addresses:,} addresses, {side} 150,000{limit}"
+    for line in found.missing:
+        yield f"missing: {line.name}, {line.title}"
+
+
+def void_consents_of(
+    customer_id: CustomerArgument,
+    *,
+    brands: BrandsOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="The file (CSV) to write them to, a new one."),
+    ] = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Count the consents (ONAY) of a customer that became void: not registered at İYS in time.
+
+    With --out they are written to a file that only you can read: for the next visit, an order form,
+    a call that the recipient makes, or İYS's ViA. It is no send list, and each row says so: a
+    consent may not be asked for by a commercial message. Who wrote them is in the history. Exit
+    code 1 if there are any, 3 if the file exists.
+    """
+    if out is not None and out.exists():
+        raise SourceError(f"{out} exists already: name another file")
+    found = run_on_ledger(
+        lambda ledger: _count(ledger, customer_id, brands or [], out),
+        look=None
+        if out is None
+        else Look(command="customers void-consents", by=by, customer=customer_id),
+    )
+    rows = [(*lane, count) for lane, count in sorted(found.items())]
+    print_rows(output, ("brand", "channel", "void"), rows)
+    if found:
+        ways = ", ".join(english for _, english in NEW_CONSENTS)
+        say(f"a new consent is given at the {ways}; never ask for it by a commercial message")
+    if out is not None:
+        say(f"{sum(found.values()):,} consents are in {out}: no send list")
+    exit_if(found)
+
+
+async def _count(
+    ledger: Ledger, customer_id: str, only: list[int], out: Path | None
+) -> Counter[tuple[int, str]]:
+    """Return how many are void by brand and channel, and write them to ``out``."""
+    brands = await brands_of(ledger, customer_id, only)
+    found: Counter[tuple[int, str]] = Counter()
+    if out is None:
+        async for one in void_consents(ledger, brands):
+            found[one.brand_code, one.channel] += 1
+        return found
+    with private_csv(out, HEADER, for_excel=True) as rows:
+        async for one in void_consents(ledger, brands):
+            found[one.brand_code, one.channel] += 1
+            rows.writerow(row_of(one))
+    return found

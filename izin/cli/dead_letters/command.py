@@ -1,0 +1,460 @@
+"""``izin dead-letters``: records that could not be processed, where they are, why, what became of
+them, and how they come back.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from izin.cli.dead_letters.listing import print_letter, print_list
+from izin.cli.terminal.arguments import (
+    ByOption,
+    ExecuteOption,
+    duration,
+    filled,
+    instant,
+    takes,
+)
+from izin.cli.terminal.exit_codes import exit_if, exit_on_error, say_dry_run
+from izin.cli.terminal.ledger_session import run_on_ledger
+from izin.cli.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    kafka_settings,
+    print_json,
+    print_rows,
+    say,
+)
+from izin.cli.terminal.progress import showing, showing_steps
+from izin.consent.errors import SourceError
+from izin.kafka.tables.brand_directory import BrandReader
+from izin.ledger import dead_letters
+from izin.ledger.db.connection import Ledger
+from izin.ledger.dead_letters import UNTOUCHED, Redrive
+from izin.replay.dead_letters.outcomes import Prediction, RedriveOutcome
+from izin.replay.dead_letters.reading import DeadLetterReader, DeadLetterSelection
+from izin.replay.dead_letters.redrive import (
+    MOST_LETTERS,
+    RedrivePreview,
+    Redriver,
+    RedriveReport,
+    RedriveStatement,
+)
+from izin.runtime.kafka import access_of, codec
+from izin.runtime.settings import StreamSettings
+
+app = typer.Typer()
+
+ReasonOption = Annotated[
+    str,
+    typer.Option(
+        help="Why: what was done about them, or why nothing is; the history keeps it.",
+        callback=filled,
+    ),
+]
+_COLUMNS = ("what", "outcome", "preview", "result", "note")
+_NAMED = 5
+"""Letters that are named of many."""
+_WHY: Mapping[str, str] = {
+    RedriveOutcome.STALE: "a newer event was decided meanwhile",
+    RedriveOutcome.REFUSED: "the order workers, or the sink, refused it; izin dead-letters has why",
+    RedriveOutcome.MOVED: "the order workers can read what this machine cannot; see izin explain",
+    RedriveOutcome.DUPLICATE: "the same event was decided meanwhile, or was being decided",
+    RedriveOutcome.KNOWN: "the same event was decided meanwhile, or was being decided",
+}
+"""Why something else became of a letter than the preview said."""
+
+
+def redrive_letters(
+    selection: DeadLetterSelection,
+    how: RedriveStatement,
+    output: OutputFormat,
+    *,
+    again: bool,
+    execute: bool,
+) -> None:
+    """Redrive the letters of ``selection``, or say what would become of them; ends with an exit
+    code.
+    """
+
+    async def work(ledger: Ledger) -> RedriveReport:
+        redriver = Redriver(
+            ledger=ledger,
+            settings=settings,
+            codec=codec(settings),
+            suppressions=StreamSettings().suppressions,
+            clock=lambda: datetime.now(UTC),
+            progress=begin,
+        )
+        preview = await redriver.preview(selection, again=again)
+        _check(preview)
+        return await redriver.execute(preview, how) if execute else RedriveReport(preview=preview)
+
+    with exit_on_error(), showing_steps() as begin:
+        settings = kafka_settings()
+        report = run_on_ledger(work)
+    _print(report, output, is_done=execute)
+    is_late = report.waiting and how.wait
+    exit_if(execute and (report.kept or report.unsent or report.preview.obstacles or is_late))
+
+
+def _check(preview: RedrivePreview) -> None:
+    """Check that each letter that is named can be redriven; raises SourceError."""
+    named = preview.selection.names
+    for one in preview.obstacles:
+        if one.letter.name in named:
+            why = f"{one.why}; {one.remedy}" if one.remedy else one.why
+            raise SourceError(f"dead letter {one.letter.name} cannot be redriven: {why}")
+    left = {order.letter.name for order, _ in preview.letters}
+    left |= {one.letter.name for one in preview.unsettled}
+    if done := sorted(named - left):
+        raise SourceError(
+            f"dead letter {', '.join(done)} is acknowledged already; --again redrives it all the "
+            "same, and izin dead-letters show has what became of it"
+        )
+
+
+def _print(report: RedriveReport, output: OutputFormat, *, is_done: bool) -> None:
+    preview, became = report.preview, report.became
+    if output is OutputFormat.JSON:
+        print_json(_preview_as_json(preview) | (_report_as_json(report) if is_done else {}))
+        return
+    expected = report.expected if is_done else preview.expected
+    rows: list[tuple[object, ...]] = [
+        (one.group, one, expected[one], became[one] if is_done else "", one.words)
+        for one in RedriveOutcome
+        if became[one] or (expected[one] and (is_done or one is not RedriveOutcome.REFUSED))
+    ]
+    if report.kept or not is_done:
+        codes = Counter(" ".join(one.codes) for one in _refused(preview).values())
+        note = "left as they are, unless --refused is said"
+        rows += [
+            (RedriveOutcome.REFUSED.group, code, count, "", note)
+            for code, count in codes.most_common()
+        ]
+    rows += _obstacles(preview)
+    if preview.unsettled:
+        note = "written by an earlier command; the next one with --execute says what became of them"
+        rows.append(("redriven before", "", len(preview.unsettled), "", note))
+    if preview.acknowledged:
+        note = "left out, unless --again is said"
+        rows.append(("acknowledged", "", preview.acknowledged, "", note))
+    print_rows(output, _COLUMNS, rows)
+    if is_done:
+        _say_done(report)
+    elif preview.letters or preview.unsettled:
+        say_dry_run("nothing was written")
+    if preview.is_full:
+        say(
+            f"more are meant than one run takes ({MOST_LETTERS:,} letters, or 256 MB): run the "
+            "same command again for the rest; filter out what stays, or it is met again"
+        )
+
+
+def _say_done(report: RedriveReport) -> None:
+    differences = report.differences
+    for one in differences[:_NAMED]:
+        became = f"expected {one.expected}, became {one.redrive.result}"
+        say(f"{one.letter.name}: {became}: {_why(one.redrive)}")
+    say(
+        f"{len(report.results)} dead letters were redriven; {len(differences)} became something "
+        "else than the preview said (--output json names them)"
+    )
+    if report.waiting or report.unsent:
+        say(
+            f"{len(report.waiting)} wait for the order workers (or, of decisions, the sink), "
+            f"{report.unsent} are not written yet; run the same command again: it goes on from here"
+        )
+
+
+def _refused(preview: RedrivePreview) -> dict[str, Prediction]:
+    """Return the letters that would be refused again, by name."""
+    return {
+        order.letter.name: prediction
+        for order, prediction in preview.letters
+        if prediction.outcome is RedriveOutcome.REFUSED
+    }
+
+
+def _obstacles(preview: RedrivePreview) -> Iterator[tuple[object, ...]]:
+    found: dict[str, list[str]] = {}
+    for one in preview.obstacles:
+        found.setdefault(one.why, []).append(one.letter.name)
+    for why, names in found.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield "cannot be redriven", " ".join(names[:_NAMED]) + more, len(names), "", why
+
+
+def _why(one: Redrive) -> str:
+    why = _WHY.get(one.result or "", "the state of its key changed meanwhile; see izin explain")
+    return f"{why}: {one.detail}" if one.detail else why
+
+
+def _preview_as_json(preview: RedrivePreview) -> dict[str, Any]:
+    refused = _refused(preview).items()
+    return {
+        "preview": _counts(preview.expected),
+        "refused": [{"letter": name, "codes": one.codes} for name, one in refused],
+        "obstacles": [
+            {"letter": one.letter.name, "why": one.why, "remedy": one.remedy}
+            for one in preview.obstacles
+        ],
+        "acknowledged": preview.acknowledged,
+        "unsettled": [one.letter.name for one in preview.unsettled],
+        "more": preview.is_full,
+    }
+
+
+def _report_as_json(report: RedriveReport) -> dict[str, Any]:
+    return {
+        "result": _counts(report.became),
+        "expected": _counts(report.expected),
+        "differences": [
+            {
+                "letter": one.letter.name,
+                "expected": one.expected,
+                "became": one.redrive.result,
+                "why": _why(one.redrive),
+            }
+            for one in report.differences
+        ],
+        "waiting": [one.letter.name for one in report.waiting],
+        "unsent": report.unsent,
+        "left": report.kept,
+    }
+
+
+def _counts(outcomes: Counter[RedriveOutcome]) -> dict[str, int]:
+    return {one: outcomes[one] for one in RedriveOutcome if outcomes[one]}
+
+
+def filters(
+    *,
+    because: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only those with this reason (undecodable, unknown-schema, refused, poison …) or "
+            "with a violation of this code (H162 …); repeat it for others."
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--of-topic", help="Only records of this topic; repeat it for others."),
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Only events of this origin, such as crm; repeat it.")
+    ] = None,
+    customer: Annotated[
+        list[str] | None,
+        typer.Option(help="Only events of this customer's brands of today; repeat it."),
+    ] = None,
+    brand: Annotated[
+        list[int] | None, typer.Option(min=1, help="Only events of this brand; repeat it.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=instant,
+            metavar="INSTANT",
+            help="Only records that were published then or later: 2024-01-31T12:00, in Turkish "
+            "time or with an offset.",
+        ),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=instant, metavar="INSTANT", help="Only records published before then."),
+    ] = None,
+) -> DeadLetterSelection:
+    """Return the selection of letters by these options."""
+    return DeadLetterSelection(
+        because=frozenset(because or ()),
+        sources=frozenset(source or ()),
+        origins=frozenset(origin or ()),
+        brands=_brands(customer or (), frozenset(brand or ())),
+        since=since,
+        until=until,
+    )
+
+
+def _brands(customers: Collection[str], brands: frozenset[int]) -> frozenset[int]:
+    """Return those of ``brands``, or all, that are the customers', whatever events say of theirs.
+
+    Raises:
+        typer.BadParameter: there is none.
+        BrokerError: the topic of brands cannot be read.
+    """
+    if not customers:
+        return brands
+    access = access_of(kafka_settings())
+    known = BrandReader(access, access.codec()).load()
+    owned = {one.brand_code for one in known if one.customer_id in customers}
+    if found := frozenset(owned & brands if brands else owned):
+        return found
+    raise typer.BadParameter(f"{', '.join(sorted(customers))} has no such brand")
+
+
+@takes("chosen", filters)
+def meant(
+    letters: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LETTER", help="Which, as izin dead-letters names them: partition/offset."
+        ),
+    ] = None,
+    *,
+    chosen: DeadLetterSelection,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every dead letter that nobody has acknowledged.")
+    ] = False,
+) -> DeadLetterSelection:
+    """Return the letters that are meant: those named, or those of the filters, or every one; it is
+    wrong usage to say none of it, or two.
+    """
+    if sum((bool(letters), chosen.is_filtered, every)) != 1:
+        raise typer.BadParameter("name the dead letters, or filter them, or say --all")
+    return DeadLetterSelection(names=frozenset(letters)) if letters else chosen
+
+
+@app.callback(
+    invoke_without_command=True,
+    help="List, acknowledge and redrive records that could not be processed. Alone it does `list`.",
+)
+def list_by_default(context: typer.Context, *, output: OutputOption = OutputFormat.TABLE) -> None:
+    """Run ``list`` where no subcommand is given."""
+    command = context.invoked_subcommand
+    if command is None:
+        with exit_on_error():
+            print_list(DeadLetterSelection(), output, waiting=False, limit=None)
+    elif output is not OutputFormat.TABLE:
+        raise typer.BadParameter(
+            f"write it after the command: izin dead-letters {command} --output"
+        )
+
+
+@app.command("list")
+@takes("chosen", filters)
+def list_(
+    *,
+    chosen: DeadLetterSelection,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only those that nobody has acknowledged.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most so many, the newest. Default: 1,000."),
+    ] = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """List dead letters: where the record was, why it could not be processed, and what became of
+    it: acknowledged, redriven or corrected, by whom and when.
+    """
+    with exit_on_error():
+        print_list(chosen, output, waiting=waiting, limit=limit)
+
+
+@app.command()
+def show(
+    letter: Annotated[
+        str,
+        typer.Argument(metavar="LETTER", help="As izin dead-letters names it: partition/offset."),
+    ],
+    *,
+    unmasked: Annotated[
+        bool, typer.Option("--unmasked", help="Show recipient and evidence: personal data.")
+    ] = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Print everything that can be read of a dead letter: what is wrong with it in English and
+    Turkish, its event, where it was, its headers, and what became of it.
+
+    The JSON of one --unmasked has its bytes too, in base64. Who looked at one --unmasked is written
+    to the history. Exit code 3 if there is no such letter.
+    """
+    with exit_on_error():
+        print_letter(letter, output, unmasked=unmasked, by=by)
+
+
+@app.command()
+@takes("letters", meant)
+def acknowledge(
+    *,
+    letters: DeadLetterSelection,
+    reason: ReasonOption,
+    by: ByOption,
+    execute: ExecuteOption = False,
+) -> None:
+    """Acknowledge dead letters, so that izin doctor no longer reports them.
+
+    They stay where they are. Who acknowledged which, and why, is written to the history. Exit code
+    3 if a letter that is named does not exist, or is acknowledged already.
+    """
+    with exit_on_error():
+        settings = kafka_settings()
+        with showing("reading dead letters") as progress:
+            reader = DeadLetterReader(settings, codec(settings))
+            keys = [one.identity for one, _ in reader.select(letters, progress=progress)]
+        known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, keys))
+        waiting = [one for one in keys if known.get(one, UNTOUCHED).acknowledgement is None]
+        if unknown := sorted(letters.names - {one.name for one in waiting}):
+            raise SourceError(
+                f"no dead letter {', '.join(unknown)} waits to be acknowledged; see: izin "
+                "dead-letters"
+            )
+        if not execute:
+            say_dry_run(f"{len(waiting)} dead letters would be acknowledged by {by}")
+            return
+        now = datetime.now(UTC)
+        run_on_ledger(
+            lambda ledger: dead_letters.acknowledge(ledger, waiting, by=by, reason=reason, now=now)
+        )
+        say(f"{len(waiting)} dead letters are acknowledged by {by}")
+
+
+@app.command()
+@takes("letters", meant)
+def redrive(
+    *,
+    letters: DeadLetterSelection,
+    reason: ReasonOption,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also letters that were acknowledged, or redriven.")
+    ] = False,
+    refused: Annotated[
+        bool,
+        typer.Option(
+            "--refused",
+            help="Also letters that would be refused again here: the order workers may have a "
+            "newer release, a schema or a secret that this machine lacks.",
+        ),
+    ] = False,
+    wait: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            show_default="PT10M",
+            help="How long it waits for the order workers, as PT10M; PT0S: not at all.",
+        ),
+    ] = timedelta(minutes=10),
+    by: ByOption,
+    execute: ExecuteOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Write dead letters into the input topics again, as they were, where their cause is gone.
+
+    Without --execute the law is run over the present state, and the command says how many would
+    land, be superseded by something newer, or still be refused. Each has its old instant, so none
+    wins over anything newer. With --execute the command also waits until they are decided, and
+    compares.
+    Redriven letters are acknowledged, with who, why and the result. A command that ended too early
+    is run again: it goes on from there.
+
+    Exit code 1 if letters are left as they are or wait to be decided, 3 if a letter that is named
+    does not exist, is acknowledged already, or cannot be redriven.
+    """
+    how = RedriveStatement(by=by, reason=reason, wait=wait, refused_too=refused)
+    redrive_letters(letters, how, output, again=again, execute=execute)

@@ -1,0 +1,277 @@
+"""``izin deadlines``: what is due, at risk and missed, opt-outs a person can act on, and terms."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from izin.cli.remedies import OPT_OUT_HEADER, opt_out_rows
+from izin.cli.terminal import (
+    BrandArgument,
+    BrandsOption,
+    ByOption,
+    ExecuteOption,
+    OneCustomerOption,
+    OutputFormat,
+    OutputOption,
+    VisibleRows,
+    cells,
+    exit_if,
+    named,
+    print_rows,
+    say,
+    turkish,
+    write_new,
+)
+from izin.cli.terminal.iys_session import WorkerSettings
+from izin.cli.terminal.ledger_session import (
+    Look,
+    cut_to,
+    run_on_ledger,
+    topic_messages,
+)
+from izin.consent.errors import SourceError
+from izin.consent.forecast import Forecast, forecast, records_per_second
+from izin.consent.model import Status
+from izin.ledger import brands as registry
+from izin.ledger import reads
+from izin.ledger.db.connection import Ledger
+from izin.ledger.reads import Margin, Parked
+from izin.ledger.record.brand import Brand
+from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
+
+app = typer.Typer(help="Show what must be registered at İYS, and by when.", no_args_is_help=True)
+
+_COLUMNS = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "status": "status",
+    "keys": "unsettled",
+    "missed": "missed",
+    "past_95": "95 %",
+    "past_80": "80 %",
+    "past_50": "50 %",
+    "due_soon": "due in 24 h",
+    "parked": "parked",
+    "unknown": "unknown",
+    "first_due_at": "first due",
+}
+_COUNTED = {
+    "brand_code": "brand",
+    "records": "not settled",
+    "sooner": "due sooner",
+    "later": "due later",
+    "extended": "due again",
+    "expired": "expire",
+}
+
+
+@app.command()
+def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List unsettled records and how much of their term has passed, with a forecast.
+
+    Grouped by brand, channel and status, with how many are missed or have used 95, 80 and 50
+    percent of their term. The forecast is what will be late at the pace İYS allows; with --customer
+    it is of its records alone, as if no others waited. Exit code 1 if anything is missed, will be
+    late or expire, is suspended, or is parked until a person acts.
+    """
+    needed = WorkerSettings()
+    pace = records_per_second(needed.requests_per_second, batch_size=needed.batch_size)
+    margins, ahead, suspended, parked = run_on_ledger(
+        lambda ledger: _look(ledger, pace, customer), needed
+    )
+    rows = cells(_COLUMNS, margins)
+    print_rows(
+        output,
+        _COLUMNS,
+        rows,
+        as_json={
+            "deadlines": named(_COLUMNS, rows),
+            "will_be_late": ahead.late,
+            "first_late_at": ahead.first_late_at,
+            "will_be_lost": ahead.lost,
+            "first_lost_at": ahead.first_lost_at,
+            "done_at": ahead.done_at,
+            "suspended": suspended,
+            "parked": {"opt_outs": parked.opt_outs, "consents": parked.consents},
+        },
+        notes=[in_words(ahead, suspended, parked)],
+    )
+    missed = sum(one.missed for one in margins)
+    exit_if(ahead.late or ahead.lost or suspended or any(parked) or missed)
+
+
+@app.command("opt-outs")
+def opt_outs(
+    brand_code: BrandArgument,
+    *,
+    out: Annotated[Path, typer.Option(help="The file (CSV) to write, a new one.")],
+    by: ByOption,
+) -> None:
+    """Write a brand's unsettled opt-outs into a CSV file, for a person to withdraw at İYS.
+
+    The earliest due is first; times are Turkish. The file is personal data, readable by you only;
+    who wrote it is in the history.
+    Records settle by themselves once İYS shows the withdrawal, by pull or push. Exit code 3 if the
+    file exists or the brand is not registered.
+    """
+    found = run_on_ledger(
+        lambda ledger: reads.open_opt_outs(ledger, brand_code),
+        brand=brand_code,
+        look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
+    )
+    text = io.StringIO(newline="")
+    rows = VisibleRows(text)
+    for row in (OPT_OUT_HEADER, *opt_out_rows(found)):
+        rows.writerow(row)
+    write_new(out, text.getvalue().encode())
+    say(f"{len(found)} opt-outs of brand {brand_code} are in {out}")
+
+
+@app.command()
+def breaches(
+    *,
+    customer: OneCustomerOption = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """List the latest opt-outs that were sent to İYS after their third business day.
+
+    Exit code 1 if there are any. The JSON has whole keys, which are personal data: who
+    looked is written to the history.
+    """
+    late = run_on_ledger(
+        lambda ledger: reads.breaches(ledger, customer_id=customer),
+        customer=customer,
+        look=Look(command="deadlines breaches", by=by, customer=customer)
+        if output is OutputFormat.JSON
+        else None,
+    )
+    found = [_breach(one) for one in late]
+    rows = [(*str(one["key"]).split("/", 3)[:3], one["due_at"], one["sent_at"]) for one in found]
+    print_rows(output, ("brand", "channel", "recipient type", "due", "sent"), rows, as_json=found)
+    exit_if(found)
+
+
+class ParkedCounts(NamedTuple):
+    """How many records wait for a person, and which brands have opt-outs among them."""
+
+    opt_outs: int
+    consents: int
+    brands: tuple[int, ...]
+
+
+def parked_counts(found: Iterable[Parked]) -> ParkedCounts:
+    """Return how many opt-outs and consents are parked."""
+    groups = tuple(found)
+    opt_outs = [one for one in groups if one.desired_status == Status.RET]
+    count = sum(one.keys for one in opt_outs)
+    others = sum(one.keys for one in groups) - count
+    return ParkedCounts(count, others, tuple(sorted({one.brand_code for one in opt_outs})))
+
+
+def in_words(ahead: Forecast, suspended: int, parked: ParkedCounts) -> str:
+    """Return the forecast of the backlog in a sentence, with what no worker will send."""
+    kept = [f"{suspended} are suspended: izin brands suspensions, izin brands list"] * bool(
+        suspended
+    )
+    if any(parked):
+        kept.append(
+            f"{parked.opt_outs} opt-outs and {parked.consents} consents are parked until a person "
+            "acts: izin brands parked says what to do"
+        )
+        kept += [
+            f"opt-outs that cannot wait: izin deadlines opt-outs {code}" for code in parked.brands
+        ]
+    return "; ".join([_forecast(ahead, "nothing else" if kept else "nothing"), *kept])
+
+
+def _forecast(ahead: Forecast, nothing: str) -> str:
+    if ahead.lost:
+        return f"{ahead.lost} will expire, the first at {turkish(ahead.first_lost_at)}"
+    if ahead.late:
+        return f"{ahead.late} will be late, the first at {turkish(ahead.first_late_at)}"
+    if ahead.done_at is None:
+        return f"{nothing} waits to be sent"
+    return f"all will be sent in time, the last by {turkish(ahead.done_at)}"
+
+
+async def _look(
+    ledger: Ledger, pace: float, customer: str | None
+) -> tuple[tuple[Margin, ...], Forecast, int, ParkedCounts]:
+    """Return the unsettled records, their forecast, and how many are suspended and parked."""
+    now, cut = datetime.now(UTC), await cut_to(ledger, customer)
+    margins = tuple(one for one in await reads.margins(ledger, now=now) if cut.has(one.customer_id))
+    backlog = await reads.backlog(ledger, customer_id=customer)
+    ahead = forecast(backlog.ready, now=now, records_per_second=pace)
+    parked = parked_counts(one for one in await reads.parked(ledger) if cut.has(one.brand_code))
+    return margins, ahead, sum(one.count for one in backlog.suspended), parked
+
+
+def _breach(row: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "key": row["key"],
+        "customer_id": row["customer_id"],
+        "event_id": row["event_id"],
+        "due_at": datetime.fromisoformat(row["due_at"]),
+        "sent_at": row["occurred_at"],
+    }
+
+
+@app.command("recount-terms")
+def recount_terms(
+    *,
+    brands: BrandsOption = None,
+    by: ByOption,
+    execute: ExecuteOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Count the terms of what is not settled again, after the calendar or a brand was corrected.
+
+    Run it with the IZIN_EXTRA_CLOSED_DAYS that is right, once every sink worker was restarted with
+    it. Consents that expired by the wrong calendar and have not by the right one are due again.
+    What İYS has taken stays as it is: izin replay what-if lists what of it is void, and to whom
+    messages were sent. Without --execute nothing is changed. Exit code 3 if a brand is not
+    registered.
+    """
+    counted, closed = run_on_ledger(lambda ledger: _recount(ledger, brands, by=by, execute=execute))
+    rows = cells(_COUNTED, counted)
+    days = ", ".join(closed) or "none"
+    done = "terms are counted again" if execute else "nothing is changed: add --execute to do it"
+    print_rows(
+        output,
+        _COUNTED,
+        rows,
+        as_json={
+            "is_dry_run": not execute,
+            "extra_closed_days": closed,
+            "brands": named(_COUNTED, rows),
+        },
+        notes=(f"days closed besides the public holidays (IZIN_EXTRA_CLOSED_DAYS): {days}", done),
+    )
+
+
+async def _recount(
+    ledger: Ledger, codes: Sequence[int] | None, *, by: str, execute: bool
+) -> tuple[tuple[CountedTerms, ...], list[str]]:
+    order = TermsAgain(
+        ledger=ledger,
+        topic_messages=topic_messages(),
+        by=by,
+        now=datetime.now(UTC),
+        is_dry_run=not execute,
+    )
+    counted = await order.run(_chosen(await registry.every(ledger), codes))
+    return counted, sorted(map(str, ledger.calendar.extra_closed_days))
+
+
+def _chosen(known: Sequence[Brand], codes: Sequence[int] | None) -> Sequence[Brand]:
+    if codes is None:
+        return known
+    unknown = sorted(set(codes) - {one.brand_code for one in known})
+    if unknown:
+        raise SourceError(f"brand {unknown[0]} is not registered; see: izin brands list")
+    return [one for one in known if one.brand_code in codes]

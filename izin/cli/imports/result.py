@@ -1,0 +1,223 @@
+"""What an import did, or with ``--preview`` would do, and with ``izin import changes`` what it has
+changed, as the commands print it.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from izin.cli.terminal import (
+    ByOption,
+    ExitCode,
+    OneCustomerOption,
+    OutputFormat,
+    OutputOption,
+    digest_of,
+    print_json,
+    print_rows,
+    say,
+    turkish,
+    warn,
+)
+from izin.cli.terminal.ledger_session import Look, run_on_ledger
+from izin.consent.enums import DecisionKind, Status
+from izin.ledger.history.reports import ImportChanges, import_changes
+from izin.producers.files.importer import Import, ImportPreview, Start, preview_file
+from izin.producers.files.report import ImportReport
+
+_RESTARTED = {
+    Start.FILE_CHANGED: "the file is not the one whose import had stopped",
+    Start.OPTIONS_CHANGED: "the options are not those of the import before",
+    Start.REPORT_LOST: "the report's rows up to where the import had stopped are gone",
+}
+_NO_MEANING = frozenset({"H115", "H116", "H117", "H119"})
+"""The codes of a status, recipient type, channel or source that is none."""
+_REVERSALS = "ONAY among them, given back: each reverses an opt-out"
+_PAST_TERM = "ONAY among them: void unless İYS holds them; they need a new consent"
+_NOT_REGISTRABLE = (
+    "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import"
+)
+_WITHOUT_RECIPIENT = "opt-outs of a channel for which the row has no address: they concern nobody"
+_LEFT_OUT = (
+    "ONAY among them would reverse an opt-out. Does the export write its own time as the consent's "
+    "date? Correct it. Did they consent again? Give them back: --reversals FILE"
+)
+_COLUMNS = {"column": "column", "holds": "what it holds"}
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_NOTES: Final = {
+    (Status.RET, DecisionKind.APPLY): "changed the state of their recipient",
+    (Status.ONAY, DecisionKind.APPLY): "changed the state of their recipient",
+    (Status.RET, DecisionKind.ENRICHED): "were known, and have better evidence now",
+    (Status.ONAY, DecisionKind.ENRICHED): "were known, and have better evidence now",
+    (Status.RET, DecisionKind.STALE): "changed nothing: something newer stands",
+    (Status.ONAY, DecisionKind.STALE): "changed nothing: something newer stands",
+}
+
+
+def print_result(done: ImportReport, output: OutputFormat) -> None:
+    """Print what was done: refused opt-outs first."""
+    if done.finished_before is not None:
+        say(
+            f"{done.path.name} was imported to its end at {turkish(done.finished_before)}: nothing "
+            "was published now, the counts are of then; --again imports it once more"
+        )
+    elif done.restarted_because is not None:
+        why = _RESTARTED[Start(done.restarted_because)]
+        say(f"{done.path.name} was imported from its beginning: {why}")
+    elif done.resumed_after:
+        say(f"{done.path.name}: gone on after row {done.resumed_after}; the counts are of all rows")
+    match output:
+        case OutputFormat.JSON:
+            counts = asdict(done)
+            del counts["path"]
+            counts["run"] = counts.pop("digest")
+            counts["report"] = counts.pop("report_path")
+            print_json(counts | {"seconds": round(done.seconds, 2)})
+        case OutputFormat.TABLE:
+            if done.lost_opt_outs:
+                warn(_lost_opt_outs(done))
+            warn_of_hidden(done.hidden_sheets)
+            print_rows(output, ("what", "count", "note"), _rows(done))
+            say_words(done.reasons)
+
+
+def warn_of_hidden(sheets: Sequence[str]) -> None:
+    """Say that hidden ``sheets`` are not read: consents could be in them, unrecognised."""
+    if sheets:
+        names = ", ".join(f'"{one}"' for one in sheets)
+        warn(
+            f"left out: hidden sheets that have rows: {names}. If consents or opt-outs are in "
+            "them, save each as a file of its own, and import it."
+        )
+
+
+def say_words(codes: Collection[str]) -> None:
+    """Say how a word of the file is given a meaning, where one of ``codes`` is that it has none."""
+    if not _NO_MEANING.isdisjoint(codes):
+        say(
+            "words that are not known are given a meaning: --value WORD=RET, a channel or a source "
+            "in its place, or --value status:WORD=RET for one column alone"
+        )
+
+
+def _lost_opt_outs(done: ImportReport) -> str:
+    return (
+        f"{done.refused_opt_outs} opt-outs (RET) were refused, and {done.refused_unclear} rows "
+        "whose status cannot be read: these recipients still count as they did before. The report "
+        "begins with them; correct those rows and import them."
+    )
+
+
+def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
+    ranked = sorted(done.reasons.items(), key=lambda one: -one[1])
+    delimiter = f", delimiter {done.delimiter!r}" if done.delimiter else ""
+    yield "rows", done.rows, f"{done.encoding}{delimiter}"
+    published = "would be published" if done.dry_run else "published"
+    yield published, done.published, f"opt-outs among them: {done.opt_outs}"
+    for what, count, note in (
+        ("reversals", done.reversals, _REVERSALS),
+        ("past their term", done.past_term, _PAST_TERM),
+        ("to be corrected", done.not_registrable, _NOT_REGISTRABLE),
+        ("without recipient", done.without_recipient, _WITHOUT_RECIPIENT),
+        ("say nothing", done.silent, "rows without a status, or a date, for any channel"),
+        ("headers", done.repeated_headers, "lines with the header once more, left out"),
+    ):
+        if count:
+            yield what, count, note
+    yield "refused", done.refused, ""
+    if done.refused_reversals:
+        yield "left out", done.refused_reversals, _LEFT_OUT
+        yield "FILE", "", f"{done.reversals_path}: delete the rows that are not to be published"
+    if ranked:
+        yield "reasons", "", ", ".join(f"{code} {count}" for code, count in ranked)
+    if done.report_path is not None:
+        yield "report", "", f"{done.report_path}: each of these rows, its reason and its remedy"
+    if not done.dry_run:
+        yield "changes", "", f"izin import changes {done.path.name}"
+    seconds = "nothing was published: --dry-run" if done.dry_run else ""
+    yield "seconds", f"{done.seconds:.1f}", seconds
+
+
+def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
+    """Print what an import would make of the columns of the file at ``path``, and exit with 3 where
+    no row can be read with them.
+    """
+    found = preview_file(path, how.columns)
+    match output:
+        case OutputFormat.JSON:
+            columns = [
+                {"column": one.name, "holds": None if one.held is None else str(one.held)}
+                for one in found.columns
+            ]
+            print_json(asdict(found) | {"path": path.name, "columns": columns})
+        case OutputFormat.TABLE:
+            warn_of_hidden(found.hidden_sheets)
+            print_rows(output, _COLUMNS, _columns(found))
+            if found.problem is not None:
+                warn(found.problem)
+    if found.problem is not None:
+        raise typer.Exit(ExitCode.SOURCE)
+
+
+def _columns(found: ImportPreview) -> Iterator[tuple[str, str]]:
+    for one in found.columns:
+        unknown = "left out" if one.is_left_out else "not known: --map or --ignore"
+        yield one.name, unknown if one.held is None else str(one.held)
+
+
+def changes(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="The run that the import has named, or its file."),
+    ],
+    *,
+    customer: OneCustomerOption = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Print what one import changed, and how many opt-outs changed nothing: a newer opt-in stands.
+
+    With --output json each key that was changed, with its row: personal data, and who
+    looked is written to the history. The ledger knows what the order stage has decided so far.
+    """
+    path = Path(run)
+    if not _DIGEST.fullmatch(run) and not path.is_file():
+        raise typer.BadParameter(f"{run} is neither a run nor a file", param_hint="RUN")
+    if path.is_file():
+        run = digest_of(path)
+    found = run_on_ledger(
+        lambda ledger: import_changes(ledger, run, customer_id=customer),
+        look=Look(command="import changes", by=by, customer=customer)
+        if output is OutputFormat.JSON
+        else None,
+    )
+    match output:
+        case OutputFormat.JSON:
+            decided = [
+                {"status": status, "kind": kind, "count": count}
+                for (status, kind), count in sorted(found.decided.items())
+            ]
+            print_json(
+                {
+                    "run": run,
+                    "decided": decided,
+                    "opt_outs_behind": found.opt_outs_behind,
+                    "changes": [one._asdict() for one in found.changes],
+                }
+            )
+        case OutputFormat.TABLE:
+            print_rows(output, ("what", "count", "note"), _decided(found))
+    if not found.decided:
+        warn("nothing is known of this import: were its events decided, and taken by the ledger?")
+
+
+def _decided(found: ImportChanges) -> Iterator[tuple[object, ...]]:
+    for (status, kind), note in _NOTES.items():
+        if count := found.decided[status, kind]:
+            yield f"{status} {kind}", count, note
+    note = "opt-outs (RET) that changed nothing: a newer opt-in (ONAY) stands"
+    yield "behind", found.opt_outs_behind, note

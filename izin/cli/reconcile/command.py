@@ -1,0 +1,387 @@
+"""``izin reconcile``: compare İYS, the ledger and the topics for a brand, and repair by a plan."""
+
+import json
+import sys
+from collections import Counter
+from contextlib import AsyncExitStack, ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from izin.cli.terminal.arguments import ByOption, instant
+from izin.cli.terminal.exit_codes import exit_if, exit_on_error
+from izin.cli.terminal.interrupts import exit_on_signals
+from izin.cli.terminal.iys_session import calling_iys
+from izin.cli.terminal.ledger_session import Look, run_on_ledger
+from izin.cli.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    kafka_settings,
+    out,
+    print_json,
+    print_rows,
+    say,
+    turkish,
+    warn,
+)
+from izin.cli.terminal.private_files import CsvRows, private_csv
+from izin.cli.terminal.progress import showing
+from izin.consent.model import Channel
+from izin.consent.texts import visible
+from izin.ledger.brands import registered_brand
+from izin.ledger.db.connection import Ledger
+from izin.reconcile.asking import SINGLE, Asker, Estimate
+from izin.reconcile.comparing import Ask, Comparer, Comparison, Difference, Scope
+from izin.reconcile.remedies import WORDS, Repair
+from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, counts_of, plan_of
+from izin.runtime.kafka import codec
+from izin.runtime.masking import mask_text
+from izin.runtime.plan import Plan
+from izin.runtime.settings import IysSettings, StreamSettings
+from izin.sinks.inbound.sweep import PageQuery
+from izin.sinks.outbound.request_budget import RequestBudget
+
+BrandOption = Annotated[
+    int | None,
+    typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
+]
+ChannelOption = Annotated[
+    Channel | None,
+    typer.Option(
+        "--type",
+        case_sensitive=False,
+        help="Only ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
+    ),
+]
+SinceOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since",
+        parser=instant,
+        metavar="INSTANT",
+        help="Only keys whose latest act, here or at İYS, was then or later: 2024-01-31T12:00, in "
+        "Turkish time or with an offset.",
+    ),
+]
+UntilOption = Annotated[
+    datetime | None,
+    typer.Option("--until", parser=instant, metavar="INSTANT", help="Only those before."),
+]
+AskOption = Annotated[
+    bool,
+    typer.Option(
+        "--ask",
+        help="Ask İYS about every key, a thousand a call, in the slots that other calls leave. "
+        "Without it, İYS is what the ledger has seen of it.",
+    ),
+]
+SingleOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=SINGLE,
+        help="With --ask: up to so many keys that differ are asked about one by one, with date "
+        "and writer. An hour has room for so many in all.",
+    ),
+]
+PlanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan",
+        metavar="FILE",
+        dir_okay=False,
+        help="Where the repairs are written, or with --execute the plan that is executed. It "
+        "names recipients: delete it and its folder afterwards.",
+    ),
+]
+ExecuteOption = Annotated[
+    bool, typer.Option("--execute", help="Execute the plan in --plan FILE. Nothing is compared.")
+]
+CsvOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        dir_okay=False,
+        help="Write all differences with recipients in full; only its owner may read the file.",
+    ),
+]
+UnmaskedOption = Annotated[
+    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
+]
+_MOST = 200
+"""So many differences are listed in the table."""
+_COLUMNS = {
+    "key": "recipient",
+    "kind": "kind",
+    "side": "side",
+    "words": "ledger > side",
+    "next": "what is done",
+}
+FIELDS = (
+    *("key", "kind", "side", "here", "here_at", "there", "there_at"),
+    *("repair", "next_step"),
+)
+"""The columns of the CSV file."""
+_NOTHING = "-"
+
+
+class DifferenceReport:
+    """Takes the differences one by one; of a table it keeps the first, of JSON nothing."""
+
+    def __init__(self, output: OutputFormat, *, unmasked: bool, csv: CsvRows | None) -> None:
+        self.unexplained = 0
+        """How many differences no cause explains."""
+        self._output = output
+        self._unmasked = unmasked
+        self._csv = csv
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._listed: list[tuple[object, ...]] = []
+
+    def begin(self, comparison: Comparison) -> None:
+        """Begin the JSON of a comparison."""
+        if self._output is OutputFormat.JSON:
+            brand = comparison.scope.brand.brand_code
+            sys.stdout.write(f'{{"brand": {brand}, "differences": [')
+
+    def add(self, one: Difference) -> None:
+        """Take a difference."""
+        is_first = not self._counts
+        self.unexplained += not one.is_explained
+        self._counts[one.finding.kind, one.finding.side, _done(one)] += 1
+        if self._csv is not None:
+            self._csv.writerow(list(_values(one, one.key).values()))
+        key = one.key if self._unmasked else mask_text(one.key)
+        if self._output is OutputFormat.JSON:
+            values = {**_values(one, key), "explained": one.is_explained}
+            text = visible(json.dumps(values, ensure_ascii=False))
+            sys.stdout.write(f"{'' if is_first else ','}\n{text}")
+        elif len(self._listed) < _MOST:
+            self._listed.append(_row(one, key.partition("/")[2]))
+
+    def end(self, comparison: Comparison, plan: str | None) -> None:
+        """Print what was taken; ``plan`` is the digest of the plan that was written, if one was."""
+        sizes = {name: getattr(comparison.sizes, name) for name in comparison.sizes.__slots__}
+        counts = [
+            {"kind": kind, "side": side, "done": done, "keys": keys}
+            for (kind, side, done), keys in sorted(self._counts.items())
+        ]
+        if self._output is OutputFormat.JSON:
+            values = {
+                "counts": counts,
+                "compared": sizes,
+                "unexplained": self.unexplained,
+                "plan": plan,
+            }
+            sys.stdout.write(f"\n], {json.dumps(values, ensure_ascii=False)[1:]}\n")
+            return
+        if counts:
+            print_rows(self._output, _COLUMNS, self._listed, below=True)
+            columns = ("kind", "side", "done", "keys")
+            print_rows(self._output, columns, [tuple(one.values()) for one in counts])
+        left = sum(self._counts.values()) - len(self._listed)
+        if left:
+            say(f"not listed: {left:,} more; --out FILE has all of them")
+        _print_sizes(sizes, self.unexplained)
+
+
+def _print_sizes(sizes: dict[str, int], unexplained: int) -> None:
+    line = (
+        f"compared: {sizes['rows']:,} rows, {sizes['desired']:,} desired consents, "
+        f"{sizes['permissions']:,} permissions; İYS as seen of {sizes['seen']:,} keys"
+    )
+    out.print(line, soft_wrap=True, highlight=False, markup=False)
+    if sizes["changing"]:
+        say(f"left out, for they changed meanwhile: {sizes['changing']:,} rows; compare again")
+    if unexplained:
+        warn(f"unexplained differences: {unexplained:,}")
+
+
+def _row(one: Difference, recipient: str) -> tuple[object, ...]:
+    finding = one.finding
+    here = _said(finding.here, finding.here_at)
+    words = f"{here} > {_said(finding.there, finding.there_at)}"
+    return recipient, finding.kind, finding.side, words, one.remedy.next_step
+
+
+def _values(one: Difference, key: str) -> dict[str, Any]:
+    finding, repair = one.finding, one.remedy.repair
+    values = (
+        *(key, str(finding.kind), str(finding.side)),
+        *(finding.here, _iso(finding.here_at), finding.there, _iso(finding.there_at)),
+        *(None if repair is None else str(repair), one.remedy.next_step),
+    )
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def _said(what: str | None, at: datetime | None) -> str:
+    """Return what a side says for people, times in Turkish time."""
+    return (what or _NOTHING) if at is None else f"{what} {turkish(at)}"
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds")
+
+
+def _done(one: Difference) -> str:
+    if one.is_explained:
+        return "explained"
+    return "by a person" if one.remedy.repair is None else str(one.remedy.repair)
+
+
+def reconcile(
+    *,
+    brand: BrandOption = None,
+    channel: ChannelOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    ask: AskOption = False,
+    single: SingleOption = SINGLE,
+    plan: PlanOption = None,
+    execute: ExecuteOption = False,
+    csv: CsvOption = None,
+    unmasked: UnmaskedOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Compare İYS, the ledger and the topics for a brand, and say what differs, of which kind.
+
+    Nothing is changed without --execute, and then everything enters through admission: events on
+    the input lanes, status queries, permissions published again. What may not be repaired is
+    explained, with the next step. --since and --until choose keys by their latest act, here or at
+    İYS. Exit code 0 if every difference is explained, 1 if not, 3 if the brand or the plan cannot
+    be used, 4 if a server is at fault or the plan does not hold any more.
+    """
+    if execute:
+        given = (brand, channel, since, until, csv)
+        if plan is None or ask or any(one is not None for one in given):
+            raise typer.BadParameter("--execute takes --plan FILE, --by and --output alone")
+        with exit_on_signals(), exit_on_error(OSError):
+            done = _execute(plan, by)
+        _print(done, output)
+        exit_if(done.moved)
+        return
+    if brand is None:
+        raise typer.BadParameter("say which brand", param_hint="--brand")
+    order = ComparisonOrder(brand, channel, since, until, single if ask else None, plan, by)
+    with exit_on_signals(), exit_on_error(OSError), ExitStack() as stack:
+        rows = None if csv is None else stack.enter_context(private_csv(csv, FIELDS))
+        report = DifferenceReport(output, unmasked=unmasked, csv=rows)
+        repairs = run_on_ledger(
+            lambda ledger: _compare(ledger, order, report),
+            look=Look(command="reconcile", by=by, brand=brand),
+        )
+    if repairs:
+        say(f"nothing was changed; to repair: izin reconcile --plan {plan} --execute")
+    exit_if(report.unexplained)
+
+
+class ComparisonOrder(NamedTuple):
+    """What is to be compared, and where the plan goes."""
+
+    brand: int
+    channel: Channel | None
+    since: datetime | None
+    until: datetime | None
+    single: int | None
+    """How many single queries; None: İYS is not asked."""
+    plan: Path | None
+    by: str
+
+
+async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceReport) -> int:
+    """Compare, report, and write the plan; return how many keys it repairs."""
+    kafka, brand = kafka_settings(), await registered_brand(ledger, order.brand)
+    scope = Scope(brand=brand, channel=order.channel, since=order.since, until=order.until)
+    async with AsyncExitStack() as stack:
+        ask: Ask | None = None
+        if order.single is not None:
+            iys = IysSettings()
+            client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
+            ask = Asker(
+                pages=PageQuery(
+                    client=client,
+                    clock=_now,
+                    budget=RequestBudget(iys.requests_per_second, clock=monotonic),
+                ),
+                single=order.single,
+                on_estimate=_say_estimate,
+                on_single=_say_single,
+            )
+        shown = stack.enter_context(showing("records of topics"))
+        comparer = Comparer(
+            ledger=ledger,
+            kafka=kafka,
+            codec=codec(kafka),
+            clock=_now,
+            on_read=lambda read: shown(read, read),
+        )
+        comparison = await stack.enter_async_context(comparer.comparing(scope, ask))
+        file = None if order.plan is None else RepairFile(order.plan)
+        report.begin(comparison)
+        async for one in comparison.differences():
+            report.add(one)
+            if file is not None:
+                file.add(one)
+        if file is None:
+            report.end(comparison, None)
+            return 0
+        asked, now = order.single is not None, comparison.began
+        plan = plan_of(scope, kafka, asked=asked, now=now, by=order.by)
+        report.end(comparison, file.write(plan).digest)
+        return file.keys
+
+
+def _execute(path: Path, by: str) -> Executed:
+    plan, kafka = Plan.read(path, kind=KIND), kafka_settings()
+    with showing("keys repaired") as progress:
+
+        async def execute(ledger: Ledger) -> Executed:
+            execution = RepairExecution(
+                ledger=ledger,
+                kafka=kafka,
+                codec=codec(kafka),
+                secrets=StreamSettings().suppressions,
+                clock=_now,
+                progress=progress,
+            )
+            return await execution.execute(path, plan, by=by)
+
+        done = run_on_ledger(execute)
+    if done.repaired:
+        for name, keys in sorted(counts_of(plan).items()):
+            say(f"{name}, keys: {keys}: {WORDS[Repair(name)]}")
+    return done
+
+
+def _print(done: Executed, output: OutputFormat) -> None:
+    rows = {name: getattr(done, name) for name in done.__slots__}
+    match output:
+        case OutputFormat.JSON:
+            print_json(rows)
+        case OutputFormat.TABLE:
+            print_rows(output, tuple(rows), [tuple(rows.values())])
+            if done.moved:
+                say("what moved since was left alone: compare again")
+
+
+def _say_estimate(found: Estimate) -> None:
+    say(
+        f"asking İYS: keys: {found.keys:,}; calls: {found.requests:,}; seconds: "
+        f"{found.seconds:,.0f} at least, more while the workers call"
+    )
+
+
+def _say_single(asked: int, differing: int) -> None:
+    if differing:
+        say(
+            f"keys that differ: {differing:,}; asked about one by one: {asked:,}; an hour has room "
+            f"for {SINGLE}"
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,217 @@
+"""``izin replay``: dry run, execution and progress of plans."""
+
+import multiprocessing
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from izin.cli.replay.kinds import (
+    LEDGER,
+    BrandOption,
+    ReplayRequest,
+    ReplaySummary,
+    kind_of,
+    selection_of,
+)
+from izin.cli.replay.what_if import what_if
+from izin.cli.terminal.arguments import ByOption, ExecuteOption, RecipientOption
+from izin.cli.terminal.exit_codes import exit_if, exit_on_error, say_dry_run
+from izin.cli.terminal.interrupts import exit_on_signals
+from izin.cli.terminal.ledger_session import Look, look_beside
+from izin.cli.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    out,
+    print_json,
+    print_rows,
+    say,
+)
+from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
+
+app = typer.Typer(
+    help="Play history again without harm: from a plan, dry run first.\n\n"
+    "Nothing here calls İYS. A plan is a file beside which the work is kept, so that what was "
+    "stopped goes on; both name recipients, and only their owner may read them. Messages are "
+    "repeated to named subscribers by izin subscribers resend, and dead letters come back by izin "
+    "dead-letters redrive.",
+    no_args_is_help=True,
+)
+
+app.command("what-if")(what_if)
+
+PlanArgument = Annotated[
+    Path,
+    typer.Argument(metavar="PLAN", exists=True, dir_okay=False, help="The file of the plan."),
+]
+UnmaskedOption = Annotated[
+    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
+]
+PlanOption = Annotated[
+    Path,
+    typer.Option(
+        "--plan",
+        metavar="FILE",
+        dir_okay=False,
+        help="Where the plan is written. A dry run that was stopped goes on with the same file.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--processes", min=1, help="Number of processes. Default: one a core.")
+]
+
+
+class RebuildTarget(StrEnum):
+    """What can be rebuilt."""
+
+    DESIRED_CONSENTS = DESIRED_CONSENTS
+    LEDGER = LEDGER
+
+
+@app.command()
+def rebuild(
+    target: Annotated[
+        RebuildTarget,
+        typer.Argument(
+            help="desired-consents: the order stage's state, which is this topic. ledger: its rows "
+            "of consents, from its history."
+        ),
+    ],
+    *,
+    plan: PlanOption,
+    recipient: RecipientOption = None,
+    brand: BrandOption = None,
+    workers: WorkersOption = None,
+    unmasked: UnmaskedOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Compute what should stand from history, and say key by key what differs: a dry run.
+
+    Nothing is changed but the plan and the folder of its work; execute it with izin replay run.
+    The options choose keys. Exit code 1 if anything differs, 4 if a plan in this file no longer
+    holds, 130 if it was stopped: the same command goes on.
+    """
+    with exit_on_signals(), exit_on_error(OSError):
+        chosen = selection_of(recipients=recipient, brands=brand)
+        found = _dry_run(
+            REBUILD,
+            ReplayRequest(
+                path=plan,
+                target=target,
+                selection=chosen,
+                workers=workers or multiprocessing.cpu_count(),
+                by=by,
+            ),
+            unmasked=unmasked,
+        )
+    _print(Plan.read(plan), found, output)
+    if found.to_execute:
+        say(f"nothing was changed; to do it: izin replay run {plan} --execute")
+    elif not found.left:
+        say("nothing differs")
+    exit_if(found.left)
+
+
+@app.command()
+def run(
+    path: PlanArgument,
+    *,
+    execute: ExecuteOption = False,
+    unmasked: UnmaskedOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Check a plan again, and execute it with --execute.
+
+    It is refused if processes run that it would work against, or if offsets or the law have moved
+    since. An execution that was stopped goes on where it was, and what it did is not done twice.
+    Who ordered it is written to the history. Exit code 1 if anything is left, 4 if it is refused,
+    130 if it was stopped.
+    """
+    with exit_on_signals(), exit_on_error(OSError):
+        plan = Plan.read(path)
+        replay = kind_of(plan.kind, plan.target)
+        replay.check(plan, path)
+        if execute:
+            replay.execute(plan, path, by=by)
+        found = _summary(path, "replay run", by, unmasked=unmasked)
+    _print(plan, found, output)
+    if found.to_execute and not execute:
+        say_dry_run("the plan holds")
+    elif not found.left:
+        say("nothing is left to do")
+    exit_if(found.left)
+
+
+@app.command()
+def show(
+    path: PlanArgument,
+    *,
+    unmasked: UnmaskedOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Show a plan: what it found, what was done, and what is left. Exit code 1 if anything is."""
+    with exit_on_error():
+        plan = Plan.read(path)
+        found = _summary(path, "replay show", by, unmasked=unmasked)
+    if output is OutputFormat.TABLE:
+        out.print(
+            f"{f'{plan.kind} {plan.target}'.rstrip()}, planned by {plan.by}, digest {plan.digest}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+    _print(plan, found, output)
+    exit_if(found.left)
+
+
+def _dry_run(kind: str, request: ReplayRequest, *, unmasked: bool) -> ReplaySummary:
+    replay = kind_of(kind, request.target)
+    if request.path.exists():
+        Plan.read(request.path, kind=kind, target=request.target)
+    replay.dry_run(request)
+    return _summary(request.path, "replay rebuild", request.by, unmasked=unmasked)
+
+
+def _summary(path: Path, command: str, by: str, *, unmasked: bool) -> ReplaySummary:
+    """Return what there is to say of a plan; an unmasked one is a look at people."""
+    if unmasked:
+        look_beside(Look(command=command, by=by))
+    plan = Plan.read(path)
+    return kind_of(plan.kind, plan.target).summary(plan, path, unmasked=unmasked)
+
+
+def _text(cell: object) -> object:
+    if not isinstance(cell, dict):
+        return cell
+    lines = (
+        f"{name}: {_shown(one['stands'])}, should be {_shown(one['should_stand'])}"
+        for name, one in cell.items()
+    )
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _print(plan: Plan, found: ReplaySummary, output: OutputFormat) -> None:
+    match output:
+        case OutputFormat.JSON:
+            objects = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+            about = {"plan": plan.digest, "kind": plan.kind, "target": plan.target}
+            print_json({**about, **found.facts, "rows": objects, "left": found.left})
+        case OutputFormat.TABLE:
+            if found.rows:
+                rows = [[_text(cell) for cell in row] for row in found.rows]
+                print_rows(output, found.columns, rows)
+            for name, value in found.facts.items():
+                if value == 0:
+                    continue
+                text = f"{name.replace('_', ' ')}: {value}"
+                out.print(text, soft_wrap=True, highlight=False, markup=False)
+            for note in found.notes:
+                say(note)

@@ -1,0 +1,273 @@
+"""``izin replay rebuild``: of ``desired-consents`` from its events, of the ledger's rows from their
+history.
+"""
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import chain, islice
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from izin.cli.replay.kinds import ReplayRequest, ReplaySummary, compared
+from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.cli.terminal.output import kafka_settings, say
+from izin.cli.terminal.progress import showing
+from izin.ledger.db.connection import Ledger
+from izin.replay.ledger.rebuild import (
+    MENDED,
+    DifferingRow,
+    LedgerRebuild,
+)
+from izin.replay.order_state.comparison import WRITTEN, ChangeKind
+from izin.replay.order_state.planning import Installation, options_of
+from izin.replay.order_state.repair import PartitionResult, StateRebuild, results_of
+from izin.runtime.kafka import codec
+from izin.runtime.masking import mask, mask_text
+from izin.runtime.plan import Plan
+from izin.runtime.settings import LedgerSettings, StreamSettings
+from izin.schemas.erasure import SUPPRESSED
+
+_SHOWN = 200
+"""Rows of a table."""
+_COLUMNS = {"key": "key", "kind": "it is", "fields": "what differs"}
+_NEXT = {
+    ChangeKind.UNREADABLE: "unreadable rows stop the order workers: stop them, delete the topic, "
+    "create it again (izin doctor --fix --no-workers), and plan again, which restores it",
+    ChangeKind.NEWER: "newer rows stay: was a row written by hand, or are opt-ins paused "
+    "(izin doctor)? izin explain shows what is known of a recipient",
+    ChangeKind.SURPLUS: "surplus rows stay: publish the opt-out that should stand, or erase the "
+    "recipient (izin privacy erase)",
+    ChangeKind.UNJUDGED: "unjudged rows stay: their events are in neither topics nor history",
+}
+T = TypeVar("T")
+
+_KINDS = {
+    "missing": "have no row: the execution restores it, and İYS is queried before anything is "
+    "submitted",
+    "differing": "have other columns: the execution sets them, and rules the row again",
+    "terms": "have other ends of their term: the execution sets them, and rules the row again",
+    "newer": "have something later than the history, an event or the instant of one: compare with "
+    "izin explain; nothing is changed",
+    "surplus": "have a row without any decision in the history, whose month may have been dropped: "
+    "nothing is changed",
+}
+
+
+class DesiredConsentsReplay:
+    """Rebuilds the order stage's state."""
+
+    def dry_run(self, request: ReplayRequest) -> None:
+        """Compare what should stand with what does, and write the plan."""
+        with showing("reading") as progress:
+            rebuild = StateRebuild(
+                installation=_installation(), workers=request.workers, report=progress
+            )
+            rebuild.plan(request.path, request.selection, by=request.by)
+
+    def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of the protocol
+        """Raise if the plan cannot be executed now."""
+        StateRebuild(installation=_installation(), workers=1).check(plan)
+
+    def execute(self, plan: Plan, path: Path, *, by: str) -> None:
+        """Write what is missing or differs."""
+        ledger, workers = LedgerSettings(), multiprocessing.cpu_count()
+        with showing("reading") as progress:
+            rebuild = StateRebuild(installation=_installation(), workers=workers, report=progress)
+            rebuild.execute(plan, path, ledger, by=by)
+
+    def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:
+        """Return what differs, how often, and the digests of both sides."""
+        results, is_executed = results_of(plan, path)
+        found, written = Counter[str](), Counter[str]()
+        for one in results:
+            found.update(one.counts)
+            written.update(one.written)
+        lost, _ = options_of(plan)
+        waiting = 0 if is_executed else sum(one.waiting for one in results)
+        stays = {kind: found[kind] for kind in _NEXT if found[kind]}
+        return ReplaySummary(
+            columns=_COLUMNS,
+            rows=list(islice(_rows(results, is_executed=is_executed, unmasked=unmasked), _SHOWN)),
+            facts={
+                "keys": sum(one.keys for one in results),
+                "events": sum(one.events for one in results),
+                "computed": _whole([one.computed for one in results]),
+                "standing": _whole([one.standing for one in results]),
+                **{kind: found[kind] for kind in ChangeKind},
+                "rows_written": written["rows"],
+                "opt_outs_written": written["opt_outs"],
+                "rows_to_write": waiting,
+            },
+            notes=[*(_NEXT[kind] for kind in stays), *_notes(plan, found)],
+            to_execute=waiting + (0 if is_executed else len(lost)),
+            to_look_at=sum(n for kind, n in stays.items() if kind is not ChangeKind.UNJUDGED),
+        )
+
+
+def _installation() -> Installation:
+    kafka = kafka_settings()
+    return Installation(
+        kafka=kafka, streams=StreamSettings(), codec=codec(kafka), ledger=_ledger_if_any()
+    )
+
+
+def _ledger_if_any() -> LedgerSettings | None:
+    """Return the ledger's settings; None where no ledger is set up."""
+    try:
+        return LedgerSettings()
+    except ValidationError as error:
+        if all(one["type"] == "missing" for one in error.errors()):
+            return None
+        raise
+
+
+def _notes(plan: Plan, found: Counter[str]) -> Iterator[str]:
+    lost, uncovered = options_of(plan)
+    if lost:
+        yield (
+            f"the topic was created again since {len(lost)} partitions were decided: its rows and "
+            "positions are restored, and no opt-out is written again"
+        )
+    if undecided := plan.options["undecided"]:
+        yield (
+            f"order-positions says nothing of {len(undecided)} partitions: none of their events "
+            "counts as decided"
+        )
+    if uncovered:
+        yield (
+            f"of {len(uncovered)} partitions, retention has removed events that no history has: "
+            "what they explained cannot be judged"
+        )
+    if sum(found.values()) > _SHOWN:
+        yield f"{sum(found.values())} rows differ; the first are listed"
+
+
+def _rows(
+    results: Sequence[PartitionResult], *, is_executed: bool, unmasked: bool
+) -> Iterator[tuple[object, ...]]:
+    """Yield the rows that differ, without those that the execution has written."""
+    for one in chain.from_iterable(result.listed for result in results):
+        if one["kind"] not in WRITTEN or not is_executed:
+            key = _key(one["key"], unmasked=unmasked)
+            yield key, one["kind"], compared(one["fields"])
+
+
+def _key(key: str, *, unmasked: bool) -> str:
+    if unmasked or key.startswith(SUPPRESSED.decode()):
+        return key
+    head, slash, recipient = key.rpartition("/")
+    return f"{head}{slash}{mask(recipient)}"
+
+
+def _whole(digests: list[str]) -> str:
+    """Return the digest of all partitions: of their digests, in the order of their numbers."""
+    return sha256("".join(digests).encode()).hexdigest()
+
+
+class LedgerReplay:
+    """Rebuilds of the rows of ``consents``."""
+
+    def dry_run(self, request: ReplayRequest) -> None:
+        """Fold the history and compare; write the plan."""
+        with showing("parts of the keys") as shown:
+            _run(
+                lambda rebuild: rebuild.plan(request.path, request.selection, by=request.by),
+                workers=request.workers,
+                on_fill=shown,
+            )
+
+    def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of the protocol
+        """Raise if the plan cannot be executed now."""
+        _run(lambda rebuild: rebuild.check(plan))
+
+    def execute(self, plan: Plan, path: Path, *, by: str) -> None:  # noqa: ARG002  # of the protocol
+        """Repair what differs."""
+        messages = topic_messages()
+        differences = plan.options["differences"]
+        total = sum(count for kind, count in differences.items() if kind in MENDED)
+        with showing("rows repaired") as shown:
+            done = _run(
+                lambda rebuild: rebuild.execute(plan, messages, by=by),
+                on_mend=lambda found: shown(found.rows, total),
+            )
+        say(f"{done.restored} rows restored, {done.changed} changed, {done.left} left as they are")
+
+    def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:  # noqa: ARG002  # of the protocol
+        """Return the digests and the keys that differ."""
+        options = plan.options
+        facts = {
+            "digest_from_history": options["shadow"],
+            "digest_of_rows_when_planned": options["standing"],
+            "keys_in_history": options["shadow_keys"],
+            "rows": options["standing_keys"],
+        }
+        found = _run(lambda rebuild: rebuild.left(plan))
+        if found is None:
+            return ReplaySummary(
+                columns=_COLUMNS,
+                rows=(),
+                facts=facts,
+                notes=("another rebuild was planned since: plan this one again to list the keys",),
+                **_left(options["differences"]),
+            )
+        by_kind, listed = found
+        notes = [f"{count} {_KINDS[kind]}" for kind, count in sorted(by_kind.items())]
+        left = sum(by_kind.values())
+        if left > len(listed):
+            notes.append(f"{left - len(listed)} keys more differ than are listed")
+        rows = [_row(one, unmasked=unmasked) for one in listed]
+        return ReplaySummary(
+            columns=_COLUMNS, rows=rows, facts=facts, notes=notes, **_left(by_kind)
+        )
+
+
+def _left(by_kind: Mapping[str, int]) -> dict[str, int]:
+    """Return what of the differences the execution repairs, and what a person must look at."""
+    mended = sum(count for kind, count in by_kind.items() if kind in MENDED)
+    return {"to_execute": mended, "to_look_at": sum(by_kind.values()) - mended}
+
+
+def _run(
+    work: Callable[[LedgerRebuild], Awaitable[T]],
+    *,
+    workers: int = 1,
+    **reports: Callable[..., None],
+) -> T:
+    settings = LedgerSettings()
+
+    def rebuild(ledger: Ledger) -> Awaitable[T]:
+        return work(
+            LedgerRebuild(
+                ledger=ledger,
+                settings=settings,
+                clock=lambda: datetime.now(UTC),
+                workers=workers,
+                **reports,
+            )
+        )
+
+    return run_on_ledger(rebuild, settings)
+
+
+def _row(one: DifferingRow, *, unmasked: bool) -> tuple[object, ...]:
+    fields = {
+        name: [_shown(name, value, unmasked) for value in values]
+        for name, values in one.fields.items()
+    }
+    return one.key if unmasked else mask_text(one.key), one.kind, compared(fields)
+
+
+def _shown(name: str, value: object, unmasked: bool) -> object:
+    """Return a value; an id or a reference may have a recipient in it."""
+    if (
+        unmasked
+        or not isinstance(value, str)
+        or name not in {"desired_event_id", "desired_origin_ref"}
+    ):
+        return value
+    return mask_text(value)

@@ -1,0 +1,254 @@
+"""``izin replay what-if``: history by another calendar."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from izin.cli.replay.kinds import BrandOption, CustomerOption, selection_of
+from izin.cli.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
+from izin.cli.terminal.arguments import ByOption, RecipientOption, instant
+from izin.cli.terminal.exit_codes import exit_if, exit_on_error
+from izin.cli.terminal.interrupts import exit_on_signals
+from izin.cli.terminal.ledger_session import Look, run_on_ledger
+from izin.cli.terminal.output import OutputFormat, OutputOption, print_json, print_rows, say
+from izin.cli.terminal.private_files import private_csv
+from izin.cli.terminal.progress import showing
+from izin.consent.business_days import Calendar
+from izin.consent.errors import SourceError
+from izin.ledger import brands
+from izin.ledger.db.connection import Ledger
+from izin.ledger.record.brand import Brand
+from izin.replay.what_if.changes import Change, ChangeKind, Fulfilment, LawSettings, differing
+from izin.replay.what_if.key_history import GivenList
+from izin.replay.what_if.run import WhatIf, WhatIfResult
+from izin.runtime.masking import mask
+from izin.runtime.plan import Selection
+
+CHANGES = (
+    *("brand", "type", "recipient_type", "recipient"),
+    *("change", "from", "to", "since", "until", "about"),
+)
+"""The columns of the file."""
+_COLUMNS = ("brand", "change", "from", "to", "recipients")
+_STEPS = {
+    f"ONAY {Fulfilment.TOO_LATE}": "İYS holds consents that are void (Yönetmelik m.7/12), and "
+    "keeps them: publish an opt-out of today for each (RET, HS_KARAR), which stops messages at "
+    "once, then ask the recipient again; beside the void one a new consent is not registered",
+    f"ONAY {Fulfilment.OPEN}": "consents had expired too early: once every sink worker has the "
+    "right settings, izin deadlines recount-terms makes them due again",
+    f"ONAY {Fulfilment.EXPIRED}": "the term of consents has ended: ask these recipients again",
+    f"RET {Fulfilment.BREACH}": "opt-outs were reported too late: that stands, and counsel should "
+    "know",
+    f"RET {Fulfilment.OVERDUE}": "opt-outs are overdue: izin deadlines opt-outs BRAND writes what "
+    "a person withdraws on İYS's own pages",
+}
+_SENT = (
+    "messages were permitted that the right settings forbid: stop the campaigns, and let counsel "
+    "know which recipients"
+)
+
+
+def settings_of(
+    known: Sequence[Brand], calendar: Calendar, *, closed: Iterable[date], opened: Iterable[date]
+) -> tuple[LawSettings, LawSettings]:
+    """Return the settings in force, by the environment and the ledger, for the brands that are
+    ``known``, and the varied ones.
+
+    Raises:
+        SourceError: a day is not one of the further closed days, or nothing differs.
+        OutsideCalendarError: a day is beyond the calendar.
+    """
+    before = LawSettings(
+        closed_days=calendar.extra_closed_days,
+        terms={one.brand_code: one.clock for one in known},
+    )
+    if fixed := sorted({*opened} - before.closed_days):
+        raise SourceError(
+            f"{fixed[0]} is no day of IZIN_EXTRA_CLOSED_DAYS; weekends and public holidays are "
+            "fixed by law. Set the variable to what was in force"
+        )
+    after = before.on_other_days(before.closed_days.union(closed).difference(opened))
+    if not differing(before, after):
+        raise SourceError(
+            "nothing differs from the settings in force: vary one, as with --closed-day"
+        )
+    # Its days are checked here, not in the midst of the work.
+    _ = after.calendar
+    return before, after
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no day; write it as 2026-05-18") from None
+
+
+ClosedDayOption = Annotated[
+    list[date] | None,
+    typer.Option(parser=_day, metavar="DAY", help="This day is no business day; repeat it."),
+]
+OpenDayOption = Annotated[
+    list[date] | None,
+    typer.Option(
+        parser=_day,
+        metavar="DAY",
+        help="This day of IZIN_EXTRA_CLOSED_DAYS is a business day; repeat it.",
+    ),
+]
+SinceOption = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=instant,
+        metavar="INSTANT",
+        help="What differs, or was asked, then or later: 2024-01-31T12:00, in Turkish time or "
+        "with an offset.",
+    ),
+]
+UntilOption = Annotated[
+    datetime | None, typer.Option(parser=instant, metavar="INSTANT", help="The same, before.")
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        dir_okay=False,
+        help="The file that names who is concerned, as CSV; an earlier one is replaced.",
+    ),
+]
+ListOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--list",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="A file as izin scrub wrote it: who of those concerned was on it. Repeat it.",
+    ),
+]
+UnmaskedOption = Annotated[
+    bool,
+    typer.Option("--unmasked", help="Write whole recipients to the file: personal data."),
+]
+
+
+def what_if(
+    *,
+    out: OutOption,
+    closed_day: ClosedDayOption = None,
+    open_day: OpenDayOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    recipient: RecipientOption = None,
+    brand: BrandOption = None,
+    customer: CustomerOption = None,
+    list_: ListOption = None,
+    unmasked: UnmaskedOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Say what would differ by another calendar.
+
+    The closed days in force are those of the environment (IZIN_EXTRA_CLOSED_DAYS); options vary
+    them. The history says which consents and answers differ, and who was sent to by a receipt
+    though the right answer is no. Nothing but the file is written, which only its owner may read.
+
+    Exit code 1 if somebody was sent to by a wrong answer, 3 if the options or a list cannot be
+    used, 130 if it was stopped.
+    """
+    with exit_on_signals(), exit_on_error():
+        chosen = selection_of(
+            since=since,
+            until=until,
+            recipients=recipient,
+            brands=brand,
+            customers=customer,
+        )
+        lists = tuple(map(_list, list_ or ()))
+
+        async def judge(ledger: Ledger) -> tuple[WhatIfResult, list[str]]:
+            known = [one for one in await brands.every(ledger) if _concerns(chosen, one)]
+            before, after = settings_of(
+                known, ledger.calendar, closed=closed_day or (), opened=open_day or ()
+            )
+            asked = WhatIf(
+                ledger=ledger,
+                selection=chosen,
+                before=before,
+                after=after,
+                customers={one.brand_code: one.customer_id for one in known},
+                lists=lists,
+                now=datetime.now(UTC),
+            )
+
+            def write(key: str, change: Change) -> None:
+                *whose, to = key.split("/", 3)
+                rows.writerow([*whose, to if unmasked else mask(to), *astuple(change)])
+
+            return await asked.run(write, progress), differing(before, after)
+
+        with showing("slices") as progress, private_csv(out, CHANGES) as rows:
+            look = Look(command="replay what-if", by=by) if unmasked else None
+            result, words = run_on_ledger(judge, look=look)
+    _print(result, out, words, output)
+    exit_if(result.sent)
+
+
+def _concerns(chosen: Selection, brand: Brand) -> bool:
+    """Whether a brand may be concerned."""
+    return (not chosen.brands or brand.brand_code in chosen.brands) and (
+        not chosen.customers or brand.customer_id in chosen.customers
+    )
+
+
+def _list(path: Path) -> GivenList:
+    """Return a list with the receipts that izin scrub noted beside it."""
+    beside = receipt_path(path)
+    if not beside.is_file():
+        raise UnusableReceiptError(
+            f"{path.name} has no {beside.name} beside it: name it where izin scrub wrote both"
+        )
+    noted = find_receipt(str(beside), path)
+    return GivenList(
+        path=path,
+        receipts=tuple(one.receipt for one in noted.batches),
+        recipient=noted.columns.recipient,
+        reason=noted.columns.reason,
+    )
+
+
+def _print(found: WhatIfResult, file: Path, words: Sequence[str], output: OutputFormat) -> None:
+    facts = {
+        "recipients": found.keys,
+        "erased": found.erased,
+        "unreadable_facts": found.unreadable,
+        "sent_by_wrong_answers": found.sent,
+        "withheld_by_wrong_answers": found.withheld,
+        "file": str(file),
+    }
+    steps = next_steps(found)
+    if output is OutputFormat.JSON:
+        counts = [dict(zip(_COLUMNS, row, strict=True)) for row in found.counts]
+        print_json({"by_other_settings": words, **facts, "counts": counts, "next_steps": steps})
+        return
+    print_rows(output, _COLUMNS, found.counts)
+    for name, value in {"by_other_settings": ", ".join(words), **facts}.items():
+        say(f"{name.replace('_', ' ')}: {value}")
+    for step in steps:
+        say(step)
+
+
+def next_steps(found: WhatIfResult) -> list[str]:
+    """Return what to do about a result."""
+    reached = {one.after for one in found.counts if one.kind == ChangeKind.OBLIGATION}
+    steps = [step for state, step in _STEPS.items() if state in reached]
+    if found.sent:
+        steps.insert(0, _SENT)
+    if found.erased:
+        steps.append("of those who were erased nothing is left: who they were is not known")
+    return steps

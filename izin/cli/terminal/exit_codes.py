@@ -1,0 +1,83 @@
+"""Exit codes of every command, by who must act; errors and dry runs that end one.
+
+0   done, and all is well
+1   something is wrong, and the output says what to do
+2   wrong usage
+3   the input cannot be used: its source must act
+4   a server cannot be reached, or a part of this installation is at fault: an operator must act
+5   done, but opt-outs (RET) of the input were refused, or may be among what was refused
+6   nothing is wrong with what could be verified, and something could not be
+130 stopped by Ctrl-C or SIGTERM before it was done
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from rich.text import Text
+
+from izin.cli.terminal.output import err, say
+from izin.consent.errors import IzinError, SourceError
+from izin.consent.texts import visible
+from izin.runtime.start_errors import wrong_settings
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every command."""
+
+    DONE = 0
+    WRONG = 1
+    USAGE = 2
+    SOURCE = 3
+    OURS = 4
+    OPT_OUTS_REFUSED = 5
+    NOT_VERIFIED = 6
+    INTERRUPTED = 130
+
+
+def say_dry_run(would: str) -> None:
+    """Print what a command ``would`` do, or that it did nothing, and how it is told to."""
+    say(f"{would}; add --execute to do it")
+
+
+def end_dry_run(would: str, *, execute: bool) -> None:
+    """End the command, and say what it ``would`` do, unless it is told to ``execute``."""
+    if not execute:
+        say_dry_run(would)
+        raise typer.Exit
+
+
+def exit_if(wrong: object, code: ExitCode = ExitCode.WRONG) -> None:
+    """End the command with exit ``code`` if anything is ``wrong``."""
+    if wrong:
+        raise typer.Exit(code)
+
+
+@contextmanager
+def exit_on_error(*others: type[Exception]) -> Iterator[None]:
+    """Turn errors that a user can act on into one message and an exit code.
+
+    An ``OSError`` is one: a file, a folder or a server is not as it should be. ``others`` are
+    errors from outside our packages that an operator can act on.
+    """
+    ours: tuple[type[Exception], ...] = (IzinError, OSError, *others)
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever reads the output has enough: the command line ends without a word
+    except SourceError as error:
+        _fail(str(error), ExitCode.SOURCE)
+    except ours as error:
+        _fail(str(error), ExitCode.OURS)
+    except SettingsError as error:
+        _fail(f"settings: {error}; lists are written as JSON: [1, 2]", ExitCode.OURS)
+    except ValidationError as error:
+        _fail(f"settings: {wrong_settings(error)}", ExitCode.OURS)
+
+
+def _fail(message: str, code: ExitCode) -> None:
+    err.print(Text.assemble(("error", "red"), " ", visible(message)), soft_wrap=True)
+    raise typer.Exit(code)

@@ -1,0 +1,198 @@
+"""Access to the ledger for the length of one command, and the record of who looked at whom.
+
+Each look of a person at people is in the history, like an act, with its actor. Whom it shows is a
+keyed digest, for a look at somebody of whom nothing is known must not keep that recipient for ten
+years. Without a secret for it (IZIN_SUPPRESSION_SECRETS) the look is recorded, and not at whom.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from izin.cli.terminal.interrupts import run_interruptible
+from izin.cli.terminal.output import kafka_settings, say
+from izin.consent.errors import IzinError
+from izin.ledger.brands import brands_of, registered_brand
+from izin.ledger.db.connection import Ledger, reach
+from izin.ledger.history.append import NO_CUSTOMER, act, append, brand_key
+from izin.ledger.record.messages import TopicMessages
+from izin.runtime.kafka import codec
+from izin.runtime.settings import LedgerSettings, StreamSettings
+
+T = TypeVar("T")
+
+_EVERYBODY = "person/all"
+"""The key of looks at recipients of every brand."""
+_UNNAMED = "person/unnamed"
+"""The key of looks at somebody for whom there is no digest."""
+Owner = int | str | Collection[str] | None
+"""Whose something is: a brand's code, a customer's id, several of them, or nobody's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A look at people, by a command; of whom nothing is said, it is at everybody."""
+
+    command: str
+    by: str
+    people: Collection[str] = ()
+    """The recipients (normalised) or canonical keys that were asked for."""
+    brand: int | None = None
+    """The brand whose recipients are shown."""
+    customer: str | None = None
+    """The customer to which it is cut."""
+
+
+def run_on_ledger(
+    work: Callable[[Ledger], Awaitable[T]],
+    settings: LedgerSettings | None = None,
+    *,
+    customer: str | None = None,
+    brand: int | None = None,
+    look: Look | None = None,
+) -> T:
+    """Run ``work`` on the ledger of ``settings``, else the environment's; return its result. The
+    ``look`` at people that it gives is in the history first; a ``customer`` or ``brand`` that was
+    named must be registered.
+
+    Raises:
+        KeyboardInterrupt: a signal came; ``work`` was cancelled where it waited.
+        UnregisteredBrandError: the brand is not registered.
+        UnknownCustomerError: the customer is not registered.
+        OtherBrandsError: the brand is not the customer's.
+    """
+
+    async def run() -> T:
+        async with open_ledger(settings or LedgerSettings()) as ledger:
+            if look is not None:
+                await record_look(ledger, look)
+            if customer is not None:
+                await cut_to(ledger, customer, named_brand(brand))
+            elif brand is not None:
+                await registered_brand(ledger, brand)
+            return await work(ledger)
+
+    return run_interruptible(run())
+
+
+async def record_look(ledger: Ledger, look: Look) -> None:
+    """Write a look at people to the history, once for each whom it names.
+
+    Where the ledger takes no writes (a standby, a full disk) that is said and nothing is raised:
+    evidence must not be hidden from an operator when it is needed most.
+    """
+    digests, now = StreamSettings().suppressions, datetime.now(UTC)
+    keys = [_EVERYBODY if look.brand is None else brand_key(look.brand)]
+    if look.people:
+        keys = sorted({digests.people(one)[0] for one in look.people}) if digests else [_UNNAMED]
+    looks = [
+        act(
+            "look",
+            key,
+            by=look.by,
+            now=now,
+            before={},
+            after={"command": look.command},
+            customer_id=look.customer or NO_CUSTOMER,
+        )
+        for key in keys
+    ]
+    try:
+        async with ledger.transaction() as connection:
+            await append(connection, looks, now=now)
+    except IzinError as error:
+        say(f"this look is not in the history: {error}")
+
+
+def look_beside(look: Look) -> None:
+    """Write a look at people to the history, of a command that shows what is not in the ledger;
+    where there is no ledger that is said.
+    """
+    try:
+        run_on_ledger(lambda ledger: record_look(ledger, look))
+    except (ValidationError, IzinError):
+        say("this look is not in the history: the ledger cannot be reached (DATABASE_URL)")
+
+
+@asynccontextmanager
+async def open_ledger(settings: LedgerSettings) -> AsyncIterator[Ledger]:
+    """Open the ledger under a random owner number.
+
+    A worker waits for a server that is starting; a command reports it at once.
+    """
+    await reach(settings.database_url.get_secret_value())
+    async with Ledger(settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
+        yield ledger
+
+
+def topic_messages() -> TopicMessages:
+    """Return what makes the messages of a change, for the topics of the environment."""
+    kafka = kafka_settings()
+    return TopicMessages(codec(kafka), kafka.topics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerCut:
+    """One customer with its brands, or everybody."""
+
+    customer_id: str | None
+    brand_codes: frozenset[int]
+
+    def has(self, owner: Owner) -> bool:
+        """Return whether what ``owner`` names is of the customer; everything is of everybody."""
+        match owner:
+            case _ if self.customer_id is None:
+                return True
+            case None:
+                return False
+            case int():
+                return owner in self.brand_codes
+            case str():
+                return owner == self.customer_id
+            case _:
+                return self.customer_id in owner
+
+
+async def cut_to(
+    ledger: Ledger, customer: str | None, only: Collection[int] | None = None
+) -> CustomerCut:
+    """Return the cut to ``customer``, None: everybody; to ``only`` those of its brands, where any
+    are named.
+
+    Raises:
+        UnknownCustomerError: it is not registered.
+        OtherBrandsError: one of ``only`` is not its brand.
+    """
+    if customer is None:
+        return CustomerCut(customer_id=None, brand_codes=frozenset())
+    found = await brands_of(ledger, customer, only or ())
+    return CustomerCut(customer_id=customer, brand_codes=frozenset(found))
+
+
+def named_brand(brand: int | None) -> Collection[int] | None:
+    """Return the one brand that was named, if it was."""
+    return None if brand is None else [brand]
+
+
+def run_cut(
+    customer: str | None,
+    read: Callable[[Ledger], Awaitable[Iterable[T]]],
+    owner: Callable[[T], Owner],
+    *,
+    only: Collection[int] | None = None,
+    look: Look | None = None,
+) -> list[T]:
+    """Return what ``read`` finds in the ledger, without what is another customer's; ``only``
+    are the brands that were named, and ``look`` is in the history first. Raises as :func:`cut_to`.
+    """
+
+    async def work(ledger: Ledger) -> list[T]:
+        cut = await cut_to(ledger, customer, only)
+        return [one for one in await read(ledger) if cut.has(owner(one))]
+
+    return run_on_ledger(work, look=look)

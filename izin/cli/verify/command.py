@@ -1,0 +1,256 @@
+"""``izin verify``: check that any order of the same events gives the same state.
+
+A run is one or two series of event sets. A series is divided into blocks, each with a set and a
+random generator of its own, which depend on the seed and the number of the block alone: so neither
+result nor counterexample depends on how many processes share the work.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import partial
+from hashlib import sha256
+from random import Random
+from typing import Annotated, Any
+
+import typer
+
+from izin.cli.terminal import (
+    OutputFormat,
+    OutputOption,
+    ProcessesOption,
+    exit_if,
+    exit_on_signals,
+    named,
+    out,
+    print_rows,
+    showing_steps,
+    warn,
+)
+from izin.cli.verify.permutations import (
+    LAW,
+    Counterexample,
+    OrderingLaw,
+    Parts,
+    contradicting_events,
+    try_law,
+)
+from izin.consent.model import AdmittedEvent, Consent, ConsentKey
+from izin.runtime.masking import mask
+from izin.runtime.plan import OnProgress
+from izin.runtime.process import follow_parent
+
+SEED = 2026
+PERMUTATIONS = 100_000
+SMALL = 8
+LARGE = 10_000
+PER_LARGE = 1_000
+"""Permutations of small sets for each one of a large set."""
+_PER_SET = 25
+"""Permutations of a set before the next one."""
+_PER_TASK = 1_000
+"""Events of the blocks that a process takes at a time, or one block where a set has more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Permutations of sets of about one size."""
+
+    fewest: int
+    most: int
+    """Of the events of a set."""
+    permutations: int
+    seed: int
+    law: OrderingLaw
+
+    @property
+    def size(self) -> str:
+        """The size of a set in words."""
+        few = "" if self.fewest == self.most else f"{self.fewest} to "
+        return f"{few}{self.most} events"
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks, and of sets of events."""
+        return -(-self.permutations // _PER_SET)
+
+    def in_block(self, number: int) -> int:
+        """Return the number of permutations of block ``number``."""
+        return min(_PER_SET, self.permutations - number * _PER_SET)
+
+    def try_block(self, number: int) -> bytes | Counterexample:
+        """Return the digest of the block's set, or its counterexample."""
+        rng = Random(f"{self.seed}/{self.most}/{number}")  # noqa: S311  # a trial, not a secret
+        events = contradicting_events(rng.randint(self.fewest, self.most), rng=rng)
+        return try_law(events, permutations=self.in_block(number), rng=rng, law=self.law)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesResult:
+    """The result of a series: a digest or a counterexample."""
+
+    series: Series
+    seconds: float
+    result: bytes | Counterexample
+
+
+def verify(
+    *,
+    permutations: Annotated[
+        int, typer.Option(min=1, help="Number of permutations to try.")
+    ] = PERMUTATIONS,
+    seed: Annotated[int, typer.Option(help="Seed of the events and permutations.")] = SEED,
+    processes: ProcessesOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Check that any order, repetition or batching of the same events gives the same state.
+
+    Sets of up to 8 contradicting events are permuted, a new set every 25 permutations, and for
+    every thousand of these one set of 10,000 events. Prints one digest of the states of all sets,
+    or the smallest counterexample found. Exit code 1 with a counterexample.
+    """
+    sizes = ((2, SMALL, permutations), (LARGE, LARGE, -(-permutations // PER_LARGE)))
+    results: list[SeriesResult] = []
+    with exit_on_signals(), showing_steps() as begin:
+        for fewest, most, count in sizes:
+            series = Series(fewest=fewest, most=most, permutations=count, seed=seed, law=LAW)
+            shown = begin(f"sets of {series.size}, sets")
+            results.append(_run(series, processes or multiprocessing.cpu_count(), shown))
+            if isinstance(results[-1].result, Counterexample):
+                break
+    _print(results, output)
+    exit_if(isinstance(results[-1].result, Counterexample))
+
+
+def _run(series: Series, processes: int, shown: OnProgress) -> SeriesResult:
+    began, seen = time.monotonic(), sha256()
+    result: bytes | Counterexample = b""
+    with _results(series, processes) as results:
+        for number, result in enumerate(results, 1):
+            if isinstance(result, Counterexample):
+                break
+            seen.update(result)
+            shown(number, series.blocks)
+    clash = result if isinstance(result, Counterexample) else None
+    return SeriesResult(
+        series=series, seconds=time.monotonic() - began, result=clash or seen.digest()
+    )
+
+
+@contextmanager
+def _results(series: Series, processes: int) -> Iterator[Iterator[bytes | Counterexample]]:
+    """Yield the results of the blocks in order, computed by so many ``processes``.
+
+    They are started anew: one that is forked has this one's signal handlers and, for ever, the
+    locks that other threads held.
+    """
+    numbers = range(series.blocks)
+    processes = min(processes, series.blocks)
+    if processes == 1:
+        yield map(series.try_block, numbers)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, context, follow_parent)
+    try:
+        at_once = max(1, _PER_TASK // max(1, series.most))
+        found = pool.map(partial(_digest_of, series), numbers, chunksize=at_once)
+        # A counterexample is found again here: it cannot be passed between processes.
+        yield (one or series.try_block(number) for number, one in enumerate(found))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _digest_of(series: Series, number: int) -> bytes | None:
+    result = series.try_block(number)
+    return None if isinstance(result, Counterexample) else result
+
+
+def _print(results: Sequence[SeriesResult], output: OutputFormat) -> None:
+    digests = [one.result for one in results if isinstance(one.result, bytes)]
+    rows = [
+        (
+            one.series.size,
+            one.series.blocks,
+            one.series.permutations,
+            round(one.seconds, 1),
+            one.result.hex() if isinstance(one.result, bytes) else "",
+        )
+        for one in results
+    ]
+    last = results[-1].result
+    clash = _clash_as_json(last) if isinstance(last, Counterexample) else None
+    digest = None if clash else sha256(b"".join(digests)).hexdigest()
+    known = {"digest": digest, "counterexample": clash, "series": named(_COLUMNS, rows)}
+    print_rows(output, _COLUMNS, [(*row, begins[:_SHORT]) for *row, begins in rows], as_json=known)
+    if output is OutputFormat.TABLE and isinstance(last, Counterexample):
+        _print_clash(last)
+    elif output is OutputFormat.TABLE:
+        out.print(f"one digest: {digest}", soft_wrap=True, highlight=False)
+
+
+_COLUMNS = ("set", "sets", "permutations", "seconds", "digest")
+_SHORT = 16
+_EVENT = ("effective_at", "origin_rank", "event_id", "consent_date", "source", "origin")
+"""What is shown of an event, beside its key and status."""
+
+
+def _print_clash(clash: Counterexample) -> None:
+    """Print ``clash`` as tables; of both states the fields in which they differ."""
+    warn(f"the law does not hold: {clash.why}")
+    events = [_event(number, one) for number, one in enumerate(clash.events, 1)]
+    print_rows(OutputFormat.TABLE, tuple(events[0]), [tuple(one.values()) for one in events])
+    ways = [("one", _written(clash.one)), ("other", _written(clash.other))]
+    print_rows(OutputFormat.TABLE, ("way", "applied: (…) is a state, + merges"), ways)
+    states = [
+        {key: _fields(consent) for key, consent in state.items()}
+        for state in (clash.one_state, clash.other_state)
+    ]
+    one, other = (
+        {(one["key"], name): value for one in state.values() for name, value in one.items()}
+        for state in states
+    )
+    differ = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
+    rows = [(*key, one.get(key), other.get(key)) for key in differ]
+    print_rows(OutputFormat.TABLE, ("key", "field", "one", "other"), rows)
+
+
+def _clash_as_json(clash: Counterexample) -> dict[str, Any]:
+    """Return ``clash`` for programs; events are numbered from 1."""
+    return {
+        "why": clash.why,
+        "events": [_event(number, one) for number, one in enumerate(clash.events, 1)],
+        "one": _numbered(clash.one),
+        "other": _numbered(clash.other),
+        "one_state": [_fields(one) for one in clash.one_state.values()],
+        "other_state": [_fields(one) for one in clash.other_state.values()],
+    }
+
+
+def _event(number: int, admitted: AdmittedEvent) -> dict[str, object]:
+    return {
+        "number": number,
+        "key": _masked(admitted.key),
+        "status": str(admitted.status),
+        "registrable": admitted.registrable,
+        **{name: getattr(admitted, name, getattr(admitted.event, name, None)) for name in _EVENT},
+    }
+
+
+def _masked(key: ConsentKey) -> str:
+    return f"{key.brand_code}/{key.channel}/{key.recipient_type}/{mask(key.recipient)}"
+
+
+def _fields(consent: Consent) -> dict[str, object]:
+    values = {one.name: getattr(consent, one.name) for one in fields(consent)}
+    return values | {"key": _masked(consent.key)}
+
+
+def _numbered(parts: Parts) -> list[list[int]]:
+    return [[number + 1 for number in part] for part in parts]
+
+
+def _written(parts: Parts) -> str:
+    return " + ".join(f"({' '.join(map(str, part))})" for part in _numbered(parts))

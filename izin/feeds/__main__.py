@@ -1,0 +1,23 @@
+"""Serve the feeds in the foreground: ``python -m izin.feeds``."""
+
+from izin.feeds.server import serve
+from izin.runtime.kafka import codec
+from izin.runtime.logs import configure
+from izin.runtime.settings import FeedsSettings, KafkaSettings, LogSettings
+from izin.runtime.start_errors import exiting_on_error
+
+
+def main() -> None:
+    """Serve opt-outs, permissions and outcomes over HTTP, to systems that have no Kafka client.
+
+    It stores nothing, and needs Kafka alone. It runs until SIGTERM or Ctrl-C. Exit code 4 if a
+    setting or a server is at fault.
+    """
+    configure(LogSettings())
+    with exiting_on_error("feeds start failed"):
+        kafka, settings = KafkaSettings(), FeedsSettings()
+        serve(kafka, settings, codec(kafka))
+
+
+if __name__ == "__main__":
+    main()

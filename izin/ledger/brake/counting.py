@@ -1,0 +1,230 @@
+"""Count the opt-outs of each source at ingest, and its opt-ins over opt-outs, and hold them back
+where they are too many.
+
+Counted are keys, within the hour before their ingest, and by the clock of the ledger: no date that
+a sender states delays or spreads them. Everything is written in the transaction of the rows
+themselves, so that none of them is submitted in between.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from izin.consent.model import Status
+from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.history.append import customer_key, record_act
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.errors import UnknownCustomerError
+from izin.ledger.registry import customers
+from izin.ledger.registry.customers import Customer
+
+WINDOW = timedelta(hours=1)
+_LONGEST = 200
+"""Characters of a source: an origin is any text, and an entry of an index is not."""
+_SQL = statements("brakes")
+_CUSTOMERS = statements("customers")
+
+
+class SourcedEvent(NamedTuple):
+    """An opt-out of ours, or an opt-in over an opt-out, that is new in the ledger, and where it
+    comes from.
+    """
+
+    brand_code: int
+    key: str
+    event_id: str
+    actor: str | None
+    origin: str
+    over_ret: bool = False
+    """Whether an opt-out was desired before."""
+
+
+class Watched(NamedTuple):
+    """What is counted of the brands of a batch."""
+
+    opted_in: Mapping[int, int | None]
+    """How many keys desire ONAY of each brand with a brake on opt-outs; None: not counted yet."""
+    reversals: Collection[int]
+    """The brands with a brake on opt-ins over opt-outs."""
+
+
+async def watched(connection: Connection, codes: Collection[int]) -> Watched:
+    """Return what is counted of the brands among ``codes``, by what their customers have set."""
+    rows: Sequence[Mapping[str, Any]] = ()
+    if codes:
+        found = await connection.execute(_SQL["watched"], {"codes": sorted(codes)})
+        rows = await found.fetchall()
+    return Watched(
+        {row["brand_code"]: row["opted_in"] for row in rows if row["of_ret"]},
+        {row["brand_code"] for row in rows if row["of_onay"]},
+    )
+
+
+def opt_in_changes(
+    before: Mapping[str, ConsentRow | None], after: Mapping[str, ConsentRow]
+) -> Counter[int]:
+    """Return how many keys of each brand desire ONAY in ``after`` that did not ``before``, less
+    those that did and do not; without the brands of which the number is the same.
+    """
+    changes = Counter[int]()
+    for key, row in after.items():
+        was = before.get(key)
+        is_on = row.desired_status == Status.ONAY
+        was_on = was is not None and was.desired_status == Status.ONAY
+        if is_on != was_on:
+            changes[row.brand_code] += 1 if is_on else -1
+    return Counter({code: change for code, change in changes.items() if change})
+
+
+async def add_opt_ins(connection: Connection, changes: Mapping[int, int]) -> None:
+    """Add to the opt-ins of those brands that are counted how many more, or fewer, there are."""
+    if not changes:
+        return
+    values = {"codes": list(changes), "changes": list(changes.values())}
+    await connection.execute(_SQL["add-opt-ins"], values)
+
+
+async def count_opt_ins(connection: Connection, codes: Collection[int]) -> None:
+    """Count the opt-ins of brands. It reads the whole ledger."""
+    await connection.execute(_SQL["count-opt-ins"], {"codes": sorted(codes)})
+
+
+async def forget(connection: Connection, codes: Collection[int]) -> None:
+    """Forget what was counted of brands."""
+    await connection.execute(_SQL["forget"], {"codes": sorted(codes)})
+
+
+async def forget_keys(connection: Connection, keys: Collection[str]) -> None:
+    """Forget from where opt-outs of ``keys`` came lately."""
+    await connection.execute(_SQL["forget-keys"], {"keys": list(keys)})
+
+
+async def brake(
+    connection: Connection, events: Sequence[SourcedEvent], status: Status, *, now: datetime
+) -> list[str]:
+    """Note ``events`` of a ``status``, whose rows are written, and hold back those of sources with
+    an open brake; one is opened where a source has sent too many. Return which of the keys that are
+    held back were opted out before.
+    """
+    sources = await sources_of(connection, events)
+    codes = [one.brand_code for one in events]
+    # First: a person's decision, which forgets what was noted, waits for this transaction.
+    values: dict[str, Any] = {"codes": sorted(set(codes)), "status": status, "now": now}
+    found = await connection.execute(_SQL["lock-open"], values)
+    brakes = {(row["brand_code"], row["source"]): row["id"] for row in await found.fetchall()}
+    noted = {
+        "codes": codes,
+        "sources": sources,
+        "keys": [one.key for one in events],
+        "event_ids": [one.event_id for one in events],
+        "over_ret": [one.over_ret for one in events],
+    }
+    await connection.execute(_SQL["note"], values | noted)
+    over_ret: list[str] = []
+    for code, source in sorted(set(zip(codes, sources, strict=True))):
+        values |= {"brand_code": code, "source": source, "since": now - WINDOW}
+        await connection.execute(_SQL["forget-older"], values)
+        brake_id = brakes.get((code, source))
+        if brake_id is not None:
+            values["since"] = now
+        else:
+            # Those of the hour before too, if it trips.
+            tripped = await connection.execute(_SQL[f"trip-{status.lower()}"], values)
+            brake_id = next((row["id"] for row in await tripped.fetchall()), None)
+        if brake_id is not None:
+            held = await connection.execute(_SQL["hold-back"], {**values, "brake_id": brake_id})
+            over_ret += [row["key"] for row in await held.fetchall()]
+    return over_ret
+
+
+async def sources_of(connection: Connection, events: Sequence[SourcedEvent]) -> list[str]:
+    """Return the source of each: the API key that published it, else the origin that it names, or
+    the beginning of a long one.
+    """
+    actors = {one.actor for one in events if one.actor is not None}
+    found = await connection.execute(_SQL["names-of-keys"], {"actors": sorted(actors)})
+    names = {row["name"] for row in await found.fetchall()}
+    return [
+        one.actor if one.actor is not None and one.actor in names else one.origin[:_LONGEST]
+        for one in events
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrakeLimits:
+    """Above what a brake trips."""
+
+    share: float | None = None
+    """Of a brand's keys that one source opts out within an hour, in percent: above 0, below 100;
+    None: opt-outs are not held back.
+    """
+    at_least: int | None = None
+    """Below so many opt-outs it never trips; given with the share."""
+    reversals: int | None = None
+    """How many opt-outs of a brand one source may reverse within an hour; None: any number."""
+
+    def __str__(self) -> str:
+        """Return the limits in words."""
+        found = []
+        if self.share is not None:
+            found.append(
+                f"more than {self.share:g} % and at least {self.at_least} opt-outs an hour"
+            )
+        if self.reversals is not None:
+            found.append(f"more than {self.reversals} opt-outs reversed an hour")
+        return "; ".join(found)
+
+
+def limits_of(customer: Customer) -> BrakeLimits | None:
+    """Return the limits that ``customer`` has set; None: it has no brake."""
+    found = BrakeLimits(
+        share=customer.brake_share,
+        at_least=customer.brake_at_least,
+        reversals=customer.brake_reversals,
+    )
+    return None if found == BrakeLimits() else found
+
+
+async def set_limits(
+    ledger: Ledger, customer_id: str, limits: BrakeLimits | None, *, by: str, now: datetime
+) -> None:
+    """Set the brake of a customer, or take it away; the history has who ordered it, ``by``.
+
+    With a brake on opt-outs, the opt-ins of the customer's brands are counted, which reads the
+    ledger once. Without, what was counted is forgotten; what is held back stays so until it is
+    decided about.
+    The same limits again count anew, and are no movement.
+
+    Raises:
+        UnknownCustomerError: the customer is not registered.
+    """
+    async with ledger.transaction() as connection:
+        values = {"customer_id": customer_id}
+        customer = await customers.lock(connection, customer_id)
+        if customer is None:
+            raise UnknownCustomerError(customer_id)
+        before = limits_of(customer)
+        found = await connection.execute(_CUSTOMERS["brands"], values)
+        codes = {"codes": [one["brand_code"] for one in await found.fetchall()]}
+        await connection.execute(
+            _SQL["set-limits"],
+            {
+                **values,
+                **asdict(limits or BrakeLimits()),
+            },
+        )
+        counts = limits is not None and limits.share is not None
+        await connection.execute(_SQL["count-opt-ins" if counts else "forget"], codes)
+        if limits != before:
+            await record_act(
+                connection,
+                "set brake",
+                customer_key(customer_id),
+                by=by,
+                now=now,
+                before={"brake": None if before is None else str(before)},
+                after={"brake": None if limits is None else str(limits)},
+                customer_id=customer_id,
+            )

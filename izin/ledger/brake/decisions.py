@@ -1,0 +1,263 @@
+"""What a person decides about the opt-outs, or the opt-ins over opt-outs, that a brake holds back:
+release or withdraw them.
+
+A brake is decided once; then its rows follow, page by page. The same order again carries out what
+was cut off. Where nobody decides, each opt-out goes by itself a day before it is due; an opt-in
+expires with its term.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from izin.consent.model import Status
+from izin.consent.transitions import WAITING
+from izin.ledger.brake.counting import SourcedEvent, sources_of
+from izin.ledger.brands import of_codes
+from izin.ledger.db import Connection, Ledger, notifications, statements
+from izin.ledger.history.append import Movement, act, brand_key, record_act
+from izin.ledger.history.formats import history_codec
+from izin.ledger.record import earlier_opt_out, ruling
+from izin.ledger.record.apply import said_of_opt_out, taken_over
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.errors import DecidedBrakeError
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.unit_of_work import UnitOfWork, lock, unit_of_work
+from izin.schemas.records import event_from_avro
+
+BEFORE_DUE = timedelta(hours=24)
+"""No opt-out is held back later than this before it is due."""
+_PAGE = 1000
+_SQL = statements("brakes")
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class BrakeDecision(StrEnum):
+    """What a person has decided."""
+
+    RELEASED = "released"
+    """They are registered at İYS."""
+    WITHDRAWN = "withdrawn"
+    """They are not; they stay opt-outs, and nothing may be sent to their recipients."""
+
+    @property
+    def order(self) -> str:
+        """The command that orders it."""
+        return "release" if self is BrakeDecision.RELEASED else "withdraw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brake:
+    """A brake that tripped, and what it holds back."""
+
+    id: int
+    customer_id: str
+    brand_code: int
+    source: str
+    """The API key that published them, else their origin."""
+    status: str
+    """Of what is held back: RET, or ONAY over RET."""
+    tripped_at: datetime
+    keys: int
+    """How many the source had opted out, or reversed, within the hour."""
+    opted_in: int
+    """How many keys of the brand desired ONAY then; 0 of opt-ins."""
+    share: float
+    """The share that the customer allows, in percent; 0 of opt-ins."""
+    decision: str | None
+    """None: nobody has decided yet."""
+    decided_at: datetime | None
+    decided_by: str | None
+    reason: str | None
+    held_back: int
+    """How many wait to be registered."""
+    first_due_at: datetime | None
+
+    @property
+    def first_until(self) -> datetime | None:
+        """When the first opt-out of them is registered, if nobody decides before."""
+        if self.first_due_at is None or self.status != Status.RET:
+            return None
+        return self.first_due_at - BEFORE_DUE
+
+    @property
+    def words(self) -> str:
+        """What it holds back, in words."""
+        return "opt-outs" if self.status == Status.RET else "opt-ins over opt-outs"
+
+
+async def undecided(ledger: Ledger) -> tuple[Brake, ...]:
+    """Return the brakes that are open, and those whose decision was not carried out to its end."""
+    return tuple(Brake(**row) for row in await ledger.fetch(_SQL["undecided"]))
+
+
+async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
+    ledger: Ledger,
+    topic_messages: TopicMessages,
+    brake: Brake,
+    decision: BrakeDecision,
+    *,
+    reason: str,
+    by: str,
+    now: datetime,
+) -> tuple[int, int]:
+    """Have what ``brake`` holds back registered at İYS, or not, by a person's ``decision``; return
+    of how many, and how many withdrawn opt-outs are due all the same, for another source has opted
+    their recipients out too.
+
+    The history has who ordered it, ``by``, and the ``reason``: of the brand, and of each that is
+    withdrawn. Opt-outs stay opt-outs; of an opt-in the opt-out before it is due again, where İYS
+    may not have it.
+
+    Raises:
+        DecidedBrakeError: it was decided otherwise.
+    """
+    await _decide(ledger, brake, decision, reason=reason, by=by, now=now)
+    done, left = 0, 0
+    while True:
+        async with unit_of_work(ledger, topic_messages, now) as changes:
+            page = await _page(changes.connection, brake)
+            if page is None:
+                return done, left
+            brands = await of_codes(changes.connection, [brake.brand_code])
+            waiting = {row.key: row for row in page if row.state in WAITING}
+            withdrawn = waiting if decision is BrakeDecision.WITHDRAWN else {}
+            due: set[str] = set()
+            if brake.status == Status.RET:
+                due = await put_back(changes, withdrawn.values(), brands)
+            done, left = done + len(waiting) - len(due), left + len(due)
+            for row in page:
+                if row.key in withdrawn:
+                    changes.add_movement(_withdrawn(row, brake, reason, by, now))
+                if row.key not in withdrawn:
+                    # Also what İYS has shown meanwhile, so that there is nothing to register.
+                    changes.put(row, row.replace(brake_id=None))
+                elif row.key not in due:
+                    void, brand = ruling.withdraw(row, now), brands.get(row.brand_code)
+                    changes.close(row, void, brand)
+
+
+async def end(ledger: Ledger, *, now: datetime, size: int) -> int:
+    """Let opt-outs go that are due within a day, ``size`` at most; return how many."""
+    async with ledger.transaction() as connection:
+        ended = (await connection.execute(_SQL["end"], {"now": now, "size": size})).rowcount
+        if ended:
+            await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
+    return ended
+
+
+async def _page(connection: Connection, brake: Brake) -> list[ConsentRow] | None:
+    """Return rows that ``brake`` holds back, locked; None: there are none any more.
+
+    A row that went meanwhile is left out, so that a page may be empty.
+    """
+    values = {"id": brake.id, "size": _PAGE}
+    found = await (await connection.execute(_SQL["held-back"], values)).fetchall()
+    if not found:
+        return None
+    rows = await lock(connection, (row["key"] for row in found))
+    return [row for row in rows.values() if row.brake_id == brake.id]
+
+
+async def _decide(  # noqa: PLR0913  # what, why, and by whose order
+    ledger: Ledger, brake: Brake, decision: BrakeDecision, *, reason: str, by: str, now: datetime
+) -> None:
+    """Note the decision, unless it was noted before; raises DecidedBrakeError."""
+    async with ledger.transaction() as connection:
+        values = {"id": brake.id, "decision": decision, "reason": reason, "by": by, "now": now}
+        if await (await connection.execute(_SQL["decide"], values)).fetchone() is None:
+            (row,) = await (await connection.execute(_SQL["decision"], values)).fetchall()
+            if row["decision"] != decision:
+                raise DecidedBrakeError(brake.source, row["decision"])
+            return
+        await record_act(
+            connection,
+            f"{decision.order} {brake.words}",
+            brand_key(brake.brand_code),
+            by=by,
+            now=now,
+            before={
+                "source": brake.source,
+                "tripped_at": brake.tripped_at,
+                "held_back": brake.held_back,
+            },
+            after={"source": brake.source, "decision": decision, "why": reason},
+            customer_id=brake.customer_id,
+        )
+
+
+def _withdrawn(row: ConsentRow, brake: Brake, reason: str, by: str, now: datetime) -> Movement:
+    """Return the statement of a person that an opt-out or opt-in is not registered, and why."""
+    return act(
+        "withdraw opt-out" if brake.status == Status.RET else "withdraw opt-in",
+        row.key,
+        by=by,
+        now=now,
+        before={"state": row.state, "source": brake.source, "tripped_at": brake.tripped_at},
+        after={"state": ruling.WITHDRAWN, "why": reason},
+        customer_id=row.customer_id,
+        event_id=row.desired_event_id,
+        status=row.desired_status,
+    )
+
+
+async def put_back(
+    changes: UnitOfWork, rows: Collection[ConsentRow], brands: Mapping[int, Brand]
+) -> set[str]:
+    """Desire the opt-out of another source in place of that of each of the locked ``rows`` that has
+    one; return their keys.
+    """
+    connection = changes.connection
+    keys = {"keys": [row.key for row in rows]}
+    found = await (await connection.execute(_SQL["opt-outs-of-keys"], keys)).fetchall()
+    withdrawn = {(one["key"], one["event_id"]) for one in found if one["decision"] is None}
+    decided = [
+        (one["key"], decision, event)
+        for one in found
+        if one["decision"] is not None
+        and (decision := history_codec().decode("Decision", one["decision"]))
+        and (event := decision["event"])["status"] == Status.RET
+    ]
+    named = [
+        SourcedEvent(event["brand_code"], key, event["event_id"], event["actor"], event["origin"])
+        for key, _, event in decided
+    ]
+    by_key = defaultdict[str, list[tuple[str, Mapping[str, Any]]]](list)
+    for source, (key, decision, _) in zip(
+        await sources_of(connection, named), decided, strict=True
+    ):
+        by_key[key].append((source, decision))
+    back = set()
+    for row in rows:
+        events = by_key[row.key]
+        own = {source for source, one in events if _id(one) == row.desired_event_id} or {
+            row.desired_origin or ""
+        }
+        others = [
+            one
+            for source, one in events
+            if source not in {ruling.RESCUE, *own}
+            and one["event"]["iys"] is None
+            and one["effective_at"] >= (row.latest_onay_at or _NEVER)
+            and (row.key, _id(one)) not in withdrawn
+        ]
+        if others:
+            latest = max(others, key=lambda one: (one["effective_at"], _id(one)))
+            changes.rule(row, _desiring(row, latest), brands.get(row.brand_code))
+            back.add(row.key)
+    return back
+
+
+def _id(decision: Mapping[str, Any]) -> str:
+    return str(decision["event"]["event_id"])
+
+
+def _desiring(row: ConsentRow, decision: Mapping[str, Any]) -> ConsentRow:
+    """Return ``row`` once it desires the opt-out that was decided on."""
+    kept = said_of_opt_out(event_from_avro(decision["event"]), decision)
+    shown = row.replace(latest_ret_at=decision["effective_at"], **kept)
+    return taken_over(row, **earlier_opt_out.columns_of_earlier(shown))

@@ -1,0 +1,205 @@
+"""Append facts to the history: each once, linked to the one before, in the month of its recording.
+
+A transaction appends its facts to one chain, whichever no other transaction has locked.
+
+Each change that a person orders is an act: a movement with its actor, whose key is what it
+concerns: a consent's own key, or one of the names below.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from izin.ledger.db import Connection, copy, copy_format, statements
+from izin.ledger.history.hash_chain import ChainWriter, Fact
+
+REPEATED_WITHIN = timedelta(days=100)
+"""How long a fact may be repeated: topics are retained for 90 days, İYS's streams for 7."""
+_SQL = statements("movements")
+KIND = "act"
+ERASED = "erase history"
+"""What an act is called that names the rows of the history that were erased."""
+DROPPED = "drop month"
+"""What an act is called that names the last rows of the chains in a month that was dropped."""
+RESTORED = "restore history"
+"""What an act is called that names what the restoration of a ledger has lost."""
+NO_CUSTOMER = ""
+"""The customer of acts that concern the history of all customers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """A fact of a key's history. ``source`` names its origin and makes it unique."""
+
+    kind: str
+    customer_id: str
+    key: str
+    event_id: str | None
+    status: str | None
+    source: str
+    occurred_at: datetime
+    data: Mapping[str, Any]
+    may_repeat: bool = False
+    """Whether the source can repeat it. If not, the history is not searched for it."""
+
+
+async def append(
+    connection: Connection,
+    movements: Sequence[Movement],
+    *,
+    now: datetime,
+    facts: Sequence[Fact] = (),
+) -> datetime:
+    """Record ``facts``, which are known to be new, and ``movements``, of which a repetition of a
+    known source changes nothing; return the instant of their recording.
+    """
+    fresh = await _fresh(connection, movements, now)
+    return await append_facts(connection, [*facts, *map(_fact, fresh)], now=now)
+
+
+async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: datetime) -> datetime:
+    """Record ``facts``, which are known to be new; return the instant of their recording."""
+    if not facts:
+        return now
+    chain = await (await connection.execute(_SQL["free-chain"])).fetchone()
+    if chain is None:
+        chain = await (await connection.execute(_SQL["any-chain"])).fetchone()
+    if chain is None:
+        raise LookupError("the ledger has no chains")
+    recorded_at = now if chain["recorded_at"] is None else max(now, chain["recorded_at"])
+    month = recorded_at.astimezone(UTC).date().replace(day=1)
+    values: dict[str, Any] = {"month": month}
+    if await (await connection.execute(_SQL["has-month"], values)).fetchone() is None:
+        await connection.execute(_SQL["create-month"], values)
+    writer = ChainWriter(chain["shard"], chain["place"], chain["link"], recorded_at)
+    await copy(connection, _SQL["copy"], writer.rows(facts))
+    values = {
+        "shard": writer.shard,
+        "place": writer.place,
+        "link": writer.link,
+        "recorded_at": recorded_at,
+    }
+    await connection.execute(_SQL["save-head"], values)
+    return recorded_at
+
+
+async def _fresh(
+    connection: Connection, movements: Sequence[Movement], now: datetime
+) -> list[Movement]:
+    """Return ``movements`` without those whose source is recorded already."""
+    repeatable = [one for one in movements if one.may_repeat]
+    if not repeatable:
+        return list(movements)
+    values = {
+        "keys": [one.key for one in repeatable],
+        "sources": [one.source for one in repeatable],
+        "since": now - REPEATED_WITHIN,
+    }
+    found = await (await connection.execute(_SQL["known"], values)).fetchall()
+    known = {row["source"] for row in found}
+    fresh = []
+    for one in movements:
+        if one.may_repeat:
+            if one.source in known:
+                continue
+            known.add(one.source)
+        fresh.append(one)
+    return fresh
+
+
+def _fact(one: Movement) -> Fact:
+    return Fact(
+        one.kind,
+        one.customer_id,
+        one.key,
+        one.event_id,
+        one.status,
+        one.source,
+        copy_format.microseconds(one.occurred_at),
+        orjson.dumps(one.data),
+        None,
+    )
+
+
+def brand_key(brand_code: int) -> str:
+    """Return the key of acts on a brand."""
+    return f"brand/{brand_code}"
+
+
+def customer_key(customer_id: str) -> str:
+    """Return the key of acts on everything of a customer."""
+    return f"customer/{customer_id}"
+
+
+def erasure_key(number: int) -> str:
+    """Return the key of acts on an erasure, which names nobody."""
+    return f"erasure/{number}"
+
+
+def api_key_key(key_id: str) -> str:
+    """Return the key of acts on an API key."""
+    return f"api-key/{key_id}"
+
+
+def subscriber_key(number: int) -> str:
+    """Return the key of acts on a subscriber."""
+    return f"subscriber/{number}"
+
+
+def sweep_key(number: int) -> str:
+    """Return the key of what a sweep found, page by page, which names nobody."""
+    return f"sweep/{number}"
+
+
+def complaint_key(number: int) -> str:
+    """Return the key of acts on a complaint, which names nobody."""
+    return f"complaint/{number}"
+
+
+def rebuild_key(target: str) -> str:
+    """Return the key of acts that rebuild the ``target`` whole."""
+    return f"rebuild/{target}"
+
+
+def act(  # noqa: PLR0913 - who did what to what, when, and whose it is
+    what: str,
+    key: str,
+    *,
+    by: str,
+    now: datetime,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    customer_id: str = NO_CUSTOMER,
+    event_id: str | None = None,
+    status: str | None = None,
+) -> Movement:
+    """Return the movement of what a person did: ``before`` and ``after`` are what it changed."""
+    return Movement(
+        kind=KIND,
+        customer_id=customer_id,
+        key=key,
+        event_id=event_id,
+        status=status,
+        source=f"act/{what}/{key}/{now.isoformat()}",
+        occurred_at=now,
+        data={"act": what, "by": by, "before": dict(before), "after": dict(after)},
+    )
+
+
+async def record_act(  # noqa: PLR0913  # who did what to what, when, and whose it is
+    connection: Connection,
+    what: str,
+    key: str,
+    *,
+    by: str,
+    now: datetime,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    customer_id: str = NO_CUSTOMER,
+) -> None:
+    """Append what a person did to the history, within the transaction that does it; see ``act``."""
+    done = act(what, key, by=by, now=now, before=before, after=after, customer_id=customer_id)
+    await append(connection, [done], now=now)

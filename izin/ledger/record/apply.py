@@ -1,0 +1,170 @@
+"""Apply a decision of the law, or an observation at İYS, to a row.
+
+Pure: takes a row, returns a row; what is due to İYS then is ruled in ``record.ruling``. Which event
+is newer, and what an observation makes of what İYS holds, ``consent.fold`` says.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from izin.consent.fold import LOST, Observation, latest, outranks, outranks_void
+from izin.consent.model import Consent, ConsentEvent, Order, Status
+from izin.consent.next_action import Action, attested
+from izin.consent.violations import Violation
+from izin.ledger.record import earlier_opt_out
+from izin.ledger.record.consent_row import ConsentRow, columns_of_registration, is_read_back
+from izin.ledger.record.state_change import begin, first_row
+from izin.schemas.records import consent_from_avro, event_from_avro
+
+
+def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) -> ConsentRow:
+    """Return the row after ``decision`` (an Avro Decision), before it is ruled.
+
+    The newest event in the law's order is desired; an older one only moves the latest instants.
+    What an event says of İYS is no observation, for whoever may write the topic could write it: the
+    sink observes İYS itself, in what it pulls, queries and is answered. An ONAY that is claimed
+    opens nothing. A RET that is claimed closes at once, and is verified before it settles anything.
+    """
+    consent = consent_from_avro(decision["consent"])
+    event = event_from_avro(decision["event"])
+    key = consent.key
+    if row is None:
+        row = first_row(key, consent.customer_id, now)
+    is_newer = is_outranked(row, consent.order)
+    row = _with_latest(row, consent, said_of_opt_out(event, decision))
+    if is_newer:
+        row = _desiring(row, consent, event)
+    if event.iys is not None and event.status == Status.RET:
+        row = observed(row, Observation.of(event, event.iys, verified_at=None))
+    return row
+
+
+def restored(row: ConsentRow | None, consent: Consent, now: datetime) -> ConsentRow:
+    """Return the row after ``consent``, as the state topic has it, before it is ruled.
+
+    A newer row stays as it is, but for the latest instants. Where the consent is news, so is
+    whatever else happened since: what is registered is unknown until İYS is queried.
+    """
+    row = row or first_row(consent.key, consent.customer_id, now)
+    is_newer = is_outranked(row, consent.order)
+    row = _with_latest(row, consent, earlier_opt_out.UNKNOWN)
+    if not is_newer:
+        return row
+    if row.is_of(consent.event_id, str(consent.status)):
+        return _desiring(row, consent, None)
+    return unregistered(_desiring(row, consent, None))
+
+
+def unregistered(row: ConsentRow) -> ConsentRow:
+    """Return the row of a ledger that no longer knows what is registered: İYS is queried first."""
+    return row.replace(**columns_of_registration(LOST))
+
+
+def said_of_opt_out(event: ConsentEvent, decision: Mapping[str, Any]) -> earlier_opt_out.Columns:
+    """Return what an opt-out said, by the ``decision`` on it, that may be the latest one behind a
+    newer opt-in.
+    """
+    if event.status != Status.RET:
+        return earlier_opt_out.UNKNOWN
+    found = (Violation(**one) for one in decision["violations"])
+    return earlier_opt_out.stated(event, registrable=all(one.is_note for one in found))
+
+
+def _with_latest(row: ConsentRow, consent: Consent, opt_out: earlier_opt_out.Columns) -> ConsentRow:
+    """Return the row with the latest instants moved; where the opt-out behind an opt-in is another
+    then, that is the one to keep, and desired at once where the opt-in is void.
+    """
+    ret_at = latest(row.latest_ret_at, consent.latest_ret_at)
+    is_other = ret_at != row.latest_ret_at and consent.status is Status.ONAY
+    row = row.replace(
+        latest_onay_at=latest(row.latest_onay_at, consent.latest_onay_at), latest_ret_at=ret_at
+    )
+    if not is_other:
+        return row
+    row = row.replace(**opt_out)
+    if row.void_event_id is None or row.ret_event_id is None:
+        return row
+    return taken_over(row, **earlier_opt_out.columns_of_earlier(row))
+
+
+def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent | None) -> ConsentRow:
+    """Return the row once ``consent``, decided with ``event`` if that is known, is desired."""
+    if row.is_of(consent.event_id, str(consent.status)):
+        # The same event with a later date (a form sent twice, which has none): what was submitted
+        # of it stays submitted.
+        return row.replace(
+            desired_at=consent.effective_at, desired_consent_date=consent.consent_date
+        )
+    known = event if event is not None and event.event_id == consent.event_id else None
+    return taken_over(
+        row,
+        customer_id=consent.customer_id,
+        desired_status=str(consent.status),
+        desired_at=consent.effective_at,
+        desired_rank=int(consent.origin_rank),
+        desired_event_id=consent.event_id,
+        desired_origin=consent.origin,
+        desired_origin_ref=None if known is None else known.origin_ref,
+        desired_source=consent.source,
+        desired_consent_date=consent.consent_date,
+        received_at=None if known is None else known.received_at,
+        notice_version=None if known is None else known.notice_version,
+        registrable=consent.registrable,
+        attested=known is not None and attested(known),
+        retailer_code=None if known is None else known.retailer_code,
+        retailer_access=None if known is None else known.retailer_access,
+    )
+
+
+def taken_over(row: ConsentRow, **desired: Any) -> ConsentRow:  # noqa: ANN401  # a column's value each
+    """Return the row once another event is ``desired`` (its columns): a new obligation begins."""
+    status = desired["desired_status"]
+    is_kept = status == Status.RET and is_read_back(row)
+    columns = {
+        "brake_id": None,
+        "withdrawn_at": None,
+        "void_event_id": None,
+        **earlier_opt_out.under(row, status),
+    }
+    return begin(
+        row,
+        **columns | desired,
+        action=row.action if is_kept else Action.NOTHING,
+        reason=row.reason if is_kept else None,
+        code=None,
+        attempts=0,
+        next_attempt_at=row.next_attempt_at if is_kept else None,
+        lease_owner=None,
+        lease_until=None,
+    )
+
+
+def is_outranked(row: ConsentRow, order: Order) -> bool:
+    """Whether an event of this order outranks the desired one, or the newer one that is void."""
+    if row.void_event_id is not None:
+        return outranks_void(order, row.void_event_id, row.latest_onay_at, row.latest_ret_at)
+    return outranks(order, row.desired_order)
+
+
+def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
+    """Return the row after ``observation``; an older one changes nothing."""
+    before = row.registration
+    after = before.after(observation)
+    return row if after is before else row.replace(**columns_of_registration(after))
+
+
+def answered_row(row: ConsentRow, status: str, now: datetime, **more: str | None) -> ConsentRow:
+    """Return the row once no submission of this status is unanswered any more; ``more`` columns
+    change with it.
+    """
+    return row.replace(**_closed(status), last_exchange_at=now, **more)
+
+
+def uncalled_row(row: ConsentRow, status: str) -> ConsentRow:
+    """Return the row once a submission of this status was given up before any call."""
+    return row.replace(**_closed(status))
+
+
+def _closed(status: str) -> Mapping[str, Any]:
+    return {"ret_open" if status == Status.RET else "onay_open": False}

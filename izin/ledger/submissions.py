@@ -1,0 +1,298 @@
+"""The submissions in the ledger: stored before the call, with the result before anything else.
+
+A submission without an answer is never lost: when its process is gone, another one claims it. An
+item is settled once; a second result for it changes nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.rows import args_row
+
+from izin.consent.model import ConsentKey
+from izin.ledger.db import Connection, statements
+from izin.ledger.record.brand import Brand
+from izin.ledger.record.errors import ConcurrentChangeError
+from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record.submission import CallCheck, Item, Settled, Submission
+
+_OTHERS_FIRST = timedelta(seconds=2)
+"""For so long a process leaves a call that it has lost to other processes."""
+_SQL = statements("submissions")
+_CONSENTS = statements("consents")
+
+
+async def acknowledge(  # noqa: PLR0913 - İYS's acknowledgement of a batch
+    connection: Connection,
+    submission: Submission,
+    request_id: str,
+    sub_request_ids: Sequence[str],
+    *,
+    now: datetime,
+    next_poll_at: datetime,
+) -> bool:
+    """Store İYS's acknowledgement of a batch; False: it is not in flight any more."""
+    values = {
+        "id": submission.id,
+        "request_id": request_id,
+        "sub_request_ids": list(sub_request_ids),
+        "now": now,
+        "next_poll_at": next_poll_at,
+    }
+    if await (await connection.execute(_SQL["acknowledge"], values)).fetchone() is None:
+        return False
+    awaiting = {
+        "keys": [item.key for item in submission.items],
+        "event_ids": [item.event_id for item in submission.items],
+        "now": now,
+    }
+    await connection.execute(_CONSENTS["await-result"], awaiting)
+    return True
+
+
+async def open_places(connection: Connection, submission: Submission) -> frozenset[int]:
+    """Return the places of the items that are not settled yet."""
+    found = await (await connection.execute(_SQL["items"], {"id": submission.id})).fetchall()
+    return frozenset(row["index"] for row in found)
+
+
+async def settle(
+    connection: Connection,
+    submission: Submission,
+    settled: Sequence[Settled],
+    *,
+    now: datetime,
+    code: str | None = None,
+) -> frozenset[int]:
+    """Settle items, and the submission with its last; return the places settled by this call."""
+    groups = defaultdict[tuple[str, str | None], list[int]](list)
+    for one in settled:
+        groups[one.state, one.code].append(one.place)
+    counted: set[int] = set()
+    for (state, its_code), places in groups.items():
+        values = {"id": submission.id, "state": state, "code": its_code, "places": places}
+        found = await (await connection.execute(_SQL["settle-items"], values)).fetchall()
+        counted.update(row["index"] for row in found)
+    await connection.execute(_SQL["settle"], {"id": submission.id, "now": now, "code": code})
+    return frozenset(counted)
+
+
+async def withdraw(
+    connection: Connection, submission: Submission, items: Sequence[Item], *, now: datetime
+) -> None:
+    """Withdraw items, to be submitted in another submission.
+
+    Raises:
+        ConcurrentChangeError: another process has claimed the submission and settled one of them.
+    """
+    moved = [Settled(place=item.place, state="withdrawn") for item in items]
+    if len(await settle(connection, submission, moved, now=now)) < len(moved):
+        raise ConcurrentChangeError(f"submission {submission.id} was claimed by another process")
+
+
+async def mark_unknown(
+    connection: Connection,
+    submission: Submission,
+    *,
+    now: datetime,
+    next_poll_at: datetime,
+    lease_owner: LeaseOwner,
+) -> bool:
+    """Record that no answer came; False: the submission was claimed again meanwhile."""
+    values = _holder(submission, lease_owner) | {"now": now, "next_poll_at": next_poll_at}
+    return await (await connection.execute(_SQL["mark-unknown"], values)).fetchone() is not None
+
+
+async def is_held(
+    connection: Connection, submission: Submission, *, lease_owner: LeaseOwner
+) -> bool:
+    """Return whether the submission was not claimed again; then nobody can in this transaction."""
+    found = await connection.execute(_SQL["held"], _holder(submission, lease_owner))
+    return await found.fetchone() is not None
+
+
+async def check(
+    connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
+) -> CallCheck | None:
+    """Renew the lease of a submission whose call is about to be written, and return what may have
+    changed since it was stored; None: it was claimed again.
+
+    Where nothing may have, the call is noted, as by :func:`call`.
+    """
+    first = submission.items[0]
+    values = _holder(submission, lease_owner) | {
+        "now": now,
+        "lease_until": now + lease_owner.lease,
+        "call_until": now + lease_owner.call_within,
+        "channel": ConsentKey.parse(first.key).channel,
+        "status": first.status,
+    }
+    async with connection.cursor(row_factory=args_row(CallCheck)) as cursor:
+        return await (await cursor.execute(_SQL["check"], values)).fetchone()
+
+
+async def call(
+    connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
+) -> None:
+    """Note that a call of the submission is written now, and by when it is over."""
+    values = _holder(submission, lease_owner) | {"call_until": now + lease_owner.call_within}
+    await connection.execute(_SQL["call"], values)
+
+
+async def renew_all(
+    connection: Connection, numbers: Collection[int], *, now: datetime, lease_owner: LeaseOwner
+) -> None:
+    """Renew the leases of submissions, except of those that another process has by now."""
+    values = {
+        "ids": sorted(numbers),
+        "owner": lease_owner.owner,
+        "lease_until": now + lease_owner.lease,
+    }
+    await connection.execute(_SQL["renew-all"], values)
+
+
+async def poll_later(
+    connection: Connection,
+    submission: Submission,
+    *,
+    next_poll_at: datetime,
+    lease_owner: LeaseOwner,
+) -> None:
+    """Have the submission polled again later, unless it was claimed again by now."""
+    values = _holder(submission, lease_owner) | {"next_poll_at": next_poll_at}
+    await connection.execute(_SQL["poll-later"], values)
+
+
+async def unanswered(  # noqa: PLR0913 - who claims what
+    connection: Connection,
+    *,
+    now: datetime,
+    lease_owner: LeaseOwner,
+    kinds: Sequence[str],
+    opt_outs_only: bool,
+    is_silent: bool,
+) -> Mapping[str, Any] | None:
+    """Claim one submission of these kinds that was left without an answer; return its row.
+
+    ``is_silent``: İYS answers this process nothing, so others come first.
+    """
+    values = {
+        "opt_outs_only": opt_outs_only,
+        "is_silent": is_silent,
+        "kinds": list(kinds),
+        "now": now,
+        "lost_before": now - _OTHERS_FIRST,
+        "owner": lease_owner.owner,
+        **lease_owner.who,
+    }
+    return await _claim(connection, "claim-unanswered", values, now, lease_owner)
+
+
+async def results_due(
+    connection: Connection, *, now: datetime, lease_owner: LeaseOwner, opt_outs_only: bool
+) -> Mapping[str, Any] | None:
+    """Claim one batch whose result is due to be polled; return its row, and whether opt-outs wait
+    for it.
+    """
+    values = {
+        "now": now,
+        "opt_outs_only": opt_outs_only,
+        "owner": lease_owner.owner,
+        **lease_owner.who,
+    }
+    return await _claim(connection, "claim-results", values, now, lease_owner)
+
+
+async def to_free(
+    connection: Connection, *, lease_owner: LeaseOwner
+) -> tuple[Mapping[str, Any], frozenset[int]] | None:
+    """Return a submission that was never called, locked, and the places of its opt-ins for which
+    opt-outs wait; None: there is none.
+    """
+    row = await (await connection.execute(_SQL["to-free"], lease_owner.who)).fetchone()
+    return None if row is None else (row, frozenset(row["places"]))
+
+
+async def mark_freed(connection: Connection, submission: Submission) -> None:
+    """Note that items were taken out of a submission that was never called, whoever has it."""
+    await connection.execute(_SQL["free"], {"id": submission.id})
+
+
+async def resend(
+    connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
+) -> Submission:
+    """Record that the same body is about to be sent once more; return the submission after that.
+
+    Raises:
+        ConcurrentChangeError: it is settled, or was claimed again by now.
+    """
+    values = _holder(submission, lease_owner) | {"lease_until": now + lease_owner.lease}
+    if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
+        raise ConcurrentChangeError(f"submission {submission.id} is no longer in flight")
+    return replace(submission, sends=submission.sends + 1)
+
+
+async def release(
+    connection: Connection, *, owner: str, now: datetime, numbers: Collection[int] | None = None
+) -> None:
+    """End the leases of ``owner``, or only those of these submissions."""
+    ids = None if numbers is None else sorted(numbers)
+    await connection.execute(_SQL["release"], {"owner": owner, "now": now, "ids": ids})
+
+
+async def submitted_by_us(
+    connection: Connection, movements: Sequence[tuple[str, str, datetime | None]]
+) -> frozenset[int]:
+    """Return which of these (key, status, consent date) we submitted, by their place from 0."""
+    values = {
+        "keys": [key for key, _, _ in movements],
+        "statuses": [status for _, status, _ in movements],
+        "consent_dates": [date for _, _, date in movements],
+    }
+    found = await (await connection.execute(_SQL["submitted-by-us"], values)).fetchall()
+    return frozenset(row["place"] - 1 for row in found)
+
+
+async def with_items(connection: Connection, row: Mapping[str, Any], brand: Brand) -> Submission:
+    """Return the submission of ``row``, with the items that are still open."""
+    async with connection.cursor(row_factory=args_row(Item)) as cursor:
+        items = await (await cursor.execute(_SQL["items"], {"id": row["id"]})).fetchall()
+    return Submission(
+        id=row["id"],
+        brand=brand,
+        kind=row["kind"],
+        body=row["body"],
+        items=tuple(items),
+        intended_at=row["intended_at"],
+        answered_at=row["answered_at"],
+        request_id=row["request_id"],
+        sub_request_ids=row["sub_request_ids"] or (),
+        polls=row["polls"],
+        sends=row["sends"],
+        refusals=row["refusals"],
+        call_until=row["call_until"],
+        lease_epoch=row["lease_epoch"],
+    )
+
+
+async def _claim(
+    connection: Connection,
+    query: str,
+    values: Mapping[str, Any],
+    now: datetime,
+    lease_owner: LeaseOwner,
+) -> Mapping[str, Any] | None:
+    row = await (await connection.execute(_SQL[query], values)).fetchone()
+    if row is None:
+        return None
+    lease = {"id": row["id"], "owner": lease_owner.owner, "lease_until": now + lease_owner.lease}
+    leased = await (await connection.execute(_SQL["lease"], lease)).fetchone()
+    return row if leased is None else {**row, **leased}
+
+
+def _holder(submission: Submission, lease_owner: LeaseOwner) -> dict[str, Any]:
+    """Return the parameters that tell whether a submission still is with who claimed it."""
+    return {"id": submission.id, "owner": lease_owner.owner, "epoch": submission.lease_epoch}

@@ -1,7 +1,0 @@
-"""PostgreSQL: connections, named queries, COPY, migrations, notifications."""
-
-from izin.sinks.ledger.db.connection import Connection, Ledger, copy, while_waiting
-from izin.sinks.ledger.db.leases import repeat, sole
-from izin.sinks.ledger.db.queries import statements
-
-__all__ = ("Connection", "Ledger", "copy", "repeat", "sole", "statements", "while_waiting")

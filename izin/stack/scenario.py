@@ -1,0 +1,339 @@
+"""The scenario: a CRM export, signups, registration at İYS, and citizens who opt out there.
+
+Each step ends by an effect that can be observed, never by a pause. Workers that are killed
+meanwhile (see :class:`Killer`) are started again.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from izin.consent.due_dates import TURKEY
+from izin.consent.errors import OurError
+from izin.kafka.tables.brand_directory import BrandReader
+from izin.local import Supervisor
+from izin.producers.files.importer import Import, import_file
+from izin.producers.files.report import ImportReport
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
+from izin.runtime.kafka import access_of
+from izin.runtime.plan import OnProgress
+from izin.schemas.codec import Codec
+from izin.stack import crm_export
+from izin.stack.actors import RegisterEntry, Signup, SimulatorClient, Subscriber, signups
+from izin.stack.ledger import LedgerView
+from izin.stack.stack import LocalStack
+from izin.stack.stack_settings import ACTIVE, LOADING
+
+_POLL_INTERVAL = 0.1
+WORKERS = ("order worker", "sink worker", "intake")
+CITIZENS = 1000
+_STAGE_TIMEOUT = timedelta(seconds=200)
+_RETRIES = 60
+_RETRY_INTERVAL = 0.25
+_PUSH_INTERVAL = 0.02
+"""Some forty citizens a second, as after a campaign; a thousand times a brand's ordinary day."""
+
+
+class StageFailedError(OurError):
+    """A stage of the demo did not have the effect that it must have."""
+
+
+def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> None:
+    """Poll until ``effect`` is there.
+
+    Raises:
+        StageFailedError: It was not there in time.
+    """
+    limit = time.monotonic() + within.total_seconds()
+    while not effect():
+        if time.monotonic() > limit:
+            raise StageFailedError(f"gave up after {within.total_seconds():.0f} s waiting: {what}")
+        time.sleep(_POLL_INTERVAL)  # an effect in another process: nothing here wakes us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """Which worker was killed while the demo ran, and when."""
+
+    killed: str
+    at_second: float
+
+
+class Killer:
+    """Kills while its block runs; a context manager.
+
+    The moments are within ``window`` seconds of the start, each worker's in a third of its own, so
+    that two are never killed together.
+    """
+
+    def __init__(self, supervisor: Supervisor, *, window: float, seed: int) -> None:
+        self._supervisor = supervisor
+        chance = random.Random(seed)
+        order = chance.sample(WORKERS, len(WORKERS))
+        third = window / len(WORKERS)
+        self._plan = [
+            (third * (place + 0.2 + 0.7 * chance.random()), name)
+            for place, name in enumerate(order)
+        ]
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._kill_all, name="killer", daemon=True)
+        self.kills: list[Kill] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _kill_all(self) -> None:
+        start = time.monotonic()
+        for at, name in self._plan:
+            if self._stopped.wait(max(0.0, start + at - time.monotonic())):
+                return
+            self._supervisor.kill(name)
+            self.kills.append(Kill(killed=name, at_second=round(time.monotonic() - start, 1)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CitizenOptOut:
+    """An opt-out of a citizen at İYS."""
+
+    key: str
+    occurred_at: int
+    """Epoch milliseconds."""
+    by_push: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioResult:
+    """What happened, as far as topics, ledger and İYS do not show it."""
+
+    truth: crm_export.ExportTruth
+    imported: ImportReport
+    signups: int
+    citizens: Sequence[CitizenOptOut]
+    received: Mapping[str, int]
+    """By key: when the subscriber received its first opt-out, epoch milliseconds."""
+    kills: Sequence[Kill]
+
+
+def utc_now() -> datetime:
+    """Return the current instant."""
+    return datetime.now(UTC)
+
+
+class Scenario:
+    """One run of the demo on a local stack that is up."""
+
+    def __init__(
+        self,
+        stack: LocalStack,
+        codec: Codec,
+        ledger: LedgerView,
+        begin: Callable[[str], OnProgress],
+        *,
+        seed: int,
+    ) -> None:
+        self._stack = stack
+        self._kafka = stack.kafka_settings
+        self._codec = codec
+        self._ledger = ledger
+        self._begin = begin
+        self._seed = seed
+
+    def run(self, export: Path, rows: int, killer: Killer | None) -> ScenarioResult:
+        """Run the whole scenario; ``killer`` kills workers meanwhile."""
+        _wait(lambda: len(self._brands().load()) == len((ACTIVE, LOADING)), "the brands are known")
+        _wait(self._is_key_known, "the intake knows the key")
+        truth = self.write_export(export, rows)
+        with Subscriber(access_of(self._kafka)) as subscriber, killer or nullcontext():
+            imported = self.import_export(export)
+            accepted = self.sign_up()
+            self.settle()
+            citizens = self.opt_out(subscriber)
+            if killer is not None:
+                self._survive(killer)
+            received = subscriber.received
+        self.settle()
+        return ScenarioResult(
+            truth=truth,
+            imported=imported,
+            signups=accepted,
+            citizens=citizens,
+            received=received,
+            kills=() if killer is None else tuple(killer.kills),
+        )
+
+    def _is_key_known(self) -> bool:
+        """Whether the intake knows the stack's key: it then finds that nothing was posted."""
+        try:
+            answer = httpx.post(self._intake_url, headers=self._authorization, trust_env=False)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE
+
+    @property
+    def _intake_url(self) -> str:
+        return f"{self._stack.url('intake')}/v1/consents"
+
+    @property
+    def _authorization(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self._stack.api_key}"}
+
+    def _brands(self) -> BrandReader:
+        return BrandReader(access_of(self._kafka), self._codec)
+
+    def _survive(self, killer: Killer) -> None:
+        """Wait until each worker has been killed once and is up again."""
+        stage = self._begin("each worker is killed, and up again")
+
+        def killed() -> bool:
+            stage(len(killer.kills), len(WORKERS))
+            return len(killer.kills) == len(WORKERS)
+
+        _wait(killed, "each worker was killed once")
+        _wait(lambda: self._stack.is_up, "each worker is up again")
+
+    def write_export(self, path: Path, rows: int) -> crm_export.ExportTruth:
+        """Write the CRM export and return the expected results."""
+        spec = crm_export.ExportSpec(
+            rows=rows,
+            seed=self._seed,
+            now=utc_now().astimezone(TURKEY).replace(microsecond=0),
+            active=ACTIVE,
+            loading=LOADING,
+        )
+        return crm_export.write(path, spec)
+
+    def import_export(self, path: Path) -> ImportReport:
+        """Import the export as ``izin import`` does."""
+        stage = self._begin("import the CRM export")
+
+        def show(_step: str, rows: int, expected: int) -> None:
+            stage(rows, expected)
+
+        with KafkaPublisher(
+            access_of(self._kafka), self._codec, clock=utc_now, linger=BULK_LINGER
+        ) as publisher:
+            how, brands = Import(origin="crm"), self._brands().load()
+            return import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)
+
+    def sign_up(self) -> int:
+        """Post the signups as a web form and a CRM do; return how many were accepted."""
+        posts = signups(brand=ACTIVE, now=utc_now().astimezone(TURKEY), seed=self._seed)
+        stage = self._begin("post the signups")
+        with httpx.Client(trust_env=False) as client:
+            for accepted, post in enumerate(posts, 1):
+                self._post(client, post)
+                stage(accepted, len(posts))
+        return len(posts)
+
+    def _post(self, client: httpx.Client, post: Signup) -> None:
+        """Post one signup; while the intake is down, again under the same key, as the backend of a
+        form does.
+        """
+        headers = {
+            **self._authorization,
+            "Content-Type": post.content_type,
+            "Idempotency-Key": post.idempotency_key,
+        }
+        for _ in range(_RETRIES):
+            try:
+                answer = client.post(
+                    self._intake_url, content=post.body, headers=headers, timeout=10
+                )
+            except httpx.TransportError:
+                time.sleep(_RETRY_INTERVAL)  # until the intake is up again
+                continue
+            if answer.status_code == httpx.codes.ACCEPTED:
+                return
+            if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                raise StageFailedError(f"the intake refused a signup: {answer.text}")
+            time.sleep(_RETRY_INTERVAL)  # until what it needs is up again
+        raise StageFailedError(f"the intake did not accept a signup in {_RETRIES} tries")
+
+    def settle(self) -> None:
+        """Wait until everything lawful is registered at İYS."""
+        ordering = self._begin("decide in lawful order")
+        _wait(lambda: self._ordered(ordering), "all is ordered")
+        registering = self._begin("register at İYS")
+        _wait(lambda: self._registered(registering), "all is registered")
+
+    def _ordered(self, stage: OnProgress) -> bool:
+        events, behind = self._ledger.events(), self._ledger.behind()
+        stage(events - behind, events)
+        return behind == 0
+
+    def _registered(self, stage: OnProgress) -> bool:
+        lag, keys = self._ledger.lag(), self._ledger.keys()
+        on_the_way = lag.in_flight + lag.awaiting_result + lag.unknown
+        stage(keys - lag.to_send - lag.to_query - lag.waiting - on_the_way, keys)
+        return lag.is_settled and self._ledger.behind() == 0
+
+    def opt_out(self, subscriber: Subscriber) -> Sequence[CitizenOptOut]:
+        """Let citizens opt out at İYS, which we learn half by push and half by pull; wait until the
+        subscriber has received every one.
+        """
+        stage = self._begin("citizens opt out at İYS")
+        with SimulatorClient(self._stack.url("simulator")) as client:
+            pushed, pulled = self._choose(client)
+            done = [_citizen(one, by_push=False) for one in client.opt_out(pulled)]
+            for number, one in enumerate(pushed, 1):
+                done += [_citizen(noted, by_push=True) for noted in client.opt_out([one])]
+                stage(number, len(pushed))
+                time.sleep(_PUSH_INTERVAL)  # the pace of the citizens, not a wait
+        receiving, keys = (
+            self._begin("subscriber receives every opt-out"),
+            {one.key for one in done},
+        )
+
+        def received() -> bool:
+            count = len(keys & subscriber.received.keys())
+            receiving(count, len(keys))
+            return count == len(keys)
+
+        _wait(received, "every opt-out is received")
+        return done
+
+    def _choose(self, client: SimulatorClient) -> list[list[RegisterEntry]]:
+        """Return citizens who consented, of the brand that pushes and of the one that does not."""
+        chance = random.Random(self._seed)
+        onay = [one for one in client.register() if one.status == "ONAY"]
+        chosen = []
+        for brand in (ACTIVE, LOADING):
+            of_brand = sorted(
+                (one for one in onay if one.address[0] == brand), key=lambda one: one.key
+            )
+            if len(of_brand) < CITIZENS // 2:
+                raise StageFailedError(f"brand {brand} has {len(of_brand)} consents at İYS")
+            chosen.append(chance.sample(of_brand, CITIZENS // 2))
+        return chosen
+
+
+def delays(
+    citizens: Sequence[CitizenOptOut], received: Mapping[str, int]
+) -> tuple[list[int], list[int]]:
+    """Return the milliseconds from each opt-out to the subscriber: by push, and by pull."""
+    found: tuple[list[int], list[int]] = ([], [])
+    for one in citizens:
+        if one.key in received:
+            found[0 if one.by_push else 1].append(received[one.key] - one.occurred_at)
+    return found
+
+
+def _wait(effect: Callable[[], bool], what: str) -> None:
+    wait_until(effect, within=_STAGE_TIMEOUT, what=what)
+
+
+def _citizen(entry: RegisterEntry, *, by_push: bool) -> CitizenOptOut:
+    return CitizenOptOut(key=entry.key, occurred_at=entry.occurred_at, by_push=by_push)

@@ -1,0 +1,389 @@
+"""Run a process that posts webhooks: several share the subscribers, and nothing else runs in it.
+
+It starts and stops deliveries as leases, subscribers and resends come and go.
+
+SIGTERM ends it within a few seconds: requests under way may end, and the subscribers are given back
+for others to take at once. After a kill -9 whatever was not acknowledged is posted again, under the
+same id.
+"""
+
+import asyncio
+import os
+import secrets
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, closing, suppress
+from dataclasses import InitVar, dataclass, field, replace
+from functools import partial
+from time import monotonic
+
+import uvloop
+from starlette.applications import Starlette
+
+from izin.kafka.bounded_reader import Place
+from izin.ledger.db import Ledger, leases
+from izin.ledger.db.leases import live
+from izin.ledger.record.errors import ConcurrentChangeError, LedgerUnavailableError
+from izin.ledger.webhooks import deliveries, registry
+from izin.ledger.webhooks.deliveries import AssignedSubscriber, lease_name
+from izin.ledger.webhooks.registry import (
+    DeliveryCursor,
+    LaneName,
+    PauseReason,
+    UnknownSubscriberError,
+    WebhookSubscriber,
+)
+from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.http_server.problems import health, operations_app
+from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.logs import get_logger
+from izin.runtime.process import cancel_all, stopping_on_signals
+from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
+from izin.schemas.codec import Codec
+from izin.sinks.ingest.topic_reader import identities_of
+from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
+from izin.sinks.outbound.loops import keep_running, until_stopped
+from izin.webhooks import resends
+from izin.webhooks.delivery import (
+    AcknowledgementWriter,
+    EventSource,
+    SubscriberDelivery,
+    WebhookMetrics,
+)
+from izin.webhooks.events import EventReader, lanes
+from izin.webhooks.partitions import DeliveryLane, lanes_of
+from izin.webhooks.posting import Poster
+from izin.webhooks.resends import OlderOptOuts, RepetitionGuard
+from izin.webhooks.source import READERS, LaneSource, LiveFeed
+
+LOOK = 1.0
+"""Seconds between two looks at the leases."""
+_BY = "izin webhooks"
+_DRAIN = 4.0
+_HTTP_DRAIN = 2
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class DeliveryAssigner:
+    """The deliveries of one process, and what they share."""
+
+    ledger: Ledger
+    kafka: KafkaSettings
+    settings: WebhookSettings
+    codec: InitVar[Codec]
+    reader: EventReader = field(init=False)
+    feeds: Mapping[str, LiveFeed] = field(init=False)
+    """By the name of their lane."""
+    writer: AcknowledgementWriter = field(init=False)
+    metrics: WebhookMetrics = field(default_factory=WebhookMetrics)
+    tls: ssl.SSLContext = field(init=False)
+    deliveries: dict[int, SubscriberDelivery] = field(default_factory=dict)
+    _closing: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS))
+
+    def __post_init__(self, codec: Codec) -> None:
+        topics, most_bytes = self.kafka.topics, self.settings.memory
+        reader = EventReader(codec, topics, partial(registry.brand_customers, self.ledger))
+        self.reader = reader
+        self.feeds = {
+            name: LiveFeed(self.kafka, names, reader, most_bytes=most_bytes)
+            for name, names in lanes(topics).items()
+        }
+        self.writer = AcknowledgementWriter(self.ledger)
+        self.tls = self.settings.tls_context()
+
+    async def run(self) -> None:
+        """Look until cancelled; raises LedgerUnavailableError."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK)
+
+    async def look(self) -> None:
+        """Take and give back leases, start and stop deliveries."""
+        await self.reader.refresh()
+        read_at = monotonic()
+        subscribers, processes = await deliveries.read(self.ledger)
+        known = {one.id: one for one in subscribers}
+        if self.ledger.owner not in processes:
+            await deliveries.enter(self.ledger)  # also where others took us for gone
+        self._drop(known, read_at)
+        take, give_back = deliveries.shares(subscribers, processes, self.ledger.owner)
+        for number in give_back:
+            if number in self.deliveries:
+                self._stop(number, give_back=True)
+        mine = [
+            one
+            for one in subscribers
+            if one.id not in give_back
+            and (one.id in take or (one.is_owned and one.owner == self.ledger.owner))
+        ]
+        begun = self.deliveries.keys() | self._closing.keys()
+        await self._start([one for one in mine if one.id not in begun])
+        for one in self.deliveries.values():
+            one.show()
+
+    def _drop(self, known: Mapping[int, AssignedSubscriber], read_at: float) -> None:
+        """Stop what is no longer ours, was changed, or is done; confirm the rest."""
+        for number, delivery in list(self.deliveries.items()):
+            if (error := delivery.failure) is not None:
+                raise error
+            found = known.get(number)
+            is_ours = (
+                found is not None
+                and found.owner == self.ledger.owner
+                and found.epoch == delivery.epoch
+                and not delivery.is_fenced
+            )
+            is_same = found is not None and found.version == delivery.subscriber.version
+            is_gone = delivery.dispatcher.is_gone
+            if is_ours and is_same:
+                delivery.confirm(read_at)
+            if not (is_ours and is_same) or is_gone or delivery.is_resent:
+                concludes = is_ours and (is_same or is_gone)
+                self._stop(number, give_back=is_ours and is_gone, concludes=concludes)
+
+    async def _conclude(self, delivery: SubscriberDelivery) -> None:
+        """Pause a subscriber that answered that it wants no more; note that a resend is done."""
+        subscriber, now = delivery.subscriber, self.ledger.clock.now()
+        if delivery.dispatcher.is_gone:
+            reason = PauseReason.GONE
+            await registry.pause(self.ledger, subscriber.name, reason=reason, by=_BY, now=now)
+            _log.critical(
+                "subscriber paused, for it answered 410",
+                subscriber=subscriber.name,
+                customer_id=subscriber.customer_id,
+            )
+        elif delivery.guard is not None:
+            number = delivery.guard.resend.id
+            await resends.finish(self.ledger, subscriber.id, number, now=now)
+            _log.info("resend done", subscriber=subscriber.name, resend=number)
+
+    async def _start(self, wanted: list[AssignedSubscriber]) -> None:
+        """Take the leases of subscribers, and begin to deliver."""
+        epochs: dict[int, int] = {}
+        read_at = monotonic()
+        for one in wanted:
+            epoch = await leases.take(self.ledger, lease_name(one.id))
+            if epoch is not None:
+                epochs[one.id] = epoch
+        if not epochs:
+            return
+        known = {one.id: one for one in await registry.every(self.ledger)}
+        cursors = await self._current(await registry.cursors_of(self.ledger, list(epochs)))
+        for number, epoch in epochs.items():
+            if number not in known:
+                continue  # removed meanwhile
+            mine = [one for one in cursors if one.subscriber_id == number]
+            delivery = await self._made(known[number], epoch, mine)
+            delivery.confirm(read_at)
+            delivery.start()
+            self.deliveries[number] = delivery
+
+    async def _current(self, cursors: tuple[DeliveryCursor, ...]) -> list[DeliveryCursor]:
+        """Return ``cursors``; those of a topic that was created anew, at its beginning."""
+        topics = sorted({one.topic for one in cursors if one.topic_id})
+        found = await asyncio.to_thread(identities_of, self.kafka, topics)
+        current = []
+        for cursor in cursors:
+            identity = found.cluster_id, found.topic_ids.get(cursor.topic, "")
+            if not cursor.topic_id or (cursor.cluster_id, cursor.topic_id) == identity:
+                current.append(cursor)
+                continue
+            _log.critical(
+                "topic was created anew; its webhooks begin at its beginning",
+                topic=cursor.topic,
+                subscriber=cursor.subscriber_id,
+            )
+            cluster_id, topic_id = identity
+            changed = replace(
+                cursor, cluster_id=cluster_id, topic_id=topic_id, next_offset=0, open_offsets=()
+            )
+            await registry.begin_anew(self.ledger, changed)
+            current.append(changed)
+        return current
+
+    async def _made(
+        self, subscriber: WebhookSubscriber, epoch: int, cursors: list[DeliveryCursor]
+    ) -> SubscriberDelivery:
+        resend = await resends.of_subscriber(self.ledger, subscriber)
+        # One that was cancelled just now may have left its cursors in what was read before.
+        known = {0} if resend is None else {0, resend.id}
+        mine = lanes_of(subscriber.id, [one for one in cursors if one.resend_id in known])
+        guard = (
+            None
+            if resend is None
+            else RepetitionGuard(
+                ledger=self.ledger,
+                kafka=self.kafka,
+                subscriber_id=subscriber.id,
+                resend=resend,
+                followed=[lane for lane in mine if not lane.ends],
+            )
+        )
+        only_changes = resend is not None and resend.only_missing
+        sources = [self._source(lane, subscriber, only_changes=only_changes) for lane in mine]
+        return SubscriberDelivery(
+            subscriber=subscriber,
+            epoch=epoch,
+            settings=self.settings,
+            writer=self.writer,
+            metrics=self.metrics,
+            poster=Poster.to(subscriber, self.settings, self.tls),
+            sources=sources,
+            guard=guard,
+        )
+
+    def _source(
+        self, lane: DeliveryLane, subscriber: WebhookSubscriber, *, only_changes: bool
+    ) -> EventSource:
+        if lane.name == LaneName.HISTORY:
+            return OlderOptOuts(lane=lane, ledger=self.ledger)
+        return LaneSource(
+            lane=lane,
+            feed=self.feeds.get(lane.name),
+            reader=self.reader,
+            settings=self.kafka,
+            turns=self._turns,
+            caught_up_at=subscriber.caught_up_at,
+            only_changes=only_changes,
+        )
+
+    def _stop(self, number: int, *, give_back: bool, concludes: bool = False) -> None:
+        """Stop a delivery while the others go on; it does not begin again before it has ended."""
+        delivery = self.deliveries.pop(number)
+        closing = asyncio.create_task(
+            self._close(delivery, give_back=give_back, concludes=concludes)
+        )
+        self._closing[number] = closing
+        closing.add_done_callback(lambda _: self._closing.pop(number, None))
+
+    async def _close(
+        self, delivery: SubscriberDelivery, *, give_back: bool, concludes: bool
+    ) -> None:
+        try:
+            within = self.settings.timeout.total_seconds()
+            await delivery.close(0.0 if delivery.is_fenced else within)
+            if concludes:
+                await self._conclude(delivery)
+            if give_back:
+                await deliveries.give_back(self.ledger, delivery.subscriber.id, delivery.epoch)
+        except (LedgerUnavailableError, ConcurrentChangeError, UnknownSubscriberError) as error:
+            # It begins again with what is stored, and ends again then, unless it was removed.
+            _log.warning(
+                "delivery not ended in order",
+                subscriber=delivery.subscriber.name,
+                error=str(error),
+            )
+
+    async def close(self, within: float) -> None:
+        """Stop every delivery within so many seconds, and give back its lease."""
+        stopping, closing = dict(self.deliveries), list(self._closing.values())
+        self.deliveries.clear()
+        await asyncio.gather(
+            *(one.close(within) for one in stopping.values()), return_exceptions=True
+        )
+        await cancel_all(closing)
+        with suppress(LedgerUnavailableError, ConcurrentChangeError):
+            for number, one in stopping.items():
+                await deliveries.give_back(self.ledger, number, one.epoch)
+            await deliveries.leave(self.ledger)
+
+
+def run(
+    kafka: KafkaSettings, ledger: LedgerSettings, webhooks: WebhookSettings, codec: Codec
+) -> None:
+    """Post webhooks until SIGTERM or SIGINT; raises errors that are faults of ours."""
+
+    async def serve_until_stopped() -> None:
+        await serve(kafka, ledger, webhooks, codec, stopping=stopping_on_signals())
+
+    uvloop.run(serve_until_stopped())
+
+
+async def serve(
+    kafka: KafkaSettings,
+    ledger_settings: LedgerSettings,
+    settings: WebhookSettings,
+    codec: Codec,
+    *,
+    stopping: asyncio.Event,
+) -> None:
+    """Post webhooks until ``stopping`` is set."""
+    owner = secrets.randbelow(2**31 - 1) + 1
+    async with AsyncExitStack() as stack:
+        listeners = HttpListeners(settings, server="the webhooks process", variables="IZIN_WEBHOOK")
+        stack.enter_context(closing(listeners))
+        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
+        small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
+        monitored = await stack.enter_async_context(Ledger(small, owner=owner))
+        assigner = DeliveryAssigner(ledger=ledger, kafka=kafka, settings=settings, codec=codec)
+        broker, watch = BrokerWatch(kafka), LedgerWatch(monitored)
+
+        def faults() -> Mapping[str, str]:
+            return {**watch.faults(), **broker.faults()}
+
+        async def http() -> None:
+            registry_ = assigner.metrics.registry
+            listeners.listen()
+            await listeners.serve(
+                Starlette(routes=[*health(faults, with_reasons=False)]),
+                operations_app(registry_, faults),
+                registry_,
+                proxies="127.0.0.1",
+                drain=_HTTP_DRAIN,
+                stopping=stopping,
+            )
+
+        beside = {"broker watch": broker.run, "ledger watch": watch.run, "http": http}
+        await _deliver(assigner, beside, stopping)
+
+
+async def _deliver(
+    assigner: DeliveryAssigner,
+    beside: Mapping[str, Callable[[], Coroutine[None, None, None]]],
+    stopping: asyncio.Event,
+) -> None:
+    """Deliver, and do what is to be done ``beside`` it."""
+    alive, ledger = asyncio.Event(), assigner.ledger
+    # Before it is seen alive, so that nobody takes it for a sink worker.
+    await deliveries.enter(ledger)
+    wanted = await _first_places(ledger)
+    # Before the topics are read: what cannot be read is its brand's.
+    await assigner.reader.refresh()
+
+    async def assign() -> None:
+        await alive.wait()  # else others would take over at once whatever it begins
+        await keep_running("assign", assigner.run)
+
+    works: dict[str, Coroutine[None, None, None]] = {
+        "live": keep_running("live", lambda: live(ledger, alive)),
+        "acknowledgements": assigner.writer.run(),
+        **{name: work() for name, work in beside.items()},
+        **{
+            f"follow {name}": keep_running(f"follow {name}", partial(feed.run, wanted))
+            for name, feed in assigner.feeds.items()
+        },
+    }
+    tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
+    assigning = asyncio.create_task(assign(), name="assign")
+    _log.info("webhooks ready", host=assigner.settings.host, process=os.getpid())
+    try:
+        await until_stopped(stopping, [*tasks, assigning], what="webhooks failed")
+    finally:
+        stopping.set()
+        await cancel_all([assigning])
+        await assigner.close(_DRAIN)
+        await cancel_all(tasks)
+
+
+async def _first_places(ledger: Ledger) -> dict[Place, int]:
+    """Return the first offset of each partition that a subscriber has not acknowledged."""
+    ids = [one.id for one in await registry.every(ledger) if one.paused_at is None]
+    found: dict[Place, int] = {}
+    for one in await registry.cursors_of(ledger, ids):
+        if one.end_offset is None:  # of a lane that is followed
+            first = min(one.open_offsets, default=one.next_offset)
+            found[one.place] = min(first, found.get(one.place, first))
+    return found

@@ -1,0 +1,76 @@
+"""The command line on real servers, as its environment names them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from izin.cli.cli import app
+from izin.runtime.kafka import producer
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.schemas.codec import Codec
+
+RUNNER = CliRunner()
+Izin = Callable[..., Result]
+
+
+@pytest.fixture
+def izin() -> Izin:
+    """Return a function that runs a command and returns its exit code and output."""
+
+    def run(*words: str | Path) -> Result:
+        return RUNNER.invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def broker(kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
+    """Put a broker with a prefix of its own, without topics, into the environment."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    monkeypatch.setenv("IZIN_TOPIC_PREFIX", topic_prefix)
+    monkeypatch.setenv("IZIN_PARTITIONS", "2")
+    monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
+    return KafkaSettings()
+
+
+@pytest.fixture
+def topics(broker: KafkaSettings) -> KafkaSettings:
+    """Return the settings of the broker with our topics."""
+    ensure_topics(broker)
+    return broker
+
+
+@pytest.fixture
+def ledger(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Put a database without a ledger into the environment."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return database_url
+
+
+@pytest.fixture
+def brand(topics: KafkaSettings) -> int:
+    """Publish a brand, so that producers know it."""
+    return put_brand(topics, 100001)
+
+
+def put_brand(topics: KafkaSettings, code: int) -> int:
+    """Publish a brand of a customer, and return its code."""
+    value = {
+        "brand_code": code,
+        "iys_code": 100001,
+        "customer_id": "acme",
+        "name": "Örnek",
+        "activated_at": datetime(2020, 1, 1, tzinfo=UTC),
+        "loading_deadline": None,
+        "status": "active",
+    }
+    writer = producer(topics)
+    key = str(code).encode()
+    writer.produce(topics.topics.brands.name, key=key, value=Codec().encode("Brand", value))
+    assert writer.flush(20) == 0
+    return code

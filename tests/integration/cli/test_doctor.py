@@ -1,0 +1,283 @@
+"""The doctor on real servers: it finds faults, and corrects those that it may correct."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import psycopg
+import pytest
+
+from izin.cli.doctor.finding import created_at_any_time, restored_by
+from izin.local import free_port
+from izin.runtime.kafka import admin, consumer, producer
+from izin.runtime.settings import KafkaSettings, StreamSettings
+from izin.runtime.topic_admin import missing_topics
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from izin.streams.ownership.positions import Positions, key_of
+from tests.contract.schemas.topic_settings import set_of_topic
+from tests.integration.cli.conftest import Izin
+from tests.support.builders import a_dead_letter
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
+
+def checked(izin: Izin, *options: str) -> tuple[int, list[Mapping[str, str]]]:
+    """Return the exit code and the findings."""
+    shown = izin("doctor", "--output", "json", *options)
+    return shown.exit_code, json.loads(shown.stdout)
+
+
+def states(findings: list[Mapping[str, str]]) -> set[tuple[str, str]]:
+    """Return each check with its state."""
+    return {(one["check"], one["state"]) for one in findings}
+
+
+def test_doctor_fix_completes_an_empty_installation(
+    izin: Izin, broker: KafkaSettings, ledger: str
+) -> None:
+    """What is missing is named with its remedy; --fix creates it; afterwards all is ok."""
+    code, findings = checked(izin)
+    assert code == 1
+    assert {("topics", "wrong"), ("migrations", "wrong"), ("broker", "ok")} <= states(findings)
+    assert any("izin doctor --fix" in one["what"] for one in findings)
+    code, findings = checked(izin, "--fix", "--no-running")
+    assert code == 0, findings
+    assert {("topics", "fixed"), ("migrations", "fixed"), ("topics", "ok")} <= states(findings)
+    code, findings = checked(izin, "--no-running")
+    assert code == 0
+    assert {state for _, state in states(findings)} <= {"ok", "skipped"}
+
+
+def test_doctor_fix_corrects_a_topic_setting(
+    izin: Izin, topics: KafkaSettings, ledger: str
+) -> None:
+    """A state topic that deletes by time would lose consents: it is named, and corrected."""
+    name = topics.topics.desired_consents.name
+    set_of_topic(topics, name, "cleanup.policy", "delete")
+    code, findings = checked(izin)
+    assert code == 1
+    faults = [one["what"] for one in findings if one["check"] == "topics"]
+    assert any(name in one and "cleanup.policy" in one for one in faults)
+    _, findings = checked(izin, "--fix")
+    assert ("topics", "fixed") in states(findings)
+    assert ("topics", "ok") in states(checked(izin)[1])
+
+
+def test_doctor_fix_creates_no_lost_state_beneath_a_worker(
+    izin: Izin, topics: KafkaSettings, ledger: str
+) -> None:
+    """Order workers would decide every event again; what restores it is named instead."""
+    names = topics.topics
+    writer = producer(topics)
+    writer.produce(names.positions.name, key=key_of(0), value=b"once decided", partition=0)
+    assert writer.flush(20) == 0
+    izin("doctor", "--fix")
+    lost = (names.desired_consents.name, names.permissions.name, names.outcomes.name)
+    client = admin(topics)
+    for deleted in client.delete_topics(list(lost)).values():
+        deleted.result(20)
+    until(lambda: {*lost} == {*missing_topics(topics)}, within=20)
+
+    def fixed(*options: str) -> str:
+        found = checked(izin, *options)[1]
+        return "".join(one["what"] for one in found if one["check"] == "topics")
+
+    with running_workers(topics, ledger):
+        said = fixed("--fix", "--no-running")
+    assert {*missing_topics(topics)} == {*lost[:2]}
+    for part in ("stop every order", "rebuild desired-consents", "izin reconcile --brand"):
+        assert part in said
+    assert "rebuild desired-consents" in fixed("--fix")
+    assert {*missing_topics(topics)} == {*lost[:2]}, "one may be about to start again"
+    assert "before they start: izin replay rebuild desired-consents" in fixed(
+        "--fix", "--no-running"
+    )
+    assert missing_topics(topics) == ()
+
+
+def test_every_topic_may_be_created_or_says_how_it_is_restored() -> None:
+    """A topic that is new is on one of the two lists."""
+    topics = Topics()
+    free = [one.name for one in created_at_any_time(topics)]
+    assert sorted([*free, *restored_by(topics)]) == sorted(one.name for one in topics)
+
+
+def test_doctor_fix_never_changes_a_partition_count(
+    izin: Izin, topics: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another number is wrong, with or without --fix: it is fixed for life."""
+    monkeypatch.setenv("IZIN_PARTITIONS", "5")
+    for options in ((), ("--fix",)):
+        code, findings = checked(izin, *options)
+        assert code == 1
+        assert any(one["check"] == "topics" and "5" in one["what"] for one in findings)
+
+
+def test_doctor_checks_deadlines_once_there_is_a_ledger(
+    izin: Izin, broker: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without tables there is nothing to check; with empty ones, nothing is late."""
+    monkeypatch.setenv("IYS_USERNAME", "ada")
+    monkeypatch.setenv("IYS_PASSWORD", "obviously-fake")
+    monkeypatch.setenv("IYS_BASE_URL", "http://127.0.0.1:9")
+    assert ("deadlines", "skipped") in states(checked(izin)[1])
+    _, findings = checked(izin, "--fix")
+    (found,) = (one for one in findings if one["check"] == "deadlines")
+    assert found["state"] == "ok"
+    assert found["what"] == "0 records to send, all in time at 5000 a second"
+    (found,) = (one for one in findings if one["check"] == "memory")
+    assert (found["state"], found["what"][:17]) == ("ok", "0 MB of consents,")
+    (found,) = (one for one in findings if one["check"] == "sequences")
+    assert (found["state"], found["what"]) == ("ok", "no origin that numbers its events misses one")
+
+
+def test_sequences_close_acts_with_yes_only(izin: Izin, broker: KafkaSettings, ledger: str) -> None:
+    """Where nothing is missing the list is empty, and nothing can be closed."""
+    izin("doctor", "--fix")
+    shown = izin("sequences", "list", "--output", "json")
+    assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
+    named = ("--customer", "acme", "--origin", "crm", "--up-to", "5")
+    assert izin("sequences", "close", *named).exit_code == 3
+    with psycopg.connect(ledger) as connection:
+        connection.execute("INSERT INTO sequences VALUES ('acme', 'crm', 1, 9)")
+        connection.execute("INSERT INTO sequence_gaps VALUES ('acme', 'crm', 4, 6, now())")
+    assert "2 numbers" in izin("sequences", "close", *named).stderr
+    assert izin("sequences", "close", *named, "--execute").exit_code == 0
+    assert izin("sequences", "close", *named).exit_code == 3
+
+
+def test_doctor_finds_that_no_worker_runs(
+    izin: Izin, topics: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waits and nothing runs: each worker is named with the command that starts it."""
+    izin("doctor", "--fix")
+    for endpoint in ("INTAKE", "FEEDS", "GATE"):
+        monkeypatch.setenv(f"IZIN_{endpoint}_PORT", str(free_port()))
+    code, findings = checked(izin)
+    assert code == 1
+    missing = {one["check"]: one["what"] for one in findings if one["state"] == "wrong"}
+    for worker in ("order", "sink", "intake", "feeds", "gate"):
+        assert f"izin {worker}" in missing[worker]
+    with running_workers(topics, ledger), an_endpoint() as port:
+        for endpoint in ("INTAKE", "FEEDS", "GATE"):
+            monkeypatch.setenv(f"IZIN_{endpoint}_PORT", str(port))
+        by_check = {one["check"]: one for one in checked(izin)[1]}
+    assert by_check["order"]["what"] == "1 runs; no events wait to be read"
+    assert by_check["sink"]["what"] == "1 runs; no decisions and receipts wait to be read"
+    for endpoint in ("intake", "feeds", "gate"):
+        assert (by_check[endpoint]["state"], by_check[endpoint]["what"]) == (
+            "ok",
+            f"http://127.0.0.1:{port} is ready",
+        )
+
+
+@contextmanager
+def running_workers(topics: KafkaSettings, ledger: str) -> Iterator[None]:
+    """Have a sink worker's sign of life in the ledger, and a member in the order workers' group."""
+    member = consumer(topics, StreamSettings().group(topics))
+    member.subscribe([topics.topics.express.name])
+    with psycopg.connect(ledger, autocommit=True) as living:
+        living.execute("INSERT INTO processes VALUES ('7', 1) ON CONFLICT DO NOTHING")
+        living.execute("SELECT pg_advisory_lock(29541, 7)")
+        until(lambda: member.poll(0.1) is None and bool(member.assignment()), within=30)
+        try:
+            yield
+        finally:
+            member.close()
+
+
+@contextmanager
+def an_endpoint() -> Iterator[int]:
+    """Serve the answers of a process that is ready; yield its port."""
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health/ready" else 404)
+            self.end_headers()
+
+    server = HTTPServer(("127.0.0.1", 0), Ready)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def written_then(topics: KafkaSettings, topic: str, **record: Any) -> None:  # noqa: ANN401  # of any kind
+    """Write a record whose own instant counts, as if it had been appended then."""
+    set_of_topic(topics, topic, "message.timestamp.type", "CreateTime")
+    writer = producer(topics)
+    writer.produce(topic, **record)
+    assert writer.flush(20) == 0
+    set_of_topic(topics, topic, "message.timestamp.type", "LogAppendTime")
+
+
+def test_doctor_finds_idle_workers_and_dead_letters(
+    izin: Izin, topics: KafkaSettings, ledger: str
+) -> None:
+    """Records unread for minutes are wrong while workers run, too; a fresh decision is not, and an
+    opt-out is where nobody decides meanwhile.
+
+    Once the workers are at the ends, all is ok again.
+    """
+    izin("doctor", "--fix")
+    names = topics.topics
+    old = int((datetime.now(UTC) - timedelta(minutes=20)).timestamp() * 1000)
+    letter = Codec().encode("DeadLetter", a_dead_letter())
+    writer = producer(topics)
+    writer.produce(names.decisions.name, key=b"k", value=b"read by nobody", partition=1)
+    written_then(topics, names.dead_letters.name, value=letter, timestamp=old - 2 * 86_400_000)
+    writer.produce(names.dead_letters.name, value=letter)
+    writer.produce(names.express.name, key=b"k", value=b"read by nobody", partition=0)
+    assert writer.flush(20) == 0
+    with running_workers(topics, ledger):
+        _, findings = checked(izin)
+    by_check = {one["check"]: one for one in findings}
+    assert (by_check["sink"]["state"], by_check["order"]["state"]) == ("ok", "wrong")
+    assert "nobody decides the opt-outs that wait in partition 0" in by_check["order"]["what"]
+    assert by_check["sink"]["what"].startswith(
+        "1 runs; about 1 decisions and receipts are not read"
+    )
+    assert by_check["order"]["what"].startswith("1 runs; about 1 events are not read")
+    assert (by_check["dead-letters"]["state"], by_check["dead-letters"]["what"][:2]) == (
+        "wrong",
+        "1 ",
+    )
+    older = {"key": b"k", "value": b"older", "partition": 0, "timestamp": old}
+    written_then(topics, names.decisions.name, **older)
+    code, findings = checked(izin)
+    by_check = {one["check"]: one for one in findings}
+    assert code == 1
+    assert by_check["sink"]["state"] == "wrong"
+    assert "20 minutes ago" in by_check["sink"]["what"]
+    assert by_check["sink"]["what"].startswith("none runs")
+    assert "izin sink" in by_check["sink"]["what"]
+    with psycopg.connect(ledger) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO kafka_offsets (topic, partition, cluster_id, topic_id, next_offset)"
+            " VALUES (%s, %s, 'c', 't', 1)",
+            [(names.decisions.name, number) for number in (0, 1)],
+        )
+    positions = Positions(
+        cluster_id="c",
+        events_topic_id="t",
+        express_topic_id="t",
+        desired_consents_topic_id="t",
+        express_offset=1,
+    )
+    value = positions.encode(Codec())
+    writer.produce(names.positions.name, key=key_of(0), value=value, partition=0)
+    assert writer.flush(20) == 0
+    with running_workers(topics, ledger):
+        by_check = {one["check"]: one for one in checked(izin)[1]}
+    assert by_check["sink"]["what"] == "1 runs; no decisions and receipts wait to be read"
+    assert by_check["order"]["what"] == "1 runs; no events wait to be read"

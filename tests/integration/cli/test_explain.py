@@ -1,0 +1,407 @@
+"""The commands that show what the ledger has about a recipient and about brands."""
+
+import asyncio
+import io
+import json
+import os
+import pwd
+import shlex
+import socket
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from izin.cli.terminal.ledger_session import open_ledger
+from izin.cli.terminal.output import out
+from izin.consent.ordering import decide
+from izin.ledger import brands
+from izin.ledger.db.copy_format import microseconds
+from izin.ledger.db.migrate import migrate
+from izin.ledger.history import append
+from izin.ledger.history.append import Movement, append_facts
+from izin.ledger.history.hash_chain import decided
+from izin.ledger.history.receipts import movements_of
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.messages import TopicMessages
+from izin.ledger.unit_of_work import unit_of_work
+from izin.runtime.settings import LedgerSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from tests.integration.cli.conftest import Izin
+from tests.support.builders import BRAND, NOON, PHONE, a_decision_record, an_admitted_event
+from tests.support.gate.receipts import a_decision_receipt, a_receipt
+
+pytestmark = pytest.mark.database
+
+KEY = f"{BRAND}/MESAJ/BIREYSEL/{PHONE}"
+
+
+@pytest.fixture
+def stored_history(ledger: str) -> str:
+    """Return a ledger in which a citizen's opt-out parks the opt-in of a CRM."""
+    store_history()
+    return ledger
+
+
+def store_history() -> None:
+    """Migrate the ledger of the environment, and store that history in it."""
+    asyncio.run(_store())
+
+
+async def _store() -> None:
+    settings = LedgerSettings()
+    await migrate(settings.database_url.get_secret_value())
+    later = NOON + timedelta(minutes=5)
+    admitted = an_admitted_event(
+        event_id="event-1", source="HS_WEB", consent_date=NOON, origin="crm", recipient=PHONE
+    )
+    record = a_decision_record(decide(None, admitted))
+    decision = decided("acme", KEY, microseconds(NOON), Codec().encode("Decision", record))
+    messages = TopicMessages(Codec(), Topics())
+    observed = a_movement("observation", by="push", stream="IYS", source="IYS_WEB")
+    async with open_ledger(settings) as ledger:
+        async with unit_of_work(ledger, messages, later) as changes:
+            await changes.connection.execute("INSERT INTO customers VALUES ('acme', 'Acme', now())")
+            await brands.note_unknown(changes.connection, {BRAND}, now=later)
+            changes.put(None, an_entry())
+            changes.add_movement(observed)
+        async with ledger.transaction() as connection:
+            await append_facts(connection, [decision], now=later)
+
+
+def an_entry() -> ConsentRow:
+    """Return a consent that waits for a person."""
+    return ConsentRow(
+        key=KEY,
+        customer_id="acme",
+        brand_code=BRAND,
+        channel="MESAJ",
+        recipient_type="BIREYSEL",
+        recipient=PHONE,
+        desired_status="ONAY",
+        desired_at=NOON,
+        desired_event_id="event-1",
+        registered="RET",
+        state="parked",
+        reason="reconsent",
+        updated_at=NOON,
+    )
+
+
+def a_movement(kind: str, **data: object) -> Movement:
+    """Return a fact of the key's history."""
+    return Movement(
+        kind=kind,
+        customer_id="acme",
+        key=KEY,
+        event_id="event-1",
+        status="ONAY" if kind == "decision" else "RET",
+        source=f"{kind}/1",
+        occurred_at=NOON,
+        data=data,
+    )
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    ["0 (555) 000 00 01", "+90 555 000 0001", KEY, f"{BRAND}/MESAJ/BIREYSEL/0555 000 00 01"],
+)
+def test_explain_in_any_notation_prints_everything(
+    izin: Izin, stored_history: str, recipient: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """State and history, in words and Turkish time, within 100 columns; a command is a line of its
+    own, to be copied whole.
+    """
+    monkeypatch.setattr(out, "_width", 100)
+    shown = izin("explain", recipient)
+    assert shown.exit_code == 0
+    command = (
+        f"izin brands requeue {BRAND} --because reconsent --recipient {KEY} --plan requeue.json"
+    )
+    lines = shown.stdout.splitlines()
+    (whole,) = [one for one in lines if one.startswith("remedy: ")]
+    assert whole.endswith(command)
+    assert max(len(one) for one in lines if one != whole) <= 100
+    for words in (
+        f"{PHONE} · MESAJ · BIREYSEL · brand {BRAND}",
+        "needs a person",
+        "movement at İYS",
+        "by the citizen at İYS",
+        "from crm",
+        "02.03.2026 12:05:00",
+    ):
+        assert words in shown.stdout
+    assert shown.stdout.index("from crm") < shown.stdout.index("by the citizen")
+    assert "{" not in shown.stdout
+
+
+def test_explain_as_json_has_every_column_and_fact(izin: Izin, stored_history: str) -> None:
+    """The JSON has every column of the key and every fact with its data."""
+    printed = json.loads(izin("explain", PHONE, "--output", "json").stdout)
+    assert printed["keys"][0]["state"] == "parked"
+    assert printed["keys"][0]["desired_event_id"] == "event-1"
+    assert {one["kind"] for one in printed["history"]} == {"decision", "observation"}
+    assert all(one["recorded_at"].endswith("+00:00") for one in printed["history"])
+
+
+async def _store_waiting(phone: str) -> None:
+    """Store an opt-out that waits to be sent."""
+    waiting = replace(
+        an_entry(),
+        key=f"{BRAND}/MESAJ/BIREYSEL/{phone}",
+        recipient=phone,
+        desired_status="RET",
+        registered="UNKNOWN",
+        state="pending",
+        action="send",
+        reason="opt-out",
+        due_at=NOON,
+    )
+    messages = TopicMessages(Codec(), Topics())
+    async with (
+        open_ledger(LedgerSettings()) as ledger,
+        unit_of_work(ledger, messages, NOON) as changes,
+    ):
+        changes.put(None, waiting)
+
+
+def test_explain_of_a_suspended_key_says_so(izin: Izin, stored_history: str) -> None:
+    """Where the brand has no right to write it, as table and JSON."""
+    izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+    asyncio.run(_store_waiting("+905550000002"))
+    asked = ("explain", "0555 000 00 02")
+    (state,) = json.loads(izin(*asked, "--output", "json").stdout)["keys"]
+    assert state["suspended"] is None
+    izin("brands", "rights", str(BRAND), "--type=ARAMA", "--by=ada", "--execute")
+    (state,) = json.loads(izin(*asked, "--output", "json").stdout)["keys"]
+    assert state["suspended"].startswith("suspended since")
+    shown = " ".join(izin(*asked).stdout.split())
+    assert "suspended since" in shown
+    assert "izin brands suspensions" in shown
+
+
+def test_explain_unknown_exits_1_and_unreadable_3(izin: Izin, stored_history: str) -> None:
+    """An unknown recipient is exit code 1, an unreadable one 3."""
+    assert izin("explain", "0555 000 00 99").exit_code == 1
+    unreadable = izin("explain", "ada")
+    assert unreadable.exit_code == 3
+    assert "+905" in unreadable.stderr
+
+
+def test_brands_add_again_changes_the_brand(izin: Izin, stored_history: str) -> None:
+    """Adding again changes; what affects records is printed first; an offset is taken as given."""
+    words = ("--iys-code=100001", "--customer=acme")
+    added = izin("brands", "add", str(BRAND), *words, "--name=One")
+    assert added.exit_code == 0, added.output
+    assert f"brand {BRAND} is registered" in added.stderr
+    change = ("brands", "add", str(BRAND), *words, "--name=Two")
+    change = (*change, "--activated-at=2024-01-31T12:00:00+03:00", "--account=ada")
+    printed = izin(*change)
+    assert "active since" in printed.stderr
+    assert "--execute" in printed.stderr
+    (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert one["name"] == "One"
+    assert izin(*change, "--execute").exit_code == 0
+    (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert one["account"] == "ada"
+    assert one["name"] == "Two"
+    assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
+
+
+def test_brands_add_reads_instants_as_turkish_time(izin: Izin, stored_history: str) -> None:
+    """What is copied from a table can be typed again, and changes nothing."""
+    words = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+    words = (*words, "--activated-at=2024-01-31T12:00")
+    assert izin(*words).exit_code == 0
+    (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
+    assert "31.01.2024 12:00:00" in izin("brands", "list").stdout
+    again = izin(*words)
+    assert (again.exit_code, "is unchanged" in again.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("retry", "7"),
+        ("requeue", "7", "--because=reconsent", "--exactly=1", "--plan=plan.json"),
+        ("retailers", "7"),
+        ("show", "7"),
+    ],
+    ids=" ".join,
+)
+def test_brands_command_for_an_unknown_brand_exits_3(
+    izin: Izin, stored_history: str, words: tuple[str, ...]
+) -> None:
+    """The message is the same for every command."""
+    printed = izin("brands", *words)
+    assert printed.exit_code == 3
+    assert "brand 7 is not registered; see: izin brands add --help" in printed.stderr
+
+
+def test_brands_show_has_terms_and_rights(izin: Izin, stored_history: str) -> None:
+    """Exit code 1 where something needs a person, 3 where the brand is unknown."""
+    assert izin("brands", "show", "999").exit_code == 3
+    izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+    shown = izin("brands", "show", str(BRAND), "--output", "json")
+    rows = {row["field"]: row["value"] for row in json.loads(shown.stdout)}
+    assert rows["brand"] == f"{BRAND} One"
+    assert rows["right to MESAJ"] == "write"
+
+
+def test_retention_hold_of_a_recipient_holds_its_keys(izin: Izin, stored_history: str) -> None:
+    """A hold stores keys as the ledger spells them, or it would hold nothing."""
+    hold = izin("retention", "hold", "acme", "--reason=court", "--recipient", "0555 000 00 01")
+    assert (hold.exit_code, KEY in hold.stderr) == (0, True)
+    (stored,) = json.loads(izin("retention", "holds", "--output", "json").stdout)
+    assert stored["key"] == KEY
+
+
+REGISTER = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+OTHER = "+905550000002"
+
+
+async def _store_parked(*phones: str) -> None:
+    """Store opt-ins of others that are parked for the same reason."""
+    messages = TopicMessages(Codec(), Topics())
+    async with (
+        open_ledger(LedgerSettings()) as ledger,
+        unit_of_work(ledger, messages, NOON) as changes,
+    ):
+        for phone in phones:
+            key = f"{BRAND}/MESAJ/BIREYSEL/{phone}"
+            changes.put(None, replace(an_entry(), key=key, recipient=phone))
+
+
+def states(izin: Izin, *phones: str) -> list[tuple[str, bool]]:
+    """Return the state of each recipient, and whether a person vouches for its consent."""
+    found = []
+    for phone in phones:
+        (state,) = json.loads(izin("explain", phone, "--output", "json").stdout)["keys"]
+        found.append((state["state"], state["attested"]))
+    return found
+
+
+def printed(text: str, start: str) -> list[str]:
+    """Return the words of the one command that begins with ``start``, as it is printed."""
+    (line,) = [one for one in text.splitlines() if start in one]
+    return shlex.split(line[line.index(start) :])[1:]
+
+
+def test_remedy_of_one_person_attests_no_other(
+    izin: Izin, stored_history: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is printed for one parked person, followed as printed, leaves the others of the brand
+    parked, and those that were parked since.
+    """
+    monkeypatch.chdir(tmp_path)
+    izin(*REGISTER, "--activated-at=2020-01-01T00:00:00")
+    asyncio.run(_store_parked(OTHER))
+    remedy = printed(izin("explain", PHONE).stdout, "izin brands requeue")
+    asyncio.run(_store_parked("+905550000003"))
+    planned = izin(*remedy)
+    assert (planned.exit_code, KEY in planned.stdout, OTHER in planned.stdout) == (0, True, False)
+    assert states(izin, PHONE) == [("parked", False)]
+    execute = printed(planned.stderr, "izin brands requeue")
+    assert izin(*execute, "--by", "ada").exit_code == 0
+    assert states(izin, PHONE, OTHER, "+905550000003") == [
+        ("pending", True),
+        ("parked", False),
+        ("parked", False),
+    ]
+    words = " ".join(izin("explain", PHONE).stdout.replace("│", " ").split())
+    assert "requeue (by ada); state: parked -> " in words
+    assert "reason: reconsent -> " in words
+    assert "add brand (by " in words
+    again = izin(*execute)
+    assert (again.exit_code, "1 of them changed" in again.stderr) == (1, True)
+
+
+def test_requeue_of_a_brand_needs_its_exact_count(
+    izin: Izin, stored_history: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list prints it; what was parked after the plan, or has changed since, is left out."""
+    plan = str(tmp_path / "requeue.json")
+    izin(*REGISTER, "--activated-at=2020-01-01T00:00:00")
+    asyncio.run(_store_parked(OTHER))
+    listed = izin("brands", "parked", "--output", "json")
+    assert listed.exit_code == 1
+    (one,) = json.loads(listed.stdout)
+    assert (one["reason"], one["keys"]) == ("reconsent", 2)
+    words = ["brands", "requeue", str(BRAND), "--because", "reconsent", "--exactly", "2", "--plan"]
+    assert printed(one["remedy"], "izin brands requeue") == [*words, "requeue.json"]
+    requeue = ("brands", "requeue", str(BRAND))
+    for wrong in (
+        ("--because=quota-spent", "--exactly=1"),
+        ("--because=reconsent", "--exactly=1"),
+        ("--because=reconsent", "--recipient=+905550000009"),
+    ):
+        assert izin(*requeue, *wrong, "--plan", plan).exit_code == 3
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    nobody = izin(*requeue, "--because=reconsent", "--recipient=-", "--plan", plan)
+    assert (nobody.exit_code, "0 such records" in nobody.stderr) == (3, True)
+    assert izin(*words, plan).exit_code == 0
+    asyncio.run(_store_parked("+905550000003"))
+    with psycopg.connect(stored_history) as connection:
+        connection.execute("UPDATE consents SET updated_at = now() WHERE recipient = %s", [OTHER])
+    other_brand = izin("brands", "requeue", "7", "--plan", plan, "--execute")
+    assert (other_brand.exit_code, "has the plan of" in other_brand.stderr) == (3, True)
+    done = izin(*requeue, "--plan", plan, "--execute")
+    assert done.exit_code == 1
+    assert "1 records of brand 100001 were requeued" in done.stderr
+    assert states(izin, PHONE, OTHER, "+905550000003") == [
+        ("pending", True),
+        ("parked", False),
+        ("parked", False),
+    ]
+
+
+def test_brands_requeue_without_by_records_the_user(
+    izin: Izin, stored_history: str, tmp_path: Path
+) -> None:
+    """Who vouches for a consent is always recorded."""
+    izin(*REGISTER)
+    plan = ("brands", "requeue", str(BRAND), f"--plan={tmp_path / 'plan.json'}")
+    assert izin(*plan, "--because=reconsent", f"--recipient={PHONE}").exit_code == 0
+    assert izin(*plan, "--execute").exit_code == 0
+    history = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
+    acts = [one for one in history if one["kind"] == "act"]
+    (act,) = [one["data"] for one in acts if one["key"] != f"brand/{BRAND}"]
+    assert act["by"] == f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+
+
+@pytest.mark.usefixtures("stored_history")
+def test_receipt_is_shown_by_its_id_and_by_its_recipient(
+    izin: Izin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked as a whole, and the answer for one; also where the gate alone was asked."""
+    monkeypatch.setattr(out, "_width", 300)
+    asyncio.run(_store_receipts())
+    receipt_id = a_receipt()["receipt_id"]
+    shown = izin("receipts", "show", receipt_id)
+    assert shown.exit_code == 0
+    for words in ("spring", "1 opted-out, 1 registered", "campaigns", "02.03.2026"):
+        assert words in shown.stdout
+    printed = json.loads(izin("receipts", "show", receipt_id, "--output", "json").stdout)
+    assert (printed["receipt_id"], printed["customer"]) == (receipt_id, "acme")
+    assert (printed["reasons"], printed["as_of"]) == (a_receipt()["reasons"], a_receipt()["as_of"])
+    for recipient in (PHONE, KEY.replace(PHONE, "+905550000009"), "+905550000009"):
+        answer = " ".join(izin("explain", recipient).stdout.split())
+        assert "asked for campaign spring, delivery by campaigns" in answer
+        assert "answer yes: information that needs no consent" in answer
+    unknown = izin("receipts", "show", "019d1f5e-0000-7000-8000-000000000099")
+    assert (unknown.exit_code, "no receipt" in unknown.stderr) == (3, True)
+
+
+async def _store_receipts() -> None:
+    receipts = [
+        a_receipt(),
+        a_decision_receipt(2),
+        a_decision_receipt(3, recipient="+905550000009"),
+    ]
+    movements = [one for receipt in receipts for one in movements_of(receipt)]
+    async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
+        await append.append(connection, movements, now=NOON + timedelta(minutes=9))

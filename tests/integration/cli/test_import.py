@@ -1,0 +1,313 @@
+"""Publishing and importing from the command line, with files as people have them."""
+
+import csv
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.consent.due_dates import TURKEY
+from izin.consent.model import (
+    Channel,
+    Consent,
+    ConsentKey,
+    OriginRank,
+    RecipientType,
+    Status,
+)
+from izin.kafka.bounded_reader import TopicRecord, read_all
+from izin.runtime.kafka import producer
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.consistency_token import positions_of
+from izin.schemas.records import consent_to_avro
+from tests.integration.cli.conftest import Izin
+
+pytestmark = pytest.mark.broker
+
+HEADER = "telefon;kanal;durum;kaynak;tarih;marka"
+GIVEN_AT = (datetime.now(UTC) - timedelta(hours=3)).astimezone(TURKEY)
+GOOD = f"0555 000 00 02;SMS;ONAY;HS_WEB;{GIVEN_AT:%d.%m.%Y %H:%M:%S};100001"
+BAD_PHONE = f"0555 12;SMS;ONAY;HS_WEB;{GIVEN_AT:%d.%m.%Y %H:%M:%S};100001"
+DAY_ONLY = f"0555 000 00 03;SMS;ONAY;HS_WEB;{GIVEN_AT - timedelta(days=1):%d.%m.%Y};100001"
+UNDATED_OPT_OUT = "0555 000 00 04;SMS;HAYIR;HS_WEB;geçen hafta;100001"
+
+
+def a_file(folder: Path, *rows: str, header: str = HEADER) -> Path:
+    """Write a CRM export."""
+    path = folder / "export.csv"
+    path.write_text("\r\n".join((header, *rows)) + "\r\n", "utf-8")
+    return path
+
+
+def lanes(settings: KafkaSettings) -> list[TopicRecord]:
+    """Return every event on both lanes."""
+    topics = settings.topics
+    return [
+        one for lane in (topics.events, topics.express) for one in read_all(settings, Codec(), lane)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "printed"),
+    [
+        (b"", "the file is empty"),
+        (bytes(range(256)) * 20, "binary data"),
+        (f"{HEADER}\r\n".encode(), "has a header and no rows"),
+        (f"{HEADER};renk\r\n{GOOD};mavi\r\n".encode(), 'header: unknown column "renk"'),
+        (b"telefon;kanal\r\n05550000002;SMS\r\n", "header: no column holds status"),
+    ],
+)
+def test_import_of_an_unusable_file_names_the_fault(
+    izin: Izin, brand: int, tmp_path: Path, content: bytes, printed: str
+) -> None:
+    """Exit code 3, the file's name, what is wrong; no report is left."""
+    path = tmp_path / "export.csv"
+    path.write_bytes(content)
+    shown = izin("import", path)
+    assert shown.exit_code == 3
+    assert printed in shown.stderr
+    assert "export.csv" in shown.stderr
+    assert shown.stdout == ""
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("options", "printed"),
+    [
+        (("--map", "renk"), "write COLUMN=field"),
+        (("--set", "marka"), "write field=value"),
+        (("--time-of-day", "noon"), "write HH:MM"),
+        (("--excel-epoch", "1970"), "1900"),
+    ],
+)
+def test_import_with_a_wrong_option_names_its_form(
+    izin: Izin, brand: int, tmp_path: Path, options: tuple[str, str], printed: str
+) -> None:
+    """Exit code 2, and how the option is written."""
+    shown = izin("import", a_file(tmp_path, GOOD), *options)
+    assert shown.exit_code == 2
+    assert printed in shown.stderr
+
+
+def test_import_with_bad_rows_reports_them(
+    izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
+) -> None:
+    """A dry run publishes nothing and reports the same; the import publishes valid rows, and every
+    opt-out; a second one has the same ids.
+    """
+    path = a_file(tmp_path, GOOD, BAD_PHONE, DAY_ONLY, UNDATED_OPT_OUT)
+    dry = izin("import", path, "--dry-run", "--output", "json")
+    assert dry.exit_code == 1
+    assert lanes(topics) == []
+    done = [izin("import", path, *more, "--output", "json") for more in ((), ("--again",))]
+    reports = [json.loads(one.stdout) for one in (dry, *done)]
+    for report in reports:
+        counts = [report[name] for name in ("rows", "published", "refused", "not_registrable")]
+        assert counts == [4, 2, 2, 1]
+    with Path(reports[-1]["report"]).open(encoding="utf-8-sig", newline="") as report_file:
+        lines = [row["izin: satır/row"] for row in csv.DictReader(report_file, delimiter=";")]
+    assert lines == ["3", "4", "5"]
+    ids = [one.value["event_id"] for one in lanes(topics)]
+    assert len(ids) == 4
+    assert len(set(ids)) == 2
+
+
+def test_import_that_refuses_opt_outs_says_so_first(izin: Izin, brand: int, tmp_path: Path) -> None:
+    """Above the table, in the JSON, at the head of the report, and by exit code 5."""
+    lost = "0555 12;SMS;H;HS_WEB;2.03.2026 9:05;100001"
+    unclear = GOOD.replace("ONAY", "?")
+    path = a_file(tmp_path, GOOD, BAD_PHONE, unclear, lost)
+    shown = izin("import", path)
+    assert shown.exit_code == 5
+    assert shown.stdout.startswith("1 opt-outs (RET) were refused, and 1 rows")
+    assert "\x1b" not in shown.stdout
+    shown = izin("import", path, "--output", "json")
+    assert shown.exit_code == 5
+    counts = json.loads(shown.stdout)
+    assert list(counts)[:2] == ["refused_opt_outs", "refused_unclear"]
+    assert [counts[one] for one in ("refused_opt_outs", "refused_unclear", "refused")] == [1, 1, 3]
+    with Path(counts["report"]).open(encoding="utf-8-sig", newline="") as report_file:
+        lines = [row["izin: satır/row"] for row in csv.DictReader(report_file, delimiter=";")]
+    assert lines == ["5", "4", "3"]
+    assert "nothing was published now" in " ".join(shown.stderr.split())
+    shown = izin("import", path, "--dry-run")
+    assert shown.exit_code == 5
+
+
+def test_import_with_time_of_day_reads_bare_dates(
+    izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
+) -> None:
+    """The time of bare dates is given once for all rows, in Turkish time."""
+    shown = izin("import", a_file(tmp_path, DAY_ONLY), "--time-of-day", "09:30")
+    assert shown.exit_code == 0
+    (one,) = lanes(topics)
+    said = one.value["consent_date"].astimezone(TURKEY)
+    assert (said.hour, said.minute) == (9, 30)
+
+
+def test_publish_prints_where_the_event_is(izin: Izin, brand: int, topics: KafkaSettings) -> None:
+    """An opt-out in any notation takes the express lane, and its id is printed."""
+    words = ("--type=MESAJ", "--status=RET", "--source=HS_WEB", "--recipient=0 (555) 000 00 01")
+    shown = izin("publish", f"--brand={brand}", *words, "--output", "json")
+    assert shown.exit_code == 0
+    (printed,) = json.loads(shown.stdout)
+    (one,) = lanes(topics)
+    assert printed["topic"] == topics.topics.express.name
+    assert printed["event_id"] == one.value["event_id"]
+    (at,) = positions_of(printed["token"])
+    assert at == (printed["topic"], printed["partition"], printed["offset"])
+    assert one.key == "100001/MESAJ/BIREYSEL/+905550000001"
+
+
+def test_publish_again_with_reference_is_the_same_event(
+    izin: Izin, brand: int, topics: KafkaSettings
+) -> None:
+    """Published twice it is one event; without a date the repetition would be a later one."""
+    words = ("--type=MESAJ", "--status=ONAY", "--source=HS_WEB", "--recipient=0555 000 00 01")
+    dated = f"--date={GIVEN_AT:%d.%m.%Y %H:%M:%S}"
+    undated = izin("publish", f"--brand={brand}", *words, "--reference=r1")
+    assert undated.exit_code == 2
+    assert "--reference" in undated.stderr
+    assert "--date '20" in undated.stderr
+    assert lanes(topics) == []
+    for _ in range(2):
+        assert izin("publish", f"--brand={brand}", *words, "--reference=r1", dated).exit_code == 0
+    first, second = (one.value for one in lanes(topics))
+    assert first["event_id"] == second["event_id"]
+    assert first["consent_date"] == second["consent_date"]
+
+
+@pytest.mark.parametrize(
+    ("status", "changed", "code", "option"),
+    [
+        ("RET", "--source=IYS_WEB", "H119", "--source: "),
+        ("RET", "--date=2099-01-01 10:00:00", "H162", "--date: "),
+        ("ONAY", "--date=2024-01-02 10:00:00", "IZIN-TERM-ENDED", "--date: "),
+    ],
+)
+def test_publish_warns_about_what_iys_would_refuse(  # noqa: PLR0917  # cases
+    izin: Izin,
+    brand: int,
+    topics: KafkaSettings,
+    status: str,
+    changed: str,
+    code: str,
+    option: str,
+) -> None:
+    """It is published all the same, with a warning, as the intake answers."""
+    words = [
+        f"--brand={brand}",
+        "--type=MESAJ",
+        f"--status={status}",
+        "--recipient=0555 000 00 01",
+        *(["--source=HS_WEB"] if "--source" not in changed else []),
+        changed,
+    ]
+    shown = izin("publish", *words)
+    assert shown.exit_code == 0
+    assert code in shown.stderr
+    assert option in shown.stderr
+    (printed,) = json.loads(izin("publish", *words, "--output", "json").stdout)
+    assert [one["code"] for one in printed["violations"]] == [code]
+    assert len(lanes(topics)) == 2
+
+
+def test_import_counts_onay_past_its_term(izin: Izin, brand: int, tmp_path: Path) -> None:
+    """The table has a row for them; none is refused."""
+    old = "0555 000 00 05;SMS;ONAY;HS_WEB;02.01.2024 10:00:00;100001"
+    shown = izin("import", a_file(tmp_path, GOOD, old))
+    assert shown.exit_code == 0
+    assert "past their term" in shown.stdout
+    shown = izin("import", a_file(tmp_path, GOOD, old), "--dry-run", "--output", "json")
+    assert json.loads(shown.stdout)["past_term"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "printed"),
+    [
+        ("--recipient=0555 12", "--recipient: not a phone number"),
+        ("--brand=999", "izin brands add 999"),
+        ("--status=MAYBE", "--status: "),
+        ("--date=03/04/2026 10:00", "--date: day and month could be swapped"),
+    ],
+)
+def test_publish_unusable_input_names_the_option(
+    izin: Izin, brand: int, topics: KafkaSettings, changed: str, printed: str
+) -> None:
+    """Exit code 3, the option with the fault and its remedy; nothing is published."""
+    words = {
+        "--brand": f"--brand={brand}",
+        "--type": "--type=MESAJ",
+        "--status": "--status=ONAY",
+        "--source": "--source=HS_WEB",
+        "--recipient": "--recipient=0555 000 00 01",
+    }
+    words[changed.partition("=")[0]] = changed
+    shown = izin("publish", *words.values())
+    assert shown.exit_code == 3
+    assert printed in shown.stderr
+    assert lanes(topics) == []
+
+
+def test_import_without_topics_names_the_remedy(
+    izin: Izin, broker: KafkaSettings, tmp_path: Path
+) -> None:
+    """On a broker without our topics nothing is published, and the command that creates them is
+    named.
+    """
+    shown = izin("import", a_file(tmp_path, GOOD))
+    assert shown.exit_code == 4
+    assert "izin doctor --fix" in shown.stderr
+
+
+def test_import_lists_reversals_until_they_are_given_back(
+    izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
+) -> None:
+    """As ``desired-consents`` has them: the others are published, and those with the name of the
+    person who gives them back.
+    """
+    opt_out(topics, "+905550000002", GIVEN_AT - timedelta(hours=1))
+    path = a_file(tmp_path, GOOD, GOOD.replace("00 02", "00 06"))
+    shown = izin("import", path, "--output", "json")
+    assert shown.exit_code == 1
+    counts = json.loads(shown.stdout)
+    assert (counts["published"], counts["refused_reversals"]) == (1, 1)
+    (one,) = lanes(topics)
+    assert one.key.endswith("+905550000006")
+    given = counts["reversals_path"]
+    shown = izin("import", path, "--reversals", given, "--by", "ada", "--output", "json")
+    assert shown.exit_code == 0
+    counts = json.loads(shown.stdout)
+    assert (counts["reversals"], counts["refused_reversals"]) == (1, 0)
+    (back,) = [one.value for one in lanes(topics) if one.key.endswith("+905550000002")]
+    assert (back["actor"], list(back["evidence"])) == ("ada", ["reversal-of"])
+
+
+def opt_out(settings: KafkaSettings, recipient: str, at: datetime) -> None:
+    """Have an opt-out stand, as the order stage does."""
+    key = ConsentKey(
+        brand_code=100001,
+        channel=Channel.MESAJ,
+        recipient_type=RecipientType.BIREYSEL,
+        recipient=recipient,
+    )
+    consent = Consent(
+        key=key,
+        customer_id="acme",
+        status=Status.RET,
+        effective_at=at.astimezone(UTC).replace(microsecond=0),
+        origin_rank=OriginRank.IYS,
+        event_id="0" * 36,
+        origin="iys",
+        source="IYS_WEB",
+        consent_date=None,
+        registrable=True,
+        latest_onay_at=None,
+        latest_ret_at=at,
+    )
+    value = Codec().encode("Consent", consent_to_avro(consent))
+    writer = producer(settings)
+    writer.produce(settings.topics.desired_consents.name, key=key.encode(), value=value)
+    assert writer.flush(20) == 0

@@ -1,0 +1,194 @@
+"""``izin subscribers`` on real servers: what it prints, refuses and counts."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from izin.cli.terminal.ledger_session import open_ledger
+from izin.ledger.record.messages import TopicMessages
+from izin.runtime.kafka import producer
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from tests.integration.cli.conftest import Izin
+from tests.integration.cli.test_explain import store_history
+from tests.integration.sinks.sink_harness import ACTIVE
+from tests.support.registration import register_brand
+from tests.support.webhooks import a_consent, key_of, receiving
+
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
+ADD = ("subscribers", "add", "crm", "--customer", "acme")
+
+
+def publish(settings: KafkaSettings, *numbers: int) -> None:
+    """Publish opt-outs."""
+    client = producer(settings)
+    for number in numbers:
+        record = a_consent(number)
+        value = Codec().encode("Consent", record)
+        client.produce(settings.topics.opt_outs.name, value=value, key=key_of(record))
+    assert client.flush(20) == 0
+
+
+@pytest.fixture
+def registered(ledger: str, topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a ledger with a customer; webhooks to this machine are allowed."""
+    store_history()
+    asyncio.run(_register())
+    monkeypatch.setenv("IZIN_WEBHOOK_ALLOWED", '["127.0.0.0/8"]')
+    return ledger
+
+
+async def _register() -> None:
+    async with open_ledger(LedgerSettings()) as ledger:
+        messages = TopicMessages(Codec(), Topics())
+        await register_brand(ledger, messages, ACTIVE, now=datetime.now(UTC))
+
+
+@pytest.mark.usefixtures("registered")
+def test_subscriber_is_added_tested_and_shown(izin: Izin, topics: KafkaSettings):
+    """The secret is printed once and shown nowhere; what waits for it is not sent again."""
+    with receiving() as url:
+        added = izin(*ADD, "--url", url, "--event", "consent.opted-out", "--output", "json")
+        assert added.exit_code == 0, added.stderr
+        secret = json.loads(added.stdout)["secret"]
+        assert secret.startswith("whsec_")
+        assert json.loads(izin("subscribers", "test", "crm", "--output", "json").stdout) == {
+            "status": 200,
+            "failure": None,
+        }
+    failed = izin("subscribers", "test", "crm")
+    assert failed.exit_code == 1
+    publish(topics, 1, 2, 3)
+    shown = izin("subscribers", "show", "crm", "--output", "json")
+    found = json.loads(shown.stdout)
+    assert (found["state"], found["types"]) == ("active", ["consent.opted-out"])
+    assert found["backlog"]["express"] == {"open": 0, "unread": 3}
+    for command in (("show", "crm"), ("list",), ("list", "--output", "json")):
+        assert secret not in izin("subscribers", *command).stdout
+    counted = izin("subscribers", "resend", "crm", "--missing", "--output", "json")
+    assert json.loads(counted.stdout) == []
+    assert "crm: 3 events wait for it, and come as first deliveries" in counted.stderr
+    assert izin("subscribers", "pause", "crm").exit_code == 0
+    paused = izin("subscribers", "show", "crm", "--output", "json")
+    assert (paused.exit_code, json.loads(paused.stdout)["state"]) == (1, "paused (operator)")
+
+
+def lose(ledger: str) -> None:
+    """Have everything taken that there is, and nothing acknowledged."""
+    with psycopg.connect(ledger) as connection:
+        connection.execute("UPDATE delivery_cursors SET next_offset = 1000000")
+
+
+def resent(izin: Izin, *words: str) -> list[dict[str, Any]]:
+    """Return the rows of a resend that is only counted."""
+    counted = izin("subscribers", "resend", "crm", *words, "--output", "json")
+    assert counted.exit_code == 0, counted.stderr
+    rows: list[dict[str, Any]] = json.loads(counted.stdout)
+    return rows
+
+
+def test_resend_is_limited_counted_ordered_shown_and_cancelled(
+    izin: Izin, registered: str, topics: KafkaSettings
+):
+    """By source and type, before anything is done; each limit leaves out the rest."""
+    with receiving() as url:
+        assert izin(*ADD, "--url", url).exit_code == 0
+        assert izin(*(*ADD[:2], "till", *ADD[3:]), "--url", url).exit_code == 0
+    publish(topics, 1, 2, 3)
+    lose(registered)
+    rows = resent(izin, "--missing")
+    source, type_ = topics.topics.opt_outs.name, "consent.opted-out"
+    assert rows == [{"subscriber": "crm", "source": source, "type": type_, "events": 3}]
+    shown = izin("subscribers", "resend", "crm", "--missing").stdout
+    assert shown.count("consent.opted-out") == 1
+    key = key_of(a_consent(2))
+    today, tomorrow = "--since=2020-01-01", "--since=2099-01-01"
+    for words, count in (
+        ((today,), 3),
+        ((tomorrow,), 0),
+        ((today, "--until=2020-01-02"), 0),
+        (("--recipient", key), 1),
+        ((today, "--event=permission.granted"), 0),
+        ((today, "--brand=5"), 0),
+        ((today, "--type=EPOSTA"), 0),
+        ((today, "--origin=web"), 3),
+        ((today, "--origin=crm"), 0),
+    ):
+        assert sum(row["events"] for row in resent(izin, *words)) == count, words
+    unknown = izin("subscribers", "resend", "crm", "--recipient=+905550009999")
+    assert (unknown.exit_code, "nothing is known of any" in unknown.stderr) == (3, True)
+    counted = izin("subscribers", "resend", "crm", "till", today)
+    assert "till: add --execute to send 3 events again" in counted.stderr
+    ordered = izin("subscribers", "resend", "crm", "till", today, "--execute", "--by", "ada")
+    assert "crm: 3 events are sent again, beside what comes" in ordered.stderr
+    again = izin("subscribers", "resend", "till", today, "--execute")
+    assert (again.exit_code, "an earlier resend of till" in again.stderr) == (3, True)
+    shown = json.loads(izin("subscribers", "show", "crm", "--output", "json").stdout)["resend"]
+    assert (shown["state"], shown["planned"], shown["brought"]) == ("running", 3, 0)
+    assert "running: 0 of 3 events taken" in izin("subscribers", "show", "crm").stdout
+    cancelled = [
+        izin("subscribers", "cancel-resend", name, "--by", "ada") for name in ("crm", "till")
+    ]
+    assert [one.exit_code for one in cancelled] == [0, 0]
+    assert "resend 1 of crm cancelled" in cancelled[0].stderr
+    assert izin("subscribers", "cancel-resend", "crm").exit_code == 3
+    with psycopg.connect(registered) as connection:
+        acts = connection.execute(
+            "SELECT data FROM movements WHERE kind = 'act' ORDER BY recorded_at, place"
+        ).fetchall()
+    resends = [one for (one,) in acts if "resend" in one["act"]]
+    did = [(one["act"], one["by"]) for one in resends]
+    assert did == [("resend", "ada")] * 2 + [("cancel resend", "ada")] * 2
+    assert (resends[0]["after"]["events"], resends[0]["after"]["keys"]) == (3, None)
+
+
+def test_removed_subscriber_is_gone_and_its_name_is_free(
+    izin: Izin, registered: str, topics: KafkaSettings
+):
+    """Only with --execute; also where events wait for it, and a resend is not done."""
+    with receiving() as url:
+        assert izin(*ADD, "--url", url).exit_code == 0
+        publish(topics, 1, 2)
+        lose(registered)
+        assert izin("subscribers", "resend", "crm", "--missing", "--execute").exit_code == 0
+        asked = izin("subscribers", "remove", "crm")
+        assert asked.exit_code == 0
+        assert f"crm of acme would get nothing more at {url}" in " ".join(asked.stderr.split())
+        assert "0 records wait for it, and more that was not read" in asked.stderr
+        assert izin("subscribers", "show", "crm").exit_code == 0
+        assert izin("subscribers", "remove", "crm", "--execute").exit_code == 0
+        assert izin("subscribers", "show", "crm").exit_code == 3
+        assert izin(*ADD, "--url", url).exit_code == 0
+        shown = izin("subscribers", "show", "crm", "--output", "json")
+        assert json.loads(shown.stdout)["backlog"]["express"] == {"open": 0, "unread": 0}
+
+
+WRONG: tuple[tuple[tuple[str, ...], int, str], ...] = (
+    ((*ADD, "--url", "https://10.0.0.1/"), 3, "IZIN_WEBHOOK_ALLOWED"),
+    ((*ADD, "--url", "ftp://127.0.0.1/"), 3, "https://host/path"),
+    ((*ADD, "--url", "http://127.0.0.1/", "--brand", "5"), 3, "does not belong to acme"),
+    (("subscribers", "add", "crm", "--customer", "x", "--url", "http://127.0.0.1"), 3, "add x"),
+    (("subscribers", "show", "nobody"), 3, "there is no subscriber nobody"),
+    (("subscribers", "pause", "nobody"), 3, "there is no subscriber nobody"),
+    (("subscribers", "remove", "nobody"), 3, "there is no subscriber nobody"),
+    (("subscribers", "rotate-secret", "nobody"), 3, "there is no subscriber nobody"),
+    (("subscribers", "resend", "crm"), 2, "--since"),
+    (("subscribers", "resend", "nobody", "--missing"), 3, "there is no subscriber nobody"),
+    (("subscribers", "rotate-secret", "crm", "--grace", "-PT1H"), 2, "negative"),
+    (("subscribers", "add", "a b", "--customer", "acme", "--url", "x"), 2, "letters"),
+)
+
+
+@pytest.mark.usefixtures("registered")
+def test_wrong_order_says_what_to_do(izin: Izin) -> None:
+    """By exit code who has to act, and in words what."""
+    for words, code, message in WRONG:
+        done = izin(*words)
+        assert done.exit_code == code, (words, done.stderr)
+        assert message in " ".join(done.stderr.replace("│", " ").split()), words

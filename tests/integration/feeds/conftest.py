@@ -1,0 +1,174 @@
+"""The feeds, served in the loop of the test, and writers of what they serve."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+
+from izin.feeds import server
+from izin.local import free_port
+from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.kafka import producer
+from izin.runtime.settings import FeedsSettings, KafkaSettings
+from izin.schemas.api_keys import Scope
+from izin.schemas.codec import Codec
+from izin.schemas.records import ID
+from tests.support.api_keys import AUTHORIZATION, an_api_key, publish_key
+from tests.support.builders import BRAND, CUSTOMER
+from tests.unit.feeds.fakes import a_permission, key_of
+
+PARTITIONS = 3
+CODEC = Codec()
+SUBSCRIBER = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}))
+
+
+@pytest.fixture
+def settings(make_settings: Callable[[int], KafkaSettings]) -> KafkaSettings:
+    """Return settings of topics with the brand and the key of the builders."""
+    found = make_settings(PARTITIONS)
+    publish_key(found, SUBSCRIBER)
+    brand = {
+        "brand_code": BRAND,
+        "iys_code": 200001,
+        "customer_id": CUSTOMER,
+        "name": "Example",
+        "activated_at": None,
+        "loading_deadline": None,
+        "status": "active",
+    }
+    write(found, found.topics.brands.name, [(str(BRAND).encode(), CODEC.encode("Brand", brand))])
+    return found
+
+
+Record = tuple[bytes, bytes | None]
+
+
+def write(
+    settings: KafkaSettings,
+    topic: str,
+    records: Sequence[Record],
+    *,
+    partition: int | None = None,
+    client: Producer | None = None,
+) -> None:
+    """Write records, each with its key for its id, and wait until Kafka has them."""
+    mine = client or producer(settings)
+    where = {} if partition is None else {"partition": partition}
+    for number, (key, value) in enumerate(records):
+        mine.produce(topic, key=key, value=value, headers=[(ID, key + b"/%d" % number)], **where)
+    assert mine.flush(20) == 0
+
+
+def permissions(*recipients: int, **overrides: object) -> list[Record]:
+    """Return the records of permissions of these recipients."""
+    made = [a_permission(recipient=f"+90555000{one:04}", **overrides) for one in recipients]
+    return [(key_of(one), CODEC.encode("Permission", one)) for one in made]
+
+
+def opt_outs(*recipients: int, **overrides: object) -> list[Record]:
+    """Return the records of opt-outs of these recipients."""
+    made = [a_consent(recipient=f"+90555000{one:04}", **overrides) for one in recipients]
+    return [(key_of(one), CODEC.encode("Consent", one)) for one in made]
+
+
+def a_consent(**overrides: object) -> dict[str, Any]:
+    """Return an Avro Consent."""
+    shared = a_permission()
+    fields = {one: shared[one] for one in ("customer_id", "brand_code", "type", "recipient_type")}
+    return {
+        **fields,
+        "recipient": "+905550000001",
+        "status": "RET",
+        "previous_status": None,
+        "effective_at": shared["since"],
+        "origin_rank": 0,
+        "event_id": "event-1",
+        "origin": "crm",
+        "source": None,
+        "consent_date": None,
+        "registrable": True,
+        "latest_onay_at": None,
+        "latest_ret_at": None,
+        "law_version": 1,
+    } | overrides
+
+
+@dataclass(kw_only=True)
+class Served:
+    """Feeds that are served."""
+
+    client: httpx.AsyncClient
+    operations: str
+    """The URL of the listener for operators."""
+
+    async def get(self, feed: str, **query: object) -> httpx.Response:
+        """Ask for a page."""
+        given = {name.rstrip("_"): str(value) for name, value in query.items()}
+        return await self.client.get(f"/v1/{feed}", params=given)
+
+    async def page(self, feed: str, **query: object) -> Mapping[str, Any]:
+        """Return a page."""
+        response = await self.get(feed, **query)
+        assert response.status_code == 200, response.text
+        found: Mapping[str, Any] = response.json()
+        return found
+
+    async def all(self, feed: str, count: int, **query: object) -> tuple[list[dict[str, Any]], str]:
+        """Return so many items, and the cursor at the end, where there is nothing else."""
+        page = await self.page(feed, **{**query, "wait": 10})
+        items = page["items"]
+        while len(items) < count or not page["complete"]:
+            query.pop("from_", None)
+            page = await self.page(feed, **{**query, "wait": 10, "after": page["next"]})
+            assert page["items"] or page["complete"], "too few"
+            items += page["items"]
+        assert len(items) == count
+        rest = await self.page(feed, **{**query, "after": page["next"]})
+        assert rest["items"] == []
+        return items, rest["next"]
+
+
+@asynccontextmanager
+async def serving(settings: KafkaSettings, **overrides: object) -> AsyncIterator[Served]:
+    """Serve the feeds of ``settings``; they are ready then."""
+    given = {"IZIN_FEEDS_PORT": free_port(), "IZIN_FEEDS_OPERATIONS_PORT": free_port()}
+    feeds = FeedsSettings.model_validate(given | overrides)
+    stopping = asyncio.Event()
+    with closing(HttpListeners(feeds, server="the feeds", variables="IZIN_FEEDS")) as listeners:
+        running = asyncio.create_task(server.run(settings, feeds, CODEC, listeners, stopping))
+        url = f"http://127.0.0.1:{feeds.port}"
+        async with httpx.AsyncClient(
+            base_url=url, headers=AUTHORIZATION, timeout=60, trust_env=False
+        ) as client:
+            try:
+                await until_ready(client, running)
+                operations = f"http://127.0.0.1:{feeds.operations_port}"
+                yield Served(client=client, operations=operations)
+            finally:
+                stopping.set()
+                await running
+
+
+async def until_ready(client: httpx.AsyncClient, running: asyncio.Task[None]) -> None:
+    """Wait until the feeds are ready."""
+    async with asyncio.timeout(30):
+        while not running.done():
+            try:
+                if (await client.get("/health/ready")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.02)
+    running.result()
+
+
+@pytest.fixture
+async def served(settings: KafkaSettings) -> AsyncIterator[Served]:
+    """Serve the feeds."""
+    async with serving(settings) as one:
+        yield one

@@ -1,0 +1,332 @@
+"""The feeds on a real broker: snapshot and follow, retention, recreated topics, transactions.
+
+Consistency tokens on a real broker: the positions of the order stage and the ledger are read.
+
+The feeds as a process: started, read and stopped, or refused with the setting at fault.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from confluent_kafka import Producer, TopicPartition
+
+from izin.local import free_port
+from izin.runtime.kafka import admin, producer
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import TopicIdentities, ensure_topics, identities
+from izin.schemas.api_keys import ApiKey
+from izin.schemas.consistency_token import LogPosition, token_of
+from tests.integration.feeds.conftest import (
+    CODEC,
+    SUBSCRIBER,
+    Served,
+    opt_outs,
+    permissions,
+    serving,
+    write,
+)
+from tests.support.api_keys import AUTHORIZATION, publish_key
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.broker
+
+
+async def test_snapshot_then_follow_gives_every_permission(settings: KafkaSettings, served: Served):
+    """What was there when it began, then what comes; a deletion too, and each once."""
+    topic = settings.topics.permissions.name
+    write(settings, topic, permissions(*range(100)))
+    # A snapshot is of what the endpoint knows of; it learns of records a moment later.
+    await served.all("permissions", 100)
+    page = await served.page("permissions", limit=30)
+    assert (len(page["items"]), page["complete"]) == (30, False)
+    write(settings, topic, permissions(200))
+    rest, cursor = await served.all("permissions", 71, after=page["next"], limit=30)
+    items = page["items"] + rest
+    found = [one["recipient"] for one in items]
+    assert sorted(found) == [f"+90555000{one:04}" for one in [*range(100), 200]]
+    assert {one["topic"] for one in items} == {topic}
+
+    waiting = asyncio.create_task(served.page("permissions", after=cursor, wait=30))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    ((key, _),) = permissions(7)
+    write(settings, topic, [(key, None)])
+    (deleted,) = (await waiting)["items"]
+    assert (deleted["key"], deleted["deleted"]) == (key.decode(), True)
+
+
+async def test_opt_outs_begin_at_the_oldest_or_now(settings: KafkaSettings, served: Served):
+    """A new subscriber chooses; who follows gets the next one either way."""
+    topic = settings.topics.opt_outs.name
+    write(settings, topic, opt_outs(1, 2, 3))
+    _, cursor = await served.all("opt-outs", 3, limit=2)
+    now = await served.page("opt-outs", from_="now")
+    assert (now["items"], now["complete"]) == ([], True)
+    write(settings, topic, opt_outs(4))
+    for after in (cursor, now["next"]):
+        page = await served.page("opt-outs", after=after, wait=10)
+        assert [one["recipient"] for one in page["items"]] == ["+905550000004"]
+        assert page["items"][0]["event_id"] == "event-1"
+
+
+async def test_aborted_transaction_is_never_returned(settings: KafkaSettings, served: Served):
+    """Nor an open one: its records come when it is committed, behind the mark of the other."""
+    topic = settings.topics.opt_outs.name
+    client = producer(settings, **{"transactional.id": f"{settings.topic_prefix}test"})
+    client.init_transactions(20)
+    begun = (await served.page("opt-outs", from_="now"))["next"]
+    client.begin_transaction()
+    write(settings, topic, opt_outs(1), partition=0, client=client)
+    client.abort_transaction(20)
+    client.begin_transaction()
+    write(settings, topic, opt_outs(2), partition=0, client=client)
+    page = await served.page("opt-outs", after=begun, wait=0.5)
+    assert page["items"] == []
+    client.commit_transaction(20)
+    for after in (page["next"], begun):
+        page = await served.page("opt-outs", after=after, wait=10)
+        assert [one["recipient"] for one in page["items"]] == ["+905550000002"]
+    # From Kafka, not from memory: another process has neither.
+    async with serving(settings) as other:
+        items, _ = await other.all("opt-outs", 1)
+    assert [one["recipient"] for one in items] == ["+905550000002"]
+
+
+async def test_cursor_that_retention_overtook_is_gone(settings: KafkaSettings):
+    """Records would be missing, and the client must know; a new beginning has what is left."""
+    topic = settings.topics.opt_outs.name
+    write(settings, topic, opt_outs(*range(10)), partition=1)
+    async with serving(settings) as served:
+        old = (await served.page("opt-outs", limit=3))["next"]
+    client = admin(settings)
+    for deleted in client.delete_records([TopicPartition(topic, 1, 8)]).values():
+        deleted.result(20)
+    async with serving(settings) as served:
+        response = await served.get("opt-outs", after=old)
+        assert response.status_code == 410
+        assert response.headers["content-type"] == "application/problem+json"
+        assert "load the permissions again" in response.json()["detail"]
+        items, _ = await served.all("opt-outs", 2)
+        assert [one["offset"] for one in items] == [8, 9]
+
+
+async def test_cursor_of_a_recreated_topic_is_refused(settings: KafkaSettings, served: Served):
+    """Its offsets are other records now; what was in memory is forgotten."""
+    topic = settings.topics.opt_outs.name
+    write(settings, topic, opt_outs(1, 2, 3))
+    _, cursor = await served.all("opt-outs", 3)
+    client = admin(settings)
+    client.delete_topics([topic])[topic].result(20)
+    async with asyncio.timeout(20):
+        while topic in client.list_topics(timeout=10).topics:  # noqa: ASYNC110  # no event
+            await asyncio.sleep(0.05)
+    ensure_topics(settings)
+    write(settings, topic, opt_outs(9))
+    async with asyncio.timeout(30):
+        while True:
+            response = await served.get("opt-outs", after=cursor)
+            if response.status_code == 410:
+                break
+            await asyncio.sleep(0.1)
+    assert response.json()["title"] == "Cursor of another topic"
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(AssertionError):
+                items, _ = await served.all("opt-outs", 1)
+                break
+            await asyncio.sleep(0.1)
+    assert [one["recipient"] for one in items] == ["+905550000009"]
+
+
+async def test_waiting_request_of_a_revoked_key_is_refused(settings: KafkaSettings, served: Served):
+    """Within two seconds, and not at the end of its wait."""
+    begun = (await served.page("opt-outs", from_="now"))["next"]
+    waiting = asyncio.create_task(served.get("opt-outs", after=begun, wait=30))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    publish_key(settings, ApiKey.of(SUBSCRIBER.to_avro() | {"revoked_at": datetime.now(UTC)}))
+    async with asyncio.timeout(2):
+        response = await waiting
+    assert response.status_code == 401
+
+
+async def test_stopping_process_answers_who_waits(settings: KafkaSettings):
+    """With an empty page and a cursor: the client goes on elsewhere."""
+    async with serving(settings) as served:
+        begun = (await served.page("opt-outs", from_="now"))["next"]
+        waiting = asyncio.create_task(served.page("opt-outs", after=begun, wait=30))
+        await asyncio.sleep(0.3)
+    page = await waiting
+    assert page["items"] == []
+
+
+def transactional(settings: KafkaSettings, name: str) -> Producer:
+    """Return a producer that writes in transactions."""
+    client = producer(settings, **{"transactional.id": f"{settings.topic_prefix}{name}"})
+    client.init_transactions(20)
+    return client
+
+
+def identities_of(settings: KafkaSettings) -> TopicIdentities:
+    """Return the ids of the topics before the feeds."""
+    topics = settings.topics
+    names = [one.name for one in (topics.events, topics.express, topics.decisions)]
+    return identities(admin(settings), names)
+
+
+def positions(settings: KafkaSettings, events_offset: int) -> bytes:
+    """Return the positions of an order stage that has come so far."""
+    found, topics = identities_of(settings), settings.topics
+    value = {
+        "cluster_id": found.cluster_id,
+        "events_topic_id": found.topic_ids[topics.events.name],
+        "express_topic_id": found.topic_ids[topics.express.name],
+        "desired_consents_topic_id": "any",
+        "events_offset": events_offset,
+        "express_offset": 0,
+        "law_version": 1,
+    }
+    return CODEC.encode("Positions", value)
+
+
+async def test_opt_out_is_returned_once_the_order_stage_was_there(
+    settings: KafkaSettings, served: Served
+):
+    """With its positions in one transaction, though Kafka ends it partition by partition."""
+    topics, client = settings.topics, transactional(settings, "order")
+    token = token_of([LogPosition(topics.events.name, 1, 4)])
+    waiting = asyncio.create_task(served.get("opt-outs", at_least=token))
+    client.begin_transaction()
+    write(settings, topics.opt_outs.name, opt_outs(1), partition=1, client=client)
+    where = topics.positions.name
+    write(settings, where, [(b"1", positions(settings, 5))], partition=1, client=client)
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    client.commit_transaction(20)
+    response = await waiting
+    assert response.status_code == 200, response.text
+    (item,) = response.json()["items"]
+    assert (item["recipient"], response.json()["reflects"]) == ("+905550000001", True)
+
+
+async def test_positions_are_found_behind_many_aborted_transactions(settings: KafkaSettings):
+    """A feed that starts looks further back: the last record may be far from the end."""
+    topics, client = settings.topics, transactional(settings, "order")
+    where = topics.positions.name
+    client.begin_transaction()
+    write(settings, where, [(b"0", positions(settings, 5))], partition=0, client=client)
+    client.commit_transaction(20)
+    for _ in range(2):
+        client.begin_transaction()
+        write(settings, where, [(b"0", b"mark")] * 100, partition=0, client=client)
+        client.abort_transaction(20)
+    token = token_of([LogPosition(topics.events.name, 0, 4)])
+    write(settings, topics.events.name, [(b"key", b"event")] * 6, partition=0)
+    async with serving(settings) as served:
+        page = await served.page("opt-outs", at_least=token)
+        assert page["reflects"] is True
+        late = await served.get(
+            "opt-outs", at_least=token_of([LogPosition(topics.events.name, 0, 5)])
+        )
+        assert late.status_code == 503
+        assert "the order stage" in late.json()["detail"]
+
+
+async def test_permission_waits_for_the_ledger(settings: KafkaSettings, served: Served):
+    """Up to the end that the decisions have: another partition's does not count."""
+    topics, found = settings.topics, identities_of(settings)
+    token = token_of([LogPosition(topics.events.name, 2, 0)])
+    write(settings, topics.decisions.name, [(b"key", b"decision")], partition=2)
+    write(settings, topics.positions.name, [(b"2", positions(settings, 1))], partition=2)
+    waiting = asyncio.create_task(served.get("permissions", at_least=token))
+    for offsets in ([9, 9, 0], [9, 9, 1]):
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        write(settings, topics.permissions.name, permissions(1))
+        value = {
+            "cluster_id": found.cluster_id,
+            "decisions_topic_id": found.topic_ids[topics.decisions.name],
+            "decisions_offsets": offsets,
+        }
+        taken = CODEC.encode("LedgerPositions", value)
+        write(settings, topics.ledger_positions.name, [(b"decisions", taken)])
+    response = await waiting
+    assert response.status_code == 200, response.text
+    assert response.json()["reflects"] is True
+
+
+async def test_token_beyond_the_end_of_a_lane_is_refused(settings: KafkaSettings):
+    """Nothing was written there, so nobody was given it, and to wait again would never end: the
+    client is told, and no fault of ours is counted.
+    """
+    topics = settings.topics
+    write(settings, topics.express.name, [(b"key", b"event")] * 2, partition=1)
+    async with serving(settings, IZIN_FEEDS_REFLECT_WITHIN="PT0.2S") as served:
+        for offset, status in ((1, 503), (2, 400), (2**63 - 1, 400)):
+            lies = [LogPosition(topics.express.name, 1, offset)]
+            response = await served.get("opt-outs", at_least=token_of(lies))
+            assert response.status_code == status, (offset, response.text)
+
+
+def environment(settings: KafkaSettings, **others: str) -> dict[str, str]:
+    """Return the settings of a process on ports of its own."""
+    return {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "IZIN_TOPIC_PREFIX": settings.topic_prefix,
+        "IZIN_FEEDS_PORT": str(free_port()),
+        "IZIN_FEEDS_OPERATIONS_PORT": str(free_port()),
+        **others,
+    }
+
+
+def test_feeds_are_served_until_they_are_stopped(settings: KafkaSettings):
+    """By the command, with health and metrics for operators; SIGTERM ends it well."""
+    given = environment(settings)
+    url, operations = (
+        f"http://127.0.0.1:{given[name]}"
+        for name in ("IZIN_FEEDS_PORT", "IZIN_FEEDS_OPERATIONS_PORT")
+    )
+
+    def is_ready() -> bool:
+        try:
+            return httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    with subprocess.Popen([sys.executable, "-m", "izin.cli", "feeds"], env=given) as process:
+        try:
+            until(is_ready, within=30)
+            page = httpx.get(f"{url}/v1/outcomes", headers=AUTHORIZATION, trust_env=False)
+            assert (page.status_code, page.json()["items"]) == (200, [])
+            metrics = httpx.get(f"{operations}/metrics", trust_env=False).text
+            assert 'izin_feeds_requests_total{feed="outcomes",status="200"} 1.0' in metrics
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("command", [["izin.cli", "feeds"], ["izin.feeds"]])
+def test_unusable_port_is_named(settings: KafkaSettings, command: list[str]):
+    """Before anything is reported as running, with the remedy and exit code 4."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = environment(settings, IZIN_FEEDS_PORT=str(taken.getsockname()[1]))
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            env=given,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    printed = (done.stdout + done.stderr).decode().replace("\\", "")
+    assert done.returncode == 4, printed
+    assert "the port is taken; set IZIN_FEEDS_PORT" in printed

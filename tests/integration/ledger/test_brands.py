@@ -1,0 +1,376 @@
+"""The brand registry: the account and address of a brand, and its subscription at İYS.
+
+Retailers of a consent: submitted with it, or parked with a remedy, never dropped.
+
+Terms are counted again once the calendar is right, and what it voided by mistake is due.
+"""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from izin.consent.business_days import Calendar
+from izin.consent.due_dates import TURKEY
+from izin.ledger import brands, reads, retailers
+from izin.ledger.record.errors import IllegalChangeError
+from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
+from izin.sinks.inbound.push import BrandCache, Credentials, PushRegistrations
+from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
+from izin.sinks.monitor.accounts import refresh_subscriptions
+from tests.integration.sinks.sink_harness import (
+    A_SECOND,
+    ACTIVE,
+    Izin,
+    SinkHarness,
+    a_phone,
+    onay,
+    ret,
+)
+from tests.support.builders import BRAND, PHONE, a_key
+from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME
+
+pytestmark = pytest.mark.database
+ONE, OTHER = 10_000_001, 10_000_002
+EXPIRED, PENDING, PARKED, OPT_OUT, DONE = map(a_phone, range(1, 6))
+
+
+@pytest.mark.parametrize(("account", "address"), [("bob", None), (None, "192.0.2.2")])
+async def test_opt_out_is_submitted_by_account_and_address_of_its_brand(
+    harness: SinkHarness, account: str | None, address: str | None
+):
+    """Workers of other accounts and addresses leave it."""
+    harness.become("ada", "192.0.2.1")
+    await harness.ingest_opt_out()
+    await harness.brand(replace(ACTIVE, account=account, egress_address=address))
+    assert not await harness.opt_out()
+    harness.become(account or "ada", address or "192.0.2.1")
+    assert await harness.opt_out()
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_upsert_keeps_account_and_address_unless_given(harness: SinkHarness):
+    """An empty value removes them."""
+    await harness.brand(replace(ACTIVE, account="ada", egress_address="192.0.2.1"))
+    kept = await harness.brand(ACTIVE)
+    assert (kept.account, kept.egress_address) == ("ada", "192.0.2.1")
+    freed = await harness.brand(replace(ACTIVE, account="", egress_address=""))
+    assert (freed.account, freed.egress_address) == (None, None)
+
+
+async def test_subscription_is_read_once_a_day_and_stored(harness: SinkHarness):
+    """The registry has what İYS shows, and the instant of the query. A failure is returned, and the
+    query is repeated.
+    """
+    harness.iys.inject_fault("subscription", status=500, code="H015")
+    assert list(await refresh_subscriptions(harness.context)) == [IYS_CODE]
+    for _ in range(2):
+        assert await refresh_subscriptions(harness.context) == {}
+    assert harness.iys.calls("subscription") == 2
+    (brand,) = await brands.every(harness.ledger)
+    assert (brand.subscription, brand.queried_at is None) == ("ACTIVE", False)
+    harness.advance(timedelta(days=1, seconds=1))
+    account = {"username": USERNAME, "password": PASSWORD, "iysCode": IYS_CODE}
+    harness.iys.post("accounts", **account, subscription="PAUSED")
+    await refresh_subscriptions(harness.context)
+    (brand,) = await brands.every(harness.ledger)
+    assert brand.subscription == "PAUSED"
+
+
+async def test_push_is_registered_by_account_of_brand_and_waits_if_refused(harness: SinkHarness):
+    """Each refusal counts against the address."""
+    harness.become("ada", "")
+    await harness.brand(replace(ACTIVE, account="bob"))
+    registrar = PushRegistrar(
+        context=harness.context,
+        brands=BrandCache(harness.ledger),
+        connections=PushConnections(
+            client=harness.context.client,
+            registrations=PushRegistrations(
+                ledger=harness.ledger, url="http://127.0.0.1:1/iys/push"
+            ),
+            credentials=Credentials(username="iys", password=SecretStr("fake")),
+            clock=harness.clock,
+        ),
+        only=None,
+    )
+    await registrar.register_due()
+    assert harness.iys.calls("pushList") == 0
+    await harness.brand(replace(ACTIVE, account="ada"))
+    harness.iys.inject_fault("pushList", status=403, code="H521", times=1)
+    await registrar.register_due()
+    await registrar.register_due()
+    assert harness.iys.calls("pushList") == 1
+    harness.advance(timedelta(minutes=15))
+    harness.iys.inject_fault("pushList", status=503, times=1)
+    await registrar.register_due()
+    harness.advance(timedelta(minutes=1))
+    harness.iys.inject_fault("pushRegister", status=403, code="H521", times=3)
+    await registrar.register_due()
+    await registrar.register_due()
+    assert harness.iys.calls("pushRegister") == 3
+    assert harness.iys.calls("pushList") == 3
+
+
+async def differences(harness: SinkHarness) -> list[tuple[object, object]]:
+    """Return the registered and the desired retailers, where they differ."""
+    found = await retailers.differences(harness.ledger, BRAND)
+    return [(one.registered_access, one.desired_access) for one in found]
+
+
+async def register(harness: SinkHarness, *access: int) -> None:
+    """Register an opt-in with these retailers at İYS."""
+    harness.iys.brand(retailers=[ONE, OTHER])
+    await harness.register(onay(minutes=60, retailer_access=access or None))
+
+
+@pytest.mark.parametrize(
+    "accesses",
+    [[(ONE,)], [(OTHER,), (ONE,)], [None]],
+    ids=["registered with the consent", "registered ones again", "none"],
+)
+async def test_retailers_that_iys_holds_are_no_difference(
+    harness: SinkHarness, accesses: list[tuple[int, ...] | None]
+):
+    """İYS saved them with the consent, and keeps them where an event names none: nothing is left
+    for a person.
+    """
+    await register(harness, ONE)
+    assert await differences(harness) == []
+    for number, access in enumerate(accesses):
+        await harness.ingest(onay(minutes=30 - number, retailer_access=access))
+    assert (await harness.row()).state == "not_needed"
+    assert await differences(harness) == []
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_batch_is_settled_by_account_that_submitted(harness: SinkHarness, is_lost: bool):
+    """İYS shows another account nothing of it, which could neither query nor repeat it."""
+    await harness.brand(replace(ACTIVE, account="ada"))
+    harness.become("ada", "")
+    await harness.ingest(onay())
+    await (harness.lose_batch("after") if is_lost else harness.bulk())
+    harness.become("bob", "")
+    assert not await (harness.recover() if is_lost else harness.settle())
+    harness.become("ada", "")
+    assert await (harness.recover() if is_lost else harness.poller.settle())
+
+
+async def test_changed_retailers_of_registered_consent_are_parked(harness: SinkHarness):
+    """The consent is settled, its retailers wait until a person requeues them."""
+    await register(harness, ONE)
+    await harness.ingest(onay(minutes=30, retailer_access=(OTHER, ONE)))
+    assert await harness.columns("state", "may_send") == ("not_needed", True)
+    assert not await harness.bulk()
+    assert await differences(harness) == [([ONE], [ONE, OTHER])]
+    (parked,) = await reads.parked(harness.ledger)
+    assert (parked.reason, parked.keys) == (retailers.DIFFERENCE, 1)
+    assert (await reads.lag(harness.ledger, now=harness.clock())).parked == 1
+    assert await harness.requeue(retailers.DIFFERENCE) == 1
+    assert await differences(harness) == []
+    assert await reads.parked(harness.ledger) == ()
+    facts = (await reads.history(harness.ledger, PHONE)).facts
+    act = [one for one in facts if one.kind == "act"][-1]
+    assert act.data["before"]["retailer_access"] == [ONE]
+    assert (act.data["after"]["retailer_access"], act.data["by"]) == ([ONE, OTHER], "ada")
+
+
+async def test_retailers_of_consent_of_other_writer_are_a_difference(harness: SinkHarness):
+    """None was submitted by us, so the retailer of the event is a difference."""
+    await register(harness)
+    await harness.ingest(onay(minutes=30, retailer_code=ONE))
+    (found,) = await retailers.differences(harness.ledger, BRAND)
+    assert (found.registered_code, found.desired_code, found.desired_access) == (None, ONE, None)
+
+
+async def test_opt_out_ends_the_difference_of_retailers(harness: SinkHarness):
+    """A later consent carries its own retailers."""
+    await register(harness, ONE)
+    await harness.ingest(onay(minutes=30, retailer_access=(OTHER,)))
+    await harness.submit_opt_out(ret(minutes=20))
+    assert await differences(harness) == []
+    await harness.register(onay(minutes=10, retailer_access=(OTHER,)))
+    assert await differences(harness) == []
+
+
+async def published(harness: SinkHarness, recipient: str = PHONE) -> list[tuple[str, str | None]]:
+    """Return the reason and the retailers of a recipient's permissions in the outbox, in order."""
+    found = await harness.outbox("%permissions", "Permission")
+    return [(one["reason"], one["retailers"]) for one in found if one["recipient"] == recipient]
+
+
+REGISTERED = f"{ONE},{OTHER}"
+
+
+async def test_permission_has_the_retailers_that_iys_holds(harness: SinkHarness):
+    """The one that collected the consent and those with access; none before, none after."""
+    harness.iys.brand(retailers=[ONE, OTHER])
+    await harness.register(onay(minutes=60, retailer_code=OTHER, retailer_access=(OTHER, ONE)))
+    assert await published(harness) == [("awaiting-iys", None), ("registered", REGISTERED)]
+    await harness.submit_opt_out(ret(minutes=20))
+    assert (await published(harness))[2:] == [("opted-out", None)]
+
+
+async def test_desired_retailers_are_published_once_a_person_settles_them(harness: SinkHarness):
+    """Nothing is published for what is merely desired; then the list alone, with the answer."""
+    await register(harness, ONE)
+    await harness.ingest(onay(minutes=30, retailer_access=(OTHER, ONE)))
+    assert (await published(harness))[1:] == [("registered", f"{ONE}")]
+    assert await harness.requeue(retailers.DIFFERENCE) == 1
+    assert (await published(harness))[2:] == [("registered", REGISTERED)]
+    before, last = (await harness.outbox("%permissions", "Permission"))[-2:]
+    assert (last["may_send"], last["previous_may_send"]) == (True, True)
+    assert last["since"] == before["since"]
+    assert await harness.requeue(retailers.DIFFERENCE) == 0
+    assert len(await published(harness)) == 3
+
+
+async def test_permission_in_bulk_has_no_retailers(harness: SinkHarness):
+    """Consents of a batch without retailers are settled in bulk, beside one with some."""
+    harness.iys.brand(retailers=[ONE])
+    others = [onay(a_phone(number), minutes=60) for number in range(2, 6)]
+    await harness.register(onay(minutes=60, retailer_access=(ONE,)), *others)
+    assert (await published(harness))[-1] == ("registered", f"{ONE}")
+    for one in others:
+        assert (await published(harness, one.recipient))[-1] == ("registered", None)
+
+
+async def test_consent_given_anew_begins_without_retailers(harness: SinkHarness):
+    """Both movements come in one page of a pull: İYS does not hold the former access any more."""
+    await register(harness, ONE)
+    harness.iys.citizen("RET")
+    harness.advance(A_SECOND)
+    harness.iys.citizen("ONAY")
+    await harness.pull()
+    assert (await harness.row()).registered == "ONAY"
+    assert (await published(harness))[-1] == ("registered", None)
+    assert await harness.ledger.fetch("SELECT FROM retailer_access") == []
+
+
+async def test_brand_ruled_again_publishes_no_retailers_anew(harness: SinkHarness):
+    """A permission is published when answer, reason or retailers change, never otherwise."""
+    await register(harness, ONE)
+    count = len(await published(harness))
+    await harness.brand()
+    assert len(await published(harness)) == count
+
+
+def calendar(harness: SinkHarness, days: range) -> Calendar:
+    """Return the calendar in which so many days from today are closed."""
+    today = harness.clock().astimezone(TURKEY).date()
+    return Calendar(extra_closed_days=frozenset(today + timedelta(days=one) for one in days))
+
+
+async def count_again(harness: SinkHarness, *, is_dry_run: bool = False) -> CountedTerms:
+    """Count the terms of our brand by the calendar of the ledger."""
+    order = TermsAgain(
+        ledger=harness.ledger,
+        topic_messages=harness.context.topic_messages,
+        by="ada",
+        now=harness.clock(),
+        is_dry_run=is_dry_run,
+    )
+    (counted,) = await order.run(await brands.every(harness.ledger))
+    return counted
+
+
+@pytest.fixture
+async def late(harness: SinkHarness) -> SinkHarness:
+    """Give sinks behind the term of five records: one is registered, one is parked, one expired."""
+    await harness.register(onay(DONE))
+    given = [onay(EXPIRED), onay(PENDING), onay(PARKED), ret(OPT_OUT)]
+    await harness.ingest(*given)
+    due = (await harness.row(EXPIRED)).expires_at
+    assert due is not None
+    harness.advance(due - harness.clock() + A_SECOND)
+    await harness.ledger.fetch(
+        "UPDATE consents SET state = 'parked', action = 'nothing', reason = 'unknown-code'"
+        " WHERE recipient = %(recipient)s RETURNING key",
+        {"recipient": PARKED},
+    )
+    await harness.ledger.fetch(
+        "UPDATE consents SET expires_at = NULL WHERE recipient = %(recipient)s RETURNING key",
+        {"recipient": PENDING},
+    )
+    assert await harness.scheduler.expire()
+    assert await harness.states_of([EXPIRED, PENDING]) == ["expired", "pending"]
+    return harness
+
+
+async def test_expired_consent_is_due_again_by_a_longer_term(late: SinkHarness):
+    """It is submitted as any other; what is parked stays so, with its new term; what İYS has taken
+    is left alone; and the history has who ordered it, for the consent and the brand. Once more it
+    changes nothing, so a run that was cut off is run again; by the old calendar it expires.
+    """
+    before = await late.row(DONE)
+    late.ledger.calendar = calendar(late, range(-3, 3))
+    expected = await count_again(late, is_dry_run=True)
+    assert (await late.row(EXPIRED)).state == "expired"
+    counted = await count_again(late)
+    assert counted == expected
+    assert (counted.records, counted.later, counted.extended, counted.expired) == (4, 4, 1, 0)
+    row = await late.row(EXPIRED)
+    assert (row.state, row.action, row.permission_reason) == ("pending", "send", "awaiting-iys")
+    assert row.expires_at is not None
+    assert row.expires_at > late.clock()
+    parked = await late.columns("state", "expires_at", recipient=PARKED)
+    assert parked == ("parked", row.expires_at)
+    assert await late.row(DONE) == before
+    acts = await reads.facts(late.ledger, [str(a_key(recipient=EXPIRED)), f"brand/{BRAND}"])
+    named = [(one.data["act"], one.data["by"]) for one in acts if one.kind == "act"]
+    assert named[-2:] == [("extend term", "ada"), ("count terms again", "ada")]
+    again = await count_again(late)
+    assert (again.extended, again.later, again.sooner, again.expired) == (0, 0, 0, 0)
+    late.ledger.calendar = Calendar()
+    assert (await count_again(late)).expired == 2  # the other one waited
+    assert await late.states_of([EXPIRED, PENDING, OPT_OUT]) == ["expired", "expired", "pending"]
+
+
+async def test_expired_consent_that_would_be_parked_is_parked(late: SinkHarness):
+    """Due again, it is ruled as any other: over a citizen's opt-out a person must attest it."""
+    await late.ledger.fetch(
+        "UPDATE consents SET registered = 'RET', registered_source = 'IYS_WEB',"
+        " verified_at = now(), registered_at = desired_at - interval '1 day'"
+        " WHERE state = 'expired' RETURNING key"
+    )
+    late.ledger.calendar = calendar(late, range(-3, 3))
+    await count_again(late)
+    assert await late.columns("state", "reason", recipient=EXPIRED) == ("parked", "reconsent")
+
+
+async def test_command_does_it_and_the_database_nothing_else(
+    late: SinkHarness, izin: Izin, monkeypatch: pytest.MonkeyPatch
+):
+    """Days are those of the environment. Whatever code does, nothing comes back that İYS refused as
+    late, or whose term ends no later than it did.
+    """
+    for reason, end in (
+        ("term-ended", "expires_at"),
+        ("term-ended", "expires_at - interval '1 second'"),
+        ("refused-as-late", "expires_at + interval '1 day'"),
+    ):
+        await late.ledger.fetch(
+            "UPDATE consents SET reason = %(reason)s WHERE state = 'expired' RETURNING key",
+            {"reason": reason},
+        )
+        with pytest.raises(IllegalChangeError, match="expired to pending"):
+            await late.ledger.fetch(
+                f"UPDATE consents SET state = 'pending', expires_at = {end}"  # above
+                " WHERE state = 'expired' RETURNING key"
+            )
+    await late.ledger.fetch(
+        "UPDATE consents SET reason = 'term-ended' WHERE state = 'expired' RETURNING key"
+    )
+    days = sorted(map(str, calendar(late, range(-3, 3)).extra_closed_days))
+    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", json.dumps(days))
+    would = await izin("deadlines", "recount-terms", f"--brand={BRAND}")
+    assert (would.exit_code, (await late.row(EXPIRED)).state) == (0, "expired")
+    assert "nothing is changed: add --execute" in would.stderr
+    assert days[0] in would.stderr
+    unknown = await izin("deadlines", "recount-terms", "--brand=7", "--execute")
+    assert unknown.exit_code == 3  # the input
+    done = await izin("deadlines", "recount-terms", "--execute")
+    assert "terms are counted again" in done.stderr
+    assert (await late.row(EXPIRED)).state == "pending"

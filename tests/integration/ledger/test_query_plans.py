@@ -1,0 +1,174 @@
+"""What is due, parked and unknown is found by indexes, however many keys are settled."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from benchmarks.sink.fixture import SinkFixture, sink_fixture
+from izin.ledger.db.queries import statements
+from izin.ledger.record.consent_row import LISTS
+from izin.runtime.settings import KafkaSettings
+
+pytestmark = pytest.mark.database
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+LANE = {
+    "brand_code": 100001,
+    "channel": "MESAJ",
+    "recipient_type": "BIREYSEL",
+    "of_onay": None,
+    "now": NOW,
+    "until": NOW + timedelta(hours=1),
+    "size": 1000,
+    "most": 51,
+    "overdue": False,
+    "reason": None,
+    "after": "",
+    "ours": 0,
+    "account": "ada",
+    "customer_id": None,
+    "address": "192.0.2.1",
+}
+QUERIES = [
+    ("claims", "claimable-channels", {"status": "RET"}),
+    ("claims", "claimable-channels", {"status": "ONAY"}),
+    ("claims", "claim", {"status": "ONAY"}),
+    ("claims", "claim", {"status": "RET", "of_onay": True}),
+    ("claims", "opt-outs-waiting", {}),
+    ("claims", "claim-unknown", {}),
+    ("claims", "claim-last-hour", {}),
+    ("claims", "claim-expired", {}),
+    ("claims", "claim-to-query", {}),
+    ("claims", "to-query", {}),
+    ("claims", "swept", {}),
+    ("claims", "claim-swept", {}),
+    ("sweeps", "page", {"after": "100001/"}),
+    (
+        *("consents", "claim-parked"),
+        {"keys": ["100001/MESAJ/BIREYSEL/+905400000001"], "event_ids": ["x"], "since": [NOW]},
+    ),
+    ("consents", "lock", {"keys": ["100001/MESAJ/BIREYSEL/+905400000001"]}),
+    ("ownership", "adopt-page", {"customer_id": "beta"}),
+    ("deadlines", "margins", {}),
+    ("deadlines", "suspended-opt-outs", {}),
+    ("reads", "lag", {}),
+    ("reads", "backlog", {}),
+    ("reads", "parked", {}),
+    ("reads", "keys-of", {"recipients": ["+905550000001"]}),
+]
+
+
+def nodes(plan: Any) -> Iterator[Any]:  # noqa: ANN401  # PostgreSQL's JSON
+    """Yield the steps of a plan."""
+    yield plan
+    for one in plan.get("Plans", []):
+        yield from nodes(one)
+
+
+def scanned(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return the tables that a plan reads from end to end."""
+    return {node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan"}
+
+
+def indexes(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return the indexes that a plan looks into."""
+    return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
+
+
+async def plan_of(ledger: SinkFixture, file: str, name: str, more: dict[str, Any]) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return PostgreSQL's plan of a statement."""
+    explain = b"EXPLAIN (FORMAT JSON) " + statements(file)[name].encode()
+    return await explained(ledger, explain, {**LANE, **more})
+
+
+async def explained(
+    ledger: SinkFixture, explain: bytes, values: dict[str, Any] | None = None
+) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return the plan that an EXPLAIN gives."""
+    async with ledger.ledger.transaction() as connection:
+        rows = await connection.execute(explain, values)
+        row = await rows.fetchone()
+        assert row is not None
+        return row["QUERY PLAN"][0]["Plan"]
+
+
+async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
+    """Of a thousand keys all but one are settled: each query finds its rows by an index, and the
+    check detects one that does not.
+
+    The table is small for a ledger: a scan of a larger one costs more, so it is chosen less.
+    """
+    async with sink_fixture(database_url, KafkaSettings(), keys=99_900) as ledger:
+        await ledger.add_pending(database_url, 100)
+        for file, name, more in QUERIES:
+            plan = await plan_of(ledger, file, name, more)
+            assert "consents" not in scanned(plan), (file, name)
+        assert "consents" in scanned(await plan_of(ledger, "reads", "counts", {}))
+        async with ledger.ledger.transaction() as connection:
+            await connection.execute(statements("consents")["stage"])
+            staged = ", ".join(LISTS["bulk"])
+            await connection.execute(
+                f"INSERT INTO staged_rows SELECT 0, {staged} FROM consents LIMIT 1000".encode()
+            )
+            explain = b"EXPLAIN (FORMAT JSON) " + statements("consents")["save-staged"].encode()
+            found = await (await connection.execute(explain, {"slice": 0})).fetchone()
+            assert found is not None
+            assert "consents" not in scanned(found["QUERY PLAN"][0]["Plan"])
+
+
+async def test_history_of_a_key_is_found_by_index(database_url: str):
+    """In every month's partition; breaches, and what İYS showed on a day, without a scan."""
+    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
+        await ledger.ingest(ledger.decisions(20_000))
+        async with ledger.ledger.session() as connection:
+            await connection.execute("ANALYZE movements")
+        for file, name, more in (
+            ("reads", "history", {"keys": ["100001/MESAJ/BIREYSEL/+905550000000"]}),
+            ("movements", "known", {"keys": ["x"], "sources": ["y"], "since": NOW}),
+            ("movements", "decisions-of", {"keys": ["x"]}),
+            ("deadlines", "breaches", {}),
+            ("daily", "has-own", {"brand": "100001", "first": "2026-03-02", "end": "2026-03-03"}),
+        ):
+            plan = await plan_of(ledger, file, name, more)
+            assert not {one for one in scanned(plan) if one.startswith("movements")}, name
+        first = datetime.now(UTC).date().replace(day=1)
+        everything = await plan_of(
+            ledger, "movements", "between", {"since": first, "until": first + timedelta(days=32)}
+        )
+        assert {one for one in scanned(everything) if one.startswith("movements")}
+
+
+@pytest.mark.parametrize("name", ["save", "await-result"])
+async def test_bulk_statements_join_rows_without_nested_scans(database_url: str, name: str):
+    """A generic plan expects few rows, and to join each with each takes half a second."""
+    numbers: dict[str, str] = {}
+    statement = re.sub(
+        r"%\((\w+)\)s",
+        lambda found: numbers.setdefault(found[1], f"${len(numbers) + 1}"),
+        statements("consents")[name],
+    )
+    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
+        explain = b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + statement.encode()
+        kinds = [node["Node Type"] for node in nodes(await explained(ledger, explain))]
+        assert kinds.count("Function Scan") == 1, kinds
+
+
+async def test_items_of_a_submission_are_found_by_primary_key(database_url: str):
+    """Not by the index of open items, though none was open when the table was last analyzed."""
+    explain = {"id": 7, "state": "accepted", "code": None, "places": [0, 1, 2]}
+    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
+        async with ledger.ledger.session() as connection:
+            await connection.execute(
+                "INSERT INTO submission_items (submission_id, index, customer_id, key, event_id,"
+                " status, attempt, origin, state)"
+                " SELECT n / 1000, n % 1000, 'acme', 'key-' || n, 'event-' || n, 'ONAY', 1, 'crm',"
+                " 'accepted' FROM generate_series(1, 100000) AS n"
+            )
+            await connection.execute("ANALYZE submission_items")
+        for name in ("items", "settle-items", "settle"):
+            used = indexes(await plan_of(ledger, "submissions", name, explain))
+            assert "submission_items_pkey" in used, name
+            assert "submission_items_open" not in used, name

@@ -1,0 +1,191 @@
+"""The database enforces transitions, append-only history, a shared pace and a shared token."""
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from izin.consent.business_days import TURKEY_CALENDAR, Calendar
+from izin.consent.due_dates import TURKEY, due_at, expires_at
+from izin.consent.model import Status
+from izin.consent.transitions import WRITTEN_CHANGES, State
+from izin.iys.rate_limit import CallClass, Pace
+from izin.iys.tokens import AccessToken, TokenState
+from izin.ledger import offsets, reads
+from izin.ledger.access_tokens import LedgerTokenStore
+from izin.ledger.db.connection import Ledger
+from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.record.consent_row import TYPES
+from izin.ledger.record.errors import (
+    IllegalChangeError,
+    LedgerFaultError,
+    RecreatedTopicError,
+)
+from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, onay, ret
+
+pytestmark = pytest.mark.database
+
+
+async def test_database_refuses_an_unknown_transition(harness: SinkHarness):
+    """An accepted obligation cannot be in flight again."""
+    await harness.register_onay()
+    with pytest.raises(IllegalChangeError, match="accepted to in_flight"):
+        await harness.ledger.fetch("UPDATE consents SET state = 'in_flight' RETURNING key")
+    assert (await harness.row()).state == "accepted"
+
+
+async def test_database_allows_exactly_the_transitions_of_the_table(harness: SinkHarness):
+    """Every pair of states is tried; the term ends later, without which none of it comes back."""
+    await harness.ingest(onay())
+    lawful = WRITTEN_CHANGES
+    allowed = set()
+    for state in State:
+        for target in State:
+            if state is target:
+                continue
+            try:
+                async with harness.ledger.transaction() as connection:
+                    await connection.execute("ALTER TABLE consents DISABLE TRIGGER consents_lawful")
+                    await connection.execute(
+                        "UPDATE consents SET state = %s, reason = 'term-ended'", [str(state)]
+                    )
+                    await connection.execute("ALTER TABLE consents ENABLE TRIGGER consents_lawful")
+                    await connection.execute(
+                        "UPDATE consents SET state = %s, expires_at = expires_at + '1 day'",
+                        [str(target)],
+                    )
+            except IllegalChangeError:
+                continue
+            allowed.add((state, target))
+    assert allowed == lawful
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE movements SET kind = 'act'", "DELETE FROM movements", "TRUNCATE movements"],
+)
+async def test_history_is_append_only(harness: SinkHarness, statement: str):
+    """The database refuses UPDATE, DELETE and TRUNCATE."""
+    await harness.ingest(onay())
+    with pytest.raises(LedgerFaultError, match="movements_append_only"):
+        async with harness.ledger.transaction() as connection:
+            await connection.execute(statement)  # type: ignore[arg-type]
+
+
+async def test_recreated_topic_is_noticed(ledger: Ledger):
+    """It has other offsets under the same name."""
+    await offsets.positions(ledger, "decisions", [0], cluster_id="one", topic_id="first")
+    with pytest.raises(RecreatedTopicError):
+        await offsets.positions(ledger, "decisions", [0], cluster_id="one", topic_id="second")
+
+
+async def test_pacers_of_an_address_share_its_pace(ledger: Ledger):
+    """Ten calls of two processes take as long as ten calls of one."""
+    pacers = [LedgerPacer(ledger, Pace(rate=50), address="one") for _ in range(2)]
+    await pacers[0].begin()
+    began = time.monotonic()
+    await asyncio.gather(*(pacers[n % 2].wait(CallClass.BULK, "add") for n in range(20)))
+    assert time.monotonic() - began > 18 / 50
+
+
+async def test_opt_out_takes_a_slot_before_waiting_bulk(ledger: Ledger):
+    """The most urgent call takes the next slot."""
+    pacer = LedgerPacer(ledger, Pace(rate=50), address="one")
+    await pacer.begin()
+    left: list[CallClass] = []
+
+    async def leave(call_class: CallClass) -> None:
+        await pacer.wait(call_class, "add")
+        left.append(call_class)
+
+    bulk = [asyncio.create_task(leave(CallClass.BULK)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.gather(leave(CallClass.RET), *bulk)
+    assert CallClass.RET in left[:2]
+
+
+async def test_throttled_call_halves_the_pace_of_the_address(ledger: Ledger):
+    """H124 does it once for a burst."""
+    pacer = LedgerPacer(ledger, Pace(rate=50), address="one")
+    await pacer.begin()
+    await pacer.throttled()
+    await pacer.throttled()
+    rows = await ledger.fetch("SELECT factor FROM rate_limits")
+    assert rows[0]["factor"] == 0.5
+
+
+async def test_token_is_shared_and_renewed_under_a_lease(ledger: Ledger):
+    """What is stored under the lease is visible to others at once."""
+    store = LedgerTokenStore(ledger=ledger, account="ada@example.com", address="one")
+    now = datetime.now(UTC)
+    token = AccessToken(
+        access=SecretStr("fake-access"),
+        refresh=SecretStr("fake-refresh"),
+        issued_at=now,
+        expires_at=now,
+        refresh_expires_at=now,
+    )
+    async with store.lease() as lease:
+        await lease.store(TokenState(token=token, calls=(now,), failures=1))
+        assert (await store.read()).token == token
+        waiting = asyncio.create_task(anext(aiter_of(store)))
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done
+    assert (await waiting).calls == (now,)
+
+
+async def aiter_of(store: LedgerTokenStore):
+    """Yield the state once the lock is held."""
+    async with store.lease() as lease:
+        yield lease.state
+
+
+async def test_closed_days_of_the_settings_lengthen_terms(harness: SinkHarness):
+    """Terms are computed again when their brand is added again."""
+    today = datetime.now(TURKEY).date()
+    closed = Calendar(extra_closed_days=frozenset(today + timedelta(days=n) for n in range(1, 10)))
+    harness.ledger.calendar = closed
+    event = onay("+905550000001")
+    await harness.ingest(event)
+    entry = await harness.row("+905550000001")
+    assert entry.due_at == due_at(event.consent_date, ACTIVE.clock, calendar=closed)
+    assert entry.expires_at == expires_at(event.consent_date, ACTIVE.clock, calendar=closed)
+    assert entry.expires_at - event.consent_date > timedelta(days=10)
+    harness.ledger.calendar = TURKEY_CALENDAR
+    await harness.brand()
+    entry = await harness.row("+905550000001")
+    assert entry.expires_at == expires_at(event.consent_date, ACTIVE.clock)
+
+
+async def test_backlog_is_grouped_by_deadline_and_suspension(harness: SinkHarness):
+    """A suspension of one status affects only that status."""
+    opt_ins = [onay(f"+90555000000{n}", minutes=10 + n) for n in range(3)]
+    await harness.ingest(*opt_ins, ret("+905550000009"))
+    found = await reads.backlog(harness.ledger)
+    assert {(one.status, one.count) for one in found.ready} >= {(Status.RET, 1)}
+    assert sum(one.count for one in found.ready if one.status is Status.ONAY) == 3
+    assert not found.suspended
+    earliest = min(one.due_at for one in found.ready if one.status is Status.ONAY)
+    assert earliest == due_at(opt_ins[-1].consent_date, ACTIVE.clock)
+    await harness.suspend("H525", status="ONAY")
+    found = await reads.backlog(harness.ledger)
+    assert [(one.status, one.expires_at, one.count) for one in found.ready] == [
+        (Status.RET, None, 1)
+    ]
+    assert sum(one.count for one in found.suspended) == 3
+    await harness.brand(replace(ACTIVE, status="stopped"))
+    found = await reads.backlog(harness.ledger)
+    assert not found.ready
+    assert sum(one.count for one in found.suspended) == 4
+
+
+async def test_columns_of_code_and_table_are_equal(harness: SinkHarness):
+    """With their types: statements, COPY and templates take them from one list."""
+    rows = await harness.ledger.fetch(
+        "SELECT attname AS name, format_type(atttypid, atttypmod) AS type FROM pg_attribute"
+        " WHERE attrelid = 'consents'::regclass AND attnum > 0"
+    )
+    assert {row["name"]: row["type"] for row in rows} == TYPES

@@ -1,0 +1,412 @@
+"""What was sent is sent again under the same ids; what was never acknowledged is found and sent.
+
+No repetition comes over something newer, whatever a receiver does that applies what comes.
+
+A subscriber that lost its list has it again: by webhook, from the feeds, and with the library.
+
+The programs are those of docs/feeds.md and docs/subscribing.md, as they stand there.
+"""
+
+import asyncio
+import json
+import re
+import signal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import TopicPartition
+from structlog.typing import EventDict
+
+from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer
+from izin.ledger.db.queries import statements
+from izin.ledger.webhooks import registry
+from izin.runtime.kafka import admin, committed_ends
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.api_keys import Scope
+from izin.webhooks import resends
+from izin.webhooks.resends import NoResendError, RunningResendError
+from tests.integration.cli.conftest import RUNNER, app
+from tests.integration.feeds.conftest import CODEC, serving, write
+from tests.support.api_keys import API_KEY, an_api_key, publish_key
+from tests.support.builders import BRAND, CUSTOMER, NOON, a_key
+from tests.support.subscribers.page_clients import RunningClient, blocks, python_command
+from tests.support.webhooks import (
+    Hooks,
+    a_consent,
+    a_permission,
+    a_phone,
+    a_standing,
+    an_opt_out,
+    key_of,
+    store_rows,
+    until,
+)
+
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+LATER = NOON + timedelta(hours=1)
+REVOKED = {"may_send": False, "previous_may_send": True, "reason": "opted-out", "since": LATER}
+NEWER = {"registered_at": LATER, "consent_date": LATER, "since": LATER}
+DENIED = {"may_send": False, "reason": "opted-out", "previous_may_send": None}
+KEYS = {number: key_of(a_permission(number)) for number in range(1, 6)}
+TRUTH = {KEYS[number]: number in {1, 3} for number in KEYS}
+"""1 is granted, 2 opted out after that, 3 opted in again, 4 opted out; 5 did before the topic
+begins.
+"""
+
+
+def delete_opt_outs(settings: KafkaSettings) -> None:
+    """Have retention remove every opt-out that there is now."""
+    topic = settings.topics.opt_outs.name
+    ends = committed_ends(settings, topic)
+    client = admin(settings)
+    for done in client.delete_records(
+        [TopicPartition(topic, number, end) for number, end in ends.items()]
+    ).values():
+        done.result(20)
+
+
+async def repeated_ids(hooks: Hooks) -> set[str]:
+    """Return the ids of the repetitions that are acknowledged."""
+    return {one["webhook_id"] for one in await hooks.deliveries() if one["resend_id"]}
+
+
+@pytest.mark.timeout(120)
+async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
+    """Every event comes again once more, with its id, and the order is a movement; so do opt-outs
+    that the topic no longer has, from the history.
+    """
+    hooks.topics.opt_outs(*map(a_consent, range(60, 80)))
+    await asyncio.to_thread(delete_opt_outs, hooks.settings)
+    await hooks.subscribe()
+    await store_rows(hooks.ledger, *map(an_opt_out, range(80)), a_standing(80))
+    processes = hooks.processes(tmp_path / "log", IZIN_WEBHOOK_CATCH_UP_RATE="100")
+    processes.start()
+    try:
+        hooks.topics.opt_outs(*map(a_consent, range(60)))
+        hooks.topics.permissions(a_permission(80))
+        await hooks.until_acknowledged(61)
+        before = {one.headers["webhook-id"] for one in hooks.receiver.received}
+        hooks.receiver.received.clear()
+        hooks.receiver.answer = lambda _: ScriptedAnswer(after=0.1)
+        plan = await hooks.resend()
+        assert (plan.events.total(), len(plan.older)) == (81, 20)
+        with pytest.raises(RunningResendError):
+            await hooks.resend()
+        while not (taken := await repeated_ids(hooks)):
+            pass
+        processes.running[0].send_signal(signal.SIGKILL)
+        processes.running[0].wait()
+        processes.start()
+        await hooks.until_resent()
+    finally:
+        processes.end()
+    came = Counter(one.headers["webhook-id"] for one in hooks.receiver.received)
+    assert came.keys() > before
+    assert len(came) == 81
+    assert {came[one] for one in taken} == {1}, "what was taken came again"
+    assert len(taken) < 81, "it was killed too late"
+    recipients = {json.loads(one.body)["data"]["recipient"] for one in hooks.receiver.received}
+    assert recipients == {a_phone(number) for number in range(81)}
+    assert {one["lane"] for one in await hooks.cursors()} == {"express", "bulk"}
+    assert (await hooks.count()).events.total() == 81
+    assert (await hooks.count(only_missing=True)).events.total() == 0
+    assert await hooks.ledger.fetch("SELECT key FROM resend_opt_outs") == []
+
+
+async def test_resend_is_cancelled_and_another_ordered_at_once(hooks: Hooks):
+    """Who delivers the first still writes how far it is, and must not move the second by that."""
+    subscriber = await hooks.subscribe(parallel=1)
+    await store_rows(hooks.ledger, *map(an_opt_out, range(20)))
+    async with hooks.delivering(window=4):
+        hooks.topics.opt_outs(*map(a_consent, range(20)))
+        await hooks.until_acknowledged(20)
+        hooks.receiver.answer = lambda _: ScriptedAnswer(after=0.5)
+        await hooks.resend()
+        await until(
+            lambda: any("webhook-repetition" in one.headers for one in hooks.receiver.received)
+        )
+        now = datetime.now(UTC)
+        number = await resends.cancel(hooks.ledger, "crm", by="ada", now=now)
+        with pytest.raises(NoResendError):
+            await resends.cancel(hooks.ledger, "crm", by="ada", now=now)
+        await hooks.resend()
+        hooks.receiver.answer = lambda _: TAKEN
+        await hooks.until_resent()
+    found = await resends.latest(hooks.ledger, subscriber.id)
+    assert found is not None
+    names = ("id", "state", "planned", "brought")
+    assert [found[name] for name in names] == [number + 1, "done", 20, 20]
+    brought = Counter(one["resend_id"] for one in await hooks.deliveries())
+    assert 0 < brought[number] < 20
+
+
+async def test_erased_key_is_not_sent_again(hooks: Hooks):
+    """It leaves the list of a resend, and the keys that were chosen."""
+    hooks.topics.opt_outs(*map(a_consent, range(2)))
+    await asyncio.to_thread(delete_opt_outs, hooks.settings)
+    await hooks.subscribe()
+    await store_rows(hooks.ledger, *map(an_opt_out, range(2)))
+    keys = [str(a_key(recipient=a_phone(number))) for number in range(2)]
+    assert len((await hooks.resend(keys=frozenset(keys))).older) == 2
+    async with hooks.ledger.transaction() as connection:
+        for statement in ("remove-resends", "remove-consents"):
+            await connection.execute(statements("privacy")[statement], {"keys": keys[:1]})
+    async with hooks.delivering():
+        await hooks.until_resent()
+    assert [json.loads(one.body)["data"]["recipient"] for one in hooks.receiver.received] == [
+        a_phone(1)
+    ]
+    assert await hooks.ledger.fetch("SELECT keys FROM resends") == [{"keys": []}]
+
+
+async def test_resend_of_what_is_missing_finds_it(hooks: Hooks):
+    """An operator had moved the cursors: what was passed is found by its missing evidence."""
+    subscriber = await hooks.subscribe()
+    async with hooks.delivering():
+        hooks.topics.opt_outs(*map(a_consent, range(10)))
+        await hooks.until_acknowledged(10)
+    hooks.topics.opt_outs(*map(a_consent, range(10, 15)))
+    hooks.topics.permissions(a_permission(1, previous_may_send=True, reason="stale"))
+    await hooks.ledger.fetch(
+        "UPDATE delivery_cursors SET next_offset = 1000000 WHERE topic LIKE '%%opt-outs'"
+        " RETURNING lane"
+    )
+    assert (await hooks.resend(only_missing=True)).events.total() == 5
+    refused = set[str]()
+
+    def answer(webhook: ReceivedWebhook) -> ScriptedAnswer:
+        first = webhook.headers["webhook-id"] not in refused
+        refused.add(webhook.headers["webhook-id"])
+        return ScriptedAnswer(500) if first else TAKEN
+
+    hooks.receiver.answer = answer
+    async with hooks.delivering():
+        await hooks.until_acknowledged(15)
+        await hooks.until_resent()
+    assert (await hooks.count(only_missing=True)).events.total() == 0
+    found = await registry.of_name(hooks.ledger, subscriber.name)
+    assert found.failing_since is None
+
+
+def came(hooks: Hooks) -> Sequence[tuple[str, str, bool]]:
+    """Return what came: recipient, type, and whether it says that it is a repetition."""
+    found = []
+    for one in hooks.receiver.received:
+        body: Mapping[str, Any] = orjson.loads(one.body)
+        is_repetition = "repetition" in body
+        assert is_repetition == ("webhook-repetition" in one.headers)
+        found.append((body["data"]["recipient"][-2:], body["type"], is_repetition))
+    return found
+
+
+async def test_resend_sends_only_what_still_holds(hooks: Hooks):
+    """1 was granted and revoked, 2 is granted, 3 opted out and in again, 4 opted out; another
+    subscriber sees nothing of it.
+    """
+    await hooks.subscribe()
+    await hooks.subscribe(name="till", url=hooks.receiver.url("/till"))
+    await store_rows(
+        hooks.ledger,
+        an_opt_out(1, permission_since=LATER),
+        a_standing(2),
+        a_standing(3, registered_at=LATER, registered_consent_date=LATER, permission_since=LATER),
+        an_opt_out(4),
+    )
+    async with hooks.delivering():
+        hooks.topics.opt_outs(a_consent(3), a_consent(4))
+        hooks.topics.permissions(
+            a_permission(1),
+            a_permission(1, **REVOKED),
+            a_permission(2),
+            a_permission(3, since=LATER),
+        )
+        await hooks.until_acknowledged(12)
+        first = {one.headers["webhook-id"] for one in hooks.receiver.received}
+        assert not any(repeated for _, _, repeated in came(hooks))
+        hooks.receiver.received.clear()
+        plan = await hooks.resend()
+        await hooks.until_resent()
+    assert sorted(came(hooks)) == [
+        ("01", "permission.revoked", True),
+        ("02", "permission.granted", True),
+        ("03", "permission.granted", True),
+        ("04", "consent.opted-out", True),
+    ]
+    assert came(hooks)[0][1] == "consent.opted-out", "opt-outs come first"
+    assert {one.headers["webhook-id"] for one in hooks.receiver.received} < first
+    assert plan.events.total() == 4
+    rows = await hooks.deliveries()
+    assert [row["resend_id"] for row in rows] == [None] * 12 + [1] * 4
+    assert {one.path for one in hooks.receiver.received} == {"/hook"}
+
+
+async def test_denial_that_comes_meanwhile_is_not_overtaken(hooks: Hooks):
+    """It is refused when it is repeated; then the recipient opts out, and the process restarts."""
+    await hooks.subscribe()
+    await store_rows(hooks.ledger, a_standing(1))
+    async with hooks.delivering():
+        hooks.topics.permissions(a_permission(1))
+        await hooks.until_acknowledged(1)
+        hooks.receiver.answer = lambda _: ScriptedAnswer(500)
+        await hooks.resend()
+        await until(lambda: any(repeated for _, _, repeated in came(hooks)))
+        await store_rows(hooks.ledger, an_opt_out(1, permission_since=LATER))
+        hooks.topics.opt_outs(a_consent(1, effective_at=LATER))
+        await hooks.until_open("express")
+    hooks.receiver.received.clear()
+    hooks.receiver.answer = lambda _: ScriptedAnswer(200)
+    async with hooks.delivering():
+        await hooks.until_resent()
+        await until(lambda: bool(came(hooks)))
+    assert came(hooks) == [("01", "consent.opted-out", False)]
+
+
+async def test_permission_waits_for_an_opt_out_the_ledger_lacks(
+    hooks: Hooks, logged: list[EventDict]
+):
+    """The order stage has decided more than the ledger has: a permission might be older."""
+    await hooks.subscribe()
+    await store_rows(hooks.ledger, a_standing(1), an_opt_out(2))
+    async with hooks.delivering():
+        hooks.topics.opt_outs(a_consent(2))
+        hooks.topics.permissions(a_permission(1))
+        await hooks.until_acknowledged(2)
+        hooks.receiver.received.clear()
+        decisions = hooks.settings.topics.decisions.name
+        hooks.topics.raw(decisions, b"100001/MESAJ/BIREYSEL/+905550000001", b"a decision")
+        await hooks.resend()
+        await until(lambda: any(one["event"] == "resend waits for the ledger" for one in logged))
+        # The opt-out of the decision comes, before the ledger has it.
+        hooks.topics.opt_outs(a_consent(1, effective_at=LATER))
+        await until(lambda: len(came(hooks)) == 2)
+        await hooks.ledger.fetch(
+            "INSERT INTO kafka_offsets (topic, partition, next_offset, cluster_id, topic_id)"
+            " SELECT %(topic)s, n, 1, '', '' FROM generate_series(0, 99) AS n RETURNING partition",
+            {"topic": decisions},
+        )
+        await hooks.until_resent()
+    assert came(hooks) == [
+        ("02", "consent.opted-out", True),
+        ("01", "consent.opted-out", False),
+    ]
+
+
+async def test_what_was_not_delivered_comes_once_and_as_first(hooks: Hooks):
+    """A resend leaves to the lanes that are followed what they still have to bring."""
+    await hooks.subscribe()
+    await store_rows(hooks.ledger, an_opt_out(1), an_opt_out(2))
+    refused = set[str]()
+
+    def answer(webhook: ReceivedWebhook) -> ScriptedAnswer:
+        refused.add(webhook.headers["webhook-id"])
+        return ScriptedAnswer(500)
+
+    hooks.receiver.answer = answer
+    async with hooks.delivering():
+        hooks.topics.opt_outs(a_consent(1))
+        await until(lambda: bool(refused))
+    hooks.topics.opt_outs(a_consent(2))
+    plan = await hooks.count()
+    assert plan.events.total() == 0
+    hooks.receiver.received.clear()
+    hooks.receiver.answer = lambda _: ScriptedAnswer(200)
+    async with hooks.delivering():
+        await hooks.until_acknowledged(2)
+    assert came(hooks) == [
+        ("01", "consent.opted-out", False),
+        ("02", "consent.opted-out", False),
+    ]
+
+
+class CustomerRelations:
+    """A CRM that only applies what comes."""
+
+    def __init__(self) -> None:
+        self.list: dict[str, bool] = {}
+        self.repetitions = 0
+
+    def __call__(self, webhook: ReceivedWebhook) -> ScriptedAnswer:
+        """Apply an event."""
+        event = json.loads(webhook.body)
+        data = event["data"]
+        key = key_of(data)
+        self.list[key] = event["type"] == "permission.granted"
+        self.repetitions += "repetition" in event
+        return TAKEN
+
+
+async def history_of(hooks: Hooks) -> None:
+    """Write what the topics and the ledger have of each recipient."""
+    topics = hooks.topics
+    topics.opt_outs(a_consent(5))
+    await asyncio.to_thread(delete_opt_outs, hooks.settings)
+    topics.opt_outs(a_consent(2, effective_at=LATER), a_consent(3), a_consent(4))
+    topics.permissions(
+        a_permission(1),
+        a_permission(2),
+        a_permission(2, **DENIED | {"previous_may_send": True, "since": LATER}),
+        a_permission(3, **NEWER),
+        a_permission(4, **DENIED),
+        a_permission(5, **DENIED),
+    )
+    again = {
+        "registered_at": LATER,
+        "registered_consent_date": LATER,
+        "permission_since": LATER,
+        "latest_ret_at": NOON,
+    }
+    rows = [an_opt_out(2, latest_ret_at=LATER), a_standing(3, **again), an_opt_out(4)]
+    await store_rows(hooks.ledger, a_standing(1), *rows, an_opt_out(5))
+
+
+def run_in(folder: Path, page: str, **environ: str) -> RunningClient:
+    """Start the program ``relist.py`` of a page."""
+    folder.mkdir()
+    file = folder / "relist.py"
+    file.write_text(blocks(page)["relist.py"], encoding="utf-8")
+    return RunningClient(python_command(file), folder, environ)
+
+
+def list_of(client: RunningClient) -> dict[str, bool]:
+    """Return what a program has printed last of each key."""
+    words = [line.split() for line in client.lines()]
+    return {one[1]: one[0] == "send" for one in words if one[0] in {"send", "stop"}}
+
+
+@pytest.mark.timeout(180)
+async def test_lost_list_is_restored_however_one_subscribes(
+    hooks: Hooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A receiver that only applies what comes, and the two programs that read by themselves."""
+    settings = hooks.settings
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", settings.bootstrap_servers)
+    monkeypatch.setenv("IZIN_TOPIC_PREFIX", settings.topic_prefix)
+    monkeypatch.setenv("IZIN_PARTITIONS", str(settings.partitions))
+    monkeypatch.setenv("DATABASE_URL", hooks.database_url)
+    publish_key(settings, an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value})))
+    brand = {"brand_code": BRAND, "iys_code": 1, "customer_id": CUSTOMER, "name": "Example"}
+    brand |= {"activated_at": None, "loading_deadline": None, "status": "active"}
+    record = str(BRAND).encode(), CODEC.encode("Brand", brand)
+    await asyncio.to_thread(write, settings, settings.topics.brands.name, [record])
+    await history_of(hooks)
+    await hooks.subscribe()
+    crm = hooks.receiver.answer = CustomerRelations()
+    words = ["subscribers", "resend", "crm", "--since", "2020-01-01", "--execute", "--by", "ada"]
+    ordered = await asyncio.to_thread(RUNNER.invoke, app, words)
+    assert ordered.exit_code == 0, ordered.stderr
+    assert re.search(r"history\s+│ consent.opted-out\s+│ 1\s", ordered.stdout)
+    with run_in(tmp_path / "library", "subscribing.md") as library:
+        async with serving(settings) as feeds, hooks.delivering():
+            url = str(feeds.client.base_url)
+            environ = {"IZIN_FEEDS_URL": url, "IZIN_API_KEY": API_KEY, "NO_PROXY": "*"}
+            with run_in(tmp_path / "feeds", "feeds.md", **environ) as client:
+                await until(client.has_ended)
+                assert list_of(client) == TRUTH
+            await hooks.until_resent()
+        await until(lambda: list_of(library) == TRUTH)
+    assert (crm.list, crm.repetitions) == (TRUTH, 6)

@@ -1,0 +1,296 @@
+"""A local stack starts in a folder of its own, and empties no other."""
+
+import ast
+import os
+import re
+import socket
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from izin import local, stack
+from izin.cli.up import _panel
+from izin.local import LocalError, LocalServers, PortTakenError, StateInUseError, free_port
+from izin.local.reservations import FolderLock
+from izin.stack.stack import LocalStack, check_installed
+from izin.stack.stack_settings import RunRecord, StateFolder, example_brands
+
+
+def a_stack(folder: Path, **ports: int) -> LocalStack:
+    """Return a stack that was not started."""
+    return LocalStack(
+        folder, brands=example_brands(), ports=ports, environ={}, on_progress=lambda _: None
+    )
+
+
+@pytest.fixture
+def used_folder(tmp_path: Path) -> Path:
+    """Return the folder of an earlier run, with what it left."""
+    folder = StateFolder(tmp_path / "state")
+    folder.claim(RunRecord(), lambda _: None)
+    folder.release()
+    (folder.path / "logs").mkdir()
+    (folder.path / "logs" / "intake.log").write_text("old", "utf-8")
+    (folder.path / "environment").write_text("OLD=1", "utf-8")
+    (folder.path / "notes.txt").write_text("mine", "utf-8")
+    return folder.path
+
+
+def test_state_folder_claim_keeps_what_a_run_stored(used_folder: Path) -> None:
+    """The next run continues with it, under the same credentials, and says so in one line."""
+    before = StateFolder(used_folder).record()
+    assert before is not None
+    progress: list[str] = []
+    StateFolder(used_folder).claim(before, progress.append)
+    assert progress == [f"continuing with what {used_folder} has"]
+    assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
+    assert StateFolder(used_folder).record() == before
+    assert (used_folder / "run.json").stat().st_mode & 0o077 == 0
+
+
+def test_state_folder_without_a_record_is_emptied(used_folder: Path) -> None:
+    """Credentials that nobody knows any more fit no ledger: such data cannot be continued."""
+    (used_folder / "run.json").unlink()
+    progress: list[str] = []
+    StateFolder(used_folder).claim(RunRecord(), progress.append)
+    assert progress == [f"removing ledger, topics, logs and simulated İYS in {used_folder}"]
+
+
+def test_local_stack_uses_the_ports_of_the_last_run(tmp_path: Path) -> None:
+    """Where any port will do, the last run's is taken if it is free; a port asked for wins."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        before = {"sink": free_port(), "order": taken.getsockname()[1], "intake": free_port()}
+        asked = RunRecord(ports=before).ports_for({"intake": 8081})
+        assert (asked["sink"], asked["intake"]) == (before["sink"], 8081)
+        assert asked["order"] != before["order"]
+
+
+def test_local_stack_with_other_servers_names_the_remedies(used_folder: Path) -> None:
+    """What was stored on one server is not mixed with another's."""
+    given = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092"}
+    stack = LocalStack(
+        used_folder, brands=example_brands(), environ=given, on_progress=lambda _: None
+    )
+    with pytest.raises(LocalError, match=r"other servers.*--state-dir") as refused:
+        stack.start()
+    assert "--fresh" not in str(refused.value)
+
+
+OWN = {
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:19092",
+    "DATABASE_URL": "postgresql://izin:fake@127.0.0.1:15432/izin",
+    "IZIN_API_KEY": "fake",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "loaded", "expected"),
+    [
+        ({}, {}, {}),
+        ({}, {"DATABASE_URL": "postgresql://db.example.com/mine"}, {"DATABASE_URL"}),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092"}, {}, {"KAFKA_BOOTSTRAP_SERVERS"}),
+    ],
+)
+def test_stack_whose_own_environment_was_loaded_has_its_own_servers(
+    used_folder: Path,
+    given: dict[str, str],
+    loaded: dict[str, str],
+    expected: set[str],
+) -> None:
+    """Its environment file names its servers: they are the caller's only where they were before."""
+    RunRecord(given=given).write(used_folder / "run.json")
+    lines = (f"{name}='{value}'" for name, value in OWN.items())
+    (used_folder / "environment").write_text("\n".join(lines) + "\n", "utf-8")
+    environ = {**OWN, **loaded, "IZIN_EXTRA_CLOSED_DAYS": "[]"}
+    stack = LocalStack(
+        used_folder, brands=example_brands(), environ=environ, on_progress=lambda _: None
+    )
+    assert stack._servers.given == {name: (given | loaded)[name] for name in expected}
+    assert "IZIN_API_KEY" not in stack._environ
+    assert stack._environ["IZIN_EXTRA_CLOSED_DAYS"] == "[]"
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_local_stack_that_cannot_start_deletes_nothing(
+    used_folder: Path, monkeypatch: pytest.MonkeyPatch, *, fresh: bool
+) -> None:
+    """What earlier runs stored is removed once its successor is up; else it is as it was."""
+    if fresh:
+        monkeypatch.setattr(LocalServers, "start", refuse)
+    else:
+        (used_folder / "run.json").unlink()
+        monkeypatch.setattr(LocalServers, "start", refuse)
+    before = {path.name: path.read_bytes() for path in used_folder.iterdir() if path.is_file()}
+    stack = LocalStack(
+        used_folder,
+        brands=example_brands(),
+        fresh=fresh,
+        environ={},
+        on_progress=lambda _: None,
+    )
+    with pytest.raises(LocalError, match="no server"):
+        stack.start()
+    after = {path.name: path.read_bytes() for path in used_folder.iterdir() if path.is_file()}
+    assert {**after, "lock": b""} == {**before, "lock": b""}
+    assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
+
+
+def refuse(_: LocalServers) -> None:
+    """Start no server."""
+    raise LocalError("no server can start")
+
+
+def test_stack_killed_while_it_started_anew_has_what_was_before(used_folder: Path) -> None:
+    """A ``kill -9`` comes before the successor is up: the next run puts back what was set aside."""
+    before = StateFolder(used_folder).record()
+    killed = StateFolder(used_folder)
+    killed.claim(RunRecord(), lambda _: None, fresh=True)
+    killed._lock.release()
+    again = StateFolder(used_folder)
+    assert before is not None
+    again.claim(before, lambda _: None)
+    assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
+    assert again.record() == before
+
+
+def test_nothing_that_the_local_stack_says_advises_to_delete() -> None:
+    """What was stored is removed by whoever asks for ``--fresh``, and nobody is told to."""
+    for package in (stack, local):
+        for path in Path(*package.__path__).rglob("*.py"):
+            said = [
+                node.value
+                for node in ast.walk(ast.parse(path.read_text("utf-8")))
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            ]
+            assert not [one for one in said if ADVICE.search(one)], path
+
+
+ADVICE = re.compile(r"--fresh|\brm -|delete it|remove (it|them)\b")
+
+
+def test_environment_file_has_the_calendar_of_the_workers(used_folder: Path) -> None:
+    """Commands count terms too; what else the caller's environment has is the caller's."""
+    given = {"IZIN_EXTRA_CLOSED_DAYS": '["2026-05-18"]', "HOME": "/home/ada"}
+    stack = LocalStack(
+        used_folder, brands=example_brands(), environ=given, on_progress=lambda _: None
+    )
+    stack._write_environment()
+    text = stack.environment_file.read_text("utf-8")
+    assert "IZIN_EXTRA_CLOSED_DAYS='[\"2026-05-18\"]'\n" in text
+    assert "HOME" not in text
+
+
+def test_local_stack_fresh_says_what_stays_on_other_servers(used_folder: Path) -> None:
+    """We remove nothing from a server that is not ours, and name what is left there."""
+    record = RunRecord(given={"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092"})
+    record.write(used_folder / "run.json")
+    progress: list[str] = []
+    stack = LocalStack(
+        used_folder, brands=example_brands(), fresh=True, environ={}, on_progress=progress.append
+    )
+    stack._claim_folder()
+    assert progress == [
+        (
+            "your own servers (KAFKA_BOOTSTRAP_SERVERS) keep what this stack stored there: "
+            f"database izin_{record.name}, topics run-{record.name}-…"
+        ),
+        f"removing ledger, topics, logs and simulated İYS in {used_folder}",
+    ]
+    stack.stop()
+
+
+def test_state_folder_fresh_removes_old_run_files_only(used_folder: Path) -> None:
+    """Other files in the folder are left; the removal is reported in one line."""
+    progress: list[str] = []
+    folder = StateFolder(used_folder)
+    folder.claim(RunRecord(), progress.append, fresh=True)
+    assert progress == [f"removing ledger, topics, logs and simulated İYS in {used_folder}"]
+    assert not (used_folder / "logs").exists()
+    assert not (used_folder / "environment").exists()
+    assert (used_folder / "before" / "environment").exists()
+    folder.succeeded()
+    assert not (used_folder / "before").exists()
+    assert (used_folder / "notes.txt").read_text("utf-8") == "mine"
+
+
+def test_state_folder_claim_of_a_new_folder_reports_nothing(tmp_path: Path) -> None:
+    """A first run has nothing to remove."""
+    progress: list[str] = []
+    StateFolder(tmp_path / "state").claim(RunRecord(), progress.append)
+    assert progress == []
+
+
+def test_up_prints_the_addresses(tmp_path: Path) -> None:
+    """The registry's where there is one, and a request that the intake accepts as it is."""
+    stack = a_stack(tmp_path / "state", intake=8081)
+    assert "registry" not in _words_of(stack)
+    stack._environment = {"SCHEMA_REGISTRY_URL": "http://127.0.0.1:18080/apis/ccompat/v7"}
+    words = _words_of(stack)
+    assert "registry http://127.0.0.1:18080/apis/ccompat/v7" in words
+    assert "curl http://127.0.0.1:8081/v1/consents" in words
+    assert stack.api_key not in words
+
+
+def _words_of(stack: LocalStack) -> str:
+    return " ".join(str(_panel(stack).renderable).split())
+
+
+def test_state_folder_claim_of_foreign_files_is_refused(tmp_path: Path) -> None:
+    """A folder with other files is neither marked nor emptied, now or later."""
+    (tmp_path / "logs").mkdir()
+    for _ in range(2):
+        with pytest.raises(LocalError, match="--state-dir"):
+            StateFolder(tmp_path).claim(RunRecord(), lambda _: None)
+    assert [one.name for one in tmp_path.iterdir()] == ["logs"]
+
+
+def test_state_folder_claim_while_in_use_is_refused(used_folder: Path) -> None:
+    """The second run on a folder ends with an error, and the files of the first stay."""
+    with (
+        FolderLock(used_folder, within=timedelta()),
+        pytest.raises(StateInUseError, match="--state-dir"),
+    ):
+        StateFolder(used_folder).claim(RunRecord(), lambda _: None)
+    assert (used_folder / "logs" / "intake.log").exists()
+
+
+@pytest.mark.parametrize(
+    "part", ["intake", "intake-operations", "sink", "webhooks", "order", "simulator"]
+)
+def test_local_stack_on_a_taken_port_names_the_option(tmp_path: Path, part: str) -> None:
+    """The error names port and option, and nothing was started or written."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTakenError, match=f"--port {part}=NUMBER") as failed:
+            a_stack(tmp_path / "state", **{part: port}).start()
+    assert str(port) in str(failed.value)
+    assert not (tmp_path / "state").exists()
+
+
+def test_local_stack_without_the_simulator_names_the_remedy() -> None:
+    """Nothing of izin names it as a dependency, so the error says how to install it."""
+    with pytest.raises(LocalError, match=r"pip install \./simulator"):
+        check_installed("no_such_package")
+
+
+def test_local_stack_keeps_what_it_stores_from_others(used_folder: Path) -> None:
+    """Topics, ledger and logs have recipients, also in a folder that an older run left open."""
+    used_folder.chmod(0o755)
+    os.umask(0o022)
+    StateFolder(used_folder).claim(RunRecord(), lambda _: None)
+    (used_folder / "new").write_text("", "utf-8")
+    assert used_folder.stat().st_mode & 0o777 == 0o700
+    assert (used_folder / "new").stat().st_mode & 0o777 == 0o600
+
+
+def test_local_stack_runs_no_module_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stray file there, named as one of the standard library, is not run."""
+    (tmp_path / "http.py").write_text("raise SystemExit('stray')", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    command = a_stack(tmp_path / "state")._command("probe", "http.server", "--help", ready="")
+    done = subprocess.run(command.argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr

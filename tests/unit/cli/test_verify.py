@@ -1,0 +1,105 @@
+"""``izin verify``: one digest however work is shared, and a readable counterexample."""
+
+import json
+from typing import Any, NoReturn
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from izin.cli.cli import app
+from izin.cli.verify import command
+from tests.unit.cli.broken_laws import BROKEN, LAST_WINS
+
+RUNNER = CliRunner()
+
+
+def run_verify(*options: str) -> Result:
+    """Run `izin verify` with these options."""
+    return RUNNER.invoke(app, ["verify", *options])
+
+
+def verified(*options: str) -> dict[str, Any]:
+    """Return the JSON of a run without a counterexample."""
+    shown = run_verify("--output", "json", *options)
+    assert shown.exit_code == 0, shown.output
+    found: dict[str, Any] = json.loads(shown.stdout)
+    return found
+
+
+def test_verify_result_depends_on_seed_not_on_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process or two: the same digest. Another seed tries other sets."""
+    monkeypatch.setattr(command, "LARGE", 20)
+    one, two = (verified("--permutations", "300", "--processes", n) for n in "12")
+    assert one["digest"] == two["digest"]
+    other = verified("--permutations", "300", "--processes", "1", "--seed", "1")
+    assert other["digest"] != one["digest"]
+
+
+def test_verify_by_default_tries_both_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small sets, and a large one for every thousand; the table has both, and one digest."""
+    monkeypatch.setattr(command, "LARGE", 200)
+    found = verified("--permutations", "1001", "--processes", "1")
+    small, large = found["series"]
+    assert (small["set"], small["sets"], small["permutations"]) == ("2 to 8 events", 41, 1001)
+    assert (large["set"], large["sets"], large["permutations"]) == ("200 events", 1, 2)
+    assert found["counterexample"] is None
+    shown = run_verify("--permutations", "1001", "--processes", "1")
+    assert f"one digest: {found['digest']}" in shown.stdout
+    assert small["digest"][:16] in shown.stdout
+    assert command.PERMUTATIONS == 100 * command.PER_LARGE
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_verify_counterexample_as_json_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, processes: str
+) -> None:
+    """Exit code 1; two events, two orders, both states, and masked recipients."""
+    monkeypatch.setattr(command, "LAW", LAST_WINS)
+    shown = run_verify("--output", "json", "--processes", processes, "--permutations", "100")
+    assert shown.exit_code == 1
+    found = json.loads(shown.stdout)
+    assert found["digest"] is None
+    assert len(found["series"]) == 1
+    clash = found["counterexample"]
+    assert len(clash["events"]) == 2
+    assert (clash["one"], clash["other"]) == ([[1, 2]], [[2, 1]])
+    assert clash["one_state"] != clash["other_state"]
+    keys = [one["key"] for one in clash["events"] + clash["one_state"] + clash["other_state"]]
+    assert all("***" in key for key in keys)
+
+
+def test_verify_counterexample_as_table_shows_differences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fields that differ are there, and the recipient is masked."""
+    monkeypatch.setattr(command, "LAW", BROKEN["merge takes the first"][0])
+    monkeypatch.setattr(command.out, "width", 200)
+    shown = run_verify("--permutations", "500", "--processes", "1")
+    assert shown.exit_code == 1
+    assert "the law does not hold: the two orders give different states" in shown.stdout
+    assert "(1 2)" in shown.stdout
+    assert "(1) + (2)" in shown.stdout
+    assert "***" in shown.stdout
+    assert "+90500" not in shown.stdout
+    rows = [line.strip("│").split("│") for line in shown.stdout.splitlines() if "***" in line]
+    states = [one for one in rows if len(one) == 4]
+    assert states
+    assert all(one[2].strip() != one[3].strip() for one in states)
+
+
+@pytest.mark.parametrize("option", ["--permutations", "--processes"])
+def test_verify_with_zero_of_anything_is_wrong_usage(option: str) -> None:
+    """Zero of anything is wrong usage, for it would check nothing."""
+    assert run_verify(option, "0").exit_code == 2
+
+
+def test_verify_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends it with exit code 130, and no digest."""
+
+    def interrupted(*_args: object, **_options: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "try_law", interrupted)
+    shown = run_verify("--processes", "1")
+    assert shown.exit_code == 130
+    assert "digest" not in shown.stdout

@@ -1,0 +1,380 @@
+"""The endpoints of the feeds: pages, waiting, and what is said where there is no page.
+
+API keys at the feeds: who may read what, and for how long.
+"""
+
+import asyncio
+from datetime import timedelta
+
+import httpx
+import pytest
+from starlette.requests import ClientDisconnect, Request
+
+from izin.consent.errors import OurError
+from izin.feeds import protocol
+from izin.feeds.protocol import AWAY_FOR_AT_MOST, FeedRefusal
+from izin.schemas.api_keys import Scope
+from izin.schemas.consistency_token import LogPosition, token_of
+from tests.support.api_keys import API_KEY, an_api_key, known
+from tests.support.builders import BRAND, CUSTOMER
+from tests.unit.feeds.conftest import SUBSCRIBER, TOPICS, Api, serving
+from tests.unit.feeds.fakes import FakeMessage, a_message, a_permission, key_of
+
+PATH = "/v1/permissions"
+TOKEN = token_of([LogPosition(TOPICS.events.name, 0, 4)])
+FEEDS = ("/v1/opt-outs", "/v1/permissions", "/v1/outcomes")
+OPEN = ("/health/live", "/health/ready")
+PROBLEM = "application/problem+json"
+
+
+def problem(response: httpx.Response, status: int, title: str) -> str:
+    """Check that a response is this problem; return its detail."""
+    found = response.json()
+    assert (response.status_code, found["title"], found["status"]) == (status, title, status)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert ("retry-after" in response.headers) is (status == 503)
+    return str(found["detail"])
+
+
+async def test_page_is_not_stored_by_caches(api: Api):
+    """Recipients are personal data."""
+    api.sources.write("permissions", a_message(0, 0))
+    response = await api.get(PATH)
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["content-type"] == "application/json"
+    assert set(response.json()) == {"items", "next", "complete"}
+
+
+async def test_waiting_request_gets_the_first_record(api: Api):
+    """And no more than there is: it returns at once."""
+    begun = (await api.get(PATH)).json()["next"]
+    waiting = asyncio.create_task(api.get(PATH, after=begun, wait=30))
+    await asyncio.sleep(0.05)
+    waits = api.endpoint.metrics.registry.get_sample_value
+    assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 1
+    api.sources.write("permissions", a_message(1, 0))
+    async with asyncio.timeout(5):
+        page = (await waiting).json()
+    assert [one["partition"] for one in page["items"]] == [1]
+    assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 0
+    assert waits("izin_feeds_items_total", {"feed": "permissions"}) == 1
+    served = {"feed": "permissions", "status": "200"}
+    assert waits("izin_feeds_requests_total", served) == 2
+
+
+async def test_wait_ends_with_an_empty_page(api: Api):
+    """With a cursor: also what was for others is behind it."""
+    begun = (await api.get(PATH)).json()["next"]
+    api.sources.write("permissions", a_message(0, 0, brand_code=7, customer_id="beta"))
+    page = (await api.get(PATH, after=begun, wait=0.1)).json()
+    assert (page["items"], page["complete"]) == ([], True)
+    assert page["next"] != begun
+
+
+async def test_stopping_process_answers_who_waits(api: Api):
+    """Within the second after which it looks."""
+    waiting = asyncio.create_task(api.get(PATH, wait=30))
+    await asyncio.sleep(0.05)
+    api.endpoint.stopping.set()
+    async with asyncio.timeout(5):
+        assert (await waiting).json()["items"] == []
+
+
+async def test_empty_page_is_not_given_while_more_may_be_there(api: Api):
+    """It would say that nobody has opted out; what is known is returned all the same, but does not
+    count as the end.
+    """
+    begun = (await api.get(PATH)).json()["next"]
+    api.now[0] += AWAY_FOR_AT_MOST
+    api.sources.current = False
+    problem(await api.get("/v1/opt-outs"), 503, "Kafka does not answer")
+    api.sources.write("permissions", a_message(0, 0))
+    page = (await api.get(PATH, after=begun)).json()
+    assert len(page["items"]) == 1
+    api.now[0] += timedelta(seconds=1)
+    problem(await api.get(PATH, after=page["next"]), 410, "Cursor too old")
+
+
+async def test_request_without_a_place_in_time_is_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """Others read older records; the cursor stays where it is."""
+
+    async def busy(*_: object, **__: object) -> object:
+        raise FeedRefusal.BUSY.error()
+
+    begun = (await api.get(PATH)).json()["next"]
+    source = api.sources.sources["permissions"]
+    source.tail.forget()
+    monkeypatch.setattr(source.older, "read", busy)
+    problem(await api.get(PATH, after=begun), 503, "Busy")
+
+
+async def test_schema_registry_that_is_away_is_a_503(api: Api, monkeypatch: pytest.MonkeyPatch):
+    """The cursor stays where it is, so nothing is passed over."""
+    begun = (await api.get(PATH)).json()["next"]
+
+    def failing(*_: object) -> object:
+        raise OurError("the registry is away")
+
+    items = api.sources.sources["permissions"].items
+    monkeypatch.setattr(items._codec, "decode", failing)
+    api.sources.write("permissions", a_message(0, 0))
+    problem(await api.get(PATH, after=begun), 503, "Kafka does not answer")
+    monkeypatch.undo()
+    assert len((await api.get(PATH, after=begun)).json()["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "title"),
+    [
+        ({"after": "x"}, 400, "Cursor not usable"),
+        ({"limit": 0}, 422, "Parameter not usable"),
+        ({"at_least": "x"}, 400, "Parameter not usable"),
+        (
+            {"at_least": token_of([LogPosition("other-events", 0, 1)])},
+            400,
+            "Token of another installation",
+        ),
+    ],
+)
+async def test_what_cannot_be_used_is_refused(
+    api: Api, query: dict[str, object], status: int, title: str
+):
+    """With what to do instead."""
+    problem(await api.get(PATH, **query), status, title)
+
+
+async def test_cursor_of_another_feed_or_topic_is_refused(api: Api):
+    """A clear word instead of other records."""
+    begun = (await api.get("/v1/opt-outs")).json()["next"]
+    problem(await api.get(PATH, after=begun), 400, "Cursor not usable")
+    identity = api.sources.sources["opt-outs"].identity
+    object.__setattr__(identity, "topic_id", "another")
+    detail = problem(await api.get("/v1/opt-outs", after=begun), 410, "Cursor of another topic")
+    assert "begin again without after" in detail
+
+
+async def test_old_cursor_of_permissions_is_gone(api: Api):
+    """Deletions may be missing; a client that reads on time never sees this."""
+    begun = (await api.get(PATH)).json()["next"]
+    api.now[0] += AWAY_FOR_AT_MOST
+    at_last = (await api.get(PATH, after=begun)).json()["next"]
+    api.now[0] += timedelta(minutes=1)
+    detail = problem(await api.get(PATH, after=begun), 410, "Cursor too old")
+    assert "begin a new snapshot" in detail
+    assert (await api.get(PATH, after=at_last)).status_code == 200
+
+
+async def test_deleted_records_are_said_to_be_missing(api: Api):
+    """Retention was faster than the subscriber."""
+    log = api.sources.logs["opt-outs"]
+    begun = (await api.get("/v1/opt-outs")).json()["next"]
+    log.append(a_message(0, 9))
+    log.starts[0] = 5
+    api.sources.sources["opt-outs"].tail.forget()
+    detail = problem(await api.get("/v1/opt-outs", after=begun), 410, "Cursor too old")
+    assert "load the permissions again" in detail
+
+
+async def test_request_waits_until_its_token_is_reflected(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """Through the order stage, up to the end that the topic has by then."""
+    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 9})
+    late = await api.get("/v1/opt-outs", at_least=TOKEN)
+    assert "the order stage has not come so far" in problem(late, 503, "Not reflected yet")
+    decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
+    api.progress.put(TOPICS.positions.name, 0, decided)
+    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
+    behind = await api.get("/v1/opt-outs", at_least=TOKEN)
+    assert "this endpoint has not come so far" in problem(behind, 503, "Not reflected yet")
+    waiting = asyncio.create_task(api.get("/v1/opt-outs", at_least=TOKEN))
+    await asyncio.sleep(0.05)
+    api.sources.write("opt-outs", a_message(0, 0), ends=2)
+    page = (await waiting).json()
+    assert (len(page["items"]), page["reflects"]) == (1, True)
+    again = (await api.get("/v1/opt-outs", at_least=TOKEN, after=page["next"])).json()
+    assert (again["items"], again["reflects"]) == ([], True)
+
+
+async def test_full_page_does_not_reflect_what_comes_behind(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """The client reads on until it does."""
+    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
+    decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
+    api.progress.put(TOPICS.positions.name, 0, decided)
+    api.sources.write("opt-outs", a_message(0, 0), a_message(0, 1))
+    first = (await api.get("/v1/opt-outs", at_least=TOKEN, limit=1)).json()
+    assert (len(first["items"]), first["reflects"]) == (1, False)
+    query = {"at_least": TOKEN, "limit": 1, "after": first["next"]}
+    second = (await api.get("/v1/opt-outs", **query)).json()
+    assert (len(second["items"]), second["reflects"]) == (1, True)
+
+
+async def test_ledger_that_is_behind_is_named(api: Api, monkeypatch: pytest.MonkeyPatch):
+    """Permissions come from the ledger."""
+    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
+    decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
+    api.progress.put(TOPICS.positions.name, 0, decided)
+    detail = problem(await api.get(PATH, at_least=TOKEN), 503, "Not reflected yet")
+    assert "the ledger has not come so far" in detail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/consents", 404), ("POST", "/v1/opt-outs", 405), ("GET", "/", 404)],
+)
+async def test_other_paths_and_methods_are_named(api: Api, method: str, path: str, status: int):
+    """With those that there are."""
+    response = await api.client.request(method, path)
+    assert "GET /v1/permissions" in problem(response, status, "No such endpoint")
+
+
+async def test_request_whose_client_has_gone_ends():
+    """It would wait for nobody, and count for its key."""
+    async with serving() as api:
+        gone = asyncio.Event()
+        ended = asyncio.create_task(_asked(api, gone))
+        await asyncio.sleep(0.05)
+        gone.set()
+        async with asyncio.timeout(5):
+            await ended
+        waits = api.endpoint.metrics.registry.get_sample_value
+        assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 0
+
+
+async def _asked(api: Api, gone: asyncio.Event) -> None:
+    """Ask as a server does, for a client that leaves when ``gone`` is set."""
+    first = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, object]:
+        if first:
+            return first.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    headers = [(b"authorization", api.client.headers["Authorization"].encode())]
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": PATH,
+        "query_string": b"wait=30",
+        "headers": headers,
+        "server": ("feeds", 80),
+        "scheme": "http",
+    }
+    with pytest.raises(ClientDisconnect):
+        await api.endpoint.get(Request(scope, receive))
+
+
+@pytest.mark.parametrize("customer", [CUSTOMER, "beta"])
+@pytest.mark.parametrize("endpoint", [*FEEDS, *OPEN])
+@pytest.mark.parametrize("scope", [*Scope, None])
+async def test_key_may_read_what_its_scope_and_customer_say(
+    scope: Scope | None, endpoint: str, customer: str
+):
+    """Every scope, and no key, at every endpoint, for the key's own customer and for another."""
+    key = an_api_key(scopes=frozenset({str(scope)}), customers=frozenset({customer}))
+    async with serving(known(key)) as api:
+        if scope is None:
+            del api.client.headers["Authorization"]
+        for feed in api.sources.feeds:
+            # Unreadable in two of three feeds: the key of the record says whose it is.
+            api.sources.write(feed.name, a_message(0, 0))
+        response = await api.get(endpoint)
+        if endpoint in OPEN:
+            assert response.status_code == 200
+            return
+        match scope:
+            case None:
+                assert response.status_code == 401
+            case Scope.SUBSCRIBE:
+                assert response.status_code == 200
+                assert len(response.json()["items"]) == (customer == CUSTOMER)
+            case _:
+                assert response.status_code == 403
+                assert f"lacks the scope {Scope.SUBSCRIBE}" in response.json()["detail"]
+        if response.status_code != 200:
+            assert response.headers["content-type"] == PROBLEM
+            assert API_KEY not in response.text
+
+
+@pytest.mark.parametrize(
+    ("cut", "seen"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"brands": frozenset({BRAND})}, [0, 2, 3]),
+        ({"channels": frozenset({"MESAJ"})}, [0, 1, 3]),
+        ({"brands": frozenset({BRAND}), "channels": frozenset({"EPOSTA"})}, [2]),
+        ({"customers": frozenset({"beta"})}, []),
+        ({"customers": frozenset({"beta", CUSTOMER})}, [0, 1, 2, 3]),
+    ],
+)
+async def test_key_reads_what_it_is_cut_to(cut: dict[str, object], seen: list[int]):
+    """Customers, brands and channels; deletions too."""
+    key = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}), **cut)
+    async with serving(known(key)) as api:
+        deleted = FakeMessage(0, 3, None, key=key_of(a_permission()))
+        api.sources.write(
+            "permissions",
+            a_message(0, 0),
+            a_message(0, 1, brand_code=100002),
+            a_message(0, 2, type="EPOSTA", recipient="ada@example.com"),
+            deleted,
+        )
+        page = (await api.get("/v1/permissions")).json()
+        assert [one["offset"] for one in page["items"]] == seen
+        again = (await api.get("/v1/permissions", after=page["next"])).json()
+        assert again["items"] == []
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "cut"])
+async def test_waiting_request_is_held_to_its_key(how: str):
+    """What comes after the key was revoked, has expired or was cut, it does not get."""
+    keys = known(SUBSCRIBER)
+    async with serving(keys) as api:
+        begun = (await api.get("/v1/permissions")).json()["next"]
+        waiting = asyncio.create_task(api.get("/v1/permissions", after=begun, wait=20))
+        await asyncio.sleep(0.05)
+        later = api.now[0] + timedelta(seconds=1)
+        changed = {
+            "revoked": {"revoked_at": api.now[0]},
+            "expired": {"expires_at": later},
+            "cut": {"brands": frozenset({7})},
+        }[how]
+        fields = SUBSCRIBER.to_avro() | changed
+        fields["brands"] = sorted(fields["brands"])
+        keys.put(fields)
+        api.now[0] = later
+        api.sources.write("permissions", a_message(0, 0))
+        if how == "cut":
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            waiting.cancel()
+            return
+        async with asyncio.timeout(5):
+            assert (await waiting).status_code == 401
+
+
+@pytest.mark.parametrize("endpoint", ["/v1/permissions", "/v1/opt-outs"])
+async def test_key_of_one_of_forty_customers_sees_no_other(endpoint: str):
+    """A hundred brands of forty customers in each feed: no id, brand or recipient of another."""
+    key = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}))
+    async with serving(known(key)) as api:
+        for number in range(100):
+            is_ours = number < 2
+            message = a_message(
+                0,
+                number,
+                customer_id=CUSTOMER if is_ours else f"foreign-{number % 39}",
+                brand_code=BRAND + number if is_ours else 900_000 + number,
+                recipient=f"+9055{1 if is_ours else 9}00000{number:02}",
+            )
+            api.sources.write("permissions", message)
+        response = await api.get(endpoint)
+        assert response.status_code == 200
+        assert len(response.json()["items"]) == (2 if endpoint == "/v1/permissions" else 0)
+        for foreign in ("foreign", "9000", "+90559"):
+            assert foreign not in response.text

@@ -1,0 +1,433 @@
+"""Pages: whatever the size, and whatever is written meanwhile, each record comes once, in order.
+
+The latest records in memory: bounded, and never with a gap that nobody knows of.
+
+OlderRecords: who reads older records waits as long as others, however much they ask.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import timedelta
+from math import inf
+
+import orjson
+import pytest
+from confluent_kafka import KafkaError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from izin.feeds import older_records
+from izin.feeds.endpoint import PageReading
+from izin.feeds.older_records import OlderRecords
+from izin.feeds.protocol import (
+    Cursor,
+    LogRecord,
+    LostOffsetError,
+    Stretch,
+    read_cursor,
+)
+from izin.feeds.sources import FeedSource, RecentRecords, Tail
+from izin.runtime.http_server.problems import RequestRefusedError
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.api_keys import ApiKey, Scope
+from izin.schemas.topics import Topics
+from tests.support.api_keys import an_api_key
+from tests.support.builders import NOON
+from tests.unit.feeds.fakes import (
+    FakeLog,
+    FakeOlderRecords,
+    a_message,
+    a_source,
+    an_end,
+    give,
+)
+
+KEY = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}), brands=frozenset({100001}))
+OTHER_BRAND = 100002
+PARTITIONS = 3
+STEPS = st.lists(
+    st.one_of(
+        # Where a record is written, how many offsets it skips, whether this client may see it.
+        st.tuples(st.integers(0, PARTITIONS - 1), st.integers(0, 3), st.booleans()),
+        # How many the client reads.
+        st.integers(1, 7),
+        # The tail catches up.
+        st.just("tail"),
+        # The tail is lost, and begins again at the end.
+        st.just("lost"),
+    ),
+    max_size=60,
+)
+
+
+class Client:
+    """Keeps a cursor, as text, and what it has read."""
+
+    def __init__(self, source: FeedSource, cursor: Cursor) -> None:
+        self.source = source
+        self.text = cursor.text(source.feed, source.identity)
+        self.read: defaultdict[int, list[int]] = defaultdict(list)
+
+    async def page(self, limit: int, key: ApiKey = KEY, until: float = inf) -> PageReading:
+        """Read a page."""
+        cursor = read_cursor(self.text, self.source.feed, self.source.identity, NOON)
+        page = PageReading(self.source, cursor, key, limit=limit)
+        await page.fill(until)
+        for item in map(orjson.loads, page.items):
+            self.read[item["partition"]].append(item["offset"])
+        self.text = page.cursor(NOON).text(self.source.feed, self.source.identity)
+        return page
+
+
+def at(*offsets: int, ends: dict[int, int] | None = None) -> Cursor:
+    """Return a cursor at these offsets."""
+    return Cursor(offsets=dict(enumerate(offsets)), ends=ends, complete_at=NOON)
+
+
+def catch_up(source: FeedSource, log: FakeLog, taken: dict[int, int]) -> None:
+    """Have the tail read on from where it was."""
+    for number, records in log.records.items():
+        give(
+            source.tail,
+            [
+                a_message(number, one.offset, brand_code=int(one.key.split(b"/")[0]))
+                for one in records
+                if one.offset >= taken[number]
+            ],
+        )
+        taken[number] = log.ends[number]
+        give(source.tail, [an_end(number, log.ends[number])])
+
+
+@given(
+    steps=STEPS,
+    memory=st.sampled_from((3 * 1500, 10**6)),
+    most=st.sampled_from((1, 4, 1000)),
+)
+@settings(max_examples=150)
+def test_any_interleaving_gives_each_record_once_and_in_order(
+    steps: list[tuple[int, int, bool] | int | str], memory: int, most: int
+) -> None:
+    """Records, gaps, records of others, small recent, a tail that is behind or lost, any pages."""
+    asyncio.run(interleave(steps, memory, most))
+
+
+async def interleave(
+    steps: list[tuple[int, int, bool] | int | str], memory: int, most: int
+) -> None:
+    """Do ``steps``, read what is left, and compare."""
+    log = FakeLog(PARTITIONS)
+    source = a_source(log, memory=memory, most=most)
+    taken = dict.fromkeys(range(PARTITIONS), 0)
+    written: defaultdict[int, list[int]] = defaultdict(list)
+    client = Client(source, at(0, 0, 0))
+    for step in steps:
+        match step:
+            case int(limit):
+                page = await client.page(limit)
+                assert len(page.items) <= limit
+                assert page.is_full or page.is_at_end
+            case "tail":
+                catch_up(source, log, taken)
+            case "lost":
+                source.tail.forget()
+                taken = dict(log.ends)
+            case (int(number), int(gap), bool(is_mine)):
+                offset = log.ends[number] + gap
+                log.append(a_message(number, offset, brand_code=100001 if is_mine else OTHER_BRAND))
+                if is_mine:
+                    written[number].append(offset)
+    catch_up(source, log, taken)
+    while not (await client.page(5)).is_at_end:
+        pass
+    assert client.read == written
+
+
+async def test_page_of_others_records_moves_the_cursor() -> None:
+    """Nothing is for this client; the next page does not search the same again."""
+    log = FakeLog(1)
+    for offset in range(50):
+        log.append(a_message(0, offset, brand_code=OTHER_BRAND))
+    source = a_source(log)
+    page = PageReading(source, at(0), KEY, limit=5)
+    await page.fill(inf)
+    assert (page.items, page.is_at_end) == ([], True)
+    assert page.cursor(NOON).offsets == {0: 50}
+
+
+async def test_page_ends_when_its_time_is_up() -> None:
+    """However much there is that is for others; what was searched is not searched again."""
+    log = FakeLog(1)
+    for offset in range(50):
+        log.append(a_message(0, offset, brand_code=OTHER_BRAND))
+    source = a_source(log, most=10)
+    page = PageReading(source, at(0), KEY, limit=5)
+    await page.fill(0.0)
+    assert (page.items, page.is_at_end, page.is_full) == ([], False, False)
+    assert page.cursor(NOON).offsets == {0: 10}
+
+
+async def test_every_partition_has_its_share_of_a_page() -> None:
+    """A client far behind in one partition reads what is new in the others meanwhile."""
+    log = FakeLog(3)
+    for offset in range(300):
+        log.append(a_message(0, offset))
+    for number in (1, 2):
+        log.append(a_message(number, 0))
+    source = a_source(log)
+    client = Client(source, at(0, 0, 0))
+    await client.page(30)
+    assert {number: len(read) for number, read in client.read.items()} == {0: 28, 1: 1, 2: 1}
+
+
+async def test_partitions_are_read_in_turn() -> None:
+    """With pages of one item each partition comes as often as the others."""
+    log = FakeLog(4)
+    for number in range(4):
+        for offset in range(20):
+            log.append(a_message(number, offset))
+    for is_remembered in (False, True):
+        source = a_source(log)
+        if is_remembered:
+            catch_up(source, log, dict.fromkeys(range(4), 0))
+        client = Client(source, at(0, 0, 0, 0))
+        for _ in range(40):
+            await client.page(1)
+        assert {len(read) for read in client.read.values()} == {10}
+
+
+async def test_tail_reads_cost_kafka_nothing() -> None:
+    """However many clients are at the end: they read from memory."""
+    log = FakeLog(2)
+    source = a_source(log)
+    taken = {0: 0, 1: 0}
+    catch_up(source, log, taken)
+    for offset in range(10):
+        log.append(a_message(offset % 2, log.ends[offset % 2]))
+    catch_up(source, log, taken)
+    for _ in range(5):
+        client = Client(source, at(0, 0))
+        await client.page(100)
+        assert sum(map(len, client.read.values())) == 10
+    assert isinstance(source.older, FakeOlderRecords)
+    assert source.older.reads == 0
+
+
+async def test_snapshot_is_complete_at_the_end_it_began_with() -> None:
+    """What is written meanwhile does not put off its end."""
+    log = FakeLog(2)
+    for offset in range(10):
+        log.append(a_message(0, offset))
+    source = a_source(log)
+    begun = at(0, 0, ends={0: 10, 1: 0})
+    page = PageReading(source, begun, KEY, limit=6)
+    await page.fill(inf)
+    halfway = page.cursor(NOON + timedelta(minutes=1))
+    assert halfway.ends == {0: 10, 1: 0}
+    assert halfway.complete_at == NOON
+    for offset in range(10, 30):
+        log.append(a_message(0, offset))
+    page = PageReading(source, halfway, KEY, limit=6)
+    await page.fill(inf)
+    assert page.cursor(NOON).ends is None
+
+
+async def test_deleted_records_are_not_passed_over() -> None:
+    """Retention was faster than the client: it must know."""
+    log = FakeLog(1)
+    log.append(a_message(0, 7))
+    log.starts[0] = 5
+    page = PageReading(a_source(log), at(4), KEY, limit=1)
+    with pytest.raises(LostOffsetError):
+        await page.fill(inf)
+
+
+async def test_cursor_behind_the_end_is_lost() -> None:
+    """The log was cut, or the cursor made up: it would wait for ever."""
+    log = FakeLog(1)
+    log.append(a_message(0, 0))
+    source = a_source(log)
+    catch_up(source, log, {0: 0})
+    page = PageReading(source, at(100), KEY, limit=1)
+    with pytest.raises(LostOffsetError):
+        await page.fill(inf)
+
+
+def recent_of(*offsets: int, most: int = 10**6) -> RecentRecords:
+    """Return the recent records at these offsets."""
+    recent = RecentRecords(most)
+    for offset in offsets:
+        recent.add(LogRecord(a_message(0, offset)))
+    return recent
+
+
+def read(recent: RecentRecords, offset: int, most: int = 100) -> tuple[list[int], int]:
+    """Return the offsets of what is read, and up to where."""
+    found = recent.read(offset, most)
+    return [one.offset for one in found.records], found.end
+
+
+def test_records_are_read_from_any_offset_that_is_covered() -> None:
+    """Also from a gap, and up to an end that no record has."""
+    recent = recent_of(3, 5, 6)
+    recent.reach(9)
+    assert read(recent, 3) == ([3, 5, 6], 9)
+    assert read(recent, 4) == ([5, 6], 9)
+    assert read(recent, 3, most=2) == ([3, 5], 6)
+    assert read(recent, 8) == ([], 9)
+    assert read(recent, 9) == ([], 9)
+    assert [recent.covers(one) for one in (2, 3, 9, 10)] == [False, True, True, False]
+
+
+def test_oldest_records_are_dropped() -> None:
+    """Its size is bounded; what it dropped it no longer covers."""
+    size = LogRecord(a_message(0, 0)).size
+    recent = recent_of(*range(100), most=10 * size)
+    assert recent.start is not None
+    assert recent.start >= 90
+    assert read(recent, recent.start) == (list(range(recent.start, 100)), 100)
+    assert not recent.covers(recent.start - 1)
+    assert len(recent._records) <= 20
+
+
+def test_old_records_are_dropped_however_few_they_are() -> None:
+    """They are personal data, and whoever was away for so long reads them from Kafka."""
+    recent = recent_of(3, 4, 5)
+    written_at = LogRecord(a_message(0, 3)).timestamp
+    recent.drop_before(written_at)
+    assert recent.start == 3
+    recent._records[0].timestamp -= 5
+    recent.drop_before(written_at)
+    assert (recent.start, len(recent._records)) == (4, 2)
+    recent.drop_before(written_at + 1)
+    assert (recent.start, recent.end, recent._records) == (6, 6, [])
+    assert read(recent, 6) == ([], 6)
+    recent.add(LogRecord(a_message(0, 9)))
+    assert read(recent, 6) == ([9], 10)
+
+
+def test_record_that_is_too_large_is_not_kept() -> None:
+    """Its reader finds the record in Kafka."""
+    recent = recent_of(4, most=1)
+    assert (recent.start, recent.end) == (5, 5)
+    assert not recent.covers(4)
+
+
+@pytest.mark.parametrize("behind", ["record", "end"])
+def test_log_that_was_cut_makes_them_forget(behind: str) -> None:
+    """What it had may not be there any more, and other records have those offsets."""
+    recent = recent_of(7, 8)
+    if behind == "record":
+        recent.add(LogRecord(a_message(0, 5)))
+        assert read(recent, 5) == ([5], 6)
+    else:
+        recent.reach(5)
+        assert read(recent, 5) == ([], 5)
+    assert not recent.covers(7)
+
+
+def test_nothing_is_known_until_the_end_was_reached() -> None:
+    """Until then its partition is read from Kafka."""
+    recent = RecentRecords(100)
+    assert not recent.covers(0)
+    recent.reach(0)
+    assert recent.covers(0)
+
+
+def test_tail_wakes_who_waits_and_covers_what_was_read() -> None:
+    """What is behind the last record, such as the mark of its transaction, is covered too."""
+    tail = Tail(KafkaSettings(), Topics().opt_outs, 2, most_bytes=10**6)
+    assert tail.ends() is None
+    waiting = tail.changed.next
+    tail.add([LogRecord(a_message(0, 4))], {0: 6, 1: 0})
+    assert waiting.is_set()
+    assert not tail.changed.next.is_set()
+    assert [recent.end for recent in tail.recent.values()] == [6, 0]
+    assert not tail.is_ready, "nobody follows it"
+
+
+class SlowRecords(OlderRecords):
+    """Reads nothing, once the test lets it; its topics are named like the keys that ask."""
+
+    def __init__(self, readers: int) -> None:
+        super().__init__(KafkaSettings(), readers=readers)
+        self.served: list[str] = []
+        self.inside = self.most = 0
+        self.release = asyncio.Event()
+
+    async def ask(self, name: str) -> None:
+        """Read for a key."""
+        await self.read(name, {0: 0}, 1, name=name)
+
+    async def _read(self, topic: str, *_: object) -> Mapping[int, Stretch]:
+        self.served.append(topic)
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        await self.release.wait()
+        await asyncio.sleep(0)
+        self.inside -= 1
+        return {}
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+async def test_key_with_many_requests_does_not_delay_another(readers: int) -> None:
+    """Before the one request of another there are at most as many as are read at once."""
+    reader = SlowRecords(readers)
+    names = [*["busy"] * 20, "other", "third"]
+    tasks = [asyncio.create_task(reader.ask(name)) for name in names]
+    await asyncio.sleep(0)
+    reader.release.set()
+    await asyncio.gather(*tasks)
+    assert sorted(reader.served) == names
+    assert reader.served.index("other") <= readers
+    assert reader.served.index("third") <= readers + 1
+    assert (reader.most, reader.inside) == (readers, 0)
+
+
+async def test_turn_of_one_that_gave_up_is_passed_on() -> None:
+    """Its request was cancelled while it waited."""
+    reader = SlowRecords(1)
+    tasks = [asyncio.create_task(reader.ask(name)) for name in ("first", "gone", "after")]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    reader.release.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert reader.served == ["first", "after"]
+
+
+async def test_request_gives_up_where_others_take_too_long(monkeypatch: pytest.MonkeyPatch):
+    """It is answered then, and its place in the queue is free."""
+    monkeypatch.setattr(older_records, "_TURN_WITHIN", 0.05)
+    reader = SlowRecords(1)
+    busy = asyncio.create_task(reader.ask("busy"))
+    await asyncio.sleep(0)
+    with pytest.raises(RequestRefusedError, match="too many requests"):
+        await reader.ask("other")
+    reader.release.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(busy, reader.ask("third"))
+
+
+class EndOf:
+    """The message by which Kafka's client says that a partition ended."""
+
+    def __init__(self, partition: int, offset: int) -> None:
+        self.partition = lambda: partition
+        self.offset = lambda: offset
+        self.error = lambda: KafkaError(KafkaError._PARTITION_EOF)  # its public spelling
+
+
+class LateClient:
+    """A consumer that still hands over the end of a partition of the stretch before."""
+
+    def consume(self, most: int, _: float) -> list[EndOf]:
+        """Return both ends at once."""
+        return [EndOf(0, 7), EndOf(1, 5)] if most == 1 else []
+
+
+def test_end_of_the_stretch_before_is_no_fault() -> None:
+    """It says nothing of the partitions that are read now."""
+    found = older_records._stretches(LateClient(), "topic", {1: 3}, 10)
+    assert found == {1: older_records.Stretch([], 5, True)}

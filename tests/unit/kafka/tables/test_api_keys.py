@@ -1,0 +1,155 @@
+"""What a key may do at an endpoint, as a table; and the directory of keys."""
+
+import hmac
+from datetime import timedelta
+
+import pytest
+from starlette.requests import Request
+
+from izin.kafka.tables import api_keys as directory_module
+from izin.kafka.tables.api_keys import (
+    STALE_AFTER,
+    Denied,
+    Freshness,
+    Outside,
+    authorised,
+    decide,
+    freshness_of,
+    outside,
+)
+from izin.runtime.http_server.problems import RequestRefusedError
+from izin.schemas.api_keys import ApiKey, Scope
+from tests.support.api_keys import API_KEY, KEY_ID, SECRET_HASH, a_second_key, an_api_key, known
+from tests.support.builders import BRAND, CUSTOMER, NOON
+
+SECOND = timedelta(seconds=1)
+EVERY = frozenset(map(str, Scope))
+KEYS: dict[str, ApiKey | None] = {
+    "valid": an_api_key(scopes=EVERY),
+    "without the scope": an_api_key(scopes=frozenset({"shred"})),
+    "expired": an_api_key(scopes=EVERY, expires_at=NOON),
+    "revoked": an_api_key(scopes=EVERY, revoked_at=NOON),
+    "unknown": None,
+}
+ALLOWED = "allowed"
+FRESH = {
+    "valid": ALLOWED,
+    "without the scope": Denied.FORBIDDEN,
+    "expired": Denied.UNKNOWN,
+    "revoked": Denied.UNKNOWN,
+    "unknown": Denied.UNKNOWN,
+}
+TABLE: dict[Freshness, dict[str, str]] = {
+    Freshness.NOT_READ: dict.fromkeys(KEYS, Denied.NOT_READ),
+    Freshness.STALE: FRESH | {"valid": Denied.STALE},
+    Freshness.FRESH: FRESH,
+}
+"""What becomes of a request that needs any scope but publish, by freshness and key."""
+PUBLISHING = TABLE | {Freshness.STALE: FRESH}
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("freshness", Freshness)
+@pytest.mark.parametrize("scope", Scope)
+def test_decision_is_that_of_the_table(scope: Scope, freshness: Freshness, key: str) -> None:
+    """Every scope, freshness and key; where the keys are stale, only publishing goes on."""
+    table = PUBLISHING if scope is Scope.PUBLISH else TABLE
+    decided = decide(scope, freshness, KEYS[key], NOON)
+    assert (ALLOWED if isinstance(decided, ApiKey) else decided) == table[freshness][key]
+
+
+@pytest.mark.parametrize("age", [None, 0.0, STALE_AFTER.total_seconds() + 1])
+@pytest.mark.parametrize("scope", Scope)
+def test_request_that_waits_for_the_keys_is_answered_503(scope: Scope, age: float | None) -> None:
+    """With an instant to come again; and one whose keys are known well enough has its key."""
+    keys, key = known(an_api_key(scopes=EVERY), age=age), an_api_key(scopes=EVERY)
+    headers = [(b"authorization", f"Bearer {API_KEY}".encode())]
+    request = Request({"type": "http", "headers": headers})
+    if age == 0 or (age is not None and scope is Scope.PUBLISH):
+        assert authorised(request, keys, scope, now=NOON) == key
+        return
+    with pytest.raises(RequestRefusedError) as refused:
+        authorised(request, keys, scope, now=NOON)
+    assert refused.value.text.status == 503
+    assert int(refused.value.response().headers["Retry-After"]) > 0
+
+
+def test_keys_are_stale_after_a_minute() -> None:
+    """And before the first read nothing is known of them."""
+    limit = STALE_AFTER.total_seconds()
+    assert freshness_of(None) is Freshness.NOT_READ
+    assert freshness_of(limit) is Freshness.FRESH
+    assert freshness_of(limit + 0.1) is Freshness.STALE
+
+
+def test_endpoint_is_ready_once_the_keys_are_read() -> None:
+    """Also where they are stale: it publishes on, and another would be as stale."""
+    ages = {None: 1, 0.0: 0, 1e6: 0}
+    assert {age: len(known(age=age).faults()) for age in ages} == ages
+
+
+@pytest.mark.parametrize(
+    ("cut", "customer", "brand", "channel", "expected"),
+    [
+        ({}, CUSTOMER, BRAND, "MESAJ", None),
+        ({}, "beta", BRAND, "MESAJ", Outside.BRAND),
+        ({"brands": frozenset({BRAND})}, CUSTOMER, BRAND, "MESAJ", None),
+        ({"brands": frozenset({BRAND})}, CUSTOMER, 100002, "MESAJ", Outside.BRAND),
+        ({"brands": frozenset({BRAND})}, "beta", BRAND, "MESAJ", Outside.BRAND),
+        ({"channels": frozenset({"MESAJ"})}, CUSTOMER, BRAND, "MESAJ", None),
+        ({"channels": frozenset({"MESAJ"})}, CUSTOMER, BRAND, "ARAMA", Outside.CHANNEL),
+        ({"customers": frozenset({CUSTOMER, "beta"})}, "beta", 100002, "ARAMA", None),
+    ],
+)
+def test_record_outside_the_key_is_named(
+    cut: dict[str, object], customer: str, brand: int, channel: str, expected: Outside | None
+) -> None:
+    """By its customer, brand or channel; nothing named is all of the customers'."""
+    key = an_api_key(**cut)
+    assert outside(key, customer_id=customer, brand_code=brand, channel=channel) is expected
+
+
+def test_key_is_found_by_its_whole_text_alone() -> None:
+    """Neither an id nor another key's secret opens anything."""
+    text, second = a_second_key()
+    keys = known(an_api_key(), second)
+    assert keys.find(API_KEY) == an_api_key()
+    assert keys.find(text) == second
+    crossed = f"izin_{second.id}_{API_KEY.removeprefix(f'izin_{KEY_ID}_')}"
+    unknown = API_KEY.replace(KEY_ID, "ffffffffffff-1")
+    for wrong in ("", KEY_ID, f"izin_{KEY_ID}_", crossed, unknown, API_KEY + "A", API_KEY[:-1]):
+        assert keys.find(wrong) is None
+
+
+def test_each_key_is_compared_once_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the id is known or not: hashes of one length, by the comparison made for it."""
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(directory_module, "compare_digest", compare)
+    keys = known(an_api_key())
+    for text in (API_KEY, API_KEY.replace(KEY_ID, "ffffffffffff-1"), "", "izin_x_y"):
+        keys.find(text)
+    assert compared == [(len(SECRET_HASH), len(SECRET_HASH))] * 4
+
+
+def test_revoked_key_never_becomes_valid_again() -> None:
+    """A page of the outbox may be published twice: the key's first record comes again."""
+    keys = known()
+    key, revoked = an_api_key(), an_api_key(revoked_at=NOON)
+    for one in (key, revoked, key):
+        keys.put(one.to_avro())
+    assert keys.find(API_KEY) == revoked
+
+
+def test_unreadable_record_removes_its_key() -> None:
+    """It may be the revocation; the other keys stay."""
+    text, second = a_second_key()
+    keys = known(an_api_key(), second)
+    keys.unreadable(KEY_ID.encode())
+    keys.remove(b"\xff")
+    assert (keys.find(API_KEY), keys.find(text)) == (None, second)
+    assert len(keys) == 1

@@ -1,0 +1,320 @@
+"""What İYS's result of an item makes of its row.
+
+The state of a row changes by the table of the lifecycle, in one place.
+
+The id of an outcome depends on its content alone.
+"""
+
+import ast
+import re
+import textwrap
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import izin.sinks
+from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.errors import IllegalTransitionError
+from izin.consent.fold import Observation
+from izin.consent.model import ConsentKey
+from izin.consent.next_action import Registered
+from izin.consent.transitions import BEGINNING, TRANSITIONS, Event, State, guard
+from izin.iys.errors import Verdict, classify
+from izin.iys.wire_format.consents import Receipt
+from izin.ledger.record import apply, item_result, ruling
+from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record.item_result import AppliedResult, ItemResult, scope_of
+from izin.ledger.record.outcome import outcome_id
+from izin.ledger.record.state_change import begin, first_row, transition
+from izin.ledger.record.submission import Item
+from tests.support.builders import NOON, PHONE
+from tests.support.iys import CORE_CODES
+from tests.unit.ledger.record.test_ruling import ACTIVE, NOW, decided, in_flight_row
+
+SINKS = Path(izin.sinks.__file__).parent
+KEY = ConsentKey.parse(f"100001/MESAJ/BIREYSEL/{PHONE}")
+NAMESPACE = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
+
+
+def an_item(entry: ConsentRow, **fields: object) -> Item:
+    """Return the item by which a row was submitted."""
+    item = Item(
+        place=0,
+        customer_id=entry.customer_id,
+        key=entry.key,
+        event_id=entry.desired_event_id or "",
+        status=entry.desired_status or "",
+        consent_date=entry.desired_at,
+        source=entry.desired_source,
+        attempt=1,
+        origin="web",
+        origin_ref=None,
+    )
+    return item._replace(**fields)
+
+
+def apply_result(entry: ConsentRow, item: Item, answer: ItemResult) -> AppliedResult:
+    """Return the effect of a result on a row."""
+    return item_result.apply_result(entry, item, answer, ACTIVE, NOW, calendar=TURKEY_CALENDAR)
+
+
+@pytest.mark.parametrize("status", ["ONAY", "RET"])
+def test_record_dated_ahead_of_iys_is_retried(status: str):
+    """H162: İYS's clock is behind ours, and will not be for long."""
+    entry = in_flight_row(status=status)
+    applied = apply_result(entry, an_item(entry), ItemResult(verdict=classify("H162"), code="H162"))
+    assert applied.item_state == "withdrawn"
+    again = applied.ruled.row
+    assert (again.state, again.action, again.reason) == ("retryable", "send", "ahead-of-iys")
+    assert again.next_attempt_at is not None
+    assert again.next_attempt_at > NOW
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code", "state"),
+    [
+        (Verdict.DATA, "H121", "refused"),
+        (Verdict.EXPIRED, "H467", "expired"),
+        (Verdict.ALREADY, "H178", "unknown"),
+        (Verdict.TRANSIENT, "H103", "retryable"),
+        (Verdict.THROTTLE, "H124", "retryable"),
+        (Verdict.RIGHTS, "H353", "retryable"),
+        (Verdict.RIGHTS, "H180", "parked"),
+        (Verdict.QUOTA, "H525", "parked"),
+        (Verdict.CONFIGURATION, "H521", "retryable"),
+        (Verdict.UNKNOWN, "H999", "parked"),
+    ],
+)
+def test_verdict_of_an_opt_in_decides_the_state(verdict: Verdict, code: str, state: str):
+    """The H-code decides, and nothing is dropped."""
+    entry = in_flight_row()
+    applied = apply_result(entry, an_item(entry), ItemResult(verdict=verdict, code=code))
+    after = applied.ruled.row
+    assert (after.state, after.code, after.onay_open) == (state, code, False)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state"),
+    [
+        (Verdict.SUCCESS, "accepted"),
+        (Verdict.DATA, "refused"),
+        (Verdict.TRANSIENT, "withdrawn"),
+        (Verdict.CONFIGURATION, "withdrawn"),
+    ],
+)
+def test_item_that_is_no_longer_desired_is_refused_only_for_itself(verdict: Verdict, state: str):
+    """İYS that is busy, or that refuses the account, has refused no record."""
+    entry = in_flight_row(status="RET")
+    item = an_item(entry, status="ONAY", event_id="an-earlier-one")
+    assert apply_result(entry, item, ItemResult(verdict=verdict)).item_state == state
+
+
+def test_opt_out_refused_as_late_is_rescued():
+    """No date is changed; the breach stays, and a new event of today follows from it."""
+    entry = in_flight_row(status="RET")
+    applied = apply_result(entry, an_item(entry), ItemResult(verdict=Verdict.EXPIRED, code="H467"))
+    rescue = applied.ruled.rescue
+    assert applied.ruled.row.state == "refused"
+    assert rescue is not None
+    assert (rescue.status, rescue.source, rescue.consent_date) == ("RET", "HS_KARAR", NOW)
+    assert rescue.cause == entry.desired_event_id
+
+
+def test_opt_out_of_a_day_that_iys_calls_older_is_rescued():
+    """H178: it was stated by its day, and İYS has an opt-in of that day; one that was stated to the
+    second is asked about, for İYS has something newer.
+    """
+    entry = in_flight_row(status="RET")
+    answer = ItemResult(verdict=Verdict.ALREADY, code="H178")
+    stated = an_item(entry, consent_date=NOON - timedelta(hours=12))
+    rescue = apply_result(entry, stated, answer).ruled.rescue
+    assert rescue is not None
+    assert (rescue.status, rescue.source, rescue.cause) == ("RET", "HS_KARAR", stated.event_id)
+    for item, code in ((an_item(entry), "H178"), (stated, "H174"), (stated, None)):
+        asked = apply_result(entry, item, answer._replace(code=code)).ruled
+        assert (asked.rescue, asked.row.action) == (None, "query")
+    onay = in_flight_row()
+    earlier = an_item(onay, consent_date=NOON - timedelta(hours=12))
+    assert apply_result(onay, earlier, answer).ruled.rescue is None
+
+
+def test_unknown_opt_out_settles_once_no_opt_in_is_open():
+    """H175 beside an unsettled opt-in waits for it."""
+    entry = in_flight_row(status="RET")
+    answer = ItemResult(verdict=Verdict.ALREADY, code="H175")
+    alone = apply_result(entry, an_item(entry), answer).ruled.row
+    assert (alone.state, alone.registered) == ("not_needed", "NONE")
+    beside = apply_result(entry.replace(onay_open=True), an_item(entry), answer).ruled.row
+    assert (beside.state, beside.action, beside.registered) == ("retryable", "wait", "UNKNOWN")
+
+
+def test_absence_is_as_old_as_the_call_that_showed_it():
+    """The result of a batch may come hours later: what another writer wrote meanwhile is newer."""
+    called_at = NOW - timedelta(hours=5)
+    entry = in_flight_row(status="RET").replace(last_exchange_at=called_at)
+    answer = ItemResult(verdict=Verdict.ALREADY, code="H175", how="batch")
+    alone = apply_result(entry, an_item(entry), answer).ruled.row
+    assert (alone.registered, alone.registered_at, alone.verified_at) == ("NONE", called_at, NOW)
+    meanwhile = Observation(
+        value=Registered.ONAY,
+        creation_date=NOW - timedelta(hours=1),
+        consent_date=NOON - timedelta(days=1),
+        source="HS_WEB",
+        transaction_id="2" * 64,
+        verified_at=NOW,
+        verified_by="pull",
+    )
+    seen = apply.observed(alone, meanwhile)
+    due = ruling.rule_row(seen, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    assert (due.registered, due.action) == ("ONAY", "send")
+
+
+def test_late_success_of_an_opt_in_makes_the_opt_out_due():
+    """An opt-in was registered after the citizen changed their mind."""
+    onay = in_flight_row()
+    ret = decided(onay, event_id="ret", status="RET", consent_date=NOON + timedelta(minutes=1))
+    ret = ruling.rule_row(ret, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
+    answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, how="batch")
+    applied = apply_result(ret, an_item(onay), answer)
+    after = applied.ruled.row
+    assert (after.registered, after.state, after.action) == ("ONAY", "pending", "send")
+    assert applied.outcome is not None
+    assert (applied.outcome.outcome, applied.outcome.event_id) == ("accepted", "event-1")
+
+
+def test_original_success_is_queried():
+    """It is about an earlier save; what İYS holds now is not known until the query."""
+    entry = in_flight_row()
+    receipt = Receipt(transaction_id="1" * 64, creation_date=NOON)
+    answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, is_original=True, how="batch")
+    after = apply_result(entry, an_item(entry), answer).ruled.row
+    assert (after.state, after.action, after.registered) == ("unknown", "query", "UNKNOWN")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code", "expected"),
+    [
+        (Verdict.RIGHTS, "H353", ("MESAJ", "*", "brand")),
+        (Verdict.RIGHTS, "H180", None),
+        (Verdict.CONFIGURATION, "H521", ("*", "*", "provider")),
+        (Verdict.CONFIGURATION, "H251", ("*", "*", "account")),
+        (Verdict.CONFIGURATION, "H018", ("*", "*", "brand")),
+        (Verdict.TOKEN, "H351", ("*", "*", "account")),
+        (Verdict.QUOTA, "H525", ("*", "ONAY", "provider")),
+    ],
+)
+def test_suspension_has_the_scope_of_its_fault(
+    verdict: Verdict, code: str, expected: tuple[str, str, str] | None
+):
+    """A lost right suspends a channel, a closed account the brand, a spent quota new opt-ins."""
+    found = scope_of("MESAJ", ItemResult(verdict=verdict, code=code))
+    assert (found and (found.channel, found.status, found.scope)) == expected
+
+
+@pytest.mark.parametrize("code", CORE_CODES)
+def test_every_code_keeps_an_opt_out_due(code: str):
+    """It is sent again, queried, rescued or parked; where İYS has no record, it is not needed."""
+    entry = in_flight_row(status="RET").replace(registered="ONAY")
+    answer = ItemResult(verdict=classify(code), code=code)
+    after = apply_result(entry, an_item(entry), answer).ruled
+    ending = (after.row.state, after.row.action)
+    if code in {"H175", "H486"} and (code == "H175" or entry.desired_source == "HS_KARAR"):
+        assert ending == ("not_needed", "nothing")
+    else:
+        assert ending in {
+            ("retryable", "send"),
+            ("unknown", "query"),
+            ("refused", "rescue"),
+            ("parked", "nothing"),
+        }
+    assert (after.rescue is not None) == (after.row.action == "rescue")
+    saved = entry.replace(desired_origin=ruling.RESCUE)
+    again = apply_result(saved, an_item(saved), answer).ruled
+    assert again.rescue is None
+    assert again.row.state != "refused"
+
+
+@pytest.mark.parametrize("code", CORE_CODES)
+def test_every_code_has_a_state_for_an_opt_in(code: str):
+    """None permits a consent that İYS did not save."""
+    entry = in_flight_row()
+    after = apply_result(entry, an_item(entry), ItemResult(verdict=classify(code), code=code))
+    assert after.ruled.row.state in {"retryable", "unknown", "refused", "parked", "expired"}
+    assert after.item_state in {"refused", "withdrawn"}
+
+
+def assigned_states(source: str) -> list[int]:
+    """Return the lines of ``source`` that assign a state by keyword."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) in {"replace", "ConsentRow"}
+        and any(word.arg == "state" for word in node.keywords)
+    ]
+
+
+@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("state", State)
+def test_transition_follows_the_table(state: State, event: Event):
+    """What the table lacks is refused, and the row is as it was."""
+    row = first_row(KEY, "acme", NOON).replace(state=state)
+    if (state, event) in TRANSITIONS:
+        after = transition(row, event, reason="x")
+        assert after == row.replace(state=TRANSITIONS[state, event], reason="x")
+        return
+    with pytest.raises(IllegalTransitionError):
+        transition(row, event, reason="x")
+    assert row == first_row(KEY, "acme", NOON).replace(state=state)
+
+
+@pytest.mark.parametrize("state", State)
+def test_new_obligation_begins_from_every_state(state: State):
+    """A newer event is ruled whatever became of the one before it."""
+    row = first_row(KEY, "acme", NOON).replace(state=state)
+    assert begin(row, attempts=0).state is BEGINNING
+
+
+def test_guard_of_the_database_is_generated_from_the_table():
+    """Table, trigger and column know the same states and changes."""
+    schema = (SINKS / "ledger/migrations/0001_schema.sql").read_text("utf-8")
+    assert textwrap.indent(guard(), " " * 8) in schema
+    _, _, column = schema.partition("state                     text NOT NULL CHECK (state IN (")
+    assert set(re.findall(r"'(\w+)'", column.partition("))")[0])) == {str(one) for one in State}
+
+
+def test_no_state_is_assigned_outside_transitions():
+    """Only ``record.state_change`` assigns a state to a row."""
+    found = {
+        path.relative_to(SINKS).as_posix()
+        for path in SINKS.rglob("*.py")
+        if assigned_states(path.read_text("utf-8"))
+    }
+    assert found == {"record/state_change.py"}
+
+
+def test_assigned_state_is_found():
+    """The rule can fail."""
+    assert assigned_states("x = 1\nrow.replace(why=None, state='parked')\n") == [2]
+    assert assigned_states("ConsentRow(key='', state='parked')\n") == [1]
+
+
+@given(
+    st.text(max_size=30),
+    st.text(max_size=30),
+    st.sampled_from(["accepted", "refused"]),
+    st.integers(0, 99),
+    st.none() | st.just("H174"),
+)
+def test_outcome_id_is_a_uuid_of_its_content(
+    key: str, event_id: str, outcome: str, attempt: int, code: str | None
+) -> None:
+    """Version 5, over all that distinguishes outcomes: a reader can compute it again."""
+    content = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
+    found = outcome_id(key, event_id, outcome, attempt, code)
+    assert found == str(uuid5(NAMESPACE, content))
