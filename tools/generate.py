@@ -16,8 +16,8 @@ from izin.consent import transitions
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.iys.errors import VERDICTS, Verdict
-from izin.ledger.history.retention import TABLES
 from izin.ledger.record import unreadable
+from izin.ledger.retention import TABLES
 from izin.producers.mapping import field_names as ours
 from izin.runtime.setting_rules.group import SUFFIX, is_secret
 from izin.runtime.settings import (
@@ -197,7 +197,7 @@ recipients in full | until you delete them |
 
 ## Tables of the ledger
 
-From `izin.ledger.history.retention`. A sink worker deletes what has expired every hour, in
+From `izin.ledger.retention`. A sink worker deletes what has expired every hour, in
 small transactions: no submission under a legal hold, none that is not settled, and none whose calls
 and answers are not in the history, for which it logs `settled submissions not in the history`. The
 retailers of a call are in the decision on its event.

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from rich.table import Table
 
 from benchmarks.results import RunReport, progress
+from izin.ledger import retention
 from izin.ledger.db.connection import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.ledger.history import retention
 from izin.local import Postgres
 from izin.runtime.settings import LedgerSettings
 

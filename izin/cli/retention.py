@@ -23,10 +23,9 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
-from izin.ledger import reads
+from izin.ledger import reads, retention
 from izin.ledger.db.connection import Ledger
-from izin.ledger.history import retention
-from izin.ledger.history.retention import YEARS_AT_LEAST, Month
+from izin.ledger.retention import YEARS_AT_LEAST, Month
 
 app = typer.Typer(
     help="Set how long the history is kept, hold it for a case, and drop what has expired.",

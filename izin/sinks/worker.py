@@ -27,11 +27,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from izin.consent.forecast import records_per_second
-from izin.ledger import submissions
+from izin.ledger import retention, submissions
 from izin.ledger.db import Ledger, repeat
 from izin.ledger.db.leases import live
 from izin.ledger.db.notifications import Notifications
-from izin.ledger.history import retention
 from izin.ledger.privacy import erasure
 from izin.ledger.record.errors import LedgerUnavailableError
 from izin.ledger.record.messages import TopicMessages

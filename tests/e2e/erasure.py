@@ -20,8 +20,9 @@ from confluent_kafka.admin import (
 from rocksdict import BottommostLevelCompaction, CompactOptions, Options, Rdict
 
 from izin.consent.due_dates import TURKEY
+from izin.ledger import retention
 from izin.ledger.db.connection import Ledger
-from izin.ledger.history import retention, verify
+from izin.ledger.history import verify
 from izin.ledger.privacy import erasure
 from izin.runtime.settings import LedgerSettings
 from tests.e2e.stack import ROWS, asked, environment_of, in_ledger

@@ -30,9 +30,9 @@ from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import append
 from izin.ledger.history.append import ERASED, act, erasure_key
 from izin.ledger.history.hash_chain import commitment_of_row
-from izin.ledger.history.retention import YEARS_AFTER_THE_END
 from izin.ledger.record.messages import Message, TopicMessages
 from izin.ledger.registry import complaints
+from izin.ledger.retention import YEARS_AFTER_THE_END
 from izin.ledger.unit_of_work import append_messages
 from izin.runtime.logs import get_logger
 from izin.schemas.erasure import ERASURE, ORIGIN

@@ -13,9 +13,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from izin.consent.model import Channel, ConsentKey, RecipientType
-from izin.ledger import brands
+from izin.ledger import brands, retention
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history import retention
 from izin.ledger.history.append import complaint_key, record_act
 from izin.ledger.record.errors import (
     ClosedComplaintError,

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import LiteralString
 
+from izin.ledger import retention
 from izin.ledger.db.connection import Connection, Ledger, copy
 from izin.ledger.db.copy_format import microseconds
 from izin.ledger.db.queries import statements
-from izin.ledger.history import append, retention, verify
+from izin.ledger.history import append, verify
 from izin.ledger.history.append import append_facts
 from izin.ledger.history.hash_chain import commitment_of_row, digest_fact
 from izin.ledger.record.anchor import Anchor

@@ -14,8 +14,9 @@ from cryptography.x509 import load_pem_x509_certificates
 from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.consent.ordering import decide
+from izin.ledger import retention
 from izin.ledger.db.connection import Ledger
-from izin.ledger.history import append, retention, verify
+from izin.ledger.history import append, verify
 from izin.ledger.history.append import append_facts
 from izin.ledger.history.hash_chain import commitment_of_row, decided, digest_fact
 from izin.ledger.history.verify import Verified, read_anchors

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.ledger import reads
+from izin.ledger import reads, retention
 from izin.ledger.archive import writer
 from izin.ledger.archive.folder import (
     LIST,
@@ -26,7 +26,7 @@ from izin.ledger.archive.folder import (
 )
 from izin.ledger.archive.writer import Archived, ArchiveWriter
 from izin.ledger.db.queries import statements
-from izin.ledger.history import retention, verify
+from izin.ledger.history import verify
 from izin.ledger.history.append import act, append
 from izin.ledger.history.chain_check import Fault
 from izin.ledger.privacy import erasure

@@ -11,8 +11,8 @@ import pytest
 from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent, ConsentEvent
 from izin.consent.ordering import decide
-from izin.ledger import reads
-from izin.ledger.history import append, retention, verify
+from izin.ledger import reads, retention
+from izin.ledger.history import append, verify
 from izin.ledger.history.receipts import movements_of, receipt_key
 from izin.ledger.privacy import erasure
 from izin.ledger.record.errors import LedgerFaultError

@@ -12,15 +12,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from izin.consent.ordering import decide
-from izin.ledger import reads
+from izin.ledger import reads, retention
 from izin.ledger.daily import files
 from izin.ledger.db.connection import Ledger
 from izin.ledger.db.queries import statements
-from izin.ledger.history import append, retention, verify
-from izin.ledger.history.retention import TABLES, delete_expired
+from izin.ledger.history import append, verify
 from izin.ledger.record import apply
 from izin.ledger.record.errors import LedgerFaultError
 from izin.ledger.record.messages import TopicMessages
+from izin.ledger.retention import TABLES, delete_expired
 from izin.ledger.unit_of_work import unit_of_work
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics

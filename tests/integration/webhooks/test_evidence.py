@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from izin.cli.explain import delivery_rows
+from izin.ledger import retention
 from izin.ledger.db.connection import Ledger
-from izin.ledger.history import retention
 from izin.ledger.history import verify as chains
 from izin.ledger.record.errors import RefusedValueError
 from izin.ledger.record.messages import TopicMessages
