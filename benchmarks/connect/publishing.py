@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from benchmarks.sink.erasure import decide, settle_opt_outs, take_outbox
 from benchmarks.sink.fixture import SinkFixture, event_of, sink_fixture
-from izin.ledger.db.notifications import Notifications
+from izin.ledger.db import Notifications
 from izin.ledger.privacy import erasure
 from izin.runtime import kafka
 from izin.runtime.registry_client import RegistryClient
@@ -23,7 +23,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.record_format import headers_of
 from izin.schemas.records import Headers, event_to_avro
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
-from izin.streams.ownership.effects import OutputRecord
+from izin.streams.ownership import OutputRecord
 
 _TIMEOUT = 30.0
 

@@ -21,10 +21,9 @@ from benchmarks import ROOT
 from benchmarks.daily.day import BRAND, record, write_file, yesterday
 from benchmarks.results import RunReport, progress
 from izin.ledger import brands
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import Brand, TopicMessages
 from izin.ledger.registry import customers
 from izin.local import Child, Command, Postgres, free_port
 from izin.runtime.settings import KafkaSettings, LedgerSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from izin.consent.due_dates import TURKEY
 from izin.iys.wire_format.daily_file import HEADER
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 
 BRAND = 100001
 _SECONDS = 86400

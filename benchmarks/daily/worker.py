@@ -19,10 +19,9 @@ from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
 from izin.ledger.daily import files
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import LedgerPacer
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.record import LeaseOwner, Message, TopicMessages
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.daily.loop import DailyFiles

@@ -28,7 +28,7 @@ from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.partitioning import partition_of
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
-from izin.streams.ownership.effects import OutputRecord
+from izin.streams.ownership import OutputRecord
 from izin.streams.state.state import MemoryState
 
 _PARTITIONS = 48

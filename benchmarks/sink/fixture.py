@@ -17,10 +17,9 @@ from izin.consent.due_dates import BrandTerms, due_and_expiry
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.ordering import decide
 from izin.ledger import brands, offsets
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import Brand, TopicMessages
 from izin.ledger.registry import customers
 from izin.runtime.process import with_pauses
 from izin.runtime.settings import KafkaSettings, LedgerSettings

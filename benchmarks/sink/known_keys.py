@@ -23,11 +23,10 @@ from rich.table import Table
 from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import BRANDS, SinkFixture, sink_fixture
 from izin.consent.model import ConsentKey
-from izin.iys.wire_format.consents import IysMovement, Stream
+from izin.iys.wire_format import IysMovement, Stream
 from izin.ledger import brands, reads
-from izin.ledger.history.append import Movement
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.iys_movements import event_of, observation_of
+from izin.ledger.history import Movement
+from izin.ledger.record import Brand, event_of, observation_of
 from izin.ledger.unit_of_work import unit_of_work
 from izin.local import Postgres
 from izin.runtime.process import keep_memory_of_batches, tune_gc_for_batches

@@ -23,8 +23,7 @@ from benchmarks.order.broker import QUIET
 from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.ledger_rebuild import calls, filled, rebuild_of
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.notifications import Notifications
+from izin.ledger.db import Ledger, Notifications
 from izin.local import Kafka, Postgres
 from izin.replay.ledger.rebuild import Mended, compare
 from izin.runtime.plan import Plan, Selection

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from benchmarks.sink.fixture import SinkFixture
 from izin.iys.client import IysClient
 from izin.ledger.rate_limits import LedgerPacer
-from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record import LeaseOwner
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_query import StatusQuerier

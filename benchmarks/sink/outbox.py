@@ -18,9 +18,8 @@ from pydantic import SecretStr
 from rich.table import Table
 
 from benchmarks.results import RunReport, progress
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger, statements
 from izin.ledger.db.migrate import migrate
-from izin.ledger.db.queries import statements
 from izin.local import Postgres
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.publish.publisher import OutboxReader

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.results import RunReport, progress
 from izin.ledger import retention
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.local import Postgres
 from izin.runtime.settings import LedgerSettings

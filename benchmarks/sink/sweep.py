@@ -36,7 +36,7 @@ from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
 from izin.ledger.access_tokens import LedgerTokenStore
 from izin.ledger.rate_limits import LedgerPacer
-from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.record import LeaseOwner
 from izin.ledger.sweep import sweeps
 from izin.local import Postgres
 from izin.runtime.settings import IysSettings, KafkaSettings

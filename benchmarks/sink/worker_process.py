@@ -15,12 +15,9 @@ from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
 from izin.ledger import submissions
 from izin.ledger.access_tokens import LedgerTokenStore
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.leases import live
-from izin.ledger.db.notifications import Notifications
+from izin.ledger.db import Ledger, Notifications, live
 from izin.ledger.rate_limits import LedgerPacer
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import LeaseOwner, TopicMessages
 from izin.runtime.logs import configure
 from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import IysSettings, LedgerSettings, LogSettings, SinkSettings

@@ -21,7 +21,7 @@ from benchmarks.process_usage import peak_megabytes
 from benchmarks.results import RunReport, progress
 from benchmarks.webhooks.throughput import webhooks_process
 from benchmarks.worker.installation import installation
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.registry import customers
 from izin.ledger.webhooks import registry

@@ -26,7 +26,7 @@ from benchmarks import ROOT
 from benchmarks.process_usage import cpu_seconds
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.registry import customers
 from izin.ledger.webhooks import registry

@@ -37,7 +37,7 @@ from izin.schemas.topics import Topics
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership import Effects
 from izin.streams.state.state import MemoryState
 
 _OFFLINE = 50_000

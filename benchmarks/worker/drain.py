@@ -13,7 +13,7 @@ from benchmarks.worker.order_worker import order_worker
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DecidedOffsets
 
 
 def drain(settings: KafkaSettings, folder: Path, *, events: int, limit: timedelta) -> TrialResult:

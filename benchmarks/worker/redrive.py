@@ -37,7 +37,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import dead_letter_to_avro
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DecidedOffsets
 
 _HOUR = timedelta(hours=1)
 _POLL = 0.1

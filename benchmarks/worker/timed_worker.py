@@ -21,8 +21,8 @@ from izin.streams.engine import worker
 from izin.streams.engine.transport import BatchConsumerThread
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
-from izin.streams.ownership import transactional_producer
-from izin.streams.ownership.effects import Effects, OutputBatches
+from izin.streams.ownership import Effects, transactional_producer
+from izin.streams.ownership.effects import OutputBatches
 from izin.streams.state.state import PartitionState
 
 FETCH, FOLD, BATCH, COMPRESS, ALL = "fetch", "fold", "batch", "compress", "all"

@@ -19,6 +19,7 @@ from izin.cli.terminal import (
     BrandOption,
     ByOption,
     ExecuteOption,
+    Look,
     OneBrandOption,
     OneCustomerOption,
     OutputFormat,
@@ -27,18 +28,20 @@ from izin.cli.terminal import (
     end_dry_run,
     exit_if,
     json_text,
+    named_brand,
     new_file,
     print_rows,
+    run_cut,
+    run_on_ledger,
     say,
     turkish,
     write_new,
 )
-from izin.cli.terminal.ledger_session import Look, named_brand, run_cut, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.ledger.brands import registered_brand
 from izin.ledger.daily import files, lines
 from izin.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, Compared, DailyFile, FileState
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.runtime.masking import mask_text
 from izin.runtime.settings import SinkSettings
 from izin.schemas import timestamps

@@ -14,33 +14,31 @@ from izin.cli.terminal import (
     BrandsOption,
     ByOption,
     ExecuteOption,
+    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
     VisibleRows,
+    WorkerSettings,
     cells,
+    cut_to,
     exit_if,
     named,
     print_rows,
+    run_on_ledger,
     say,
+    topic_messages,
     turkish,
     write_new,
-)
-from izin.cli.terminal.iys_session import WorkerSettings
-from izin.cli.terminal.ledger_session import (
-    Look,
-    cut_to,
-    run_on_ledger,
-    topic_messages,
 )
 from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.consent.model import Status
 from izin.ledger import brands as registry
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.reads import Margin, Parked
-from izin.ledger.record.brand import Brand
+from izin.ledger.record import Brand
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
 
 app = typer.Typer(help="Show what must be registered at İYS, and by when.", no_args_is_help=True)

@@ -16,9 +16,11 @@ from izin.cli.remedies import remedy_of_parked, why_not_sent
 from izin.cli.terminal import (
     ByOption,
     ExitCode,
+    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
+    cut_to,
     err,
     is_key,
     normalised,
@@ -26,19 +28,17 @@ from izin.cli.terminal import (
     print_fields,
     print_json,
     print_rows,
+    run_on_ledger,
     turkish,
 )
-from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger
 from izin.consent.may_send import PermissionReason
 from izin.consent.next_action import ActionReason
 from izin.ledger import brands, reads, suspensions
 from izin.ledger.brake import decisions
-from izin.ledger.db.connection import Ledger
-from izin.ledger.history.calls import NOT_SENT
+from izin.ledger.db import Ledger
+from izin.ledger.history import NOT_SENT
 from izin.ledger.reads import History, RecordedFact
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.suspension import EVERY, Suspension
+from izin.ledger.record import EVERY, Brand, ConsentRow, Suspension
 from izin.ledger.webhooks import deliveries
 from izin.runtime.settings import StreamSettings
 

@@ -25,15 +25,17 @@ from izin.cli.terminal import (
     exit_if,
     filled,
     print_found,
+    run_cut,
+    run_on_ledger,
     say,
+    topic_messages,
 )
-from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
 from izin.ledger.brake import decisions
 from izin.ledger.brake.counting import BrakeLimits, limits_of, set_limits
 from izin.ledger.brake.decisions import Brake, BrakeDecision
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.registry import customers
 
 app = typer.Typer(

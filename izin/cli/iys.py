@@ -23,25 +23,28 @@ from izin.cli.terminal import (
     OutputFormat,
     OutputOption,
     SinceOption,
+    WorkerSettings,
     end_dry_run,
     exit_if,
+    named_brand,
     print_found,
     print_rows,
+    run_at_iys,
+    run_cut,
+    run_on_ledger,
     say,
     say_dry_run,
     turkish,
 )
-from izin.cli.terminal.iys_session import WorkerSettings, run_at_iys
-from izin.cli.terminal.ledger_session import named_brand, run_cut, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.errors import MisconfiguredError
 from izin.iys.rate_limit import Reputation
-from izin.iys.wire_format.account import PushConnection
+from izin.iys.wire_format import PushConnection
 from izin.ledger import brands as registry
 from izin.ledger.brands import registered_brand
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import addresses
 from izin.ledger.sweep import sweeps
 from izin.ledger.sweep.sweeps import GroupSize, RegisterCount, Sweep

@@ -12,21 +12,24 @@ from izin.cli.terminal import (
     BrandsOption,
     ByOption,
     ChannelsOption,
+    CustomerCut,
     ExecuteOption,
     GraceOption,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
+    cut_to,
     end_dry_run,
     filled,
     instant,
     print_rows,
+    run_on_ledger,
     say,
+    topic_messages,
     turkish,
 )
-from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger, topic_messages
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.errors import UnknownKeyError
+from izin.ledger.db import Ledger
+from izin.ledger.record import UnknownKeyError
 from izin.ledger.registry import api_keys
 from izin.schemas.api_keys import ApiKey, Scope, is_key_id, is_key_name, new_api_key, new_family
 

@@ -23,23 +23,20 @@ from izin.cli.terminal import (
     named,
     print_json,
     print_rows,
+    run_on_ledger,
     say,
     say_dry_run,
     showing,
 )
-from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.errors import SourceError
 from izin.kafka.bounded_reader import read_all
 from izin.ledger.archive.folder import Archive, verify_archive
 from izin.ledger.archive.writer import Archived, ArchiveWriter
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.leases import living
+from izin.ledger.db import Ledger, living
+from izin.ledger.history import Loss
 from izin.ledger.history import verify as chains
-from izin.ledger.history.chain_check import Loss
 from izin.ledger.offsets import Bootstrap, Range
-from izin.ledger.record.anchor import Anchor
-from izin.ledger.record.errors import UnreadableAnchorError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import Anchor, TopicMessages, UnreadableAnchorError
 from izin.ledger.webhooks import deliveries
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored

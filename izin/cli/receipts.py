@@ -4,11 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from izin.cli.terminal import OutputFormat, OutputOption, filled, print_rows, turkish
-from izin.cli.terminal.ledger_session import run_on_ledger
+from izin.cli.terminal import OutputFormat, OutputOption, filled, print_rows, run_on_ledger, turkish
 from izin.consent.errors import SourceError
 from izin.ledger import reads
-from izin.ledger.history.receipts import receipt_key
+from izin.ledger.history import receipt_key
 
 app = typer.Typer(
     help="Show receipts of the gate: who asked whether a message may be sent, and the answer.\n\n"

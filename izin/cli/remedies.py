@@ -11,9 +11,7 @@ from izin.consent.next_action import ActionReason
 from izin.ledger import retailers
 from izin.ledger.brake.decisions import BEFORE_DUE, Brake, BrakeDecision
 from izin.ledger.reads import OpenOptOut
-from izin.ledger.record import ruling
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.suspension import EVERY, NOT_GRANTED, ORDERED, Suspension
+from izin.ledger.record import EVERY, NOT_GRANTED, ORDERED, ConsentRow, Suspension, ruling
 from izin.ledger.registry.suspension_orders import SuspensionOrder
 
 OPT_OUT_HEADER = (

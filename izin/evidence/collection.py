@@ -21,16 +21,10 @@ from izin.ledger import brands
 from izin.ledger.daily import lines
 from izin.ledger.daily.files import FileState
 from izin.ledger.daily.lines import FoundLines
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.history import append, verify
-from izin.ledger.history.append import act
-from izin.ledger.history.hash_chain import BATCH_KEY, Fact, content
+from izin.ledger.db import Ledger, statements
+from izin.ledger.history import BATCH_KEY, Fact, act, append, content, receipt_key, verify
 from izin.ledger.history.receipts import KIND as RECEIPT
-from izin.ledger.history.receipts import receipt_key
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import UnregisteredBrandError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import Brand, TopicMessages, UnregisteredBrandError
 from izin.ledger.registry import customers
 from izin.ledger.unit_of_work import append_messages
 from izin.ledger.webhooks.deliveries import content_of_delivery

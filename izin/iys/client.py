@@ -19,27 +19,29 @@ from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.errors import UnreadableError
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.exchange import Call, Exchange, Method
-from izin.iys.wire_format.account import (
-    BrandSummary,
-    GrantedBrand,
-    GrantedBrands,
-    PushConnection,
-    PushRegistration,
-    Subscription,
-)
-from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult
-from izin.iys.wire_format.consents import (
+from izin.iys.wire_format import (
+    AcceptedBatch,
+    BatchItemResult,
     BrandPath,
+    BrandSummary,
     ConsentItem,
     DayAgreement,
     DayCount,
+    GrantedBrand,
+    GrantedBrands,
+    JsonReader,
     MovementPage,
+    PushConnection,
+    PushRegistration,
     Receipt,
     RegisterRecord,
     SerializedItems,
     Stream,
+    Subscription,
+    UnreadableItem,
+    lower_case_email,
+    readers,
 )
-from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, lower_case_email, readers
 
 _NONE: Final = frozenset({HTTPStatus.NO_CONTENT})
 _LARGEST_TIMESTAMP: Final = 256 * 1024

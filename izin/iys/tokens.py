@@ -34,8 +34,7 @@ from izin.iys.errors import (
     Verdict,
     decisive_verdict,
 )
-from izin.iys.wire_format.error_envelope import HOUR, error_of, read_refusals
-from izin.iys.wire_format.json_reader import JsonReader, parse_json
+from izin.iys.wire_format import HOUR, JsonReader, error_of, parse_json, read_refusals
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import IysSettings
 

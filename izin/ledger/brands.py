@@ -9,18 +9,13 @@ from typing import Any
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
-from izin.iys.wire_format.account import Subscription
+from izin.iys.wire_format import Subscription
 from izin.ledger import retailers, suspensions
 from izin.ledger.brake import counting
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history import append
-from izin.ledger.history.append import Movement, act, brand_key
+from izin.ledger.history import Movement, act, append, brand_key
 from izin.ledger.reads import ParkedKey
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import UnregisteredBrandError
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.messages import TopicMessages
-from izin.ledger.record.suspension import EVERY
+from izin.ledger.record import EVERY, Brand, LeaseOwner, TopicMessages, UnregisteredBrandError
 from izin.ledger.registry import customers, ownership, suspension_orders
 from izin.ledger.registry.rule_again import rule_again
 from izin.ledger.unit_of_work import append_messages, lock, unit_of_work

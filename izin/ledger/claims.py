@@ -7,15 +7,19 @@ from typing import Any, LiteralString
 
 from psycopg.rows import args_row
 
-from izin.iys.wire_format.consents import ConsentItem
-from izin.ledger.db import Connection, copy, statements, while_waiting
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.history.calls import call_facts, item_rows
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ClaimedRow
-from izin.ledger.record.errors import ConcurrentChangeError
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.submission import Item, Submission, body_of, item_of
+from izin.iys.wire_format import ConsentItem
+from izin.ledger.db import Connection, copy, microseconds, statements, while_waiting
+from izin.ledger.history import call_facts, item_rows
+from izin.ledger.record import (
+    Brand,
+    ClaimedRow,
+    ConcurrentChangeError,
+    Item,
+    LeaseOwner,
+    Submission,
+    body_of,
+    item_of,
+)
 from izin.ledger.unit_of_work import UnitOfWork
 
 _SQL = statements("submissions")

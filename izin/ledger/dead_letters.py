@@ -12,8 +12,7 @@ from typing import Any
 
 from izin.ledger import reads
 from izin.ledger.db import Ledger
-from izin.ledger.history import append
-from izin.ledger.history.append import act
+from izin.ledger.history import act, append
 
 _ACKNOWLEDGE = "acknowledge dead letter"
 _REDRIVE = "redrive dead letter"

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history.append import record_act
-from izin.ledger.record.errors import ConcurrentChangeError, RecreatedTopicError
-from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.history import record_act
+from izin.ledger.record import ConcurrentChangeError, Message, RecreatedTopicError, TopicMessages
 
 _SQL = statements("offsets")
 _BOOTSTRAPS = statements("bootstraps")

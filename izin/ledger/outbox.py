@@ -3,7 +3,7 @@
 import orjson
 
 from izin.ledger.db import copy_format
-from izin.ledger.record.messages import Message
+from izin.ledger.record import Message
 
 _COLUMNS = (6).to_bytes(2, "big")
 _JSONB = b"\1"

@@ -27,8 +27,7 @@ from izin.iys.rate_limit import (
     ReputationPolicy,
     Slot,
 )
-from izin.ledger.db import statements
-from izin.ledger.db.connection import ClockOffset, Connection, Ledger
+from izin.ledger.db import ClockOffset, Connection, Ledger, statements
 from izin.runtime.logs import get_logger
 
 HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}

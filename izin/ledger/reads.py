@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 from izin.consent.forecast import DueGroup
 from izin.consent.model import OriginRank, Status
 from izin.ledger.db import Ledger, statements
-from izin.ledger.history import append
-from izin.ledger.history.formats import decision_columns
-from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.history import append, decision_columns
+from izin.ledger.record import ConsentRow
 
 _PAGE = 5000
 _SLICE = 500

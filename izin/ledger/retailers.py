@@ -17,7 +17,7 @@ from izin.consent.model import Status
 from izin.consent.next_action import Registered
 from izin.consent.transitions import SETTLED, State
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record import ConsentRow
 
 DIFFERENCE = "retailer-access"
 """The reason for which such consents are parked."""

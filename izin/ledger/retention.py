@@ -23,9 +23,8 @@ from typing import Any
 
 from izin.ledger.brake.counting import WINDOW
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history.append import DROPPED, customer_key, record_act
-from izin.ledger.record.anchor import Anchor
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.history import DROPPED, customer_key, record_act
+from izin.ledger.record import Anchor, TopicMessages
 from izin.ledger.unit_of_work import append_messages
 from izin.runtime.logs import get_logger
 

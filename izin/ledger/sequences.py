@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history.append import record_act
-from izin.ledger.record.sequence_gaps import Gap, Numbers, Run, with_runs
+from izin.ledger.history import record_act
+from izin.ledger.record import Gap, Numbers, Run, with_runs
 from izin.schemas.topics import Topics
 
 GRACE = timedelta(minutes=5)

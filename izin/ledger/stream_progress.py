@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from izin.consent.model import Channel
-from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format import Stream
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.record import Brand, Message, TopicMessages
 
 WINDOW = timedelta(days=6, hours=23)
 """The window that İYS shows: seven days, without the last hour (reference 2.7). What a stream that

@@ -14,10 +14,15 @@ from psycopg.rows import args_row
 
 from izin.consent.model import ConsentKey
 from izin.ledger.db import Connection, statements
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import ConcurrentChangeError
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.submission import CallCheck, Item, Settled, Submission
+from izin.ledger.record import (
+    Brand,
+    CallCheck,
+    ConcurrentChangeError,
+    Item,
+    LeaseOwner,
+    Settled,
+    Submission,
+)
 
 _OTHERS_FIRST = timedelta(seconds=2)
 """For so long a process leaves a call that it has lost to other processes."""

@@ -15,10 +15,8 @@ from psycopg.rows import DictRow
 from izin.consent.model import Channel
 from izin.ledger import access_tokens, stream_progress
 from izin.ledger.db import Connection, Ledger, notifications, statements
-from izin.ledger.history import append
-from izin.ledger.history.append import act, brand_key, record_act
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.suspension import EVERY, NO_RIGHT, NOT_GRANTED, Suspension
+from izin.ledger.history import act, append, brand_key, record_act
+from izin.ledger.record import EVERY, NO_RIGHT, NOT_GRANTED, Brand, Suspension
 
 _SQL = statements("suspensions")
 _BRANDS = statements("brands")

@@ -18,25 +18,32 @@ from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
 from izin.ledger import retailers
-from izin.ledger.db import notifications
-from izin.ledger.db.connection import Connection, Ledger, copy, while_waiting
-from izin.ledger.db.copy_format import moment
-from izin.ledger.db.queries import statements
-from izin.ledger.history import append
-from izin.ledger.history.append import Movement
-from izin.ledger.history.hash_chain import Fact
+from izin.ledger.db import (
+    Connection,
+    Ledger,
+    copy,
+    moment,
+    notifications,
+    statements,
+    while_waiting,
+)
+from izin.ledger.history import Fact, Movement, append
 from izin.ledger.outbox import row_of
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow, to_json
-from izin.ledger.record.errors import ConcurrentChangeError
-from izin.ledger.record.messages import (
+from izin.ledger.record import (
+    Brand,
+    ConcurrentChangeError,
+    ConsentRow,
     Message,
+    Outcome,
+    RuledRow,
     TopicMessages,
+    closed,
     may_send_before,
     permitted_row,
+    rule_row,
+    termed,
+    to_json,
 )
-from izin.ledger.record.outcome import Outcome
-from izin.ledger.record.ruling import RuledRow, closed, rule_row, termed
 
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")

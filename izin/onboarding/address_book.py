@@ -20,9 +20,8 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import AdmittedEvent, ConsentKey, Status
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.record.brand import Brand
+from izin.ledger.db import Ledger, statements
+from izin.ledger.record import Brand
 from izin.reconcile.asking import swept
 from izin.runtime.plan import OnProgress, silent
 from izin.sinks.inbound.sweep import PageQuery

@@ -16,9 +16,8 @@ from izin.consent.due_dates import THRESHOLD, TURKEY
 from izin.consent.model import Channel
 from izin.evidence.markup import fact_table, page, table
 from izin.evidence.words import CHANNELS
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.record.brand import Brand
+from izin.ledger.db import Ledger, statements
+from izin.ledger.record import Brand
 from izin.ledger.registry.application_items import (
     DAYS,
     OF_BRANDS,

@@ -25,8 +25,7 @@ from izin.consent.model import AdmittedEvent, Status
 from izin.consent.violations import Violation
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.ledger.brands import OtherBrandsError
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.suspension import EVERY, Suspension
+from izin.ledger.record import EVERY, Brand, Suspension
 from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from izin.consent.due_dates import TURKEY
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.queries import statements
+from izin.ledger.db import Ledger, statements
 
 _SQL = statements("onboarding")
 _PAGE = 5000

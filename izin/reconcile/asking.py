@@ -19,8 +19,7 @@ from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS
 from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import STATUS, CallClass
-from izin.ledger.db.connection import Connection
-from izin.ledger.db.queries import statements
+from izin.ledger.db import Connection, statements
 from izin.ledger.rate_limits import HOUR_LIMITS
 from izin.ledger.sweep.sweeps import SweptKey
 from izin.reconcile.comparing import IysSilentError, Scope

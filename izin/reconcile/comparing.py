@@ -15,10 +15,9 @@ from typing import Any
 from izin.consent.errors import OurError
 from izin.consent.model import Channel
 from izin.ledger import reads, submissions
-from izin.ledger.db.connection import Connection, Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.history.formats import history_codec
-from izin.ledger.record.brand import Brand
+from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.history import history_codec
+from izin.ledger.record import Brand
 from izin.reconcile.judging import ComparedKey, Finding, judge
 from izin.reconcile.remedies import DecidedEvent, KeyDecisions, Remedy, remedy_of
 from izin.replay.topic_tables import TopicTables

@@ -16,8 +16,7 @@ from izin.consent.fold import is_of_citizens
 from izin.consent.model import Order, Status, order_of
 from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import State
-from izin.ledger.record import earlier_opt_out
-from izin.ledger.record.consent_row import TYPES, ConsentRow
+from izin.ledger.record import TYPES, ConsentRow, earlier_opt_out
 
 _STATUSES = frozenset({Registered.ONAY, Registered.RET})
 _UNREGISTERED = frozenset({Registered.NOT_ONAY, Registered.RET})

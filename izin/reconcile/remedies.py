@@ -9,7 +9,7 @@ from typing import NamedTuple
 from izin.consent.enums import TextEnum
 from izin.consent.fold import outranks
 from izin.consent.model import ConsentEvent, Status
-from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record import ConsentRow
 from izin.reconcile.judging import Cause, ComparedKey, Finding, Kind, Side
 
 

@@ -23,16 +23,20 @@ from pydantic import ConfigDict, TypeAdapter
 
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.iys.wire_format.consents import RegisterRecord
+from izin.iys.wire_format import RegisterRecord
 from izin.ledger import brands, retailers
-from izin.ledger.db.connection import Connection, Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.history.append import Movement, act, brand_key
-from izin.ledger.record import ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import RECONCILE, ConsentRow
-from izin.ledger.record.errors import UnregisteredBrandError
-from izin.ledger.record.messages import Message, TopicMessages, permitted_row
+from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.history import Movement, act, brand_key
+from izin.ledger.record import (
+    RECONCILE,
+    Brand,
+    ConsentRow,
+    Message,
+    TopicMessages,
+    UnregisteredBrandError,
+    permitted_row,
+    ruling,
+)
 from izin.ledger.registry.ownership import alert
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.reconcile.comparing import Difference, Scope, decisions_of

@@ -12,9 +12,7 @@ from itertools import islice
 from typing import Any
 
 from izin.consent.model import Channel, RecipientType
-from izin.ledger.db import copy_format
-from izin.ledger.db.connection import Connection, Ledger, copy
-from izin.ledger.db.queries import statements
+from izin.ledger.db import Connection, Ledger, copy, copy_format, statements
 
 _CHUNK = 20_000
 _COLUMNS = (1).to_bytes(2, "big")

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Message as Record
 
-from izin.ledger.db import copy_format
-from izin.ledger.db.connection import Connection, copy
-from izin.ledger.db.queries import statements
+from izin.ledger.db import Connection, copy, copy_format, statements
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import every_record

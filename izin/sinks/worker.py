@@ -28,12 +28,9 @@ from starlette.routing import Route
 
 from izin.consent.forecast import records_per_second
 from izin.ledger import retention, submissions
-from izin.ledger.db import Ledger, repeat
-from izin.ledger.db.leases import live
-from izin.ledger.db.notifications import Notifications
+from izin.ledger.db import Ledger, Notifications, live, repeat
 from izin.ledger.privacy import erasure
-from izin.ledger.record.errors import LedgerUnavailableError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import LedgerUnavailableError, TopicMessages
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.http_server.problems import Faults, health, operations_app

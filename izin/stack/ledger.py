@@ -13,11 +13,11 @@ from confluent_kafka.admin import OffsetSpec
 
 from izin.kafka.unread import unread
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DecidedOffsets
 
 _TIMEOUT = 15.0
 _MOST_MARKERS = 10

@@ -20,8 +20,7 @@ from izin.consent.due_dates import TURKEY
 from izin.consent.errors import OurError
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.local import Supervisor
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.report import ImportReport
+from izin.producers.files import Import, ImportReport, import_file
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime.kafka import access_of
 from izin.runtime.plan import OnProgress

@@ -24,11 +24,9 @@ from pydantic import TypeAdapter
 
 from izin.consent.due_dates import TURKEY
 from izin.ledger import brands as registry
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import MigrationError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import Brand, MigrationError, TopicMessages
 from izin.ledger.registry import api_keys, customers
 from izin.local import Command, LocalError, LocalServers, Supervisor, ensure_database
 from izin.local.processes import answers

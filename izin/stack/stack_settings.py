@@ -17,7 +17,7 @@ from typing import Self
 
 from pydantic import TypeAdapter
 
-from izin.ledger.record.brand import Brand
+from izin.ledger.record import Brand
 from izin.local import LocalError
 from izin.local.reservations import FolderLock, free_port, is_free
 from izin.schemas.api_keys import new_api_key, new_family

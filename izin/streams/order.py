@@ -35,7 +35,7 @@ from izin.streams.guard import (
     poison,
 )
 from izin.streams.outputs import Erasures, OutputWriter, OversizedError
-from izin.streams.ownership.effects import SUPPRESSED, Effects
+from izin.streams.ownership import SUPPRESSED, Effects
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import PartitionState
 

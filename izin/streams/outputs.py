@@ -54,7 +54,7 @@ from izin.streams.guard import (
     first_append,
     repartitioned_twice,
 )
-from izin.streams.ownership.effects import DEAD_LETTER, Effects, OutputRecord, output_record
+from izin.streams.ownership import DEAD_LETTER, Effects, OutputRecord, output_record
 from izin.streams.state.state import PartitionState, erased_until, suppression
 
 REPARTITIONED = "izin-repartitioned"

@@ -15,9 +15,8 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from izin.ledger.db import Ledger
-from izin.ledger.db.leases import SILENCE
-from izin.ledger.record.errors import ConcurrentChangeError, LedgerUnavailableError
+from izin.ledger.db import SILENCE, Ledger
+from izin.ledger.record import ConcurrentChangeError, LedgerUnavailableError
 from izin.ledger.webhooks import deliveries
 from izin.ledger.webhooks.deliveries import DeliveryGroup, DeliveryReceipt, FailedAttempt
 from izin.ledger.webhooks.registry import WebhookSubscriber

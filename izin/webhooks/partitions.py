@@ -14,7 +14,7 @@ from time import monotonic
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from izin.kafka.bounded_reader import Place, partition_client
-from izin.ledger.record.errors import StreamUnavailableError
+from izin.ledger.record import StreamUnavailableError
 from izin.ledger.webhooks.registry import DeliveryCursor, LaneName
 from izin.runtime.kafka import TIMEOUT, partition_watermarks
 from izin.runtime.settings import KafkaSettings

@@ -21,9 +21,8 @@ import uvloop
 from starlette.applications import Starlette
 
 from izin.kafka.bounded_reader import Place
-from izin.ledger.db import Ledger, leases
-from izin.ledger.db.leases import live
-from izin.ledger.record.errors import ConcurrentChangeError, LedgerUnavailableError
+from izin.ledger.db import Ledger, leases, live
+from izin.ledger.record import ConcurrentChangeError, LedgerUnavailableError
 from izin.ledger.webhooks import deliveries, registry
 from izin.ledger.webhooks.deliveries import AssignedSubscriber, lease_name
 from izin.ledger.webhooks.registry import (

@@ -16,7 +16,7 @@ from time import monotonic
 
 from izin.kafka.bounded_reader import Place
 from izin.kafka.tables.latest_records import Wakeup
-from izin.ledger.record.errors import StreamUnavailableError
+from izin.ledger.record import StreamUnavailableError
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.webhooks.events import EventReader, WebhookEvent

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from izin.consent.model import Consent
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.stack.ledger import LedgerState
 from izin.stack.report import DesiredState, FinalState, compare
 from tests.chaos.hostile.records import RECIPIENTS

@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaException
 from pydantic import SecretStr
 
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.ledger.record.errors import LedgerUnavailableError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import LedgerUnavailableError, TopicMessages
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from izin.feeds import protocol
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
-from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.record import Message, TopicMessages
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
 from izin.runtime.http_server.problems import public_app

@@ -21,7 +21,7 @@ from rocksdict import BottommostLevelCompaction, CompactOptions, Options, Rdict
 
 from izin.consent.due_dates import TURKEY
 from izin.ledger import retention
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.history import verify
 from izin.ledger.privacy import erasure
 from izin.runtime.settings import LedgerSettings

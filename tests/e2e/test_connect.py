@@ -33,7 +33,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
-from izin.streams.ownership.effects import OutputRecord
+from izin.streams.ownership import OutputRecord
 from tests.contract.schemas.examples import golden
 from tests.support.servers.connect import KafkaConnect
 from tests.support.servers.databases import drop_database

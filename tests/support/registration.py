@@ -3,9 +3,8 @@
 from datetime import datetime
 
 from izin.ledger import brands
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Ledger
+from izin.ledger.record import Brand, TopicMessages
 from izin.ledger.registry import customers
 
 

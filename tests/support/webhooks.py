@@ -19,9 +19,8 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Ledger
+from izin.ledger.record import Brand, TopicMessages
 from izin.ledger.registry import customers
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookSubscriber

@@ -19,7 +19,7 @@ from izin.streams.engine import worker
 from izin.streams.fast_path.rows import RowWriter
 from izin.streams.fast_path.simple_events import SharedContent, SimpleEvent, SimpleEventReader
 from izin.streams.fetched_record import FetchedRecord
-from izin.streams.ownership.effects import Effects, output_record
+from izin.streams.ownership import Effects, output_record
 from izin.streams.state.packing import NEVER
 from izin.streams.state.state import PartitionState
 

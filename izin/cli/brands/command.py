@@ -19,15 +19,17 @@ from izin.cli.terminal import (
     OneCustomerOption,
     OutputFormat,
     OutputOption,
+    cut_to,
     exit_if,
     filled,
     instant,
     print_found,
     print_rows,
+    run_on_ledger,
     say,
+    topic_messages,
     turkish,
 )
-from izin.cli.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
 from izin.consent.model import Channel
 from izin.ledger import brands as registry
 from izin.ledger import reads
@@ -35,11 +37,9 @@ from izin.ledger import suspensions as standing
 from izin.ledger.brake import decisions
 from izin.ledger.brake.decisions import Brake
 from izin.ledger.brands import registered_brand
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import BrandOfAnotherError
-from izin.ledger.record.suspension import EVERY, ORDERED, Suspension
+from izin.ledger.record import EVERY, ORDERED, Brand, BrandOfAnotherError, Suspension
 from izin.ledger.registry import customers, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
 from izin.sinks.monitor.accounts import warnings_of

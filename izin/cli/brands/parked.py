@@ -18,6 +18,7 @@ from izin.cli.terminal import (
     BrandArgument,
     ByOption,
     ExecuteOption,
+    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
@@ -26,12 +27,9 @@ from izin.cli.terminal import (
     named_recipients,
     print_found,
     print_rows,
-    say,
-)
-from izin.cli.terminal.ledger_session import (
-    Look,
     run_cut,
     run_on_ledger,
+    say,
     topic_messages,
 )
 from izin.consent.errors import SourceError

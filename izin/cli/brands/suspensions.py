@@ -25,13 +25,11 @@ from izin.cli.terminal import (
     exit_if,
     filled,
     print_found,
-    say,
-    turkish,
-)
-from izin.cli.terminal.ledger_session import (
     run_cut,
     run_on_ledger,
+    say,
     topic_messages,
+    turkish,
 )
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel, Status
@@ -39,10 +37,9 @@ from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger import suspensions as standing
 from izin.ledger.brands import registered_brand
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.suspension import EVERY, NOT_GRANTED, Suspension
+from izin.ledger.record import EVERY, NOT_GRANTED, Brand, Suspension
 from izin.ledger.registry import customers, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
 

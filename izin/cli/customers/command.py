@@ -21,14 +21,15 @@ from izin.cli.terminal import (
     filled_if_given,
     print_found,
     print_rows,
+    run_cut,
+    run_on_ledger,
     say,
     warn,
 )
-from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
 from izin.ledger import brands as registry
 from izin.ledger.brake.counting import limits_of
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.brand import Brand
+from izin.ledger.db import Ledger
+from izin.ledger.record import Brand
 from izin.ledger.registry import api_keys, customers
 from izin.ledger.registry.customers import Customer, CustomerDetails, PersonKind
 from izin.schemas.api_keys import ApiKey

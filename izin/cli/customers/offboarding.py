@@ -26,6 +26,7 @@ from izin.cli.terminal import (
     ExecuteOption,
     OutputFormat,
     OutputOption,
+    calling_iys,
     check_place,
     digest_of,
     exit_if,
@@ -34,23 +35,23 @@ from izin.cli.terminal import (
     kafka_settings,
     print_rows,
     private_csv,
+    run_on_ledger,
     say,
     say_dry_run,
     showing,
+    topic_messages,
 )
-from izin.cli.terminal.iys_session import calling_iys
-from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
 from izin.evidence.collection import anchor_heads
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
-from izin.iys.wire_format.account import PushConnection
+from izin.iys.wire_format import PushConnection
 from izin.ledger import reads
 from izin.ledger.archive.writer import ArchiveWriter
 from izin.ledger.daily import files
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.history import verify
-from izin.ledger.record.brand import Brand
+from izin.ledger.record import Brand
 from izin.ledger.registry import customers, offboarding
 from izin.ledger.registry.offboarding import Belongings, Ending, Offboarding, Unsettled
 from izin.runtime import kafka
@@ -60,7 +61,7 @@ from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import connections_of, unregister
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DecidedOffsets
 
 ANCHORS: Final = "anchors.txt"
 HISTORY: Final = "history"

@@ -29,12 +29,15 @@ from izin.cli.terminal import (
     ExitCode,
     OutputFormat,
     OutputOption,
+    WorkerSettings,
+    calling_iys,
     cells,
     exit_if,
     exit_on_signals,
     named,
     print_found,
     print_json,
+    run_on_ledger,
     say,
     showing,
     showing_steps,
@@ -42,12 +45,10 @@ from izin.cli.terminal import (
     turkish,
     warn,
 )
-from izin.cli.terminal.iys_session import WorkerSettings, calling_iys
-from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.business_days import Calendar
 from izin.ledger import reads, suspensions
 from izin.ledger.brands import brands_of
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.onboarding.address_book import AddressBook, IysQuery, note_ledger, requests_to_ask
 from izin.onboarding.preview import (
     BookReview,
@@ -59,9 +60,7 @@ from izin.onboarding.preview import (
     preview,
     review_of,
 )
-from izin.producers.files.importer import FindOptOuts, Import
-from izin.producers.files.report import ImportReport
-from izin.producers.files.rows import ReversalRules
+from izin.producers.files import FindOptOuts, Import, ImportReport, ReversalRules
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.request_budget import RequestBudget
 

@@ -17,6 +17,7 @@ from izin.cli.terminal import (
     BrandsOption,
     ByOption,
     CustomerArgument,
+    Look,
     OutputFormat,
     OutputOption,
     cells,
@@ -24,14 +25,14 @@ from izin.cli.terminal import (
     named,
     print_rows,
     private_csv,
+    run_on_ledger,
     say,
     takes,
     write_new,
 )
-from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.ledger.brands import brands_of
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.registry import application_items, customers
 from izin.ledger.registry.application_items import (
     OF_BRANDS,
@@ -51,8 +52,7 @@ from izin.onboarding.pack import (
 )
 from izin.onboarding.preview import check_brands, review_of
 from izin.onboarding.void_consents import HEADER, NEW_CONSENTS, row_of, void_consents
-from izin.producers.files.importer import Import
-from izin.producers.files.report import ImportReport
+from izin.producers.files import Import, ImportReport
 from izin.runtime.settings import LedgerSettings
 
 _COLUMNS = {

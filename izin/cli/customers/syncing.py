@@ -8,22 +8,24 @@ from datetime import timedelta
 
 from izin.cli.terminal import (
     ByOption,
+    CustomerCut,
     ExecuteOption,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
+    cut_to,
     exit_if,
     print_rows,
+    run_in_context,
+    run_on_ledger,
     say,
 )
-from izin.cli.terminal.iys_session import run_in_context
-from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger
 from izin.consent.model import Channel
 from izin.iys.errors import CallError
-from izin.iys.wire_format.account import BrandSummary, GrantedBrand
+from izin.iys.wire_format import BrandSummary, GrantedBrand
 from izin.ledger import brands as registry
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.brand import Brand
+from izin.ledger.db import Ledger
+from izin.ledger.record import Brand
 from izin.ledger.registry import customers
 from izin.ledger.registry import granted as listing
 from izin.ledger.registry.customers import Customer

@@ -10,29 +10,30 @@ from typing import Annotated, Any
 import typer
 
 from izin.cli.dead_letters.listing import print_letter, print_list
-from izin.cli.terminal.arguments import (
+from izin.cli.terminal import (
     ByOption,
     ExecuteOption,
-    duration,
-    filled,
-    instant,
-    takes,
-)
-from izin.cli.terminal.exit_codes import exit_if, exit_on_error, say_dry_run
-from izin.cli.terminal.ledger_session import run_on_ledger
-from izin.cli.terminal.output import (
     OutputFormat,
     OutputOption,
+    duration,
+    exit_if,
+    exit_on_error,
+    filled,
+    instant,
     kafka_settings,
     print_json,
     print_rows,
+    run_on_ledger,
     say,
+    say_dry_run,
+    showing,
+    showing_steps,
+    takes,
 )
-from izin.cli.terminal.progress import showing, showing_steps
 from izin.consent.errors import SourceError
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.ledger import dead_letters
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.dead_letters import UNTOUCHED, Redrive
 from izin.replay.dead_letters.outcomes import Prediction, RedriveOutcome
 from izin.replay.dead_letters.reading import DeadLetterReader, DeadLetterSelection

@@ -49,16 +49,16 @@ from izin.cli.terminal import (
     kafka_settings,
     out,
     print_json,
+    run_on_ledger,
 )
-from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.forecast import records_per_second
 from izin.iys.tokens import TokenPolicy
 from izin.kafka.unread import unread
 from izin.ledger import brands as registry
 from izin.ledger import reads, sequences, stream_progress
 from izin.ledger.brake import decisions
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.migrate import migrate, pending
+from izin.ledger.db import Ledger, pending
+from izin.ledger.db.migrate import migrate
 from izin.ledger.registry import granted
 from izin.ledger.webhooks import registry as subscribers
 from izin.runtime import kafka, topic_admin
@@ -73,7 +73,7 @@ from izin.runtime.settings import (
     StreamSettings,
 )
 from izin.schemas.fast import BUILD
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DecidedOffsets
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 T = TypeVar("T")

@@ -11,8 +11,7 @@ import httpx
 
 from izin.cli.doctor.finding import Finding, ok, skipped, wrong
 from izin.cli.remedies import held_back, remedy_of_brake
-from izin.cli.terminal import turkish
-from izin.cli.terminal.iys_session import calling_iys
+from izin.cli.terminal import calling_iys, turkish
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError
@@ -22,9 +21,9 @@ from izin.kafka.unread import Unread, reading
 from izin.ledger import brands as registry
 from izin.ledger.access_tokens import LedgerTokenStore
 from izin.ledger.brake.decisions import Brake
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.reads import Backlog, Memory, Parked
-from izin.ledger.record.brand import Brand
+from izin.ledger.record import Brand
 from izin.ledger.registry.granted import ListReading, LostRight
 from izin.ledger.sequences import Missing
 from izin.ledger.stream_progress import STALE_AFTER, PulledStream

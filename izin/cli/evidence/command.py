@@ -11,11 +11,23 @@ import typer
 from typer.core import TyperGroup
 
 from izin.cli.ledger import topic_anchors
-from izin.cli.terminal.arguments import ByOption, filled, instant, is_key, normalised
-from izin.cli.terminal.exit_codes import exit_on_error
-from izin.cli.terminal.ledger_session import Look, run_on_ledger, topic_messages
-from izin.cli.terminal.output import OutputFormat, OutputOption, kafka_settings, print_json, say
-from izin.cli.terminal.private_files import write_new
+from izin.cli.terminal import (
+    ByOption,
+    Look,
+    OutputFormat,
+    OutputOption,
+    exit_on_error,
+    filled,
+    instant,
+    is_key,
+    kafka_settings,
+    normalised,
+    print_json,
+    run_on_ledger,
+    say,
+    topic_messages,
+    write_new,
+)
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.evidence import collection
@@ -24,7 +36,7 @@ from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import read
 from izin.evidence.daily_files import check_with
 from izin.evidence.verification import Evidence, verify
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.sinks.monitor.anchors import AnchorWitnesses
 
 _WRITE = "write"

@@ -9,21 +9,23 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.terminal.arguments import (
+from izin.cli.terminal import (
     ByOption,
+    Look,
     OneCustomerOption,
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    exit_on_error,
     filled,
     instant,
     is_key,
     normalised,
-)
-from izin.cli.terminal.exit_codes import exit_if, exit_on_error
-from izin.cli.terminal.ledger_session import Look, record_look, run_cut, run_on_ledger
-from izin.cli.terminal.output import (
-    OutputFormat,
-    OutputOption,
     print_json,
     print_rows,
+    record_look,
+    run_cut,
+    run_on_ledger,
     say,
     turkish,
 )
@@ -31,7 +33,7 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.evidence.container import read
 from izin.evidence.verification import verify
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.runtime.masking import mask

@@ -29,11 +29,17 @@ from izin.cli.terminal import (
 from izin.consent.errors import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.kafka.tables.standing_opt_outs import StandingOptOuts
-from izin.producers.files.choices import ColumnChoices, read_mapping
-from izin.producers.files.columns import ColumnsError
-from izin.producers.files.importer import FindOptOuts, Import, import_file
-from izin.producers.files.report import ImportReport
-from izin.producers.files.rows import ReversalRules, read_reversals
+from izin.producers.files import (
+    ColumnChoices,
+    ColumnsError,
+    FindOptOuts,
+    Import,
+    ImportReport,
+    ReversalRules,
+    import_file,
+    read_mapping,
+    read_reversals,
+)
 from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime.kafka import access_of

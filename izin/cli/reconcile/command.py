@@ -11,28 +11,32 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from izin.cli.terminal.arguments import ByOption, instant
-from izin.cli.terminal.exit_codes import exit_if, exit_on_error
-from izin.cli.terminal.interrupts import exit_on_signals
-from izin.cli.terminal.iys_session import calling_iys
-from izin.cli.terminal.ledger_session import Look, run_on_ledger
-from izin.cli.terminal.output import (
+from izin.cli.terminal import (
+    ByOption,
+    CsvRows,
+    Look,
     OutputFormat,
     OutputOption,
+    calling_iys,
+    exit_if,
+    exit_on_error,
+    exit_on_signals,
+    instant,
     kafka_settings,
     out,
     print_json,
     print_rows,
+    private_csv,
+    run_on_ledger,
     say,
+    showing,
     turkish,
     warn,
 )
-from izin.cli.terminal.private_files import CsvRows, private_csv
-from izin.cli.terminal.progress import showing
 from izin.consent.model import Channel
 from izin.consent.texts import visible
 from izin.ledger.brands import registered_brand
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.reconcile.asking import SINGLE, Asker, Estimate
 from izin.reconcile.comparing import Ask, Comparer, Comparison, Difference, Scope
 from izin.reconcile.remedies import WORDS, Repair

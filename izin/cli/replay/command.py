@@ -16,17 +16,22 @@ from izin.cli.replay.kinds import (
     selection_of,
 )
 from izin.cli.replay.what_if import what_if
-from izin.cli.terminal.arguments import ByOption, ExecuteOption, RecipientOption
-from izin.cli.terminal.exit_codes import exit_if, exit_on_error, say_dry_run
-from izin.cli.terminal.interrupts import exit_on_signals
-from izin.cli.terminal.ledger_session import Look, look_beside
-from izin.cli.terminal.output import (
+from izin.cli.terminal import (
+    ByOption,
+    ExecuteOption,
+    Look,
     OutputFormat,
     OutputOption,
+    RecipientOption,
+    exit_if,
+    exit_on_error,
+    exit_on_signals,
+    look_beside,
     out,
     print_json,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
 

@@ -10,18 +10,28 @@ import typer
 
 from izin.cli.replay.kinds import BrandOption, CustomerOption, selection_of
 from izin.cli.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
-from izin.cli.terminal.arguments import ByOption, RecipientOption, instant
-from izin.cli.terminal.exit_codes import exit_if, exit_on_error
-from izin.cli.terminal.interrupts import exit_on_signals
-from izin.cli.terminal.ledger_session import Look, run_on_ledger
-from izin.cli.terminal.output import OutputFormat, OutputOption, print_json, print_rows, say
-from izin.cli.terminal.private_files import private_csv
-from izin.cli.terminal.progress import showing
+from izin.cli.terminal import (
+    ByOption,
+    Look,
+    OutputFormat,
+    OutputOption,
+    RecipientOption,
+    exit_if,
+    exit_on_error,
+    exit_on_signals,
+    instant,
+    print_json,
+    print_rows,
+    private_csv,
+    run_on_ledger,
+    say,
+    showing,
+)
 from izin.consent.business_days import Calendar
 from izin.consent.errors import SourceError
 from izin.ledger import brands
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.brand import Brand
+from izin.ledger.db import Ledger
+from izin.ledger.record import Brand
 from izin.replay.what_if.changes import Change, ChangeKind, Fulfilment, LawSettings, differing
 from izin.replay.what_if.key_history import GivenList
 from izin.replay.what_if.run import WhatIf, WhatIfResult

@@ -53,10 +53,14 @@ from izin.cli.terminal import (
 from izin.consent.may_send import PermissionReason
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import RecipientType
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.columns import recipient_place
-from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
-from izin.producers.files.tables import Table
+from izin.producers.files import (
+    WORKBOOK,
+    ColumnChoices,
+    Table,
+    open_table,
+    recipient_place,
+    suffix_of,
+)
 
 _WITHIN = timedelta(seconds=60)
 _BATCH = 50_000

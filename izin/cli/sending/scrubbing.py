@@ -22,9 +22,15 @@ from izin.cli.terminal import digest_of
 from izin.consent.errors import SourceError
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, RecipientType
-from izin.producers.files.cells import cell_text
-from izin.producers.files.columns import ColumnsError
-from izin.producers.files.tables import Cells, FileRow, Table, UnusableFileError, whole_file
+from izin.producers.files import (
+    Cells,
+    ColumnsError,
+    FileRow,
+    Table,
+    UnusableFileError,
+    cell_text,
+    whole_file,
+)
 from izin.schemas.consistency_token import positions_of, token_of
 from izin.schemas.words import fold
 from izin.subscribers import Gate, GateAnswer, GateVerdict, Question, ReceiptKind

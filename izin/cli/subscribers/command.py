@@ -34,15 +34,16 @@ from izin.cli.terminal import (
     print_fields,
     print_json,
     print_rows,
+    run_cut,
+    run_on_ledger,
     say,
     say_dry_run,
     takes,
     turkish,
 )
-from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, PauseReason, WebhookType
 from izin.runtime.kafka import codec

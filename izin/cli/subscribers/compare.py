@@ -15,6 +15,7 @@ from izin.cli.terminal import (
     ChannelOption,
     ColumnOption,
     CsvRows,
+    Look,
     OutputFormat,
     OutputOption,
     RecipientTypeOption,
@@ -25,17 +26,13 @@ from izin.cli.terminal import (
     named,
     print_rows,
     private_csv,
+    run_on_ledger,
 )
-from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent.fields import read_recipient
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.consent.violations import Violation
-from izin.ledger.db.connection import Ledger
-from izin.producers.files.cells import cell_text
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.columns import recipient_place
-from izin.producers.files.table_formats import open_table
-from izin.producers.files.tables import Table
+from izin.ledger.db import Ledger
+from izin.producers.files import ColumnChoices, Table, cell_text, open_table, recipient_place
 from izin.reconcile.suppression_list import (
     ListComparison,
     ListDifference,

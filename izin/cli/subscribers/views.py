@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from izin.cli.terminal import turkish
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import WebhookSubscriber
 from izin.runtime.settings import KafkaSettings

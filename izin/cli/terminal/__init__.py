@@ -33,6 +33,7 @@ from izin.cli.terminal.arguments import (
     UnmaskedOption,
     UntilOption,
     begin_of,
+    duration,
     filled,
     filled_if_given,
     instant,
@@ -42,17 +43,19 @@ from izin.cli.terminal.arguments import (
     recipients_in,
     takes,
 )
-from izin.cli.terminal.exit_codes import (
-    ExitCode,
-    end_dry_run,
-    exit_if,
-    exit_on_error,
-    say_dry_run,
-)
-from izin.cli.terminal.interrupts import (
-    exit_on_signals,
-    raising_on_signals,
-    run_interruptible,
+from izin.cli.terminal.exit_codes import ExitCode, end_dry_run, exit_if, exit_on_error, say_dry_run
+from izin.cli.terminal.interrupts import exit_on_signals, raising_on_signals, run_interruptible
+from izin.cli.terminal.iys_session import WorkerSettings, calling_iys, run_at_iys, run_in_context
+from izin.cli.terminal.ledger_session import (
+    CustomerCut,
+    Look,
+    cut_to,
+    look_beside,
+    named_brand,
+    record_look,
+    run_cut,
+    run_on_ledger,
+    topic_messages,
 )
 from izin.cli.terminal.output import (
     OutputFormat,
@@ -80,11 +83,7 @@ from izin.cli.terminal.private_files import (
     private_csv,
     write_new,
 )
-from izin.cli.terminal.progress import (
-    ShownStep,
-    showing,
-    showing_steps,
-)
+from izin.cli.terminal.progress import ShownStep, showing, showing_steps
 
 __all__ = (
     "ONE_DAY",
@@ -99,9 +98,11 @@ __all__ = (
     "ColumnOption",
     "CsvRows",
     "CustomerArgument",
+    "CustomerCut",
     "ExecuteOption",
     "ExitCode",
     "GraceOption",
+    "Look",
     "OneBrandOption",
     "OneChannelOption",
     "OneCustomerOption",
@@ -120,10 +121,14 @@ __all__ = (
     "UnmaskedOption",
     "UntilOption",
     "VisibleRows",
+    "WorkerSettings",
     "begin_of",
+    "calling_iys",
     "cells",
     "check_place",
+    "cut_to",
     "digest_of",
+    "duration",
     "end_dry_run",
     "err",
     "exit_if",
@@ -135,7 +140,9 @@ __all__ = (
     "is_key",
     "json_text",
     "kafka_settings",
+    "look_beside",
     "named",
+    "named_brand",
     "named_recipients",
     "new_file",
     "normalised",
@@ -147,12 +154,18 @@ __all__ = (
     "private_csv",
     "raising_on_signals",
     "recipients_in",
+    "record_look",
+    "run_at_iys",
+    "run_cut",
+    "run_in_context",
     "run_interruptible",
+    "run_on_ledger",
     "say",
     "say_dry_run",
     "showing",
     "showing_steps",
     "takes",
+    "topic_messages",
     "turkish",
     "warn",
     "write_new",

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.iys.client import IysClient
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import LedgerPacer
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner

@@ -18,9 +18,10 @@ from izin.cli.terminal.interrupts import run_interruptible
 from izin.cli.terminal.output import kafka_settings, say
 from izin.consent.errors import IzinError
 from izin.ledger.brands import brands_of, registered_brand
-from izin.ledger.db.connection import Ledger, reach
-from izin.ledger.history.append import NO_CUSTOMER, act, append, brand_key
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Ledger, reach
+from izin.ledger.history import NO_CUSTOMER, act, brand_key
+from izin.ledger.history.append import append
+from izin.ledger.record import TopicMessages
 from izin.runtime.kafka import codec
 from izin.runtime.settings import LedgerSettings, StreamSettings
 

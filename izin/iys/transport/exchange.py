@@ -34,8 +34,7 @@ from izin.iys.errors import (
 )
 from izin.iys.rate_limit import FAILURES, CallClass, Pacer, Slot
 from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
-from izin.iys.wire_format.error_envelope import error_of, read_refusals
-from izin.iys.wire_format.json_reader import parse_json
+from izin.iys.wire_format import error_of, parse_json, read_refusals
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import IysSettings
 

@@ -1,1 +1,78 @@
 """İYS's JSON as typed values: consents, batches, account, push, error envelopes."""
+
+from izin.iys.wire_format.account import (
+    BrandSummary,
+    GrantedBrand,
+    GrantedBrands,
+    PushConnection,
+    PushRegistration,
+    Right,
+    Subscription,
+    SubscriptionStatus,
+)
+from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult
+from izin.iys.wire_format.consents import (
+    BrandPath,
+    ConsentItem,
+    DayAgreement,
+    DayCount,
+    IysMovement,
+    MovementPage,
+    ProcessStatus,
+    Push,
+    Receipt,
+    RegisterRecord,
+    SerializedItems,
+    Stream,
+    parse_push,
+)
+from izin.iys.wire_format.daily_file import COLUMNS, known_prefixes, place_of, prefix_of, read_line
+from izin.iys.wire_format.error_envelope import HOUR, error_of, read_refusals
+from izin.iys.wire_format.json_reader import (
+    JsonReader,
+    UnreadableItem,
+    from_turkish,
+    lower_case_email,
+    parse_json,
+    readers,
+)
+
+__all__ = (
+    "COLUMNS",
+    "HOUR",
+    "AcceptedBatch",
+    "BatchItemResult",
+    "BrandPath",
+    "BrandSummary",
+    "ConsentItem",
+    "DayAgreement",
+    "DayCount",
+    "GrantedBrand",
+    "GrantedBrands",
+    "IysMovement",
+    "JsonReader",
+    "MovementPage",
+    "ProcessStatus",
+    "Push",
+    "PushConnection",
+    "PushRegistration",
+    "Receipt",
+    "RegisterRecord",
+    "Right",
+    "SerializedItems",
+    "Stream",
+    "Subscription",
+    "SubscriptionStatus",
+    "UnreadableItem",
+    "error_of",
+    "from_turkish",
+    "known_prefixes",
+    "lower_case_email",
+    "parse_json",
+    "parse_push",
+    "place_of",
+    "prefix_of",
+    "read_line",
+    "read_refusals",
+    "readers",
+)

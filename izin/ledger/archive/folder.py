@@ -22,11 +22,18 @@ from typing import Any, NamedTuple, Self
 import orjson
 
 from izin.ledger.db import copy_format
-from izin.ledger.history.chain_check import Fault, Head, VerifiedRow, verified_row
-from izin.ledger.history.hash_chain import Fact, commitment_of, content, next_link
+from izin.ledger.history import (
+    Fact,
+    Fault,
+    Head,
+    VerifiedRow,
+    commitment_of,
+    content,
+    next_link,
+    verified_row,
+)
 from izin.ledger.history.verify import Verified, verify_rows
-from izin.ledger.record.anchor import Anchor
-from izin.ledger.record.errors import UnreadableArchiveError
+from izin.ledger.record import Anchor, UnreadableArchiveError
 from izin.runtime.plan import write_private
 
 FORMAT, FORMAT_OF_ONE = 1, 2

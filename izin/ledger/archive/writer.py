@@ -21,14 +21,9 @@ from izin.ledger.archive.folder import (
     row_of,
     withheld,
 )
-from izin.ledger.db import copy_format
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.history.append import record_act
-from izin.ledger.history.chain_check import first_link
-from izin.ledger.history.hash_chain import next_link
-from izin.ledger.record.anchor import Anchor
-from izin.ledger.record.errors import BrokenHistoryError
+from izin.ledger.db import Ledger, copy_format, statements
+from izin.ledger.history import first_link, next_link, record_act
+from izin.ledger.record import Anchor, BrokenHistoryError
 from izin.runtime.plan import OnProgress, silent
 
 ROWS_A_FILE = 50_000

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 from izin.consent.model import Status
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history.append import customer_key, record_act
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.errors import UnknownCustomerError
+from izin.ledger.history import customer_key, record_act
+from izin.ledger.record import ConsentRow, UnknownCustomerError
 from izin.ledger.registry import customers
 from izin.ledger.registry.customers import Customer
 

@@ -18,14 +18,17 @@ from izin.consent.transitions import WAITING
 from izin.ledger.brake.counting import SourcedEvent, sources_of
 from izin.ledger.brands import of_codes
 from izin.ledger.db import Connection, Ledger, notifications, statements
-from izin.ledger.history.append import Movement, act, brand_key, record_act
-from izin.ledger.history.formats import history_codec
-from izin.ledger.record import earlier_opt_out, ruling
-from izin.ledger.record.apply import said_of_opt_out, taken_over
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.errors import DecidedBrakeError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.history import Movement, act, brand_key, history_codec, record_act
+from izin.ledger.record import (
+    Brand,
+    ConsentRow,
+    DecidedBrakeError,
+    TopicMessages,
+    earlier_opt_out,
+    ruling,
+    said_of_opt_out,
+    taken_over,
+)
 from izin.ledger.unit_of_work import UnitOfWork, lock, unit_of_work
 from izin.schemas.records import event_from_avro
 

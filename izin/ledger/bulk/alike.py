@@ -19,11 +19,20 @@ import orjson
 from izin.consent.next_action import Action
 from izin.ledger import outbox, retailers
 from izin.ledger.db import copy_format
-from izin.ledger.history.hash_chain import Fact
-from izin.ledger.record.consent_row import COMPARED, OWN, SHARED, TERMS, TYPES, ConsentRow
-from izin.ledger.record.messages import Message, TopicMessages
-from izin.ledger.record.outcome import Outcome, outcome_id
-from izin.ledger.record.ruling import RuledRow
+from izin.ledger.history import Fact
+from izin.ledger.record import (
+    COMPARED,
+    OWN,
+    SHARED,
+    TERMS,
+    TYPES,
+    ConsentRow,
+    Message,
+    Outcome,
+    RuledRow,
+    TopicMessages,
+    outcome_id,
+)
 from izin.ledger.unit_of_work import is_breach
 from izin.schemas.fast.writer import long_bytes, milliseconds
 

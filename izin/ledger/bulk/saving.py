@@ -7,13 +7,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from izin.ledger import retailers
 from izin.ledger.bulk.alike import Alike, alike, shape_of
-from izin.ledger.db import copy_format, notifications
-from izin.ledger.db.connection import Connection, copy, while_waiting
-from izin.ledger.db.queries import statements
-from izin.ledger.history.hash_chain import Fact
-from izin.ledger.record.consent_row import TYPES, ConsentRow
-from izin.ledger.record.errors import ConcurrentChangeError
-from izin.ledger.record.ruling import RuledRow
+from izin.ledger.db import Connection, copy, copy_format, notifications, statements, while_waiting
+from izin.ledger.history import Fact
+from izin.ledger.record import TYPES, ConcurrentChangeError, ConsentRow, RuledRow
 from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.process import with_pauses
 

@@ -16,9 +16,8 @@ from psycopg.types.json import Jsonb
 
 from izin.consent.due_dates import TURKEY
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history.append import brand_key, record_act
-from izin.ledger.record.errors import ConcurrentChangeError
-from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.history import brand_key, record_act
+from izin.ledger.record import ConcurrentChangeError, LeaseOwner
 from izin.schemas.timestamps import Timestamp, TimestampState
 
 SHOWN_FOR = 7

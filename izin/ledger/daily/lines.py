@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.model import ConsentKey
-from izin.iys.wire_format.daily_file import COLUMNS
+from izin.iys.wire_format import COLUMNS
 from izin.ledger.daily import files
 from izin.ledger.daily.files import DailyFile
 from izin.ledger.db import Connection, Ledger, copy, copy_format, statements

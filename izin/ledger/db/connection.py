@@ -47,7 +47,7 @@ from izin.consent.business_days import Calendar
 from izin.consent.errors import IzinError
 from izin.ledger.db import copy_format
 from izin.ledger.db.queries import statements
-from izin.ledger.record.errors import (
+from izin.ledger.record import (
     ConcurrentChangeError,
     FencedError,
     IllegalChangeError,

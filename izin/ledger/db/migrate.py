@@ -20,7 +20,7 @@ import psycopg
 from psycopg import AsyncConnection, errors
 
 from izin.ledger.db.queries import statements
-from izin.ledger.record.errors import MigrationError
+from izin.ledger.record import MigrationError
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import LiteralString
 
-from izin.ledger.record.consent_row import LISTS
+from izin.ledger.record import LISTS
 
 _MARK = "-- name: "
 _COLUMNS = re.compile(r"\{(\w+)(?::(\w+))?\}")

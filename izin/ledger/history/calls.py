@@ -9,8 +9,7 @@ import orjson
 
 from izin.ledger.db import copy_format
 from izin.ledger.history.hash_chain import Fact
-from izin.ledger.record.item_result import ItemResult
-from izin.ledger.record.submission import Item, Submission
+from izin.ledger.record import Item, ItemResult, Submission
 
 NOT_SENT = "not-sent"
 """In place of a verdict: the call was withheld before it was written."""

@@ -22,7 +22,7 @@ from izin.ledger.history.hash_chain import (
     commitment_of_row,
     next_link,
 )
-from izin.ledger.record.anchor import Anchor
+from izin.ledger.record import Anchor
 
 ERASED_KINDS = frozenset({"erased", "withheld"})
 """What rows are called of which only the commitment is there: erased, or (in the archive of one

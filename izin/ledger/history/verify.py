@@ -37,8 +37,7 @@ from izin.ledger.history.chain_check import (
     verified_row,
 )
 from izin.ledger.history.hash_chain import BatchDigest
-from izin.ledger.record.anchor import Anchor, AnchorTimestamp
-from izin.ledger.record.errors import UnreadableAnchorError
+from izin.ledger.record import Anchor, AnchorTimestamp, UnreadableAnchorError
 from izin.ledger.retention import YEARS_AT_LEAST
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState

@@ -27,10 +27,8 @@ from izin.ledger import reads
 from izin.ledger.brake import counting
 from izin.ledger.daily import lines
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history import append
-from izin.ledger.history.append import ERASED, act, erasure_key
-from izin.ledger.history.hash_chain import commitment_of_row
-from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.history import ERASED, act, append, commitment_of_row, erasure_key
+from izin.ledger.record import Message, TopicMessages
 from izin.ledger.registry import complaints
 from izin.ledger.retention import YEARS_AFTER_THE_END
 from izin.ledger.unit_of_work import append_messages

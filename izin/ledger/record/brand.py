@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from izin.consent.due_dates import BrandTerms
 from izin.consent.making import maker
-from izin.iys.wire_format.consents import BrandPath
+from izin.iys.wire_format import BrandPath
 
 _clock = maker(BrandTerms)
 

@@ -13,7 +13,7 @@ from izin.consent.fold import Observation
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.next_action import Action, Registered
 from izin.iys.errors import Verdict
-from izin.iys.wire_format.consents import Receipt
+from izin.iys.wire_format import Receipt
 from izin.ledger.record import apply, ruling
 from izin.ledger.record.brand import Brand
 from izin.ledger.record.consent_row import ConsentRow

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 from izin.consent.fields import is_misspelt, read_key
 from izin.consent.fold import Observation
 from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysOrigin, Status
-from izin.iys.wire_format.consents import IysMovement, Stream
+from izin.iys.wire_format import IysMovement, Stream
 from izin.ledger.record.brand import Brand
 
 _MOVEMENTS = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e03")

@@ -16,7 +16,7 @@ from typing import Any
 from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
-from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.iys.wire_format import UnreadableItem
 from izin.ledger.record import unreadable
 from izin.ledger.record.anchor import Anchor
 from izin.ledger.record.brand import Brand

@@ -18,8 +18,7 @@ from izin.consent.admission import SKEW
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
 from izin.consent.making import maker
 from izin.consent.model import Channel, RecipientType, Source, Status
-from izin.iys.wire_format.consents import ConsentItem, Receipt
-from izin.iys.wire_format.json_reader import from_turkish
+from izin.iys.wire_format import ConsentItem, Receipt, from_turkish
 from izin.ledger.record.brand import Brand
 from izin.ledger.record.consent_row import ClaimedRow, ConsentRow
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from izin.consent.violations import Violation
-from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.iys.wire_format import UnreadableItem
 from izin.schemas.records import AvroRecord, dead_letter_to_avro
 
 REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(

@@ -10,15 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history import append
-from izin.ledger.history.append import Movement, act, api_key_key
-from izin.ledger.record.errors import (
+from izin.ledger.history import Movement, act, api_key_key, append
+from izin.ledger.record import (
     EndedKeyError,
     ForeignBrandError,
     TakenNameError,
+    TopicMessages,
     UnknownKeyError,
 )
-from izin.ledger.record.messages import TopicMessages
 from izin.ledger.registry.customers import require_active
 from izin.ledger.unit_of_work import append_messages
 from izin.schemas.api_keys import ApiKey

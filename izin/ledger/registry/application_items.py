@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from izin.consent.errors import SourceError
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger, statements
-from izin.ledger.history.append import customer_key, record_act
+from izin.ledger.history import customer_key, record_act
 from izin.ledger.registry.customers import refuse_national_id
 
 _SQL = statements("application_items")

@@ -15,12 +15,8 @@ from typing import Any, Self
 from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.ledger import brands, retention
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history.append import complaint_key, record_act
-from izin.ledger.record.errors import (
-    ClosedComplaintError,
-    UnknownComplaintError,
-    UnregisteredBrandError,
-)
+from izin.ledger.history import complaint_key, record_act
+from izin.ledger.record import ClosedComplaintError, UnknownComplaintError, UnregisteredBrandError
 
 _SQL = statements("complaints")
 

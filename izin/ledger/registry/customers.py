@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history.append import customer_key, record_act
-from izin.ledger.record.errors import (
+from izin.ledger.history import customer_key, record_act
+from izin.ledger.record import (
     CompanyNumberError,
     NationalIdError,
     OffboardedCustomerError,

@@ -14,11 +14,10 @@ from typing import Any, Self
 from psycopg.types.json import Jsonb
 
 from izin.consent.model import Channel
-from izin.iys.wire_format.account import BrandSummary, GrantedBrand, Right, Subscription
+from izin.iys.wire_format import BrandSummary, GrantedBrand, Right, Subscription
 from izin.ledger import suspensions
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.suspension import EVERY, NOT_GRANTED, Suspension
+from izin.ledger.record import EVERY, NOT_GRANTED, Brand, Suspension
 
 _SQL = statements("granted")
 READ_EVERY = timedelta(days=1)

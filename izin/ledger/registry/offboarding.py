@@ -10,13 +10,9 @@ from datetime import datetime
 
 from izin.consent.transitions import WAITING, State
 from izin.ledger import brands
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.history.append import customer_key, record_act
-from izin.ledger.record import ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Ledger, statements
+from izin.ledger.history import customer_key, record_act
+from izin.ledger.record import Brand, ConsentRow, TopicMessages, ruling
 from izin.ledger.registry import api_keys, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
 from izin.ledger.unit_of_work import lock, unit_of_work

@@ -15,9 +15,7 @@ from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import OPEN, WAITING, State
 from izin.ledger.db import Ledger, statements
-from izin.ledger.record import ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record import Brand, ConsentRow, ruling
 from izin.runtime.logs import get_logger
 
 _DUE = frozenset({*WAITING, *OPEN, State.PARKED})

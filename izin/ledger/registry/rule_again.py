@@ -13,13 +13,8 @@ from typing import Any
 
 from izin.consent.transitions import Event, State
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history import append
-from izin.ledger.history.append import Movement, act, brand_key
-from izin.ledger.record import ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.messages import TopicMessages
-from izin.ledger.record.state_change import transition
+from izin.ledger.history import Movement, act, append, brand_key
+from izin.ledger.record import Brand, ConsentRow, TopicMessages, ruling, transition
 from izin.ledger.registry.ownership import OtherCustomerOptIn, alert, is_of_another, owned
 from izin.ledger.unit_of_work import UnitOfWork, unit_of_work
 

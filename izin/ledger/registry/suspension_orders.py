@@ -13,11 +13,14 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from izin.ledger.db import Connection, Ledger, notifications, statements
-from izin.ledger.history.append import brand_key, customer_key, record_act
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import UnknownCustomerError, UnregisteredBrandError
-from izin.ledger.record.messages import TopicMessages
-from izin.ledger.record.suspension import ORDERED
+from izin.ledger.history import brand_key, customer_key, record_act
+from izin.ledger.record import (
+    ORDERED,
+    Brand,
+    TopicMessages,
+    UnknownCustomerError,
+    UnregisteredBrandError,
+)
 from izin.ledger.unit_of_work import append_messages
 
 _SQL = statements("suspension_orders")

@@ -16,11 +16,10 @@ from enum import StrEnum
 from typing import Any, Self
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES
-from izin.iys.wire_format.account import BrandSummary
+from izin.iys.wire_format import BrandSummary
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history import append
-from izin.ledger.history.append import act, brand_key
-from izin.ledger.record.lease import LeaseOwner
+from izin.ledger.history import act, append, brand_key
+from izin.ledger.record import LeaseOwner
 from izin.ledger.stream_progress import WINDOW
 
 PAGE = 1000

@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from izin.ledger.db import Connection, Ledger, copy, copy_format, statements
-from izin.ledger.history.append import append_facts
-from izin.ledger.history.hash_chain import (
+from izin.ledger.history import (
     SALT,
     BatchDigest,
+    append_facts,
     commitment_of,
     digest_fact,
     digest_of,

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from izin.consent.errors import SourceError
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history.append import record_act, subscriber_key
-from izin.ledger.record.errors import ForeignBrandError
+from izin.ledger.history import record_act, subscriber_key
+from izin.ledger.record import ForeignBrandError
 from izin.ledger.registry.customers import require_active
 
 _SQL = statements("subscribers")

@@ -1,1 +1,42 @@
 """A CRM export imported row by row: columns, rows, report."""
+
+from izin.producers.files.cells import cell_text
+from izin.producers.files.choices import ColumnChoices, read_mapping
+from izin.producers.files.columns import ColumnsError, recipient_place
+from izin.producers.files.importer import (
+    FindOptOuts,
+    Import,
+    ImportPreview,
+    Start,
+    import_file,
+    preview_file,
+)
+from izin.producers.files.report import ImportReport
+from izin.producers.files.rows import ReversalRules, read_reversals
+from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
+from izin.producers.files.tables import Cells, FileRow, Table, UnusableFileError, whole_file
+
+__all__ = (
+    "WORKBOOK",
+    "Cells",
+    "ColumnChoices",
+    "ColumnsError",
+    "FileRow",
+    "FindOptOuts",
+    "Import",
+    "ImportPreview",
+    "ImportReport",
+    "ReversalRules",
+    "Start",
+    "Table",
+    "UnusableFileError",
+    "cell_text",
+    "import_file",
+    "open_table",
+    "preview_file",
+    "read_mapping",
+    "read_reversals",
+    "recipient_place",
+    "suffix_of",
+    "whole_file",
+)

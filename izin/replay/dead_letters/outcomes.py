@@ -30,9 +30,9 @@ from typing import Any, Self
 from izin.consent.model import DecisionKind
 from izin.kafka.bounded_reader import BoundedReader
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.dead_letters import LetterKey, Redrive
-from izin.ledger.history.formats import source_of
+from izin.ledger.history import source_of
 from izin.producers.publishing.publisher import lane
 from izin.replay.dead_letters.reading import UNREADABLE, Content, DeadLetterReader, Letter
 from izin.runtime import kafka
@@ -48,9 +48,8 @@ from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 from izin.streams.guard import REDRIVEN, first_append
 from izin.streams.order import OrderStage
 from izin.streams.outputs import REPARTITIONED
-from izin.streams.ownership.changelog import Changelog
-from izin.streams.ownership.effects import SUPPRESSED as SUPPRESSED_COUNT
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership import SUPPRESSED as SUPPRESSED_COUNT
+from izin.streams.ownership import Changelog, Effects
 from izin.streams.state.state import MemoryState
 
 _GROUP = "izin-redrive"

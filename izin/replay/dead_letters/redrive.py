@@ -19,7 +19,7 @@ from time import monotonic
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from izin.ledger import dead_letters, reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.dead_letters import UNTOUCHED, Redrive
 from izin.replay.dead_letters.outcomes import (
     Obstacle,
@@ -46,7 +46,7 @@ from izin.runtime.topic_admin import partitions_of
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.streams.fetched_record import FetchedRecord
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DecidedOffsets
 
 MOST_LETTERS = 100_000
 """Letters of one run, which has them in memory; the next run takes those that follow."""

@@ -25,17 +25,21 @@ from izin.consent.model import Channel, ConsentKey, RecipientType, Status, order
 from izin.consent.transitions import State
 from izin.ledger import brands
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.db.connection import Connection, Ledger
-from izin.ledger.db.leases import living, sole, take
-from izin.ledger.db.queries import statements
-from izin.ledger.history import by_key
-from izin.ledger.history.append import Movement, act, rebuild_key
-from izin.ledger.record import apply, ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import DECIDED, SHADOW, TERMS, ConsentRow
-from izin.ledger.record.messages import TopicMessages
-from izin.ledger.record.ruling import RuledRow
-from izin.ledger.record.state_change import begin, first_row
+from izin.ledger.db import Connection, Ledger, living, sole, statements, take
+from izin.ledger.history import Movement, act, by_key, rebuild_key
+from izin.ledger.record import (
+    DECIDED,
+    SHADOW,
+    TERMS,
+    Brand,
+    ConsentRow,
+    RuledRow,
+    TopicMessages,
+    apply,
+    begin,
+    first_row,
+    ruling,
+)
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, fill, filled, selected

@@ -28,22 +28,17 @@ from izin.ledger.archive.folder import (
     rows_of,
     verify_archive,
 )
-from izin.ledger.db import copy_format
-from izin.ledger.db.connection import Ledger, copy
-from izin.ledger.db.leases import living
-from izin.ledger.db.queries import statements
-from izin.ledger.history.append import RESTORED, rebuild_key, record_act
-from izin.ledger.history.chain_check import Fault
-from izin.ledger.history.formats import history_codec
+from izin.ledger.db import Ledger, copy, copy_format, living, statements
+from izin.ledger.history import RESTORED, Fault, history_codec, rebuild_key, record_act
 from izin.ledger.offsets import Bootstrap
-from izin.ledger.record.anchor import Anchor
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import (
+from izin.ledger.record import (
+    Anchor,
+    Brand,
     BrokenHistoryError,
     FullLedgerError,
+    TopicMessages,
     UnreadableArchiveError,
 )
-from izin.ledger.record.messages import TopicMessages
 from izin.ledger.registry import customers, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
 from izin.replay.errors import LostMovementsError

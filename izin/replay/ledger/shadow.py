@@ -26,16 +26,10 @@ from izin.consent.next_action import ActionReason
 from izin.consent.transitions import State
 from izin.ledger import brands
 from izin.ledger.bulk.alike import columns_of
-from izin.ledger.db import copy_format
-from izin.ledger.db.connection import Ledger, copy
-from izin.ledger.db.queries import statements
-from izin.ledger.history import by_key
+from izin.ledger.db import Ledger, copy, copy_format, statements
+from izin.ledger.history import KeyMovements, KeySlice, by_key, history_codec
 from izin.ledger.history.append import KIND as ACT
-from izin.ledger.history.by_key import KeyMovements, KeySlice
-from izin.ledger.history.formats import history_codec
-from izin.ledger.record import apply, ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import SHADOW, ConsentRow
+from izin.ledger.record import SHADOW, Brand, ConsentRow, apply, ruling
 from izin.ledger.registry.ownership import owned, received
 from izin.replay.processes import EVERY, Advance, working
 from izin.runtime.plan import OnProgress, Plan

@@ -21,8 +21,7 @@ from confluent_kafka import Message
 
 from izin.consent.errors import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.queries import statements
+from izin.ledger.db import Ledger, statements
 from izin.ledger.history import by_key
 from izin.replay.errors import InputLostError, LiveGroupError, UnfitSelectionError
 from izin.runtime.kafka import codec
@@ -42,7 +41,7 @@ from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.fast.writer import EPOCH
 from izin.schemas.partitioning import partition_of
 from izin.streams.errors import PositionAheadError
-from izin.streams.ownership.positions import DecidedOffsets, Positions
+from izin.streams.ownership import DecidedOffsets, Positions
 
 _HEAD = Struct(">qqHI")
 """Recorded at (microseconds since 1970), place, and the sizes of key and decision."""

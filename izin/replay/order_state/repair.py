@@ -30,8 +30,7 @@ import orjson
 from izin.consent.fold import outranks
 from izin.consent.model import Consent, Status
 from izin.kafka.bounded_reader import OffsetGoneError
-from izin.ledger.history import append
-from izin.ledger.history.append import act
+from izin.ledger.history import act, append
 from izin.replay.errors import InputLostError
 from izin.replay.order_state.comparison import WRITTEN, Change, Comparison, read_standing
 from izin.replay.order_state.planning import (
@@ -60,10 +59,14 @@ from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.records import Headers, derived_id, headers
-from izin.streams.ownership.effects import Effects, OutputRecord
-from izin.streams.ownership.partition_transaction import OwnedPartition
-from izin.streams.ownership.positions import LanePosition, Positions
-from izin.streams.ownership.shared_clients import SharedClients
+from izin.streams.ownership import (
+    Effects,
+    LanePosition,
+    OutputRecord,
+    OwnedPartition,
+    Positions,
+    SharedClients,
+)
 from izin.streams.state.state import MemoryState, suppression
 
 _ACT = "rebuild"

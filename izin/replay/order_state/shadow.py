@@ -21,7 +21,7 @@ from confluent_kafka import Message
 from izin.consent.model import AdmittedEvent, Consent, Status
 from izin.consent.ordering import decide
 from izin.consent.violations import Violation
-from izin.ledger.history.formats import history_codec
+from izin.ledger.history import history_codec
 from izin.replay.order_state.planning import (
     Installation,
     decided_offsets,
@@ -38,7 +38,7 @@ from izin.schemas.records import event_from_avro, key_from_avro
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.outputs import suppression_row
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership import Effects
 from izin.streams.state.state import MemoryState, suppression
 
 AvroDecision = Mapping[str, Any]

@@ -24,14 +24,10 @@ from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel, ConsentKey, OriginRank, Status
 from izin.consent.recorded import Event, RecordedKey
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
-from izin.ledger.history.formats import history_codec
-from izin.ledger.history.receipts import receipt_key
+from izin.ledger.db import Ledger
+from izin.ledger.history import history_codec, receipt_key
 from izin.ledger.reads import RecordedFact
-from izin.producers.files.cells import cell_text
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.columns import recipient_place
-from izin.producers.files.table_formats import open_table
+from izin.producers.files import ColumnChoices, cell_text, open_table, recipient_place
 from izin.replay.errors import UnverifiedListError
 from izin.schemas.codec import UndecodableError
 from izin.schemas.may_send_api import digest_line

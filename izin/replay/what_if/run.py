@@ -14,9 +14,8 @@ from typing import NamedTuple
 from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import ConsentKey
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
-from izin.ledger.history import by_key
-from izin.ledger.history.by_key import KeySlice
+from izin.ledger.db import Ledger
+from izin.ledger.history import KeySlice, by_key
 from izin.replay.what_if.changes import Change, ChangeKind, LawSettings, changes_of
 from izin.replay.what_if.key_history import GivenList, KeyTimeline, on_lists
 from izin.runtime.plan import OnProgress, Selection, silent

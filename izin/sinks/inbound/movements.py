@@ -28,19 +28,21 @@ from itertools import cycle
 
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.errors import CallError, RefusedError
-from izin.iys.wire_format.consents import IysMovement, Stream
-from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.iys.wire_format import IysMovement, Stream, UnreadableItem
 from izin.ledger import stream_progress, submissions
 from izin.ledger.db import Connection, sole, statements
-from izin.ledger.history.append import Movement
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import (
+from izin.ledger.history import Movement
+from izin.ledger.record import (
+    Brand,
     ConcurrentChangeError,
     IllegalChangeError,
     LedgerFaultError,
+    Message,
+    TopicMessages,
+    event_of,
+    key_of,
+    observation_of,
 )
-from izin.ledger.record.iys_movements import event_of, key_of, observation_of
-from izin.ledger.record.messages import Message, TopicMessages
 from izin.ledger.registry import granted
 from izin.ledger.sweep import sweeps
 from izin.ledger.unit_of_work import UnitOfWork, append_messages

@@ -31,14 +31,18 @@ from starlette.responses import JSONResponse, Response
 from izin.consent.errors import OurError
 from izin.consent.model import Channel
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.consents import Push, Stream, parse_push
-from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.iys.wire_format import Push, Stream, UnreadableItem, parse_push
 from izin.ledger import brands
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import LedgerUnavailableError, StreamUnavailableError
-from izin.ledger.record.iys_movements import event_of, key_of
-from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.record import (
+    Brand,
+    LedgerUnavailableError,
+    Message,
+    StreamUnavailableError,
+    TopicMessages,
+    event_of,
+    key_of,
+)
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.http_server.shedding import read_body
 from izin.runtime.logs import get_logger

@@ -20,10 +20,10 @@ from izin.consent.errors import OurError
 from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
-from izin.iys.wire_format.account import PushConnection, PushRegistration
+from izin.iys.wire_format import PushConnection, PushRegistration
 from izin.ledger.db import Ledger
-from izin.ledger.history.append import brand_key, record_act
-from izin.ledger.record.brand import Brand
+from izin.ledger.history import brand_key, record_act
+from izin.ledger.record import Brand
 from izin.runtime.logs import get_logger
 from izin.sinks.inbound.push import BrandCache, Credentials, PushRegistrations
 from izin.sinks.outbound.context import OutboundContext

@@ -32,13 +32,11 @@ from izin.iys.client import IysClient
 from izin.iys.errors import CallError, RefusedError, Verdict
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.wire_format.json_reader import lower_case_email
+from izin.iys.wire_format import lower_case_email
 from izin.ledger import brands
 from izin.ledger.db import sole
-from izin.ledger.history.append import Movement, sweep_key
-from izin.ledger.record import apply
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow, to_sweep_query
+from izin.ledger.history import Movement, sweep_key
+from izin.ledger.record import Brand, ConsentRow, apply, to_sweep_query
 from izin.ledger.sweep import sweeps
 from izin.ledger.sweep.sweeps import Sweep, SweepCounts, SweptKey
 from izin.ledger.unit_of_work import UnitOfWork, lock

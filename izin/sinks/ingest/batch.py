@@ -20,17 +20,11 @@ from izin.ledger import brands, offsets
 from izin.ledger.brake import counting
 from izin.ledger.brake.decisions import put_back
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.db.connection import Connection, Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.history.formats import history_codec, source_of
-from izin.ledger.history.hash_chain import Fact, decided
+from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.history import Fact, decided, history_codec, source_of
 from izin.ledger.privacy import erasure
 from izin.ledger.privacy.erasure import ErasedKey
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.messages import TopicMessages
-from izin.ledger.record.ruling import RuledRow
-from izin.ledger.record.unreadable import QuarantinedRecord
+from izin.ledger.record import Brand, ConsentRow, QuarantinedRecord, RuledRow, TopicMessages
 from izin.ledger.registry.ownership import OtherCustomerOptIn, received
 from izin.ledger.unit_of_work import UnitOfWork, append_messages, lock, lock_in_pieces
 from izin.runtime.process import with_pauses

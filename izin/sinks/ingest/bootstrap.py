@@ -23,20 +23,19 @@ from izin.consent.fold import BOOTSTRAP, restoration
 from izin.consent.model import Consent
 from izin.ledger import brands, offsets
 from izin.ledger.brake import counting
-from izin.ledger.db.connection import Connection, Ledger
-from izin.ledger.db.leases import sole
-from izin.ledger.history.append import Movement
+from izin.ledger.db import Connection, Ledger, sole
+from izin.ledger.history import Movement
 from izin.ledger.offsets import Bootstrap, Range
 from izin.ledger.privacy import erasure
-from izin.ledger.record import apply
-from izin.ledger.record.errors import (
+from izin.ledger.record import (
     BootstrapHeldError,
     ConcurrentChangeError,
+    QuarantinedRecord,
     RecreatedTopicError,
     StreamUnavailableError,
+    TopicMessages,
+    apply,
 )
-from izin.ledger.record.messages import TopicMessages
-from izin.ledger.record.unreadable import QuarantinedRecord
 from izin.ledger.registry.ownership import OtherCustomerOptIn, alert, received
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords

@@ -16,9 +16,8 @@ from izin.consent.model import Status
 from izin.consent.transitions import WAITING
 from izin.ledger.brake import counting
 from izin.ledger.brake.counting import SourcedEvent, Watched
-from izin.ledger.db.connection import Connection
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.ruling import RESCUE
+from izin.ledger.db import Connection
+from izin.ledger.record import RESCUE, ConsentRow
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 
 

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from izin.consent.model import Status
 from izin.consent.next_action import ATTESTED_WITHIN
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.history.formats import history_codec
+from izin.ledger.db import microseconds
+from izin.ledger.history import history_codec
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE

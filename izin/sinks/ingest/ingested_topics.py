@@ -25,13 +25,9 @@ from typing import Any, Self
 from confluent_kafka import Message
 
 from izin.ledger import offsets, sequences
-from izin.ledger.db.connection import Connection
-from izin.ledger.db.leases import sole
-from izin.ledger.history import append
-from izin.ledger.history.receipts import movements_of
-from izin.ledger.record.errors import RecreatedTopicError
-from izin.ledger.record.sequence_gaps import Run, runs
-from izin.ledger.record.unreadable import QuarantinedRecord
+from izin.ledger.db import Connection, sole
+from izin.ledger.history import append, movements_of
+from izin.ledger.record import QuarantinedRecord, RecreatedTopicError, Run, runs
 from izin.ledger.sequences import Origin
 from izin.ledger.unit_of_work import append_messages
 from izin.runtime.logs import get_logger

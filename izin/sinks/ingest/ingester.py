@@ -32,9 +32,8 @@ from functools import cached_property
 
 from confluent_kafka import Message
 
-from izin.ledger.db.leases import sole
-from izin.ledger.record.errors import ConcurrentChangeError
-from izin.ledger.record.unreadable import QuarantinedRecord
+from izin.ledger.db import sole
+from izin.ledger.record import ConcurrentChangeError, QuarantinedRecord
 from izin.ledger.registry.ownership import alert
 from izin.runtime.logs import get_logger
 from izin.runtime.process import first_of, with_pauses

@@ -36,8 +36,7 @@ from izin.consent.errors import (
 )
 from izin.consent.model import ConsentEvent, Source, Status
 from izin.consent.ordering import decide
-from izin.ledger.record.errors import IllegalChangeError, RefusedValueError
-from izin.ledger.record.unreadable import POISON, QuarantinedRecord
+from izin.ledger.record import POISON, IllegalChangeError, QuarantinedRecord, RefusedValueError
 from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.runtime.kafka_clients import headers_of
 from izin.runtime.logs import get_logger

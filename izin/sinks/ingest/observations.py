@@ -7,12 +7,8 @@ from typing import NamedTuple
 from izin.consent.fold import Observation
 from izin.consent.model import ConsentKey
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.history.append import Movement
-from izin.ledger.record import apply
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.ruling import RuledRow
-from izin.ledger.record.state_change import first_row
+from izin.ledger.history import Movement
+from izin.ledger.record import Brand, ConsentRow, RuledRow, apply, first_row
 from izin.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.runtime.process import with_pauses
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from izin.consent.fold import latest
 from izin.consent.model import OriginRank, Status, order_of
-from izin.ledger.record import apply, earlier_opt_out
-from izin.ledger.record.consent_row import ConsentRow, is_read_back
+from izin.ledger.record import ConsentRow, apply, earlier_opt_out, is_read_back
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.sinks.ingest.decision_reader import (

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from izin.consent.model import Consent, Status
-from izin.ledger.record.errors import UnknownSuppressionError
+from izin.ledger.record import UnknownSuppressionError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED, SuppressionKeys

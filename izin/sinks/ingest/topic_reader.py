@@ -14,9 +14,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from izin.kafka.bounded_reader import BoundedReader, partition_client
 from izin.ledger import offsets
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.errors import StreamUnavailableError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Ledger
+from izin.ledger.record import StreamUnavailableError, TopicMessages
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import admin

@@ -16,14 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError, Verdict
-from izin.iys.wire_format.account import (
-    GrantedBrand,
-    GrantedBrands,
-    Subscription,
-    SubscriptionStatus,
-)
+from izin.iys.wire_format import GrantedBrand, GrantedBrands, Subscription, SubscriptionStatus
 from izin.ledger import brands, suspensions
-from izin.ledger.record.brand import Brand
+from izin.ledger.record import Brand
 from izin.ledger.registry import granted
 from izin.ledger.registry.granted import RightsChange, change_of
 from izin.ledger.sweep import sweeps

@@ -26,9 +26,13 @@ from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 from izin.consent.errors import OurError
 from izin.ledger.db import Ledger, sole
 from izin.ledger.history import verify
-from izin.ledger.record.anchor import Anchor, AnchorTimestamp, text_of_heads
-from izin.ledger.record.errors import UnreadableAnchorError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import (
+    Anchor,
+    AnchorTimestamp,
+    TopicMessages,
+    UnreadableAnchorError,
+    text_of_heads,
+)
 from izin.ledger.unit_of_work import append_messages
 from izin.runtime.logs import get_logger
 from izin.schemas import timestamps

@@ -14,10 +14,9 @@ from datetime import datetime, timedelta
 from izin.iys.errors import CallError, Verdict
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.wire_format.batches import BatchItemResult
+from izin.iys.wire_format import BatchItemResult
 from izin.ledger import brands, submissions
-from izin.ledger.record.item_result import ItemResult
-from izin.ledger.record.submission import Submission
+from izin.ledger.record import ItemResult, Submission
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.context import OutboundContext

@@ -17,14 +17,19 @@ from izin.consent.model import ConsentKey
 from izin.consent.next_action import Action
 from izin.consent.transitions import Event, State
 from izin.iys.errors import CallError
-from izin.iys.wire_format.batches import AcceptedBatch
+from izin.iys.wire_format import AcceptedBatch
 from izin.ledger import submissions, suspensions
-from izin.ledger.db.connection import Connection
-from izin.ledger.record import apply, ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.state_change import OPT_OUT_BACKOFF, transition
-from izin.ledger.record.submission import Item, Submission
+from izin.ledger.db import Connection
+from izin.ledger.record import (
+    OPT_OUT_BACKOFF,
+    Brand,
+    ConsentRow,
+    Item,
+    Submission,
+    apply,
+    ruling,
+    transition,
+)
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger

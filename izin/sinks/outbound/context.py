@@ -11,10 +11,9 @@ from izin.iys.errors import CallError, Verdict
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
 from izin.ledger.access_tokens import LedgerTokenStore
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import LedgerPacer
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import LeaseOwner, TopicMessages
 from izin.ledger.registry import granted
 from izin.ledger.unit_of_work import UnitOfWork, unit_of_work
 from izin.runtime.settings import IysSettings, SinkSettings

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from izin.ledger import submissions
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.submission import Submission
+from izin.ledger.db import Ledger
+from izin.ledger.record import LeaseOwner, Submission
 
 RENEWALS_PER_LEASE = 4
 """A lease is renewed so many times before it would expire."""

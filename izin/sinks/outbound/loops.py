@@ -16,8 +16,8 @@ from functools import partial
 
 from izin.consent.errors import OurError
 from izin.iys.errors import CallError
-from izin.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifications
-from izin.ledger.record.errors import (
+from izin.ledger.db import BULK, OPT_OUTS, QUERIES, Notifications
+from izin.ledger.record import (
     ConcurrentChangeError,
     FencedError,
     LedgerUnavailableError,

@@ -15,11 +15,9 @@ from izin.consent.fold import Observation
 from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.errors import CallError, RefusedError, Verdict
 from izin.iys.rate_limit import CallClass
-from izin.iys.wire_format.consents import Receipt, RegisterRecord
+from izin.iys.wire_format import Receipt, RegisterRecord
 from izin.ledger import submissions
-from izin.ledger.record import apply
-from izin.ledger.record.item_result import ItemResult
-from izin.ledger.record.submission import SINGLE, Item, Settled, Submission
+from izin.ledger.record import SINGLE, Item, ItemResult, Settled, Submission, apply
 from izin.ledger.unit_of_work import lock
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.context import OutboundContext

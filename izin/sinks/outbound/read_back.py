@@ -14,11 +14,8 @@ from datetime import datetime, timedelta
 from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
-from izin.ledger.db.connection import Connection
-from izin.ledger.db.queries import statements
-from izin.ledger.record.consent_row import READ_BACK, ConsentRow
-from izin.ledger.record.item_result import AppliedResult
-from izin.ledger.record.submission import Item, Submission
+from izin.ledger.db import Connection, statements
+from izin.ledger.record import READ_BACK, AppliedResult, ConsentRow, Item, Submission
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.logs import get_logger
 

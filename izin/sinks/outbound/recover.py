@@ -15,10 +15,8 @@ from izin.consent.model import Status
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.ledger import brands, submissions, suspensions
-from izin.ledger.db.connection import Connection
-from izin.ledger.record import apply
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.submission import BATCH, SINGLE, Item, Submission
+from izin.ledger.db import Connection
+from izin.ledger.record import BATCH, SINGLE, ConsentRow, Item, Submission, apply
 from izin.ledger.unit_of_work import lock
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.call_outcome import is_wanted, lose_unanswered, unwanted

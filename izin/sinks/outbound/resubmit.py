@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from izin.ledger import claims, submissions
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.history.calls import unsent_fact
-from izin.ledger.record import apply
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.submission import Item, Submission
+from izin.ledger.db import microseconds
+from izin.ledger.history import unsent_fact
+from izin.ledger.record import Item, LeaseOwner, Submission, apply
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.context import OutboundContext

@@ -14,21 +14,22 @@ from izin.consent.next_action import Action
 from izin.iys.errors import Verdict
 from izin.ledger import submissions, suspensions
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.db.connection import Connection, while_waiting
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.history.calls import result_fact
-from izin.ledger.history.hash_chain import Fact
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.item_result import (
+from izin.ledger.db import Connection, microseconds, while_waiting
+from izin.ledger.history import Fact, result_fact
+from izin.ledger.record import (
     ACCEPTED,
+    SINGLE,
     AppliedResult,
+    Brand,
+    ConsentRow,
+    Item,
     ItemResult,
+    RuledRow,
+    Settled,
+    Submission,
     accepted_row,
     apply_result,
 )
-from izin.ledger.record.ruling import RuledRow
-from izin.ledger.record.submission import SINGLE, Item, Settled, Submission
 from izin.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.runtime.logs import get_logger
 from izin.runtime.process import with_pauses

@@ -20,9 +20,8 @@ from izin.iys.rate_limit import CallClass, Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.ledger import brands, claims, suspensions
 from izin.ledger.brake import decisions
-from izin.ledger.db.queries import statements
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.submission import BATCH, SINGLE, Submission
+from izin.ledger.db import statements
+from izin.ledger.record import BATCH, SINGLE, ConsentRow, Submission
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.send import Sender

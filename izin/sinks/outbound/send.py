@@ -20,9 +20,8 @@ from izin.iys.errors import (
     WithheldError,
 )
 from izin.iys.rate_limit import CallClass
-from izin.iys.wire_format.consents import SerializedItems
-from izin.ledger.record.item_result import NO_SUCH_RETAILER, ItemResult
-from izin.ledger.record.submission import Submission
+from izin.iys.wire_format import SerializedItems
+from izin.ledger.record import NO_SUCH_RETAILER, ItemResult, Submission
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.call_outcome import CallPermit, mark_accepted, mark_unknown
 from izin.sinks.outbound.context import OutboundContext

@@ -29,12 +29,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Delivered
 from psycopg.rows import DictRow
 
-from izin.ledger.db import Connection, Ledger, notifications, sole, statements
-from izin.ledger.db.notifications import Notifications
-from izin.ledger.history import append
-from izin.ledger.history.append import Movement
-from izin.ledger.record.errors import StreamUnavailableError
-from izin.ledger.record.messages import Message
+from izin.ledger.db import Connection, Ledger, Notifications, notifications, sole, statements
+from izin.ledger.history import Movement, append
+from izin.ledger.record import Message, StreamUnavailableError
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import ID, Headers

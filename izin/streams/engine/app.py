@@ -31,7 +31,7 @@ from izin.streams.engine import transport
 from izin.streams.engine.lane_watch import LaneWatch, WorkerMetrics
 from izin.streams.engine.watchdog import OUTSIDE_FOR, BoundedShutdown, Watchdog
 from izin.streams.engine.worker import OrderWorker
-from izin.streams.ownership.shared_clients import credentials
+from izin.streams.ownership import credentials
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState
 

@@ -29,8 +29,7 @@ from izin.runtime.topic_admin import offsets
 from izin.schemas.codec import Codec
 from izin.streams.engine.gate import Lane
 from izin.streams.engine.worker import OrderWorker
-from izin.streams.ownership.effects import DEAD_LETTER
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DEAD_LETTER, DecidedOffsets
 
 HELD_AFTER = 5.0
 """For so many seconds a transaction may be open: those of common clients take less than one."""

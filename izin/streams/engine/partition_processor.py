@@ -36,9 +36,7 @@ from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
-from izin.streams.ownership.effects import DEAD_LETTER, Effects
-from izin.streams.ownership.partition_transaction import OwnedPartition
-from izin.streams.ownership.positions import LanePosition
+from izin.streams.ownership import DEAD_LETTER, Effects, LanePosition, OwnedPartition
 
 ALARM_AFTER = 10.0
 """Seconds of failures before a person is called; what no retry can mend calls at once."""

@@ -20,8 +20,7 @@ from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.engine.partition_processor import PartitionProcessor, Turns
 from izin.streams.errors import SplitLanesError
 from izin.streams.order import OrderStage
-from izin.streams.ownership.partition_transaction import OwnedPartition
-from izin.streams.ownership.shared_clients import SharedClients
+from izin.streams.ownership import OwnedPartition, SharedClients
 from izin.streams.state.state import MemoryState, PartitionState
 
 _ACQUIRED_AT_ONCE = 16

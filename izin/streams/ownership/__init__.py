@@ -5,3 +5,30 @@ transactional_producer  writes transactions        shared_clients  what all part
 effects                 what a batch writes        token_provider  tokens for aiokafka
 changelog               reads the state back
 """
+
+from izin.streams.ownership.changelog import Changelog
+from izin.streams.ownership.effects import (
+    DEAD_LETTER,
+    SUPPRESSED,
+    Effects,
+    OutputRecord,
+    output_record,
+)
+from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership.positions import DecidedOffsets, LanePosition, Positions
+from izin.streams.ownership.shared_clients import SharedClients, credentials
+
+__all__ = (
+    "DEAD_LETTER",
+    "SUPPRESSED",
+    "Changelog",
+    "DecidedOffsets",
+    "Effects",
+    "LanePosition",
+    "OutputRecord",
+    "OwnedPartition",
+    "Positions",
+    "SharedClients",
+    "credentials",
+    "output_record",
+)

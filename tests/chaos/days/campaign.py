@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from tests.chaos.days.verdict import (
     most_an_hour,
     movements,

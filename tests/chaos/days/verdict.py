@@ -10,8 +10,8 @@ from iys_simulator.store.movements import Movement
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.due_dates import BrandTerms, due_at
 from izin.consent.model import Consent
-from izin.iys.wire_format.json_reader import from_turkish
-from izin.ledger.db.connection import Ledger
+from izin.iys.wire_format import from_turkish
+from izin.ledger.db import Ledger
 from tests.chaos.agreement import differences
 from tests.chaos.days.virtual_site import HOUR
 

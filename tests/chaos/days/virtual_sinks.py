@@ -30,12 +30,11 @@ from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
 from izin.ledger.access_tokens import LedgerTokenStore
-from izin.ledger.db.connection import Connection, Ledger
+from izin.ledger.db import Connection, Ledger, Notifications
 from izin.ledger.db.leases import enter
-from izin.ledger.db.notifications import NAMES, Notifications
+from izin.ledger.db.notifications import NAMES
 from izin.ledger.rate_limits import LedgerPacer
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import LeaseOwner, TopicMessages
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.outbound.context import OutboundContext

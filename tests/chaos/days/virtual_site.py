@@ -16,10 +16,9 @@ from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.ledger import offsets
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import Brand, TopicMessages
 from izin.local import Postgres, create_database
 from izin.runtime.logs import configure
 from izin.runtime.settings import KafkaSettings, LogSettings

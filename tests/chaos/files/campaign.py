@@ -9,8 +9,7 @@ from pathlib import Path
 
 from izin.consent.errors import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.importer import Import, import_file, preview_file
+from izin.producers.files import ColumnChoices, Import, import_file, preview_file
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.hostile.malformed import malformed_files
 from tests.unit.producers.fakes import FakePublisher

@@ -28,8 +28,8 @@ from izin.evidence.verification import (
     VerifiedEvidence,
     verify,
 )
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.history.hash_chain import SALT, digest_fact
+from izin.ledger.db import microseconds
+from izin.ledger.history import SALT, digest_fact
 from izin.ledger.webhooks.deliveries import DeliveryReceipt, commitment_of_delivery
 from izin.schemas.codec import Codec
 from tests.chaos.forgery.copies import HistoryCopy, Row, archive_of

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from izin.consent.errors import IzinError
 from izin.evidence.verification import Evidence
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.history import verify as chains
-from izin.ledger.record.anchor import Anchor
+from izin.ledger.record import Anchor
 from izin.ledger.webhooks import deliveries
 from izin.local import create_database
 from izin.runtime.settings import LedgerSettings

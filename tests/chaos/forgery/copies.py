@@ -14,15 +14,8 @@ from typing import Any
 from izin.evidence.chain import Segment
 from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow
 from izin.evidence.verification import Evidence
-from izin.ledger.history.chain_check import first_link
-from izin.ledger.history.hash_chain import (
-    SALT,
-    Fact,
-    commitment_of_row,
-    content,
-    next_link,
-)
-from izin.ledger.record.anchor import Anchor
+from izin.ledger.history import SALT, Fact, commitment_of_row, content, first_link, next_link
+from izin.ledger.record import Anchor
 from izin.ledger.webhooks.deliveries import content_of_delivery
 from tests.support.builders import NOON
 from tests.support.evidence.archives import KEY, a_header

@@ -8,14 +8,9 @@ from random import Random
 from typing import LiteralString
 
 from izin.ledger import retention
-from izin.ledger.db.connection import Connection, Ledger, copy
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.db.queries import statements
-from izin.ledger.history import append, verify
-from izin.ledger.history.append import append_facts
-from izin.ledger.history.hash_chain import commitment_of_row, digest_fact
-from izin.ledger.record.anchor import Anchor
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Connection, Ledger, copy, microseconds, statements
+from izin.ledger.history import append, append_facts, commitment_of_row, digest_fact, verify
+from izin.ledger.record import Anchor, TopicMessages
 from izin.ledger.webhooks.deliveries import DeliveryReceipt, copied, sealed
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics

@@ -11,8 +11,8 @@ import orjson
 from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent, Consent, Status
 from izin.consent.ordering import decide
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.history.hash_chain import Fact, decided
+from izin.ledger.db import microseconds
+from izin.ledger.history import Fact, decided
 from izin.schemas.codec import Codec
 from tests.support.builders import (
     BRAND,

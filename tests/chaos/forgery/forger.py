@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.history import append
-from izin.ledger.history.append import Movement
-from izin.ledger.history.hash_chain import SALT, Fact, digest_fact
-from izin.ledger.record.anchor import Anchor
+from izin.ledger.db import microseconds
+from izin.ledger.history import SALT, Fact, Movement, append, digest_fact
+from izin.ledger.record import Anchor
 from izin.ledger.webhooks.deliveries import commitment_of_delivery
 from tests.chaos.forgery.copies import DIGESTS, HistoryCopy, Row, emptied, places_of
 from tests.chaos.forgery.database import LATER

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from izin.consent.model import Status
 from izin.kafka.bounded_reader import read_all
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro

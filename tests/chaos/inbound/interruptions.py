@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from izin.ledger.daily import files, lines
 from izin.ledger.daily.files import DailyFile, FileState, today_in_turkey
-from izin.ledger.db.connection import Ledger
-from izin.ledger.history.append import sweep_key
+from izin.ledger.db import Ledger
+from izin.ledger.history import sweep_key
 from izin.ledger.sweep import sweeps
 from izin.ledger.sweep.sweeps import Sweep
 from tests.chaos.pipeline import until

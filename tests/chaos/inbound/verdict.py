@@ -13,12 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent.model import DecisionKind
-from izin.iys.wire_format.consents import IysMovement, Stream
-from izin.iys.wire_format.json_reader import JsonReader
-from izin.ledger.db.connection import Ledger
-from izin.ledger.history.formats import decision_columns
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.iys_movements import event_of
+from izin.iys.wire_format import IysMovement, JsonReader, Stream
+from izin.ledger.db import Ledger
+from izin.ledger.history import decision_columns
+from izin.ledger.record import Brand, event_of
 
 _HISTORY = """SELECT kind, event_id, source, decision FROM movements
     WHERE kind IN ('decision', 'observation') AND commitment IS NULL"""

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaException
 from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.fast.record_format import NO_HEADERS
-from izin.streams.ownership.effects import OutputRecord
+from izin.streams.ownership import OutputRecord
 from izin.streams.ownership.partition_transaction import set_marks
 from izin.streams.ownership.transactional_producer import TransactionalProducer
 from tests.support.late_requests import ADD_PARTITIONS, END_TRANSACTION, LateRequests, Loss

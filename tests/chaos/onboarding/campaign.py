@@ -20,8 +20,8 @@ from iys_simulator.store.accounts import Brand as SimulatorBrand
 from izin.iys.rate_limit import Pace
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.brand import Brand
+from izin.ledger.db import Ledger
+from izin.ledger.record import Brand
 from izin.onboarding.address_book import AddressBook, note_ledger
 from izin.onboarding.pack import BrandCounts, brand_counts
 from izin.onboarding.preview import (
@@ -34,7 +34,7 @@ from izin.onboarding.preview import (
     preview,
     review_of,
 )
-from izin.producers.files.importer import Import, import_file
+from izin.producers.files import Import, import_file
 from izin.schemas.codec import Codec
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.chaos.days.virtual_sinks import RESULT_DELAY

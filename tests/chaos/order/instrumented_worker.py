@@ -13,8 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from izin.runtime import kafka
 from izin.streams.__main__ import main
-from izin.streams.ownership import transactional_producer
-from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership import OwnedPartition, transactional_producer
 from tests.chaos.order.fault_points import FaultPoint, FaultTrigger
 
 TRIGGER = "IZIN_CHAOS_TRIGGER"

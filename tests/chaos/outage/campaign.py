@@ -19,8 +19,8 @@ from iys_simulator.other_writers import citizen_consent, save_citizen_change
 from iys_simulator.rules.consent import Consent as SimulatorConsent
 
 from benchmarks.simulator.load import save_consents
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.messages import Message
+from izin.ledger.db import Ledger
+from izin.ledger.record import Message
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.movements import Puller

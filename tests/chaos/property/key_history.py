@@ -25,14 +25,19 @@ from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
 from izin.consent.transitions import CLOSED, WAITING, State
 from izin.iys.errors import RefusedError, Verdict, classify
-from izin.iys.wire_format.consents import IysMovement, Receipt, RegisterRecord, Stream
-from izin.ledger.record import apply, item_result, ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.item_result import ItemResult
-from izin.ledger.record.iys_movements import event_of
-from izin.ledger.record.ruling import RuledRow
-from izin.ledger.record.submission import Item, item_of
+from izin.iys.wire_format import IysMovement, Receipt, RegisterRecord, Stream
+from izin.ledger.record import (
+    Brand,
+    ConsentRow,
+    Item,
+    ItemResult,
+    RuledRow,
+    apply,
+    event_of,
+    item_of,
+    item_result,
+    ruling,
+)
 from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
 from izin.sinks.outbound.queries import status_answer
 from tests.chaos.property.register import REFUSALS, Register, foreign

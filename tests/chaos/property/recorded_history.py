@@ -10,13 +10,16 @@ from izin.consent.fold import KeyState, restoration
 from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
 from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow, fact_of
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.item_result import ItemResult
-from izin.ledger.record.messages import TopicMessages, permitted_row
-from izin.ledger.record.ruling import RuledRow
-from izin.ledger.record.state_change import first_row
-from izin.ledger.record.submission import Item
+from izin.ledger.db import microseconds
+from izin.ledger.record import (
+    ConsentRow,
+    Item,
+    ItemResult,
+    RuledRow,
+    TopicMessages,
+    first_row,
+    permitted_row,
+)
 from izin.reconcile.judging import ComparedKey, DesiredRecord, PermissionRecord, Side, judge
 from izin.replay.what_if.key_history import KeyTimeline
 from izin.runtime.settings import KafkaSettings

@@ -7,8 +7,8 @@ from random import Random
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.due_dates import term_ends_at
 from izin.consent.model import Status
-from izin.iys.wire_format.consents import RegisterRecord
-from izin.ledger.record.submission import Item
+from izin.iys.wire_format import RegisterRecord
+from izin.ledger.record import Item
 
 REFUSALS = ("H121", "H999", "H180", "H525", "H103", "H124", "H353", "H162", "H112", "H486")
 """Of content, unknown, a retailer, the quota, İYS's own fault, the pace, a right, a clock."""

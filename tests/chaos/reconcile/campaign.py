@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from izin.iys.rate_limit import STATUS, HourLimit
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.reconcile.comparing import Difference, Scope
 from izin.reconcile.repairs import RepairFile, plan_of

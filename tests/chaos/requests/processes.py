@@ -13,9 +13,9 @@ from subprocess import Popen
 import httpx
 from pydantic import SecretStr
 
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import TopicMessages
 from izin.local import free_port
 from izin.local.processes import answers
 from izin.runtime.settings import KafkaSettings, LedgerSettings

@@ -14,10 +14,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.ledger.record.errors import LedgerUnavailableError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import LedgerUnavailableError, TopicMessages
 from izin.runtime.kafka import committed_ends
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics

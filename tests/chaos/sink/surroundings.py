@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.history import verify
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import LiteralString
 
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from tests.chaos.sink.opt_out_delay import CountedDelay
 
 _FACTS: LiteralString = """

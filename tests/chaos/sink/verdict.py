@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.kafka.bounded_reader import read_all
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.history import verify
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -10,10 +10,10 @@ from random import Random
 from time import monotonic
 
 from benchmarks.webhooks.receiver import WebhookReceiver
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.history import verify as chains
-from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.record import LedgerUnavailableError
 from izin.ledger.webhooks import deliveries
 from izin.ledger.webhooks.registry import LaneName
 from izin.runtime import kafka

@@ -15,7 +15,7 @@ from typing import Final
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
-from izin.producers.files.choices import ColumnChoices
+from izin.producers.files import ColumnChoices
 from izin.producers.files.columns import resolve
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field

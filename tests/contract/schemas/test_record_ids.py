@@ -19,11 +19,9 @@ from izin.consent.transitions import State
 from izin.gate.question import ReceiptKind, read_question
 from izin.gate.receipts import receipt_records
 from izin.gate.verdicts import Judge, judge_all
-from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.iys.wire_format import UnreadableItem
 from izin.ledger import stream_progress
-from izin.ledger.record.anchor import Anchor
-from izin.ledger.record.messages import Message, TopicMessages
-from izin.ledger.record.outcome import Outcome
+from izin.ledger.record import Anchor, Message, Outcome, TopicMessages
 from izin.producers.publishing.publisher import kafka_record
 from izin.runtime.http_server.problems import JSON_TYPE
 from izin.runtime.settings import GateSettings

@@ -18,7 +18,8 @@ from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.runtime.topic_admin import missing_topics
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.streams.ownership.positions import Positions, key_of
+from izin.streams.ownership import Positions
+from izin.streams.ownership.positions import key_of
 from tests.contract.schemas.topic_settings import set_of_topic
 from tests.integration.cli.conftest import Izin
 from tests.support.builders import a_dead_letter

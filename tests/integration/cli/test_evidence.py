@@ -12,13 +12,12 @@ import psycopg
 import pytest
 
 from izin.cli.reports import shown
+from izin.cli.terminal import out
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.cli.terminal.output import out
 from izin.evidence.rows import EvidenceRow
 from izin.ledger.db.migrate import migrate
-from izin.ledger.history import append
-from izin.ledger.history.hash_chain import Fact
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.history import Fact, append
+from izin.ledger.record import TopicMessages
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec

@@ -14,18 +14,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from izin.cli.terminal import out
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.cli.terminal.output import out
 from izin.consent.ordering import decide
 from izin.ledger import brands
-from izin.ledger.db.copy_format import microseconds
+from izin.ledger.db import microseconds
 from izin.ledger.db.migrate import migrate
-from izin.ledger.history import append
-from izin.ledger.history.append import Movement, append_facts
-from izin.ledger.history.hash_chain import decided
-from izin.ledger.history.receipts import movements_of
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.history import Movement, append, append_facts, decided, movements_of
+from izin.ledger.record import ConsentRow, TopicMessages
 from izin.ledger.unit_of_work import unit_of_work
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import TopicMessages
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec

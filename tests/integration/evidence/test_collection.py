@@ -28,11 +28,10 @@ from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.verification import DAILY, REPORT, ROWS, Evidence, verify
 from izin.ledger.daily.lines import packed
 from izin.ledger.daily.lines import unpacked as lines_of
-from izin.ledger.history import append
-from izin.ledger.history.receipts import movements_of
+from izin.ledger.history import append, movements_of
 from izin.ledger.history.reports import Leg, figures, latencies, quantile
 from izin.ledger.privacy import erasure
-from izin.ledger.record.errors import UnregisteredBrandError
+from izin.ledger.record import UnregisteredBrandError
 from izin.ledger.webhooks import deliveries
 from izin.ledger.webhooks.deliveries import DeliveryGroup
 from izin.sinks.monitor import anchors

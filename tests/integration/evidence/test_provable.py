@@ -15,19 +15,24 @@ from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.consent.ordering import decide
 from izin.ledger import retention
-from izin.ledger.db.connection import Ledger
-from izin.ledger.history import append, verify
-from izin.ledger.history.append import append_facts
-from izin.ledger.history.hash_chain import commitment_of_row, decided, digest_fact
+from izin.ledger.db import Ledger
+from izin.ledger.history import (
+    append,
+    append_facts,
+    commitment_of_row,
+    decided,
+    digest_fact,
+    verify,
+)
 from izin.ledger.history.verify import Verified, read_anchors
 from izin.ledger.privacy import erasure
-from izin.ledger.record.anchor import AnchorTimestamp
-from izin.ledger.record.errors import (
+from izin.ledger.record import (
+    AnchorTimestamp,
     ClosedComplaintError,
+    TopicMessages,
     UnknownComplaintError,
     UnregisteredBrandError,
 )
-from izin.ledger.record.messages import TopicMessages
 from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.schemas.codec import Codec

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from izin.consent.model import Channel, Source, Status
-from izin.iys.wire_format.consents import BrandPath, ConsentItem
+from izin.iys.wire_format import BrandPath, ConsentItem
 from tests.support import builders
 from tests.support.builders import PHONE
 from tests.support.simulator import IYS_CODE

@@ -23,9 +23,8 @@ from izin.iys.errors import (
 )
 from izin.iys.rate_limit import Pace, Slot
 from izin.iys.tokens import TokenAuth
-from izin.iys.wire_format.account import PushConnection
+from izin.iys.wire_format import BrandPath, PushConnection, Stream, parse_push
 from izin.iys.wire_format.batches import ItemStatus
-from izin.iys.wire_format.consents import BrandPath, Stream, parse_push
 from izin.runtime.settings import IysSettings
 from tests.integration.iys.conftest import a_client
 from tests.integration.iys.consent_items import BRAND, an_item, now

@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 
 from izin.ledger import brands
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.record.errors import (
+from izin.ledger.db import Ledger, statements
+from izin.ledger.record import (
     EndedKeyError,
     ForeignBrandError,
     LedgerFaultError,
     TakenNameError,
+    TopicMessages,
     UnknownCustomerError,
     UnknownKeyError,
 )
-from izin.ledger.record.messages import TopicMessages
 from izin.ledger.registry import api_keys, customers
 from izin.schemas.api_keys import ApiKey, new_api_key
 from izin.schemas.codec import Codec

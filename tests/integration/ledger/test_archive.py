@@ -25,12 +25,11 @@ from izin.ledger.archive.folder import (
     verify_archive,
 )
 from izin.ledger.archive.writer import Archived, ArchiveWriter
-from izin.ledger.db.queries import statements
-from izin.ledger.history import verify
-from izin.ledger.history.append import act, append
-from izin.ledger.history.chain_check import Fault
+from izin.ledger.db import statements
+from izin.ledger.history import Fault, act, verify
+from izin.ledger.history.append import append
 from izin.ledger.privacy import erasure
-from izin.ledger.record.errors import BrokenHistoryError, UnreadableArchiveError
+from izin.ledger.record import BrokenHistoryError, UnreadableArchiveError
 from tests.integration.ledger.test_erasure import answered, opted_out, requested
 from tests.integration.ledger.test_history import EDIT, anchor_writer, tampered
 from tests.integration.sinks.sink_harness import (

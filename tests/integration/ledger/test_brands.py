@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from izin.consent.business_days import Calendar
 from izin.consent.due_dates import TURKEY
 from izin.ledger import brands, reads, retailers
-from izin.ledger.record.errors import IllegalChangeError
+from izin.ledger.record import IllegalChangeError
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
 from izin.sinks.inbound.push import BrandCache, Credentials, PushRegistrations
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar

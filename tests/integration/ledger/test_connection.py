@@ -11,13 +11,8 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.ledger.db import connection
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.errors import (
-    ConcurrentChangeError,
-    LedgerFaultError,
-    LedgerUnavailableError,
-)
+from izin.ledger.db import Ledger, connection
+from izin.ledger.record import ConcurrentChangeError, LedgerFaultError, LedgerUnavailableError
 from izin.runtime.settings import LedgerSettings
 from tests.support.proxy import proxy_to
 

@@ -12,10 +12,9 @@ from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent, ConsentEvent
 from izin.consent.ordering import decide
 from izin.ledger import reads, retention
-from izin.ledger.history import append, verify
-from izin.ledger.history.receipts import movements_of, receipt_key
+from izin.ledger.history import append, movements_of, receipt_key, verify
 from izin.ledger.privacy import erasure
-from izin.ledger.record.errors import LedgerFaultError
+from izin.ledger.record import LedgerFaultError
 from izin.ledger.sweep import sweeps
 from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN
 from izin.schemas.records import event_from_avro, event_to_avro

@@ -10,15 +10,20 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.ledger.db.connection import Connection, Ledger
-from izin.ledger.history import append, chain_check, verify
-from izin.ledger.history.append import Movement
-from izin.ledger.history.chain_check import Fault
-from izin.ledger.history.hash_chain import Fact, commitment_of, content, next_link
+from izin.ledger.db import Connection, Ledger
+from izin.ledger.history import (
+    Fact,
+    Fault,
+    Movement,
+    append,
+    chain_check,
+    commitment_of,
+    content,
+    next_link,
+    verify,
+)
 from izin.ledger.history.verify import Verified
-from izin.ledger.record.anchor import Anchor
-from izin.ledger.record.errors import LedgerFaultError, UnreadableAnchorError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import Anchor, LedgerFaultError, TopicMessages, UnreadableAnchorError
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.monitor.anchors import AnchorWriter

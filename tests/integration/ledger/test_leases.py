@@ -18,10 +18,9 @@ import pytest
 from psycopg.rows import dict_row
 from structlog.testing import capture_logs
 
-from izin.ledger.db.connection import Connection, Ledger
-from izin.ledger.db.leases import enter, live, sole
-from izin.ledger.db.queries import statements
-from izin.ledger.record.errors import FencedError, LedgerUnavailableError
+from izin.ledger.db import Connection, Ledger, live, sole, statements
+from izin.ledger.db.leases import enter
+from izin.ledger.record import FencedError, LedgerUnavailableError
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.publish.publisher import OutboxReader
 from tests.integration.sinks.sink_harness import until

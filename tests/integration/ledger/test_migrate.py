@@ -16,8 +16,9 @@ import pytest
 
 from benchmarks.sink.fixture import sink_fixture
 from izin.ledger.db import migrate as module
-from izin.ledger.db.migrate import Patience, migrate, pending
-from izin.ledger.record.errors import MigrationError
+from izin.ledger.db import pending
+from izin.ledger.db.migrate import Patience, migrate
+from izin.ledger.record import MigrationError
 from izin.runtime.backoff import Backoff
 from izin.runtime.settings import KafkaSettings
 from tests.integration.sinks.sink_harness import until

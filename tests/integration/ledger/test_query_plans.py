@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.sink.fixture import SinkFixture, sink_fixture
-from izin.ledger.db.queries import statements
-from izin.ledger.record.consent_row import LISTS
+from izin.ledger.db import statements
+from izin.ledger.record import LISTS
 from izin.runtime.settings import KafkaSettings
 
 pytestmark = pytest.mark.database

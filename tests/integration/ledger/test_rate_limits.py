@@ -30,7 +30,7 @@ from izin.iys.rate_limit import (
 )
 from izin.iys.tokens import TokenState
 from izin.ledger.access_tokens import LedgerTokenStore
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import LedgerPacer, addresses, codes
 from izin.runtime.settings import IysSettings
 from izin.sinks.outbound.context import iys_session

@@ -14,12 +14,9 @@ from structlog.testing import capture_logs
 from izin.consent.ordering import decide
 from izin.ledger import reads, retention
 from izin.ledger.daily import files
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.queries import statements
+from izin.ledger.db import Ledger, statements
 from izin.ledger.history import append, verify
-from izin.ledger.record import apply
-from izin.ledger.record.errors import LedgerFaultError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import LedgerFaultError, TopicMessages, apply
 from izin.ledger.retention import TABLES, delete_expired
 from izin.ledger.unit_of_work import unit_of_work
 from izin.schemas.codec import Codec

@@ -16,14 +16,9 @@ from izin.iys.rate_limit import CallClass, Pace
 from izin.iys.tokens import AccessToken, TokenState
 from izin.ledger import offsets, reads
 from izin.ledger.access_tokens import LedgerTokenStore
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import LedgerPacer
-from izin.ledger.record.consent_row import TYPES
-from izin.ledger.record.errors import (
-    IllegalChangeError,
-    LedgerFaultError,
-    RecreatedTopicError,
-)
+from izin.ledger.record import TYPES, IllegalChangeError, LedgerFaultError, RecreatedTopicError
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, onay, ret
 
 pytestmark = pytest.mark.database

@@ -14,8 +14,7 @@ from izin.consent.model import Channel
 from izin.ledger import brands, reads
 from izin.ledger import suspensions as standing
 from izin.ledger.db import notifications
-from izin.ledger.record.errors import UnknownCustomerError, UnregisteredBrandError
-from izin.ledger.record.suspension import NO_RIGHT, ORDERED
+from izin.ledger.record import NO_RIGHT, ORDERED, UnknownCustomerError, UnregisteredBrandError
 from izin.ledger.registry import suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
 from izin.sinks.monitor.alerts import SuspendedAlert

@@ -7,9 +7,10 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.ledger.db.migrate import migrate, migrations, pending
-from izin.ledger.db.notifications import OUTBOX, Notifications
-from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.db import Notifications, pending
+from izin.ledger.db.migrate import migrate, migrations
+from izin.ledger.db.notifications import OUTBOX
+from izin.ledger.record import LedgerUnavailableError
 from izin.runtime.settings import LedgerSettings
 from tests.support.secure.certificates import Authority
 from tests.support.secure.tls import database_with_tls

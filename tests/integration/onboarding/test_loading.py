@@ -7,12 +7,13 @@ import psycopg
 import pytest
 
 from izin.cli.customers.offboarding import await_ingested
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from izin.streams.ownership.positions import Positions, key_of
+from izin.streams.ownership import Positions
+from izin.streams.ownership.positions import key_of
 from tests.integration.cli.test_explain import store_history
 from tests.support.builders import BRAND
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
-from izin.producers.files.importer import Import, import_file
+from izin.producers.files import Import, import_file
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher, KafkaRecord
 from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings

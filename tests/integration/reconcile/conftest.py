@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from izin.cli.cli import app
 from izin.cli.reconcile import command
 from izin.cli.subscribers import compare
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings
 from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the sinks
     clock,

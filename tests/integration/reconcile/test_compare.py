@@ -11,7 +11,7 @@ from openpyxl import Workbook
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from tests.integration.sinks.sink_harness import Izin, a_phone
 from tests.support.builders import BRAND
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from izin.ledger import reads
-from izin.ledger.history.append import brand_key
+from izin.ledger.history import brand_key
 from izin.reconcile.judging import Kind, Side
 from izin.reconcile.remedies import Repair
 from izin.runtime.plan import Plan

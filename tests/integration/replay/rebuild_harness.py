@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from izin.consent.model import Consent, ConsentEvent
 from izin.ledger import offsets
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Ledger
+from izin.ledger.record import TopicMessages
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.repair import PartitionResult, StateRebuild, results_of
 from izin.runtime import kafka
@@ -29,7 +29,7 @@ from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.ingester import Ingester
-from izin.streams.ownership.positions import DecidedOffsets, Positions
+from izin.streams.ownership import DecidedOffsets, Positions
 from tests.support.order.deciding import decide_all
 from tests.support.order.verdict import committed_records
 

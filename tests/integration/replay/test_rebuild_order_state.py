@@ -25,7 +25,7 @@ from izin.runtime.topic_admin import members
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
 from izin.streams.errors import PositionAheadError, StateError
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DecidedOffsets
 from tests.integration.replay.rebuild_harness import SECRET, RebuildHarness
 from tests.support.builders import BRAND, NOON, PHONE, a_key, an_event
 from tests.support.order.traffic import Traffic

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent.model import Status
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import TopicMessages
 from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.order_state import repair
 from izin.replay.order_state.repair import results_of
@@ -20,7 +20,7 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import identities
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.bootstrap import Bootstrapper
-from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership import OwnedPartition
 from tests.integration.replay.rebuild_harness import CODEC, RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, an_erasure, at
 from tests.support.builders import NOON, PHONE, a_key

@@ -10,7 +10,7 @@ import pytest
 from izin.feeds.older_records import OlderRecords
 from izin.kafka.tables.latest_records import LatestRecordReader
 from izin.kafka.unread import unread
-from izin.ledger.record.errors import StreamUnavailableError
+from izin.ledger.record import StreamUnavailableError
 from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.integration.sinks.sink_harness import (

@@ -19,17 +19,12 @@ from izin.iys.client import IysClient
 from izin.iys.rate_limit import CallClass, HourLimit, Pace, Slot
 from izin.iys.tokens import TokenAuth
 from izin.iys.transport.exchange import TOKEN
-from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format import Stream
 from izin.ledger import brands, offsets, reads, suspensions
 from izin.ledger.access_tokens import LedgerTokenStore
-from izin.ledger.db import leases
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger, leases
 from izin.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.messages import Message, TopicMessages
-from izin.ledger.record.suspension import Suspension
+from izin.ledger.record import Brand, ConsentRow, LeaseOwner, Message, Suspension, TopicMessages
 from izin.ledger.unit_of_work import lock
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.schemas.codec import Codec

@@ -14,11 +14,10 @@ import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
 
-from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format import Stream
 from izin.ledger import offsets, reads
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.notifications import Notifications
-from izin.ledger.record.messages import Message, TopicMessages
+from izin.ledger.db import Ledger, Notifications
+from izin.ledger.record import Message, TopicMessages
 from izin.ledger.unit_of_work import append_messages
 from izin.local import free_port
 from izin.runtime.kafka import consumer

@@ -23,10 +23,10 @@ from psycopg.conninfo import make_conninfo
 
 from izin.iys.rate_limit import Pace
 from izin.ledger import reads
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.leases import enter
 from izin.ledger.rate_limits import LedgerPacer
-from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.record import LedgerUnavailableError
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from tests.integration.sinks.ingest.test_isolation import OTHER, THIRD, to_spoil, write

@@ -9,7 +9,7 @@ from unittest import mock
 
 from izin.streams.__main__ import main
 from izin.streams.engine.transport import BatchConsumerThread
-from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership import OwnedPartition
 
 _fetch = BatchConsumerThread._fetch_records
 

@@ -19,9 +19,7 @@ from izin.runtime import kafka, topic_admin
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine.lane_watch import HELD_AFTER, LaneWatch
-from izin.streams.ownership.changelog import Changelog
-from izin.streams.ownership.effects import Effects
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import Changelog, DecidedOffsets, Effects
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState
 from tests.support.order.harness import (

@@ -24,9 +24,8 @@ from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.records import event_to_avro
 from izin.streams.errors import PositionAheadError, StateError
 from izin.streams.order import OrderStage
-from izin.streams.ownership import transactional_producer
-from izin.streams.ownership.effects import Effects, OutputRecord
-from izin.streams.ownership.positions import DecidedOffsets, latest_positions
+from izin.streams.ownership import DecidedOffsets, Effects, OutputRecord, transactional_producer
+from izin.streams.ownership.positions import latest_positions
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
 from tests.support.order.harness import (

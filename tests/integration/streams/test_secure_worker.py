@@ -11,7 +11,7 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.streams.ownership.shared_clients import credentials
+from izin.streams.ownership import credentials
 from tests.support.order.harness import CODEC
 from tests.support.order.traffic import Traffic
 from tests.support.order.verdict import backlog, examine

@@ -10,8 +10,7 @@ import pytest
 from confluent_kafka import KafkaException
 
 from izin.schemas.fast.record_format import NO_HEADERS
-from izin.streams.ownership import transactional_producer
-from izin.streams.ownership.effects import OutputRecord
+from izin.streams.ownership import OutputRecord, transactional_producer
 from izin.streams.ownership.transactional_producer import TransactionalProducer
 from tests.support.order.harness import OrderHarness
 from tests.support.order.verdict import committed_records

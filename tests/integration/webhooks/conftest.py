@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from benchmarks.webhooks.receiver import WebhookReceiver
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.runtime.settings import KafkaSettings
 from izin.webhooks import process
 from tests.support.webhooks import Hooks, TopicWriter, add_customer

@@ -8,10 +8,9 @@ import pytest
 
 from izin.cli.explain import delivery_rows
 from izin.ledger import retention
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.history import verify as chains
-from izin.ledger.record.errors import RefusedValueError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import RefusedValueError, TopicMessages
 from izin.ledger.webhooks import deliveries, registry
 from izin.ledger.webhooks.deliveries import DeliveryFault, DeliveryGroup, DeliveryReceipt
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber

@@ -23,7 +23,7 @@ from confluent_kafka import TopicPartition
 from structlog.typing import EventDict
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer
-from izin.ledger.db.queries import statements
+from izin.ledger.db import statements
 from izin.ledger.webhooks import registry
 from izin.runtime.kafka import admin, committed_ends
 from izin.runtime.settings import KafkaSettings

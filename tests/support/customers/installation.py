@@ -14,9 +14,7 @@ from typing import Any
 from izin.consent.due_dates import TURKEY
 from izin.consent.model import ConsentKey
 from izin.ledger.daily.lines import packed
-from izin.ledger.history import append
-from izin.ledger.history.append import Movement, act, brand_key, customer_key
-from izin.ledger.history.receipts import movements_of
+from izin.ledger.history import Movement, act, append, brand_key, customer_key, movements_of
 from izin.runtime.settings import KafkaSettings
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, onay
 from tests.support.api_keys import API_KEY

@@ -14,7 +14,7 @@ from izin.evidence.daily_files import DailyLines
 from izin.evidence.report import FORMAT
 from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow, first_link, next_link
 from izin.evidence.verification import Evidence
-from izin.ledger.db.copy_format import microseconds
+from izin.ledger.db import microseconds
 from izin.schemas.codec import Codec
 from tests.support.builders import (
     BRAND,

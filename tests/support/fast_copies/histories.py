@@ -16,20 +16,25 @@ from izin.consent.model import Consent, ConsentEvent, Status
 from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import State
 from izin.iys.errors import Verdict
-from izin.iys.wire_format.consents import Receipt
-from izin.ledger.record import apply, item_result, ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.item_result import ItemResult
-from izin.ledger.record.messages import Message, TopicMessages
-from izin.ledger.record.ruling import RuledRow
-from izin.ledger.record.submission import Item
+from izin.iys.wire_format import Receipt
+from izin.ledger.record import (
+    Brand,
+    ConsentRow,
+    Item,
+    ItemResult,
+    Message,
+    RuledRow,
+    TopicMessages,
+    apply,
+    item_result,
+    ruling,
+)
 from izin.ledger.unit_of_work import UnitOfWork
 from izin.schemas.erasure import ERASURE
 from izin.schemas.records import key_from_avro
 from izin.schemas.topics import Topics
 from izin.streams.fetched_record import FetchedRecord
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership import Effects
 from izin.streams.state.state import MemoryState
 from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event, an_iys_origin
 from tests.support.order.harness import (

@@ -27,14 +27,13 @@ from izin.kafka.tables.permission_reader import PermissionReader, facts_of
 from izin.ledger import outbox
 from izin.ledger.bulk.alike import Alike, alike, columns_of, shape_of
 from izin.ledger.db import copy_format
-from izin.ledger.record import apply
-from izin.ledger.record.consent_row import OWN, SHARED, ConsentRow
+from izin.ledger.record import OWN, SHARED, ConsentRow, apply
 from izin.schemas.fast.writer import writer_of
 from izin.schemas.records import key_from_avro
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.streams.fast_path.rows import RowReader, RowWriter
-from izin.streams.ownership.effects import OutputRecord
+from izin.streams.ownership import OutputRecord
 from izin.streams.state import packing
 from izin.streams.state.packing import NEVER, Packing
 from izin.streams.state.state import MemoryState

@@ -10,9 +10,7 @@ from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.streams.order import OrderStage
-from izin.streams.ownership.partition_transaction import OwnedPartition
-from izin.streams.ownership.positions import LanePosition
-from izin.streams.ownership.shared_clients import SharedClients
+from izin.streams.ownership import LanePosition, OwnedPartition, SharedClients
 from izin.streams.state.state import MemoryState
 from tests.support.order.verdict import source
 

@@ -25,10 +25,13 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
-from izin.streams.ownership.effects import Effects, OutputRecord
-from izin.streams.ownership.partition_transaction import OwnedPartition
-from izin.streams.ownership.positions import LanePosition
-from izin.streams.ownership.shared_clients import SharedClients
+from izin.streams.ownership import (
+    Effects,
+    LanePosition,
+    OutputRecord,
+    OwnedPartition,
+    SharedClients,
+)
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState, PartitionState
 from tests.support.builders import NOON, a_key, a_ret, an_admitted_event, an_event

@@ -20,7 +20,7 @@ from izin.schemas.records import consent_from_avro, event_from_avro
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import appended_at
 from izin.streams.outputs import BATCH_OFFSETS, BATCH_PART, REPARTITIONED
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DecidedOffsets
 
 Coordinates = tuple[str, int, int]
 _STANDS_AFTER = 3.0

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from izin.consent.transitions import State
-from izin.ledger.record.consent_row import ConsentRow
+from izin.ledger.record import ConsentRow
 from izin.reconcile.judging import (
     ComparedKey,
     DesiredRecord,

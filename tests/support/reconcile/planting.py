@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from izin.iys.wire_format.consents import IysMovement, Stream
-from izin.iys.wire_format.json_reader import JsonReader, to_turkish
+from izin.iys.wire_format import IysMovement, JsonReader, Stream
+from izin.iys.wire_format.json_reader import to_turkish
 from izin.reconcile.judging import Kind, Side
 from izin.sinks.inbound.movements import ReportedMovements
 from tests.integration.sinks.sink_harness import ACTIVE, InMemoryTopic

@@ -8,7 +8,7 @@ from time import monotonic
 
 from izin.consent.model import ConsentEvent
 from izin.ledger import reads
-from izin.ledger.db.notifications import Notifications
+from izin.ledger.db import Notifications
 from izin.reconcile.asking import Asker
 from izin.reconcile.comparing import Comparer, Difference, Scope
 from izin.reconcile.repairs import RepairExecution

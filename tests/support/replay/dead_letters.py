@@ -21,7 +21,7 @@ from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.streams.guard import REDRIVEN, DeadLetter, dead_letter_of
-from izin.streams.ownership.positions import DecidedOffsets
+from izin.streams.ownership import DecidedOffsets
 from tests.support.builders import NOON, a_key
 from tests.support.order.harness import fetched
 from tests.support.order.verdict import committed_records

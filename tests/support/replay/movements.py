@@ -8,7 +8,7 @@ from typing import Any
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, ConsentKey
 from izin.consent.ordering import decide
-from izin.ledger.history.formats import history_codec
+from izin.ledger.history import history_codec
 from izin.replay.what_if.key_history import KeyTimeline
 from tests.support.builders import CUSTOMER, a_decision_record, a_key
 

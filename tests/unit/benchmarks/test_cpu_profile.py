@@ -20,7 +20,7 @@ from benchmarks.worker.timed_worker import (
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS
 from izin.schemas.topics import Topics
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership import Effects
 from izin.streams.state.state import MemoryState
 
 

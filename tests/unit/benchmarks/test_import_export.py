@@ -4,9 +4,8 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.imports.export import BRAND, HEADER, opt_outs, write_csv, write_workbook
-from izin.producers.files.choices import ColumnChoices
+from izin.producers.files import ColumnChoices, open_table
 from izin.producers.files.columns import resolve
-from izin.producers.files.table_formats import open_table
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import MappedRecord, read
 

@@ -14,8 +14,7 @@ from izin.cli.cli import app
 from izin.cli.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
 from izin.consent.model import Channel
 from izin.ledger.reads import Count
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.suspension import Suspension
+from izin.ledger.record import Brand, Suspension
 from tests.support.builders import BRAND, CUSTOMER, NOON
 
 SINKS = Path(__file__).parents[3] / "izin" / "sinks"

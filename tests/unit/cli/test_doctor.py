@@ -36,7 +36,7 @@ from izin.iys.errors import (
 )
 from izin.iys.tokens import TokenPolicy
 from izin.ledger.reads import Backlog, Memory, Parked
-from izin.ledger.record.brand import Brand
+from izin.ledger.record import Brand
 from izin.ledger.registry.granted import STALE_AFTER, ListReading, LostRight
 from izin.ledger.sequences import Missing
 from izin.ledger.stream_progress import PulledStream

@@ -17,11 +17,9 @@ from izin.cli.explain import (
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Reason
 from izin.iys.errors import Verdict
-from izin.ledger.history.calls import NOT_SENT
+from izin.ledger.history import NOT_SENT
 from izin.ledger.reads import RecordedFact
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.suspension import Suspension
+from izin.ledger.record import Brand, ConsentRow, Suspension
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -15,8 +15,7 @@ from izin.cli.cli import app
 from izin.cli.imports import command
 from izin.cli.imports.result import print_result
 from izin.cli.terminal import ExitCode, OutputFormat, output
-from izin.producers.files.importer import Start
-from izin.producers.files.report import ImportReport
+from izin.producers.files import ImportReport, Start
 
 
 def a_report(**changes: object) -> ImportReport:

@@ -15,15 +15,9 @@ from izin.cli.imports.command import import_
 from izin.cli.imports.result import print_result
 from izin.cli.terminal import ExitCode, OutputFormat, output
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
-from izin.producers.files.choices import (
-    DATE_NAMES,
-    GENERIC_NAMES,
-    STATUS_NAMES,
-    ColumnChoices,
-    names_consent,
-    read_mapping,
-)
-from izin.producers.files.importer import CHECKPOINT_ROWS, Import, import_file
+from izin.producers.files import ColumnChoices, Import, import_file, read_mapping
+from izin.producers.files.choices import DATE_NAMES, GENERIC_NAMES, STATUS_NAMES, names_consent
+from izin.producers.files.importer import CHECKPOINT_ROWS
 from izin.producers.files.table_formats import ADDED
 from izin.producers.mapping.field_names import FIELD_NAMES, GENERIC_STATUSES, NAME, Field, field_of
 from izin.schemas.words import _spaced

@@ -7,7 +7,7 @@ import pytest
 
 from izin.evidence.chain import anchors_in, anchors_of
 from izin.evidence.errors import UnreadableAnchorsError
-from izin.ledger.record.anchor import Anchor
+from izin.ledger.record import Anchor
 
 ANCHOR = Anchor(
     id=1, shard=2, place=3, link=b"\x0f" * 32, anchored_at=datetime(2026, 3, 2, tzinfo=UTC)

@@ -29,7 +29,7 @@ from izin.evidence.verification import (
     Evidence,
     verify,
 )
-from izin.ledger.history.hash_chain import Fact, content
+from izin.ledger.history import Fact, content
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
 from tests.support.evidence.archives import (
     KEY,

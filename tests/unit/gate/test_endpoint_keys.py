@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.ledger.history.receipts import movements_of, receipt_key
+from izin.ledger.history import movements_of, receipt_key
 from izin.schemas.api_keys import Scope
 from izin.schemas.may_send_api import PATH
 from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known

@@ -29,9 +29,8 @@ from izin.iys.errors import (
 )
 from izin.iys.rate_limit import CallClass, Slot
 from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Exchange, Method, translate
-from izin.iys.wire_format.account import PushConnection
-from izin.iys.wire_format.consents import BrandPath, ConsentItem, Stream
-from izin.iys.wire_format.error_envelope import _ERRORS, read_refusals
+from izin.iys.wire_format import BrandPath, ConsentItem, PushConnection, Stream, read_refusals
+from izin.iys.wire_format.error_envelope import _ERRORS
 from izin.runtime.settings import IysSettings
 
 SETTINGS = IysSettings(

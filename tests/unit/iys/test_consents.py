@@ -5,16 +5,20 @@ import pytest
 from izin.consent.errors import NaiveInstantError
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.iys.errors import UnreadableError, Verdict
-from izin.iys.wire_format.account import BrandSummary, PushRegistration, Subscription
-from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult, ItemStatus
-from izin.iys.wire_format.consents import (
+from izin.iys.wire_format import (
+    AcceptedBatch,
+    BatchItemResult,
     BrandPath,
+    BrandSummary,
     ConsentItem,
     IysMovement,
+    JsonReader,
     MovementPage,
+    PushRegistration,
     RegisterRecord,
+    Subscription,
 )
-from izin.iys.wire_format.json_reader import JsonReader
+from izin.iys.wire_format.batches import ItemStatus
 
 NOON = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
 TRANSACTION = "ab" * 32

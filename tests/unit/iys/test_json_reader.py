@@ -5,13 +5,8 @@ import orjson
 import pytest
 
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.json_reader import (
-    JsonReader,
-    from_turkish,
-    parse_json,
-    readers,
-    to_turkish,
-)
+from izin.iys.wire_format import JsonReader, from_turkish, parse_json, readers
+from izin.iys.wire_format.json_reader import to_turkish
 
 
 def test_turkish_time_converts_both_ways():

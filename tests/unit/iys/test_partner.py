@@ -24,8 +24,7 @@ from izin.iys.errors import (
     decisive_verdict,
 )
 from izin.iys.rate_limit import CallClass, HourLimit, Reputation, ReputationPolicy
-from izin.iys.wire_format.account import GrantedBrands, Right
-from izin.iys.wire_format.json_reader import JsonReader
+from izin.iys.wire_format import GrantedBrands, JsonReader, Right
 from tests.support.iys import CORE_CODES
 from tests.unit.iys.test_client import a_client, refusing, saying
 

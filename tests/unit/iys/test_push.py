@@ -13,8 +13,14 @@ import pytest
 
 from izin.consent.model import RecipientType
 from izin.iys.errors import BusyError, RefusedError, UnreadableError
-from izin.iys.wire_format.consents import DayAgreement, DayCount, IysMovement, parse_push
-from izin.iys.wire_format.daily_file import place_of, read_line
+from izin.iys.wire_format import (
+    DayAgreement,
+    DayCount,
+    IysMovement,
+    parse_push,
+    place_of,
+    read_line,
+)
 from tests.unit.iys.test_client import BRAND, DAY, a_client, refusing, saying
 
 # İYS's fixed test payload, from its documents.

@@ -20,12 +20,11 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from izin.consent.errors import IzinError
-from izin.ledger.db.connection import DRIFT, ClockOffset, translate, while_waiting
+from izin.ledger.db import BULK, ClockOffset, Notifications, statements, while_waiting
+from izin.ledger.db.connection import DRIFT, translate
 from izin.ledger.db.leases import Silence
 from izin.ledger.db.migrate import migrations
-from izin.ledger.db.notifications import BULK, Notifications
-from izin.ledger.db.queries import statements
-from izin.ledger.record.errors import (
+from izin.ledger.record import (
     ConcurrentChangeError,
     LedgerFaultError,
     LedgerUnavailableError,

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from izin.consent.errors import SourceError
-from izin.ledger.history.receipts import KIND, movements_of, receipt_key
+from izin.ledger.history import movements_of, receipt_key
+from izin.ledger.history.receipts import KIND
 from tests.support.builders import NOON, PHONE, a_key
 from tests.support.gate.receipts import a_decision_receipt, a_receipt
 

@@ -1,8 +1,7 @@
 """What a unit of work publishes of a row."""
 
 from izin.consent.transitions import State
-from izin.ledger.record.ruling import RuledRow
-from izin.ledger.record.state_change import first_row
+from izin.ledger.record import RuledRow, first_row
 from izin.schemas.topics import Topics
 from tests.support.builders import CUSTOMER, NOON, a_key
 from tests.support.fast_copies.histories import MESSAGES, saved

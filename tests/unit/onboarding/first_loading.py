@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
-from izin.ledger.record.brand import Brand
+from izin.ledger.record import Brand
 from izin.onboarding.address_book import AddressBook
 from izin.onboarding.preview import BookReview, FirstLoading, LawfulReview, Limits, review_of
 from izin.producers.mapping.records import AcceptedRecord, judge

@@ -10,7 +10,7 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.consent.next_action import Registered
 from izin.ledger.brands import OtherBrandsError
-from izin.ledger.record.suspension import EVERY, NOT_GRANTED, Suspension
+from izin.ledger.record import EVERY, NOT_GRANTED, Suspension
 from izin.onboarding.address_book import AddressBook, LaneCount, StoredKey
 from izin.onboarding.preview import (
     FirstLoading,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.producers.files.cells import cell_text
+from izin.producers.files import cell_text
 
 
 @pytest.mark.parametrize(

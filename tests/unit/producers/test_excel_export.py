@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.report import ImportReport
+from izin.producers.files import Import, ImportReport, import_file
 from tests.support.builders import BRAND
 from tests.support.hostile import excel_export
 from tests.unit.producers.fakes import FakePublisher

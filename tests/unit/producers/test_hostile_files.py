@@ -9,8 +9,7 @@ import pytest
 
 from izin.consent.errors import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.report import ImportReport
+from izin.producers.files import Import, ImportReport, import_file
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from tests.support.builders import BRAND
 from tests.support.hostile.files import HEADER, characters, hostile_files, hostile_rows

@@ -11,13 +11,19 @@ import pytest
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
 from izin.kafka.tables.brand_directory import BrandDirectory, StoppedBrandError, UnknownBrandError
-from izin.producers.files.choices import ColumnChoiceError, ColumnChoices
-from izin.producers.files.columns import ColumnsError
+from izin.producers.files import (
+    ColumnChoices,
+    ColumnsError,
+    Import,
+    ImportReport,
+    UnusableFileError,
+    import_file,
+)
+from izin.producers.files.choices import ColumnChoiceError
 from izin.producers.files.delimited import examine, rows
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.report import ImportReport, UnwritableReportError
+from izin.producers.files.report import UnwritableReportError
 from izin.producers.files.rows import ImportInterruptedError
-from izin.producers.files.tables import Header, UnusableFileError
+from izin.producers.files.tables import Header
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE

@@ -8,7 +8,7 @@ import pytest
 
 from izin.consent.model import ConsentEvent
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files.importer import Import, import_file
+from izin.producers.files import Import, import_file
 from tests.support.builders import BRAND, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher, a_record
 

@@ -12,7 +12,7 @@ import pytest
 from izin.consent.model import Channel
 from izin.iys.errors import BusyError, CallError, MisconfiguredError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
-from izin.ledger.record.brand import Brand
+from izin.ledger.record import Brand
 from izin.reconcile import asking, comparing
 from izin.reconcile.asking import Asker
 from izin.reconcile.comparing import Comparer, IysSilentError, LedgerBehindError, Scope

@@ -10,8 +10,7 @@ from izin.schemas.erasure import ERASURE, SuppressionKeys
 from izin.schemas.partitioning import partition_of
 from izin.streams.errors import StateError
 from izin.streams.order import OrderStage
-from izin.streams.ownership.changelog import Changelog
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership import Changelog, Effects
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState, erased_until
 from tests.support.builders import NOON, a_key, an_event, an_iys_event

@@ -17,7 +17,7 @@ from izin.streams import order
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 from izin.streams.guard import REDRIVEN
 from izin.streams.outputs import MAX_BYTES, REPARTITIONED
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership import Effects
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, PHONE, an_event, an_iys_event, an_iys_origin
 from tests.support.order.harness import (

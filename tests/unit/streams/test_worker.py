@@ -26,8 +26,7 @@ from izin.streams.engine.gate import RecordBatch
 from izin.streams.engine.lane_watch import LaneWatch, WorkerMetrics
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.errors import SplitLanesError, StateError
-from izin.streams.ownership.effects import Effects, OutputRecord
-from izin.streams.ownership.positions import LanePosition
+from izin.streams.ownership import Effects, LanePosition, OutputRecord
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
 from tests.support.order.harness import CODEC, EXPRESS, TOPIC, TOPICS, a_record, fetched

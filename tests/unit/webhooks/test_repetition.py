@@ -9,7 +9,7 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.webhooks.registry import EventFilter
 from izin.runtime.settings import KafkaSettings
 from izin.webhooks import resends

@@ -18,7 +18,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import BinaryIO, NamedTuple
 
-from izin.iys.wire_format.daily_file import known_prefixes, place_of, prefix_of
+from izin.iys.wire_format import known_prefixes, place_of, prefix_of
 from izin.ledger.daily import lines
 from izin.ledger.daily.files import Compared, DailyFile
 from izin.ledger.daily.lines import ERASED

@@ -24,20 +24,19 @@ from izin.consent.due_dates import TURKEY
 from izin.consent.fold import is_of_citizens
 from izin.consent.model import RecipientType
 from izin.iys.errors import CallError, RefusedError, UnreadableError
-from izin.iys.wire_format.consents import (
+from izin.iys.wire_format import (
     DayAgreement,
     DayCount,
     IysMovement,
     ProcessStatus,
     Stream,
+    UnreadableItem,
+    read_line,
 )
-from izin.iys.wire_format.daily_file import read_line
-from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.ledger import brands
 from izin.ledger.daily import files, lines
 from izin.ledger.daily.files import DailyFile, FileState
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import LedgerFaultError
+from izin.ledger.record import Brand, LedgerFaultError
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import SettingError
 from izin.runtime.logs import get_logger

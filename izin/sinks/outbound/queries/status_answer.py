@@ -14,12 +14,9 @@ from izin.consent.model import ConsentEvent, Status
 from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import CLOSED, State
 from izin.iys.errors import CallError
-from izin.iys.wire_format.consents import IysMovement, RegisterRecord, Stream
-from izin.ledger.history.append import Movement
-from izin.ledger.record import ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow, is_read_back, is_swept
-from izin.ledger.record.iys_movements import event_of
+from izin.iys.wire_format import IysMovement, RegisterRecord, Stream
+from izin.ledger.history import Movement
+from izin.ledger.record import Brand, ConsentRow, event_of, is_read_back, is_swept, ruling
 from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.backoff import Backoff
 

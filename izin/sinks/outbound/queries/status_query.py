@@ -21,12 +21,10 @@ from izin.consent.next_action import Action, Registered
 from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.wire_format.consents import RegisterRecord
+from izin.iys.wire_format import RegisterRecord
 from izin.ledger import brands
-from izin.ledger.db.queries import statements
-from izin.ledger.record import apply
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import RECONCILE, ConsentRow, is_read_back
+from izin.ledger.db import statements
+from izin.ledger.record import RECONCILE, Brand, ConsentRow, apply, is_read_back
 from izin.ledger.unit_of_work import lock
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights

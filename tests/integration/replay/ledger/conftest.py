@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.settings import LedgerSettings
 from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the sinks

@@ -9,7 +9,7 @@ from typing import LiteralString
 
 import pytest
 
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.runtime.settings import KafkaSettings
 from tests.integration.replay.ledger.test_rebuild import decided, every_kind, rows
 from tests.integration.replay.ledger.test_restore import Site, archived, publish, site

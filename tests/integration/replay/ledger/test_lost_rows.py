@@ -9,9 +9,8 @@ import pytest
 
 from izin.ledger import reads
 from izin.ledger.bulk import saving
-from izin.ledger.history.append import rebuild_key
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.errors import FencedError
+from izin.ledger.history import rebuild_key
+from izin.ledger.record import ConsentRow, FencedError
 from izin.replay.ledger import rebuild as rebuilding
 from izin.replay.ledger.rebuild import LedgerRebuild, Mended, Mending
 from tests.integration.replay.ledger.test_rebuild import (

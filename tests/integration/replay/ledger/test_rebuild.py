@@ -14,10 +14,10 @@ import pytest
 
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import LAW_VERSION
-from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format import Stream
 from izin.ledger import reads
 from izin.ledger.privacy import erasure
-from izin.ledger.record.consent_row import DECIDED, ConsentRow
+from izin.ledger.record import DECIDED, ConsentRow
 from izin.ledger.unit_of_work import lock
 from izin.replay.errors import LiveGroupError, UnfitSelectionError
 from izin.replay.ledger.rebuild import (

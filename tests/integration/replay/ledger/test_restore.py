@@ -13,13 +13,11 @@ from izin.ledger import brands
 from izin.ledger.archive import writer
 from izin.ledger.archive.folder import Archive
 from izin.ledger.archive.writer import ArchiveWriter
-from izin.ledger.db.connection import Ledger
-from izin.ledger.history import verify
-from izin.ledger.history.append import append_facts
-from izin.ledger.history.hash_chain import digest_fact
-from izin.ledger.record.anchor import Anchor
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import (
+from izin.ledger.db import Ledger
+from izin.ledger.history import append_facts, digest_fact, verify
+from izin.ledger.record import (
+    Anchor,
+    Brand,
     FullLedgerError,
     UnknownSuppressionError,
     UnreadableArchiveError,

@@ -21,8 +21,7 @@ from izin.consent.business_days import add_business_days, is_business_day
 from izin.consent.due_dates import TURKEY
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, RecipientType
-from izin.ledger.history import append
-from izin.ledger.history.receipts import movements_of
+from izin.ledger.history import append, movements_of
 from izin.schemas.consistency_token import token_of
 from izin.schemas.may_send_api import digest_line
 from izin.subscribers import GateAnswer

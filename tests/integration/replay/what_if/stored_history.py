@@ -7,12 +7,9 @@ from typing import Any
 import orjson
 
 from izin.consent.due_dates import BrandTerms
-from izin.ledger.db.connection import Ledger
-from izin.ledger.db.copy_format import microseconds
-from izin.ledger.history import append
-from izin.ledger.history.hash_chain import Fact
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Ledger, microseconds
+from izin.ledger.history import Fact, append
+from izin.ledger.record import Brand, TopicMessages
 from izin.replay.what_if.changes import LawSettings
 from izin.replay.what_if.run import WhatIf, WhatIfResult
 from izin.runtime.plan import Selection

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.runtime.plan import Selection
 from tests.integration.replay.what_if.stored_history import (
     AFTER,

@@ -19,7 +19,7 @@ from izin.ledger import reads
 from izin.ledger.brake import decisions
 from izin.ledger.brake.counting import BrakeLimits
 from izin.ledger.brake.decisions import Brake
-from izin.ledger.record.consent_row import READ_BACK
+from izin.ledger.record import READ_BACK
 from tests.integration.sinks.brake.brake_harness import (
     ALLOWED,
     held_back,

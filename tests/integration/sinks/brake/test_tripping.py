@@ -14,7 +14,7 @@ from izin.ledger import reads, retention
 from izin.ledger.brake import counting, decisions
 from izin.ledger.brake.counting import BrakeLimits
 from izin.ledger.brake.decisions import BEFORE_DUE
-from izin.ledger.db.notifications import Notifications
+from izin.ledger.db import Notifications
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
 from izin.sinks.ingest.brake_watch import BrakeWatch

@@ -8,7 +8,7 @@ import pytest
 
 from izin.cli.terminal import interrupts, output
 from izin.consent.model import Channel
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings
 from tests.integration.sinks.inbound.test_push import Worker, url_of

@@ -13,7 +13,7 @@ from structlog.typing import EventDict
 from izin.consent.model import Channel
 from izin.iys.client import PartnerCalls
 from izin.iys.errors import BusyError
-from izin.iys.wire_format.account import GrantedBrands
+from izin.iys.wire_format import GrantedBrands
 from izin.ledger import stream_progress
 from izin.ledger.registry import granted as listing
 from izin.ledger.registry.granted import AGAIN

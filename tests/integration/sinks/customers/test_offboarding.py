@@ -21,12 +21,11 @@ from izin.cli.customers import offboarding
 from izin.cli.terminal import digest_of, interrupts
 from izin.consent.model import Channel
 from izin.iys.client import PartnerCalls
-from izin.iys.wire_format.account import GrantedBrand, GrantedBrands, Right, Subscription
-from izin.iys.wire_format.json_reader import JsonReader
+from izin.iys.wire_format import GrantedBrand, GrantedBrands, JsonReader, Right, Subscription
 from izin.ledger.archive.folder import WITHHELD, Archive, copied, verify_archive
 from izin.ledger.db.copy_format import END, SIGNATURE
 from izin.ledger.history import verify
-from izin.ledger.record.errors import OffboardedCustomerError
+from izin.ledger.record import OffboardedCustomerError
 from izin.ledger.registry import api_keys, customers
 from izin.ledger.registry import offboarding as journal
 from izin.local import free_port

@@ -20,9 +20,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from izin.consent.model import ConsentEvent
-from izin.iys.wire_format.consents import IysMovement, Stream
-from izin.iys.wire_format.json_reader import JsonReader, from_turkish
-from izin.ledger.record.iys_movements import event_of
+from izin.iys.wire_format import IysMovement, JsonReader, Stream, from_turkish
+from izin.ledger.record import event_of
 from izin.ledger.unit_of_work import lock
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.movements import ReportedMovements

@@ -14,12 +14,11 @@ from cryptography.x509 import load_pem_x509_certificates
 from izin.consent.due_dates import TURKEY
 from izin.iys.client import DayReports
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.consents import BrandPath, DayAgreement
-from izin.iys.wire_format.daily_file import read_line
+from izin.iys.wire_format import BrandPath, DayAgreement, read_line
 from izin.ledger.daily import files, lines
 from izin.ledger.daily.files import DailyFile, FileState
 from izin.ledger.privacy import erasure
-from izin.ledger.record.messages import Message
+from izin.ledger.record import Message
 from izin.schemas.timestamps import TimestampState
 from izin.sinks.inbound.daily import loop
 from izin.sinks.inbound.daily.loop import DailyFiles

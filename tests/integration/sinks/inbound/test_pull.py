@@ -20,9 +20,16 @@ from structlog.typing import EventDict
 
 from izin.consent.model import Channel
 from izin.iys.client import IysClient
-from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
-from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, parse_json, to_turkish
-from izin.ledger.record.errors import LedgerUnavailableError
+from izin.iys.wire_format import (
+    BrandPath,
+    JsonReader,
+    MovementPage,
+    Stream,
+    UnreadableItem,
+    parse_json,
+)
+from izin.iys.wire_format.json_reader import to_turkish
+from izin.ledger.record import LedgerUnavailableError
 from izin.ledger.sweep import sweeps
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.push import AcceptedCredentials, BrandCache, Credentials, PushReceiver

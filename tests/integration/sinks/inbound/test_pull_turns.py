@@ -10,12 +10,10 @@ from structlog.typing import EventDict
 
 from izin.consent.model import Channel
 from izin.iys.client import IysClient
-from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
-from izin.iys.wire_format.json_reader import JsonReader
+from izin.iys.wire_format import BrandPath, JsonReader, MovementPage, Stream
 from izin.ledger import stream_progress, suspensions
-from izin.ledger.db.connection import Connection
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.errors import ConcurrentChangeError, RefusedValueError
+from izin.ledger.db import Connection
+from izin.ledger.record import Brand, ConcurrentChangeError, RefusedValueError
 from izin.ledger.stream_progress import WINDOW
 from izin.ledger.sweep import sweeps
 from izin.runtime.settings import SinkSettings

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from izin.consent.model import Channel
-from izin.iys.wire_format.account import PushConnection
+from izin.iys.wire_format import PushConnection
 from izin.ledger import brands
 from izin.local import free_port
 from izin.runtime.settings import SinkSettings

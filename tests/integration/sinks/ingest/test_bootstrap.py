@@ -12,8 +12,7 @@ from confluent_kafka import Producer, TopicPartition
 from structlog.typing import EventDict
 
 from izin.ledger.privacy import erasure
-from izin.ledger.record.errors import RecreatedTopicError, StreamUnavailableError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import RecreatedTopicError, StreamUnavailableError, TopicMessages
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.process import cancel_all

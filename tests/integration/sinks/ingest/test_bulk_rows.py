@@ -22,9 +22,9 @@ from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.ledger import offsets
 from izin.ledger.bulk import saving
-from izin.ledger.db.connection import Ledger
+from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import TopicMessages
 from izin.local import create_database
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec

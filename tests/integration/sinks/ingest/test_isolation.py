@@ -19,12 +19,8 @@ from structlog.typing import EventDict
 
 from izin.consent.model import ConsentEvent
 from izin.consent.ordering import decide
-from izin.iys.wire_format.consents import Stream
-from izin.ledger.record.errors import (
-    ConcurrentChangeError,
-    LedgerFaultError,
-    LedgerUnavailableError,
-)
+from izin.iys.wire_format import Stream
+from izin.ledger.record import ConcurrentChangeError, LedgerFaultError, LedgerUnavailableError
 from izin.runtime import kafka
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.errors import RegistryError

@@ -19,11 +19,9 @@ from izin.ledger import offsets
 from izin.ledger import unit_of_work as unit_of_work_module
 from izin.ledger.bulk import saving
 from izin.ledger.bulk.alike import OutcomeTemplate, PermissionTemplate
-from izin.ledger.db.connection import Connection, Ledger
-from izin.ledger.db.queries import statements
-from izin.ledger.history.append import Movement
-from izin.ledger.record.consent_row import READ_BACK, ConsentRow, to_json
-from izin.ledger.record.messages import TopicMessages, permitted_row
+from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.history import Movement
+from izin.ledger.record import READ_BACK, ConsentRow, TopicMessages, permitted_row, to_json
 from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics

@@ -10,7 +10,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from izin.ledger.record.errors import ConcurrentChangeError
+from izin.ledger.record import ConcurrentChangeError
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ingest import ingester

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from izin.ledger import offsets, reads
-from izin.ledger.db.connection import Ledger
-from izin.ledger.history import verify
-from izin.ledger.history.receipts import receipt_key
-from izin.ledger.record.errors import ConcurrentChangeError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Ledger
+from izin.ledger.history import receipt_key, verify
+from izin.ledger.record import ConcurrentChangeError, TopicMessages
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.ingested_topics import ReceiptReader

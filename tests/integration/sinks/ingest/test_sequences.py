@@ -11,9 +11,8 @@ import pytest
 from structlog.typing import EventDict
 
 from izin.ledger import sequences
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record.errors import ConcurrentChangeError, StreamUnavailableError
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.db import Ledger
+from izin.ledger.record import ConcurrentChangeError, StreamUnavailableError, TopicMessages
 from izin.ledger.sequences import GRACE
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings

@@ -17,9 +17,8 @@ from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.wire_format.consents import Stream
-from izin.ledger.record.consent_row import READ_BACK, is_read_back
-from izin.ledger.record.errors import ConcurrentChangeError
+from izin.iys.wire_format import Stream
+from izin.ledger.record import READ_BACK, ConcurrentChangeError, is_read_back
 from izin.sinks.outbound.queries.status_query import SINGLES
 from tests.integration.sinks.sink_harness import (
     A_SECOND,

@@ -16,17 +16,23 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.errors import IllegalTransitionError
 from izin.consent.ordering import decide
 from izin.iys.errors import Verdict
-from izin.iys.wire_format.consents import Receipt
+from izin.iys.wire_format import Receipt
 from izin.ledger import claims
 from izin.ledger.bulk import saving
-from izin.ledger.db.connection import Ledger
-from izin.ledger.record import apply, ruling
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.errors import IllegalChangeError
-from izin.ledger.record.item_result import ItemResult
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.messages import TopicMessages
-from izin.ledger.record.submission import BATCH, Item, Submission, item_of
+from izin.ledger.db import Ledger
+from izin.ledger.record import (
+    BATCH,
+    ConsentRow,
+    IllegalChangeError,
+    Item,
+    ItemResult,
+    LeaseOwner,
+    Submission,
+    TopicMessages,
+    apply,
+    item_of,
+    ruling,
+)
 from izin.ledger.unit_of_work import unit_of_work
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics

@@ -12,12 +12,9 @@ import pytest
 
 from izin.consent.model import ConsentEvent
 from izin.consent.next_action import Action
-from izin.iys.wire_format.consents import RegisterRecord
-from izin.iys.wire_format.json_reader import JsonReader
-from izin.ledger.db.leases import sole
-from izin.ledger.record.consent_row import to_json
-from izin.ledger.record.state_change import first_row
-from izin.ledger.record.suspension import EVERY
+from izin.iys.wire_format import JsonReader, RegisterRecord
+from izin.ledger.db import sole
+from izin.ledger.record import EVERY, first_row, to_json
 from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.settings import SinkSettings
 from tests.integration.sinks.sink_harness import (

@@ -11,9 +11,15 @@ import pytest
 from izin.consent.next_action import Action
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitState
 from izin.ledger import claims, offsets, reads, submissions
-from izin.ledger.record.errors import ConcurrentChangeError, LedgerUnavailableError
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.submission import BATCH, SINGLE, Item, Submission
+from izin.ledger.record import (
+    BATCH,
+    SINGLE,
+    ConcurrentChangeError,
+    Item,
+    LeaseOwner,
+    LedgerUnavailableError,
+    Submission,
+)
 from izin.sinks.outbound.lost_items import LostItems
 from tests.integration.sinks.sink_harness import (
     A_SECOND,

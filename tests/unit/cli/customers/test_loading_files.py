@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from izin.cli.customers.onboard import LoadingFiles
-from izin.producers.files.importer import FindOptOuts, Import
+from izin.producers.files import FindOptOuts, Import
 from izin.producers.files.rows import NoOptOuts
 from tests.support.builders import BRAND
 

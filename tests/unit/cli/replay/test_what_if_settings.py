@@ -8,7 +8,7 @@ import pytest
 from izin.cli.replay.what_if import settings_of
 from izin.consent.business_days import Calendar
 from izin.consent.errors import SourceError
-from izin.ledger.record.brand import Brand
+from izin.ledger.record import Brand
 from tests.support.builders import BRAND, CUSTOMER
 
 A_DAY, ANOTHER = date(2026, 5, 18), date(2026, 5, 20)

@@ -18,9 +18,7 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from izin.cli.cli import izin
-from izin.cli.terminal import exit_codes, output
-from izin.cli.terminal.output import OutputFormat
-from izin.cli.terminal.private_files import private_csv
+from izin.cli.terminal import OutputFormat, exit_codes, output, private_csv
 from izin.consent.errors import SourceError
 from izin.consent.texts import as_written, visible
 from izin.evidence.markup import fact_table, page, table

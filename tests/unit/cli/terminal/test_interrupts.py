@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from izin.cli.terminal import interrupts, ledger_session
-from izin.cli.terminal.interrupts import raising_on_signals, run_interruptible
+from izin.cli.terminal import interrupts, ledger_session, raising_on_signals, run_interruptible
 from izin.runtime.settings import LedgerSettings
 
 

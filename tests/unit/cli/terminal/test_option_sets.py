@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from izin.cli.terminal.arguments import takes
+from izin.cli.terminal import takes
 
 
 def _filters(

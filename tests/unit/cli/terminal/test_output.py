@@ -7,9 +7,15 @@ import pytest
 import typer
 from rich.console import Console
 
-from izin.cli.terminal import output
-from izin.cli.terminal.exit_codes import ExitCode, exit_on_error
-from izin.cli.terminal.output import OutputFormat, kafka_settings, print_rows, turkish
+from izin.cli.terminal import (
+    ExitCode,
+    OutputFormat,
+    exit_on_error,
+    kafka_settings,
+    output,
+    print_rows,
+    turkish,
+)
 from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
 from izin.local import LocalError
 from izin.runtime.settings import KafkaSettings, LedgerSettings

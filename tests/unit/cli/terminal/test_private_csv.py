@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from izin.cli.terminal.private_files import OtherFileError, private_csv
+from izin.cli.terminal import private_csv
+from izin.cli.terminal.private_files import OtherFileError
 
 HEADER = ("marka/brand", "alıcı/recipient")
 ROW = ("100001", "ada@example.com")

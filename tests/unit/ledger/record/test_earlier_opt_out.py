@@ -12,11 +12,7 @@ from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
 from izin.consent.transitions import State
 from izin.iys.errors import classify
-from izin.ledger.record import apply, item_result, ruling
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.item_result import ItemResult
-from izin.ledger.record.ruling import RuledRow
-from izin.ledger.record.submission import Item
+from izin.ledger.record import ConsentRow, Item, ItemResult, RuledRow, apply, item_result, ruling
 from tests.support.builders import NOON, a_decision_record, an_admitted_event, an_iys_origin
 from tests.unit.ledger.record.test_item_result import an_item
 from tests.unit.ledger.record.test_ruling import ACTIVE, MESSAGES, NOW, shown

@@ -24,13 +24,21 @@ from izin.consent.model import ConsentKey
 from izin.consent.next_action import Registered
 from izin.consent.transitions import BEGINNING, TRANSITIONS, Event, State, guard
 from izin.iys.errors import Verdict, classify
-from izin.iys.wire_format.consents import Receipt
-from izin.ledger.record import apply, item_result, ruling
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.item_result import AppliedResult, ItemResult, scope_of
-from izin.ledger.record.outcome import outcome_id
-from izin.ledger.record.state_change import begin, first_row, transition
-from izin.ledger.record.submission import Item
+from izin.iys.wire_format import Receipt
+from izin.ledger.record import (
+    AppliedResult,
+    ConsentRow,
+    Item,
+    ItemResult,
+    apply,
+    begin,
+    first_row,
+    item_result,
+    outcome_id,
+    ruling,
+    transition,
+)
+from izin.ledger.record.item_result import scope_of
 from tests.support.builders import NOON, PHONE
 from tests.support.iys import CORE_CODES
 from tests.unit.ledger.record.test_ruling import ACTIVE, NOW, decided, in_flight_row

@@ -22,11 +22,18 @@ from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
 from izin.consent.transitions import State
 from izin.iys.errors import Verdict, classify
-from izin.iys.wire_format.consents import Receipt
-from izin.ledger.record import apply, consent_row, item_result, outcome, ruling, state_change
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.item_result import ItemResult
-from izin.ledger.record.ruling import RuledRow
+from izin.iys.wire_format import Receipt
+from izin.ledger.record import (
+    ConsentRow,
+    ItemResult,
+    RuledRow,
+    apply,
+    consent_row,
+    item_result,
+    outcome,
+    ruling,
+    state_change,
+)
 from izin.schemas.records import event_to_avro
 from tests.support.builders import NOON, a_decision_record, an_admitted_event
 from tests.support.iys import CORE_CODES

@@ -25,11 +25,10 @@ from izin.consent.model import ConsentEvent, Status
 from izin.consent.next_action import Registered
 from izin.consent.ordering import decide
 from izin.iys.errors import FIELD_FAULTS as COUNTED
-from izin.iys.wire_format.json_reader import from_turkish, to_turkish
+from izin.iys.wire_format import from_turkish
+from izin.iys.wire_format.json_reader import to_turkish
 from izin.kafka.tables import brand_directory as known
-from izin.ledger.record import apply, ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.submission import item_of
+from izin.ledger.record import Brand, apply, item_of, ruling
 from izin.producers.intake.request_body import read_records
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import AcceptedRecord, EventOrigin, read, validate

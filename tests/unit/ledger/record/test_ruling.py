@@ -12,12 +12,9 @@ from izin.consent.model import OriginRank
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
 from izin.consent.transitions import State
-from izin.ledger.record import apply, ruling
-from izin.ledger.record.brand import Brand
-from izin.ledger.record.consent_row import ConsentRow
-from izin.ledger.record.messages import TopicMessages
+from izin.ledger.record import Brand, ConsentRow, TopicMessages, apply, body_of, item_of, ruling
 from izin.ledger.record.state_change import retry
-from izin.ledger.record.submission import body_of, item_of, items_of
+from izin.ledger.record.submission import items_of
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from tests.support.builders import (

@@ -7,7 +7,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.ledger.record.sequence_gaps import Gap, Numbers, Run, runs, with_runs
+from izin.ledger.record import Gap, Numbers, Run, runs, with_runs
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from izin.sinks.ingest.ingested_topics import _arrived

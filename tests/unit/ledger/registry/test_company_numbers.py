@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from izin.ledger.record.errors import CompanyNumberError, NationalIdError
+from izin.ledger.record import CompanyNumberError, NationalIdError
 from izin.ledger.registry.customers import (
     Customer,
     CustomerDetails,

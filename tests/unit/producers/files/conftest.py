@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.report import ImportReport
+from izin.producers.files import Import, ImportReport, import_file
 from tests.unit.producers.fakes import FakePublisher
 
 ImportOf = Callable[..., ImportReport]

@@ -4,7 +4,7 @@ import csv
 
 import openpyxl
 
-from izin.producers.files.report import ImportReport
+from izin.producers.files import ImportReport
 
 
 def reported(report: ImportReport) -> list[dict[str, str]]:

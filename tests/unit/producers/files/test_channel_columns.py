@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.columns import ColumnsError, resolve
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.report import ImportReport
+from izin.producers.files import ColumnChoices, ColumnsError, Import, ImportReport, import_file
+from izin.producers.files.columns import resolve
 from izin.producers.publishing.event_ids import FileIds
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher

@@ -6,19 +6,15 @@ import pytest
 
 from izin.consent.enums import Channel
 from izin.consent.errors import SourceError
+from izin.producers.files import ColumnChoices, ColumnsError
 from izin.producers.files.choices import (
     ChannelField,
     ColumnChoiceError,
-    ColumnChoices,
     ValueChoiceError,
     channel_field_of,
     words_of,
 )
-from izin.producers.files.columns import (
-    ColumnsError,
-    column_meanings,
-    resolve,
-)
+from izin.producers.files.columns import column_meanings, resolve
 from izin.producers.mapping.field_names import Field
 from izin.schemas.words import CHANNEL_WORDS, channel_of
 

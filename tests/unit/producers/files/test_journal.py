@@ -11,21 +11,9 @@ import pytest
 
 from izin.consent.model import ConsentEvent
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files import importer
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.importer import (
-    Import,
-    Start,
-    UnusableJournalError,
-    import_file,
-    journal_of,
-)
-from izin.producers.files.report import (
-    ImportReport,
-    ImportRunningError,
-    ReportRows,
-    UnwritableReportError,
-)
+from izin.producers.files import ColumnChoices, Import, ImportReport, Start, import_file, importer
+from izin.producers.files.importer import UnusableJournalError, journal_of
+from izin.producers.files.report import ImportRunningError, ReportRows, UnwritableReportError
 from tests.support.builders import BRAND
 from tests.unit.producers.conftest import NOW
 from tests.unit.producers.fakes import FakePublisher

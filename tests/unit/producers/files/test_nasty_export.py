@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.importer import Import, import_file
-from izin.producers.files.report import ImportReport
+from izin.producers.files import ColumnChoices, Import, ImportReport, import_file
 from tests.support.builders import BRAND
 from tests.support.hostile import nasty_export
 from tests.support.hostile.nasty_export import ExpectedConsent, NastyTruth

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from izin.consent.model import Channel
-from izin.producers.files.choices import ColumnChoices, channel_field_of, says_who_refused
-from izin.producers.files.columns import ColumnsError, column_meanings
+from izin.producers.files import ColumnChoices, ColumnsError
+from izin.producers.files.choices import channel_field_of, says_who_refused
+from izin.producers.files.columns import column_meanings
 from izin.producers.mapping.field_names import Field
 from tests.support.builders import BRAND
 from tests.unit.producers.fakes import FakePublisher

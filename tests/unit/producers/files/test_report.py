@@ -9,7 +9,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from izin.producers.files.choices import ColumnChoices
+from izin.producers.files import ColumnChoices
 from izin.producers.files.report import RowOutcome
 from izin.producers.files.table_formats import ADDED
 from tests.support.builders import BRAND, EMAIL, PHONE

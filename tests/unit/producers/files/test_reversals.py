@@ -9,14 +9,9 @@ from typing import Any
 import pytest
 
 from izin.consent.due_dates import TURKEY
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.report import ImportReport, RowOutcome
-from izin.producers.files.rows import (
-    ImportInterruptedError,
-    NoReversalsError,
-    ReversalRules,
-    read_reversals,
-)
+from izin.producers.files import ColumnChoices, ImportReport, ReversalRules, read_reversals
+from izin.producers.files.report import RowOutcome
+from izin.producers.files.rows import ImportInterruptedError, NoReversalsError
 from tests.support.builders import BRAND, EMAIL, NOON
 from tests.unit.producers.conftest import NOW
 from tests.unit.producers.fakes import FakePublisher

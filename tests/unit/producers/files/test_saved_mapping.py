@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from izin.consent.errors import SourceError
-from izin.producers.files.choices import ColumnChoices, SavedMappingError, read_mapping
+from izin.producers.files import ColumnChoices, read_mapping
+from izin.producers.files.choices import SavedMappingError
 
 FILE = """
 ignore = ["Şehir"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from izin.producers.files.choices import ColumnChoices
+from izin.producers.files import ColumnChoices
 from tests.support.builders import BRAND
 from tests.unit.producers.fakes import FakePublisher
 from tests.unit.producers.files.conftest import ImportOf

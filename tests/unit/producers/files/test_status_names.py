@@ -6,8 +6,8 @@ import pytest
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
-from izin.producers.files.choices import ColumnChoices, ValueChoiceError
-from izin.producers.files.columns import ColumnsError
+from izin.producers.files import ColumnChoices, ColumnsError
+from izin.producers.files.choices import ValueChoiceError
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, field_of
 from izin.producers.mapping.records import read

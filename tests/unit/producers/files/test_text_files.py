@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.columns import ColumnsError, resolve
-from izin.producers.files.table_formats import open_table
-from izin.producers.files.tables import FileRow, Table, UnusableFileError
+from izin.producers.files import (
+    ColumnChoices,
+    ColumnsError,
+    FileRow,
+    Table,
+    UnusableFileError,
+    open_table,
+)
+from izin.producers.files.columns import resolve
 
 HEADER = ("Telefon", "İzin Türü", "İzin Durumu", "Şehir")
 ROW = ("0555 000 00 01", "SMS", "Hayır", "Iğdır")

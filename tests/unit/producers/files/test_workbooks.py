@@ -7,10 +7,7 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from izin.producers.files import workbook
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.table_formats import open_table
-from izin.producers.files.tables import Table, UnusableFileError
+from izin.producers.files import ColumnChoices, Table, UnusableFileError, open_table, workbook
 
 HEADER = ("Telefon", "Kanal", "Durum", "Tarih")
 

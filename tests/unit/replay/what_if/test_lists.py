@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from izin.ledger.history.receipts import movements_of
+from izin.ledger.history import movements_of
 from izin.ledger.reads import RecordedFact
 from izin.replay.errors import UnverifiedListError
 from izin.replay.what_if.key_history import GivenList, on_list, receipt_of

@@ -15,13 +15,17 @@ from structlog.testing import capture_logs
 from izin.consent.fold import Observation
 from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import State
-from izin.iys.wire_format.json_reader import UnreadableItem
-from izin.ledger.db.connection import Ledger
+from izin.iys.wire_format import UnreadableItem
+from izin.ledger.db import Ledger
+from izin.ledger.record import (
+    ConsentRow,
+    LedgerUnavailableError,
+    TopicMessages,
+    first_row,
+    is_swept,
+    to_sweep_query,
+)
 from izin.ledger.record.apply import observed
-from izin.ledger.record.consent_row import ConsentRow, is_swept, to_sweep_query
-from izin.ledger.record.errors import LedgerUnavailableError
-from izin.ledger.record.messages import TopicMessages
-from izin.ledger.record.state_change import first_row
 from izin.ledger.sweep.sweeps import SweptKey
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics

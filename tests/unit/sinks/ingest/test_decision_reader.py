@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent
 from izin.consent.ordering import decide
-from izin.ledger.record.unreadable import QuarantinedRecord
+from izin.ledger.record import QuarantinedRecord
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.batch import BATCH, FEW, most_after
 from izin.sinks.ingest.decision_reader import DecisionReader

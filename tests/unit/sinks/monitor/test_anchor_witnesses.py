@@ -16,7 +16,7 @@ from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.evidence.chain import anchors_in
 from izin.ledger.history.verify import read_anchors
-from izin.ledger.record.anchor import Anchor
+from izin.ledger.record import Anchor
 from izin.sinks.monitor import anchors
 from izin.sinks.monitor.anchors import AnchorWitnesses, WitnessError
 

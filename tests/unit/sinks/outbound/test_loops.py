@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from izin.consent.errors import OurError
-from izin.ledger.db.notifications import BULK, Notifications
-from izin.ledger.record.errors import LedgerUnavailableError
+from izin.ledger.db import BULK, Notifications
+from izin.ledger.record import LedgerUnavailableError
 from izin.runtime.backoff import Backoff
 from izin.sinks.outbound import loops
 from izin.sinks.outbound.loops import (

@@ -42,12 +42,19 @@ from izin.schemas.fast.record_format import NO_HEADERS, BatchBuilder, headers_by
 from izin.schemas.records import consent_to_avro
 from izin.schemas.topics import Topics
 from izin.streams.errors import StateError
-from izin.streams.ownership import effects, partition_transaction, positions
-from izin.streams.ownership.changelog import Changelog
-from izin.streams.ownership.effects import OutputBatches, OutputRecord
+from izin.streams.ownership import (
+    Changelog,
+    LanePosition,
+    OutputRecord,
+    Positions,
+    SharedClients,
+    credentials,
+    effects,
+    partition_transaction,
+    positions,
+)
+from izin.streams.ownership.effects import OutputBatches
 from izin.streams.ownership.partition_transaction import repartition
-from izin.streams.ownership.positions import LanePosition, Positions
-from izin.streams.ownership.shared_clients import SharedClients, credentials
 from izin.streams.ownership.token_provider import TokenProvider
 from izin.streams.state.packing import facts_of
 from tests.support.order.harness import CODEC, ONAY, row_of
