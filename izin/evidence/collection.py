@@ -15,7 +15,7 @@ from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines
 from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.report import FORMAT
-from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow, first_link
+from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow, first_link
 from izin.evidence.verification import Evidence
 from izin.ledger import brands
 from izin.ledger.daily import lines
@@ -179,7 +179,7 @@ async def _batches(ledger: Ledger, sent: _Rows) -> Batches:
     found = await ledger.fetch(_SQL["batches"], values) if sent else []
     return Batches(
         [
-            Acknowledgement(
+            DeliveryAcknowledgement(
                 content_of_delivery(row).decode(), bytes(row["salt"]), row["subscriber"]
             )
             for row in sent

@@ -263,7 +263,7 @@ def _json(value: Any) -> Any:  # noqa: ANN401  # any Avro value
             return value
 
 
-class Acknowledgement(NamedTuple):
+class DeliveryAcknowledgement(NamedTuple):
     """One acknowledgement, as its commitment covers it."""
 
     text: str
@@ -307,7 +307,7 @@ class Acknowledgement(NamedTuple):
 class Batches(NamedTuple):
     """The acknowledgements of an archive, and the commitments of the batches they stand in."""
 
-    rows: Sequence[Acknowledgement]
+    rows: Sequence[DeliveryAcknowledgement]
     commitments: Mapping[int, Sequence[str]]
     """By batch, in hexadecimal digits, in the order of their places."""
 
@@ -325,7 +325,7 @@ class Batches(NamedTuple):
             batches = {
                 int(batch): tuple(map(str, some)) for batch, some in value["batches"].items()
             }
-            return cls([Acknowledgement.from_json(one) for one in value["rows"]], batches)
+            return cls([DeliveryAcknowledgement.from_json(one) for one in value["rows"]], batches)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnreadableEvidenceError("deliveries.json has no acknowledgements") from error
 

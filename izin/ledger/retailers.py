@@ -37,7 +37,7 @@ class Step(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class RetailerDifference:
     """A consent at İYS whose latest event names other retailers than those registered."""
 
     key: str
@@ -102,10 +102,10 @@ async def settle(connection: Connection, shown: Mapping[str, Any]) -> Sequence[M
     return await (await connection.execute(_SQL["settle"], shown)).fetchall()
 
 
-async def differences(ledger: Ledger, brand_code: int) -> tuple[Difference, ...]:
+async def differences(ledger: Ledger, brand_code: int) -> tuple[RetailerDifference, ...]:
     """Return the differences that a person has to change at İYS."""
     rows = await ledger.fetch(_SQL["differences"], {"brand_code": brand_code})
-    return tuple(Difference(**row) for row in rows)
+    return tuple(RetailerDifference(**row) for row in rows)
 
 
 def _row(row: ConsentRow) -> dict[str, object]:

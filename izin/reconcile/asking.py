@@ -22,7 +22,7 @@ from izin.iys.rate_limit import STATUS, CallClass
 from izin.ledger.db import Connection, statements
 from izin.ledger.rate_limits import HOUR_LIMITS
 from izin.ledger.sweep.sweeps import SweptKey
-from izin.reconcile.comparing import IysSilentError, Scope
+from izin.reconcile.comparing import IysSilentError, ReconcileScope
 from izin.runtime.plan import OnProgress, silent
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.queries.status_answer import observation_of, observation_of_many
@@ -62,7 +62,12 @@ class Asker:
     """Called with how many keys are asked about one by one, of those that differ."""
     on_answer: OnProgress = silent
 
-    async def __call__(self, connection: Connection, scope: Scope, began: datetime) -> None:  # noqa: ARG002  # of the protocol
+    async def __call__(
+        self,
+        connection: Connection,
+        scope: ReconcileScope,
+        began: datetime,  # noqa: ARG002  # of the protocol
+    ) -> None:
         """Ask, and note what İYS says in the table of the session.
 
         Raises:
@@ -92,7 +97,9 @@ class Asker:
         seconds = requests / self.pages.budget.rate
         return Estimate(keys=sum(counts), requests=requests, seconds=seconds)
 
-    async def _many(self, scope: Scope, page: Sequence[Mapping[str, Any]]) -> Mapping[str, bool]:
+    async def _many(
+        self, scope: ReconcileScope, page: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, bool]:
         """Return whether each key of ``page`` is ONAY; those that İYS refuses to answer about are
         missing.
         """
@@ -105,7 +112,7 @@ class Asker:
             raise IysSilentError(error) from error
         return {one.key: found.is_approved(one) for one in keys if one.key not in found.refused}
 
-    async def _ask_singly(self, connection: Connection, scope: Scope) -> None:
+    async def _ask_singly(self, connection: Connection, scope: ReconcileScope) -> None:
         """Ask about the keys that differ one by one, as far as the hour has room."""
         values: dict[str, Any] = {"after": "", "size": MAX_ITEMS}
         found: list[str] = []
@@ -124,7 +131,7 @@ class Asker:
                 continue
             await _note(connection, [(key, observation)])
 
-    async def _one(self, scope: Scope, key: str) -> Observation:
+    async def _one(self, scope: ReconcileScope, key: str) -> Observation:
         _, channel, recipient_type, recipient = key.split("/", 3)
         asked_at = self.pages.clock().replace(microsecond=0)
         ask = partial(

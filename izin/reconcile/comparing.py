@@ -54,7 +54,7 @@ class IysSilentError(OurError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class ReconcileScope:
     """What is compared: a brand, and of it the keys of a channel and a period."""
 
     brand: Brand
@@ -107,7 +107,7 @@ class Sizes:
     """Rows that changed meanwhile, and were left out."""
 
 
-Ask = Callable[[Connection, Scope, datetime], Awaitable[None]]
+Ask = Callable[[Connection, ReconcileScope, datetime], Awaitable[None]]
 """Asks İYS about the keys of a scope, and notes what it says in the session's table."""
 
 
@@ -123,7 +123,9 @@ class Comparer:
     """Called with how many records of topics were read so far."""
 
     @asynccontextmanager
-    async def comparing(self, scope: Scope, ask: Ask | None = None) -> AsyncIterator["Comparison"]:
+    async def comparing(
+        self, scope: ReconcileScope, ask: Ask | None = None
+    ) -> AsyncIterator["Comparison"]:
         """Provide the comparison of ``scope``; with ``ask`` İYS is asked about every key.
 
         Raises:
@@ -183,7 +185,7 @@ class Comparison:
 
     ledger: Ledger
     connection: Connection
-    scope: Scope
+    scope: ReconcileScope
     began: datetime
     sizes: Sizes
     pulled_until: datetime | None

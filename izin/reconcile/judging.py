@@ -23,7 +23,7 @@ _UNREGISTERED = frozenset({Registered.NOT_ONAY, Registered.RET})
 _SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})
 
 
-class Side(TextEnum):
+class SaidBy(TextEnum):
     """Who says something else than the row of the ledger, or that there should be one."""
 
     IYS = "iys"
@@ -188,7 +188,7 @@ class Finding:
     """One difference of a key, on one side."""
 
     kind: Kind
-    side: Side
+    side: SaidBy
     here: str | None
     """What the ledger has; None: nothing."""
     there: str | None
@@ -220,16 +220,20 @@ def judge(compared: ComparedKey, *, pulled_until: datetime | None) -> tuple[Find
 def _of_no_row(compared: ComparedKey) -> Iterator[Finding]:
     if compared.desired is not None:
         there = compared.desired.status
-        yield Finding(kind=Kind.MISSING_HERE, side=Side.DESIRED, here=None, there=there)
+        yield Finding(kind=Kind.MISSING_HERE, side=SaidBy.DESIRED, here=None, there=there)
         return
     record = compared.asked or compared.seen
     if record is not None and record.value in _STATUSES:
         yield Finding(
-            kind=Kind.MISSING_HERE, side=Side.IYS, here=None, there=record.value, record=record
+            kind=Kind.MISSING_HERE,
+            side=SaidBy.IYS,
+            here=None,
+            there=record.value,
+            record=record,
         )
     if compared.permission is not None:
         there = _words(compared.permission.may_send, compared.permission.reason)
-        yield Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=None, there=there)
+        yield Finding(kind=Kind.MISSING_HERE, side=SaidBy.PERMISSIONS, here=None, there=there)
 
 
 def _of_desired(row: ConsentRow, desired: DesiredRecord | None) -> Finding | None:
@@ -237,14 +241,17 @@ def _of_desired(row: ConsentRow, desired: DesiredRecord | None) -> Finding | Non
         if row.desired_status is None:
             return None
         return Finding(
-            kind=Kind.MISSING_HERE, side=Side.DESIRED, here=row.desired_status, there=None
+            kind=Kind.MISSING_HERE,
+            side=SaidBy.DESIRED,
+            here=row.desired_status,
+            there=None,
         )
     if row.desired_order == desired.order or row.void_event_id == desired.event_id:
         return None
     is_date = row.desired_status == desired.status
     return Finding(
         kind=Kind.DATE if is_date else Kind.STATUS,
-        side=Side.DESIRED,
+        side=SaidBy.DESIRED,
         here=row.desired_status,
         there=desired.status,
         here_at=row.desired_at if is_date else None,
@@ -264,7 +271,7 @@ def _of_permission(
         return None
     here = None if reason is None else _words(law.may_send, law.reason)
     if published is None:
-        return Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=here, there=None)
+        return Finding(kind=Kind.MISSING_HERE, side=SaidBy.PERMISSIONS, here=here, there=None)
     there = _words(published.may_send, published.reason)
     stored = _words(row.may_send, str(reason))
     if here == there != stored:
@@ -272,12 +279,12 @@ def _of_permission(
     elif here == there and published.may_send and published.retailers != retailers:
         here, there = f"{here}, retailers {retailers}", f"{there}, retailers {published.retailers}"
     if here != there:
-        return Finding(kind=Kind.STATUS, side=Side.PERMISSIONS, here=here, there=there)
+        return Finding(kind=Kind.STATUS, side=SaidBy.PERMISSIONS, here=here, there=there)
     if _milliseconds(since) == _milliseconds(published.since):
         return None
     return Finding(
         kind=Kind.DATE,
-        side=Side.PERMISSIONS,
+        side=SaidBy.PERMISSIONS,
         here=here,
         there=there,
         here_at=since,
@@ -305,7 +312,7 @@ def _of_what_iys_says(row: ConsentRow, compared: ComparedKey) -> Finding | None:
     if row.desired_status is None and row.registered in _STATUSES:
         return Finding(
             kind=Kind.MISSING_HERE,
-            side=Side.IYS,
+            side=SaidBy.IYS,
             here=None,
             there=row.registered,
             record=registered_record(row),
@@ -337,7 +344,7 @@ def _of_record(row: ConsentRow, record: IysRecord) -> Finding | None:
         kind = Kind.MISSING_AT_IYS
     elif record.is_of_another:
         kind = Kind.OTHER_WRITER
-    return Finding(kind=kind, side=Side.IYS, here=held, there=record.value, record=record)
+    return Finding(kind=kind, side=SaidBy.IYS, here=held, there=record.value, record=record)
 
 
 def _of_dates(row: ConsentRow, record: IysRecord) -> Finding | None:
@@ -346,7 +353,7 @@ def _of_dates(row: ConsentRow, record: IysRecord) -> Finding | None:
         return None
     return Finding(
         kind=Kind.OTHER_WRITER if record.is_of_another else Kind.DATE,
-        side=Side.IYS,
+        side=SaidBy.IYS,
         here=row.registered,
         there=record.value,
         here_at=here,
@@ -359,7 +366,10 @@ def _of_hidden(row: ConsentRow) -> Finding | None:
     if not earlier_opt_out.is_hidden(row):
         return None
     return Finding(
-        kind=Kind.HIDDEN_OPT_OUT, side=Side.IYS, here=str(Status.RET), there=row.registered
+        kind=Kind.HIDDEN_OPT_OUT,
+        side=SaidBy.IYS,
+        here=str(Status.RET),
+        there=row.registered,
     )
 
 
@@ -372,7 +382,7 @@ def _of_unverified(row: ConsentRow, pulled_until: datetime | None) -> Finding | 
         return None
     return Finding(
         kind=Kind.UNVERIFIED,
-        side=Side.IYS,
+        side=SaidBy.IYS,
         here=row.registered,
         there=None,
         record=registered_record(row) if is_claimed else None,
@@ -387,7 +397,7 @@ def _of_ledger(row: ConsentRow) -> Finding | None:
     is_missing = wants and row.registered != Registered.RET
     return Finding(
         kind=Kind.MISSING_AT_IYS if is_missing else Kind.STATUS,
-        side=Side.IYS,
+        side=SaidBy.IYS,
         here=row.desired_status,
         there=row.registered,
         record=registered_record(row),

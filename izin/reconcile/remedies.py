@@ -10,7 +10,7 @@ from izin.consent.enums import TextEnum
 from izin.consent.fold import outranks
 from izin.consent.model import ConsentEvent, Status
 from izin.ledger.record import ConsentRow
-from izin.reconcile.judging import Cause, ComparedKey, Finding, Kind, Side
+from izin.reconcile.judging import Cause, ComparedKey, Finding, Kind, SaidBy
 
 
 class Repair(TextEnum):
@@ -94,13 +94,13 @@ def remedy_of(
     if finding.cause is not None:
         return Remedy(repair=None, next_step=_step(finding.cause, compared.row))
     match finding.side:
-        case Side.DESIRED:
+        case SaidBy.DESIRED:
             return _of_desired(compared, decided)
-        case Side.PERMISSIONS:
+        case SaidBy.PERMISSIONS:
             if compared.row is not None:
                 return _by(Repair.PERMISSION)
             return _by_hand(_REBUILD_LEDGER) if decided.is_known else _by(Repair.REMOVE_PERMISSION)
-        case Side.IYS:
+        case SaidBy.IYS:
             return _of_iys(finding, compared, now)
 
 

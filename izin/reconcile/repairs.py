@@ -39,7 +39,7 @@ from izin.ledger.record import (
 )
 from izin.ledger.registry.ownership import alert
 from izin.ledger.unit_of_work import UnitOfWork, lock
-from izin.reconcile.comparing import Difference, Scope, decisions_of
+from izin.reconcile.comparing import Difference, ReconcileScope, decisions_of
 from izin.reconcile.judging import IysRecord
 from izin.reconcile.remedies import KeyDecisions, Repair
 from izin.runtime.plan import (
@@ -155,7 +155,9 @@ class RepairFile:
             self.counts.update(map(str, found.repairs))
 
 
-def plan_of(scope: Scope, kafka: KafkaSettings, *, asked: bool, now: datetime, by: str) -> Plan:
+def plan_of(
+    scope: ReconcileScope, kafka: KafkaSettings, *, asked: bool, now: datetime, by: str
+) -> Plan:
     """Return the plan of ``scope`` as it would be made ``now``, without repairs.
 
     Raises:

@@ -57,7 +57,7 @@ class KeyDifference:
 
 
 @dataclass(slots=True)
-class Comparison:
+class DemoComparison:
     """The result of a comparison."""
 
     final_states: Counter[FinalState] = field(default_factory=Counter)
@@ -74,13 +74,13 @@ def compare(
     ledger: Mapping[str, LedgerState],
     register: Mapping[str, str],
     permitted: Mapping[str, bool],
-) -> Comparison:
+) -> DemoComparison:
     """Return how each key ended, and the unexplained differences. All arguments are by key.
 
     ``desired`` is what ``desired-consents`` has, ``register`` the status at İYS, ``permitted`` the
     state in ``permissions``.
     """
-    found = Comparison()
+    found = DemoComparison()
     for key in sorted(desired.keys() | ledger.keys() | register.keys()):
         wanted, ours, at_iys = desired.get(key), ledger.get(key), register.get(key)
         if wanted is None or ours is None:
@@ -129,7 +129,7 @@ def _final_state(desired: str, state: str, at_iys: str | None) -> FinalState | N
 
 
 def _check_permission(
-    found: Comparison, key: str, permitted: bool | None, desired: str, at_iys: str | None
+    found: DemoComparison, key: str, permitted: bool | None, desired: str, at_iys: str | None
 ) -> None:
     # Merchants and tradesmen need no prior consent, only no opt-out: Yönetmelik m.6.
     is_merchant = key.split("/")[2] == "TACIR"
@@ -327,7 +327,7 @@ def verify(
 
 
 def _report(  # noqa: PLR0913 - what was found, and what it was found in
-    found: Comparison,
+    found: DemoComparison,
     topics: TopicContents,
     result: ScenarioResult,
     counts: dict[str, Any],
@@ -370,7 +370,7 @@ def _report(  # noqa: PLR0913 - what was found, and what it was found in
     )
 
 
-def _check_import(found: Comparison, result: ScenarioResult, keys: int) -> None:
+def _check_import(found: DemoComparison, result: ScenarioResult, keys: int) -> None:
     """Compare the import with what was written."""
     truth, imported = result.truth, result.imported
     for what, written, read in (
@@ -385,7 +385,7 @@ def _check_import(found: Comparison, result: ScenarioResult, keys: int) -> None:
             found.add("the export", f"{what}: {written:,} were written, {read:,} were read")
 
 
-def _check_decided_once(found: Comparison, decisions: Iterable[TopicRecord]) -> None:
+def _check_decided_once(found: DemoComparison, decisions: Iterable[TopicRecord]) -> None:
     coordinates = Counter(
         (one.value["topic"], one.value["partition"], one.value["offset"]) for one in decisions
     )
@@ -394,7 +394,7 @@ def _check_decided_once(found: Comparison, decisions: Iterable[TopicRecord]) -> 
             found.add(f"{topic}/{partition}/{offset}", f"decided {count} times")
 
 
-def _check_opt_outs(found: Comparison, topics: TopicContents) -> None:
+def _check_opt_outs(found: DemoComparison, topics: TopicContents) -> None:
     due = Counter(
         (one.key, one.value["consent"]["event_id"])
         for one in topics.decisions

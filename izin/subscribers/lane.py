@@ -80,7 +80,7 @@ _SAVED_EVERY = 60.0
 _MOST_UNCONFIRMED = 10_000
 
 
-class Pace:
+class BatchSize:
     """The size of the batches of one caller; instants are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
@@ -250,7 +250,7 @@ class Lane:
         self._buffer: deque[Change] = deque()
         self._checkpoints: dict[int, PartitionCheckpoint] = {}
         self._client: Consumer | None = None
-        self._pace = Pace()
+        self._pace = BatchSize()
 
     @property
     def is_empty(self) -> bool:

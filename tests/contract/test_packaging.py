@@ -29,11 +29,11 @@ LIGHT = (
 )
 WITHOUT = "from tests.contract.light_imports import refuse; refuse(); "
 LINKS = ("producers", "schemas", "sinks", "streams")
-PRODUCT = ("consent", "schemas", "runtime", "iys", "producers", "streams", "sinks", "console")
+PRODUCT = sorted(one.parent.name for one in (ROOT / "izin").glob("*/__init__.py"))
 IMPORTED = f"""
 import importlib, pkgutil, sys
 sys.path.insert(0, {str(ROOT)!r})
-for package in {(*PRODUCT, "local", "demo")!r}:
+for package in {PRODUCT!r}:
     root = importlib.import_module("izin." + package)
     for module in pkgutil.walk_packages(root.__path__, root.__name__ + "."):
         if not module.name.endswith("__main__"):

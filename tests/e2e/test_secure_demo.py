@@ -25,7 +25,7 @@ def run_demo(folder: Path, *options: str, **environment: str) -> tuple[int, dict
     """
     # In the environment, for our workers inherit it: so those that are left behind are found.
     given = {**environment, "IZIN_STATE_DIR": str(folder / "state")}
-    export = ("--export", str(folder / "export.csv"))
+    export = ("--out", str(folder / "export.csv"))
     with izin("demo", "--output", "json", *export, *options, **given) as process:
         printed, messages = process.communicate()
     return process.returncode, json.loads(printed) if printed else {}, messages

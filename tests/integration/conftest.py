@@ -1,15 +1,28 @@
-"""What several rooms need: the İYS simulator in a process of its own, and who is trusted by TLS."""
+"""What several rooms need: the İYS simulator in a process of its own, the sinks over it and a
+migrated ledger, and who is trusted by TLS.
+"""
 
-from collections.abc import Iterator
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 
 import pytest
+from click.testing import Result
+from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from izin.cli.cli import app
+from izin.ledger.db import Ledger
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from izin.runtime.topic_admin import ensure_topics
+from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
 from tests.support.secure.broker import CLIENT_ID
 from tests.support.secure.certificates import Authority
 from tests.support.secure.connections import SECRET
 from tests.support.secure.https import running
 from tests.support.secure.token_endpoint import TokenEndpoint
-from tests.support.simulator import SimulatorAdmin, running_simulator
+from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin, running_simulator
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +44,86 @@ def endpoint(authority: Authority) -> Iterator[TokenEndpoint]:
     server = TokenEndpoint(authority.issue("endpoint"), client_id=CLIENT_ID, secret=SECRET)
     with running(server):
         yield server
+
+
+@pytest.fixture
+def iys(simulator: SimulatorAdmin) -> SimulatorAdmin:
+    """Give the simulator, emptied, with one account and one brand, and no limit of calls."""
+    simulator.configure(
+        requestsPerSecond=0,
+        tokenLimit=0,
+        statusLimit=1000,
+        resultDelay=300,
+        hiddenWindow=0,
+        pushHttpsRequired=False,
+    )
+    return simulator
+
+
+@pytest.fixture
+def iys_settings(simulator: SimulatorAdmin) -> IysSettings:
+    """Give settings that lead to the simulator."""
+    return IysSettings(
+        base_url=simulator.address,
+        username=USERNAME,
+        password=SecretStr(PASSWORD),
+        timeout=timedelta(seconds=5),
+        requests_per_second=500,
+    )
+
+
+@pytest.fixture
+def database_url(ledger_url: str) -> str:
+    """Give the URL of a migrated ledger."""
+    return ledger_url
+
+
+@pytest.fixture
+def ledger_settings(database_url: str) -> LedgerSettings:
+    """Give settings that lead to a migrated ledger."""
+    return LedgerSettings(database_url=SecretStr(database_url))
+
+
+@pytest.fixture
+async def ledger(ledger_settings: LedgerSettings) -> AsyncIterator[Ledger]:
+    """Give an empty ledger."""
+    async with Ledger(ledger_settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give the clock of the sinks, which shows the real time until a test advances it."""
+    return Clock()
+
+
+@pytest.fixture
+async def harness(
+    ledger: Ledger, iys: SimulatorAdmin, iys_settings: IysSettings, clock: Clock
+) -> AsyncIterator[SinkHarness]:
+    """Give the sinks over an empty ledger and an empty İYS, with the brand known to both."""
+    settings = KafkaSettings(topic_prefix="", partitions=1)
+    async with sinks_over(ledger, iys, iys_settings, clock, settings) as harness:
+        yield harness
+
+
+@pytest.fixture
+def izin(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Izin:
+    """Give a function that runs a command on this test's ledger and returns its result."""
+    given = {"DATABASE_URL": database_url, "IYS_USERNAME": "ada", "IYS_PASSWORD": "fake"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    async def run(*words: object) -> Result:
+        arguments = [str(word) for word in words]
+        return await asyncio.to_thread(CliRunner().invoke, app, arguments, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def kafka_settings(kafka: str, topic_prefix: str) -> KafkaSettings:
+    """Give a Kafka with this test's topics."""
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2)
+    ensure_topics(settings)
+    return settings

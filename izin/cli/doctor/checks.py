@@ -35,7 +35,7 @@ from izin.cli.doctor.faults import (
 from izin.cli.doctor.finding import (
     Check,
     CheckState,
-    Finding,
+    DoctorFinding,
     findings,
     fixed,
     ok,
@@ -101,7 +101,7 @@ def endpoint_status(url: str, timeout: float) -> int | None:
         return None
 
 
-def _broker() -> Iterator[Finding]:
+def _broker() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     with kafka.broker_errors(settings):
         kafka.admin(settings).list_topics(timeout=_TIMEOUT)
@@ -118,7 +118,7 @@ def _broker() -> Iterator[Finding]:
         yield ok("broker", settings.bootstrap_servers)
 
 
-def _topics() -> Iterator[Finding]:
+def _topics() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     lost = finding.remedies(settings) if topic_admin.missing_topics(settings) else {}
     faults = topic_admin.topic_faults(settings, lost)
@@ -128,7 +128,7 @@ def _topics() -> Iterator[Finding]:
         yield ok("topics", f"{count} topics, {settings.partitions} partitions each where keyed")
 
 
-def _order() -> Iterator[Finding]:
+def _order() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     # The positions first: events that come meanwhile are then undecided, not decided before.
     express, group = settings.topics.express, StreamSettings().group(settings)
@@ -157,7 +157,7 @@ def _order() -> Iterator[Finding]:
     )
 
 
-def _dead_letters() -> Iterator[Finding]:
+def _dead_letters() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     since = datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
     found = faults.dead_letters_since(settings, codec(settings), since)
@@ -170,12 +170,12 @@ async def _server_version(ledger: Ledger) -> int:
         return connection.info.server_version
 
 
-def _fix_migrations(_stopped: bool) -> Iterator[Finding]:
+def _fix_migrations(_stopped: bool) -> Iterator[DoctorFinding]:
     if applied := asyncio.run(migrate(_ledger_settings().database_url.get_secret_value())):
         yield fixed("migrations", f"ran {', '.join(applied)}")
 
 
-def _migrations() -> Iterator[Finding]:
+def _migrations() -> Iterator[DoctorFinding]:
     missing = asyncio.run(_within(pending(_ledger_settings().database_url.get_secret_value())))
     yield (
         wrong("migrations", f"{', '.join(missing)} not run; run: izin doctor --fix")
@@ -184,7 +184,7 @@ def _migrations() -> Iterator[Finding]:
     )
 
 
-def _sink() -> Iterator[Finding]:
+def _sink() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
@@ -196,7 +196,7 @@ def _sink() -> Iterator[Finding]:
 
 def _endpoint(
     check: str, of_process: type[IntakeSettings | FeedsSettings | GateSettings]
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     settings = of_process()
     if settings.model_fields_set & {"host", "port"}:
         url = endpoint_url(settings)
@@ -206,14 +206,14 @@ def _endpoint(
         yield skipped(check, f"neither {host} nor {port} is set here, so none is known")
 
 
-def _deadlines() -> Iterator[Finding]:
+def _deadlines() -> Iterator[DoctorFinding]:
     pace = records_per_second(
         IysSettings().requests_per_second, batch_size=SinkSettings().batch_size
     )
     yield from of_backlog(_query(reads.backlog), now=_now(), pace=pace)
 
 
-def _brands() -> Iterator[Finding]:
+def _brands() -> Iterator[DoctorFinding]:
     brands = _query(registry.every)
     if not brands:
         yield skipped("brands", "none is registered yet: izin brands add")
@@ -226,7 +226,7 @@ def _brands() -> Iterator[Finding]:
         yield ok("brands", f"{len(brands)} registered, and none needs a person")
 
 
-def _registry() -> Iterator[Finding]:
+def _registry() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     if settings.registry_url is None:
         what = "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints"
@@ -236,7 +236,7 @@ def _registry() -> Iterator[Finding]:
     yield ok("registry", f"{settings.registry_url} accepts our schemas")
 
 
-def _iys() -> Iterator[Finding]:
+def _iys() -> Iterator[DoctorFinding]:
     url = IysSettings().base_url
     try:
         # Needs no token: İYS's API answers a call without one with 401.
@@ -251,7 +251,7 @@ def _iys() -> Iterator[Finding]:
     yield of_iys(url, answer.status_code)
 
 
-def of_iys(url: str, status: int) -> Finding:
+def of_iys(url: str, status: int) -> DoctorFinding:
     """Return the finding from the status of a call without a token."""
     match status:
         case httpx.codes.UNAUTHORIZED:
@@ -360,7 +360,7 @@ def doctor(
     and İYS, by a call with our account's token. Nothing is changed without --fix. Exit code 1 if
     anything is wrong.
     """
-    found: list[Finding] = []
+    found: list[DoctorFinding] = []
     made = [one for one in CHECKS if running or one.name not in OF_WORKERS]
     for one in findings(made, fix=fix, stopped=not running):
         found.append(one)
@@ -371,7 +371,7 @@ def doctor(
     exit_if([one for one in found if one.state is CheckState.WRONG])
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: DoctorFinding) -> None:
     """Print a finding at once; a whole table could be printed at the end only."""
     row = Table.grid(padding=(0, 1))
     row.add_column(width=_CHECK_WIDTH)

@@ -9,7 +9,7 @@ from shlex import quote
 
 import httpx
 
-from izin.cli.doctor.finding import Finding, ok, skipped, wrong
+from izin.cli.doctor.finding import DoctorFinding, ok, skipped, wrong
 from izin.cli.remedies import held_back, remedy_of_brake
 from izin.cli.terminal import calling_iys, turkish
 from izin.consent.forecast import DueGroup, forecast
@@ -106,7 +106,7 @@ def of_worker(
     running: int,
     now: datetime,
     undecided: Collection[int] = (),
-) -> Finding:
+) -> DoctorFinding:
     """Return whether workers run and read: one does not where a record waits longer than usual, or
     where opt-outs of the partitions ``undecided`` wait and none was decided meanwhile.
     """
@@ -145,7 +145,7 @@ def _unread(worker: WorkerReading, lanes: Sequence[Unread], now: datetime) -> tu
     return what, age > USUAL
 
 
-def of_endpoint(check: str, url: str, status: int | None) -> Finding:
+def of_endpoint(check: str, url: str, status: int | None) -> DoctorFinding:
     """Return whether the process at ``url``, which the command ``check`` starts, is ready, from the
     status of its answer, if any.
     """
@@ -163,7 +163,7 @@ def of_endpoint(check: str, url: str, status: int | None) -> Finding:
             return wrong(check, f"{url} is not ready ({status}); what does its log say?")
 
 
-def of_pulls(pulls: Sequence[PulledStream], *, now: datetime) -> Iterator[Finding]:
+def of_pulls(pulls: Sequence[PulledStream], *, now: datetime) -> Iterator[DoctorFinding]:
     """Yield which of İYS's streams are not pulled: a citizen's opt-out may wait in each."""
     faults = [fault for one in pulls if (fault := _fault(one, now))]
     yield from (wrong("pull", f"{fault}; a citizen's opt-out may wait there") for fault in faults)
@@ -196,7 +196,7 @@ def _fault(one: PulledStream, now: datetime) -> str:
     return ""
 
 
-def of_dead_letters(count: int, acknowledged: int | None) -> Finding:
+def of_dead_letters(count: int, acknowledged: int | None) -> DoctorFinding:
     """Return how many records were dead-lettered lately and need a person, and what to do.
 
     ``acknowledged`` are those of ``count`` that a person has dealt with; None: not known.
@@ -217,7 +217,7 @@ def of_dead_letters(count: int, acknowledged: int | None) -> Finding:
 
 def of_webhooks(
     subscribers: Sequence[WebhookSubscriber], *, running: int, now: datetime
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     """Yield whether somebody delivers, and which subscribers do not take their events."""
     if not subscribers:
         yield skipped(_CHECK, "there are no subscribers yet: izin subscribers add")
@@ -252,7 +252,7 @@ def _delivery_fault(one: WebhookSubscriber, now: datetime) -> str:
     return ""
 
 
-def of_memory(memory: Memory) -> Iterator[Finding]:
+def of_memory(memory: Memory) -> Iterator[DoctorFinding]:
     """Yield which settings of the server are too small for so many consents."""
     found = {"shared_buffers": memory.shared_buffers, "max_wal_size": memory.max_wal_size}
     small = [name for name, least in _LEAST.items() if found[name] < least]
@@ -269,7 +269,7 @@ def of_memory(memory: Memory) -> Iterator[Finding]:
         yield ok("memory", f"{size}, {has}")
 
 
-def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Finding]:
+def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[DoctorFinding]:
     """Yield the forecast of ``backlog`` at ``pace`` records a second, the worst first."""
     ahead = forecast(backlog.ready, now=now, records_per_second=pace)
     if ahead.lost:
@@ -314,7 +314,7 @@ def _count(groups: Sequence[DueGroup]) -> int:
     return sum(one.count for one in groups)
 
 
-def of_missing(missing: Sequence[Missing]) -> Iterator[Finding]:
+def of_missing(missing: Sequence[Missing]) -> Iterator[DoctorFinding]:
     """Yield which numbers of each origin never arrived."""
     for one in missing:
         more = f" and {one.numbers - 1} more in {one.gaps} gaps" if one.numbers > 1 else ""
@@ -337,7 +337,7 @@ def of_missing(missing: Sequence[Missing]) -> Iterator[Finding]:
 
 def of_granted(
     lists: Sequence[ListReading], lost: Sequence[LostRight], *, now: datetime
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     """Yield which lists of granted brands are old, and which rights are lost."""
     followed = [one for one in lists if one.tried_at is not None]
     stale = [one for one in followed if one.is_stale(now)]
@@ -366,7 +366,7 @@ def of_granted(
         yield ok("granted", f"no right is lost; the list was read at {turkish(last)}")
 
 
-def of_brakes(brakes: Sequence[Brake]) -> Iterator[Finding]:
+def of_brakes(brakes: Sequence[Brake]) -> Iterator[DoctorFinding]:
     """Yield what brakes hold back until a person decides."""
     for one in brakes:
         yield wrong("brands", f"{held_back(one)}; {remedy_of_brake(one)}")
@@ -374,7 +374,7 @@ def of_brakes(brakes: Sequence[Brake]) -> Iterator[Finding]:
 
 def of_brands(
     brands: Sequence[Brand], parked: Sequence[Parked], *, policy: TokenPolicy, now: datetime
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     """Yield which brands need a person, and which addresses have more accounts than İYS gives
     tokens to.
     """
@@ -404,7 +404,7 @@ def of_brands(
             )
 
 
-async def token_finding(ledger: Ledger) -> Finding:
+async def token_finding(ledger: Ledger) -> DoctorFinding:
     """Return whether a call of our account gets a token."""
     settings = IysSettings()
     ours, every = {None, settings.username}, await registry.every(ledger)
@@ -419,7 +419,7 @@ async def token_finding(ledger: Ledger) -> Finding:
     return of_token(None, failures=0, now=ledger.clock.now())
 
 
-def of_token(error: CallError | None, *, failures: int, now: datetime) -> Finding:
+def of_token(error: CallError | None, *, failures: int, now: datetime) -> DoctorFinding:
     """Return the finding from what a call ended with, after so many requests without a token."""
     match error:
         case UnauthenticatedError():

@@ -37,7 +37,7 @@ class CheckState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class DoctorFinding:
     """What a check found, with the remedy."""
 
     check: str
@@ -45,24 +45,24 @@ class Finding:
     what: str
 
 
-def ok(check: str, what: str) -> Finding:
+def ok(check: str, what: str) -> DoctorFinding:
     """Return that all is well."""
-    return Finding(check=check, state=CheckState.OK, what=what)
+    return DoctorFinding(check=check, state=CheckState.OK, what=what)
 
 
-def wrong(check: str, what: str) -> Finding:
+def wrong(check: str, what: str) -> DoctorFinding:
     """Return what is wrong, with the remedy."""
-    return Finding(check=check, state=CheckState.WRONG, what=what)
+    return DoctorFinding(check=check, state=CheckState.WRONG, what=what)
 
 
-def fixed(check: str, what: str) -> Finding:
+def fixed(check: str, what: str) -> DoctorFinding:
     """Return what was corrected."""
-    return Finding(check=check, state=CheckState.FIXED, what=what)
+    return DoctorFinding(check=check, state=CheckState.FIXED, what=what)
 
 
-def skipped(check: str, what: str) -> Finding:
+def skipped(check: str, what: str) -> DoctorFinding:
     """Return why the check was not made."""
-    return Finding(check=check, state=CheckState.SKIPPED, what=what)
+    return DoctorFinding(check=check, state=CheckState.SKIPPED, what=what)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +70,16 @@ class Check:
     """A check, how to correct what it finds, and which others must have passed before it."""
 
     name: str
-    run: Callable[[], Iterable[Finding]]
-    fix: Callable[[bool], Iterable[Finding]] | None = None
+    run: Callable[[], Iterable[DoctorFinding]]
+    fix: Callable[[bool], Iterable[DoctorFinding]] | None = None
     """Corrects what can be corrected, given whether a person says that no worker runs; it runs
     before the check, where it is asked for."""
     needs: frozenset[str] = frozenset()
 
 
-def findings(checks: Sequence[Check], *, fix: bool, stopped: bool = False) -> Iterator[Finding]:
+def findings(
+    checks: Sequence[Check], *, fix: bool, stopped: bool = False
+) -> Iterator[DoctorFinding]:
     """Yield what ``checks`` find, in their order, each as it comes; ``stopped``: a person says that
     no worker runs.
     """
@@ -94,7 +96,7 @@ def findings(checks: Sequence[Check], *, fix: bool, stopped: bool = False) -> It
             yield one
 
 
-def _caught(check: Check, *, fix: bool, stopped: bool) -> Iterator[Finding]:
+def _caught(check: Check, *, fix: bool, stopped: bool) -> Iterator[DoctorFinding]:
     """Yield what ``check`` finds; an error that keeps it from looking is a finding too."""
     name = check.name
     try:
@@ -154,7 +156,7 @@ def restored_by(topics: Topics) -> Mapping[str, str]:
     }
 
 
-def fix_topics(settings: KafkaSettings, *, stopped: bool) -> Iterator[Finding]:
+def fix_topics(settings: KafkaSettings, *, stopped: bool) -> Iterator[DoctorFinding]:
     """Create what is missing and may be created, and correct settings; ``stopped``: a person says
     that no worker runs.
     """

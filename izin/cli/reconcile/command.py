@@ -38,7 +38,7 @@ from izin.consent.texts import visible
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.reconcile.asking import SINGLE, Asker, Estimate
-from izin.reconcile.comparing import Ask, Comparer, Comparison, Difference, Scope
+from izin.reconcile.comparing import Ask, Comparer, Comparison, Difference, ReconcileScope
 from izin.reconcile.remedies import WORDS, Repair
 from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, counts_of, plan_of
 from izin.runtime.kafka import codec
@@ -299,7 +299,7 @@ class ComparisonOrder(NamedTuple):
 async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceReport) -> int:
     """Compare, report, and write the plan; return how many keys it repairs."""
     kafka, brand = kafka_settings(), await registered_brand(ledger, order.brand)
-    scope = Scope(brand=brand, channel=order.channel, since=order.since, until=order.until)
+    scope = ReconcileScope(brand=brand, channel=order.channel, since=order.since, until=order.until)
     async with AsyncExitStack() as stack:
         ask: Ask | None = None
         if order.single is not None:

@@ -21,7 +21,7 @@ from izin.replay.ledger.rebuild import (
     DifferingRow,
     LedgerRebuild,
 )
-from izin.replay.order_state.comparison import WRITTEN, ChangeKind
+from izin.replay.order_state.comparison import WRITTEN, StateDifferenceKind
 from izin.replay.order_state.planning import Installation, options_of
 from izin.replay.order_state.repair import PartitionResult, StateRebuild, results_of
 from izin.runtime.kafka import codec
@@ -34,13 +34,14 @@ _SHOWN = 200
 """Rows of a table."""
 _COLUMNS = {"key": "key", "kind": "it is", "fields": "what differs"}
 _NEXT = {
-    ChangeKind.UNREADABLE: "unreadable rows stop the order workers: stop them, delete the topic, "
-    "create it again (izin doctor --fix --no-workers), and plan again, which restores it",
-    ChangeKind.NEWER: "newer rows stay: was a row written by hand, or are opt-ins paused "
+    StateDifferenceKind.UNREADABLE: "unreadable rows stop the order workers: stop them, delete the "
+    "topic, create it again (izin doctor --fix --no-running), and plan again, which restores it",
+    StateDifferenceKind.NEWER: "newer rows stay: was a row written by hand, or are opt-ins paused "
     "(izin doctor)? izin explain shows what is known of a recipient",
-    ChangeKind.SURPLUS: "surplus rows stay: publish the opt-out that should stand, or erase the "
-    "recipient (izin privacy erase)",
-    ChangeKind.UNJUDGED: "unjudged rows stay: their events are in neither topics nor history",
+    StateDifferenceKind.SURPLUS: "surplus rows stay: publish the opt-out that should stand, or "
+    "erase the recipient (izin privacy erase)",
+    StateDifferenceKind.UNJUDGED: "unjudged rows stay: their events are in neither topics nor "
+    "history",
 }
 T = TypeVar("T")
 
@@ -96,14 +97,16 @@ class DesiredConsentsReplay:
                 "events": sum(one.events for one in results),
                 "computed": _whole([one.computed for one in results]),
                 "standing": _whole([one.standing for one in results]),
-                **{kind: found[kind] for kind in ChangeKind},
+                **{kind: found[kind] for kind in StateDifferenceKind},
                 "rows_written": written["rows"],
                 "opt_outs_written": written["opt_outs"],
                 "rows_to_write": waiting,
             },
             notes=[*(_NEXT[kind] for kind in stays), *_notes(plan, found)],
             to_execute=waiting + (0 if is_executed else len(lost)),
-            to_look_at=sum(n for kind, n in stays.items() if kind is not ChangeKind.UNJUDGED),
+            to_look_at=sum(
+                n for kind, n in stays.items() if kind is not StateDifferenceKind.UNJUDGED
+            ),
         )
 
 

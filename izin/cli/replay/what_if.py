@@ -32,7 +32,13 @@ from izin.consent.errors import SourceError
 from izin.ledger import brands
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
-from izin.replay.what_if.changes import Change, ChangeKind, Fulfilment, LawSettings, differing
+from izin.replay.what_if.changes import (
+    AnswerChange,
+    AnswerChangeKind,
+    Fulfilment,
+    LawSettings,
+    differing,
+)
 from izin.replay.what_if.key_history import GivenList
 from izin.replay.what_if.run import WhatIf, WhatIfResult
 from izin.runtime.masking import mask
@@ -196,7 +202,7 @@ def what_if(
                 now=datetime.now(UTC),
             )
 
-            def write(key: str, change: Change) -> None:
+            def write(key: str, change: AnswerChange) -> None:
                 *whose, to = key.split("/", 3)
                 rows.writerow([*whose, to if unmasked else mask(to), *astuple(change)])
 
@@ -255,7 +261,7 @@ def _print(found: WhatIfResult, file: Path, words: Sequence[str], output: Output
 
 def next_steps(found: WhatIfResult) -> list[str]:
     """Return what to do about a result."""
-    reached = {one.after for one in found.counts if one.kind == ChangeKind.OBLIGATION}
+    reached = {one.after for one in found.counts if one.kind == AnswerChangeKind.OBLIGATION}
     steps = [step for state, step in _STEPS.items() if state in reached]
     if found.sent:
         steps.insert(0, _SENT)

@@ -92,7 +92,7 @@ def read_standing(
     return found
 
 
-class ChangeKind(StrEnum):
+class StateDifferenceKind(StrEnum):
     """How a row differs."""
 
     MISSING = "missing"
@@ -103,14 +103,14 @@ class ChangeKind(StrEnum):
     UNJUDGED = "unjudged"
 
 
-WRITTEN = frozenset({ChangeKind.MISSING, ChangeKind.DIFFERING})
+WRITTEN = frozenset({StateDifferenceKind.MISSING, StateDifferenceKind.DIFFERING})
 """Where the execution writes the row that should stand."""
 
 
-class Change(NamedTuple):
+class StateDifference(NamedTuple):
     """A row that differs."""
 
-    kind: ChangeKind
+    kind: StateDifferenceKind
     key: bytes
     fields: Mapping[str, tuple[Any, Any]]
     """By name: what stands, and what should; empty where a whole row is missing or surplus."""
@@ -119,7 +119,7 @@ class Change(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class Comparison:
+class StateComparison:
     """Compares a partition; the differences are yielded, then the digests are known: SHA-256 of
     the sorted keys and rows, as they should be and as they stand.
     """
@@ -135,7 +135,7 @@ class Comparison:
     keys: int = 0
     """How many should stand."""
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> Iterator[StateDifference]:
         """Yield what differs, by key; the same if it is called again."""
         computed, standing, self.keys = sha256(), sha256(), 0
         state, packing = self.shadow.state, self.shadow.state.packing
@@ -161,26 +161,26 @@ class Comparison:
 
     def _change(
         self, key: bytes, wanted: Consent | None, ours: bytes | None, theirs: bytes | None
-    ) -> Change | None:
+    ) -> StateDifference | None:
         """Return how a row differs; None where it has the same content."""
         incomplete = not self.reaches or key in self.shadow.incomplete
         if wanted is None:
-            kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.SURPLUS
-            return Change(kind, key, {}, None)
+            kind = StateDifferenceKind.UNJUDGED if incomplete else StateDifferenceKind.SURPLUS
+            return StateDifference(kind, key, {}, None)
         if theirs is None:
             is_erased = key not in self.shadow.erased and self._was_erased(key, wanted)
-            kind = ChangeKind.UNJUDGED if is_erased else ChangeKind.MISSING
-            return Change(kind, key, {}, None if is_erased else ours)
+            kind = StateDifferenceKind.UNJUDGED if is_erased else StateDifferenceKind.MISSING
+            return StateDifference(kind, key, {}, None if is_erased else ours)
         return self._difference(key, wanted, theirs, incomplete=incomplete)
 
     def _difference(
         self, key: bytes, wanted: Consent, theirs: bytes, *, incomplete: bool
-    ) -> Change | None:
+    ) -> StateDifference | None:
         try:
             found = self.installation.codec.decode_consent(theirs)
             fields = _fields(self.installation.codec.decode("Consent", theirs), wanted)
         except UndecodableError:
-            return Change(ChangeKind.UNREADABLE, key, {}, None)
+            return StateDifference(StateDifferenceKind.UNREADABLE, key, {}, None)
         if found.law_version > LAW_VERSION:
             raise StateError(
                 f"desired-consents has a row of law version {found.law_version}, and this release "
@@ -189,12 +189,12 @@ class Comparison:
         if not fields:
             return None
         if outranks(found.order, wanted.order):
-            kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.NEWER
-            return Change(kind, key, fields, None)
+            kind = StateDifferenceKind.UNJUDGED if incomplete else StateDifferenceKind.NEWER
+            return StateDifference(kind, key, fields, None)
         row = row_of(self.installation.codec, merge(wanted, found) if incomplete else wanted)
         if row == theirs:
-            return Change(ChangeKind.UNJUDGED, key, {}, None)
-        return Change(ChangeKind.DIFFERING, key, fields, row)
+            return StateDifference(StateDifferenceKind.UNJUDGED, key, {}, None)
+        return StateDifference(StateDifferenceKind.DIFFERING, key, fields, row)
 
     def _was_erased(self, key: bytes, wanted: Consent) -> bool:
         """Whether a suppression stands that is no older: its erasure can be read no more."""
@@ -207,7 +207,7 @@ class Comparison:
         )
         return int(wanted.effective_at.timestamp() * 1000) <= until
 
-    def _suppression_changes(self, computed: Any, standing: Any) -> Iterator[Change]:  # noqa: ANN401  # hashes
+    def _suppression_changes(self, computed: Any, standing: Any) -> Iterator[StateDifference]:  # noqa: ANN401  # hashes
         ours, rows = self._wanted_suppressions()
         for key in sorted(ours.keys() | self.standing.suppressions.keys()):
             wanted, found = ours.get(key), self.standing.suppressions.get(key)
@@ -219,11 +219,13 @@ class Comparison:
                 continue
             fields = {"erased_until": (found, wanted)}
             if wanted is None or (found is not None and found > wanted):
-                kind = ChangeKind.SURPLUS if self.reaches else ChangeKind.UNJUDGED
-                yield Change(kind, key, fields, None)
+                kind = StateDifferenceKind.SURPLUS if self.reaches else StateDifferenceKind.UNJUDGED
+                yield StateDifference(kind, key, fields, None)
             else:
-                kind = ChangeKind.MISSING if found is None else ChangeKind.DIFFERING
-                yield Change(kind, key, fields, rows[key])
+                kind = (
+                    StateDifferenceKind.MISSING if found is None else StateDifferenceKind.DIFFERING
+                )
+                yield StateDifference(kind, key, fields, rows[key])
 
     def _wanted_suppressions(self) -> tuple[dict[bytes, int], dict[bytes, bytes]]:
         """Return until when opt-ins should be suppressed, and the rows that say so, by key.

@@ -32,7 +32,12 @@ from izin.consent.model import Consent, Status
 from izin.kafka.bounded_reader import OffsetGoneError
 from izin.ledger.history import act, append
 from izin.replay.errors import InputLostError
-from izin.replay.order_state.comparison import WRITTEN, Change, Comparison, read_standing
+from izin.replay.order_state.comparison import (
+    WRITTEN,
+    StateComparison,
+    StateDifference,
+    read_standing,
+)
 from izin.replay.order_state.planning import (
     Installation,
     decided_offsets,
@@ -281,7 +286,7 @@ class PartitionWork:
                 return result
             return replace(result, written=asdict(self._repaired(result, comparison.changes())))
 
-    def _compared(self, number: int, advance: Advance) -> tuple[Comparison, float]:
+    def _compared(self, number: int, advance: Advance) -> tuple[StateComparison, float]:
         """Return the comparison of a partition, and how long its events took."""
         installation, plan = self.installation, self.plan
         _, uncovered = options_of(plan)
@@ -296,7 +301,7 @@ class PartitionWork:
         end = plan.topics[rows].ends[number]
         if self.writes:  # an execution that was killed has written some
             end = kafka.committed_ends(installation.kafka, rows)[number]
-        comparison = Comparison(
+        comparison = StateComparison(
             installation=installation,
             plan=plan,
             shadow=shadow,
@@ -305,7 +310,7 @@ class PartitionWork:
         )
         return comparison, seconds
 
-    def _repaired(self, result: PartitionResult, changes: Iterable[Change]) -> Written:
+    def _repaired(self, result: PartitionResult, changes: Iterable[StateDifference]) -> Written:
         """Write ``changes`` of a partition of which ``result`` was found."""
         plan, number = self.plan, result.partition
         seen = {one["partition"]: one["computed"] for one in plan.options["partitions"]}
@@ -357,7 +362,7 @@ class _RowWriter:
         )
         self._owned.decided = decided_offsets(plan, installation.kafka, number)
 
-    async def write(self, changes: Iterable[Change]) -> Written:
+    async def write(self, changes: Iterable[StateDifference]) -> Written:
         """Write the rows of ``changes`` that are to be written.
 
         Raises:
@@ -383,7 +388,7 @@ class _RowWriter:
             await owned.closed()
         return self._written
 
-    def _add_change(self, effects: Effects, one: Change) -> None:
+    def _add_change(self, effects: Effects, one: StateDifference) -> None:
         """Add to ``effects`` what repairs a row, unless it stands, or a newer one does."""
         state, rows = self._owned.state, self._topics.desired_consents.name
         if one.row is None:
@@ -414,7 +419,7 @@ class _RowWriter:
             self._written.opt_outs += 1
             self._add(effects, self._topics.opt_outs.name, one, self._headers(wanted, "/opt-out"))
 
-    def _add(self, effects: Effects, topic: str, one: Change, made: Headers) -> None:
+    def _add(self, effects: Effects, topic: str, one: StateDifference, made: Headers) -> None:
         identified = headers_bytes([*made, (REPLAY, self._digest)])
         effects.writes.append(OutputRecord(topic, self._number, one.key, one.row, identified))
 

@@ -116,7 +116,7 @@ def _over(
     return max(after, activated_at - A_SECOND)
 
 
-class ChangeKind(StrEnum):
+class AnswerChangeKind(StrEnum):
     """What differs."""
 
     OBLIGATION = "obligation"
@@ -155,7 +155,7 @@ class Fulfilment(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class AnswerChange:
     """One difference, as it is kept: instants are ISO texts."""
 
     kind: str
@@ -186,7 +186,7 @@ class ChangedAnswer(NamedTuple):
 
 def changes_of(
     timeline: KeyTimeline, before: KeyLaw, after: KeyLaw, *, selection: Selection, now: datetime
-) -> Iterator[Change]:
+) -> Iterator[AnswerChange]:
     """Yield what differs for a key, as far as it is in the time of ``selection``."""
     for event in timeline.events.values():
         yield from _of_event(event, before, after, selection, now)
@@ -197,7 +197,7 @@ def changes_of(
     ]
     for one in changed:
         is_other = one.before.may_send != one.after.may_send
-        kind = ChangeKind.ANSWER if is_other else ChangeKind.REASON
+        kind = AnswerChangeKind.ANSWER if is_other else AnswerChangeKind.REASON
         yield _change(kind, in_words(one.before), in_words(one.after), one.since, one.until)
     for receipt in timeline.receipts:
         if _overlaps(selection, receipt.asked_at, receipt.asked_at + _INSTANT):
@@ -280,7 +280,7 @@ def _of_opt_out(event: DueEvent, term: Term, now: datetime) -> Fulfilment:
 
 def _of_event(
     event: DueEvent, before: KeyLaw, after: KeyLaw, selection: Selection, now: datetime
-) -> Iterator[Change]:
+) -> Iterator[AnswerChange]:
     old, new = (law.term(event.effective_at, event.status) for law in (before, after))
     if old == new:
         return
@@ -292,10 +292,10 @@ def _of_event(
     if was is not would_be:
         words = f"{event.status} {was}", f"{event.status} {would_be}"
         about = f"{event.status}, due {_text(old.due_at)} -> {_text(new.due_at)}"
-        yield _change(ChangeKind.OBLIGATION, *words, event.effective_at, until, about)
+        yield _change(AnswerChangeKind.OBLIGATION, *words, event.effective_at, until, about)
 
 
-def _of_receipt(receipt: AskedReceipt, changed: Sequence[ChangedAnswer]) -> Iterator[Change]:
+def _of_receipt(receipt: AskedReceipt, changed: Sequence[ChangedAnswer]) -> Iterator[AnswerChange]:
     """Yield the receipt if its answer is another by the other settings.
 
     A yes is wrong where they say no. A no is wrong where they say yes, and the gate said no for
@@ -310,7 +310,7 @@ def _of_receipt(receipt: AskedReceipt, changed: Sequence[ChangedAnswer]) -> Iter
     ):
         return
     if receipt.may_send or receipt.reason == found.before.reason:
-        kind = ChangeKind.SENT if receipt.may_send else ChangeKind.WITHHELD
+        kind = AnswerChangeKind.SENT if receipt.may_send else AnswerChangeKind.WITHHELD
         campaign = f", campaign {receipt.campaign}" if receipt.campaign else ""
         said = f"{'yes' if receipt.may_send else 'no'}: {receipt.reason}"
         about = f"receipt {receipt.receipt_id}, by {receipt.asked_by}{campaign}"
@@ -318,15 +318,15 @@ def _of_receipt(receipt: AskedReceipt, changed: Sequence[ChangedAnswer]) -> Iter
 
 
 def _change(  # noqa: PLR0913, PLR0917  # the fields, with instants
-    kind: ChangeKind,
+    kind: AnswerChangeKind,
     before: str,
     after: str,
     since: datetime,
     until: datetime | None,
     about: str = "",
-) -> Change:
+) -> AnswerChange:
     ends = None if until is None else until.isoformat()
-    return Change(
+    return AnswerChange(
         kind=kind, before=before, after=after, since=since.isoformat(), until=ends, about=about
     )
 

@@ -16,7 +16,7 @@ from izin.consent.model import ConsentKey
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.history import KeySlice, by_key
-from izin.replay.what_if.changes import Change, ChangeKind, LawSettings, changes_of
+from izin.replay.what_if.changes import AnswerChange, AnswerChangeKind, LawSettings, changes_of
 from izin.replay.what_if.key_history import GivenList, KeyTimeline, on_lists
 from izin.runtime.plan import OnProgress, Selection, silent
 
@@ -25,7 +25,7 @@ ROWS = 20_000
 _YIELD_EVERY = 200
 """So many keys are judged before others in the event loop have their turn."""
 
-OnChange = Callable[[str, Change], None]
+OnChange = Callable[[str, AnswerChange], None]
 """Gets a key, and what differs of it."""
 
 
@@ -53,7 +53,7 @@ class WhatIfResult:
     recipients: Counter[tuple[int, str, str, str]] = field(default_factory=Counter)
     """By brand, and by kind, before and after of a change."""
 
-    def add(self, key: str, changes: Iterable[Change]) -> None:
+    def add(self, key: str, changes: Iterable[AnswerChange]) -> None:
         """Count what differs of a key."""
         brand, found = int(key.partition("/")[0]), list(changes)
         self.recipients.update({(brand, one.kind, one.before, one.after) for one in found})
@@ -62,12 +62,12 @@ class WhatIfResult:
     @property
     def sent(self) -> int:
         """Receipts that said yes where the right answer is no."""
-        return self.receipts[ChangeKind.SENT]
+        return self.receipts[AnswerChangeKind.SENT]
 
     @property
     def withheld(self) -> int:
         """Receipts that said no where the right answer is yes."""
-        return self.receipts[ChangeKind.WITHHELD]
+        return self.receipts[AnswerChangeKind.WITHHELD]
 
     @property
     def counts(self) -> list[CountedChange]:

@@ -66,7 +66,7 @@ class Connections:
         self.limits = limits
         self.metrics = metrics
         self._open: Counter[str] = Counter()
-        self._waiting: dict[str, dict[_Connection, None]] = {}
+        self._waiting: dict[str, dict[_ServedConnection, None]] = {}
         """Those without a request in progress, by client; the longest waiting first."""
 
     def protocol(
@@ -77,9 +77,9 @@ class Connections:
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.Protocol:
         """Return the protocol of a new connection, as uvicorn's protocol classes do."""
-        return _Connection(self, config, server_state, app_state, _loop)
+        return _ServedConnection(self, config, server_state, app_state, _loop)
 
-    def open(self, connection: "_Connection") -> bool:
+    def open(self, connection: "_ServedConnection") -> bool:
         """Take in a connection; return whether there was a place, or another gave way."""
         is_full = self._open.total() >= self.limits.connections
         if is_full and not self._evict():
@@ -88,7 +88,7 @@ class Connections:
         self.metrics.connections.inc()
         return True
 
-    def close(self, connection: "_Connection") -> None:
+    def close(self, connection: "_ServedConnection") -> None:
         """Forget a connection that was taken in."""
         self.request_begins(connection)
         self._open[connection.name] -= 1
@@ -96,11 +96,11 @@ class Connections:
             del self._open[connection.name]
         self.metrics.connections.dec()
 
-    def waits(self, connection: "_Connection") -> None:
+    def waits(self, connection: "_ServedConnection") -> None:
         """Note that a connection waits for its next request."""
         self._waiting.setdefault(connection.name, {})[connection] = None
 
-    def request_begins(self, connection: "_Connection") -> None:
+    def request_begins(self, connection: "_ServedConnection") -> None:
         """Note that it waits no longer."""
         others = self._waiting.get(connection.name, {})
         others.pop(connection, None)
@@ -141,7 +141,7 @@ class _StrictParser(h11.Connection):
         return event
 
 
-class _Connection(H11Protocol):
+class _ServedConnection(H11Protocol):
     """uvicorn's connection with a deadline for what it waits for."""
 
     def __init__(

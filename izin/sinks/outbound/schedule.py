@@ -46,7 +46,7 @@ SOON = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class OutboundLane:
     """A channel of a brand with records to submit, and when the first of them is due."""
 
     customer_id: str
@@ -70,7 +70,7 @@ class FairShares:
     _served: dict[tuple[object, ...], int] = field(default_factory=dict)
     _turns: Iterator[int] = field(default_factory=lambda: count(1))
 
-    def take(self, lanes: Sequence[Lane], now: datetime) -> Lane | None:
+    def take(self, lanes: Sequence[OutboundLane], now: datetime) -> OutboundLane | None:
         """Return the next lane and count it as served; None if there is none."""
         if not lanes:
             return None
@@ -79,11 +79,11 @@ class FairShares:
         self._served.update(dict.fromkeys(_names(chosen), turn))
         return chosen
 
-    def _last(self, lane: Lane) -> tuple[int, ...]:
+    def _last(self, lane: OutboundLane) -> tuple[int, ...]:
         return tuple(self._served.get(name, 0) for name in _names(lane))
 
 
-def _names(lane: Lane) -> tuple[tuple[object, ...], ...]:
+def _names(lane: OutboundLane) -> tuple[tuple[object, ...], ...]:
     return (
         (lane.customer_id,),
         (lane.customer_id, lane.brand_code),
@@ -231,12 +231,12 @@ class Scheduler:
     def _is_open(self, operation: str) -> bool:
         return self.context.client.circuit_state(operation) is not CircuitState.OPEN
 
-    async def _lane(self, status: Status, now: datetime) -> Lane | None:
+    async def _lane(self, status: Status, now: datetime) -> OutboundLane | None:
         rows = await self.context.ledger.fetch(
             _SQL["claimable-channels"],
             {"status": str(status), "now": now, **self.context.lease_owner.who},
         )
-        return self.shares[status].take([Lane(**row) for row in rows], now)
+        return self.shares[status].take([OutboundLane(**row) for row in rows], now)
 
     async def _claim(  # noqa: PLR0913 - which records, how many, and how they are sent
         self,

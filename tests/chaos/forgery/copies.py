@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from izin.evidence.chain import Segment
-from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow
+from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow
 from izin.evidence.verification import Evidence
 from izin.ledger.history import SALT, Fact, commitment_of_row, content, first_link, next_link
 from izin.ledger.record import Anchor
@@ -163,7 +163,10 @@ def _is_ours(row: Row, batches: Batches) -> bool:
 def _batches(history: HistoryCopy) -> Batches:
     """Return the acknowledgements of the recipient, with the commitments of their batches."""
     ours = [row for row in history.deliveries if row["key"] == KEY]
-    rows = [Acknowledgement(content_of_delivery(row).decode(), row["salt"], "sms") for row in ours]
+    rows = [
+        DeliveryAcknowledgement(content_of_delivery(row).decode(), row["salt"], "sms")
+        for row in ours
+    ]
     numbers = sorted({row["batch"] for row in ours})
     return Batches(
         rows,

@@ -20,7 +20,7 @@ from izin.ledger.record import (
     first_row,
     permitted_row,
 )
-from izin.reconcile.judging import ComparedKey, DesiredRecord, PermissionRecord, Side, judge
+from izin.reconcile.judging import ComparedKey, DesiredRecord, PermissionRecord, SaidBy, judge
 from izin.replay.what_if.key_history import KeyTimeline
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -172,7 +172,7 @@ class RecordedHistory(KeyHistory):
             asked=None,
         )
         found = judge(compared, pulled_until=None)
-        return tuple(f"{one.kind} {one.side}" for one in found if one.side is not Side.IYS)
+        return tuple(f"{one.kind} {one.side}" for one in found if one.side is not SaidBy.IYS)
 
     def _liken(self, who: str, found: tuple[object, ...], expected: tuple[object, ...]) -> None:
         if found != expected:

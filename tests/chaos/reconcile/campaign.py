@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from izin.iys.rate_limit import STATUS, HourLimit
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
-from izin.reconcile.comparing import Difference, Scope
+from izin.reconcile.comparing import Difference, ReconcileScope
 from izin.reconcile.repairs import RepairFile, plan_of
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
@@ -131,7 +131,7 @@ def _write(site: Site, differences: list[Difference], path: Path) -> Plan:
     file = RepairFile(path)
     for one in differences:
         file.add(one)
-    scope = Scope(brand=ACTIVE)
+    scope = ReconcileScope(brand=ACTIVE)
     return file.write(plan_of(scope, site.kafka, asked=True, now=site.harness.clock(), by="test"))
 
 

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.sink.ledger_lost import measure_lost, measure_publishing
 from benchmarks.sink.ledger_rebuild import measure_rebuild
 from izin.runtime.settings import KafkaSettings
-from tests.integration.sinks.conftest import kafka_settings
+from tests.integration.conftest import kafka_settings
 
 __all__ = ["kafka_settings"]
 

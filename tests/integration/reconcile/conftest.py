@@ -13,7 +13,7 @@ from izin.cli.reconcile import command
 from izin.cli.subscribers import compare
 from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings
-from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the sinks
+from tests.integration.conftest import (  # noqa: F401  # fixtures of the sinks
     clock,
     database_url,
     iys,

@@ -11,7 +11,7 @@ import pytest
 
 from izin.ledger import reads
 from izin.ledger.history import brand_key
-from izin.reconcile.judging import Kind, Side
+from izin.reconcile.judging import Kind, SaidBy
 from izin.reconcile.remedies import Repair
 from izin.runtime.plan import Plan
 from tests.integration.reconcile.conftest import EACH, Run
@@ -45,9 +45,9 @@ async def plant(site: Site) -> Mapping[str, Found]:
 
 def by_key(found: Mapping[str, Any]) -> Mapping[str, Found]:
     """Return kinds and sides of the differences in the JSON of a comparison, by key."""
-    keys: dict[str, set[tuple[Kind, Side]]] = {}
+    keys: dict[str, set[tuple[Kind, SaidBy]]] = {}
     for one in found["differences"]:
-        keys.setdefault(one["key"], set()).add((Kind(one["kind"]), Side(one["side"])))
+        keys.setdefault(one["key"], set()).add((Kind(one["kind"]), SaidBy(one["side"])))
     return {key: frozenset(kinds) for key, kinds in keys.items()}
 
 

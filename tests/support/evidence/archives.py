@@ -12,7 +12,7 @@ from izin.consent.ordering import decide
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines
 from izin.evidence.report import FORMAT
-from izin.evidence.rows import Acknowledgement, Batches, EvidenceRow, first_link, next_link
+from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow, first_link, next_link
 from izin.evidence.verification import Evidence
 from izin.ledger.db import microseconds
 from izin.schemas.codec import Codec
@@ -134,7 +134,7 @@ def acknowledged(at: datetime, *, batch: int = 4) -> tuple[Batches, EvidenceRow]
         *(1, 200, microseconds(at)),
     ]
     text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
-    one = Acknowledgement(text, noise("salt")[:16], "sms")
+    one = DeliveryAcknowledgement(text, noise("salt")[:16], "sms")
     commitments = (noise("0").hex(), one.commitment.hex(), noise("2").hex())
     digest = hashlib.sha256(b"".join(map(bytes.fromhex, commitments))).hexdigest()
     data = {"batch": batch, "rows": 3, "digest": digest}

@@ -11,23 +11,23 @@ from typing import Any
 
 from izin.iys.wire_format import IysMovement, JsonReader, Stream
 from izin.iys.wire_format.json_reader import to_turkish
-from izin.reconcile.judging import Kind, Side
+from izin.reconcile.judging import Kind, SaidBy
 from izin.sinks.inbound.movements import ReportedMovements
 from tests.integration.sinks.sink_harness import ACTIVE, InMemoryTopic
 from tests.support.builders import a_key
 from tests.support.reconcile.site import Site
 
-Found = frozenset[tuple[Kind, Side]]
+Found = frozenset[tuple[Kind, SaidBy]]
 Plant = Callable[[Site, str], Awaitable[Found]]
 
 _HOUR = timedelta(hours=1)
 
 
-WRONG_PERMISSION = Kind.STATUS, Side.PERMISSIONS
+WRONG_PERMISSION = Kind.STATUS, SaidBy.PERMISSIONS
 """Of a row that permits another thing than was published."""
 
 
-def found(kind: Kind, side: Side, *more: tuple[Kind, Side]) -> Found:
+def found(kind: Kind, side: SaidBy, *more: tuple[Kind, SaidBy]) -> Found:
     """Return one kind on one side, and more of them."""
     return frozenset({(kind, side), *more})
 
@@ -97,14 +97,14 @@ async def write_permission(site: Site, recipient: str, **changes: object) -> Non
 async def citizen_opts_out(site: Site, recipient: str) -> Found:
     """Have a citizen opt out at İYS, which no path brings."""
     site.harness.iys.citizen("RET", recipient)
-    return found(Kind.STATUS, Side.IYS)
+    return found(Kind.STATUS, SaidBy.IYS)
 
 
 async def portal_opts_out(site: Site, recipient: str) -> Found:
     """Have a person opt a recipient out in İYS's portal, which no path brings."""
     at = to_turkish(site.harness.clock() - timedelta(minutes=2))
     site.harness.iys.other_writer("RET", recipient, consentDate=at, source="HS_WEB")
-    return found(Kind.OTHER_WRITER, Side.IYS)
+    return found(Kind.OTHER_WRITER, SaidBy.IYS)
 
 
 async def ledger_believes_opt_out(site: Site, recipient: str) -> Found:
@@ -113,7 +113,7 @@ async def ledger_believes_opt_out(site: Site, recipient: str) -> Found:
     assert row.registered_at
     at = row.registered_at - _HOUR
     await set_columns(site, recipient, registered="RET", registered_at=at)
-    return found(Kind.STATUS, Side.IYS, WRONG_PERMISSION)
+    return found(Kind.STATUS, SaidBy.IYS, WRONG_PERMISSION)
 
 
 async def other_date(site: Site, recipient: str) -> Found:
@@ -122,7 +122,7 @@ async def other_date(site: Site, recipient: str) -> Found:
     assert row.registered_consent_date
     date = row.registered_consent_date - _HOUR
     await set_columns(site, recipient, registered_consent_date=date)
-    return found(Kind.DATE, Side.IYS)
+    return found(Kind.DATE, SaidBy.IYS)
 
 
 async def not_verified(site: Site, recipient: str) -> Found:
@@ -131,19 +131,19 @@ async def not_verified(site: Site, recipient: str) -> Found:
     assert row.registered_at
     at = row.registered_at - 2 * _HOUR
     await set_columns(site, recipient, verified_at=None, registered_at=at)
-    return found(Kind.UNVERIFIED, Side.IYS, WRONG_PERMISSION)
+    return found(Kind.UNVERIFIED, SaidBy.IYS, WRONG_PERMISSION)
 
 
 async def not_known(site: Site, recipient: str) -> Found:
     """Have the row not know what İYS holds, while nothing is due."""
     await set_columns(site, recipient, registered="UNKNOWN", registered_at=None)
-    return found(Kind.UNVERIFIED, Side.IYS, WRONG_PERMISSION)
+    return found(Kind.UNVERIFIED, SaidBy.IYS, WRONG_PERMISSION)
 
 
 async def row_lost(site: Site, recipient: str) -> Found:
     """Lose the row of a key that the topics and İYS have."""
     await delete_row(site, recipient)
-    return found(Kind.MISSING_HERE, Side.DESIRED)
+    return found(Kind.MISSING_HERE, SaidBy.DESIRED)
 
 
 async def known_to_iys_alone(site: Site, recipient: str) -> Found:
@@ -151,7 +151,7 @@ async def known_to_iys_alone(site: Site, recipient: str) -> Found:
     await delete_row(site, recipient)
     for topic in (site.kafka.topics.desired_consents, site.kafka.topics.permissions):
         site.write(topic, key_of(recipient), None)
-    return found(Kind.MISSING_HERE, Side.IYS)
+    return found(Kind.MISSING_HERE, SaidBy.IYS)
 
 
 async def opt_out_known_to_iys_alone(site: Site, recipient: str) -> Found:
@@ -170,7 +170,7 @@ async def opt_out_known_to_iys_alone(site: Site, recipient: str) -> Found:
         await reported.record(connection, ACTIVE, seen, now=harness.clock())
     await site.relay_all()
     await known_to_iys_alone(site, recipient)
-    return found(Kind.MISSING_HERE, Side.IYS)
+    return found(Kind.MISSING_HERE, SaidBy.IYS)
 
 
 async def newer_in_topic(site: Site, recipient: str) -> Found:
@@ -180,7 +180,7 @@ async def newer_in_topic(site: Site, recipient: str) -> Found:
     at = row.desired_at + timedelta(minutes=1)
     changes = {"status": "RET", "event_id": f"lost-{recipient}", "latest_ret_at": at}
     await write_consent(site, recipient, effective_at=at, consent_date=at, **changes)
-    return found(Kind.STATUS, Side.DESIRED)
+    return found(Kind.STATUS, SaidBy.DESIRED)
 
 
 async def older_in_topic(site: Site, recipient: str) -> Found:
@@ -190,31 +190,31 @@ async def older_in_topic(site: Site, recipient: str) -> Found:
     at = row.desired_at - _HOUR
     changes = {"effective_at": at, "consent_date": at, "latest_onay_at": at}
     await write_consent(site, recipient, event_id=f"old-{recipient}", **changes)
-    return found(Kind.DATE, Side.DESIRED)
+    return found(Kind.DATE, SaidBy.DESIRED)
 
 
 async def gone_from_topic(site: Site, recipient: str) -> Found:
     """Have the order stage lose the key."""
     site.write(site.kafka.topics.desired_consents, key_of(recipient), None)
-    return found(Kind.MISSING_HERE, Side.DESIRED)
+    return found(Kind.MISSING_HERE, SaidBy.DESIRED)
 
 
 async def permission_gone(site: Site, recipient: str) -> Found:
     """Have the topic of permissions lose the key."""
     site.write(site.kafka.topics.permissions, key_of(recipient), None)
-    return found(Kind.MISSING_HERE, Side.PERMISSIONS)
+    return found(Kind.MISSING_HERE, SaidBy.PERMISSIONS)
 
 
 async def permission_wrong(site: Site, recipient: str) -> Found:
     """Have the topic say no where the row says yes."""
     await write_permission(site, recipient, may_send=False, reason="not-registered")
-    return found(Kind.STATUS, Side.PERMISSIONS)
+    return found(Kind.STATUS, SaidBy.PERMISSIONS)
 
 
 async def permission_of_other_retailers(site: Site, recipient: str) -> Found:
     """Have the topic permit a retailer that the row does not."""
     await write_permission(site, recipient, retailers="70000001")
-    return found(Kind.STATUS, Side.PERMISSIONS)
+    return found(Kind.STATUS, SaidBy.PERMISSIONS)
 
 
 async def row_and_topic_deny(site: Site, recipient: str) -> Found:
@@ -229,7 +229,7 @@ async def permission_otherwise_dated(site: Site, recipient: str) -> Found:
     row = await site.harness.row(recipient)
     assert row.permission_since
     await write_permission(site, recipient, since=row.permission_since - _HOUR)
-    return found(Kind.DATE, Side.PERMISSIONS)
+    return found(Kind.DATE, SaidBy.PERMISSIONS)
 
 
 async def permission_of_nobody(site: Site, recipient: str) -> Found:
@@ -239,7 +239,7 @@ async def permission_of_nobody(site: Site, recipient: str) -> Found:
     other = row.replace(**fields, key=key_of(fields["recipient"]))
     message = harness.context.topic_messages.permission_of(other, harness.clock(), previous=None)
     site.write(site.kafka.topics.permissions, other.key, message.value)
-    return found(Kind.MISSING_HERE, Side.PERMISSIONS)
+    return found(Kind.MISSING_HERE, SaidBy.PERMISSIONS)
 
 
 async def never_at_iys(site: Site, recipient: str) -> Found:
@@ -254,7 +254,7 @@ async def never_at_iys(site: Site, recipient: str) -> Found:
     )
     await write_consent(site, other)
     await write_permission(site, other)
-    return found(Kind.MISSING_AT_IYS, Side.IYS)
+    return found(Kind.MISSING_AT_IYS, SaidBy.IYS)
 
 
 PLANTS: Mapping[str, Plant] = {

@@ -10,7 +10,7 @@ from izin.consent.model import ConsentEvent
 from izin.ledger import reads
 from izin.ledger.db import Notifications
 from izin.reconcile.asking import Asker
-from izin.reconcile.comparing import Comparer, Difference, Scope
+from izin.reconcile.comparing import Comparer, Difference, ReconcileScope
 from izin.reconcile.repairs import RepairExecution
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
@@ -152,6 +152,6 @@ class Site:
     async def compare(self, *, ask: bool = True) -> list[Difference]:
         """Return the differences of the brand, a moment later."""
         self.harness.advance(A_SECOND * 2)
-        scope = Scope(brand=ACTIVE)
+        scope = ReconcileScope(brand=ACTIVE)
         async with self.comparer.comparing(scope, self.asker if ask else None) as comparison:
             return [one async for one in comparison.differences()]

@@ -17,7 +17,7 @@ from izin.ledger.reads import Count
 from izin.ledger.record import Brand, Suspension
 from tests.support.builders import BRAND, CUSTOMER, NOON
 
-SINKS = Path(__file__).parents[3] / "izin" / "sinks"
+PRODUCT = Path(__file__).parents[3] / "izin"
 RUNNER = CliRunner()
 
 
@@ -25,7 +25,7 @@ def test_each_reason_for_parking_has_a_remedy() -> None:
     """Every reason that the sinks give is known to ``izin brands parked``."""
     given = {
         reason
-        for path in SINKS.rglob("*.py")
+        for path in PRODUCT.rglob("*.py")
         for reason in re.findall(r"park\(\w+, \"([a-z-]+)\"", path.read_text("utf-8"))
     }
     assert given

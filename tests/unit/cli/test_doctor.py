@@ -24,7 +24,7 @@ from izin.cli.doctor.faults import (
     of_missing,
     of_token,
 )
-from izin.cli.doctor.finding import Check, CheckState, Finding, fixed, ok
+from izin.cli.doctor.finding import Check, CheckState, DoctorFinding, fixed, ok
 from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.iys.errors import (
@@ -165,16 +165,16 @@ def test_ledger_that_does_not_answer_is_a_finding(monkeypatch: pytest.MonkeyPatc
     assert (one.state, one.what.partition(";")[0]) == (CheckState.WRONG, "no answer in time")
 
 
-def _silent() -> Iterator[Finding]:
+def _silent() -> Iterator[DoctorFinding]:
     raise TimeoutError
     yield
 
 
-def _fixing(_stopped: bool) -> Iterator[Finding]:
+def _fixing(_stopped: bool) -> Iterator[DoctorFinding]:
     yield fixed("failing", "something")
 
 
-def _failing() -> Iterator[Finding]:
+def _failing() -> Iterator[DoctorFinding]:
     yield from ()
     raise ZeroDivisionError("not-a-secret")
 
@@ -205,7 +205,7 @@ def test_doctor_prints_each_finding_as_it_comes(
     """Findings before a slow check are printed before it ends."""
     seen: list[str] = []
 
-    def looking() -> Iterator[Finding]:
+    def looking() -> Iterator[DoctorFinding]:
         seen.append(capsys.readouterr().out)
         yield ok("second", "[red]no markup[/red]")
 
@@ -466,7 +466,7 @@ def a_stream(stream: str = "IYS", **more: object) -> PulledStream:
     return replace(PulledStream(brand_code=BRAND, stream=stream, last_pulled_at=NOON), **more)  # type: ignore[arg-type]
 
 
-def of_pulls(*pulls: PulledStream, after: timedelta) -> list[Finding]:
+def of_pulls(*pulls: PulledStream, after: timedelta) -> list[DoctorFinding]:
     """Return what the doctor finds so long after noon."""
     return list(faults.of_pulls(pulls, now=NOON + after))
 

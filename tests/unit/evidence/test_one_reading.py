@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from izin.evidence import container
 from izin.evidence.container import LIST, packed, unpacked
 from izin.evidence.errors import UnreadableEvidenceError
-from izin.evidence.rows import SALT, Acknowledgement, Batches, EvidenceRow
+from izin.evidence.rows import SALT, Batches, DeliveryAcknowledgement, EvidenceRow
 from izin.evidence.verification import CHAIN, COMMITMENTS, ROWS, Evidence, verify
 from izin.schemas.codec import Codec
 from tests.support.builders import BRAND, CUSTOMER, NOON
@@ -128,7 +128,7 @@ def test_salt_of_another_size_is_refused(size: int) -> None:
         assert EvidenceRow(row.shard, row.text, None, bytes(size)).columns
     ((one,), _), _ = acknowledged(NOON)
     with pytest.raises(UnreadableEvidenceError):
-        assert Acknowledgement(one.text, bytes(size), one.subscriber).fields
+        assert DeliveryAcknowledgement(one.text, bytes(size), one.subscriber).fields
 
 
 def test_acknowledgement_in_another_form_is_refused() -> None:
@@ -143,7 +143,7 @@ def test_acknowledgement_in_another_form_is_refused() -> None:
         json.dumps([*values, 1, 2], separators=(",", ":")),
     ):
         with pytest.raises(UnreadableEvidenceError):
-            assert Acknowledgement(text, one.salt, one.subscriber).fields
+            assert DeliveryAcknowledgement(text, one.salt, one.subscriber).fields
 
 
 def test_decision_bytes_stay_the_decision_of_their_row() -> None:

@@ -15,14 +15,16 @@ from izin.iys.rate_limit import CallClass
 from izin.ledger.record import Brand
 from izin.reconcile import asking, comparing
 from izin.reconcile.asking import Asker
-from izin.reconcile.comparing import Comparer, IysSilentError, LedgerBehindError, Scope
+from izin.reconcile.comparing import Comparer, IysSilentError, LedgerBehindError, ReconcileScope
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.support.builders import BRAND, CUSTOMER, NOON, a_key
 
-SCOPE = Scope(brand=Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek"))
+SCOPE = ReconcileScope(
+    brand=Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")
+)
 REFUSED = "+905550000003"
 PAGE = [
     {"key": str(a_key(recipient=f"+90555000000{number}")), "registered": "ONAY"}

@@ -8,7 +8,7 @@ import pytest
 
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
-from izin.reconcile.judging import Cause, Kind, Side, judge
+from izin.reconcile.judging import Cause, Kind, SaidBy, judge
 from izin.reconcile.remedies import KeyDecisions, remedy_of
 from tests.support.builders import NOON
 from tests.support.reconcile.compared_keys import (
@@ -73,49 +73,53 @@ def test_sides_that_agree_have_no_difference(sides: dict[str, Any]) -> None:
 
 
 ONES = {
-    "İYS has none": ({"asked": at_iys("NONE", transaction_id=None)}, Kind.MISSING_AT_IYS, Side.IYS),
-    "hidden opt-out": ({"row": a_row(**HIDING)}, Kind.HIDDEN_OPT_OUT, Side.IYS),
-    "not ONAY": ({"asked": answered("NOT_ONAY")}, Kind.STATUS, Side.IYS),
-    "citizen": ({"asked": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, Side.IYS),
-    "citizen seen": ({"seen": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, Side.IYS),
-    "portal": ({"asked": at_iys("RET", is_ours=False)}, Kind.OTHER_WRITER, Side.IYS),
-    "date": ({"seen": at_iys(consent_date=EARLIER)}, Kind.DATE, Side.IYS),
+    "İYS has none": (
+        {"asked": at_iys("NONE", transaction_id=None)},
+        Kind.MISSING_AT_IYS,
+        SaidBy.IYS,
+    ),
+    "hidden opt-out": ({"row": a_row(**HIDING)}, Kind.HIDDEN_OPT_OUT, SaidBy.IYS),
+    "not ONAY": ({"asked": answered("NOT_ONAY")}, Kind.STATUS, SaidBy.IYS),
+    "citizen": ({"asked": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, SaidBy.IYS),
+    "citizen seen": ({"seen": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, SaidBy.IYS),
+    "portal": ({"asked": at_iys("RET", is_ours=False)}, Kind.OTHER_WRITER, SaidBy.IYS),
+    "date": ({"seen": at_iys(consent_date=EARLIER)}, Kind.DATE, SaidBy.IYS),
     "portal's date": (
         {"seen": at_iys(consent_date=LATER, is_ours=False)},
         Kind.OTHER_WRITER,
-        Side.IYS,
+        SaidBy.IYS,
     ),
-    "claimed": ({"row": a_row(verified_at=None)}, Kind.UNVERIFIED, Side.IYS),
-    "unknown": ({"row": a_row(registered="UNKNOWN")}, Kind.UNVERIFIED, Side.IYS),
+    "claimed": ({"row": a_row(verified_at=None)}, Kind.UNVERIFIED, SaidBy.IYS),
+    "unknown": ({"row": a_row(registered="UNKNOWN")}, Kind.UNVERIFIED, SaidBy.IYS),
     "unknown, asked": (
         {"row": a_row(registered="UNKNOWN"), "asked": at_iys()},
         Kind.UNVERIFIED,
-        Side.IYS,
+        SaidBy.IYS,
     ),
     "nothing desired": (
         {"row": a_row(desired_status=None, desired_at=None), "desired": None},
         Kind.MISSING_HERE,
-        Side.IYS,
+        SaidBy.IYS,
     ),
-    "no row": ({"row": None}, Kind.MISSING_HERE, Side.DESIRED),
+    "no row": ({"row": None}, Kind.MISSING_HERE, SaidBy.DESIRED),
     "no row, İYS alone": (
         {"row": None, "desired": None, "permission": None},
         Kind.MISSING_HERE,
-        Side.IYS,
+        SaidBy.IYS,
     ),
     "no row, permission": (
         {"row": None, "desired": None, "seen": None},
         Kind.MISSING_HERE,
-        Side.PERMISSIONS,
+        SaidBy.PERMISSIONS,
     ),
-    "no record": ({"desired": None}, Kind.MISSING_HERE, Side.DESIRED),
-    "other record": ({"desired": a_record(status="RET")}, Kind.STATUS, Side.DESIRED),
-    "other event": ({"desired": a_record(event_id="event-2")}, Kind.DATE, Side.DESIRED),
-    "no permission": ({"permission": None}, Kind.MISSING_HERE, Side.PERMISSIONS),
+    "no record": ({"desired": None}, Kind.MISSING_HERE, SaidBy.DESIRED),
+    "other record": ({"desired": a_record(status="RET")}, Kind.STATUS, SaidBy.DESIRED),
+    "other event": ({"desired": a_record(event_id="event-2")}, Kind.DATE, SaidBy.DESIRED),
+    "no permission": ({"permission": None}, Kind.MISSING_HERE, SaidBy.PERMISSIONS),
     "other permission": (
         {"permission": replace(PERMISSION, may_send=False)},
         Kind.STATUS,
-        Side.PERMISSIONS,
+        SaidBy.PERMISSIONS,
     ),
     "row that says yes to an opt-out": (
         {
@@ -124,15 +128,19 @@ ONES = {
             "row": a_row(**OPTED_OUT | {"may_send": True, "registered": "RET"}),
         },
         Kind.STATUS,
-        Side.PERMISSIONS,
+        SaidBy.PERMISSIONS,
     ),
-    "since": ({"permission": replace(PERMISSION, since=EARLIER)}, Kind.DATE, Side.PERMISSIONS),
+    "since": (
+        {"permission": replace(PERMISSION, since=EARLIER)},
+        Kind.DATE,
+        SaidBy.PERMISSIONS,
+    ),
 }
 
 
 @pytest.mark.parametrize(("sides", "kind", "side"), ONES.values(), ids=ONES)
 def test_each_difference_has_its_kind_and_side(
-    sides: dict[str, Any], kind: Kind, side: Side
+    sides: dict[str, Any], kind: Kind, side: SaidBy
 ) -> None:
     """No other side is blamed, and none of these is explained."""
     (found,) = judge(a_compared_key(**sides), pulled_until=LATER)
@@ -152,7 +160,7 @@ def test_what_a_person_must_do_is_explained(cause: Cause, columns: dict[str, Any
     """No repair is offered, but the next step, with its code or reason."""
     sides = OUT if cause is Cause.WITHDRAWN else {}
     compared = a_compared_key(row=a_row(**columns), seen=None, **sides)
-    of_iys = next(one for one in judge(compared, pulled_until=LATER) if one.side is Side.IYS)
+    of_iys = next(one for one in judge(compared, pulled_until=LATER) if one.side is SaidBy.IYS)
     assert of_iys.cause is cause
     remedy = remedy_of(of_iys, compared, KeyDecisions(), now=NOON)
     assert remedy.repair is None

@@ -13,10 +13,10 @@ from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import decide
 from izin.replay.errors import ProcessEndedError
 from izin.replay.order_state.comparison import (
-    Change,
-    ChangeKind,
-    Comparison,
     StandingRows,
+    StateComparison,
+    StateDifference,
+    StateDifferenceKind,
     in_one_form,
 )
 from izin.replay.order_state.planning import Installation
@@ -62,7 +62,7 @@ def compare(
     reaches: bool = True,
     suppressed_until: datetime | None = None,
     erased: bool = False,
-) -> list[Change]:
+) -> list[StateDifference]:
     """Return what differs of one key."""
     shadow, found = Shadow(), StandingRows()
     if wanted is not None:
@@ -74,7 +74,7 @@ def compare(
     if suppressed_until is not None:
         until = int(suppressed_until.timestamp() * 1000)
         found.suppressions[SUPPRESSIONS.of(KEY)] = until
-    comparison = Comparison(
+    comparison = StateComparison(
         installation=INSTALLATION, plan=a_plan(), shadow=shadow, standing=found, reaches=reaches
     )
     changes = list(comparison.changes())
@@ -93,9 +93,10 @@ def test_row_in_another_framing_is_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reaches", "expected"), [(True, ChangeKind.NEWER), (False, ChangeKind.UNJUDGED)]
+    ("reaches", "expected"),
+    [(True, StateDifferenceKind.NEWER), (False, StateDifferenceKind.UNJUDGED)],
 )
-def test_newer_row_is_never_replaced(*, reaches: bool, expected: ChangeKind) -> None:
+def test_newer_row_is_never_replaced(*, reaches: bool, expected: StateDifferenceKind) -> None:
     """It stays, whether or not the events behind it can still be read."""
     (change,) = compare(ONAY, row_of(RET), reaches=reaches)
     assert (change.kind, change.row) == (expected, None)
@@ -104,7 +105,7 @@ def test_newer_row_is_never_replaced(*, reaches: bool, expected: ChangeKind) -> 
 def test_older_row_is_replaced_and_loses_nothing() -> None:
     """Where events are gone, the latest opt-out that only the old row knows is kept."""
     (change,) = compare(RET, row_of(ONAY))
-    assert (change.kind, change.row) == (ChangeKind.DIFFERING, row_of(RET))
+    assert (change.kind, change.row) == (StateDifferenceKind.DIFFERING, row_of(RET))
     earlier = NOON - timedelta(days=1)
     older = replace(ONAY, latest_ret_at=earlier)
     later = replace(ONAY, effective_at=NOON + timedelta(hours=1), event_id="later")
@@ -119,11 +120,11 @@ def test_row_of_an_erased_key_does_not_come_back() -> None:
     """
     until = RET.effective_at + timedelta(hours=1)
     (change,) = compare(RET, None, suppressed_until=until)
-    assert (change.kind, change.row) == (ChangeKind.UNJUDGED, None)
+    assert (change.kind, change.row) == (StateDifferenceKind.UNJUDGED, None)
     (change,) = compare(RET, None, suppressed_until=RET.effective_at - timedelta(hours=1))
-    assert change.kind is ChangeKind.MISSING
+    assert change.kind is StateDifferenceKind.MISSING
     (change,) = compare(RET, None, suppressed_until=until, erased=True)
-    assert change.kind is ChangeKind.MISSING
+    assert change.kind is StateDifferenceKind.MISSING
 
 
 def test_decisions_decided_again_give_the_same_state() -> None:
@@ -160,7 +161,7 @@ def test_derived_field_that_is_wrong_is_found() -> None:
     """
     wrong = CODEC.encode("Consent", {**consent_to_avro(ONAY), "previous_status": "RET"})
     (change,) = compare(ONAY, wrong)
-    assert change.kind is ChangeKind.DIFFERING
+    assert change.kind is StateDifferenceKind.DIFFERING
     assert change.fields == {"previous_status": ("RET", None)}
     assert compare(ONAY, row_of(ONAY)) == []
     longer = row_of(ONAY)[:-1] + bytes((row_of(ONAY)[-1] | 0x80, 0))

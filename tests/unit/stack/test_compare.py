@@ -4,7 +4,7 @@ import pytest
 
 from izin.stack.ledger import LedgerState
 from izin.stack.report import (
-    Comparison,
+    DemoComparison,
     DesiredState,
     FinalState,
     compare,
@@ -23,7 +23,7 @@ def compared(
     iys: str | None = "ONAY",
     permitted: bool | None = None,
     key: str = KEY,
-) -> Comparison:
+) -> DemoComparison:
     """Compare one key."""
     return compare(
         {} if desired is None else {key: DesiredState(desired, "event-2")},
@@ -63,7 +63,7 @@ def a_row(
         ),
     ],
 )
-def test_compare_lawful_end_has_a_final_state(found: Comparison, final: FinalState) -> None:
+def test_compare_lawful_end_has_a_final_state(found: DemoComparison, final: FinalState) -> None:
     """What a rule explains is counted, and is no difference."""
     assert found.final_states == {final: 1}
     assert found.differences == []
@@ -91,7 +91,7 @@ def test_compare_lawful_end_has_a_final_state(found: Comparison, final: FinalSta
         (compared(ledger=a_row()), "says no"),
     ],
 )
-def test_compare_other_difference_is_unexplained(found: Comparison, what: str) -> None:
+def test_compare_other_difference_is_unexplained(found: DemoComparison, what: str) -> None:
     """What no rule explains is a difference, with the recipient masked."""
     assert any(what in one.what for one in found.differences)
     assert all("5550000001" not in one.key for one in found.differences)

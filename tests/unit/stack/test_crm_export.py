@@ -8,7 +8,7 @@ import pytest
 
 from izin.producers.files.importer import ImportReport
 from izin.stack import crm_export
-from izin.stack.report import Comparison, _check_import
+from izin.stack.report import DemoComparison, _check_import
 from izin.stack.scenario import ScenarioResult
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=crm_export.TURKEY)
@@ -57,7 +57,7 @@ def a_result(truth: crm_export.ExportTruth, **counts: int) -> ScenarioResult:
 
 def test_check_import_as_written_finds_nothing(truth: crm_export.ExportTruth) -> None:
     """Rows, refusals, publications and keys are as written."""
-    found = Comparison()
+    found = DemoComparison()
     _check_import(found, a_result(truth), truth.keys + SIGNUPS)
     assert found.differences == []
 
@@ -67,14 +67,14 @@ def test_check_import_with_another_count_is_a_difference(
     truth: crm_export.ExportTruth, name: str
 ) -> None:
     """One row more or less is a difference."""
-    found = Comparison()
+    found = DemoComparison()
     _check_import(found, a_result(truth, **{name: getattr(truth, name) + 1}), truth.keys + SIGNUPS)
     assert len(found.differences) == 1
 
 
 def test_check_import_with_a_missing_key_is_a_difference(truth: crm_export.ExportTruth) -> None:
     """Every key of the file and of the signups must be there at the end."""
-    found = Comparison()
+    found = DemoComparison()
     _check_import(found, a_result(truth), truth.keys + SIGNUPS - 1)
     assert "keys" in found.differences[0].what
 

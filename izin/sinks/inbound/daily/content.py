@@ -105,7 +105,7 @@ class Download(ExitStack):
         self._last = chunk[-1:] or self._last
 
 
-class Side(StrEnum):
+class HeldBy(StrEnum):
     """Which file has a line that the other has not."""
 
     IYS = "iys"
@@ -115,7 +115,7 @@ class Side(StrEnum):
 class LineDifference(NamedTuple):
     """A line that only one of the files has."""
 
-    side: Side
+    side: HeldBy
     number: int
     """Of the line in İYS's file, from 1; 0 for one of ours."""
     line: bytes
@@ -133,7 +133,7 @@ def compare(
     ``prefix`` is what stands before the lines where İYS made its hash.
     """
     digest, waiting = hashlib.sha384(prefix), list[bytes]()
-    counts = {Side.IYS: 0, Side.HERE: 0}
+    counts = {HeldBy.IYS: 0, HeldBy.HERE: 0}
     for at_iys, here in _pairs(_groups(theirs), _groups(ours)):
         if len(waiting) >= _AT_ONCE:
             digest.update(b"".join(waiting))
@@ -144,17 +144,17 @@ def compare(
             continue
         waiting += sorted(own)
         missing = {line: number for number, line in reversed(at_iys) if line not in own}
-        found = [LineDifference(Side.IYS, number, line) for line, number in missing.items()]
+        found = [LineDifference(HeldBy.IYS, number, line) for line, number in missing.items()]
         found.sort(key=lambda one: one.number)
-        found += [LineDifference(Side.HERE, 0, line) for line in sorted(own - known)]
+        found += [LineDifference(HeldBy.HERE, 0, line) for line in sorted(own - known)]
         for one in found:
             counts[one.side] += 1
             note(one)
     digest.update(b"".join(waiting))
     return Compared(
         own_hash=digest.hexdigest(),
-        only_at_iys=counts[Side.IYS],
-        only_here=counts[Side.HERE],
+        only_at_iys=counts[HeldBy.IYS],
+        only_here=counts[HeldBy.HERE],
     )
 
 
@@ -217,7 +217,7 @@ class FileCheck(ExitStack):
         self._differences.seek(0)
         for entry in self._differences:
             side, number, line = entry.rstrip(b"\n").split(b" ", 2)
-            yield LineDifference(Side(side.decode()), int(number), line)
+            yield LineDifference(HeldBy(side.decode()), int(number), line)
 
     def hash_value(self) -> str:
         """Return the SHA-384 of the stored file in hex, once both were compared."""

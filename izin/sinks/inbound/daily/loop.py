@@ -42,7 +42,7 @@ from izin.runtime.errors import SettingError
 from izin.runtime.logs import get_logger
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState, roots_in
-from izin.sinks.inbound.daily.content import Download, FileCheck, Side, blocks_of
+from izin.sinks.inbound.daily.content import Download, FileCheck, HeldBy, blocks_of
 from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
@@ -218,7 +218,7 @@ class DailyFiles:
                 ReportedMovements(context=context, publisher=self.publisher, path=PATH),
                 brand,
                 file,
-                ((one.number, one.line) for one in check.differences() if one.side is Side.IYS),
+                ((one.number, one.line) for one in check.differences() if one.side is HeldBy.IYS),
                 empty_date=self.empty_date,
             )
         reply = await self._timestamp(brand, file)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from izin.ledger.db import Ledger
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.settings import LedgerSettings
-from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the sinks
+from tests.integration.conftest import (  # noqa: F401  # fixtures of the sinks
     clock,
     database_url,
     harness,

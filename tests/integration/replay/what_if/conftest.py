@@ -6,15 +6,15 @@ import pytest
 
 from izin.cli.terminal import interrupts
 from izin.runtime.settings import LedgerSettings
-from tests.integration.replay.what_if.calendar_case import DAYS, NOON
-from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the same sinks
+from tests.integration.conftest import (  # noqa: F401  # fixtures of the same sinks
     database_url,
     harness,
     iys_settings,
     izin,
     ledger,
 )
-from tests.integration.sinks.conftest import iys as iys_today  # noqa: F401  # as before
+from tests.integration.conftest import iys as iys_today  # noqa: F401  # as before
+from tests.integration.replay.what_if.calendar_case import DAYS, NOON
 from tests.integration.sinks.sink_harness import Clock
 from tests.support.simulator import SimulatorAdmin
 

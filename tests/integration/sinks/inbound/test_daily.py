@@ -23,11 +23,11 @@ from izin.schemas.timestamps import TimestampState
 from izin.sinks.inbound.daily import loop
 from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.monitor.alerts import DailyFileAlert
-from tests.integration.sinks.conftest import Izin
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
     InMemoryTopic,
+    Izin,
     Killed,
     SinkHarness,
     a_phone,

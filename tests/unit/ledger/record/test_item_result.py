@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import izin.sinks
+import izin
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.errors import IllegalTransitionError
 from izin.consent.fold import Observation
@@ -43,7 +43,7 @@ from tests.support.builders import NOON, PHONE
 from tests.support.iys import CORE_CODES
 from tests.unit.ledger.record.test_ruling import ACTIVE, NOW, decided, in_flight_row
 
-SINKS = Path(izin.sinks.__file__).parent
+PRODUCT = Path(izin.__file__).parent
 KEY = ConsentKey.parse(f"100001/MESAJ/BIREYSEL/{PHONE}")
 NAMESPACE = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
 
@@ -290,20 +290,22 @@ def test_new_obligation_begins_from_every_state(state: State):
 
 def test_guard_of_the_database_is_generated_from_the_table():
     """Table, trigger and column know the same states and changes."""
-    schema = (SINKS / "ledger/migrations/0001_schema.sql").read_text("utf-8")
+    schema = (PRODUCT / "ledger/migrations/0001_schema.sql").read_text("utf-8")
     assert textwrap.indent(guard(), " " * 8) in schema
     _, _, column = schema.partition("state                     text NOT NULL CHECK (state IN (")
     assert set(re.findall(r"'(\w+)'", column.partition("))")[0])) == {str(one) for one in State}
 
 
 def test_no_state_is_assigned_outside_transitions():
-    """Only ``record.state_change`` assigns a state to a row."""
+    """Only ``record.state_change`` assigns a state to a row; a rebuild restores the one of a call
+    that is unanswered.
+    """
     found = {
-        path.relative_to(SINKS).as_posix()
-        for path in SINKS.rglob("*.py")
+        path.relative_to(PRODUCT).as_posix()
+        for path in PRODUCT.rglob("*.py")
         if assigned_states(path.read_text("utf-8"))
     }
-    assert found == {"record/state_change.py"}
+    assert found == {"ledger/record/state_change.py", "replay/ledger/rebuild.py"}
 
 
 def test_assigned_state_is_found():

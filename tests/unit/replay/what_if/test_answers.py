@@ -12,14 +12,14 @@ from izin.consent.may_send import CollectedConsent, PermissionReason, may_send
 from izin.consent.model import OriginRank, RecipientType, Status
 from izin.consent.next_action import Registered, RegisteredState
 from izin.consent.transitions import State
-from izin.replay.what_if.changes import ChangeKind, KeyLaw, changed_answers, changes_of
+from izin.replay.what_if.changes import AnswerChangeKind, KeyLaw, changed_answers, changes_of
 from izin.runtime.plan import Selection
 from tests.support.builders import a_key, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
 
 MONDAY = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-ANSWERED = (ChangeKind.ANSWER, ChangeKind.REASON)
+ANSWERED = (AnswerChangeKind.ANSWER, AnswerChangeKind.REASON)
 DAYS = [date(2026, 5, day) for day in range(4, 23)]
 OPEN = BrandTerms(activated_at=datetime(2020, 1, 1, tzinfo=UTC))
 

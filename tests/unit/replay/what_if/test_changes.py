@@ -8,8 +8,8 @@ import pytest
 from izin.consent.due_dates import BrandTerms
 from izin.consent.model import Status
 from izin.replay.what_if.changes import (
-    Change,
-    ChangeKind,
+    AnswerChange,
+    AnswerChangeKind,
     Fulfilment,
     LawSettings,
     Term,
@@ -36,14 +36,14 @@ def changes(
     before: LawSettings = CLOSED,
     after: LawSettings = PLAIN,
     **fields: Any,  # noqa: ANN401  # a window, or an instant
-) -> list[Change]:
+) -> list[AnswerChange]:
     """Return what differs for a key of our brand, by default without the closed Tuesday."""
     given: dict[str, Any] = {"selection": Selection(), "now": MONDAY + 20 * A_DAY}
     laws = (one.of(BRAND) for one in (before, after))
     return list(changes_of(story.facts(), *laws, **given | fields))
 
 
-def words(found: list[Change], kind: ChangeKind) -> list[tuple[str, str]]:
+def words(found: list[AnswerChange], kind: AnswerChangeKind) -> list[tuple[str, str]]:
     """Return from what to what the changes of a kind are."""
     return [(one.before, one.after) for one in found if one.kind == kind]
 
@@ -56,7 +56,7 @@ def test_opt_out_that_was_reported_late_is_a_breach():
     story.answered(RET, MONDAY + 4 * A_DAY, creation_date=(MONDAY + 3.5 * A_DAY).isoformat())
     (found,) = changes(story)
     assert (found.kind, found.before, found.after) == (
-        *(ChangeKind.OBLIGATION, "RET in-time", "RET breach"),
+        *(AnswerChangeKind.OBLIGATION, "RET in-time", "RET breach"),
     )
 
 
@@ -67,7 +67,7 @@ def test_expired_consent_may_still_be_open_by_the_other_calendar():
         story.event(ONAY, MONDAY)
         story.outcome(ONAY, MONDAY + 3.6 * A_DAY, "expired", code)
         found = changes(story, PLAIN, CLOSED, now=MONDAY + 4 * A_DAY)
-        assert words(found, ChangeKind.OBLIGATION) == expected
+        assert words(found, AnswerChangeKind.OBLIGATION) == expected
 
 
 def test_time_of_the_selection_is_that_of_the_term():
@@ -92,7 +92,7 @@ def test_no_of_another_cause_is_not_the_settings_fault():
     for reason in ("stale", "suspended", "void"):
         story.asked(MONDAY + 5 * A_DAY, may_send=False, reason=reason)
     story.asked(MONDAY + 2 * A_DAY, may_send=False, reason="void")
-    found = words(changes(story, PLAIN, CLOSED), ChangeKind.WITHHELD)
+    found = words(changes(story, PLAIN, CLOSED), AnswerChangeKind.WITHHELD)
     assert found == [("no: void", "yes: registered")]
 
 
@@ -116,7 +116,7 @@ def test_consent_of_another_writer_has_its_term_too():
     """A person registered it in İYS's portal, and nothing of ours was ever due."""
     story = KeyStory()
     story.shown("ONAY", MONDAY + 4 * A_DAY, consent_date=MONDAY.isoformat())
-    assert words(changes(story), ChangeKind.ANSWER) == [("yes: registered", "no: void")]
+    assert words(changes(story), AnswerChangeKind.ANSWER) == [("yes: registered", "no: void")]
 
 
 def test_citizens_own_consent_has_no_term():
@@ -147,7 +147,7 @@ def test_restored_key_is_judged_by_what_was_restored():
     story = KeyStory()
     data = {"origin": "crm", "source": "HS_WEB", "consent_date": MONDAY.isoformat()}
     story._add("bootstrap", MONDAY, event=ONAY, data=data)
-    assert words(changes(story), ChangeKind.REASON) == [("no: awaiting-iys", "no: void")]
+    assert words(changes(story), AnswerChangeKind.REASON) == [("no: awaiting-iys", "no: void")]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from izin.ledger.daily.files import Compared
 from izin.ledger.daily.lines import ERASED
 from izin.runtime.errors import SettingError
 from izin.schemas.timestamps import Timestamp, TimestampState, verify
-from izin.sinks.inbound.daily.content import Download, LineDifference, Side, blocks_of, compare
+from izin.sinks.inbound.daily.content import Download, HeldBy, LineDifference, blocks_of, compare
 from izin.sinks.inbound.daily.loop import trusted_roots
 
 AUTHORITY, STRANGER = TimestampAuthority(), TimestampAuthority()
@@ -184,7 +184,10 @@ def test_changed_line_is_one_on_each_side():
     """A date that differs: İYS's line is numbered, ours has no number."""
     changed = a_line(2).replace(b"RET", b"ONAY")
     found, notes = compared([a_line(), a_line(2)], [a_line(), changed])
-    assert notes == [LineDifference(Side.IYS, 2, a_line(2)), LineDifference(Side.HERE, 0, changed)]
+    assert notes == [
+        LineDifference(HeldBy.IYS, 2, a_line(2)),
+        LineDifference(HeldBy.HERE, 0, changed),
+    ]
     assert (found.only_at_iys, found.only_here) == (1, 1)
     assert found.own_hash == hash_of([a_line(), changed])
 
@@ -192,7 +195,7 @@ def test_changed_line_is_one_on_each_side():
 def test_erased_lines_are_skipped_and_counted_as_lines():
     """What was erased says nothing; the numbers of the others stay."""
     _, notes = compared([a_line(), ERASED, a_line(3)], [a_line()])
-    assert notes == [LineDifference(Side.IYS, 3, a_line(3))]
+    assert notes == [LineDifference(HeldBy.IYS, 3, a_line(3))]
 
 
 LINES = st.sets(
@@ -210,11 +213,11 @@ def test_differences_are_those_of_the_sets(theirs: set[bytes], ours: set[bytes],
     """For any two files: what only one has, each once; the hash is equal only where none is."""
     at_iys = sorted(theirs, key=lambda one: (one[:22], random.random()))
     found, notes = compared(at_iys, sorted(ours))
-    expected = [(Side.IYS, one) for one in theirs - ours] + [
-        (Side.HERE, one) for one in ours - theirs
+    expected = [(HeldBy.IYS, one) for one in theirs - ours] + [
+        (HeldBy.HERE, one) for one in ours - theirs
     ]
     assert Counter((one.side, one.line) for one in notes) == Counter(expected)
-    assert all(at_iys[one.number - 1] == one.line for one in notes if one.side is Side.IYS)
-    numbers = [one.number for one in notes if one.side is Side.IYS]
+    assert all(at_iys[one.number - 1] == one.line for one in notes if one.side is HeldBy.IYS)
+    numbers = [one.number for one in notes if one.side is HeldBy.IYS]
     assert numbers == sorted(numbers)
     assert (found.own_hash == hash_of(at_iys)) == (theirs == ours)

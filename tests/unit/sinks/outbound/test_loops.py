@@ -22,7 +22,7 @@ from izin.sinks.outbound.loops import (
     run_every,
     run_on_notification,
 )
-from izin.sinks.outbound.schedule import SOON, FairShares, Lane
+from izin.sinks.outbound.schedule import SOON, FairShares, OutboundLane
 from tests.support.builders import NOON
 
 INTERVAL = timedelta(seconds=5)
@@ -127,13 +127,13 @@ async def test_loop_that_sends_ends_with_a_fault_of_ours(name: str):
 
 def a_lane(
     customer: str = "acme", brand: int = 1, channel: str = "MESAJ", **fields: object
-) -> Lane:
+) -> OutboundLane:
     """Return a lane whose first record is due in three days."""
     due = {"due_at": NOON + timedelta(days=3), **fields}
-    return Lane(customer_id=customer, brand_code=brand, channel=channel, **due)  # type: ignore[arg-type]
+    return OutboundLane(customer_id=customer, brand_code=brand, channel=channel, **due)  # type: ignore[arg-type]
 
 
-def served(lanes: list[Lane], turns: int) -> list[Lane]:
+def served(lanes: list[OutboundLane], turns: int) -> list[OutboundLane]:
     """Return the lanes of so many turns, if all always have work."""
     shares = FairShares()
     found = [shares.take(lanes, NOON) for _ in range(turns)]
