@@ -19,7 +19,6 @@ from izin.cli.terminal import (
     BrandOption,
     ByOption,
     ExecuteOption,
-    Look,
     OneBrandOption,
     OneCustomerOption,
     OutputFormat,
@@ -28,15 +27,13 @@ from izin.cli.terminal import (
     end_dry_run,
     exit_if,
     json_text,
-    named_brand,
     new_file,
     print_rows,
-    run_cut,
-    run_on_ledger,
     say,
     turkish,
     write_new,
 )
+from izin.cli.terminal.ledger_session import Look, named_brand, run_cut, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.ledger.brands import registered_brand
 from izin.ledger.daily import files, lines

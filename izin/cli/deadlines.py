@@ -14,23 +14,20 @@ from izin.cli.terminal import (
     BrandsOption,
     ByOption,
     ExecuteOption,
-    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
     VisibleRows,
-    WorkerSettings,
     cells,
-    cut_to,
     exit_if,
     named,
     print_rows,
-    run_on_ledger,
     say,
-    topic_messages,
     turkish,
     write_new,
 )
+from izin.cli.terminal.iys_session import WorkerSettings
+from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.consent.model import Status

@@ -16,11 +16,9 @@ from izin.cli.remedies import remedy_of_parked, why_not_sent
 from izin.cli.terminal import (
     ByOption,
     ExitCode,
-    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
-    cut_to,
     err,
     is_key,
     normalised,
@@ -28,9 +26,9 @@ from izin.cli.terminal import (
     print_fields,
     print_json,
     print_rows,
-    run_on_ledger,
     turkish,
 )
+from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger
 from izin.consent.may_send import PermissionReason
 from izin.consent.next_action import ActionReason
 from izin.ledger import brands, reads, suspensions

@@ -25,11 +25,9 @@ from izin.cli.terminal import (
     exit_if,
     filled,
     print_found,
-    run_cut,
-    run_on_ledger,
     say,
-    topic_messages,
 )
+from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
 from izin.ledger.brake import decisions

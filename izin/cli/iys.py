@@ -23,19 +23,16 @@ from izin.cli.terminal import (
     OutputFormat,
     OutputOption,
     SinceOption,
-    WorkerSettings,
     end_dry_run,
     exit_if,
-    named_brand,
     print_found,
     print_rows,
-    run_at_iys,
-    run_cut,
-    run_on_ledger,
     say,
     say_dry_run,
     turkish,
 )
+from izin.cli.terminal.iys_session import WorkerSettings, run_at_iys
+from izin.cli.terminal.ledger_session import named_brand, run_cut, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.iys.client import IysClient

@@ -12,22 +12,19 @@ from izin.cli.terminal import (
     BrandsOption,
     ByOption,
     ChannelsOption,
-    CustomerCut,
     ExecuteOption,
     GraceOption,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
-    cut_to,
     end_dry_run,
     filled,
     instant,
     print_rows,
-    run_on_ledger,
     say,
-    topic_messages,
     turkish,
 )
+from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger, topic_messages
 from izin.ledger.db import Ledger
 from izin.ledger.record import UnknownKeyError
 from izin.ledger.registry import api_keys

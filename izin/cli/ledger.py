@@ -23,11 +23,11 @@ from izin.cli.terminal import (
     named,
     print_json,
     print_rows,
-    run_on_ledger,
     say,
     say_dry_run,
     showing,
 )
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.errors import SourceError
 from izin.kafka.bounded_reader import read_all
 from izin.ledger.archive.folder import Archive, verify_archive

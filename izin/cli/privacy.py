@@ -11,7 +11,6 @@ import typer
 from izin.cli.terminal import (
     ByOption,
     ExecuteOption,
-    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
@@ -21,13 +20,11 @@ from izin.cli.terminal import (
     normalised,
     print_rows,
     recipients_in,
-    run_cut,
-    run_on_ledger,
     say,
     say_dry_run,
-    topic_messages,
     write_new,
 )
+from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
 from izin.ledger import reads
 from izin.ledger.db import Ledger

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from izin.cli.terminal import OutputFormat, OutputOption, filled, print_rows, run_on_ledger, turkish
+from izin.cli.terminal import OutputFormat, OutputOption, filled, print_rows, turkish
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.errors import SourceError
 from izin.ledger import reads
 from izin.ledger.history import receipt_key

@@ -18,9 +18,9 @@ from izin.cli.terminal import (
     SinceOption,
     kafka_settings,
     print_rows,
-    run_on_ledger,
     turkish,
 )
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.ledger.history.reports import CustomerFigures, Leg, LegLatency, figures, latencies
 
 _WEEK_LONG = timedelta(days=7)

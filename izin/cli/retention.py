@@ -10,7 +10,6 @@ from izin.cli.terminal import (
     ByOption,
     CustomerArgument,
     ExecuteOption,
-    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
@@ -19,12 +18,10 @@ from izin.cli.terminal import (
     is_key,
     normalised,
     print_found,
-    run_cut,
-    run_on_ledger,
     say,
     say_dry_run,
-    topic_messages,
 )
+from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
 from izin.ledger import reads, retention
 from izin.ledger.db import Ledger

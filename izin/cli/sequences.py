@@ -15,11 +15,10 @@ from izin.cli.terminal import (
     exit_if,
     kafka_settings,
     print_found,
-    run_cut,
-    run_on_ledger,
     say,
     say_dry_run,
 )
+from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.ledger import sequences
 

@@ -29,7 +29,7 @@ async def differences(
             registered=row["registered"],
             state=row["state"],
             reason=row["reason"] or "",
-            void_event_id=row.void_event_id,
+            void_event_id=row["void_event_id"],
         )
         async for row in reads.register(ledger)
         if f"/{RECIPIENTS}" not in row["key"]

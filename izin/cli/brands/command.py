@@ -19,17 +19,15 @@ from izin.cli.terminal import (
     OneCustomerOption,
     OutputFormat,
     OutputOption,
-    cut_to,
     exit_if,
     filled,
     instant,
     print_found,
     print_rows,
-    run_on_ledger,
     say,
-    topic_messages,
     turkish,
 )
+from izin.cli.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
 from izin.consent.model import Channel
 from izin.ledger import brands as registry
 from izin.ledger import reads

@@ -18,7 +18,6 @@ from izin.cli.terminal import (
     BrandArgument,
     ByOption,
     ExecuteOption,
-    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
@@ -27,11 +26,9 @@ from izin.cli.terminal import (
     named_recipients,
     print_found,
     print_rows,
-    run_cut,
-    run_on_ledger,
     say,
-    topic_messages,
 )
+from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
 from izin.ledger import brands, reads
 from izin.ledger import retailers as retailer_access

@@ -21,11 +21,10 @@ from izin.cli.terminal import (
     filled_if_given,
     print_found,
     print_rows,
-    run_cut,
-    run_on_ledger,
     say,
     warn,
 )
+from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
 from izin.ledger import brands as registry
 from izin.ledger.brake.counting import limits_of
 from izin.ledger.db import Ledger

@@ -26,7 +26,6 @@ from izin.cli.terminal import (
     ExecuteOption,
     OutputFormat,
     OutputOption,
-    calling_iys,
     check_place,
     digest_of,
     exit_if,
@@ -35,12 +34,12 @@ from izin.cli.terminal import (
     kafka_settings,
     print_rows,
     private_csv,
-    run_on_ledger,
     say,
     say_dry_run,
     showing,
-    topic_messages,
 )
+from izin.cli.terminal.iys_session import calling_iys
+from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
 from izin.evidence.collection import anchor_heads
 from izin.iys.client import IysClient

@@ -29,15 +29,12 @@ from izin.cli.terminal import (
     ExitCode,
     OutputFormat,
     OutputOption,
-    WorkerSettings,
-    calling_iys,
     cells,
     exit_if,
     exit_on_signals,
     named,
     print_found,
     print_json,
-    run_on_ledger,
     say,
     showing,
     showing_steps,
@@ -45,6 +42,8 @@ from izin.cli.terminal import (
     turkish,
     warn,
 )
+from izin.cli.terminal.iys_session import WorkerSettings, calling_iys
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.business_days import Calendar
 from izin.ledger import reads, suspensions
 from izin.ledger.brands import brands_of

@@ -17,7 +17,6 @@ from izin.cli.terminal import (
     BrandsOption,
     ByOption,
     CustomerArgument,
-    Look,
     OutputFormat,
     OutputOption,
     cells,
@@ -25,11 +24,11 @@ from izin.cli.terminal import (
     named,
     print_rows,
     private_csv,
-    run_on_ledger,
     say,
     takes,
     write_new,
 )
+from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger

@@ -8,18 +8,16 @@ from datetime import timedelta
 
 from izin.cli.terminal import (
     ByOption,
-    CustomerCut,
     ExecuteOption,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
-    cut_to,
     exit_if,
     print_rows,
-    run_in_context,
-    run_on_ledger,
     say,
 )
+from izin.cli.terminal.iys_session import run_in_context
+from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger
 from izin.consent.model import Channel
 from izin.iys.errors import CallError
 from izin.iys.wire_format import BrandSummary, GrantedBrand

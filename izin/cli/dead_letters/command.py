@@ -23,13 +23,13 @@ from izin.cli.terminal import (
     kafka_settings,
     print_json,
     print_rows,
-    run_on_ledger,
     say,
     say_dry_run,
     showing,
     showing_steps,
     takes,
 )
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.errors import SourceError
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.ledger import dead_letters

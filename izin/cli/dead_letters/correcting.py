@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from izin.cli.publish import publish_record
-from izin.cli.terminal import kafka_settings, run_on_ledger
+from izin.cli.terminal import kafka_settings
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.violations import Violation
 from izin.ledger import dead_letters
 from izin.ledger.dead_letters import UNTOUCHED

@@ -16,18 +16,16 @@ import psycopg
 from pydantic import ValidationError
 
 from izin.cli.terminal import (
-    Look,
     OutputFormat,
     kafka_settings,
-    look_beside,
     print_fields,
     print_json,
     print_rows,
-    run_on_ledger,
     say,
     showing,
     turkish,
 )
+from izin.cli.terminal.ledger_session import Look, look_beside, run_on_ledger
 from izin.consent.errors import IzinError
 from izin.kafka.bounded_reader import TopicRecord
 from izin.ledger import dead_letters

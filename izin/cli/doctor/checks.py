@@ -42,15 +42,8 @@ from izin.cli.doctor.finding import (
     skipped,
     wrong,
 )
-from izin.cli.terminal import (
-    OutputFormat,
-    OutputOption,
-    exit_if,
-    kafka_settings,
-    out,
-    print_json,
-    run_on_ledger,
-)
+from izin.cli.terminal import OutputFormat, OutputOption, exit_if, kafka_settings, out, print_json
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.forecast import records_per_second
 from izin.iys.tokens import TokenPolicy
 from izin.kafka.unread import unread

@@ -11,7 +11,8 @@ import httpx
 
 from izin.cli.doctor.finding import DoctorFinding, ok, skipped, wrong
 from izin.cli.remedies import held_back, remedy_of_brake
-from izin.cli.terminal import calling_iys, turkish
+from izin.cli.terminal import turkish
+from izin.cli.terminal.iys_session import calling_iys
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError

@@ -13,7 +13,6 @@ from typer.core import TyperGroup
 from izin.cli.ledger import topic_anchors
 from izin.cli.terminal import (
     ByOption,
-    Look,
     OutputFormat,
     OutputOption,
     exit_on_error,
@@ -23,11 +22,10 @@ from izin.cli.terminal import (
     kafka_settings,
     normalised,
     print_json,
-    run_on_ledger,
     say,
-    topic_messages,
     write_new,
 )
+from izin.cli.terminal.ledger_session import Look, run_on_ledger, topic_messages
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.evidence import collection

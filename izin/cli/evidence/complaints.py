@@ -11,7 +11,6 @@ import typer
 
 from izin.cli.terminal import (
     ByOption,
-    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
@@ -23,12 +22,10 @@ from izin.cli.terminal import (
     normalised,
     print_json,
     print_rows,
-    record_look,
-    run_cut,
-    run_on_ledger,
     say,
     turkish,
 )
+from izin.cli.terminal.ledger_session import Look, record_look, run_cut, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.evidence.container import read

@@ -13,18 +13,17 @@ import typer
 from izin.cli.terminal import (
     ByOption,
     ExitCode,
-    Look,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
     digest_of,
     print_json,
     print_rows,
-    run_on_ledger,
     say,
     turkish,
     warn,
 )
+from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent.enums import DecisionKind, Status
 from izin.ledger.history.reports import ImportChanges, import_changes
 from izin.producers.files import Import, ImportPreview, ImportReport, Start, preview_file

@@ -14,10 +14,8 @@ import typer
 from izin.cli.terminal import (
     ByOption,
     CsvRows,
-    Look,
     OutputFormat,
     OutputOption,
-    calling_iys,
     exit_if,
     exit_on_error,
     exit_on_signals,
@@ -27,12 +25,13 @@ from izin.cli.terminal import (
     print_json,
     print_rows,
     private_csv,
-    run_on_ledger,
     say,
     showing,
     turkish,
     warn,
 )
+from izin.cli.terminal.iys_session import calling_iys
+from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent.model import Channel
 from izin.consent.texts import visible
 from izin.ledger.brands import registered_brand

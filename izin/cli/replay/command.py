@@ -19,20 +19,19 @@ from izin.cli.replay.what_if import what_if
 from izin.cli.terminal import (
     ByOption,
     ExecuteOption,
-    Look,
     OutputFormat,
     OutputOption,
     RecipientOption,
     exit_if,
     exit_on_error,
     exit_on_signals,
-    look_beside,
     out,
     print_json,
     print_rows,
     say,
     say_dry_run,
 )
+from izin.cli.terminal.ledger_session import Look, look_beside
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
 
 app = typer.Typer(

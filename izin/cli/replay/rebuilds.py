@@ -14,7 +14,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from izin.cli.replay.kinds import ReplayRequest, ReplaySummary, compared
-from izin.cli.terminal import kafka_settings, run_on_ledger, say, showing, topic_messages
+from izin.cli.terminal import kafka_settings, say, showing
+from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.ledger.db import Ledger
 from izin.replay.ledger.rebuild import (
     MENDED,

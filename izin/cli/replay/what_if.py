@@ -12,7 +12,6 @@ from izin.cli.replay.kinds import BrandOption, CustomerOption, selection_of
 from izin.cli.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
 from izin.cli.terminal import (
     ByOption,
-    Look,
     OutputFormat,
     OutputOption,
     RecipientOption,
@@ -23,10 +22,10 @@ from izin.cli.terminal import (
     print_json,
     print_rows,
     private_csv,
-    run_on_ledger,
     say,
     showing,
 )
+from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent.business_days import Calendar
 from izin.consent.errors import SourceError
 from izin.ledger import brands

@@ -34,13 +34,12 @@ from izin.cli.terminal import (
     print_fields,
     print_json,
     print_rows,
-    run_cut,
-    run_on_ledger,
     say,
     say_dry_run,
     takes,
     turkish,
 )
+from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
 from izin.consent.errors import SourceError
 from izin.ledger import reads
 from izin.ledger.db import Ledger

@@ -15,7 +15,6 @@ from izin.cli.terminal import (
     ChannelOption,
     ColumnOption,
     CsvRows,
-    Look,
     OutputFormat,
     OutputOption,
     RecipientTypeOption,
@@ -26,8 +25,8 @@ from izin.cli.terminal import (
     named,
     print_rows,
     private_csv,
-    run_on_ledger,
 )
+from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent.fields import read_recipient
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.consent.violations import Violation

@@ -142,7 +142,7 @@ def test_latency_is_printed_by_path_and_leg(
     printed = json.loads(izin("report", "latency", "--since=P1D", "--output=json").stdout)
     (received,) = [one for one in printed["latencies"] if one["leg"] == "received"]
     assert (received["path"], received["changes"], received["p99"]) == ("push", 1, 1.0)
-    later = izin("report", "latency", "--since=2099-01-01", "--brand=7", "--output=json")
+    later = izin("report", "latency", "--since=2099-01-01", "--brand=100001", "--output=json")
     assert json.loads(later.stdout)["latencies"] == []
     assert izin("report", "latency", "--since=long").exit_code == 2
 
