@@ -15,7 +15,7 @@ from izin.cli.terminal import turkish
 from izin.cli.terminal.iys_session import calling_iys
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
-from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError
+from izin.iys.errors import CallError, ThrottledError, TokenLimitError, UnauthenticatedError
 from izin.iys.tokens import TokenPolicy
 from izin.kafka.bounded_reader import TopicRecord, record_of
 from izin.kafka.unread import Unread, reading
@@ -440,7 +440,8 @@ def of_token(error: CallError | None, *, failures: int, now: datetime) -> Doctor
                 else "İYS takes no more token requests of this address; none may be made before"
             )
             return wrong("token", f"no token may be requested until {until}: {why}")
-        case CallError() if error.is_transient:
+        # Too many calls this second: the token was taken, and every process slows down by itself.
+        case CallError() if error.is_transient and not isinstance(error, ThrottledError):
             return wrong(
                 "token",
                 f"{error}; nothing is submitted to İYS and nothing pulled from it while that lasts",

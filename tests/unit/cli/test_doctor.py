@@ -31,6 +31,7 @@ from izin.iys.errors import (
     BusyError,
     CallError,
     MisconfiguredError,
+    ThrottledError,
     TokenLimitError,
     UnauthenticatedError,
 )
@@ -506,6 +507,7 @@ def test_of_pulls_names_each_stream_that_pauses_or_was_never_read():
     [
         (None, 0, CheckState.OK, "takes the calls"),
         (MisconfiguredError("brands"), 0, CheckState.OK, "takes the calls"),
+        (ThrottledError("brands"), 0, CheckState.OK, "takes the calls"),
         (UnauthenticatedError("refused"), 1, CheckState.WRONG, "IYS_PASSWORD"),
         (TokenLimitError("no", retry_after=timedelta(minutes=9)), 4, CheckState.WRONG, "retry"),
         (TokenLimitError("no", retry_after=timedelta(hours=1)), 0, CheckState.WRONG, "takes no"),
