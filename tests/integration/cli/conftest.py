@@ -46,10 +46,10 @@ def topics(broker: KafkaSettings) -> KafkaSettings:
 
 
 @pytest.fixture
-def ledger(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def ledger(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Put a database without a ledger into the environment."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    return database_url
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    return empty_database
 
 
 @pytest.fixture

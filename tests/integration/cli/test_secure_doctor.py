@@ -22,14 +22,14 @@ WRONG = "obviously-fake-and-wrong"
 @pytest.fixture
 async def secured(
     secure_kafka: SecureKafka,
-    database_url: str,
+    empty_database: str,
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[str]:
     """Put the servers into the environment; yield the URL of the ledger."""
     monkeypatch.setattr(topic_admin, "TIMEOUT", 10.0)
     monkeypatch.setattr(checks, "_TIMEOUT", 5.0)
-    async with database_with_tls(database_url, authority.issue("ledger"), authority) as url:
+    async with database_with_tls(empty_database, authority.issue("ledger"), authority) as url:
         given = {
             **secure_kafka.environment(),
             "DATABASE_URL": url,

@@ -5,9 +5,9 @@ import pytest
 
 
 @pytest.mark.database
-def test_database_fixture_is_empty_and_utf8(database_url: str) -> None:
+def test_database_fixture_is_empty_and_utf8(empty_database: str) -> None:
     """The database is empty and UTF-8, whatever the machine's own locale."""
-    with psycopg.connect(database_url) as connection:
+    with psycopg.connect(empty_database) as connection:
         encoding, tables = connection.execute(
             "SELECT getdatabaseencoding(), "
             "(SELECT count(*) FROM pg_tables WHERE schemaname = 'public')"
