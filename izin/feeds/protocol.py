@@ -13,11 +13,11 @@ transaction ends with a mark, and compaction removes records. So a stretch says 
 it reaches, not only which records it has.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from math import isfinite
 from time import monotonic, time
 from typing import Any, Final, NamedTuple
 
@@ -47,6 +47,7 @@ from izin.schemas.topics import TOMBSTONES_KEPT_MS, Topic, Topics
 RETRY_AFTER_SECONDS = 5
 DEFAULT_LIMIT, MOST_ITEMS = 500, 1000
 LONGEST_WAIT = 30
+_SECONDS = re.compile(r"[0-9]{1,9}([.][0-9]{1,9})?")
 NOW = "now"
 
 AFTER, FROM, LIMIT, WAIT, AT_LEAST = "after", "from", "limit", "wait", "at_least"
@@ -324,11 +325,9 @@ def _limit(text: str | None) -> int:
 
 
 def _wait(text: str | None) -> float:
-    try:
-        seconds = float(text or 0)
-    except ValueError:
-        seconds = -1.0
-    if not (isfinite(seconds) and 0 <= seconds <= LONGEST_WAIT):
+    # Not by float() alone, which reads other digits, signs, blanks and underscores too.
+    seconds = float(text) if text and _SECONDS.fullmatch(text) else -1.0 if text else 0.0
+    if not 0 <= seconds <= LONGEST_WAIT:
         raise _refused(WAIT, f"is a number of seconds from 0 to {LONGEST_WAIT}", 422)
     return seconds
 
