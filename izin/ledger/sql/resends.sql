@@ -49,7 +49,8 @@ FROM consents WHERE key = ANY(%(keys)s)
 SELECT 0 AS number, c.* FROM consents AS c
 WHERE c.key > %(after)s AND c.customer_id = %(customer_id)s AND c.latest_ret_at IS NOT NULL AND NOT c.may_send
     AND (%(keys)s::text[] IS NULL OR c.key = ANY(%(keys)s)) AND (c.desired_status IS DISTINCT FROM 'RET'
-        OR coalesce(c.received_at, c.latest_ret_at) BETWEEN coalesce(%(since)s, '-infinity'::timestamptz) AND %(until)s)
+        OR (coalesce(c.received_at, c.latest_ret_at) >= coalesce(%(since)s, '-infinity'::timestamptz)
+            AND coalesce(c.received_at, c.latest_ret_at) < %(until)s))
 ORDER BY c.key LIMIT %(size)s
 
 -- name: listed

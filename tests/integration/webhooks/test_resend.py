@@ -323,6 +323,19 @@ async def test_what_was_not_delivered_comes_once_and_as_first(hooks: Hooks):
     ]
 
 
+async def test_older_opt_outs_begin_at_since_and_end_before_until(hooks: Hooks):
+    """As the cursors of the topics do: each instant is in one period alone."""
+    await store_rows(hooks.ledger, an_opt_out(5))
+
+    async def found(since: datetime, until: datetime) -> int:
+        page = {"customer_id": CUSTOMER, "keys": None, "after": "", "size": 9}
+        period = {"since": since, "until": until}
+        return len(await hooks.ledger.fetch(statements("resends")["older"], page | period))
+
+    assert await found(NOON, LATER) == 1
+    assert await found(NOON - (LATER - NOON), NOON) == 0
+
+
 class CustomerRelations:
     """A CRM that only applies what comes."""
 
