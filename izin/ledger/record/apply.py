@@ -154,11 +154,9 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     return row if after is before else row.replace(**columns_of_registration(after))
 
 
-def answered_row(row: ConsentRow, status: str, now: datetime, **more: str | None) -> ConsentRow:
-    """Return the row once no submission of this status is unanswered any more; ``more`` columns
-    change with it.
-    """
-    return row.replace(**_closed(status), last_exchange_at=now, **more)
+def answered_row(row: ConsentRow, status: str, now: datetime) -> ConsentRow:
+    """Return the row once no submission of this status is unanswered any more."""
+    return row.replace(**_closed(status), last_exchange_at=now)
 
 
 def uncalled_row(row: ConsentRow, status: str) -> ConsentRow:

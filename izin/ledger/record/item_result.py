@@ -102,8 +102,8 @@ def accepted_row(row: ConsentRow, item: Item, result: ItemResult, now: datetime)
     """Return ``row``, which desires what ``item`` submitted, once İYS has saved that; before it is
     ruled.
     """
-    row = apply.answered_row(row, item.status, now, code=None)
-    return _registered(row, item, result, now)
+    row = apply.answered_row(row, item.status, now)
+    return _registered(row, item, result, now).replace(code=None)
 
 
 def _desired(row: ConsentRow, case: _Case) -> AppliedResult:  # noqa: C901, PLR0911, PLR0912 - one case a verdict
