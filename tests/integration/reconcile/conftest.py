@@ -13,16 +13,6 @@ from izin.cli.reconcile import command
 from izin.cli.subscribers import compare
 from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings
-from tests.integration.conftest import (  # noqa: F401  # fixtures of the sinks
-    clock,
-    database_url,
-    iys,
-    iys_settings,
-    izin,
-    kafka_settings,
-    ledger,
-    ledger_settings,
-)
 from tests.integration.sinks.sink_harness import A_SECOND, Clock, a_phone, sinks_over
 from tests.support.reconcile.planting import PLANTS
 from tests.support.reconcile.site import SECRET, Site
@@ -43,11 +33,11 @@ def no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def site(
-    ledger: Ledger,  # noqa: F811  # fixtures
-    iys: SimulatorAdmin,  # noqa: F811  # the same
-    iys_settings: IysSettings,  # noqa: F811  # the same
-    clock: Clock,  # noqa: F811  # the same
-    kafka_settings: KafkaSettings,  # noqa: F811  # the same
+    ledger: Ledger,  # fixtures
+    iys: SimulatorAdmin,  # the same
+    iys_settings: IysSettings,  # the same
+    clock: Clock,  # the same
+    kafka_settings: KafkaSettings,  # the same
 ) -> AsyncIterator[Site]:
     """Give an installation in which consents stand everywhere, and some opted out."""
     async with sinks_over(ledger, iys, iys_settings, clock, kafka_settings) as harness:
@@ -62,7 +52,7 @@ async def site(
 @pytest.fixture
 def run(
     site: Site,
-    database_url: str,  # noqa: F811  # fixtures
+    database_url: str,  # fixtures
     monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
     """Give what runs a command in this installation, by its clock."""
