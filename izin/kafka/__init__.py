@@ -3,4 +3,6 @@
 bounded_reader  reads partitions from given offsets to given ends, once; and a consumer for those
                 who know their offsets themselves
 follower        reads a topic into a table, and knows for how long that may lack the latest
+tables          what several processes keep of topics in memory
+unread          how many records a consumer has before it, and since when the oldest waits
 """

@@ -297,7 +297,7 @@ async def serve_pushes(  # noqa: PLR0913  # on what, who answers, and how it is
     """Serve İYS's pushes, health and metrics until ``stopping`` is set; raises PortError.
 
     With ``faults`` a push could not be taken: that is for load balancers too. ``failing`` are loops
-    that fail, of which operators alone are told: pushes are taken without them.
+    that fail, of which operators alone learn: pushes are taken without them.
     """
 
     async def push(request: Request) -> Response:

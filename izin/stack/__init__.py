@@ -1,1 +1,3 @@
-"""The main job, end to end, on real servers: what ``izin demo`` runs and then checks key by key."""
+"""The local stack of ``izin up``, and the main job on it, end to end: what ``izin demo`` runs and
+then checks key by key.
+"""

@@ -39,12 +39,12 @@ class ExitCode(IntEnum):
 
 
 def say_dry_run(would: str) -> None:
-    """Print what a command ``would`` do, or that it did nothing, and how it is told to."""
+    """Print what a command ``would`` do, or that it did nothing, and which option does it."""
     say(f"{would}; add --execute to do it")
 
 
 def end_dry_run(would: str, *, execute: bool) -> None:
-    """End the command, and say what it ``would`` do, unless it is told to ``execute``."""
+    """End the command, and say what it ``would`` do, unless ``execute`` is given."""
     if not execute:
         say_dry_run(would)
         raise typer.Exit

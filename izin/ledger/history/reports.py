@@ -12,7 +12,7 @@ each subscriber took it.
 Recorded is a bit later than ordered: the order stage writes a decision and its opt-out at once, and
 a sink worker then reads the decision. An opt-out may be taken by a subscriber before that.
 
-What became of an import's events is told by the decisions on them.
+The decisions on an import's events say what became of them.
 """
 
 import math

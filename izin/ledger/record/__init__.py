@@ -1,4 +1,4 @@
-"""Pure records of the sinks: a key's row, its submission, its outcome. No I/O."""
+"""The values of the ledger: a key's row, its submission, its outcome. No I/O."""
 
 from izin.ledger.record.anchor import Anchor, AnchorTimestamp, text_of_heads
 from izin.ledger.record.apply import said_of_opt_out, taken_over

@@ -265,7 +265,7 @@ async def test_permission_waits_for_the_ledger(settings: KafkaSettings, served: 
 
 async def test_token_beyond_the_end_of_a_lane_is_refused(settings: KafkaSettings):
     """Nothing was written there, so nobody was given it, and to wait again would never end: the
-    client is told, and no fault of ours is counted.
+    client gets an error, and no fault of ours is counted.
     """
     topics = settings.topics
     write(settings, topics.express.name, [(b"key", b"event")] * 2, partition=1)
