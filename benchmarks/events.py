@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 
 BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 

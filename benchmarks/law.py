@@ -16,9 +16,7 @@ from rich.table import Table
 from benchmarks.cpu_timing import CpuTiming, compare
 from benchmarks.events import BEGAN, canonical_events
 from benchmarks.results import RunReport, progress
-from izin.consent.admission import admit
-from izin.consent.model import AdmittedEvent, Consent, ConsentEvent
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, Consent, ConsentEvent, admit, decide
 
 ADMIT_AND_DECIDE = "admit and decide"
 DICT_UPDATE = "dict update"

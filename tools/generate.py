@@ -12,9 +12,8 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from izin.consent import transitions
+from izin.consent import CLASSES, transitions
 from izin.consent import violations as law
-from izin.consent.message_classes import CLASSES
 from izin.iys.errors import VERDICTS, Verdict
 from izin.ledger.record import unreadable
 from izin.ledger.retention import TABLES

@@ -11,7 +11,7 @@ from functools import partial
 
 from starlette.datastructures import QueryParams
 
-from izin.consent.violations import Violation
+from izin.consent import Violation
 from izin.feeds.protocol import (
     LIMIT,
     PAGE_FIELDS,

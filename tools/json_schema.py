@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from izin.consent.enums import Channel, RecipientType, Status
+from izin.consent import Channel, RecipientType, Status
 from izin.schemas import contracts
 
 Schema = dict[str, Any]

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from importlib import resources
 from pathlib import Path
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 from izin.iys.wire_format.daily_file import HEADER
 from izin.ledger.db import Ledger
 

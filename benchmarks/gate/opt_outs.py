@@ -8,8 +8,8 @@ import httpx
 
 from benchmarks.gate.published import CUSTOMER, key_of
 from benchmarks.gate.questions import BRAND, HOST
+from izin.consent import ConsentEvent
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import ConsentEvent
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

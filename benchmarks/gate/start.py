@@ -23,7 +23,7 @@ from benchmarks.gate.questions import BRAND
 from benchmarks.process_usage import peak_megabytes
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.gate.lane_table import LaneTable
 from izin.gate.state import GateState
 from izin.gate.undecided import UndecidedOptOuts

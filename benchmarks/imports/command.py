@@ -22,7 +22,7 @@ from benchmarks.imports.export import BRAND, opt_outs, write_csv, write_workbook
 from benchmarks.process_usage import MeasuredRun, run_measured
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 from izin.runtime.settings import KafkaSettings
 
 _PARTITIONS = 12

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from benchmarks.order.verify_output import OutputDigest
 from benchmarks.process_usage import cpu_seconds, peak_megabytes
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.local.processes import Child
 
 _WARM = 0.1

@@ -12,10 +12,16 @@ from typing import Any
 import psycopg
 from pydantic import SecretStr
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.due_dates import BrandTerms, due_and_expiry
-from izin.consent.model import ConsentEvent, ConsentKey, Status
-from izin.consent.ordering import decide
+from izin.consent import (
+    BrandTerms,
+    ConsentEvent,
+    ConsentKey,
+    RefusedEvent,
+    Status,
+    admit,
+    decide,
+    due_and_expiry,
+)
 from izin.ledger import brands, offsets
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate

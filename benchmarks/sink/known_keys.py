@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import BRANDS, SinkFixture, sink_fixture
-from izin.consent.model import ConsentKey
+from izin.consent import ConsentKey
 from izin.iys.wire_format import IysMovement, Stream
 from izin.ledger import brands, reads
 from izin.ledger.history import Movement

@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.events import BEGAN
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
-from izin.consent.model import Channel, ConsentKey, RecipientType
+from izin.consent import Channel, ConsentKey, RecipientType
 from izin.runtime.kafka import producer
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.settings import KafkaSettings

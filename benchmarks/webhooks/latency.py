@@ -22,7 +22,7 @@ from benchmarks.local_stack import running_local_stack
 from benchmarks.results import RunReport
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
 from benchmarks.worker.probe import LatencySummary, latency_table
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.ledger.db import Ledger
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookType

@@ -30,7 +30,7 @@ from benchmarks.worker.installation import (
 )
 from benchmarks.worker.order_worker import order_worker
 from benchmarks.worker.timed_worker import ALL, BATCH, COMPRESS, EVENTS, FETCH, FOLD
-from izin.consent.enums import DecisionKind
+from izin.consent import DecisionKind
 from izin.local import Child
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics

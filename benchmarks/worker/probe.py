@@ -19,7 +19,7 @@ from typing import Self
 from confluent_kafka import TopicPartition
 from rich.table import Table
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

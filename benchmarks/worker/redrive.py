@@ -29,7 +29,7 @@ from benchmarks.order.verify_output import read_rows
 from benchmarks.results import RunReport
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
-from izin.consent.model import ConsentEvent, Status
+from izin.consent import ConsentEvent, Status
 from izin.ledger.db.migrate import migrate
 from izin.local import Child, Postgres
 from izin.producers.publishing.publisher import kafka_record

@@ -5,15 +5,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from izin.consent.model import (
-    Channel,
-    Consent,
-    ConsentKey,
-    OriginRank,
-    RecipientType,
-    Source,
-    Status,
-)
+from izin.consent import Channel, Consent, ConsentKey, OriginRank, RecipientType, Source, Status
 
 _BEGAN = datetime(2022, 1, 1, tzinfo=UTC)
 _SECONDS = 4 * 365 * 86_400

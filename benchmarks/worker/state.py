@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.cpu_timing import CpuTiming, compare
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.sample_consents import sample_consents
-from izin.consent.model import Consent
+from izin.consent import Consent
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState
 

@@ -34,7 +34,7 @@ from izin.cli.terminal import (
     write_new,
 )
 from izin.cli.terminal.ledger_session import Look, named_brand, run_cut, run_on_ledger
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger.brands import registered_brand
 from izin.ledger.daily import files, lines
 from izin.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, Compared, DailyFile, FileState

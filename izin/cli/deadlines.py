@@ -28,9 +28,8 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.iys_session import WorkerSettings
 from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger, topic_messages
-from izin.consent.errors import SourceError
+from izin.consent import SourceError, Status
 from izin.consent.forecast import Forecast, forecast, records_per_second
-from izin.consent.model import Status
 from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger.db import Ledger

@@ -29,8 +29,8 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger
+from izin.consent import ActionReason
 from izin.consent.may_send import PermissionReason
-from izin.consent.next_action import ActionReason
 from izin.ledger import brands, reads, suspensions
 from izin.ledger.brake import decisions
 from izin.ledger.db import Ledger

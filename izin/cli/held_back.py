@@ -28,8 +28,7 @@ from izin.cli.terminal import (
     say,
 )
 from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
-from izin.consent.errors import SourceError
-from izin.consent.model import Status
+from izin.consent import SourceError, Status
 from izin.ledger.brake import decisions
 from izin.ledger.brake.counting import BrakeLimits, limits_of, set_limits
 from izin.ledger.brake.decisions import Brake, BrakeDecision

@@ -33,8 +33,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.iys_session import WorkerSettings, run_at_iys
 from izin.cli.terminal.ledger_session import named_brand, run_cut, run_on_ledger
-from izin.consent.errors import SourceError
-from izin.consent.model import Channel
+from izin.consent import Channel, SourceError
 from izin.iys.client import IysClient
 from izin.iys.errors import MisconfiguredError
 from izin.iys.rate_limit import Reputation

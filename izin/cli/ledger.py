@@ -28,7 +28,7 @@ from izin.cli.terminal import (
     showing,
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.kafka.bounded_reader import read_all
 from izin.ledger.archive.folder import Archive, verify_archive
 from izin.ledger.archive.writer import Archived, ArchiveWriter

@@ -25,7 +25,7 @@ from izin.cli.terminal import (
     write_new,
 )
 from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.privacy import erasure

@@ -18,9 +18,7 @@ from izin.cli.terminal import (
     kafka_settings,
     print_rows,
 )
-from izin.consent.due_dates import TURKEY
-from izin.consent.errors import SourceError
-from izin.consent.violations import Violation
+from izin.consent import TURKEY, SourceError, Violation
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field

@@ -6,7 +6,7 @@ import typer
 
 from izin.cli.terminal import OutputFormat, OutputOption, filled, print_rows, turkish
 from izin.cli.terminal.ledger_session import run_on_ledger
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger import reads
 from izin.ledger.history import receipt_key
 

@@ -5,9 +5,7 @@ from datetime import datetime
 from shlex import quote
 
 from izin.cli.terminal import turkish
-from izin.consent.due_dates import TURKEY
-from izin.consent.model import Channel, Status
-from izin.consent.next_action import ActionReason
+from izin.consent import TURKEY, ActionReason, Channel, Status
 from izin.ledger import retailers
 from izin.ledger.brake.decisions import BEFORE_DUE, Brake, BrakeDecision
 from izin.ledger.reads import OpenOptOut

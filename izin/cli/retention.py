@@ -22,7 +22,7 @@ from izin.cli.terminal import (
     say_dry_run,
 )
 from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger import reads, retention
 from izin.ledger.db import Ledger
 from izin.ledger.retention import YEARS_AT_LEAST, Month

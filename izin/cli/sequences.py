@@ -19,7 +19,7 @@ from izin.cli.terminal import (
     say_dry_run,
 )
 from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger import sequences
 
 app = typer.Typer(

@@ -13,23 +13,85 @@ gives the same decisions.
 ``may_send`` and ``forecast`` are not exported here: each would hide the module of its name.
 """
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
-from izin.consent.due_dates import BrandTerms, due_at, expires_at
-from izin.consent.emails import read_email
-from izin.consent.model import (
-    AdmittedEvent,
+from izin.consent.admission import FIRST_DATE, SKEW, RefusedEvent, admit, last_second, shortened
+from izin.consent.business_days import (
+    TURKEY_CALENDAR,
+    Calendar,
+    add_business_days,
+    is_business_day,
+    is_half_day,
+)
+from izin.consent.due_dates import (
+    TERM_DAYS,
+    THRESHOLD,
+    TURKEY,
+    BrandTerms,
+    LawfulTerm,
+    due_and_expiry,
+    due_at,
+    expires_at,
+    lawful_term,
+    taken_until,
+)
+from izin.consent.emails import is_canonical_email, read_email
+from izin.consent.enums import (
+    CHANNELS,
+    RECIPIENT_TYPES,
+    SOURCES,
+    STATUSES,
     Channel,
+    DateBasis,
+    DecisionKind,
+    OriginRank,
+    Reason,
+    RecipientType,
+    Source,
+    Status,
+    TextEnum,
+)
+from izin.consent.errors import (
+    IllegalTransitionError,
+    IysError,
+    IzinError,
+    NaiveInstantError,
+    OurError,
+    OutsideCalendarError,
+    SourceError,
+    UnreadableKeyError,
+)
+from izin.consent.fields import is_misspelt, normalised, read_key, read_recipient
+from izin.consent.fold import (
+    BOOTSTRAP,
+    LOST,
+    KeyState,
+    Observation,
+    RegisteredRecord,
+    is_of_citizens,
+    latest,
+    new_record,
+    outranks,
+    outranks_void,
+    restoration,
+    restored_consent,
+)
+from izin.consent.making import maker
+from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
+from izin.consent.model import (
+    LAW_VERSION,
+    AdmittedEvent,
     Consent,
     ConsentEvent,
     ConsentKey,
     Decision,
-    RecipientType,
-    Source,
-    Status,
+    IysOrigin,
+    Order,
+    aware,
+    order_of,
 )
 from izin.consent.next_action import (
+    ATTESTED_WITHIN,
     Action,
+    ActionReason,
     Desired,
     Registered,
     RegisteredState,
@@ -38,12 +100,36 @@ from izin.consent.next_action import (
     rule,
 )
 from izin.consent.ordering import decide, merge
-from izin.consent.phones import read_phone
-from izin.consent.transitions import after
+from izin.consent.phones import is_canonical_phone, read_phone
+from izin.consent.recorded import RecordedKey
+from izin.consent.texts import MAX_TEXT, as_written, clean, cut, has_surrogate, is_too_long, visible
+from izin.consent.transitions import BEGINNING, CLOSED, OPEN, SETTLED, WAITING, State, after
 from izin.consent.violations import Violation, violation
 
-__all__ = [
+__all__ = (
+    "ATTESTED_WITHIN",
+    "BEGINNING",
+    "BOOTSTRAP",
+    "CHANNELS",
+    "CLASSES",
+    "CLOSED",
+    "FIRST_DATE",
+    "LAW_VERSION",
+    "LOST",
+    "MAX_TEXT",
+    "OPEN",
+    "RECIPIENT_TYPES",
+    "SETTLED",
+    "SKEW",
+    "SOURCES",
+    "STATUSES",
+    "TERM_DAYS",
+    "THRESHOLD",
+    "TURKEY",
+    "TURKEY_CALENDAR",
+    "WAITING",
     "Action",
+    "ActionReason",
     "AdmittedEvent",
     "BrandTerms",
     "Calendar",
@@ -51,28 +137,78 @@ __all__ = [
     "Consent",
     "ConsentEvent",
     "ConsentKey",
+    "DateBasis",
     "Decision",
+    "DecisionKind",
     "Desired",
+    "IllegalTransitionError",
+    "IysError",
+    "IysOrigin",
+    "IzinError",
+    "KeyState",
+    "LawfulTerm",
+    "MessageClass",
+    "MessageKind",
+    "NaiveInstantError",
+    "Observation",
+    "Order",
+    "OriginRank",
+    "OurError",
+    "OutsideCalendarError",
+    "Reason",
     "RecipientType",
+    "RecordedKey",
     "RefusedEvent",
     "Registered",
+    "RegisteredRecord",
     "RegisteredState",
     "Ruling",
     "Source",
+    "SourceError",
+    "State",
     "Status",
+    "TextEnum",
+    "UnreadableKeyError",
     "Violation",
     "add_business_days",
     "admit",
     "after",
+    "as_written",
     "attested",
+    "aware",
+    "clean",
+    "cut",
     "decide",
+    "due_and_expiry",
     "due_at",
     "expires_at",
+    "has_surrogate",
     "is_business_day",
+    "is_canonical_email",
+    "is_canonical_phone",
     "is_half_day",
+    "is_misspelt",
+    "is_of_citizens",
+    "is_too_long",
+    "last_second",
+    "latest",
+    "lawful_term",
+    "maker",
     "merge",
+    "new_record",
+    "normalised",
+    "order_of",
+    "outranks",
+    "outranks_void",
     "read_email",
+    "read_key",
     "read_phone",
+    "read_recipient",
+    "restoration",
+    "restored_consent",
     "rule",
+    "shortened",
+    "taken_until",
     "violation",
-]
+    "visible",
+)

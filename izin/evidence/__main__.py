@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from izin.consent.errors import SourceError
-from izin.consent.texts import visible
+from izin.consent import SourceError, visible
 from izin.evidence.chain import anchors_of
 from izin.evidence.container import read
 from izin.evidence.daily_files import check_with

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from izin.consent.model import Channel, ConsentKey, RecipientType
+from izin.consent import Channel, ConsentKey, RecipientType
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines
 from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError

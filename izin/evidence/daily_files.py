@@ -19,8 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.model import ConsentKey
+from izin.consent import TURKEY, ConsentKey
 from izin.evidence.errors import UnreadableEvidenceError, UnreadableRootsError
 from izin.evidence.rows import Fact
 

@@ -9,7 +9,7 @@ SourceError                 (izin.consent.errors)
 └── UnreadableRootsError    a file of trusted roots has no certificates
 """
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent import OurError, SourceError
 
 
 class UnprovenHistoryError(OurError):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
 
-from izin.consent.texts import visible
+from izin.consent import visible
 
 
 def page(title: str, parts: Iterable[str], footer: str) -> bytes:

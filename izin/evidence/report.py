@@ -7,10 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from izin.consent.enums import RecipientType, Status
-from izin.consent.fold import is_of_citizens
-from izin.consent.model import ConsentKey
-from izin.consent.recorded import RecordedKey
+from izin.consent import ConsentKey, RecipientType, RecordedKey, Status, is_of_citizens
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines, shown_in
 from izin.evidence.rows import UNREADABLE, Batches, EvidenceRow, Fact, fact_of, is_digest

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from izin.consent.enums import Channel, RecipientType
+from izin.consent import Channel, RecipientType
 from izin.evidence import chain, daily_files
 from izin.evidence.chain import Anchors, Segment, segments_of
 from izin.evidence.container import LIST, dumped, loaded, packed, refuse_large, unpacked

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 
 CHANNELS = {"ARAMA": "Arama", "MESAJ": "Kısa mesaj", "EPOSTA": "E-posta"}
 RECIPIENT_TYPES = {"BIREYSEL": "Bireysel", "TACIR": "Tacir/esnaf"}

@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.feeds.protocol import (
     Cursor,
     Feed,

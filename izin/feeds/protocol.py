@@ -28,7 +28,7 @@ from orjson import Fragment
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.runtime.kafka_clients import headers_of
 from izin.runtime.process import in_daemon_thread

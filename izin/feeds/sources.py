@@ -38,7 +38,7 @@ import orjson
 from confluent_kafka import KafkaException, Message
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.consent.errors import UnreadableKeyError
+from izin.consent import UnreadableKeyError
 from izin.feeds.older_records import OlderRecords
 from izin.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds, offsets_of
 from izin.kafka.follower import RecordFollower

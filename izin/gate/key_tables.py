@@ -15,7 +15,7 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from izin.consent.model import ConsentKey, RecipientType
+from izin.consent import ConsentKey, RecipientType
 from izin.kafka.follower import take_each
 from izin.kafka.tables.packed_permissions import (
     Known,

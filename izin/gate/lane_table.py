@@ -10,8 +10,7 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import ConsentEvent, ConsentKey, Status
+from izin.consent import ConsentEvent, ConsentKey, RefusedEvent, Status, admit
 from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.follower import take_each
 from izin.kafka.tables.packed_permissions import digest_of

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from izin.consent import Channel
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel
 from izin.gate.state import GateState
 from izin.gate.verdicts import ACTIVE, is_iys_current
 from izin.runtime.settings import GateSettings

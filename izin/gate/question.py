@@ -9,11 +9,17 @@ from typing import Any, TypeVar
 
 import orjson
 
-from izin.consent.enums import CHANNELS, RECIPIENT_TYPES
-from izin.consent.making import maker
-from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
-from izin.consent.model import Channel, RecipientType
-from izin.consent.texts import clean
+from izin.consent import (
+    CHANNELS,
+    CLASSES,
+    RECIPIENT_TYPES,
+    Channel,
+    MessageClass,
+    MessageKind,
+    RecipientType,
+    clean,
+    maker,
+)
 from izin.runtime.http_server.problems import (
     JSON_TYPE,
     ProblemText,

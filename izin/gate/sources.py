@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from confluent_kafka import IsolationLevel, KafkaException
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.gate.key_tables import DecisionRecords, KnownKeys, PermissionRecords
 from izin.gate.lane_table import LaneTable
 from izin.gate.undecided import UndecidedOptOuts

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from izin.consent import Channel, ConsentKey, RecipientType
 from izin.consent.may_send import PermissionReason, unregistered
-from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.gate.key_tables import KnownKeys
 from izin.gate.sources import GateSources
 from izin.gate.undecided import UndecidedOptOuts

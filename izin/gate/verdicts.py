@@ -15,13 +15,16 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from izin.consent.admission import SKEW
-from izin.consent.fields import read_recipient
-from izin.consent.making import maker
+from izin.consent import (
+    SKEW,
+    ConsentKey,
+    MessageClass,
+    RecipientType,
+    Violation,
+    maker,
+    read_recipient,
+)
 from izin.consent.may_send import PermissionReason, unregistered, verdict
-from izin.consent.message_classes import MessageClass
-from izin.consent.model import ConsentKey, RecipientType
-from izin.consent.violations import Violation
 from izin.gate.question import AskedQuestion
 from izin.gate.state import GateState
 from izin.kafka.tables.api_keys import outside

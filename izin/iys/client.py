@@ -15,7 +15,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Final, TypeVar
 
-from izin.consent.model import Channel, RecipientType, Status
+from izin.consent import Channel, RecipientType, Status
 from izin.iys.errors import UnreadableError
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.exchange import Call, Exchange, Method

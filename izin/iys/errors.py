@@ -29,7 +29,7 @@ from typing import ClassVar
 
 from structlog.stdlib import BoundLogger
 
-from izin.consent.errors import IysError
+from izin.consent import IysError
 
 _FIELD_FAULTS = (
     "H110 H111 H112 H113 H114 H115 H116 H117 H118 H119 H120 H121 H122 H126 H155 H156 H157 H158 "

@@ -15,7 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.runtime import kafka
 from izin.runtime.broker_faults import is_unreadable, unreadable_error, while_leaders_move
 from izin.runtime.settings import KafkaSettings

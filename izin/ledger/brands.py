@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from izin.consent.errors import SourceError
-from izin.consent.model import Status
+from izin.consent import SourceError, Status
 from izin.iys.wire_format import Subscription
 from izin.ledger import retailers, suspensions
 from izin.ledger.brake import counting

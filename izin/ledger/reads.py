@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from izin.consent import OriginRank, Status
 from izin.consent.forecast import DueGroup
-from izin.consent.model import OriginRank, Status
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import append, decision_columns
 from izin.ledger.record import ConsentRow

@@ -13,9 +13,7 @@ from typing import Any
 
 import orjson
 
-from izin.consent.model import Status
-from izin.consent.next_action import Registered
-from izin.consent.transitions import SETTLED, State
+from izin.consent import SETTLED, Registered, State, Status
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.record import ConsentRow
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.wire_format import Stream
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.record import Brand, Message, TopicMessages

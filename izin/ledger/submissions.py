@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg.rows import args_row
 
-from izin.consent.model import ConsentKey
+from izin.consent import ConsentKey
 from izin.ledger.db import Connection, statements
 from izin.ledger.record import (
     Brand,

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from psycopg.rows import DictRow
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.ledger import access_tokens, stream_progress
 from izin.ledger.db import Connection, Ledger, notifications, statements
 from izin.ledger.history import act, append, brand_key, record_act

@@ -13,10 +13,7 @@ from typing import Any, LiteralString, NamedTuple
 
 from psycopg import AsyncCursor
 
-from izin.consent.business_days import Calendar
-from izin.consent.model import ConsentEvent, ConsentKey, Status
-from izin.consent.next_action import Action
-from izin.consent.transitions import State
+from izin.consent import Action, Calendar, ConsentEvent, ConsentKey, State, Status
 from izin.ledger import retailers
 from izin.ledger.db import (
     Connection,

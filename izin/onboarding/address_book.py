@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any, NamedTuple
 
+from izin.consent import AdmittedEvent, ConsentKey, Registered, Status
 from izin.consent.forecast import DueGroup
-from izin.consent.model import AdmittedEvent, ConsentKey, Status
-from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS
 from izin.ledger.db import Ledger, statements
 from izin.ledger.record import Brand

@@ -12,8 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from izin.consent.due_dates import THRESHOLD, TURKEY
-from izin.consent.model import Channel
+from izin.consent import THRESHOLD, TURKEY, Channel
 from izin.evidence.markup import fact_table, page, table
 from izin.evidence.words import CHANNELS
 from izin.ledger.db import Ledger, statements

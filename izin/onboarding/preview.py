@@ -17,12 +17,21 @@ from functools import cached_property
 from math import ceil
 from typing import NamedTuple, cast
 
-from izin.consent.admission import admit
-from izin.consent.business_days import TURKEY_CALENDAR, Calendar
-from izin.consent.due_dates import TURKEY, BrandTerms, LawfulTerm, due_at, lawful_term, taken_until
+from izin.consent import (
+    TURKEY,
+    TURKEY_CALENDAR,
+    AdmittedEvent,
+    BrandTerms,
+    Calendar,
+    LawfulTerm,
+    Status,
+    Violation,
+    admit,
+    due_at,
+    lawful_term,
+    taken_until,
+)
 from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_second
-from izin.consent.model import AdmittedEvent, Status
-from izin.consent.violations import Violation
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.ledger.brands import OtherBrandsError
 from izin.ledger.record import EVERY, Brand, Suspension

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 from izin.ledger.db import Ledger, statements
 
 _SQL = statements("onboarding")

@@ -9,9 +9,16 @@
 What is listed here is for programs of other teams, and needs none of the servers' packages.
 """
 
-from izin.consent.enums import Channel, RecipientType, Source, Status
-from izin.consent.errors import IzinError, OurError, SourceError
-from izin.consent.violations import Violation
+from izin.consent import (
+    Channel,
+    IzinError,
+    OurError,
+    RecipientType,
+    Source,
+    SourceError,
+    Status,
+    Violation,
+)
 from izin.producers.consent_publisher import ConsentPublisher
 from izin.producers.new_event import NewEvent
 from izin.producers.publishing.publisher import (

@@ -32,7 +32,7 @@ from weakref import WeakSet
 
 from confluent_kafka import KafkaException
 
-from izin.consent.violations import Violation
+from izin.consent import Violation
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.new_event import NewEvent, accept, never_free, observe_forks, utc_now

@@ -19,9 +19,7 @@ from random import Random
 from typing import Protocol
 from weakref import WeakSet
 
-from izin.consent.admission import FIRST_DATE
-from izin.consent.enums import RecipientType
-from izin.consent.violations import Violation
+from izin.consent import FIRST_DATE, RecipientType, Violation
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, violation

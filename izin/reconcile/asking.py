@@ -13,9 +13,7 @@ from functools import partial
 from math import ceil
 from typing import Any, TypeVar
 
-from izin.consent.fold import Observation
-from izin.consent.model import Channel, RecipientType
-from izin.consent.next_action import Registered
+from izin.consent import Channel, Observation, RecipientType, Registered
 from izin.iys.client import MAX_ITEMS
 from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import STATUS, CallClass

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from izin.consent.errors import OurError
-from izin.consent.model import Channel
+from izin.consent import Channel, OurError
 from izin.ledger import reads, submissions
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import history_codec

@@ -11,11 +11,16 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self
 
-from izin.consent.enums import TextEnum
-from izin.consent.fold import is_of_citizens
-from izin.consent.model import Order, Status, order_of
-from izin.consent.next_action import Action, Registered
-from izin.consent.transitions import State
+from izin.consent import (
+    Action,
+    Order,
+    Registered,
+    State,
+    Status,
+    TextEnum,
+    is_of_citizens,
+    order_of,
+)
 from izin.ledger.record import TYPES, ConsentRow, earlier_opt_out
 
 _STATUSES = frozenset({Registered.ONAY, Registered.RET})

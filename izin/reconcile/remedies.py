@@ -6,9 +6,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
-from izin.consent.enums import TextEnum
-from izin.consent.fold import outranks
-from izin.consent.model import ConsentEvent, Status
+from izin.consent import ConsentEvent, Status, TextEnum, outranks
 from izin.ledger.record import ConsentRow
 from izin.reconcile.judging import Cause, ComparedKey, Finding, Kind, SaidBy
 

@@ -21,8 +21,7 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, TypeAdapter
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import ConsentEvent, ConsentKey
+from izin.consent import ConsentEvent, ConsentKey, RefusedEvent, admit
 from izin.iys.wire_format import RegisterRecord
 from izin.ledger import brands, retailers
 from izin.ledger.db import Connection, Ledger, statements

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from izin.consent.model import Channel, RecipientType
+from izin.consent import Channel, RecipientType
 from izin.ledger.db import Connection, Ledger, copy, copy_format, statements
 
 _CHUNK = 20_000

@@ -13,7 +13,7 @@ SourceError                 (izin.consent.errors)
 from collections.abc import Sequence
 from pathlib import Path
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent import OurError, SourceError
 
 
 class UnverifiedListError(SourceError):

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.replay.errors import LiveGroupError, ProcessEndedError
 from izin.runtime.process import follow_parent, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings

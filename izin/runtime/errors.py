@@ -6,7 +6,7 @@ OurError                (izin.consent.errors)
 └── SettingError        settings contradict one another, or cannot be used
 """
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 
 
 class BrokerError(OurError):

@@ -10,7 +10,7 @@ thought of. Each text is read once, in time proportional to its length.
 import re
 from collections.abc import Mapping, MutableMapping
 
-from izin.consent.texts import visible
+from izin.consent import visible
 
 _AT = re.compile("@|%40|＠")
 _WORD = re.compile(r"[^\s/\"'<>]+")

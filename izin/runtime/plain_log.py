@@ -5,7 +5,7 @@ The fields stand behind the event as ``name=value``; recipients are never among 
 
 import logging
 
-from izin.consent.texts import visible
+from izin.consent import visible
 
 
 class PlainLogger:

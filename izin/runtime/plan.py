@@ -24,8 +24,7 @@ from typing import Any, Protocol, Self
 
 import orjson
 
-from izin.consent.errors import OurError, SourceError
-from izin.consent.model import LAW_VERSION, aware
+from izin.consent import LAW_VERSION, OurError, SourceError, aware
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import identities

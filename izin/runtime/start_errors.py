@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
-from izin.consent.errors import IzinError
+from izin.consent import IzinError
 from izin.runtime.logs import get_logger
 
 EXIT = 4

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.schemas.records import AvroRecord
 
 SECRET_BYTES = 32

@@ -27,9 +27,7 @@ from typing import Any, Protocol, TypeVar, cast
 from fastavro import schemaless_reader, schemaless_writer
 from fastavro.read import LOGICAL_READERS
 
-from izin.consent.errors import SourceError
-from izin.consent.making import maker
-from izin.consent.model import Consent, ConsentEvent, IysOrigin
+from izin.consent import Consent, ConsentEvent, IysOrigin, SourceError, maker
 from izin.schemas import contracts
 from izin.schemas.fast.reader import EARLIEST, LATEST, Constructor, Read, reader_of
 from izin.schemas.fast.writer import EPOCH, Write, writer_of

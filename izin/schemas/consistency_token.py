@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 
 _CHECK: Final = struct.Struct(">I")
 _LONGEST: Final = 64 * 1024

@@ -19,7 +19,7 @@ from typing import Any
 from fastavro import parse_schema
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 
 Schema = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """What the gate and its clients both know of ``POST /v1/may-send``."""
 
-from izin.consent.enums import TextEnum
+from izin.consent import TextEnum
 
 PATH = "/v1/may-send"
 MOST_RECIPIENTS = 100_000

@@ -17,10 +17,10 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
-from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
-from izin.consent.errors import UnreadableKeyError
-from izin.consent.making import maker
-from izin.consent.model import (
+from izin.consent import (
+    CHANNELS,
+    RECIPIENT_TYPES,
+    STATUSES,
     Channel,
     Consent,
     ConsentEvent,
@@ -28,8 +28,10 @@ from izin.consent.model import (
     IysOrigin,
     OriginRank,
     RecipientType,
+    UnreadableKeyError,
+    Violation,
+    maker,
 )
-from izin.consent.violations import Violation
 
 AvroRecord = dict[str, Any]
 

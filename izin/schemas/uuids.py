@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from izin.consent.model import aware
+from izin.consent import aware
 
 CHANCE_BYTES = 10
 """The random bytes that :func:`uuid7` needs."""

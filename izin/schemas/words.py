@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 from unicodedata import normalize
 
-from izin.consent.enums import Channel, RecipientType, Source, Status
+from izin.consent import Channel, RecipientType, Source, Status
 
 _LONGEST_CACHED, _MOST_CACHED = 100, 4096
 _DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")

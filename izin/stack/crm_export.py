@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 
 DELIMITER = ";"
 HEADER = (

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from izin.consent.fold import outranks
-from izin.consent.model import Order
+from izin.consent import Order, outranks
 from izin.kafka.bounded_reader import TopicRecord, read_all
 from izin.runtime.masking import mask
 from izin.schemas.codec import Codec

@@ -16,8 +16,7 @@ from typing import Self
 
 import httpx
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.errors import OurError
+from izin.consent import TURKEY, OurError
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.local import Supervisor
 from izin.producers.files import Import, ImportReport, import_file

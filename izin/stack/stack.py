@@ -22,7 +22,7 @@ from typing import NoReturn, Self
 import httpx
 from pydantic import TypeAdapter
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 from izin.ledger import brands as registry
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate

@@ -8,7 +8,7 @@ OurError
 └── SplitLanesError       both lanes of a partition number must belong to one worker: it stops
 """
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 
 
 class SkippedRecordsError(OurError):

@@ -15,10 +15,18 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from izin.consent.admission import FIRST_DATE, RefusedEvent, admit, shortened
-from izin.consent.errors import OurError
-from izin.consent.model import AdmittedEvent, ConsentEvent, Status
-from izin.consent.violations import Violation, violation
+from izin.consent import (
+    FIRST_DATE,
+    AdmittedEvent,
+    ConsentEvent,
+    OurError,
+    RefusedEvent,
+    Status,
+    Violation,
+    admit,
+    shortened,
+    violation,
+)
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.erasure import ERASURE
 from izin.schemas.fast.reader import append_instant

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final, TypeGuard
 
-from izin.consent.model import AdmittedEvent, DecisionKind, Status
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, DecisionKind, Status, decide
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.writer import EPOCH

@@ -17,8 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from izin.consent.errors import SourceError
-from izin.consent.model import (
+from izin.consent import (
     LAW_VERSION,
     AdmittedEvent,
     Consent,
@@ -27,6 +26,7 @@ from izin.consent.model import (
     DecisionKind,
     OriginRank,
     RecipientType,
+    SourceError,
     Status,
 )
 from izin.schemas.codec import Codec

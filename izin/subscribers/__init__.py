@@ -5,10 +5,8 @@ once; ``PermissionList`` answers "may we send?" itself: docs/subscribing.md begi
 of either.
 """
 
+from izin.consent import Channel, ConsentKey, MessageClass, RecipientType, Registered, Status
 from izin.consent.may_send import PermissionReason
-from izin.consent.message_classes import MessageClass
-from izin.consent.model import Channel, ConsentKey, RecipientType, Status
-from izin.consent.next_action import Registered
 from izin.runtime.errors import BrokerError, RegistryError, SettingError
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.subscribers.changes import (

@@ -15,10 +15,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from confluent_kafka import Message
 
-from izin.consent.errors import SourceError
+from izin.consent import Channel, ConsentKey, Registered, SourceError, Status
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel, ConsentKey, Status
-from izin.consent.next_action import Registered
 from izin.runtime.kafka_clients import headers_of
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant

@@ -18,7 +18,7 @@ permits anything.
 
 from http import HTTPStatus
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent import OurError, SourceError
 
 
 class CheckpointLostError(OurError):

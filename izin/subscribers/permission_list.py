@@ -19,10 +19,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from izin.consent.errors import SourceError
-from izin.consent.fields import normalised
+from izin.consent import Channel, ConsentKey, SourceError, Status, normalised
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel, ConsentKey, Status
 from izin.kafka.follower import TopicFollower
 from izin.kafka.tables.packed_permissions import Known, PackedPermissions, whole_seconds
 from izin.kafka.tables.permission_reader import facts_of

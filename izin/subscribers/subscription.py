@@ -16,8 +16,8 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from izin.consent import Channel, aware
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel, aware
 from izin.kafka.follower import TopicFollower
 from izin.kafka.tables.packed_permissions import PackedPermissions, whole_seconds
 from izin.kafka.tables.permission_reader import consent_second

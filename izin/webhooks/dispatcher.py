@@ -23,8 +23,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from time import monotonic, time
 
-from izin.consent.business_days import Calendar, add_business_days
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY, Calendar, add_business_days
 from izin.ledger.webhooks.deliveries import HealthChange
 from izin.ledger.webhooks.registry import LaneName, WebhookSubscriber
 from izin.runtime.backoff import Backoff

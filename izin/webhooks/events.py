@@ -21,8 +21,7 @@ from typing import Any
 import orjson
 from confluent_kafka import Message as KafkaMessage
 
-from izin.consent.errors import SourceError, UnreadableKeyError
-from izin.consent.texts import clean
+from izin.consent import SourceError, UnreadableKeyError, clean
 from izin.kafka.tables.brand_directory import NOBODY, customer_of
 from izin.ledger.webhooks.registry import EventFilter, LaneName, WebhookType
 from izin.runtime.kafka_clients import headers_of

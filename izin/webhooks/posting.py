@@ -50,7 +50,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 from yarl import URL
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger.webhooks.registry import WebhookSubscriber
 from izin.runtime.settings import WebhookSettings
 

@@ -27,8 +27,7 @@ from typing import Any
 
 import orjson
 
-from izin.consent.errors import SourceError
-from izin.consent.model import Status
+from izin.consent import SourceError, Status
 from izin.kafka.bounded_reader import Place
 from izin.kafka.tables.packed_permissions import whole_seconds
 from izin.kafka.tables.permission_reader import consent_second

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from izin.consent.model import Consent
+from izin.consent import Consent
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.stack.ledger import LedgerState

@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
 )
 from rocksdict import BottommostLevelCompaction, CompactOptions, Options, Rdict
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 from izin.ledger import retention
 from izin.ledger.db import Ledger
 from izin.ledger.history import verify

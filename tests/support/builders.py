@@ -6,8 +6,7 @@ Brand 100001 belongs to customer ``acme``; people are ``+905550000001`` and ``ad
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import (
+from izin.consent import (
     AdmittedEvent,
     Channel,
     ConsentEvent,
@@ -15,7 +14,9 @@ from izin.consent.model import (
     Decision,
     IysOrigin,
     RecipientType,
+    RefusedEvent,
     Status,
+    admit,
 )
 from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 from benchmarks.order.contenders import izin_everything
 from benchmarks.order.contenders.task import Task
-from izin.consent.model import LAW_VERSION, OriginRank, Status
+from izin.consent import LAW_VERSION, OriginRank, Status
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.fast.record_format import NO_HEADERS

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from benchmarks.order.contenders.task import Task
-from izin.consent.model import LAW_VERSION
+from izin.consent import LAW_VERSION
 from izin.local.errors import LocalError
 from izin.local.java import FileSet, Progress, fetch, java_at_least, silent
 from izin.local.reservations import cache_folder

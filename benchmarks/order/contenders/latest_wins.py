@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from izin.consent.model import LAW_VERSION
+from izin.consent import LAW_VERSION
 from izin.schemas.codec import Codec, UndecodableError
 
 Record = dict[str, Any]

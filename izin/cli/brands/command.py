@@ -28,7 +28,7 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger import suspensions as standing

@@ -29,7 +29,7 @@ from izin.cli.terminal import (
     say,
 )
 from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger import brands, reads
 from izin.ledger import retailers as retailer_access
 from izin.ledger.reads import ParkedKey

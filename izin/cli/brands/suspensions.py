@@ -29,8 +29,7 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
-from izin.consent.errors import SourceError
-from izin.consent.model import Channel, Status
+from izin.consent import Channel, SourceError, Status
 from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger import suspensions as standing

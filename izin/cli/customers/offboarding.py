@@ -40,7 +40,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.iys_session import calling_iys
 from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.evidence.collection import anchor_heads
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError

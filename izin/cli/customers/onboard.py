@@ -44,7 +44,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.iys_session import WorkerSettings, calling_iys
 from izin.cli.terminal.ledger_session import run_on_ledger
-from izin.consent.business_days import Calendar
+from izin.consent import Calendar
 from izin.ledger import reads, suspensions
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger

@@ -29,7 +29,7 @@ from izin.cli.terminal import (
     write_new,
 )
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger
 from izin.ledger.registry import application_items, customers

@@ -18,7 +18,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.iys_session import run_in_context
 from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.errors import CallError
 from izin.iys.wire_format import BrandSummary, GrantedBrand
 from izin.ledger import brands as registry

@@ -30,7 +30,7 @@ from izin.cli.terminal import (
     takes,
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.ledger import dead_letters
 from izin.ledger.db import Ledger

@@ -6,7 +6,7 @@ from datetime import datetime
 from izin.cli.publish import publish_record
 from izin.cli.terminal import kafka_settings
 from izin.cli.terminal.ledger_session import run_on_ledger
-from izin.consent.violations import Violation
+from izin.consent import Violation
 from izin.ledger import dead_letters
 from izin.ledger.dead_letters import UNTOUCHED
 from izin.producers.mapping.dates import DateRules

@@ -26,7 +26,7 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.ledger_session import Look, look_beside, run_on_ledger
-from izin.consent.errors import IzinError
+from izin.consent import IzinError
 from izin.kafka.bounded_reader import TopicRecord
 from izin.ledger import dead_letters
 from izin.ledger.dead_letters import UNTOUCHED, LetterKey, LetterStatus

@@ -13,8 +13,8 @@ from izin.cli.doctor.finding import DoctorFinding, ok, skipped, wrong
 from izin.cli.remedies import held_back, remedy_of_brake
 from izin.cli.terminal import turkish
 from izin.cli.terminal.iys_session import calling_iys
+from izin.consent import Status
 from izin.consent.forecast import DueGroup, forecast
-from izin.consent.model import Status
 from izin.iys.errors import CallError, ThrottledError, TokenLimitError, UnauthenticatedError
 from izin.iys.tokens import TokenPolicy
 from izin.kafka.bounded_reader import TopicRecord, record_of

@@ -18,7 +18,7 @@ import psycopg
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from izin.consent.errors import IzinError
+from izin.consent import IzinError
 from izin.runtime import kafka, topic_admin
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.runtime.start_errors import wrong_settings

@@ -26,8 +26,7 @@ from izin.cli.terminal import (
     write_new,
 )
 from izin.cli.terminal.ledger_session import Look, run_on_ledger, topic_messages
-from izin.consent.errors import SourceError
-from izin.consent.model import Channel
+from izin.consent import Channel, SourceError
 from izin.evidence import collection
 from izin.evidence.chain import anchors_of
 from izin.evidence.collection import EvidenceRequest

@@ -26,8 +26,7 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.ledger_session import Look, record_look, run_cut, run_on_ledger
-from izin.consent.errors import SourceError
-from izin.consent.model import Channel
+from izin.consent import Channel, SourceError
 from izin.evidence.container import read
 from izin.evidence.verification import verify
 from izin.ledger.db import Ledger

@@ -26,7 +26,7 @@ from izin.cli.terminal import (
     showing_steps,
     takes,
 )
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.kafka.tables.standing_opt_outs import StandingOptOuts
 from izin.producers.files import (

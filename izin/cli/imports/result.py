@@ -24,7 +24,7 @@ from izin.cli.terminal import (
     warn,
 )
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
-from izin.consent.enums import DecisionKind, Status
+from izin.consent import DecisionKind, Status
 from izin.ledger.history.reports import ImportChanges, import_changes
 from izin.producers.files import Import, ImportPreview, ImportReport, Start, preview_file
 

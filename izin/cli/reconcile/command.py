@@ -32,8 +32,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.iys_session import calling_iys
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
-from izin.consent.model import Channel
-from izin.consent.texts import visible
+from izin.consent import Channel, visible
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.reconcile.asking import SINGLE, Asker, Estimate

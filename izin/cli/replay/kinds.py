@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol
 import typer
 
 from izin.cli.terminal import is_key, named_recipients
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan, Selection
 
 LEDGER = "ledger"

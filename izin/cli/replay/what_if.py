@@ -26,8 +26,7 @@ from izin.cli.terminal import (
     showing,
 )
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
-from izin.consent.business_days import Calendar
-from izin.consent.errors import SourceError
+from izin.consent import Calendar, SourceError
 from izin.ledger import brands
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand

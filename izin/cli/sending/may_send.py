@@ -20,8 +20,7 @@ from izin.cli.terminal import (
     named,
     print_rows,
 )
-from izin.consent.message_classes import MessageClass
-from izin.consent.model import RecipientType
+from izin.consent import MessageClass, RecipientType
 from izin.runtime.settings import SenderSettings
 from izin.schemas.may_send_api import LONGEST_TEXT
 from izin.subscribers import Gate, GateAnswer, Question, ReceiptKind

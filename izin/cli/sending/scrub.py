@@ -50,9 +50,8 @@ from izin.cli.terminal import (
     say,
     warn,
 )
+from izin.consent import MessageClass, RecipientType
 from izin.consent.may_send import PermissionReason
-from izin.consent.message_classes import MessageClass
-from izin.consent.model import RecipientType
 from izin.producers.files import (
     WORKBOOK,
     ColumnChoices,

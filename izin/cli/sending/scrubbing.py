@@ -19,9 +19,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from izin.cli.terminal import digest_of
-from izin.consent.errors import SourceError
-from izin.consent.message_classes import MessageClass
-from izin.consent.model import Channel, RecipientType
+from izin.consent import Channel, MessageClass, RecipientType, SourceError
 from izin.producers.files import (
     Cells,
     ColumnsError,

@@ -40,7 +40,7 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.webhooks import registry

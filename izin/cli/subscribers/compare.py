@@ -27,9 +27,7 @@ from izin.cli.terminal import (
     private_csv,
 )
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
-from izin.consent.fields import read_recipient
-from izin.consent.model import Channel, RecipientType, Source, Status
-from izin.consent.violations import Violation
+from izin.consent import Channel, RecipientType, Source, Status, Violation, read_recipient
 from izin.ledger.db import Ledger
 from izin.producers.files import ColumnChoices, Table, cell_text, open_table, recipient_place
 from izin.reconcile.suppression_list import (

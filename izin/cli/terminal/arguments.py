@@ -18,11 +18,7 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.emails import read_email
-from izin.consent.errors import SourceError
-from izin.consent.model import Channel, RecipientType
-from izin.consent.phones import read_phone
+from izin.consent import TURKEY, Channel, RecipientType, SourceError, read_email, read_phone
 
 _DURATION = TypeAdapter(timedelta)
 _SHORT = re.compile(r"(\d+)([smhd])")

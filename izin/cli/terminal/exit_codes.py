@@ -20,8 +20,7 @@ from pydantic_settings import SettingsError
 from rich.text import Text
 
 from izin.cli.terminal.output import err, say
-from izin.consent.errors import IzinError, SourceError
-from izin.consent.texts import visible
+from izin.consent import IzinError, SourceError, visible
 from izin.runtime.start_errors import wrong_settings
 
 

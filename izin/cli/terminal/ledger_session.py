@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from izin.cli.terminal.interrupts import run_interruptible
 from izin.cli.terminal.output import kafka_settings, say
-from izin.consent.errors import IzinError
+from izin.consent import IzinError
 from izin.ledger.brands import brands_of, registered_brand
 from izin.ledger.db import Ledger, reach
 from izin.ledger.history import NO_CUSTOMER, act, brand_key

@@ -15,8 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.texts import visible
+from izin.consent import TURKEY, visible
 from izin.runtime.settings import KafkaSettings
 
 CRITICAL_ONLY = 2

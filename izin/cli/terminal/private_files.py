@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol, TextIO
 
-from izin.consent.errors import OurError, SourceError
-from izin.consent.texts import visible
+from izin.consent import OurError, SourceError, visible
 
 
 class CsvRows(Protocol):

@@ -38,7 +38,7 @@ from izin.cli.verify.permutations import (
     contradicting_events,
     try_law,
 )
-from izin.consent.model import AdmittedEvent, Consent, ConsentKey
+from izin.consent import AdmittedEvent, Consent, ConsentKey
 from izin.runtime.masking import mask
 from izin.runtime.plan import OnProgress
 from izin.runtime.process import follow_parent

@@ -28,9 +28,8 @@ from hashlib import sha256
 from random import Random
 from typing import Any, TypeVar
 
-from izin.consent.admission import SKEW, RefusedEvent, admit
-from izin.consent.errors import OurError
-from izin.consent.model import (
+from izin.consent import (
+    SKEW,
     AdmittedEvent,
     Channel,
     Consent,
@@ -38,11 +37,15 @@ from izin.consent.model import (
     ConsentKey,
     Decision,
     IysOrigin,
+    OurError,
     RecipientType,
+    RefusedEvent,
     Source,
     Status,
+    admit,
+    decide,
+    merge,
 )
-from izin.consent.ordering import decide, merge
 
 T = TypeVar("T")
 

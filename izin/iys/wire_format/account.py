@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from pydantic import SecretStr
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, read_each
 
 _NO_RIGHT = frozenset({"false", "none", "no", "0"})

@@ -19,7 +19,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from izin.consent.model import Channel, RecipientType, Source, Status, aware
+from izin.consent import Channel, RecipientType, Source, Status, aware
 from izin.iys.wire_format.json_reader import (
     JsonReader,
     UnreadableItem,

@@ -8,7 +8,7 @@ is not documented, nor is how an empty consent date is written.
 import csv
 from typing import Final
 
-from izin.consent.model import RecipientType
+from izin.consent import RecipientType
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import IysMovement
 from izin.iys.wire_format.json_reader import from_turkish, lower_case_email

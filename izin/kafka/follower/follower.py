@@ -25,7 +25,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.kafka.follower.end import TopicEnd, leaders_of
 from izin.runtime.broker_faults import (
     broker_errors,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.kafka.follower import TopicFollower
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec

@@ -17,7 +17,7 @@ from time import monotonic
 
 from confluent_kafka import Message
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.kafka.follower import RecordFollower, in_thread, take_each
 from izin.runtime.kafka import broker_errors, connection_of

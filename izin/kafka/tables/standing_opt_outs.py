@@ -9,7 +9,7 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.kafka.follower import RecordFollower, take_each
 from izin.kafka.tables.packed_permissions import PackedPermissions, whole_seconds
 from izin.runtime.kafka import watermarks_at

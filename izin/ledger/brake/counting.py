@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import customer_key, record_act
 from izin.ledger.record import ConsentRow, UnknownCustomerError

@@ -13,8 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from izin.consent.model import Status
-from izin.consent.transitions import WAITING
+from izin.consent import WAITING, Status
 from izin.ledger.brake.counting import SourcedEvent, sources_of
 from izin.ledger.brands import of_codes
 from izin.ledger.db import Connection, Ledger, notifications, statements

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import orjson
 
-from izin.consent.next_action import Action
+from izin.consent import Action
 from izin.ledger import outbox, retailers
 from izin.ledger.db import copy_format
 from izin.ledger.history import Fact

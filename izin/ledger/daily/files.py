@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from psycopg.types.json import Jsonb
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import brand_key, record_act
 from izin.ledger.record import ConcurrentChangeError, LeaseOwner

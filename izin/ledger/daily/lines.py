@@ -11,8 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.model import ConsentKey
+from izin.consent import TURKEY, ConsentKey
 from izin.iys.wire_format import COLUMNS
 from izin.ledger.daily import files
 from izin.ledger.daily.files import DailyFile

@@ -43,8 +43,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from izin.consent.business_days import Calendar
-from izin.consent.errors import IzinError
+from izin.consent import Calendar, IzinError
 from izin.ledger.db import copy_format
 from izin.ledger.db.queries import statements
 from izin.ledger.record import (

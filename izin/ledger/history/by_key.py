@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from izin.consent.fold import BOOTSTRAP
+from izin.consent import BOOTSTRAP
 from izin.ledger.db import Ledger, statements
 
 _SQL = statements("history_by_key")

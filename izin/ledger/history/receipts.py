@@ -8,7 +8,7 @@ found by its id. Each has a source of its own: a receipt that is read again is r
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from izin.consent.model import ConsentKey
+from izin.consent import ConsentKey
 from izin.ledger.history.append import Movement
 
 KIND = "receipt"

@@ -23,7 +23,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from izin.consent.enums import DecisionKind, Status
+from izin.consent import DecisionKind, Status
 from izin.iys.errors import Verdict
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history.calls import NOT_SENT

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from izin.consent.model import ConsentEvent, ConsentKey
+from izin.consent import ConsentEvent, ConsentKey
 from izin.ledger import reads
 from izin.ledger.brake import counting
 from izin.ledger.daily import lines

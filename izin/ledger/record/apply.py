@@ -8,10 +8,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from izin.consent.fold import LOST, Observation, latest, outranks, outranks_void
-from izin.consent.model import Consent, ConsentEvent, Order, Status
-from izin.consent.next_action import Action, attested
-from izin.consent.violations import Violation
+from izin.consent import (
+    LOST,
+    Action,
+    Consent,
+    ConsentEvent,
+    Observation,
+    Order,
+    Status,
+    Violation,
+    attested,
+    latest,
+    outranks,
+    outranks_void,
+)
 from izin.ledger.record import earlier_opt_out
 from izin.ledger.record.consent_row import ConsentRow, columns_of_registration, is_read_back
 from izin.ledger.record.state_change import begin, first_row

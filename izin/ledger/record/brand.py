@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from izin.consent.due_dates import BrandTerms
-from izin.consent.making import maker
+from izin.consent import BrandTerms, maker
 from izin.iys.wire_format import BrandPath
 
 _clock = maker(BrandTerms)

@@ -14,13 +14,26 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
-from izin.consent.fold import RegisteredRecord, new_record
-from izin.consent.making import maker
+from izin.consent import (
+    CHANNELS,
+    CLOSED,
+    RECIPIENT_TYPES,
+    STATUSES,
+    Action,
+    ConsentKey,
+    Desired,
+    Order,
+    OriginRank,
+    Registered,
+    RegisteredRecord,
+    RegisteredState,
+    State,
+    Status,
+    maker,
+    new_record,
+    order_of,
+)
 from izin.consent.may_send import CollectedConsent, Permission, may_send
-from izin.consent.model import ConsentKey, Order, OriginRank, Status, order_of
-from izin.consent.next_action import Action, Desired, Registered, RegisteredState
-from izin.consent.transitions import CLOSED, State
 from izin.ledger.record.brand import Brand
 
 RECONCILE = "reconcile"

@@ -15,8 +15,7 @@ Pure: takes rows, returns columns and rows.
 from collections.abc import Mapping
 from typing import Any
 
-from izin.consent.model import ConsentEvent, Status
-from izin.consent.transitions import CLOSED
+from izin.consent import CLOSED, ConsentEvent, Status
 from izin.ledger.record.consent_row import ConsentRow
 
 Columns = Mapping[str, Any]

@@ -35,7 +35,7 @@ SourceError
 from collections.abc import Sequence
 from datetime import datetime
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent import OurError, SourceError
 
 
 class IllegalChangeError(OurError):

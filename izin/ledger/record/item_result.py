@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
-from izin.consent.business_days import Calendar
-from izin.consent.fold import Observation
-from izin.consent.model import ConsentKey, Source, Status
-from izin.consent.next_action import Action, Registered
+from izin.consent import Action, Calendar, ConsentKey, Observation, Registered, Source, Status
 from izin.iys.errors import Verdict
 from izin.iys.wire_format import Receipt
 from izin.ledger.record import apply, ruling

@@ -7,9 +7,16 @@ status), so that the order stage drops duplicates. The key is the law's reading 
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from izin.consent.fields import is_misspelt, read_key
-from izin.consent.fold import Observation
-from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysOrigin, Status
+from izin.consent import (
+    ConsentEvent,
+    ConsentKey,
+    DateBasis,
+    IysOrigin,
+    Observation,
+    Status,
+    is_misspelt,
+    read_key,
+)
 from izin.iys.wire_format import IysMovement, Stream
 from izin.ledger.record.brand import Brand
 

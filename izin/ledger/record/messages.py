@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from izin.consent.making import maker
-from izin.consent.model import ConsentEvent, ConsentKey, Status
-from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
+from izin.consent import CLOSED, SETTLED, WAITING, ConsentEvent, ConsentKey, State, Status, maker
 from izin.iys.wire_format import UnreadableItem
 from izin.ledger.record import unreadable
 from izin.ledger.record.anchor import Anchor

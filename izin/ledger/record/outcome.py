@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property
 from uuid import UUID
 
-from izin.consent.model import ConsentKey
+from izin.consent import ConsentKey
 from izin.kafka.tables.brand_directory import NOBODY
 from izin.ledger.record.consent_row import ConsentRow
 from izin.ledger.record.ruling import UNKNOWN_BRAND

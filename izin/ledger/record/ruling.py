@@ -8,12 +8,23 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 from uuid import UUID, uuid5
 
-from izin.consent.business_days import Calendar
-from izin.consent.due_dates import BrandTerms, due_and_expiry
-from izin.consent.enums import STATUSES
-from izin.consent.model import ConsentEvent, DateBasis, Source, Status
-from izin.consent.next_action import Action, ActionReason, rule
-from izin.consent.transitions import CLOSED, OPEN, Event, State
+from izin.consent import (
+    CLOSED,
+    OPEN,
+    STATUSES,
+    Action,
+    ActionReason,
+    BrandTerms,
+    Calendar,
+    ConsentEvent,
+    DateBasis,
+    Source,
+    State,
+    Status,
+    due_and_expiry,
+    rule,
+)
+from izin.consent.transitions import Event
 from izin.ledger.record import apply, earlier_opt_out
 from izin.ledger.record.brand import Brand
 from izin.ledger.record.consent_row import ConsentRow, is_read_back

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from izin.consent.model import ConsentKey, Status
-from izin.consent.next_action import Action
-from izin.consent.transitions import BEGINNING, Event, State, after
+from izin.consent import BEGINNING, Action, ConsentKey, State, Status, after
+from izin.consent.transitions import Event
 from izin.ledger.record.consent_row import ConsentRow
 from izin.runtime.backoff import Backoff
 

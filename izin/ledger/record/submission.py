@@ -14,10 +14,18 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from izin.consent.admission import SKEW
-from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
-from izin.consent.making import maker
-from izin.consent.model import Channel, RecipientType, Source, Status
+from izin.consent import (
+    CHANNELS,
+    RECIPIENT_TYPES,
+    SKEW,
+    SOURCES,
+    STATUSES,
+    Channel,
+    RecipientType,
+    Source,
+    Status,
+    maker,
+)
 from izin.iys.wire_format import ConsentItem, Receipt, from_turkish
 from izin.ledger.record.brand import Brand
 from izin.ledger.record.consent_row import ClaimedRow, ConsentRow

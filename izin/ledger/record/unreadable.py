@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
-from izin.consent.violations import Violation
+from izin.consent import Violation
 from izin.iys.wire_format import UnreadableItem
 from izin.schemas.records import AvroRecord, dead_letter_to_avro
 

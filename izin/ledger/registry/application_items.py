@@ -11,7 +11,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import customer_key, record_act

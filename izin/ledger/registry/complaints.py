@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from izin.consent.model import Channel, ConsentKey, RecipientType
+from izin.consent import Channel, ConsentKey, RecipientType
 from izin.ledger import brands, retention
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import complaint_key, record_act

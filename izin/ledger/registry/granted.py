@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from psycopg.types.json import Jsonb
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.wire_format import BrandSummary, GrantedBrand, Right, Subscription
 from izin.ledger import suspensions
 from izin.ledger.db import Connection, Ledger, statements

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from izin.consent.transitions import WAITING, State
+from izin.consent import WAITING, State
 from izin.ledger import brands
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import customer_key, record_act

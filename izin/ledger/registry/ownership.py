@@ -11,9 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from izin.consent.model import Status
-from izin.consent.next_action import Action
-from izin.consent.transitions import OPEN, WAITING, State
+from izin.consent import OPEN, WAITING, Action, State, Status
 from izin.ledger.db import Ledger, statements
 from izin.ledger.record import Brand, ConsentRow, ruling
 from izin.runtime.logs import get_logger

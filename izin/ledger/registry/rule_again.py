@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from izin.consent.transitions import Event, State
+from izin.consent import State
+from izin.consent.transitions import Event
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import Movement, act, append, brand_key
 from izin.ledger.record import Brand, ConsentRow, TopicMessages, ruling, transition

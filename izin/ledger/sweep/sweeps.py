@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
-from izin.consent.enums import CHANNELS, RECIPIENT_TYPES
+from izin.consent import CHANNELS, RECIPIENT_TYPES
 from izin.iys.wire_format import BrandSummary
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import act, append, brand_key

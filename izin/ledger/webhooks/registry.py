@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import record_act, subscriber_key
 from izin.ledger.record import ForeignBrandError

@@ -9,9 +9,7 @@ any other one is kept as it stands, for the law to refuse.
 import re
 from typing import Final
 
-from izin.consent.enums import Channel
-from izin.consent.fields import read_recipient
-from izin.consent.texts import as_written
+from izin.consent import Channel, as_written, read_recipient
 
 _BLANKS: Final = (
     " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"

@@ -44,9 +44,7 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from izin.consent.enums import Channel, Status
-from izin.consent.errors import SourceError
-from izin.consent.texts import clean
+from izin.consent import Channel, SourceError, Status, clean
 from izin.producers.files.cells import cell_text
 from izin.producers.mapping.field_names import GENERIC_STATUSES, NAME, Field, field_of, number_of
 from izin.schemas.words import (

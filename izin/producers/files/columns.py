@@ -12,8 +12,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-from izin.consent.enums import Channel, Status
-from izin.consent.errors import SourceError
+from izin.consent import Channel, SourceError, Status
 from izin.producers.files.cells import cell_text, is_recipient, notation_text, whole_number
 from izin.producers.files.choices import (
     ChannelField,

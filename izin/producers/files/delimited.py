@@ -25,8 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from izin.consent.enums import CHANNELS, STATUSES
-from izin.consent.making import maker
+from izin.consent import CHANNELS, STATUSES, maker
 from izin.producers.files.cells import cell_text, is_recipient
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import known_columns

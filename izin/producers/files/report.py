@@ -27,9 +27,7 @@ from tempfile import TemporaryFile
 from typing import IO, BinaryIO, Final, NamedTuple, Self
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
-from izin.consent.errors import OurError, SourceError
-from izin.consent.model import Status
-from izin.consent.violations import Violation
+from izin.consent import OurError, SourceError, Status, Violation
 from izin.producers.files.cells import cell_text
 from izin.producers.files.table_formats import ADDED, LONGEST_VALUE, write_report
 from izin.producers.files.tables import FileRow, UnwritableTableError

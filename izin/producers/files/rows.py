@@ -16,10 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn, Protocol, assert_never
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.errors import SourceError
-from izin.consent.model import ConsentEvent, Status
-from izin.consent.violations import Violation
+from izin.consent import TURKEY, ConsentEvent, SourceError, Status, Violation
 from izin.kafka.tables.brand_directory import (
     BrandDirectory,
     StoppedBrandError,

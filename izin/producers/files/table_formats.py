@@ -19,7 +19,7 @@ from zipfile import is_zipfile
 
 from openpyxl import Workbook
 
-from izin.consent.texts import visible
+from izin.consent import visible
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.delimited import open_delimited
 from izin.producers.files.tables import Table, UnusableFileError, whole_file

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent import OurError, SourceError
 
 C = TypeVar("C")
 Cells = Sequence[str | None]

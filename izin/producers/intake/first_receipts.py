@@ -34,7 +34,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
-from izin.consent.admission import SKEW
+from izin.consent import SKEW
 from izin.runtime.errors import BrokerError
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-from izin.consent.model import DateBasis
-from izin.consent.texts import clean
-from izin.consent.violations import Violation
+from izin.consent import DateBasis, Violation, clean
 from izin.producers.mapping.field_names import Field, printable, violation
 from izin.producers.mapping.records import evidence_of, text_of
 from izin.runtime.http_server.problems import (

@@ -23,9 +23,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from izin.consent.admission import FIRST_DATE, SKEW, last_second
-from izin.consent.model import Status
-from izin.consent.violations import Violation
+from izin.consent import FIRST_DATE, SKEW, Status, Violation, last_second
 from izin.kafka.tables.api_keys import Outside, outside
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.first_receipts import HALF, Lookup, lookup_of

@@ -24,9 +24,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, assert_never
 
-from izin.consent.enums import DateBasis
-from izin.consent.errors import SourceError
-from izin.consent.violations import Violation
+from izin.consent import DateBasis, SourceError, Violation
 from izin.schemas.words import fold
 
 _FIELD = "consent_date"

@@ -13,10 +13,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from izin.consent.enums import Channel, TextEnum
-from izin.consent.texts import cut, is_too_long
-from izin.consent.violations import Violation
-from izin.consent.violations import violation as by_law
+from izin.consent import Channel, TextEnum, Violation, cut, is_too_long
+from izin.consent import violation as by_law
 from izin.schemas.words import NameTable, listed
 
 NAME: Final = re.compile(r"[a-z0-9]+(?:[ _/.()-]+[a-z0-9]+)*[ ).:*?]*")

@@ -13,15 +13,27 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import NamedTuple, assert_never
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.due_dates import TERM_DAYS, BrandTerms, expires_at
-from izin.consent.enums import CHANNELS
-from izin.consent.fields import read_recipient
-from izin.consent.making import maker
-from izin.consent.model import AdmittedEvent, ConsentEvent, ConsentKey, DateBasis, Status
-from izin.consent.texts import MAX_TEXT, clean, cut, has_surrogate
-from izin.consent.violations import Violation
-from izin.consent.violations import violation as by_law
+from izin.consent import (
+    CHANNELS,
+    MAX_TEXT,
+    TERM_DAYS,
+    AdmittedEvent,
+    BrandTerms,
+    ConsentEvent,
+    ConsentKey,
+    DateBasis,
+    RefusedEvent,
+    Status,
+    Violation,
+    admit,
+    clean,
+    cut,
+    expires_at,
+    has_surrogate,
+    maker,
+    read_recipient,
+)
+from izin.consent import violation as by_law
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.producers.mapping.dates import (
     DateRules,

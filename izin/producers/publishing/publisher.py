@@ -23,11 +23,16 @@ from typing import Self
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message
 
-from izin.consent.errors import OurError, SourceError
-from izin.consent.fields import read_key
-from izin.consent.making import maker
-from izin.consent.model import ConsentEvent, ConsentKey, Status
-from izin.consent.violations import Violation
+from izin.consent import (
+    ConsentEvent,
+    ConsentKey,
+    OurError,
+    SourceError,
+    Status,
+    Violation,
+    maker,
+    read_key,
+)
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import producer
 from izin.runtime.kafka_environment import KafkaAccess

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from izin.consent.errors import SourceError
-from izin.consent.model import ConsentEvent, Status
+from izin.consent import ConsentEvent, SourceError, Status
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord
 from izin.producers.publishing.event_ids import message_event_id

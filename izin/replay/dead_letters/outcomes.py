@@ -27,7 +27,7 @@ from itertools import chain
 from time import monotonic
 from typing import Any, Self
 
-from izin.consent.model import DecisionKind
+from izin.consent import DecisionKind
 from izin.kafka.bounded_reader import BoundedReader
 from izin.ledger import reads
 from izin.ledger.db import Ledger

@@ -14,10 +14,7 @@ from hashlib import sha256
 
 from confluent_kafka import Message
 
-from izin.consent.errors import SourceError
-from izin.consent.fields import read_key
-from izin.consent.model import ConsentEvent, ConsentKey
-from izin.consent.violations import Violation
+from izin.consent import ConsentEvent, ConsentKey, SourceError, Violation, read_key
 from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
 from izin.ledger.dead_letters import LetterKey
 from izin.runtime import kafka

@@ -20,9 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from izin.consent.fold import latest
-from izin.consent.model import Channel, ConsentKey, RecipientType, Status, order_of
-from izin.consent.transitions import State
+from izin.consent import Channel, ConsentKey, RecipientType, State, Status, latest, order_of
 from izin.ledger import brands
 from izin.ledger.bulk.saving import BulkChanges, RowChange
 from izin.ledger.db import Connection, Ledger, living, sole, statements, take

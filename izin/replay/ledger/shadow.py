@@ -18,12 +18,16 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from izin.consent.business_days import Calendar
-from izin.consent.enums import STATUSES
-from izin.consent.fold import BOOTSTRAP, restored_consent
-from izin.consent.model import Consent, ConsentKey
-from izin.consent.next_action import ActionReason
-from izin.consent.transitions import State
+from izin.consent import (
+    BOOTSTRAP,
+    STATUSES,
+    ActionReason,
+    Calendar,
+    Consent,
+    ConsentKey,
+    State,
+    restored_consent,
+)
 from izin.ledger import brands
 from izin.ledger.bulk.alike import columns_of
 from izin.ledger.db import Ledger, copy, copy_format, statements

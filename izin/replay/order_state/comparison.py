@@ -19,9 +19,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from izin.consent.fold import outranks
-from izin.consent.model import LAW_VERSION, Consent
-from izin.consent.ordering import merge
+from izin.consent import LAW_VERSION, Consent, merge, outranks
 from izin.replay.order_state.planning import Installation, records_between
 from izin.replay.order_state.shadow import Shadow
 from izin.replay.processes import Advance

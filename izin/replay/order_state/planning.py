@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import by_key

@@ -27,8 +27,7 @@ from typing import Any
 
 import orjson
 
-from izin.consent.fold import outranks
-from izin.consent.model import Consent, Status
+from izin.consent import Consent, Status, outranks
 from izin.kafka.bounded_reader import OffsetGoneError
 from izin.ledger.history import act, append
 from izin.replay.errors import InputLostError

@@ -18,9 +18,7 @@ from typing import Any, cast
 
 from confluent_kafka import Message
 
-from izin.consent.model import AdmittedEvent, Consent, Status
-from izin.consent.ordering import decide
-from izin.consent.violations import Violation
+from izin.consent import AdmittedEvent, Consent, Status, Violation, decide
 from izin.ledger.history import history_codec
 from izin.replay.order_state.planning import (
     Installation,

@@ -17,14 +17,21 @@ from enum import StrEnum
 from functools import cached_property, lru_cache, partial
 from typing import NamedTuple, Self
 
-from izin.consent.business_days import Calendar
-from izin.consent.due_dates import BrandTerms, due_and_expiry
-from izin.consent.fold import KeyState
+from izin.consent import (
+    CLASSES,
+    BrandTerms,
+    Calendar,
+    KeyState,
+    MessageClass,
+    MessageKind,
+    RecipientType,
+    Registered,
+    RegisteredState,
+    State,
+    Status,
+    due_and_expiry,
+)
 from izin.consent.may_send import Permission, PermissionReason
-from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
-from izin.consent.model import RecipientType, Status
-from izin.consent.next_action import Registered, RegisteredState
-from izin.consent.transitions import State
 from izin.replay.what_if.key_history import AskedReceipt, DueEvent, KeyTimeline, KnownState
 from izin.runtime.plan import Selection
 

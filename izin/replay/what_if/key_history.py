@@ -18,11 +18,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from izin.consent.fields import read_recipient
-from izin.consent.fold import KeyState, Observation
+from izin.consent import (
+    Channel,
+    ConsentKey,
+    KeyState,
+    Observation,
+    OriginRank,
+    RecordedKey,
+    Status,
+    read_recipient,
+)
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel, ConsentKey, OriginRank, Status
-from izin.consent.recorded import Event, RecordedKey
+from izin.consent.recorded import Event
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.history import history_codec, receipt_key

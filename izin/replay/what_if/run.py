@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from izin.consent.errors import UnreadableKeyError
-from izin.consent.model import ConsentKey
+from izin.consent import ConsentKey, UnreadableKeyError
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.history import KeySlice, by_key

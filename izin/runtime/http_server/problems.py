@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.logs import get_logger
 

@@ -29,7 +29,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.runtime.http_server.problems import HttpApi, ProblemText, operations_app, public_app
 from izin.runtime.http_server.shedding import (
     FULL,

@@ -10,7 +10,7 @@ from ssl import SSLContext
 
 from pydantic import Field, SecretStr, field_validator
 
-from izin.consent.business_days import Calendar
+from izin.consent import Calendar
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.checks import SaslMechanism, SecurityProtocol
 from izin.runtime.setting_rules.group import SettingsGroup

@@ -8,8 +8,7 @@ nothing of it: three quarters of the encoding are saved. The general path is ``C
 from collections.abc import Sequence
 from typing import Final
 
-from izin.consent.enums import DecisionKind, Reason
-from izin.consent.violations import Violation
+from izin.consent import DecisionKind, Reason, Violation
 from izin.schemas import contracts
 from izin.schemas.fast.writer import long_bytes, writer_of
 from izin.schemas.records import violation_to_avro

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import cycle
 
-from izin.consent.model import ConsentEvent, ConsentKey
+from izin.consent import ConsentEvent, ConsentKey
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format import IysMovement, Stream, UnreadableItem
 from izin.ledger import stream_progress, submissions

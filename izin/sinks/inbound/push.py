@@ -28,8 +28,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from izin.consent.errors import OurError
-from izin.consent.model import Channel
+from izin.consent import Channel, OurError
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format import Push, Stream, UnreadableItem, parse_push
 from izin.ledger import brands

@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from izin.consent.errors import OurError
-from izin.consent.model import Channel
+from izin.consent import Channel, OurError
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.wire_format import PushConnection, PushRegistration

@@ -26,8 +26,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil
 
-from izin.consent.model import Channel, RecipientType, Status
-from izin.consent.next_action import Action, Registered
+from izin.consent import Action, Channel, RecipientType, Registered, Status
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError, RefusedError, Verdict
 from izin.iys.rate_limit import CallClass

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.kafka.tables.brand_directory import customer_of
 from izin.ledger import brands, offsets
 from izin.ledger.brake import counting

@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
-from izin.consent.fold import BOOTSTRAP, restoration
-from izin.consent.model import Consent
+from izin.consent import BOOTSTRAP, Consent, restoration
 from izin.ledger import brands, offsets
 from izin.ledger.brake import counting
 from izin.ledger.db import Connection, Ledger, sole

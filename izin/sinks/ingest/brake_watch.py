@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from izin.consent.model import Status
-from izin.consent.transitions import WAITING
+from izin.consent import WAITING, Status
 from izin.ledger.brake import counting
 from izin.ledger.brake.counting import SourcedEvent, Watched
 from izin.ledger.db import Connection

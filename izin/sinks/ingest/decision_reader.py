@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from izin.consent.model import Status
-from izin.consent.next_action import ATTESTED_WITHIN
+from izin.consent import ATTESTED_WITHIN, Status
 from izin.ledger.db import microseconds
 from izin.ledger.history import history_codec
 from izin.schemas import contracts

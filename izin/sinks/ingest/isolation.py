@@ -26,16 +26,20 @@ from confluent_kafka import Message
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client import Counter as Total
 
-from izin.consent.admission import FIRST_DATE, RefusedEvent, admit
-from izin.consent.errors import (
+from izin.consent import (
+    FIRST_DATE,
+    ConsentEvent,
     IllegalTransitionError,
     IzinError,
     NaiveInstantError,
     OutsideCalendarError,
+    RefusedEvent,
+    Source,
     SourceError,
+    Status,
+    admit,
+    decide,
 )
-from izin.consent.model import ConsentEvent, Source, Status
-from izin.consent.ordering import decide
 from izin.ledger.record import POISON, IllegalChangeError, QuarantinedRecord, RefusedValueError
 from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.runtime.kafka_clients import headers_of

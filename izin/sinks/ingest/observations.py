@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from izin.consent.fold import Observation
-from izin.consent.model import ConsentKey
+from izin.consent import ConsentKey, Observation
 from izin.ledger.bulk.saving import BulkChanges, RowChange
 from izin.ledger.history import Movement
 from izin.ledger.record import Brand, ConsentRow, RuledRow, apply, first_row

@@ -7,8 +7,7 @@ is a decision's own is taken from its bytes. Other decisions are left to ``recor
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from izin.consent.fold import latest
-from izin.consent.model import OriginRank, Status, order_of
+from izin.consent import OriginRank, Status, latest, order_of
 from izin.ledger.record import ConsentRow, apply, earlier_opt_out, is_read_back
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, MILLISECOND

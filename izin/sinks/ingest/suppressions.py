@@ -7,7 +7,7 @@ later than the erasure counts no more, whichever copy of the past has it.
 from collections.abc import Mapping
 from datetime import datetime
 
-from izin.consent.model import Consent, Status
+from izin.consent import Consent, Status
 from izin.ledger.record import UnknownSuppressionError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

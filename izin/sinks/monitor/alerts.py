@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.ledger import reads, stream_progress
 from izin.ledger.brake import decisions
 from izin.ledger.daily import files

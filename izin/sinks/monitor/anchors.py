@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.ledger.db import Ledger, sole
 from izin.ledger.history import verify
 from izin.ledger.record import (

@@ -16,7 +16,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from izin.consent.errors import IzinError
+from izin.consent import IzinError
 from izin.consent.forecast import DueGroup, Forecast, forecast
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import STATUS

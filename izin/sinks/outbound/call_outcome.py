@@ -12,10 +12,8 @@ call was on its way: what was given up is read back.
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from izin.consent.business_days import Calendar
-from izin.consent.model import ConsentKey
-from izin.consent.next_action import Action
-from izin.consent.transitions import Event, State
+from izin.consent import Action, Calendar, ConsentKey, State
+from izin.consent.transitions import Event
 from izin.iys.errors import CallError
 from izin.iys.wire_format import AcceptedBatch
 from izin.ledger import submissions, suspensions

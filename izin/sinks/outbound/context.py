@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError, Verdict
 from izin.iys.rate_limit import Pace

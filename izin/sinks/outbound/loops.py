@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from datetime import timedelta
 from functools import partial
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.iys.errors import CallError
 from izin.ledger.db import BULK, OPT_OUTS, QUERIES, Notifications
 from izin.ledger.record import (

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from izin.consent.fold import Observation
-from izin.consent.model import Channel, RecipientType, Status
+from izin.consent import Channel, Observation, RecipientType, Status
 from izin.iys.errors import CallError, RefusedError, Verdict
 from izin.iys.rate_limit import CallClass
 from izin.iys.wire_format import Receipt, RegisterRecord

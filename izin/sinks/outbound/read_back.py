@@ -11,9 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from izin.consent.model import Status
-from izin.consent.next_action import Action
-from izin.consent.transitions import State
+from izin.consent import Action, State, Status
 from izin.ledger.db import Connection, statements
 from izin.ledger.record import READ_BACK, AppliedResult, ConsentRow, Item, Submission
 from izin.ledger.unit_of_work import UnitOfWork, lock

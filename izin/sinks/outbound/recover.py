@@ -11,7 +11,7 @@ before its results would have been due, because İYS may still be processing it.
 from dataclasses import dataclass
 from datetime import timedelta
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.ledger import brands, submissions, suspensions

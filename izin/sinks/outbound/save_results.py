@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from izin.consent.model import Status
-from izin.consent.next_action import Action
+from izin.consent import Action, Status
 from izin.iys.errors import Verdict
 from izin.ledger import submissions, suspensions
 from izin.ledger.bulk.saving import BulkChanges, RowChange

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.iys.rate_limit import CallClass, Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.ledger import brands, claims, suspensions

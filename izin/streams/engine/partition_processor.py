@@ -27,7 +27,7 @@ from operator import itemgetter
 
 from confluent_kafka import KafkaException
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.runtime.backoff import Backoff
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.logs import get_logger

@@ -16,7 +16,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from izin.consent.enums import Status
+from izin.consent import Status
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Schema

@@ -16,22 +16,24 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from izin.consent.admission import FIRST_DATE, SKEW
-from izin.consent.emails import is_canonical_email
-from izin.consent.enums import (
+from izin.consent import (
+    FIRST_DATE,
+    LAW_VERSION,
+    SKEW,
     SOURCES,
     STATUSES,
     Channel,
+    ConsentKey,
     DateBasis,
     DecisionKind,
     OriginRank,
     Reason,
     Source,
     Status,
+    UnreadableKeyError,
+    is_canonical_email,
+    is_canonical_phone,
 )
-from izin.consent.errors import UnreadableKeyError
-from izin.consent.model import LAW_VERSION, ConsentKey
-from izin.consent.phones import is_canonical_phone
 from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of

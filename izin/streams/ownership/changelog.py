@@ -10,8 +10,7 @@ from contextlib import closing
 
 from confluent_kafka import Message
 
-from izin.consent.errors import SourceError
-from izin.consent.model import LAW_VERSION
+from izin.consent import LAW_VERSION, SourceError
 from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings

@@ -16,7 +16,7 @@ that the state alone could not tell that they were decided.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from izin.consent.model import LAW_VERSION
+from izin.consent import LAW_VERSION
 from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings

@@ -22,8 +22,7 @@ from typing import Any, Final
 
 from mypy_extensions import i64
 
-from izin.consent.making import maker
-from izin.consent.model import Consent, ConsentKey, OriginRank, Status
+from izin.consent import Consent, ConsentKey, OriginRank, Status, maker
 from izin.schemas.fast.words import signed, unsigned
 from izin.schemas.fast.writer import EPOCH
 

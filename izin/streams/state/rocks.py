@@ -42,7 +42,7 @@ from rocksdict import (
     WriteBufferManager,
 )
 
-from izin.consent.model import LAW_VERSION
+from izin.consent import LAW_VERSION
 from izin.runtime.logs import get_logger
 from izin.schemas.erasure import SUPPRESSED
 from izin.streams.errors import StateError

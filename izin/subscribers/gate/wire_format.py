@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Required, TypedDict
 
-from izin.consent.making import maker
+from izin.consent import Channel, MessageClass, RecipientType, maker
 from izin.consent.may_send import PermissionReason
-from izin.consent.message_classes import MessageClass
-from izin.consent.model import Channel, RecipientType
 from izin.schemas.may_send_api import ReceiptKind
 from izin.subscribers.errors import GateUnavailableError
 

@@ -7,9 +7,7 @@ from datetime import UTC, datetime, timedelta
 from iys_simulator.state import SimulatorState
 from iys_simulator.store.movements import Movement
 
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.due_dates import BrandTerms, due_at
-from izin.consent.model import Consent
+from izin.consent import TURKEY_CALENDAR, BrandTerms, Consent, due_at
 from izin.iys.wire_format import from_turkish
 from izin.ledger.db import Ledger
 from tests.chaos.agreement import differences

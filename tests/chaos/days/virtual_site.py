@@ -12,9 +12,7 @@ from typing import Any, TypeVar
 import typer
 
 from benchmarks.results import RunReport
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, ConsentEvent, DecisionKind
-from izin.consent.ordering import decide
+from izin.consent import Consent, ConsentEvent, DecisionKind, RefusedEvent, admit, decide
 from izin.ledger import offsets
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files import ColumnChoices, Import, import_file, preview_file
 from tests.support.builders import BRAND, CUSTOMER

@@ -9,7 +9,7 @@ from random import Random
 
 from pydantic import SecretStr
 
-from izin.consent.errors import IzinError
+from izin.consent import IzinError
 from izin.evidence.verification import Evidence
 from izin.ledger.db import Ledger
 from izin.ledger.history import verify as chains

@@ -8,9 +8,7 @@ from typing import Any
 
 import orjson
 
-from izin.consent.admission import admit
-from izin.consent.model import AdmittedEvent, Consent, Status
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, Consent, Status, admit, decide
 from izin.ledger.db import microseconds
 from izin.ledger.history import Fact, decided
 from izin.schemas.codec import Codec

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.iys.wire_format.json_reader import to_turkish
 from tests.chaos.gate.__main__ import report
 from tests.chaos.gate.askers import Answer, GivenYes

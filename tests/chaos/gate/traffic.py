@@ -10,7 +10,7 @@ from random import Random
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from izin.consent.model import ConsentEvent, Status
+from izin.consent import ConsentEvent, Status
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.kafka.bounded_reader import read_all
 from izin.ledger.db import Ledger
 from izin.runtime.settings import KafkaSettings

@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.guard import REFUSED

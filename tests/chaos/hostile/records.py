@@ -12,7 +12,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from izin.consent.model import ConsentEvent, Status
+from izin.consent import ConsentEvent, Status
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
 from izin.schemas.fast.record_format import NO_HEADERS, BatchBuilder, headers_bytes

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.worker.probe import LatencySummary
-from izin.consent.model import Status
-from izin.consent.ordering import decide
+from izin.consent import Status, decide
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.guard import DeadLetter, dead_letter_of, unreadable_batch

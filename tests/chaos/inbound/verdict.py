@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from izin.consent.model import DecisionKind
+from izin.consent import DecisionKind
 from izin.iys.wire_format import IysMovement, JsonReader, Stream
 from izin.ledger.db import Ledger
 from izin.ledger.history import decision_columns

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from izin.consent.model import ConsentEvent, ConsentKey
+from izin.consent import ConsentEvent, ConsentKey
 from izin.producers.publishing.publisher import Published, PublishResult
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro, event_to_avro

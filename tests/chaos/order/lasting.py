@@ -12,9 +12,7 @@ from random import Random
 
 from confluent_kafka import KafkaException, Producer
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import AdmittedEvent, Status
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, RefusedEvent, Status, admit, decide
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.ordering import decide
+from izin.consent import decide
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro

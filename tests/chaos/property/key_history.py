@@ -17,13 +17,22 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from izin.consent.admission import admit
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.fold import Observation, is_of_citizens
-from izin.consent.model import AdmittedEvent, Consent, ConsentEvent, Status
-from izin.consent.next_action import Action, Registered
-from izin.consent.ordering import decide
-from izin.consent.transitions import CLOSED, WAITING, State
+from izin.consent import (
+    CLOSED,
+    TURKEY_CALENDAR,
+    WAITING,
+    Action,
+    AdmittedEvent,
+    Consent,
+    ConsentEvent,
+    Observation,
+    Registered,
+    State,
+    Status,
+    admit,
+    decide,
+    is_of_citizens,
+)
 from izin.iys.errors import RefusedError, Verdict, classify
 from izin.iys.wire_format import IysMovement, Receipt, RegisterRecord, Stream
 from izin.ledger.record import (

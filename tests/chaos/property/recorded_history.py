@@ -6,8 +6,7 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-from izin.consent.fold import KeyState, restoration
-from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
+from izin.consent import Consent, ConsentKey, Decision, KeyState, RecipientType, restoration
 from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow, fact_of
 from izin.ledger.db import microseconds

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
-from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent import TURKEY_CALENDAR, Status
 from izin.consent.due_dates import term_ends_at
-from izin.consent.model import Status
 from izin.iys.wire_format import RegisterRecord
 from izin.ledger.record import Item
 

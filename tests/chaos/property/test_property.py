@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.consent.next_action import RegisteredState
+from izin.consent import RegisteredState
 from izin.ledger.record import ConsentRow, earlier_opt_out
 from tests.chaos.property import campaign
 from tests.chaos.property.__main__ import report

@@ -11,9 +11,7 @@ from random import Random
 
 from confluent_kafka import Producer
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, ConsentKey, Decision, DecisionKind
-from izin.consent.ordering import decide
+from izin.consent import Consent, ConsentKey, Decision, DecisionKind, RefusedEvent, admit, decide
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings

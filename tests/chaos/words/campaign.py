@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from izin.consent.errors import SourceError
-from izin.consent.model import Status
+from izin.consent import SourceError, Status
 from izin.producers.files import ColumnChoices
 from izin.producers.files.columns import resolve
 from izin.producers.mapping.dates import DateRules

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from avro.schema import parse
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import RECORDS

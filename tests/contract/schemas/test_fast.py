@@ -15,8 +15,7 @@ from fastavro import schemaless_reader, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.model import AdmittedEvent
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, decide
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.contracts import RECORDS, Schema

@@ -14,8 +14,7 @@ from functools import cache
 
 import pytest
 
-from izin.consent.model import Channel
-from izin.consent.transitions import State
+from izin.consent import Channel, State
 from izin.gate.question import ReceiptKind, read_question
 from izin.gate.receipts import receipt_records
 from izin.gate.verdicts import Judge, judge_all

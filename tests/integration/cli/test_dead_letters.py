@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.violations import violation
+from izin.consent import violation
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -16,7 +16,7 @@ import pytest
 
 from izin.cli.terminal import out
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.consent.ordering import decide
+from izin.consent import decide
 from izin.ledger import brands
 from izin.ledger.db import microseconds
 from izin.ledger.db.migrate import migrate

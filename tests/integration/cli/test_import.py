@@ -7,15 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.model import (
-    Channel,
-    Consent,
-    ConsentKey,
-    OriginRank,
-    RecipientType,
-    Status,
-)
+from izin.consent import TURKEY, Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
 from izin.kafka.bounded_reader import TopicRecord, read_all
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 from izin.kafka.bounded_reader import read_all
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from cryptography.x509 import load_pem_x509_certificates
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.evidence import collection
 from izin.evidence.chain import anchors_in
 from izin.evidence.collection import EvidenceRequest

@@ -13,7 +13,7 @@ import pytest
 from cryptography.x509 import load_pem_x509_certificates
 from iys_simulator.timestamp_authority import TimestampAuthority
 
-from izin.consent.ordering import decide
+from izin.consent import decide
 from izin.ledger import retention
 from izin.ledger.db import Ledger
 from izin.ledger.history import (

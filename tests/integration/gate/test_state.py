@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
+from izin.consent import Channel, ConsentKey, RecipientType, Status
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel, ConsentKey, RecipientType, Status
 from izin.gate.state import ForeignTokenError, GateState, Standing
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics

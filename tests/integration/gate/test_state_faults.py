@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import RecipientType
+from izin.consent import RecipientType
 from izin.gate import sources
 from izin.gate.state import GateState
 from izin.kafka.follower import follower

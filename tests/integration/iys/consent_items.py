@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from izin.consent.model import Channel, Source, Status
+from izin.consent import Channel, Source, Status
 from izin.iys.wire_format import BrandPath, ConsentItem
 from tests.support import builders
 from tests.support.builders import PHONE

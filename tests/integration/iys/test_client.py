@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 from pydantic import SecretStr
 
-from izin.consent.model import Channel, RecipientType, Status
+from izin.consent import Channel, RecipientType, Status
 from izin.iys.client import IysClient
 from izin.iys.errors import (
     BusyError,

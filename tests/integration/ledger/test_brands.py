@@ -12,8 +12,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from izin.consent.business_days import Calendar
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY, Calendar
 from izin.ledger import brands, reads, retailers
 from izin.ledger.record import IllegalChangeError
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain

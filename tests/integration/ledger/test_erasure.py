@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.admission import admit
-from izin.consent.model import AdmittedEvent, ConsentEvent
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, ConsentEvent, admit, decide
 from izin.ledger import reads, retention
 from izin.ledger.history import append, movements_of, receipt_key, verify
 from izin.ledger.privacy import erasure

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from izin.consent.ordering import decide
+from izin.consent import decide
 from izin.ledger import reads, retention
 from izin.ledger.daily import files
 from izin.ledger.db import Ledger, statements

@@ -8,10 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
-from izin.consent.business_days import TURKEY_CALENDAR, Calendar
-from izin.consent.due_dates import TURKEY, due_at, expires_at
-from izin.consent.model import Status
-from izin.consent.transitions import WRITTEN_CHANGES, State
+from izin.consent import TURKEY, TURKEY_CALENDAR, Calendar, State, Status, due_at, expires_at
+from izin.consent.transitions import WRITTEN_CHANGES
 from izin.iys.rate_limit import CallClass, Pace
 from izin.iys.tokens import AccessToken, TokenState
 from izin.ledger import offsets, reads

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.ledger import brands, reads
 from izin.ledger import suspensions as standing
 from izin.ledger.db import notifications

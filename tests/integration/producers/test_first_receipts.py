@@ -13,9 +13,7 @@ import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, ConsentEvent, Status
-from izin.consent.ordering import decide
+from izin.consent import Consent, ConsentEvent, RefusedEvent, Status, admit, decide
 from izin.producers.intake.first_receipts import ReceiptsFullError
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.server import utc_now

@@ -14,7 +14,7 @@ from typing import Any
 from confluent_kafka import TopicPartition
 from pydantic import SecretStr
 
-from izin.consent.model import Consent, ConsentEvent
+from izin.consent import Consent, ConsentEvent
 from izin.ledger import offsets
 from izin.ledger.db import Ledger
 from izin.ledger.record import TopicMessages

@@ -5,9 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.admission import admit
-from izin.consent.model import AdmittedEvent, Status
-from izin.consent.violations import violation
+from izin.consent import AdmittedEvent, Status, admit, violation
 from izin.runtime import kafka
 from tests.support.builders import BRAND, NOON, a_key, an_event
 from tests.support.order.verdict import committed_records

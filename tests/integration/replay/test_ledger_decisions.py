@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.consent.ordering import decide
+from izin.consent import decide
 from izin.replay.dead_letters.outcomes import RedriveOutcome
 from izin.replay.dead_letters.reading import DeadLetterSelection
 from izin.replay.dead_letters.redrive import Redriver, RedriveStatement

@@ -14,7 +14,7 @@ from fastavro import schemaless_writer
 from pydantic import SecretStr
 
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.consent.model import ConsentEvent, Status
+from izin.consent import ConsentEvent, Status
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas import contracts
 from izin.schemas.contracts import Contract

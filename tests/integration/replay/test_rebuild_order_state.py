@@ -10,8 +10,7 @@ from random import Random
 import pytest
 from pydantic import SecretStr
 
-from izin.consent.errors import OurError, SourceError
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent, OurError, SourceError
 from izin.replay.errors import (
     InputLostError,
     LiveGroupError,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.ledger.record import TopicMessages
 from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.order_state import repair

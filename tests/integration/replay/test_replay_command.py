@@ -14,7 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.replay.order_state.repair import StateRebuild
 from tests.integration.replay.rebuild_harness import CODEC, SECRET, RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, at

@@ -11,10 +11,7 @@ from typing import Any
 
 from click.testing import Result
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.business_days import Calendar
-from izin.consent.model import Consent, ConsentEvent, DecisionKind
-from izin.consent.ordering import decide
+from izin.consent import Calendar, Consent, ConsentEvent, DecisionKind, RefusedEvent, admit, decide
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import CallClass, HourLimit, Pace, Slot
 from izin.iys.tokens import TokenAuth

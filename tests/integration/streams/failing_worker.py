@@ -2,7 +2,7 @@
 
 from unittest import mock
 
-from izin.consent.admission import admit
+from izin.consent import admit
 from izin.streams import guard
 from izin.streams.__main__ import main
 from izin.streams.order import OrderStage

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.partitioning import partition_of

@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 )
 from structlog.typing import EventDict
 
-from izin.consent.model import LAW_VERSION
+from izin.consent import LAW_VERSION
 from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from izin.consent.errors import NaiveInstantError
+from izin.consent import NaiveInstantError
 from izin.kafka.follower import follower
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec

@@ -11,8 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.model import ConsentKey
+from izin.consent import TURKEY, ConsentKey
 from izin.ledger.daily.lines import packed
 from izin.ledger.history import Movement, act, append, brand_key, customer_key, movements_of
 from izin.runtime.settings import KafkaSettings

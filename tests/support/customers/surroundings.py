@@ -6,9 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.model import Channel, ConsentEvent
-from izin.consent.violations import violation
+from izin.consent import TURKEY, Channel, ConsentEvent, violation
 from izin.runtime.kafka import admin, committed_ends, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import identities

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from izin.consent.admission import admit
-from izin.consent.model import AdmittedEvent
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, admit, decide
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines
 from izin.evidence.report import FORMAT

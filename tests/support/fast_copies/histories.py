@@ -10,11 +10,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.fold import Observation
-from izin.consent.model import Consent, ConsentEvent, Status
-from izin.consent.next_action import Action, Registered
-from izin.consent.transitions import State
+from izin.consent import (
+    TURKEY_CALENDAR,
+    Action,
+    Consent,
+    ConsentEvent,
+    Observation,
+    Registered,
+    State,
+    Status,
+)
 from izin.iys.errors import Verdict
 from izin.iys.wire_format import Receipt
 from izin.ledger.record import (

@@ -15,8 +15,7 @@ from typing import Any
 
 import orjson
 
-from izin.consent.next_action import Action
-from izin.consent.transitions import State
+from izin.consent import Action, State
 from izin.kafka.tables.packed_permissions import (
     Known,
     PackedPermissions,

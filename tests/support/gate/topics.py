@@ -7,9 +7,7 @@ from typing import Any
 
 from confluent_kafka import TopicPartition
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import AdmittedEvent, ConsentKey, Status
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, ConsentKey, RefusedEvent, Status, admit, decide
 from izin.gate.state import GateState, Standing
 from izin.runtime.kafka import admin, consumer, producer
 from izin.runtime.settings import KafkaSettings

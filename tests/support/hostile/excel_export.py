@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 
 HEADER = (
     "TELEFON",

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from izin.consent.model import ConsentEvent, IysOrigin
+from izin.consent import ConsentEvent, IysOrigin
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE

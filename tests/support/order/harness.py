@@ -13,8 +13,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from izin.consent.model import Consent, ConsentEvent
-from izin.consent.ordering import decide
+from izin.consent import Consent, ConsentEvent, decide
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

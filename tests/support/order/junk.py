@@ -1,6 +1,6 @@
 """Junk on one partition of both lanes: records that nobody can decode, and refused ones."""
 
-from izin.consent.model import Status
+from izin.consent import Status
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from random import Random
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

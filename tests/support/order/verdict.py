@@ -9,9 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import AdmittedEvent, Consent, Order, Status
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, Consent, Order, RefusedEvent, Status, admit, decide
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from izin.consent.transitions import State
+from izin.consent import State
 from izin.ledger.record import ConsentRow
 from izin.reconcile.judging import (
     ComparedKey,

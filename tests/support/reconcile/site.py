@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.ledger import reads
 from izin.ledger.db import Notifications
 from izin.reconcile.asking import Asker

@@ -11,8 +11,7 @@ from typing import Any
 from click.testing import Result
 from confluent_kafka import Message
 
-from izin.consent.model import Consent, ConsentEvent
-from izin.consent.violations import Violation
+from izin.consent import Consent, ConsentEvent, Violation
 from izin.producers.publishing.publisher import kafka_record
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, ConsentEvent, ConsentKey
-from izin.consent.ordering import decide
+from izin.consent import Consent, ConsentEvent, ConsentKey, RefusedEvent, admit, decide
 from izin.ledger.history import history_codec
 from izin.replay.what_if.key_history import KeyTimeline
 from tests.support.builders import CUSTOMER, a_decision_record, a_key

@@ -6,7 +6,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from izin.consent.model import ConsentKey
+from izin.consent import ConsentKey
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from izin.cli.verify.permutations import OrderingLaw
-from izin.consent.model import AdmittedEvent, Consent, Decision, DecisionKind, Reason, Status
-from izin.consent.ordering import decide, merge
+from izin.consent import AdmittedEvent, Consent, Decision, DecisionKind, Status, decide, merge
+from izin.consent.model import Reason
 
 
 def last_wins(current: Consent | None, event: AdmittedEvent) -> Decision:

@@ -12,7 +12,7 @@ from izin.cli.brands.command import changes, described
 from izin.cli.brands.suspensions import rights_changes
 from izin.cli.cli import app
 from izin.cli.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.ledger.reads import Count
 from izin.ledger.record import Brand, Suspension
 from tests.support.builders import BRAND, CUSTOMER, NOON

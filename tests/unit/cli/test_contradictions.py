@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from izin.cli.verify.permutations import contradicting_events
-from izin.consent.model import AdmittedEvent, DateBasis, OriginRank, RecipientType, Status
+from izin.consent import AdmittedEvent, DateBasis, OriginRank, RecipientType, Status
 
 SETS = [contradicting_events(8, rng=Random(seed)) for seed in range(300)]
 CLAIMS = [event for events in SETS for event in events]

@@ -25,8 +25,8 @@ from izin.cli.doctor.faults import (
     of_token,
 )
 from izin.cli.doctor.finding import Check, CheckState, DoctorFinding, fixed, ok
+from izin.consent import Status
 from izin.consent.forecast import DueGroup
-from izin.consent.model import Status
 from izin.iys.errors import (
     BusyError,
     CallError,

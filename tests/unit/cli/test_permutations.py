@@ -18,8 +18,8 @@ from izin.cli.verify.permutations import (
     digest,
     try_law,
 )
-from izin.consent.model import AdmittedEvent, Consent, Decision, Reason
-from izin.consent.ordering import decide, merge
+from izin.consent import AdmittedEvent, Consent, Decision, decide, merge
+from izin.consent.model import Reason
 from tests.support.builders import NOON, a_ret, an_admitted_event
 from tests.unit.cli.broken_laws import BROKEN, LAST_WINS
 from tests.unit.consent.strategies import admitted_events

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from izin.cli.terminal import recipients_in
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 
 LINES = "\ufeff0555 000 00 01\n\n  100001/MESAJ/BIREYSEL/0555 000 00 02 \nA@Example.com\n"
 READ = ["+905550000001", "100001/MESAJ/BIREYSEL/+905550000002", "a@example.com"]

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from izin.cli.cli import app
 from izin.cli.replay.kinds import kind_of, selection_of
 from izin.cli.terminal import progress
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, PlanMovedError, Selection
 from tests.support.builders import NOON, PHONE, a_key
 from tests.unit.replay.test_order_state import a_plan

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
+from izin.consent import CLASSES, MessageKind
 from izin.consent.may_send import PermissionReason
-from izin.consent.message_classes import CLASSES, MessageKind
 from tests.support.api_keys import API_KEY
 from tests.support.subscribers.page_clients import ROOT, blocks
 from tests.support.subscribers.small_gate import SaidOf, SmallGate

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from izin.consent.model import AdmittedEvent, ConsentEvent
+from izin.consent import AdmittedEvent, ConsentEvent
 from tests.support.builders import NOON, an_admitted_event, an_event, an_iys_origin
 
 STATUSES = st.sampled_from(["ONAY", "RET"])

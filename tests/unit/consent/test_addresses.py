@@ -4,9 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.emails import read_email
-from izin.consent.phones import read_phone
-from izin.consent.violations import Violation
+from izin.consent import Violation, read_email, read_phone
 
 
 @pytest.mark.parametrize(

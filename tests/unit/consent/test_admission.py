@@ -6,17 +6,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from izin.consent.admission import FIRST_DATE, SKEW, RefusedEvent, admit
-from izin.consent.errors import NaiveInstantError
-from izin.consent.model import (
+from izin.consent import (
+    FIRST_DATE,
+    SKEW,
     AdmittedEvent,
     Channel,
     ConsentEvent,
     DateBasis,
+    NaiveInstantError,
     RecipientType,
+    RefusedEvent,
     Status,
+    admit,
+    violation,
 )
-from izin.consent.violations import REASONS, violation
+from izin.consent.violations import REASONS
 from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event, an_iys_origin
 from tests.unit.consent.strategies import FAULTS, faulty_events
 

@@ -10,12 +10,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from izin.consent.admission import FIRST_DATE, RefusedEvent, admit
-from izin.consent.emails import read_email
-from izin.consent.fields import read_key, read_recipient, read_status
-from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, RecipientType, Status
-from izin.consent.phones import read_phone
-from izin.consent.violations import REASONS, Violation
+from izin.consent import (
+    FIRST_DATE,
+    AdmittedEvent,
+    Channel,
+    ConsentEvent,
+    RecipientType,
+    RefusedEvent,
+    Status,
+    Violation,
+    admit,
+    read_email,
+    read_key,
+    read_phone,
+    read_recipient,
+)
+from izin.consent.fields import read_status
+from izin.consent.violations import REASONS
 from tests.support.builders import EMAIL, NOON, PHONE, an_event, an_iys_origin
 from tests.unit.consent.strategies import FAULTS
 

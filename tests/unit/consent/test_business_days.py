@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.business_days import (
-    FIRST_YEAR,
-    LAST_YEAR,
+from izin.consent import (
     Calendar,
+    OurError,
+    OutsideCalendarError,
     add_business_days,
     is_business_day,
     is_half_day,
 )
-from izin.consent.errors import OurError, OutsideCalendarError
+from izin.consent.business_days import FIRST_YEAR, LAST_YEAR
 from tests.unit.consent.public_holidays import TERMS, half_days, whole_days
 
 DAYS = st.dates(min_value=date(FIRST_YEAR, 1, 1), max_value=date(LAST_YEAR, 12, 1))

@@ -4,22 +4,21 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from izin.consent.business_days import Calendar
-from izin.consent.due_dates import (
+from izin.consent import (
     THRESHOLD,
-    TRANSFERS,
     TURKEY,
     BrandTerms,
+    Calendar,
+    NaiveInstantError,
+    OutsideCalendarError,
+    Status,
     due_and_expiry,
     due_at,
     expires_at,
     lawful_term,
     taken_until,
-    term_ends_at,
-    transfer_in_force,
 )
-from izin.consent.errors import NaiveInstantError, OutsideCalendarError
-from izin.consent.model import Status
+from izin.consent.due_dates import TRANSFERS, term_ends_at, transfer_in_force
 from tests.support.builders import NOON
 from tests.unit.consent.public_holidays import TERMS
 

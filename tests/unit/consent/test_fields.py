@@ -5,11 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from izin.consent.admission import RefusedEvent, admit, shortened
-from izin.consent.enums import Channel
-from izin.consent.fields import RETAILER_LIMIT, normalised
-from izin.consent.model import AdmittedEvent
-from izin.consent.texts import MAX_TEXT, as_written, cut, has_surrogate, visible
+from izin.consent import (
+    MAX_TEXT,
+    AdmittedEvent,
+    Channel,
+    RefusedEvent,
+    admit,
+    as_written,
+    cut,
+    has_surrogate,
+    normalised,
+    shortened,
+    visible,
+)
+from izin.consent.fields import RETAILER_LIMIT
 from tests.support.builders import NOON, a_key, an_event, an_iys_event, an_iys_origin
 
 PHONE = a_key(recipient="+905550000001")

@@ -7,25 +7,28 @@ from typing import Any
 
 import pytest
 
-from izin.consent.admission import SKEW
-from izin.consent.enums import RecipientType
-from izin.consent.fold import (
+from izin.consent import (
     BOOTSTRAP,
+    SKEW,
+    Consent,
     KeyState,
     Observation,
+    OriginRank,
+    RecipientType,
+    RecordedKey,
+    Registered,
     RegisteredRecord,
-    WinningEvent,
+    Status,
     is_of_citizens,
     latest,
+    order_of,
     outranks,
     outranks_void,
     restoration,
     restored_consent,
 )
+from izin.consent.fold import WinningEvent
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Consent, OriginRank, Status, order_of
-from izin.consent.next_action import Registered
-from izin.consent.recorded import RecordedKey
 from tests.support.builders import NOON, a_key, an_event, an_iys_origin
 
 ONAY, RET, OURS, IYS = Status.ONAY, Status.RET, OriginRank.OURS, OriginRank.IYS

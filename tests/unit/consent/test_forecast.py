@@ -4,9 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from izin.consent.errors import NaiveInstantError
+from izin.consent import NaiveInstantError, Status
 from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_second
-from izin.consent.model import Status
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -3,7 +3,8 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
-from izin.consent.making import changer, maker
+from izin.consent import maker
+from izin.consent.making import changer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

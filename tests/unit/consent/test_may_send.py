@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from izin.consent import RecipientType, Registered, RegisteredState, Status
 from izin.consent.may_send import CollectedConsent, PermissionReason, may_send
-from izin.consent.model import RecipientType, Status
-from izin.consent.next_action import Registered, RegisteredState
 from tests.support.builders import NOON
 
 EARLIER = NOON - timedelta(hours=1)

@@ -8,6 +8,15 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from izin.consent import (
+    CLASSES,
+    MessageClass,
+    MessageKind,
+    RecipientType,
+    Registered,
+    RegisteredState,
+    Status,
+)
 from izin.consent.may_send import (
     CollectedConsent,
     Permission,
@@ -16,9 +25,6 @@ from izin.consent.may_send import (
     unregistered,
     verdict,
 )
-from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
-from izin.consent.model import RecipientType, Status
-from izin.consent.next_action import Registered, RegisteredState
 from tests.support.builders import NOON
 
 RETS = {

@@ -3,9 +3,14 @@ from datetime import datetime
 import pytest
 
 import izin.consent
-from izin.consent.errors import NaiveInstantError, UnreadableKeyError
-from izin.consent.model import ConsentKey, OriginRank, Status
-from izin.consent.ordering import decide
+from izin.consent import (
+    ConsentKey,
+    NaiveInstantError,
+    OriginRank,
+    Status,
+    UnreadableKeyError,
+    decide,
+)
 from tests.support.builders import (
     NOON,
     a_key,

@@ -7,22 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.business_days import Calendar
-from izin.consent.due_dates import BrandTerms
-from izin.consent.errors import NaiveInstantError
-from izin.consent.model import OriginRank, Status
-from izin.consent.next_action import (
+from izin.consent import (
     ATTESTED_WITHIN,
-    TABLE,
     Action,
     ActionReason,
+    BrandTerms,
+    Calendar,
     Desired,
+    NaiveInstantError,
+    OriginRank,
     Registered,
     RegisteredState,
     Ruling,
+    Status,
     attested,
     rule,
 )
+from izin.consent.next_action import TABLE
 from tests.support.builders import NOON, an_event, an_iys_origin
 
 ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))

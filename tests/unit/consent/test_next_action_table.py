@@ -5,9 +5,16 @@ from datetime import datetime, timedelta
 from itertools import product
 from typing import NamedTuple
 
-from izin.consent.due_dates import BrandTerms
-from izin.consent.model import OriginRank, Status
-from izin.consent.next_action import Action, Desired, Registered, RegisteredState, rule
+from izin.consent import (
+    Action,
+    BrandTerms,
+    Desired,
+    OriginRank,
+    Registered,
+    RegisteredState,
+    Status,
+    rule,
+)
 from tests.support.builders import NOON
 
 ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))

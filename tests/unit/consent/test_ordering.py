@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.admission import admit
-from izin.consent.model import AdmittedEvent, Consent, DecisionKind, Reason, Status
-from izin.consent.ordering import decide, merge
+from izin.consent import AdmittedEvent, Consent, DecisionKind, Status, admit, decide, merge
+from izin.consent.model import Reason
 from tests.support.builders import NOON, a_ret, an_admitted_event, an_event, an_iys_origin
 from tests.unit.consent.strategies import admitted_events
 

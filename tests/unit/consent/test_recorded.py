@@ -5,11 +5,7 @@ from typing import Any
 
 import orjson
 
-from izin.consent.fold import restoration
-from izin.consent.model import Status
-from izin.consent.next_action import Registered
-from izin.consent.ordering import decide
-from izin.consent.recorded import RecordedKey
+from izin.consent import RecordedKey, Registered, Status, decide, restoration
 from tests.support.builders import (
     CUSTOMER,
     NOON,

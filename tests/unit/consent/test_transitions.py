@@ -4,20 +4,22 @@ from itertools import product
 
 import pytest
 
-from izin.consent.errors import IllegalTransitionError
-from izin.consent.model import Status
-from izin.consent.transitions import (
+from izin.consent import (
     BEGINNING,
     CLOSED,
-    FIRST_STATES,
     OPEN,
     SETTLED,
-    TRANSITIONS,
     WAITING,
+    IllegalTransitionError,
+    State,
+    Status,
+    after,
+)
+from izin.consent.transitions import (
+    FIRST_STATES,
+    TRANSITIONS,
     WRITTEN_CHANGES,
     Event,
-    State,
-    after,
     diagram,
     guard,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import OriginRank
+from izin.consent import OriginRank
 from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow, fact_of
 from tests.support.builders import NOON, an_iys_origin

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from izin.consent.enums import Source
+from izin.consent import Source
 from izin.evidence.rows import EvidenceRow
 from izin.evidence.summary import summary_of
 from izin.evidence.verification import Evidence

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.feeds import protocol
 from izin.feeds.protocol import AWAY_FOR_AT_MOST, FeedRefusal
 from izin.schemas.api_keys import Scope

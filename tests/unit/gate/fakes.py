@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from izin.consent import Channel, ConsentKey
 from izin.consent.may_send import PermissionReason, unregistered
-from izin.consent.model import Channel, ConsentKey
 from izin.gate.receipts import ReceiptRecord
 from izin.gate.state import ForeignTokenError, Standing
 from izin.kafka.tables.brand_directory import RegisteredBrand

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.model import Consent, Status
-from izin.consent.ordering import decide
+from izin.consent import Consent, Status, decide
 from izin.gate.key_tables import DecisionRecords, KnownKeys
 from izin.kafka.tables.packed_permissions import whole_seconds
 from izin.schemas.codec import Codec, UndecodableError

@@ -4,8 +4,8 @@ import json
 import re
 import shlex
 
+from izin.consent import Channel
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel
 from izin.gate import receipts, server, verdicts
 from izin.gate.question import FIELDS
 from izin.runtime.http_server.problems import JSON_TYPE

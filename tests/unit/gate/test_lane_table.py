@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.gate.lane_table import LaneTable, may_be_opt_out
 from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.tables.packed_permissions import digest_of

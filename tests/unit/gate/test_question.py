@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
-from izin.consent.model import Channel, RecipientType
+from izin.consent import CLASSES, Channel, MessageClass, MessageKind, RecipientType
 from izin.gate.question import (
     FIELDS,
     JSON_TYPE,

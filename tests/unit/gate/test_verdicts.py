@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from izin.consent import Channel
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel
 from izin.gate.metrics import iys_warnings, suspensions
 from izin.kafka.tables.brand_directory import RegisteredBrand
 from izin.schemas.consistency_token import LogPosition, positions_of, token_of

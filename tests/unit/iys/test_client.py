@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from izin.consent.model import Channel, RecipientType, Source, Status
+from izin.consent import Channel, RecipientType, Source, Status
 from izin.iys.client import DayReports, IysClient
 from izin.iys.errors import (
     Actor,

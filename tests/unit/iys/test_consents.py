@@ -2,8 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from izin.consent.errors import NaiveInstantError
-from izin.consent.model import Channel, RecipientType, Source, Status
+from izin.consent import Channel, NaiveInstantError, RecipientType, Source, Status
 from izin.iys.errors import UnreadableError, Verdict
 from izin.iys.wire_format import (
     AcceptedBatch,

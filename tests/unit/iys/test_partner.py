@@ -10,7 +10,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.errors import (
     BusyError,
     CallError,

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.consent.model import RecipientType
+from izin.consent import RecipientType
 from izin.iys.errors import BusyError, RefusedError, UnreadableError
 from izin.iys.wire_format import (
     DayAgreement,

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import errors
 
-from izin.consent.errors import IzinError
+from izin.consent import IzinError
 from izin.ledger.db import BULK, ClockOffset, Notifications, statements, while_waiting
 from izin.ledger.db.connection import DRIFT, translate
 from izin.ledger.db.leases import Silence

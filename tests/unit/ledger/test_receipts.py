@@ -5,7 +5,7 @@ import json
 import orjson
 import pytest
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.ledger.history import movements_of, receipt_key
 from izin.ledger.history.receipts import KIND
 from tests.support.builders import NOON, PHONE, a_key

@@ -1,6 +1,6 @@
 """What a unit of work publishes of a row."""
 
-from izin.consent.transitions import State
+from izin.consent import State
 from izin.ledger.record import RuledRow, first_row
 from izin.schemas.topics import Topics
 from tests.support.builders import CUSTOMER, NOON, a_key

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent import TURKEY_CALENDAR
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.ledger.record import Brand
 from izin.onboarding.address_book import AddressBook

@@ -5,7 +5,7 @@ from time import monotonic
 
 import pytest
 
-from izin.consent.next_action import Registered
+from izin.consent import Registered
 from izin.iys.errors import MisconfiguredError, RefusedError
 from izin.onboarding.address_book import AddressBook, IysQuery, StoredKey, requests_to_ask
 from izin.sinks.inbound.sweep import PageQuery

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.ledger.record import NationalIdError
 from izin.ledger.registry.application_items import (
     OF_BRANDS,

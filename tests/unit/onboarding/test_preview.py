@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from izin.consent import Registered, Status
 from izin.consent.forecast import DueGroup
-from izin.consent.model import Status
-from izin.consent.next_action import Registered
 from izin.ledger.brands import OtherBrandsError
 from izin.ledger.record import EVERY, NOT_GRANTED, Suspension
 from izin.onboarding.address_book import AddressBook, LaneCount, StoredKey

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from izin.consent.model import ConsentEvent, ConsentKey
+from izin.consent import ConsentEvent, ConsentKey
 from izin.producers.intake.first_receipts import HALF, FirstReceipts, ReceiptUnknownError
 from izin.producers.publishing.publisher import (
     KafkaRecord,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.model import IysOrigin
+from izin.consent import IysOrigin
 from izin.producers.publishing.publisher import (
     KafkaPublisher,
     KafkaRecord,

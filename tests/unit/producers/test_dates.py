@@ -4,7 +4,7 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from izin.consent.enums import DateBasis
+from izin.consent import DateBasis
 from izin.producers.mapping.dates import (
     DateRules,
     DayOrder,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from izin.consent.model import ConsentEvent, ConsentKey
+from izin.consent import ConsentEvent, ConsentKey
 from izin.kafka.tables.api_keys import STALE_AFTER, ApiKeyDirectory
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.local import free_port

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.errors import NaiveInstantError
+from izin.consent import NaiveInstantError
 from izin.producers.publishing.event_ids import (
     FileIds,
     message_event_id,

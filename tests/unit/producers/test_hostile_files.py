@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files import Import, ImportReport, import_file
 from izin.producers.mapping.dates import DateRules, ExcelEpoch

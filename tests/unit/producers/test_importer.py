@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.errors import SourceError
-from izin.consent.violations import Violation
+from izin.consent import SourceError, Violation
 from izin.kafka.tables.brand_directory import BrandDirectory, StoppedBrandError, UnknownBrandError
 from izin.producers.files import (
     ColumnChoices,

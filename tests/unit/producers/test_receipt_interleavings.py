@@ -13,9 +13,7 @@ from random import Random
 
 import pytest
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import AdmittedEvent, Consent, Status
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, Consent, RefusedEvent, Status, admit, decide
 from izin.producers.intake.first_receipts import FirstReceipts, Lookup, lookup_of
 from tests.support.builders import NOON, an_event
 

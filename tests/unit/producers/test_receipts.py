@@ -9,8 +9,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from izin.consent.admission import admit
-from izin.consent.model import AdmittedEvent
+from izin.consent import AdmittedEvent, admit
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.model import Channel, DateBasis, RecipientType, Source, Status
+from izin.consent import Channel, DateBasis, RecipientType, Source, Status
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, field_of

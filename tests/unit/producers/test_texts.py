@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files import Import, import_file
 from tests.support.builders import BRAND, NOON, PHONE

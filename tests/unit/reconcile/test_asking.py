@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.errors import BusyError, CallError, MisconfiguredError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
 from izin.ledger.record import Brand

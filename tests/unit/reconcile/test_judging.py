@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.next_action import Action
-from izin.consent.transitions import State
+from izin.consent import Action, State
 from izin.reconcile.judging import Cause, Kind, SaidBy, judge
 from izin.reconcile.remedies import KeyDecisions, remedy_of
 from tests.support.builders import NOON

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.admission import RefusedEvent, admit
+from izin.consent import RefusedEvent, admit
 from izin.reconcile.judging import ComparedKey, Finding, judge
 from izin.reconcile.remedies import DecidedEvent, KeyDecisions, Repair, remedy_of
 from izin.reconcile.repairs import LINES, KeyRepairs, first_append

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import ConsentEvent
-from izin.consent.violations import Violation, violation
+from izin.consent import ConsentEvent, Violation, violation
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read

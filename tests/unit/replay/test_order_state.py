@@ -8,9 +8,7 @@ from random import Random
 import pytest
 from pydantic import SecretStr
 
-from izin.consent.errors import OurError
-from izin.consent.model import LAW_VERSION, Consent
-from izin.consent.ordering import decide
+from izin.consent import LAW_VERSION, Consent, OurError, decide
 from izin.replay.errors import ProcessEndedError
 from izin.replay.order_state.comparison import (
     StandingRows,

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
-from izin.consent.errors import OutsideCalendarError
+from izin.consent import OutsideCalendarError
 from izin.runtime import settings as settings_module
 from izin.runtime.errors import SettingError
 from izin.runtime.setting_rules.group import SUFFIX, SettingsGroup

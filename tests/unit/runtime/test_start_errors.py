@@ -20,7 +20,7 @@ from structlog.typing import EventDict
 from typer.testing import CliRunner
 
 from izin.cli.cli import COMMANDS, app
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.process import in_daemon_thread, with_pauses
 from izin.runtime.settings import IysSettings

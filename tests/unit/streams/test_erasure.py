@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.schemas.erasure import ERASURE, SuppressionKeys
 from izin.schemas.partitioning import partition_of
 from izin.streams.errors import StateError

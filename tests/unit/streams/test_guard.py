@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.admission import FIRST_DATE
-from izin.consent.errors import OurError
+from izin.consent import FIRST_DATE, OurError
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, SchemaIds
 from izin.schemas.fast.record_format import header_bytes, headers_bytes

@@ -12,8 +12,7 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.admission import FIRST_DATE
-from izin.consent.model import Status
+from izin.consent import FIRST_DATE, Status
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.fast.writer import EPOCH, MILLISECOND

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.model import AdmittedEvent, Consent, ConsentEvent, Decision
+from izin.consent import AdmittedEvent, Consent, ConsentEvent, Decision
 from izin.schemas.fast.record_format import headers_of
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro

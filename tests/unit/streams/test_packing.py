@@ -11,9 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.errors import UnreadableKeyError
-from izin.consent.model import Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
-from izin.consent.ordering import decide
+from izin.consent import (
+    Channel,
+    Consent,
+    ConsentKey,
+    OriginRank,
+    RecipientType,
+    Status,
+    UnreadableKeyError,
+    decide,
+)
 from izin.schemas.codec import UndecodableError
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.streams.fast_path.rows import FIELDS, RowReader, RowWriter

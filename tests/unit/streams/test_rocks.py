@@ -15,8 +15,7 @@ import pytest
 from rocksdict import Options, Rdict
 from structlog.typing import EventDict
 
-from izin.consent.model import LAW_VERSION
-from izin.consent.ordering import decide
+from izin.consent import LAW_VERSION, decide
 from izin.runtime.settings import StateKind, StreamSettings
 from izin.schemas.erasure import SUPPRESSED
 from izin.streams.engine.app import states

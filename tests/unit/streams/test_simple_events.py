@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.model import ConsentEvent, DecisionKind, Reason
+from izin.consent import ConsentEvent, DecisionKind
+from izin.consent.model import Reason
 from izin.schemas.fast.header_writer import HeaderWriter
 from izin.schemas.fast.record_format import headers_of
 from izin.schemas.fast.writer import EPOCH, MILLISECOND

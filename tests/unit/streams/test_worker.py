@@ -13,8 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
-from izin.consent.model import AdmittedEvent, Consent, Decision, Status
-from izin.consent.ordering import decide
+from izin.consent import AdmittedEvent, Consent, Decision, Status, decide
 from izin.runtime.backoff import Backoff
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings, StreamSettings

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 import pytest
 from structlog.typing import EventDict
 
-from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent import TURKEY_CALENDAR
 from izin.ledger.webhooks.deliveries import AssignedSubscriber, HealthChange, shares
 from izin.webhooks.dispatcher import (
     DOWN_AFTER,

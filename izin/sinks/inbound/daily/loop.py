@@ -20,9 +20,7 @@ from pathlib import Path
 
 from cryptography.x509 import Certificate
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.fold import is_of_citizens
-from izin.consent.model import RecipientType
+from izin.consent import TURKEY, RecipientType, is_of_citizens
 from izin.iys.errors import CallError, RefusedError, UnreadableError
 from izin.iys.wire_format import (
     DayAgreement,

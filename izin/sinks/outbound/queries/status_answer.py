@@ -9,10 +9,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from izin.consent.fold import Observation, is_of_citizens
-from izin.consent.model import ConsentEvent, Status
-from izin.consent.next_action import Action, Registered
-from izin.consent.transitions import CLOSED, State
+from izin.consent import (
+    CLOSED,
+    Action,
+    ConsentEvent,
+    Observation,
+    Registered,
+    State,
+    Status,
+    is_of_citizens,
+)
 from izin.iys.errors import CallError
 from izin.iys.wire_format import IysMovement, RegisterRecord, Stream
 from izin.ledger.history import Movement

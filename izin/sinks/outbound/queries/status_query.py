@@ -15,9 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from izin.consent.fold import Observation
-from izin.consent.model import Channel, RecipientType, Status
-from izin.consent.next_action import Action, Registered
+from izin.consent import Action, Channel, Observation, RecipientType, Registered, Status
 from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.model import LAW_VERSION
+from izin.consent import LAW_VERSION, TURKEY_CALENDAR
 from izin.iys.wire_format import Stream
 from izin.ledger import reads
 from izin.ledger.privacy import erasure

@@ -17,10 +17,14 @@ from izin.cli.sending.scrubbing import (
     ScrubTally,
     receipt_path,
 )
-from izin.consent.business_days import add_business_days, is_business_day
-from izin.consent.due_dates import TURKEY
-from izin.consent.message_classes import MessageClass
-from izin.consent.model import Channel, RecipientType
+from izin.consent import (
+    TURKEY,
+    Channel,
+    MessageClass,
+    RecipientType,
+    add_business_days,
+    is_business_day,
+)
 from izin.ledger.history import append, movements_of
 from izin.schemas.consistency_token import token_of
 from izin.schemas.may_send_api import digest_line

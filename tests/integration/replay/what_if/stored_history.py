@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from izin.consent.due_dates import BrandTerms
+from izin.consent import BrandTerms
 from izin.ledger.db import Ledger, microseconds
 from izin.ledger.history import Fact, append
 from izin.ledger.record import Brand, TopicMessages

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from izin.cli.sending.scrubbing import receipt_path
-from izin.consent.business_days import Calendar
+from izin.consent import Calendar
 from izin.ledger.history import verify
 from tests.integration.replay.what_if.calendar_case import (
     DAYS,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.ledger.brake import decisions
 from izin.ledger.brake.counting import BrakeLimits, set_limits
 from izin.ledger.brake.decisions import Brake, BrakeDecision

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.next_action import Action
+from izin.consent import Action
 from izin.ledger import reads
 from izin.ledger.brake import decisions
 from izin.ledger.brake.counting import BrakeLimits

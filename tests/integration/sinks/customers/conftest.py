@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from izin.cli.terminal import interrupts, output
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.ledger.db import Ledger
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings

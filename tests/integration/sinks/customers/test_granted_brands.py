@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.client import PartnerCalls
 from izin.iys.errors import BusyError
 from izin.iys.wire_format import GrantedBrands

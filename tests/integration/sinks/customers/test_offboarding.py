@@ -19,7 +19,7 @@ from click.testing import Result
 
 from izin.cli.customers import offboarding
 from izin.cli.terminal import digest_of, interrupts
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.client import PartnerCalls
 from izin.iys.wire_format import GrantedBrand, GrantedBrands, JsonReader, Right, Subscription
 from izin.ledger.archive.folder import WITHHELD, Archive, copied, verify_archive

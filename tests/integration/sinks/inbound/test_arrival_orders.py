@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.iys.wire_format import IysMovement, JsonReader, Stream, from_turkish
 from izin.ledger.record import event_of
 from izin.ledger.unit_of_work import lock

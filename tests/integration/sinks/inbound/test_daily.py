@@ -11,7 +11,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from cryptography.x509 import load_pem_x509_certificates
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 from izin.iys.client import DayReports
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format import BrandPath, DayAgreement, read_line

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from structlog.typing import EventDict
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.client import IysClient
 from izin.iys.wire_format import (
     BrandPath,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from structlog.typing import EventDict
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.client import IysClient
 from izin.iys.wire_format import BrandPath, JsonReader, MovementPage, Stream
 from izin.ledger import stream_progress, suspensions

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.iys.wire_format import PushConnection
 from izin.ledger import brands
 from izin.local import free_port

@@ -17,9 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, ConsentEvent, DecisionKind
-from izin.consent.ordering import decide
+from izin.consent import Consent, ConsentEvent, DecisionKind, RefusedEvent, admit, decide
 from izin.ledger import offsets
 from izin.ledger.bulk import saving
 from izin.ledger.db import Ledger

@@ -17,8 +17,7 @@ import pytest
 from confluent_kafka import Producer
 from structlog.typing import EventDict
 
-from izin.consent.model import ConsentEvent
-from izin.consent.ordering import decide
+from izin.consent import ConsentEvent, decide
 from izin.iys.wire_format import Stream
 from izin.ledger.record import ConcurrentChangeError, LedgerFaultError, LedgerUnavailableError
 from izin.runtime import kafka

@@ -11,10 +11,16 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.fold import BOOTSTRAP, Observation
-from izin.consent.model import Channel, ConsentEvent, ConsentKey, RecipientType
-from izin.consent.next_action import Registered
+from izin.consent import (
+    BOOTSTRAP,
+    TURKEY_CALENDAR,
+    Channel,
+    ConsentEvent,
+    ConsentKey,
+    Observation,
+    RecipientType,
+    Registered,
+)
 from izin.ledger import offsets
 from izin.ledger import unit_of_work as unit_of_work_module
 from izin.ledger.bulk import saving

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from structlog.typing import EventDict
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.ledger.record import ruling
 from izin.ledger.registry import ownership
 from izin.runtime.settings import KafkaSettings

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.next_action import Action
+from izin.consent import Action
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.rate_limit import CallClass

@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.errors import IllegalTransitionError
-from izin.consent.ordering import decide
+from izin.consent import TURKEY_CALENDAR, IllegalTransitionError, decide
 from izin.iys.errors import Verdict
 from izin.iys.wire_format import Receipt
 from izin.ledger import claims

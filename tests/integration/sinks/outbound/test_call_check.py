@@ -11,8 +11,7 @@ from functools import partial
 import httpx
 import pytest
 
-from izin.consent.model import Channel
-from izin.consent.next_action import Action
+from izin.consent import Action, Channel
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,

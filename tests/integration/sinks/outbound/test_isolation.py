@@ -10,8 +10,7 @@ from functools import partial
 
 import pytest
 
-from izin.consent.model import ConsentEvent
-from izin.consent.next_action import Action
+from izin.consent import Action, ConsentEvent
 from izin.iys.wire_format import JsonReader, RegisterRecord
 from izin.ledger.db import sole
 from izin.ledger.record import EVERY, first_row, to_json

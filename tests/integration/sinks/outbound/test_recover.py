@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.next_action import Action
+from izin.consent import Action
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitState
 from izin.ledger import claims, offsets, reads, submissions
 from izin.ledger.record import (

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from izin.consent.next_action import Action
+from izin.consent import Action
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     RESULT_DELAY,

@@ -6,8 +6,7 @@ from datetime import date
 import pytest
 
 from izin.cli.replay.what_if import settings_of
-from izin.consent.business_days import Calendar
-from izin.consent.errors import SourceError
+from izin.consent import Calendar, SourceError
 from izin.ledger.record import Brand
 from tests.support.builders import BRAND, CUSTOMER
 

@@ -19,8 +19,7 @@ from rich.text import Text
 
 from izin.cli.cli import izin
 from izin.cli.terminal import OutputFormat, exit_codes, output, private_csv
-from izin.consent.errors import SourceError
-from izin.consent.texts import as_written, visible
+from izin.consent import SourceError, as_written, visible
 from izin.evidence.markup import fact_table, page, table
 from izin.evidence.summary import summary_of
 from izin.evidence.verification import verify

@@ -16,7 +16,7 @@ from izin.cli.terminal import (
     print_rows,
     turkish,
 )
-from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
+from izin.consent import IysError, IzinError, NaiveInstantError, OurError, SourceError
 from izin.local import LocalError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from izin.consent.model import Consent, ConsentKey, OriginRank, Status
+from izin.consent import Consent, ConsentKey, OriginRank, Status
 from izin.kafka.tables.standing_opt_outs import StandingOptOuts
 from izin.runtime.errors import RegistryError
 from izin.runtime.kafka import access_of

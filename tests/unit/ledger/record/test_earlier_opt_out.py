@@ -5,12 +5,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.fold import Observation
-from izin.consent.model import Consent, OriginRank
-from izin.consent.next_action import Action, Registered
-from izin.consent.ordering import decide
-from izin.consent.transitions import State
+from izin.consent import (
+    TURKEY_CALENDAR,
+    Action,
+    Consent,
+    Observation,
+    OriginRank,
+    Registered,
+    State,
+    decide,
+)
 from izin.iys.errors import classify
 from izin.ledger.record import ConsentRow, Item, ItemResult, RuledRow, apply, item_result, ruling
 from tests.support.builders import NOON, a_decision_record, an_admitted_event, an_iys_origin

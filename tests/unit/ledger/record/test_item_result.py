@@ -17,12 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import izin
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.errors import IllegalTransitionError
-from izin.consent.fold import Observation
-from izin.consent.model import ConsentKey
-from izin.consent.next_action import Registered
-from izin.consent.transitions import BEGINNING, TRANSITIONS, Event, State, guard
+from izin.consent import (
+    BEGINNING,
+    TURKEY_CALENDAR,
+    ConsentKey,
+    IllegalTransitionError,
+    Observation,
+    Registered,
+    State,
+)
+from izin.consent.transitions import TRANSITIONS, Event, guard
 from izin.iys.errors import Verdict, classify
 from izin.iys.wire_format import Receipt
 from izin.ledger.record import (

@@ -14,13 +14,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.errors import IllegalTransitionError
-from izin.consent.fold import BOOTSTRAP, Observation
-from izin.consent.model import IysOrigin, OriginRank
-from izin.consent.next_action import Action, Registered
-from izin.consent.ordering import decide
-from izin.consent.transitions import State
+from izin.consent import (
+    BOOTSTRAP,
+    TURKEY_CALENDAR,
+    Action,
+    IllegalTransitionError,
+    IysOrigin,
+    Observation,
+    OriginRank,
+    Registered,
+    State,
+    decide,
+)
 from izin.iys.errors import Verdict, classify
 from izin.iys.wire_format import Receipt
 from izin.ledger.record import (

@@ -19,11 +19,17 @@ from iys_simulator.rules.consent import Consent
 from iys_simulator.rules.consent_fields import ValidationContext, read_consent
 from iys_simulator.settings import Settings
 
-from izin.consent.admission import FIRST_DATE, SKEW, RefusedEvent, admit
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.model import ConsentEvent, Status
-from izin.consent.next_action import Registered
-from izin.consent.ordering import decide
+from izin.consent import (
+    FIRST_DATE,
+    SKEW,
+    TURKEY_CALENDAR,
+    ConsentEvent,
+    RefusedEvent,
+    Registered,
+    Status,
+    admit,
+    decide,
+)
 from izin.iys.errors import FIELD_FAULTS as COUNTED
 from izin.iys.wire_format import from_turkish
 from izin.iys.wire_format.json_reader import to_turkish

@@ -5,13 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from izin.consent.admission import SKEW
-from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.fold import Observation
-from izin.consent.model import OriginRank
-from izin.consent.next_action import Action, Registered
-from izin.consent.ordering import decide
-from izin.consent.transitions import State
+from izin.consent import (
+    SKEW,
+    TURKEY_CALENDAR,
+    Action,
+    Observation,
+    OriginRank,
+    Registered,
+    State,
+    decide,
+)
 from izin.ledger.record import Brand, ConsentRow, TopicMessages, apply, body_of, item_of, ruling
 from izin.ledger.record.state_change import retry
 from izin.ledger.record.submission import items_of

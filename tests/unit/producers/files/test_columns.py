@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from izin.consent.enums import Channel
-from izin.consent.errors import SourceError
+from izin.consent import Channel, SourceError
 from izin.producers.files import ColumnChoices, ColumnsError
 from izin.producers.files.choices import (
     ChannelField,

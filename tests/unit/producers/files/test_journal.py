@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files import ColumnChoices, Import, ImportReport, Start, import_file, importer
 from izin.producers.files.importer import UnusableJournalError, journal_of

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.producers.files import ColumnChoices, ImportPreview, preview_file
 from izin.producers.files.choices import ChannelField, ColumnChoiceError
 from izin.producers.mapping.field_names import Field

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.model import Channel
+from izin.consent import Channel
 from izin.producers.files import ColumnChoices, ColumnsError
 from izin.producers.files.choices import channel_field_of, says_who_refused
 from izin.producers.files.columns import column_meanings

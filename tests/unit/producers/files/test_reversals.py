@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.due_dates import TURKEY
+from izin.consent import TURKEY
 from izin.producers.files import ColumnChoices, ImportReport, ReversalRules, read_reversals
 from izin.producers.files.report import RowOutcome
 from izin.producers.files.rows import ImportInterruptedError, NoReversalsError

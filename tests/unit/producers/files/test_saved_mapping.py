@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.errors import SourceError
+from izin.consent import SourceError
 from izin.producers.files import ColumnChoices, read_mapping
 from izin.producers.files.choices import SavedMappingError
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.errors import SourceError
-from izin.consent.model import Status
+from izin.consent import SourceError, Status
 from izin.producers.files import ColumnChoices, ColumnsError
 from izin.producers.files.choices import ValueChoiceError
 from izin.producers.mapping.dates import DateRules

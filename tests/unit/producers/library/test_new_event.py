@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import ConsentEvent
+from izin.consent import ConsentEvent
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.new_event import NewEvent, accept

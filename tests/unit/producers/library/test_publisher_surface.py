@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 import izin.producers
-from izin.consent.violations import violation
+from izin.consent import violation
 from izin.producers import (
     BackpressureError,
     ConsentPublisher,

@@ -5,13 +5,19 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.business_days import Calendar
-from izin.consent.due_dates import BrandTerms, expires_at
-from izin.consent.fold import KeyState
+from izin.consent import (
+    BrandTerms,
+    Calendar,
+    KeyState,
+    OriginRank,
+    RecipientType,
+    Registered,
+    RegisteredState,
+    State,
+    Status,
+    expires_at,
+)
 from izin.consent.may_send import CollectedConsent, PermissionReason, may_send
-from izin.consent.model import OriginRank, RecipientType, Status
-from izin.consent.next_action import Registered, RegisteredState
-from izin.consent.transitions import State
 from izin.replay.what_if.changes import AnswerChangeKind, KeyLaw, changed_answers, changes_of
 from izin.runtime.plan import Selection
 from tests.support.builders import a_key, an_event, an_iys_origin

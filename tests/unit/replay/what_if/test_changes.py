@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.due_dates import BrandTerms
-from izin.consent.model import Status
+from izin.consent import BrandTerms, Status
 from izin.replay.what_if.changes import (
     AnswerChange,
     AnswerChangeKind,

@@ -12,9 +12,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from izin.consent.fold import Observation
-from izin.consent.next_action import Action, Registered
-from izin.consent.transitions import State
+from izin.consent import Action, Observation, Registered, State
 from izin.iys.wire_format import UnreadableItem
 from izin.ledger.db import Ledger
 from izin.ledger.record import (

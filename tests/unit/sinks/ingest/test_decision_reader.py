@@ -18,9 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, ConsentEvent
-from izin.consent.ordering import decide
+from izin.consent import Consent, ConsentEvent, RefusedEvent, admit, decide
 from izin.ledger.record import QuarantinedRecord
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.batch import BATCH, FEW, most_after

@@ -14,8 +14,8 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from prometheus_client import generate_latest
 
+from izin.consent import Status
 from izin.consent.forecast import DueGroup, forecast
-from izin.consent.model import Status
 from izin.ledger.daily.files import StateCount
 from izin.ledger.rate_limits import Address
 from izin.ledger.reads import Lag, Margin

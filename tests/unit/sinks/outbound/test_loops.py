@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from izin.consent.errors import OurError
+from izin.consent import OurError
 from izin.ledger.db import BULK, Notifications
 from izin.ledger.record import LedgerUnavailableError
 from izin.runtime.backoff import Backoff
