@@ -52,6 +52,9 @@ class _Made(NamedTuple):
     messages: bytes
 
 
+_Store = Callable[[Connection, _Made], Coroutine[Any, Any, None]]
+
+
 class BulkChanges(Generic[M]):
     """Changes of one kind in one transaction, each of another key."""
 
@@ -97,6 +100,8 @@ class BulkChanges(Generic[M]):
         if known:
             await connection.execute(_CONSENTS["stage"])
             await self._write(connection, known, _update)
+        if ruled:  # most publish a message
+            await connection.execute(f"NOTIFY {notifications.OUTBOX}")
         ended = [one.after.key for found, one in ruled if found.ends_access]
         if ended:
             await retailers.end(connection, ended)
@@ -115,23 +120,16 @@ class BulkChanges(Generic[M]):
         self,
         connection: Connection,
         ruled: Sequence[_Ruled[M]],
-        store: Callable[[Connection, _Made], Coroutine[Any, Any, None]],
+        store: _Store,
     ) -> None:
         """Write slice after slice, each while the next is made."""
         size = min(max(len(ruled) // 4, _SLICE // 8), _SLICE)
         slices = [ruled[start : start + size] for start in range(0, len(ruled), size)]
         coming = await self._made(slices[0])
-        has_messages = False
         for following in [*slices[1:], ()]:
-            current = coming
             _, coming = await while_waiting(
-                store(connection, current), partial(self._made, following)
+                _saved(connection, coming, store), partial(self._made, following)
             )
-            if current.messages:
-                has_messages = True
-                await copy(connection, _OUTBOX["copy"], [current.messages])
-        if has_messages:
-            await connection.execute(f"NOTIFY {notifications.OUTBOX}")
 
     async def _made(self, ruled: Sequence[_Ruled[M]]) -> _Made:
         number = next(_NUMBERS) % _MOST_NUMBERS
@@ -146,6 +144,12 @@ class BulkChanges(Generic[M]):
             messages += found.published(change.before, change.after, facts)
         self._changes.add_history(facts)
         return _Made(number, len(ruled), b"".join(rows), b"".join(messages))
+
+
+async def _saved(connection: Connection, made: _Made, store: _Store) -> None:
+    await store(connection, made)
+    if made.messages:
+        await copy(connection, _OUTBOX["copy"], [made.messages])
 
 
 async def _insert(connection: Connection, made: _Made) -> None:
