@@ -33,7 +33,6 @@ from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger.db import Ledger
-from izin.ledger.reads import Margin, Parked
 from izin.ledger.record import Brand
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
 
@@ -158,7 +157,7 @@ class ParkedCounts(NamedTuple):
     brands: tuple[int, ...]
 
 
-def parked_counts(found: Iterable[Parked]) -> ParkedCounts:
+def parked_counts(found: Iterable[reads.Parked]) -> ParkedCounts:
     """Return how many opt-outs and consents are parked."""
     groups = tuple(found)
     opt_outs = [one for one in groups if one.desired_status == Status.RET]
@@ -195,7 +194,7 @@ def _forecast(ahead: Forecast, nothing: str) -> str:
 
 async def _look(
     ledger: Ledger, pace: float, customer: str | None
-) -> tuple[tuple[Margin, ...], Forecast, int, ParkedCounts]:
+) -> tuple[tuple[reads.Margin, ...], Forecast, int, ParkedCounts]:
     """Return the unsettled records, their forecast, and how many are suspended and parked."""
     now, cut = datetime.now(UTC), await cut_to(ledger, customer)
     margins = tuple(one for one in await reads.margins(ledger, now=now) if cut.has(one.customer_id))

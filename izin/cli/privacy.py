@@ -29,7 +29,6 @@ from izin.consent import SourceError
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.privacy import erasure
-from izin.ledger.privacy.erasure import ErasureFinding
 
 app = typer.Typer(
     help="Erase what is known of a person, or export it for the person (6698 m.7, m.11).",
@@ -155,7 +154,7 @@ def _recipients(recipient: str | None, file: Path | None) -> Iterator[str]:
         yield from recipients_in(file)
 
 
-def _print(found: Sequence[ErasureFinding], output: OutputFormat, *, is_list: bool) -> None:
+def _print(found: Sequence[erasure.ErasureFinding], output: OutputFormat, *, is_list: bool) -> None:
     """Print what was found; of a list only what cannot be erased."""
     rows = [
         (
@@ -173,7 +172,7 @@ def _print(found: Sequence[ErasureFinding], output: OutputFormat, *, is_list: bo
         print_rows(output, _FOUND, rows, below=True)
 
 
-def _kept(one: ErasureFinding) -> tuple[object, str]:
+def _kept(one: erasure.ErasureFinding) -> tuple[object, str]:
     """Return until when the history of a key is kept, and by which article."""
     if not one.movements:
         return None, ""
@@ -185,7 +184,7 @@ def _kept(one: ErasureFinding) -> tuple[object, str]:
 
 async def _erase(
     ledger: Ledger, recipients: Sequence[str], customer: str | None, by: str, *, dry: bool
-) -> tuple[tuple[ErasureFinding, ...], int]:
+) -> tuple[tuple[erasure.ErasureFinding, ...], int]:
     """Return what was found, and how many keys are, or would be, erased."""
     keys = [one for one in recipients if is_key(one)]
     others = [one for one in recipients if not is_key(one)]

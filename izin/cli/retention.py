@@ -25,7 +25,6 @@ from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic
 from izin.consent import SourceError
 from izin.ledger import reads, retention
 from izin.ledger.db import Ledger
-from izin.ledger.retention import YEARS_AT_LEAST, Month
 
 app = typer.Typer(
     help="Set how long the history is kept, hold it for a case, and drop what has expired.",
@@ -71,8 +70,8 @@ def set_(
         raise SourceError(f"there is no history of {month}; see: izin retention list")
     if last < known.least:
         raise SourceError(
-            f"{last} is too soon: records are kept for {YEARS_AT_LEAST} years (6563 m.11/3), "
-            f"those of {month} until {known.least} at least"
+            f"{last} is too soon: records are kept for {retention.YEARS_AT_LEAST} years "
+            f"(6563 m.11/3), those of {month} until {known.least} at least"
         )
     change = f"{month}: kept until {known.retain_until} -> {last}"
     if last == known.retain_until:
@@ -165,7 +164,7 @@ def drop(
         say_dry_run(f"{len(found)} months of history would be dropped")
 
 
-def _print_months(found: tuple[Month, ...], output: OutputFormat) -> None:
+def _print_months(found: tuple[retention.Month, ...], output: OutputFormat) -> None:
     print_found(
         output,
         _MONTHS,
@@ -208,7 +207,7 @@ async def _hold(
     }
 
 
-async def _drop(ledger: Ledger, by: str, *, dry: bool) -> tuple[Month, ...]:
+async def _drop(ledger: Ledger, by: str, *, dry: bool) -> tuple[retention.Month, ...]:
     now = datetime.now(UTC)
     if dry:
         return await retention.expired(ledger, today=now.date())

@@ -19,8 +19,7 @@ from izin.runtime.masking import mask
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro
 from izin.stack.actors import SimulatorClient
-from izin.stack.ledger import LedgerState, LedgerView
-from izin.stack.scenario import Kill, ScenarioResult, delays
+from izin.stack.scenario import Kill, LedgerState, LedgerView, ScenarioResult, delays
 from izin.stack.stack import LocalStack
 
 _SHOWN = 20

@@ -32,7 +32,6 @@ from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic
 from izin.consent import SourceError
 from izin.ledger import brands, reads
 from izin.ledger import retailers as retailer_access
-from izin.ledger.reads import ParkedKey
 from izin.runtime.plan import Plan, Selection
 
 _PARKED = {
@@ -156,7 +155,7 @@ def requeue(
         made_at=datetime.now(UTC),
         by=by,
     ).write(plan)
-    print_rows(output, ParkedKey._fields, found)
+    print_rows(output, reads.ParkedKey._fields, found)
     say(
         f"{len(found)} records would be requeued; to do it: izin brands requeue {brand_code} "
         f"--plan {quote(str(plan))} --execute"
@@ -166,7 +165,7 @@ def requeue(
 def _execute(brand_code: int, path: Path, by: str) -> None:
     plan = Plan.read(path, kind=_KIND, target=str(brand_code))
     shown = [
-        ParkedKey(key, event_id, datetime.fromisoformat(since))
+        reads.ParkedKey(key, event_id, datetime.fromisoformat(since))
         for key, event_id, since in plan.options["records"]
     ]
     messages, now = topic_messages(), datetime.now(UTC)

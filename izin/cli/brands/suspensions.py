@@ -33,7 +33,6 @@ from izin.consent import Channel, SourceError, Status
 from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger import suspensions as standing
-from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
 from izin.ledger.record import EVERY, NOT_GRANTED, Brand, Suspension
@@ -171,7 +170,7 @@ async def _look(
     raises SourceError where it is not registered.
     """
     if target.brand_code is not None:
-        await registered_brand(ledger, target.brand_code)
+        await registry.registered_brand(ledger, target.brand_code)
     else:
         async with ledger.transaction() as connection:
             await customers.require(connection, {target.customer_id or ""})

@@ -29,7 +29,6 @@ from izin.cli.terminal.ledger_session import Look, run_on_ledger, topic_messages
 from izin.consent import Channel, SourceError
 from izin.evidence import collection
 from izin.evidence.chain import anchors_of
-from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import read
 from izin.evidence.daily_files import check_with
 from izin.evidence.verification import Evidence, verify
@@ -94,7 +93,7 @@ def write(
     """
     now = datetime.now(UTC)
     with exit_on_error():
-        request = EvidenceRequest(
+        request = collection.EvidenceRequest(
             recipient=_recipient(recipient),
             brand_code=brand,
             channel=channel,
@@ -205,7 +204,7 @@ def _recipient(text: str) -> str:
 
 
 async def _collect(
-    ledger: Ledger, request: EvidenceRequest, now: datetime
+    ledger: Ledger, request: collection.EvidenceRequest, now: datetime
 ) -> tuple[Evidence, bytes]:
     """Return the evidence and its archive, whose digest the history has then."""
     evidence = await collection.collect(ledger, topic_messages(), request, now=now)

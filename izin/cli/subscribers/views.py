@@ -10,7 +10,6 @@ from typing import Any
 from izin.cli.terminal import turkish
 from izin.ledger.db import Ledger
 from izin.ledger.webhooks import registry
-from izin.ledger.webhooks.registry import WebhookSubscriber
 from izin.runtime.settings import KafkaSettings
 from izin.webhooks import resends
 from izin.webhooks.partitions import bounds
@@ -39,7 +38,7 @@ ATTEMPTS = {
 class SubscriberView:
     """A subscriber with what it still lacks, its latest failures, and its latest resend."""
 
-    subscriber: WebhookSubscriber
+    subscriber: registry.WebhookSubscriber
     open: Mapping[str, int]
     """By lane: records that were read for it and not acknowledged, or refused."""
     unread: Mapping[str, int]
@@ -118,7 +117,7 @@ async def look(ledger: Ledger, kafka: KafkaSettings, name: str, *, now: datetime
     )
 
 
-def list_row(one: WebhookSubscriber, now: datetime) -> list[object]:
+def list_row(one: registry.WebhookSubscriber, now: datetime) -> list[object]:
     """Return the row of a subscriber in the list."""
     shown = one.shown() | {"customer_id": one.customer_id, "state": one.state_at(now)}
     for many in ("types", "brands", "channels", "origins"):

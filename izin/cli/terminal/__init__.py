@@ -43,11 +43,20 @@ from izin.cli.terminal.arguments import (
     recipients_in,
     takes,
 )
-from izin.cli.terminal.exit_codes import ExitCode, end_dry_run, exit_if, exit_on_error, say_dry_run
-from izin.cli.terminal.interrupts import exit_on_signals, raising_on_signals, run_interruptible
+from izin.cli.terminal.exit_codes import (
+    ExitCode,
+    end_dry_run,
+    exit_if,
+    exit_on_error,
+    exit_on_signals,
+    raising_on_signals,
+    run_interruptible,
+    say_dry_run,
+)
 from izin.cli.terminal.output import (
     OutputFormat,
     OutputOption,
+    ShownStep,
     cells,
     err,
     json_text,
@@ -59,6 +68,8 @@ from izin.cli.terminal.output import (
     print_json,
     print_rows,
     say,
+    showing,
+    showing_steps,
     turkish,
     warn,
 )
@@ -71,7 +82,6 @@ from izin.cli.terminal.private_files import (
     private_csv,
     write_new,
 )
-from izin.cli.terminal.progress import ShownStep, showing, showing_steps
 
 __all__ = (
     "ONE_DAY",

@@ -1,16 +1,24 @@
-"""Output of every command: tables for people, JSON for machines."""
+"""Output of every command: tables for people, JSON for machines, and the progress of what is long.
+
+Progress is on standard error: how much is done, how fast, and how long it takes. On a terminal it
+is a bar for each step, elsewhere a line every ten seconds.
+"""
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +32,7 @@ _PROSE = 20
 """Characters a column of prose needs at least; lines of one word each are unreadable."""
 _FRAME = 3
 """Characters of each column that lines and blanks take."""
+_EVERY = 10.0
 
 
 class ShowingConsole(Console):
@@ -238,3 +247,54 @@ def _longest_line(cell: str) -> int:
 
 def _longest_word(cell: str) -> int:
     return max(map(cell_len, cell.split()), default=0)
+
+
+class ShownStep:
+    """How much of a step is done; shown by :func:`showing` or :func:`showing_steps`."""
+
+    def __init__(self, bars: Progress | None, what: str) -> None:
+        self._what = what
+        self._bars = bars
+        self._task = bars.add_task(what, total=None, rate="") if bars is not None else None
+        self._began = time.monotonic()
+        self._next = self._began + _EVERY
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that so many of ``total`` are done."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._began = done, now
+        rate = (done - self._first) / max(now - self._began, 0.001)
+        if self._bars is not None and self._task is not None:
+            text = f"{rate:,.0f}/s"
+            self._bars.update(self._task, completed=done, total=total, rate=text)
+        elif now >= self._next:
+            self._next = now + _EVERY
+            left = f"{(total - done) / rate:,.0f} s left" if rate else "not moving"
+            say(f"{self._what}: {done:,} of {total:,}, {rate:,.0f}/s, {left}")
+
+
+@contextmanager
+def showing_steps() -> Iterator[Callable[[str], ShownStep]]:
+    """Yield what begins a step of the block, by its name, and returns what shows its progress: call
+    that with how many are done, and of how many.
+    """
+    if not err.is_terminal:
+        yield partial(ShownStep, None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bars:
+        yield partial(ShownStep, bars)
+
+
+@contextmanager
+def showing(what: str) -> Iterator[ShownStep]:
+    """Yield what shows the progress of the block, which is one step."""
+    with showing_steps() as begin:
+        yield begin(what)

@@ -17,7 +17,6 @@ from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import customer_key, record_act
 from izin.ledger.record import ConsentRow, UnknownCustomerError
 from izin.ledger.registry import customers
-from izin.ledger.registry.customers import Customer
 
 WINDOW = timedelta(hours=1)
 _LONGEST = 200
@@ -176,7 +175,7 @@ class BrakeLimits:
         return "; ".join(found)
 
 
-def limits_of(customer: Customer) -> BrakeLimits | None:
+def limits_of(customer: customers.Customer) -> BrakeLimits | None:
     """Return the limits that ``customer`` has set; None: it has no brake."""
     found = BrakeLimits(
         share=customer.brake_share,

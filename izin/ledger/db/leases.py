@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
 
-from izin.ledger.db.connection import CONNECT_TIMEOUT, Connection, Ledger, cut_after
-from izin.ledger.db.queries import statements
+from izin.ledger.db.connection import CONNECT_TIMEOUT, Connection, Ledger, cut_after, statements
 from izin.runtime.logs import get_logger
 
 _RETRY = 1.0

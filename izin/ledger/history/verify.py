@@ -40,7 +40,6 @@ from izin.ledger.history.hash_chain import BatchDigest
 from izin.ledger.record import Anchor, AnchorTimestamp, UnreadableAnchorError
 from izin.ledger.retention import YEARS_AT_LEAST
 from izin.schemas import timestamps
-from izin.schemas.timestamps import TimestampState
 
 _PAGE = 5000
 _UNSEEN = "restored, not provable: no anchor from outside is behind the act that says so"
@@ -112,7 +111,7 @@ def read_anchors(path: Path, roots: Sequence[Certificate] = ()) -> tuple[Anchor,
         timestamp = AnchorTimestamp.from_line(line)
         if timestamp is not None:
             known = timestamps.verify(timestamp.reply, timestamp.digest, roots)
-            if known.state is TimestampState.VERIFIED and known.at is not None:
+            if known.state is timestamps.TimestampState.VERIFIED and known.at is not None:
                 timestamped |= {
                     head: min(known.at, timestamped.get(head, known.at)) for head in timestamp.heads
                 }

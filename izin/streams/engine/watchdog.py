@@ -41,8 +41,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from izin.runtime.logs import get_logger
-from izin.runtime.start_errors import EXIT
+from izin.runtime.logs import EXIT, get_logger
 
 STALLED_AFTER = 20.0
 OUTSIDE_FOR = 45.0

@@ -6,7 +6,7 @@ import pytest
 from faust.transport.drivers import aiokafka as driver
 from structlog.testing import capture_logs
 
-from izin.runtime.start_errors import EXIT
+from izin.runtime.logs import EXIT
 from izin.streams.engine import transport
 from izin.streams.engine.transport import BatchConsumerThread
 from izin.streams.engine.watchdog import SESSION, SETTLED_AFTER, StaticMember
