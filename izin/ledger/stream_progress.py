@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from izin.consent import Channel
 from izin.iys.wire_format import Stream
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.record import Brand, Message, TopicMessages
 
 WINDOW = timedelta(days=6, hours=23)
@@ -66,7 +66,7 @@ async def oldest_pull(connection: Connection, brand_code: int) -> datetime | Non
     where one never was.
     """
     values = {"brand_code": brand_code}
-    (row,) = await (await connection.execute(_SQL["oldest-pull"], values)).fetchall()
+    (row,) = await fetch(connection, _SQL["oldest-pull"], values)
     found: datetime | None = row["last_pulled_at"]
     return found if row["streams"] == len(Stream) else None
 

@@ -244,9 +244,9 @@ def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
     Who ordered it is written to the history. Exit code 3 if nothing of the brand is suspended that
     can be retried.
     """
-    now = datetime.now(UTC)
     count = run_on_ledger(
-        lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now), brand=brand_code
+        lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=datetime.now(UTC)),
+        brand=brand_code,
     )
     if not count:
         raise SourceError(
@@ -284,8 +284,11 @@ def rights(
         say(f"brand {brand_code} has these rights already")
         return
     end_dry_run(f"the rights of brand {brand_code} would be changed", execute=execute)
-    now = datetime.now(UTC)
-    run_on_ledger(lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now))
+    run_on_ledger(
+        lambda ledger: standing.set_rights(
+            ledger, brand_code, channels, by=by, now=datetime.now(UTC)
+        )
+    )
     say(f"the rights of brand {brand_code} are changed")
 
 

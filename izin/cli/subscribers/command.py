@@ -208,9 +208,10 @@ def pause(name: NameArgument, *, by: ByOption) -> None:
 
     Exit code 3 if there is none of this name.
     """
-    now = datetime.now(UTC)
     found = run_on_ledger(
-        lambda ledger: registry.pause(ledger, name, reason=PauseReason.OPERATOR, by=by, now=now)
+        lambda ledger: registry.pause(
+            ledger, name, reason=PauseReason.OPERATOR, by=by, now=datetime.now(UTC)
+        )
     )
     say(f"subscriber {name} {'is paused already' if found is None else 'paused'}")
 
@@ -222,8 +223,9 @@ def resume(name: NameArgument, *, by: ByOption) -> None:
 
     Exit code 3 if there is none of this name.
     """
-    now = datetime.now(UTC)
-    found = run_on_ledger(lambda ledger: registry.resume(ledger, name, by=by, now=now))
+    found = run_on_ledger(
+        lambda ledger: registry.resume(ledger, name, by=by, now=datetime.now(UTC))
+    )
     say(f"subscriber {name} {'neither is paused nor fails' if found is None else 'resumed'}")
 
 
@@ -324,10 +326,9 @@ def resend(
     was; izin subscribers show says how far it is. Exit code 3 if there is no subscriber of such a
     name, or an earlier resend is not done (izin subscribers cancel-resend).
     """
-    now = datetime.now(UTC)
     plans = run_on_ledger(lambda ledger: _counted(ledger, names, *order))
     if execute:
-        run_on_ledger(lambda ledger: resends.begin(ledger, plans, by=by, now=now))
+        run_on_ledger(lambda ledger: resends.begin(ledger, plans, by=by, now=datetime.now(UTC)))
     rows = [(plan.name, *part, plan.events[part]) for plan in plans for part in sorted(plan.events)]
     print_rows(output, ("subscriber", "source", "type", "events"), rows)
     say(*(line for plan in plans for line in _lines(plan, is_ordered=execute)))
@@ -339,8 +340,9 @@ def cancel_resend(name: NameArgument, *, by: ByOption) -> None:
 
     Exit code 3 if there is no subscriber of this name, or no such resend.
     """
-    now = datetime.now(UTC)
-    number = run_on_ledger(lambda ledger: resends.cancel(ledger, name=name, by=by, now=now))
+    number = run_on_ledger(
+        lambda ledger: resends.cancel(ledger, name=name, by=by, now=datetime.now(UTC))
+    )
     say(f"resend {number} of {name} cancelled")
 
 

@@ -328,6 +328,20 @@ class Ledger:
                 yield connection
 
 
+async def fetch(
+    connection: Connection, query: LiteralString, values: Mapping[str, Any] | None = None
+) -> list[DictRow]:
+    """Run a statement in the transaction of ``connection``; return its rows."""
+    return await (await connection.execute(query, values)).fetchall()
+
+
+async def fetch_one(
+    connection: Connection, query: LiteralString, values: Mapping[str, Any] | None = None
+) -> DictRow | None:
+    """Do the same; return its first row, None where it has none."""
+    return await (await connection.execute(query, values)).fetchone()
+
+
 async def copy(connection: Connection, statement: LiteralString, chunks: Iterable[bytes]) -> None:
     """Write ``chunks`` of whole rows by the COPY ``statement``.
 

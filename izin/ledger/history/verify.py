@@ -25,7 +25,7 @@ from typing import Any
 
 from cryptography.x509 import Certificate
 
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history.chain_check import (
     Act,
     ChainCheck,
@@ -65,7 +65,7 @@ class Verified:
 
 async def anchor(connection: Connection, *, now: datetime) -> tuple[Anchor, ...]:
     """Anchor the heads of the chains that have grown; return the anchors."""
-    heads = await (await connection.execute(_SQL["heads"])).fetchall()
+    heads = await fetch(connection, _SQL["heads"])
     if not heads:
         return ()
     values = {
@@ -74,7 +74,7 @@ async def anchor(connection: Connection, *, now: datetime) -> tuple[Anchor, ...]
         "links": [row["link"] for row in heads],
         "now": now,
     }
-    found = await (await connection.execute(_SQL["anchor"], values)).fetchall()
+    found = await fetch(connection, _SQL["anchor"], values)
     return tuple(Anchor(**row) for row in found)
 
 

@@ -26,7 +26,7 @@ from izin.consent import ConsentEvent, ConsentKey
 from izin.ledger import reads
 from izin.ledger.brake import counting
 from izin.ledger.daily import lines
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import ERASED, act, append, commitment_of_row, erasure_key
 from izin.ledger.record import Message, TopicMessages
 from izin.ledger.registry import complaints
@@ -141,7 +141,7 @@ async def request(
         async with ledger.transaction() as connection:
             values = _keys(keys[start : start + _SLICE])
             await connection.execute(_SQL["rows"], values)
-            rows = await (await connection.execute(_SQL["findings"], values)).fetchall()
+            rows = await fetch(connection, _SQL["findings"], values)
             wanted = [one for one in [ErasureFinding(**row) for row in rows] if one.may_be_erased]
             await _request(connection, topic_messages, wanted, by=by, now=now)
         count += len(wanted)
@@ -164,7 +164,7 @@ async def _request(
         "now": now,
     }
     await connection.execute(_SQL["take-back"], values)
-    made = await (await connection.execute(_SQL["request"], values)).fetchall()
+    made = await fetch(connection, _SQL["request"], values)
     requested = [
         act(
             "request erasure",
@@ -224,7 +224,7 @@ async def acknowledge_tombstones(
     """Note that the state of ``keys`` is a tombstone: their rows, if they were restored before it
     was read, are to be removed.
     """
-    rows = await (await connection.execute(_SQL["rows"], {"keys": sorted(keys)})).fetchall()
+    rows = await fetch(connection, _SQL["rows"], {"keys": sorted(keys)})
     restored = [
         ErasedKey(row["key"], row["customer_id"], str(uuid.uuid4()), now, is_last=True)
         for row in rows
@@ -251,7 +251,7 @@ async def remove(ledger: Ledger, topic_messages: TopicMessages, *, now: datetime
     while True:
         async with ledger.transaction() as connection:
             values: dict[str, Any] = {"now": now, "size": _SLICE}
-            found = await (await connection.execute(_SQL["to-remove"], values)).fetchall()
+            found = await fetch(connection, _SQL["to-remove"], values)
             if not found:
                 return count
             count += await _remove(connection, topic_messages, found, now)
@@ -264,7 +264,7 @@ async def _remove(
     now: datetime,
 ) -> int:
     keys = {"keys": sorted(one["key"] for one in erasures)}
-    rows = await (await connection.execute(_SQL["rows"], keys)).fetchall()
+    rows = await fetch(connection, _SQL["rows"], keys)
     by_key = {row["key"]: row for row in rows}
     waiting, over = [], []
     gone: dict[str, Mapping[str, Any]] = {}
@@ -311,7 +311,7 @@ async def erase_history(ledger: Ledger, *, now: datetime) -> int:
     while True:
         async with ledger.transaction() as connection:
             values: dict[str, Any] = {"now": now, "size": _HISTORY_SLICE}
-            found = await (await connection.execute(_SQL["retained"], values)).fetchall()
+            found = await fetch(connection, _SQL["retained"], values)
             if not found:
                 return count
             count += await _erase(connection, found, now)
@@ -321,8 +321,8 @@ async def _erase(
     connection: Connection, erasures: Sequence[Mapping[str, Any]], now: datetime
 ) -> int:
     values = {"ids": [one["id"] for one in erasures], "years": YEARS_AFTER_THE_END}
-    rows = await (await connection.execute(_SQL["history"], values)).fetchall()
-    sent = await (await connection.execute(_SQL["deliveries"], values)).fetchall()
+    rows = await fetch(connection, _SQL["history"], values)
+    sent = await fetch(connection, _SQL["deliveries"], values)
     later: dict[int, datetime] = {}
     free, free_sent = _of_free(rows, now, later), _of_free(sent, now, later)
     of_history = list(chain.from_iterable(free.values()))

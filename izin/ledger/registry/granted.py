@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from izin.consent import Channel
 from izin.iys.wire_format import BrandSummary, GrantedBrand, Right, Subscription
 from izin.ledger import suspensions
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.record import EVERY, NOT_GRANTED, Brand, Suspension
 
 _SQL = statements("granted")
@@ -154,10 +154,10 @@ async def readable(connection: Connection, brand_code: int) -> tuple[Channel, ..
     suspension closes.
     """
     scope = {"brand_code": brand_code}
-    row = await (await connection.execute(_SQL["is-listed"], scope)).fetchone()
+    row = await fetch_one(connection, _SQL["is-listed"], scope)
     if row is None or not row["exists"]:
         return await suspensions.rights_of(connection, brand_code)
-    rows = await (await connection.execute(_SQL["unreadable"], scope)).fetchall()
+    rows = await fetch(connection, _SQL["unreadable"], scope)
     unreadable = {row["channel"] for row in rows}
     return tuple(one for one in Channel if one not in unreadable)
 

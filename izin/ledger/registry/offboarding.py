@@ -10,7 +10,7 @@ from datetime import datetime
 
 from izin.consent import WAITING, State
 from izin.ledger import brands
-from izin.ledger.db import Ledger, statements
+from izin.ledger.db import Ledger, fetch, fetch_one, statements
 from izin.ledger.history import customer_key, record_act
 from izin.ledger.record import Brand, ConsentRow, TopicMessages, ruling
 from izin.ledger.registry import api_keys, suspension_orders
@@ -95,9 +95,7 @@ class Ending:
         values = {"customer_id": self.customer_id, "size": _PAGE}
         while True:
             async with unit_of_work(self.ledger, self.messages, now) as changes:
-                found = await (
-                    await changes.connection.execute(_SQL["waiting-consents"], values)
-                ).fetchall()
+                found = await fetch(changes.connection, _SQL["waiting-consents"], values)
                 if not found:
                     return withdrawn
                 rows = await lock(changes.connection, (row["key"] for row in found))
@@ -183,7 +181,7 @@ async def end(ledger: Ledger, one: Offboarding, *, by: str, now: datetime) -> bo
     """End the customer, by one act of the history; return whether it was not ended before."""
     values = {"customer_id": one.customer_id, "now": now}
     async with ledger.transaction() as connection:
-        ended = await (await connection.execute(_SQL["end"], values)).fetchone()
+        ended = await fetch_one(connection, _SQL["end"], values)
         if ended is None:
             return False
         await connection.execute(_SQL["end-customer"], values)
