@@ -2,13 +2,13 @@
 ledger's PostgreSQL, İYS, and the gate; and those of our own processes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, time, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from ssl import SSLContext
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AliasGenerator,
@@ -88,6 +88,11 @@ class KafkaSettings(SettingsGroup):
     def topics(self) -> Topics:
         """The topics with the prefix of this installation."""
         return Topics(self.topic_prefix)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options of librdkafka that these settings mean; they may hold passwords."""
+        return {**checks.security_options_of(self.given), "log_level": self.client_log_level}
 
     def tls_context(self) -> SSLContext | None:
         """Return the TLS context of connections to brokers, None without TLS.
