@@ -31,7 +31,7 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger
-from izin.consent import ActionReason, SourceError
+from izin.consent import WAITING, ActionReason, SourceError
 from izin.consent.may_send import PermissionReason
 from izin.ledger import brands, reads, suspensions
 from izin.ledger.brake import decisions
@@ -59,7 +59,6 @@ _STATES = {
     "not_needed": "nothing to send",
 }
 
-_WAITING = frozenset({"pending", "retryable"})
 
 _PERMISSIONS: Mapping[str, str] = {
     PermissionReason.EXEMPT: "information that needs no consent",
@@ -253,7 +252,7 @@ def why_suspended(
     entry: ConsentRow, brand: Brand | None, suspensions: Iterable[Suspension]
 ) -> str | None:
     """Return why a key that waits to be sent is suspended, and since when; None: it is not."""
-    if entry.state not in _WAITING:
+    if entry.state not in WAITING:
         return None
     if brand is not None and brand.status != "active":
         return f"suspended, for its brand is stopped: izin brands show {entry.brand_code}"
@@ -415,7 +414,7 @@ def _stated(status: str | None, data: Mapping[str, Any]) -> str:
 
 
 def _state(entry: ConsentRow, suspended: str | None) -> str:
-    due = entry.due_at if entry.state in _WAITING else None
+    due = entry.due_at if entry.state in WAITING else None
     return _joined(
         suspended or _STATES.get(entry.state, entry.state),
         _why(entry.reason),

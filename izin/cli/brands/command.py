@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.brands import parked, suspensions
+from izin.cli.brands import suspensions
 from izin.cli.brands.suspensions import concerning, suspended_and_counted
 from izin.cli.remedies import remedy_of_brake, remedy_of_order
 from izin.cli.terminal import (
@@ -323,10 +323,10 @@ for command in (
     suspensions.rights,
     suspensions.suspend,
     suspensions.resume,
-    parked.parked,
-    parked.retailers,
+    suspensions.parked,
+    suspensions.retailers,
     suspensions.suspensions,
     suspensions.retry,
-    parked.requeue,
+    suspensions.requeue,
 ):
     app.command()(command)

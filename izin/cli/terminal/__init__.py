@@ -54,32 +54,30 @@ from izin.cli.terminal.exit_codes import (
     say_dry_run,
 )
 from izin.cli.terminal.output import (
+    CsvRows,
     OutputFormat,
     OutputOption,
     ShownStep,
+    VisibleRows,
     cells,
+    check_place,
+    digest_of,
     err,
     json_text,
     kafka_settings,
     named,
+    new_file,
     out,
     print_fields,
     print_found,
     print_json,
     print_rows,
+    private_csv,
     say,
     showing,
     showing_steps,
     turkish,
     warn,
-)
-from izin.cli.terminal.private_files import (
-    CsvRows,
-    VisibleRows,
-    check_place,
-    digest_of,
-    new_file,
-    private_csv,
     write_new,
 )
 
