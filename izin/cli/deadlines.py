@@ -5,7 +5,7 @@ path and leg; ``week`` what happened for each customer, and what each used.
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,16 +80,16 @@ _LATENCIES = {
     "p99": "p99",
 }
 _MINUTE, _HOUR = 60.0, 3600.0
-_WEEK = (
-    "customer",
-    "received",
-    "registered",
-    "refused",
-    "overdue",
-    "opt-outs",
-    "p50",
-    "p95",
-)
+_WEEK = {
+    "customer_id": "customer",
+    "received": "received",
+    "registered": "registered",
+    "refused": "refused",
+    "overdue": "overdue",
+    "opt_outs": "opt-outs",
+    "p50": "p50",
+    "p95": "p95",
+}
 
 
 reports_app = typer.Typer(help="Report figures over a time, from the ledger.", no_args_is_help=True)
@@ -176,7 +176,14 @@ def breaches(
         if output is OutputFormat.JSON
         else None,
     )
-    found = [_breach(one) for one in late]
+    found = [
+        {
+            **{name: row[name] for name in ("key", "customer_id", "event_id")},
+            "due_at": datetime.fromisoformat(row["due_at"]),
+            "sent_at": row["occurred_at"],
+        }
+        for row in late
+    ]
     rows = [(*str(one["key"]).split("/", 3)[:3], one["due_at"], one["sent_at"]) for one in found]
     print_rows(output, ("brand", "channel", "recipient type", "due", "sent"), rows, as_json=found)
     exit_if(found)
@@ -235,16 +242,6 @@ async def _look(
     ahead = forecast(backlog.ready, now=now, records_per_second=pace)
     parked = parked_counts(one for one in await reads.parked(ledger) if cut.has(one.brand_code))
     return margins, ahead, sum(one.count for one in backlog.suspended), parked
-
-
-def _breach(row: Mapping[str, str]) -> dict[str, object]:
-    return {
-        "key": row["key"],
-        "customer_id": row["customer_id"],
-        "event_id": row["event_id"],
-        "due_at": datetime.fromisoformat(row["due_at"]),
-        "sent_at": row["occurred_at"],
-    }
 
 
 @app.command("recount-terms")
@@ -370,23 +367,17 @@ def week(
     )
     if customer is None or output is OutputFormat.JSON:
         known = {"since": begin, "until": now, "customers": [asdict(one) for one in found]}
-        print_rows(output, _WEEK, map(_week_row, found), as_json=known)
+        rows = cells(
+            _WEEK,
+            found,
+            refused=lambda one: sum(one.refused.values()),
+            p50=lambda one: _took(one.p50),
+            p95=lambda one: _took(one.p95),
+        )
+        print_rows(output, _WEEK, rows, as_json=known)
     else:
         for one in found:
             print_rows(output, ("what", "value"), _lines(one, begin, now))
-
-
-def _week_row(one: CustomerFigures) -> tuple[object, ...]:
-    return (
-        one.customer_id,
-        one.received,
-        one.registered,
-        sum(one.refused.values()),
-        one.overdue,
-        one.opt_outs,
-        _took(one.p50),
-        _took(one.p95),
-    )
 
 
 def _lines(one: CustomerFigures, since: datetime, now: datetime) -> list[tuple[str, object]]:

@@ -33,7 +33,6 @@ from izin.kafka.bounded_reader import read_all
 from izin.ledger.archive.folder import Archive, verify_archive
 from izin.ledger.archive.writer import Archived, ArchiveWriter
 from izin.ledger.db import Ledger, living
-from izin.ledger.history import Loss
 from izin.ledger.history import verify as chains
 from izin.ledger.offsets import Bootstrap, Range
 from izin.ledger.record import Anchor, TopicMessages, UnreadableAnchorError
@@ -108,7 +107,11 @@ def verify(
         sent = deliveries.VerifiedDeliveries(rows=0, faults=())
     rows, unproven = cells(_COLUMNS, found.faults), cells(_COLUMNS, found.unprovable)
     others = cells(_OF_DELIVERIES, sent.faults)
-    lines = [_lost_line(one, sent.lost) for one in found.losses]
+    lines = [
+        "a restoration of this ledger lost what was recorded behind its archive, up to anchor "
+        f"{one.anchor}, and {sent.lost} deliveries up to batch {one.batch}"
+        for one in found.losses
+    ]
     match output:
         case OutputFormat.JSON:
             print_json(
@@ -135,14 +138,6 @@ def verify(
             )
     exit_if(rows or others)
     exit_if(unproven, ExitCode.NOT_VERIFIED)
-
-
-def _lost_line(loss: Loss, deliveries: int) -> str:
-    """Return what the restoration of a ledger has lost, in one line."""
-    return (
-        f"a restoration of this ledger lost what was recorded behind its archive, up to anchor "
-        f"{loss.anchor}, and {deliveries} deliveries up to batch {loss.batch}"
-    )
 
 
 def _known_anchors(

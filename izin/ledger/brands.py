@@ -274,11 +274,10 @@ async def registered_brand(ledger: Ledger, brand_code: int) -> Brand:
     Raises:
         UnregisteredBrandError: it is not registered.
     """
-    async with ledger.transaction() as connection:
-        found = (await of_codes(connection, [brand_code])).get(brand_code)
-    if found is None:
+    found = await ledger.fetch(_SQL["of-codes"], {"codes": [brand_code]})
+    if not found:
         raise UnregisteredBrandError(brand_code)
-    return found
+    return Brand.from_row(found[0])
 
 
 async def brands_of(

@@ -86,7 +86,6 @@ class Lag:
     """For an unsettled ONAY, or for the event that rescues an opt-out."""
     parked: int
     overdue: int
-    earliest_due: datetime | None
     outbox: int
 
     @property

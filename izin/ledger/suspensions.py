@@ -9,6 +9,7 @@ granted: the list ends it.
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from operator import itemgetter
 
 from psycopg.rows import DictRow
 
@@ -159,11 +160,9 @@ async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
 
 
 async def _restart_pull(connection: Connection, restored: Iterable[DictRow]) -> None:
-    since: dict[int, datetime] = {}
-    for row in restored:
-        code = row["brand_code"]
-        since[code] = min(row["since"], since.get(code, row["since"]))
-    await pull_again(connection, since)
+    # Of several of a brand the one that was lost first counts: it comes last.
+    latest_first = sorted(restored, key=itemgetter("since"), reverse=True)
+    await pull_again(connection, {row["brand_code"]: row["since"] for row in latest_first})
 
 
 async def pull_again(connection: Connection, since: Mapping[int, datetime]) -> None:

@@ -34,7 +34,7 @@ _ARCHIVE = FileSet(
 
 
 class ApicurioRegistry(Server):
-    """A schema registry whose data live in `state_dir/registry`. `heap` is in Java's notation.
+    """A schema registry whose data live in `state_dir/registry`.
 
     Records in Kafka name their schemas by the registry's ids, so both must be kept.
     """
@@ -43,17 +43,7 @@ class ApicurioRegistry(Server):
     folder = "registry"
     port_setting = "--port registry=NUMBER"
 
-    def __init__(
-        self,
-        state_dir: Path,
-        port: int | None = None,
-        *,
-        heap: str = "384m",
-        on_progress: Progress = silent,
-    ) -> None:
-        super().__init__(state_dir, port, on_progress=on_progress)
-        self._heap = heap
-        self._program = Path()
+    _program: Path
 
     @property
     def url(self) -> str:
@@ -84,7 +74,7 @@ class ApicurioRegistry(Server):
         java = str(java_at_least(JAVA))
         return Command(
             name=self.name,
-            argv=(java, f"-Xmx{self._heap}", *QUICK_START, "-jar", str(self._program)),
+            argv=(java, "-Xmx384m", *QUICK_START, "-jar", str(self._program)),
             environment={**os.environ, **settings},
             log=self.log,
             ready=f"{self.url}/subjects",

@@ -69,6 +69,7 @@ from izin.streams.ownership import DecidedOffsets
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 T = TypeVar("T")
+_now = partial(datetime.now, UTC)
 _TIMEOUT = 5.0
 _QUERY_TIMEOUT = 15.0
 """Of one query of the ledger; migrations may take longer."""
@@ -256,10 +257,6 @@ def of_iys(url: str, status: int) -> DoctorFinding:
             return wrong(
                 "iys", f"{url} answers {status}, not as İYS's API does; is IYS_BASE_URL right?"
             )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _ledger_settings() -> LedgerSettings:

@@ -16,6 +16,7 @@ from izin.cli.terminal import (
     CsvRows,
     OutputFormat,
     OutputOption,
+    UnmaskedOption,
     exit_if,
     exit_on_error,
     exit_on_signals,
@@ -110,9 +111,6 @@ CsvOption = Annotated[
         dir_okay=False,
         help="Write all differences with recipients in full; only its owner may read the file.",
     ),
-]
-UnmaskedOption = Annotated[
-    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
 ]
 _MOST = 200
 """So many differences are listed in the table."""

@@ -305,10 +305,8 @@ class RegisterCount:
     """Keys of which is not known, or not confirmed, what İYS holds."""
     in_flight: int
     """Keys on their way to İYS when it was counted: either side may have them."""
-    before_at: datetime | None
-    """Of the last count that is thirty days older; None: there is none."""
     onay_before: int | None
-    """The surplus then."""
+    """The surplus at the last count that is thirty days older; None: there is none."""
     ret_before: int | None
 
     @property

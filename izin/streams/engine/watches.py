@@ -165,15 +165,13 @@ class Watchdog:
 
 
 class BoundedShutdown:
-    """Receives the signals that end this process, and ends it ``within`` seconds.
+    """Receives the signals that end this process, and ends it ``WITHIN`` seconds.
 
     Make it before any other thread is started: later threads inherit that these signals are
     blocked.
     """
 
-    def __init__(self, *, within: float = WITHIN, end: Callable[[int], object] = os._exit) -> None:
-        self._within = within
-        self._end = end
+    def __init__(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
     def watch(self, stop: Callable[[], object]) -> None:
@@ -183,13 +181,13 @@ class BoundedShutdown:
     def _listen(self, stop: Callable[[], object]) -> None:
         signal.sigwait(_SIGNALS)
         stop()
-        again = signal.sigtimedwait(_SIGNALS, self._within)
+        again = signal.sigtimedwait(_SIGNALS, WITHIN)
         _log.critical(
             "shutdown cut short",
             effect="the next owners of the partitions abort what is open",
             why="second signal" if again else "out of time",
         )
-        self._end(EXIT_STALLED)
+        os._exit(EXIT_STALLED)
 
 
 class StaticMember:
