@@ -130,11 +130,11 @@ def verify(
                 print_rows(output, _COLUMNS, [*rows, *unproven])
             if others:
                 print_rows(output, _OF_DELIVERIES, others)
-            say(*lines)
             say(
+                *lines,
                 f"{found.rows} rows verified against {found.anchors} anchors, and {sent.rows} "
                 f"deliveries: {len(rows) + len(others) or 'no'} faults"
-                + (f", {len(unproven)} not provable" if unproven else "")
+                + (f", {len(unproven)} not provable" if unproven else ""),
             )
     exit_if(rows or others)
     exit_if(unproven, ExitCode.NOT_VERIFIED)

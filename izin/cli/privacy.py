@@ -228,8 +228,7 @@ async def _erase(
 @retention_app.command("list")
 def list_months(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the months of history, with the end of retention and the legal holds of each."""
-    found = run_on_ledger(retention.months)
-    _print_months(found, output)
+    _print_months(run_on_ledger(retention.months), output)
 
 
 @retention_app.command("set")

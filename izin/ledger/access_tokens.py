@@ -106,8 +106,9 @@ async def forget_failures(
 
     How many were requested stays counted, and so does the silence that İYS asks for (H084).
     """
-    values = {"account": account, "digest": unless}
-    return bool(await fetch(connection, _SQL["forget-failures"], values))
+    return bool(
+        await fetch(connection, _SQL["forget-failures"], {"account": account, "digest": unless})
+    )
 
 
 async def _wake(connection: Connection, account: str) -> None:

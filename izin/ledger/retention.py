@@ -92,8 +92,7 @@ async def months(ledger: Ledger) -> tuple[Month, ...]:
 
 async def _unheld(connection: Connection) -> tuple[Month, ...]:
     """Return the months of history, in order, without their legal holds."""
-    rows = await fetch(connection, _SQL["months"])
-    return tuple(Month(**row) for row in rows)
+    return tuple(Month(**row) for row in (await fetch(connection, _SQL["months"])))
 
 
 async def _held(connection: Connection, month: Month) -> Month:
@@ -119,8 +118,7 @@ async def expired(ledger: Ledger, *, today: date) -> tuple[Month, ...]:
 async def _is_needed(connection: Connection, month: Month, today: date) -> bool:
     """Whether a consent in ``month`` stands, or ended less than three years ago."""
     ended = today.replace(day=1, year=today.year - YEARS_AFTER_THE_END)
-    values = {"month": month.month, "ended": ended}
-    row = await fetch_one(connection, _SQL["is-needed"], values)
+    row = await fetch_one(connection, _SQL["is-needed"], {"month": month.month, "ended": ended})
     return row is not None
 
 
@@ -178,8 +176,7 @@ async def retain(ledger: Ledger, month: date, *, until: date, by: str, now: date
         LedgerFaultError: the day is before ``Month.least``.
     """
     async with ledger.transaction() as connection:
-        values = {"month": month, "until": until}
-        row = await fetch_one(connection, _SQL["retain"], values)
+        row = await fetch_one(connection, _SQL["retain"], {"month": month, "until": until})
         if row is None:
             return False
         await record_act(
@@ -247,8 +244,7 @@ async def release(ledger: Ledger, number: int, *, by: str, now: datetime) -> boo
 
 async def end(connection: Connection, number: int, *, by: str, now: datetime) -> bool:
     """Release a legal hold within a transaction; return whether there was one in force."""
-    values = {"id": number, "now": now}
-    row = await fetch_one(connection, _SQL["release-hold"], values)
+    row = await fetch_one(connection, _SQL["release-hold"], {"id": number, "now": now})
     if row is None:
         return False
     await record_act(

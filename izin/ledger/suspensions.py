@@ -171,8 +171,9 @@ async def pull_again(connection: Connection, since: Mapping[int, datetime]) -> N
     than the window, the pull finds the gap.
     """
     for code, unread_since in since.items():
-        values = {"brand_code": code, "unread_since": unread_since}
-        await connection.execute(_CURSORS["restart"], values)
+        await connection.execute(
+            _CURSORS["restart"], {"brand_code": code, "unread_since": unread_since}
+        )
 
 
 async def is_suspended_by_operator(

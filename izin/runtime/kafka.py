@@ -51,8 +51,7 @@ def watermarks(brokers: Brokers, topic: str) -> Mapping[int, tuple[int, int]]:
     Raises:
         BrokerError: the broker cannot be reached, or has no such topic.
     """
-    options = {"allow.auto.create.topics": False}
-    client = kafka_clients.consumer(brokers, "izin-ends", **options)
+    client = kafka_clients.consumer(brokers, "izin-ends", **{"allow.auto.create.topics": False})
     with closing(client), broker_errors(brokers):
         return watermarks_of(client, topic)
 

@@ -147,10 +147,11 @@ def write(
         written = {"file": str(out), "sha256": sha256, "rows": len(evidence.rows)}
         print_json(written | {"keys": evidence.header["keys"]})
         return
-    say(f"{len(evidence.rows)} rows of {len(evidence.header['keys'])} keys are written to {out}")
-    say(f"sha256 {sha256}")
     say(
-        "its newest anchors reach the topic within seconds, and the anchor file within the interval"
+        f"{len(evidence.rows)} rows of {len(evidence.header['keys'])} keys are written to {out}",
+        f"sha256 {sha256}",
+        "its newest anchors reach the topic within seconds, and the anchor file within the "
+        "interval",
     )
 
 

@@ -156,8 +156,9 @@ class DifferenceReport:
             self._csv.writerow(list(_values(one, one.key).values()))
         key = one.key if self._unmasked else mask_text(one.key)
         if self._output is OutputFormat.JSON:
-            values = {**_values(one, key), "explained": one.is_explained}
-            text = visible(json.dumps(values, ensure_ascii=False))
+            text = visible(
+                json.dumps({**_values(one, key), "explained": one.is_explained}, ensure_ascii=False)
+            )
             sys.stdout.write(f"{'' if is_first else ','}\n{text}")
         elif len(self._listed) < _MOST:
             self._listed.append(_row(one, key.partition("/")[2]))

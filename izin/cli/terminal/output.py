@@ -274,8 +274,7 @@ class ShownStep:
             self._first, self._began = done, now
         rate = (done - self._first) / max(now - self._began, 0.001)
         if self._bars is not None and self._task is not None:
-            text = f"{rate:,.0f}/s"
-            self._bars.update(self._task, completed=done, total=total, rate=text)
+            self._bars.update(self._task, completed=done, total=total, rate=f"{rate:,.0f}/s")
         elif now >= self._next:
             self._next = now + _EVERY
             left = f"{(total - done) / rate:,.0f} s left" if rate else "not moving"

@@ -79,8 +79,9 @@ async def add_opt_ins(connection: Connection, changes: Mapping[int, int]) -> Non
     """Add to the opt-ins of those brands that are counted how many more, or fewer, there are."""
     if not changes:
         return
-    values = {"codes": list(changes), "changes": list(changes.values())}
-    await connection.execute(_SQL["add-opt-ins"], values)
+    await connection.execute(
+        _SQL["add-opt-ins"], {"codes": list(changes), "changes": list(changes.values())}
+    )
 
 
 async def count_opt_ins(connection: Connection, codes: Collection[int]) -> None:

@@ -157,8 +157,7 @@ async def _page(connection: Connection, brake: Brake) -> list[ConsentRow] | None
 
     A row that went meanwhile is left out, so that a page may be empty.
     """
-    values = {"id": brake.id, "size": _PAGE}
-    found = await fetch(connection, _SQL["held-back"], values)
+    found = await fetch(connection, _SQL["held-back"], {"id": brake.id, "size": _PAGE})
     if not found:
         return None
     rows = await lock(connection, (row["key"] for row in found))

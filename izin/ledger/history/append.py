@@ -98,8 +98,7 @@ async def _fresh(
         "sources": [one.source for one in repeatable],
         "since": now - REPEATED_WITHIN,
     }
-    found = await fetch(connection, _SQL["known"], values)
-    known = {row["source"] for row in found}
+    known = {row["source"] for row in (await fetch(connection, _SQL["known"], values))}
     fresh = []
     for one in movements:
         if one.may_repeat:

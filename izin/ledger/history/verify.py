@@ -74,8 +74,7 @@ async def anchor(connection: Connection, *, now: datetime) -> tuple[Anchor, ...]
         "links": [row["link"] for row in heads],
         "now": now,
     }
-    found = await fetch(connection, _SQL["anchor"], values)
-    return tuple(Anchor(**row) for row in found)
+    return tuple(Anchor(**row) for row in (await fetch(connection, _SQL["anchor"], values)))
 
 
 async def growth(ledger: Ledger) -> int:

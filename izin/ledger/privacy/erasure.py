@@ -264,8 +264,7 @@ async def _remove(
     now: datetime,
 ) -> int:
     keys = {"keys": sorted(one["key"] for one in erasures)}
-    rows = await fetch(connection, _SQL["rows"], keys)
-    by_key = {row["key"]: row for row in rows}
+    by_key = {row["key"]: row for row in (await fetch(connection, _SQL["rows"], keys))}
     waiting, over = [], []
     gone: dict[str, Mapping[str, Any]] = {}
     for one in erasures:

@@ -79,8 +79,9 @@ async def rotate(  # noqa: PLR0913 - which key, by what, and by whose order
             old, expires_at=until if old.expires_at is None else min(old.expires_at, until)
         )
         new = replace(old, id=new_id, secret_hash=secret_hash, created_at=now)
-        values = {"id": old.id, "expires_at": ended.expires_at, "now": now}
-        await connection.execute(_SQL["replace"], values)
+        await connection.execute(
+            _SQL["replace"], {"id": old.id, "expires_at": ended.expires_at, "now": now}
+        )
         await _insert(connection, new)
         rotated = _movement(
             "rotate API key",
@@ -122,8 +123,7 @@ async def withdraw_customer(  # noqa: PLR0913  # whose keys, what of them, and b
     what was done to it is no one customer's to see.
     """
     async with ledger.transaction() as connection:
-        values = {"customer_id": customer_id}
-        rows = await fetch(connection, _SQL["of-customer"], values)
+        rows = await fetch(connection, _SQL["of-customer"], {"customer_id": customer_id})
         left = [(one, one.without(customer_id, brands)) for one in map(ApiKey.of, rows)]
         ended = [old.id for old, new in left if new is None]
         await _revoke(connection, topic_messages, ended, by=by, now=now)
@@ -151,8 +151,7 @@ async def _revoke(
     by: str,
     now: datetime,
 ) -> tuple[ApiKey, ...]:
-    values = {"ids": sorted(ids), "now": now}
-    rows = await fetch(connection, _SQL["revoke"], values)
+    rows = await fetch(connection, _SQL["revoke"], {"ids": sorted(ids), "now": now})
     keys = tuple(map(ApiKey.of, rows))
     revoked = [
         _movement("revoke API key", one, by, now, before=_shown(one), after={"revoked_at": now})

@@ -155,8 +155,9 @@ async def attach(  # noqa: PLR0913  # what to which complaint, and by whose orde
     """
     async with ledger.transaction() as connection:
         before = await _locked(connection, number)
-        values = {"id": number, "path": path, "sha256": sha256}
-        attached = await _changed(connection, "attach", values)
+        attached = await _changed(
+            connection, "attach", {"id": number, "path": path, "sha256": sha256}
+        )
         await record_act(
             connection,
             "attach evidence",

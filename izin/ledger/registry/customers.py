@@ -249,8 +249,9 @@ async def _store(
     fields = {one: getattr(after, one) for one in _BY_OPERATORS}
     known = {} if before is None else {one: getattr(before, one) for one in _BY_OPERATORS}
     differing = [one for one in fields if fields[one] != known.get(one)]
-    values = {**fields, "customer_id": after.customer_id, "now": now}
-    await connection.execute(_SQL["upsert"], values)
+    await connection.execute(
+        _SQL["upsert"], {**fields, "customer_id": after.customer_id, "now": now}
+    )
     await record_act(
         connection,
         "add customer" if before is None else "change customer",

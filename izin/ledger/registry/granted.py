@@ -327,8 +327,12 @@ async def apply(
     brand, unread = change.brand, change.unread_since
     async with ledger.transaction() as connection:
         if change.listed is None:
-            scope = {"account": account, "brand_code": brand.brand_code}
-            gone = {**scope, "unread_since": _instants(unread), "now": now}
+            gone = {
+                "account": account,
+                "brand_code": brand.brand_code,
+                "unread_since": _instants(unread),
+                "now": now,
+            }
             await connection.execute(_SQL["gone"], gone)
         else:
             await store(connection, account, change.listed, unread_since=unread, now=now)

@@ -149,8 +149,9 @@ async def find(ledger: Ledger, customer_id: str) -> Offboarding | None:
 
 async def begin(ledger: Ledger, customer_id: str, *, reason: str, by: str, now: datetime) -> None:
     """Note the order; one that stands stays."""
-    values = {"customer_id": customer_id, "reason": reason, "by": by, "now": now}
-    await ledger.execute(_SQL["begin"], values)
+    await ledger.execute(
+        _SQL["begin"], {"customer_id": customer_id, "reason": reason, "by": by, "now": now}
+    )
 
 
 async def unsettled(ledger: Ledger, customer_id: str) -> Unsettled:
@@ -166,8 +167,9 @@ async def note_named(ledger: Ledger, customer_id: str, count: int) -> None:
 
 async def note_archive(ledger: Ledger, customer_id: str, sha256: str, *, now: datetime) -> None:
     """Note that the archive is whole, with its digest."""
-    values = {"customer_id": customer_id, "sha256": sha256, "now": now}
-    await ledger.execute(_SQL["archived"], values)
+    await ledger.execute(
+        _SQL["archived"], {"customer_id": customer_id, "sha256": sha256, "now": now}
+    )
 
 
 async def end(ledger: Ledger, one: Offboarding, *, by: str, now: datetime) -> bool:

@@ -167,8 +167,7 @@ async def stop(
     """
     codes = None if brand_codes is None else list(brand_codes)
     async with ledger.transaction() as connection:
-        values = {"brand_codes": codes, "now": now}
-        rows = await fetch(connection, _SQL["stop"], values)
+        rows = await fetch(connection, _SQL["stop"], {"brand_codes": codes, "now": now})
         stopped = tuple(map(Sweep.from_row, rows))
         movements = [
             act(
@@ -207,8 +206,7 @@ async def _start(
     connection: Connection, brand_codes: Collection[int], reason: SweepReason, now: datetime
 ) -> tuple[Sweep, ...]:
     values = {"brand_codes": list(brand_codes), "reason": str(reason), "now": now}
-    rows = await fetch(connection, _SQL["start"], values)
-    return tuple(map(Sweep.from_row, rows))
+    return tuple(map(Sweep.from_row, await fetch(connection, _SQL["start"], values)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -258,8 +258,9 @@ async def write(
                 await connection.execute(_SQL["save-health"], group.health._asdict())
         complete = {one.subscriber_id: one.caught_up_at for one in kept if one.caught_up_at}
         if complete:
-            instants = {"ids": list(complete), "instants": list(complete.values())}
-            await connection.execute(_SQL["caught-up"], instants)
+            await connection.execute(
+                _SQL["caught-up"], {"ids": list(complete), "instants": list(complete.values())}
+            )
     return frozenset(group.subscriber_id for group in groups) - owned
 
 
