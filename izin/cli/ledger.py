@@ -209,8 +209,13 @@ def bootstrap(
     found, lost = run_on_ledger(
         lambda ledger: _bootstrap(ledger, kafka, encoder, by=by if execute else None)
     )
-    rows = {one.partition: _restored(one) for one in found}
-    rows |= {one.partition: _lost(one) for one in lost}
+    rows = {
+        **{one.partition: _restored(one) for one in found},
+        **{
+            one.partition: (one.partition, "lost", 0, one.end_offset, 0, one.decisions_from, None)
+            for one in lost
+        },
+    }
     print_rows(output, _PARTITIONS, [rows[number] for number in sorted(rows)])
     waiting = [row for row in rows.values() if row[1] != "restored"]
     if not waiting:
@@ -224,10 +229,6 @@ def _restored(one: Bootstrap) -> tuple[object, ...]:
     state = "waits" if one.finished_at is None else "restored"
     read, end = min(one.next_offset, one.end_offset), one.end_offset
     return one.partition, state, read, end, one.keys, one.decisions_from, one.finished_at
-
-
-def _lost(one: Range) -> tuple[object, ...]:
-    return one.partition, "lost", 0, one.end_offset, 0, one.decisions_from, None
 
 
 async def _bootstrap(

@@ -178,14 +178,11 @@ class BrakeLimits:
 
     def __str__(self) -> str:
         """Return the limits in words."""
-        found = []
-        if self.share is not None:
-            found.append(
-                f"more than {self.share:g} % and at least {self.at_least} opt-outs an hour"
-            )
-        if self.reversals is not None:
-            found.append(f"more than {self.reversals} opt-outs reversed an hour")
-        return "; ".join(found)
+        found = (
+            (self.share, f"{self.share or 0:g} % and at least {self.at_least} opt-outs an hour"),
+            (self.reversals, f"{self.reversals} opt-outs reversed an hour"),
+        )
+        return "; ".join(f"more than {what}" for limit, what in found if limit is not None)
 
 
 def limits_of(customer: customers.Customer) -> BrakeLimits | None:

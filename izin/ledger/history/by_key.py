@@ -60,9 +60,11 @@ async def in_slice(
     ``upto``: of the ``keys`` or ``recipients``, and of the ``brands``, that are selected.
     """
     low, high = part.bounds
-    values = {"low": low, "high": high, "kinds": list(kinds), **_upto(upto)}
-    for name in ("keys", "recipients", "brands"):
-        values[name] = sorted(map(str, selected.get(name) or ())) or None
+    chosen = {
+        name: sorted(map(str, selected.get(name) or ())) or None
+        for name in ("keys", "recipients", "brands")
+    }
+    values = {"low": low, "high": high, "kinds": list(kinds), **_upto(upto), **chosen}
     return _by_key(await ledger.fetch(_SQL["slice"], values))
 
 

@@ -185,8 +185,10 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         proof, _ = batches[number]
         chains[proof.shard].judge(proof.place - 1, proof.place, "deliveries emptied")
     faults += [one for chain in chains.values() for one in chain.faults]
-    unprovable = [_fault(one, _UNSEEN) for one in named.losses if not one.is_published(outside)]
-    unprovable += [one for chain in chains.values() for one in chain.unprovable]
+    unprovable = (
+        *(_fault(one, _UNSEEN) for one in named.losses if not one.is_published(outside)),
+        *(one for chain in chains.values() for one in chain.unprovable),
+    )
     faults += [
         Fault(shard=shard, after=0, place=max(places), what="the chain is gone")
         for shard, places in known.items()
@@ -195,7 +197,7 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         rows=sum(chain.rows for chain in chains.values()),
         anchors=compared,
         faults=tuple(one for one in faults if not any(lost.covers(one) for lost in named.losses)),
-        unprovable=tuple(unprovable),
+        unprovable=unprovable,
         losses=tuple(named.losses),
         batches={number: said for number, (_, said) in batches.items()},
         erased_deliveries=frozenset(named.deliveries),

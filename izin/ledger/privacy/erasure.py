@@ -76,15 +76,13 @@ class ErasureFinding:
     @property
     def obstacles(self) -> tuple[str, ...]:
         """Why it cannot be erased now, and what to do; empty: it can."""
-        found = []
-        if self.stands:
-            found.append("the consent stands: publish the opt-out first")
-        if self.is_owed:
-            found.append("something is owed to İYS: wait until it is settled")
-        if self.holds:
-            numbers = ", ".join(map(str, self.holds))
-            found.append(f"legal hold {numbers}: see izin retention holds")
-        return tuple(found)
+        numbers = ", ".join(map(str, self.holds))
+        reasons = (
+            (self.stands, "the consent stands: publish the opt-out first"),
+            (self.is_owed, "something is owed to İYS: wait until it is settled"),
+            (self.holds, f"legal hold {numbers}: see izin retention holds"),
+        )
+        return tuple(what for holds, what in reasons if holds)
 
     @property
     def may_be_erased(self) -> bool:

@@ -272,15 +272,15 @@ class RightsChange:
 
     def lines(self) -> list[str]:
         """Return, a line each, what changes for the brand."""
-        lines = [f"{one}: write -> no" for one in self.lost]
-        lines += [f"{one}: no -> write" for one in self.regained]
-        lines += [f"{one}: refused by İYS, and granted: tried at once" for one in self.tried]
-        lines += [f"{one}: may not be read any more" for one in self.unread]
-        lines += [f"{one}: may be read again" for one in self.read_again]
-        if self.agreement is not None:
-            words = ("may be read" if may else "may not be read" for may in self.agreement)
-            lines.append(f"daily files: {' -> '.join(words)}")
-        return lines
+        words = ("may be read" if may else "may not be read" for may in self.agreement or ())
+        return [
+            *(f"{one}: write -> no" for one in self.lost),
+            *(f"{one}: no -> write" for one in self.regained),
+            *(f"{one}: refused by İYS, and granted: tried at once" for one in self.tried),
+            *(f"{one}: may not be read any more" for one in self.unread),
+            *(f"{one}: may be read again" for one in self.read_again),
+            *([] if self.agreement is None else [f"daily files: {' -> '.join(words)}"]),
+        ]
 
 
 def change_of(
