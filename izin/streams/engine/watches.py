@@ -165,13 +165,14 @@ class Watchdog:
 
 
 class BoundedShutdown:
-    """Receives the signals that end this process, and ends it ``WITHIN`` seconds.
+    """Receives the signals that end this process, and ends it ``within`` seconds.
 
     Make it before any other thread is started: later threads inherit that these signals are
     blocked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, within: float = WITHIN) -> None:
+        self._within = within
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
     def watch(self, stop: Callable[[], object]) -> None:
@@ -181,7 +182,7 @@ class BoundedShutdown:
     def _listen(self, stop: Callable[[], object]) -> None:
         signal.sigwait(_SIGNALS)
         stop()
-        again = signal.sigtimedwait(_SIGNALS, WITHIN)
+        again = signal.sigtimedwait(_SIGNALS, self._within)
         _log.critical(
             "shutdown cut short",
             effect="the next owners of the partitions abort what is open",
