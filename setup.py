@@ -11,10 +11,8 @@ from setuptools import setup
 
 HOT = (
     "izin/schemas/fast/reader.py",
-    "izin/schemas/fast/words.py",
     "izin/schemas/fast/writer.py",
     "izin/schemas/fast/record_format.py",
-    "izin/schemas/fast/header_writer.py",
     "izin/schemas/generated/decision_offsets.py",
     "izin/schemas/fast/decision_writer.py",
     "izin/schemas/fast/cache.py",

@@ -28,7 +28,7 @@ from izin.gate.lane_table import LaneTable
 from izin.gate.state import GateState
 from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.follower import RecordFollower
-from izin.runtime.kafka import connection_of
+from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
@@ -129,7 +129,7 @@ def _lane(settings: KafkaSettings) -> RecordFollower:
         unreadable=_refuse,
     )
     uncommitted = IsolationLevel.READ_UNCOMMITTED
-    connection = connection_of(settings)
+    connection = access_of(settings)
     return RecordFollower(connection, topic, table, reads=uncommitted, until=uncommitted)
 
 

@@ -38,24 +38,24 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "Publish consents and opt-outs": {
         "publish": "izin.cli.publish:publish",
         "import": "izin.cli.imports.command:app",
-        "sequences": "izin.cli.sequences:app",
+        "sequences": "izin.cli.held_back:sequences_app",
     },
     "Send messages": {
         "may-send": "izin.cli.sending.may_send:may_send",
         "scrub": "izin.cli.sending.scrub:scrub_file",
-        "receipts": "izin.cli.receipts:app",
+        "receipts": "izin.cli.explain:receipts_app",
     },
     "Answer about a person": {
         "explain": "izin.cli.explain:explain",
         "evidence": "izin.cli.evidence.command:app",
-        "complaints": "izin.cli.evidence.complaints:app",
+        "complaints": "izin.cli.evidence.command:complaints_app",
         "privacy": "izin.cli.privacy:app",
     },
     "Keep İYS's terms": {
         "deadlines": "izin.cli.deadlines:app",
         "held-back": "izin.cli.held_back:app",
         "iys": "izin.cli.iys:app",
-        "report": "izin.cli.reports:app",
+        "report": "izin.cli.deadlines:reports_app",
     },
     "Repair": {
         "dead-letters": "izin.cli.dead_letters.command:app",
@@ -69,7 +69,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "brands": "izin.cli.brands.command:app",
         "keys": "izin.cli.keys:app",
         "subscribers": "izin.cli.subscribers.command:app",
-        "retention": "izin.cli.retention:app",
+        "retention": "izin.cli.privacy:retention_app",
     },
 }
 """Where each command is, by what people do: a function, or a Typer app where it is a group."""

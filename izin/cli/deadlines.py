@@ -1,8 +1,13 @@
-"""``izin deadlines``: what is due, at risk and missed, opt-outs a person can act on, and terms."""
+"""``izin deadlines``: what is due, at risk and missed, opt-outs a person can act on, and terms.
+
+``izin report``: figures over a time. ``latency`` says how long changes that began at İYS took, by
+path and leg; ``week`` what happened for each customer, and what each used.
+"""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -10,16 +15,20 @@ import typer
 
 from izin.cli.remedies import OPT_OUT_HEADER, opt_out_rows
 from izin.cli.terminal import (
+    ONE_DAY,
     BrandArgument,
     BrandsOption,
     ByOption,
     ExecuteOption,
+    OneBrandOption,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
+    SinceOption,
     VisibleRows,
     cells,
     exit_if,
+    kafka_settings,
     named,
     print_rows,
     say,
@@ -33,7 +42,7 @@ from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger.db import Ledger
-from izin.ledger.reads import Margin, Parked
+from izin.ledger.history.reports import CustomerFigures, Leg, LegLatency, figures, latencies
 from izin.ledger.record import Brand
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
 
@@ -61,6 +70,29 @@ _COUNTED = {
     "extended": "due again",
     "expired": "expire",
 }
+_WEEK_LONG = timedelta(days=7)
+_LATENCIES = {
+    "path": "path",
+    "leg": "leg",
+    "changes": "changes",
+    "p50": "p50",
+    "p95": "p95",
+    "p99": "p99",
+}
+_MINUTE, _HOUR = 60.0, 3600.0
+_WEEK = {
+    "customer_id": "customer",
+    "received": "received",
+    "registered": "registered",
+    "refused": "refused",
+    "overdue": "overdue",
+    "opt_outs": "opt-outs",
+    "p50": "p50",
+    "p95": "p95",
+}
+
+
+reports_app = typer.Typer(help="Report figures over a time, from the ledger.", no_args_is_help=True)
 
 
 @app.command()
@@ -144,7 +176,14 @@ def breaches(
         if output is OutputFormat.JSON
         else None,
     )
-    found = [_breach(one) for one in late]
+    found = [
+        {
+            **{name: row[name] for name in ("key", "customer_id", "event_id")},
+            "due_at": datetime.fromisoformat(row["due_at"]),
+            "sent_at": row["occurred_at"],
+        }
+        for row in late
+    ]
     rows = [(*str(one["key"]).split("/", 3)[:3], one["due_at"], one["sent_at"]) for one in found]
     print_rows(output, ("brand", "channel", "recipient type", "due", "sent"), rows, as_json=found)
     exit_if(found)
@@ -158,7 +197,7 @@ class ParkedCounts(NamedTuple):
     brands: tuple[int, ...]
 
 
-def parked_counts(found: Iterable[Parked]) -> ParkedCounts:
+def parked_counts(found: Iterable[reads.Parked]) -> ParkedCounts:
     """Return how many opt-outs and consents are parked."""
     groups = tuple(found)
     opt_outs = [one for one in groups if one.desired_status == Status.RET]
@@ -195,7 +234,7 @@ def _forecast(ahead: Forecast, nothing: str) -> str:
 
 async def _look(
     ledger: Ledger, pace: float, customer: str | None
-) -> tuple[tuple[Margin, ...], Forecast, int, ParkedCounts]:
+) -> tuple[tuple[reads.Margin, ...], Forecast, int, ParkedCounts]:
     """Return the unsettled records, their forecast, and how many are suspended and parked."""
     now, cut = datetime.now(UTC), await cut_to(ledger, customer)
     margins = tuple(one for one in await reads.margins(ledger, now=now) if cut.has(one.customer_id))
@@ -203,16 +242,6 @@ async def _look(
     ahead = forecast(backlog.ready, now=now, records_per_second=pace)
     parked = parked_counts(one for one in await reads.parked(ledger) if cut.has(one.brand_code))
     return margins, ahead, sum(one.count for one in backlog.suspended), parked
-
-
-def _breach(row: Mapping[str, str]) -> dict[str, object]:
-    return {
-        "key": row["key"],
-        "customer_id": row["customer_id"],
-        "event_id": row["event_id"],
-        "due_at": datetime.fromisoformat(row["due_at"]),
-        "sent_at": row["occurred_at"],
-    }
 
 
 @app.command("recount-terms")
@@ -269,3 +298,108 @@ def _chosen(known: Sequence[Brand], codes: Sequence[int] | None) -> Sequence[Bra
     if unknown:
         raise SourceError(f"brand {unknown[0]} is not registered; see: izin brands list")
     return [one for one in known if one.brand_code in codes]
+
+
+@reports_app.command()
+def latency(
+    *,
+    since: SinceOption = None,
+    customer: OneCustomerOption = None,
+    brand: OneBrandOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Print how long changes at İYS took to arrive, to be decided, and to reach others.
+
+    Of the last day, unless --since. By the path that brought them first (push, pull, daily file,
+    status query): from İYS's creation date to the receipt here, from there to the decision in the
+    ledger, from there to the published permission, and from the receipt to each subscriber. İYS's
+    dates are whole seconds by its own clock. JSON has seconds.
+    """
+    begin = since or datetime.now(UTC) - ONE_DAY
+    topic = kafka_settings().topics.permissions.name
+    found = run_on_ledger(
+        lambda ledger: latencies(
+            ledger, since=begin, brand_code=brand, permissions=topic, customer_id=customer
+        ),
+        customer=customer,
+        brand=brand,
+    )
+    known = {"since": begin, "latencies": [asdict(one) for one in found]}
+    print_rows(output, _LATENCIES, map(_row, found), as_json=known)
+
+
+def _row(one: LegLatency) -> tuple[object, ...]:
+    words = {Leg.WHOLE: "created to delivered"}
+    leg = words.get(one.leg, str(one.leg))
+    return one.path, leg, one.changes, *map(shown, (one.p50, one.p95, one.p99))
+
+
+def shown(seconds: float) -> str:
+    """Return a duration for people: as ``240 ms``, ``3.2 s``, ``12.5 min`` or ``30.1 h``."""
+    size = abs(seconds)
+    if size < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if size < _MINUTE:
+        return f"{seconds:.1f} s"
+    if size < _HOUR:
+        return f"{seconds / _MINUTE:.1f} min"
+    return f"{seconds / _HOUR:.1f} h"
+
+
+@reports_app.command()
+def week(
+    *,
+    customer: OneCustomerOption = None,
+    since: SinceOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Print a customer's week: received, registered, refused by reason, overdue, opt-outs, usage.
+
+    The last seven days, unless --since. Without --customer a line for each. p50 and p95 are how
+    long it took from the decision on an event until İYS's answer was recorded. What could not be
+    decided on at all is in izin dead-letters list --customer. Times are Turkish; JSON has seconds.
+    """
+    now = datetime.now(UTC)
+    begin = since or now - _WEEK_LONG
+    found = run_on_ledger(
+        lambda ledger: figures(ledger, since=begin, until=now, customer_id=customer),
+        customer=customer,
+    )
+    if customer is None or output is OutputFormat.JSON:
+        known = {"since": begin, "until": now, "customers": [asdict(one) for one in found]}
+        rows = cells(
+            _WEEK,
+            found,
+            refused=lambda one: sum(one.refused.values()),
+            p50=lambda one: _took(one.p50),
+            p95=lambda one: _took(one.p95),
+        )
+        print_rows(output, _WEEK, rows, as_json=known)
+    else:
+        for one in found:
+            print_rows(output, ("what", "value"), _lines(one, begin, now))
+
+
+def _lines(one: CustomerFigures, since: datetime, now: datetime) -> list[tuple[str, object]]:
+    return [
+        ("customer", f"{one.customer_id} {one.name}"),
+        ("from", turkish(since)),
+        ("to", turkish(now)),
+        ("received", one.received),
+        ("registered at İYS", one.registered),
+        ("of these opt-outs", one.opt_outs_registered),
+        ("refused by İYS", sum(one.refused.values())),
+        *((f"  {reason}", count) for reason, count in one.refused.items()),
+        ("overdue now", one.overdue),
+        ("opt-outs sent too late", one.breaches),
+        ("opt-outs", one.opt_outs),
+        ("decision to İYS's answer, p50", _took(one.p50)),
+        ("decision to İYS's answer, p95", _took(one.p95)),
+        ("İYS requests with its records", one.requests),
+        ("records", one.keys),
+        ("valid API keys", one.api_keys),
+    ]
+
+
+def _took(seconds: float | None) -> str:
+    return "-" if seconds is None else shown(seconds)

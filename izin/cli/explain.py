@@ -1,6 +1,7 @@
 """``izin explain``: everything that ever happened to a recipient, in the order we learnt it.
 
-In words; times are Turkish. Only what programs need is left out; it is in the JSON.
+In words; times are Turkish. Only what programs need is left out; it is in the JSON. ``izin
+receipts`` shows what the gate answered senders, by the id of the receipt.
 """
 
 import re
@@ -20,6 +21,7 @@ from izin.cli.terminal import (
     OutputFormat,
     OutputOption,
     err,
+    filled,
     is_key,
     normalised,
     out,
@@ -29,12 +31,12 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger
-from izin.consent import ActionReason
+from izin.consent import WAITING, ActionReason, SourceError
 from izin.consent.may_send import PermissionReason
 from izin.ledger import brands, reads, suspensions
 from izin.ledger.brake import decisions
 from izin.ledger.db import Ledger
-from izin.ledger.history import NOT_SENT
+from izin.ledger.history import NOT_SENT, receipt_key
 from izin.ledger.reads import History, RecordedFact
 from izin.ledger.record import EVERY, Brand, ConsentRow, Suspension
 from izin.ledger.webhooks import deliveries
@@ -57,7 +59,6 @@ _STATES = {
     "not_needed": "nothing to send",
 }
 
-_WAITING = frozenset({"pending", "retryable"})
 
 _PERMISSIONS: Mapping[str, str] = {
     PermissionReason.EXEMPT: "information that needs no consent",
@@ -111,6 +112,11 @@ _TITLES = {
 _RANK = {kind: place for place, kind in enumerate(_TITLES)}
 _LONGEST = 16
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
+receipts_app = typer.Typer(
+    help="Show receipts of the gate: who asked whether a message may be sent, and the answer.\n\n"
+    "A receipt is kept where the sender wanted one, and for every message that needs no consent.",
+    no_args_is_help=True,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +252,7 @@ def why_suspended(
     entry: ConsentRow, brand: Brand | None, suspensions: Iterable[Suspension]
 ) -> str | None:
     """Return why a key that waits to be sent is suspended, and since when; None: it is not."""
-    if entry.state not in _WAITING:
+    if entry.state not in WAITING:
         return None
     if brand is not None and brand.status != "active":
         return f"suspended, for its brand is stopped: izin brands show {entry.brand_code}"
@@ -408,7 +414,7 @@ def _stated(status: str | None, data: Mapping[str, Any]) -> str:
 
 
 def _state(entry: ConsentRow, suspended: str | None) -> str:
-    due = entry.due_at if entry.state in _WAITING else None
+    due = entry.due_at if entry.state in WAITING else None
     return _joined(
         suspended or _STATES.get(entry.state, entry.state),
         _why(entry.reason),
@@ -444,3 +450,47 @@ def _words(word: str | None) -> str | None:
 
 def _joined(*parts: str | None) -> str:
     return "; ".join(part for part in parts if part)
+
+
+@receipts_app.command()
+def show(
+    receipt_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of the receipt.", callback=filled)
+    ],
+    *,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Print a receipt: who asked, when, for which message, and how many got which answer.
+
+    The answer for one recipient, where the receipt has them, is shown by izin explain, with the
+    basis. Times are Turkish. Exit code 3 if the ledger has no such receipt; a sink worker takes it
+    over from Kafka.
+    """
+    facts = run_on_ledger(lambda ledger: reads.facts(ledger, [receipt_key(receipt_id)]))
+    # Recipients without a valid address have their answers beside that of the request.
+    asked = next((one for one in facts if "recipients" in one.data), None)
+    if asked is None:
+        raise SourceError(
+            f"the ledger has no receipt {receipt_id}; is the id whole, and does a sink worker run?"
+        )
+    receipt = {
+        "receipt_id": receipt_id,
+        "customer": asked.customer_id,
+        "asked_at": asked.occurred_at,
+        "recorded_at": asked.recorded_at,
+        **asked.data,
+    }
+    rows = [(name.replace("_", " "), _in_words(value)) for name, value in receipt.items()]
+    print_rows(output, ("field", "value"), rows, as_json=receipt)
+
+
+def _in_words(value: Any) -> str:  # noqa: ANN401  # of JSON, or an instant
+    match value:
+        case None:
+            return "-"
+        case dict():
+            return ", ".join(f"{count:,} {reason}" for reason, count in sorted(value.items()))
+        case str() | int():
+            return str(value)
+        case _:
+            return turkish(value)

@@ -1,6 +1,7 @@
 """``izin held-back``: what of one source is held back from İYS until a person decides.
 
-A source is the API key that published the events, else their origin.
+A source is the API key that published the events, else their origin. ``izin sequences``: numbered
+events of an origin that never arrived.
 """
 
 from collections.abc import Sequence
@@ -24,11 +25,14 @@ from izin.cli.terminal import (
     end_dry_run,
     exit_if,
     filled,
+    kafka_settings,
     print_found,
     say,
+    say_dry_run,
 )
 from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
 from izin.consent import SourceError, Status
+from izin.ledger import sequences
 from izin.ledger.brake import decisions
 from izin.ledger.brake.counting import BrakeLimits, limits_of, set_limits
 from izin.ledger.brake.decisions import Brake, BrakeDecision
@@ -75,6 +79,20 @@ _COLUMNS = {
 }
 _MINIMUM = 100
 """Of fewer opt-outs none is held back, unless it is said."""
+sequences_app = typer.Typer(
+    help="Find events that an origin (one of your systems) has numbered and that never arrived.",
+    no_args_is_help=True,
+)
+
+_MISSING = {
+    "customer_id": "customer",
+    "origin": "origin",
+    "numbers": "missing",
+    "gaps": "gaps",
+    "first_number": "first",
+    "since": "since",
+    "given_up": "given up",
+}
 
 
 @app.command("list")
@@ -222,6 +240,54 @@ def limit(
     new = None if off else limits
     change = f"limits of customer {customer_id}: {before or 'off'} -> {new or 'off'}"
     end_dry_run(change, execute=execute)
-    now = datetime.now(UTC)
-    run_on_ledger(lambda ledger: set_limits(ledger, customer_id, new, by=by, now=now))
+    run_on_ledger(lambda ledger: set_limits(ledger, customer_id, new, by=by, now=datetime.now(UTC)))
     say(change)
+
+
+@sequences_app.command("list")
+def list_missing(
+    *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
+) -> None:
+    """List what is missing of each origin that misses anything.
+
+    Left out is what may only be late: for five minutes, or in lanes not read to their end. Exit
+    code 1 if anything is missing.
+    """
+    topics = kafka_settings().topics
+    found = run_cut(
+        customer,
+        lambda ledger: sequences.missing(ledger, topics),
+        attrgetter("customer_id"),
+    )
+    print_found(output, _MISSING, found)
+    exit_if(found)
+
+
+@sequences_app.command()
+def close(
+    *,
+    customer: Annotated[str, typer.Option(help="The customer who owns the origin.")],
+    origin: Annotated[str, typer.Option(help="Of this origin, as izin sequences list names it.")],
+    up_to: Annotated[int, typer.Option(help="The last number to close.")],
+    by: ByOption,
+    execute: ExecuteOption = False,
+) -> None:
+    """Declare missing numbers of an origin unused, so that they are no longer reported.
+
+    This confirms that no event had them: database sequences skip numbers when a transaction is
+    rolled back. Who declared it is written to the history. Exit code 3 if nothing is
+    missing up to that number.
+    """
+    count = run_on_ledger(
+        lambda ledger: sequences.close(
+            ledger, customer, origin, until=up_to, by=by, now=datetime.now(UTC), dry=not execute
+        )
+    )
+    if not count:
+        raise SourceError(
+            f"{origin} of {customer} misses nothing up to {up_to}; see: izin sequences list"
+        )
+    if execute:
+        say(f"{count} numbers of {origin} of {customer} are closed")
+    else:
+        say_dry_run(f"{count} numbers of {origin} of {customer} would be closed")

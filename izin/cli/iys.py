@@ -317,10 +317,11 @@ def start(
     """
     needed = WorkerSettings()
     rate = needed.sweep_share * needed.requests_per_second
-    now = datetime.now(UTC)
     codes, sizes, open_ = run_on_ledger(lambda ledger: _plan(ledger, brand), needed)
     if execute:
-        started = run_on_ledger(lambda ledger: sweeps.order(ledger, codes, by=by, now=now), needed)
+        started = run_on_ledger(
+            lambda ledger: sweeps.order(ledger, codes, by=by, now=datetime.now(UTC)), needed
+        )
         open_ |= {one.brand_code: one for one in started}
     print_rows(output, _PLAN, [_planned(one, sizes, open_.get(one), rate) for one in codes])
     if not execute:

@@ -33,7 +33,6 @@ from izin.kafka.bounded_reader import read_all
 from izin.ledger.archive.folder import Archive, verify_archive
 from izin.ledger.archive.writer import Archived, ArchiveWriter
 from izin.ledger.db import Ledger, living
-from izin.ledger.history import Loss
 from izin.ledger.history import verify as chains
 from izin.ledger.offsets import Bootstrap, Range
 from izin.ledger.record import Anchor, TopicMessages, UnreadableAnchorError
@@ -108,7 +107,11 @@ def verify(
         sent = deliveries.VerifiedDeliveries(rows=0, faults=())
     rows, unproven = cells(_COLUMNS, found.faults), cells(_COLUMNS, found.unprovable)
     others = cells(_OF_DELIVERIES, sent.faults)
-    lines = [_lost_line(one, sent.lost) for one in found.losses]
+    lines = [
+        "a restoration of this ledger lost what was recorded behind its archive, up to anchor "
+        f"{one.anchor}, and {sent.lost} deliveries up to batch {one.batch}"
+        for one in found.losses
+    ]
     match output:
         case OutputFormat.JSON:
             print_json(
@@ -127,22 +130,14 @@ def verify(
                 print_rows(output, _COLUMNS, [*rows, *unproven])
             if others:
                 print_rows(output, _OF_DELIVERIES, others)
-            say(*lines)
             say(
+                *lines,
                 f"{found.rows} rows verified against {found.anchors} anchors, and {sent.rows} "
                 f"deliveries: {len(rows) + len(others) or 'no'} faults"
-                + (f", {len(unproven)} not provable" if unproven else "")
+                + (f", {len(unproven)} not provable" if unproven else ""),
             )
     exit_if(rows or others)
     exit_if(unproven, ExitCode.NOT_VERIFIED)
-
-
-def _lost_line(loss: Loss, deliveries: int) -> str:
-    """Return what the restoration of a ledger has lost, in one line."""
-    return (
-        f"a restoration of this ledger lost what was recorded behind its archive, up to anchor "
-        f"{loss.anchor}, and {deliveries} deliveries up to batch {loss.batch}"
-    )
 
 
 def _known_anchors(
@@ -214,8 +209,13 @@ def bootstrap(
     found, lost = run_on_ledger(
         lambda ledger: _bootstrap(ledger, kafka, encoder, by=by if execute else None)
     )
-    rows = {one.partition: _restored(one) for one in found}
-    rows |= {one.partition: _lost(one) for one in lost}
+    rows = {
+        **{one.partition: _restored(one) for one in found},
+        **{
+            one.partition: (one.partition, "lost", 0, one.end_offset, 0, one.decisions_from, None)
+            for one in lost
+        },
+    }
     print_rows(output, _PARTITIONS, [rows[number] for number in sorted(rows)])
     waiting = [row for row in rows.values() if row[1] != "restored"]
     if not waiting:
@@ -229,10 +229,6 @@ def _restored(one: Bootstrap) -> tuple[object, ...]:
     state = "waits" if one.finished_at is None else "restored"
     read, end = min(one.next_offset, one.end_offset), one.end_offset
     return one.partition, state, read, end, one.keys, one.decisions_from, one.finished_at
-
-
-def _lost(one: Range) -> tuple[object, ...]:
-    return one.partition, "lost", 0, one.end_offset, 0, one.decisions_from, None
 
 
 async def _bootstrap(

@@ -5,7 +5,7 @@ from datetime import datetime
 from shlex import quote
 
 from izin.cli.terminal import turkish
-from izin.consent import TURKEY, ActionReason, Channel, Status
+from izin.consent import TURKEY, WAITING, ActionReason, Channel, Status
 from izin.ledger import retailers
 from izin.ledger.brake.decisions import BEFORE_DUE, Brake, BrakeDecision
 from izin.ledger.reads import OpenOptOut
@@ -111,7 +111,6 @@ def _first_step(suspension: Suspension) -> str:
     return "correct at İYS what its code names (docs/codes.md)"
 
 
-_WAITING = frozenset({"pending", "retryable"})
 _WITHDRAWN = {
     "RET": "they stay opt-outs here",
     "ONAY": "the opt-outs before them stand",
@@ -148,7 +147,7 @@ def why_not_sent(entry: ConsentRow, brakes: Iterable[Brake]) -> str | None:
     if entry.withdrawn_at is not None:
         still = ", still an opt-out" if is_ret else ""
         return f"kept from İYS by a person since {turkish(entry.withdrawn_at)}{still}"
-    if entry.brake_id is None or entry.due_at is None or entry.state not in _WAITING:
+    if entry.brake_id is None or entry.due_at is None or entry.state not in WAITING:
         return None
     until: datetime = entry.due_at - BEFORE_DUE if is_ret else entry.due_at
     by = next((one for one in brakes if one.id == entry.brake_id), None)

@@ -31,9 +31,8 @@ from izin.cli.terminal import (
 from izin.local import LocalError, LocalServers
 from izin.local.kafka import fetch_connect, fetch_plugins, place_plugins
 from izin.runtime.kafka import codec
-from izin.stack.ledger import LedgerView
 from izin.stack.report import Report, verify
-from izin.stack.scenario import Killer, Scenario
+from izin.stack.scenario import Killer, LedgerView, Scenario
 from izin.stack.stack import LocalStack
 from izin.stack.stack_settings import PORTS, Delays, example_brands
 

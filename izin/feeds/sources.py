@@ -46,7 +46,7 @@ from izin.kafka.tables.api_keys import outside
 from izin.kafka.tables.brand_directory import NOBODY, BrandReader, customer_of
 from izin.kafka.tables.latest_records import Wakeup
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import TIMEOUT, admin, broker_errors, committed_ends, connection_of
+from izin.runtime.kafka import TIMEOUT, access_of, admin, broker_errors, committed_ends
 from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import FeedsSettings, KafkaSettings
@@ -329,7 +329,7 @@ class Tail:
                 ends = committed_ends(self._settings, self._topic.name)
                 self._call(loop, self.forget)
                 follower = self._follower = RecordFollower(
-                    connection_of(self._settings),
+                    access_of(self._settings),
                     self._topic,
                     self,
                     starts=ends,

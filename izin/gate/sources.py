@@ -30,7 +30,7 @@ from izin.kafka.tables.latest_records import (
     taken_below,
 )
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
+from izin.runtime.kafka import access_of, admin, broker_errors
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities, identities
@@ -191,11 +191,9 @@ class GateSources:
         self._undecided = undecided
         self._moved = moved
         self._brands = BrandReader(access_of(kafka), codec)
-        self._iys = TopicFollower(
-            connection_of(kafka), codec, kafka.topics.freshness, self.freshness
-        )
+        self._iys = TopicFollower(access_of(kafka), codec, kafka.topics.freshness, self.freshness)
         self._erased = RecordFollower(
-            connection_of(kafka),
+            access_of(kafka),
             kafka.topics.opted_out_merchants,
             known.merchants,
             until=_UNCOMMITTED,
@@ -298,7 +296,7 @@ class GateSources:
         """Return the followers of decisions, from where the ledger has ``taken`` them, and of
         permissions: these say all that the ledger has taken.
         """
-        connection, topics = connection_of(self._kafka), self._kafka.topics
+        connection, topics = access_of(self._kafka), self._kafka.topics
         return (
             RecordFollower(
                 connection,
@@ -324,7 +322,7 @@ class GateSources:
             unreadable=self._known.note_unreadable,
         )
         return RecordFollower(
-            connection_of(self._kafka),
+            access_of(self._kafka),
             topic,
             table,
             reads=_UNCOMMITTED,

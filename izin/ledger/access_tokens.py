@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from izin.iys.tokens import AccessToken, TokenLease, TokenState
 from izin.ledger import stream_progress
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.runtime.settings import IysSettings
 
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 2}
@@ -62,7 +62,7 @@ class LedgerTokenStore:
         async with self.ledger.session() as connection:
             await connection.execute(_SQL["lock"], self._who)
             await connection.execute(_SQL["lock-address"], self._who)
-            rows = await (await connection.execute(_SQL["read"], self._who)).fetchall()
+            rows = await fetch(connection, _SQL["read"], self._who)
             lease = TokenLease(
                 _state(rows[0], self.digest),
                 lambda state: self._store(connection, lease.state, state),
@@ -106,8 +106,9 @@ async def forget_failures(
 
     How many were requested stays counted, and so does the silence that İYS asks for (H084).
     """
-    values = {"account": account, "digest": unless}
-    return bool(await (await connection.execute(_SQL["forget-failures"], values)).fetchall())
+    return bool(
+        await fetch(connection, _SQL["forget-failures"], {"account": account, "digest": unless})
+    )
 
 
 async def _wake(connection: Connection, account: str) -> None:

@@ -11,7 +11,7 @@ from izin.consent import SourceError, Status
 from izin.iys.wire_format import Subscription
 from izin.ledger import retailers, suspensions
 from izin.ledger.brake import counting
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import Movement, act, append, brand_key
 from izin.ledger.reads import ParkedKey
 from izin.ledger.record import EVERY, Brand, LeaseOwner, TopicMessages, UnregisteredBrandError
@@ -50,8 +50,7 @@ async def upsert(
     code = brand.brand_code
     async with ledger.transaction() as connection:
         await customers.require_active(connection, {brand.customer_id})
-        found = await connection.execute(_SQL["lock"], {"brand_code": code})
-        known = await found.fetchone()
+        known = await fetch_one(connection, _SQL["lock"], {"brand_code": code})
         before = None if known is None else Brand.from_row(known)
         values = {
             "brand_code": code,
@@ -65,7 +64,7 @@ async def upsert(
             "egress_address": brand.egress_address,
             "now": now,
         }
-        row = await (await connection.execute(_SQL["upsert"], values)).fetchone()
+        row = await fetch_one(connection, _SQL["upsert"], values)
         stored = brand if row is None else Brand.from_row(row)
         (stored,) = await suspension_orders.follow(connection, [code]) or [stored]
         await append_messages(connection, [topic_messages.brand(stored, now)], now)
@@ -112,8 +111,10 @@ def _changed(before: Brand | None, after: Brand, by: str, now: datetime) -> Move
 
 async def of_codes(connection: Connection, codes: Collection[int]) -> dict[int, Brand]:
     """Return the registered brands among these codes."""
-    found = await connection.execute(_SQL["of-codes"], {"codes": sorted(set(codes))})
-    return {row["brand_code"]: Brand.from_row(row) for row in await found.fetchall()}
+    return {
+        row["brand_code"]: Brand.from_row(row)
+        for row in await fetch(connection, _SQL["of-codes"], {"codes": sorted(set(codes))})
+    }
 
 
 async def known_of_codes(
@@ -273,11 +274,10 @@ async def registered_brand(ledger: Ledger, brand_code: int) -> Brand:
     Raises:
         UnregisteredBrandError: it is not registered.
     """
-    async with ledger.transaction() as connection:
-        found = (await of_codes(connection, [brand_code])).get(brand_code)
-    if found is None:
+    found = await ledger.fetch(_SQL["of-codes"], {"codes": [brand_code]})
+    if not found:
         raise UnregisteredBrandError(brand_code)
-    return found
+    return Brand.from_row(found[0])
 
 
 async def brands_of(

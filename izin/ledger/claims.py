@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 from psycopg.rows import args_row
 
 from izin.iys.wire_format import ConsentItem
-from izin.ledger.db import Connection, copy, microseconds, statements, while_waiting
+from izin.ledger.db import Connection, copy, fetch_one, microseconds, statements, while_waiting
 from izin.ledger.history import call_facts, item_rows
 from izin.ledger.record import (
     Brand,
@@ -106,7 +106,7 @@ async def intend(  # noqa: PLR0913 - what is submitted, how, and by whom
         "refusals": refusals,
         "call_until": call_until,
     }
-    row = await (await connection.execute(_SQL["intend"], values)).fetchone()
+    row = await fetch_one(connection, _SQL["intend"], values)
     if row is None:
         raise ConcurrentChangeError("a submission was not stored")
     number = row["id"]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import record_act
 from izin.ledger.record import ConcurrentChangeError, Message, RecreatedTopicError, TopicMessages
 
@@ -34,7 +34,7 @@ async def positions(
             "topic_id": topic_id,
         }
         await connection.execute(_SQL["begin"], begun)
-        rows = await (await connection.execute(_SQL["known"], {"topic": topic})).fetchall()
+        rows = await fetch(connection, _SQL["known"], {"topic": topic})
     is_other_cluster = any(row["cluster_id"] != cluster_id for row in rows)
     if is_other_cluster or any(row["topic_id"] != topic_id for row in rows):
         raise RecreatedTopicError(topic, cluster_id=cluster_id, is_other_cluster=is_other_cluster)
@@ -76,7 +76,7 @@ async def _move(  # noqa: PLR0913, PLR0917  # of which table and topic, and what
         "nexts": [after for _, after in moves.values()],
         **more,
     }
-    moved = await (await connection.execute(statement, values)).fetchall()
+    moved = await fetch(connection, statement, values)
     if len(moved) != len(moves):
         raise ConcurrentChangeError(f"another process has read on in {topic}")
 
@@ -90,7 +90,7 @@ async def announcement(
     Append it behind all other messages of the transaction: whoever reads it must find those before
     it.
     """
-    rows = await (await connection.execute(_SQL["known"], {"topic": topic})).fetchall()
+    rows = await fetch(connection, _SQL["known"], {"topic": topic})
     nexts = {row["partition"]: row["next_offset"] for row in rows}
     value = {
         "cluster_id": rows[0]["cluster_id"],

@@ -27,7 +27,7 @@ from izin.iys.rate_limit import (
     ReputationPolicy,
     Slot,
 )
-from izin.ledger.db import ClockOffset, Connection, Ledger, statements
+from izin.ledger.db import ClockOffset, Connection, Ledger, fetch_one, statements
 from izin.runtime.logs import get_logger
 
 HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
@@ -207,7 +207,7 @@ class LedgerPacer:
             if self._clock() - self._written_at >= _WRITTEN_EVERY:
                 await self._write(connection)
             queried_at = self._clock()
-            row = await (await connection.execute(_SQL["next-slot"], values)).fetchone()
+            row = await fetch_one(connection, _SQL["next-slot"], values)
             answered_at = self._clock()
         if row is None:
             await self.begin()
@@ -220,10 +220,10 @@ class LedgerPacer:
         values = {"address": self._address, "operation": operation, "room": room}
         async with self._ledger.transaction() as connection:
             await connection.execute(_SQL["lock"], values)
-            counted = await (await connection.execute(_SQL["count-in-hour"], values)).fetchone()
+            counted = await fetch_one(connection, _SQL["count-in-hour"], values)
             if counted is not None:
                 return
-            frees = await (await connection.execute(_SQL["hour-frees-in"], values)).fetchone()
+            frees = await fetch_one(connection, _SQL["hour-frees-in"], values)
             await connection.execute(_SQL["delete-minutes"], values)
         seconds = 60.0 if frees is None else frees["seconds"]
         raise ThrottledError(
@@ -248,8 +248,7 @@ class LedgerPacer:
         await self._read_reputation(connection)
 
     async def _read_reputation(self, connection: Connection) -> None:
-        found = await connection.execute(_SQL["day"], {"address": self._address})
-        day = await found.fetchone()
+        day = await fetch_one(connection, _SQL["day"], {"address": self._address})
         standing = (
             Reputation.GOOD if day is None else self._policy.of(day["calls"], day["failures"])
         )

@@ -86,7 +86,6 @@ class Lag:
     """For an unsettled ONAY, or for the event that rescues an opt-out."""
     parked: int
     overdue: int
-    earliest_due: datetime | None
     outbox: int
 
     @property
@@ -338,5 +337,6 @@ async def breaches(
     ledger: Ledger, *, customer_id: str | None = None, most: int = 1000
 ) -> tuple[Mapping[str, Any], ...]:
     """Return the latest opt-outs that were submitted too late, of a customer or of all."""
-    values = {"size": most, "customer_id": customer_id}
-    return tuple(await ledger.fetch(_DEADLINES["breaches"], values))
+    return tuple(
+        await ledger.fetch(_DEADLINES["breaches"], {"size": most, "customer_id": customer_id})
+    )

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from izin.consent import SETTLED, Registered, State, Status
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.record import ConsentRow
 
 DIFFERENCE = "retailer-access"
@@ -88,7 +88,7 @@ async def registered(connection: Connection, keys: Collection[str]) -> dict[str,
     """
     if not keys:
         return {}
-    rows = await (await connection.execute(_SQL["of-keys"], {"keys": list(keys)})).fetchall()
+    rows = await fetch(connection, _SQL["of-keys"], {"keys": list(keys)})
     return {row["key"]: frozenset(row["retailers"]) for row in rows}
 
 
@@ -97,7 +97,7 @@ async def settle(connection: Connection, shown: Mapping[str, Any]) -> Sequence[M
     keys whose rows the transaction has locked; return each that still differed so, with what is
     registered now.
     """
-    return await (await connection.execute(_SQL["settle"], shown)).fetchall()
+    return await fetch(connection, _SQL["settle"], shown)
 
 
 async def differences(ledger: Ledger, brand_code: int) -> tuple[RetailerDifference, ...]:

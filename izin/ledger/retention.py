@@ -22,7 +22,7 @@ from itertools import takewhile
 from typing import Any
 
 from izin.ledger.brake.counting import WINDOW
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import DROPPED, customer_key, record_act
 from izin.ledger.record import Anchor, TopicMessages
 from izin.ledger.unit_of_work import append_messages
@@ -92,14 +92,13 @@ async def months(ledger: Ledger) -> tuple[Month, ...]:
 
 async def _unheld(connection: Connection) -> tuple[Month, ...]:
     """Return the months of history, in order, without their legal holds."""
-    rows = await (await connection.execute(_SQL["months"])).fetchall()
-    return tuple(Month(**row) for row in rows)
+    return tuple(Month(**row) for row in (await fetch(connection, _SQL["months"])))
 
 
 async def _held(connection: Connection, month: Month) -> Month:
     """Return ``month`` with its legal holds."""
     await connection.execute(_SQL["by-index"], {"by_index": True})
-    rows = await (await connection.execute(_SQL["held"], {"month": month.month})).fetchall()
+    rows = await fetch(connection, _SQL["held"], {"month": month.month})
     await connection.execute(_SQL["by-index"], {"by_index": False})
     return replace(month, holds=tuple(row["id"] for row in rows))
 
@@ -119,8 +118,7 @@ async def expired(ledger: Ledger, *, today: date) -> tuple[Month, ...]:
 async def _is_needed(connection: Connection, month: Month, today: date) -> bool:
     """Whether a consent in ``month`` stands, or ended less than three years ago."""
     ended = today.replace(day=1, year=today.year - YEARS_AFTER_THE_END)
-    values = {"month": month.month, "ended": ended}
-    row = await (await connection.execute(_SQL["is-needed"], values)).fetchone()
+    row = await fetch_one(connection, _SQL["is-needed"], {"month": month.month, "ended": ended})
     return row is not None
 
 
@@ -137,7 +135,7 @@ async def drop(
         async with ledger.transaction() as connection:
             first = (await _unheld(connection))[0]
             values = {"month": first.month, "now": now}
-            cuts = await (await connection.execute(_SQL["cut"], values)).fetchall()
+            cuts = await fetch(connection, _SQL["cut"], values)
             # Whoever creates a month waits for the lock: what reads much is done before it, for
             # nothing is added to an old month. A legal hold may have been placed meanwhile.
             await connection.execute(_SQL["begin"])
@@ -151,7 +149,7 @@ async def drop(
                 "links": [row["link"] for row in cuts],
                 "now": now,
             }
-            made = await (await connection.execute(_SQL["anchor"], heads)).fetchall()
+            made = await fetch(connection, _SQL["anchor"], heads)
             await append_messages(
                 connection, [topic_messages.anchor(Anchor(**row)) for row in made], now
             )
@@ -178,8 +176,7 @@ async def retain(ledger: Ledger, month: date, *, until: date, by: str, now: date
         LedgerFaultError: the day is before ``Month.least``.
     """
     async with ledger.transaction() as connection:
-        values = {"month": month, "until": until}
-        row = await (await connection.execute(_SQL["retain"], values)).fetchone()
+        row = await fetch_one(connection, _SQL["retain"], {"month": month, "until": until})
         if row is None:
             return False
         await record_act(
@@ -224,7 +221,7 @@ async def place(  # noqa: PLR0913 - on what, why, and by whose order
 ) -> int:
     """Add a legal hold within a transaction; return its number."""
     values = {"customer_id": customer_id, "key": key, "reason": reason, "now": now}
-    row = await (await connection.execute(_SQL["add-hold"], values)).fetchone()
+    row = await fetch_one(connection, _SQL["add-hold"], values)
     number = 0 if row is None else int(row["id"])
     await record_act(
         connection,
@@ -247,8 +244,7 @@ async def release(ledger: Ledger, number: int, *, by: str, now: datetime) -> boo
 
 async def end(connection: Connection, number: int, *, by: str, now: datetime) -> bool:
     """Release a legal hold within a transaction; return whether there was one in force."""
-    values = {"id": number, "now": now}
-    row = await (await connection.execute(_SQL["release-hold"], values)).fetchone()
+    row = await fetch_one(connection, _SQL["release-hold"], {"id": number, "now": now})
     if row is None:
         return False
     await record_act(
@@ -452,7 +448,7 @@ async def _delete_submissions(ledger: Ledger, now: datetime, size: int) -> int:
     while True:
         values = {"before": before, "after": place[0], "after_id": place[1], "size": size}
         async with ledger.transaction() as connection:
-            found = await (await connection.execute(_EXPIRED["settled"], values)).fetchall()
+            found = await fetch(connection, _EXPIRED["settled"], values)
             if not found:
                 return deleted
             # What stays is skipped, so that it keeps no other row back.
@@ -465,7 +461,7 @@ async def _delete_submissions(ledger: Ledger, now: datetime, size: int) -> int:
 
 async def _deletable(connection: Connection, ids: Sequence[int]) -> list[int]:
     """Return the ones among settled submissions that need not stay."""
-    kept = await (await connection.execute(_EXPIRED["kept"], {"ids": ids})).fetchall()
+    kept = await fetch(connection, _EXPIRED["kept"], {"ids": ids})
     if unrecorded := [row["id"] for row in kept if row["is_unrecorded"]]:
         _log.critical("settled submissions not in the history", submissions=unrecorded)
     stay = {row["id"] for row in kept}

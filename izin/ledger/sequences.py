@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import record_act
 from izin.ledger.record import Gap, Numbers, Run, with_runs
 from izin.schemas.topics import Topics
@@ -82,9 +82,9 @@ async def _locked(
     connection: Connection, named: Mapping[str, list[str]]
 ) -> Mapping[Origin, Numbers]:
     """Return the numbers of the origins ``named``, locked until the transaction ends."""
-    rows = await (await connection.execute(_SQL["lock"], named)).fetchall()
+    rows = await fetch(connection, _SQL["lock"], named)
     gaps: dict[Origin, list[Gap]] = {}
-    for row in await (await connection.execute(_SQL["gaps-of"], named)).fetchall():
+    for row in await fetch(connection, _SQL["gaps-of"], named):
         gap = Gap(row["first_number"], row["last_number"], row["since"])
         gaps.setdefault((row["customer_id"], row["origin"]), []).append(gap)
     return {

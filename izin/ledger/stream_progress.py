@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from izin.consent import Channel
 from izin.iys.wire_format import Stream
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.record import Brand, Message, TopicMessages
 
 WINDOW = timedelta(days=6, hours=23)
@@ -57,16 +57,16 @@ async def wake(
     """Have streams that wait after a failure read at once: of a brand, of what ``account`` serves,
     or of those that failed alike. What they failed for may be over.
     """
-    values = {"brand_code": brand_code, "account": account, "failure": failure}
-    await connection.execute(_SQL["wake"], values)
+    await connection.execute(
+        _SQL["wake"], {"brand_code": brand_code, "account": account, "failure": failure}
+    )
 
 
 async def oldest_pull(connection: Connection, brand_code: int) -> datetime | None:
     """Return when the stream of a brand was last read to its end that was not for longest; None
     where one never was.
     """
-    values = {"brand_code": brand_code}
-    (row,) = await (await connection.execute(_SQL["oldest-pull"], values)).fetchall()
+    (row,) = await fetch(connection, _SQL["oldest-pull"], {"brand_code": brand_code})
     found: datetime | None = row["last_pulled_at"]
     return found if row["streams"] == len(Stream) else None
 

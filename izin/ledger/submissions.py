@@ -13,7 +13,7 @@ from typing import Any
 from psycopg.rows import args_row
 
 from izin.consent import ConsentKey
-from izin.ledger.db import Connection, statements
+from izin.ledger.db import Connection, fetch, fetch_one, statements
 from izin.ledger.record import (
     Brand,
     CallCheck,
@@ -47,7 +47,7 @@ async def acknowledge(  # noqa: PLR0913 - İYS's acknowledgement of a batch
         "now": now,
         "next_poll_at": next_poll_at,
     }
-    if await (await connection.execute(_SQL["acknowledge"], values)).fetchone() is None:
+    if await fetch_one(connection, _SQL["acknowledge"], values) is None:
         return False
     awaiting = {
         "keys": [item.key for item in submission.items],
@@ -60,7 +60,7 @@ async def acknowledge(  # noqa: PLR0913 - İYS's acknowledgement of a batch
 
 async def open_places(connection: Connection, submission: Submission) -> frozenset[int]:
     """Return the places of the items that are not settled yet."""
-    found = await (await connection.execute(_SQL["items"], {"id": submission.id})).fetchall()
+    found = await fetch(connection, _SQL["items"], {"id": submission.id})
     return frozenset(row["index"] for row in found)
 
 
@@ -79,7 +79,7 @@ async def settle(
     counted: set[int] = set()
     for (state, its_code), places in groups.items():
         values = {"id": submission.id, "state": state, "code": its_code, "places": places}
-        found = await (await connection.execute(_SQL["settle-items"], values)).fetchall()
+        found = await fetch(connection, _SQL["settle-items"], values)
         counted.update(row["index"] for row in found)
     await connection.execute(_SQL["settle"], {"id": submission.id, "now": now, "code": code})
     return frozenset(counted)
@@ -108,15 +108,14 @@ async def mark_unknown(
 ) -> bool:
     """Record that no answer came; False: the submission was claimed again meanwhile."""
     values = _holder(submission, lease_owner) | {"now": now, "next_poll_at": next_poll_at}
-    return await (await connection.execute(_SQL["mark-unknown"], values)).fetchone() is not None
+    return await fetch_one(connection, _SQL["mark-unknown"], values) is not None
 
 
 async def is_held(
     connection: Connection, submission: Submission, *, lease_owner: LeaseOwner
 ) -> bool:
     """Return whether the submission was not claimed again; then nobody can in this transaction."""
-    found = await connection.execute(_SQL["held"], _holder(submission, lease_owner))
-    return await found.fetchone() is not None
+    return await fetch_one(connection, _SQL["held"], _holder(submission, lease_owner)) is not None
 
 
 async def check(
@@ -217,7 +216,7 @@ async def to_free(
     """Return a submission that was never called, locked, and the places of its opt-ins for which
     opt-outs wait; None: there is none.
     """
-    row = await (await connection.execute(_SQL["to-free"], lease_owner.who)).fetchone()
+    row = await fetch_one(connection, _SQL["to-free"], lease_owner.who)
     return None if row is None else (row, frozenset(row["places"]))
 
 
@@ -235,7 +234,7 @@ async def resend(
         ConcurrentChangeError: it is settled, or was claimed again by now.
     """
     values = _holder(submission, lease_owner) | {"lease_until": now + lease_owner.lease}
-    if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
+    if await fetch_one(connection, _SQL["resend"], values) is None:
         raise ConcurrentChangeError(f"submission {submission.id} is no longer in flight")
     return replace(submission, sends=submission.sends + 1)
 
@@ -257,7 +256,7 @@ async def submitted_by_us(
         "statuses": [status for _, status, _ in movements],
         "consent_dates": [date for _, _, date in movements],
     }
-    found = await (await connection.execute(_SQL["submitted-by-us"], values)).fetchall()
+    found = await fetch(connection, _SQL["submitted-by-us"], values)
     return frozenset(row["place"] - 1 for row in found)
 
 
@@ -290,11 +289,11 @@ async def _claim(
     now: datetime,
     lease_owner: LeaseOwner,
 ) -> Mapping[str, Any] | None:
-    row = await (await connection.execute(_SQL[query], values)).fetchone()
+    row = await fetch_one(connection, _SQL[query], values)
     if row is None:
         return None
     lease = {"id": row["id"], "owner": lease_owner.owner, "lease_until": now + lease_owner.lease}
-    leased = await (await connection.execute(_SQL["lease"], lease)).fetchone()
+    leased = await fetch_one(connection, _SQL["lease"], lease)
     return row if leased is None else {**row, **leased}
 
 

@@ -9,12 +9,13 @@ granted: the list ends it.
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from operator import itemgetter
 
 from psycopg.rows import DictRow
 
 from izin.consent import Channel
 from izin.ledger import access_tokens, stream_progress
-from izin.ledger.db import Connection, Ledger, notifications, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, notifications, statements
 from izin.ledger.history import act, append, brand_key, record_act
 from izin.ledger.record import EVERY, NO_RIGHT, NOT_GRANTED, Brand, Suspension
 
@@ -73,7 +74,7 @@ async def recheck_now(ledger: Ledger, brand_code: int, *, by: str, now: datetime
     """
     async with ledger.transaction() as connection:
         values = {"brand_code": brand_code, "now": now}
-        found = await (await connection.execute(_BRANDS["lock"], values)).fetchone()
+        found = await fetch_one(connection, _BRANDS["lock"], values)
         brand = None if found is None else Brand.from_row(found)
         if brand is None:
             return 0
@@ -89,7 +90,7 @@ async def recheck_now(ledger: Ledger, brand_code: int, *, by: str, now: datetime
                 after={"account": brand.account},
                 customer_id=brand.customer_id,
             )
-        rows = await (await connection.execute(_SQL["recheck-now"], values)).fetchall()
+        rows = await fetch(connection, _SQL["recheck-now"], values)
         tried = [
             act(
                 f"retry suspension {row['channel']}/{row['status']}",
@@ -120,11 +121,11 @@ async def may_submit(  # noqa: PLR0913 - what is tried, and when again
 ) -> bool | None:
     """Return whether records may be submitted: True: all; None: one, as a try; False: none."""
     scope = {"brand_code": brand_code, "channel": channel, "status": status}
-    found = await (await connection.execute(_SQL["is-suspended"], scope)).fetchone()
+    found = await fetch_one(connection, _SQL["is-suspended"], scope)
     if found is None or not found["exists"]:
         return True
     values = {**scope, "account": account, "now": now, "recheck_at": recheck_at}
-    tried = await (await connection.execute(_SQL["recheck"], values)).fetchone()
+    tried = await fetch_one(connection, _SQL["recheck"], values)
     return None if tried is not None else False
 
 
@@ -141,7 +142,8 @@ async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
     İYS has looked at one. A record that it did not accept for its content shows as much, but not
     that there is room for new ONAYs. Return the suspensions that ended.
     """
-    found = await connection.execute(
+    resumed = await fetch(
+        connection,
         _SQL["resume"],
         {
             "brand_code": brand_code,
@@ -151,7 +153,6 @@ async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
             "accepted": accepted,
         },
     )
-    resumed = await found.fetchall()
     await _restart_pull(connection, [row for row in resumed if row["channel"] != EVERY])
     for code in {row["brand_code"] for row in resumed}:
         await stream_progress.wake(connection, brand_code=code)
@@ -159,11 +160,9 @@ async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
 
 
 async def _restart_pull(connection: Connection, restored: Iterable[DictRow]) -> None:
-    since: dict[int, datetime] = {}
-    for row in restored:
-        code = row["brand_code"]
-        since[code] = min(row["since"], since.get(code, row["since"]))
-    await pull_again(connection, since)
+    # Of several of a brand the one that was lost first counts: it comes last.
+    latest_first = sorted(restored, key=itemgetter("since"), reverse=True)
+    await pull_again(connection, {row["brand_code"]: row["since"] for row in latest_first})
 
 
 async def pull_again(connection: Connection, since: Mapping[int, datetime]) -> None:
@@ -172,8 +171,9 @@ async def pull_again(connection: Connection, since: Mapping[int, datetime]) -> N
     than the window, the pull finds the gap.
     """
     for code, unread_since in since.items():
-        values = {"brand_code": code, "unread_since": unread_since}
-        await connection.execute(_CURSORS["restart"], values)
+        await connection.execute(
+            _CURSORS["restart"], {"brand_code": code, "unread_since": unread_since}
+        )
 
 
 async def is_suspended_by_operator(
@@ -181,7 +181,7 @@ async def is_suspended_by_operator(
 ) -> bool:
     """Return whether an operator has declared that there is no right to submit such records."""
     scope = {"brand_code": brand_code, "channel": channel, "status": status}
-    row = await (await connection.execute(_SQL["is-suspended-by-operator"], scope)).fetchone()
+    row = await fetch_one(connection, _SQL["is-suspended-by-operator"], scope)
     return row is not None and bool(row["exists"])
 
 
@@ -193,7 +193,7 @@ def rights(found: Iterable[Suspension]) -> tuple[Channel, ...]:
 
 async def rights_of(connection: Connection, brand_code: int) -> tuple[Channel, ...]:
     """Return the channels that the brand has a right to: those that no suspension closes."""
-    rows = await (await connection.execute(_SQL["all"])).fetchall()
+    rows = await fetch(connection, _SQL["all"])
     return rights(Suspension(**row) for row in rows if row["brand_code"] == brand_code)
 
 
@@ -237,17 +237,21 @@ async def set_rights(
     scope = {"brand_code": brand_code}
     reason = f"the brand registry says there is no right to write it (by {by})"
     async with ledger.transaction() as connection:
-        row = await (await connection.execute(_BRANDS["lock"], scope)).fetchone()
+        row = await fetch_one(connection, _BRANDS["lock"], scope)
         if row is None:
             return
         brand = Brand.from_row(row)
         before = await rights_of(connection, brand_code)
         values = {**scope, "channels": revoked, "code": NO_RIGHT, "reason": reason, "now": now}
         await connection.execute(_SQL["revoke-right"], values)
-        restored = await connection.execute(
-            _SQL["restore-right"], {**scope, "channels": [str(one) for one in channels]}
+        await _restart_pull(
+            connection,
+            await fetch(
+                connection,
+                _SQL["restore-right"],
+                {**scope, "channels": [str(one) for one in channels]},
+            ),
         )
-        await _restart_pull(connection, await restored.fetchall())
         await connection.execute(
             _SQL["try-listed"], {**scope, "channels": [str(one) for one in channels], "now": now}
         )

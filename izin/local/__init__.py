@@ -17,9 +17,8 @@ from izin.local.errors import (
 from izin.local.kafka import Kafka
 from izin.local.postgres import Postgres, create_database, ensure_database
 from izin.local.processes import Child, Command, RestartPolicy, Supervisor
-from izin.local.registry import ApicurioRegistry
 from izin.local.reservations import free_port
-from izin.local.servers import LocalServers
+from izin.local.servers import ApicurioRegistry, LocalServers
 
 __all__ = (
     "ApicurioRegistry",

@@ -226,7 +226,8 @@ def class_archive(
     cache = cache or cache_folder()
     archive = cache / f"{name}-{_fingerprint(java)}.jsa"
     failed = archive.with_suffix(".none")
-    if not archive.exists() and not failed.exists() and _can_share(java):
+    shared = java.resolve().parents[1] / "lib" / "server" / "classes.jsa"
+    if not archive.exists() and not failed.exists() and shared.exists():
         with FolderLock(cache / f"{name}.archive", within=_ARCHIVED_WITHIN):
             # Another run may have made it while we waited.
             if not archive.exists():
@@ -246,10 +247,6 @@ def _make(
     except (LocalError, OSError) as error:
         failed.touch()
         on_progress(f"starts stay as slow as they are: {error}")
-
-
-def _can_share(java: Path) -> bool:
-    return (java.resolve().parents[1] / "lib" / "server" / "classes.jsa").exists()
 
 
 def _fingerprint(java: Path) -> str:

@@ -112,7 +112,8 @@ class Kafka(Server):
 
     def _command(self, port: int) -> Command:
         settings = self._folder / "server.properties"
-        settings.write_text(_as_properties(self._settings(port)))
+        lines = (f"{name}={value}\n" for name, value in self._settings(port).items())
+        settings.write_text("".join(lines))
         self._format(self._java, settings)
         return Command(
             name=self.name,
@@ -236,10 +237,6 @@ def _rehearse(option: str) -> None:
 
 
 _ARCHIVED_WITHIN = timedelta(seconds=90)
-
-
-def _as_properties(settings: Mapping[str, object]) -> str:
-    return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def place_plugins(

@@ -171,14 +171,14 @@ class Postgres(Server):
         partial.mkdir(mode=0o700)
         self._write_password(secrets.token_urlsafe(18))
         with self._readable_password(owner) as password:
-            argv = [str(programs / "initdb"), f"--pgdata={partial}", f"--username={_ROLE}"]
-            argv += [f"--pwfile={password}"]
-            argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]
-            argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
             if owner is not None:
                 os.chown(partial, *owner)
             done = subprocess.run(  # noqa: S603 - the wheel's own program
-                argv,
+                [
+                    *(str(programs / "initdb"), f"--pgdata={partial}", f"--username={_ROLE}"),
+                    *(f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8"),
+                    *("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                ],
                 capture_output=True,
                 text=True,
                 timeout=_INITDB_SECONDS,

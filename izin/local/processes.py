@@ -105,8 +105,10 @@ class Child:
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = self.command
         owner = ":".join(map(str, command.owner)) if command.owner else "-"
-        argv = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())]
-        argv += [str(int(command.orphan_signal)), owner, *command.argv]
+        argv = [
+            *(sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())),
+            *(str(int(command.orphan_signal)), owner, *command.argv),
+        ]
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("ab") as log:
             self._log_start = log.tell()

@@ -2,9 +2,8 @@
 
 from izin.producers.intake.server import serve
 from izin.runtime.kafka import codec
-from izin.runtime.logs import configure
+from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import IntakeSettings, KafkaSettings, LogSettings
-from izin.runtime.start_errors import exiting_on_error
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka_clients import KafkaConnection, admin
+from izin.runtime.kafka_clients import Brokers, admin
 from izin.runtime.plain_log import PlainLogger
 
 _CAUSE_WITHIN = 5.0
@@ -104,7 +104,7 @@ def while_leaders_move(
 
 
 @contextmanager
-def broker_errors(connection: KafkaConnection) -> Iterator[None]:
+def broker_errors(connection: Brokers) -> Iterator[None]:
     """Raise BrokerError, with the address, the cause and a remedy, where the block raises
     KafkaException.
     """
@@ -119,7 +119,7 @@ def broker_errors(connection: KafkaConnection) -> Iterator[None]:
         ) from error
 
 
-def _cause(connection: KafkaConnection) -> KafkaError | None:
+def _cause(connection: Brokers) -> KafkaError | None:
     """Connect once more and return why that fails, None if it does not.
 
     librdkafka keeps the cause from whoever made a request: it repeats silently, and reports a
@@ -144,12 +144,12 @@ def cause_among(errors: Iterable[KafkaError]) -> KafkaError | None:
     return max(causes, key=lambda one: one.code() in _DISTINCT, default=None)
 
 
-def reason(connection: KafkaConnection, fault: KafkaError) -> str:
+def reason(connection: Brokers, fault: KafkaError) -> str:
     """Return what is wrong, in librdkafka's words, and which setting to look at."""
     return f"{fault.str()}; {_remedy(connection, fault)}"
 
 
-def _remedy(connection: KafkaConnection, error: KafkaError) -> str:
+def _remedy(connection: Brokers, error: KafkaError) -> str:
     """Return the question that leads to the setting at fault, by the error's code."""
     match error.code():
         case KafkaError._AUTHENTICATION | KafkaError.SASL_AUTHENTICATION_FAILED:  # noqa: SLF001  # librdkafka's name for it

@@ -1,58 +1,24 @@
 """Kafka clients of this installation, and what they say of its topics.
 
 :mod:`izin.runtime.kafka_clients` has their defaults, :mod:`izin.runtime.topic_admin` creates and
-checks the topics.
+checks the topics. All of them take the settings as they are.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from typing import Any
+from collections.abc import Mapping
+from contextlib import closing
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from izin.runtime import broker_faults, kafka_clients
-from izin.runtime.broker_faults import missing_topic, while_leaders_move
-from izin.runtime.kafka_clients import KafkaConnection
+from izin.runtime import kafka_clients
+from izin.runtime.broker_faults import broker_errors, missing_topic, reason, while_leaders_move
+from izin.runtime.kafka_clients import Brokers, admin, consumer, producer
 from izin.runtime.kafka_environment import KafkaAccess
-from izin.runtime.setting_rules.checks import security_options_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
+__all__ = ("admin", "broker_errors", "consumer", "producer", "reason")
 TIMEOUT = 15.0
 """Seconds that one request to the broker may take."""
-
-
-@contextmanager
-def broker_errors(settings: KafkaSettings) -> Iterator[None]:
-    """Raise BrokerError as ``broker_faults.broker_errors`` does."""
-    with broker_faults.broker_errors(connection_of(settings)):
-        yield
-
-
-def reason(settings: KafkaSettings, fault: KafkaError) -> str:
-    """Return what is wrong, in librdkafka's words, and which setting to look at."""
-    return broker_faults.reason(connection_of(settings), fault)
-
-
-def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
-    """Return a producer as ``kafka_clients.producer`` does."""
-    return kafka_clients.producer(connection_of(settings), **overrides)
-
-
-def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:  # noqa: ANN401  # the same
-    """Return a consumer as ``kafka_clients.consumer`` does."""
-    return kafka_clients.consumer(connection_of(settings), group, **overrides)
-
-
-def admin(settings: KafkaSettings, **overrides: Any) -> AdminClient:  # noqa: ANN401  # the same
-    """Return an admin client as ``kafka_clients.admin`` does."""
-    return kafka_clients.admin(connection_of(settings), **overrides)
-
-
-def connection_of(settings: KafkaSettings) -> KafkaConnection:
-    """Return how ``settings`` say that the brokers are reached."""
-    return access_of(settings)
 
 
 def codec(settings: KafkaSettings) -> Codec:
@@ -65,7 +31,7 @@ def access_of(settings: KafkaSettings) -> KafkaAccess:
     username, password = settings.registry_username, settings.registry_password
     return KafkaAccess(
         bootstrap_servers=settings.bootstrap_servers,
-        options={**security_options_of(settings.given), "log_level": settings.client_log_level},
+        options=settings.options,
         topic_prefix=settings.topic_prefix,
         registry_url=settings.registry_url,
         registry_login=(username, password.get_secret_value()) if username and password else None,
@@ -79,20 +45,14 @@ def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
     return {number: end for number, (_, end) in watermarks(settings, topic).items()}
 
 
-def watermarks(settings: KafkaSettings, topic: str) -> Mapping[int, tuple[int, int]]:
+def watermarks(brokers: Brokers, topic: str) -> Mapping[int, tuple[int, int]]:
     """Return the log start and the last stable offset of each partition of ``topic``.
 
     Raises:
         BrokerError: the broker cannot be reached, or has no such topic.
     """
-    return watermarks_at(connection_of(settings), topic)
-
-
-def watermarks_at(connection: KafkaConnection, topic: str) -> Mapping[int, tuple[int, int]]:
-    """Return the same, where the brokers are reached by ``connection``; raises as that does."""
-    options = {"allow.auto.create.topics": False}
-    client = kafka_clients.consumer(connection, "izin-ends", **options)
-    with closing(client), broker_faults.broker_errors(connection):
+    client = kafka_clients.consumer(brokers, "izin-ends", **{"allow.auto.create.topics": False})
+    with closing(client), broker_errors(brokers):
         return watermarks_of(client, topic)
 
 

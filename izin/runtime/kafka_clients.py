@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import methodcaller
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka.admin import AdminClient
@@ -17,6 +17,18 @@ from confluent_kafka.admin import AdminClient
 _log = logging.getLogger("librdkafka")
 # A process that sets no logging up must not write a library's lines to its terminal.
 _log.addHandler(logging.NullHandler())
+
+
+class Brokers(Protocol):
+    """Who knows how brokers are reached: a ``KafkaConnection``, or the settings of a process."""
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """``host:port`` of some brokers, with commas between them."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Further options of librdkafka."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +41,7 @@ class KafkaConnection:
     """Further options of librdkafka, such as ``security.protocol``; they may hold passwords."""
 
 
-def producer(connection: KafkaConnection, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
+def producer(connection: Brokers, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
     """Return an idempotent producer that partitions as Java does."""
     bound = {"transaction.timeout.ms": 10_000} if "transactional.id" in overrides else {}
     return Producer(
@@ -46,7 +58,7 @@ def producer(connection: KafkaConnection, **overrides: Any) -> Producer:  # noqa
     )
 
 
-def consumer(connection: KafkaConnection, group: str, **overrides: Any) -> Consumer:  # noqa: ANN401  # the same
+def consumer(connection: Brokers, group: str, **overrides: Any) -> Consumer:  # noqa: ANN401  # the same
     """Return a consumer that reads committed records only and never commits by itself."""
     return Consumer(
         {
@@ -60,12 +72,12 @@ def consumer(connection: KafkaConnection, group: str, **overrides: Any) -> Consu
     )
 
 
-def admin(connection: KafkaConnection, **overrides: Any) -> AdminClient:  # noqa: ANN401  # the same
+def admin(connection: Brokers, **overrides: Any) -> AdminClient:  # noqa: ANN401  # the same
     """Return an admin client."""
     return AdminClient({**_options(connection), **overrides})
 
 
-def _options(connection: KafkaConnection) -> dict[str, Any]:
+def _options(connection: Brokers) -> dict[str, Any]:
     """Return the options of every client: without a logger librdkafka writes to standard error."""
     return {
         "bootstrap.servers": connection.bootstrap_servers,

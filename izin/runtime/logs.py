@@ -6,6 +6,8 @@ masks every event, so that no field is forgotten.
 What a library repeats is logged at first, and then each minute with the count: a client that
 reconnects logs every attempt of every connection, and one that owns thousands of partitions the
 same line for each of them. Our own events are never dropped.
+
+Why a process cannot start is logged too: which settings are missing or wrong, without their values.
 """
 
 import logging
@@ -14,13 +16,18 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
 import structlog
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
 
+from izin.consent import IzinError
 from izin.runtime.masking import mask_event
 from izin.runtime.settings import LogSettings
 from izin.schemas.fast import BUILD
@@ -36,6 +43,8 @@ _NUMBER = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}:\d+)|\d+")
 """A number, but for an address, which is the first group."""
 
 _Key = tuple[str, int, str]
+EXIT = 4
+"""The exit status where a setting or a server is at fault: an operator must act."""
 
 
 @dataclass(slots=True)
@@ -163,3 +172,37 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return the structured logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger
+
+
+def wrong_settings(error: ValidationError) -> str:
+    """Return in words which settings are missing or wrong, without their values."""
+    named = (f"{one['loc'][0]} ({_fault(one)})" for one in error.errors(include_input=False))
+    return f"set in the environment: {', '.join(named)}"
+
+
+def _fault(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "missing":
+            return "missing"
+        case "value_error":  # of our own validators
+            return str(error["ctx"]["error"])
+        case _:
+            # The rest may have values in it, whose case matters.
+            return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+@contextmanager
+def exiting_on_error(event: str) -> Iterator[None]:
+    """Log ``event`` with the reason where the block raises an error that an operator can act on,
+    and exit with ``EXIT``.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        reason = wrong_settings(error)
+    except (SettingsError, IzinError) as error:
+        reason = str(error)
+    else:
+        return
+    get_logger(__name__).error(event, error=reason)
+    raise SystemExit(EXIT)

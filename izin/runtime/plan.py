@@ -175,14 +175,18 @@ class Bounds:
             return [f"{topic} was created again"]
         if self.ends.keys() != now.ends.keys():
             return [f"{topic} has {len(now.ends)} partitions, not {len(self.ends)}"]
-        found = []
-        for number, start in self.starts.items():
-            if now.starts[number] > start:
-                found.append(f"{topic}/{number} begins at {now.starts[number]}, not {start}")
-        for number, end in self.ends.items():
-            if now.ends[number] < end or (self.stands_still and now.ends[number] != end):
-                found.append(f"{topic}/{number} ends at {now.ends[number]}, not {end}")
-        return found
+        return [
+            *(
+                f"{topic}/{number} begins at {now.starts[number]}, not {start}"
+                for number, start in self.starts.items()
+                if now.starts[number] > start
+            ),
+            *(
+                f"{topic}/{number} ends at {now.ends[number]}, not {end}"
+                for number, end in self.ends.items()
+                if now.ends[number] < end or (self.stands_still and now.ends[number] != end)
+            ),
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,18 +216,27 @@ class Plan:
 
     def check(self, now: "Plan") -> None:
         """Compare it with the plan that would be made ``now``; raises PlanMovedError."""
-        found = []
-        if self.law_version != now.law_version:
-            found.append(f"the law has version {now.law_version}, not {self.law_version}")
-        if self.closed_days != now.closed_days:
-            found.append("IZIN_EXTRA_CLOSED_DAYS has other days")
-        if self.cluster_id != now.cluster_id:
-            found.append(f"the cluster is {now.cluster_id}, not {self.cluster_id}")
-        for topic, bounds in self.topics.items():
-            found += bounds.moved(topic, now.topics[topic])
-        for shard, place in self.history.items():
-            if now.history.get(shard, 0) < place:
-                found.append(f"shard {shard} of the history ends at {now.history.get(shard, 0)}")
+        ours, theirs = (
+            {
+                "the law has version {}, not {}": one.law_version,
+                "IZIN_EXTRA_CLOSED_DAYS has other days": one.closed_days,
+                "the cluster is {}, not {}": one.cluster_id,
+            }
+            for one in (self, now)
+        )
+        found = [
+            *(what.format(theirs[what], one) for what, one in ours.items() if one != theirs[what]),
+            *(
+                what
+                for topic, bounds in self.topics.items()
+                for what in bounds.moved(topic, now.topics[topic])
+            ),
+            *(
+                f"shard {shard} of the history ends at {now.history.get(shard, 0)}"
+                for shard, place in self.history.items()
+                if now.history.get(shard, 0) < place
+            ),
+        ]
         if found:
             raise PlanMovedError(found)
 

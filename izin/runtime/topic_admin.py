@@ -6,7 +6,7 @@ records at the same offsets: :func:`identities` tells.
 """
 
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -293,20 +293,14 @@ def _fulfils(name: str, found: str | None, wanted: str) -> bool:
     return int(found) == _FOREVER or int(found) >= int(wanted)
 
 
-def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> list[str]:  # noqa: ANN401  # untyped
-    faults = []
+def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> Iterator[str]:  # noqa: ANN401  # untyped
     replicas = min(len(one.replicas) for one in found.partitions.values())
     if replicas < _MIN_REPLICAS:
-        faults.append(
-            f"topic {topic.name} has {replicas} replicas; production needs {_MIN_REPLICAS}"
-        )
+        yield f"topic {topic.name} has {replicas} replicas; production needs {_MIN_REPLICAS}"
     if int(config.get("min.insync.replicas", "1")) < _MIN_INSYNC:
-        faults.append(
-            f"topic {topic.name}: min.insync.replicas must be {_MIN_INSYNC} in production"
-        )
+        yield f"topic {topic.name}: min.insync.replicas must be {_MIN_INSYNC} in production"
     if config.get("unclean.leader.election.enable") == "true":
-        faults.append(f"topic {topic.name}: unclean.leader.election.enable must be false")
-    return faults
+        yield f"topic {topic.name}: unclean.leader.election.enable must be false"
 
 
 def _configs(client: AdminClient, topics: Iterable[Topic]) -> Mapping[str, dict[str, str]]:

@@ -1,7 +1,7 @@
 """Run a sink worker in the foreground: ``python -m izin.sinks``."""
 
 from izin.runtime.kafka import codec
-from izin.runtime.logs import configure
+from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import (
     IysSettings,
     KafkaSettings,
@@ -9,7 +9,6 @@ from izin.runtime.settings import (
     LogSettings,
     SinkSettings,
 )
-from izin.runtime.start_errors import exiting_on_error
 from izin.sinks.worker import run
 
 

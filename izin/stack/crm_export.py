@@ -153,7 +153,7 @@ class Generator:
         )
         self._add_events(rows - duplicates - old - bad, old)
         for place, one in self._random.choices(self._events, k=duplicates):
-            self._place(self._random.uniform(place, 1), self._notation.row(one))
+            self._placed.append((self._random.uniform(place, 1), self._notation.row(one)))
         invalid, not_registrable = self._add_invalid(bad)
         self._placed.sort(key=lambda one: one[0])
         final = self._final(not_registrable)
@@ -222,11 +222,8 @@ class Generator:
 
     def _add(self, place: float, one: CrmRow) -> tuple[float, CrmRow]:
         self._events.append((place, one))
-        self._place(place, self._notation.row(one))
+        self._placed.append((place, self._notation.row(one)))
         return place, one
-
-    def _place(self, place: float, row: list[str]) -> None:
-        self._placed.append((place, row))
 
     def _add_invalid(self, count: int) -> tuple[dict[str, int], int]:
         """Add ``count`` rows with a fault each; return how many of which kind must be refused, and
@@ -261,7 +258,7 @@ class Generator:
             row = self._notation.row(one)
             column, text = faults[kind]
             row[column] = text
-            self._place(self._random.random(), row)
+            self._placed.append((self._random.random(), row))
             kinds[kind] += 1
         not_registrable = kinds.pop(_UNDATED_OPT_OUT, 0)
         return dict(kinds), not_registrable

@@ -411,5 +411,4 @@ class LocalStack:
 
 
 def _iso(duration: timedelta) -> str:
-    text: str = _ISO.dump_python(duration, mode="json")
-    return text
+    return str(_ISO.dump_python(duration, mode="json"))

@@ -1,9 +1,8 @@
 """Run an order worker: ``python -m izin.streams``."""
 
 from izin.runtime.kafka import codec
-from izin.runtime.logs import configure
+from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
-from izin.runtime.start_errors import exiting_on_error
 from izin.streams.engine.app import run
 
 

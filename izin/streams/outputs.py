@@ -31,8 +31,7 @@ from izin.consent import (
 )
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN, ORIGIN, SuppressionKeys
-from izin.schemas.fast.decision_writer import DecisionWriter
-from izin.schemas.fast.header_writer import HeaderWriter
+from izin.schemas.fast.decision_writer import DecisionWriter, HeaderWriter
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of

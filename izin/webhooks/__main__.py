@@ -1,9 +1,8 @@
 """Post webhooks in the foreground: ``python -m izin.webhooks``."""
 
 from izin.runtime.kafka import codec
-from izin.runtime.logs import configure
+from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import KafkaSettings, LedgerSettings, LogSettings, WebhookSettings
-from izin.runtime.start_errors import exiting_on_error
 from izin.webhooks.process import run
 
 

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from izin.consent import Consent
 from izin.ledger import reads
 from izin.ledger.db import Ledger
-from izin.stack.ledger import LedgerState
 from izin.stack.report import DesiredState, FinalState, compare
+from izin.stack.scenario import LedgerState
 from tests.chaos.hostile.records import RECIPIENTS
 
 

@@ -20,8 +20,7 @@ from izin.ledger.record import LedgerUnavailableError, TopicMessages
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
-from izin.stack.ledger import LedgerView
-from izin.stack.scenario import wait_until
+from izin.stack.scenario import LedgerView, wait_until
 from tests.chaos.injection import Injection
 from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
 from tests.chaos.servers import CampaignServers

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import jsonschema_rs
 
-from izin.local import kafka, postgres, registry
+from izin.local import kafka, postgres, servers
 from izin.runtime import settings
 from izin.stack.stack_settings import PORTS
 from tests.contract.compose import (
@@ -29,7 +29,7 @@ from tests.contract.compose import (
 
 VERSIONS = {
     "apache/kafka": kafka.VERSION,
-    "apicurio/apicurio-registry": registry.VERSION,
+    "apicurio/apicurio-registry": servers.VERSION,
     "postgres": postgres.Postgres.name.rpartition(" ")[2],
 }
 """The images we take, and the version that `izin local` starts."""

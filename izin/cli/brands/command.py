@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.brands import parked, suspensions
+from izin.cli.brands import suspensions
 from izin.cli.brands.suspensions import concerning, suspended_and_counted
 from izin.cli.remedies import remedy_of_brake, remedy_of_order
 from izin.cli.terminal import (
@@ -33,8 +33,6 @@ from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger import suspensions as standing
 from izin.ledger.brake import decisions
-from izin.ledger.brake.decisions import Brake
-from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
 from izin.ledger.record import EVERY, ORDERED, Brand, BrandOfAnotherError, Suspension
@@ -92,7 +90,7 @@ def described(
     suspensions: Iterable[Suspension],
     counts: Iterable[Count],
     orders: Iterable[SuspensionOrder] = (),
-    brakes: Iterable[Brake] = (),
+    brakes: Iterable[decisions.Brake] = (),
     *,
     now: datetime,
 ) -> list[tuple[str, str, str]]:
@@ -311,7 +309,7 @@ async def _known(ledger: Ledger, brand: Brand) -> tuple[Brand | None, tuple[Coun
 
 
 async def _described(ledger: Ledger, brand_code: int) -> list[tuple[str, str, str]]:
-    brand = await registered_brand(ledger, brand_code)
+    brand = await registry.registered_brand(ledger, brand_code)
     return described(
         brand,
         *await suspended_and_counted(ledger, brand_code),
@@ -325,10 +323,10 @@ for command in (
     suspensions.rights,
     suspensions.suspend,
     suspensions.resume,
-    parked.parked,
-    parked.retailers,
+    suspensions.parked,
+    suspensions.retailers,
     suspensions.suspensions,
     suspensions.retry,
-    parked.requeue,
+    suspensions.requeue,
 ):
     app.command()(command)

@@ -3,42 +3,51 @@
 A person stops a brand's calls to İYS, what may be sent for it, or both; or those of every brand of
 a customer. A lost right or subscription suspends by itself. Records of channels without a right are
 not sent, for İYS would refuse them (H353) and count each refusal against our address.
+
+``izin brands parked``, ``retailers``, ``requeue``: records that a person must act on.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
+from pathlib import Path
+from shlex import quote
 from typing import Annotated, TypeVar
 
 import typer
 
-from izin.cli.remedies import remedy_of_order, remedy_of_suspension
+from izin.cli.remedies import remedy_of_order, remedy_of_parked, remedy_of_suspension
 from izin.cli.terminal import (
+    SLASHES,
     BrandArgument,
     ByOption,
     ExecuteOption,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
+    RecipientOption,
     end_dry_run,
     exit_if,
     filled,
+    named_recipients,
     print_found,
+    print_rows,
     say,
     turkish,
 )
-from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
-from izin.consent import Channel, SourceError, Status
+from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
+from izin.consent import WAITING, Channel, SourceError, Status
+from izin.ledger import brands, reads
 from izin.ledger import brands as registry
-from izin.ledger import reads
+from izin.ledger import retailers as retailer_access
 from izin.ledger import suspensions as standing
-from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
 from izin.ledger.record import EVERY, NOT_GRANTED, Brand, Suspension
-from izin.ledger.registry import customers, suspension_orders
+from izin.ledger.registry import suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
+from izin.runtime.plan import Plan, Selection
 
 _EFFECTS: Mapping[str, str] = {
     Part.IYS: "submissions to İYS and status queries stop; what İYS shows is still read",
@@ -66,7 +75,39 @@ _COLUMNS = {
     "remedy": "remedy",
 }
 OfBrand = TypeVar("OfBrand", Suspension, Count)
-_WAITING = frozenset({"pending", "retryable"})
+_PARKED = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "desired_status": "desired",
+    "reason": "reason",
+    "code": "code",
+    "keys": "records",
+    "remedy": "remedy",
+}
+_RETAILERS = {
+    "key": "key",
+    "registered_code": "retailer at İYS",
+    "registered_access": "access at İYS",
+    "desired_code": "desired retailer",
+    "desired_access": "desired access",
+    "since": "since",
+}
+ExactlyOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="COUNT", help="All that the brand has for the reason: exactly so many."
+    ),
+]
+PlanOption = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE",
+        dir_okay=False,
+        help="Where the plan is written, or with --execute the plan that is executed. It names "
+        "recipients: delete it afterwards.",
+    ),
+]
+_KIND = "requeue"
 
 
 class What(StrEnum):
@@ -144,7 +185,10 @@ def resume(
     brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
     ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
     if not ending:
-        raise SourceError(_no_order(target, brands, orders))
+        found = (suspension_orders.of_brand(one, orders).values() for one in brands)
+        others = " or ".join(sorted({remedy_of_order(one) for some in found for one in some}))
+        also = f"; it is suspended by another order: {others}" if others else ""
+        raise SourceError(f"there is no such order on {_named(target, brands)}{also}")
     say(*(f"{one.part}: {_suspended(one)} -> resumed" for one in ending))
     say(*_still_suspended(ending, brands, orders))
     parts = [Part(one.part) for one in ending]
@@ -170,12 +214,10 @@ async def _look(
     """Return the brands of a target, every order, and how many of their keys are in which state;
     raises SourceError where it is not registered.
     """
-    if target.brand_code is not None:
-        await registered_brand(ledger, target.brand_code)
+    if target.brand_code is None:
+        brands = tuple((await registry.brands_of(ledger, target.customer_id or "")).values())
     else:
-        async with ledger.transaction() as connection:
-            await customers.require(connection, {target.customer_id or ""})
-    brands = tuple(one for one in await registry.every(ledger) if target.covers(one))
+        brands = (await registry.registered_brand(ledger, target.brand_code),)
     codes = {one.brand_code for one in brands}
     counts = tuple(one for one in await reads.counts(ledger) if one.brand_code in codes)
     return brands, await suspension_orders.every(ledger), counts
@@ -207,16 +249,6 @@ def _still_suspended(
                 yield f"{part}: brand {brand.brand_code} stays suspended; see {remedy}"
 
 
-def _no_order(target: Target, brands: Sequence[Brand], orders: Sequence[SuspensionOrder]) -> str:
-    others = {
-        remedy_of_order(one)
-        for brand in brands
-        for one in suspension_orders.of_brand(brand, orders).values()
-    }
-    also = f"; it is suspended by another order: {' or '.join(sorted(others))}" if others else ""
-    return f"there is no such order on {_named(target, brands)}{also}"
-
-
 def suspensions(
     *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
 ) -> None:
@@ -245,9 +277,9 @@ def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
     Who ordered it is written to the history. Exit code 3 if nothing of the brand is suspended that
     can be retried.
     """
-    now = datetime.now(UTC)
     count = run_on_ledger(
-        lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now), brand=brand_code
+        lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=datetime.now(UTC)),
+        brand=brand_code,
     )
     if not count:
         raise SourceError(
@@ -285,8 +317,11 @@ def rights(
         say(f"brand {brand_code} has these rights already")
         return
     end_dry_run(f"the rights of brand {brand_code} would be changed", execute=execute)
-    now = datetime.now(UTC)
-    run_on_ledger(lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now))
+    run_on_ledger(
+        lambda ledger: standing.set_rights(
+            ledger, brand_code, channels, by=by, now=datetime.now(UTC)
+        )
+    )
     say(f"the rights of brand {brand_code} are changed")
 
 
@@ -338,6 +373,124 @@ async def suspended_and_counted(
 
 def waiting(counts: Iterable[Count]) -> str:
     """Return how many opt-outs and consents wait to be sent to İYS."""
-    found = [one for one in counts if one.state in _WAITING]
+    found = [one for one in counts if one.state in WAITING]
     opt_outs = sum(one.keys for one in found if one.desired_status == Status.RET)
     return f"{opt_outs} opt-outs and {sum(one.keys for one in found) - opt_outs} consents"
+
+
+def parked(
+    *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
+) -> None:
+    """List the records that a person must act on, by reason, with the remedy for each.
+
+    Exit code 1 if there are any.
+    """
+    found = run_cut(customer, reads.parked, attrgetter("brand_code"))
+    print_found(
+        output,
+        _PARKED,
+        found,
+        below=True,
+        remedy=lambda one: remedy_of_parked(one.brand_code, one.reason, all_of=one.keys),
+    )
+    exit_if(found)
+
+
+def retailers(
+    brand_code: BrandArgument, *, by: ByOption, output: OutputOption = OutputFormat.TABLE
+) -> None:
+    """List the consents that İYS holds with other retailers than their latest event names.
+
+    Exit code 1 if there are any. The output is personal data: who looked is written to the history.
+    """
+    found = run_on_ledger(
+        lambda ledger: retailer_access.differences(ledger, brand_code),
+        brand=brand_code,
+        look=Look(command="brands retailers", by=by, brand=brand_code),
+    )
+    print_found(output, _RETAILERS, found)
+    exit_if(found)
+
+
+def requeue(
+    brand_code: BrandArgument,
+    *,
+    because: Annotated[
+        str | None, typer.Option(help="Only those with this reason (izin brands parked).")
+    ] = None,
+    recipient: RecipientOption = None,
+    exactly: ExactlyOption = None,
+    plan: PlanOption,
+    execute: ExecuteOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Process parked records of a brand again, and send them where that is lawful.
+
+    Without --execute they are listed, those of --recipient or --exactly, and written to the plan;
+    the output is personal data. With it the records in the plan are requeued, but for those that
+    have changed since. Requeueing the reason reconsent confirms that each of these recipients has
+    given a new consent; retailer-access, that the retailers were changed at İYS; quota-spent with
+    --exactly, that there is room again. Who ordered it is written to each record's history. Exit
+    code 1 if records of the plan were left out, 3 if nothing, or another number, is parked for the
+    reason.
+    """
+    if execute:
+        if because or recipient or exactly:
+            raise typer.BadParameter("with --execute the plan alone counts")
+        _execute(brand_code, plan, by)
+        return
+    if because is None or (recipient is None) == (exactly is None):
+        raise typer.BadParameter("name --because and either --recipient or --exactly")
+    names = frozenset(named_recipients(recipient or ()))
+    every = run_on_ledger(
+        lambda ledger: reads.parked_keys(ledger, brand_code, because),
+        brand=brand_code,
+        look=Look(command="brands requeue", by=by, brand=brand_code),
+    )
+    found = [one for one in every if exactly or names & {one.key, one.key.split("/", SLASHES)[-1]}]
+    if not found or exactly not in {None, len(found)}:
+        raise SourceError(
+            f"brand {brand_code} has {len(found)} such records parked for {because}; "
+            "see: izin brands parked"
+        )
+    Plan(
+        kind=_KIND,
+        target=str(brand_code),
+        selection=Selection(brands=frozenset({brand_code})),
+        options={"reason": because, "whole": bool(exactly), "records": [*map(tuple, found)]},
+        cluster_id="",
+        topics={},
+        made_at=datetime.now(UTC),
+        by=by,
+    ).write(plan)
+    print_rows(output, reads.ParkedKey._fields, found)
+    say(
+        f"{len(found)} records would be requeued; to do it: izin brands requeue {brand_code} "
+        f"--plan {quote(str(plan))} --execute"
+    )
+
+
+def _execute(brand_code: int, path: Path, by: str) -> None:
+    plan = Plan.read(path, kind=_KIND, target=str(brand_code))
+    shown = [
+        reads.ParkedKey(key, event_id, datetime.fromisoformat(since))
+        for key, event_id, since in plan.options["records"]
+    ]
+    messages, now = topic_messages(), datetime.now(UTC)
+    count = run_on_ledger(
+        lambda ledger: brands.requeue(
+            ledger,
+            messages,
+            brand_code,
+            shown,
+            reason=plan.options["reason"],
+            whole=plan.options["whole"],
+            by=by,
+            now=now,
+        )
+    )
+    say(f"{count} records of brand {brand_code} were requeued")
+    if left := len(shown) - count:
+        say(f"{left} of them changed since they were listed, and were left alone: list them again")
+    exit_if(left)

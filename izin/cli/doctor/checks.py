@@ -55,7 +55,6 @@ from izin.ledger.db.migrate import migrate
 from izin.ledger.registry import granted
 from izin.ledger.webhooks import registry as subscribers
 from izin.runtime import kafka, topic_admin
-from izin.runtime.kafka import codec
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
@@ -70,6 +69,7 @@ from izin.streams.ownership import DecidedOffsets
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 T = TypeVar("T")
+_now = partial(datetime.now, UTC)
 _TIMEOUT = 5.0
 _QUERY_TIMEOUT = 15.0
 """Of one query of the ledger; migrations may take longer."""
@@ -125,7 +125,7 @@ def _order() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     # The positions first: events that come meanwhile are then undecided, not decided before.
     express, group = settings.topics.express, StreamSettings().group(settings)
-    with closing(DecidedOffsets(settings, codec(settings))) as decided:
+    with closing(DecidedOffsets(settings, kafka.codec(settings))) as decided:
         offsets = decided.read()
         lanes = [unread(settings, lane, offsets) for lane in (express, settings.topics.events)]
         running = topic_admin.members(settings, group)
@@ -153,7 +153,7 @@ def _order() -> Iterator[DoctorFinding]:
 def _dead_letters() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     since = datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
-    found = faults.dead_letters_since(settings, codec(settings), since)
+    found = faults.dead_letters_since(settings, kafka.codec(settings), since)
     known = acknowledged(settings.topics.dead_letters.name, found)
     yield faults.of_dead_letters(len(found), known)
 
@@ -225,7 +225,7 @@ def _registry() -> Iterator[DoctorFinding]:
         what = "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints"
         yield skipped("registry", what)
         return
-    codec(settings)
+    kafka.codec(settings)
     yield ok("registry", f"{settings.registry_url} accepts our schemas")
 
 
@@ -257,10 +257,6 @@ def of_iys(url: str, status: int) -> DoctorFinding:
             return wrong(
                 "iys", f"{url} answers {status}, not as İYS's API does; is IYS_BASE_URL right?"
             )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _ledger_settings() -> LedgerSettings:

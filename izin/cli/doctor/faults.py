@@ -80,11 +80,6 @@ class WorkerReading:
     known_by: str
     """How it is known which ones run."""
 
-    @property
-    def start(self) -> str:
-        """The command that starts one."""
-        return f"izin {self.check}"
-
 
 SINK = WorkerReading(
     check="sink",
@@ -121,7 +116,7 @@ def of_worker(
     if not running:
         return wrong(
             worker.check,
-            f"none runs (known by {worker.known_by}); start one: {worker.start}; {what}",
+            f"none runs (known by {worker.known_by}); start one: izin {worker.check}; {what}",
         )
     found = f"{running} runs; {what}" if running == 1 else f"{running} run; {what}"
     return (

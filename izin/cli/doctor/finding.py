@@ -20,8 +20,8 @@ from pydantic_settings import SettingsError
 
 from izin.consent import IzinError
 from izin.runtime import kafka, topic_admin
+from izin.runtime.logs import wrong_settings
 from izin.runtime.settings import KafkaSettings, StreamSettings
-from izin.runtime.start_errors import wrong_settings
 from izin.schemas.topics import Topic, Topics
 
 _PUBLISH_AGAIN = "have its producers publish again what was not decided (duplicates have no effect)"

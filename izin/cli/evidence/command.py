@@ -1,9 +1,14 @@
-"""``izin evidence``: one archive about a recipient, and its verification without the ledger."""
+"""``izin evidence``: one archive about a recipient, and its verification without the ledger.
+
+``izin complaints``: complaints about messages, entered by hand, for İYS has no API for them.
+"""
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,30 +18,61 @@ from typer.core import TyperGroup
 from izin.cli.ledger import topic_anchors
 from izin.cli.terminal import (
     ByOption,
+    OneCustomerOption,
     OutputFormat,
     OutputOption,
-    exit_on_error,
+    exit_if,
     filled,
     instant,
     is_key,
     kafka_settings,
     normalised,
     print_json,
+    print_rows,
     say,
+    turkish,
     write_new,
 )
-from izin.cli.terminal.ledger_session import Look, run_on_ledger, topic_messages
+from izin.cli.terminal.ledger_session import (
+    Look,
+    record_look,
+    run_cut,
+    run_on_ledger,
+    topic_messages,
+)
 from izin.consent import Channel, SourceError
 from izin.evidence import collection
 from izin.evidence.chain import anchors_of
-from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import read
 from izin.evidence.daily_files import check_with
 from izin.evidence.verification import Evidence, verify
 from izin.ledger.db import Ledger
+from izin.ledger.registry import complaints
+from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
+from izin.runtime.masking import mask
 from izin.sinks.monitor.anchors import AnchorWitnesses
 
 _WRITE = "write"
+complaints_app = typer.Typer(
+    help="Keep complaints about messages, what is due about each, and what became of it.\n\n"
+    "İYS has no API for complaints (şikâyet), so they are entered by hand. While one is open, a "
+    "legal hold keeps the history of its recipient.",
+    no_args_is_help=True,
+)
+
+NumberArgument = Annotated[
+    int, typer.Argument(metavar="NUMBER", min=1, help="The number of the complaint.")
+]
+_COLUMNS = {
+    "id": "no.",
+    "state": "state",
+    "due_at": "due",
+    "brand": "brand",
+    "channel": "channel",
+    "recipient": "recipient",
+    "sent_at": "message",
+    "reference": "reference",
+}
 
 
 class EvidenceGroup(TyperGroup):
@@ -93,29 +129,29 @@ def write(
     written to the history. Exit code 3 if nothing is known, 4 if the history is broken.
     """
     now = datetime.now(UTC)
-    with exit_on_error():
-        request = EvidenceRequest(
-            recipient=_recipient(recipient),
-            brand_code=brand,
-            channel=channel,
-            at=now if at is None else instant(at),
-            by=by,
-            reason=reason,
-        )
-        if out.exists():
-            raise SourceError(f"{out} exists; name a new file")
-        look = Look(command="evidence write", by=by, people=[request.recipient])
-        evidence, archive = run_on_ledger(lambda ledger: _collect(ledger, request, now), look=look)
-        write_new(out, archive)
+    request = collection.EvidenceRequest(
+        recipient=_recipient(recipient),
+        brand_code=brand,
+        channel=channel,
+        at=now if at is None else instant(at),
+        by=by,
+        reason=reason,
+    )
+    if out.exists():
+        raise SourceError(f"{out} exists; name a new file")
+    look = Look(command="evidence write", by=by, people=[request.recipient])
+    evidence, archive = run_on_ledger(lambda ledger: _collect(ledger, request, now), look=look)
+    write_new(out, archive)
     sha256 = hashlib.sha256(archive).hexdigest()
     if output is OutputFormat.JSON:
         written = {"file": str(out), "sha256": sha256, "rows": len(evidence.rows)}
         print_json(written | {"keys": evidence.header["keys"]})
         return
-    say(f"{len(evidence.rows)} rows of {len(evidence.header['keys'])} keys are written to {out}")
-    say(f"sha256 {sha256}")
     say(
-        "its newest anchors reach the topic within seconds, and the anchor file within the interval"
+        f"{len(evidence.rows)} rows of {len(evidence.header['keys'])} keys are written to {out}",
+        f"sha256 {sha256}",
+        "its newest anchors reach the topic within seconds, and the anchor file within the "
+        "interval",
     )
 
 
@@ -153,9 +189,8 @@ def verify_(
     then it proves nothing against whoever made it. Exit code 6 if report and summary were not
     recomputed, for the archive is of another format.
     """
-    with exit_on_error():
-        check = check_with(roots)
-        found = verify(read(archive), anchors_of(anchors or ()), check)
+    check = check_with(roots)
+    found = verify(read(archive), anchors_of(anchors or ()), check)
     if output is OutputFormat.JSON:
         print_json(asdict(found) | {"proven": found.is_proven})
     else:
@@ -188,13 +223,12 @@ def anchors_(
     with IZIN_ANCHOR_FILE, IZIN_ANCHOR_TIMESTAMP_URL and IZIN_ANCHOR_URL. Exit code 4 if an
     authority or endpoint does not take them; the file is written then, too.
     """
-    with exit_on_error():
-        found = list(topic_anchors(kafka_settings()))
-        write_new(file, "".join(one.to_line() for one in found).encode())
-        say(f"{len(found)} anchors are written to {file}")
-        witnesses = AnchorWitnesses(endpoint=post, token=None, authority=timestamp)
-        asyncio.run(witnesses.reach(file, datetime.now(UTC)))
-        file.with_name(f"{file.name}.sent").unlink(missing_ok=True)
+    found = list(topic_anchors(kafka_settings()))
+    write_new(file, "".join(one.to_line() for one in found).encode())
+    say(f"{len(found)} anchors are written to {file}")
+    witnesses = AnchorWitnesses(endpoint=post, token=None, authority=timestamp)
+    asyncio.run(witnesses.reach(file, datetime.now(UTC)))
+    file.with_name(f"{file.name}.sent").unlink(missing_ok=True)
 
 
 def _recipient(text: str) -> str:
@@ -205,7 +239,7 @@ def _recipient(text: str) -> str:
 
 
 async def _collect(
-    ledger: Ledger, request: EvidenceRequest, now: datetime
+    ledger: Ledger, request: collection.EvidenceRequest, now: datetime
 ) -> tuple[Evidence, bytes]:
     """Return the evidence and its archive, whose digest the history has then."""
     evidence = await collection.collect(ledger, topic_messages(), request, now=now)
@@ -213,3 +247,212 @@ async def _collect(
     sha256 = hashlib.sha256(archive).hexdigest()
     await collection.record(ledger, request, evidence, sha256=sha256, now=now)
     return evidence, archive
+
+
+@complaints_app.command()
+def add(
+    recipient: Annotated[
+        str, typer.Argument(help="Phone number or e-mail address, in any usual notation.")
+    ],
+    *,
+    brand: Annotated[int, typer.Option(min=1, help="Code of the brand at İYS (brandCode).")],
+    channel: Annotated[Channel, typer.Option("--type", help="The channel of the message.")],
+    sent: Annotated[
+        str,
+        typer.Option(help="When the message was sent, by the complaint: 2026-03-02T12:00."),
+    ],
+    sender: Annotated[
+        str, typer.Option(help="The name or number that the message shows.", callback=filled)
+    ],
+    content: Annotated[str, typer.Option(help="What the message says.", callback=filled)],
+    due: Annotated[
+        str | None,
+        typer.Option(help="By when the request says it is to be answered: 2026-03-16T17:00."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option("--file-number", help="The number of the file at the authority."),
+    ] = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Enter a complaint, and keep the history of its recipient while it is open.
+
+    Times are Turkish. The day by which it is due is the request's own; without --due none is
+    assumed. Who entered it is written to the history, without the recipient. Exit code 3 if the
+    brand is not registered.
+    """
+    now = datetime.now(UTC)
+    if is_key(recipient):
+        raise SourceError("name the recipient alone; --brand and --type say which key")
+    new = NewComplaint(
+        brand_code=brand,
+        channel=channel,
+        recipient=normalised(recipient),
+        sent_at=instant(sent),
+        sender=sender,
+        content=content,
+        reference=reference or None,
+        due_at=None if due is None else instant(due),
+    )
+    added = run_on_ledger(lambda ledger: complaints.add(ledger, new, by=by, now=now))
+    if output is OutputFormat.JSON:
+        print_json(_shown(added, now))
+        return
+    say(f"complaint {added.id} is entered; its evidence: izin evidence … --at {sent} --out FILE")
+    if added.due_at is None:
+        say("it names no day by which it is to be answered: none is assumed")
+
+
+@complaints_app.command("list")
+def list_(
+    *,
+    customer: OneCustomerOption = None,
+    brand: Annotated[int | None, typer.Option(min=1, help="Only of this brand.")] = None,
+    closed: Annotated[bool, typer.Option("--closed", help="Those that are closed too.")] = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """List the open complaints: overdue ones first, then by what is due next.
+
+    Recipients are masked; izin complaints show has them. Exit code 1 if any is overdue.
+    """
+    now = datetime.now(UTC)
+    found = run_cut(
+        customer,
+        lambda ledger: complaints.every(ledger, closed=closed, brand_code=brand),
+        attrgetter("brand_code"),
+        only=None if brand is None else [brand],
+    )
+    print_rows(output, _COLUMNS, [_row(one, now) for one in found])
+    exit_if([one for one in found if one.is_overdue(now)])
+
+
+@complaints_app.command()
+def show(
+    number: NumberArgument, *, by: ByOption, output: OutputOption = OutputFormat.TABLE
+) -> None:
+    """Print a complaint whole. The output is personal data; times are Turkish.
+
+    Who looked is written to the history. Exit code 3 if there is none of this number.
+    """
+    now = datetime.now(UTC)
+    found = run_on_ledger(lambda ledger: _look(ledger, number, by))
+    if output is OutputFormat.JSON:
+        print_json(_shown(found, now))
+        return
+    fields = dict(_lines(found, now))
+    # One row: where it does not fit, each field has a line of its own.
+    print_rows(output, tuple(fields), [tuple(fields.values())])
+
+
+@complaints_app.command()
+def attach(
+    number: NumberArgument,
+    archive: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ARCHIVE",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="The archive of izin evidence.",
+        ),
+    ],
+    *,
+    by: ByOption,
+) -> None:
+    """Attach the archive of evidence that answers a complaint: its path and digest are kept.
+
+    Exit code 3 if there is no such complaint, or the archive is damaged or of another recipient.
+    """
+    one = run_on_ledger(lambda ledger: complaints.find(ledger, number))
+    path, sha256 = str(archive.absolute()), _digest(archive, one)
+    run_on_ledger(
+        lambda ledger: complaints.attach(
+            ledger, number, path=path, sha256=sha256, by=by, now=datetime.now(UTC)
+        )
+    )
+    say(f"the archive is attached to complaint {number}")
+
+
+@complaints_app.command()
+def close(
+    number: NumberArgument,
+    *,
+    outcome: Annotated[ComplaintOutcome, typer.Option(help="What became of it.")],
+    note: Annotated[str | None, typer.Option(help="More about the outcome.")] = None,
+    by: ByOption,
+) -> None:
+    """Close a complaint with its outcome, and release its legal holds. It is kept for ten years.
+
+    Who closed it is written to the history. Exit code 3 if there is no open one of this number.
+    """
+    run_on_ledger(
+        lambda ledger: complaints.close(
+            ledger, number, outcome=outcome, note=note or None, by=by, now=datetime.now(UTC)
+        )
+    )
+    say(f"complaint {number} is closed: {outcome}")
+
+
+async def _look(ledger: Ledger, number: int, by: str) -> Complaint:
+    """Return a complaint, at whose recipient somebody looks."""
+    found = await complaints.find(ledger, number)
+    await record_look(ledger, Look(command="complaints show", by=by, people=[found.recipient]))
+    return found
+
+
+def _digest(path: Path, one: NewComplaint) -> str:
+    """Return the digest of an archive about the recipient and brand of a complaint.
+
+    Raises:
+        SourceError: it is damaged, or about others.
+    """
+    found = verify(read(path), None)
+    if found.faults:
+        raise SourceError(f"{path}: {found.faults[0]}")
+    header = found.header
+    if (header["recipient"], header["brand"]["code"]) != (one.recipient, one.brand_code):
+        raise SourceError(f"{path} is of another recipient or brand than the complaint")
+    return found.sha256
+
+
+def _state(one: Complaint, now: datetime) -> str:
+    if one.closed_at is not None:
+        return f"closed: {one.outcome}"
+    return "overdue" if one.is_overdue(now) else "open"
+
+
+def _row(one: Complaint, now: datetime) -> tuple[object, ...]:
+    return (
+        one.id,
+        _state(one, now),
+        one.due_at,
+        one.brand_code,
+        str(one.channel),
+        mask(one.recipient),
+        one.sent_at,
+        one.reference,
+    )
+
+
+def _shown(one: Complaint, now: datetime) -> dict[str, object]:
+    return asdict(one) | {"channel": str(one.channel), "state": _state(one, now)}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return turkish(value) if isinstance(value, datetime) else str(value)
+
+
+def _lines(one: Complaint, now: datetime) -> Sequence[tuple[str, str]]:
+    shown = _shown(one, now)
+    return [
+        (
+            name.replace("_", " ").removesuffix(" at"),
+            _text(value),
+        )
+        for name, value in shown.items()
+        if value not in (None, (), [])
+    ]

@@ -16,6 +16,7 @@ from izin.cli.terminal import (
     CsvRows,
     OutputFormat,
     OutputOption,
+    UnmaskedOption,
     exit_if,
     exit_on_error,
     exit_on_signals,
@@ -111,9 +112,6 @@ CsvOption = Annotated[
         help="Write all differences with recipients in full; only its owner may read the file.",
     ),
 ]
-UnmaskedOption = Annotated[
-    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
-]
 _MOST = 200
 """So many differences are listed in the table."""
 _COLUMNS = {
@@ -158,8 +156,9 @@ class DifferenceReport:
             self._csv.writerow(list(_values(one, one.key).values()))
         key = one.key if self._unmasked else mask_text(one.key)
         if self._output is OutputFormat.JSON:
-            values = {**_values(one, key), "explained": one.is_explained}
-            text = visible(json.dumps(values, ensure_ascii=False))
+            text = visible(
+                json.dumps({**_values(one, key), "explained": one.is_explained}, ensure_ascii=False)
+            )
             sys.stdout.write(f"{'' if is_first else ','}\n{text}")
         elif len(self._listed) < _MOST:
             self._listed.append(_row(one, key.partition("/")[2]))

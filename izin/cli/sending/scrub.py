@@ -141,7 +141,9 @@ def scrub_file(
             )
             done = _write(path, target, question, column, only=only)
     _print(done, target, output)
-    exit_if(done.counts.unreadable or _undecided(done) if recheck is None else done.counts.written)
+    # Where the no says more of the question than of the recipients.
+    undecided = sum(done.counts.reasons.get(one, 0) for one in _REMEDIES)
+    exit_if(done.counts.unreadable or undecided if recheck is None else done.counts.written)
 
 
 def _target(path: Path, out: Path | None, word: str) -> Path:
@@ -211,11 +213,6 @@ def _progress(table: Table) -> Iterator[OnProgress]:
     with Bars(console=err, transient=True) as bars:
         task = bars.add_task(escape(table.file.path.name), total=table.size)
         yield lambda position: bars.update(task, completed=position)
-
-
-def _undecided(done: ScrubReceipt) -> int:
-    """Return for how many recipients the no says more of the question than of them."""
-    return sum(done.counts.reasons.get(one, 0) for one in _REMEDIES)
 
 
 def _print(done: ScrubReceipt, out: Path, output: OutputFormat) -> None:

@@ -3,15 +3,15 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from izin.cli.subscribers import views
 from izin.cli.subscribers.compare import compare
 from izin.cli.terminal import (
     ONE_DAY,
@@ -46,10 +46,10 @@ from izin.ledger.db import Ledger
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, PauseReason, WebhookType
 from izin.runtime.kafka import codec
-from izin.runtime.settings import WebhookSettings
+from izin.runtime.settings import KafkaSettings, WebhookSettings
 from izin.webhooks import resends
 from izin.webhooks.events import PING, body_of
-from izin.webhooks.partitions import cursors_at_end
+from izin.webhooks.partitions import bounds, cursors_at_end
 from izin.webhooks.posting import AllowedTargets, Poster, Reply, check_url, new_secret, signed
 from izin.webhooks.resends import CountedResend, Resend, planned
 
@@ -61,6 +61,117 @@ app = typer.Typer(
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ATTEMPTS = 10
+LIST = {
+    "name": "name",
+    "customer_id": "customer",
+    "state": "state",
+    "url": "URL",
+    "types": "types",
+    "brands": "brands",
+    "channels": "channels",
+    "origins": "origins",
+}
+ATTEMPTS = ("when (Turkey)", "record", "attempt", "status", "failure")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberView:
+    """A subscriber with what it still lacks, its latest failures, and its latest resend."""
+
+    subscriber: registry.WebhookSubscriber
+    open: Mapping[str, int]
+    """By lane: records that were read for it and not acknowledged, or refused."""
+    unread: Mapping[str, int]
+    """By lane: records that were not read for it; not all of them are for it."""
+    attempts: Sequence[Mapping[str, Any]]
+    """That failed, the latest first."""
+    resend: Mapping[str, Any] | None
+    now: datetime
+
+    def facts(self) -> Sequence[tuple[str, object]]:
+        """Return questions about the subscriber, and the answers."""
+        one = self.subscriber
+        shown = dict(zip(LIST, list_row(one, self.now), strict=True))
+        waiting = [
+            f"{lane}: {count} open, {self.unread[lane]} unread" for lane, count in self.open.items()
+        ]
+        return [
+            *((title, shown[column]) for column, title in LIST.items()),
+            ("requests at a time", one.parallel),
+            ("added", one.created_at),
+            ("paused", one.paused_at),
+            ("failing since", one.failing_since),
+            ("last failure", one.last_failure),
+            ("of", one.last_failure_at),
+            ("signed with the former secret until", one.former_until),
+            ("backlog", "; ".join(waiting)),
+            ("resend", self.resend and _in_words(self.resend)),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the subscriber for programs; never its secrets."""
+        one = self.subscriber
+        return {
+            **one.shown(),
+            "customer_id": one.customer_id,
+            "state": one.state_at(self.now),
+            "created_at": one.created_at,
+            "paused_at": one.paused_at,
+            "paused_for": one.paused_for,
+            "failing_since": one.failing_since,
+            "last_failure": one.last_failure,
+            "last_failure_at": one.last_failure_at,
+            "former_secret_until": one.former_until,
+            "backlog": {
+                lane: {"open": count, "unread": self.unread[lane]}
+                for lane, count in self.open.items()
+            },
+            "attempts": self.attempts,
+            "resend": self.resend,
+        }
+
+
+async def look(ledger: Ledger, kafka: KafkaSettings, name: str, *, now: datetime) -> SubscriberView:
+    """Return what is to be shown of the subscriber of ``name``.
+
+    Raises:
+        UnknownSubscriberError: there is none.
+        StreamUnavailableError: Kafka does not say where its topics end.
+    """
+    found = await registry.of_name(ledger, name)
+    cursors = await registry.cursors_of(ledger, [found.id])
+    followed = [one.place for one in cursors if one.end_offset is None]
+    kept = await asyncio.to_thread(bounds, kafka, followed)
+    open_, unread = Counter[str](), Counter[str]()
+    for one in cursors:
+        end = kept[one.place][1] if one.end_offset is None else one.end_offset
+        open_[one.lane] += len(one.open_offsets)
+        unread[one.lane] += max(end - one.next_offset, 0)
+    return SubscriberView(
+        subscriber=found,
+        open=open_,
+        unread=unread,
+        attempts=await registry.latest_attempts(ledger, found.id, most=_ATTEMPTS),
+        resend=await resends.latest(ledger, found.id),
+        now=now,
+    )
+
+
+def list_row(one: registry.WebhookSubscriber, now: datetime) -> list[object]:
+    """Return the row of a subscriber in the list."""
+    shown = one.shown() | {"customer_id": one.customer_id, "state": one.state_at(now)}
+    for many in ("types", "brands", "channels", "origins"):
+        shown[many] = " ".join(map(str, shown[many])) or "all"
+    return [shown[column] for column in LIST]
+
+
+def _in_words(resend: Mapping[str, Any]) -> str:
+    ended = f" {turkish(resend['finished_at'])}".rstrip()
+    taken = f"{resend['brought']} of {resend['planned']} events taken"
+    return (
+        f"no. {resend['id']} of {turkish(resend['ordered_at'])}, {resend['state']}{ended}: {taken}"
+    )
 
 
 def _name(text: str) -> str:
@@ -143,7 +254,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     """List the subscribers, what each gets, and whether it takes it."""
     now = datetime.now(UTC)
     found = run_cut(customer, registry.every, attrgetter("customer_id"))
-    print_rows(output, views.LIST, [views.list_row(one, now) for one in found])
+    print_rows(output, LIST, [list_row(one, now) for one in found])
 
 
 @app.command()
@@ -153,14 +264,19 @@ def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> No
     Exit code 1 if it fails or is paused, 3 if there is none of this name.
     """
     now, kafka = datetime.now(UTC), kafka_settings()
-    view = run_on_ledger(lambda ledger: views.look(ledger, kafka, name, now=now))
+    view = run_on_ledger(lambda ledger: look(ledger, kafka, name, now=now))
     match output:
         case OutputFormat.JSON:
             print_json(view.as_json())
         case OutputFormat.TABLE:
             print_fields(view.facts())
             if view.attempts:
-                print_rows(output, views.ATTEMPTS, map(views.attempt_row, view.attempts))
+                place = "{topic}/{partition}/{offset}".format
+                rows = [
+                    (one["failed_at"], place(**one), *(one[name] for name in ATTEMPTS[2:]))
+                    for one in view.attempts
+                ]
+                print_rows(output, ATTEMPTS, rows)
     exit_if(view.subscriber.state_at(now) != "active")
 
 
@@ -208,9 +324,10 @@ def pause(name: NameArgument, *, by: ByOption) -> None:
 
     Exit code 3 if there is none of this name.
     """
-    now = datetime.now(UTC)
     found = run_on_ledger(
-        lambda ledger: registry.pause(ledger, name, reason=PauseReason.OPERATOR, by=by, now=now)
+        lambda ledger: registry.pause(
+            ledger, name, reason=PauseReason.OPERATOR, by=by, now=datetime.now(UTC)
+        )
     )
     say(f"subscriber {name} {'is paused already' if found is None else 'paused'}")
 
@@ -222,8 +339,9 @@ def resume(name: NameArgument, *, by: ByOption) -> None:
 
     Exit code 3 if there is none of this name.
     """
-    now = datetime.now(UTC)
-    found = run_on_ledger(lambda ledger: registry.resume(ledger, name, by=by, now=now))
+    found = run_on_ledger(
+        lambda ledger: registry.resume(ledger, name, by=by, now=datetime.now(UTC))
+    )
     say(f"subscriber {name} {'neither is paused nor fails' if found is None else 'resumed'}")
 
 
@@ -240,7 +358,7 @@ def remove(name: NameArgument, *, execute: ExecuteOption = False, by: ByOption) 
         say(f"subscriber {name} removed")
         return
     kafka = kafka_settings()
-    view = run_on_ledger(lambda ledger: views.look(ledger, kafka, name, now=now))
+    view = run_on_ledger(lambda ledger: look(ledger, kafka, name, now=now))
     found, waiting = view.subscriber, sum(view.open.values())
     # What is unread is also of others: how much of it is for this one, nobody knows yet.
     more = ", and more that was not read for it yet" if any(view.unread.values()) else ""
@@ -324,10 +442,9 @@ def resend(
     was; izin subscribers show says how far it is. Exit code 3 if there is no subscriber of such a
     name, or an earlier resend is not done (izin subscribers cancel-resend).
     """
-    now = datetime.now(UTC)
     plans = run_on_ledger(lambda ledger: _counted(ledger, names, *order))
     if execute:
-        run_on_ledger(lambda ledger: resends.begin(ledger, plans, by=by, now=now))
+        run_on_ledger(lambda ledger: resends.begin(ledger, plans, by=by, now=datetime.now(UTC)))
     rows = [(plan.name, *part, plan.events[part]) for plan in plans for part in sorted(plan.events)]
     print_rows(output, ("subscriber", "source", "type", "events"), rows)
     say(*(line for plan in plans for line in _lines(plan, is_ordered=execute)))
@@ -339,8 +456,9 @@ def cancel_resend(name: NameArgument, *, by: ByOption) -> None:
 
     Exit code 3 if there is no subscriber of this name, or no such resend.
     """
-    now = datetime.now(UTC)
-    number = run_on_ledger(lambda ledger: resends.cancel(ledger, name=name, by=by, now=now))
+    number = run_on_ledger(
+        lambda ledger: resends.cancel(ledger, name=name, by=by, now=datetime.now(UTC))
+    )
     say(f"resend {number} of {name} cancelled")
 
 

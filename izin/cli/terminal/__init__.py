@@ -43,35 +43,43 @@ from izin.cli.terminal.arguments import (
     recipients_in,
     takes,
 )
-from izin.cli.terminal.exit_codes import ExitCode, end_dry_run, exit_if, exit_on_error, say_dry_run
-from izin.cli.terminal.interrupts import exit_on_signals, raising_on_signals, run_interruptible
+from izin.cli.terminal.exit_codes import (
+    ExitCode,
+    end_dry_run,
+    exit_if,
+    exit_on_error,
+    exit_on_signals,
+    raising_on_signals,
+    run_interruptible,
+    say_dry_run,
+)
 from izin.cli.terminal.output import (
+    CsvRows,
     OutputFormat,
     OutputOption,
+    ShownStep,
+    VisibleRows,
     cells,
+    check_place,
+    digest_of,
     err,
     json_text,
     kafka_settings,
     named,
+    new_file,
     out,
     print_fields,
     print_found,
     print_json,
     print_rows,
+    private_csv,
     say,
+    showing,
+    showing_steps,
     turkish,
     warn,
-)
-from izin.cli.terminal.private_files import (
-    CsvRows,
-    VisibleRows,
-    check_place,
-    digest_of,
-    new_file,
-    private_csv,
     write_new,
 )
-from izin.cli.terminal.progress import ShownStep, showing, showing_steps
 
 __all__ = (
     "ONE_DAY",

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from izin.cli.terminal.interrupts import run_interruptible
+from izin.cli.terminal.exit_codes import run_interruptible
 from izin.cli.terminal.output import kafka_settings, say
 from izin.consent import IzinError
 from izin.ledger.brands import brands_of, registered_brand

@@ -1,21 +1,36 @@
-"""Output of every command: tables for people, JSON for machines."""
+"""Output of every command: tables for people, JSON for machines, and the progress of what is long.
 
+Progress is on standard error: how much is done, how fast, and how long it takes. On a terminal it
+is a bar for each step, elsewhere a line every ten seconds. Files with recipients in full can be
+read by their owner alone, and are whole or absent.
+"""
+
+import csv
+import hashlib
+import io
 import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from operator import itemgetter
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Protocol, TextIO
 
 import typer
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from izin.consent import TURKEY, visible
+from izin.consent import TURKEY, OurError, SourceError, visible
 from izin.runtime.settings import KafkaSettings
 
 CRITICAL_ONLY = 2
@@ -24,6 +39,7 @@ _PROSE = 20
 """Characters a column of prose needs at least; lines of one word each are unreadable."""
 _FRAME = 3
 """Characters of each column that lines and blanks take."""
+_EVERY = 10.0
 
 
 class ShowingConsole(Console):
@@ -238,3 +254,166 @@ def _longest_line(cell: str) -> int:
 
 def _longest_word(cell: str) -> int:
     return max(map(cell_len, cell.split()), default=0)
+
+
+class ShownStep:
+    """How much of a step is done; shown by :func:`showing` or :func:`showing_steps`."""
+
+    def __init__(self, bars: Progress | None, what: str) -> None:
+        self._what = what
+        self._bars = bars
+        self._task = bars.add_task(what, total=None, rate="") if bars is not None else None
+        self._began = time.monotonic()
+        self._next = self._began + _EVERY
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that so many of ``total`` are done."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._began = done, now
+        rate = (done - self._first) / max(now - self._began, 0.001)
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, completed=done, total=total, rate=f"{rate:,.0f}/s")
+        elif now >= self._next:
+            self._next = now + _EVERY
+            left = f"{(total - done) / rate:,.0f} s left" if rate else "not moving"
+            say(f"{self._what}: {done:,} of {total:,}, {rate:,.0f}/s, {left}")
+
+
+@contextmanager
+def showing_steps() -> Iterator[Callable[[str], ShownStep]]:
+    """Yield what begins a step of the block, by its name, and returns what shows its progress: call
+    that with how many are done, and of how many.
+    """
+    if not err.is_terminal:
+        yield partial(ShownStep, None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bars:
+        yield partial(ShownStep, bars)
+
+
+@contextmanager
+def showing(what: str) -> Iterator[ShownStep]:
+    """Yield what shows the progress of the block, which is one step."""
+    with showing_steps() as begin:
+        yield begin(what)
+
+
+class CsvRows(Protocol):
+    """Writes rows."""
+
+    def writerow(self, row: Sequence[object], /) -> object:
+        """Write one row."""
+
+
+class VisibleRows:
+    """Writes rows whose controls are written out."""
+
+    def __init__(self, file: TextIO, *, delimiter: str = ",") -> None:
+        self._csv = csv.writer(file, delimiter=delimiter)
+
+    def writerow(self, row: Sequence[object]) -> None:
+        """Write one row."""
+        self._csv.writerow([visible(one) if isinstance(one, str) else one for one in row])
+
+
+class UnwritableCsvError(OurError):
+    """A file cannot be written."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path} cannot be written: {error.strerror}; choose another place")
+
+
+class OtherFileError(SourceError):
+    """What stands where a file is to be written is no earlier one of its kind."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} exists, and is no such list: name another file")
+
+
+@contextmanager
+def private_csv(path: Path, header: Sequence[str], *, for_excel: bool = False) -> Iterator[CsvRows]:
+    """Provide what writes rows under ``header``; the file replaces ``path`` at the end, and on an
+    error nothing is left. ``for_excel`` is as Excel in Turkey opens it: with a BOM, and ``;``.
+
+    Raises:
+        OtherFileError: a file with another header is there.
+        UnwritableCsvError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    encoding = "utf-8-sig" if for_excel else "utf-8"
+    try:
+        check_place(path, header, for_excel=for_excel)
+        part.unlink(missing_ok=True)
+        number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(number, "w", encoding=encoding, newline="") as file:
+            rows = VisibleRows(file, delimiter=_delimiter(for_excel))
+            rows.writerow(header)
+            yield rows
+        part.replace(path)
+    except OSError as error:
+        raise UnwritableCsvError(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_place(path: Path, header: Sequence[str], *, for_excel: bool = False) -> None:
+    """Check that :func:`private_csv` would replace at most an earlier file of its kind.
+
+    Raises:
+        OtherFileError: a file with another header is at ``path``.
+        UnwritableCsvError: what is there cannot be read.
+    """
+    try:
+        if path.exists() and not _begins_with(path, header, _delimiter(for_excel)):
+            raise OtherFileError(path)
+    except OSError as error:
+        raise UnwritableCsvError(path, error) from error
+
+
+def _delimiter(for_excel: bool) -> str:
+    return ";" if for_excel else ","
+
+
+def _begins_with(path: Path, header: Sequence[str], delimiter: str) -> bool:
+    """Whether the file at ``path`` is empty, or begins with ``header``."""
+    if not path.is_file():
+        return False
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter).writerow(header)
+    expected = text.getvalue().encode()
+    with path.open("rb") as file:
+        found = file.read(len(BOM_UTF8) + len(expected)).removeprefix(BOM_UTF8)
+    return not found or found.startswith(expected)
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Open a file that must not exist.
+
+    Raises:
+        SourceError: it exists, or cannot be written.
+    """
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except OSError as error:
+        raise SourceError(f"{path} cannot be written: {error.strerror}; name a new file") from error
+
+
+def write_new(path: Path, content: bytes) -> Path:
+    """Write such a file; return ``path``. Raises as :func:`new_file`."""
+    with new_file(path) as target:
+        target.write(content)
+    return path
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,7 +22,7 @@ from starlette.requests import Request
 
 from izin.kafka.follower import TopicFollower
 from izin.runtime.http_server.problems import NO_HEADERS, ProblemText
-from izin.runtime.kafka import connection_of
+from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope, presented
 from izin.schemas.codec import Codec
@@ -156,7 +156,7 @@ class ApiKeyReader:
     def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
         self.directory = ApiKeyDirectory(age=self._age)
         self._follower = TopicFollower(
-            connection_of(settings), codec, settings.topics.api_keys, self.directory
+            access_of(settings), codec, settings.topics.api_keys, self.directory
         )
 
     def _age(self) -> float | None:

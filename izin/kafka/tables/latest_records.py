@@ -20,7 +20,7 @@ from confluent_kafka import Message
 from izin.consent import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.kafka.follower import RecordFollower, in_thread, take_each
-from izin.runtime.kafka import broker_errors, connection_of
+from izin.runtime.kafka import access_of, broker_errors
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
@@ -100,7 +100,7 @@ class LatestRecordReader:
         while (taken := self.take(latest)) < len(latest) and not self._stopped.is_set():
             del latest[:taken]
             self._stopped.wait(_RETRY_AFTER)
-        follower = RecordFollower(connection_of(self._settings), topic, self, starts=ends)
+        follower = RecordFollower(access_of(self._settings), topic, self, starts=ends)
         with follower.follow(partly=True):
             self._followers.append(follower)
             yield

@@ -12,7 +12,7 @@ from confluent_kafka import Message
 from izin.consent import Status
 from izin.kafka.follower import RecordFollower, take_each
 from izin.kafka.tables.packed_permissions import PackedPermissions, whole_seconds
-from izin.runtime.kafka import watermarks_at
+from izin.runtime.kafka import watermarks
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.plan import OnProgress, silent
@@ -49,7 +49,7 @@ class StandingOptOuts:
             BrokerError: it cannot be read.
         """
         topic = self._access.topics.desired_consents
-        total = sum(end for _, end in watermarks_at(self._access, topic.name).values())
+        total = sum(end for _, end in watermarks(self._access, topic.name).values())
 
         def moved() -> None:
             on_read(sum(follower.positions.values()), total)

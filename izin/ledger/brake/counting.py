@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from izin.consent import Status
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import customer_key, record_act
 from izin.ledger.record import ConsentRow, UnknownCustomerError
 from izin.ledger.registry import customers
-from izin.ledger.registry.customers import Customer
 
 WINDOW = timedelta(hours=1)
 _LONGEST = 200
@@ -53,8 +52,7 @@ async def watched(connection: Connection, codes: Collection[int]) -> Watched:
     """Return what is counted of the brands among ``codes``, by what their customers have set."""
     rows: Sequence[Mapping[str, Any]] = ()
     if codes:
-        found = await connection.execute(_SQL["watched"], {"codes": sorted(codes)})
-        rows = await found.fetchall()
+        rows = await fetch(connection, _SQL["watched"], {"codes": sorted(codes)})
     return Watched(
         {row["brand_code"]: row["opted_in"] for row in rows if row["of_ret"]},
         {row["brand_code"] for row in rows if row["of_onay"]},
@@ -81,8 +79,9 @@ async def add_opt_ins(connection: Connection, changes: Mapping[int, int]) -> Non
     """Add to the opt-ins of those brands that are counted how many more, or fewer, there are."""
     if not changes:
         return
-    values = {"codes": list(changes), "changes": list(changes.values())}
-    await connection.execute(_SQL["add-opt-ins"], values)
+    await connection.execute(
+        _SQL["add-opt-ins"], {"codes": list(changes), "changes": list(changes.values())}
+    )
 
 
 async def count_opt_ins(connection: Connection, codes: Collection[int]) -> None:
@@ -111,8 +110,10 @@ async def brake(
     codes = [one.brand_code for one in events]
     # First: a person's decision, which forgets what was noted, waits for this transaction.
     values: dict[str, Any] = {"codes": sorted(set(codes)), "status": status, "now": now}
-    found = await connection.execute(_SQL["lock-open"], values)
-    brakes = {(row["brand_code"], row["source"]): row["id"] for row in await found.fetchall()}
+    brakes = {
+        (row["brand_code"], row["source"]): row["id"]
+        for row in await fetch(connection, _SQL["lock-open"], values)
+    }
     noted = {
         "codes": codes,
         "sources": sources,
@@ -130,11 +131,20 @@ async def brake(
             values["since"] = now
         else:
             # Those of the hour before too, if it trips.
-            tripped = await connection.execute(_SQL[f"trip-{status.lower()}"], values)
-            brake_id = next((row["id"] for row in await tripped.fetchall()), None)
+            brake_id = next(
+                (
+                    row["id"]
+                    for row in await fetch(connection, _SQL[f"trip-{status.lower()}"], values)
+                ),
+                None,
+            )
         if brake_id is not None:
-            held = await connection.execute(_SQL["hold-back"], {**values, "brake_id": brake_id})
-            over_ret += [row["key"] for row in await held.fetchall()]
+            over_ret += [
+                row["key"]
+                for row in await fetch(
+                    connection, _SQL["hold-back"], {**values, "brake_id": brake_id}
+                )
+            ]
     return over_ret
 
 
@@ -143,8 +153,10 @@ async def sources_of(connection: Connection, events: Sequence[SourcedEvent]) -> 
     the beginning of a long one.
     """
     actors = {one.actor for one in events if one.actor is not None}
-    found = await connection.execute(_SQL["names-of-keys"], {"actors": sorted(actors)})
-    names = {row["name"] for row in await found.fetchall()}
+    names = {
+        row["name"]
+        for row in await fetch(connection, _SQL["names-of-keys"], {"actors": sorted(actors)})
+    }
     return [
         one.actor if one.actor is not None and one.actor in names else one.origin[:_LONGEST]
         for one in events
@@ -166,17 +178,14 @@ class BrakeLimits:
 
     def __str__(self) -> str:
         """Return the limits in words."""
-        found = []
-        if self.share is not None:
-            found.append(
-                f"more than {self.share:g} % and at least {self.at_least} opt-outs an hour"
-            )
-        if self.reversals is not None:
-            found.append(f"more than {self.reversals} opt-outs reversed an hour")
-        return "; ".join(found)
+        found = (
+            (self.share, f"{self.share or 0:g} % and at least {self.at_least} opt-outs an hour"),
+            (self.reversals, f"{self.reversals} opt-outs reversed an hour"),
+        )
+        return "; ".join(f"more than {what}" for limit, what in found if limit is not None)
 
 
-def limits_of(customer: Customer) -> BrakeLimits | None:
+def limits_of(customer: customers.Customer) -> BrakeLimits | None:
     """Return the limits that ``customer`` has set; None: it has no brake."""
     found = BrakeLimits(
         share=customer.brake_share,
@@ -205,8 +214,11 @@ async def set_limits(
         if customer is None:
             raise UnknownCustomerError(customer_id)
         before = limits_of(customer)
-        found = await connection.execute(_CUSTOMERS["brands"], values)
-        codes = {"codes": [one["brand_code"] for one in await found.fetchall()]}
+        codes = {
+            "codes": [
+                one["brand_code"] for one in await fetch(connection, _CUSTOMERS["brands"], values)
+            ]
+        }
         await connection.execute(
             _SQL["set-limits"],
             {

@@ -16,7 +16,7 @@ from typing import Any
 from izin.consent import WAITING, Status
 from izin.ledger.brake.counting import SourcedEvent, sources_of
 from izin.ledger.brands import of_codes
-from izin.ledger.db import Connection, Ledger, notifications, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, notifications, statements
 from izin.ledger.history import Movement, act, brand_key, history_codec, record_act
 from izin.ledger.record import (
     Brand,
@@ -157,8 +157,7 @@ async def _page(connection: Connection, brake: Brake) -> list[ConsentRow] | None
 
     A row that went meanwhile is left out, so that a page may be empty.
     """
-    values = {"id": brake.id, "size": _PAGE}
-    found = await (await connection.execute(_SQL["held-back"], values)).fetchall()
+    found = await fetch(connection, _SQL["held-back"], {"id": brake.id, "size": _PAGE})
     if not found:
         return None
     rows = await lock(connection, (row["key"] for row in found))
@@ -171,8 +170,8 @@ async def _decide(  # noqa: PLR0913  # what, why, and by whose order
     """Note the decision, unless it was noted before; raises DecidedBrakeError."""
     async with ledger.transaction() as connection:
         values = {"id": brake.id, "decision": decision, "reason": reason, "by": by, "now": now}
-        if await (await connection.execute(_SQL["decide"], values)).fetchone() is None:
-            (row,) = await (await connection.execute(_SQL["decision"], values)).fetchall()
+        if await fetch_one(connection, _SQL["decide"], values) is None:
+            (row,) = await fetch(connection, _SQL["decision"], values)
             if row["decision"] != decision:
                 raise DecidedBrakeError(brake.source, row["decision"])
             return
@@ -215,7 +214,7 @@ async def put_back(
     """
     connection = changes.connection
     keys = {"keys": [row.key for row in rows]}
-    found = await (await connection.execute(_SQL["opt-outs-of-keys"], keys)).fetchall()
+    found = await fetch(connection, _SQL["opt-outs-of-keys"], keys)
     withdrawn = {(one["key"], one["event_id"]) for one in found if one["decision"] is None}
     decided = [
         (one["key"], decision, event)

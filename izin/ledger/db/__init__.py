@@ -1,11 +1,20 @@
 """PostgreSQL: connections, named queries, COPY, migrations, notifications."""
 
-from izin.ledger.db.connection import ClockOffset, Connection, Ledger, copy, reach, while_waiting
+from izin.ledger.db.connection import (
+    ClockOffset,
+    Connection,
+    Ledger,
+    copy,
+    fetch,
+    fetch_one,
+    reach,
+    statements,
+    while_waiting,
+)
 from izin.ledger.db.copy_format import microseconds, moment
 from izin.ledger.db.leases import SILENCE, live, living, repeat, sole, take
 from izin.ledger.db.migrate import pending
 from izin.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifications
-from izin.ledger.db.queries import statements
 
 __all__ = (
     "BULK",
@@ -17,6 +26,8 @@ __all__ = (
     "Ledger",
     "Notifications",
     "copy",
+    "fetch",
+    "fetch_one",
     "live",
     "living",
     "microseconds",

@@ -13,10 +13,15 @@ present from it by its own monotonic clock: a host whose clock is wrong harms no
 The offset of that clock from this process's own is estimated from readings. A reading was taken
 between its request and its answer, so every exchange bounds the offset; clocks drift little, so the
 bounds of earlier exchanges still hold, somewhat wider. One slow exchange thus costs no precision.
+
+The named statements of ``sql/*.sql`` are a ``-- name:`` line, a comment on what it does, and the
+SQL. Code names a statement and never builds one from pieces. ``{saved}`` stands for a list of
+columns of ``record.consent_row``, ``{saved:r}`` for the same of the table ``r``.
 """
 
 import asyncio
 import os
+import re
 import socket
 import time
 from collections.abc import (
@@ -32,6 +37,7 @@ from contextlib import asynccontextmanager, contextmanager
 from copy import copy as shallow_copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import resources
 from math import inf
 from types import TracebackType
 from typing import Any, LiteralString, Self, TypeVar
@@ -45,8 +51,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from izin.consent import Calendar, IzinError
 from izin.ledger.db import copy_format
-from izin.ledger.db.queries import statements
 from izin.ledger.record import (
+    LISTS,
     ConcurrentChangeError,
     FencedError,
     IllegalChangeError,
@@ -71,7 +77,6 @@ _OF_A_VALUE = frozenset({"22", "23", "54"})
 _AFTER_THE_PASSWORD = ("host", "hostaddr", "port", "dbname")
 """The parts of a URL that get the rest of a password with an unquoted @ or /."""
 _TLS_TOO = ", also its sslmode and sslrootcert"
-_SQL = statements("processes")
 _log = get_logger(__name__)
 CONNECT_TIMEOUT = 10.0
 NETWORK: Mapping[str, Any] = {
@@ -88,6 +93,27 @@ NO_URL = (
 )
 DRIFT = 0.0005
 """Seconds by which two clocks may drift apart in a second: the rate at which NTP slews one."""
+_MARK = "-- name: "
+_COLUMNS = re.compile(r"\{(\w+)(?::(\w+))?\}")
+
+
+def statements(file: str, package: str = "izin.ledger") -> Mapping[str, LiteralString]:
+    """Return the statements of ``sql/<file>.sql`` of a package by name."""
+    text = (resources.files(package) / "sql" / f"{file}.sql").read_text("utf-8")
+    found: dict[str, LiteralString] = {}
+    for section in text.split(_MARK)[1:]:
+        name, _, body = section.partition("\n")
+        # A statement comes from a file of this package, never from input.
+        found[name.strip()] = _COLUMNS.sub(_columns, body.strip().rstrip(";"))
+    return found
+
+
+def _columns(place: re.Match[str]) -> str:
+    names, table = LISTS[place[1]], place[2]
+    return ", ".join(names if table is None else [f"{table}.{name}" for name in names])
+
+
+_SQL = statements("processes")
 
 
 @dataclass(slots=True)
@@ -300,6 +326,20 @@ class Ledger:
                 self._url, autocommit=True, row_factory=dict_row, **self._session
             ) as connection:
                 yield connection
+
+
+async def fetch(
+    connection: Connection, query: LiteralString, values: Mapping[str, Any] | None = None
+) -> list[DictRow]:
+    """Run a statement in the transaction of ``connection``; return its rows."""
+    return await (await connection.execute(query, values)).fetchall()
+
+
+async def fetch_one(
+    connection: Connection, query: LiteralString, values: Mapping[str, Any] | None = None
+) -> DictRow | None:
+    """Do the same; return its first row, None where it has none."""
+    return await (await connection.execute(query, values)).fetchone()
 
 
 async def copy(connection: Connection, statement: LiteralString, chunks: Iterable[bytes]) -> None:

@@ -18,8 +18,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
 
-from izin.ledger.db.connection import CONNECT_TIMEOUT, Connection, Ledger, cut_after
-from izin.ledger.db.queries import statements
+from izin.ledger.db.connection import (
+    CONNECT_TIMEOUT,
+    Connection,
+    Ledger,
+    cut_after,
+    fetch,
+    fetch_one,
+    statements,
+)
 from izin.runtime.logs import get_logger
 
 _RETRY = 1.0
@@ -64,7 +71,7 @@ async def take(ledger: Ledger, name: str) -> int | None:
     """Return the new epoch of the lease; None while its owner lives, or where another was first."""
     values = {"name": name, "owner": ledger.owner}
     async with ledger.transaction() as connection:
-        found = await (await connection.execute(_SQL["lease"], values)).fetchone()
+        found = await fetch_one(connection, _SQL["lease"], values)
         if found is None:
             taken = await connection.execute(_SQL["first-lease"], values)
         elif found["is_free"]:
@@ -123,11 +130,11 @@ async def live(
         while True:
             with cut_after(connection, CONNECT_TIMEOUT):
                 asked_at = time.monotonic()
-                row = await (await connection.execute(_SQL["beat"], owner)).fetchone()
+                row = await fetch_one(connection, _SQL["beat"], owner)
                 if row is not None:
                     ledger.clock.read(asked_at, row["read_at"], time.monotonic())
                 alive.set()
-                found = await (await connection.execute(_SQL["others"], owner)).fetchall()
+                found = await fetch(connection, _SQL["others"], owner)
                 beats = {one["owner"]: one["beats"] for one in found}
                 for silent in watch.of(beats, time.monotonic()):
                     await _fence(connection, silent, beats[silent])
@@ -158,7 +165,7 @@ async def enter(connection: Connection, owner: str) -> None:
 
 async def _fence(connection: Connection, owner: str, beats: int) -> None:
     forgotten = {"owner": owner, "beats": beats}
-    if await (await connection.execute(_SQL["forget"], forgotten)).fetchone() is None:
+    if await fetch_one(connection, _SQL["forget"], forgotten) is None:
         return
     if await end_sessions(connection, owner):
         _log.critical("silent process fenced", process=owner)

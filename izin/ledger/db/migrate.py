@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, errors
 
-from izin.ledger.db.queries import statements
+from izin.ledger.db.connection import statements
 from izin.ledger.record import MigrationError
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger

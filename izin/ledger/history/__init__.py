@@ -18,10 +18,15 @@ from izin.ledger.history.append import (
     subscriber_key,
     sweep_key,
 )
-from izin.ledger.history.by_key import KeyMovements, KeySlice
+from izin.ledger.history.by_key import (
+    KeyMovements,
+    KeySlice,
+    decision_columns,
+    history_codec,
+    source_of,
+)
 from izin.ledger.history.calls import NOT_SENT, call_facts, item_rows, result_fact, unsent_fact
 from izin.ledger.history.chain_check import Fault, Head, Loss, VerifiedRow, first_link, verified_row
-from izin.ledger.history.formats import decision_columns, history_codec, source_of
 from izin.ledger.history.hash_chain import (
     BATCH_KEY,
     SALT,

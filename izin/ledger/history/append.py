@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from izin.ledger.db import Connection, copy, copy_format, statements
+from izin.ledger.db import Connection, copy, copy_format, fetch, fetch_one, statements
 from izin.ledger.history.hash_chain import ChainWriter, Fact
 
 REPEATED_WITHIN = timedelta(days=100)
@@ -64,15 +64,15 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
     """Record ``facts``, which are known to be new; return the instant of their recording."""
     if not facts:
         return now
-    chain = await (await connection.execute(_SQL["free-chain"])).fetchone()
+    chain = await fetch_one(connection, _SQL["free-chain"])
     if chain is None:
-        chain = await (await connection.execute(_SQL["any-chain"])).fetchone()
+        chain = await fetch_one(connection, _SQL["any-chain"])
     if chain is None:
         raise LookupError("the ledger has no chains")
     recorded_at = now if chain["recorded_at"] is None else max(now, chain["recorded_at"])
     month = recorded_at.astimezone(UTC).date().replace(day=1)
     values: dict[str, Any] = {"month": month}
-    if await (await connection.execute(_SQL["has-month"], values)).fetchone() is None:
+    if await fetch_one(connection, _SQL["has-month"], values) is None:
         await connection.execute(_SQL["create-month"], values)
     writer = ChainWriter(chain["shard"], chain["place"], chain["link"], recorded_at)
     await copy(connection, _SQL["copy"], writer.rows(facts))
@@ -98,8 +98,7 @@ async def _fresh(
         "sources": [one.source for one in repeatable],
         "since": now - REPEATED_WITHIN,
     }
-    found = await (await connection.execute(_SQL["known"], values)).fetchall()
-    known = {row["source"] for row in found}
+    known = {row["source"] for row in (await fetch(connection, _SQL["known"], values))}
     fresh = []
     for one in movements:
         if one.may_repeat:

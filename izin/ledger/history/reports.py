@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 from izin.consent import DecisionKind, Status
 from izin.iys.errors import Verdict
 from izin.ledger.db import Ledger, statements
+from izin.ledger.history.by_key import history_codec
 from izin.ledger.history.calls import NOT_SENT
-from izin.ledger.history.formats import history_codec
 from izin.ledger.registry import api_keys, customers
 
 NO_REFUSALS = (

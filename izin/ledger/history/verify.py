@@ -25,7 +25,7 @@ from typing import Any
 
 from cryptography.x509 import Certificate
 
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history.chain_check import (
     Act,
     ChainCheck,
@@ -40,7 +40,6 @@ from izin.ledger.history.hash_chain import BatchDigest
 from izin.ledger.record import Anchor, AnchorTimestamp, UnreadableAnchorError
 from izin.ledger.retention import YEARS_AT_LEAST
 from izin.schemas import timestamps
-from izin.schemas.timestamps import TimestampState
 
 _PAGE = 5000
 _UNSEEN = "restored, not provable: no anchor from outside is behind the act that says so"
@@ -66,7 +65,7 @@ class Verified:
 
 async def anchor(connection: Connection, *, now: datetime) -> tuple[Anchor, ...]:
     """Anchor the heads of the chains that have grown; return the anchors."""
-    heads = await (await connection.execute(_SQL["heads"])).fetchall()
+    heads = await fetch(connection, _SQL["heads"])
     if not heads:
         return ()
     values = {
@@ -75,8 +74,7 @@ async def anchor(connection: Connection, *, now: datetime) -> tuple[Anchor, ...]
         "links": [row["link"] for row in heads],
         "now": now,
     }
-    found = await (await connection.execute(_SQL["anchor"], values)).fetchall()
-    return tuple(Anchor(**row) for row in found)
+    return tuple(Anchor(**row) for row in (await fetch(connection, _SQL["anchor"], values)))
 
 
 async def growth(ledger: Ledger) -> int:
@@ -112,7 +110,7 @@ def read_anchors(path: Path, roots: Sequence[Certificate] = ()) -> tuple[Anchor,
         timestamp = AnchorTimestamp.from_line(line)
         if timestamp is not None:
             known = timestamps.verify(timestamp.reply, timestamp.digest, roots)
-            if known.state is TimestampState.VERIFIED and known.at is not None:
+            if known.state is timestamps.TimestampState.VERIFIED and known.at is not None:
                 timestamped |= {
                     head: min(known.at, timestamped.get(head, known.at)) for head in timestamp.heads
                 }
@@ -187,8 +185,10 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         proof, _ = batches[number]
         chains[proof.shard].judge(proof.place - 1, proof.place, "deliveries emptied")
     faults += [one for chain in chains.values() for one in chain.faults]
-    unprovable = [_fault(one, _UNSEEN) for one in named.losses if not one.is_published(outside)]
-    unprovable += [one for chain in chains.values() for one in chain.unprovable]
+    unprovable = (
+        *(_fault(one, _UNSEEN) for one in named.losses if not one.is_published(outside)),
+        *(one for chain in chains.values() for one in chain.unprovable),
+    )
     faults += [
         Fault(shard=shard, after=0, place=max(places), what="the chain is gone")
         for shard, places in known.items()
@@ -197,7 +197,7 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         rows=sum(chain.rows for chain in chains.values()),
         anchors=compared,
         faults=tuple(one for one in faults if not any(lost.covers(one) for lost in named.losses)),
-        unprovable=tuple(unprovable),
+        unprovable=unprovable,
         losses=tuple(named.losses),
         batches={number: said for number, (_, said) in batches.items()},
         erased_deliveries=frozenset(named.deliveries),

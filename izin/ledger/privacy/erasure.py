@@ -26,7 +26,7 @@ from izin.consent import ConsentEvent, ConsentKey
 from izin.ledger import reads
 from izin.ledger.brake import counting
 from izin.ledger.daily import lines
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import ERASED, act, append, commitment_of_row, erasure_key
 from izin.ledger.record import Message, TopicMessages
 from izin.ledger.registry import complaints
@@ -76,15 +76,13 @@ class ErasureFinding:
     @property
     def obstacles(self) -> tuple[str, ...]:
         """Why it cannot be erased now, and what to do; empty: it can."""
-        found = []
-        if self.stands:
-            found.append("the consent stands: publish the opt-out first")
-        if self.is_owed:
-            found.append("something is owed to İYS: wait until it is settled")
-        if self.holds:
-            numbers = ", ".join(map(str, self.holds))
-            found.append(f"legal hold {numbers}: see izin retention holds")
-        return tuple(found)
+        numbers = ", ".join(map(str, self.holds))
+        reasons = (
+            (self.stands, "the consent stands: publish the opt-out first"),
+            (self.is_owed, "something is owed to İYS: wait until it is settled"),
+            (self.holds, f"legal hold {numbers}: see izin retention holds"),
+        )
+        return tuple(what for holds, what in reasons if holds)
 
     @property
     def may_be_erased(self) -> bool:
@@ -141,7 +139,7 @@ async def request(
         async with ledger.transaction() as connection:
             values = _keys(keys[start : start + _SLICE])
             await connection.execute(_SQL["rows"], values)
-            rows = await (await connection.execute(_SQL["findings"], values)).fetchall()
+            rows = await fetch(connection, _SQL["findings"], values)
             wanted = [one for one in [ErasureFinding(**row) for row in rows] if one.may_be_erased]
             await _request(connection, topic_messages, wanted, by=by, now=now)
         count += len(wanted)
@@ -164,7 +162,7 @@ async def _request(
         "now": now,
     }
     await connection.execute(_SQL["take-back"], values)
-    made = await (await connection.execute(_SQL["request"], values)).fetchall()
+    made = await fetch(connection, _SQL["request"], values)
     requested = [
         act(
             "request erasure",
@@ -224,7 +222,7 @@ async def acknowledge_tombstones(
     """Note that the state of ``keys`` is a tombstone: their rows, if they were restored before it
     was read, are to be removed.
     """
-    rows = await (await connection.execute(_SQL["rows"], {"keys": sorted(keys)})).fetchall()
+    rows = await fetch(connection, _SQL["rows"], {"keys": sorted(keys)})
     restored = [
         ErasedKey(row["key"], row["customer_id"], str(uuid.uuid4()), now, is_last=True)
         for row in rows
@@ -251,7 +249,7 @@ async def remove(ledger: Ledger, topic_messages: TopicMessages, *, now: datetime
     while True:
         async with ledger.transaction() as connection:
             values: dict[str, Any] = {"now": now, "size": _SLICE}
-            found = await (await connection.execute(_SQL["to-remove"], values)).fetchall()
+            found = await fetch(connection, _SQL["to-remove"], values)
             if not found:
                 return count
             count += await _remove(connection, topic_messages, found, now)
@@ -264,8 +262,7 @@ async def _remove(
     now: datetime,
 ) -> int:
     keys = {"keys": sorted(one["key"] for one in erasures)}
-    rows = await (await connection.execute(_SQL["rows"], keys)).fetchall()
-    by_key = {row["key"]: row for row in rows}
+    by_key = {row["key"]: row for row in (await fetch(connection, _SQL["rows"], keys))}
     waiting, over = [], []
     gone: dict[str, Mapping[str, Any]] = {}
     for one in erasures:
@@ -311,7 +308,7 @@ async def erase_history(ledger: Ledger, *, now: datetime) -> int:
     while True:
         async with ledger.transaction() as connection:
             values: dict[str, Any] = {"now": now, "size": _HISTORY_SLICE}
-            found = await (await connection.execute(_SQL["retained"], values)).fetchall()
+            found = await fetch(connection, _SQL["retained"], values)
             if not found:
                 return count
             count += await _erase(connection, found, now)
@@ -321,8 +318,8 @@ async def _erase(
     connection: Connection, erasures: Sequence[Mapping[str, Any]], now: datetime
 ) -> int:
     values = {"ids": [one["id"] for one in erasures], "years": YEARS_AFTER_THE_END}
-    rows = await (await connection.execute(_SQL["history"], values)).fetchall()
-    sent = await (await connection.execute(_SQL["deliveries"], values)).fetchall()
+    rows = await fetch(connection, _SQL["history"], values)
+    sent = await fetch(connection, _SQL["deliveries"], values)
     later: dict[int, datetime] = {}
     free, free_sent = _of_free(rows, now, later), _of_free(sent, now, later)
     of_history = list(chain.from_iterable(free.values()))

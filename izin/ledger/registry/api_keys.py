@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import Movement, act, api_key_key, append
 from izin.ledger.record import (
     EndedKeyError,
@@ -39,7 +39,7 @@ async def create(
     async with ledger.transaction() as connection:
         await require_active(connection, key.customers)
         values = {"brands": sorted(key.brands), "customers": sorted(key.customers)}
-        foreign = await (await connection.execute(_SQL["foreign-brands"], values)).fetchall()
+        foreign = await fetch(connection, _SQL["foreign-brands"], values)
         if foreign:
             raise ForeignBrandError([row["brand_code"] for row in foreign], sorted(key.customers))
         await _insert(connection, key)
@@ -68,7 +68,7 @@ async def rotate(  # noqa: PLR0913 - which key, by what, and by whose order
         EndedKeyError: it has expired.
     """
     async with ledger.transaction() as connection:
-        row = await (await connection.execute(_SQL["of-name"], {"name": name})).fetchone()
+        row = await fetch_one(connection, _SQL["of-name"], {"name": name})
         old = None if row is None else ApiKey.of(row)
         if old is None or old.next_id != new_id:
             raise UnknownKeyError(name)
@@ -79,8 +79,9 @@ async def rotate(  # noqa: PLR0913 - which key, by what, and by whose order
             old, expires_at=until if old.expires_at is None else min(old.expires_at, until)
         )
         new = replace(old, id=new_id, secret_hash=secret_hash, created_at=now)
-        values = {"id": old.id, "expires_at": ended.expires_at, "now": now}
-        await connection.execute(_SQL["replace"], values)
+        await connection.execute(
+            _SQL["replace"], {"id": old.id, "expires_at": ended.expires_at, "now": now}
+        )
         await _insert(connection, new)
         rotated = _movement(
             "rotate API key",
@@ -122,8 +123,7 @@ async def withdraw_customer(  # noqa: PLR0913  # whose keys, what of them, and b
     what was done to it is no one customer's to see.
     """
     async with ledger.transaction() as connection:
-        values = {"customer_id": customer_id}
-        rows = await (await connection.execute(_SQL["of-customer"], values)).fetchall()
+        rows = await fetch(connection, _SQL["of-customer"], {"customer_id": customer_id})
         left = [(one, one.without(customer_id, brands)) for one in map(ApiKey.of, rows)]
         ended = [old.id for old, new in left if new is None]
         await _revoke(connection, topic_messages, ended, by=by, now=now)
@@ -151,8 +151,7 @@ async def _revoke(
     by: str,
     now: datetime,
 ) -> tuple[ApiKey, ...]:
-    values = {"ids": sorted(ids), "now": now}
-    rows = await (await connection.execute(_SQL["revoke"], values)).fetchall()
+    rows = await fetch(connection, _SQL["revoke"], {"ids": sorted(ids), "now": now})
     keys = tuple(map(ApiKey.of, rows))
     revoked = [
         _movement("revoke API key", one, by, now, before=_shown(one), after={"revoked_at": now})
@@ -164,7 +163,7 @@ async def _revoke(
 
 
 async def _insert(connection: Connection, key: ApiKey) -> None:
-    if await (await connection.execute(_SQL["insert"], key.to_avro())).fetchone() is None:
+    if await fetch_one(connection, _SQL["insert"], key.to_avro()) is None:
         raise TakenNameError(key.name)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from izin.consent import SourceError
 from izin.ledger.brands import brands_of
-from izin.ledger.db import Ledger, statements
+from izin.ledger.db import Ledger, fetch, statements
 from izin.ledger.history import customer_key, record_act
 from izin.ledger.registry.customers import refuse_national_id
 
@@ -148,8 +148,10 @@ async def put(
     brands = {one.brand_code for one in items} - {0}
     await brands_of(ledger, customer_id, brands)
     async with ledger.transaction() as connection:
-        found = await connection.execute(_SQL["of-customer"], {"customer_id": customer_id})
-        known = {(row["item"], row["brand_code"]): row["value"] for row in await found.fetchall()}
+        known = {
+            (row["item"], row["brand_code"]): row["value"]
+            for row in await fetch(connection, _SQL["of-customer"], {"customer_id": customer_id})
+        }
         changed = [
             one for one in items if known.get((str(one.item), one.brand_code), "") != one.value
         ]

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from izin.consent import Channel, ConsentKey, RecipientType
 from izin.ledger import brands, retention
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import complaint_key, record_act
 from izin.ledger.record import ClosedComplaintError, UnknownComplaintError, UnregisteredBrandError
 
@@ -155,8 +155,9 @@ async def attach(  # noqa: PLR0913  # what to which complaint, and by whose orde
     """
     async with ledger.transaction() as connection:
         before = await _locked(connection, number)
-        values = {"id": number, "path": path, "sha256": sha256}
-        attached = await _changed(connection, "attach", values)
+        attached = await _changed(
+            connection, "attach", {"id": number, "path": path, "sha256": sha256}
+        )
         await record_act(
             connection,
             "attach evidence",
@@ -237,7 +238,7 @@ async def counts(ledger: Ledger, *, now: datetime) -> ComplaintCounts:
 
 
 async def _locked(connection: Connection, number: int) -> Complaint:
-    row = await (await connection.execute(_SQL["lock"], {"id": number})).fetchone()
+    row = await fetch_one(connection, _SQL["lock"], {"id": number})
     if row is None:
         raise UnknownComplaintError(number)
     return Complaint.from_row(row)
@@ -245,5 +246,5 @@ async def _locked(connection: Connection, number: int) -> Complaint:
 
 async def _changed(connection: Connection, statement: str, values: Mapping[str, Any]) -> Complaint:
     """Run a statement that changes one complaint; return it as it is then."""
-    (row,) = await (await connection.execute(_SQL[statement], values)).fetchall()
+    (row,) = await fetch(connection, _SQL[statement], values)
     return Complaint.from_row(row)

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import customer_key, record_act
 from izin.ledger.record import (
     CompanyNumberError,
@@ -249,8 +249,9 @@ async def _store(
     fields = {one: getattr(after, one) for one in _BY_OPERATORS}
     known = {} if before is None else {one: getattr(before, one) for one in _BY_OPERATORS}
     differing = [one for one in fields if fields[one] != known.get(one)]
-    values = {**fields, "customer_id": after.customer_id, "now": now}
-    await connection.execute(_SQL["upsert"], values)
+    await connection.execute(
+        _SQL["upsert"], {**fields, "customer_id": after.customer_id, "now": now}
+    )
     await record_act(
         connection,
         "add customer" if before is None else "change customer",
@@ -265,8 +266,7 @@ async def _store(
 
 async def lock(connection: Connection, customer_id: str) -> Customer | None:
     """Return a customer, locked until the transaction ends; None: it is not registered."""
-    found = await connection.execute(_SQL["lock"], {"customer_id": customer_id})
-    row = await found.fetchone()
+    row = await fetch_one(connection, _SQL["lock"], {"customer_id": customer_id})
     return None if row is None else Customer.from_row(row)
 
 
@@ -283,11 +283,6 @@ async def find(ledger: Ledger, customer_id: str) -> Customer:
     raise UnknownCustomerError(customer_id)
 
 
-async def require(connection: Connection, customers: Collection[str]) -> None:
-    """Raise UnknownCustomerError where one of ``customers`` is not registered."""
-    await _required(connection, customers)
-
-
 async def require_active(connection: Connection, customers: Collection[str]) -> None:
     """Refuse ``customers`` for which nothing more may be registered.
 
@@ -295,17 +290,19 @@ async def require_active(connection: Connection, customers: Collection[str]) -> 
         UnknownCustomerError: one is not registered.
         OffboardedCustomerError: one was offboarded.
     """
-    for one, offboarded_at in (await _required(connection, customers)).items():
+    for one, offboarded_at in (await require(connection, customers)).items():
         if offboarded_at is not None:
             raise OffboardedCustomerError(one, offboarded_at)
 
 
-async def _required(
+async def require(
     connection: Connection, customers: Collection[str]
 ) -> Mapping[str, datetime | None]:
     """Return since when each customer is offboarded; raises UnknownCustomerError."""
-    found = await connection.execute(_SQL["known"], {"customers": sorted(customers)})
-    known = {row["customer_id"]: row["offboarded_at"] for row in await found.fetchall()}
+    known = {
+        row["customer_id"]: row["offboarded_at"]
+        for row in await fetch(connection, _SQL["known"], {"customers": sorted(customers)})
+    }
     for one in sorted(customers):
         if one not in known:
             raise UnknownCustomerError(one)

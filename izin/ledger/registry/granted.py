@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from izin.consent import Channel
 from izin.iys.wire_format import BrandSummary, GrantedBrand, Right, Subscription
 from izin.ledger import suspensions
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.record import EVERY, NOT_GRANTED, Brand, Suspension
 
 _SQL = statements("granted")
@@ -154,10 +154,10 @@ async def readable(connection: Connection, brand_code: int) -> tuple[Channel, ..
     suspension closes.
     """
     scope = {"brand_code": brand_code}
-    row = await (await connection.execute(_SQL["is-listed"], scope)).fetchone()
+    row = await fetch_one(connection, _SQL["is-listed"], scope)
     if row is None or not row["exists"]:
         return await suspensions.rights_of(connection, brand_code)
-    rows = await (await connection.execute(_SQL["unreadable"], scope)).fetchall()
+    rows = await fetch(connection, _SQL["unreadable"], scope)
     unreadable = {row["channel"] for row in rows}
     return tuple(one for one in Channel if one not in unreadable)
 
@@ -272,15 +272,15 @@ class RightsChange:
 
     def lines(self) -> list[str]:
         """Return, a line each, what changes for the brand."""
-        lines = [f"{one}: write -> no" for one in self.lost]
-        lines += [f"{one}: no -> write" for one in self.regained]
-        lines += [f"{one}: refused by İYS, and granted: tried at once" for one in self.tried]
-        lines += [f"{one}: may not be read any more" for one in self.unread]
-        lines += [f"{one}: may be read again" for one in self.read_again]
-        if self.agreement is not None:
-            words = ("may be read" if may else "may not be read" for may in self.agreement)
-            lines.append(f"daily files: {' -> '.join(words)}")
-        return lines
+        words = ("may be read" if may else "may not be read" for may in self.agreement or ())
+        return [
+            *(f"{one}: write -> no" for one in self.lost),
+            *(f"{one}: no -> write" for one in self.regained),
+            *(f"{one}: refused by İYS, and granted: tried at once" for one in self.tried),
+            *(f"{one}: may not be read any more" for one in self.unread),
+            *(f"{one}: may be read again" for one in self.read_again),
+            *([] if self.agreement is None else [f"daily files: {' -> '.join(words)}"]),
+        ]
 
 
 def change_of(
@@ -327,8 +327,12 @@ async def apply(
     brand, unread = change.brand, change.unread_since
     async with ledger.transaction() as connection:
         if change.listed is None:
-            scope = {"account": account, "brand_code": brand.brand_code}
-            gone = {**scope, "unread_since": _instants(unread), "now": now}
+            gone = {
+                "account": account,
+                "brand_code": brand.brand_code,
+                "unread_since": _instants(unread),
+                "now": now,
+            }
             await connection.execute(_SQL["gone"], gone)
         else:
             await store(connection, account, change.listed, unread_since=unread, now=now)

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from izin.consent import WAITING, State
+from izin.consent import WAITING, State, Status
 from izin.ledger import brands
-from izin.ledger.db import Ledger, statements
+from izin.ledger.db import Ledger, fetch, fetch_one, statements
 from izin.ledger.history import customer_key, record_act
-from izin.ledger.record import Brand, ConsentRow, TopicMessages, ruling
+from izin.ledger.record import Brand, TopicMessages, ruling
 from izin.ledger.registry import api_keys, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
 from izin.ledger.unit_of_work import lock, unit_of_work
@@ -95,26 +95,20 @@ class Ending:
         values = {"customer_id": self.customer_id, "size": _PAGE}
         while True:
             async with unit_of_work(self.ledger, self.messages, now) as changes:
-                found = await (
-                    await changes.connection.execute(_SQL["waiting-consents"], values)
-                ).fetchall()
+                found = await fetch(changes.connection, _SQL["waiting-consents"], values)
                 if not found:
                     return withdrawn
                 rows = await lock(changes.connection, (row["key"] for row in found))
-                for row in filter(_waits, rows.values()):
-                    changes.put(row, ruling.expire(row, OFFBOARDED, None))
-                    withdrawn += 1
+                for row in rows.values():
+                    is_waiting = row.state in {*WAITING, State.PARKED} and not row.onay_open
+                    if is_waiting and row.desired_status == Status.ONAY:
+                        changes.put(row, ruling.expire(row, OFFBOARDED, None))
+                        withdrawn += 1
 
     async def set_brands(self, as_given: Iterable[Brand], now: datetime) -> None:
         """Change brands: of a stopped one nothing is sent, asked or pulled any more."""
         for brand in as_given:
             await brands.upsert(self.ledger, self.messages, brand, by=self.by, now=now)
-
-
-def _waits(row: ConsentRow) -> bool:
-    """Whether a consent still waits, now that its row is locked."""
-    is_waiting = row.state in {*WAITING, State.PARKED} and not row.onay_open
-    return is_waiting and row.desired_status == "ONAY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +149,9 @@ async def find(ledger: Ledger, customer_id: str) -> Offboarding | None:
 
 async def begin(ledger: Ledger, customer_id: str, *, reason: str, by: str, now: datetime) -> None:
     """Note the order; one that stands stays."""
-    values = {"customer_id": customer_id, "reason": reason, "by": by, "now": now}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["begin"], values)
+    await ledger.execute(
+        _SQL["begin"], {"customer_id": customer_id, "reason": reason, "by": by, "now": now}
+    )
 
 
 async def unsettled(ledger: Ledger, customer_id: str) -> Unsettled:
@@ -168,22 +162,21 @@ async def unsettled(ledger: Ledger, customer_id: str) -> Unsettled:
 
 async def note_named(ledger: Ledger, customer_id: str, count: int) -> None:
     """Note how many opt-outs are in the file for a person."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["named"], {"customer_id": customer_id, "count": count})
+    await ledger.execute(_SQL["named"], {"customer_id": customer_id, "count": count})
 
 
 async def note_archive(ledger: Ledger, customer_id: str, sha256: str, *, now: datetime) -> None:
     """Note that the archive is whole, with its digest."""
-    values = {"customer_id": customer_id, "sha256": sha256, "now": now}
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["archived"], values)
+    await ledger.execute(
+        _SQL["archived"], {"customer_id": customer_id, "sha256": sha256, "now": now}
+    )
 
 
 async def end(ledger: Ledger, one: Offboarding, *, by: str, now: datetime) -> bool:
     """End the customer, by one act of the history; return whether it was not ended before."""
     values = {"customer_id": one.customer_id, "now": now}
     async with ledger.transaction() as connection:
-        ended = await (await connection.execute(_SQL["end"], values)).fetchone()
+        ended = await fetch_one(connection, _SQL["end"], values)
         if ended is None:
             return False
         await connection.execute(_SQL["end-customer"], values)

@@ -66,17 +66,15 @@ def received(
     if is_known or not is_of_another(after, brand):
         return owned(after, brand)
     report(OtherCustomerOptIn(brand_code=brand.brand_code, customer_id=after.customer_id))
-    if before is not None and _is_due_opt_out(before):
+    if (
+        before is not None
+        and before.desired_status == Status.RET
+        and (before.state in _DUE or before.action is not Action.NOTHING)
+    ):
         return owned(before, brand).replace(
             latest_onay_at=after.latest_onay_at, latest_ret_at=after.latest_ret_at
         )
     return ruling.park(owned(after, brand), ruling.OTHER_CUSTOMER, None)
-
-
-def _is_due_opt_out(row: ConsentRow) -> bool:
-    return row.desired_status == Status.RET and (
-        row.state in _DUE or row.action is not Action.NOTHING
-    )
 
 
 async def was_unknown(ledger: Ledger, brand_code: int) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from izin.consent import State
 from izin.consent.transitions import Event
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import Movement, act, append, brand_key
 from izin.ledger.record import Brand, ConsentRow, TopicMessages, ruling, transition
 from izin.ledger.registry.ownership import OtherCustomerOptIn, alert, is_of_another, owned
@@ -42,10 +42,16 @@ async def rule_again(  # noqa: PLR0913 - one loop for both orders
     after, seen = "", 0
     while True:
         async with unit_of_work(ledger, topic_messages, now) as changes:
-            found = await changes.connection.execute(
-                _CONSENTS[query], {**values, "after": after, "size": _CHUNK}
+            rows = list(
+                map(
+                    ConsentRow.from_row,
+                    await fetch(
+                        changes.connection,
+                        _CONSENTS[query],
+                        {**values, "after": after, "size": _CHUNK},
+                    ),
+                )
             )
-            rows = list(map(ConsentRow.from_row, await found.fetchall()))
             if not rows:
                 return seen
             ruled, of_others = rule_page(changes, rows, brand, by=by)
@@ -168,8 +174,12 @@ class TermsAgain:
             values = {"brand_code": brand.brand_code, "after": after, "size": _CHUNK}
             of_others: list[OtherCustomerOptIn] = []
             async with self.ledger.transaction() as connection:
-                found = await connection.execute(_CONSENTS["claim-terms"], values)
-                rows = list(map(ConsentRow.from_row, await found.fetchall()))
+                rows = list(
+                    map(
+                        ConsentRow.from_row,
+                        await fetch(connection, _CONSENTS["claim-terms"], values),
+                    )
+                )
                 if rows:
                     of_others = await self._page(connection, rows, brand, counted)
                 elif not self.is_dry_run:

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from izin.ledger.db import Connection, Ledger, notifications, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, notifications, statements
 from izin.ledger.history import brand_key, customer_key, record_act
 from izin.ledger.record import (
     ORDERED,
@@ -140,8 +140,10 @@ async def _change(  # noqa: PLR0913  # what, and by whose order
 ) -> int:
     async with ledger.transaction() as connection:
         owner, codes = await _lock(connection, target)
-        found = await connection.execute(_SQL["of-target"], target._asdict())
-        before = {row["part"]: row["reason"] for row in await found.fetchall()}
+        before = {
+            row["part"]: row["reason"]
+            for row in await fetch(connection, _SQL["of-target"], target._asdict())
+        }
         values = {**target._asdict(), "by": by, "now": now}
         for reason in set(reasons.values()):
             parts = [str(part) for part, why in reasons.items() if why == reason]
@@ -166,11 +168,12 @@ async def _change(  # noqa: PLR0913  # what, and by whose order
 
 async def _lock(connection: Connection, target: Target) -> tuple[str, list[int]]:
     """Return the customer and the brands of ``target``, which nobody changes meanwhile."""
-    if target.customer_id is not None:
-        found = await connection.execute(_SQL["lock-customer"], target._asdict())
-        if await found.fetchone() is None:
-            raise UnknownCustomerError(target.customer_id)
-    rows = await (await connection.execute(_SQL["lock-brands"], target._asdict())).fetchall()
+    if (
+        target.customer_id is not None
+        and await fetch_one(connection, _SQL["lock-customer"], target._asdict()) is None
+    ):
+        raise UnknownCustomerError(target.customer_id)
+    rows = await fetch(connection, _SQL["lock-brands"], target._asdict())
     if target.brand_code is not None and not rows:
         raise UnregisteredBrandError(target.brand_code)
     owner = target.customer_id or rows[0]["customer_id"]
@@ -183,10 +186,10 @@ async def follow(connection: Connection, codes: Collection[int]) -> list[Brand]:
     """
     values = {"codes": list(codes), "code": ORDERED}
     await connection.execute(_SQL["suspend-calls"], values)
-    resumed = await (await connection.execute(_SQL["resume-calls"], values)).fetchall()
+    resumed = await fetch(connection, _SQL["resume-calls"], values)
     if resumed:
         await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
         await connection.execute(f"NOTIFY {notifications.BULK}")
         await connection.execute(f"NOTIFY {notifications.QUERIES}")
-    rows = await (await connection.execute(_SQL["close-gate"], values)).fetchall()
+    rows = await fetch(connection, _SQL["close-gate"], values)
     return [Brand.from_row(row) for row in rows]

@@ -62,9 +62,7 @@ SELECT
     count(*) FILTER (WHERE state = 'parked')
         + (SELECT count(*) FROM retailer_access WHERE desired_by IS NOT NULL) AS parked,
     count(*) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown')
-        AND due_at < %(now)s) AS overdue,
-    min(due_at) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown'))
-        AS earliest_due
+        AND due_at < %(now)s) AS overdue
 FROM (
     SELECT state, action, desired_status, due_at, brake_id FROM consents
     WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')

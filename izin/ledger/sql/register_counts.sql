@@ -23,7 +23,7 @@ ON CONFLICT (brand_code, counted_at) DO NOTHING
 
 -- name: latest
 -- The counts of each brand since an instant, the latest first, or the latest alone, and those of about thirty days before.
-SELECT n.*, old.counted_at AS before_at, old.iys_onay - old.onay AS onay_before, old.iys_ret - old.ret AS ret_before
+SELECT n.*, old.iys_onay - old.onay AS onay_before, old.iys_ret - old.ret AS ret_before
 FROM brands AS b
 CROSS JOIN LATERAL (
     SELECT * FROM register_counts AS l

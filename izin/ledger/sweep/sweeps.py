@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from izin.consent import CHANNELS, RECIPIENT_TYPES
 from izin.iys.wire_format import BrandSummary
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import act, append, brand_key
 from izin.ledger.record import LeaseOwner
 from izin.ledger.stream_progress import WINDOW
@@ -140,7 +140,7 @@ async def start_after_gap(ledger: Ledger, brand_code: int, *, now: datetime) -> 
     """
     async with ledger.transaction() as connection:
         values = {"brand_code": brand_code, "since": now - WINDOW}
-        if await (await connection.execute(_SQL["since"], values)).fetchone() is not None:
+        if await fetch_one(connection, _SQL["since"], values) is not None:
             return False
         await connection.execute(_SQL["stop"], {"brand_codes": [brand_code], "now": now})
         return bool(await _start(connection, [brand_code], SweepReason.GAP, now))
@@ -167,8 +167,7 @@ async def stop(
     """
     codes = None if brand_codes is None else list(brand_codes)
     async with ledger.transaction() as connection:
-        values = {"brand_codes": codes, "now": now}
-        rows = await (await connection.execute(_SQL["stop"], values)).fetchall()
+        rows = await fetch(connection, _SQL["stop"], {"brand_codes": codes, "now": now})
         stopped = tuple(map(Sweep.from_row, rows))
         movements = [
             act(
@@ -207,8 +206,7 @@ async def _start(
     connection: Connection, brand_codes: Collection[int], reason: SweepReason, now: datetime
 ) -> tuple[Sweep, ...]:
     values = {"brand_codes": list(brand_codes), "reason": str(reason), "now": now}
-    rows = await (await connection.execute(_SQL["start"], values)).fetchall()
-    return tuple(map(Sweep.from_row, rows))
+    return tuple(map(Sweep.from_row, await fetch(connection, _SQL["start"], values)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +246,7 @@ async def advance(
 ) -> Sweep | None:
     """Move the cursor of ``sweep`` and add what was counted; return it, None where it has ended."""
     values = {"id": sweep.id, "before": sweep.after, "after": after, **asdict(counts)}
-    return _open(await (await connection.execute(_SQL["advance"], values)).fetchone())
+    return _open(await fetch_one(connection, _SQL["advance"], values))
 
 
 async def skip_group(
@@ -264,7 +262,7 @@ async def skip_group(
         "what": f"{group[0]}/{group[1]}: {why}",
     }
     async with ledger.transaction() as connection:
-        return _open(await (await connection.execute(_SQL["skip-group"], values)).fetchone())
+        return _open(await fetch_one(connection, _SQL["skip-group"], values))
 
 
 async def postpone(ledger: Ledger, sweep: Sweep, error: str, retry_at: datetime) -> None:
@@ -275,8 +273,7 @@ async def postpone(ledger: Ledger, sweep: Sweep, error: str, retry_at: datetime)
 async def end(ledger: Ledger, sweep: Sweep, *, now: datetime) -> Sweep | None:
     """End ``sweep``, of which every key is done; return it, None where it has ended before."""
     async with ledger.transaction() as connection:
-        found = await connection.execute(_SQL["end"], {"id": sweep.id, "now": now})
-        return _open(await found.fetchone())
+        return _open(await fetch_one(connection, _SQL["end"], {"id": sweep.id, "now": now}))
 
 
 def _open(row: Mapping[str, Any] | None) -> Sweep | None:
@@ -306,10 +303,8 @@ class RegisterCount:
     """Keys of which is not known, or not confirmed, what İYS holds."""
     in_flight: int
     """Keys on their way to İYS when it was counted: either side may have them."""
-    before_at: datetime | None
-    """Of the last count that is thirty days older; None: there is none."""
     onay_before: int | None
-    """The surplus then."""
+    """The surplus at the last count that is thirty days older; None: there is none."""
     ret_before: int | None
 
     @property

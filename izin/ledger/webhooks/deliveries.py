@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from izin.ledger.db import Connection, Ledger, copy, copy_format, statements
+from izin.ledger.db import Connection, Ledger, copy, copy_format, fetch, statements
 from izin.ledger.history import (
     SALT,
     BatchDigest,
@@ -258,8 +258,9 @@ async def write(
                 await connection.execute(_SQL["save-health"], group.health._asdict())
         complete = {one.subscriber_id: one.caught_up_at for one in kept if one.caught_up_at}
         if complete:
-            instants = {"ids": list(complete), "instants": list(complete.values())}
-            await connection.execute(_SQL["caught-up"], instants)
+            await connection.execute(
+                _SQL["caught-up"], {"ids": list(complete), "instants": list(complete.values())}
+            )
     return frozenset(group.subscriber_id for group in groups) - owned
 
 
@@ -270,14 +271,14 @@ def _json(rows: Sequence[Mapping[str, Any]]) -> str:
 async def _owned(connection: Connection, groups: Sequence[DeliveryGroup]) -> frozenset[int]:
     names = {lease_name(group.subscriber_id): group.subscriber_id for group in groups}
     values = {"names": list(names), "epochs": [group.epoch for group in groups]}
-    found = await (await connection.execute(_SQL["check-leases"], values)).fetchall()
+    found = await fetch(connection, _SQL["check-leases"], values)
     return frozenset(names[row["name"]] for row in found)
 
 
 async def _write_batch(
     connection: Connection, acknowledgements: Sequence[DeliveryReceipt], now: datetime
 ) -> None:
-    (row,) = await (await connection.execute(_SQL["next-batch"])).fetchall()
+    (row,) = await fetch(connection, _SQL["next-batch"])
     batch = int(row["batch"])
     rows = sealed(batch, acknowledgements)
     commitments = [one.commitment for one in rows]

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from izin.consent import SourceError
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import record_act, subscriber_key
 from izin.ledger.record import ForeignBrandError
 from izin.ledger.registry.customers import require_active
@@ -216,7 +216,7 @@ async def add(
     async with ledger.transaction() as connection:
         await require_active(connection, [chosen.customer_id])
         values = {"brands": sorted(chosen.brands), "customers": [chosen.customer_id]}
-        foreign = await (await connection.execute(_KEYS["foreign-brands"], values)).fetchall()
+        foreign = await fetch(connection, _KEYS["foreign-brands"], values)
         if foreign:
             raise ForeignBrandError([one["brand_code"] for one in foreign], [chosen.customer_id])
         values = {
@@ -228,7 +228,7 @@ async def add(
             "secret": new.secret,
             "now": now,
         }
-        row = await (await connection.execute(_SQL["insert"], values)).fetchone()
+        row = await fetch_one(connection, _SQL["insert"], values)
         if row is None:
             raise TakenSubscriberError(new.name)
         added = WebhookSubscriber.from_row(row)
@@ -356,8 +356,7 @@ async def _change(  # noqa: PLR0913, PLR0917  # which change, and its movement
 ) -> WebhookSubscriber | None:
     async with ledger.transaction() as connection:
         found = await locked(connection, name)
-        changing = await connection.execute(_SQL[statement], {**values, "id": found.id})
-        row = await changing.fetchone()
+        row = await fetch_one(connection, _SQL[statement], {**values, "id": found.id})
         if row is None:
             return None
         changed = WebhookSubscriber.from_row(row)
@@ -371,7 +370,7 @@ async def locked(connection: Connection, name: str) -> WebhookSubscriber:
     Raises:
         UnknownSubscriberError: there is none.
     """
-    row = await (await connection.execute(_SQL["of-name"], {"name": name})).fetchone()
+    row = await fetch_one(connection, _SQL["of-name"], {"name": name})
     if row is None:
         raise UnknownSubscriberError(name)
     return WebhookSubscriber.from_row(row)

@@ -28,7 +28,7 @@ from izin.producers.intake.first_receipts import (
 from izin.producers.publishing.publisher import KafkaRecord, Published
 from izin.runtime.broker_faults import is_transient
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import admin, connection_of
+from izin.runtime.kafka import access_of, admin
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
@@ -241,7 +241,7 @@ class ReceiptLog:
             BrokerError: the topic does not exist, or Kafka cannot be reached.
         """
         follower = RecordFollower(
-            connection_of(self._settings), self._topic, self, moved=lambda: self._moved(follower)
+            access_of(self._settings), self._topic, self, moved=lambda: self._moved(follower)
         )
         with follower.follow(complete=False):
             self._partitions = len(follower.positions)

@@ -43,7 +43,7 @@ from izin.runtime.http_server.shedding import (
 )
 from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all, stopping_on_signals
-from izin.runtime.settings.workers import HttpAddresses, ProxiedAddresses
+from izin.runtime.settings.groups import HttpAddresses, ProxiedAddresses
 
 RELIES_ON = (
     "uvicorn.protocols.http.h11_impl:H11Protocol._unset_keepalive_if_required",
@@ -429,7 +429,19 @@ class HttpListeners:
         """
         limits, metrics = within_descriptors(limits), HttpMetrics(registry)
         servers = [
-            _Server(_config(app, limits, metrics, proxies=proxies, drain=drain))
+            _Server(
+                uvicorn.Config(
+                    Shedding(app, limits, metrics),
+                    http=cast("Any", Connections(limits, metrics).protocol),
+                    ws="none",
+                    log_config=None,
+                    access_log=False,
+                    lifespan="off",
+                    server_header=False,
+                    forwarded_allow_ips=proxies,
+                    timeout_graceful_shutdown=drain,
+                )
+            )
             for app in (public, operations)
         ]
         meanwhile = [asyncio.create_task(one) for one in (_stop(servers, stopping), *beside)]
@@ -477,19 +489,3 @@ async def _stop(servers: list[_Server], stopping: asyncio.Event) -> None:
     await stopping.wait()
     for server in servers:
         server.should_exit = True
-
-
-def _config(
-    app: ASGIApp, limits: HttpLimits, metrics: HttpMetrics, *, proxies: str, drain: int
-) -> uvicorn.Config:
-    return uvicorn.Config(
-        Shedding(app, limits, metrics),
-        http=cast("Any", Connections(limits, metrics).protocol),
-        ws="none",
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        forwarded_allow_ips=proxies,
-        timeout_graceful_shutdown=drain,
-    )

@@ -158,8 +158,7 @@ class Shedding:
                 await self._app(scope, receive, send)
             return
         self._metrics.refused(reason)
-        text = FULL if reason is Refused.FULL else OF_CLIENT
-        await text.response()(scope, receive, send)
+        await (FULL if reason is Refused.FULL else OF_CLIENT).response()(scope, receive, send)
 
     def _excess(self, client: str) -> Refused | None:
         if self._clients.free() <= 0:

@@ -8,19 +8,17 @@ whose connections are not encrypted in production, cannot be made
 (:mod:`izin.runtime.setting_rules.checks`).
 """
 
-from izin.runtime.settings.servers import (
-    IysSettings,
-    KafkaSettings,
-    LedgerSettings,
-    SaslMechanism,
-    SecurityProtocol,
-    SenderSettings,
-)
-from izin.runtime.settings.workers import (
+from izin.runtime.settings.groups import (
     FeedsSettings,
     GateSettings,
     IntakeSettings,
+    IysSettings,
+    KafkaSettings,
+    LedgerSettings,
     LogSettings,
+    SaslMechanism,
+    SecurityProtocol,
+    SenderSettings,
     SinkSettings,
     StateKind,
     StreamSettings,

@@ -3,7 +3,7 @@
     reader           Avro bytes to values, without fastavro          codec.decode
     writer           values to Avro bytes, without fastavro          codec.encode
     decision_writer  a Decision around bytes that are there already  codec.encode
-    header_writer    CloudEvents headers from templates              records.headers
+                     CloudEvents headers from templates              records.headers
     cache            the bounded cache of all of these
 
 ``docs/fast-path.md`` says what each of them saves.

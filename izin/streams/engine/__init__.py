@@ -2,8 +2,7 @@
 
 app         assembles Faust and the worker    worker     which partitions are ours, whose turn it is
 transport   one Faust message a batch         gate       which lanes are fetched, and in batches
-unpacking   records of a fetch                watchdog   ends a process that hangs, or is to end
-lane_watch  lag and metrics, for Prometheus
+unpacking   records of a fetch                watches    end what hangs; lag, and metrics
 
 partition_processor acquires one partition and decides its batches.
 """

@@ -28,8 +28,13 @@ from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
 from izin.runtime.topic_admin import topic_faults
 from izin.schemas.codec import Codec
 from izin.streams.engine import transport
-from izin.streams.engine.lane_watch import LaneWatch, WorkerMetrics
-from izin.streams.engine.watchdog import OUTSIDE_FOR, BoundedShutdown, Watchdog
+from izin.streams.engine.watches import (
+    OUTSIDE_FOR,
+    BoundedShutdown,
+    LaneWatch,
+    Watchdog,
+    WorkerMetrics,
+)
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.ownership import credentials
 from izin.streams.state.rocks import RocksFolder
@@ -83,7 +88,7 @@ class _NoTables(TableManager):
 
 
 class _Worker(faust.Worker):
-    """Faust's worker; ``watchdog.BoundedShutdown`` receives its signals."""
+    """Faust's worker; ``watches.BoundedShutdown`` receives its signals."""
 
     shutdown: BoundedShutdown
 

@@ -61,7 +61,7 @@ from izin.runtime.topic_admin import CONTESTED
 from izin.streams.engine import unpacking
 from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.engine.unpacking import FetchedBatches, UnpackedFetch
-from izin.streams.engine.watchdog import StaticMember
+from izin.streams.engine.watches import StaticMember
 from izin.streams.fetched_record import FetchedRecord
 
 SCHEME = "batch"

@@ -1,12 +1,10 @@
 """One partition, owned by one worker at a time, and committed exactly once.
 
-partition_transaction   fence, catch up, commit    positions       up to where it is decided
+partition_transaction   fence, catch up, commit    positions       what is decided, read back
 transactional_producer  writes transactions        shared_clients  what all partitions share
 effects                 what a batch writes        token_provider  tokens for aiokafka
-changelog               reads the state back
 """
 
-from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import (
     DEAD_LETTER,
     SUPPRESSED,
@@ -15,7 +13,7 @@ from izin.streams.ownership.effects import (
     output_record,
 )
 from izin.streams.ownership.partition_transaction import OwnedPartition
-from izin.streams.ownership.positions import DecidedOffsets, LanePosition, Positions
+from izin.streams.ownership.positions import Changelog, DecidedOffsets, LanePosition, Positions
 from izin.streams.ownership.shared_clients import SharedClients, credentials
 
 __all__ = (

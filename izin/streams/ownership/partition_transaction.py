@@ -52,9 +52,9 @@ from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.record_format import NO_HEADERS, headers_of
 from izin.schemas.topics import STATE_TOMBSTONES_KEPT_MS
 from izin.streams.errors import PositionAheadError
-from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.positions import (
+    Changelog,
     LanePosition,
     Positions,
     key_of,

@@ -10,7 +10,8 @@
 
 By the law (see ``consent.ordering``) the effective instant has whole seconds and the latest instant
 of the winning status is the effective one; the consent date usually is too. What differs is stored
-in full, so every consent is unpacked as it was.
+in full, so every consent is unpacked as it was. Its numbers are read from bytes as machine words:
+compiled, that makes no object, where ``int.from_bytes`` is looked up and makes several.
 """
 
 import json
@@ -23,7 +24,6 @@ from typing import Any, Final
 from mypy_extensions import i64
 
 from izin.consent import Consent, ConsentKey, OriginRank, Status, maker
-from izin.schemas.fast.words import signed, unsigned
 from izin.schemas.fast.writer import EPOCH
 
 LAYOUT = 2
@@ -68,6 +68,23 @@ latest ONAY and the latest RET in microseconds since 1970, or ``NEVER``; the eve
 
 NEVER: Final = -(1 << 62)
 """In place of an instant that there is not: compiled code has instants in machine words."""
+
+
+def unsigned(data: bytes, at: i64, end: i64) -> i64:
+    """Return the number from ``at`` to ``end``, of at most seven bytes; raises IndexError."""
+    number: i64 = 0
+    while end > at:
+        end -= 1
+        byte: i64 = data[end]
+        number = number << 8 | byte
+    return number
+
+
+def signed(data: bytes, at: i64, end: i64) -> i64:
+    """Return the number from ``at`` to ``end``, of at most eight bytes; raises IndexError."""
+    last = end - 1
+    sign: i64 = data[last]
+    return (sign - ((sign & 128) << 1)) << 8 * (last - at) | unsigned(data, at, last)
 
 
 class Packing:

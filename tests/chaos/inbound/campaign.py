@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from izin.local import free_port
-from izin.stack.ledger import LedgerView
+from izin.stack.scenario import LedgerView
 from tests.chaos.hostile.records import RECIPIENTS
 from tests.chaos.inbound.faults import AT_IYS, CALLS, WEIGHTS, InboundFault
 from tests.chaos.inbound.interruptions import Interruptions, fill_yesterday

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException
 
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
-from izin.streams.engine.watchdog import EXIT_STALLED
+from izin.streams.engine.watches import EXIT_STALLED
 from tests.chaos.order.fault_points import FaultTrigger
 from tests.chaos.order.instrumented_worker import TRIGGER
 from tests.chaos.order.lasting import LastingFaults

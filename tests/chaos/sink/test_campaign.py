@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.results import publish
 from izin.runtime.settings import KafkaSettings
-from izin.stack.ledger import LedgerState
 from izin.stack.report import DesiredState, compare
+from izin.stack.scenario import LedgerState
 from tests.chaos.sink.__main__ import report
 from tests.chaos.sink.campaign import LIGHT, SinkCampaign
 from tests.chaos.sink.faults import WEIGHTS, SinkFault

@@ -11,7 +11,7 @@ import orjson
 import psycopg
 import pytest
 
-from izin.cli.reports import shown
+from izin.cli.deadlines import shown
 from izin.cli.terminal import out
 from izin.cli.terminal.ledger_session import open_ledger
 from izin.evidence.rows import EvidenceRow

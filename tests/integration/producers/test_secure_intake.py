@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from izin.local import free_port
-from izin.runtime.start_errors import EXIT
+from izin.runtime.logs import EXIT
 from tests.support.secure.broker import PASSWORD, SecureKafka
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]

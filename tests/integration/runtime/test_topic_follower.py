@@ -12,7 +12,7 @@ from izin.kafka.follower import RecordFollower, TopicFollower
 from izin.kafka.tables.api_keys import ApiKeyReader, Freshness
 from izin.local import Kafka, free_port
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import connection_of, producer
+from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
@@ -67,7 +67,7 @@ def test_topic_ends_behind_the_mark_of_a_transaction(settings: KafkaSettings):
     client.produce(settings.topics.api_keys.name, key=KEY_ID.encode(), value=value)
     client.commit_transaction(20)
     table = known()
-    follower = TopicFollower(connection_of(settings), Codec(), settings.topics.api_keys, table)
+    follower = TopicFollower(access_of(settings), Codec(), settings.topics.api_keys, table)
     until(lambda: load(follower, table) == 1)
     age = follower.age()
     assert age is not None
@@ -124,7 +124,7 @@ def test_age_grows_while_the_broker_is_away(tmp_path: Path):
         ensure_topics(settings)
         publish_key(settings, an_api_key())
         table = known()
-        follower = TopicFollower(connection_of(settings), Codec(), settings.topics.api_keys, table)
+        follower = TopicFollower(access_of(settings), Codec(), settings.topics.api_keys, table)
         with follower.follow():
             assert age(follower) < 3
             kafka.kill()
@@ -160,7 +160,7 @@ def test_table_that_fails_once_gets_the_same_records_again(settings: KafkaSettin
             taken.append(records[0].value())
             return 1
 
-    follower = RecordFollower(connection_of(settings), settings.topics.api_keys, Table())
+    follower = RecordFollower(access_of(settings), settings.topics.api_keys, Table())
     with follower.follow(complete=False):
         until(lambda: len(taken) == 3, seconds=20)
         write(settings, b"4")

@@ -18,7 +18,7 @@ from structlog.typing import EventDict
 from izin.runtime import kafka, topic_admin
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings
-from izin.streams.engine.lane_watch import HELD_AFTER, LaneWatch
+from izin.streams.engine.watches import HELD_AFTER, LaneWatch
 from izin.streams.ownership import Changelog, DecidedOffsets, Effects
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState

@@ -18,8 +18,8 @@ from confluent_kafka import Producer
 
 from izin.local.kafka import Kafka
 from izin.runtime import kafka
+from izin.runtime.logs import EXIT
 from izin.runtime.settings import KafkaSettings, StreamSettings
-from izin.runtime.start_errors import EXIT
 from izin.runtime.topic_admin import ensure_topics, is_contested
 from izin.streams.engine.app import EXIT_CONFIG
 from tests.chaos.order.brokers import BrokerCluster

@@ -1,6 +1,5 @@
 """Sweeps and counts for tests that show them."""
 
-from datetime import timedelta
 from typing import Any
 
 from izin.ledger.sweep.sweeps import RegisterCount, Sweep, SweepCounts
@@ -31,5 +30,5 @@ def a_count(**fields: int) -> RegisterCount:
     """Return counts that are equal, with one key on its way."""
     usual: dict[str, Any] = dict.fromkeys(("iys_onay", "onay"), 10)
     usual |= dict.fromkeys(("iys_ret", "ret"), 5) | {"unconfirmed": 0, "in_flight": 1}
-    older = {"before_at": NOON - timedelta(days=30), "onay_before": 0, "ret_before": 0}
+    older = {"onay_before": 0, "ret_before": 0}
     return RegisterCount(brand_code=BRAND, counted_at=NOON, **usual | older | fields)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from izin.cli.cli import app
 from izin.cli.replay.kinds import kind_of, selection_of
-from izin.cli.terminal import progress
+from izin.cli.terminal import output
 from izin.consent import SourceError
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, PlanMovedError, Selection
 from tests.support.builders import NOON, PHONE, a_key
@@ -47,8 +47,8 @@ def test_progress_says_rate_and_time_left(
 ) -> None:
     """Where there is no terminal, a line every ten seconds."""
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    with progress.showing("reading") as shown:
+    monkeypatch.setattr(output.time, "monotonic", lambda: now)
+    with output.showing("reading") as shown:
         shown(0, 1000)
         now = 105.0
         shown(100, 1000)

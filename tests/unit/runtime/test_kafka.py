@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from izin.runtime import broker_faults, kafka
 from izin.runtime.broker_faults import while_leaders_move
 from izin.runtime.errors import BrokerError, RegistryError, SettingError
-from izin.runtime.kafka import broker_errors, connection_of
+from izin.runtime.kafka import access_of, broker_errors
 from izin.runtime.kafka_environment import VARIABLES, KafkaAccess
 from izin.runtime.setting_rules.checks import SECRETS, SECURITY, security_options_of
 from izin.runtime.setting_rules.group import SUFFIX, secret_variables
@@ -187,7 +187,7 @@ def test_environment_means_what_it_means_to_the_settings(
     for variable, value in environ.items():
         monkeypatch.setenv(variable, value)
     settings, access = KafkaSettings(), KafkaAccess.from_environment()
-    connection = connection_of(settings)
+    connection = access_of(settings)
     assert access.bootstrap_servers == connection.bootstrap_servers
     assert access.options == connection.options
     assert access.topics.permissions.name == settings.topics.permissions.name

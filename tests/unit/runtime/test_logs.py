@@ -25,7 +25,7 @@ from izin.runtime.logs import configure, get_logger
 from izin.runtime.masking import mask, mask_text
 from izin.runtime.settings import LogSettings
 from izin.schemas.fast import BUILD
-from izin.streams.engine.lane_watch import WorkerMetrics
+from izin.streams.engine.watches import WorkerMetrics
 from tests.support.builders import EMAIL, PHONE, a_key
 
 SPELLINGS = (

@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from izin.runtime.errors import SettingError
+from izin.runtime.logs import wrong_settings
 from izin.runtime.setting_rules.group import SettingsGroup
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
-from izin.runtime.start_errors import wrong_settings
 from tests.support.secure.certificates import Authority
 
 SECRET = "obviously-fake-secret"

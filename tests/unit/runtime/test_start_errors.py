@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 from izin.cli.cli import COMMANDS, app
 from izin.consent import OurError
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
+from izin.runtime.logs import EXIT, exiting_on_error
 from izin.runtime.process import in_daemon_thread, with_pauses
 from izin.runtime.settings import IysSettings
-from izin.runtime.start_errors import EXIT, exiting_on_error
 
 ROOT = Path(__file__).parents[3]
 SECRET = "obviously-fake-secret"

@@ -2,7 +2,6 @@
 
 import pytest
 
-from izin.stack.ledger import LedgerState
 from izin.stack.report import (
     DemoComparison,
     DesiredState,
@@ -11,6 +10,7 @@ from izin.stack.report import (
     regressions,
     repeated,
 )
+from izin.stack.scenario import LedgerState
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 MERCHANT = "100001/MESAJ/TACIR/+905550000001"

@@ -7,7 +7,7 @@ import pytest
 
 from izin.consent import ConsentEvent, DecisionKind
 from izin.consent.model import Reason
-from izin.schemas.fast.header_writer import HeaderWriter
+from izin.schemas.fast.decision_writer import HeaderWriter
 from izin.schemas.fast.record_format import headers_of
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.records import headers

@@ -16,7 +16,7 @@ import pytest
 
 from izin.streams.engine.gate import FetchGate
 from izin.streams.engine.partition_processor import Turns
-from izin.streams.engine.watchdog import EXIT_STALLED, BoundedShutdown, Watchdog
+from izin.streams.engine.watches import EXIT_STALLED, BoundedShutdown, Watchdog
 
 A, B, C = ("events", 0), ("events", 1), ("express", 0)
 
@@ -221,7 +221,7 @@ STUCK = """
 import signal
 import sys
 import time
-from izin.streams.engine.watchdog import BoundedShutdown
+from izin.streams.engine.watches import BoundedShutdown
 
 BoundedShutdown(within=float(sys.argv[1])).watch(lambda: print("stopped", flush=True))
 print("listening", flush=True)
@@ -233,7 +233,7 @@ TOO_EARLY = """
 import os
 import signal
 import time
-from izin.streams.engine.watchdog import BoundedShutdown
+from izin.streams.engine.watches import BoundedShutdown
 
 shutdown = BoundedShutdown(within=0)
 os.kill(os.getpid(), signal.SIGTERM)

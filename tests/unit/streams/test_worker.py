@@ -22,7 +22,7 @@ from izin.streams.engine import app as app_module
 from izin.streams.engine import partition_processor as processor_module
 from izin.streams.engine import worker as worker_module
 from izin.streams.engine.gate import RecordBatch
-from izin.streams.engine.lane_watch import LaneWatch, WorkerMetrics
+from izin.streams.engine.watches import LaneWatch, WorkerMetrics
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.errors import SplitLanesError, StateError
 from izin.streams.ownership import Effects, LanePosition, OutputRecord

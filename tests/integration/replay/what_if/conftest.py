@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from izin.cli.terminal import interrupts
+from izin.cli.terminal import exit_codes
 from izin.runtime.settings import LedgerSettings
 from tests.integration.conftest import (  # noqa: F401  # fixtures of the same sinks
     database_url,
@@ -50,7 +50,7 @@ def iys(iys_today: SimulatorAdmin, clock: PastClock) -> SimulatorAdmin:  # noqa:
 @pytest.fixture(autouse=True)
 def no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have commands handle no signals: they run in a thread beside the sinks."""
-    monkeypatch.setattr(interrupts, "_NUMBERS", ())
+    monkeypatch.setattr(exit_codes, "_NUMBERS", ())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.cli.terminal import interrupts, output
+from izin.cli.terminal import exit_codes, output
 from izin.consent import Channel
 from izin.ledger.db import Ledger
 from izin.local import free_port
@@ -60,7 +60,7 @@ async def installed(
     for name, value in found.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
-    monkeypatch.setattr(interrupts, "_NUMBERS", ())  # signals come to the main thread alone
+    monkeypatch.setattr(exit_codes, "_NUMBERS", ())  # signals come to the main thread alone
     for console in (output.out, output.err):
         monkeypatch.setattr(console, "_width", _WIDE)
     return found

@@ -18,7 +18,7 @@ import pytest
 from click.testing import Result
 
 from izin.cli.customers import offboarding
-from izin.cli.terminal import digest_of, interrupts
+from izin.cli.terminal import digest_of, exit_codes
 from izin.consent import Channel
 from izin.iys.client import PartnerCalls
 from izin.iys.wire_format import GrantedBrand, GrantedBrands, JsonReader, Right, Subscription
@@ -70,7 +70,7 @@ def offboard(izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Off
     """Give the command with a file of this test, where the ledger has all that is in Kafka; signals
     come to the main thread alone.
     """
-    monkeypatch.setattr(interrupts, "_NUMBERS", ())
+    monkeypatch.setattr(exit_codes, "_NUMBERS", ())
 
     async def has_all(*_: object, **__: object) -> None:
         """Wait for nothing."""
@@ -317,7 +317,7 @@ async def test_without_kafka_nothing_is_counted_or_ended(
     how: tuple[str, ...],
 ) -> None:
     """What was acknowledged cannot be known: an error, never a plan with 0 opt-outs."""
-    monkeypatch.setattr(interrupts, "_NUMBERS", ())
+    monkeypatch.setattr(exit_codes, "_NUMBERS", ())
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
     order = ("customers", "offboard", CUSTOMER, f"--out={tmp_path / 'acme.zip'}", "--reason=ended")
     shown = await izin(*order, *how)

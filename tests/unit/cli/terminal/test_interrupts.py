@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from izin.cli.terminal import interrupts, ledger_session, raising_on_signals, run_interruptible
+from izin.cli.terminal import exit_codes, ledger_session, raising_on_signals, run_interruptible
 from izin.runtime.settings import LedgerSettings
 
 
@@ -30,7 +30,7 @@ def test_second_signal_has_its_default_effect(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(signal, "signal", note)
     with pytest.raises(KeyboardInterrupt):
-        interrupts._interrupt(signal.SIGINT, None)
+        exit_codes._interrupt(signal.SIGINT, None)
     assert after == {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
 
 

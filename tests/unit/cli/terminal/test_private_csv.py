@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from izin.cli.terminal import private_csv
-from izin.cli.terminal.private_files import OtherFileError
+from izin.cli.terminal.output import OtherFileError
 
 HEADER = ("marka/brand", "alıcı/recipient")
 ROW = ("100001", "ada@example.com")

@@ -6,10 +6,10 @@ import pytest
 from faust.transport.drivers import aiokafka as driver
 from structlog.testing import capture_logs
 
-from izin.runtime.start_errors import EXIT
+from izin.runtime.logs import EXIT
 from izin.streams.engine import transport
 from izin.streams.engine.transport import BatchConsumerThread
-from izin.streams.engine.watchdog import SESSION, SETTLED_AFTER, StaticMember
+from izin.streams.engine.watches import SESSION, SETTLED_AFTER, StaticMember
 
 
 async def test_consumer_that_waits_for_its_group_is_stopped_in_time(
