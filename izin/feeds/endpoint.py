@@ -28,17 +28,17 @@ from izin.feeds.protocol import (
     Feed,
     FeedRefusal,
     FeedRequest,
-    LostOffsetError,
     Stretch,
-    UnreachableLogError,
     feed_request,
     page,
     read_cursor,
 )
 from izin.feeds.reflection import Reflection, not_reflected
 from izin.feeds.sources import UNDECIDED, FeedSource, Sources
+from izin.kafka.bounded_reader import OffsetGoneError
 from izin.kafka.tables.api_keys import ApiKeyDirectory, authorised
 from izin.kafka.tables.latest_records import ForeignTokenError
+from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.http_server.shedding import share_of_key
 from izin.runtime.logs import get_logger
@@ -89,8 +89,8 @@ class PageReading:
         ``until``.
 
         Raises:
-            LostOffsetError: the topic has nothing any more at an offset of the cursor.
-            UnreachableLogError: Kafka does not answer.
+            OffsetGoneError: the topic has nothing any more at an offset of the cursor.
+            BrokerError: Kafka does not answer.
         """
         clock = asyncio.get_running_loop().time
         self.is_at_end = False
@@ -238,7 +238,7 @@ class FeedEndpoint:
                 response = await self._page(request, source, key)
         except RequestRefusedError as error:
             response = error.response()
-        except LostOffsetError:
+        except OffsetGoneError:
             # A topic that was created again has other records there, which is not noticed at once.
             await self.sources.look()
             is_other = self.sources.of(feed) is not source
@@ -286,7 +286,7 @@ class FeedEndpoint:
             reading.key = self._authorise(request)
         is_current = source.tail.is_current()
         if not reading.items and not is_current:
-            raise UnreachableLogError("what was read may not be all")
+            raise BrokerError("what was read may not be all")
         behind = reading.cursor(looked_at if is_current else None)
         self.metrics.items.labels(feed.name).inc(len(reading.items))
         return page(
@@ -301,7 +301,7 @@ class FeedEndpoint:
 
         Raises:
             RequestRefusedError: it cannot be read from there, or not yet.
-            UnreachableLogError: Kafka does not answer.
+            BrokerError: Kafka does not answer.
         """
         now = self.clock()
         if asked.after is not None:

@@ -433,7 +433,7 @@ class Sources:
         return found
 
     async def beginnings(self, source: FeedSource) -> dict[int, int]:
-        """Return the first offset of each partition; raises UnreachableLogError."""
+        """Return the first offset of each partition; raises BrokerError."""
         topic, partitions = source.feed.topic.name, range(source.identity.partitions)
         return dict(await offsets_of(self.admin, topic, partitions, OffsetSpec.earliest()))
 

@@ -243,7 +243,6 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
             again=how.again,
         )
         if journal.state.finished_at is None:
-            journal.note()
             run = ImportRun(
                 path=path,
                 columns=columns,
@@ -256,7 +255,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
                 publisher=None if how.dry_run else publisher,
                 report=report,
             )
-            _take_all(run, table, progress or (lambda *_: None))
+            _take_all(run, table, journal, progress or (lambda *_: None))
             report.complete(mode)
             done = _result(table, run.tally, how)
             done.restarted_because = None if journal.start is Start.NEW else journal.start
@@ -268,7 +267,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     return done
 
 
-def _take_all(run: ImportRun, table: Table, progress: OnProgress) -> None:
+def _take_all(run: ImportRun, table: Table, journal: Journal, progress: OnProgress) -> None:
     """Publish and report the rows of ``table``: opt-outs first, and all of them acknowledged.
 
     Raises:
@@ -277,23 +276,26 @@ def _take_all(run: ImportRun, table: Table, progress: OnProgress) -> None:
     with nullcontext() if run.publisher is None else run.publisher.bulk():
         take = run.take
         if run.publisher is not None:
-            for row in _rows(table, "opt-outs", progress):
+            for row in _rows(table, journal, "opt-outs", progress):
                 run.take_opt_outs(row)
             run.settle()
             take = run.take_others
-        for row in _rows(table, "published", progress):
+        for row in _rows(table, journal, "published", progress):
             take(row)
         run.settle()
     if not run.tally.rows:
         raise UnusableFileError(table.file.path, "has a header and no rows; export it again")
 
 
-def _rows(table: Table, step: str, progress: OnProgress) -> Iterator[FileRow]:
+def _rows(table: Table, journal: Journal, step: str, progress: OnProgress) -> Iterator[FileRow]:
+    """Yield the rows of ``table``; before the first, the journal is on the disk."""
     rows = 0
     # A process reads the rows of a workbook: it ends with them, also where they are left.
     with closing(table.rows()) as found:
         for row in found:
             rows += 1
+            if rows == 1:
+                journal.note()
             yield row
             if rows % _PROGRESS_ROWS == 0:
                 # As many as the size lets expect: before the end nobody knows how many.

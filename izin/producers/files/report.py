@@ -42,6 +42,10 @@ _TITLES: Final = tuple(ADDED[2].encode(encoding) for encoding in ("ascii", "utf-
 class Tally:
     """What an import has counted."""
 
+    refused_opt_outs: int = 0
+    """Opt-outs (RET) among the refused rows: recipients who said no, and of whom nobody knows."""
+    refused_unclear: int = 0
+    """Refused rows whose status cannot be read: opt-outs may be among them."""
     rows: int = 0
     published: int = 0
     """Events acknowledged by the broker; in a dry run, those to be published."""
@@ -53,10 +57,6 @@ class Tally:
     """Opt-ins (ONAY) published after their term: void unless İYS holds them already."""
     refused: int = 0
     """Rows that were not published."""
-    refused_opt_outs: int = 0
-    """Opt-outs (RET) among them: recipients who said no, and of whom nobody knows."""
-    refused_unclear: int = 0
-    """Those whose status cannot be read: opt-outs may be among them."""
     refused_reversals: int = 0
     """Opt-ins among them that would reverse an opt-out that stands."""
     reversals: int = 0

@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -146,23 +147,16 @@ PublishResult = Published | UndeliveredError | OversizeError
 """The result of publishing one event."""
 
 
-class Resolve:
-    """Resolves a future with the result of publishing an event that has these ``violations``."""
-
-    __slots__ = ("_future", "_violations")
-
-    def __init__(self, future: Future[Published], violations: tuple[Violation, ...] = ()) -> None:
-        self._future = future
-        self._violations = violations
-
-    def __call__(self, result: PublishResult) -> None:
-        """Take the result of the event."""
-        if not isinstance(result, Published):
-            self._future.set_exception(result)
-        elif self._violations:
-            self._future.set_result(replace(result, violations=self._violations))
-        else:
-            self._future.set_result(result)
+def settle(
+    future: Future[Published], violations: tuple[Violation, ...], result: PublishResult
+) -> None:
+    """Settle ``future`` with the result of publishing an event that has these ``violations``."""
+    if not isinstance(result, Published):
+        future.set_exception(result)
+    elif violations:
+        future.set_result(replace(result, violations=violations))
+    else:
+        future.set_result(result)
 
 
 class UnencodableError(SourceError):
@@ -279,7 +273,7 @@ class KafkaPublisher:
         """Enqueue ``event`` as ``send`` does; the future is done when it is acknowledged."""
         future: Future[Published] = Future()
         future.set_running_or_notify_cancel()
-        self.send(event, key, Resolve(future), wait=wait)
+        self.send(event, key, partial(settle, future, ()), wait=wait)
         return future
 
     def send(
@@ -310,7 +304,7 @@ class KafkaPublisher:
         """
         future: Future[Published] = Future()
         future.set_running_or_notify_cancel()
-        self._send(event_id, record, Resolve(future), timedelta(0))
+        self._send(event_id, record, partial(settle, future, ()), timedelta(0))
         return future
 
     def _send(
@@ -328,7 +322,7 @@ class KafkaPublisher:
                     value=record.value,
                     key=record.key,
                     headers=record.headers,
-                    on_delivery=_Delivery(event_id, on_result),
+                    on_delivery=partial(_delivered, event_id, on_result),
                 )
             except BufferError:
                 if monotonic() >= deadline:
@@ -390,28 +384,25 @@ class KafkaPublisher:
             self._producer.poll(_POLL_TIMEOUT)
 
 
-class _Delivery:
-    """librdkafka's delivery callback for one event."""
-
-    __slots__ = ("_event_id", "_on_result")
-
-    def __init__(self, event_id: str, on_result: Callable[[PublishResult], None]) -> None:
-        self._event_id = event_id
-        self._on_result = on_result
-
-    def __call__(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            self._on_result(_refused(self._event_id, error))
-            return
-        self._on_result(
-            _published(
-                event_id=self._event_id,
-                topic=message.topic() or "",
-                partition=message.partition() or 0,
-                offset=message.offset() or 0,
-                appended_at=_appended_at(message),
-            )
+def _delivered(
+    event_id: str,
+    on_result: Callable[[PublishResult], None],
+    error: KafkaError | None,
+    message: Message,
+) -> None:
+    """Take librdkafka's report on one event."""
+    if error is not None:
+        on_result(_refused(event_id, error))
+        return
+    on_result(
+        _published(
+            event_id=event_id,
+            topic=message.topic() or "",
+            partition=message.partition() or 0,
+            offset=message.offset() or 0,
+            appended_at=_appended_at(message),
         )
+    )
 
 
 def _appended_at(message: Message) -> datetime | None:
