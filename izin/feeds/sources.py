@@ -67,7 +67,6 @@ REMEMBERED_FOR = timedelta(hours=1)
 _ASKED_EVERY = 2.0
 _ASKED_WITHIN = 5.0
 
-_log = get_logger(__name__)
 POSITION_FIELDS: Mapping[str, str] = {
     "id": "Identifies the record: a repeated one has the same.",
     "topic": "The topic that it is from.",

@@ -11,7 +11,7 @@ from typing import Self
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from izin.kafka.unread import unread
+from izin.kafka.bounded_reader import unread
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.runtime import kafka

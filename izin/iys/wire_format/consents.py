@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from izin.consent import Channel, RecipientType, Source, Status, aware
 from izin.iys.wire_format.json_reader import (
@@ -101,16 +101,37 @@ class Receipt(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterRecord:
-    """The record of one key in İYS's register. ``consent_date`` is empty on some closed lines."""
+class ShownConsent:
+    """What İYS shows of a consent, wherever it does."""
 
     recipient: str
     type: str
     recipient_type: str
     status: str
     source: str | None
+    """None on the first record of a merchant."""
     consent_date: datetime | None
+    """Empty or old on closed lines."""
     creation_date: datetime
+
+
+def _shown(reader: JsonReader) -> dict[str, Any]:
+    """Return the fields of :class:`ShownConsent`."""
+    return {
+        "recipient": reader.recipient(),
+        "type": reader.text("type"),
+        "recipient_type": reader.text_or_none("recipientType") or RecipientType.BIREYSEL,
+        "status": reader.text("status"),
+        "source": reader.text_or_none("source"),
+        "consent_date": reader.instant_or_none("consentDate"),
+        "creation_date": reader.instant("creationDate"),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterRecord(ShownConsent):
+    """The record of one key in İYS's register."""
+
     transaction_id: str | None
     retailer_code: int | None = None
 
@@ -118,13 +139,7 @@ class RegisterRecord:
     def read(cls, reader: JsonReader) -> RegisterRecord:
         """Return the record in the response to a single status query."""
         return cls(
-            recipient=reader.recipient(),
-            type=reader.text("type"),
-            recipient_type=reader.text_or_none("recipientType") or RecipientType.BIREYSEL,
-            status=reader.text("status"),
-            source=reader.text_or_none("source"),
-            consent_date=reader.instant_or_none("consentDate"),
-            creation_date=reader.instant("creationDate"),
+            **_shown(reader),
             transaction_id=reader.text_or_none("transactionId"),
             retailer_code=reader.integer_or_none("retailerCode"),
         )
@@ -139,20 +154,12 @@ class SerializedItems(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IysMovement:
+class IysMovement(ShownConsent):
     """One movement as pull and push show it; a push names provider and brand too.
 
     Order movements by ``creation_date``: a closed line carries an old or empty ``consent_date``.
     """
 
-    recipient: str
-    type: str
-    recipient_type: str
-    status: str
-    source: str | None
-    """None on the first record of a merchant."""
-    consent_date: datetime | None
-    creation_date: datetime
     transaction_id: str
     iys_code: int | None = None
     brand_code: int | None = None
@@ -161,13 +168,7 @@ class IysMovement:
     def read(cls, reader: JsonReader) -> IysMovement:
         """Return the movement in an item of a page or push."""
         return cls(
-            recipient=reader.recipient(),
-            type=reader.text("type"),
-            recipient_type=reader.text_or_none("recipientType") or RecipientType.BIREYSEL,
-            status=reader.text("status"),
-            source=reader.text_or_none("source"),
-            consent_date=reader.instant_or_none("consentDate"),
-            creation_date=reader.instant("creationDate"),
+            **_shown(reader),
             transaction_id=reader.text("transactionId"),
             iys_code=reader.integer_or_none("iysCode"),
             brand_code=reader.integer_or_none("brandCode"),
@@ -191,10 +192,9 @@ class MovementPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """A push: its movements to store, and how many test payloads it had."""
+    """The movements of a push, without İYS's test payload."""
 
     movements: tuple[IysMovement, ...]
-    tests: int
     unreadable: tuple[UnreadableItem, ...] = ()
 
 
@@ -216,7 +216,7 @@ def parse_push(body: bytes) -> Push:
     items = JsonReader(parse_json(body)).raw("list") or []
     found, unreadable = read_each(items, IysMovement.read)
     movements = tuple(movement for movement in found if not is_test(movement))
-    return Push(movements=movements, tests=len(found) - len(movements), unreadable=unreadable)
+    return Push(movements=movements, unreadable=unreadable)
 
 
 class ProcessStatus(StrEnum):

@@ -53,7 +53,12 @@ _PURGED_WITHIN = 5.0
 class _Portable:
     """Of an error that task queues and pools of processes hand to another process."""
 
-    _given: tuple[object, ...] = ()
+    _given: tuple[object, ...]
+
+    def __new__(cls, *given: object) -> Self:
+        made = super().__new__(cls)
+        made._given = given
+        return made
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         return type(self), self._given
@@ -67,7 +72,6 @@ class OversizeError(_Portable, SourceError):
             f"event {event_id} is too large for Kafka; store its evidence elsewhere "
             "and send evidence_hash"
         )
-        self._given = (event_id,)
         self.event_id = event_id
 
 
@@ -76,7 +80,6 @@ class BackpressureError(_Portable, BrokerError):
 
     def __init__(self, retry_after: timedelta) -> None:
         super().__init__("the queue to Kafka is full; the broker is slow or unreachable")
-        self._given = (retry_after,)
         self.retry_after = retry_after
 
 
@@ -88,7 +91,6 @@ class UndeliveredError(_Portable, BrokerError):
 
     def __init__(self, event_id: str, reason: str) -> None:
         super().__init__(f"event {event_id} was not acknowledged by Kafka: {reason}")
-        self._given = (event_id, reason)
         self.event_id = event_id
 
 
@@ -97,7 +99,6 @@ class EventRefusedError(_Portable, SourceError):
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
         super().__init__("; ".join(f"{one.field}: {one.reason} ({one.code})" for one in violations))
-        self._given = (violations,)
         self.violations = violations
 
 
@@ -112,7 +113,6 @@ class UnacknowledgedError(_Portable, BrokerError):
             f"{len(event_ids)} events were not acknowledged by Kafka when the publisher was "
             "closed; publish them again"
         )
-        self._given = (event_ids,)
         self.event_ids = event_ids
 
 
