@@ -267,7 +267,8 @@ class GateSources:
     def _identities(self) -> TopicIdentities:
         """Return the identities of the topics of keys, which have as many partitions each."""
         topics = self._kafka.topics
-        keyed = (topics.positions, topics.decisions, topics.permissions, *self._inputs())
+        inputs = topics.events, topics.express
+        keyed = (topics.positions, topics.decisions, topics.permissions, *inputs)
         names = [one.name for one in keyed]
         with broker_errors(self._kafka):
             found = identities(admin(self._kafka), names)
@@ -277,9 +278,6 @@ class GateSources:
             raise BrokerError(f"topics differ in their partitions ({numbers}); run: izin doctor")
         self.partitions = counts.pop()
         return found
-
-    def _inputs(self) -> tuple[Topic, Topic]:
-        return self._kafka.topics.events, self._kafka.topics.express
 
     def _await(self, loaded: threading.Event) -> None:
         limit = monotonic() + _POSITIONS_WITHIN

@@ -123,7 +123,7 @@ class GateState(GateSources):
         digest = digest_of(key.encode())
         # First: a key is released only after what follows from the decision is known.
         is_undecided = digest in self._marked
-        known = self._known.find(digest)
+        known = self._known.find_digest(digest)
         if known is None:
             found = _UNKNOWN[key.recipient_type]
             is_undecided = is_undecided or self._known.merchants.covers(key)

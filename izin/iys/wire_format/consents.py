@@ -13,6 +13,7 @@ pull.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,9 +21,12 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from izin.consent import Channel, RecipientType, Source, Status, aware
+from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.json_reader import (
     JsonReader,
     UnreadableItem,
+    from_turkish,
+    lower_case_email,
     parse_json,
     read_each,
     readers,
@@ -31,6 +35,21 @@ from izin.iys.wire_format.json_reader import (
 
 TEST_CODE: Final = 121212
 TEST_RECIPIENT: Final = "pushtest@iys.org.tr"
+COLUMNS: Final = (
+    "creationDate",
+    "transactionId",
+    "recipient",
+    "recipientType",
+    "type",
+    "status",
+    "consentDate",
+    "source",
+)
+HEADER: Final = (",".join(COLUMNS) + "\n").encode()
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_DATE: Final = len("YYYY-MM-DD HH:mm:ss")
+_EMPTY: Final = frozenset({"", "null", "none", "-"})
+"""How programs write a date that is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,3 +310,62 @@ class DayAgreement:
             hash_method=reader.text_or_none("hashMethod"),
             is_agreed=bool(reader.boolean_or_none("agreementStatus")),
         )
+
+
+def prefix_of(start: bytes) -> bytes:
+    """Return what stands before the lines at the ``start`` of a file, which has its first line.
+
+    Raises:
+        UnreadableError: it has column names, and they are not İYS's.
+    """
+    mark = BYTE_ORDER_MARK if start.startswith(BYTE_ORDER_MARK) else b""
+    first, _, _ = start.removeprefix(mark).partition(b"\n")
+    names = [one.strip(' "').lower() for one in first.decode("utf-8", "replace").split(",")]
+    if names[0] != COLUMNS[0].lower():
+        return mark
+    if [one.strip() for one in names] != [one.lower() for one in COLUMNS]:
+        raise UnreadableError(f"a daily file with other columns than {','.join(COLUMNS)}")
+    return mark + first + b"\n"
+
+
+def known_prefixes(found: bytes) -> tuple[bytes, ...]:
+    """Return what may stand before the lines where İYS makes its hash, ``found`` first."""
+    ours = (b"", HEADER, BYTE_ORDER_MARK, BYTE_ORDER_MARK + HEADER)
+    return tuple(dict.fromkeys((found, *ours)))
+
+
+def place_of(line: bytes) -> bytes:
+    """Return by what a line is sorted: creation date and transaction id, as they are written."""
+    return line[: line.find(b",", _DATE + 1)]
+
+
+def read_line(line: bytes, *, empty_date: str) -> IysMovement:
+    """Return the movement in a line; ``empty_date`` is how an empty consent date is written.
+
+    Raises:
+        UnreadableError: it has other columns, or a value that is none of theirs.
+    """
+    try:
+        # PostgreSQL has no NUL.
+        text = line.decode().replace("\0", "").rstrip("\r\n")
+        cells = next(csv.reader([text], strict=True))
+    except (UnicodeDecodeError, csv.Error, StopIteration):
+        raise UnreadableError("a line of a daily file that is not CSV in UTF-8") from None
+    if len(cells) != len(COLUMNS):
+        raise UnreadableError(f"a line of a daily file with {len(cells)} columns")
+    created, transaction_id, recipient, recipient_type, type_, status, consented, source = (
+        one.strip() for one in cells
+    )
+    if not (recipient and type_ and status):
+        raise UnreadableError("a line of a daily file without recipient, type or status")
+    is_empty = consented == empty_date or consented.lower() in _EMPTY
+    return IysMovement(
+        recipient=lower_case_email(recipient),
+        type=type_,
+        recipient_type=recipient_type or str(RecipientType.BIREYSEL),
+        status=status,
+        source=source or None,
+        consent_date=None if is_empty else from_turkish(consented),
+        creation_date=from_turkish(created),
+        transaction_id=transaction_id,
+    )
