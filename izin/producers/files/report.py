@@ -13,14 +13,14 @@ Rows are collected in a temporary file of the process, for they are sorted when 
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, BinaryIO, Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from izin.consent import Status, Violation
@@ -255,25 +255,22 @@ def check_place(report: Path, source: Path) -> None:
             return
         if report.samefile(source):
             raise UnusableFileError(report, what.format("the file that is imported"))
-        if not report.is_file() or (report.stat().st_size and not _is_report(report)):
+        is_report = report.is_file() and (
+            not report.stat().st_size
+            or any(title in text for text in _beginnings(report) for title in _TITLES)
+        )
+        if not is_report:
             raise UnusableFileError(report, what.format("it, which is no report of an import"))
 
 
-def _is_report(path: Path) -> bool:
-    with ExitStack() as stack:
-        beginnings = (stream.read(_BEGINNING) for stream in _streams(path, stack))
-        return any(title in text for text in beginnings for title in _TITLES)
-
-
-def _streams(path: Path, stack: ExitStack) -> Iterator[IO[bytes]]:
-    """Yield what holds the cells of the table at ``path``: the file, or the parts of a workbook."""
+def _beginnings(path: Path) -> Iterator[bytes]:
+    """Yield how the table at ``path`` begins, or each of the parts of a workbook."""
     if not is_zipfile(path):
-        yield stack.enter_context(path.open("rb"))
+        with path.open("rb") as stream:
+            yield stream.read(_BEGINNING)
         return
-    try:
-        book = stack.enter_context(ZipFile(path))
+    with suppress(BadZipFile), ZipFile(path) as book:
         for name in book.namelist():
             if name.startswith("xl/") and name.endswith(".xml"):
-                yield stack.enter_context(book.open(name))
-    except BadZipFile:
-        return
+                with book.open(name) as part:
+                    yield part.read(_BEGINNING)
