@@ -32,7 +32,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from izin.consent import SourceError, Violation
+from izin.consent import ConsentEvent, SourceError, Violation
 from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.producers.intake.receipt_log import ReceiptLog
@@ -265,12 +265,7 @@ class Intake:
         )
         events: dict[str, Any] = {
             "events": [
-                {
-                    "index": index,
-                    "event_id": one.event.event_id,
-                    "status": one.event.status,
-                    "violations": shown(index, one.violations),
-                }
+                _published(index, one.event, shown(index, one.violations))
                 for index, one in accepted.items()
             ]
         }
@@ -338,6 +333,15 @@ class Intake:
 def routes_of(intake: Intake) -> list[Route]:
     """Return the routes of ``intake``."""
     return [Route("/v1/consents", intake.post, methods=["POST"])]
+
+
+def _published(index: int, event: ConsentEvent, violations: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "index": index,
+        "event_id": event.event_id,
+        "status": event.status,
+        "violations": violations,
+    }
 
 
 def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
