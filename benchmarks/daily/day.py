@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from izin.consent import TURKEY
-from izin.iys.wire_format.daily_file import HEADER
+from izin.iys.wire_format.consents import HEADER
 from izin.ledger.db import Ledger
 
 BRAND = 100001

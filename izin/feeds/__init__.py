@@ -8,8 +8,7 @@ older_records  what is not in memory any more, by a few consumers that requests 
 sources        where all of them read from: the latest records in memory, older ones from Kafka;
                a record as JSON, and for which keys
 reflection     whether what a consistency token names can be read
-endpoint       HTTP, its metrics, and pages: what a cursor has before it
-server         the process
+endpoint       HTTP, its metrics, and pages: what a cursor has before it; and the process
 """
 
 __all__: tuple[str, ...] = ()

@@ -1,4 +1,6 @@
-"""The HTTP endpoints of the feeds, for API keys of the scope ``subscribe``.
+"""The feeds over HTTP: the endpoints, and the process that serves them.
+
+The endpoints are for API keys of the scope ``subscribe``.
 
 ``GET /v1/opt-outs``, ``/v1/permissions`` and ``/v1/outcomes`` return a page of items and the cursor
 behind it. A page that would be empty is held back up to ``wait`` seconds. While a request waits,
@@ -9,13 +11,18 @@ client is, or nearly so, are read from memory; the others from Kafka, a few at a
 records of a partition keep their order, and so do those of a key; between partitions there is none.
 Whatever is read moves the cursor, also where nothing of it is for this client, so that no page is
 searched twice; and a page ends when its time is up.
+
+The process binds its ports first and listens once Kafka is reachable; on SIGTERM it answers who
+waits, and ends. It stores nothing: what clients have read is in their cursors, and records are in
+its memory only.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.requests import ClientDisconnect, Request
@@ -28,21 +35,28 @@ from izin.feeds.protocol import (
     Feed,
     FeedRefusal,
     FeedRequest,
-    LostOffsetError,
     Stretch,
-    UnreachableLogError,
     feed_request,
     page,
     read_cursor,
 )
-from izin.feeds.reflection import Reflection, not_reflected
+from izin.feeds.reflection import PipelinePositions, Reflection, not_reflected
 from izin.feeds.sources import UNDECIDED, FeedSource, Sources
-from izin.kafka.tables.api_keys import ApiKeyDirectory, authorised
+from izin.kafka.bounded_reader import OffsetGoneError
+from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
+from izin.kafka.tables.brand_directory import BrandReader
 from izin.kafka.tables.latest_records import ForeignTokenError
-from izin.runtime.http_server.problems import RequestRefusedError
-from izin.runtime.http_server.shedding import share_of_key
+from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.errors import BrokerError
+from izin.runtime.http_server.problems import HttpApi, RequestRefusedError
+from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
+from izin.runtime.http_server.shedding import HttpLimits, share_of_key
+from izin.runtime.kafka import access_of
 from izin.runtime.logs import get_logger
+from izin.runtime.process import entered, tune_gc_for_batches
+from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
+from izin.schemas.codec import Codec
 
 _SEARCH = 2.0
 """Seconds after which a page ends, though it is not full."""
@@ -57,6 +71,9 @@ _BRANDS_ASKED_EVERY = 0.05
 """Seconds until a record whose brand is not known is looked at again."""
 _FEWEST, _MOST = 100, 2000
 """The records that one reading of older ones asks for: more where few are for the client."""
+_DRAIN = 5
+_LIMITS = HttpLimits(requests=2048, connections=4096)
+"""Most requests only wait, and take little."""
 
 
 class PageReading:
@@ -89,8 +106,8 @@ class PageReading:
         ``until``.
 
         Raises:
-            LostOffsetError: the topic has nothing any more at an offset of the cursor.
-            UnreachableLogError: Kafka does not answer.
+            OffsetGoneError: the topic has nothing any more at an offset of the cursor.
+            BrokerError: Kafka does not answer.
         """
         clock = asyncio.get_running_loop().time
         self.is_at_end = False
@@ -238,7 +255,7 @@ class FeedEndpoint:
                 response = await self._page(request, source, key)
         except RequestRefusedError as error:
             response = error.response()
-        except LostOffsetError:
+        except OffsetGoneError:
             # A topic that was created again has other records there, which is not noticed at once.
             await self.sources.look()
             is_other = self.sources.of(feed) is not source
@@ -286,7 +303,7 @@ class FeedEndpoint:
             reading.key = self._authorise(request)
         is_current = source.tail.is_current()
         if not reading.items and not is_current:
-            raise UnreachableLogError("what was read may not be all")
+            raise BrokerError("what was read may not be all")
         behind = reading.cursor(looked_at if is_current else None)
         self.metrics.items.labels(feed.name).inc(len(reading.items))
         return page(
@@ -301,7 +318,7 @@ class FeedEndpoint:
 
         Raises:
             RequestRefusedError: it cannot be read from there, or not yet.
-            UnreachableLogError: Kafka does not answer.
+            BrokerError: Kafka does not answer.
         """
         now = self.clock()
         if asked.after is not None:
@@ -329,3 +346,46 @@ class FeedEndpoint:
 def routes_of(endpoint: FeedEndpoint) -> list[Route]:
     """Return the routes of ``endpoint``."""
     return [Route(one.path, endpoint.get, methods=["GET"]) for one in endpoint.sources.feeds]
+
+
+def serve(kafka: KafkaSettings, settings: FeedsSettings, codec: Codec) -> None:
+    """Serve the feeds until SIGTERM or SIGINT.
+
+    Raises:
+        PortError: an address cannot be used.
+        BrokerError: Kafka cannot be reached at the start, or lacks a topic.
+    """
+    tune_gc_for_batches()
+    how = partial(run, kafka, settings, codec)
+    serve_until_stopped(settings, how, server="the feeds", variables="IZIN_FEEDS")
+
+
+async def run(
+    kafka: KafkaSettings,
+    settings: FeedsSettings,
+    codec: Codec,
+    listeners: HttpListeners,
+    stopping: asyncio.Event,
+) -> None:
+    """Serve the feeds on ``listeners`` until ``stopping`` is set; raises BrokerError."""
+    brands, progress = BrandReader(access_of(kafka), codec), PipelinePositions(kafka, codec)
+    broker, metrics = BrokerWatch(kafka), FeedMetrics()
+    async with Sources(kafka, settings, codec, brands) as sources, entered(brands.follow()):
+        with ApiKeyReader(kafka, codec).follow() as keys, progress.following():
+            endpoint = FeedEndpoint(
+                sources=sources,
+                reflection=Reflection(settings=kafka, admin=sources.admin, progress=progress),
+                keys=keys,
+                metrics=metrics,
+                clock=lambda: datetime.now(UTC),
+                reflect_within=settings.reflect_within,
+                stopping=stopping,
+            )
+            api = HttpApi(
+                routes=routes_of(endpoint),
+                registry=metrics.registry,
+                faults=lambda: {**broker.faults(), **keys.faults(), **sources.faults()},
+            )
+            await listeners.serve_api(
+                api, stopping, drain=_DRAIN, limits=_LIMITS, beside=(broker.run, sources.run)
+            )

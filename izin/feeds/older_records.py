@@ -16,12 +16,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from izin.feeds.protocol import (
     FeedRefusal,
     LogRecord,
-    LostOffsetError,
     Stretch,
-    UnreachableLogError,
 )
-from izin.kafka.bounded_reader import partition_client
+from izin.kafka.bounded_reader import OffsetGoneError, partition_client
 from izin.runtime.broker_faults import is_unreadable
+from izin.runtime.errors import BrokerError
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
 
@@ -58,9 +57,9 @@ class OlderRecords:
         ``name`` is that of the API key that asks.
 
         Raises:
-            LostOffsetError: retention has deleted what is at such an offset, or it is behind the
+            OffsetGoneError: retention has deleted what is at such an offset, or it is behind the
                 end of the log.
-            UnreachableLogError: Kafka does not answer.
+            BrokerError: Kafka does not answer.
             RequestRefusedError: too many others read.
         """
         try:
@@ -84,8 +83,8 @@ class OlderRecords:
             )
         except KafkaException as error:
             await in_daemon_thread(client.close, name="older records")
-            raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
-        except LostOffsetError:
+            raise BrokerError(f"{topic}: {error.args[0].str()}") from error
+        except OffsetGoneError:
             self._idle.append(client)
             raise
         # Where it was cancelled, its thread still uses the consumer, which goes with it.
@@ -161,11 +160,11 @@ def _stretches(
 def _end_in(message: Message) -> int:
     """Return the end that an error of the consumer shows.
 
-    Raises LostOffsetError, and KafkaException where the error is another one.
+    Raises OffsetGoneError, and KafkaException where the error is another one.
     """
     fault = message.error()
     if fault is not None and fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
         return message.offset() or 0
     if fault is not None and fault.code() in _LOST:
-        raise LostOffsetError(message.partition() or 0)
+        raise OffsetGoneError
     raise KafkaException(fault)

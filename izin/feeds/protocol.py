@@ -28,7 +28,7 @@ from orjson import Fragment
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from izin.consent import OurError
+from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.runtime.kafka_clients import headers_of
 from izin.runtime.process import in_daemon_thread
@@ -60,18 +60,6 @@ _OVERHEAD = 600
 """Bytes that Python needs for a record besides its own."""
 _SKEW = 60.0
 """Seconds by which the broker's clock and ours may differ."""
-
-
-class LostOffsetError(OurError):
-    """A topic has no longer, or not yet, what is at an offset."""
-
-    def __init__(self, partition: int) -> None:
-        super().__init__(f"partition {partition} has nothing at the offset to read on from")
-        self.partition = partition
-
-
-class UnreachableLogError(OurError):
-    """Kafka did not answer in time, or refused to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,14 +154,14 @@ async def offsets_of(
     """Return the offset of each of ``partitions`` that ``spec`` names.
 
     Raises:
-        UnreachableLogError: Kafka does not answer.
+        BrokerError: Kafka does not answer.
     """
     try:
         return await in_daemon_thread(
             lambda: offsets(client, topic, partitions, spec), name="feed offsets"
         )
     except KafkaException as error:
-        raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
+        raise BrokerError(f"{topic}: {error.args[0].str()}") from error
 
 
 class FeedRefusal(ProblemText, Enum):

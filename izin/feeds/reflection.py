@@ -99,7 +99,7 @@ class Reflection:
             ForeignTokenError: it cannot be of this installation, or nothing was written yet where
                 it names a record.
             RequestRefusedError: what it names is not processed yet.
-            UnreachableLogError: Kafka does not answer.
+            BrokerError: Kafka does not answer.
         """
         topics = self.settings.topics
         check_token(token, topics, identities)

@@ -67,7 +67,6 @@ REMEMBERED_FOR = timedelta(hours=1)
 _ASKED_EVERY = 2.0
 _ASKED_WITHIN = 5.0
 
-_log = get_logger(__name__)
 POSITION_FIELDS: Mapping[str, str] = {
     "id": "Identifies the record: a repeated one has the same.",
     "topic": "The topic that it is from.",
@@ -433,7 +432,7 @@ class Sources:
         return found
 
     async def beginnings(self, source: FeedSource) -> dict[int, int]:
-        """Return the first offset of each partition; raises UnreachableLogError."""
+        """Return the first offset of each partition; raises BrokerError."""
         topic, partitions = source.feed.topic.name, range(source.identity.partitions)
         return dict(await offsets_of(self.admin, topic, partitions, OffsetSpec.earliest()))
 

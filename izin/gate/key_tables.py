@@ -8,7 +8,6 @@ Opt-outs are read in the decisions, not in ``consent-opt-outs``, where those are
 decided after a newer opt-in, however short before: İYS may hold an older consent still.
 """
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -18,8 +17,8 @@ from confluent_kafka import Message
 from izin.consent import ConsentKey, RecipientType
 from izin.kafka.follower import take_each
 from izin.kafka.tables.packed_permissions import (
-    Known,
     PackedPermissions,
+    PermissionFacts,
     digest_of,
     whole_seconds,
 )
@@ -74,32 +73,18 @@ class ErasedMerchants:
         return self.foreign > 0 or not self._digests.isdisjoint(self._keys.every(key.encode()))
 
 
-class KnownKeys:
+class KnownKeys(PackedPermissions):
     """What was said of each key. Written by two threads, read by any."""
 
     def __init__(self, suppressions: SuppressionKeys = NO_SUPPRESSIONS) -> None:
+        super().__init__(_BUCKETS)
         self.unreadable = 0
         """How many records could not be read."""
         self.merchants = ErasedMerchants(suppressions)
         """Of keys of which nothing else is known."""
-        self._known = PackedPermissions(_BUCKETS)
         self._retailers: dict[bytes, Retailers] = {}
         """By the digest of a key: who may use the consent that İYS holds; only where anybody."""
         self._lists: dict[str, Retailers] = {}
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        """Return how many keys are known."""
-        return len(self._known)
-
-    @property
-    def size(self) -> int:
-        """About how many bytes they take."""
-        return self._known.size
-
-    def find(self, digest: bytes) -> Known | None:
-        """Return what is known of the key of ``digest``."""
-        return self._known.find_digest(digest)
 
     def retailers(self, digest: bytes) -> Retailers:
         """Return the retailers that may use the consent of the key of ``digest``."""
@@ -117,9 +102,8 @@ class KnownKeys:
             error=str(error) if isinstance(error, UndecodableError) else type(error).__name__,
         )
 
-    def permit(self, reader: PermissionReader, key: bytes, value: bytes) -> None:
-        """Take the ledger's answer; raises as ``PermissionReader.read``, and ValueError."""
-        facts = reader.read(value)
+    def take(self, key: bytes, facts: PermissionFacts) -> None:
+        """Take the ledger's answer; raises ValueError."""
         text = facts.retailers
         retailers = self._lists.get(text) if text is not None else _NO_RETAILERS
         if retailers is None and text is not None:
@@ -129,21 +113,13 @@ class KnownKeys:
             self._retailers[digest_of(key)] = retailers
         elif self._retailers:
             self._retailers.pop(digest_of(key), None)
-        self._known.put(key, facts)
+        self.put(key, facts)
 
     def erase(self, key: bytes) -> None:
         """Forget a key but for its latest opt-out."""
         if self._retailers:
             self._retailers.pop(digest_of(key), None)
-        self._known.remove(key)
-
-    def close(self, key: bytes) -> None:
-        """Close a key whose latest permission cannot be read."""
-        self._known.deny(key, UNREADABLE)
-
-    def opt_out(self, key: bytes, at: int) -> None:
-        """Close a key by an opt-out at ``at`` seconds since 1970."""
-        self._known.opt_out(key, at)
+        self.remove(key)
 
 
 class PermissionRecords:
@@ -164,9 +140,9 @@ class PermissionRecords:
             if value is None:
                 self._known.erase(key)
             else:
-                self._known.permit(self._reader, key, value)
+                self._known.take(key, self._reader.read(value))
         except (UndecodableError, ValueError, TypeError, KeyError) as error:
-            self._known.close(key)
+            self._known.deny(key, UNREADABLE)
             self._known.note_unreadable(self._topic, record, error)
 
 

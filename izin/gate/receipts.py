@@ -7,14 +7,15 @@ client stands all the same: it says what was said, not what was sent.
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from izin.gate.question import AskedQuestion
 from izin.gate.verdicts import Verdicts
+from izin.kafka.follower import in_thread
 from izin.runtime.errors import BrokerError
 from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey
@@ -104,7 +105,7 @@ def receipt_records(  # noqa: PLR0913  # what a receipt says
 
 
 class ReceiptWriter:
-    """Writes receipts to ``topic``; a context manager.
+    """Writes receipts to ``topic``; used within :meth:`open`.
 
     ``connect`` returns a producer; another one takes its place where it has failed for good.
     """
@@ -114,7 +115,6 @@ class ReceiptWriter:
         self._connect = connect
         self._producer = connect()
         self._stopped = threading.Event()
-        self._poller = threading.Thread(target=self._poll, name="receipts", daemon=True)
 
     async def write(self, records: Iterable[ReceiptRecord]) -> None:
         """Return once every one of ``records`` is acknowledged.
@@ -161,18 +161,11 @@ class ReceiptWriter:
         while not self._stopped.is_set():
             self._producer.poll(_POLL)
 
-    def __enter__(self) -> Self:
-        self._poller.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self._stopped.set()
-        self._poller.join()
+    @contextmanager
+    def open(self) -> Iterator[Self]:
+        """Yield this writer, which is flushed where the context ends."""
+        with in_thread(self._poll, "receipts", self._stopped):
+            yield self
         self._producer.flush(DELIVERED_WITHIN)
 
 

@@ -294,7 +294,7 @@ async def run(  # noqa: PLR0913  # what is served, where, and until when
         kafka, codec, stale_after=settings.stale_after, suppressions=settings.suppressions
     )
     writer = ReceiptWriter(kafka.topics.gate_receipts, lambda: producer(kafka, **OPTIONS))
-    with ApiKeyReader(kafka, codec).follow() as keys, writer as receipts:
+    with ApiKeyReader(kafka, codec).follow() as keys, writer.open() as receipts:
         async with _following(state, stopping, when_read) as is_read:
             gate = GateEndpoint(
                 state=state,

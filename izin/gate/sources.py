@@ -16,12 +16,11 @@ from typing import NamedTuple
 
 from confluent_kafka import IsolationLevel, KafkaException
 
-from izin.consent import Channel
 from izin.gate.key_tables import DecisionRecords, KnownKeys, PermissionRecords
 from izin.gate.lane_table import LaneTable
 from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.follower import RecordFollower, TopicFollower, in_thread
-from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
+from izin.kafka.tables.brand_directory import BrandReader
 from izin.kafka.tables.latest_records import (
     UNDECIDED,
     LatestRecordReader,
@@ -56,20 +55,17 @@ class IysFreshness:
     """
 
     def __init__(self) -> None:
-        self._pulled_at: dict[tuple[int, str], datetime] = {}
-
-    def pulled_at(self, brand_code: int, channel: Channel) -> datetime | None:
-        """Return when both of İYS's streams were last pulled to their ends; None: never."""
-        return self._pulled_at.get((brand_code, channel))
+        self.pulled_at: dict[tuple[int, str], datetime] = {}
+        """By brand and channel: when both of İYS's streams were last pulled to their ends."""
 
     def put(self, record: AvroRecord) -> None:
         """Add or replace an instant."""
-        self._pulled_at[record["brand_code"], record["type"]] = record["last_pulled_at"]
+        self.pulled_at[record["brand_code"], record["type"]] = record["last_pulled_at"]
 
     def remove(self, key: bytes) -> None:
         """Forget a brand and channel, ``brand_code/type``."""
         brand_code, _, channel = key.decode().partition("/")
-        self._pulled_at.pop((int(brand_code), channel), None)
+        self.pulled_at.pop((int(brand_code), channel), None)
 
     def unreadable(self, key: bytes) -> None:
         """Keep the instant that is known: it grows old by itself."""
@@ -169,6 +165,7 @@ class Releasing:
 class GateSources:
     """Follows the topics into ``known``, ``undecided`` and tables of its own.
 
+    ``stale_after`` is for how many seconds a partition may not have been seen read to its end.
     ``moved`` is called, in a thread that reads, after more of a lane was read.
     """
 
@@ -177,7 +174,8 @@ class GateSources:
         kafka: KafkaSettings,
         codec: Codec,
         known: KnownKeys,
-        undecided: UndecidedOptOuts,
+        *,
+        stale_after: float,
         moved: Callable[[], None],
     ) -> None:
         self.partitions = kafka.partitions
@@ -188,7 +186,8 @@ class GateSources:
         self._kafka = kafka
         self._codec = codec
         self._known = known
-        self._undecided = undecided
+        self._undecided = UndecidedOptOuts()
+        self._stale_after = stale_after
         self._moved = moved
         self._brands = BrandReader(access_of(kafka), codec)
         self._iys = TopicFollower(access_of(kafka), codec, kafka.topics.freshness, self.freshness)
@@ -209,13 +208,8 @@ class GateSources:
         """Whether a topic is not the one that was read."""
         self._stopped = threading.Event()
 
-    @property
-    def brands(self) -> BrandDirectory:
-        """The registered brands."""
-        return self._brands.directory
-
     def stop(self) -> None:
-        """End loading soon, and following."""
+        """End loading soon, and following, from any thread."""
         self._stopped.set()
         self._brands.stop()
         for one in (self._iys, self._erased, *self._keyed):
@@ -225,7 +219,7 @@ class GateSources:
     def following(self) -> Iterator[None]:
         """Read all topics to their ends, then follow them until the context ends.
 
-        A partition that cannot be read does not keep the others waiting.
+        Where some partitions cannot be read, it begins without them: they are not current.
 
         Raises:
             BrokerError: Kafka cannot be reached, or topics are missing or do not fit together.
@@ -271,7 +265,8 @@ class GateSources:
     def _identities(self) -> TopicIdentities:
         """Return the identities of the topics of keys, which have as many partitions each."""
         topics = self._kafka.topics
-        keyed = (topics.positions, topics.decisions, topics.permissions, *self._inputs())
+        inputs = topics.events, topics.express
+        keyed = (topics.positions, topics.decisions, topics.permissions, *inputs)
         names = [one.name for one in keyed]
         with broker_errors(self._kafka):
             found = identities(admin(self._kafka), names)
@@ -281,9 +276,6 @@ class GateSources:
             raise BrokerError(f"topics differ in their partitions ({numbers}); run: izin doctor")
         self.partitions = counts.pop()
         return found
-
-    def _inputs(self) -> tuple[Topic, Topic]:
-        return self._kafka.topics.events, self._kafka.topics.express
 
     def _await(self, loaded: threading.Event) -> None:
         limit = monotonic() + _POSITIONS_WITHIN
@@ -352,13 +344,13 @@ class GateSources:
         with in_thread(run, "topic watch", self._stopped):
             yield
 
-    def is_current(self, partition: int, stale_after: float) -> bool:
-        """Whether everything that ``partition`` and the brands had ``stale_after`` seconds ago was
-        read.
+    def is_current(self, partition: int) -> bool:
+        """Whether what is known of the keys of ``partition`` is fresh enough to say yes: everything
+        was read that it and the brands had ``stale_after`` seconds ago.
         """
         if not self._is_loaded or self._is_other:
             return False
-        oldest = monotonic() - stale_after
+        oldest = monotonic() - self._stale_after
         for one in self._keyed:
             if one.complete_at(partition) < oldest:
                 return False
@@ -369,8 +361,11 @@ class GateSources:
                 return False
         return min(self._brands.complete_at(), self._erased.complete_at(0)) >= oldest
 
-    def positions(self, partitions: Iterable[int] | None) -> list[LogPosition]:
-        """Return the last offset of both lanes that was read, in ``partitions``, or in all."""
+    def positions(self, partitions: Iterable[int] | None = None) -> list[LogPosition]:
+        """Return the last records of both lanes that were read, in ``partitions``, or in all.
+
+        An answer is at least as new as the positions that were taken before it.
+        """
         numbers = range(self.partitions) if partitions is None else tuple(partitions)
         return [
             LogPosition(topic, number, read - 1)
@@ -386,12 +381,12 @@ class GateSources:
             lanes[topic].positions.get(partition, 0) > offset for topic, partition, offset in token
         )
 
-    def faults(self, stale_after: float) -> Mapping[str, str]:
+    def faults(self) -> Mapping[str, str]:
         """Return what is not known, or not known to be fresh: by topic, and why."""
         if not self._is_loaded:
             return {"gate state": "being read"}
         found = {}
-        oldest, lanes = monotonic() - stale_after, self._lanes
+        oldest, lanes = monotonic() - self._stale_after, self._lanes
         for one in self._keyed:
             late = [n for n in range(self.partitions) if one.complete_at(n) < oldest]
             if late:
@@ -399,7 +394,8 @@ class GateSources:
                 whose = "all" if one.unread_since < oldest and one.topic.name in lanes else "their"
                 found[one.topic.name] = (
                     f"partitions {', '.join(map(str, late[:_MOST_NAMED]))}{more} were not seen "
-                    f"read to their ends for {stale_after:.0f} s: the answer for {whose} keys is no"
+                    f"read to their ends for {self._stale_after:.0f} s: the answer for {whose} "
+                    "keys is no"
                 )
         for topic, complete_at, effect in (
             (self._kafka.topics.brands, self._brands.complete_at(), "the answer for all is no"),
@@ -408,7 +404,7 @@ class GateSources:
         ):
             if complete_at < oldest:
                 found[topic.name] = (
-                    f"was not seen read to its end for {stale_after:.0f} s: {effect}"
+                    f"was not seen read to its end for {self._stale_after:.0f} s: {effect}"
                 )
         if self._positions is not None and self._positions.fault is not None:
             found[self._kafka.topics.positions.name] = (

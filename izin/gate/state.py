@@ -9,8 +9,8 @@ stale, and no others.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -19,7 +19,6 @@ from izin.consent import Channel, ConsentKey, RecipientType
 from izin.consent.may_send import PermissionReason, unregistered
 from izin.gate.key_tables import KnownKeys
 from izin.gate.sources import GateSources
-from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.tables.brand_directory import RegisteredBrand
 from izin.kafka.tables.latest_records import ForeignTokenError, Wakeup, check_token
 from izin.kafka.tables.packed_permissions import digest_of
@@ -92,7 +91,7 @@ _UNKNOWN: Mapping[RecipientType, _Standings] = {
 }
 
 
-class GateState:
+class GateState(GateSources):
     """What the gate knows. Read by any thread.
 
     ``stale_after`` is for how long a partition may not have been seen read to its end.
@@ -106,39 +105,25 @@ class GateState:
         stale_after: timedelta,
         suppressions: SuppressionKeys = NO_SUPPRESSIONS,
     ) -> None:
-        self._topics = kafka.topics
-        self._stale_after = stale_after.total_seconds()
-        self._known = KnownKeys(suppressions)
-        self._undecided = UndecidedOptOuts()
+        super().__init__(
+            kafka,
+            codec,
+            KnownKeys(suppressions),
+            stale_after=stale_after.total_seconds(),
+            moved=self._wake,
+        )
         self._marked = self._undecided.digests
-        self._sources = GateSources(kafka, codec, self._known, self._undecided, self._wake)
         self._changed = Wakeup()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting = 0
         """How many wait in that event loop."""
-
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """Read everything to its end, then follow it until the context ends.
-
-        Where some partitions cannot be read, it begins without them: they are not current.
-
-        Raises:
-            BrokerError: Kafka cannot be reached, or topics are missing or do not fit together.
-        """
-        with self._sources.following():
-            yield
-
-    def stop(self) -> None:
-        """End loading soon, from any thread."""
-        self._sources.stop()
 
     def standing(self, key: ConsentKey) -> Standing:
         """Return what is known of ``key``, of this recipient type alone."""
         digest = digest_of(key.encode())
         # First: a key is released only after what follows from the decision is known.
         is_undecided = digest in self._marked
-        known = self._known.find(digest)
+        known = self._known.find_digest(digest)
         if known is None:
             found = _UNKNOWN[key.recipient_type]
             is_undecided = is_undecided or self._known.merchants.covers(key)
@@ -154,30 +139,19 @@ class GateState:
 
     def partition_of(self, key: ConsentKey) -> int:
         """Return the partition that ``key`` belongs to."""
-        return partition_of(key.encode(), self._sources.partitions)
-
-    def is_current(self, partition: int) -> bool:
-        """Whether what is known of the keys of ``partition`` is fresh enough to say yes."""
-        return self._sources.is_current(partition, self._stale_after)
+        return partition_of(key.encode(), self.partitions)
 
     def brand(self, brand_code: int) -> RegisteredBrand | None:
         """Return what is known of a brand; None where it is not registered."""
-        return self._sources.brands.find(brand_code)
+        return self._brands.directory.find(brand_code)
 
     def brands(self) -> Mapping[int, RegisteredBrand]:
         """Return what is known of each brand, by its code."""
-        return {one.brand_code: one for one in self._sources.brands}
+        return {one.brand_code: one for one in self._brands.directory}
 
     def iys_pulled_at(self, brand_code: int, channel: Channel) -> datetime | None:
         """Return when İYS's data were last pulled to their ends; None: never."""
-        return self._sources.freshness.pulled_at(brand_code, channel)
-
-    def positions(self, partitions: Iterable[int] | None = None) -> list[LogPosition]:
-        """Return the last records of both lanes that were read, in ``partitions``, or in all.
-
-        An answer is at least as new as the positions that were taken before it.
-        """
-        return self._sources.positions(partitions)
+        return self.freshness.pulled_at.get((brand_code, channel))
 
     async def reached(self, token: Sequence[LogPosition], within: float) -> bool:
         """Return whether the lanes were read as far as ``token`` says, after ``within`` seconds at
@@ -186,27 +160,22 @@ class GateState:
         Raises:
             ForeignTokenError: it cannot be of this installation.
         """
-        found = self._sources.identities
-        if found is None:
+        if self.identities is None:
             return False
-        check_token(token, self._topics, found)
+        check_token(token, self._kafka.topics, self.identities)
         self._loop = asyncio.get_running_loop()
         self._waiting += 1
         try:
             async with asyncio.timeout(within):
                 while True:
                     changed = self._changed.next
-                    if self._sources.has_read(token):
+                    if self.has_read(token):
                         return True
                     await changed.wait()
         except TimeoutError:
             return False
         finally:
             self._waiting -= 1
-
-    def faults(self) -> Mapping[str, str]:
-        """Return what is not known, or not known to be fresh; empty: nothing."""
-        return self._sources.faults(self._stale_after)
 
     def counts(self) -> StateCounts:
         """Return how much is known."""

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, Self, assert_never
@@ -43,9 +44,9 @@ from izin.producers.publishing.publisher import (
     Published,
     PublisherClosedError,
     PublishResult,
-    Resolve,
     UnacknowledgedError,
     UndeliveredError,
+    settle,
 )
 from izin.runtime.errors import SettingError
 from izin.runtime.kafka_environment import KafkaAccess
@@ -88,25 +89,16 @@ class PublisherSession:
         return tuple(self.lost)
 
 
-class Settle(Resolve):
-    """Resolves the future of an event of a session, and notes what is lost when it closes."""
-
-    __slots__ = ("_session",)
-
-    def __init__(
-        self,
-        future: Future[Published],
-        violations: tuple[Violation, ...],
-        session: PublisherSession,
-    ) -> None:
-        super().__init__(future, violations)
-        self._session = session
-
-    def __call__(self, result: PublishResult) -> None:
-        """Take the result of the event."""
-        if self._session.is_closing and isinstance(result, UndeliveredError):
-            self._session.lost.append(result.event_id)
-        super().__call__(result)
+def _settle(
+    session: PublisherSession,
+    future: Future[Published],
+    violations: tuple[Violation, ...],
+    result: PublishResult,
+) -> None:
+    """Settle the future of an event of ``session``, and note what is lost when it closes."""
+    if session.is_closing and isinstance(result, UndeliveredError):
+        session.lost.append(result.event_id)
+    settle(future, violations, result)
 
 
 @contextmanager
@@ -297,8 +289,8 @@ class ConsentPublisher:
             case AcceptedRecord(event=accepted, key=key, violations=violations):
                 future: Future[Published] = Future()
                 future.set_running_or_notify_cancel()
-                settle = Settle(future, violations, session)
-                session.publisher.send(accepted, key, settle, wait=wait)
+                on_result = partial(_settle, session, future, violations)
+                session.publisher.send(accepted, key, on_result, wait=wait)
                 return _Submission(accepted.event_id, future)
             case never:
                 assert_never(never)

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-import uvloop
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -34,13 +33,12 @@ from izin.ledger.record import LedgerUnavailableError, TopicMessages
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.http_server.problems import Faults, health, operations_app
-from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.logs import get_logger
 from izin.runtime.process import (
     drain,
     keep_memory_of_batches,
-    stopping_on_signals,
     tune_gc_for_batches,
 )
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
@@ -279,11 +277,6 @@ def _repeated(
     )
 
 
-def sink_listeners(sink: SinkSettings) -> HttpListeners:
-    """Return the bound listeners of a sink worker; raises PortError."""
-    return HttpListeners(sink, server="the sink", variables="IZIN_SINK")
-
-
 async def serve_pushes(  # noqa: PLR0913  # on what, who answers, and how it is
     listeners: HttpListeners,
     receiver: PushReceiver,
@@ -324,22 +317,19 @@ def run(
     codec: Codec,
 ) -> None:
     """Run a sink worker until SIGTERM or SIGINT; raises errors that are faults of ours."""
-
-    async def serve_until_stopped() -> None:
-        await serve(kafka, ledger_settings, iys, sink, codec, stopping=stopping_on_signals())
-
     tune_gc_for_batches()
     keep_memory_of_batches()
-    uvloop.run(serve_until_stopped())
+    how = partial(serve, kafka, ledger_settings, iys, sink, codec)
+    serve_until_stopped(sink, how, server="the sink", variables="IZIN_SINK")
 
 
-async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
+async def serve(  # noqa: PLR0913, PLR0917 - the groups of settings, where, and when to stop
     kafka: KafkaSettings,
     ledger_settings: LedgerSettings,
     iys: IysSettings,
     sink: SinkSettings,
     codec: Codec,
-    *,
+    listeners: HttpListeners,
     stopping: asyncio.Event,
 ) -> None:
     """Run a sink worker until ``stopping`` is set."""
@@ -347,7 +337,6 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
     metrics = Metrics()
     owner = secrets.randbelow(2**31 - 1) + 1
     async with AsyncExitStack() as stack:
-        listeners = stack.enter_context(contextlib.closing(sink_listeners(sink)))
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
         monitored = await stack.enter_async_context(
             Ledger(ledger_settings.model_copy(update={"pool_size": CONNECTIONS}), owner=owner)

@@ -215,10 +215,6 @@ def judge(fault: KafkaError, subscriber: str, message: Message) -> None:
     _log.warning("topic not read", subscriber=subscriber, error=fault.str())
 
 
-def _as_it_is(change: Change) -> Change:
-    return change
-
-
 class Lane:
     """The changes of one topic for one subscriber.
 
@@ -234,7 +230,7 @@ class Lane:
         since: datetime | None,
         store: CheckpointStore | None,
         make_reader: Callable[[Confirm], ChangeReader],
-        review: Callable[[Change], Change | None] = _as_it_is,
+        review: Callable[[Change], Change | None] = lambda change: change,
     ) -> None:
         self._connection = connection
         self._subscriber = subscriber

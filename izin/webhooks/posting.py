@@ -93,7 +93,7 @@ _LONGEST = 2000
 
 
 class RefusedUrlError(SourceError):
-    """A URL to which no webhook may be posted."""
+    """A URL to which no webhook may be posted, or a name that is not known; it says what to do."""
 
 
 def is_public(address: Address) -> bool:
@@ -200,14 +200,6 @@ class TargetUrl:
         )
 
 
-class RefusedAddressError(SourceError):
-    """A subscriber's name resolves to an address to which nothing may be posted."""
-
-
-class UnknownHostError(SourceError):
-    """A subscriber's name that is not known."""
-
-
 class CheckedResolver(AbstractResolver):
     """Resolves names to addresses that were checked, every one of them."""
 
@@ -221,8 +213,7 @@ class CheckedResolver(AbstractResolver):
         """Return the addresses of ``host``, in the resolver's order.
 
         Raises:
-            RefusedAddressError: any of them may not be posted to.
-            UnknownHostError: the name is not known.
+            RefusedUrlError: any of them may not be posted to, or the name is not known.
         """
         addresses = await resolve(host, port, family)
         check(self._allowed, host, addresses, is_plain=self._is_plain)
@@ -269,21 +260,25 @@ def checked_connector(
 async def resolve(
     host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
 ) -> Sequence[str]:
-    """Return the addresses of ``host``; raises UnknownHostError where the name is not known."""
+    """Return the addresses of ``host``; raises RefusedUrlError where the name is not known."""
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
     except (OSError, UnicodeError) as error:
-        raise UnknownHostError(f"the name is not known: {host}") from error
+        raise RefusedUrlError(
+            f"the name is not known: {host}; correct the URL, or its name server"
+        ) from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def check(allowed: AllowedTargets, host: str, addresses: Sequence[str], *, is_plain: bool) -> None:
-    """Check every address of ``host``; raises RefusedAddressError."""
+    """Check every address of ``host``; raises RefusedUrlError."""
     for address in addresses:
         refusal = allowed.refusal(host, address, is_plain=is_plain)
         if refusal is not None:
-            raise RefusedAddressError(refusal)
+            raise RefusedUrlError(
+                f"{refusal}; a server of your own is allowed by IZIN_WEBHOOK_ALLOWED"
+            )
 
 
 async def check_url(allowed: AllowedTargets, url: str) -> None:
@@ -293,15 +288,8 @@ async def check_url(allowed: AllowedTargets, url: str) -> None:
         RefusedUrlError: nothing may be posted to it; it says why, and what to do.
     """
     target = TargetUrl.parse(url)
-    try:
-        addresses = await resolve(target.host, target.port)
-        check(allowed, target.host, addresses, is_plain=target.is_plain)
-    except UnknownHostError as error:
-        raise RefusedUrlError(f"{error}; correct the URL, or its name server") from error
-    except RefusedAddressError as error:
-        raise RefusedUrlError(
-            f"{error}; a server of your own is allowed by IZIN_WEBHOOK_ALLOWED"
-        ) from error
+    addresses = await resolve(target.host, target.port)
+    check(allowed, target.host, addresses, is_plain=target.is_plain)
 
 
 def new_secret(chance: Callable[[int], bytes] = secrets.token_bytes) -> str:
@@ -405,7 +393,7 @@ class Poster:
                 return reply_of(response.status, response.headers.get("Retry-After"))
         except TimeoutError:
             return Reply(None, f"no reply within {self._timeout:g} s")
-        except (RefusedAddressError, UnknownHostError) as error:
+        except RefusedUrlError as error:
             return Reply(None, f"address refused: {error}")
         except ClientConnectorError as error:
             # Its own text has the state of TLS too, also of a URL that has none.

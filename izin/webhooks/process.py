@@ -12,12 +12,11 @@ import os
 import secrets
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
 from time import monotonic
 
-import uvloop
 from starlette.applications import Starlette
 
 from izin.kafka.bounded_reader import Place
@@ -34,9 +33,9 @@ from izin.ledger.webhooks.registry import (
 )
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.problems import health, operations_app
-from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.logs import get_logger
-from izin.runtime.process import cancel_all, stopping_on_signals
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import identities_of
@@ -294,26 +293,21 @@ def run(
     kafka: KafkaSettings, ledger: LedgerSettings, webhooks: WebhookSettings, codec: Codec
 ) -> None:
     """Post webhooks until SIGTERM or SIGINT; raises errors that are faults of ours."""
-
-    async def serve_until_stopped() -> None:
-        await serve(kafka, ledger, webhooks, codec, stopping=stopping_on_signals())
-
-    uvloop.run(serve_until_stopped())
+    how = partial(serve, kafka, ledger, webhooks, codec)
+    serve_until_stopped(webhooks, how, server="the webhooks process", variables="IZIN_WEBHOOK")
 
 
-async def serve(
+async def serve(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and when to stop
     kafka: KafkaSettings,
     ledger_settings: LedgerSettings,
     settings: WebhookSettings,
     codec: Codec,
-    *,
+    listeners: HttpListeners,
     stopping: asyncio.Event,
 ) -> None:
     """Post webhooks until ``stopping`` is set."""
     owner = secrets.randbelow(2**31 - 1) + 1
     async with AsyncExitStack() as stack:
-        listeners = HttpListeners(settings, server="the webhooks process", variables="IZIN_WEBHOOK")
-        stack.enter_context(closing(listeners))
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
         small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
         monitored = await stack.enter_async_context(Ledger(small, owner=owner))

@@ -84,12 +84,8 @@ _SQL = statements("resends")
 _log = get_logger(__name__)
 
 
-class RunningResendError(SourceError):
-    """A resend of this subscriber is not done."""
-
-
-class NoResendError(SourceError):
-    """No resend of this subscriber is under way."""
+class ResendError(SourceError):
+    """A resend of this subscriber is not done, or none is under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +127,7 @@ async def begin(ledger: Ledger, plans: Sequence[CountedResend], *, by: str, now:
 
     Raises:
         UnknownSubscriberError: there is none of such a name.
-        RunningResendError: one of a subscriber is not done.
+        ResendError: one of a subscriber is not done.
     """
     async with ledger.transaction() as connection:
         # In one order, so that two commands do not wait for each other.
@@ -148,7 +144,7 @@ async def _begin(connection: Connection, plan: CountedResend, by: str, now: date
     values = {"id": found.id, **limits, "keys": keys, "planned": planned, "now": now}
     row = await (await connection.execute(_SQL["begin"], values)).fetchone()
     if row is None:
-        raise RunningResendError(
+        raise ResendError(
             f"an earlier resend of {plan.name} is not done; see izin subscribers show {plan.name}, "
             f"and order this one when it is, or after izin subscribers cancel-resend {plan.name}"
         )
@@ -200,14 +196,14 @@ async def cancel(ledger: Ledger, name: str, *, by: str, now: datetime) -> int:
 
     Raises:
         UnknownSubscriberError: there is none of this name.
-        NoResendError: none is under way.
+        ResendError: none is under way.
     """
     async with ledger.transaction() as connection:
         found = await registry.locked(connection, name)
         values = {"id": found.id, "number": None, "now": now, "cancelled_at": now}
         row = await (await connection.execute(_SQL["end"], values)).fetchone()
         if row is None:
-            raise NoResendError(
+            raise ResendError(
                 f"no resend of {name} is under way; see: izin subscribers show {name}"
             )
         before = {"number": int(row["id"])}

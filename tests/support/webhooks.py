@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from izin.ledger.registry import customers
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookSubscriber
 from izin.local import free_port
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
@@ -278,14 +279,15 @@ async def delivering(
     """Deliver in this process until the context ends."""
     stopping = asyncio.Event()
     ledger = LedgerSettings(database_url=SecretStr(database_url), pool_size=4)
-    task = asyncio.create_task(
-        serve(kafka, ledger, settings or quick(), Codec(), stopping=stopping)
-    )
+    settings = settings or quick()
+    listeners = HttpListeners(settings, server="webhooks", variables="IZIN_WEBHOOK")
+    task = asyncio.create_task(serve(kafka, ledger, settings, Codec(), listeners, stopping))
     try:
         yield task
     finally:
         stopping.set()
-        await task
+        with closing(listeners):
+            await task
 
 
 async def until(what: Callable[[], bool], limit: float = LIMIT) -> None:

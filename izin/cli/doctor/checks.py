@@ -46,7 +46,7 @@ from izin.cli.terminal import OutputFormat, OutputOption, exit_if, kafka_setting
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.forecast import records_per_second
 from izin.iys.tokens import TokenPolicy
-from izin.kafka.unread import unread
+from izin.kafka.bounded_reader import unread
 from izin.ledger import brands as registry
 from izin.ledger import reads, sequences, stream_progress
 from izin.ledger.brake import decisions

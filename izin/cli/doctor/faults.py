@@ -17,8 +17,7 @@ from izin.consent import Status
 from izin.consent.forecast import DueGroup, forecast
 from izin.iys.errors import CallError, ThrottledError, TokenLimitError, UnauthenticatedError
 from izin.iys.tokens import TokenPolicy
-from izin.kafka.bounded_reader import TopicRecord, record_of
-from izin.kafka.unread import Unread, reading
+from izin.kafka.bounded_reader import TopicRecord, Unread, reading, record_of
 from izin.ledger import brands as registry
 from izin.ledger.access_tokens import LedgerTokenStore
 from izin.ledger.brake.decisions import Brake

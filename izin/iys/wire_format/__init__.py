@@ -12,6 +12,7 @@ from izin.iys.wire_format.account import (
 )
 from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult
 from izin.iys.wire_format.consents import (
+    COLUMNS,
     BrandPath,
     ConsentItem,
     DayAgreement,
@@ -24,9 +25,12 @@ from izin.iys.wire_format.consents import (
     RegisterRecord,
     SerializedItems,
     Stream,
+    known_prefixes,
     parse_push,
+    place_of,
+    prefix_of,
+    read_line,
 )
-from izin.iys.wire_format.daily_file import COLUMNS, known_prefixes, place_of, prefix_of, read_line
 from izin.iys.wire_format.error_envelope import HOUR, error_of, read_refusals
 from izin.iys.wire_format.json_reader import (
     JsonReader,

@@ -61,7 +61,6 @@ class Subscription:
 
     status: str
     """One of :class:`SubscriptionStatus`, as İYS wrote it."""
-    package: str | None
     expires_at: datetime | None
     consent_limit: int | None
     used: int | None
@@ -71,7 +70,6 @@ class Subscription:
         """Return the subscription in a response; its id has three spellings and is not read."""
         return cls(
             status=reader.text("status"),
-            package=reader.text_or_none("subscriptionPackageName"),
             expires_at=reader.instant_or_none("expirationDate"),
             consent_limit=reader.integer_or_none("consentLimit"),
             used=reader.integer_or_none("usedConsentLimit"),

@@ -13,16 +13,20 @@ pull.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from izin.consent import Channel, RecipientType, Source, Status, aware
+from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.json_reader import (
     JsonReader,
     UnreadableItem,
+    from_turkish,
+    lower_case_email,
     parse_json,
     read_each,
     readers,
@@ -31,6 +35,21 @@ from izin.iys.wire_format.json_reader import (
 
 TEST_CODE: Final = 121212
 TEST_RECIPIENT: Final = "pushtest@iys.org.tr"
+COLUMNS: Final = (
+    "creationDate",
+    "transactionId",
+    "recipient",
+    "recipientType",
+    "type",
+    "status",
+    "consentDate",
+    "source",
+)
+HEADER: Final = (",".join(COLUMNS) + "\n").encode()
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_DATE: Final = len("YYYY-MM-DD HH:mm:ss")
+_EMPTY: Final = frozenset({"", "null", "none", "-"})
+"""How programs write a date that is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +120,37 @@ class Receipt(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterRecord:
-    """The record of one key in İYS's register. ``consent_date`` is empty on some closed lines."""
+class ShownConsent:
+    """What İYS shows of a consent, wherever it does."""
 
     recipient: str
     type: str
     recipient_type: str
     status: str
     source: str | None
+    """None on the first record of a merchant."""
     consent_date: datetime | None
+    """Empty or old on closed lines."""
     creation_date: datetime
+
+
+def _shown(reader: JsonReader) -> dict[str, Any]:
+    """Return the fields of :class:`ShownConsent`."""
+    return {
+        "recipient": reader.recipient(),
+        "type": reader.text("type"),
+        "recipient_type": reader.text_or_none("recipientType") or RecipientType.BIREYSEL,
+        "status": reader.text("status"),
+        "source": reader.text_or_none("source"),
+        "consent_date": reader.instant_or_none("consentDate"),
+        "creation_date": reader.instant("creationDate"),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterRecord(ShownConsent):
+    """The record of one key in İYS's register."""
+
     transaction_id: str | None
     retailer_code: int | None = None
 
@@ -118,13 +158,7 @@ class RegisterRecord:
     def read(cls, reader: JsonReader) -> RegisterRecord:
         """Return the record in the response to a single status query."""
         return cls(
-            recipient=reader.recipient(),
-            type=reader.text("type"),
-            recipient_type=reader.text_or_none("recipientType") or RecipientType.BIREYSEL,
-            status=reader.text("status"),
-            source=reader.text_or_none("source"),
-            consent_date=reader.instant_or_none("consentDate"),
-            creation_date=reader.instant("creationDate"),
+            **_shown(reader),
             transaction_id=reader.text_or_none("transactionId"),
             retailer_code=reader.integer_or_none("retailerCode"),
         )
@@ -139,20 +173,12 @@ class SerializedItems(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IysMovement:
+class IysMovement(ShownConsent):
     """One movement as pull and push show it; a push names provider and brand too.
 
     Order movements by ``creation_date``: a closed line carries an old or empty ``consent_date``.
     """
 
-    recipient: str
-    type: str
-    recipient_type: str
-    status: str
-    source: str | None
-    """None on the first record of a merchant."""
-    consent_date: datetime | None
-    creation_date: datetime
     transaction_id: str
     iys_code: int | None = None
     brand_code: int | None = None
@@ -161,13 +187,7 @@ class IysMovement:
     def read(cls, reader: JsonReader) -> IysMovement:
         """Return the movement in an item of a page or push."""
         return cls(
-            recipient=reader.recipient(),
-            type=reader.text("type"),
-            recipient_type=reader.text_or_none("recipientType") or RecipientType.BIREYSEL,
-            status=reader.text("status"),
-            source=reader.text_or_none("source"),
-            consent_date=reader.instant_or_none("consentDate"),
-            creation_date=reader.instant("creationDate"),
+            **_shown(reader),
             transaction_id=reader.text("transactionId"),
             iys_code=reader.integer_or_none("iysCode"),
             brand_code=reader.integer_or_none("brandCode"),
@@ -191,10 +211,9 @@ class MovementPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """A push: its movements to store, and how many test payloads it had."""
+    """The movements of a push, without İYS's test payload."""
 
     movements: tuple[IysMovement, ...]
-    tests: int
     unreadable: tuple[UnreadableItem, ...] = ()
 
 
@@ -216,7 +235,7 @@ def parse_push(body: bytes) -> Push:
     items = JsonReader(parse_json(body)).raw("list") or []
     found, unreadable = read_each(items, IysMovement.read)
     movements = tuple(movement for movement in found if not is_test(movement))
-    return Push(movements=movements, tests=len(found) - len(movements), unreadable=unreadable)
+    return Push(movements=movements, unreadable=unreadable)
 
 
 class ProcessStatus(StrEnum):
@@ -291,3 +310,62 @@ class DayAgreement:
             hash_method=reader.text_or_none("hashMethod"),
             is_agreed=bool(reader.boolean_or_none("agreementStatus")),
         )
+
+
+def prefix_of(start: bytes) -> bytes:
+    """Return what stands before the lines at the ``start`` of a file, which has its first line.
+
+    Raises:
+        UnreadableError: it has column names, and they are not İYS's.
+    """
+    mark = BYTE_ORDER_MARK if start.startswith(BYTE_ORDER_MARK) else b""
+    first, _, _ = start.removeprefix(mark).partition(b"\n")
+    names = [one.strip(' "').lower() for one in first.decode("utf-8", "replace").split(",")]
+    if names[0] != COLUMNS[0].lower():
+        return mark
+    if [one.strip() for one in names] != [one.lower() for one in COLUMNS]:
+        raise UnreadableError(f"a daily file with other columns than {','.join(COLUMNS)}")
+    return mark + first + b"\n"
+
+
+def known_prefixes(found: bytes) -> tuple[bytes, ...]:
+    """Return what may stand before the lines where İYS makes its hash, ``found`` first."""
+    ours = (b"", HEADER, BYTE_ORDER_MARK, BYTE_ORDER_MARK + HEADER)
+    return tuple(dict.fromkeys((found, *ours)))
+
+
+def place_of(line: bytes) -> bytes:
+    """Return by what a line is sorted: creation date and transaction id, as they are written."""
+    return line[: line.find(b",", _DATE + 1)]
+
+
+def read_line(line: bytes, *, empty_date: str) -> IysMovement:
+    """Return the movement in a line; ``empty_date`` is how an empty consent date is written.
+
+    Raises:
+        UnreadableError: it has other columns, or a value that is none of theirs.
+    """
+    try:
+        # PostgreSQL has no NUL.
+        text = line.decode().replace("\0", "").rstrip("\r\n")
+        cells = next(csv.reader([text], strict=True))
+    except (UnicodeDecodeError, csv.Error, StopIteration):
+        raise UnreadableError("a line of a daily file that is not CSV in UTF-8") from None
+    if len(cells) != len(COLUMNS):
+        raise UnreadableError(f"a line of a daily file with {len(cells)} columns")
+    created, transaction_id, recipient, recipient_type, type_, status, consented, source = (
+        one.strip() for one in cells
+    )
+    if not (recipient and type_ and status):
+        raise UnreadableError("a line of a daily file without recipient, type or status")
+    is_empty = consented == empty_date or consented.lower() in _EMPTY
+    return IysMovement(
+        recipient=lower_case_email(recipient),
+        type=type_,
+        recipient_type=recipient_type or str(RecipientType.BIREYSEL),
+        status=status,
+        source=source or None,
+        consent_date=None if is_empty else from_turkish(consented),
+        creation_date=from_turkish(created),
+        transaction_id=transaction_id,
+    )

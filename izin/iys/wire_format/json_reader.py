@@ -103,9 +103,6 @@ class JsonReader:
             raise UnreadableError(f"{type(value).__name__} where an object was expected")
         self._fields = {_folded(key): item for key, item in value.items()}
 
-    def __len__(self) -> int:
-        return len(self._fields)
-
     def raw(self, name: str) -> object:
         """Return the value of ``name`` as it is; None if absent."""
         value: object = self._fields.get(_folded(name))
@@ -155,9 +152,9 @@ class JsonReader:
         text = self.text_or_none(name)
         return None if text is None else from_turkish(text)
 
-    def recipient(self, name: str = "recipient") -> str:
-        """Return the recipient of ``name``, an e-mail address in lower case."""
-        return lower_case_email(self.text(name))
+    def recipient(self) -> str:
+        """Return the recipient, an e-mail address in lower case."""
+        return lower_case_email(self.text("recipient"))
 
     def code(self) -> str | None:
         """Return the H-code of ``code``: ``H351``, ``h351``, ``351`` and 351 are the same."""
@@ -173,10 +170,7 @@ class JsonReader:
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return the texts in the list of ``name``; empty if absent."""
-        value = self.raw(name) or []
-        if not isinstance(value, list):
-            raise UnreadableError(f"{name} is a {type(value).__name__}, not a list")
-        return tuple(str(item) for item in value)
+        return tuple(map(str, items_in(self.raw(name) or [])))
 
 
 def _present(name: str, found: T | None) -> T:

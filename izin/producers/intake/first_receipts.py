@@ -142,11 +142,7 @@ def lookup_of(date: datetime | None, *, now: datetime, skew: timedelta) -> Looku
     return Lookup.RECALL if date > now - KEPT - SKEW else Lookup.NONE
 
 
-class ReceiptUnknownError(BrokerError):
-    """The first receipt of an event cannot be determined now."""
-
-
-class ReceiptsFullError(ReceiptUnknownError):
+class ReceiptsFullError(BrokerError):
     """More events than the setting allows await the end of their day, in all or of one key."""
 
     def __init__(self, limit: int, of_key: int) -> None:

@@ -23,7 +23,6 @@ from izin.producers.intake.first_receipts import (
     HALF,
     FirstReceipts,
     ReceiptsFullError,
-    ReceiptUnknownError,
 )
 from izin.producers.publishing.publisher import KafkaRecord, Published
 from izin.runtime.broker_faults import is_transient
@@ -158,7 +157,7 @@ class ReceiptLog:
 
         def take(found: datetime | None) -> None:
             if found is None:
-                raise ReceiptUnknownError(f"the receipt of {event_id} was not read back")
+                raise BrokerError(f"the receipt of {event_id} was not read back")
             answer.set_result(found)
 
         def read(done: Published) -> None:
@@ -298,6 +297,6 @@ def _then(first: Future[T], use: Callable[[T], None], answer: Future[Any]) -> No
         except BrokerError as error:
             answer.set_exception(error)
         except KafkaException as error:
-            answer.set_exception(ReceiptUnknownError(error.args[0].str()))
+            answer.set_exception(BrokerError(error.args[0].str()))
 
     first.add_done_callback(done)

@@ -22,8 +22,7 @@ import secrets
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from time import perf_counter
 from typing import Any, assert_never
@@ -33,7 +32,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from izin.consent import SourceError, Violation
+from izin.consent import ConsentEvent, SourceError, Violation
 from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.producers.intake.receipt_log import ReceiptLog
@@ -47,6 +46,7 @@ from izin.producers.intake.validation import (
 )
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
+from izin.producers.new_event import utc_now
 from izin.producers.publishing.publisher import KafkaPublisher, Published
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
@@ -184,16 +184,6 @@ def as_json(
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Accepted:
-    """An accepted record and its position in the body."""
-
-    index: int
-    place: str
-    recipient_name: str
-    record: AcceptedRecord
-
-
 class Intake:
     """The endpoint: validates the records of a request, publishes them and responds."""
 
@@ -242,49 +232,50 @@ class Intake:
         *,
         is_single: bool,
     ) -> Response:
-        accepted: list[_Accepted] = []
+
+        def shown(index: int, violations: Sequence[Violation]) -> list[dict[str, Any]]:
+            place = "" if is_single else f"/{index}"
+            return as_json(violations, place, records[index].recipient_name)
+
+        accepted: dict[int, AcceptedRecord] = {}
         refused: list[dict[str, Any]] = []
         validated = await self._validator.validate(records, idempotency_key, key)
-        for index, (one, result) in enumerate(zip(records, validated, strict=True)):
-            place = "" if is_single else f"/{index}"
+        for index, result in enumerate(validated):
             match result:
                 case RefusedRecord(violations=violations):
-                    refused += as_json(violations, place, one.recipient_name)
-                case ForbiddenRecord(violation=violation):
-                    refused += as_json([violation], place, one.recipient_name)
-                case AcceptedRecord() as record:
-                    accepted.append(
-                        _Accepted(
-                            index=index,
-                            place=place,
-                            recipient_name=one.recipient_name,
-                            record=record,
-                        )
-                    )
+                    refused += shown(index, violations)
+                case ForbiddenRecord(violation=outside):
+                    refused += shown(index, [outside])
+                case AcceptedRecord():
+                    accepted[index] = result
                 case PostponedRecord() | OtherBodyRecord():
                     pass
                 case never:
                     assert_never(never)
         oversize, token = await self._publish(accepted)
-        published = [one for one in accepted if one.index not in oversize]
-        for each in accepted:
-            if each.index in oversize:
-                refused += as_json([oversize[each.index]], each.place, each.recipient_name)
+        for index, error in oversize.items():
+            del accepted[index]
+            refused += shown(index, [violation("", "IZIN-SIZE", what=error)])
         kinds = Counts(map(type, validated))
         postponed = kinds[PostponedRecord]
         self.metrics.validated(
-            published=len(published),
+            published=len(accepted),
             postponed=postponed,
-            refused=len(records) - len(published) - postponed,
+            refused=len(records) - len(accepted) - postponed,
         )
-        events: dict[str, Any] = {"events": _events(published)}
-        if published:
+        events: dict[str, Any] = {
+            "events": [
+                _published(index, one.event, shown(index, one.violations))
+                for index, one in accepted.items()
+            ]
+        }
+        if accepted:
             events["token"] = token
-        if len(published) == len(records):
+        if len(accepted) == len(records):
             return JSONResponse(events, status_code=202)
         text = refusal(
             records=len(records),
-            published=len(published),
+            published=len(accepted),
             postponed=postponed,
             forbidden=kinds[ForbiddenRecord],
         )
@@ -292,24 +283,23 @@ class Intake:
             violations=refused, **events
         )
 
-    async def _publish(self, accepted: Sequence[_Accepted]) -> tuple[Mapping[int, Violation], str]:
-        """Publish all records and wait for their results; return the oversize ones by index, and
-        the consistency token of the others.
+    async def _publish(
+        self, accepted: Mapping[int, AcceptedRecord]
+    ) -> tuple[Mapping[int, SourceError], str]:
+        """Publish all records and wait for their results; return why some are refused, by index,
+        and the consistency token of the others.
 
         Raises:
             BrokerError: Kafka did not acknowledge all the others.
         """
         sent_at = self._clock()
-        refused: dict[int, Violation] = {}
+        refused: dict[int, SourceError] = {}
         pending: dict[int, Future[Published]] = {}
-        for one in accepted:
-            record = one.record
+        for index, one in accepted.items():
             try:
-                pending[one.index] = self._publisher.publish(
-                    record.event, record.key, wait=timedelta(0)
-                )
+                pending[index] = self._publisher.publish(one.event, one.key, wait=timedelta(0))
             except SourceError as error:
-                refused[one.index] = _oversize(error)
+                refused[index] = error
         try:
             async with asyncio.timeout(_ACKNOWLEDGEMENT_TIMEOUT):
                 results = await asyncio.gather(
@@ -320,7 +310,7 @@ class Intake:
         self._measure(sent_at, results)
         for index, result in zip(pending, results, strict=True):
             if isinstance(result, SourceError):
-                refused[index] = _oversize(result)
+                refused[index] = result
             elif isinstance(result, BaseException):
                 raise result
         written = (
@@ -345,25 +335,13 @@ def routes_of(intake: Intake) -> list[Route]:
     return [Route("/v1/consents", intake.post, methods=["POST"])]
 
 
-def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:
-    return [
-        {
-            "index": one.index,
-            "event_id": one.record.event.event_id,
-            "status": one.record.event.status,
-            "violations": as_json(one.record.violations, one.place, one.recipient_name),
-        }
-        for one in accepted
-    ]
-
-
-def _oversize(error: SourceError) -> Violation:
-    return violation("", "IZIN-SIZE", what=error)
-
-
-def utc_now() -> datetime:
-    """Return the current instant in UTC."""
-    return datetime.now(UTC)
+def _published(index: int, event: ConsentEvent, violations: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "index": index,
+        "event_id": event.event_id,
+        "status": event.status,
+        "violations": violations,
+    }
 
 
 def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:

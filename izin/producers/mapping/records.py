@@ -34,7 +34,7 @@ from izin.consent import (
     read_recipient,
 )
 from izin.consent import violation as by_law
-from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.mapping.dates import (
     DateRules,
     UnreadableDateError,
@@ -112,19 +112,6 @@ def reviewed(
     why = review(judged)
     is_refused = why and judged.event.status != Status.RET
     return RefusedRecord(violations=why) if is_refused else judged
-
-
-def find_brand(
-    directory: BrandDirectory, brand_code: int | None, faults: list[Violation]
-) -> RegisteredBrand | None:
-    """Return the brand; None, and a violation if there is a code, where it is not registered."""
-    if brand_code is None:
-        return None
-    try:
-        return directory.get(brand_code)
-    except UnknownBrandError:
-        faults.append(violation("brand_code", "IZIN-BRAND-UNKNOWN", brand=brand_code))
-        return None
 
 
 def judge(
@@ -343,9 +330,12 @@ def validate(
 ) -> AcceptedRecord | RefusedRecord:
     """Return the event to publish, or every reason why there is none."""
     faults = [*record.violations]
-    brand = find_brand(directory, record.brand_code, faults)
+    code = record.brand_code
+    brand = None if code is None else directory.find(code)
+    if brand is None and code is not None:
+        faults.append(violation("brand_code", "IZIN-BRAND-UNKNOWN", brand=code))
     customer_id = "-" if brand is None else brand.customer_id
-    event = record.event(customer_id, record.brand_code or 0, origin)
+    event = record.event(customer_id, code or 0, origin)
     return judge(event, brand, tuple(faults), received_at=origin.received_at)
 
 

@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -52,7 +53,12 @@ _PURGED_WITHIN = 5.0
 class _Portable:
     """Of an error that task queues and pools of processes hand to another process."""
 
-    _given: tuple[object, ...] = ()
+    _given: tuple[object, ...]
+
+    def __new__(cls, *given: object) -> Self:
+        made = super().__new__(cls)
+        made._given = given
+        return made
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         return type(self), self._given
@@ -66,7 +72,6 @@ class OversizeError(_Portable, SourceError):
             f"event {event_id} is too large for Kafka; store its evidence elsewhere "
             "and send evidence_hash"
         )
-        self._given = (event_id,)
         self.event_id = event_id
 
 
@@ -75,7 +80,6 @@ class BackpressureError(_Portable, BrokerError):
 
     def __init__(self, retry_after: timedelta) -> None:
         super().__init__("the queue to Kafka is full; the broker is slow or unreachable")
-        self._given = (retry_after,)
         self.retry_after = retry_after
 
 
@@ -87,7 +91,6 @@ class UndeliveredError(_Portable, BrokerError):
 
     def __init__(self, event_id: str, reason: str) -> None:
         super().__init__(f"event {event_id} was not acknowledged by Kafka: {reason}")
-        self._given = (event_id, reason)
         self.event_id = event_id
 
 
@@ -96,7 +99,6 @@ class EventRefusedError(_Portable, SourceError):
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
         super().__init__("; ".join(f"{one.field}: {one.reason} ({one.code})" for one in violations))
-        self._given = (violations,)
         self.violations = violations
 
 
@@ -111,7 +113,6 @@ class UnacknowledgedError(_Portable, BrokerError):
             f"{len(event_ids)} events were not acknowledged by Kafka when the publisher was "
             "closed; publish them again"
         )
-        self._given = (event_ids,)
         self.event_ids = event_ids
 
 
@@ -146,23 +147,16 @@ PublishResult = Published | UndeliveredError | OversizeError
 """The result of publishing one event."""
 
 
-class Resolve:
-    """Resolves a future with the result of publishing an event that has these ``violations``."""
-
-    __slots__ = ("_future", "_violations")
-
-    def __init__(self, future: Future[Published], violations: tuple[Violation, ...] = ()) -> None:
-        self._future = future
-        self._violations = violations
-
-    def __call__(self, result: PublishResult) -> None:
-        """Take the result of the event."""
-        if not isinstance(result, Published):
-            self._future.set_exception(result)
-        elif self._violations:
-            self._future.set_result(replace(result, violations=self._violations))
-        else:
-            self._future.set_result(result)
+def settle(
+    future: Future[Published], violations: tuple[Violation, ...], result: PublishResult
+) -> None:
+    """Settle ``future`` with the result of publishing an event that has these ``violations``."""
+    if not isinstance(result, Published):
+        future.set_exception(result)
+    elif violations:
+        future.set_result(replace(result, violations=violations))
+    else:
+        future.set_result(result)
 
 
 class UnencodableError(SourceError):
@@ -279,7 +273,7 @@ class KafkaPublisher:
         """Enqueue ``event`` as ``send`` does; the future is done when it is acknowledged."""
         future: Future[Published] = Future()
         future.set_running_or_notify_cancel()
-        self.send(event, key, Resolve(future), wait=wait)
+        self.send(event, key, partial(settle, future, ()), wait=wait)
         return future
 
     def send(
@@ -310,7 +304,7 @@ class KafkaPublisher:
         """
         future: Future[Published] = Future()
         future.set_running_or_notify_cancel()
-        self._send(event_id, record, Resolve(future), timedelta(0))
+        self._send(event_id, record, partial(settle, future, ()), timedelta(0))
         return future
 
     def _send(
@@ -328,7 +322,7 @@ class KafkaPublisher:
                     value=record.value,
                     key=record.key,
                     headers=record.headers,
-                    on_delivery=_Delivery(event_id, on_result),
+                    on_delivery=partial(_delivered, event_id, on_result),
                 )
             except BufferError:
                 if monotonic() >= deadline:
@@ -390,28 +384,25 @@ class KafkaPublisher:
             self._producer.poll(_POLL_TIMEOUT)
 
 
-class _Delivery:
-    """librdkafka's delivery callback for one event."""
-
-    __slots__ = ("_event_id", "_on_result")
-
-    def __init__(self, event_id: str, on_result: Callable[[PublishResult], None]) -> None:
-        self._event_id = event_id
-        self._on_result = on_result
-
-    def __call__(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            self._on_result(_refused(self._event_id, error))
-            return
-        self._on_result(
-            _published(
-                event_id=self._event_id,
-                topic=message.topic() or "",
-                partition=message.partition() or 0,
-                offset=message.offset() or 0,
-                appended_at=_appended_at(message),
-            )
+def _delivered(
+    event_id: str,
+    on_result: Callable[[PublishResult], None],
+    error: KafkaError | None,
+    message: Message,
+) -> None:
+    """Take librdkafka's report on one event."""
+    if error is not None:
+        on_result(_refused(event_id, error))
+        return
+    on_result(
+        _published(
+            event_id=event_id,
+            topic=message.topic() or "",
+            partition=message.partition() or 0,
+            offset=message.offset() or 0,
+            appended_at=_appended_at(message),
         )
+    )
 
 
 def _appended_at(message: Message) -> datetime | None:

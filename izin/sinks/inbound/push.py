@@ -28,7 +28,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from izin.consent import Channel, OurError
+from izin.consent import Channel
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format import Push, Stream, UnreadableItem, parse_push
 from izin.ledger import brands
@@ -42,6 +42,7 @@ from izin.ledger.record import (
     event_of,
     key_of,
 )
+from izin.runtime.errors import SettingError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.http_server.shedding import read_body
 from izin.runtime.logs import get_logger
@@ -167,19 +168,14 @@ class Credentials:
         return f"{self.username}:{self.password.get_secret_value()}"
 
 
-class NoPushCredentialsError(OurError):
-    """A push address is set without the credentials that İYS needs there."""
-
-    def __init__(self) -> None:
-        super().__init__("IZIN_PUSH_URL is set: set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD too")
-
-
 def push_credentials(sink: SinkSettings) -> Credentials | None:
-    """Return the credentials of the settings, if they have any; raises NoPushCredentialsError."""
+    """Return the credentials of the settings, if they have any; raises SettingError."""
     if sink.push_username is not None and sink.push_password is not None:
         return Credentials(username=sink.push_username, password=sink.push_password)
     if sink.push_url is not None:
-        raise NoPushCredentialsError
+        raise SettingError(
+            "IZIN_PUSH_URL is set: set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD too"
+        )
     return None
 
 

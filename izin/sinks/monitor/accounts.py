@@ -67,18 +67,25 @@ async def refresh_subscriptions(
 
 def warnings_of(brand: Brand, now: datetime) -> tuple[str, ...]:
     """Return what is wrong, or soon will be, with a brand's subscription as last queried."""
-    warnings = []
-    if brand.subscription not in {None, SubscriptionStatus.ACTIVE}:
-        warnings.append(f"it is {brand.subscription}: İYS accepts no records")
     ends_at = brand.subscription_ends_at
-    if ends_at is not None and ends_at - now < SOON:
-        warnings.append(f"it ends on {ends_at:%Y-%m-%d}")
+    warnings = _subscription_warnings(brand.subscription, ends_at, "records", now)
     limit, used = brand.consent_limit, brand.consents_used
     if limit and used is not None and used >= NEARLY_FULL * limit:
         warnings.append(
             f"{used:,} of {limit:,} addresses are used: beyond, new ONAYs may be refused"
         )
     return tuple(warnings)
+
+
+def _subscription_warnings(
+    status: str | None, ends_at: datetime | None, what: str, now: datetime
+) -> list[str]:
+    found = []
+    if status not in {None, SubscriptionStatus.ACTIVE}:
+        found.append(f"it is {status}: İYS accepts no {what}")
+    if ends_at is not None and ends_at - now < SOON:
+        found.append(f"it ends on {ends_at:%Y-%m-%d}")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +151,8 @@ class ListFinding:
 
     def warnings(self, now: datetime) -> list[str]:
         """Return what is wrong, or soon will be, with the partner's own subscription."""
-        found, ends_at = [], self.subscription.expires_at
-        if self.subscription.status != SubscriptionStatus.ACTIVE:
-            found.append(f"it is {self.subscription.status}: İYS accepts no calls of ours")
-        if ends_at is not None and ends_at - now < SOON:
-            found.append(f"it ends on {ends_at:%Y-%m-%d}")
-        return found
+        own = self.subscription
+        return _subscription_warnings(own.status, own.expires_at, "calls of ours", now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

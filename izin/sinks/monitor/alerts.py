@@ -7,10 +7,9 @@ An alert is raised when it is about more records than before, not at every check
 """
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from izin.consent import Status
 from izin.ledger import reads, stream_progress
@@ -25,109 +24,41 @@ STAGES = ("past_50", "past_80", "past_95", "missed")
 """The stages of a term, the earliest first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert(ABC):
+@dataclass(frozen=True, slots=True)
+class Alert:
     """What a person must see of a brand: one and the same, whatever its ``records`` are."""
 
-    brand_code: int
-    records: int = field(default=1, compare=False)
-
-    @abstractmethod
-    def report(self) -> None:
-        """Log it, with what to do about it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlineAlert(Alert):
-    """Records have reached a stage of their term."""
-
-    channel: str
-    status: str
-    stage: str
+    event: str
+    fields: tuple[tuple[str, object], ...]
+    """What it is about, and what to do, as it is logged."""
+    is_urgent: bool
+    records: int = field(compare=False)
 
     def report(self) -> None:
-        """Log it: critical where the term is missed, or an opt-out is in danger of that."""
-        urgent = self.stage == "missed" or (
-            self.status == Status.RET and self.stage in {"past_80", "past_95"}
-        )
-        log = _log.critical if urgent else _log.warning
-        log(
-            "deadline stage reached",
-            stage=self.stage,
-            records=self.records,
-            brand=self.brand_code,
-            channel=self.channel,
-            status=self.status,
-        )
+        """Log it."""
+        log = _log.critical if self.is_urgent else _log.warning
+        log(self.event, records=self.records, **dict(self.fields))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuspendedAlert(Alert):
-    """Opt-outs are suspended, whatever is left of their term."""
-
-    channel: str
-
-    def report(self) -> None:
-        """Log it, with what to do about it."""
-        _log.critical(
-            "opt-outs suspended",
-            records=self.records,
-            brand=self.brand_code,
-            channel=self.channel,
-            remedy="izin brands suspensions",
-            meanwhile=f"izin deadlines opt-outs {self.brand_code}",
-        )
+def alert(event: str, *, records: int = 1, is_urgent: bool = True, **fields: object) -> Alert:
+    """Return an alert with these ``fields`` of the log's event."""
+    return Alert(event, tuple(fields.items()), is_urgent, records)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldBackAlert(Alert):
-    """A brake holds back what a source said."""
-
-    source: str
-    status: str
-
-    def report(self) -> None:
-        """Log it, with what to do about it."""
-        _log.critical(
-            "opt-outs held back" if self.status == Status.RET else "opt-ins held back",
-            records=self.records,
-            brand=self.brand_code,
-            source=self.source,
-            effect="not registered at İYS until a person decides; opt-outs: till a day before due",
-            remedy="izin held-back list; then izin held-back release or izin held-back withdraw",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StaleStreamAlert(Alert):
-    """A stream of İYS was not pulled to its end."""
-
-    stream: str
-
-    def report(self) -> None:
-        """Log it, with what to do about it."""
-        _log.critical(
-            "stream found stale",
-            brand=self.brand_code,
-            stream=self.stream,
-            remedy="see the last 'pull failed' of the stream in the log, or izin doctor",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DailyFileAlert(Alert):
-    """A daily file is late, lost or differs."""
-
-    day: date
-
-    def report(self) -> None:
-        """Log it, with what to do about it."""
-        _log.critical(
-            "daily file needs a person",
-            brand=self.brand_code,
-            day=str(self.day),
-            remedy=f"izin iys daily show --brand {self.brand_code} --day {self.day}",
-        )
+def deadline_alert(margin: reads.Margin, stage: str) -> Alert:
+    """Return that records have reached a ``stage`` of their term: urgent where that is missed, or
+    an opt-out is in danger of it.
+    """
+    is_in_danger = margin.status == Status.RET and stage in {"past_80", "past_95"}
+    return alert(
+        "deadline stage reached",
+        records=getattr(margin, stage),
+        is_urgent=stage == "missed" or is_in_danger,
+        stage=stage,
+        brand=margin.brand_code,
+        channel=margin.channel,
+        status=margin.status,
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,26 +91,39 @@ class DeadlineMonitor:
     async def _found(self, now: datetime) -> AsyncIterator[Alert]:
         for margin in await reads.margins(self.ledger, now=now):
             for stage in STAGES:
-                yield DeadlineAlert(
-                    brand_code=margin.brand_code,
-                    channel=margin.channel,
-                    status=margin.status,
-                    stage=stage,
-                    records=getattr(margin, stage),
-                )
+                yield deadline_alert(margin, stage)
         for opt_outs in await reads.suspended_opt_outs(self.ledger):
-            yield SuspendedAlert(
-                brand_code=opt_outs.brand_code, channel=opt_outs.channel, records=opt_outs.keys
+            yield alert(
+                "opt-outs suspended",
+                records=opt_outs.keys,
+                brand=opt_outs.brand_code,
+                channel=opt_outs.channel,
+                remedy="izin brands suspensions",
+                meanwhile=f"izin deadlines opt-outs {opt_outs.brand_code}",
             )
         for brake in await decisions.undecided(self.ledger):
-            yield HeldBackAlert(
-                brand_code=brake.brand_code,
-                source=brake.source,
-                status=brake.status,
+            yield alert(
+                "opt-outs held back" if brake.status == Status.RET else "opt-ins held back",
                 records=brake.held_back,
+                brand=brake.brand_code,
+                source=brake.source,
+                effect="not registered at İYS until a person decides; opt-outs: till a day before "
+                "due",
+                remedy="izin held-back list; then izin held-back release or izin held-back "
+                "withdraw",
             )
         for stream in await stream_progress.read(self.ledger):
             if stream.is_stale(now):
-                yield StaleStreamAlert(brand_code=stream.brand_code, stream=stream.stream)
+                yield alert(
+                    "stream found stale",
+                    brand=stream.brand_code,
+                    stream=stream.stream,
+                    remedy="see the last 'pull failed' of the stream in the log, or izin doctor",
+                )
         for file in await files.unsettled(self.ledger, now=now):
-            yield DailyFileAlert(brand_code=file.brand_code, day=file.day)
+            yield alert(
+                "daily file needs a person",
+                brand=file.brand_code,
+                day=str(file.day),
+                remedy=f"izin iys daily show --brand {file.brand_code} --day {file.day}",
+            )

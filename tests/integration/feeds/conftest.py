@@ -10,7 +10,7 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
-from izin.feeds import server
+from izin.feeds import endpoint
 from izin.local import free_port
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import producer
@@ -140,7 +140,7 @@ async def serving(settings: KafkaSettings, **overrides: object) -> AsyncIterator
     feeds = FeedsSettings.model_validate(given | overrides)
     stopping = asyncio.Event()
     with closing(HttpListeners(feeds, server="the feeds", variables="IZIN_FEEDS")) as listeners:
-        running = asyncio.create_task(server.run(settings, feeds, CODEC, listeners, stopping))
+        running = asyncio.create_task(endpoint.run(settings, feeds, CODEC, listeners, stopping))
         url = f"http://127.0.0.1:{feeds.port}"
         async with httpx.AsyncClient(
             base_url=url, headers=AUTHORIZATION, timeout=60, trust_env=False

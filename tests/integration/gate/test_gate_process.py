@@ -202,7 +202,7 @@ async def test_gate_that_still_reads_answers_503(
 
     @contextmanager
     def slow(state: GateState) -> Iterator[None]:
-        until(state._sources._stopped.is_set, within=30)
+        until(state._stopped.is_set, within=30)
         raise BrokerError("the topic cannot be read")
         yield
 

@@ -239,9 +239,9 @@ def test_repartitioned_opt_out_never_opens(state: GateState, topics: GateTopics,
 def time_passes(state: GateState, partition: int) -> None:
     """Return once the followed topics were seen read to ends asked for after now."""
     now = time.monotonic()
-    keyed = state._sources._keyed
+    keyed = state._keyed
     shown(lambda: all(one.complete_at(partition) > now for one in keyed))
-    shown(lambda: state._sources._positions is not None and state._sources._positions.fault is None)
+    shown(lambda: state._positions is not None and state._positions.fault is None)
 
 
 def test_erased_key_is_unknown_but_for_its_opt_out(

@@ -363,7 +363,7 @@ async def test_push_is_registered_tested_and_removed(admin: SimulatorAdmin, clie
 
     assert [push.url for push in listed] == [connection.url]
     assert await client.push_registrations(BRAND) == ()
-    assert all(parse_push(body).tests for body in receiver.bodies)
+    assert not any(parse_push(body).movements for body in receiver.bodies)
     assert json.loads(receiver.bodies[0])
 
 

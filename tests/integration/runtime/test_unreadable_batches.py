@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from izin.feeds.older_records import OlderRecords
+from izin.kafka.bounded_reader import unread
 from izin.kafka.tables.latest_records import LatestRecordReader
-from izin.kafka.unread import unread
 from izin.ledger.record import StreamUnavailableError
 from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from izin.ledger.db import Ledger, Notifications
 from izin.ledger.record import Message, TopicMessages
 from izin.ledger.unit_of_work import append_messages
 from izin.local import free_port
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
@@ -222,8 +223,9 @@ async def a_worker(
         anchor_file=anchor_file,
     )
     stopping = asyncio.Event()
+    listeners = HttpListeners(sink, server="the sink", variables="IZIN_SINK")
     worker = asyncio.create_task(
-        serve(kafka_settings, ledger_settings, iys, sink, Codec(), stopping=stopping)
+        serve(kafka_settings, ledger_settings, iys, sink, Codec(), listeners, stopping)
     )
     address = f"http://127.0.0.1:{port}"
 
@@ -240,7 +242,8 @@ async def a_worker(
         yield address
     finally:
         stopping.set()
-        await worker
+        with closing(listeners):
+            await worker
 
 
 async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 - fixtures

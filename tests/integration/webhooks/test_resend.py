@@ -29,7 +29,7 @@ from izin.runtime.kafka import admin, committed_ends
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import Scope
 from izin.webhooks import resends
-from izin.webhooks.resends import NoResendError, RunningResendError
+from izin.webhooks.resends import ResendError
 from tests.integration.cli.conftest import RUNNER, app
 from tests.integration.feeds.conftest import CODEC, serving, write
 from tests.support.api_keys import API_KEY, an_api_key, publish_key
@@ -95,7 +95,7 @@ async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
         hooks.receiver.answer = lambda _: ScriptedAnswer(after=0.1)
         plan = await hooks.resend()
         assert (plan.events.total(), len(plan.older)) == (81, 20)
-        with pytest.raises(RunningResendError):
+        with pytest.raises(ResendError, match="is not done"):
             await hooks.resend()
         while not (taken := await repeated_ids(hooks)):
             pass
@@ -132,7 +132,7 @@ async def test_resend_is_cancelled_and_another_ordered_at_once(hooks: Hooks):
         )
         now = datetime.now(UTC)
         number = await resends.cancel(hooks.ledger, "crm", by="ada", now=now)
-        with pytest.raises(NoResendError):
+        with pytest.raises(ResendError, match="no resend"):
             await resends.cancel(hooks.ledger, "crm", by="ada", now=now)
         await hooks.resend()
         hooks.receiver.answer = lambda _: TAKEN

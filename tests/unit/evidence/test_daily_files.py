@@ -15,7 +15,7 @@ from izin.evidence.daily_files import COLUMNS, MISSING, UNVERIFIED, WRONG, Daily
 from izin.evidence.errors import UnreadableEvidenceError
 from izin.evidence.verification import DAILY, SUMMARY, Evidence, VerifiedEvidence, verify
 from izin.evidence.words import PATHS, TIMESTAMPS
-from izin.iys.wire_format import daily_file
+from izin.iys.wire_format import consents
 from izin.schemas.timestamps import TimestampState
 from tests.contract.test_packaging import ran
 from tests.support.builders import PHONE
@@ -162,7 +162,7 @@ def test_file_is_the_same_after_the_archive() -> None:
 
 def test_names_are_those_of_the_product() -> None:
     """The verifier has none of its own."""
-    assert daily_file.COLUMNS == COLUMNS
+    assert consents.COLUMNS == COLUMNS
     assert [
         *(TimestampState.MISSING, TimestampState.UNVERIFIED, TimestampState.WRONG),
     ] == [MISSING, UNVERIFIED, WRONG]

@@ -7,8 +7,9 @@ from typing import Any
 from confluent_kafka import KafkaError, TopicPartition
 
 from izin.feeds.older_records import OlderRecords
-from izin.feeds.protocol import Feed, LogIdentity, LogRecord, LostOffsetError, Stretch, feeds
+from izin.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds
 from izin.feeds.sources import FeedSource, Items, Tail
+from izin.kafka.bounded_reader import OffsetGoneError
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -167,7 +168,7 @@ class FakeOlderRecords(OlderRecords):
         share, found = -(-min(most, self.most) // len(starts)), {}
         for number, start in starts.items():
             if not self.log.starts[number] <= start <= self.log.ends[number]:
-                raise LostOffsetError(number)
+                raise OffsetGoneError
             there = [one for one in self.log.records[number] if one.offset >= start]
             taken = there[:share]
             whole = len(taken) == len(there)

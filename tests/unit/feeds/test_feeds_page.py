@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException
 from starlette.datastructures import QueryParams
 
 from izin.feeds import sources as module
-from izin.feeds.endpoint import _SEARCH
+from izin.feeds.endpoint import _LIMITS, _SEARCH
 from izin.feeds.protocol import (
     AWAY_FOR_AT_MOST,
     Cursor,
@@ -29,7 +29,6 @@ from izin.feeds.protocol import (
     parameters_of,
     read_cursor,
 )
-from izin.feeds.server import _LIMITS
 from izin.feeds.sources import CURRENT_FOR, Sources, Tail
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import FeedsSettings, KafkaSettings

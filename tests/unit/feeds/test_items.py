@@ -13,10 +13,11 @@ from confluent_kafka import KafkaError, KafkaException
 from structlog.typing import EventDict
 
 from izin.feeds import protocol
-from izin.feeds.protocol import Feed, LogRecord, UnreachableLogError
+from izin.feeds.protocol import Feed, LogRecord
 from izin.feeds.reflection import PipelinePositions, Reflection
 from izin.feeds.sources import POSITION_FIELDS, UNDECIDED, Items
 from izin.kafka.tables.latest_records import ForeignTokenError
+from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
@@ -358,7 +359,7 @@ async def test_kafka_that_does_not_answer_is_said(
     monkeypatch.setattr(protocol, "offsets", failing)
     for number in (1, 3):
         put_decided(progress, number)
-    with pytest.raises(UnreachableLogError):
+    with pytest.raises(BrokerError):
         await ends(progress, OPT_OUTS)
 
 

@@ -23,11 +23,11 @@ from izin.feeds.older_records import OlderRecords
 from izin.feeds.protocol import (
     Cursor,
     LogRecord,
-    LostOffsetError,
     Stretch,
     read_cursor,
 )
 from izin.feeds.sources import FeedSource, RecentRecords, Tail
+from izin.kafka.bounded_reader import OffsetGoneError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
@@ -239,7 +239,7 @@ async def test_deleted_records_are_not_passed_over() -> None:
     log.append(a_message(0, 7))
     log.starts[0] = 5
     page = PageReading(a_source(log), at(4), KEY, limit=1)
-    with pytest.raises(LostOffsetError):
+    with pytest.raises(OffsetGoneError):
         await page.fill(inf)
 
 
@@ -250,7 +250,7 @@ async def test_cursor_behind_the_end_is_lost() -> None:
     source = a_source(log)
     catch_up(source, log, {0: 0})
     page = PageReading(source, at(100), KEY, limit=1)
-    with pytest.raises(LostOffsetError):
+    with pytest.raises(OffsetGoneError):
         await page.fill(inf)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from izin.consent import ConsentEvent, ConsentKey
-from izin.producers.intake.first_receipts import HALF, FirstReceipts, ReceiptUnknownError
+from izin.producers.intake.first_receipts import HALF, FirstReceipts
 from izin.producers.publishing.publisher import (
     KafkaRecord,
     OversizeError,
@@ -19,6 +19,7 @@ from izin.producers.publishing.publisher import (
     UndeliveredError,
     kafka_record,
 )
+from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.support.builders import BRAND, NOON, PHONE
@@ -135,10 +136,10 @@ class FakeReceipts:
 
     def claim(self, event_id: str, received_at: datetime, *, by: str = "") -> Future[datetime]:
         if self.is_away:
-            return failed(ReceiptUnknownError("away"))
+            return failed(BrokerError("away"))
         try:
             self.receipts.take_room(self._clock(), by)
-        except ReceiptUnknownError as error:
+        except BrokerError as error:
             found = self._find(event_id)
             return failed(error) if found is None else done(found)
         self._log.append((UUID(event_id).bytes, received_at, self._clock()))
@@ -148,12 +149,12 @@ class FakeReceipts:
 
     def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
         if self.is_away:
-            return {one: failed(ReceiptUnknownError("away")) for one in event_ids}
+            return {one: failed(BrokerError("away")) for one in event_ids}
         return {one: done(self._find(one)) for one in event_ids}
 
     def bind(self, request_id: str, received_at: datetime, *, by: str = "") -> Future[bool]:
         if self.is_away:
-            return failed(ReceiptUnknownError("away"))
+            return failed(BrokerError("away"))
         self.receipts.take_room(self._clock(), by)
         own = UUID(request_id).bytes
         self._log.append((own, received_at, self._clock()))

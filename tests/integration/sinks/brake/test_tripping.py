@@ -18,7 +18,6 @@ from izin.ledger.db import Notifications
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
 from izin.sinks.ingest.brake_watch import BrakeWatch
-from izin.sinks.monitor.alerts import HeldBackAlert
 from izin.sinks.outbound.loops import outbound_loops
 from tests.integration.ledger.test_query_plans import LANE, indexes, nodes
 from tests.integration.sinks.brake.brake_harness import (
@@ -308,8 +307,9 @@ async def test_counted_opt_ins_follow_every_decision(harness: SinkHarness):
 async def test_monitor_alerts_of_what_is_held_back(harness: SinkHarness):
     """As often as it has become more."""
     monitor = harness.monitor
-    (alert,) = [one for one in await monitor.check() if isinstance(one, HeldBackAlert)]
-    assert (alert.brand_code, alert.source, alert.records) == (BRAND, "crm", 5)
+    (alert,) = [one for one in await monitor.check() if "held back" in one.event]
+    about = dict(alert.fields)
+    assert (about["brand"], about["source"], alert.records) == (BRAND, "crm", 5)
     assert await monitor.check() == ()
     await harness.ingest(*opt_outs([5]))
     assert [one.records for one in await monitor.check()] == [6]

@@ -22,7 +22,6 @@ from izin.ledger.record import Message
 from izin.schemas.timestamps import TimestampState
 from izin.sinks.inbound.daily import loop
 from izin.sinks.inbound.daily.loop import DailyFiles
-from izin.sinks.monitor.alerts import DailyFileAlert
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
@@ -82,7 +81,7 @@ async def file_of(harness: SinkHarness, day: date) -> DailyFile:
 async def alerted(harness: SinkHarness) -> list[str]:
     """Return the days whose files alert."""
     found = await harness.monitor.check()
-    return [str(one.day) for one in found if isinstance(one, DailyFileAlert)]
+    return [dict(one.fields)["day"] for one in found if "daily file" in one.event]
 
 
 async def a_day(harness: SinkHarness, *, pulled: bool = True) -> date:

@@ -21,6 +21,7 @@ from izin.consent import Channel
 from izin.iys.wire_format import PushConnection
 from izin.ledger import brands
 from izin.local import free_port
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.push import (
     AcceptedCredentials,
@@ -31,7 +32,7 @@ from izin.sinks.inbound.push import (
 )
 from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.worker import serve_pushes, sink_listeners
+from izin.sinks.worker import serve_pushes
 from tests.integration.sinks.sink_harness import (
     ACTIVE,
     InMemoryTopic,
@@ -87,7 +88,7 @@ class Worker:
         """Receive pushes."""
         stopping = asyncio.Event()
         sink = SinkSettings(port=self.port, operations_port=self.operations_port)
-        with closing(sink_listeners(sink)) as bound:
+        with closing(HttpListeners(sink, server="the sink", variables="IZIN_SINK")) as bound:
             serving = serve_pushes(
                 bound,
                 self.receiver,

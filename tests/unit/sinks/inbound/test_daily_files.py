@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.daily_file import BYTE_ORDER_MARK, HEADER
+from izin.iys.wire_format.consents import BYTE_ORDER_MARK, HEADER
 from izin.ledger.daily.files import Compared
 from izin.ledger.daily.lines import ERASED
 from izin.runtime.errors import SettingError
