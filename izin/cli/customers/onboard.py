@@ -45,7 +45,7 @@ from izin.cli.terminal import (
 from izin.cli.terminal.iys_session import WorkerSettings, calling_iys
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import Calendar
-from izin.ledger import reads, suspensions
+from izin.ledger import reads
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger
 from izin.onboarding.address_book import AddressBook, IysQuery, note_ledger, requests_to_ask
@@ -171,11 +171,6 @@ def _lines(found: LoadingPreview, loading: FirstLoading, unasked: int) -> Iterat
     if unasked:
         takes = _rounded(loading.limits.asking(unasked))
         yield f"--ask asks İYS about opt-ins that are not known: {unasked:,} requests, {takes}"
-    for lane in found.suspended:
-        yield (
-            f"brand {lane.brand_code}, {lane.channel}: {lane.records:,} records would wait here "
-            f"and not be sent to İYS: {lane.reason} (izin brands suspensions)"
-        )
     yield from _forecast(found)
 
 
@@ -221,7 +216,6 @@ def print_done(
 def _as_json(found: LoadingPreview, files: Sequence[ImportReport]) -> Mapping[str, Any]:
     time = found.time
     return {
-        "suspended": [one._asdict() for one in found.suspended],
         "lanes": [{**asdict(one), "duplicates": one.duplicates} for one in found.lanes],
         "addresses": {
             code: {"phones": one.phones, "emails": one.emails, "total": one.total}
@@ -391,6 +385,6 @@ async def _judge(
     waiting = (await reads.backlog(ledger)).ready
     return _JudgedFiles(
         review=review,
-        preview=preview(book, loading, waiting, await suspensions.every(ledger)),
+        preview=preview(book, loading, waiting),
         unasked=0 if order.asks else requests_to_ask(book),
     )
