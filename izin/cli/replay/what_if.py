@@ -1,14 +1,13 @@
 """``izin replay what-if``: history by another calendar."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from izin.cli.replay.kinds import BrandOption, CustomerOption, selection_of
 from izin.cli.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
 from izin.cli.terminal import (
     ByOption,
@@ -19,6 +18,8 @@ from izin.cli.terminal import (
     exit_on_error,
     exit_on_signals,
     instant,
+    is_key,
+    named_recipients,
     print_json,
     print_rows,
     private_csv,
@@ -35,6 +36,7 @@ from izin.replay.what_if.changes import (
     AnswerChangeKind,
     Fulfilment,
     LawSettings,
+    Period,
     differing,
 )
 from izin.replay.what_if.key_history import GivenList
@@ -95,6 +97,24 @@ def settings_of(
     return before, after
 
 
+def selection_of(
+    *,
+    recipients: Iterable[str] | None,
+    brands: Iterable[int] | None,
+) -> Selection:
+    """Return the selection of these options.
+
+    Raises:
+        SourceError: a recipient is neither a phone number nor an e-mail address nor a key.
+    """
+    named = list(named_recipients(recipients or ()))
+    return Selection(
+        keys=frozenset(one for one in named if is_key(one)),
+        recipients=frozenset(one for one in named if not is_key(one)),
+        brands=frozenset(brands or ()),
+    )
+
+
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
@@ -102,6 +122,12 @@ def _day(text: str) -> date:
         raise typer.BadParameter(f"{text} is no day; write it as 2026-05-18") from None
 
 
+BrandOption = Annotated[
+    list[int] | None, typer.Option("--brand", min=1, help="Of this brand; repeat it.")
+]
+CustomerOption = Annotated[
+    list[str] | None, typer.Option("--customer", help="Of this customer; repeat it.")
+]
 ClosedDayOption = Annotated[
     list[date] | None,
     typer.Option(parser=_day, metavar="DAY", help="This day is no business day; repeat it."),
@@ -176,23 +202,32 @@ def what_if(
     used, 130 if it was stopped.
     """
     with exit_on_signals(), exit_on_error():
-        chosen = selection_of(
-            since=since,
-            until=until,
-            recipients=recipient,
-            brands=brand,
-            customers=customer,
-        )
+        if since is not None and until is not None and since >= until:
+            raise SourceError("--since must be before --until")
+        chosen = selection_of(recipients=recipient, brands=brand)
         lists = tuple(map(_list, list_ or ()))
 
         async def judge(ledger: Ledger) -> tuple[WhatIfResult, list[str]]:
-            known = [one for one in await brands.every(ledger) if _concerns(chosen, one)]
+            # A brand that has moved is its present customer's, whatever its history says.
+            known = [
+                one
+                for one in await brands.every(ledger)
+                if (not brand or one.brand_code in brand)
+                and (not customer or one.customer_id in customer)
+            ]
+            selection = chosen
+            if customer:
+                if not known:
+                    raise SourceError(f"{', '.join(customer)} has no such brand")
+                codes = frozenset(one.brand_code for one in known)
+                selection = replace(chosen, brands=codes)
             before, after = settings_of(
                 known, ledger.calendar, closed=closed_day or (), opened=open_day or ()
             )
             asked = WhatIf(
                 ledger=ledger,
-                selection=chosen,
+                selection=selection,
+                period=Period(since, until),
                 before=before,
                 after=after,
                 customers={one.brand_code: one.customer_id for one in known},
@@ -211,13 +246,6 @@ def what_if(
             result, words = run_on_ledger(judge, look=look)
     _print(result, out, words, output)
     exit_if(result.sent)
-
-
-def _concerns(chosen: Selection, brand: Brand) -> bool:
-    """Whether a brand may be concerned."""
-    return (not chosen.brands or brand.brand_code in chosen.brands) and (
-        not chosen.customers or brand.customer_id in chosen.customers
-    )
 
 
 def _list(path: Path) -> GivenList:

@@ -23,7 +23,7 @@ from izin.consent import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import by_key
-from izin.replay.errors import InputLostError, LiveGroupError, UnfitSelectionError
+from izin.replay.errors import InputLostError, LiveGroupError
 from izin.runtime.kafka import codec
 from izin.runtime.plan import (
     DESIRED_CONSENTS,
@@ -89,15 +89,12 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         PositionAheadError: a lane ends before what was decided of it.
         BrokerError: Kafka cannot be reached, or a topic does not exist.
         LedgerUnavailableError: the history is needed, and cannot be reached.
-        UnfitSelectionError: it cannot be decided by a key alone.
         SourceError: rows of a lost topic were selected.
         OurError: the settings have another number of partitions.
     """
     settings, topics = installation.kafka, installation.kafka.topics
     lanes = (topics.events.name, topics.express.name)
     rows = topics.desired_consents.name
-    if not selection.names_keys:
-        raise UnfitSelectionError(rows, "some recipients, keys or brands")
     positions, cluster_id, found = _at_rest(installation, lanes)
     if len(found[rows].ends) != settings.partitions:
         raise OurError(

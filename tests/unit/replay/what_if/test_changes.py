@@ -7,17 +7,18 @@ import pytest
 
 from izin.consent import BrandTerms, Status
 from izin.replay.what_if.changes import (
+    ALWAYS,
     AnswerChange,
     AnswerChangeKind,
     Fulfilment,
     LawSettings,
+    Period,
     Term,
     changes_of,
     differing,
     fulfilment,
 )
 from izin.replay.what_if.key_history import DueEvent
-from izin.runtime.plan import Selection
 from tests.support.builders import BRAND, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
 
@@ -37,7 +38,7 @@ def changes(
     **fields: Any,  # noqa: ANN401  # a window, or an instant
 ) -> list[AnswerChange]:
     """Return what differs for a key of our brand, by default without the closed Tuesday."""
-    given: dict[str, Any] = {"selection": Selection(), "now": MONDAY + 20 * A_DAY}
+    given: dict[str, Any] = {"period": ALWAYS, "now": MONDAY + 20 * A_DAY}
     laws = (one.of(BRAND) for one in (before, after))
     return list(changes_of(story.facts(), *laws, **given | fields))
 
@@ -76,8 +77,8 @@ def test_time_of_the_selection_is_that_of_the_term():
     (found,) = changes(story, now=MONDAY + 3.5 * A_DAY)
     assert "2026-05-07" in found.about
     assert not changes(story, now=MONDAY + A_DAY)
-    for selection in (Selection(until=MONDAY), Selection(since=MONDAY + 9 * A_DAY)):
-        assert not changes(story, now=MONDAY + 3.5 * A_DAY, selection=selection)
+    for period in (Period(until=MONDAY), Period(since=MONDAY + 9 * A_DAY)):
+        assert not changes(story, now=MONDAY + 3.5 * A_DAY, period=period)
 
 
 def test_no_of_another_cause_is_not_the_settings_fault():
