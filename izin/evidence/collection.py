@@ -12,8 +12,8 @@ from typing import Any
 
 from izin.consent import Channel, ConsentKey, RecipientType
 from izin.evidence.chain import Segment
+from izin.evidence.container import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.daily_files import DailyLines
-from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.report import FORMAT
 from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow, first_link
 from izin.evidence.verification import Evidence

@@ -17,9 +17,16 @@ from typing import Any
 from izin.consent import Channel, RecipientType
 from izin.evidence import chain, daily_files
 from izin.evidence.chain import Anchors, Segment, segments_of
-from izin.evidence.container import LIST, dumped, loaded, packed, refuse_large, unpacked
+from izin.evidence.container import (
+    LIST,
+    UnreadableEvidenceError,
+    dumped,
+    loaded,
+    packed,
+    refuse_large,
+    unpacked,
+)
 from izin.evidence.daily_files import WRONG, DailyLines, TimestampCheck, check_with
-from izin.evidence.errors import UnreadableEvidenceError
 from izin.evidence.report import FORMAT, misplaced, report_of
 from izin.evidence.rows import Batches, EvidenceRow, unproven_deliveries
 from izin.evidence.summary import summary_of

@@ -3,7 +3,7 @@
 Addresses are counted exactly, by the ledger or in files. The checklist says what the
 customer has given, and what is missing (İYS's application, reference 8). The MERSİS number of a
 natural person begins with its T.C. number, which is never stored: such a customer enters it at İYS
-itself. The pack is a page to print, in Turkish, with the frame of ``evidence.markup``.
+itself. The pack is a page to print, in Turkish, with the frame of ``evidence.summary``.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from izin.consent import THRESHOLD, TURKEY
-from izin.evidence.markup import fact_table, page, table
+from izin.evidence.summary import fact_table, page, table
 from izin.ledger.db import Ledger, statements
 from izin.ledger.record import Brand
 from izin.ledger.registry.application_items import (

@@ -28,7 +28,6 @@ from typing import Any
 import orjson
 
 from izin.consent import SourceError, Status
-from izin.kafka.bounded_reader import Place
 from izin.kafka.tables.packed_permissions import whole_seconds
 from izin.kafka.tables.permission_reader import consent_second
 from izin.ledger import reads
@@ -299,15 +298,11 @@ class RepetitionGuard:
         topics = [self.kafka.topics.decisions.name]
         _, kept = await asyncio.to_thread(topic_bounds, self.kafka, topics)
         ends = {place: end for place, (start, end) in kept.items() if start < end}
-        if await self._is_behind(ends):
-            _log.info("resend waits for the ledger", resend=self.resend.id)
-        while await self._is_behind(ends):  # noqa: ASYNC110  # of the ledger
+        if behind := reads.short_of(await reads.ingested(self.ledger), ends):
+            _log.info("resend waits for the ledger", resend=self.resend.id, decisions=behind)
+        while reads.short_of(await reads.ingested(self.ledger), ends):  # noqa: ASYNC110  # of the ledger
             await asyncio.sleep(_LOOK)
         self._is_known = True
-
-    async def _is_behind(self, ends: Mapping[Place, int]) -> bool:
-        ingested = await reads.ingested(self.ledger)
-        return any(ingested.get(place, 0) < end for place, end in ends.items())
 
 
 async def holding(ledger: Ledger, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:

@@ -35,8 +35,16 @@ from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent import Channel, visible
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
-from izin.reconcile.asking import SINGLE, Asker, Estimate
-from izin.reconcile.comparing import Ask, Comparer, Comparison, Difference, ReconcileScope
+from izin.reconcile.comparing import (
+    SINGLE,
+    Ask,
+    Asker,
+    Comparer,
+    Comparison,
+    Difference,
+    Estimate,
+    ReconcileScope,
+)
 from izin.reconcile.remedies import WORDS, Repair
 from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, counts_of, plan_of
 from izin.runtime.kafka import codec
