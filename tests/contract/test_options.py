@@ -72,7 +72,6 @@ MEANINGS: Mapping[str, str] = {
     "--mapping": "TOML file",
     "--mersis": "MERSİS",
     "--minimum": "fewer opt-outs than this",
-    "--missing": "never acknowledged",
     "--most-reversals": "may reverse by opt-ins",
     "--name": "Name of the",
     "--none": "no channel",

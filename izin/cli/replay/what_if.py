@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
+from izin.cli.sending.scrubbing import UnusableReceiptError, read_receipt, receipt_path
 from izin.cli.terminal import (
     ByOption,
     OutputFormat,
@@ -255,7 +255,7 @@ def _list(path: Path) -> GivenList:
         raise UnusableReceiptError(
             f"{path.name} has no {beside.name} beside it: name it where izin scrub wrote both"
         )
-    noted = find_receipt(str(beside), path)
+    noted = read_receipt(beside)
     return GivenList(
         path=path,
         receipts=tuple(one.receipt for one in noted.batches),
