@@ -210,17 +210,6 @@ def providers_of(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackTable:
-    """A table of the pack."""
-
-    title: str
-    note: str
-    """What its numbers mean."""
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[Cell]]
-
-
 def number(count: int) -> str:
     """Return a number as Turkish writes it."""
     return f"{count:,}".replace(",", ".")
@@ -244,32 +233,6 @@ def _counted(pack: ApplicationPack) -> str:
     brands = ", ".join(map(str, pack.counted_in_ledger))
     others = f"; dosyalarda olmayan marka {brands}: kayıtlı izinler" if brands else ""
     return ", ".join(pack.counted_in) + others
-
-
-def tables_of(pack: ApplicationPack) -> list[PackTable]:
-    """Return the tables in their order."""
-    return [
-        PackTable(
-            title="Adres sayıları",
-            note="Bir telefon numarası veya e-posta adresi, kaç kanalda izni olursa olsun, markada "
-            "bir kez sayılır.",
-            columns=("Marka", "Telefon", "E-posta", "Toplam adres", "150.000 sınırı"),
-            rows=[_brand_row(pack, code) for code in pack.brands],
-        ),
-        PackTable(
-            title="İleti paketi",
-            note="Paket, hizmet sağlayıcının bütün markalarındaki adreslere göredir. Sınırın "
-            "üzerindeki adresler İYS'ye kaydedilemez (H525).",
-            columns=("İYS no", "Toplam adres", "150.000 sınırı", "Abonelik"),
-            rows=[_provider_row(one) for one in pack.providers],
-        ),
-        PackTable(
-            title="Başvuru belgeleri",
-            note="Eksik olanlar başvurudan önce tamamlanır.",
-            columns=("Belge/bilgi", "Verilen", "Veren", "Durum"),
-            rows=[_checklist_row(one) for one in pack.checklist],
-        ),
-    ]
 
 
 def _brand_row(pack: ApplicationPack, code: int) -> list[Cell]:
@@ -314,10 +277,34 @@ def _parts(pack: ApplicationPack) -> Iterator[str]:
     count = len(pack.missing)
     state = f"{count} belge veya bilgi eksik" if count else "Belge ve bilgiler tamam"
     yield f'<div class="answer"><p><strong>{state}.</strong></p></div>'
-    for one in tables_of(pack):
-        yield f"<h2>{one.title}</h2>"
-        yield f"<p>{one.note}</p>"
-        yield table(one.columns, [[_text(cell) for cell in row] for row in one.rows])
+    yield from _section(
+        "Adres sayıları",
+        "Bir telefon numarası veya e-posta adresi, kaç kanalda izni olursa olsun, markada bir kez "
+        "sayılır.",
+        ("Marka", "Telefon", "E-posta", "Toplam adres", "150.000 sınırı"),
+        [_brand_row(pack, code) for code in pack.brands],
+    )
+    yield from _section(
+        "İleti paketi",
+        "Paket, hizmet sağlayıcının bütün markalarındaki adreslere göredir. Sınırın üzerindeki "
+        "adresler İYS'ye kaydedilemez (H525).",
+        ("İYS no", "Toplam adres", "150.000 sınırı", "Abonelik"),
+        map(_provider_row, pack.providers),
+    )
+    yield from _section(
+        "Başvuru belgeleri",
+        "Eksik olanlar başvurudan önce tamamlanır.",
+        ("Belge/bilgi", "Verilen", "Veren", "Durum"),
+        map(_checklist_row, pack.checklist),
+    )
+
+
+def _section(
+    title: str, note: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]
+) -> Iterator[str]:
+    yield f"<h2>{title}</h2>"
+    yield f"<p>{note}</p>"
+    yield table(columns, [[_text(cell) for cell in row] for row in rows])
 
 
 def _text(cell: Cell) -> str:

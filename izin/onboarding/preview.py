@@ -35,7 +35,7 @@ from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_seco
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.ledger.brands import OtherBrandsError
 from izin.ledger.record import Brand
-from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
+from izin.onboarding.address_book import AddressBook, LaneCount
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
 from izin.sinks.outbound.schedule import QUERY_FIRST_OVER
@@ -216,8 +216,6 @@ class LoadingPreview:
     """What a first loading would do."""
 
     lanes: tuple[LaneCount, ...]
-    addresses: Mapping[int, AddressCount]
-    """With an opt-in in the files, by brand."""
     time: LoadingTime
     loading_ends: Mapping[int, datetime | None]
     """By when the loading of each brand must be done; None: no deadline is known."""
@@ -277,7 +275,6 @@ def preview(
     time = loading_time(lanes, book.groups(loading.now), waiting, loading.limits, now=loading.now)
     return LoadingPreview(
         lanes=tuple(lanes),
-        addresses=book.addresses(),
         time=time,
         loading_ends={
             code: _loading_ends(loading.brands[code], loading.now) for code in book.brands()

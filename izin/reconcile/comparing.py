@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from math import ceil
 from typing import Any, TypeVar
 
 from izin.consent import Channel, Observation, OurError, RecipientType, Registered
@@ -265,23 +264,12 @@ async def decisions_of(ledger: Ledger, keys: Sequence[str]) -> Mapping[str, KeyD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What asking takes at least."""
-
-    keys: int
-    requests: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
     """Asks İYS about the keys of a scope."""
 
     pages: PageQuery
     single: int = SINGLE
     """Up to so many keys are asked about one by one."""
-    on_estimate: Callable[[Estimate], None] = lambda _: None
-    """Called before the first call."""
     on_single: Callable[[int, int], None] = lambda _asked, _differing: None
     """Called with how many keys are asked about one by one, of those that differ."""
     on_answer: OnProgress = silent
@@ -298,9 +286,7 @@ class Asker:
             IysSilentError: İYS does not answer.
         """
         groups = await (await connection.execute(_SQL["count-to-ask"])).fetchall()
-        estimate = self._estimate(groups)
-        self.on_estimate(estimate)
-        done = 0
+        done, total = 0, sum(group["keys"] for group in groups)
         for group in groups:
             values = {**group, "after": "", "size": MAX_ITEMS * _AT_ONCE}
             while rows := await (await connection.execute(_SQL["page-to-ask"], values)).fetchall():
@@ -312,14 +298,8 @@ class Asker:
                     await _note(connection, list(_differing(page, approved, self.pages.clock())))
                     done += len(page)
                 values["after"] = rows[-1]["key"]
-                self.on_answer(done, estimate.keys)
+                self.on_answer(done, total)
         await self._ask_singly(connection, scope)
-
-    def _estimate(self, groups: Iterable[Mapping[str, Any]]) -> Estimate:
-        counts = [group["keys"] for group in groups]
-        requests = sum(ceil(one / MAX_ITEMS) for one in counts)
-        seconds = requests / self.pages.budget.rate
-        return Estimate(keys=sum(counts), requests=requests, seconds=seconds)
 
     async def _many(
         self, scope: ReconcileScope, page: Sequence[Mapping[str, Any]]

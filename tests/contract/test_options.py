@@ -117,7 +117,6 @@ MEANINGS: Mapping[str, str] = {
     "--set": "for every row",
     "--share": "Percent of a brand's recipients",
     "--since": "since then|then or later",
-    "--single": "one by one",
     "--source": "source of İYS",
     "--state-dir": "Folder of data and logs",
     "--status": "ONAY .* or RET",

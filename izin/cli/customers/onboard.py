@@ -217,10 +217,6 @@ def _as_json(found: LoadingPreview, files: Sequence[ImportReport]) -> Mapping[st
     time = found.time
     return {
         "lanes": [{**asdict(one), "duplicates": one.duplicates} for one in found.lanes],
-        "addresses": {
-            code: {"phones": one.phones, "emails": one.emails, "total": one.total}
-            for code, one in found.addresses.items()
-        },
         "void": found.void,
         "forecast": {
             "submissions": time.submissions,

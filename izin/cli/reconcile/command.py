@@ -36,13 +36,11 @@ from izin.consent import Channel, visible
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.reconcile.comparing import (
-    SINGLE,
     Ask,
     Asker,
     Comparer,
     Comparison,
     Difference,
-    Estimate,
     ReconcileScope,
 )
 from izin.reconcile.remedies import WORDS, Repair
@@ -86,15 +84,6 @@ AskOption = Annotated[
         "--ask",
         help="Ask İYS about every key, a thousand a call, in the slots that other calls leave. "
         "Without it, İYS is what the ledger has seen of it.",
-    ),
-]
-SingleOption = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        max=SINGLE,
-        help="With --ask: up to so many keys that differ are asked about one by one, with date "
-        "and writer. An hour has room for so many in all.",
     ),
 ]
 PlanOption = Annotated[
@@ -249,7 +238,6 @@ def reconcile(
     since: SinceOption = None,
     until: UntilOption = None,
     ask: AskOption = False,
-    single: SingleOption = SINGLE,
     plan: PlanOption = None,
     execute: ExecuteOption = False,
     csv: CsvOption = None,
@@ -276,7 +264,7 @@ def reconcile(
         return
     if brand is None:
         raise typer.BadParameter("say which brand", param_hint="--brand")
-    order = ComparisonOrder(brand, channel, since, until, single if ask else None, plan, by)
+    order = ComparisonOrder(brand, channel, since, until, ask, plan, by)
     with exit_on_signals(), exit_on_error(OSError), ExitStack() as stack:
         rows = None if csv is None else stack.enter_context(private_csv(csv, FIELDS))
         report = DifferenceReport(output, unmasked=unmasked, csv=rows)
@@ -296,8 +284,8 @@ class ComparisonOrder(NamedTuple):
     channel: Channel | None
     since: datetime | None
     until: datetime | None
-    single: int | None
-    """How many single queries; None: İYS is not asked."""
+    asks: bool
+    """Whether İYS is asked."""
     plan: Path | None
     by: str
 
@@ -308,7 +296,7 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
     scope = ReconcileScope(brand=brand, channel=order.channel, since=order.since, until=order.until)
     async with AsyncExitStack() as stack:
         ask: Ask | None = None
-        if order.single is not None:
+        if order.asks:
             iys = IysSettings()
             client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
             ask = Asker(
@@ -317,9 +305,8 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
                     clock=_now,
                     budget=RequestBudget(iys.requests_per_second, clock=monotonic),
                 ),
-                single=order.single,
-                on_estimate=_say_estimate,
                 on_single=_say_single,
+                on_answer=stack.enter_context(showing("asking İYS, keys")),
             )
         shown = stack.enter_context(showing("records of topics"))
         comparer = Comparer(
@@ -339,8 +326,7 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
         if file is None:
             report.end(comparison, None)
             return 0
-        asked, now = order.single is not None, comparison.began
-        plan = plan_of(scope, kafka, asked=asked, now=now, by=order.by)
+        plan = plan_of(scope, kafka, asked=order.asks, now=comparison.began, by=order.by)
         report.end(comparison, file.write(plan).digest)
         return file.keys
 
@@ -378,18 +364,11 @@ def _print(done: Executed, output: OutputFormat) -> None:
                 say("what moved since was left alone: compare again")
 
 
-def _say_estimate(found: Estimate) -> None:
-    say(
-        f"asking İYS: keys: {found.keys:,}; calls: {found.requests:,}; seconds: "
-        f"{found.seconds:,.0f} at least, more while the workers call"
-    )
-
-
 def _say_single(asked: int, differing: int) -> None:
     if differing:
         say(
-            f"keys that differ: {differing:,}; asked about one by one: {asked:,}; an hour has room "
-            f"for {SINGLE}"
+            f"keys that differ: {differing:,}; asked about one by one: {asked:,}, for which an "
+            "hour has room"
         )
 
 

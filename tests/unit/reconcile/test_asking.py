@@ -118,12 +118,6 @@ async def test_single_query_is_made_again_where_that_may_help(
             await comparing._patiently(ask)
 
 
-def test_estimate_counts_calls_of_each_group() -> None:
-    """A call asks about one channel and recipient type."""
-    found = an_asker(FakeIys())._estimate([{"keys": 1001}, {"keys": 1}])
-    assert (found.keys, found.requests, found.seconds) == (1002, 3, 0.3)
-
-
 async def test_ledger_behind_its_decisions_is_not_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
