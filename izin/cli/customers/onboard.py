@@ -325,23 +325,13 @@ def _onboard(
         read = LoadingFiles(paths=files, how=order.how, session=session)
         read.note(book, now=now, calendar=settings.calendar)
         check_brands(book, customer_id, brands)
-        found = run_on_ledger(
+        review, found = run_on_ledger(
             lambda ledger: _judge(ledger, settings, book, loading, order), settings
         )
-        print_preview(found.preview, loading, found.unasked, output)
+        print_preview(found, loading, 0 if order.asks else requests_to_ask(book), output)
         # Where it is not ordered, only the reports are written.
-        how = replace(order.how, review=found.review, dry_run=not order.executes)
-        return found.preview, read.read(how, order.reports, brands=brands)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _JudgedFiles:
-    """What a first look at files finds."""
-
-    review: LawfulReview
-    preview: LoadingPreview
-    unasked: int
-    """Requests that would ask İYS about what is not known."""
+        how = replace(order.how, review=review, dry_run=not order.executes)
+        return found, read.read(how, order.reports, brands=brands)
 
 
 def _limits(settings: WorkerSettings) -> Limits:
@@ -359,7 +349,7 @@ async def _judge(
     book: AddressBook,
     loading: FirstLoading,
     order: LoadingOrder,
-) -> _JudgedFiles:
+) -> tuple[LawfulReview, LoadingPreview]:
     """Return what the law and İYS make of the rows in the book."""
     await note_ledger(ledger, book)
     if order.asks:
@@ -372,15 +362,6 @@ async def _judge(
             refused = await IysQuery(query=pages, on_progress=shown)(book, loading.brands)
             if refused:
                 say(f"İYS refuses to look up {refused:,} recipients: they are not known")
-    review = review_of(
-        book,
-        loading.brands,
-        now=loading.now,
-        calendar=settings.calendar,
-    )
+    review = review_of(book, loading.brands, now=loading.now, calendar=settings.calendar)
     waiting = (await reads.backlog(ledger)).ready
-    return _JudgedFiles(
-        review=review,
-        preview=preview(book, loading, waiting),
-        unasked=0 if order.asks else requests_to_ask(book),
-    )
+    return review, preview(book, loading, waiting)
