@@ -116,19 +116,6 @@ class Difference:
         return self.finding.cause is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """How many keys were compared on each side."""
-
-    rows: int
-    desired: int
-    permissions: int
-    seen: int
-    """Of which İYS showed a movement or answered about in the period, as the history has it."""
-    changing: int
-    """Rows that changed meanwhile, and were left out."""
-
-
 Ask = Callable[[Connection, ReconcileScope, datetime], Awaitable[None]]
 """Asks İYS about the keys of a scope, and notes what it says in the session's table."""
 
@@ -166,7 +153,7 @@ class Comparer:
                 prefix=f"{scope.brand.brand_code}/".encode(),
                 on_read=self.on_read,
             )
-            await tables.fill_permissions(await tables.fill_desired())
+            await tables.fill()
             await self._until_ingested()
             for name in ("create-seen", "create-asked", "create-to-ask"):
                 await connection.execute(_SQL[name])
@@ -185,7 +172,7 @@ class Comparer:
                 connection=connection,
                 scope=scope,
                 began=began,
-                sizes=Sizes(**sizes),
+                sizes=sizes,
                 pulled_until=None if at is None else at - _HIDDEN,
             )
 
@@ -210,7 +197,11 @@ class Comparison:
     connection: Connection
     scope: ReconcileScope
     began: datetime
-    sizes: Sizes
+    sizes: Mapping[str, int]
+    """How many keys were compared: ``rows``, ``desired`` and ``permissions``; ``seen``, of which
+    İYS showed a movement or answered about in the period, as the history has it; and ``changing``,
+    rows that changed meanwhile, and were left out.
+    """
     pulled_until: datetime | None
     """Up to when both streams of İYS have been pulled; None: never."""
 

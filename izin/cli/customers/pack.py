@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -266,12 +267,9 @@ async def _count(
     """Return how many are void by brand and channel, and write them to ``out``."""
     brands = await brands_of(ledger, customer_id, only)
     found: Counter[tuple[int, str]] = Counter()
-    if out is None:
+    with nullcontext() if out is None else private_csv(out, HEADER, for_excel=True) as rows:
         async for one in void_consents(ledger, brands):
-            found[one.brand_code, one.channel] += 1
-        return found
-    with private_csv(out, HEADER, for_excel=True) as rows:
-        async for one in void_consents(ledger, brands):
-            found[one.brand_code, one.channel] += 1
-            rows.writerow(row_of(one))
+            found[one["brand_code"], one["channel"]] += 1
+            if rows is not None:
+                rows.writerow(row_of(one))
     return found

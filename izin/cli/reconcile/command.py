@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,16 @@ import typer
 from izin.cli.terminal import (
     ByOption,
     CsvRows,
+    ExecuteOption,
+    OneChannelOption,
     OutputFormat,
     OutputOption,
+    SinceOption,
+    UnmaskedOption,
+    UntilOption,
     exit_if,
     exit_on_error,
     exit_on_signals,
-    instant,
     kafka_settings,
     out,
     print_json,
@@ -56,28 +61,6 @@ BrandOption = Annotated[
     int | None,
     typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
 ]
-ChannelOption = Annotated[
-    Channel | None,
-    typer.Option(
-        "--type",
-        case_sensitive=False,
-        help="Only ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
-    ),
-]
-SinceOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--since",
-        parser=instant,
-        metavar="INSTANT",
-        help="Only keys whose latest act, here or at İYS, was then or later: 2024-01-31T12:00, in "
-        "Turkish time or with an offset.",
-    ),
-]
-UntilOption = Annotated[
-    datetime | None,
-    typer.Option("--until", parser=instant, metavar="INSTANT", help="Only those before."),
-]
 AskOption = Annotated[
     bool,
     typer.Option(
@@ -96,9 +79,6 @@ PlanOption = Annotated[
         "names recipients: delete it and its folder afterwards.",
     ),
 ]
-ExecuteOption = Annotated[
-    bool, typer.Option("--execute", help="Execute the plan in --plan FILE. Nothing is compared.")
-]
 CsvOption = Annotated[
     Path | None,
     typer.Option(
@@ -107,9 +87,6 @@ CsvOption = Annotated[
         dir_okay=False,
         help="Write all differences with recipients in full; only its owner may read the file.",
     ),
-]
-UnmaskedOption = Annotated[
-    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
 ]
 _MOST = 200
 """So many differences are listed in the table."""
@@ -163,7 +140,6 @@ class DifferenceReport:
 
     def end(self, comparison: Comparison, plan: str | None) -> None:
         """Print what was taken; ``plan`` is the digest of the plan that was written, if one was."""
-        sizes = {name: getattr(comparison.sizes, name) for name in comparison.sizes.__slots__}
         counts = [
             {"kind": kind, "side": side, "done": done, "keys": keys}
             for (kind, side, done), keys in sorted(self._counts.items())
@@ -171,7 +147,7 @@ class DifferenceReport:
         if self._output is OutputFormat.JSON:
             values = {
                 "counts": counts,
-                "compared": sizes,
+                "compared": comparison.sizes,
                 "unexplained": self.unexplained,
                 "plan": plan,
             }
@@ -184,10 +160,10 @@ class DifferenceReport:
         left = sum(self._counts.values()) - len(self._listed)
         if left:
             say(f"not listed: {left:,} more; --out FILE has all of them")
-        _print_sizes(sizes, self.unexplained)
+        _print_sizes(comparison.sizes, self.unexplained)
 
 
-def _print_sizes(sizes: dict[str, int], unexplained: int) -> None:
+def _print_sizes(sizes: Mapping[str, int], unexplained: int) -> None:
     line = (
         f"compared: {sizes['rows']:,} rows, {sizes['desired']:,} desired consents, "
         f"{sizes['permissions']:,} permissions; İYS as seen of {sizes['seen']:,} keys"
@@ -234,7 +210,7 @@ def _done(one: Difference) -> str:
 def reconcile(
     *,
     brand: BrandOption = None,
-    channel: ChannelOption = None,
+    channel: OneChannelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     ask: AskOption = False,

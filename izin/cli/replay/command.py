@@ -14,14 +14,16 @@ from izin.cli.replay.rebuilds import (
     LedgerReplay,
     ReplaySummary,
 )
-from izin.cli.replay.what_if import BrandOption, selection_of, what_if
+from izin.cli.replay.what_if import selection_of, what_if
 from izin.cli.terminal import (
+    BrandsOption,
     ByOption,
     ExecuteOption,
     OutputFormat,
     OutputOption,
     ProcessesOption,
     RecipientOption,
+    UnmaskedOption,
     exit_if,
     exit_on_error,
     exit_on_signals,
@@ -50,9 +52,6 @@ app.command("what-if")(what_if)
 PlanArgument = Annotated[
     Path,
     typer.Argument(metavar="PLAN", exists=True, dir_okay=False, help="The file of the plan."),
-]
-UnmaskedOption = Annotated[
-    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
 ]
 PlanOption = Annotated[
     Path,
@@ -104,7 +103,7 @@ def rebuild(
     *,
     plan: PlanOption,
     recipient: RecipientOption = None,
-    brand: BrandOption = None,
+    brand: BrandsOption = None,
     processes: ProcessesOption = None,
     unmasked: UnmaskedOption = False,
     by: ByOption,

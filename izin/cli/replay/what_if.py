@@ -10,14 +10,17 @@ import typer
 
 from izin.cli.sending.scrubbing import UnusableReceiptError, read_receipt, receipt_path
 from izin.cli.terminal import (
+    BrandsOption,
     ByOption,
     OutputFormat,
     OutputOption,
     RecipientOption,
+    SinceOption,
+    UnmaskedOption,
+    UntilOption,
     exit_if,
     exit_on_error,
     exit_on_signals,
-    instant,
     is_key,
     named_recipients,
     print_json,
@@ -122,9 +125,6 @@ def _day(text: str) -> date:
         raise typer.BadParameter(f"{text} is no day; write it as 2026-05-18") from None
 
 
-BrandOption = Annotated[
-    list[int] | None, typer.Option("--brand", min=1, help="Of this brand; repeat it.")
-]
 CustomerOption = Annotated[
     list[str] | None, typer.Option("--customer", help="Of this customer; repeat it.")
 ]
@@ -139,18 +139,6 @@ OpenDayOption = Annotated[
         metavar="DAY",
         help="This day of IZIN_EXTRA_CLOSED_DAYS is a business day; repeat it.",
     ),
-]
-SinceOption = Annotated[
-    datetime | None,
-    typer.Option(
-        parser=instant,
-        metavar="INSTANT",
-        help="What differs, or was asked, then or later: 2024-01-31T12:00, in Turkish time or "
-        "with an offset.",
-    ),
-]
-UntilOption = Annotated[
-    datetime | None, typer.Option(parser=instant, metavar="INSTANT", help="The same, before.")
 ]
 OutOption = Annotated[
     Path,
@@ -171,10 +159,6 @@ ListOption = Annotated[
         help="A file as izin scrub wrote it: who of those concerned was on it. Repeat it.",
     ),
 ]
-UnmaskedOption = Annotated[
-    bool,
-    typer.Option("--unmasked", help="Write whole recipients to the file: personal data."),
-]
 
 
 def what_if(
@@ -185,7 +169,7 @@ def what_if(
     since: SinceOption = None,
     until: UntilOption = None,
     recipient: RecipientOption = None,
-    brand: BrandOption = None,
+    brand: BrandsOption = None,
     customer: CustomerOption = None,
     list_: ListOption = None,
     unmasked: UnmaskedOption = False,

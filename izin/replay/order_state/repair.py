@@ -29,7 +29,7 @@ import orjson
 from izin.consent import Consent, Status, outranks
 from izin.kafka.bounded_reader import OffsetGoneError
 from izin.ledger.history import act, append
-from izin.replay.errors import InputLostError
+from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.order_state.comparison import (
     WRITTEN,
     StateComparison,
@@ -47,7 +47,7 @@ from izin.replay.order_state.planning import (
     partitions_of,
     plan_of,
 )
-from izin.replay.processes import Advance, refuse_live_group, working
+from izin.replay.processes import Advance, working
 from izin.runtime import kafka
 from izin.runtime.plan import (
     OnProgress,
@@ -59,6 +59,7 @@ from izin.runtime.plan import (
     write_private,
 )
 from izin.runtime.settings import LedgerSettings
+from izin.runtime.topic_admin import members
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
@@ -156,7 +157,9 @@ class StateRebuild:
                 "order worker decides again what the topics have"
             )
         settings = self.installation.kafka
-        refuse_live_group(settings, self.installation.streams.group(settings), "order workers")
+        if count := members(settings, self.installation.streams.group(settings)):
+            remedy = "stop them (one that has stopped counts until its session ends)"
+            raise LiveGroupError("order workers", count, remedy)
         plan.check(plan_of(self.installation, plan.selection, by=plan.by))
 
     def execute(
