@@ -1,6 +1,6 @@
 """``izin replay what-if``: history by another calendar."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -192,25 +192,14 @@ def what_if(
         lists = tuple(map(_list, list_ or ()))
 
         async def judge(ledger: Ledger) -> tuple[WhatIfResult, list[str]]:
-            # A brand that has moved is its present customer's, whatever its history says.
-            known = [
-                one
-                for one in await brands.every(ledger)
-                if (not brand or one.brand_code in brand)
-                and (not customer or one.customer_id in customer)
-            ]
-            selection = chosen
-            if customer:
-                if not known:
-                    raise SourceError(f"{', '.join(customer)} has no such brand")
-                codes = frozenset(one.brand_code for one in known)
-                selection = replace(chosen, brands=codes)
+            known = await _known(ledger, brand or (), customer or ())
+            codes = frozenset(one.brand_code for one in known)
             before, after = settings_of(
                 known, ledger.calendar, closed=closed_day or (), opened=open_day or ()
             )
             asked = WhatIf(
                 ledger=ledger,
-                selection=selection,
+                selection=replace(chosen, brands=codes) if customer else chosen,
                 period=Period(since, until),
                 before=before,
                 after=after,
@@ -230,6 +219,26 @@ def what_if(
             result, words = run_on_ledger(judge, look=look)
     _print(result, out, words, output)
     exit_if(result.sent)
+
+
+async def _known(
+    ledger: Ledger, codes: Collection[int], customers: Collection[str]
+) -> Sequence[Brand]:
+    """Return the registered brands among ``codes`` and of ``customers``; either may be empty.
+
+    Raises:
+        SourceError: customers are named, and have none of them.
+    """
+    # A brand that has moved is its present customer's, whatever its history says.
+    known = [
+        one
+        for one in await brands.every(ledger)
+        if (not codes or one.brand_code in codes)
+        and (not customers or one.customer_id in customers)
+    ]
+    if customers and not known:
+        raise SourceError(f"{', '.join(customers)} has no such brand")
+    return known
 
 
 def _list(path: Path) -> GivenList:
