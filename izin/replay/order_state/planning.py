@@ -238,11 +238,6 @@ def records_between(
             yield [one for one in messages if (one.offset() or 0) < end]
 
 
-def open_history(settings: LedgerSettings) -> Ledger:
-    """Return the ledger of ``settings``, to be entered; it leases nothing."""
-    return Ledger(settings, owner=0)
-
-
 async def history_reach(
     settings: LedgerSettings, topics: Collection[str]
 ) -> tuple[Mapping[int, int], Mapping[tuple[str, int], int]]:
@@ -250,7 +245,7 @@ async def history_reach(
     the offset of events below which it has every decision; none where a month of it was dropped.
     Raises LedgerUnavailableError.
     """
-    async with open_history(settings) as ledger:
+    async with Ledger(settings, owner=0) as ledger:
         heads = await by_key.heads(ledger)
         is_cut = bool(await ledger.fetch(_MOVEMENTS["cuts"]))
         found = await ledger.fetch(_MOVEMENTS["recorded"], {"topics": list(topics)})
@@ -299,7 +294,7 @@ async def _divide(
     with ExitStack() as stack:
         opened = [stack.enter_context(one.open("wb", buffering=_BUFFER)) for one in news]
         async with (
-            open_history(settings) as ledger,
+            Ledger(settings, owner=0) as ledger,
             ledger.session() as connection,
             connection.cursor() as cursor,
         ):

@@ -28,6 +28,7 @@ import orjson
 
 from izin.consent import Consent, Status, outranks
 from izin.kafka.bounded_reader import OffsetGoneError
+from izin.ledger.db import Ledger
 from izin.ledger.history import act, append
 from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.order_state.comparison import (
@@ -42,7 +43,6 @@ from izin.replay.order_state.planning import (
     Installation,
     decided_offsets,
     divide_history,
-    open_history,
     options_of,
     partitions_of,
     plan_of,
@@ -333,7 +333,7 @@ async def _record(settings: LedgerSettings, plan: Plan, *, by: str, rows: int) -
         after={"plan": plan.digest, "planned_by": plan.by, "rows": rows},
     )
     once = replace(ordered, source=f"act/{_ACT}/{plan.digest}", may_repeat=True)
-    async with open_history(settings) as ledger, ledger.transaction() as connection:
+    async with Ledger(settings, owner=0) as ledger, ledger.transaction() as connection:
         await append.append(connection, [once], now=now)
 
 

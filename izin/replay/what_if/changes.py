@@ -10,12 +10,12 @@ void (Yönetmelik m.7/12). That is the one thing that the ledger's own permissio
 for by its settings it submits nothing after the term.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache, partial
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from izin.consent import (
     CLASSES,
@@ -96,10 +96,6 @@ class LawSettings:
     def of(self, brand_code: int) -> KeyLaw:
         """Return the settings for a key of this brand."""
         return KeyLaw(calendar=self.calendar, terms=self.terms.get(brand_code, _NO_TERMS))
-
-    def on_other_days(self, closed_days: Iterable[date]) -> Self:
-        """Return the settings with these closed days in place of its own."""
-        return replace(self, closed_days=frozenset(closed_days))
 
 
 def differing(before: LawSettings, after: LawSettings) -> list[str]:

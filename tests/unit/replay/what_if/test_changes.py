@@ -1,5 +1,6 @@
 """What differs for one key: terms, what became of its events, and the gate's receipts."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -215,6 +216,6 @@ def test_term_is_one_over_all_time(
 
 def test_settings_are_compared_in_words():
     """What differs is said by day."""
-    other = PLAIN.on_other_days([date(2026, 5, 6)])
+    other = replace(PLAIN, closed_days=frozenset({date(2026, 5, 6)}))
     assert not differing(PLAIN, LawSettings(terms=OPEN))
     assert differing(CLOSED, other) == ["closed: 2026-05-06", "open: 2026-05-05"]
