@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from izin.evidence.errors import UnreadableAnchorsError, UnreadableEvidenceError
+from izin.evidence.container import UnreadableAnchorsError, UnreadableEvidenceError
 from izin.evidence.rows import EvidenceRow, next_link
 
 Anchors = Mapping[tuple[int, int], str]

@@ -12,11 +12,10 @@ from typing import Any
 
 from izin.consent import Channel, ConsentKey, RecipientType
 from izin.evidence.chain import Segment
+from izin.evidence.container import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.daily_files import DailyLines
-from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
-from izin.evidence.report import FORMAT
 from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow, first_link
-from izin.evidence.verification import Evidence
+from izin.evidence.verification import FORMAT, Evidence
 from izin.ledger import brands
 from izin.ledger.daily import lines
 from izin.ledger.daily.files import FileState

@@ -4,6 +4,14 @@ digest of every byte before it.
 So whatever byte of it is altered, in a file, a name, a date or a checksum, is found by one digest,
 and the list says which file it concerns. Whoever made an archive may mean harm: how many files it
 has, how large they are and how many values their JSON has is looked at before they are read.
+
+OurError                    (izin.consent.errors)
+└── UnprovenHistoryError    the chain of a row does not lead to its anchor
+SourceError                 (izin.consent.errors)
+├── NoEvidenceError         the ledger has nothing of this recipient for this brand
+├── UnreadableEvidenceError a file is no archive of evidence, or one of its files is not
+├── UnreadableAnchorsError  a file with anchors has a line that is none
+└── UnreadableRootsError    a file of trusted roots has no certificates
 """
 
 import hashlib
@@ -17,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from izin.evidence.errors import UnreadableEvidenceError
+from izin.consent import OurError, SourceError
 
 LIST = "manifest.json"
 """The file with the digest of each other one."""
@@ -49,6 +57,38 @@ _BROKEN = (
     *(KeyError, OverflowError, RuntimeError, ValueError, MemoryError),
 )
 """What reading a ZIP with altered bytes ends with."""
+
+
+class UnprovenHistoryError(OurError):
+    """A row of the history does not lead to its anchor; no archive was made."""
+
+    def __init__(self, shard: int, place: int) -> None:
+        super().__init__(
+            f"the chain of shard {shard} is broken at or behind row {place}; no archive was made; "
+            "run izin ledger verify, which names each row that was changed"
+        )
+
+
+class NoEvidenceError(SourceError):
+    """The ledger has nothing of a recipient for a brand."""
+
+    def __init__(self, brand_code: int) -> None:
+        super().__init__(
+            f"the ledger has nothing of this recipient for brand {brand_code}; see izin explain, "
+            "and leave out --type"
+        )
+
+
+class UnreadableEvidenceError(SourceError):
+    """A file that is no archive of evidence, or a part of it that cannot be read."""
+
+
+class UnreadableAnchorsError(SourceError):
+    """A file of anchors that cannot be read."""
+
+
+class UnreadableRootsError(SourceError):
+    """A file of trusted roots that cannot be read."""
 
 
 def dumped(value: Any) -> bytes:  # noqa: ANN401  # any JSON

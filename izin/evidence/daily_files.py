@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from izin.consent import TURKEY, ConsentKey
-from izin.evidence.errors import UnreadableEvidenceError, UnreadableRootsError
+from izin.evidence.container import UnreadableEvidenceError, UnreadableRootsError
 from izin.evidence.rows import Fact
 
 Shown = Mapping[tuple[object, ...], Sequence[Mapping[str, int]]]

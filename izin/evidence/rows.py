@@ -30,7 +30,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self
 
-from izin.evidence.errors import UnreadableEvidenceError
+from izin.evidence.container import UnreadableEvidenceError
 from izin.schemas.codec import Codec, UndecodableError
 
 SALT = 16

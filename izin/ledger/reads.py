@@ -181,6 +181,11 @@ async def backlog(ledger: Ledger, *, customer_id: str | None = None) -> Backlog:
     return Backlog(ready=tuple(groups[False]), suspended=tuple(groups[True]))
 
 
+def short_of(positions: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> int:
+    """Return how many offsets ``positions`` are short of ``ends``, each by topic and partition."""
+    return sum(max(0, end - positions.get(place, 0)) for place, end in ends.items())
+
+
 async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
     """Return the next offset of each topic and partition, to be compared with
     ``runtime.kafka.committed_ends``.

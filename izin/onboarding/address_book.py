@@ -21,7 +21,7 @@ from izin.consent.forecast import DueGroup
 from izin.iys.client import MAX_ITEMS
 from izin.ledger.db import Ledger, statements
 from izin.ledger.record import Brand
-from izin.reconcile.asking import swept
+from izin.reconcile.comparing import swept
 from izin.runtime.plan import OnProgress, silent
 from izin.sinks.inbound.sweep import PageQuery
 

@@ -1,20 +1,19 @@
 """The application pack: what İYS asks of a customer before its first loading.
 
-Addresses and consents are counted exactly, by the ledger or in files. The checklist says what the
+Addresses are counted exactly, by the ledger or in files. The checklist says what the
 customer has given, and what is missing (İYS's application, reference 8). The MERSİS number of a
 natural person begins with its T.C. number, which is never stored: such a customer enters it at İYS
-itself. The pack is a page to print, in Turkish, with the frame of ``evidence.markup``.
+itself. The pack is a page to print, in Turkish, with the frame of ``evidence.summary``.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 
-from izin.consent import THRESHOLD, TURKEY, Channel
-from izin.evidence.markup import fact_table, page, table
-from izin.evidence.words import CHANNELS
+from izin.consent import THRESHOLD, TURKEY
+from izin.evidence.summary import fact_table, page, table
 from izin.ledger.db import Ledger, statements
 from izin.ledger.record import Brand
 from izin.ledger.registry.application_items import (
@@ -25,7 +24,7 @@ from izin.ledger.registry.application_items import (
     SignatureKind,
 )
 from izin.ledger.registry.customers import Customer, PersonKind
-from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
+from izin.onboarding.address_book import AddressCount
 
 _SQL = statements("onboarding")
 MERSIS = "mersis"
@@ -63,71 +62,13 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelCount:
-    """The consents of a brand and channel."""
-
-    held: int = 0
-    """ONAY at İYS."""
-    opted_out: int = 0
-    """RET at İYS."""
-    waiting: int = 0
-    """ONAY that İYS is to hold."""
-    void: int = 0
-    """ONAY that was not registered in time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrandCounts:
-    """The addresses and consents of a brand."""
-
-    addresses: AddressCount
-    """Those that İYS holds or is to hold."""
-    channels: Mapping[Channel, ChannelCount] = field(default_factory=dict)
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether there is anything of the brand in what was counted."""
-        return bool(self.channels)
-
-
-def counts_in(
-    book: AddressBook, lanes: Iterable[LaneCount], brand_codes: Iterable[int]
-) -> dict[int, BrandCounts]:
-    """Return the counts of files: every address with an opt-in, and what is known of consents."""
-    channels: dict[int, dict[Channel, ChannelCount]] = {}
-    for one in lanes:
-        channels.setdefault(one.brand_code, {})[Channel(one.channel)] = ChannelCount(
-            held=one.held,
-            opted_out=one.refused,
-            waiting=one.lawful - one.held,
-            void=one.void,
-        )
-    addresses = book.addresses()
-    nothing = AddressCount(phones=0, emails=0)
+async def address_counts(ledger: Ledger, customer_id: str) -> dict[int, AddressCount]:
+    """Return the addresses of each brand of a customer that İYS holds or is to hold, as the ledger
+    has them.
+    """
     return {
-        code: BrandCounts(addresses=addresses.get(code, nothing), channels=channels.get(code, {}))
-        for code in brand_codes
-    }
-
-
-async def brand_counts(ledger: Ledger, customer_id: str) -> dict[int, BrandCounts]:
-    """Return the counts of each brand of a customer, as the ledger has them."""
-    values = {"customer_id": customer_id}
-    channels: dict[int, dict[Channel, ChannelCount]] = {}
-    for row in await ledger.fetch(_SQL["channels"], values):
-        channels.setdefault(row["brand_code"], {})[Channel(row["channel"])] = ChannelCount(
-            held=row["held"],
-            opted_out=row["opted_out"],
-            waiting=row["waiting"],
-            void=row["void"],
-        )
-    return {
-        row["brand_code"]: BrandCounts(
-            addresses=AddressCount(phones=row["phones"], emails=row["emails"]),
-            channels=channels.get(row["brand_code"], {}),
-        )
-        for row in await ledger.fetch(_SQL["addresses"], values)
+        row["brand_code"]: AddressCount(phones=row["phones"], emails=row["emails"])
+        for row in await ledger.fetch(_SQL["addresses"], {"customer_id": customer_id})
     }
 
 
@@ -234,7 +175,8 @@ class ApplicationPack:
 
     customer: Customer
     brands: Mapping[int, Brand]
-    counts: Mapping[int, BrandCounts]
+    counts: Mapping[int, AddressCount]
+    """By brand."""
     counted_in: tuple[str, ...]
     """The names of the files that were counted; none: the ledger was."""
     counted_in_ledger: tuple[int, ...] = ()
@@ -250,13 +192,13 @@ class ApplicationPack:
 
 
 def providers_of(
-    brands: Mapping[int, Brand], counts: Mapping[int, BrandCounts]
+    brands: Mapping[int, Brand], counts: Mapping[int, AddressCount]
 ) -> tuple[ProviderCounts, ...]:
     """Return the providers of ``brands``: a customer mostly is one."""
     totals: Counter[int] = Counter()
     limits: dict[int, int | None] = {}
     for code, brand in brands.items():
-        totals[brand.iys_code] += counts[code].addresses.total if code in counts else 0
+        totals[brand.iys_code] += counts[code].total if code in counts else 0
         limits[brand.iys_code] = limits.get(brand.iys_code) or brand.consent_limit
     return tuple(
         ProviderCounts(
@@ -266,17 +208,6 @@ def providers_of(
         )
         for iys_code, total in sorted(totals.items())
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackTable:
-    """A table of the pack."""
-
-    title: str
-    note: str
-    """What its numbers mean."""
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[Cell]]
 
 
 def number(count: int) -> str:
@@ -304,42 +235,9 @@ def _counted(pack: ApplicationPack) -> str:
     return ", ".join(pack.counted_in) + others
 
 
-def tables_of(pack: ApplicationPack) -> list[PackTable]:
-    """Return the tables in their order."""
-    return [
-        PackTable(
-            title="Adres sayıları",
-            note="Bir telefon numarası veya e-posta adresi, kaç kanalda izni olursa olsun, markada "
-            "bir kez sayılır.",
-            columns=("Marka", "Telefon", "E-posta", "Toplam adres", "150.000 sınırı"),
-            rows=[_brand_row(pack, code) for code in pack.brands],
-        ),
-        PackTable(
-            title="İleti paketi",
-            note="Paket, hizmet sağlayıcının bütün markalarındaki adreslere göredir. Sınırın "
-            "üzerindeki adresler İYS'ye kaydedilemez (H525).",
-            columns=("İYS no", "Toplam adres", "150.000 sınırı", "Abonelik"),
-            rows=[_provider_row(one) for one in pack.providers],
-        ),
-        PackTable(
-            title="Kanallara göre izinler",
-            note="Kaydedilecek: İYS'de henüz olmayan geçerli onaylar. Geçersiz: süresinde "
-            "kaydedilmeyen onaylar.",
-            columns=("Marka", "Kanal", "İYS'de onay", "İYS'de ret", "Kaydedilecek", "Geçersiz"),
-            rows=[_channel_row(pack, code, channel) for code in pack.brands for channel in Channel],
-        ),
-        PackTable(
-            title="Başvuru belgeleri",
-            note="Eksik olanlar başvurudan önce tamamlanır.",
-            columns=("Belge/bilgi", "Verilen", "Veren", "Durum"),
-            rows=[_checklist_row(one) for one in pack.checklist],
-        ),
-    ]
-
-
 def _brand_row(pack: ApplicationPack, code: int) -> list[Cell]:
-    one = pack.counts[code].addresses
-    return [_brand(pack, code), one.phones, one.emails, one.total, _side(one.total > THRESHOLD)]
+    one, name = pack.counts[code], f"{pack.brands[code].name} ({code})"
+    return [name, one.phones, one.emails, one.total, _side(one.total > THRESHOLD)]
 
 
 def _provider_row(one: ProviderCounts) -> list[Cell]:
@@ -353,27 +251,11 @@ def _provider_row(one: ProviderCounts) -> list[Cell]:
     ]
 
 
-def _channel_row(pack: ApplicationPack, code: int, channel: Channel) -> list[Cell]:
-    one = pack.counts[code].channels.get(channel, ChannelCount())
-    return [
-        _brand(pack, code),
-        CHANNELS[channel],
-        one.held,
-        one.opted_out,
-        one.waiting,
-        one.void,
-    ]
-
-
 def _checklist_row(one: ChecklistLine) -> list[Cell]:
     brand = "" if one.brand_code is None else f", marka {one.brand_code}"
     given = "" if one.given_at is None else f", {one.given_at.astimezone(TURKEY):%d.%m.%Y}"
     state = "EKSİK" if one.is_missing else "var" if one.value else "gerekmiyor"
     return [f"{one.title_tr}{brand}", one.value_tr or "–", f"{one.given_by or '–'}{given}", state]
-
-
-def _brand(pack: ApplicationPack, code: int) -> str:
-    return f"{pack.brands[code].name} ({code})"
 
 
 def _side(is_above: bool) -> str:
@@ -395,10 +277,34 @@ def _parts(pack: ApplicationPack) -> Iterator[str]:
     count = len(pack.missing)
     state = f"{count} belge veya bilgi eksik" if count else "Belge ve bilgiler tamam"
     yield f'<div class="answer"><p><strong>{state}.</strong></p></div>'
-    for one in tables_of(pack):
-        yield f"<h2>{one.title}</h2>"
-        yield f"<p>{one.note}</p>"
-        yield table(one.columns, [[_text(cell) for cell in row] for row in one.rows])
+    yield from _section(
+        "Adres sayıları",
+        "Bir telefon numarası veya e-posta adresi, kaç kanalda izni olursa olsun, markada bir kez "
+        "sayılır.",
+        ("Marka", "Telefon", "E-posta", "Toplam adres", "150.000 sınırı"),
+        [_brand_row(pack, code) for code in pack.brands],
+    )
+    yield from _section(
+        "İleti paketi",
+        "Paket, hizmet sağlayıcının bütün markalarındaki adreslere göredir. Sınırın üzerindeki "
+        "adresler İYS'ye kaydedilemez (H525).",
+        ("İYS no", "Toplam adres", "150.000 sınırı", "Abonelik"),
+        map(_provider_row, pack.providers),
+    )
+    yield from _section(
+        "Başvuru belgeleri",
+        "Eksik olanlar başvurudan önce tamamlanır.",
+        ("Belge/bilgi", "Verilen", "Veren", "Durum"),
+        map(_checklist_row, pack.checklist),
+    )
+
+
+def _section(
+    title: str, note: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]
+) -> Iterator[str]:
+    yield f"<h2>{title}</h2>"
+    yield f"<p>{note}</p>"
+    yield table(columns, [[_text(cell) for cell in row] for row in rows])
 
 
 def _text(cell: Cell) -> str:

@@ -10,12 +10,12 @@ import decide by the same review.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from math import ceil
-from typing import NamedTuple, cast
+from typing import cast
 
 from izin.consent import (
     TURKEY,
@@ -34,8 +34,8 @@ from izin.consent import (
 from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_second
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.ledger.brands import OtherBrandsError
-from izin.ledger.record import EVERY, Brand, Suspension
-from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
+from izin.ledger.record import Brand
+from izin.onboarding.address_book import AddressBook, LaneCount
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
 from izin.sinks.outbound.schedule import QUERY_FIRST_OVER
@@ -211,28 +211,15 @@ class FirstLoading:
     now: datetime
 
 
-class SuspendedLane(NamedTuple):
-    """Records of a brand and channel that would be published, and wait here."""
-
-    brand_code: int
-    channel: str
-    records: int
-    reason: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadingPreview:
     """What a first loading would do."""
 
     lanes: tuple[LaneCount, ...]
-    addresses: Mapping[int, AddressCount]
-    """With an opt-in in the files, by brand."""
     time: LoadingTime
     loading_ends: Mapping[int, datetime | None]
     """By when the loading of each brand must be done; None: no deadline is known."""
     now: datetime
-    suspended: tuple[SuspendedLane, ...] = ()
-    """What İYS would not get now: a right is missing, or a person has ordered it."""
 
     @property
     def void(self) -> int:
@@ -249,8 +236,8 @@ class LoadingPreview:
 
     @property
     def is_short(self) -> bool:
-        """Whether something is void, will be, or waits, or a deadline does not hold."""
-        return bool(self.void or self.missed or self.time.forecast.lost or self.suspended)
+        """Whether something is void, or will be, or a deadline does not hold."""
+        return bool(self.void or self.missed or self.time.forecast.lost)
 
 
 def check_brands(book: AddressBook, customer_id: str, brands: Mapping[int, Brand]) -> None:
@@ -279,40 +266,21 @@ def review_of(
 
 
 def preview(
-    book: AddressBook,
-    loading: FirstLoading,
-    waiting: Collection[DueGroup],
-    suspensions: Collection[Suspension] = (),
+    book: AddressBook, loading: FirstLoading, waiting: Collection[DueGroup]
 ) -> LoadingPreview:
-    """Return what the loading would do, behind what is ``waiting`` for İYS already and held back by
-    ``suspensions``; the book is judged by ``review_of``.
+    """Return what the loading would do, behind what is ``waiting`` for İYS already; the book is
+    judged by ``review_of``.
     """
     lanes = book.lanes(loading.now)
     time = loading_time(lanes, book.groups(loading.now), waiting, loading.limits, now=loading.now)
     return LoadingPreview(
         lanes=tuple(lanes),
-        addresses=book.addresses(),
         time=time,
         loading_ends={
             code: _loading_ends(loading.brands[code], loading.now) for code in book.brands()
         },
         now=loading.now,
-        suspended=tuple(_suspended(lanes, suspensions)),
     )
-
-
-def _suspended(
-    lanes: Collection[LaneCount], suspensions: Collection[Suspension]
-) -> Iterator[SuspendedLane]:
-    """Yield what is held back of each lane, by the first suspension that holds any of it."""
-    for lane in lanes:
-        for one in suspensions:
-            is_its = one.brand_code == lane.brand_code and one.channel in {EVERY, lane.channel}
-            records = {Status.ONAY: lane.to_send, Status.RET: lane.opt_outs}
-            held = sum(n for status, n in records.items() if one.status in {EVERY, status})
-            if is_its and held:
-                yield SuspendedLane(lane.brand_code, lane.channel, held, one.reason)
-                break
 
 
 def _loading_ends(brand: Brand, now: datetime) -> datetime | None:

@@ -5,9 +5,9 @@ commercial message: that message would need the consent itself (6563 m.6/1). So 
 each of its rows that it is none to send to, and has no column that an import of consents needs.
 """
 
-from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 from izin.consent import TURKEY
 from izin.ledger.db import Ledger, statements
@@ -38,17 +38,8 @@ HEADER = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoidConsent:
-    """A consent that became void. Contains personal data."""
-
-    key: str
-    brand_code: int
-    channel: str
-    recipient_type: str
-    recipient: str
-    desired_at: datetime
-    expires_at: datetime | None
+VoidConsent = Mapping[str, Any]
+"""A consent that became void: a row of the statement ``void``. Contains personal data."""
 
 
 async def void_consents(ledger: Ledger, brand_codes: Collection[int]) -> AsyncIterator[VoidConsent]:
@@ -58,7 +49,7 @@ async def void_consents(ledger: Ledger, brand_codes: Collection[int]) -> AsyncIt
         values = {"after": after, "brand_codes": sorted(brand_codes), "size": _PAGE}
         rows = await ledger.fetch(_SQL["void"], values)
         for row in rows:
-            yield VoidConsent(**row)
+            yield row
         if len(rows) < _PAGE:
             return
         after = rows[-1]["key"]
@@ -66,14 +57,15 @@ async def void_consents(ledger: Ledger, brand_codes: Collection[int]) -> AsyncIt
 
 def row_of(one: VoidConsent) -> list[str]:
     """Return the cells of a void consent under ``HEADER``."""
+    recipient = one["recipient"]
     return [
         NOTICE,
-        str(one.brand_code),
-        one.channel,
-        one.recipient_type,
-        f"'{one.recipient}" if one.recipient.startswith("+") else one.recipient,
-        _turkish(one.desired_at),
-        _turkish(one.expires_at),
+        str(one["brand_code"]),
+        one["channel"],
+        one["recipient_type"],
+        f"'{recipient}" if recipient.startswith("+") else recipient,
+        _turkish(one["desired_at"]),
+        _turkish(one["expires_at"]),
         "; ".join(f"{turkish}/{english}" for turkish, english in NEW_CONSENTS),
     ]
 

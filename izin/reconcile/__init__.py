@@ -2,8 +2,7 @@
 
 judging            what each side says of a key, and its differences by kind: pure
 remedies           what repairs a difference, or who must act: pure
-comparing          all of it for a brand, and why it cannot be compared or repaired
-asking             ask İYS, within the limits of the address
+comparing          all of it for a brand, İYS asked within the limits of its address
 repairs            the repairs: in a file, and executed page by page
 suppression_list   the same against the list of another tool
 """

@@ -167,12 +167,13 @@ def plan_of(
     return Plan(
         kind=KIND,
         target=str(scope.brand.brand_code),
-        selection=Selection(
-            since=scope.since,
-            until=scope.until,
-            brands=frozenset({scope.brand.brand_code}),
-        ),
-        options={"channel": scope.channel and str(scope.channel), "asked": asked},
+        selection=Selection(brands=frozenset({scope.brand.brand_code})),
+        options={
+            "channel": scope.channel and str(scope.channel),
+            "since": scope.since and scope.since.isoformat(),
+            "until": scope.until and scope.until.isoformat(),
+            "asked": asked,
+        },
         cluster_id=cluster_id,
         topics=bounds,
         made_at=now,

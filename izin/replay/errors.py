@@ -6,7 +6,6 @@ OurError                    (izin.consent.errors)
 ├── ProcessEndedError       a process of a replay ended before it was done
 └── LostMovementsError      an archive ends before what was anchored
 SourceError                 (izin.consent.errors)
-├── UnfitSelectionError     a replay cannot be made of a part like that
 └── UnverifiedListError     a list is not the one that the gate answered
 """
 
@@ -32,13 +31,6 @@ class LiveGroupError(OurError):
 
 class InputLostError(OurError):
     """What was decided can be read no more, so that nothing can be rebuilt from it."""
-
-
-class UnfitSelectionError(SourceError):
-    """A selection of which this replay cannot be made."""
-
-    def __init__(self, target: str, takes: str) -> None:
-        super().__init__(f"{target} is rebuilt whole, or of {takes}; leave out other selections")
 
 
 class ProcessEndedError(OurError):

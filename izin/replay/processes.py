@@ -15,10 +15,8 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from izin.consent import OurError
-from izin.replay.errors import LiveGroupError, ProcessEndedError
+from izin.replay.errors import ProcessEndedError
 from izin.runtime.process import follow_parent, tune_gc_for_batches
-from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import members
 
 EVERY = 0.5
 """Seconds between two looks at what the processes do."""
@@ -116,16 +114,3 @@ def _can_be_sent(error: Exception) -> bool:
     except Exception:  # noqa: BLE001  # whatever its class asks for
         return False
     return True
-
-
-def refuse_live_group(settings: KafkaSettings, group: str, what: str) -> None:
-    """Refuse to go on while a consumer ``group``, made of ``what``, has members.
-
-    Raises:
-        LiveGroupError: it has.
-        BrokerError: Kafka cannot be reached.
-    """
-    if count := members(settings, group):
-        raise LiveGroupError(
-            what, count, "stop them (one that has stopped counts until its session ends)"
-        )

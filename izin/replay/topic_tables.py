@@ -36,18 +36,13 @@ class TopicTables:
     on_read: Callable[[int], None] = lambda _: None
     """Called with how many records of topics were read so far."""
 
-    async def fill_desired(self) -> int:
-        """Read the topic of desired consents to its end into ``topic_desired``; return how many
-        records it has.
+    async def fill(self) -> None:
+        """Read the topic of desired consents to its end into ``topic_desired``, then that of
+        permissions into ``topic_permissions``.
         """
-        return await self._fill("desired", self.kafka.topics.desired_consents.name, self._desired)
-
-    async def fill_permissions(self, read: int = 0) -> int:
-        """Read the topic of permissions to its end into ``topic_permissions``, after ``read``
-        records of other topics; return how many are read then.
-        """
-        topic = self.kafka.topics.permissions.name
-        return await self._fill("permissions", topic, self._permission, read)
+        topics = self.kafka.topics
+        read = await self._fill("desired", topics.desired_consents.name, self._desired)
+        await self._fill("permissions", topics.permissions.name, self._permission, read)
 
     async def _fill(self, name: str, topic: str, encode: _Encode, read: int = 0) -> int:
         await self.connection.execute(_SQL[f"create-{name}"])

@@ -22,8 +22,8 @@ from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from izin.consent import TURKEY, OurError
+from izin.kafka.bounded_reader import unread
 from izin.kafka.tables.brand_directory import BrandReader
-from izin.kafka.unread import unread
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.local import Supervisor

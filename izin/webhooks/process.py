@@ -220,8 +220,6 @@ class DeliveryAssigner:
                 followed=[lane for lane in mine if not lane.ends],
             )
         )
-        only_changes = resend is not None and resend.only_missing
-        sources = [self._source(lane, subscriber, only_changes=only_changes) for lane in mine]
         return SubscriberDelivery(
             subscriber=subscriber,
             epoch=epoch,
@@ -229,13 +227,11 @@ class DeliveryAssigner:
             writer=self.writer,
             metrics=self.metrics,
             poster=Poster.to(subscriber, self.settings, self.tls),
-            sources=sources,
+            sources=[self._source(lane, subscriber) for lane in mine],
             guard=guard,
         )
 
-    def _source(
-        self, lane: DeliveryLane, subscriber: WebhookSubscriber, *, only_changes: bool
-    ) -> EventSource:
+    def _source(self, lane: DeliveryLane, subscriber: WebhookSubscriber) -> EventSource:
         if lane.name == LaneName.HISTORY:
             return OlderOptOuts(lane=lane, ledger=self.ledger)
         return LaneSource(
@@ -245,7 +241,6 @@ class DeliveryAssigner:
             settings=self.kafka,
             turns=self._turns,
             caught_up_at=subscriber.caught_up_at,
-            only_changes=only_changes,
         )
 
     def _stop(self, number: int, *, give_back: bool, concludes: bool = False) -> None:

@@ -28,12 +28,11 @@ from typing import Any
 import orjson
 
 from izin.consent import SourceError, Status
-from izin.kafka.bounded_reader import Place
 from izin.kafka.tables.packed_permissions import whole_seconds
 from izin.kafka.tables.permission_reader import consent_second
 from izin.ledger import reads
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.webhooks import deliveries, registry
+from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import (
     DeliveryCursor,
     EventFilter,
@@ -75,7 +74,6 @@ _MOST_OPTED_OUT = 100_000
 _PAGE = 5000
 _RECENT = timedelta(days=1)
 """What came within a day is in the topic, or on its way there."""
-_RECORD = ("topic", "partition", "offset", "key", "webhook_id", "since")
 _LIST = LaneName.HISTORY, 0
 """The topic and partition that stand for the list of a resend; offsets are its numbers."""
 _NO_PLACE: Mapping[str, None] = {"topic": None, "partition": None, "offset": None}
@@ -99,8 +97,6 @@ class Resend:
     """Of the customer of the subscriber, beside the subscriber's own."""
     keys: frozenset[str] | None = field(repr=False, default=None)
     """Canonical keys; None: every key."""
-    only_missing: bool = False
-    """Whether what was acknowledged is left out."""
     since: datetime | None = None
     """When it came, or was appended to its topic. Like ``until``, it says which cursors there are,
     and is not known when these are followed."""
@@ -139,7 +135,7 @@ async def begin(ledger: Ledger, plans: Sequence[CountedResend], *, by: str, now:
 async def _begin(connection: Connection, plan: CountedResend, by: str, now: datetime) -> None:
     found = await registry.locked(connection, plan.name)
     resend, planned = plan.resend, plan.events.total()
-    limits: dict[str, Any] = {**resend.filter.limits(), "only_missing": resend.only_missing}
+    limits: Mapping[str, Any] = resend.filter.limits()
     keys = None if resend.keys is None else sorted(resend.keys)
     values = {"id": found.id, **limits, "keys": keys, "planned": planned, "now": now}
     row = await (await connection.execute(_SQL["begin"], values)).fetchone()
@@ -181,7 +177,6 @@ async def of_subscriber(ledger: Ledger, subscriber: WebhookSubscriber) -> Resend
         ordered_at=row["ordered_at"],
         filter=EventFilter.from_row(row),
         keys=None if row["keys"] is None else frozenset(row["keys"]),
-        only_missing=row["only_missing"],
     )
 
 
@@ -243,24 +238,18 @@ class RepetitionGuard:
         if event.type == WebhookType.OPTED_OUT:
             self._opted_out.add(event.key)
 
-    async def chosen(self, events: Sequence[WebhookEvent]) -> Sequence[WebhookEvent]:
+    def chosen(self, events: Sequence[WebhookEvent]) -> Sequence[WebhookEvent]:
         """Return those of ``events`` that are sent again as far as they hold: what the subscriber
-        does not get as a first delivery, and, where only what is missing is sent, has never
-        acknowledged.
+        does not get as a first delivery.
         """
         keys = self.resend.keys
-        found = [
+        return [
             event
             for event in events
             if event.is_for(self.resend.filter)
             and (keys is None or event.key in keys)
             and all(lane.has(event.place, event.offset) for lane in self.followed)
         ]
-        if not (found and self.resend.only_missing):
-            return found
-        records = [{name: getattr(event, name) for name in _RECORD} for event in found]
-        taken = await deliveries.acknowledged(self.ledger, self.subscriber_id, records)
-        return [event for event in found if event.webhook_id not in taken]
 
     async def review(self, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
         """Return those of ``events`` that are sent again, marked; post them before anything else
@@ -270,7 +259,7 @@ class RepetitionGuard:
             LedgerUnavailableError: what holds is not known now.
             StreamUnavailableError: Kafka does not say how far the decisions are.
         """
-        wanted = await self.chosen(events)
+        wanted = self.chosen(events)
         keys = {event.key for event in wanted}
         if any(event.type == WebhookType.GRANTED for event in wanted):
             await self._have_opt_outs_known()
@@ -295,15 +284,11 @@ class RepetitionGuard:
         topics = [self.kafka.topics.decisions.name]
         _, kept = await asyncio.to_thread(topic_bounds, self.kafka, topics)
         ends = {place: end for place, (start, end) in kept.items() if start < end}
-        if await self._is_behind(ends):
-            _log.info("resend waits for the ledger", resend=self.resend.id)
-        while await self._is_behind(ends):  # noqa: ASYNC110  # of the ledger
+        if behind := reads.short_of(await reads.ingested(self.ledger), ends):
+            _log.info("resend waits for the ledger", resend=self.resend.id, decisions=behind)
+        while reads.short_of(await reads.ingested(self.ledger), ends):  # noqa: ASYNC110  # of the ledger
             await asyncio.sleep(_LOOK)
         self._is_known = True
-
-    async def _is_behind(self, ends: Mapping[Place, int]) -> bool:
-        ingested = await reads.ingested(self.ledger)
-        return any(ingested.get(place, 0) < end for place, end in ends.items())
 
 
 async def holding(ledger: Ledger, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
@@ -419,9 +404,7 @@ async def planned(
         StreamUnavailableError: Kafka does not answer.
     """
     found = await registry.of_name(ledger, name)
-    since = found.created_at if order.only_missing and order.since is None else order.since
-    chosen = replace(order.filter, customer_id=found.customer_id)
-    resend = replace(order, filter=chosen, since=since)
+    resend = replace(order, filter=replace(order.filter, customer_id=found.customer_id))
     cursors, is_cut = await asyncio.to_thread(_cursors, kafka, resend)
     its_lanes = lanes_of(found.id, await registry.cursors_of(ledger, [found.id]))
     followed = [lane for lane in its_lanes if not lane.ends]
@@ -436,14 +419,13 @@ async def planned(
         settings=kafka,
         turns=asyncio.Semaphore(),
         caught_up_at=resend.ordered_at,
-        only_changes=resend.only_missing,
     )
     try:
         while source.lane.ends and not source.lane.is_read:
             taken = await source.take(_PAGE)
             events = [event for event in taken.events if event.is_for(found.filter)]
             published |= {event.key for event in events if event.type == WebhookType.OPTED_OUT}
-            held = await holding(ledger, await guard.chosen(events))
+            held = await holding(ledger, guard.chosen(events))
             plan.events.update((event.topic, event.type) for event in held)
             source.lane.move_all(taken.positions)
     finally:
@@ -452,14 +434,14 @@ async def planned(
     values = {
         "customer_id": found.customer_id,
         "keys": keys,
-        "since": since,
+        "since": resend.since,
         "until": min(resend.until or resend.ordered_at, resend.ordered_at - _RECENT),
         "after": "",
         "size": _PAGE,
     }
     while is_cut and (rows := await ledger.fetch(_SQL["older"], values)):
         events = [event for event in map(opt_out_of, rows) if event.is_for(found.filter)]
-        older = await guard.chosen([event for event in events if event.key not in published])
+        older = guard.chosen([event for event in events if event.key not in published])
         plan.older += [event.key for event in older]
         plan.events.update((event.topic, event.type) for event in older)
         values["after"] = rows[-1]["key"]

@@ -182,8 +182,6 @@ class LaneSource:
     settings: KafkaSettings
     turns: asyncio.Semaphore
     caught_up_at: datetime
-    only_changes: bool = False
-    """Of a resend: whether it passes what tells of no change."""
     _number: int | None = None
     _own: PartitionReader | None = None
     _turn_ends: float = 0.0
@@ -353,7 +351,7 @@ class LaneSource:
         if event.is_change or event.since is None:
             return event.is_change
         if self.feed is None:
-            return not self.only_changes
+            return True
         return now - self.caught_up_at > _UNCOMPACTED and event.since > self.caught_up_at
 
 

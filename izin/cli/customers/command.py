@@ -1,7 +1,13 @@
-"""``izin customers``: whose consents are managed. Every brand and every API key belongs to one."""
+"""``izin customers``: whose consents are managed. Every brand and every API key belongs to one.
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+``sync`` and ``granted-brands`` show which brands and rights İYS lists for us.
+"""
+
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Annotated
 
@@ -10,13 +16,14 @@ import typer
 from izin.cli.customers.offboarding import offboard
 from izin.cli.customers.onboard import onboard
 from izin.cli.customers.pack import checklist_items, pack, void_consents_of
-from izin.cli.customers.syncing import granted_brands, sync
 from izin.cli.terminal import (
     ByOption,
     CustomerArgument,
+    ExecuteOption,
     OneCustomerOption,
     OutputFormat,
     OutputOption,
+    exit_if,
     filled,
     filled_if_given,
     print_found,
@@ -24,14 +31,24 @@ from izin.cli.terminal import (
     say,
     warn,
 )
-from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
+from izin.cli.terminal.iys_session import run_in_context
+from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_cut, run_on_ledger
+from izin.consent import Channel
+from izin.iys.errors import CallError
+from izin.iys.wire_format import BrandSummary, GrantedBrand
 from izin.ledger import brands as registry
 from izin.ledger.brake.counting import limits_of
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
 from izin.ledger.registry import api_keys, customers
+from izin.ledger.registry import granted as listing
 from izin.ledger.registry.customers import Customer, CustomerDetails, PersonKind
+from izin.ledger.registry.granted import ListedBrand, offers
+from izin.runtime.settings import IysSettings, SinkSettings
 from izin.schemas.api_keys import ApiKey
+from izin.sinks.monitor.accounts import GrantedBrandsReader, ListFinding, refresh_subscriptions
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.request_budget import RequestBudget
 
 app = typer.Typer(
     help="Register the customers: the companies whose consents are managed.\n\n"
@@ -66,6 +83,220 @@ VknOption = Annotated[str | None, typer.Option(help="Its VKN, the tax number (10
 IysCodeOption = Annotated[
     int | None, typer.Option(min=0, help="Its number as a provider at İYS (iysCode).")
 ]
+_FOUND = {"brand_code": "brand", "what": "what İYS lists", "remedy": "remedy"}
+_GRANTED = {
+    "brand_code": "brand",
+    "iys_code": "İYS code",
+    "customer_id": "customer",
+    "name": "name",
+    "writes": "writes",
+    "reads": "reads only",
+    "daily_files": "daily files",
+    "listed_at": "listed",
+    "remedy": "remedy",
+}
+_UNKNOWN = "unknown"
+_NOW = timedelta(0)
+_Row = tuple[int | None, str, str]
+"""The brand, what İYS lists of it, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Registry:
+    """Who the customers and brands are, to say whose an offered brand may be."""
+
+    customers: Sequence[Customer]
+    brands: Sequence[Brand]
+
+    def owner_of(self, iys_code: int) -> str | None:
+        """Return the customer whose provider this is; None where none or several are."""
+        found = {one.customer_id for one in self.customers if one.iys_code == iys_code}
+        found = found or {one.customer_id for one in self.brands if one.iys_code == iys_code}
+        return found.pop() if len(found) == 1 else None
+
+    def offer(self, brand_code: int, iys_code: int, name: str) -> str:
+        """Return the command that registers an offered brand."""
+        owner = shlex.quote(self.owner_of(iys_code) or "CUSTOMER")
+        return (
+            f"izin brands add {brand_code} --iys-code {iys_code} --customer {owner} "
+            f"--name {shlex.quote(name or str(brand_code))}; with --activated-at if it is active"
+        )
+
+
+def sync(
+    *,
+    customer: OneCustomerOption = None,
+    by: ByOption,
+    execute: ExecuteOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Read which brands and rights İYS lists for us, and follow it.
+
+    A business partner (IYS_INTEGRATOR_CODE) has its list of granted brands read: a right to write
+    that is gone suspends its channel, one that is back ends that suspension, and no other. Brands
+    that are not registered here are offered, and never registered by themselves. The subscriptions
+    are queried again. Sink workers do the same every day, and after İYS refused a call for a
+    missing right. Who ordered it is written to the history where a right changes. Exit code 1 if a
+    right is lost, or a list could not be read whole.
+    """
+    rows, wrong = run_in_context(lambda context: _sync(context, customer, by if execute else None))
+    print_rows(output, _FOUND, rows, below=True)
+    if not execute:
+        say("nothing was changed; add --execute to follow it")
+    exit_if(wrong)
+
+
+def granted_brands(
+    *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
+) -> None:
+    """List the brands that İYS listed when it was last read, and what each may write and read.
+
+    Those that are not registered here are offered, with the command that registers them. Exit code
+    1 if a registered brand lacks the right to write a channel.
+    """
+    listed, known, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
+    codes = {one.brand_code: one for one in known.brands}
+    offered = {one.brand_code for one in offers(listed, codes)}
+    rows = [
+        (
+            one.brand_code,
+            one.iys_code,
+            owner,
+            one.name,
+            _UNKNOWN if one.writes is None else " ".join(one.writes) or "nothing",
+            " ".join(item for item in one.reads or () if item not in (one.writes or ())),
+            one.agreement_control,
+            one.listed_at,
+            _remedy(one, known, is_offered=one.brand_code in offered),
+        )
+        for one in listed
+        if one.brand_code in codes or one.brand_code in offered
+        for owner in [_owner(one, codes, known)]
+        if cut.has(owner)
+    ]
+    print_rows(output, _GRANTED, rows, below=True)
+    exit_if([row for row in rows if row[0] in codes and row[-1]])
+
+
+def _owner(one: ListedBrand, codes: Mapping[int, Brand], known: _Registry) -> str | None:
+    brand = codes.get(one.brand_code)
+    return known.owner_of(one.iys_code) if brand is None else brand.customer_id
+
+
+def _remedy(one: ListedBrand, known: _Registry, *, is_offered: bool) -> str:
+    if is_offered:
+        return known.offer(one.brand_code, one.iys_code, one.name)
+    if one.writes is None or len(one.writes) == len(Channel):
+        return ""
+    lost = " ".join(channel for channel in Channel if channel not in one.writes)
+    return f"have the provider grant {lost} on İYS's pages; then: izin customers sync"
+
+
+async def _listed(
+    ledger: Ledger, customer: str | None
+) -> tuple[tuple[ListedBrand, ...], _Registry, CustomerCut]:
+    cut = await cut_to(ledger, customer)
+    return await listing.every(ledger), await _registry(ledger), cut
+
+
+async def _registry(ledger: Ledger) -> _Registry:
+    return _Registry(customers=await customers.every(ledger), brands=await registry.every(ledger))
+
+
+async def _sync(
+    context: OutboundContext, customer: str | None, by: str | None
+) -> tuple[list[_Row], bool]:
+    """Return what İYS lists, with what to do, and whether anything is wrong; ``by`` follows it."""
+    ledger = context.ledger
+    await cut_to(ledger, customer)
+    known, iys = await _registry(ledger), IysSettings()
+    if iys.integrator_code is None:
+        return await _own_brands(context, known, customer, store=by is not None)
+    reader = GrantedBrandsReader(
+        context=context,
+        integrator_code=iys.integrator_code,
+        budget=RequestBudget(
+            SinkSettings().sweep_share * iys.requests_per_second, clock=time.monotonic
+        ),
+        customer_id=customer,
+    )
+    found = await reader.read()
+    rows = list(_rows(found, known, context))
+    if by is not None:
+        await reader.follow(found, by=by)
+        if customer is None and found.problem is None:
+            account, now = context.lease_owner.account, context.clock()
+            await listing.note_read(ledger, account, found.subscription, now=now)
+        served = {one.iys_code for one in _of(known.brands, customer)}
+        failed = await refresh_subscriptions(context, every=_NOW, only=served)
+        rows += [
+            (None, f"subscription of provider {one}: {why}", "") for one, why in failed.items()
+        ]
+    return rows, any(one.loses for one in found.changes) or found.problem is not None
+
+
+def _rows(found: ListFinding, known: _Registry, context: OutboundContext) -> Iterator[_Row]:
+    for change in found.changes:
+        code = change.brand.brand_code
+        remedy = f"izin deadlines opt-outs {code}" if change.lost else ""
+        for line in change.lines():
+            yield code, line, remedy
+    yield from _offered(found.offered, known)
+    for brand in found.unlisted:
+        yield (
+            brand.brand_code,
+            "never listed: nothing is concluded",
+            f"compare its code and account with İYS: izin brands show {brand.brand_code}",
+        )
+    for warning in found.warnings(context.clock()):
+        yield None, f"our own subscription: {warning}", "renew it with İYS"
+    if found.problem is not None:
+        yield None, f"not read whole: {found.problem}", "try again; what is gone is not followed"
+
+
+def _offered(brands: Iterable[GrantedBrand], known: _Registry) -> Iterator[_Row]:
+    for one in brands:
+        remedy = known.offer(one.brand_code, one.iys_code, one.name)
+        yield one.brand_code, f"granted, not registered: {one.name} of {one.title}", remedy
+
+
+async def _own_brands(
+    context: OutboundContext, known: _Registry, customer: str | None, *, store: bool
+) -> tuple[list[_Row], bool]:
+    """Return the brands of providers whose own account we have, as :func:`_sync` does."""
+    rows: list[_Row] = []
+    account, now, wrong = context.lease_owner.account, context.clock(), False
+    codes = {one.brand_code for one in known.brands}
+    for iys_code in sorted({one.iys_code for one in _of(known.brands, customer)}):
+        try:
+            found = await context.client.brands(iys_code)
+        except CallError as error:
+            wrong = True
+            rows.append((None, f"brands of provider {iys_code}: {error}", "izin doctor"))
+            continue
+        rows += _new(found, iys_code, codes, known)
+        if store:
+            await listing.store_own(context.ledger, account, iys_code, found, now=now)
+            await refresh_subscriptions(context, every=_NOW, only={iys_code})
+    return rows, wrong
+
+
+def _new(
+    found: Iterable[BrandSummary], iys_code: int, codes: set[int], known: _Registry
+) -> list[_Row]:
+    return [
+        (
+            one.brand_code,
+            f"not registered: {one.name}",
+            known.offer(one.brand_code, iys_code, one.name),
+        )
+        for one in found
+        if one.brand_code not in codes
+    ]
+
+
+def _of(brands: Iterable[Brand], customer: str | None) -> list[Brand]:
+    return [one for one in brands if customer in {None, one.customer_id}]
 
 
 @app.command()

@@ -9,7 +9,7 @@ import asyncio
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
@@ -388,13 +388,13 @@ async def await_ingested(
     written = await _ends(settings, topics.events.name, topics.express.name)
     decided = DecidedOffsets(settings, codec)
     try:
-        while behind := _behind(await asyncio.to_thread(decided.read), written):
+        while behind := reads.short_of(await asyncio.to_thread(decided.read), written):
             on_behind(behind)
             await asyncio.sleep(every)
     finally:
         decided.close()
     decisions = await _ends(settings, topics.decisions.name)
-    while behind := _behind(await reads.ingested(ledger), decisions):
+    while behind := reads.short_of(await reads.ingested(ledger), decisions):
         on_behind(behind)
         await asyncio.sleep(every)
 
@@ -405,11 +405,6 @@ async def _ends(settings: KafkaSettings, *topics: str) -> dict[tuple[str, int], 
         for topic in topics
         for number, end in (await asyncio.to_thread(kafka.committed_ends, settings, topic)).items()
     }
-
-
-def _behind(positions: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> int:
-    """Return how many offsets ``positions`` are short of ``ends``."""
-    return sum(max(0, end - positions.get(place, 0)) for place, end in ends.items())
 
 
 async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) -> int:

@@ -45,7 +45,7 @@ from izin.cli.terminal import (
 from izin.cli.terminal.iys_session import WorkerSettings, calling_iys
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import Calendar
-from izin.ledger import reads, suspensions
+from izin.ledger import reads
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger
 from izin.onboarding.address_book import AddressBook, IysQuery, note_ledger, requests_to_ask
@@ -171,11 +171,6 @@ def _lines(found: LoadingPreview, loading: FirstLoading, unasked: int) -> Iterat
     if unasked:
         takes = _rounded(loading.limits.asking(unasked))
         yield f"--ask asks İYS about opt-ins that are not known: {unasked:,} requests, {takes}"
-    for lane in found.suspended:
-        yield (
-            f"brand {lane.brand_code}, {lane.channel}: {lane.records:,} records would wait here "
-            f"and not be sent to İYS: {lane.reason} (izin brands suspensions)"
-        )
     yield from _forecast(found)
 
 
@@ -221,12 +216,7 @@ def print_done(
 def _as_json(found: LoadingPreview, files: Sequence[ImportReport]) -> Mapping[str, Any]:
     time = found.time
     return {
-        "suspended": [one._asdict() for one in found.suspended],
         "lanes": [{**asdict(one), "duplicates": one.duplicates} for one in found.lanes],
-        "addresses": {
-            code: {"phones": one.phones, "emails": one.emails, "total": one.total}
-            for code, one in found.addresses.items()
-        },
         "void": found.void,
         "forecast": {
             "submissions": time.submissions,
@@ -335,23 +325,13 @@ def _onboard(
         read = LoadingFiles(paths=files, how=order.how, session=session)
         read.note(book, now=now, calendar=settings.calendar)
         check_brands(book, customer_id, brands)
-        found = run_on_ledger(
+        review, found = run_on_ledger(
             lambda ledger: _judge(ledger, settings, book, loading, order), settings
         )
-        print_preview(found.preview, loading, found.unasked, output)
+        print_preview(found, loading, 0 if order.asks else requests_to_ask(book), output)
         # Where it is not ordered, only the reports are written.
-        how = replace(order.how, review=found.review, dry_run=not order.executes)
-        return found.preview, read.read(how, order.reports, brands=brands)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _JudgedFiles:
-    """What a first look at files finds."""
-
-    review: LawfulReview
-    preview: LoadingPreview
-    unasked: int
-    """Requests that would ask İYS about what is not known."""
+        how = replace(order.how, review=review, dry_run=not order.executes)
+        return found, read.read(how, order.reports, brands=brands)
 
 
 def _limits(settings: WorkerSettings) -> Limits:
@@ -369,7 +349,7 @@ async def _judge(
     book: AddressBook,
     loading: FirstLoading,
     order: LoadingOrder,
-) -> _JudgedFiles:
+) -> tuple[LawfulReview, LoadingPreview]:
     """Return what the law and İYS make of the rows in the book."""
     await note_ledger(ledger, book)
     if order.asks:
@@ -382,15 +362,6 @@ async def _judge(
             refused = await IysQuery(query=pages, on_progress=shown)(book, loading.brands)
             if refused:
                 say(f"İYS refuses to look up {refused:,} recipients: they are not known")
-    review = review_of(
-        book,
-        loading.brands,
-        now=loading.now,
-        calendar=settings.calendar,
-    )
+    review = review_of(book, loading.brands, now=loading.now, calendar=settings.calendar)
     waiting = (await reads.backlog(ledger)).ready
-    return _JudgedFiles(
-        review=review,
-        preview=preview(book, loading, waiting, await suspensions.every(ledger)),
-        unasked=0 if order.asks else requests_to_ask(book),
-    )
+    return review, preview(book, loading, waiting)

@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -39,17 +40,15 @@ from izin.ledger.registry.application_items import (
     ItemFormError,
     NewItem,
 )
-from izin.onboarding.address_book import AddressBook, note_ledger
+from izin.onboarding.address_book import AddressBook, AddressCount
 from izin.onboarding.pack import (
     ApplicationPack,
-    BrandCounts,
-    brand_counts,
+    address_counts,
     checklist,
-    counts_in,
     page_of,
     providers_of,
 )
-from izin.onboarding.preview import check_brands, review_of
+from izin.onboarding.preview import check_brands
 from izin.onboarding.void_consents import HEADER, NEW_CONSENTS, row_of, void_consents
 from izin.producers.files import Import, ImportReport
 from izin.runtime.settings import LedgerSettings
@@ -59,9 +58,6 @@ _COLUMNS = {
     "phones": "phones",
     "emails": "e-mails",
     "addresses": "addresses",
-    "held": "ONAY at İYS",
-    "waiting": "to register",
-    "void": "void",
 }
 _PROVIDERS = ("iys_code", "addresses", "above_150000", "limit", "beyond_limit")
 PAGE = "basvuru.html"
@@ -92,7 +88,7 @@ def pack(
     """Write the application pack of a customer: a page to print.
 
     The distinct phones and e-mail addresses of each brand and provider, by which its message
-    package (İleti paketi) is chosen, the consents of each channel, and the checklist of documents.
+    package (İleti paketi) is chosen, and the checklist of documents.
     Before the first loading it counts files. basvuru.html must not be in the folder yet. Exit
     code 1 if something of the checklist is missing.
     """
@@ -183,22 +179,14 @@ async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> A
     """Return the pack, with the counts of ``book``, None: of the ledger."""
     now = datetime.now(UTC)
     brands = await brands_of(ledger, customer_id)
-    others: dict[int, BrandCounts] = {}
-    if book is None:
-        counts = await brand_counts(ledger, customer_id)
-    else:
+    # A provider's package is for the addresses of all of its brands, also of those in no file.
+    counts = await address_counts(ledger, customer_id)
+    others = list[int]()
+    if book is not None:
         check_brands(book, customer_id, brands)
-        await note_ledger(ledger, book)
-        review_of(book, brands, now=now, calendar=ledger.calendar)
-        counts = counts_in(book, book.lanes(now), brands)
-        # A provider's package is for the addresses of all of its brands, also of those in no file.
-        known = await brand_counts(ledger, customer_id)
-        others = {
-            code: known[code]
-            for code, one in counts.items()
-            if known[code].is_counted and not one.is_counted
-        }
-        counts |= others
+        in_files, nothing = book.addresses(), AddressCount(phones=0, emails=0)
+        others = [code for code in counts.keys() - set(book.brands()) if counts[code].total]
+        counts |= {code: in_files.get(code, nothing) for code in book.brands()}
     customer = await customers.find(ledger, customer_id)
     given = await application_items.of_customer(ledger, customer_id)
     return ApplicationPack(
@@ -206,7 +194,7 @@ async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> A
         brands=brands,
         counts=counts,
         counted_in=(),
-        counted_in_ledger=tuple(others),
+        counted_in_ledger=tuple(sorted(others)),
         providers=providers_of(brands, counts),
         checklist=checklist(customer, brands.values(), given),
         made_at=now,
@@ -214,19 +202,7 @@ async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> A
 
 
 def _print(found: ApplicationPack, output: OutputFormat) -> None:
-    rows = [
-        (
-            code,
-            one.addresses.phones,
-            one.addresses.emails,
-            one.addresses.total,
-            *(
-                sum(getattr(channel, name) for channel in one.channels.values())
-                for name in ("held", "waiting", "void")
-            ),
-        )
-        for code, one in found.counts.items()
-    ]
+    rows = [(code, one.phones, one.emails, one.total) for code, one in found.counts.items()]
     known = {
         "brands": named(_COLUMNS, rows),
         "providers": named(
@@ -291,12 +267,9 @@ async def _count(
     """Return how many are void by brand and channel, and write them to ``out``."""
     brands = await brands_of(ledger, customer_id, only)
     found: Counter[tuple[int, str]] = Counter()
-    if out is None:
+    with nullcontext() if out is None else private_csv(out, HEADER, for_excel=True) as rows:
         async for one in void_consents(ledger, brands):
-            found[one.brand_code, one.channel] += 1
-        return found
-    with private_csv(out, HEADER, for_excel=True) as rows:
-        async for one in void_consents(ledger, brands):
-            found[one.brand_code, one.channel] += 1
-            rows.writerow(row_of(one))
+            found[one["brand_code"], one["channel"]] += 1
+            if rows is not None:
+                rows.writerow(row_of(one))
     return found

@@ -3,7 +3,7 @@ them, and how they come back.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -34,7 +34,7 @@ from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.ledger import dead_letters
 from izin.ledger.db import Ledger
-from izin.ledger.dead_letters import UNTOUCHED, Redrive
+from izin.ledger.dead_letters import UNTOUCHED
 from izin.replay.dead_letters.outcomes import Prediction, RedriveOutcome
 from izin.replay.dead_letters.reading import DeadLetterReader, DeadLetterSelection
 from izin.replay.dead_letters.redrive import (
@@ -59,14 +59,6 @@ ReasonOption = Annotated[
 _COLUMNS = ("what", "outcome", "preview", "result", "note")
 _NAMED = 5
 """Letters that are named of many."""
-_WHY: Mapping[str, str] = {
-    RedriveOutcome.STALE: "a newer event was decided meanwhile",
-    RedriveOutcome.REFUSED: "the order workers, or the sink, refused it; izin dead-letters has why",
-    RedriveOutcome.MOVED: "the order workers can read what this machine cannot; see izin explain",
-    RedriveOutcome.DUPLICATE: "the same event was decided meanwhile, or was being decided",
-    RedriveOutcome.KNOWN: "the same event was decided meanwhile, or was being decided",
-}
-"""Why something else became of a letter than the preview said."""
 
 
 def redrive_letters(
@@ -158,8 +150,12 @@ def _print(report: RedriveReport, output: OutputFormat, *, is_done: bool) -> Non
 def _say_done(report: RedriveReport) -> None:
     differences = report.differences
     for one in differences[:_NAMED]:
-        became = f"expected {one.expected}, became {one.redrive.result}"
-        say(f"{one.letter.name}: {became}: {_why(one.redrive)}")
+        detail = f" ({one.redrive.detail})" if one.redrive.detail else ""
+        say(
+            f"{one.letter.name}: expected {one.expected}, became {one.redrive.result}{detail}: its "
+            "key changed meanwhile, or the order workers read what this machine cannot; see izin "
+            "explain"
+        )
     say(
         f"{len(report.results)} dead letters were redriven; {len(differences)} became something "
         "else than the preview said (--output json names them)"
@@ -189,11 +185,6 @@ def _obstacles(preview: RedrivePreview) -> Iterator[tuple[object, ...]]:
         yield "cannot be redriven", " ".join(names[:_NAMED]) + more, len(names), "", why
 
 
-def _why(one: Redrive) -> str:
-    why = _WHY.get(one.result or "", "the state of its key changed meanwhile; see izin explain")
-    return f"{why}: {one.detail}" if one.detail else why
-
-
 def _preview_as_json(preview: RedrivePreview) -> dict[str, Any]:
     refused = _refused(preview).items()
     return {
@@ -218,7 +209,7 @@ def _report_as_json(report: RedriveReport) -> dict[str, Any]:
                 "letter": one.letter.name,
                 "expected": one.expected,
                 "became": one.redrive.result,
-                "why": _why(one.redrive),
+                "detail": one.redrive.detail,
             }
             for one in report.differences
         ],

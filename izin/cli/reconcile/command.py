@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,16 @@ import typer
 from izin.cli.terminal import (
     ByOption,
     CsvRows,
+    ExecuteOption,
+    OneChannelOption,
     OutputFormat,
     OutputOption,
+    SinceOption,
     UnmaskedOption,
+    UntilOption,
     exit_if,
     exit_on_error,
     exit_on_signals,
-    instant,
     kafka_settings,
     out,
     print_json,
@@ -36,8 +40,14 @@ from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent import Channel, visible
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
-from izin.reconcile.asking import SINGLE, Asker, Estimate
-from izin.reconcile.comparing import Ask, Comparer, Comparison, Difference, ReconcileScope
+from izin.reconcile.comparing import (
+    Ask,
+    Asker,
+    Comparer,
+    Comparison,
+    Difference,
+    ReconcileScope,
+)
 from izin.reconcile.remedies import WORDS, Repair
 from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, counts_of, plan_of
 from izin.runtime.kafka import codec
@@ -51,43 +61,12 @@ BrandOption = Annotated[
     int | None,
     typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
 ]
-ChannelOption = Annotated[
-    Channel | None,
-    typer.Option(
-        "--type",
-        case_sensitive=False,
-        help="Only ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
-    ),
-]
-SinceOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--since",
-        parser=instant,
-        metavar="INSTANT",
-        help="Only keys whose latest act, here or at İYS, was then or later: 2024-01-31T12:00, in "
-        "Turkish time or with an offset.",
-    ),
-]
-UntilOption = Annotated[
-    datetime | None,
-    typer.Option("--until", parser=instant, metavar="INSTANT", help="Only those before."),
-]
 AskOption = Annotated[
     bool,
     typer.Option(
         "--ask",
         help="Ask İYS about every key, a thousand a call, in the slots that other calls leave. "
         "Without it, İYS is what the ledger has seen of it.",
-    ),
-]
-SingleOption = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        max=SINGLE,
-        help="With --ask: up to so many keys that differ are asked about one by one, with date "
-        "and writer. An hour has room for so many in all.",
     ),
 ]
 PlanOption = Annotated[
@@ -99,9 +78,6 @@ PlanOption = Annotated[
         help="Where the repairs are written, or with --execute the plan that is executed. It "
         "names recipients: delete it and its folder afterwards.",
     ),
-]
-ExecuteOption = Annotated[
-    bool, typer.Option("--execute", help="Execute the plan in --plan FILE. Nothing is compared.")
 ]
 CsvOption = Annotated[
     Path | None,
@@ -165,7 +141,6 @@ class DifferenceReport:
 
     def end(self, comparison: Comparison, plan: str | None) -> None:
         """Print what was taken; ``plan`` is the digest of the plan that was written, if one was."""
-        sizes = {name: getattr(comparison.sizes, name) for name in comparison.sizes.__slots__}
         counts = [
             {"kind": kind, "side": side, "done": done, "keys": keys}
             for (kind, side, done), keys in sorted(self._counts.items())
@@ -173,7 +148,7 @@ class DifferenceReport:
         if self._output is OutputFormat.JSON:
             values = {
                 "counts": counts,
-                "compared": sizes,
+                "compared": comparison.sizes,
                 "unexplained": self.unexplained,
                 "plan": plan,
             }
@@ -186,10 +161,10 @@ class DifferenceReport:
         left = sum(self._counts.values()) - len(self._listed)
         if left:
             say(f"not listed: {left:,} more; --out FILE has all of them")
-        _print_sizes(sizes, self.unexplained)
+        _print_sizes(comparison.sizes, self.unexplained)
 
 
-def _print_sizes(sizes: dict[str, int], unexplained: int) -> None:
+def _print_sizes(sizes: Mapping[str, int], unexplained: int) -> None:
     line = (
         f"compared: {sizes['rows']:,} rows, {sizes['desired']:,} desired consents, "
         f"{sizes['permissions']:,} permissions; İYS as seen of {sizes['seen']:,} keys"
@@ -236,11 +211,10 @@ def _done(one: Difference) -> str:
 def reconcile(
     *,
     brand: BrandOption = None,
-    channel: ChannelOption = None,
+    channel: OneChannelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     ask: AskOption = False,
-    single: SingleOption = SINGLE,
     plan: PlanOption = None,
     execute: ExecuteOption = False,
     csv: CsvOption = None,
@@ -267,7 +241,7 @@ def reconcile(
         return
     if brand is None:
         raise typer.BadParameter("say which brand", param_hint="--brand")
-    order = ComparisonOrder(brand, channel, since, until, single if ask else None, plan, by)
+    order = ComparisonOrder(brand, channel, since, until, ask, plan, by)
     with exit_on_signals(), exit_on_error(OSError), ExitStack() as stack:
         rows = None if csv is None else stack.enter_context(private_csv(csv, FIELDS))
         report = DifferenceReport(output, unmasked=unmasked, csv=rows)
@@ -287,8 +261,8 @@ class ComparisonOrder(NamedTuple):
     channel: Channel | None
     since: datetime | None
     until: datetime | None
-    single: int | None
-    """How many single queries; None: İYS is not asked."""
+    asks: bool
+    """Whether İYS is asked."""
     plan: Path | None
     by: str
 
@@ -299,7 +273,7 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
     scope = ReconcileScope(brand=brand, channel=order.channel, since=order.since, until=order.until)
     async with AsyncExitStack() as stack:
         ask: Ask | None = None
-        if order.single is not None:
+        if order.asks:
             iys = IysSettings()
             client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
             ask = Asker(
@@ -308,9 +282,8 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
                     clock=_now,
                     budget=RequestBudget(iys.requests_per_second, clock=monotonic),
                 ),
-                single=order.single,
-                on_estimate=_say_estimate,
                 on_single=_say_single,
+                on_answer=stack.enter_context(showing("asking İYS, keys")),
             )
         shown = stack.enter_context(showing("records of topics"))
         comparer = Comparer(
@@ -330,8 +303,7 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
         if file is None:
             report.end(comparison, None)
             return 0
-        asked, now = order.single is not None, comparison.began
-        plan = plan_of(scope, kafka, asked=asked, now=now, by=order.by)
+        plan = plan_of(scope, kafka, asked=order.asks, now=comparison.began, by=order.by)
         report.end(comparison, file.write(plan).digest)
         return file.keys
 
@@ -369,18 +341,11 @@ def _print(done: Executed, output: OutputFormat) -> None:
                 say("what moved since was left alone: compare again")
 
 
-def _say_estimate(found: Estimate) -> None:
-    say(
-        f"asking İYS: keys: {found.keys:,}; calls: {found.requests:,}; seconds: "
-        f"{found.seconds:,.0f} at least, more while the workers call"
-    )
-
-
 def _say_single(asked: int, differing: int) -> None:
     if differing:
         say(
-            f"keys that differ: {differing:,}; asked about one by one: {asked:,}; an hour has room "
-            f"for {SINGLE}"
+            f"keys that differ: {differing:,}; asked about one by one: {asked:,}, for which an "
+            "hour has room"
         )
 
 

@@ -1,27 +1,29 @@
 """``izin replay``: dry run, execution and progress of plans."""
 
 import multiprocessing
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from izin.cli.replay.kinds import (
-    LEDGER,
-    BrandOption,
-    ReplayRequest,
+from izin.cli.replay.rebuilds import (
+    COLUMNS,
+    DesiredConsentsReplay,
+    LedgerReplay,
     ReplaySummary,
-    kind_of,
-    selection_of,
 )
-from izin.cli.replay.what_if import what_if
+from izin.cli.replay.what_if import selection_of, what_if
 from izin.cli.terminal import (
+    BrandsOption,
     ByOption,
     ExecuteOption,
     OutputFormat,
     OutputOption,
+    ProcessesOption,
     RecipientOption,
+    UnmaskedOption,
     exit_if,
     exit_on_error,
     exit_on_signals,
@@ -32,6 +34,8 @@ from izin.cli.terminal import (
     say_dry_run,
 )
 from izin.cli.terminal.ledger_session import Look, look_beside
+from izin.consent import SourceError
+from izin.replay.ledger.rebuild import TARGET
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
 
 app = typer.Typer(
@@ -49,9 +53,6 @@ PlanArgument = Annotated[
     Path,
     typer.Argument(metavar="PLAN", exists=True, dir_okay=False, help="The file of the plan."),
 ]
-UnmaskedOption = Annotated[
-    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
-]
 PlanOption = Annotated[
     Path,
     typer.Option(
@@ -61,16 +62,33 @@ PlanOption = Annotated[
         help="Where the plan is written. A dry run that was stopped goes on with the same file.",
     ),
 ]
-WorkersOption = Annotated[
-    int | None, typer.Option("--processes", min=1, help="Number of processes. Default: one a core.")
-]
 
 
 class RebuildTarget(StrEnum):
     """What can be rebuilt."""
 
     DESIRED_CONSENTS = DESIRED_CONSENTS
-    LEDGER = LEDGER
+    LEDGER = TARGET
+
+
+_REPLAYS: Mapping[str, type[DesiredConsentsReplay | LedgerReplay]] = {
+    RebuildTarget.DESIRED_CONSENTS: DesiredConsentsReplay,
+    RebuildTarget.LEDGER: LedgerReplay,
+}
+
+
+def replay_of(path: Path, plan: Plan) -> DesiredConsentsReplay | LedgerReplay:
+    """Return what replays ``plan``, which is at ``path``.
+
+    Raises:
+        SourceError: there is no such replay; the plan is of another command or release.
+    """
+    if plan.kind != REBUILD or plan.target not in _REPLAYS:
+        raise SourceError(
+            f"izin replay has no {plan.kind} of {plan.target}: use the command or release that "
+            "planned it"
+        )
+    return _REPLAYS[plan.target](path)
 
 
 @app.command()
@@ -85,8 +103,8 @@ def rebuild(
     *,
     plan: PlanOption,
     recipient: RecipientOption = None,
-    brand: BrandOption = None,
-    workers: WorkersOption = None,
+    brand: BrandsOption = None,
+    processes: ProcessesOption = None,
     unmasked: UnmaskedOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
@@ -99,17 +117,10 @@ def rebuild(
     """
     with exit_on_signals(), exit_on_error(OSError):
         chosen = selection_of(recipients=recipient, brands=brand)
-        found = _dry_run(
-            REBUILD,
-            ReplayRequest(
-                path=plan,
-                target=target,
-                selection=chosen,
-                workers=workers or multiprocessing.cpu_count(),
-                by=by,
-            ),
-            unmasked=unmasked,
-        )
+        if plan.exists():
+            Plan.read(plan, kind=REBUILD, target=target)
+        _REPLAYS[target](plan).dry_run(chosen, processes or multiprocessing.cpu_count(), by=by)
+        found = _summary(plan, "replay rebuild", by, unmasked=unmasked)
     _print(Plan.read(plan), found, output)
     if found.to_execute:
         say(f"nothing was changed; to do it: izin replay run {plan} --execute")
@@ -136,10 +147,10 @@ def run(
     """
     with exit_on_signals(), exit_on_error(OSError):
         plan = Plan.read(path)
-        replay = kind_of(plan.kind, plan.target)
-        replay.check(plan, path)
+        replay = replay_of(path, plan)
+        replay.check(plan)
         if execute:
-            replay.execute(plan, path, by=by)
+            replay.execute(plan, by=by)
         found = _summary(path, "replay run", by, unmasked=unmasked)
     _print(plan, found, output)
     if found.to_execute and not execute:
@@ -172,20 +183,12 @@ def show(
     exit_if(found.left)
 
 
-def _dry_run(kind: str, request: ReplayRequest, *, unmasked: bool) -> ReplaySummary:
-    replay = kind_of(kind, request.target)
-    if request.path.exists():
-        Plan.read(request.path, kind=kind, target=request.target)
-    replay.dry_run(request)
-    return _summary(request.path, "replay rebuild", request.by, unmasked=unmasked)
-
-
 def _summary(path: Path, command: str, by: str, *, unmasked: bool) -> ReplaySummary:
     """Return what there is to say of a plan; an unmasked one is a look at people."""
     if unmasked:
         look_beside(Look(command=command, by=by))
     plan = Plan.read(path)
-    return kind_of(plan.kind, plan.target).summary(plan, path, unmasked=unmasked)
+    return replay_of(path, plan).summary(plan, unmasked=unmasked)
 
 
 def _text(cell: object) -> object:
@@ -205,13 +208,13 @@ def _shown(value: object) -> str:
 def _print(plan: Plan, found: ReplaySummary, output: OutputFormat) -> None:
     match output:
         case OutputFormat.JSON:
-            objects = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+            objects = [dict(zip(COLUMNS, row, strict=True)) for row in found.rows]
             about = {"plan": plan.digest, "kind": plan.kind, "target": plan.target}
             print_json({**about, **found.facts, "rows": objects, "left": found.left})
         case OutputFormat.TABLE:
             if found.rows:
                 rows = [[_text(cell) for cell in row] for row in found.rows]
-                print_rows(output, found.columns, rows)
+                print_rows(output, COLUMNS, rows)
             for name, value in found.facts.items():
                 if value == 0:
                     continue

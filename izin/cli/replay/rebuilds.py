@@ -5,15 +5,16 @@ history.
 import multiprocessing
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from izin.cli.replay.kinds import ReplayRequest, ReplaySummary, compared
 from izin.cli.terminal import kafka_settings, say, showing
 from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.ledger.db import Ledger
@@ -27,13 +28,14 @@ from izin.replay.order_state.planning import Installation, options_of
 from izin.replay.order_state.repair import PartitionResult, StateRebuild, results_of
 from izin.runtime.kafka import codec
 from izin.runtime.masking import mask, mask_text
-from izin.runtime.plan import Plan
+from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.schemas.erasure import SUPPRESSED
 
 _SHOWN = 200
 """Rows of a table."""
-_COLUMNS = {"key": "key", "kind": "it is", "fields": "what differs"}
+COLUMNS = {"key": "key", "kind": "it is", "fields": "what differs"}
+"""The names in JSON and their titles in the table."""
 _NEXT = {
     StateDifferenceKind.UNREADABLE: "unreadable rows stop the order workers: stop them, delete the "
     "topic, create it again (izin doctor --fix --no-running), and plan again, which restores it",
@@ -58,31 +60,61 @@ _KINDS = {
 }
 
 
-class DesiredConsentsReplay:
-    """Rebuilds the order stage's state."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySummary:
+    """What a replay found, did, and has left."""
 
-    def dry_run(self, request: ReplayRequest) -> None:
+    rows: Sequence[Sequence[object]]
+    """Under ``COLUMNS``; a cell may be a mapping of fields to what stands and what should stand."""
+    facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Digests and counts: JSON values, printed below the table."""
+    notes: Sequence[str] = ()
+    """Sentences for a person, remedies included."""
+    to_execute: int = 0
+    """How much the execution has still to do."""
+    to_look_at: int = 0
+    """How much is left to a person."""
+
+    @property
+    def left(self) -> int:
+        """How much is still to be done."""
+        return self.to_execute + self.to_look_at
+
+
+def compared(fields: Mapping[str, Sequence[object]]) -> dict[str, dict[str, object]]:
+    """Return a cell of fields: by name, what stands and what should stand."""
+    return {
+        name: {"stands": stands, "should_stand": wanted}
+        for name, (stands, wanted) in fields.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredConsentsReplay:
+    """Rebuilds the order stage's state, by the plan at ``path``."""
+
+    path: Path
+
+    def dry_run(self, selection: Selection, workers: int, *, by: str) -> None:
         """Compare what should stand with what does, and write the plan."""
         with showing("reading") as progress:
-            rebuild = StateRebuild(
-                installation=_installation(), workers=request.workers, report=progress
-            )
-            rebuild.plan(request.path, request.selection, by=request.by)
+            rebuild = StateRebuild(installation=_installation(), workers=workers, report=progress)
+            rebuild.plan(self.path, selection, by=by)
 
-    def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of the protocol
+    def check(self, plan: Plan) -> None:
         """Raise if the plan cannot be executed now."""
         StateRebuild(installation=_installation(), workers=1).check(plan)
 
-    def execute(self, plan: Plan, path: Path, *, by: str) -> None:
+    def execute(self, plan: Plan, *, by: str) -> None:
         """Write what is missing or differs."""
         ledger, workers = LedgerSettings(), multiprocessing.cpu_count()
         with showing("reading") as progress:
             rebuild = StateRebuild(installation=_installation(), workers=workers, report=progress)
-            rebuild.execute(plan, path, ledger, by=by)
+            rebuild.execute(plan, self.path, ledger, by=by)
 
-    def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:
+    def summary(self, plan: Plan, *, unmasked: bool) -> ReplaySummary:
         """Return what differs, how often, and the digests of both sides."""
-        results, is_executed = results_of(plan, path)
+        results, is_executed = results_of(plan, self.path)
         found, written = Counter[str](), Counter[str]()
         for one in results:
             found.update(one.counts)
@@ -91,7 +123,6 @@ class DesiredConsentsReplay:
         waiting = 0 if is_executed else sum(one.waiting for one in results)
         stays = {kind: found[kind] for kind in _NEXT if found[kind]}
         return ReplaySummary(
-            columns=_COLUMNS,
             rows=list(islice(_rows(results, is_executed=is_executed, unmasked=unmasked), _SHOWN)),
             facts={
                 "keys": sum(one.keys for one in results),
@@ -171,23 +202,26 @@ def _whole(digests: list[str]) -> str:
     return sha256("".join(digests).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
 class LedgerReplay:
-    """Rebuilds of the rows of ``consents``."""
+    """Rebuilds the rows of ``consents``, by the plan at ``path``."""
 
-    def dry_run(self, request: ReplayRequest) -> None:
+    path: Path
+
+    def dry_run(self, selection: Selection, workers: int, *, by: str) -> None:
         """Fold the history and compare; write the plan."""
         with showing("parts of the keys") as shown:
             _run(
-                lambda rebuild: rebuild.plan(request.path, request.selection, by=request.by),
-                workers=request.workers,
+                lambda rebuild: rebuild.plan(self.path, selection, by=by),
+                workers=workers,
                 on_fill=shown,
             )
 
-    def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of the protocol
+    def check(self, plan: Plan) -> None:
         """Raise if the plan cannot be executed now."""
         _run(lambda rebuild: rebuild.check(plan))
 
-    def execute(self, plan: Plan, path: Path, *, by: str) -> None:  # noqa: ARG002  # of the protocol
+    def execute(self, plan: Plan, *, by: str) -> None:
         """Repair what differs."""
         messages = topic_messages()
         differences = plan.options["differences"]
@@ -199,7 +233,7 @@ class LedgerReplay:
             )
         say(f"{done.restored} rows restored, {done.changed} changed, {done.left} left as they are")
 
-    def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:  # noqa: ARG002  # of the protocol
+    def summary(self, plan: Plan, *, unmasked: bool) -> ReplaySummary:
         """Return the digests and the keys that differ."""
         options = plan.options
         facts = {
@@ -211,7 +245,6 @@ class LedgerReplay:
         found = _run(lambda rebuild: rebuild.left(plan))
         if found is None:
             return ReplaySummary(
-                columns=_COLUMNS,
                 rows=(),
                 facts=facts,
                 notes=("another rebuild was planned since: plan this one again to list the keys",),
@@ -223,9 +256,7 @@ class LedgerReplay:
         if left > len(listed):
             notes.append(f"{left - len(listed)} keys more differ than are listed")
         rows = [_row(one, unmasked=unmasked) for one in listed]
-        return ReplaySummary(
-            columns=_COLUMNS, rows=rows, facts=facts, notes=notes, **_left(by_kind)
-        )
+        return ReplaySummary(rows=rows, facts=facts, notes=notes, **_left(by_kind))
 
 
 def _left(by_kind: Mapping[str, int]) -> dict[str, int]:

@@ -1,24 +1,28 @@
 """``izin replay what-if``: history by another calendar."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import astuple, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from izin.cli.replay.kinds import BrandOption, CustomerOption, selection_of
-from izin.cli.sending.scrubbing import UnusableReceiptError, find_receipt, receipt_path
+from izin.cli.sending.scrubbing import UnusableReceiptError, read_receipt, receipt_path
 from izin.cli.terminal import (
+    BrandsOption,
     ByOption,
     OutputFormat,
     OutputOption,
     RecipientOption,
+    SinceOption,
+    UnmaskedOption,
+    UntilOption,
     exit_if,
     exit_on_error,
     exit_on_signals,
-    instant,
+    is_key,
+    named_recipients,
     print_json,
     print_rows,
     private_csv,
@@ -35,6 +39,7 @@ from izin.replay.what_if.changes import (
     AnswerChangeKind,
     Fulfilment,
     LawSettings,
+    Period,
     differing,
 )
 from izin.replay.what_if.key_history import GivenList
@@ -85,7 +90,8 @@ def settings_of(
             f"{fixed[0]} is no day of IZIN_EXTRA_CLOSED_DAYS; weekends and public holidays are "
             "fixed by law. Set the variable to what was in force"
         )
-    after = before.on_other_days(before.closed_days.union(closed).difference(opened))
+    days = before.closed_days.union(closed).difference(opened)
+    after = replace(before, closed_days=days)
     if not differing(before, after):
         raise SourceError(
             "nothing differs from the settings in force: vary one, as with --closed-day"
@@ -95,6 +101,24 @@ def settings_of(
     return before, after
 
 
+def selection_of(
+    *,
+    recipients: Iterable[str] | None,
+    brands: Iterable[int] | None,
+) -> Selection:
+    """Return the selection of these options.
+
+    Raises:
+        SourceError: a recipient is neither a phone number nor an e-mail address nor a key.
+    """
+    named = list(named_recipients(recipients or ()))
+    return Selection(
+        keys=frozenset(one for one in named if is_key(one)),
+        recipients=frozenset(one for one in named if not is_key(one)),
+        brands=frozenset(brands or ()),
+    )
+
+
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
@@ -102,6 +126,9 @@ def _day(text: str) -> date:
         raise typer.BadParameter(f"{text} is no day; write it as 2026-05-18") from None
 
 
+CustomerOption = Annotated[
+    list[str] | None, typer.Option("--customer", help="Of this customer; repeat it.")
+]
 ClosedDayOption = Annotated[
     list[date] | None,
     typer.Option(parser=_day, metavar="DAY", help="This day is no business day; repeat it."),
@@ -113,18 +140,6 @@ OpenDayOption = Annotated[
         metavar="DAY",
         help="This day of IZIN_EXTRA_CLOSED_DAYS is a business day; repeat it.",
     ),
-]
-SinceOption = Annotated[
-    datetime | None,
-    typer.Option(
-        parser=instant,
-        metavar="INSTANT",
-        help="What differs, or was asked, then or later: 2024-01-31T12:00, in Turkish time or "
-        "with an offset.",
-    ),
-]
-UntilOption = Annotated[
-    datetime | None, typer.Option(parser=instant, metavar="INSTANT", help="The same, before.")
 ]
 OutOption = Annotated[
     Path,
@@ -145,10 +160,6 @@ ListOption = Annotated[
         help="A file as izin scrub wrote it: who of those concerned was on it. Repeat it.",
     ),
 ]
-UnmaskedOption = Annotated[
-    bool,
-    typer.Option("--unmasked", help="Write whole recipients to the file: personal data."),
-]
 
 
 def what_if(
@@ -159,7 +170,7 @@ def what_if(
     since: SinceOption = None,
     until: UntilOption = None,
     recipient: RecipientOption = None,
-    brand: BrandOption = None,
+    brand: BrandsOption = None,
     customer: CustomerOption = None,
     list_: ListOption = None,
     unmasked: UnmaskedOption = False,
@@ -176,23 +187,21 @@ def what_if(
     used, 130 if it was stopped.
     """
     with exit_on_signals(), exit_on_error():
-        chosen = selection_of(
-            since=since,
-            until=until,
-            recipients=recipient,
-            brands=brand,
-            customers=customer,
-        )
+        if since is not None and until is not None and since >= until:
+            raise SourceError("--since must be before --until")
+        chosen = selection_of(recipients=recipient, brands=brand)
         lists = tuple(map(_list, list_ or ()))
 
         async def judge(ledger: Ledger) -> tuple[WhatIfResult, list[str]]:
-            known = [one for one in await brands.every(ledger) if _concerns(chosen, one)]
+            known = await _known(ledger, brand or (), customer or ())
+            codes = frozenset(one.brand_code for one in known)
             before, after = settings_of(
                 known, ledger.calendar, closed=closed_day or (), opened=open_day or ()
             )
             asked = WhatIf(
                 ledger=ledger,
-                selection=chosen,
+                selection=replace(chosen, brands=codes) if customer else chosen,
+                period=Period(since, until),
                 before=before,
                 after=after,
                 customers={one.brand_code: one.customer_id for one in known},
@@ -213,11 +222,24 @@ def what_if(
     exit_if(result.sent)
 
 
-def _concerns(chosen: Selection, brand: Brand) -> bool:
-    """Whether a brand may be concerned."""
-    return (not chosen.brands or brand.brand_code in chosen.brands) and (
-        not chosen.customers or brand.customer_id in chosen.customers
-    )
+async def _known(
+    ledger: Ledger, codes: Collection[int], customers: Collection[str]
+) -> Sequence[Brand]:
+    """Return the registered brands among ``codes`` and of ``customers``; either may be empty.
+
+    Raises:
+        SourceError: customers are named, and have none of them.
+    """
+    # A brand that has moved is its present customer's, whatever its history says.
+    known = [
+        one
+        for one in await brands.every(ledger)
+        if (not codes or one.brand_code in codes)
+        and (not customers or one.customer_id in customers)
+    ]
+    if customers and not known:
+        raise SourceError(f"{', '.join(customers)} has no such brand")
+    return known
 
 
 def _list(path: Path) -> GivenList:
@@ -227,7 +249,7 @@ def _list(path: Path) -> GivenList:
         raise UnusableReceiptError(
             f"{path.name} has no {beside.name} beside it: name it where izin scrub wrote both"
         )
-    noted = find_receipt(str(beside), path)
+    noted = read_receipt(beside)
     return GivenList(
         path=path,
         receipts=tuple(one.receipt for one in noted.batches),

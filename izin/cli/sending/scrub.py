@@ -28,7 +28,7 @@ from izin.cli.sending.scrubbing import (
     ScrubTally,
     ScrubWork,
     added_columns,
-    find_receipt,
+    read_receipt,
     receipt_path,
     recheck_rows,
     scrub,
@@ -96,11 +96,13 @@ def scrub_file(
     retailer: RetailerOption = None,
     column: ColumnOption = None,
     recheck: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
             metavar="RECEIPT",
-            help="FILE is scrubbed: ask again, and write those who were yes and are no now. "
-            "The receipt's file, or its id.",
+            exists=True,
+            dir_okay=False,
+            help="FILE is scrubbed, with this receipt: ask again, and write those who were yes and "
+            "are no now.",
         ),
     ] = None,
     only: OnlyOption = None,
@@ -123,7 +125,7 @@ def scrub_file(
         raise typer.BadParameter("the receipt says what is asked: give no other option for that")
     with exit_on_signals():
         if recheck is not None:
-            before = find_receipt(recheck, path)
+            before = read_receipt(recheck)
             done = _write(path, target, before.question, before.columns.recipient, before)
         elif brand is None or channel is None or campaign is None:
             given = {"--brand": brand, "--type": channel, "--campaign": campaign}

@@ -204,32 +204,18 @@ def receipt_path(scrubbed: Path) -> Path:
     return scrubbed.with_name(f"{scrubbed.name}{SUFFIX}")
 
 
-def find_receipt(text: str, scrubbed: Path) -> ScrubReceipt:
-    """Return the receipt that ``text`` names: its file, or the id of one beside ``scrubbed``.
+def read_receipt(path: Path) -> ScrubReceipt:
+    """Return the receipt at ``path``.
 
     Raises:
-        UnusableReceiptError: there is none, or it cannot be read.
+        UnusableReceiptError: it cannot be read.
     """
-    given = Path(text)
-    if given.is_file():
-        return _read(given)
-    beside = receipt_path(scrubbed)
-    if beside.is_file():
-        found = _read(beside)
-        if text in {one.receipt for one in found.batches}:
-            return found
-    raise UnusableReceiptError(
-        f"{text} is no file, and {beside.name} beside the scrubbed file is not of that id; name "
-        f"the file of the receipt (…{SUFFIX})"
-    )
-
-
-def _read(path: Path) -> ScrubReceipt:
     try:
         return ScrubReceipt.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise UnusableReceiptError(
-            f"{path.name} is no receipt of izin scrub, or of another release; scrub the list again"
+            f"{path.name} is no receipt of izin scrub (…{SUFFIX}), or of another release; scrub "
+            "the list again"
         ) from error
 
 

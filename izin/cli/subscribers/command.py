@@ -401,18 +401,13 @@ def resend_order(
     *,
     since: SinceOption = None,
     until: UntilOption = None,
-    missing: Annotated[
-        bool, typer.Option("--missing", help="Only what it has never acknowledged.")
-    ] = False,
     recipients: RecipientOption = None,
     chosen: EventFilter,
 ) -> tuple[Resend, frozenset[str]]:
     """Return what is sent again by these options, and of which recipients or keys; none: of all."""
-    if not (since or missing or recipients):
-        raise typer.BadParameter("say what is sent: --since, --missing or --recipient")
-    order = Resend(
-        ordered_at=datetime.now(UTC), filter=chosen, only_missing=missing, since=since, until=until
-    )
+    if not (since or recipients):
+        raise typer.BadParameter("say what is sent: --since or --recipient")
+    order = Resend(ordered_at=datetime.now(UTC), filter=chosen, since=since, until=until)
     return order, frozenset(named_recipients(recipients or ()))
 
 
@@ -433,7 +428,7 @@ def resend(
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Send named subscribers again what came since an instant, or what they never acknowledged.
+    """Send named subscribers again what came since an instant, or what concerns recipients.
 
     Each event says that it is a repetition and keeps its id, and none is sent over something newer:
     of permissions what holds now, of opt-outs (RET) all but those that a newer consent has

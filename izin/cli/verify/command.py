@@ -1,17 +1,12 @@
 """``izin verify``: check that any order of the same events gives the same state.
 
-A run is one or two series of event sets. A series is divided into blocks, each with a set and a
-random generator of its own, which depend on the seed and the number of the block alone: so neither
-result nor counterexample depends on how many processes share the work.
+A run is one or two series of event sets. Each set has a random generator of its own, which depends
+on the seed and the number of the set alone.
 """
 
-import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from hashlib import sha256
 from random import Random
 from typing import Annotated, Any
@@ -21,7 +16,6 @@ import typer
 from izin.cli.terminal import (
     OutputFormat,
     OutputOption,
-    ProcessesOption,
     exit_if,
     exit_on_signals,
     named,
@@ -33,7 +27,6 @@ from izin.cli.terminal import (
 from izin.cli.verify.permutations import (
     LAW,
     Counterexample,
-    OrderingLaw,
     Parts,
     contradicting_events,
     try_law,
@@ -41,7 +34,6 @@ from izin.cli.verify.permutations import (
 from izin.consent import AdmittedEvent, Consent, ConsentKey
 from izin.runtime.masking import mask
 from izin.runtime.plan import OnProgress
-from izin.runtime.process import follow_parent
 
 SEED = 2026
 PERMUTATIONS = 100_000
@@ -51,8 +43,6 @@ PER_LARGE = 1_000
 """Permutations of small sets for each one of a large set."""
 _PER_SET = 25
 """Permutations of a set before the next one."""
-_PER_TASK = 1_000
-"""Events of the blocks that a process takes at a time, or one block where a set has more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +54,6 @@ class Series:
     """Of the events of a set."""
     permutations: int
     seed: int
-    law: OrderingLaw
 
     @property
     def size(self) -> str:
@@ -73,19 +62,16 @@ class Series:
         return f"{few}{self.most} events"
 
     @property
-    def blocks(self) -> int:
-        """The number of blocks, and of sets of events."""
+    def sets(self) -> int:
+        """The number of sets of events."""
         return -(-self.permutations // _PER_SET)
 
-    def in_block(self, number: int) -> int:
-        """Return the number of permutations of block ``number``."""
-        return min(_PER_SET, self.permutations - number * _PER_SET)
-
-    def try_block(self, number: int) -> bytes | Counterexample:
-        """Return the digest of the block's set, or its counterexample."""
+    def try_set(self, number: int) -> bytes | Counterexample:
+        """Return the digest of the state that a set gives, or its counterexample."""
         rng = Random(f"{self.seed}/{self.most}/{number}")  # noqa: S311  # a trial, not a secret
         events = contradicting_events(rng.randint(self.fewest, self.most), rng=rng)
-        return try_law(events, permutations=self.in_block(number), rng=rng, law=self.law)
+        permutations = min(_PER_SET, self.permutations - number * _PER_SET)
+        return try_law(events, permutations=permutations, rng=rng, law=LAW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +89,6 @@ def verify(
         int, typer.Option(min=1, help="Number of permutations to try.")
     ] = PERMUTATIONS,
     seed: Annotated[int, typer.Option(help="Seed of the events and permutations.")] = SEED,
-    processes: ProcessesOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Check that any order, repetition or batching of the same events gives the same state.
@@ -116,56 +101,23 @@ def verify(
     results: list[SeriesResult] = []
     with exit_on_signals(), showing_steps() as begin:
         for fewest, most, count in sizes:
-            series = Series(fewest=fewest, most=most, permutations=count, seed=seed, law=LAW)
-            shown = begin(f"sets of {series.size}, sets")
-            results.append(_run(series, processes or multiprocessing.cpu_count(), shown))
+            series = Series(fewest=fewest, most=most, permutations=count, seed=seed)
+            results.append(_run(series, begin(f"sets of {series.size}, sets")))
             if isinstance(results[-1].result, Counterexample):
                 break
     _print(results, output)
     exit_if(isinstance(results[-1].result, Counterexample))
 
 
-def _run(series: Series, processes: int, shown: OnProgress) -> SeriesResult:
+def _run(series: Series, shown: OnProgress) -> SeriesResult:
     began, seen = time.monotonic(), sha256()
-    result: bytes | Counterexample = b""
-    with _results(series, processes) as results:
-        for number, result in enumerate(results, 1):
-            if isinstance(result, Counterexample):
-                break
-            seen.update(result)
-            shown(number, series.blocks)
-    clash = result if isinstance(result, Counterexample) else None
-    return SeriesResult(
-        series=series, seconds=time.monotonic() - began, result=clash or seen.digest()
-    )
-
-
-@contextmanager
-def _results(series: Series, processes: int) -> Iterator[Iterator[bytes | Counterexample]]:
-    """Yield the results of the blocks in order, computed by so many ``processes``.
-
-    They are started anew: one that is forked has this one's signal handlers and, for ever, the
-    locks that other threads held.
-    """
-    numbers = range(series.blocks)
-    processes = min(processes, series.blocks)
-    if processes == 1:
-        yield map(series.try_block, numbers)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, follow_parent)
-    try:
-        at_once = max(1, _PER_TASK // max(1, series.most))
-        found = pool.map(partial(_digest_of, series), numbers, chunksize=at_once)
-        # A counterexample is found again here: it cannot be passed between processes.
-        yield (one or series.try_block(number) for number, one in enumerate(found))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _digest_of(series: Series, number: int) -> bytes | None:
-    result = series.try_block(number)
-    return None if isinstance(result, Counterexample) else result
+    for number in range(series.sets):
+        found = series.try_set(number)
+        if isinstance(found, Counterexample):
+            return SeriesResult(series=series, seconds=time.monotonic() - began, result=found)
+        seen.update(found)
+        shown(number + 1, series.sets)
+    return SeriesResult(series=series, seconds=time.monotonic() - began, result=seen.digest())
 
 
 def _print(results: Sequence[SeriesResult], output: OutputFormat) -> None:
@@ -173,7 +125,7 @@ def _print(results: Sequence[SeriesResult], output: OutputFormat) -> None:
     rows = [
         (
             one.series.size,
-            one.series.blocks,
+            one.series.sets,
             one.series.permutations,
             round(one.seconds, 1),
             one.result.hex() if isinstance(one.result, bytes) else "",

@@ -65,21 +65,6 @@ UPDATE subscribers SET failing_since = %(failing_since)s, alerts = %(alerts)s,
     last_failure = coalesce(%(failure)s, last_failure), last_failure_at = coalesce(%(failed_at)s, last_failure_at)
 WHERE id = %(subscriber_id)s
 
--- name: acknowledged
--- The ids of those of these events that a subscriber has acknowledged. An erased acknowledgement has no id, but its record;
--- an opt-out of the history has none: it was taken if any opt-out of its key was since.
-SELECT e.webhook_id
-FROM json_to_recordset(%(events)s::json) AS e (
-    topic text, partition integer, "offset" bigint, key text, webhook_id text, since timestamptz)
-WHERE EXISTS (
-    SELECT FROM deliveries AS d
-    WHERE hashtextextended(d.key, 0) = hashtextextended(e.key, 0) AND d.key = e.key
-        AND d.subscriber_id = %(id)s AND (d.webhook_id = e.webhook_id
-            OR e.topic = %(history)s AND d.type = 'consent.opted-out' AND d.delivered_at >= e.since))
-OR e.topic <> %(history)s AND EXISTS (
-    SELECT FROM deliveries AS d
-    WHERE d.subscriber_id = %(id)s AND (d.topic, d.partition, d."offset") = (e.topic, e.partition, e."offset"))
-
 -- name: of-keys
 -- The deliveries of keys. Of a removed subscriber the history has the name. A repetition has the number of its resend.
 SELECT coalesce(s.name, 'removed, no. ' || d.subscriber_id) AS subscriber, d.type, d.topic, d.partition, d."offset",

@@ -13,18 +13,6 @@ FROM brands AS b LEFT JOIN consents AS c ON c.brand_code = b.brand_code
 WHERE b.customer_id = %(customer_id)s
 GROUP BY b.brand_code ORDER BY b.brand_code
 
--- name: channels
--- The consents of a customer by brand and channel: what İYS holds, what it is to hold, and what became void.
-SELECT c.brand_code, c.channel,
-    count(*) FILTER (WHERE c.registered = 'ONAY') AS held,
-    count(*) FILTER (WHERE c.registered = 'RET') AS opted_out,
-    count(*) FILTER (WHERE c.registered <> 'ONAY' AND c.desired_status = 'ONAY'
-        AND c.state NOT IN ('expired', 'refused')) AS waiting,
-    count(*) FILTER (WHERE c.state = 'expired' AND c.registered <> 'ONAY') AS void
-FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code
-WHERE b.customer_id = %(customer_id)s
-GROUP BY c.brand_code, c.channel ORDER BY c.brand_code, c.channel
-
 -- name: void
 -- The next consents that became void because they were not registered in time, in the order of keys.
 SELECT key, brand_code, channel, recipient_type, recipient, desired_at, expires_at FROM consents

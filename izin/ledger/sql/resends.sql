@@ -1,8 +1,9 @@
 -- name: begin
--- Begin a resend, which whoever delivers then notices; no row where one of the subscriber is not done.
+-- Begin a resend, which whoever delivers then notices; no row where one of the subscriber is not done. Version 0.1.0
+-- could leave out what was acknowledged; its column stays for workers of it.
 WITH noticed AS (UPDATE subscribers SET version = version + 1 WHERE id = %(id)s)
 INSERT INTO resends (subscriber_id, only_missing, ordered_at, types, brands, channels, origins, keys, planned)
-VALUES (%(id)s, %(only_missing)s, %(now)s, %(types)s, %(brands)s, %(channels)s, %(origins)s, %(keys)s, %(planned)s)
+VALUES (%(id)s, false, %(now)s, %(types)s, %(brands)s, %(channels)s, %(origins)s, %(keys)s, %(planned)s)
 ON CONFLICT (subscriber_id) WHERE finished_at IS NULL DO NOTHING
 RETURNING id
 
@@ -13,7 +14,7 @@ SELECT %(id)s, %(first)s + k.place - 1, k.key FROM unnest(%(keys)s::text[]) WITH
 
 -- name: open
 -- The resend of a subscriber that is not done.
-SELECT r.id, r.only_missing, r.ordered_at, r.types, r.brands, r.channels, r.origins, r.keys, s.customer_id
+SELECT r.id, r.ordered_at, r.types, r.brands, r.channels, r.origins, r.keys, s.customer_id
 FROM resends AS r JOIN subscribers AS s ON s.id = r.subscriber_id WHERE r.subscriber_id = %(id)s AND r.finished_at IS NULL
 
 -- name: end
@@ -34,7 +35,7 @@ SELECT id FROM ended
 
 -- name: latest
 -- The latest resend of a subscriber: how many events were counted when it was ordered, and how many it has brought.
-SELECT r.id, r.only_missing, r.ordered_at, r.finished_at, r.cancelled_at, r.planned,
+SELECT r.id, r.ordered_at, r.finished_at, r.cancelled_at, r.planned,
     (SELECT count(*) FROM deliveries AS d WHERE d.resend_id = r.id) AS brought,
     CASE WHEN r.cancelled_at IS NOT NULL THEN 'cancelled' WHEN r.finished_at IS NULL THEN 'running' ELSE 'done' END AS state
 FROM resends AS r WHERE r.subscriber_id = %(id)s ORDER BY r.id DESC LIMIT 1

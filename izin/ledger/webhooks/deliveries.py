@@ -35,7 +35,7 @@ from izin.ledger.history import (
     digest_fact,
     digest_of,
 )
-from izin.ledger.webhooks.registry import DeliveryCursor, LaneName
+from izin.ledger.webhooks.registry import DeliveryCursor
 
 _SQL = statements("deliveries")
 _COLUMNS = (17).to_bytes(2, "big")
@@ -285,17 +285,6 @@ async def _write_batch(
     fact = digest_fact(batch, commitments, len(rows), copy_format.microseconds(now))
     recorded_at = await append_facts(connection, [fact], now=now)
     await copy(connection, _SQL["copy"], [copied(batch, rows, recorded_at)])
-
-
-async def acknowledged(
-    ledger: Ledger, subscriber_id: int, events: Sequence[Mapping[str, Any]]
-) -> frozenset[str]:
-    """Return the ids of those ``events`` that the subscriber has acknowledged, each given by
-    ``topic``, ``partition``, ``offset``, ``key``, ``webhook_id`` and ``since``.
-    """
-    values = {"id": subscriber_id, "events": _json(events), "history": LaneName.HISTORY}
-    rows = await ledger.fetch(_SQL["acknowledged"], values)
-    return frozenset(row["webhook_id"] for row in rows)
 
 
 async def of_keys(ledger: Ledger, keys: Sequence[str]) -> Sequence[Mapping[str, Any]]:

@@ -401,7 +401,7 @@ async def predict_in_ledger(
     found = await _in_ledger(ledger, codec, [one.record.value or b"" for one in orders])
     return [
         _UNREADABLE
-        if one is None
+        if one is RedriveOutcome.REFUSED
         else Prediction(RedriveOutcome.RECORDED if one is RedriveOutcome.ERASED else one)
         for one in found
     ]
@@ -418,18 +418,21 @@ async def _by_ledger(ledger: Ledger, codec: Codec, sent: Sequence[SentLetter]) -
     return results
 
 
-async def _in_ledger(
-    ledger: Ledger, codec: Codec, values: Sequence[bytes]
-) -> list[RedriveOutcome | None]:
+async def _in_ledger(ledger: Ledger, codec: Codec, values: Sequence[bytes]) -> list[RedriveOutcome]:
     """Return of each decision whether the history has it (``KNOWN``), or lacks it (``RECORDED``),
-    which of an erasure nothing shows (``ERASED``); None: it cannot be read.
+    which of an erasure nothing shows (``ERASED``), or it cannot be read (``REFUSED``).
     """
-    decisions = [_decoded(codec, one) for one in values]
+    reader, decisions = DecisionReader(codec), list[Mapping[str, Any] | None]()
+    for value in values:
+        try:
+            decisions.append(reader.decode(value))
+        except UndecodableError:
+            decisions.append(None)
     keys = sorted({key_text(one["consent"]) for one in decisions if one is not None})
     known: set[str] = set()
     for start in range(0, len(keys), _PAGE):
         known |= {one.source for one in await reads.facts(ledger, keys[start : start + _PAGE])}
-    return [None if one is None else _in_history(one, known) for one in decisions]
+    return [RedriveOutcome.REFUSED if one is None else _in_history(one, known) for one in decisions]
 
 
 def _in_history(decision: Mapping[str, Any], known: Collection[str]) -> RedriveOutcome:
@@ -437,10 +440,3 @@ def _in_history(decision: Mapping[str, Any], known: Collection[str]) -> RedriveO
         return RedriveOutcome.ERASED
     is_known = source_of(decision) in known
     return RedriveOutcome.KNOWN if is_known else RedriveOutcome.RECORDED
-
-
-def _decoded(codec: Codec, value: bytes) -> Mapping[str, Any] | None:
-    try:
-        return DecisionReader(codec).decode(value)
-    except UndecodableError:
-        return None

@@ -39,7 +39,7 @@ from izin.ledger.record import (
     ruling,
 )
 from izin.ledger.unit_of_work import UnitOfWork, lock
-from izin.replay.errors import LiveGroupError, UnfitSelectionError
+from izin.replay.errors import LiveGroupError
 from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, fill, filled, selected
 from izin.runtime.plan import (
     REBUILD,
@@ -148,12 +148,9 @@ class LedgerRebuild:
         One that was stopped goes on where it was, with the history up to the same places.
 
         Raises:
-            UnfitSelectionError: it cannot be decided by a key alone.
             LiveGroupError: another rebuild runs.
             ProcessEndedError: a process ended before it was done.
         """
-        if not selection.names_keys:
-            raise UnfitSelectionError(f"the {TARGET}", "some recipients, keys or brands")
         draft = work_folder(path) / "draft"
         async with self._alone():
             begun = await self._begun(draft, selection, by)

@@ -23,7 +23,7 @@ from izin.consent import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import by_key
-from izin.replay.errors import InputLostError, LiveGroupError, UnfitSelectionError
+from izin.replay.errors import InputLostError, LiveGroupError
 from izin.runtime.kafka import codec
 from izin.runtime.plan import (
     DESIRED_CONSENTS,
@@ -89,15 +89,12 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         PositionAheadError: a lane ends before what was decided of it.
         BrokerError: Kafka cannot be reached, or a topic does not exist.
         LedgerUnavailableError: the history is needed, and cannot be reached.
-        UnfitSelectionError: it cannot be decided by a key alone.
         SourceError: rows of a lost topic were selected.
         OurError: the settings have another number of partitions.
     """
     settings, topics = installation.kafka, installation.kafka.topics
     lanes = (topics.events.name, topics.express.name)
     rows = topics.desired_consents.name
-    if not selection.names_keys:
-        raise UnfitSelectionError(rows, "some recipients, keys or brands")
     positions, cluster_id, found = _at_rest(installation, lanes)
     if len(found[rows].ends) != settings.partitions:
         raise OurError(
@@ -241,11 +238,6 @@ def records_between(
             yield [one for one in messages if (one.offset() or 0) < end]
 
 
-def open_history(settings: LedgerSettings) -> Ledger:
-    """Return the ledger of ``settings``, to be entered; it leases nothing."""
-    return Ledger(settings, owner=0)
-
-
 async def history_reach(
     settings: LedgerSettings, topics: Collection[str]
 ) -> tuple[Mapping[int, int], Mapping[tuple[str, int], int]]:
@@ -253,7 +245,7 @@ async def history_reach(
     the offset of events below which it has every decision; none where a month of it was dropped.
     Raises LedgerUnavailableError.
     """
-    async with open_history(settings) as ledger:
+    async with Ledger(settings, owner=0) as ledger:
         heads = await by_key.heads(ledger)
         is_cut = bool(await ledger.fetch(_MOVEMENTS["cuts"]))
         found = await ledger.fetch(_MOVEMENTS["recorded"], {"topics": list(topics)})
@@ -302,7 +294,7 @@ async def _divide(
     with ExitStack() as stack:
         opened = [stack.enter_context(one.open("wb", buffering=_BUFFER)) for one in news]
         async with (
-            open_history(settings) as ledger,
+            Ledger(settings, owner=0) as ledger,
             ledger.session() as connection,
             connection.cursor() as cursor,
         ):

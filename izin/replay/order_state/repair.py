@@ -17,11 +17,10 @@ and none is written over a newer one.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +28,26 @@ import orjson
 
 from izin.consent import Consent, Status, outranks
 from izin.kafka.bounded_reader import OffsetGoneError
+from izin.ledger.db import Ledger
 from izin.ledger.history import act, append
-from izin.replay.errors import InputLostError
+from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.order_state.comparison import (
     WRITTEN,
     StateComparison,
     StateDifference,
+    fold,
     read_standing,
+    settle_erased,
 )
 from izin.replay.order_state.planning import (
     Installation,
     decided_offsets,
     divide_history,
-    open_history,
     options_of,
     partitions_of,
     plan_of,
 )
-from izin.replay.order_state.shadow import fold, settle_erased
-from izin.replay.processes import Advance, refuse_live_group, working
+from izin.replay.processes import Advance, working
 from izin.runtime import kafka
 from izin.runtime.plan import (
     OnProgress,
@@ -59,6 +59,7 @@ from izin.runtime.plan import (
     write_private,
 )
 from izin.runtime.settings import LedgerSettings
+from izin.runtime.topic_admin import members
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
@@ -85,16 +86,6 @@ _DERIVED = {"previous_status"}
 written in any case."""
 
 
-@dataclass(slots=True)
-class Written:
-    """What was written of a partition."""
-
-    rows: int = 0
-    opt_outs: int = 0
-    newer: int = 0
-    """Rows that were not, for a newer one stands."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionResult:
     """What was found of a partition, and what was written."""
@@ -115,7 +106,7 @@ class PartitionResult:
     """The first that differ: ``key``, ``kind``, and ``fields`` by name, as they stand and as they
     should."""
     written: Mapping[str, int]
-    """As ``Written`` names it; zeroes in a dry run."""
+    """``rows`` and ``opt_outs`` that were written; nothing in a dry run."""
 
     @property
     def waiting(self) -> int:
@@ -166,7 +157,9 @@ class StateRebuild:
                 "order worker decides again what the topics have"
             )
         settings = self.installation.kafka
-        refuse_live_group(settings, self.installation.streams.group(settings), "order workers")
+        if count := members(settings, self.installation.streams.group(settings)):
+            remedy = "stop them (one that has stopped counts until its session ends)"
+            raise LiveGroupError("order workers", count, remedy)
         plan.check(plan_of(self.installation, plan.selection, by=plan.by))
 
     def execute(
@@ -264,12 +257,7 @@ class PartitionWork:
         settings = self.installation.kafka
         with kafka.broker_errors(settings):
             comparison, seconds = self._compared(number, advance)
-            counts, listed = Counter[str](), list[Mapping[str, Any]]()
-            for one in comparison.changes():
-                counts[one.kind.value] += 1
-                if len(listed) < LISTED:
-                    key = one.key.decode(errors="replace")
-                    listed.append({"key": key, "kind": one.kind.value, "fields": one.fields})
+            changes = list(comparison.changes())
             result = PartitionResult(
                 partition=number,
                 events=comparison.shadow.events,
@@ -277,13 +265,20 @@ class PartitionWork:
                 keys=comparison.keys,
                 computed=comparison.computed_digest,
                 standing=comparison.standing_digest,
-                counts=dict(counts),
-                listed=listed,
-                written=asdict(Written()),
+                counts=dict(Counter(one.kind.value for one in changes)),
+                listed=[
+                    {
+                        "key": one.key.decode(errors="replace"),
+                        "kind": one.kind.value,
+                        "fields": one.fields,
+                    }
+                    for one in changes[:LISTED]
+                ],
+                written={},
             )
             if not self.writes:
                 return result
-            return replace(result, written=asdict(self._repaired(result, comparison.changes())))
+            return replace(result, written=dict(self._repaired(result, changes)))
 
     def _compared(self, number: int, advance: Advance) -> tuple[StateComparison, float]:
         """Return the comparison of a partition, and how long its events took."""
@@ -309,14 +304,16 @@ class PartitionWork:
         )
         return comparison, seconds
 
-    def _repaired(self, result: PartitionResult, changes: Iterable[StateDifference]) -> Written:
+    def _repaired(
+        self, result: PartitionResult, changes: Sequence[StateDifference]
+    ) -> Mapping[str, int]:
         """Write ``changes`` of a partition of which ``result`` was found."""
         plan, number = self.plan, result.partition
         seen = {one["partition"]: one["computed"] for one in plan.options["partitions"]}
         if seen[number] != result.computed:
             raise PlanMovedError([f"the events of partition {number} give other rows"])
         if not result.waiting and number not in options_of(plan)[0]:
-            return Written()
+            return {}
         settings = self.installation.kafka
         group = self.installation.streams.group(settings)
         with closing(SharedClients(settings, group)) as clients:
@@ -336,7 +333,7 @@ async def _record(settings: LedgerSettings, plan: Plan, *, by: str, rows: int) -
         after={"plan": plan.digest, "planned_by": plan.by, "rows": rows},
     )
     once = replace(ordered, source=f"act/{_ACT}/{plan.digest}", may_repeat=True)
-    async with open_history(settings) as ledger, ledger.transaction() as connection:
+    async with Ledger(settings, owner=0) as ledger, ledger.transaction() as connection:
         await append.append(connection, [once], now=now)
 
 
@@ -351,7 +348,7 @@ class _RowWriter:
         self._number = number
         self._digest = plan.digest.encode()
         self._is_lost = number in options_of(plan)[0]
-        self._written = Written()
+        self._written = Counter[str]()
         self._owned = _StandingPartition(
             number,
             clients=clients,
@@ -361,7 +358,7 @@ class _RowWriter:
         )
         self._owned.decided = decided_offsets(plan, installation.kafka, number)
 
-    async def write(self, changes: Iterable[StateDifference]) -> Written:
+    async def write(self, changes: Sequence[StateDifference]) -> Mapping[str, int]:
         """Write the rows of ``changes`` that are to be written.
 
         Raises:
@@ -369,13 +366,12 @@ class _RowWriter:
             StateError: the topic has what this release cannot use.
             KafkaException: a transaction did not certainly commit; what it wrote is found then.
         """
-        owned, waiting = self._owned, iter(changes)
-        lacks_positions = self._is_lost
+        owned, lacks_positions = self._owned, self._is_lost
         try:
             await owned.acquire()
-            while some := list(islice(waiting, _AT_ONCE)):
+            for first in range(0, len(changes), _AT_ONCE):
                 effects = Effects()
-                for one in some:
+                for one in changes[first : first + _AT_ONCE]:
                     self._add_change(effects, one)
                 if effects.writes:
                     await owned.commit(effects, {})
@@ -397,7 +393,7 @@ class _RowWriter:
             at = self._codec.decode("Consent", one.row)["effective_at"]
             wanted_until = suppression((at - EPOCH) // MILLISECOND)
             if packed != wanted_until:
-                self._written.rows += 1
+                self._written["rows"] += 1
                 effects.changes[one.key] = wanted_until
                 identity = derived_id(one.key.decode(), REPLAY, self._number, 0)
                 made = headers(record="Consent", event_id=identity, source="/izin/replay", at=at)
@@ -408,14 +404,13 @@ class _RowWriter:
         if found == wanted and one.fields.keys() != _DERIVED:
             return
         if found is not None and outranks(found.order, wanted.order):
-            self._written.newer += 1
             return
-        self._written.rows += 1
+        self._written["rows"] += 1
         effects.changes[one.key] = state.packing.pack(wanted)
         self._add(effects, rows, one, self._headers(wanted, "/row"))
         was_ret = found is not None and found.status is Status.RET
         if wanted.status is Status.RET and not was_ret and not self._is_lost:
-            self._written.opt_outs += 1
+            self._written["opt_outs"] += 1
             self._add(effects, self._topics.opt_outs.name, one, self._headers(wanted, "/opt-out"))
 
     def _add(self, effects: Effects, topic: str, one: StateDifference, made: Headers) -> None:

@@ -10,12 +10,12 @@ void (Yönetmelik m.7/12). That is the one thing that the ledger's own permissio
 for by its settings it submits nothing after the term.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache, partial
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from izin.consent import (
     CLASSES,
@@ -33,7 +33,6 @@ from izin.consent import (
 )
 from izin.consent.may_send import Permission, PermissionReason
 from izin.replay.what_if.key_history import AskedReceipt, DueEvent, KeyTimeline, KnownState
-from izin.runtime.plan import Selection
 
 _EXEMPT = frozenset(one for one in MessageClass if CLASSES[one].kind is MessageKind.EXEMPT)
 """No setting says anything about these messages."""
@@ -98,10 +97,6 @@ class LawSettings:
         """Return the settings for a key of this brand."""
         return KeyLaw(calendar=self.calendar, terms=self.terms.get(brand_code, _NO_TERMS))
 
-    def on_other_days(self, closed_days: Iterable[date]) -> Self:
-        """Return the settings with these closed days in place of its own."""
-        return replace(self, closed_days=frozenset(closed_days))
-
 
 def differing(before: LawSettings, after: LawSettings) -> list[str]:
     """Return in words what differs between two settings."""
@@ -121,6 +116,23 @@ def _over(
     if before is None or after is None or before < activated_at:
         return before
     return max(after, activated_at - A_SECOND)
+
+
+class Period(NamedTuple):
+    """The time that is asked about; by default all of it."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    """Without this instant itself."""
+
+    def overlaps(self, since: datetime, until: datetime | None) -> bool:
+        """Whether anything from ``since`` until before ``until`` (None: today) is in it."""
+        return (self.until is None or since < self.until) and (
+            self.since is None or until is None or until > self.since
+        )
+
+
+ALWAYS = Period()
 
 
 class AnswerChangeKind(StrEnum):
@@ -192,22 +204,22 @@ class ChangedAnswer(NamedTuple):
 
 
 def changes_of(
-    timeline: KeyTimeline, before: KeyLaw, after: KeyLaw, *, selection: Selection, now: datetime
+    timeline: KeyTimeline, before: KeyLaw, after: KeyLaw, *, period: Period, now: datetime
 ) -> Iterator[AnswerChange]:
-    """Yield what differs for a key, as far as it is in the time of ``selection``."""
+    """Yield what differs for a key, as far as it is in ``period``."""
     for event in timeline.events.values():
-        yield from _of_event(event, before, after, selection, now)
+        yield from _of_event(event, before, after, period, now)
     changed = [
         one
         for one in changed_answers(timeline.states, timeline.key.recipient_type, before, after)
-        if _overlaps(selection, one.since, one.until)
+        if period.overlaps(one.since, one.until)
     ]
     for one in changed:
         is_other = one.before.may_send != one.after.may_send
         kind = AnswerChangeKind.ANSWER if is_other else AnswerChangeKind.REASON
         yield _change(kind, in_words(one.before), in_words(one.after), one.since, one.until)
     for receipt in timeline.receipts:
-        if _overlaps(selection, receipt.asked_at, receipt.asked_at + _INSTANT):
+        if period.overlaps(receipt.asked_at, receipt.asked_at + _INSTANT):
             yield from _of_receipt(receipt, changed)
 
 
@@ -286,14 +298,14 @@ def _of_opt_out(event: DueEvent, term: Term, now: datetime) -> Fulfilment:
 
 
 def _of_event(
-    event: DueEvent, before: KeyLaw, after: KeyLaw, selection: Selection, now: datetime
+    event: DueEvent, before: KeyLaw, after: KeyLaw, period: Period, now: datetime
 ) -> Iterator[AnswerChange]:
     old, new = (law.term(event.effective_at, event.status) for law in (before, after))
     if old == new:
         return
     ends = [one for term in (old, new) for one in term if one is not None]
     until = max(ends) if None not in (old.due_at, new.due_at) else None
-    if not _overlaps(selection, event.effective_at, until):
+    if not period.overlaps(event.effective_at, until):
         return
     was, would_be = (fulfilment(event, term, now) for term in (old, new))
     if was is not would_be:
@@ -335,15 +347,6 @@ def _change(  # noqa: PLR0913, PLR0917  # the fields, with instants
     ends = None if until is None else until.isoformat()
     return AnswerChange(
         kind=kind, before=before, after=after, since=since.isoformat(), until=ends, about=about
-    )
-
-
-def _overlaps(selection: Selection, since: datetime, until: datetime | None) -> bool:
-    """Whether anything from ``since`` until before ``until`` (None: today) is in the selected
-    time.
-    """
-    return (selection.until is None or since < selection.until) and (
-        selection.since is None or until is None or until > selection.since
     )
 
 

@@ -15,7 +15,14 @@ from izin.consent import ConsentKey, UnreadableKeyError
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.history import KeySlice, by_key
-from izin.replay.what_if.changes import AnswerChange, AnswerChangeKind, LawSettings, changes_of
+from izin.replay.what_if.changes import (
+    ALWAYS,
+    AnswerChange,
+    AnswerChangeKind,
+    LawSettings,
+    Period,
+    changes_of,
+)
 from izin.replay.what_if.key_history import GivenList, KeyTimeline, on_lists
 from izin.runtime.plan import OnProgress, Selection, silent
 
@@ -80,6 +87,7 @@ class WhatIf:
 
     ledger: Ledger
     selection: Selection
+    period: Period = ALWAYS
     before: LawSettings
     """Those in force."""
     after: LawSettings
@@ -107,7 +115,7 @@ class WhatIf:
                 key, code = str(one.key), one.key.brand_code
                 one.receipts += listed.get(key, ())
                 laws = self.before.of(code), self.after.of(code)
-                found = list(changes_of(one, *laws, selection=selection, now=self.now))
+                found = list(changes_of(one, *laws, period=self.period, now=self.now))
                 result.keys += 1
                 result.unreadable += one.unreadable
                 result.add(key, found)
@@ -117,10 +125,9 @@ class WhatIf:
         return result
 
     async def _erased(self) -> int:
-        selection = self.selection
-        owners = {one for code, one in self.customers.items() if code in selection.brands}
-        is_cut = selection.brands or selection.customers
-        return await by_key.erased(self.ledger, owners | selection.customers if is_cut else None)
+        brands = self.selection.brands
+        owners = {one for code, one in self.customers.items() if code in brands}
+        return await by_key.erased(self.ledger, owners if brands else None)
 
     async def _timelines(
         self, part: KeySlice, heads: Mapping[int, int]
@@ -139,10 +146,7 @@ class WhatIf:
                 parsed = ConsentKey.parse(key)
             except UnreadableKeyError:
                 continue
-            # A brand that has moved is its present customer's, whatever its history says.
-            owner = self.customers.get(parsed.brand_code)
-            is_wanted = not selection.customers or owner in selection.customers
-            if is_wanted and selection.takes_key(key):
+            if selection.takes_key(key):
                 timeline = KeyTimeline(parsed)
                 for one in some:
                     timeline.add(one)

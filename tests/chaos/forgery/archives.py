@@ -11,7 +11,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from izin.evidence import report
+from izin.evidence import verification
 from izin.evidence.chain import Segment
 from izin.evidence.container import LIST, dumped, packed, unpacked
 from izin.evidence.rows import EvidenceRow
@@ -326,7 +326,9 @@ class ArchiveForger:
     def formatted(self) -> bytes:
         """Say that another release computed the archive, whose summary lies."""
         files = self.archive.files()
-        other = self.random.choice((report.FORMAT + 1, report.FORMAT - 1, "2", None, 2.5, True))
+        other = self.random.choice(
+            (verification.FORMAT + 1, verification.FORMAT - 1, "2", None, 2.5, True)
+        )
         header = json.loads(files[HEADER]) | {"format": other}
         files |= {HEADER: dumped(header), SUMMARY: b"<p>ONAY</p>"}
         if self.random.random() < 0.3:

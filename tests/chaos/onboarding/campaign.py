@@ -22,8 +22,8 @@ from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
-from izin.onboarding.address_book import AddressBook, note_ledger
-from izin.onboarding.pack import BrandCounts, brand_counts
+from izin.onboarding.address_book import AddressBook, AddressCount, note_ledger
+from izin.onboarding.pack import address_counts
 from izin.onboarding.preview import (
     BookReview,
     FirstLoading,
@@ -149,7 +149,7 @@ class VirtualOnboarding:
                     *self._site.sinks.unforeseen,
                     *self._columns(found, path, done.report_path, log.rows),
                     *_undated(path, log.rows),
-                    *self._counts(await brand_counts(ledger, CUSTOMER)),
+                    *self._counts(await address_counts(ledger, CUSTOMER), await _held(ledger)),
                 ),
             )
 
@@ -219,15 +219,16 @@ class VirtualOnboarding:
             yield f"{wrong} rows that İYS judges otherwise once their brand is active"
         yield from self._site.codes_among("H467", "H084", "H124")
 
-    def _counts(self, counted: Mapping[int, BrandCounts]) -> Iterator[str]:
-        """Yield where the pack counts a brand otherwise than İYS."""
+    def _counts(
+        self, counted: Mapping[int, AddressCount], held: Mapping[int, int]
+    ) -> Iterator[str]:
+        """Yield where the pack or the ledger counts a brand otherwise than İYS."""
         for code, ours in counted.items():
-            register = self._simulator.register_of(code)
-            held = sum(one.held for one in ours.channels.values())
-            if (ours.addresses.total, held) != (register.used_limit, register.approvals):
+            register, consents = self._simulator.register_of(code), held.get(code, 0)
+            if (ours.total, consents) != (register.used_limit, register.approvals):
                 yield (
-                    f"brand {code}: {ours.addresses.total} addresses and {held} consents in the "
-                    f"pack, {register.used_limit} and {register.approvals} at İYS"
+                    f"brand {code}: {ours.total} addresses and {consents} consents here, "
+                    f"{register.used_limit} and {register.approvals} at İYS"
                 )
 
     def _directory(self) -> BrandDirectory:
@@ -242,6 +243,14 @@ class VirtualOnboarding:
             )
             for one in self._brands.values()
         )
+
+
+async def _held(ledger: Ledger) -> dict[int, int]:
+    """Return of how many keys of each brand İYS holds ONAY, as the ledger has it."""
+    rows = await ledger.fetch(
+        "SELECT brand_code, count(*) AS held FROM consents WHERE registered = 'ONAY' GROUP BY 1"
+    )
+    return {row["brand_code"]: row["held"] for row in rows}
 
 
 def _brand(code: int, **terms: datetime) -> Brand:

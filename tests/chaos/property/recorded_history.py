@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 from izin.consent import Consent, ConsentKey, Decision, KeyState, RecipientType, restoration
-from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow, fact_of
+from izin.evidence.verification import state_at
 from izin.ledger.db import microseconds
 from izin.ledger.record import (
     ConsentRow,

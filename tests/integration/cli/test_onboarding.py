@@ -143,9 +143,6 @@ def test_pack_and_void_list_what_a_customer_must_do(
             "phones": 2,
             "emails": 1,
             "addresses": 3,
-            "held": 0,
-            "waiting": 1,
-            "void": 2,
         }
     ]
     assert [one["addresses"] for one in counted["providers"]] == [3]

@@ -71,7 +71,7 @@ def test_subscriber_is_added_tested_and_shown(izin: Izin, topics: KafkaSettings)
     assert found["backlog"]["express"] == {"open": 0, "unread": 3}
     for command in (("show", "crm"), ("list",), ("list", "--output", "json")):
         assert secret not in izin("subscribers", *command).stdout
-    counted = izin("subscribers", "resend", "crm", "--missing", "--output", "json")
+    counted = izin("subscribers", "resend", "crm", "--since=2099-01-01", "--output", "json")
     assert json.loads(counted.stdout) == []
     assert "crm: nothing is to be sent again" in counted.stderr
     assert izin("subscribers", "pause", "crm").exit_code == 0
@@ -102,13 +102,13 @@ def test_resend_is_limited_counted_ordered_shown_and_cancelled(
         assert izin(*(*ADD[:2], "till", *ADD[3:]), "--url", url).exit_code == 0
     publish(topics, 1, 2, 3)
     lose(registered)
-    rows = resent(izin, "--missing")
+    today, tomorrow = "--since=2020-01-01", "--since=2099-01-01"
+    rows = resent(izin, today)
     source, type_ = topics.topics.opt_outs.name, "consent.opted-out"
     assert rows == [{"subscriber": "crm", "source": source, "type": type_, "events": 3}]
-    shown = izin("subscribers", "resend", "crm", "--missing").stdout
+    shown = izin("subscribers", "resend", "crm", today).stdout
     assert shown.count("consent.opted-out") == 1
     key = key_of(a_consent(2))
-    today, tomorrow = "--since=2020-01-01", "--since=2099-01-01"
     for words, count in (
         ((today,), 3),
         ((tomorrow,), 0),
@@ -156,7 +156,9 @@ def test_removed_subscriber_is_gone_and_its_name_is_free(
         assert izin(*ADD, "--url", url).exit_code == 0
         publish(topics, 1, 2)
         lose(registered)
-        assert izin("subscribers", "resend", "crm", "--missing", "--execute").exit_code == 0
+        assert (
+            izin("subscribers", "resend", "crm", "--since=2020-01-01", "--execute").exit_code == 0
+        )
         asked = izin("subscribers", "remove", "crm")
         assert asked.exit_code == 0
         assert f"crm of acme would get nothing more at {url}" in " ".join(asked.stderr.split())
@@ -179,7 +181,7 @@ WRONG: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("subscribers", "remove", "nobody"), 3, "there is no subscriber nobody"),
     (("subscribers", "rotate-secret", "nobody"), 3, "there is no subscriber nobody"),
     (("subscribers", "resend", "crm"), 2, "--since"),
-    (("subscribers", "resend", "nobody", "--missing"), 3, "there is no subscriber nobody"),
+    (("subscribers", "resend", "nobody", "--since=2020-01-01"), 3, "there is no subscriber nobody"),
     (("subscribers", "rotate-secret", "crm", "--grace", "-PT1H"), 2, "negative"),
     (("subscribers", "add", "a b", "--customer", "acme", "--url", "x"), 2, "letters"),
 )

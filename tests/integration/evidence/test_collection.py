@@ -22,9 +22,8 @@ from izin.consent import Channel
 from izin.evidence import collection
 from izin.evidence.chain import anchors_in
 from izin.evidence.collection import EvidenceRequest
-from izin.evidence.container import unpacked
+from izin.evidence.container import NoEvidenceError, UnprovenHistoryError, unpacked
 from izin.evidence.daily_files import check_with
-from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.verification import DAILY, REPORT, ROWS, Evidence, verify
 from izin.ledger.daily.lines import packed
 from izin.ledger.daily.lines import unpacked as lines_of

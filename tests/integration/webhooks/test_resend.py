@@ -24,7 +24,6 @@ from structlog.typing import EventDict
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer
 from izin.ledger.db import statements
-from izin.ledger.webhooks import registry
 from izin.runtime.kafka import admin, committed_ends
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import Scope
@@ -114,7 +113,6 @@ async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
     assert recipients == {a_phone(number) for number in range(81)}
     assert {one["lane"] for one in await hooks.cursors()} == {"express", "bulk"}
     assert (await hooks.count()).events.total() == 81
-    assert (await hooks.count(only_missing=True)).events.total() == 0
     assert await hooks.ledger.fetch("SELECT key FROM resend_opt_outs") == []
 
 
@@ -162,35 +160,6 @@ async def test_erased_key_is_not_sent_again(hooks: Hooks):
         a_phone(1)
     ]
     assert await hooks.ledger.fetch("SELECT keys FROM resends") == [{"keys": []}]
-
-
-async def test_resend_of_what_is_missing_finds_it(hooks: Hooks):
-    """An operator had moved the cursors: what was passed is found by its missing evidence."""
-    subscriber = await hooks.subscribe()
-    async with hooks.delivering():
-        hooks.topics.opt_outs(*map(a_consent, range(10)))
-        await hooks.until_acknowledged(10)
-    hooks.topics.opt_outs(*map(a_consent, range(10, 15)))
-    hooks.topics.permissions(a_permission(1, previous_may_send=True, reason="stale"))
-    await hooks.ledger.fetch(
-        "UPDATE delivery_cursors SET next_offset = 1000000 WHERE topic LIKE '%%opt-outs'"
-        " RETURNING lane"
-    )
-    assert (await hooks.resend(only_missing=True)).events.total() == 5
-    refused = set[str]()
-
-    def answer(webhook: ReceivedWebhook) -> ScriptedAnswer:
-        first = webhook.headers["webhook-id"] not in refused
-        refused.add(webhook.headers["webhook-id"])
-        return ScriptedAnswer(500) if first else TAKEN
-
-    hooks.receiver.answer = answer
-    async with hooks.delivering():
-        await hooks.until_acknowledged(15)
-        await hooks.until_resent()
-    assert (await hooks.count(only_missing=True)).events.total() == 0
-    found = await registry.of_name(hooks.ledger, subscriber.name)
-    assert found.failing_since is None
 
 
 def came(hooks: Hooks) -> Sequence[tuple[str, str, bool]]:

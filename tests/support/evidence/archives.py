@@ -9,9 +9,8 @@ from typing import Any
 from izin.consent import AdmittedEvent, admit, decide
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines
-from izin.evidence.report import FORMAT
 from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow, first_link, next_link
-from izin.evidence.verification import Evidence
+from izin.evidence.verification import FORMAT, Evidence
 from izin.ledger.db import microseconds
 from izin.schemas.codec import Codec
 from tests.support.builders import (

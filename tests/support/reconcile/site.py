@@ -9,8 +9,7 @@ from time import monotonic
 from izin.consent import ConsentEvent
 from izin.ledger import reads
 from izin.ledger.db import Notifications
-from izin.reconcile.asking import Asker
-from izin.reconcile.comparing import Comparer, Difference, ReconcileScope
+from izin.reconcile.comparing import Asker, Comparer, Difference, ReconcileScope
 from izin.reconcile.repairs import RepairExecution
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings

@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks.evidence import hostile, verification
 from benchmarks.evidence.hostile import HOSTILE, some_rows, with_files, zipped
-from izin.evidence.container import unpacked
-from izin.evidence.errors import UnreadableEvidenceError
+from izin.evidence.container import UnreadableEvidenceError, unpacked
 from izin.evidence.verification import verify
 
 QUICK = (

@@ -1,17 +1,19 @@
 """The parts of ``izin replay`` that need no server."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.cli.replay.kinds import kind_of, selection_of
+from izin.cli.replay.command import replay_of
+from izin.cli.replay.what_if import selection_of
 from izin.cli.terminal import output
 from izin.consent import SourceError
-from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, PlanMovedError, Selection
-from tests.support.builders import NOON, PHONE, a_key
+from izin.runtime.plan import PlanMovedError, Selection
+from tests.support.builders import PHONE, a_key
 from tests.unit.replay.test_order_state import a_plan
 
 
@@ -19,9 +21,8 @@ def test_options_make_a_selection() -> None:
     """Recipients in any notation, and keys; without options everything."""
     assert selection_of(recipients=None, brands=None) == Selection()
     key = str(a_key())
-    found = selection_of(since=NOON, recipients=["0555 000 00 01", key], brands=[100001])
+    found = selection_of(recipients=["0555 000 00 01", key], brands=[100001])
     assert found == Selection(
-        since=NOON,
         keys=frozenset({key}),
         recipients=frozenset({PHONE}),
         brands=frozenset({100001}),
@@ -35,11 +36,11 @@ def test_unreadable_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPa
         selection_of(recipients=["-"], brands=None)
 
 
-def test_plan_of_an_unknown_kind_is_refused() -> None:
+def test_plan_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     """It may be of another release."""
-    assert kind_of(REBUILD, DESIRED_CONSENTS)
+    assert replay_of(tmp_path, a_plan())
     with pytest.raises(SourceError, match="no divination of tea"):
-        kind_of("divination", "tea")
+        replay_of(tmp_path, replace(a_plan(), kind="divination", target="tea"))
 
 
 def test_progress_says_rate_and_time_left(

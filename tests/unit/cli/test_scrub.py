@@ -189,8 +189,8 @@ def test_file_that_cannot_be_used_exits_with_3(
     "words",
     [
         QUESTION[:2],
-        (*QUESTION, "--recheck=x"),
-        ("--recheck=x", "--class=invoice"),
+        (*QUESTION, "--recheck={file}"),
+        ("--recheck={file}", "--class=invoice"),
         (*QUESTION, "--campaign= "),
         (*QUESTION, f"--basis={'x' * 201}"),
         (*QUESTION, "--out={file}"),
@@ -274,23 +274,20 @@ def test_who_opted_out_since_the_receipt_is_written(izin: Izin, small: SmallGate
     assert receipt_of(stopped)["since"] == receipt["id"]
 
 
-def test_receipt_may_be_named_by_its_id(izin: Izin, tmp_path: Path):
-    """That of any batch, as the history has it; exit code 0 if nobody opted out."""
+def test_scrubbed_file_without_a_change_stops_nobody(izin: Izin, tmp_path: Path):
+    """Exit code 0 if nobody opted out."""
     izin("scrub", a_file(tmp_path, f"telefon\n{YES}\n"), *QUESTION)
     scrubbed = tmp_path / "list.scrubbed.csv"
-    done = izin("scrub", scrubbed, "--recheck", receipt_of(scrubbed)["batches"][0]["receipt"])
+    done = izin("scrub", scrubbed, "--recheck", f"{scrubbed}.receipt.json")
     assert (done.exit_code, done.stderr.strip()) == (0, "")
     stopped = tmp_path / "list.scrubbed.stopped.csv"
     assert stopped.read_text("utf-8") == "telefon;may_send;reason\n"
 
 
-@pytest.mark.parametrize("name", ["00000000-0000-0000-0000-0000000000ff", "list.csv"])
-def test_receipt_that_is_none_exits_with_3(izin: Izin, tmp_path: Path, name: str):
-    """An unknown id, or a file that is something else."""
-    izin("scrub", a_file(tmp_path, f"telefon\n{YES}\n"), *QUESTION)
-    words = ("scrub", tmp_path / "list.scrubbed.csv", "--recheck")
-    given = tmp_path / name if name.endswith("csv") else name
-    done = izin(*words, given)
+def test_receipt_that_is_none_exits_with_3(izin: Izin, tmp_path: Path):
+    """A file that is something else."""
+    path = a_file(tmp_path, f"telefon\n{YES}\n")
+    done = izin("scrub", path, "--recheck", path)
     assert (done.exit_code, "receipt" in done.stderr) == (3, True)
 
 

@@ -1,4 +1,4 @@
-"""``izin verify``: one digest however work is shared, and a readable counterexample."""
+"""``izin verify``: one digest, and a readable counterexample."""
 
 import json
 from typing import Any, NoReturn
@@ -26,36 +26,32 @@ def verified(*options: str) -> dict[str, Any]:
     return found
 
 
-def test_verify_result_depends_on_seed_not_on_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One process or two: the same digest. Another seed tries other sets."""
+def test_verify_result_depends_on_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the same digest. Another seed tries other sets."""
     monkeypatch.setattr(command, "LARGE", 20)
-    one, two = (verified("--permutations", "300", "--processes", n) for n in "12")
-    assert one["digest"] == two["digest"]
-    other = verified("--permutations", "300", "--processes", "1", "--seed", "1")
-    assert other["digest"] != one["digest"]
+    one, two = (verified("--permutations", "300")["digest"] for _ in range(2))
+    assert one == two
+    assert verified("--permutations", "300", "--seed", "1")["digest"] != one
 
 
 def test_verify_by_default_tries_both_series(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small sets, and a large one for every thousand; the table has both, and one digest."""
     monkeypatch.setattr(command, "LARGE", 200)
-    found = verified("--permutations", "1001", "--processes", "1")
+    found = verified("--permutations", "1001")
     small, large = found["series"]
     assert (small["set"], small["sets"], small["permutations"]) == ("2 to 8 events", 41, 1001)
     assert (large["set"], large["sets"], large["permutations"]) == ("200 events", 1, 2)
     assert found["counterexample"] is None
-    shown = run_verify("--permutations", "1001", "--processes", "1")
+    shown = run_verify("--permutations", "1001")
     assert f"one digest: {found['digest']}" in shown.stdout
     assert small["digest"][:16] in shown.stdout
     assert command.PERMUTATIONS == 100 * command.PER_LARGE
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-def test_verify_counterexample_as_json_ends_the_run(
-    monkeypatch: pytest.MonkeyPatch, processes: str
-) -> None:
+def test_verify_counterexample_as_json_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1; two events, two orders, both states, and masked recipients."""
     monkeypatch.setattr(command, "LAW", LAST_WINS)
-    shown = run_verify("--output", "json", "--processes", processes, "--permutations", "100")
+    shown = run_verify("--output", "json", "--permutations", "100")
     assert shown.exit_code == 1
     found = json.loads(shown.stdout)
     assert found["digest"] is None
@@ -74,7 +70,7 @@ def test_verify_counterexample_as_table_shows_differences(
     """Fields that differ are there, and the recipient is masked."""
     monkeypatch.setattr(command, "LAW", BROKEN["merge takes the first"][0])
     monkeypatch.setattr(command.out, "width", 200)
-    shown = run_verify("--permutations", "500", "--processes", "1")
+    shown = run_verify("--permutations", "500")
     assert shown.exit_code == 1
     assert "the law does not hold: the two orders give different states" in shown.stdout
     assert "(1 2)" in shown.stdout
@@ -87,10 +83,9 @@ def test_verify_counterexample_as_table_shows_differences(
     assert all(one[2].strip() != one[3].strip() for one in states)
 
 
-@pytest.mark.parametrize("option", ["--permutations", "--processes"])
-def test_verify_with_zero_of_anything_is_wrong_usage(option: str) -> None:
-    """Zero of anything is wrong usage, for it would check nothing."""
-    assert run_verify(option, "0").exit_code == 2
+def test_verify_of_zero_permutations_is_wrong_usage() -> None:
+    """It would check nothing."""
+    assert run_verify("--permutations", "0").exit_code == 2
 
 
 def test_verify_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +95,6 @@ def test_verify_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "try_law", interrupted)
-    shown = run_verify("--processes", "1")
+    shown = run_verify()
     assert shown.exit_code == 130
     assert "digest" not in shown.stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from izin.evidence.chain import anchors_in, anchors_of
-from izin.evidence.errors import UnreadableAnchorsError
+from izin.evidence.container import UnreadableAnchorsError
 from izin.ledger.record import Anchor
 
 ANCHOR = Anchor(

@@ -10,9 +10,8 @@ import pytest
 from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.evidence.__main__ import main
-from izin.evidence.container import unpacked
+from izin.evidence.container import UnreadableEvidenceError, unpacked
 from izin.evidence.daily_files import COLUMNS, MISSING, UNVERIFIED, WRONG, DailyLines, check_with
-from izin.evidence.errors import UnreadableEvidenceError
 from izin.evidence.verification import DAILY, SUMMARY, Evidence, VerifiedEvidence, verify
 from izin.evidence.words import PATHS, TIMESTAMPS
 from izin.iys.wire_format import consents

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.evidence import container
-from izin.evidence.container import LIST, packed, unpacked
-from izin.evidence.errors import UnreadableEvidenceError
+from izin.evidence.container import LIST, UnreadableEvidenceError, packed, unpacked
 from izin.evidence.rows import SALT, Batches, DeliveryAcknowledgement, EvidenceRow
 from izin.evidence.verification import CHAIN, COMMITMENTS, ROWS, Evidence, verify
 from izin.schemas.codec import Codec

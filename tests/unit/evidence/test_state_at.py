@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from izin.consent import OriginRank
-from izin.evidence.report import state_at
 from izin.evidence.rows import EvidenceRow, fact_of
+from izin.evidence.verification import state_at
 from tests.support.builders import NOON, an_iys_origin
 from tests.support.evidence.archives import MINUTE, a_decision_row, a_history, a_row
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from izin.evidence import report
+from izin.evidence import verification
 from izin.evidence.__main__ import main
 from izin.evidence.chain import Segment
 from izin.evidence.container import LIST, dumped, packed, unpacked
@@ -217,7 +217,7 @@ def test_rows_of_others_are_commitments_alone() -> None:
     assert abs(len(many[CHAIN]) - len(few[CHAIN])) < 4
 
 
-@pytest.mark.parametrize("format_", [report.FORMAT + 1, report.FORMAT - 1, "2", None])
+@pytest.mark.parametrize("format_", [verification.FORMAT + 1, verification.FORMAT - 1, "2", None])
 def test_archive_of_another_format_is_not_proven(format_: object, tmp_path: Path) -> None:
     """Its summary may say anything: an exit code of its own, and words, say that."""
     other = some_evidence(format=format_)
@@ -243,7 +243,7 @@ def test_what_is_computed_changes_only_with_the_format() -> None:
         "report": hashlib.sha256(files[REPORT]).hexdigest(),
         "summary": hashlib.sha256(files[SUMMARY]).hexdigest(),
     }
-    assert (report.FORMAT, says) == (3, SAYS)
+    assert (verification.FORMAT, says) == (3, SAYS)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from izin.consent import Channel
 from izin.ledger.record import NationalIdError
 from izin.ledger.registry.application_items import (
     OF_BRANDS,
@@ -18,8 +17,6 @@ from izin.ledger.registry.customers import Customer, PersonKind
 from izin.onboarding.address_book import AddressCount
 from izin.onboarding.pack import (
     ApplicationPack,
-    BrandCounts,
-    ChannelCount,
     checklist,
     page_of,
     providers_of,
@@ -60,11 +57,8 @@ def items(*left_out: str, **values: str) -> list[GivenItem]:
 def a_pack(given: Collection[GivenItem] = (), customer: Customer = ACME) -> ApplicationPack:
     """Return the pack of two brands with these items."""
     counts = {
-        LOADING: BrandCounts(
-            addresses=AddressCount(phones=100_000, emails=60_000),
-            channels={Channel.MESAJ: ChannelCount(held=1, opted_out=2, waiting=99_999, void=4)},
-        ),
-        ACTIVE: BrandCounts(addresses=AddressCount(phones=1, emails=0)),
+        LOADING: AddressCount(phones=100_000, emails=60_000),
+        ACTIVE: AddressCount(phones=1, emails=0),
     }
     return ApplicationPack(
         customer=customer,
@@ -159,7 +153,7 @@ def test_page_names_counts_and_what_is_missing():
     text = page_of(a_pack(items("undertaking", signatory="Ada <b>Örnek"))).decode()
     assert "Örnek &lt;Ticaret&gt; A.Ş." in text
     assert "Ada &lt;b&gt;Örnek" in text
-    for shown in ("160.000", "160.001", "üzerinde", "99.999", "müşterek"):
+    for shown in ("160.000", "160.001", "üzerinde", "müşterek"):
         assert shown in text, shown
     assert "1 belge veya bilgi eksik" in text
     assert text.count("EKSİK") == 1

@@ -9,7 +9,6 @@ import pytest
 from izin.consent import Registered, Status
 from izin.consent.forecast import DueGroup
 from izin.ledger.brands import OtherBrandsError
-from izin.ledger.record import EVERY, NOT_GRANTED, Suspension
 from izin.onboarding.address_book import AddressBook, LaneCount, StoredKey
 from izin.onboarding.preview import (
     FirstLoading,
@@ -219,38 +218,6 @@ def test_consents_of_others_that_become_void_are_not_counted(book: AddressBook):
     found = judged(book, a_loading(), [others])
     assert (found.time.forecast.lost, found.time.forecast.first_lost_at) == (0, None)
     assert not found.is_short
-
-
-@pytest.mark.parametrize(
-    ("channel", "status", "records"),
-    [("MESAJ", EVERY, 2), (EVERY, "RET", 1), ("MESAJ", "ONAY", 1), ("ARAMA", EVERY, 0)],
-)
-def test_records_without_a_right_are_counted(
-    book: AddressBook, channel: str, status: str, records: int
-):
-    """They would be published, and wait here: the loading is short of them."""
-    noted(
-        book,
-        a_record(consent_date=YESTERDAY),
-        a_record(event_id="2", recipient="+905550000002", status="RET"),
-    )
-    one = Suspension(
-        brand_code=LOADING,
-        channel=channel,
-        status=status,
-        code=NOT_GRANTED,
-        reason="İYS lists no right",
-        scope="brand",
-        since=NOON,
-        recheck_at=None,
-        rechecks=0,
-    )
-    loading = a_loading()
-    reviewed(book, loading)
-    found = preview(book, loading, [], [one, replace(one, brand_code=ACTIVE)])
-    expected = [(LOADING, "MESAJ", records, "İYS lists no right")] if records else []
-    assert list(found.suspended) == expected
-    assert found.is_short == bool(records)
 
 
 def judged(

@@ -13,9 +13,14 @@ from izin.consent import Channel
 from izin.iys.errors import BusyError, CallError, MisconfiguredError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
 from izin.ledger.record import Brand
-from izin.reconcile import asking, comparing
-from izin.reconcile.asking import Asker
-from izin.reconcile.comparing import Comparer, IysSilentError, LedgerBehindError, ReconcileScope
+from izin.reconcile import comparing
+from izin.reconcile.comparing import (
+    Asker,
+    Comparer,
+    IysSilentError,
+    LedgerBehindError,
+    ReconcileScope,
+)
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.sweep import PageQuery
@@ -98,7 +103,7 @@ async def test_single_query_is_made_again_where_that_may_help(
     errors: list[CallError], raised: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not for ever; the hour's limit is passed on, for the single queries end there."""
-    monkeypatch.setattr(asking, "_PAUSE", timedelta(0))
+    monkeypatch.setattr(comparing, "_PAUSE", timedelta(0))
     left = list(errors)
 
     async def ask() -> str:
@@ -107,16 +112,10 @@ async def test_single_query_is_made_again_where_that_may_help(
         return "answer"
 
     if raised is None:
-        assert await asking._patiently(ask) == "answer"
+        assert await comparing._patiently(ask) == "answer"
     else:
         with pytest.raises(raised):
-            await asking._patiently(ask)
-
-
-def test_estimate_counts_calls_of_each_group() -> None:
-    """A call asks about one channel and recipient type."""
-    found = an_asker(FakeIys())._estimate([{"keys": 1001}, {"keys": 1}])
-    assert (found.keys, found.requests, found.seconds) == (1002, 3, 0.3)
+            await comparing._patiently(ask)
 
 
 async def test_ledger_behind_its_decisions_is_not_compared(

@@ -11,14 +11,15 @@ from pydantic import SecretStr
 from izin.consent import LAW_VERSION, Consent, OurError, decide
 from izin.replay.errors import ProcessEndedError
 from izin.replay.order_state.comparison import (
+    Shadow,
     StandingRows,
     StateComparison,
     StateDifference,
     StateDifferenceKind,
+    decided_again,
     in_one_form,
 )
 from izin.replay.order_state.planning import Installation
-from izin.replay.order_state.shadow import Shadow, decided_again
 from izin.replay.processes import Advance, working
 from izin.runtime.plan import Plan, PlanMovedError, Selection
 from izin.runtime.settings import KafkaSettings, StreamSettings

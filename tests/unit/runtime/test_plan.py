@@ -9,7 +9,6 @@ import pytest
 
 from izin.runtime.plan import (
     Bounds,
-    EmptySelectionError,
     OtherPlanError,
     Plan,
     PlanMovedError,
@@ -29,7 +28,7 @@ def _plan(**changes: object) -> Plan:
     plan = Plan(
         kind="rebuild",
         target="desired-consents",
-        selection=Selection(since=_AT, brands=frozenset({600001})),
+        selection=Selection(brands=frozenset({600001})),
         options={"workers": 2},
         cluster_id="a-cluster",
         topics={
@@ -166,17 +165,4 @@ def test_work_is_beside_the_plan_and_private(tmp_path: Path) -> None:
 )
 def test_selection_narrows_by_what_is_given(selection: Selection, is_taken: bool) -> None:
     """What is not given leaves everything in."""
-    assert selection.names_keys
     assert selection.takes_key(_KEY) is is_taken
-
-
-def test_selection_that_nothing_matches_is_refused() -> None:
-    """A time that ends before it begins."""
-    with pytest.raises(EmptySelectionError, match="--since"):
-        Selection(since=_AT, until=_AT)
-
-
-def test_selection_by_events_names_no_keys() -> None:
-    """A rebuild compares whole keys."""
-    assert not Selection(since=_AT).names_keys
-    assert not Selection(customers=frozenset({"acme"})).names_keys

@@ -12,7 +12,8 @@ that İYS's file has twice is one movement.
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from itertools import groupby
@@ -24,7 +25,6 @@ from izin.ledger.daily.files import Compared, DailyFile
 from izin.ledger.daily.lines import ERASED
 from izin.ledger.db import Ledger
 
-_AT_ONCE = 4096
 _Lines = list[tuple[int, bytes]]
 """Lines with their numbers in their file, from 1."""
 _Group = tuple[bytes, _Lines]
@@ -121,41 +121,37 @@ class LineDifference(NamedTuple):
     line: bytes
 
 
-def compare(
-    theirs: Iterable[bytes],
-    ours: Iterable[bytes],
-    *,
-    prefix: bytes,
-    note: Callable[[LineDifference], object],
-) -> Compared:
-    """Compare the lines of İYS's file with ``ours``, and ``note`` what only one of them has.
-
-    ``prefix`` is what stands before the lines where İYS made its hash.
+def compare(theirs: Iterable[bytes], ours: Iterable[bytes], *, prefix: bytes) -> Compared:
+    """Compare the lines of İYS's file with ``ours``; ``prefix`` is what stands before the lines
+    where İYS made its hash.
     """
-    digest, waiting = hashlib.sha384(prefix), list[bytes]()
-    counts = {HeldBy.IYS: 0, HeldBy.HERE: 0}
-    for at_iys, here in _pairs(_groups(theirs), _groups(ours)):
-        if len(waiting) >= _AT_ONCE:
-            digest.update(b"".join(waiting))
-            waiting.clear()
-        known, own = {line for _, line in at_iys}, {line for _, line in here}
-        if known == own:
-            waiting += [line for _, line in at_iys]
-            continue
-        waiting += sorted(own)
-        missing = {line: number for number, line in reversed(at_iys) if line not in own}
-        found = [LineDifference(HeldBy.IYS, number, line) for line, number in missing.items()]
-        found.sort(key=lambda one: one.number)
-        found += [LineDifference(HeldBy.HERE, 0, line) for line in sorted(own - known)]
-        for one in found:
-            counts[one.side] += 1
-            note(one)
-    digest.update(b"".join(waiting))
+    digest, counts = hashlib.sha384(prefix), Counter[HeldBy]()
+    for own, differing in by_place(theirs, ours):
+        digest.update(b"".join(own))
+        counts.update(one.side for one in differing)
     return Compared(
         own_hash=digest.hexdigest(),
         only_at_iys=counts[HeldBy.IYS],
         only_here=counts[HeldBy.HERE],
     )
+
+
+def by_place(
+    theirs: Iterable[bytes], ours: Iterable[bytes]
+) -> Iterator[tuple[Sequence[bytes], Sequence[LineDifference]]]:
+    """Yield of each place in the order our own lines, in İYS's order where both files have the
+    same, and the lines that only one of them has.
+    """
+    for at_iys, here in _pairs(_groups(theirs), _groups(ours)):
+        known, own = {line for _, line in at_iys}, {line for _, line in here}
+        if known == own:
+            yield [line for _, line in at_iys], ()
+            continue
+        missing = {line: number for number, line in reversed(at_iys) if line not in own}
+        found = [LineDifference(HeldBy.IYS, number, line) for line, number in missing.items()]
+        found.sort(key=lambda one: one.number)
+        found += [LineDifference(HeldBy.HERE, 0, line) for line in sorted(own - known)]
+        yield sorted(own), found
 
 
 def _groups(lines: Iterable[bytes]) -> Iterator[_Group]:
@@ -178,7 +174,7 @@ def _pairs(theirs: Iterator[_Group], ours: Iterator[_Group]) -> Iterator[tuple[_
 class FileCheck(ExitStack):
     """A stored file beside our own of the day. Use it as a context manager.
 
-    Neither is held in memory: they, and how they differ, are in files without a name.
+    Neither is held in memory: they are in files without a name.
     """
 
     def __init__(self, ledger: Ledger, file: DailyFile, *, empty_date: str) -> None:
@@ -186,9 +182,7 @@ class FileCheck(ExitStack):
         self._ledger = ledger
         self._file = file
         self._empty_date = empty_date
-        self._theirs, self._ours, self._differences = (
-            self.enter_context(unnamed_file()) for _ in range(3)
-        )
+        self._theirs, self._ours = (self.enter_context(unnamed_file()) for _ in range(2))
 
     async def compare(self) -> Compared:
         """Compare both files; ours has the line ends of İYS's."""
@@ -197,27 +191,26 @@ class FileCheck(ExitStack):
         await lines.write_own(
             self._ledger, self._file, self._ours.write, empty_date=self._empty_date
         )
-        return await asyncio.to_thread(self._compare)
+        prefix = self._file.hashed_prefix or b""
+        return await asyncio.to_thread(lambda: compare(*self._lines(), prefix=prefix))
 
-    def _compare(self) -> Compared:
+    def _lines(self) -> tuple[Iterable[bytes], Iterable[bytes]]:
+        """Return the lines of both files, from their beginnings."""
         for one in (self._theirs, self._ours):
             one.seek(0)
         ours: Iterable[bytes] = self._ours
         if self._theirs.readline().endswith(b"\r\n"):
             ours = (line[:-1] + b"\r\n" for line in self._ours)
         self._theirs.seek(0)
-        return compare(self._theirs, ours, prefix=self._file.hashed_prefix or b"", note=self._note)
-
-    def _note(self, one: LineDifference) -> None:
-        line = one.line.rstrip(b"\r\n")
-        self._differences.write(b"%b %d %b\n" % (one.side.encode(), one.number, line))
+        return self._theirs, ours
 
     def differences(self) -> Iterator[LineDifference]:
-        """Yield how the files differ, in the order of İYS's."""
-        self._differences.seek(0)
-        for entry in self._differences:
-            side, number, line = entry.rstrip(b"\n").split(b" ", 2)
-            yield LineDifference(HeldBy(side.decode()), int(number), line)
+        """Yield how the files differ, in the order of İYS's, once both were compared; lines are
+        without their ends.
+        """
+        for _, differing in by_place(*self._lines()):
+            for one in differing:
+                yield one._replace(line=one.line.rstrip(b"\r\n"))
 
     def hash_value(self) -> str:
         """Return the SHA-384 of the stored file in hex, once both were compared."""

@@ -20,8 +20,7 @@ from rich.text import Text
 from izin.cli.cli import izin
 from izin.cli.terminal import OutputFormat, exit_codes, output, private_csv
 from izin.consent import SourceError, as_written, visible
-from izin.evidence.markup import fact_table, page, table
-from izin.evidence.summary import summary_of
+from izin.evidence.summary import fact_table, page, summary_of, table
 from izin.evidence.verification import verify
 from izin.producers.files.cells import notation_text
 from izin.producers.files.table_formats import write_report

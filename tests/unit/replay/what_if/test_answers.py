@@ -18,8 +18,13 @@ from izin.consent import (
     expires_at,
 )
 from izin.consent.may_send import CollectedConsent, PermissionReason, may_send
-from izin.replay.what_if.changes import AnswerChangeKind, KeyLaw, changed_answers, changes_of
-from izin.runtime.plan import Selection
+from izin.replay.what_if.changes import (
+    ALWAYS,
+    AnswerChangeKind,
+    KeyLaw,
+    changed_answers,
+    changes_of,
+)
 from tests.support.builders import a_key, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
 
@@ -149,7 +154,7 @@ def test_answers_differ_where_they_do_from_scratch(
         assert len(found) == (expected[0] != expected[1])
         for one in found:
             assert [(it.may_send, it.reason) for it in (one.before, one.after)] == expected
-    kept = changes_of(story.facts(), before, after, selection=Selection(), now=MONDAY + 400 * HOUR)
+    kept = changes_of(story.facts(), before, after, period=ALWAYS, now=MONDAY + 400 * HOUR)
     assert sum(one.kind in ANSWERED for one in kept) == len(changed)
 
 

@@ -1,5 +1,6 @@
 """What differs for one key: terms, what became of its events, and the gate's receipts."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -7,17 +8,18 @@ import pytest
 
 from izin.consent import BrandTerms, Status
 from izin.replay.what_if.changes import (
+    ALWAYS,
     AnswerChange,
     AnswerChangeKind,
     Fulfilment,
     LawSettings,
+    Period,
     Term,
     changes_of,
     differing,
     fulfilment,
 )
 from izin.replay.what_if.key_history import DueEvent
-from izin.runtime.plan import Selection
 from tests.support.builders import BRAND, an_event, an_iys_origin
 from tests.support.replay.movements import KeyStory
 
@@ -37,7 +39,7 @@ def changes(
     **fields: Any,  # noqa: ANN401  # a window, or an instant
 ) -> list[AnswerChange]:
     """Return what differs for a key of our brand, by default without the closed Tuesday."""
-    given: dict[str, Any] = {"selection": Selection(), "now": MONDAY + 20 * A_DAY}
+    given: dict[str, Any] = {"period": ALWAYS, "now": MONDAY + 20 * A_DAY}
     laws = (one.of(BRAND) for one in (before, after))
     return list(changes_of(story.facts(), *laws, **given | fields))
 
@@ -76,8 +78,8 @@ def test_time_of_the_selection_is_that_of_the_term():
     (found,) = changes(story, now=MONDAY + 3.5 * A_DAY)
     assert "2026-05-07" in found.about
     assert not changes(story, now=MONDAY + A_DAY)
-    for selection in (Selection(until=MONDAY), Selection(since=MONDAY + 9 * A_DAY)):
-        assert not changes(story, now=MONDAY + 3.5 * A_DAY, selection=selection)
+    for period in (Period(until=MONDAY), Period(since=MONDAY + 9 * A_DAY)):
+        assert not changes(story, now=MONDAY + 3.5 * A_DAY, period=period)
 
 
 def test_no_of_another_cause_is_not_the_settings_fault():
@@ -214,6 +216,6 @@ def test_term_is_one_over_all_time(
 
 def test_settings_are_compared_in_words():
     """What differs is said by day."""
-    other = PLAIN.on_other_days([date(2026, 5, 6)])
+    other = replace(PLAIN, closed_days=frozenset({date(2026, 5, 6)}))
     assert not differing(PLAIN, LawSettings(terms=OPEN))
     assert differing(CLOSED, other) == ["closed: 2026-05-06", "open: 2026-05-05"]

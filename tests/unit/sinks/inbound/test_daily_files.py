@@ -23,7 +23,14 @@ from izin.ledger.daily.files import Compared
 from izin.ledger.daily.lines import ERASED
 from izin.runtime.errors import SettingError
 from izin.schemas.timestamps import Timestamp, TimestampState, verify
-from izin.sinks.inbound.daily.content import Download, HeldBy, LineDifference, blocks_of, compare
+from izin.sinks.inbound.daily.content import (
+    Download,
+    HeldBy,
+    LineDifference,
+    blocks_of,
+    by_place,
+    compare,
+)
 from izin.sinks.inbound.daily.loop import trusted_roots
 
 AUTHORITY, STRANGER = TimestampAuthority(), TimestampAuthority()
@@ -155,9 +162,9 @@ def a_line(second: int = 1, transaction: str = "aa", recipient: int = 1) -> byte
 
 
 def compared(theirs: list[bytes], ours: list[bytes]) -> tuple[Compared, list[LineDifference]]:
-    """Return what a comparison finds, and what it notes."""
-    notes: list[LineDifference] = []
-    return compare(theirs, ours, prefix=PREFIX, note=notes.append), notes
+    """Return what a comparison finds, and how the files differ."""
+    notes = [one for _, some in by_place(theirs, ours) for one in some]
+    return compare(theirs, ours, prefix=PREFIX), notes
 
 
 def hash_of(lines: list[bytes]) -> str:
