@@ -74,20 +74,6 @@ def test_calls_that_were_under_way_do_not_lengthen_the_pause():
     assert breakers.closes_in("add", 100.5) == 0.5
 
 
-@pytest.mark.parametrize("answer", [None, "answered", "busy", "throttled"])
-def test_silence_of_every_operation_opens_circuits_sooner(answer: str | None):
-    """The network of this process may be at fault, unless İYS answers anything at all."""
-    breakers = CircuitBreakers()
-    if answer is not None:
-        getattr(breakers, answer)("status", 80.5)
-    breakers.unanswered("add", 100.0, within=DEADLINE)
-    assert breakers.state("add", 100.0) is CircuitState.CLOSED
-    breakers.unanswered("add", 100.1, within=DEADLINE)
-    is_open = breakers.state("add", 100.1) is CircuitState.OPEN
-    assert is_open is (answer is None)
-    assert breakers.state("status", 100.1) is CircuitState.CLOSED
-
-
 @pytest.mark.parametrize("note", ["answered", "busy", "throttled"])
 def test_any_answer_ends_the_silence(note: str):
     """Whatever it says, and to whatever operation."""
@@ -96,14 +82,6 @@ def test_any_answer_ends_the_silence(note: str):
     assert breakers.is_silent
     getattr(breakers, note)("status", 101.0)
     assert not breakers.is_silent
-
-
-def test_abandoned_probe_is_repeated():
-    """A cancelled call leaves the probe to the next."""
-    breakers = open_circuit()
-    assert breakers.begin("add", 101.0)
-    breakers.abandoned("add")
-    assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
 
 
 def test_circuits_are_separate_but_all_open_without_a_token():
