@@ -108,15 +108,20 @@ async def test_results_are_given_up_after_three_days_of_polling(
     assert harness.iys.register().get(PHONE) != "ONAY"
 
 
-async def test_result_that_an_opt_out_waits_for_is_polled_first(harness: SinkHarness):
-    """İYS holds an opt-out, and a newer opt-in is on its way: whether the newest opt-out is needed
-    depends on it.
+async def opt_in_between_opt_outs(harness: SinkHarness, other: str) -> None:
+    """Have İYS hold an opt-out, while a newer opt-in is on its way behind that of ``other``:
+    whether the next opt-out is needed depends on it.
     """
     await harness.register(onay(minutes=40))
     await harness.submit_opt_out(ret(minutes=30))
-    other = a_phone(2)
     for opt_in in (onay(other, minutes=20), onay(minutes=20)):
         await harness.submit_bulk(opt_in)
+
+
+async def test_result_that_an_opt_out_waits_for_is_polled_first(harness: SinkHarness):
+    """The other one is polled in its turn, and takes nothing that is reserved for opt-outs."""
+    other = a_phone(2)
+    await opt_in_between_opt_outs(harness, other)
     await harness.ingest(ret(minutes=10))
     assert (await harness.row()).action is Action.WAIT
     harness.pacer.classes.clear()
@@ -130,10 +135,7 @@ async def test_result_that_an_opt_out_waits_for_is_polled_first(harness: SinkHar
 
 async def test_result_that_an_opt_out_waits_for_is_polled_beside_others(harness: SinkHarness):
     """It does not wait for the call of another result, behind the opt-outs of that second."""
-    await harness.register(onay(minutes=40))
-    await harness.submit_opt_out(ret(minutes=30))
-    for opt_in in (onay(a_phone(2), minutes=20), onay(minutes=20)):
-        await harness.submit_bulk(opt_in)
+    await opt_in_between_opt_outs(harness, a_phone(2))
 
     async def meanwhile() -> None:
         await harness.ingest(ret(minutes=10))

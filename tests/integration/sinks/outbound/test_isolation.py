@@ -13,8 +13,7 @@ import pytest
 from izin.consent import Action, ConsentEvent
 from izin.iys.wire_format import JsonReader, RegisterRecord
 from izin.ledger.db import sole
-from izin.ledger.record import EVERY, first_row, to_json
-from izin.ledger.unit_of_work import UnitOfWork
+from izin.ledger.record import EVERY, to_json
 from izin.runtime.settings import SinkSettings
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
@@ -28,7 +27,7 @@ from tests.integration.sinks.sink_harness import (
     ret,
     until,
 )
-from tests.support.builders import BRAND, PHONE, a_key
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
 A_DAY = 24 * 60
@@ -48,15 +47,20 @@ async def test_brand_of_another_address_of_the_account_is_pulled(harness: SinkHa
 
 
 async def test_refused_account_suspends_only_its_own_brands(harness: SinkHarness):
-    """The brands of another account go on."""
-    await harness.brand(replace(ACTIVE, account="ada"))
-    await harness.brand(replace(ACTIVE, brand_code=BRAND + 1, iys_code=200002, account="bob"))
-    await harness.ingest(onay())
+    """All of them, for each further try would count against the address; those of another account
+    go on.
+    """
+    for number, account in enumerate(("ada", "ada", "bob")):
+        code = BRAND + number
+        await harness.brand(replace(ACTIVE, brand_code=code, iys_code=code, account=account))
     harness.become("ada", harness.context.lease_owner.address)
-    harness.iys.inject_fault("batchV2", status=401, code="H251")
-    assert await harness.bulk()
+    await harness.refuse_opt_out(401, "H251")
     found = await harness.suspensions()
-    assert [(one.brand_code, one.scope) for one in found] == [(BRAND, "account")]
+    assert [(one.brand_code, one.scope) for one in found] == [
+        (BRAND, "account"),
+        (BRAND + 1, "account"),
+    ]
+    assert (await harness.row()).state == "retryable"
 
 
 async def test_item_refusal_of_a_retried_record_ends_the_suspension(harness: SinkHarness):
@@ -95,19 +99,6 @@ async def test_pending_status_at_iys_stops_no_worker(
 
     monkeypatch.setattr(RegisterRecord, "read", pending)
     await harness.query()
-
-
-async def test_row_inserted_concurrently_is_read_by_the_ingester(harness: SinkHarness):
-    """It stores its batch again, over that row."""
-    messages, calendar = harness.context.topic_messages, harness.ledger.calendar
-    async with harness.ledger.transaction() as connection:
-        changes = UnitOfWork(connection, messages, calendar, harness.clock())
-        changes.put(None, first_row(a_key(recipient=PHONE), ACTIVE.customer_id, harness.clock()))
-        await changes.write()
-        ingesting = asyncio.create_task(harness.ingest(onay()))
-        await asyncio.sleep(1)
-    await ingesting
-    assert await harness.columns("desired_status") == ("ONAY",)
 
 
 async def test_retailer_refusal_without_index_costs_no_other_item(harness: SinkHarness):
