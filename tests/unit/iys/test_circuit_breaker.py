@@ -33,27 +33,6 @@ async def outage(client: IysClient, calls: int = FIVE) -> None:
             await client.add(BRAND, an_item())
 
 
-def test_few_failures_leave_the_circuit_closed():
-    """One lost answer is no outage."""
-    breakers = CircuitBreakers()
-    breakers.answered("status", 90.0)
-    for _ in range(FIVE - 1):
-        breakers.unanswered("add", 100.0, within=DEADLINE)
-    assert breakers.state("add", 100.0) is CircuitState.CLOSED
-
-
-def test_open_circuit_lets_one_probe_through_then_closes():
-    """No call is made while it is open; then one is, and the others wait for its result."""
-    breakers = open_circuit()
-    assert breakers.state("add", 100.9) is CircuitState.OPEN
-    assert not breakers.begin("add", 100.9)
-    assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
-    assert breakers.begin("add", 101.0)
-    assert breakers.state("add", 101.0) is CircuitState.OPEN
-    breakers.answered("add", 101.0)
-    assert breakers.state("add", 101.0) is CircuitState.CLOSED
-
-
 def test_failed_probe_doubles_the_pause_up_to_its_bound():
     """A second, two, four … and never so long that an opt-out waits for it."""
     policy = CircuitBreakerPolicy()

