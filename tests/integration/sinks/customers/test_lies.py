@@ -1,6 +1,6 @@
 """Events, records and questions that name another customer: nobody gets what is another's.
 
-What routes and commands show of them to one customer, ``test_customer_cut`` has: the installation
+What routes and commands show of them to one customer, ``test_offboarding`` has: the installation
 is full of lies; rows of the ledger, ``test_ownership``; webhooks, ``tests/unit/webhooks``. Here are
 feeds and receipts, for both customers.
 """
