@@ -20,7 +20,7 @@ from izin.ledger.rate_limits import LedgerPacer
 from izin.runtime.settings import IysSettings
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.schedule import Scheduler
-from tests.support.iys import InProcessPacer
+from tests.support.iys import RecordingPacer
 
 _WARM_UP = 3
 _RESULT_DELAY = timedelta(seconds=1)
@@ -103,7 +103,7 @@ async def _submit_and_settle(fixture: SinkFixture, trials: int) -> list[_Trial]:
     async with IysClient(
         settings,
         auth=httpx.Auth(),
-        pacer=InProcessPacer(Pace(rate=1e6)),
+        pacer=RecordingPacer(),
         transport=httpx.MockTransport(iys),
     ) as client:
         scheduler, poller = outbound_steps(

@@ -108,7 +108,6 @@ class PaceState:
 
     free_at: float = 0.0
     factor: float = 1.0
-    paused_until: float = 0.0
     number: int = 0
     """Of the last slot."""
     uses: tuple[Use, ...] = (Use(0, -inf),) * SLOTS
@@ -163,7 +162,6 @@ class Pace:
         taken = PaceState(
             free_at=max(state.free_at + self.interval / state.factor, at),
             factor=min(1.0, state.factor + self.recovery),
-            paused_until=state.paused_until,
             number=number,
             uses=tuple(uses),
         )
@@ -195,18 +193,6 @@ class Pace:
     def is_forfeited(self, instant: float, now: float) -> bool:
         """Whether the slot of ``instant`` may no longer be used."""
         return now - instant > self.forfeit_after
-
-    def slow_down(self, state: PaceState, now: float) -> PaceState:
-        """Return the state after an H124; several of one burst count once."""
-        if now < state.paused_until:
-            return state
-        resume_at = now + self.pause
-        return replace(
-            state,
-            free_at=max(state.free_at, resume_at),
-            factor=max(self.slowest, state.factor / 2),
-            paused_until=resume_at,
-        )
 
 
 class Reputation(StrEnum):

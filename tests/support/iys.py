@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from izin.iys.rate_limit import CallClass, CallQueue, Pace, PaceState, Slot
+from izin.iys.rate_limit import CallClass, Slot
 from izin.iys.tokens import TokenLease, TokenState
 
 CORE_CODES = re.findall(
@@ -61,79 +60,50 @@ NOT_A_VIOLATION = {
 """Why a code of a record cannot happen, or where it is handled, if no violation has it."""
 
 
-class InProcessPacer:
-    """Paces one process; hourly and daily limits are not counted."""
+class RecordingPacer:
+    """A pacer that grants every slot at once and records the calls."""
 
-    def __init__(
-        self,
-        pace: Pace,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._pace = pace
-        self._clock = clock
-        self._sleep = sleep
-        self._state = PaceState(free_at=clock())
-        self._queue = CallQueue(longest_waiting_every=pace.longest_waiting_every)
-        self._granting: asyncio.Task[None] | None = None
+    def __init__(self) -> None:
+        self.classes: list[CallClass] = []
+        self.answers: list[tuple[str, str, bool]] = []
+        self.throttles = 0
+        self.noted: list[tuple[str, int]] = []
+        """Which slots were waited for, which of their calls have left, and which have arrived."""
+        self.over: set[int] = set()
 
-    async def wait(self, call_class: CallClass, operation: str) -> Slot:
-        """Wait for and return the slot of a call; a waiting RET precedes waiting bulk."""
-        del operation  # no hourly limit here
-        granted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._queue.put(call_class, granted)
-        if self._granting is None or self._granting.done():
-            self._granting = asyncio.create_task(self._grant(), name="iys-pacer")
-        return await granted
+    def numbers(self, what: str) -> list[int]:
+        """Return the slots of which this was noted."""
+        return [number for noted, number in self.noted if noted == what]
+
+    async def wait(self, call_class: CallClass, _operation: str) -> Slot:
+        """Grant a slot."""
+        self.classes.append(call_class)
+        return Slot(number=len(self.classes), at=0.0, opens_at=0.0)
 
     async def until(self, slot: Slot) -> None:
-        """Do nothing: a slot is granted when it begins."""
+        """Note it, and do not wait."""
+        self.noted.append(("until", slot.number))
 
     def is_over(self, slot: Slot) -> bool:
-        """Whether ``slot`` may no longer be used; if so, it is given back."""
-        is_paused = self._clock() < self._state.paused_until
-        if not is_paused and not self._pace.is_forfeited(slot.at, self._clock()):
-            return False
-        self._state = self._pace.arrived(self._state, slot.number)
-        return True
+        """Whether a test says so."""
+        return slot.number in self.over
 
     def left(self, slot: Slot) -> Slot:
-        """Note that the call of ``slot`` is sent; return the slot, moved if it was late."""
-        late = self._pace.as_left(slot, self._clock())
-        self._state = self._pace.arrived(self._state, slot.number, self._pace.arrived_at(late))
-        return late
+        """Note it."""
+        self.noted.append(("left", slot.number))
+        return slot
 
     def arrived(self, slot: Slot) -> None:
-        """Note that the call of ``slot`` has arrived by now."""
-        arrived_at = self._pace.arrived_at(slot, self._clock())
-        self._state = self._pace.arrived(self._state, slot.number, arrived_at)
+        """Note it."""
+        self.noted.append(("arrived", slot.number))
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
-        """Do nothing: a single process keeps no statistics."""
+        """Note it."""
+        self.answers.append((operation, code, failed))
 
     async def throttled(self) -> None:
-        """Pause, then continue at half the pace."""
-        self._state = self._pace.slow_down(self._state, self._clock())
-
-    async def _grant(self) -> None:
-        try:
-            while self._queue.is_anyone_waiting():
-                slot = await self._slot()
-                if not self._queue.grant(slot):
-                    self._state = self._pace.arrived(self._state, slot.number)
-        except BaseException as error:  # also a cancellation: whoever waits is woken
-            self._queue.fail(error)
-            if not isinstance(error, Exception):
-                raise
-
-    async def _slot(self) -> Slot:
-        while True:
-            self._state, slot = self._pace.next_slot(self._state, self._clock())
-            while (ahead := slot.at - self._clock()) > 0:
-                await self._sleep(ahead)
-            if not self.is_over(slot):
-                return slot
+        """Count it."""
+        self.throttles += 1
 
 
 class InMemoryTokenStore:

@@ -1,5 +1,6 @@
 """Sink workers as processes over one ledger and one simulator, to be killed and frozen."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from socket import AF_INET, SOCK_STREAM, socket
+from typing import Any
 
 from izin.local import free_port
 from izin.runtime.settings import KafkaSettings
@@ -97,6 +99,10 @@ class SinkProcesses:
         """Set the clock of one that was started with a wrong one, by a signal of ``JUMPS``."""
         assert how in JUMPS
         self.running[number].send_signal(how)
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Return what was logged, by ``event``, ``level`` and fields."""
+        return [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
 
     def end(self) -> None:
         """End all."""

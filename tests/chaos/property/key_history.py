@@ -5,9 +5,9 @@ notes that it is open. The order stage decides, ``record.apply`` applies, ``reco
 ``record.item_result`` takes İYS's results and ``queries.status_answer`` the answers to queries.
 
 After each act: where İYS may hold an ONAY that is not newer than the latest opt-out, as far as
-anybody here could know, something is due, or on its way, or a person is told; a person who withdrew
-the opt-out, or an erasure, is the exception. At the end İYS is honest and all is delivered: then
-İYS holds no such ONAY, whatever happened before.
+anybody here could know, no message may be sent, and something is due, or on its way, or a person is
+told; a person who withdrew the opt-out, or an erasure, is the exception. At the end İYS is honest
+and all is delivered: then İYS holds no such ONAY, whatever happened before.
 """
 
 from collections import deque
@@ -415,7 +415,11 @@ class KeyHistory:
     def check(self) -> None:
         """Raise HiddenOptOutError where the property does not hold."""
         row = self.row
-        if row is None or self.is_withdrawn or not self._may_hold_older_onay(row):
+        if row is None or not self._may_hold_older_onay(row):
+            return
+        if row.permission_by_law.may_send:
+            raise HiddenOptOutError(self._story())
+        if self.is_withdrawn:
             return
         # While a movement is only observed, its event is on its way, and ruled when it comes.
         is_due = row.action is not Action.NOTHING or row.is_open or bool(self._incoming)

@@ -3,11 +3,13 @@
 import pytest
 
 from izin.consent import RegisteredState
+from izin.consent.may_send import Permission, PermissionReason
 from izin.ledger.record import ConsentRow, earlier_opt_out
 from tests.chaos.property import campaign
 from tests.chaos.property.__main__ import report
 
 _HISTORIES = 800
+OPEN = Permission(may_send=True, reason=PermissionReason.REGISTERED)
 
 
 def test_no_generated_history_hides_an_opt_out():
@@ -49,12 +51,15 @@ def _without_unknown(state: RegisteredState, latest_ret_at: object) -> bool:
         (earlier_opt_out, "is_due_again", _never),
         (earlier_opt_out, "under", lambda *_: {}),
         (RegisteredState, "may_be_older_onay", _without_unknown),
+        (ConsentRow, "permission_by_law", OPEN),
     ],
 )
 def test_ledger_without_the_rule_is_found(
     monkeypatch: pytest.MonkeyPatch, owner: object, name: str, mutant: object
 ):
-    """Without the rule, without what it keeps, or without what nobody has seen."""
+    """Without the rule, without what it keeps, without what nobody has seen, or with a gate that is
+    open to all.
+    """
     monkeypatch.setattr(owner, name, mutant)
     verdict = campaign.part(seed="mutants", histories=_HISTORIES)
     if name == "under":  # every opt-out is forgotten, and rescued

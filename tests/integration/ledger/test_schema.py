@@ -101,13 +101,18 @@ async def test_opt_out_takes_a_slot_before_waiting_bulk(ledger: Ledger):
 
 
 async def test_throttled_call_halves_the_pace_of_the_address(ledger: Ledger):
-    """H124 does it once for a burst."""
+    """H124 does it once for a burst, and never to zero."""
     pacer = LedgerPacer(ledger, Pace(rate=50), address="one")
     await pacer.begin()
     await pacer.throttled()
     await pacer.throttled()
     rows = await ledger.fetch("SELECT factor FROM rate_limits")
     assert rows[0]["factor"] == 0.5
+    for _ in range(4):
+        await ledger.fetch("UPDATE rate_limits SET paused_until = clock_timestamp() RETURNING 1")
+        await pacer.throttled()
+    rows = await ledger.fetch("SELECT factor FROM rate_limits")
+    assert rows[0]["factor"] == Pace().slowest
 
 
 async def test_token_is_shared_and_renewed_under_a_lease(ledger: Ledger):

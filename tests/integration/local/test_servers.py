@@ -1,38 +1,26 @@
 """The servers together, and that nothing is left of them when everything is killed."""
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import izin.local
-from izin.local import LocalServers, PortTakenError, free_port
+from izin.cli.cli import app
+from izin.local import LocalServers, PortTakenError
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(240)]
 
 ELSEWHERE = "somewhere.example.com:1"
 NAMES = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "SCHEMA_REGISTRY_URL")
-WITHOUT_OURS = {name: value for name, value in os.environ.items() if name not in NAMES}
-
-
-@pytest.fixture
-def ports() -> tuple[int, int]:
-    return free_port(), free_port()
 
 
 def test_download_twice_downloads_nothing_more() -> None:
     """The first downloads what is needed; the second has nothing to do or report."""
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-m", "izin.cli", "download"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    assert (done.stdout, done.stderr) == ("", "")
+        done = CliRunner().invoke(app, ["download"], catch_exceptions=False)
+    assert (done.exit_code, done.output) == (0, "")
 
 
 def test_servers_start_failed_stops_the_others(tmp_path: Path) -> None:

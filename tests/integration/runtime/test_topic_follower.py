@@ -1,7 +1,6 @@
 """Topics followed into memory: what is known, and for how long that may lack the latest."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.integration.producers.waiting import until
 from tests.support.api_keys import API_KEY, KEY_ID, a_second_key, an_api_key, known, publish_key
-from tests.support.builders import NOON
 
 pytestmark = pytest.mark.broker
 
@@ -33,29 +31,6 @@ def write(settings: KafkaSettings, value: bytes | None) -> None:
     client = producer(settings)
     client.produce(settings.topics.api_keys.name, key=KEY_ID.encode(), value=value)
     assert client.flush(20) == 0
-
-
-def test_revocation_is_seen_at_every_endpoint_within_two_seconds(settings: KafkaSettings):
-    """A record of the key, which every follower of the topic reads."""
-    publish_key(settings, an_api_key())
-    first, second = (ApiKeyReader(settings, Codec()) for _ in range(2))
-    with first.follow() as one, second.follow() as other:
-        until(lambda: {one.freshness, other.freshness} == {Freshness.FRESH})
-        assert one.find(API_KEY) == other.find(API_KEY) == an_api_key()
-        publish_key(settings, an_api_key(revoked_at=NOON))
-        later = NOON + timedelta(seconds=1)
-        for keys in (one, other):
-            until(lambda keys=keys: not keys.find(API_KEY).is_valid(later), seconds=2)  # type: ignore[misc]
-
-
-def test_directory_says_that_it_was_not_read(settings: KafkaSettings):
-    """From the start it exists, and knows that it is empty only because nothing was read."""
-    publish_key(settings, an_api_key())
-    reader = ApiKeyReader(settings, Codec())
-    assert (reader.directory.freshness, len(reader.directory)) == (Freshness.NOT_READ, 0)
-    with reader.follow() as keys:
-        until(lambda: keys.freshness is Freshness.FRESH)
-        assert len(keys) == 1
 
 
 def test_topic_ends_behind_the_mark_of_a_transaction(settings: KafkaSettings):

@@ -386,6 +386,19 @@ class SinkHarness:
         row = await self.row(recipient)
         return tuple(getattr(row, name) for name in names)
 
+    async def desired(self) -> dict[str, str]:
+        """Return the desired status of each recipient that has a row."""
+        rows = await self.ledger.fetch("SELECT recipient, desired_status FROM consents")
+        return {row["recipient"]: row["desired_status"] for row in rows}
+
+    async def until_desired(self, expected: Mapping[str, str]) -> None:
+        """Wait until these recipients have rows, each with this desired status, and nobody else."""
+
+        async def is_desired() -> bool:
+            return await self.desired() == expected
+
+        await until(is_desired)
+
     async def states_of(self, recipients: Iterable[str]) -> list[str]:
         """Return the states of recipients' rows, in order."""
         return [(await self.row(one)).state for one in recipients]
@@ -401,6 +414,10 @@ class SinkHarness:
             "SELECT value FROM outbox WHERE topic LIKE %(topic)s ORDER BY id", {"topic": topic}
         )
         return [self.codec.decode(schema, row["value"]) for row in rows]
+
+    async def is_settled(self) -> bool:
+        """Return whether nothing is due or on its way any more."""
+        return (await reads.lag(self.ledger, now=self.clock())).is_settled
 
     async def outcomes(self) -> list[str]:
         """Return the outcomes in the outbox, in order."""

@@ -1,15 +1,17 @@
-"""A sink worker whose Kafka refuses its password."""
+"""Sink workers without Kafka: one that is away, and one that refuses a password."""
 
 import asyncio
-import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.integration.sinks.sink_harness import SinkHarness, until
+from izin.local import free_port
+from izin.runtime.settings import KafkaSettings
+from tests.integration.sinks.sink_harness import until
 from tests.support.secure.broker import PASSWORD, SecureKafka
 from tests.support.secure.connections import settings_of
-from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
@@ -17,35 +19,41 @@ pytestmark = [pytest.mark.broker, pytest.mark.database]
 WRONG = "obviously-fake-and-wrong"
 
 
-async def test_worker_with_a_wrong_password_names_it_and_goes_on(
-    harness: SinkHarness,
-    database_url: str,
-    iys: SimulatorAdmin,
-    secure_kafka: SecureKafka,
-    tmp_path: Path,
+async def test_worker_without_kafka_says_why_and_goes_on(
+    processes: SinkProcesses, secure_kafka: SecureKafka, tmp_path: Path
 ):
-    """As for a broker that is away: an operator may correct it there. No secret is logged."""
-    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
+    """What librdkafka repeats at each attempt of each client comes once, with a count later. A
+    password that is refused is named by its settings, as a broker that is away: an operator may
+    correct it there. No secret is logged.
+    """
     given = {**secure_kafka.environment(), "KAFKA_SASL_PASSWORD": WRONG}
-    log = tmp_path / "sinks.log"
-    processes = SinkProcesses(
-        count=1,
+    log = tmp_path / "refused.log"
+    refused = replace(
+        processes,
         settings=settings_of(given),
-        database_url=database_url,
-        simulator=iys,
-        log=log,
-        result_delay=0.2,
         environment=given,
+        log=log,
+        running={},
+        ports={},
     )
-    processes.start()
+    processes.settings = KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}")
+    processes.environment = {"IZIN_KAFKA_LOG_LEVEL": "6", "IZIN_LOG_LEVEL": "info"}
+    both = processes, refused
     try:
-        await until(lambda: "kafka unreachable" in log.read_text("utf-8"), within=60)
-        assert processes.running[0].poll() is None
+        for one in both:
+            one.start()
+        # After six seconds: each client has tried many times by then.
+        for one in both:
+            await until(lambda log=one.log: "kafka unreachable" in log.read_text("utf-8"))
+        assert [one.running[0].poll() for one in both] == [None, None]
     finally:
-        await asyncio.to_thread(processes.end)
-    text = log.read_text("utf-8")
-    assert WRONG not in text
-    assert PASSWORD not in text
-    events = [json.loads(line) for line in text.splitlines()]
-    (unreachable,) = [one for one in events if one["event"] == "kafka unreachable"]
+        await asyncio.to_thread(refused.end)
+    await asyncio.to_thread(processes.end)
+    lines = processes.logged()
+    events = Counter((one["logger"], one["event"]) for one in lines)
+    assert events["izin.runtime.broker_watch", "kafka unreachable"] == 1
+    assert sum(count for (logger, _), count in events.items() if logger == "librdkafka") <= 10
+    assert len(lines) <= 50
+    (unreachable,) = [one for one in refused.logged() if one["event"] == "kafka unreachable"]
     assert "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in unreachable["error"]
+    assert not {secret for secret in (WRONG, PASSWORD) if secret in log.read_text("utf-8")}

@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
 
-from izin.iys.wire_format import Stream
 from izin.ledger import offsets, reads
-from izin.ledger.db import Ledger, Notifications
+from izin.ledger.db import Notifications
 from izin.ledger.record import Message, TopicMessages
 from izin.ledger.unit_of_work import append_messages
 from izin.local import free_port
@@ -24,10 +24,9 @@ from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
-from izin.sinks.inbound.movements import Puller
 from izin.sinks.ingest import batch
 from izin.sinks.ingest.decision_reader import IncomingDecision
-from izin.sinks.publish.publisher import OutboxReader, OutboxRelay, Publisher
+from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.sinks.worker import serve
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
@@ -63,25 +62,6 @@ def publish(settings: KafkaSettings, *decisions: IncomingDecision) -> None:
     producer.flush(10)
 
 
-async def test_ingester_starts_from_the_offsets_of_the_ledger(
-    harness: SinkHarness, kafka_settings: KafkaSettings
-):
-    """What is read once is not read again, by any reader."""
-    decisions = harness.decided(onay(), onay(a_phone(2)), ret())
-    publish(kafka_settings, *decisions)
-    ingester = replace(harness.ingester, settings=kafka_settings)
-    reader = await ingester.open()
-    seen = 0
-    async with asyncio.timeout(20):
-        while seen < 3:
-            seen += await reader.step(timedelta(seconds=0.5))
-    await reader.close()
-    assert (await harness.row()).desired_status == "RET"
-    again = await ingester.open()
-    assert await again.step(timedelta(seconds=0.5)) == 0
-    await again.close()
-
-
 async def relay_of(harness: SinkHarness, settings: KafkaSettings) -> OutboxRelay:
     """Return a relay of what concerns the topics of ``settings``."""
     # The harness announces its brand to topics without a prefix.
@@ -93,29 +73,6 @@ async def relay_of(harness: SinkHarness, settings: KafkaSettings) -> OutboxRelay
         clock=harness.clock,
         wait=timedelta(seconds=1),
     )
-
-
-async def test_outbox_is_delivered_in_order_and_emptied(
-    harness: SinkHarness, kafka_settings: KafkaSettings
-):
-    """Outcomes of a key arrive in their order."""
-    messages = TopicMessages(harness.codec, kafka_settings.topics)
-    harness.context = replace(harness.context, topic_messages=messages)
-    await harness.ingest_opt_out()
-    await harness.opt_out()
-    relay, reader = await relay_of(harness, kafka_settings), OutboxReader()
-    client = await relay.open()
-    assert await relay.deliver(client, reader)
-    assert not await relay.deliver(client, reader)
-    outcomes = consume(kafka_settings, kafka_settings.topics.outcomes.name, "Outcome", 2)
-    assert [(one["status"], one["outcome"]) for one in outcomes] == [
-        ("ONAY", "accepted"),
-        ("RET", "accepted"),
-    ]
-    permissions = consume(kafka_settings, kafka_settings.topics.permissions.name, "Permission", 3)
-    assert [one["may_send"] for one in permissions] == [False, True, False]
-    history = await reads.history(harness.ledger, PHONE)
-    assert "delivery" in {fact.kind for fact in history.facts}
 
 
 async def test_outbox_row_committed_late_is_published_in_order(
@@ -166,6 +123,8 @@ async def test_outbox_records_have_ids_that_outlive_a_crash(
     assert len(found) > 2 * 100
     assert set(Counter(found).values()) == {2}
     assert len({record_id for _, record_id, _ in found}) == len(found) // 2
+    history = await reads.history(harness.ledger, a_phone(1))
+    assert "delivery" in {fact.kind for fact in history.facts}
 
 
 async def fail(*_: object, **__: object) -> None:
@@ -173,32 +132,14 @@ async def fail(*_: object, **__: object) -> None:
     raise ZeroDivisionError
 
 
-async def test_pull_publishes_movements_of_citizens_only(
-    harness: SinkHarness, kafka_settings: KafkaSettings
-):
+async def test_pull_publishes_movements_of_citizens_only(harness: SinkHarness):
     """A citizen's RET is published; the ONAY that we submitted is only verified."""
     await harness.register_onay()
     harness.iys.citizen("RET")
-    async with Publisher(kafka_settings) as publisher:
-        puller = Puller(
-            context=replace(
-                harness.context, topic_messages=TopicMessages(harness.codec, kafka_settings.topics)
-            ),
-            publisher=publisher,
-            interval=timedelta(0),
-            hidden=timedelta(0),
-            requests_per_second=100,
-        )
-        brand = await harness.brand()
-        harness.iys.advance(2)
-        for stream in Stream:
-            assert await puller.pull_page(brand, stream)
-            assert not await puller.pull_page(brand, stream)
-    published = consume(kafka_settings, kafka_settings.topics.express.name, "ConsentEvent", 1)
-    assert [(one["status"], one["origin"]) for one in published] == [("RET", "iys")]
+    assert [(one.status, one.origin) for one in await harness.pull()] == [("RET", "iys")]
     assert await harness.columns("registered", "may_send") == ("RET", False)
-    rows = await harness.ledger.fetch("SELECT stream, after FROM stream_cursors ORDER BY stream")
-    assert all(row["after"] for row in rows)
+    rows = await harness.ledger.fetch("SELECT after FROM stream_cursors")
+    assert [bool(row["after"]) for row in rows] == [True, True]
 
 
 @asynccontextmanager
@@ -248,70 +189,15 @@ async def a_worker(
 
 async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 - fixtures
     harness: SinkHarness,
-    ledger: Ledger,
-    ledger_settings: LedgerSettings,
-    kafka_settings: KafkaSettings,
-    iys_settings: IysSettings,
-    iys: SimulatorAdmin,
-):
-    """Everything together: an ONAY and a RET by Kafka, a citizen's RET by push, a prompt end."""
-    iys.post("settings", resultDelay=0.2)
-    # The harness has published its brand to a topic without this test's prefix.
-    await ledger.fetch("DELETE FROM outbox RETURNING id")
-    quick = iys_settings.model_copy(update={"result_delay": timedelta(seconds=0.3)})
-    operations_port = free_port()
-    async with a_worker(
-        kafka_settings, ledger_settings, quick, operations_port=operations_port
-    ) as address:
-        publish(kafka_settings, *harness.decided(onay(), onay(a_phone(2))))
-        await until(lambda: iys.register() == {PHONE: "ONAY", a_phone(2): "ONAY"})
-
-        async def settled() -> bool:
-            return (await harness.row()).state == "accepted"
-
-        await until(settled)
-        began = time.monotonic()
-        publish(kafka_settings, *harness.decided(ret()))
-        await until(lambda: iys.register()[PHONE] == "RET")
-        assert time.monotonic() - began < 3
-        iys.citizen("RET", a_phone(2))
-        express = kafka_settings.topics.express.name
-        published = await asyncio.to_thread(consume, kafka_settings, express, "ConsentEvent", 1)
-        assert [(one["recipient"], one["status"]) for one in published] == [(a_phone(2), "RET")]
-
-        async def drained() -> bool:
-            return (await reads.lag(ledger, now=datetime.now(UTC))).is_settled
-
-        await until(drained)
-        async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
-            page = f"http://127.0.0.1:{operations_port}/metrics"
-            metrics = (await client.get(page)).text
-            assert "izin_pushed_movements_total 1.0" in metrics
-            assert "izin_forecast_lost_keys 0.0" in metrics
-            unauthenticated = await client.post("/iys/push", json={"list": []})
-            assert unauthenticated.status_code == 401
-            wrong = await client.post("/iys/push", content=b"[", auth=PUSH)
-            assert wrong.status_code == 400
-            unknown_brand = await client.post(
-                "/iys/push",
-                json={"list": [a_movement(brandCode=BRAND + 1), a_movement()]},
-                auth=PUSH,
-            )
-            assert unknown_brand.status_code == 200
-        began = time.monotonic()
-    assert time.monotonic() - began < 5
-
-
-async def test_worker_sends_while_loops_beside_it_fail(  # noqa: PLR0917 - fixtures
-    harness: SinkHarness,
     ledger_settings: LedgerSettings,
     kafka_settings: KafkaSettings,
     iys_settings: IysSettings,
     iys: SimulatorAdmin,
     tmp_path: Path,
 ):
-    """An anchor file that cannot be read, and lanes that were created again, are told to operators:
-    an opt-out reaches İYS, and pushes are taken.
+    """Everything together: an ONAY and a RET by Kafka, a citizen's RET by push, a prompt end. What
+    fails beside it is told to operators alone: an anchor file that cannot be read, and lanes that
+    were created again.
     """
     iys.post("settings", resultDelay=0.2)
     # The harness has published its brand to a topic without this test's prefix.
@@ -324,28 +210,50 @@ async def test_worker_sends_while_loops_beside_it_fail(  # noqa: PLR0917 - fixtu
             harness.ledger, topic, [0, 1], cluster_id="former", topic_id="former"
         )
     port = free_port()
-    async with a_worker(
-        kafka_settings, ledger_settings, quick, operations_port=port, anchor_file=file
-    ) as address:
+    operations = f"http://127.0.0.1:{port}"
+    async with (
+        a_worker(
+            kafka_settings, ledger_settings, quick, operations_port=port, anchor_file=file
+        ) as address,
+        httpx.AsyncClient(base_url=address, trust_env=False) as client,
+    ):
 
         async def failing() -> bool:
-            async with httpx.AsyncClient(trust_env=False) as client:
-                answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
-                found = answer.json().get("anchors", "")
-                return answer.status_code == 503 and found.startswith("UnreadableAnchorError")
+            answer = await client.get(f"{operations}/health/ready")
+            found = answer.json().get("anchors", "")
+            return answer.status_code == 503 and found.startswith("UnreadableAnchorError")
 
         await until(failing)
-        publish(kafka_settings, *harness.decided(onay()))
-        await until(lambda: iys.register() == {PHONE: "ONAY"})
+        publish(kafka_settings, *harness.decided(onay(), onay(a_phone(2))))
+        await until(lambda: iys.register() == {PHONE: "ONAY", a_phone(2): "ONAY"})
 
         async def settled() -> bool:
             return (await harness.row()).state == "accepted"
 
         await until(settled)
+        began = time.monotonic()
         publish(kafka_settings, *harness.decided(ret()))
-        await until(lambda: iys.register() == {PHONE: "RET"})
-        async with httpx.AsyncClient(trust_env=False) as client:
-            assert (await client.get(f"{address}/health/ready")).is_success
+        await until(lambda: iys.register()[PHONE] == "RET")
+        assert time.monotonic() - began < 3
+        iys.citizen("RET", a_phone(2))
+        published = await asyncio.to_thread(
+            consume, kafka_settings, topics.express.name, "ConsentEvent", 1
+        )
+        assert [(one["recipient"], one["status"]) for one in published] == [(a_phone(2), "RET")]
+        await until(harness.is_settled)
+        metrics = (await client.get(f"{operations}/metrics")).text
+        for figure in ("izin_pushed_movements_total 1.0", "izin_forecast_lost_keys 0.0"):
+            assert figure in metrics
+        pushes: list[dict[str, Any]] = [
+            {"json": {"list": []}},
+            {"content": b"[", "auth": PUSH},
+            {"json": {"list": [a_movement(brandCode=BRAND + 1), a_movement()]}, "auth": PUSH},
+        ]
+        answers = [(await client.post("/iys/push", **one)).status_code for one in pushes]
+        assert answers == [401, 400, 200]
+        assert (await client.get("/health/ready")).is_success
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
     rows = await harness.ledger.fetch("SELECT topic_id FROM kafka_offsets")
     assert "former" not in {row["topic_id"] for row in rows}
 

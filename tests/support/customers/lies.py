@@ -4,10 +4,9 @@ Whoever may publish for one brand can write any customer into an event, and with
 is made of the event. Whose it is, the brand says.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from izin.consent import ConsentEvent
 from izin.runtime.kafka import producer
@@ -73,20 +72,6 @@ def of_others(brands: Sequence[OneBrand]) -> tuple[Lie, ...]:
     it in the bytes of its decision, and a plan in what it repairs.
     """
     return tuple(one for one in lies(brands) if not one.brand.is_ours)
-
-
-def brands_of(rows: Iterable[Mapping[str, Any]]) -> tuple[OneBrand, ...]:
-    """Return the brands of rows of the ledger, ours first."""
-    found = (
-        OneBrand(
-            code=row["brand_code"],
-            iys_code=row["iys_code"],
-            customer=row["customer_id"],
-            name=row["name"],
-        )
-        for row in rows
-    )
-    return tuple(sorted(found, key=lambda one: (not one.is_ours, one.code)))
 
 
 def publish(kafka: KafkaSettings, lying: Sequence[Lie]) -> None:

@@ -33,27 +33,6 @@ async def outage(client: IysClient, calls: int = FIVE) -> None:
             await client.add(BRAND, an_item())
 
 
-def test_few_failures_leave_the_circuit_closed():
-    """One lost answer is no outage."""
-    breakers = CircuitBreakers()
-    breakers.answered("status", 90.0)
-    for _ in range(FIVE - 1):
-        breakers.unanswered("add", 100.0, within=DEADLINE)
-    assert breakers.state("add", 100.0) is CircuitState.CLOSED
-
-
-def test_open_circuit_lets_one_probe_through_then_closes():
-    """No call is made while it is open; then one is, and the others wait for its result."""
-    breakers = open_circuit()
-    assert breakers.state("add", 100.9) is CircuitState.OPEN
-    assert not breakers.begin("add", 100.9)
-    assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
-    assert breakers.begin("add", 101.0)
-    assert breakers.state("add", 101.0) is CircuitState.OPEN
-    breakers.answered("add", 101.0)
-    assert breakers.state("add", 101.0) is CircuitState.CLOSED
-
-
 def test_failed_probe_doubles_the_pause_up_to_its_bound():
     """A second, two, four … and never so long that an opt-out waits for it."""
     policy = CircuitBreakerPolicy()
@@ -74,20 +53,6 @@ def test_calls_that_were_under_way_do_not_lengthen_the_pause():
     assert breakers.closes_in("add", 100.5) == 0.5
 
 
-@pytest.mark.parametrize("answer", [None, "answered", "busy", "throttled"])
-def test_silence_of_every_operation_opens_circuits_sooner(answer: str | None):
-    """The network of this process may be at fault, unless İYS answers anything at all."""
-    breakers = CircuitBreakers()
-    if answer is not None:
-        getattr(breakers, answer)("status", 80.5)
-    breakers.unanswered("add", 100.0, within=DEADLINE)
-    assert breakers.state("add", 100.0) is CircuitState.CLOSED
-    breakers.unanswered("add", 100.1, within=DEADLINE)
-    is_open = breakers.state("add", 100.1) is CircuitState.OPEN
-    assert is_open is (answer is None)
-    assert breakers.state("status", 100.1) is CircuitState.CLOSED
-
-
 @pytest.mark.parametrize("note", ["answered", "busy", "throttled"])
 def test_any_answer_ends_the_silence(note: str):
     """Whatever it says, and to whatever operation."""
@@ -96,14 +61,6 @@ def test_any_answer_ends_the_silence(note: str):
     assert breakers.is_silent
     getattr(breakers, note)("status", 101.0)
     assert not breakers.is_silent
-
-
-def test_abandoned_probe_is_repeated():
-    """A cancelled call leaves the probe to the next."""
-    breakers = open_circuit()
-    assert breakers.begin("add", 101.0)
-    breakers.abandoned("add")
-    assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
 
 
 def test_circuits_are_separate_but_all_open_without_a_token():

@@ -27,11 +27,12 @@ from izin.iys.errors import (
     Verdict,
     WithheldError,
 )
-from izin.iys.rate_limit import CallClass, Slot
+from izin.iys.rate_limit import CallClass
 from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Exchange, Method, translate
 from izin.iys.wire_format import BrandPath, ConsentItem, PushConnection, Stream, read_refusals
 from izin.iys.wire_format.error_envelope import _ERRORS
 from izin.runtime.settings import IysSettings
+from tests.support.iys import RecordingPacer
 
 SETTINGS = IysSettings(
     base_url="http://iys.example.com",
@@ -45,55 +46,21 @@ RECEIPT = {"transactionId": TRANSACTION, "creationDate": "2026-03-02 12:00:07"}
 Answering = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
 
-class Turns:
-    """A pacer that grants every slot at once and records the calls."""
-
-    def __init__(self) -> None:
-        self.classes: list[CallClass] = []
-        self.answers: list[tuple[str, str, bool]] = []
-        self.throttles = 0
-        self.waited: list[int] = []
-        self.there: list[int] = []
-        self.over: set[int] = set()
-
-    async def wait(self, call_class: CallClass, _operation: str) -> Slot:
-        self.classes.append(call_class)
-        return Slot(number=len(self.classes), at=0.0, opens_at=0.0)
-
-    async def until(self, slot: Slot) -> None:
-        self.waited.append(slot.number)
-
-    def is_over(self, slot: Slot) -> bool:
-        return slot.number in self.over
-
-    def left(self, slot: Slot) -> Slot:
-        return slot
-
-    def arrived(self, slot: Slot) -> None:
-        self.there.append(slot.number)
-
-    def answered(self, operation: str, code: str, *, failed: bool) -> None:
-        self.answers.append((operation, code, failed))
-
-    async def throttled(self) -> None:
-        self.throttles += 1
-
-
-class NoAuth(httpx.Auth):
-    """Sends calls as they are."""
-
-
 @asynccontextmanager
 async def a_client(
     answer: Answering,
     *,
-    pacer: Turns | None = None,
+    pacer: RecordingPacer | None = None,
     settings: IysSettings = SETTINGS,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[IysClient]:
     transport = httpx.MockTransport(answer)  # type: ignore[arg-type]
     async with IysClient(
-        settings, auth=NoAuth(), pacer=pacer or Turns(), transport=transport, clock=clock
+        settings,
+        auth=httpx.Auth(),
+        pacer=pacer or RecordingPacer(),
+        transport=transport,
+        clock=clock,
     ) as client:
         yield client
 
@@ -141,7 +108,11 @@ def raising(kind: type[Exception]) -> Answering:
 
 
 async def error_of(
-    answer: Answering, name: str, *, settings: IysSettings = SETTINGS, pacer: Turns | None = None
+    answer: Answering,
+    name: str,
+    *,
+    settings: IysSettings = SETTINGS,
+    pacer: RecordingPacer | None = None,
 ) -> CallError:
     """Return the error of a method of the client."""
     async with a_client(answer, settings=settings, pacer=pacer) as client:
@@ -226,31 +197,31 @@ async def test_add_uses_the_second_version():
 
 async def test_every_call_waits_for_its_slot():
     """An opt-out has the first class unless the caller sets another."""
-    pacer = Turns()
+    pacer = RecordingPacer()
     async with a_client(saying(200, RECEIPT), pacer=pacer) as client:
         await client.add(BRAND, an_item(Status.RET))
         await client.add(BRAND, an_item())
         await client.add(BRAND, an_item(), call_class=CallClass.BULK)
 
     assert pacer.classes == [CallClass.RET, CallClass.DUE, CallClass.BULK]
-    assert pacer.waited == pacer.there == [1, 2, 3]
+    assert pacer.numbers("until") == pacer.numbers("arrived") == [1, 2, 3]
 
 
 async def test_unanswered_call_counts_as_arriving_late():
     """Only an answer, or not being sent, shows that a call arrives no more."""
-    pacer = Turns()
+    pacer = RecordingPacer()
     async with a_client(raising(httpx.ReadError), pacer=pacer) as client:
         with pytest.raises(OutcomeUnknownError):
             await client.add(BRAND, an_item())
-        assert pacer.there == []
+        assert pacer.numbers("arrived") == []
         with pytest.raises(WithheldError):
             await client.add(BRAND, an_item(), permit=no)
-    assert pacer.there == [2]
+    assert pacer.numbers("arrived") == [2]
 
 
 async def test_call_late_for_its_slot_takes_the_next():
     """Something took too long before sending: the late use would collide with others."""
-    pacer, permits = Turns(), []
+    pacer, permits = RecordingPacer(), []
     pacer.over = {1, 2}
 
     async def permit() -> bool:
@@ -259,7 +230,7 @@ async def test_call_late_for_its_slot_takes_the_next():
 
     async with a_client(saying(200, RECEIPT), pacer=pacer) as client:
         await client.add(BRAND, an_item(), permit=permit)
-    assert (pacer.waited, pacer.there, permits) == ([3], [3], [3])
+    assert (pacer.numbers("until"), pacer.numbers("arrived"), permits) == ([3], [3], [3])
 
 
 @pytest.mark.parametrize(
@@ -329,7 +300,7 @@ ERRORS_OF_HTTPX = [
 @pytest.mark.parametrize("count", [0, 1001])
 async def test_list_of_a_wrong_length_is_not_sent(count: int):
     """İYS would refuse it, and the refusal would count against the address."""
-    pacer, phones = Turns(), [f"+90555{number:07}" for number in range(count)]
+    pacer, phones = RecordingPacer(), [f"+90555{number:07}" for number in range(count)]
     async with a_client(saying(200, {}), pacer=pacer) as client:
         with pytest.raises(ValueError, match="1 to 1000"):
             await client.add_batch(BRAND, [an_item()] * count)
@@ -501,14 +472,14 @@ def test_error_says_who_acts(error: type[CallError]):
 
 async def test_result_of_each_call_is_counted():
     """By İYS's code where it has one, and whether it counts against the address."""
-    turns = Turns()
+    pacer = RecordingPacer()
     lost = raising(httpx.ReadError)
     refused = refusing(400, "H174"), refusing(429, "H124"), saying(502), lost
     for answer in (saying(200, RECEIPT), *refused):
-        async with a_client(answer, pacer=turns) as client:
+        async with a_client(answer, pacer=pacer) as client:
             with suppress(CallError):
                 await client.add(BRAND, an_item())
-    assert turns.answers == [
+    assert pacer.answers == [
         ("add", "200", False),
         ("add", "H174", True),
         ("add", "H124", False),
@@ -519,7 +490,7 @@ async def test_result_of_each_call_is_counted():
 
 async def test_throttle_reaches_the_pacer():
     """All calls of the address must slow down, not only the throttled one."""
-    pacer = Turns()
+    pacer = RecordingPacer()
     for code in ("H124", "H086"):
         assert isinstance(
             await error_of(refusing(429, code), "brands", pacer=pacer), ThrottledError
@@ -572,23 +543,3 @@ def test_refusal_is_read_in_any_shape(body: bytes):
 def test_other_body_has_no_refusals(body: bytes):
     """Reading a refusal never fails."""
     assert read_refusals(body) == ()
-
-
-async def test_push_is_registered_listed_and_removed():
-    """A connection is sent completely, and its password appears nowhere else."""
-    bodies: list[object] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
-            return httpx.Response(200, json=[{"url": CONNECTION.url, "type": "EPOSTA"}])
-        bodies.append(json.loads(request.content))
-        return httpx.Response(200, json={"message": "…"})
-
-    async with a_client(answer) as client:
-        await client.register_push(BRAND, [CONNECTION])
-        listed = await client.push_registrations(BRAND)
-        await client.unregister_push(BRAND, CONNECTION)
-
-    assert bodies == [{"connection": [CONNECTION.to_body()]}, CONNECTION.to_body()]
-    assert listed[0].url == CONNECTION.url
-    assert "not-a-password" not in repr(CONNECTION)

@@ -7,7 +7,6 @@ from izin.iys.errors import UnreadableError, Verdict
 from izin.iys.wire_format import (
     AcceptedBatch,
     BatchItemResult,
-    BrandPath,
     BrandSummary,
     ConsentItem,
     IysMovement,
@@ -47,11 +46,6 @@ def a_movement(**more: object) -> dict[str, object]:
         "transactionId": TRANSACTION,
         **more,
     }
-
-
-def test_brand_path_is_the_url_path():
-    """The path is İYS's, made in one place."""
-    assert str(BrandPath(iys_code=100001, brand_code=100002)) == "/sps/100001/brands/100002"
 
 
 def test_item_omits_fields_without_a_value():

@@ -1,4 +1,5 @@
 import asyncio
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -6,28 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.iys.rate_limit import CallClass, CallQueue, Pace, PaceState, Slot
-from tests.support.iys import InProcessPacer
 
 PACE = Pace(rate=10)
-
-
-class ManualTime:
-    """A clock that only sleeping moves, ``late`` seconds further than requested."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.late: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-        self.now += seconds + (self.late.pop(0) if self.late else 0.0)
-
-
-def a_pacer(time: ManualTime, pace: Pace = PACE) -> InProcessPacer:
-    return InProcessPacer(pace, clock=time, sleep=time.sleep)
 
 
 def slots(
@@ -165,9 +146,9 @@ def test_slot_is_forfeited_after_its_time():
     assert PACE.is_forfeited(5.0, 5.07)
 
 
-def test_throttle_pauses_halves_and_recovers_slowly():
-    """After H124 all calls wait a second, continue at half the pace, and recover slowly."""
-    slowed = PACE.slow_down(PaceState(), 10.0)
+def test_throttled_pace_recovers_slowly():
+    """After H124 calls continue at half the pace, and recover slowly."""
+    slowed = PaceState(free_at=11.0, factor=0.5)
     granted = slots(9, state=slowed, now=10.0)
     distances = [b - a for a, b in pairwise(granted)]
     assert (granted[0], distances[0]) == (11.0, pytest.approx(2 * PACE.interval))
@@ -175,57 +156,33 @@ def test_throttle_pauses_halves_and_recovers_slowly():
     assert later(slowed, 49, 20.0)[0].factor == 1.0
 
 
-def test_burst_of_throttles_counts_once():
-    """Several calls in flight get the same answer."""
-    once = PACE.slow_down(PaceState(), 10.0)
-
-    assert PACE.slow_down(once, 10.5) == once
-    assert PACE.slow_down(once, 11.0).factor == pytest.approx(0.25)
-
-
-def test_pace_never_falls_to_zero():
-    """However often İYS throttles, calls continue."""
-    state = PaceState()
-    for minute in range(20):
-        state = PACE.slow_down(state, minute * 60.0)
-
-    assert state.factor == PACE.slowest
-
-
-async def order_of(pacer: InProcessPacer, classes: list[CallClass]) -> list[CallClass]:
-    done: list[CallClass] = []
-
-    async def call(call_class: CallClass) -> None:
-        await pacer.wait(call_class, "add")
-        done.append(call_class)
-
-    async with asyncio.TaskGroup() as group:
-        for call_class in classes:
-            group.create_task(call(call_class))
-    return done
+async def order_of(classes: list[CallClass], *, longest_waiting_every: int) -> list[CallClass]:
+    """Return the order in which calls that wait together get their slots."""
+    turns = CallQueue(longest_waiting_every=longest_waiting_every)
+    calls = [(one, *queued(turns, one, 1)) for one in classes]
+    for slot in range(len(classes)):
+        assert turns.grant(slot)
+    return [one for one, _ in sorted(calls, key=lambda call: call[1].result())]
 
 
 async def test_opt_out_precedes_waiting_bulk():
     """The order is by class, not by arrival."""
     waiting = [CallClass.SWEEP, CallClass.BULK, CallClass.DUE, CallClass.RET]
-
-    assert await order_of(a_pacer(ManualTime()), waiting) == sorted(waiting)
+    assert await order_of(waiting, longest_waiting_every=1000) == sorted(waiting)
 
 
 async def test_no_class_starves():
     """One slot of four goes to the call that has waited longest."""
-    done = await order_of(a_pacer(ManualTime()), [CallClass.SWEEP] + [CallClass.RET] * 30)
-
+    waiting = [CallClass.SWEEP] + [CallClass.RET] * 30
+    done = await order_of(waiting, longest_waiting_every=Pace().longest_waiting_every)
     assert done.index(CallClass.SWEEP) == 3
 
 
 async def test_results_are_polled_while_bulk_is_submitted():
     """A result has twice the share of a batch, and pull and sweep a quarter of it."""
     waiting = [one for one in list(CallClass)[2:] for _ in range(40)]
-    pace = Pace(rate=10, longest_waiting_every=1000)
-    first = (await order_of(a_pacer(ManualTime(), pace), waiting))[:42]
-
-    assert {one: first.count(one) for one in CallClass if one in first} == {
+    first = (await order_of(waiting, longest_waiting_every=1000))[:42]
+    assert Counter(first) == {
         CallClass.BULK: 12,
         CallClass.RESULTS: 24,
         CallClass.PULL: 3,
@@ -263,77 +220,18 @@ async def test_longest_waiting_call_counts_against_its_class():
     assert sum(one.done() for one in results) == 24
 
 
-async def test_calls_are_sent_at_the_pace():
-    """Ten are close, the eleventh a second after the first has certainly arrived."""
-    time = ManualTime()
-
-    pacer = a_pacer(time)
-
-    await order_of(pacer, [CallClass.BULK] * 10)
-    assert time.now - 100.0 == pytest.approx(9 * PACE.interval)
-
-    await order_of(pacer, [CallClass.BULK])
-    assert time.now - 100.0 == pytest.approx(1 + PACE.arrives_within)
-
-
-async def test_answer_lets_the_next_call_be_sent_sooner():
-    """If the first call is answered after 10 ms, the eleventh is sent a second after that."""
-    time = ManualTime()
-    pacer = a_pacer(time)
-    first = await pacer.wait(CallClass.BULK, "add")
-    time.now += 0.01
-    pacer.arrived(first)
-    await order_of(pacer, [CallClass.BULK] * 10)
-    assert time.now - 100.0 == pytest.approx(1.01)
-
-
-async def test_forfeited_slot_is_replaced_by_the_next():
-    """A process that slept too long takes a new slot and does not use the old one."""
-    time = ManualTime()
-    pacer = a_pacer(time)
-    await pacer.wait(CallClass.BULK, "add")
-    time.late = [0.07]
-
-    await pacer.wait(CallClass.BULK, "add")
-    assert time.now == pytest.approx(100.0 + 2 * PACE.interval)
-
-
-async def test_throttle_delays_calls_that_already_wait():
-    """The pause counts for slots that were granted before it."""
-    time = ManualTime()
-    pacer = a_pacer(time)
-    await pacer.wait(CallClass.BULK, "add")
-    waiting = asyncio.create_task(pacer.wait(CallClass.RET, "add"))
-    await asyncio.sleep(0)
-    await pacer.throttled()
-    await waiting
-
-    assert time.now >= 101.0
-
-
 async def test_cancelled_call_takes_no_slot():
-    """A cancelled call is passed over."""
-    time = ManualTime()
-    pacer = a_pacer(time)
-    given_up = asyncio.create_task(pacer.wait(CallClass.RET, "add"))
-    await asyncio.sleep(0)
+    """A cancelled call is passed over; without another, no slot is used."""
+    turns = CallQueue(longest_waiting_every=4)
+    (given_up,), (bulk,) = (queued(turns, one, 1) for one in (CallClass.RET, CallClass.BULK))
     given_up.cancel()
-
-    await pacer.wait(CallClass.BULK, "add")
-
-    assert time.now == 100.0
-    assert given_up.cancelled()
+    assert turns.grant(7)
+    assert (bulk.result(), turns.grant(8)) == (7, False)
 
 
 async def test_failed_pacer_fails_every_waiting_call():
-    """Every waiting call gets the error."""
-
-    async def broken(_seconds: float) -> None:
-        raise OSError("no sleep")
-
-    time = ManualTime()
-    pacer = InProcessPacer(PACE, clock=time, sleep=broken)
-    await pacer.wait(CallClass.BULK, "add")
-
-    with pytest.raises(OSError, match="no sleep"):
-        await pacer.wait(CallClass.BULK, "add")
+    """Every waiting call gets the error, for no further slot will come."""
+    turns = CallQueue(longest_waiting_every=4)
+    calls = queued(turns, CallClass.BULK, 2)
+    turns.fail(OSError("no sleep"))
+    assert [str(one.exception()) for one in calls] == ["no sleep"] * 2

@@ -97,25 +97,24 @@ def silent(watched: list[tuple[float, dict[str, int]]]) -> list[str]:
     return found
 
 
-def test_heart_that_does_not_beat_for_ten_seconds_is_silent():
-    """Its process is frozen, or its host was powered off."""
-    assert silent([(now, {"1": 7}) for now in (0.0, 3.0, 6.0, 9.0)]) == []
-    assert silent([(now, {"1": 7}) for now in (0.0, 3.0, 6.0, 9.0, 10.0)]) == ["1"]
-
-
-def test_a_beat_in_between_ends_the_silence():
-    """However slow it is."""
-    assert silent([(0.0, {"1": 7}), (4.0, {"1": 7}), (8.0, {"1": 8}), (12.0, {"1": 8})]) == []
-
-
-def test_what_was_not_watched_is_no_silence():
-    """This process was frozen itself, or the database was away: nobody could show anything."""
-    assert silent([(0.0, {"1": 7}), (60.0, {"1": 7}), (62.0, {"1": 7})]) == []
-
-
-def test_process_that_returns_under_its_number_begins_anew():
-    """It was forgotten in between."""
-    assert silent([(0.0, {"1": 7}), (4.0, {}), (8.0, {"1": 7}), (11.0, {"1": 7})]) == []
+@pytest.mark.parametrize(
+    ("watched", "found"),
+    [
+        ([(now, {"1": 7}) for now in (0.0, 3.0, 6.0, 9.0)], []),
+        ([(now, {"1": 7}) for now in (0.0, 3.0, 6.0, 9.0, 10.0)], ["1"]),
+        ([(0.0, {"1": 7}), (4.0, {"1": 7}), (8.0, {"1": 8}), (12.0, {"1": 8})], []),
+        ([(0.0, {"1": 7}), (60.0, {"1": 7}), (62.0, {"1": 7})], []),
+        ([(0.0, {"1": 7}), (4.0, {}), (8.0, {"1": 7}), (11.0, {"1": 7})], []),
+    ],
+    ids=["nine seconds", "ten seconds", "a beat between", "not watched", "gone in between"],
+)
+def test_process_without_a_beat_for_ten_seconds_is_silent(
+    watched: list[tuple[float, dict[str, int]]], found: list[str]
+):
+    """It is frozen, or its host was powered off; however slow a beat is, it ends the silence. What
+    was not watched is none: this process was frozen itself, or the database was away.
+    """
+    assert silent(watched) == found
 
 
 @pytest.mark.parametrize("file", sorted(name.removesuffix(".sql") for name in FILES))

@@ -4,12 +4,13 @@ What another source has opted out too is neither held back nor withdrawn with a 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from izin.consent import ConsentEvent
 from izin.ledger import reads, retention
 from izin.ledger.brake import counting, decisions
 from izin.ledger.brake.counting import BrakeLimits
@@ -135,7 +136,9 @@ async def test_sources_are_counted_each_for_itself(harness: SinkHarness):
 
 @pytest.mark.usefixtures("registered")
 async def test_what_iys_reports_is_neither_counted_nor_held_back(harness: SinkHarness):
-    """Citizens opt out as they like; and over what is held back, theirs settles it."""
+    """Citizens opt out as they like; and over what is held back, theirs settles it: nothing of it
+    is ours to withdraw.
+    """
     at = harness.clock().replace(microsecond=0) - A_MINUTE
     citizens = [
         an_iys_event(
@@ -153,6 +156,10 @@ async def test_what_iys_reports_is_neither_counted_nor_held_back(harness: SinkHa
     assert await sources_of(harness) == {"crm": 3}  # of five that are left
     await harness.ingest(citizens[0])
     assert await held_back(harness) == {a_phone(1), a_phone(2)}
+    (brake,) = await decisions.undecided(harness.ledger)
+    assert await withdraw(harness, brake) == (2, 0)
+    columns = await harness.columns("withdrawn_at", "desired_origin", recipient=FIRST)
+    assert columns == (None, "iys")
 
 
 @pytest.mark.usefixtures("tripped")
@@ -222,12 +229,27 @@ async def test_opt_outs_due_within_a_day_are_not_held_back(harness: SinkHarness)
     assert await held_back(harness) == set()
 
 
+@pytest.mark.parametrize(
+    "events",
+    [
+        lambda: [
+            ret(a_phone(number), minutes=5 + 10 * number, origin="crm") for number in range(5)
+        ],
+        lambda: opt_outs(range(50, 58)),
+    ],
+    ids=["of earlier dates", "of new recipients"],
+)
 @pytest.mark.usefixtures("registered")
-async def test_arrival_counts_whatever_the_sender_states(harness: SinkHarness):
-    """Dates that are spread over the hours before do not delay it; an hour's arrivals do count."""
-    old = [ret(a_phone(number), minutes=5 + 10 * number, origin="crm") for number in range(5)]
-    await harness.ingest_each(old)
-    assert len(await held_back(harness)) == 5
+async def test_arrival_of_any_opt_out_counts(
+    harness: SinkHarness, events: Callable[[], Sequence[ConsentEvent]]
+):
+    """Dates that are spread over the hours before do not delay it; an hour's arrivals do count. İYS
+    may hold an opt-in of new recipients, whose rows are made in bulk.
+    """
+    given = events()
+    await harness.ingest(*given)
+    assert len(await held_back(harness)) == len(given)
+    assert await submit_all(harness) == {}
 
 
 @pytest.mark.usefixtures("registered")
@@ -245,14 +267,6 @@ async def test_opt_outs_of_an_hour_ago_are_not_counted(harness: SinkHarness):
     assert await sources_of(harness) == {"crm": 4}  # of sixteen that are left
     await retention.delete_expired(harness.ledger, now=harness.clock() + 2 * 60 * A_MINUTE)
     assert not await harness.ledger.fetch("SELECT FROM recent_opt_outs")
-
-
-@pytest.mark.usefixtures("registered")
-async def test_new_recipients_are_held_back_too(harness: SinkHarness):
-    """İYS may hold an opt-in of theirs. Their rows are made in bulk."""
-    await harness.ingest(*opt_outs(range(50, 58)))
-    assert len(await held_back(harness)) == 8
-    assert await submit_all(harness) == {}
 
 
 @pytest.mark.usefixtures("registered")
@@ -371,28 +385,22 @@ async def facts(harness: SinkHarness) -> tuple[object, ...]:
 DUE = ("pending", "send", "web", "web-30", False)
 
 
+@pytest.mark.parametrize("before", [0, 2], ids=["at once", "in two parts"])
 @pytest.mark.usefixtures("registered")
-async def test_waiting_opt_out_of_another_source_is_not_held(harness: SinkHarness):
-    """It goes with its own date, whatever a faulty source says since; the others are withdrawn."""
+async def test_waiting_opt_out_of_another_source_is_not_held(harness: SinkHarness, before: int):
+    """It goes with its own date, whatever a faulty source says since; the others are withdrawn. The
+    list trips the brake at its end only: what it had taken over until then goes as well.
+    """
     await harness.ingest(genuine())
     due_at = (await harness.row(FIRST)).due_at
-    await harness.ingest(*opt_outs(range(5)))
+    await harness.ingest(*opt_outs(range(before)))
+    await harness.ingest(*opt_outs(range(before, 5)))
     assert await held_back(harness) == OTHERS
     assert await facts(harness) == DUE
     assert (await harness.row(FIRST)).due_at == due_at
     (brake,) = await decisions.undecided(harness.ledger)
     assert await withdraw(harness, brake) == (4, 0)
     assert await submit_all(harness) == {FIRST: "RET"}
-
-
-@pytest.mark.usefixtures("registered")
-async def test_opt_out_of_the_hour_before_is_let_go_too(harness: SinkHarness):
-    """The list trips the brake at its end only: what it had taken over until then goes as well."""
-    await harness.ingest(genuine())
-    await harness.ingest(*opt_outs(range(2)))
-    await harness.ingest(*opt_outs(range(2, 5)))
-    assert await held_back(harness) == OTHERS
-    assert await facts(harness) == DUE
 
 
 @pytest.mark.parametrize("is_withdrawn", [False, True])

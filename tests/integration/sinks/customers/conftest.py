@@ -1,4 +1,4 @@
-"""Forty customers with a hundred brands: the ledger alone, and a whole installation."""
+"""Forty customers with a hundred brands: a whole installation."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -20,13 +20,6 @@ from tests.support.simulator import SimulatorAdmin
 
 _WIDE = 400
 """Columns of a terminal on which no line is broken, so that words are found."""
-
-
-@pytest.fixture
-async def forty(harness: SinkHarness) -> SinkHarness:
-    """Give a ledger of forty customers, each with something of every kind."""
-    await installation.fill_ledger(harness)
-    return harness
 
 
 @pytest.fixture

@@ -46,6 +46,18 @@ def grant(iys: SimulatorAdmin, rights: Mapping[str, str] | None, **more: bool) -
     iys.brand(grants=[] if rights is None else [one])
 
 
+async def next_day(
+    harness: SinkHarness,
+    reader: GrantedBrandsReader,
+    rights: Mapping[str, str] | None = WRITES,
+    **more: bool,
+) -> None:
+    """Have the provider grant ``rights`` to us, and read İYS's list a day later."""
+    grant(harness.iys, rights, **more)
+    harness.advance(A_DAY)
+    await reader.look()
+
+
 @pytest.fixture
 def reader(harness: SinkHarness) -> GrantedBrandsReader:
     """Give the reader of the partner's list; our brand is granted whole."""
@@ -81,15 +93,17 @@ async def acts(harness: SinkHarness) -> list[dict[str, Any]]:
 async def test_lost_right_to_write_suspends_until_it_is_listed(
     harness: SinkHarness, reader: GrantedBrandsReader, logged: list[EventDict]
 ) -> None:
-    """Only its channel; the opt-out that waits is sent once the right is back, and no sooner. What
-    a person declared, the list does not end.
+    """Only its channel, of no other brand; the opt-out that waits is sent once the right is back,
+    and no sooner. What a person declared, the list does not end.
     """
+    neighbour = {"brandCode": OTHER, "iysCode": IYS_CODE}
+    granted = [{"integratorCode": PARTNER, "rights": WRITES}]
+    harness.iys.post("brands", **neighbour, name="İkinci", grants=granted)
+    await harness.brand(replace(ACTIVE, brand_code=OTHER))
     assert await reader.look()
     assert await suspended(harness) == []
     await harness.register_onay()
-    grant(harness.iys, {**WRITES, "MESAJ": "read"})
-    harness.advance(A_DAY)
-    assert await reader.look()
+    await next_day(harness, reader, {**WRITES, "MESAJ": "read"})
     assert await suspended(harness) == [(BRAND, "MESAJ", "not-granted")]
     (alert,) = [one for one in logged if one["event"] == "right to write lost"]
     assert (alert["log_level"], alert["channel"]) == ("critical", "MESAJ")
@@ -97,27 +111,18 @@ async def test_lost_right_to_write_suspends_until_it_is_listed(
     assert not await harness.opt_out()
     (one,) = await acts(harness)
     assert (one["by"], one["after"]["rights"]) == (BY_LIST, ["ARAMA", "EPOSTA"])
-    grant(harness.iys, WRITES)
-    harness.advance(A_DAY)
-    assert await reader.look()
-    assert await suspended(harness) == []
+    await next_day(harness, reader, WRITES)
     assert await harness.opt_out()
     assert harness.iys.register()[PHONE] == "RET"
-    assert len(await acts(harness)) == 2
 
     # What a person declared stays, before and after the list lost the right.
     await harness.set_rights([Channel.ARAMA, Channel.MESAJ])
     assert await lost_rights(harness) == []
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader)
     assert await suspended(harness) == [(BRAND, "EPOSTA", "no-right")]
-    grant(harness.iys, {"ARAMA": "write"})
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader, {"ARAMA": "write"})
     await harness.set_rights([Channel.ARAMA])
-    grant(harness.iys, WRITES)
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader, WRITES)
     assert await suspended(harness) == [
         (BRAND, "EPOSTA", "no-right"),
         (BRAND, "MESAJ", "no-right"),
@@ -150,9 +155,7 @@ async def test_refused_call_has_the_list_read_once_in_a_while(
     assert not await harness.bulk()
     assert harness.iys.calls("batchV2") == calls
     # A channel that İYS refused and lists as granted is tried before a minute is over.
-    grant(harness.iys, WRITES)
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader, WRITES)
     harness.iys.inject_fault("batchV2", status=403, code="H353")
     assert await harness.bulk()
     harness.advance(AGAIN)
@@ -175,9 +178,7 @@ async def test_right_to_read_alone_is_read_and_its_loss_noticed(
     await reader.look()
     await harness.pull()
     assert {one["type"] for one in await freshness(harness)} == {"ARAMA", "MESAJ"}
-    grant(harness.iys, {"ARAMA": "write"})
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader, {"ARAMA": "write"})
     (lost,) = [one for one in logged if one["event"] == "right to read lost"]
     assert lost["channel"] == "MESAJ"
     (before,) = await listing.every(harness.ledger)
@@ -187,9 +188,7 @@ async def test_right_to_read_alone_is_read_and_its_loss_noticed(
         ("write", "EPOSTA"),
         ("write", "MESAJ"),
     ]
-    grant(harness.iys, {"ARAMA": "write", "MESAJ": "read"})
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader, {"ARAMA": "write", "MESAJ": "read"})
     streams = await stream_progress.read(harness.ledger)
     assert max(one.last_pulled_at for one in streams) <= before.unread_since[Channel.MESAJ]
     (after,) = await listing.every(harness.ledger)
@@ -199,9 +198,7 @@ async def test_right_to_read_alone_is_read_and_its_loss_noticed(
     await harness.ingest(ret())
     puller = harness.puller(InMemoryTopic())
     assert await puller.pull_next()
-    grant(harness.iys, None)
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader, None)
     assert [code for _, _, code in await suspended(harness)] == ["not-granted"] * 3
     (gone,) = await listing.every(harness.ledger)
     assert (gone.gone_at is None, gone.reads) == (False, ())
@@ -226,9 +223,7 @@ async def test_brand_without_agreement_control_has_no_daily_calls(
     await reader.look()
     assert await daily.look() == 0
     assert await harness.ledger.fetch("SELECT 1 FROM daily_files") == []
-    grant(harness.iys, WRITES)
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader, WRITES)
     assert await daily.look() > 0
     grant(harness.iys, WRITES, agreementControl=False)
     harness.advance(A_DAY * 3)
@@ -253,8 +248,7 @@ async def test_loss_is_believed_only_if_the_providers_own_list_shows_it(
         return found if iys_code is not None else replace(found, brands=())
 
     monkeypatch.setattr(PartnerCalls, "brands", without)
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader)
     assert await suspended(harness) == []
 
     async def failing(
@@ -265,8 +259,7 @@ async def test_loss_is_believed_only_if_the_providers_own_list_shows_it(
         return await without(self, code, **how)
 
     monkeypatch.setattr(PartnerCalls, "brands", failing)
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader)
     assert await suspended(harness) == []
     reading = await listing.reading_of(harness.ledger, "")
     assert (reading.attempts, "away" in (reading.error or "")) == (1, True)
@@ -285,8 +278,7 @@ async def test_loss_is_believed_only_if_the_providers_own_list_shows_it(
     registered = await harness.ledger.fetch("SELECT brand_code FROM brands")
     assert [row["brand_code"] for row in registered] == [BRAND]
     harness.iys.post("brands", **other, grants=[])
-    harness.advance(A_DAY)
-    await reader.look()
+    await next_day(harness, reader)
     assert [one.brand_code for one in await listing.every(harness.ledger)] == [BRAND]
 
 

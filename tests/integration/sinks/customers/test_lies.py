@@ -1,37 +1,29 @@
 """Events, records and questions that name another customer: nobody gets what is another's.
 
-What routes and commands show of them to one customer, ``test_customer_cut`` has: the installation
-is full of lies. Here are the ledger, webhooks and receipts, and all of it for the other customer.
+What routes and commands show of them to one customer, ``test_offboarding`` has: the installation
+is full of lies; rows of the ledger, ``test_ownership``; webhooks, ``tests/unit/webhooks``. Here are
+feeds and receipts, for both customers.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
-from benchmarks.webhooks.receiver import WebhookReceiver
 from izin.kafka.bounded_reader import read_all
-from izin.ledger.webhooks import registry
-from izin.ledger.webhooks.registry import EventFilter, NewSubscriber
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
 from izin.sinks.ingest.ingested_topics import ReceiptReader
 from izin.sinks.ingest.topic_reader import IngestContext
-from izin.webhooks.partitions import cursors_at_end
-from izin.webhooks.posting import new_secret
 from tests.integration.sinks.ingest.test_receipts import step_to_end
-from tests.integration.sinks.sink_harness import Izin, SinkHarness
 from tests.support.api_keys import API_KEY, a_second_key
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.customers import lies
 from tests.support.customers.installation import FOREIGN_BRAND, FOREIGN_RECIPIENT, Installation
-from tests.support.customers.lies import FOREIGN_CUSTOMER, UNREGISTERED_BRAND
-from tests.support.customers.reading import READING
+from tests.support.customers.lies import FOREIGN_CUSTOMER
 from tests.support.customers.traces import traces
-from tests.support.webhooks import delivering, until
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 
@@ -47,57 +39,6 @@ def of_others(customer: str, text: str, given: Sequence[str] = ()) -> list[str]:
     for one in given:
         text = text.replace(one, "")
     return [one.group() for one in OURS.finditer(text)]
-
-
-async def test_ledger_has_nothing_of_another_customer_in_a_row(forty: SinkHarness) -> None:
-    """Of events that name one customer and whose brand is another's, or nobody's: each row is the
-    brand's customer's, what is nobody's is in no customer's history, and no outcome names one.
-    """
-    brands = await forty.ledger.fetch(
-        "SELECT brand_code, iys_code, customer_id, name FROM brands ORDER BY brand_code"
-    )
-    lying = lies.lies(lies.brands_of(brands))
-    await forty.ingest(*(one.event() for one in lying))
-    found = [*await forty.ledger.fetch("SELECT key, customer_id, kind FROM movements")]
-    owners = {row["brand_code"]: row["customer_id"] for row in brands}
-    for one in lying:
-        key = str(one.brand.key(one.recipient))
-        of_key = [row for row in found if row["key"] == key]
-        assert {row["kind"] for row in of_key} >= {"decision"}
-        assert {row["customer_id"] for row in of_key} == {owners.get(one.brand.code, "")}
-    named = [one["customer_id"] for one in await forty.outbox("%outcomes", "Outcome")]
-    assert named.count("") == 1
-
-
-async def test_webhooks_are_of_the_brands_customer(
-    installed: Installation, database_url: str
-) -> None:
-    """Each subscriber gets what is of its customer's brands, with its own customer in the body."""
-    kafka, ledger = installed.kafka, installed.harness.ledger
-    received: dict[str, WebhookReceiver] = {}
-    async with WebhookReceiver().listening() as ours, WebhookReceiver().listening() as theirs:
-        received |= {CUSTOMER: ours, FOREIGN_CUSTOMER: theirs}
-        await ledger.fetch("DELETE FROM subscribers RETURNING id")
-        for customer, receiver in received.items():
-            new = NewSubscriber(
-                name=f"till-{customer}",
-                url=receiver.url(),
-                filter=EventFilter(customer_id=customer),
-                parallel=1,
-                secret=new_secret(),
-            )
-            at_end = cursors_at_end(kafka)
-            await registry.add(ledger, new, at_end, by="ada", now=datetime.now(UTC))
-        async with delivering(kafka, database_url):
-            lies.publish(kafka, lies.lies(installed.brands))
-            await until(lambda: all(len(one.received) >= 3 for one in received.values()))
-    for customer, receiver in received.items():
-        bodies = [one.body.decode() for one in receiver.received]
-        assert len(bodies) == 3, bodies
-        for one in bodies:
-            assert of_others(customer, one) == []
-            assert f'"customer_id":"{customer}"' in one
-            assert str(UNREGISTERED_BRAND) not in one
 
 
 async def test_questions_about_another_brand_leave_no_trace_there(
@@ -148,24 +89,6 @@ async def test_questions_about_another_brand_leave_no_trace_there(
         assert row["data"].count(f"campaign of {row['customer_id']}") == 1
         brand, recipient = asked[row["customer_id"]]
         assert recipient not in f"{row['key']} {row['data']}"
-
-
-async def test_commands_for_the_other_customer_show_nothing_of_ours(
-    installed: Installation, izin: Izin
-) -> None:
-    """Every command that reads with ``--customer``, asked for the other one."""
-    found, run = [], 0
-    for name, cut in READING.items():
-        for line in cut.lines:
-            if line != f"--customer={CUSTOMER}":
-                continue
-            run += 1
-            done = await izin(*name.split(), f"--customer={FOREIGN_CUSTOMER}")
-            shown = of_others(FOREIGN_CUSTOMER, done.stdout + done.stderr)
-            if shown or done.exit_code not in {0, 1}:
-                found.append(f"{name}: {done.exit_code}: {shown}: {done.stdout[:1000]}")
-    assert not found, "\n\n".join(found)
-    assert run > 10
 
 
 def _parked(installed: Installation) -> str:

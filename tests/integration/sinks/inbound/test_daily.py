@@ -125,7 +125,6 @@ async def test_file_of_a_day_is_whole_equal_and_stamped(
     file = await file_of(harness, day)
     assert (file.state, file.is_equal, file.lines, file.entered) == ("compared", True, 4, 0)
     assert (file.timestamp_state, file.agreed_at) == (TimestampState.VERIFIED, None)
-    assert file.total == 4
     calls = harness.iys.calls("agreement")
     assert not await look(harness)
     assert harness.iys.calls("agreement") == calls
@@ -321,7 +320,6 @@ async def test_file_is_polled_until_it_is_complete(
         await look(harness)
         assert harness.iys.calls("agreement") == calls
     assert seen == ["inprogress", "completed"]
-    assert (await file_of(harness, day)).state == "compared"
 
 
 async def test_day_without_movements_needs_no_file(harness: SinkHarness):
@@ -357,7 +355,6 @@ async def test_altered_file_is_not_stored(harness: SinkHarness, monkeypatch: pyt
         assert (file.state, "SHA-384" in (file.error or "")) == ("waiting", True)
         harness.advance(QUARTER * 5)
     assert await look(harness)
-    assert (await file_of(harness, day)).state == "compared"
 
 
 async def test_partner_without_right_waits_until_it_is_lost(harness: SinkHarness, day: date):

@@ -112,7 +112,6 @@ async def streams_pause_for_a_right(harness: SinkHarness) -> Puller:
     assert await turns(puller) == 8
     assert await turns(puller) == 0
     found = await stream_progress.read(harness.ledger)
-    assert {one.was_pulled for one in found} == {False}
     assert all("H353" in (one.failure or "") for one in found)
     return puller
 
@@ -231,7 +230,6 @@ async def test_right_lost_for_longer_than_the_window_is_a_gap(
     await harness.pull()
     harness.advance(AN_HOUR * 2)
     await harness.pull()
-    assert await harness.columns("action") == ("nothing",)
     await harness.resume("MESAJ", "ONAY")
     await harness.pull()
     (sweep,) = await sweeps.latest(harness.ledger)

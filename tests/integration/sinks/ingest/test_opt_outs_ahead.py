@@ -17,6 +17,7 @@ from izin.sinks.ingest import ingester
 from izin.sinks.ingest.batch import BatchStorage
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester, OptOutsAhead, Reader
+from tests.integration.sinks.ingest.test_bootstrap import ingesting
 from tests.integration.sinks.ingest.test_isolation import write
 from tests.integration.sinks.sink_harness import TOPIC, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import PHONE
@@ -69,12 +70,6 @@ def by_express(
     return harness.codec.encode("Decision", decision)
 
 
-async def desired(harness: SinkHarness) -> dict[str, str]:
-    """Return the desired status of each recipient."""
-    rows = await harness.ledger.fetch("SELECT recipient, desired_status FROM consents")
-    return {row["recipient"]: row["desired_status"] for row in rows}
-
-
 async def recorded(harness: SinkHarness) -> list[bytes]:
     """Return the decisions that the history has."""
     rows = await harness.ledger.fetch("SELECT decision FROM movements WHERE kind = 'decision'")
@@ -110,11 +105,7 @@ async def test_opt_out_is_stored_ahead_of_a_backlog(
     values[-1] = by_express(kafka_settings, harness, values[-1])
     write(kafka_settings, values)
     async with held_up(harness, kafka_settings) as gate:
-
-        async def is_opted_out() -> bool:
-            return await desired(harness) == {PHONE: "RET"}
-
-        await until(is_opted_out)
+        await harness.until_desired({PHONE: "RET"})
         assert len(await recorded(harness)) == 1
         gate.opened.set()
 
@@ -123,7 +114,7 @@ async def test_opt_out_is_stored_ahead_of_a_backlog(
             return rows[0]["read"] == len(values)
 
         await until(is_read)
-    assert await desired(harness) == dict.fromkeys(people, "ONAY") | {PHONE: "RET"}
+    assert await harness.desired() == dict.fromkeys(people, "ONAY") | {PHONE: "RET"}
     found = await recorded(harness)
     assert len(found) == len(set(found)) == len(values)
 
@@ -145,11 +136,7 @@ async def test_search_takes_what_was_published_with_the_bulk_in_its_turn(
     values[-2] = POISON["truncated"](values[-2])
     write(kafka_settings, values)
     async with held_up(harness, kafka_settings):
-
-        async def is_opted_out() -> bool:
-            return await desired(harness) == {a_phone(4): "RET"}
-
-        await until(is_opted_out)
+        await harness.until_desired({a_phone(4): "RET"})
 
 
 async def test_search_that_starts_again_passes_what_is_stored(
@@ -165,23 +152,9 @@ async def test_search_that_starts_again_passes_what_is_stored(
     write(kafka_settings, values[:6])
     for count in (6, 8):
         async with held_up(harness, kafka_settings):
-
-            async def are_stored(count: int = count) -> bool:
-                return len(await desired(harness)) == count
-
-            await until(are_stored)
+            await harness.until_desired({a_phone(number): "RET" for number in range(count)})
         write(kafka_settings, values[6:] if count == 6 else [])
     assert len(stored) == len(set(stored)) == 8
-
-
-@asynccontextmanager
-async def running(harness: SinkHarness, settings: KafkaSettings) -> AsyncIterator[None]:
-    """Run the ingester as its worker does."""
-    task = asyncio.create_task(replace(harness.ingester, settings=settings).run())
-    try:
-        yield
-    finally:
-        await cancel_all([task])
 
 
 async def test_new_owner_stores_opt_outs_before_its_first_batch(
@@ -193,12 +166,9 @@ async def test_new_owner_stores_opt_outs_before_its_first_batch(
     values[-1] = by_express(kafka_settings, harness, values[-1])
     write(kafka_settings, values)
     first = noted_stores(monkeypatch)
-    async with running(harness, kafka_settings):
-
-        async def all_are_stored() -> bool:
-            return len(await desired(harness)) == len(values)
-
-        await until(all_are_stored)
+    async with ingesting(harness, kafka_settings):
+        opt_ins = dict.fromkeys(map(a_phone, range(20)), "ONAY")
+        await harness.until_desired(opt_ins | {a_phone(30): "RET"})
     assert first[0] == decisions[-1].key
     assert first.count(decisions[-1].key) == 2, "ahead, and in its turn"
 
@@ -210,12 +180,8 @@ async def test_reader_does_not_wait_for_a_search_that_hangs(
     write(kafka_settings, [one.value for one in harness.decided(onay(PHONE))])
     monkeypatch.setattr(OptOutsAhead, "_search", lambda _: asyncio.Event().wait())
     monkeypatch.setattr(ingester, "HEAD_START", 0.1)
-    async with running(harness, kafka_settings):
-
-        async def is_stored() -> bool:
-            return bool(await desired(harness))
-
-        await until(is_stored)
+    async with ingesting(harness, kafka_settings):
+        await harness.until_desired({PHONE: "ONAY"})
 
 
 async def test_reader_is_behind_while_a_batch_is_being_stored(
@@ -225,11 +191,7 @@ async def test_reader_is_behind_while_a_batch_is_being_stored(
     (decision,) = harness.decided(ret(PHONE))
     write(kafka_settings, [by_express(kafka_settings, harness, decision.value)])
     async with held_up(harness, kafka_settings):
-
-        async def is_opted_out() -> bool:
-            return await desired(harness) == {PHONE: "RET"}
-
-        await until(is_opted_out)
+        await harness.until_desired({PHONE: "RET"})
 
 
 async def test_reader_is_not_behind_where_it_keeps_up(
@@ -243,7 +205,7 @@ async def test_reader_is_not_behind_where_it_keeps_up(
         async def is_stored() -> bool:
             await reader.step(WAIT)
             assert not reader.is_behind
-            return bool(await desired(harness))
+            return bool(await harness.desired())
 
         await until(is_stored)
     finally:
@@ -261,7 +223,7 @@ async def test_opt_out_is_stored_while_its_opt_in_is(harness: SinkHarness, is_ot
     await asyncio.gather(
         one.store(TOPIC, "topic", opt_ins, {}), other.store(TOPIC, "topic", opt_outs, {})
     )
-    assert await desired(harness) == dict.fromkeys(people, "RET")
+    assert await harness.desired() == dict.fromkeys(people, "RET")
     assert len(await recorded(harness)) == 2 * len(people)
 
 

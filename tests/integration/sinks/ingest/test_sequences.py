@@ -156,7 +156,7 @@ async def test_hostile_events_stop_no_tracking(
         seed=15,
     )
     giant = an_event(customer_id=secrets.token_hex(4000), sequence=1)
-    values = [*hostile.values(3000), CODEC.encode("ConsentEvent", event_to_avro(giant))]
+    values = [*hostile.values(1000), CODEC.encode("ConsentEvent", event_to_avro(giant))]
     producer = kafka.producer(kafka_settings)
     for value in values:
         producer.produce(topic, value, partition=0)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from izin.iys.transport.circuit_breaker import CircuitState
 from izin.ledger import reads
 from izin.ledger import suspensions as standing
 from izin.runtime.masking import mask_event
@@ -177,24 +176,3 @@ async def test_closed_subscription_suspends_brands_of_its_provider(
     harness.advance(timedelta(minutes=1))
     assert await harness.opt_out()
     assert await harness.suspensions() == ()
-
-
-async def test_spent_quota_stays_after_an_accepted_opt_out(harness: SinkHarness):
-    """An opt-out that İYS accepts does not mean room for new consents."""
-    await harness.register_onay()
-    await harness.suspend("H525", status="ONAY", scope="provider")
-    await harness.submit_opt_out(ret())
-    assert [one.code for one in await harness.suspensions()] == ["H525"]
-
-
-async def test_refused_credentials_suspend_every_brand(harness: SinkHarness):
-    """Each further try would count against the address."""
-    await harness.brand(replace(ACTIVE, brand_code=BRAND + 1, iys_code=ACTIVE.iys_code + 1))
-    await harness.refuse_opt_out(401, "H251")
-    suspensions = await harness.suspensions()
-    assert [(one.brand_code, one.scope) for one in suspensions] == [
-        (BRAND, "account"),
-        (BRAND + 1, "account"),
-    ]
-    assert (await harness.row()).state == "retryable"
-    assert harness.context.client.circuit_state("add") in {CircuitState.CLOSED, CircuitState.OPEN}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -103,6 +103,13 @@ _OTHERWISE = st.sampled_from(
 _EXAMPLES = st.lists(
     st.tuples(_USUAL, _COLUMNS, _SAVED | _SAVED | _SAVED | _OTHERWISE), min_size=1, max_size=30
 )
+_RECEIPT = Receipt(transaction_id="1" * 64, creation_date=NOW)
+SAVED = ItemResult(Verdict.SUCCESS, receipt=_RECEIPT, how="batch")
+_RETRIED = [
+    ({}, {"latest_ret_at": NOON + timedelta(days=1), "attempts": attempts}, SAVED)
+    for attempts in (1, 2, 3)
+]
+"""İYS accepts opt-ins and still shows another status: each is due after its own backoff."""
 
 
 def in_flight_row(
@@ -163,15 +170,6 @@ def a_context(ledger: Ledger) -> "OutboundContext":
     return cast("OutboundContext", SimpleNamespace(**fields))
 
 
-async def written_once(
-    url: str, entries: Sequence[ConsentRow], answers: dict[int, ItemResult], number: int
-) -> None:
-    """Settle a batch by ``answers``."""
-    async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
-        submission = await submitted(ledger, entries, number)
-        await save_results(a_context(ledger), submission, answers)
-
-
 async def written(
     url: str, entries: Sequence[ConsentRow], answers: dict[int, ItemResult], mark: str, number: int
 ) -> Any:  # noqa: ANN401  # rows
@@ -195,6 +193,7 @@ async def written(
 
 
 @settings(max_examples=40)
+@example(_RETRIED)
 @given(_EXAMPLES)
 def test_bulk_settling_writes_the_same_as_one_by_one(
     urls: tuple[str, str],
@@ -233,9 +232,10 @@ async def settled_in_bulk(
     number = next(_NUMBERS)
     mark = f"{number:05d}"
     entries = [in_flight_row(n, mark, {}, one) for n, one in enumerate(columns)]
-    receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
-    saved = ItemResult(Verdict.SUCCESS, receipt=receipt, how="batch")
-    await written_once(url, entries, dict.fromkeys(range(len(columns)), saved), number)
+    async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
+        submission = await submitted(ledger, entries, number)
+        answers = dict.fromkeys(range(len(columns)), SAVED)
+        await save_results(a_context(ledger), submission, answers)
     return counts
 
 
@@ -264,27 +264,3 @@ async def test_unusual_row_settles_apart(
 ) -> None:
     """It is of another shape, or desires another event."""
     assert await settled_in_bulk(urls[0], [{}, columns, {}], monkeypatch) == [2]
-
-
-async def test_retries_wait_by_their_own_attempts(
-    urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where İYS accepts opt-ins and still shows another status, each is due after its backoff."""
-    number = next(_NUMBERS)
-    mark = f"{number:05d}"
-    columns: list[dict[str, Any]] = [
-        {"latest_ret_at": NOON + timedelta(days=1), "attempts": attempts} for attempts in (1, 2, 3)
-    ]
-    entries = [in_flight_row(n, mark, {}, one) for n, one in enumerate(columns)]
-    receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
-    saved = ItemResult(Verdict.SUCCESS, receipt=receipt, how="batch")
-    answers = dict.fromkeys(range(len(columns)), saved)
-    monkeypatch.setattr(saving, "FEW", 2)
-    await written_once(urls[0], entries, answers, number)
-    async with Ledger(LedgerSettings(database_url=SecretStr(urls[0])), owner=1) as ledger:
-        found = await ledger.fetch(
-            "SELECT attempts, next_attempt_at FROM consents WHERE key LIKE %(key)s ORDER BY key",
-            {"key": f"%/+90555{mark}%"},
-        )
-    waits = [(one["attempts"], one["next_attempt_at"] - NOW) for one in found]
-    assert waits == [(n, timedelta(seconds=5 * 2 ** (n - 1))) for n in (1, 2, 3)]

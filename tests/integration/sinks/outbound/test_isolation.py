@@ -10,11 +10,10 @@ from functools import partial
 
 import pytest
 
-from izin.consent import Action, ConsentEvent
+from izin.consent import ConsentEvent
 from izin.iys.wire_format import JsonReader, RegisterRecord
 from izin.ledger.db import sole
-from izin.ledger.record import EVERY, first_row, to_json
-from izin.ledger.unit_of_work import UnitOfWork
+from izin.ledger.record import EVERY
 from izin.runtime.settings import SinkSettings
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
@@ -28,7 +27,7 @@ from tests.integration.sinks.sink_harness import (
     ret,
     until,
 )
-from tests.support.builders import BRAND, PHONE, a_key
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
 A_DAY = 24 * 60
@@ -48,15 +47,20 @@ async def test_brand_of_another_address_of_the_account_is_pulled(harness: SinkHa
 
 
 async def test_refused_account_suspends_only_its_own_brands(harness: SinkHarness):
-    """The brands of another account go on."""
-    await harness.brand(replace(ACTIVE, account="ada"))
-    await harness.brand(replace(ACTIVE, brand_code=BRAND + 1, iys_code=200002, account="bob"))
-    await harness.ingest(onay())
+    """All of them, for each further try would count against the address; those of another account
+    go on.
+    """
+    for number, account in enumerate(("ada", "ada", "bob")):
+        code = BRAND + number
+        await harness.brand(replace(ACTIVE, brand_code=code, iys_code=code, account=account))
     harness.become("ada", harness.context.lease_owner.address)
-    harness.iys.inject_fault("batchV2", status=401, code="H251")
-    assert await harness.bulk()
+    await harness.refuse_opt_out(401, "H251")
     found = await harness.suspensions()
-    assert [(one.brand_code, one.scope) for one in found] == [(BRAND, "account")]
+    assert [(one.brand_code, one.scope) for one in found] == [
+        (BRAND, "account"),
+        (BRAND + 1, "account"),
+    ]
+    assert (await harness.row()).state == "retryable"
 
 
 async def test_item_refusal_of_a_retried_record_ends_the_suspension(harness: SinkHarness):
@@ -87,7 +91,6 @@ async def test_pending_status_at_iys_stops_no_worker(
     harness.advance(timedelta(minutes=1))
     await harness.submit_bulk(given_at(harness.clock() - A_SECOND * 120))
     assert await harness.settle()
-    assert (await harness.row()).action is Action.QUERY
     whole = RegisterRecord.read
 
     def pending(reader: JsonReader) -> RegisterRecord:
@@ -95,19 +98,6 @@ async def test_pending_status_at_iys_stops_no_worker(
 
     monkeypatch.setattr(RegisterRecord, "read", pending)
     await harness.query()
-
-
-async def test_row_inserted_concurrently_is_read_by_the_ingester(harness: SinkHarness):
-    """It stores its batch again, over that row."""
-    messages, calendar = harness.context.topic_messages, harness.ledger.calendar
-    async with harness.ledger.transaction() as connection:
-        changes = UnitOfWork(connection, messages, calendar, harness.clock())
-        changes.put(None, first_row(a_key(recipient=PHONE), ACTIVE.customer_id, harness.clock()))
-        await changes.write()
-        ingesting = asyncio.create_task(harness.ingest(onay()))
-        await asyncio.sleep(1)
-    await ingesting
-    assert await harness.columns("desired_status") == ("ONAY",)
 
 
 async def test_retailer_refusal_without_index_costs_no_other_item(harness: SinkHarness):
@@ -205,26 +195,10 @@ async def test_opt_in_that_expires_behind_a_suspension_leaves_the_opt_out(harnes
     await harness.suspend("H353", "MESAJ")
     await harness.ingest(ret(minutes=5))
     await harness.ingest(onay(minutes=2))
-    assert await harness.columns("desired_status", "ret_event_id") == ("ONAY", f"ret-{PHONE}-5")
     harness.advance(timedelta(days=20))
     assert await harness.scheduler.expire()
     assert await harness.columns("desired_status", "state", "action") == ("RET", "pending", "send")
     await harness.resume("MESAJ", EVERY)
-    await submit_all(harness)
-    assert harness.iys.register() == {PHONE: "RET"}
-
-
-async def test_opt_out_that_was_tried_is_due_again(harness: SinkHarness):
-    """It is retried when the void opt-in comes: its obligation begins again in its row."""
-    await hold_old_onay(harness)
-    no, void = of_before(harness)
-    await harness.ingest(no)
-    harness.iys.inject_fault("addV2", status=500, code="H103")
-    assert await harness.opt_out()
-    assert await harness.columns("state") == ("retryable",)
-    for _ in range(2):
-        await harness.ingest(void)
-        assert await harness.columns("state", "void_event_id") == ("pending", "void")
     await submit_all(harness)
     assert harness.iys.register() == {PHONE: "RET"}
 
@@ -240,7 +214,6 @@ async def test_many_void_opt_ins_leave_their_opt_outs(harness: SinkHarness):
     rows = [await harness.row(one) for one in phones]
     assert {(row.desired_status, row.void_event_id) for row in rows} == {("ONAY", None)}
     assert {row.ret_event_id for row in rows} == {f"ret-{one}-{31 * A_DAY}" for one in phones}
-    assert to_json(rows)
 
 
 async def test_old_consent_of_a_brand_in_loading_is_asked_about_and_expires(harness: SinkHarness):

@@ -87,29 +87,6 @@ def test_record_dated_ahead_of_iys_is_retried(status: str):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "code", "state"),
-    [
-        (Verdict.DATA, "H121", "refused"),
-        (Verdict.EXPIRED, "H467", "expired"),
-        (Verdict.ALREADY, "H178", "unknown"),
-        (Verdict.TRANSIENT, "H103", "retryable"),
-        (Verdict.THROTTLE, "H124", "retryable"),
-        (Verdict.RIGHTS, "H353", "retryable"),
-        (Verdict.RIGHTS, "H180", "parked"),
-        (Verdict.QUOTA, "H525", "parked"),
-        (Verdict.CONFIGURATION, "H521", "retryable"),
-        (Verdict.UNKNOWN, "H999", "parked"),
-    ],
-)
-def test_verdict_of_an_opt_in_decides_the_state(verdict: Verdict, code: str, state: str):
-    """The H-code decides, and nothing is dropped."""
-    entry = in_flight_row()
-    applied = apply_result(entry, an_item(entry), ItemResult(verdict=verdict, code=code))
-    after = applied.ruled.row
-    assert (after.state, after.code, after.onay_open) == (state, code, False)
-
-
-@pytest.mark.parametrize(
     ("verdict", "state"),
     [
         (Verdict.SUCCESS, "accepted"),

@@ -7,9 +7,11 @@ A daily file is hashed as İYS may have: with or without what stands before its 
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from cryptography.x509 import load_pem_x509_certificates
@@ -42,14 +44,22 @@ CONTENT = b"2026-03-02 09:00:01,aa,x,y\n2026-03-02 09:00:02,ab,x,y\n"
 PREFIX = b"names\n"
 
 
-def test_reply_of_trusted_root_is_verified():
-    """With the time that it states."""
-    assert verify(REPLY, HASH, ROOTS) == Timestamp(TimestampState.VERIFIED, AT)
-
-
-def test_reply_without_trusted_roots_is_unverified():
-    """It is kept; nobody says that it is right."""
-    assert verify(REPLY, HASH, ()) == Timestamp(TimestampState.UNVERIFIED, AT)
+@pytest.mark.parametrize(
+    ("reply", "roots", "found"),
+    [
+        (REPLY, ROOTS, Timestamp(TimestampState.VERIFIED, AT)),
+        (REPLY, (), Timestamp(TimestampState.UNVERIFIED, AT)),
+        (None, ROOTS, Timestamp(TimestampState.MISSING, None)),
+    ],
+    ids=["of a trusted root", "without roots", "none"],
+)
+def test_reply_is_verified_by_trusted_roots(
+    reply: bytes | None, roots: Sequence[Any], found: Timestamp
+):
+    """With the time that it states. Without roots it is kept, and nobody says that it is right;
+    İYS may answer 204.
+    """
+    assert verify(reply, HASH, roots) == found
 
 
 def test_reply_of_unknown_root_is_wrong():
@@ -82,11 +92,6 @@ def test_altered_reply_is_wrong(part: bytes):
 def test_what_is_no_reply_is_wrong(content: bytes):
     """An error page, or half a reply."""
     assert verify(content, HASH, ROOTS).state is TimestampState.WRONG
-
-
-def test_day_without_reply_has_none():
-    """İYS answered 204."""
-    assert verify(None, HASH, ROOTS) == Timestamp(TimestampState.MISSING, None)
 
 
 def test_roots_come_from_the_file_of_the_settings(tmp_path: Path):
