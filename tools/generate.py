@@ -175,8 +175,10 @@ a record in `first-receipts`: the id of an event, for a day.
 | permission lists of subscribers | digests of keys, in memory | until the process ends |
 | memory and disk of sink workers | daily files that are compared, without a name | until then |
 | files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
-| journals of imports (`.journal` beside the report) | digests and counts; no recipient | \
-until you delete them |
+| rows of the report of an import that stopped (`.….rows` beside the report) | cells of refused \
+rows | until the import is repeated to its end, or you delete them |
+| journals of imports (`.journal` beside the report) | digests, counts and a row number; no \
+recipient | until you delete them |
 | what `izin customers onboard` and `pack` read, while they run | recipients in full, in a \
 temporary file of the process | until the process ends |
 | reports and lists of void consents (`izin customers onboard`, `void`) | recipients in full | as \

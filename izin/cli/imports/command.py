@@ -78,7 +78,7 @@ _ONLY_SHOWN = (
     "it publishes nothing and writes no report: leave out --report, --dry-run, --again and "
     "--reversals"
 )
-_STOPPED = "stopped before its end; repeat the command: no event is there twice"
+_STOPPED = "stopped before its end; the same command goes on where it was"
 _STOPPED_DRY = "stopped before its end; nothing was published: --dry-run"
 _FILE = "file"
 
@@ -280,7 +280,7 @@ def import_(
 ) -> None:
     """Publish the consents and opt-outs of a file; write a report of the rows that are refused.
 
-    An import that was stopped, by whatever, is repeated: events keep their ids and their receipt.
+    An import that was stopped, by whatever, goes on where it was when the command is repeated.
     The opt-outs (RET) of the file go first. An opt-in (ONAY) that would reverse one that stands is
     left out, and listed beside the report, to be looked through and given back (--reversals).
     Importing a file again has no effect. What it changed: izin import changes FILE.

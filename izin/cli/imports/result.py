@@ -28,10 +28,10 @@ from izin.consent import DecisionKind, Status
 from izin.ledger.history.reports import ImportChanges, import_changes
 from izin.producers.files import Import, ImportPreview, ImportReport, Start, preview_file
 
-_REPEATED = {
-    Start.STOPPED: "an import of it had stopped; events that were published keep id and receipt",
+_RESTARTED = {
     Start.FILE_CHANGED: "the file is not the one whose import had stopped",
     Start.OPTIONS_CHANGED: "the options are not those of the import before",
+    Start.REPORT_LOST: "the report's rows up to where the import had stopped are gone",
 }
 _NO_MEANING = frozenset({"H115", "H116", "H117", "H119"})
 """The codes of a status, recipient type, channel or source that is none."""
@@ -65,8 +65,10 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
             "was published now, the counts are of then; --again imports it once more"
         )
     elif done.restarted_because is not None:
-        why = _REPEATED[Start(done.restarted_because)]
+        why = _RESTARTED[Start(done.restarted_because)]
         say(f"{done.path.name} was imported from its beginning: {why}")
+    elif done.resumed_after:
+        say(f"{done.path.name}: gone on after row {done.resumed_after}; the counts are of all rows")
     match output:
         case OutputFormat.JSON:
             counts = asdict(done)

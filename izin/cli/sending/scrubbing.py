@@ -146,7 +146,7 @@ class ScrubReceipt(_Part):
     batches: tuple[BatchMark, ...]
 
     def write(self, path: Path) -> None:
-        """Write it to ``path``, whole or not at all; raises UnwritableFileError."""
+        """Write it to ``path``, whole or not at all; raises UnwritableTableError."""
         with whole_file(path) as stream:
             stream.write(self.model_dump_json(indent=2).encode() + b"\n")
 
@@ -265,7 +265,7 @@ async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None
 
     Raises:
         UnusableFileError: the file cannot be read to its end, or has no rows.
-        UnwritableFileError: the result cannot be written.
+        UnwritableTableError: the result cannot be written.
         The errors of ``Gate.check``; nothing is written then.
     """
     added = how.columns

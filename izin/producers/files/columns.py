@@ -16,7 +16,7 @@ from izin.consent import Channel, SourceError, Status
 from izin.producers.files.cells import cell_text, is_recipient, notation_text, whole_number
 from izin.producers.files.choices import (
     ChannelField,
-    ChoiceError,
+    ColumnChoiceError,
     ColumnChoices,
     StatusName,
     Words,
@@ -184,9 +184,9 @@ class Columns:
         """Whether ``row`` is the header once more, as where files were put one behind another."""
         return row == self.written
 
-    def column_of(self, name: str, row: Sequence[str], part: str) -> str:
-        """Return the header of the column that holds the field ``name`` in ``row``, for the
-        ``part`` of that name; the name of the field where there is none.
+    def column_of(self, name: str, row: Sequence[str], part: str = "") -> tuple[str, int | None]:
+        """Return header and index of the column that holds the field ``name`` in ``row``, for the
+        ``part`` of that name.
         """
         wanted = field_of(name)
         accepted: Collection[Field | None] = {wanted}
@@ -196,9 +196,9 @@ class Columns:
         ranked = (*own.items(), *self.places)
         places = [place for held, place in ranked if held in accepted and place < len(row)]
         if not places:
-            return name
+            return name, None
         place = next((one for one in places if cell_text(row[one])), places[0])
-        return self.headers[place]
+        return self.headers[place], place
 
     def _recipient_fields(self, row: Sequence[str], part: str) -> Collection[Field]:
         """Return the fields in which the recipient of ``part`` may be, as far as there are such."""
@@ -228,7 +228,8 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
 
     Raises:
         ColumnsError: a column is unknown, two hold one field, or a required field is missing.
-        ChoiceError: a choice names no column, or no field, or the meaning of a word is no value.
+        ColumnChoiceError: a choice names no column, or no field.
+        ValueChoiceError: the meaning of a word is no value.
     """
     given = {_field(name): value for name, value in choices.given.items()}
     columns = column_meanings(headers, choices)
@@ -271,7 +272,7 @@ def column_meanings(headers: Sequence[str], choices: ColumnChoices) -> tuple[Col
     """Return what each of ``headers`` holds, by its name or by the caller's choice.
 
     Raises:
-        ChoiceError: a choice names no column, or no field.
+        ColumnChoiceError: a choice names no column, or no field.
     """
     names = tuple(map(notation_text, headers))
     mapped = {_named(one, names): _meaning(name) for one, name in choices.mapped.items()}
@@ -394,7 +395,7 @@ def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None
 
     Raises:
         ColumnsError: none does, or several do.
-        ChoiceError: there is no column ``chosen``.
+        ColumnChoiceError: there is no column ``chosen``.
     """
     names = tuple(map(notation_text, headers))
     if chosen is not None:
@@ -441,7 +442,7 @@ def _named(wanted: str, headers: Sequence[str]) -> str:
         return wanted.strip()
     found = [one for one in headers if fold(one) == fold(wanted)]
     if len(found) != 1:
-        raise ChoiceError(
+        raise ColumnChoiceError(
             f'there is no column "{wanted}"; the file has: {_quoted(headers)}; correct it, or say '
             f"which line names the columns{_OTHER_ROW}"
         )
@@ -451,7 +452,7 @@ def _named(wanted: str, headers: Sequence[str]) -> str:
 def _field(name: str) -> Field:
     found = field_of(name)
     if found is None:
-        raise ChoiceError(f'there is no field "{name}"; fields: {", ".join(Field)}')
+        raise ColumnChoiceError(f'there is no field "{name}"; fields: {", ".join(Field)}')
     return found
 
 

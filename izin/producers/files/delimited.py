@@ -100,6 +100,28 @@ def what_else(head: bytes) -> str | None:
     return next((what for magic, what in _MAGIC.items() if head.startswith(magic)), None)
 
 
+class EncodingDetector:
+    """Finds the encoding of a file whose bytes it is fed, in order."""
+
+    def __init__(self, head: bytes) -> None:
+        self._certain = _utf_16_of(head)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._is_utf_8 = True
+
+    def feed(self, chunk: bytes, *, final: bool = False) -> None:
+        """Take the next bytes."""
+        if self._is_utf_8 and self._certain is None:
+            try:
+                self._decoder.decode(chunk, final)
+            except UnicodeDecodeError:
+                self._is_utf_8 = False
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of what was fed."""
+        return self._certain or (UTF_8 if self._is_utf_8 else WINDOWS_1254)
+
+
 def _utf_16_of(head: bytes) -> str | None:
     for bom, (encoding, high) in _UTF_16.items():
         if head.startswith(bom):
@@ -187,16 +209,16 @@ def examine(path: Path) -> TextFile:
     Raises:
         UnusableFileError: it cannot be opened, is empty, or is no text.
     """
-    digest, decoder, size = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")(), 0
-    is_utf_8 = True
+    digest, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as stream:
-            head = chunk = stream.read(_CHUNK)
-            if what := what_else(head):
+            chunk = stream.read(_CHUNK)
+            if what := what_else(chunk):
                 raise UnusableFileError(path, what)
+            detector = EncodingDetector(chunk)
             while chunk:
                 digest.update(chunk)
-                is_utf_8 = is_utf_8 and _decodes(decoder, chunk)
+                detector.feed(chunk)
                 size += len(chunk)
                 chunk = stream.read(_CHUNK)
         stat = path.stat()
@@ -204,22 +226,14 @@ def examine(path: Path) -> TextFile:
         raise UnusableFileError(path, f"cannot be opened: {error.strerror}") from error
     if size == 0:
         raise UnusableFileError(path, "the file is empty; export it again")
-    is_utf_8 = is_utf_8 and _decodes(decoder, b"", final=True)
+    detector.feed(b"", final=True)
     return TextFile(
         path=path,
         digest=digest.hexdigest(),
-        encoding=_utf_16_of(head) or (UTF_8 if is_utf_8 else WINDOWS_1254),
+        encoding=detector.encoding,
         size=size,
         modified_ns=stat.st_mtime_ns,
     )
-
-
-def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bool:
-    try:
-        decoder.decode(chunk, final)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def header(file: TextFile, choices: ColumnChoices) -> Header:
@@ -440,7 +454,7 @@ class _DelimitedLines:
         self._width = len(table.headers)
         self._csv = csv.writer(
             _Encoder(stream, table.file.encoding),
-            delimiter=table.head.delimiter,
+            delimiter=table.delimiter,
             lineterminator=table.opening.line_end,
         )
 

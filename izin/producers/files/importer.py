@@ -3,12 +3,12 @@
 Event ids are derived from the digest of the file and the line, so importing a file again publishes
 the same events. Valid rows are published even if others are not, and so is every opt-out whose key
 can be read: those of the whole file before the first opt-in. An unreachable broker interrupts the
-import; importing again is safe, and with a journal publishes the same once more.
+import; importing again is safe, and with a journal goes on where it stopped.
 
-The journal, beside the report, has the instant of receipt, which is that of all events of the
-import, and at its end the counts. It is on the disk before the first event is published, so that
-whoever repeats an import that stopped publishes what the first would have published. It names the
-file by its digest and the options by theirs, and holds nothing of any row.
+The journal, beside the report, says how far an import is. It is written each time all events up to
+a row are acknowledged, and is on the disk before the next row is published. It has the counts up to
+that row and the instant of receipt, so that whoever goes on publishes what the first would have
+published. It names the file by its digest and the options by theirs, and holds nothing of any row.
 
 A preview says what an import would make of the columns of a file.
 """
@@ -18,19 +18,21 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import (
     ColumnMeaning,
+    Columns,
     ColumnsError,
     column_meanings,
     resolve,
@@ -38,12 +40,15 @@ from izin.producers.files.columns import (
 from izin.producers.files.report import (
     ImportReport,
     ReportRows,
+    RowOutcome,
     Tally,
+    UnwritableReportError,
     check_place,
     reversals_beside,
 )
 from izin.producers.files.rows import (
     ImportRun,
+    NoOptOuts,
     OptOuts,
     ReversalGuard,
     ReversalRules,
@@ -56,7 +61,7 @@ from izin.producers.files.tables import (
     FileRow,
     Table,
     UnusableFileError,
-    UnwritableFileError,
+    UnwritableTableError,
     whole_file,
 )
 from izin.producers.mapping.dates import DateRules
@@ -73,67 +78,97 @@ FindOptOuts = Callable[[Collection[int]], OptOuts]
 OnProgress = Callable[[str, int, int], None]
 """Called with what is done (the opt-outs of the file go before all else), the rows of which that is
 so, and how many there seem to be."""
+CHECKPOINT_ROWS: Final = 10_000
+"""After so many rows the import waits until all are acknowledged, and notes it: so many are
+published again, with the ids that they have, where the process was killed."""
+_FORMAT: Final = 1
+
+
+class UnusableJournalError(SourceError):
+    """A file that should be a journal and is none."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is no journal of an import; remove it, then import again")
 
 
 class Start(StrEnum):
-    """What was before an import."""
+    """From where an import goes."""
 
     NEW = "new"
-    STOPPED = "stopped"
-    """One of this file, with these options, stopped: its receipt is kept."""
+    RESUMED = "resumed"
+    """On from where one of this file, with these options, stopped."""
     FILE_CHANGED = "file-changed"
-    """The file is not the one whose import stopped."""
+    """From the beginning, for the file is not the one whose import stopped."""
     OPTIONS_CHANGED = "options-changed"
-    """The options are not those of the import that stopped or ended."""
+    """From the beginning, for the options are not those of the import that stopped or ended."""
+    REPORT_LOST = "report-lost"
+    """From the beginning, for the report's rows up to where the import stopped are gone."""
 
 
 class JournalState(BaseModel):
-    """What is known of an import."""
+    """How far an import is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[1] = _FORMAT
     digest: str
     """SHA-256 of the file."""
     options: str
     """SHA-256 of the options."""
     received_at: AwareDatetime
     """When the import began: the receipt of all its events."""
+    opt_out_line: int = 0
+    """The last line or row up to which the opt-outs are acknowledged, which go before all else."""
+    line: int = 0
+    """The last line or row up to which all is acknowledged, and reported."""
+    report_size: int = 0
+    """The bytes of the report's rows up to there."""
     tally: Tally = Field(default_factory=Tally)
     finished_at: AwareDatetime | None = None
 
 
 @dataclass(kw_only=True)
 class Journal:
-    """The journal at ``path``; without one an import that stopped leaves nothing."""
+    """The journal at ``path``; without one the import cannot be resumed."""
 
     path: Path | None
     state: JournalState
     start: Start = Start.NEW
 
     def note(self, **changes: object) -> None:
-        """Note what has changed of the state. It is on the disk when this returns."""
+        """Note what has changed of the state: once all up to there is acknowledged. It is on the
+        disk when this returns.
+        """
         self.state = self.state.model_copy(update=changes)
         if self.path is None:
             return
-        with whole_file(self.path) as stream:
-            stream.write(self.state.model_dump_json(indent=2).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        _sync_folder(self.path.parent)
+        try:
+            with whole_file(self.path) as stream:
+                stream.write(self.state.model_dump_json(indent=2).encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            _sync_folder(self.path.parent)
+        except UnwritableTableError as error:
+            raise UnwritableReportError(self.path, error.error) from error
 
 
-def begin(
-    path: Path | None, *, digest: str, options: Mapping[str, object], now: datetime, again: bool
+def begin(  # noqa: PLR0913  # by keyword: what an import is known by, and what is left of one
+    path: Path | None,
+    *,
+    digest: str,
+    options: Mapping[str, object],
+    now: datetime,
+    again: bool,
+    kept: int,
 ) -> Journal:
-    """Return the journal of an import of the file of ``digest`` that begins ``now``, or is
-    repeated; nothing is written yet.
+    """Return the journal of an import of the file of ``digest`` that begins ``now``, or goes on;
+    nothing is written yet. ``kept`` are the bytes that are left of the report's rows.
 
     With ``again`` a complete import of the same file is no reason to publish nothing.
 
     Raises:
-        UnusableFileError: what is at ``path`` is no journal.
-        UnwritableFileError: it cannot be read.
+        UnusableJournalError: what is at ``path`` is no journal.
+        UnwritableReportError: it cannot be read.
     """
     new = JournalState(digest=digest, options=digest_of(options), received_at=now)
     before = None if path is None else _read(path)
@@ -141,8 +176,10 @@ def begin(
     if before is not None and before.digest == digest:
         if before.options != new.options:
             start = Start.OPTIONS_CHANGED
+        elif before.finished_at is None and before.report_size > kept:
+            start = Start.REPORT_LOST
         elif before.finished_at is None or not again:
-            return Journal(path=path, state=before, start=Start.STOPPED)
+            return Journal(path=path, state=before, start=Start.RESUMED)
     elif before is not None and before.finished_at is None:
         start = Start.FILE_CHANGED
     return Journal(path=path, state=new, start=start)
@@ -160,10 +197,9 @@ def _read(path: Path) -> JournalState | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UnwritableFileError(path, error) from error
+        raise UnwritableReportError(path, error) from error
     except ValidationError as error:
-        what = "it is no journal of an import; remove it, then import again"
-        raise UnusableFileError(path, what) from error
+        raise UnusableJournalError(path) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -186,8 +222,8 @@ class Import:
     What a name ends with is the format."""
     dry_run: bool = False
     resumable: bool = False
-    """Keep a journal beside the report: an import that stopped is repeated with its receipt, and
-    one that ended is not repeated."""
+    """Keep a journal beside the report: an import that stopped goes on from there, and one that
+    ended is not repeated."""
     again: bool = False
     """Repeat one that ended."""
     reversals: ReversalRules = field(default_factory=ReversalRules)
@@ -222,10 +258,12 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     ``opt_outs`` finds those that stand: without it no opt-in counts as a reversal.
 
     Raises:
-        SourceError: the file as a whole cannot be used, or the report would replace this file, or
-            another that is no report, or what stands in the place of the journal is none.
+        SourceError: the file as a whole cannot be used.
+        ReportPlaceError: the report would replace this file, or another that is no report.
+        ImportRunningError: another import is writing the same report.
+        UnusableJournalError: what stands in the place of the journal is none.
         ImportInterruptedError: Kafka became unreachable.
-        UnwritableFileError: the report, or the journal, cannot be written.
+        UnwritableReportError: the report, or the journal, cannot be written.
     """
     began = perf_counter()
     table = open_table(path, how.columns)
@@ -234,90 +272,159 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     report_path = how.report_of(path)
     for one in (report_path, reversals_beside(report_path)):
         check_place(one, path)
-    with ReportRows(report_path, table.headers) as report:
+    is_kept = how.resumable and not how.dry_run
+    with ReportRows(report_path, table.headers, is_kept=is_kept) as report:
         journal = begin(
-            journal_of(report_path) if how.resumable and not how.dry_run else None,
+            journal_of(report_path) if is_kept else None,
             digest=table.file.digest,
             options=_identity(how),
             now=clock(),
             again=how.again,
+            kept=report.size,
         )
-        if journal.state.finished_at is None:
-            run = ImportRun(
-                path=path,
-                columns=columns,
-                judge=_judge(journal, directory, how),
-                guard=ReversalGuard(
-                    None if opt_outs is None else opt_outs(brands_of(columns, directory)),
-                    how.reversals,
-                    notes_own=journal.start is Start.STOPPED,
-                ),
-                publisher=None if how.dry_run else publisher,
-                report=report,
-            )
-            _take_all(run, table, journal, progress or (lambda *_: None))
-            report.complete(mode)
-            done = _result(table, run.tally, how)
-            done.restarted_because = None if journal.start is Start.NEW else journal.start
-            journal.note(finished_at=clock(), tally=run.tally)
-        else:
-            done = _result(table, journal.state.tally, how)
-            done.finished_before = journal.state.finished_at
-    done.seconds = perf_counter() - began
-    return done
+        found = _Import(table, columns, journal, report, progress or (lambda *_: None))
+        if journal.state.finished_at is not None:
+            return found.result(how, began)
+        report.is_needed = journal.start is Start.RESUMED
+        judge = _judge(journal, directory, how)
+        standing = NoOptOuts() if opt_outs is None else opt_outs(brands_of(columns, directory))
+        guard = ReversalGuard(standing, how.reversals)
+        opt_outs_after = journal.state.opt_out_line
+        found.run(judge, guard, None if how.dry_run else publisher)
+        written = report.complete(mode)
+        journal.note(finished_at=clock())
+        report.is_needed = False
+        return replace(
+            found.result(how, began),
+            report_path=written,
+            resumed_after=found.after or opt_outs_after,
+            finished_before=None,
+        )
 
 
-def _take_all(run: ImportRun, table: Table, journal: Journal, progress: OnProgress) -> None:
-    """Publish and report the rows of ``table``: opt-outs first, and all of them acknowledged.
+class _Import:
+    """The passes over one file."""
 
-    Raises:
-        UnusableFileError: there are none.
-    """
-    with nullcontext() if run.publisher is None else run.publisher.bulk():
-        take = run.take
-        if run.publisher is not None:
-            for row in _rows(table, journal, "opt-outs", progress):
-                run.take_opt_outs(row)
+    def __init__(
+        self,
+        table: Table,
+        columns: Columns,
+        journal: Journal,
+        report: ReportRows,
+        progress: OnProgress,
+    ) -> None:
+        self._table = table
+        self._columns = columns
+        self._journal = journal
+        self._report = report
+        self._progress = progress
+        self.after = journal.state.line
+        """Up to which line or row all was acknowledged before."""
+
+    def run(self, judge: RowJudge, guard: ReversalGuard, publisher: KafkaPublisher | None) -> None:
+        """Publish and report the rows, and note how far that is.
+
+        Raises:
+            UnusableFileError: there are none.
+        """
+        state = self._journal.state
+        self._report.begin(state.report_size)
+        run = ImportRun(
+            path=self._table.file.path,
+            columns=self._columns,
+            judge=judge,
+            guard=guard,
+            publisher=publisher,
+            report=self._report,
+            tally=state.tally,
+        )
+        with nullcontext() if publisher is None else publisher.bulk():
+            if publisher is not None:
+                self._opt_outs(run, guard)
+            take = run.take if publisher is None else run.take_others
+            line = self.after
+            for number, row in enumerate(self._rows("published", self.after)):
+                if number % CHECKPOINT_ROWS == 0:
+                    self._note(run, line=line)
+                take(row)
+                line = row.line
             run.settle()
-            take = run.take_others
-        for row in _rows(table, journal, "published", progress):
-            take(row)
+        if not state.tally.rows:
+            path = self._table.file.path
+            raise UnusableFileError(path, "has a header and no rows; export it again")
+        self._note(run, line=line)
+
+    def _opt_outs(self, run: ImportRun, guard: ReversalGuard) -> None:
+        """Publish the opt-outs of all rows, but those that are acknowledged."""
+        before = self._journal.state
+        done = max(before.opt_out_line, before.line)
+        # Where opt-outs of the file itself may stand already, it is noted which those are.
+        is_noted = bool(done and len(guard.opt_outs))
+        line = done
+        for number, row in enumerate(self._rows("opt-outs", 0 if is_noted else done)):
+            is_known = row.line <= done
+            if number % CHECKPOINT_ROWS == 0 and not is_known:
+                self._note(run, opt_out_line=line)
+            run.take_opt_outs(row, is_known=is_known)
+            line = max(line, row.line)
+        if line > done:
+            self._note(run, opt_out_line=line)
+
+    def result(self, how: Import, began: float) -> ImportReport:
+        """Return the result, with the counts of the journal."""
+        state, file = self._journal.state, self._table.file
+        tally, start = state.tally, self._journal.start
+        report = how.report_of(file.path)
+        refused_reversals = tally.refused[RowOutcome.REVERSAL]
+        return ImportReport(
+            path=file.path,
+            digest=file.digest,
+            refused_opt_outs=tally.refused[RowOutcome.OPT_OUT_NOT_IMPORTED],
+            refused_unclear=tally.refused[RowOutcome.UNCLEAR_NOT_IMPORTED],
+            encoding=file.encoding,
+            delimiter=self._table.delimiter,
+            header_line=self._table.header_line,
+            hidden_sheets=self._table.hidden,
+            repeated_headers=tally.repeated_headers,
+            without_recipient=tally.without_recipient,
+            rows=tally.rows,
+            published=tally.published,
+            opt_outs=tally.opt_outs,
+            not_registrable=tally.not_registrable,
+            past_term=tally.past_term,
+            refused=tally.refused.total(),
+            reversals=tally.reversals,
+            refused_reversals=refused_reversals,
+            silent=tally.silent,
+            reasons=dict(tally.reasons),
+            report_path=report if state.report_size and report.exists() else None,
+            reversals_path=reversals_beside(report) if refused_reversals else None,
+            dry_run=how.dry_run,
+            seconds=perf_counter() - began,
+            restarted_because=None if start in {Start.NEW, Start.RESUMED} else start,
+            finished_before=state.finished_at,
+        )
+
+    def _note(self, run: ImportRun, **lines: int) -> None:
         run.settle()
-    if not run.tally.rows:
-        raise UnusableFileError(table.file.path, "has a header and no rows; export it again")
+        self._journal.note(report_size=self._report.sync(), tally=run.tally, **lines)
+        self._report.is_needed = True
 
-
-def _rows(table: Table, journal: Journal, step: str, progress: OnProgress) -> Iterator[FileRow]:
-    """Yield the rows of ``table``; before the first, the journal is on the disk."""
-    rows = 0
-    # A process reads the rows of a workbook: it ends with them, also where they are left.
-    with closing(table.rows()) as found:
-        for row in found:
-            rows += 1
-            if rows == 1:
-                journal.note()
-            yield row
-            if rows % _PROGRESS_ROWS == 0:
-                # As many as the size lets expect: before the end nobody knows how many.
-                progress(step, rows, max(rows, rows * table.size // max(row.position, 1)))
-    progress(step, rows, rows)
-
-
-def _result(table: Table, tally: Tally, how: Import) -> ImportReport:
-    """Return the result with the counts of ``tally``."""
-    report = how.report_of(table.file.path)
-    return ImportReport(
-        **asdict(tally),
-        path=table.file.path,
-        digest=table.file.digest,
-        encoding=table.file.encoding,
-        delimiter=table.head.delimiter,
-        header_line=table.head.line,
-        hidden_sheets=table.hidden,
-        report_path=report if report.exists() else None,
-        reversals_path=reversals_beside(report) if tally.refused_reversals else None,
-        dry_run=how.dry_run,
-    )
+    def _rows(self, step: str, after: int) -> Iterator[FileRow]:
+        """Yield the rows after that line or row, which are not acknowledged yet."""
+        rows, size = 0, self._table.size
+        # A process reads the rows of a workbook: it ends with them, also where they are left.
+        with closing(self._table.rows()) as found:
+            for row in found:
+                rows += 1
+                if row.line <= after:
+                    continue
+                yield row
+                if rows % _PROGRESS_ROWS == 0:
+                    # As many as the size lets expect: before the end nobody knows how many.
+                    expected = rows * size // max(row.position, 1)
+                    self._progress(step, rows, max(rows, expected))
+        self._progress(step, rows, rows)
 
 
 def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge:
@@ -379,8 +486,8 @@ def preview_file(path: Path, choices: ColumnChoices) -> ImportPreview:
     return ImportPreview(
         path=path,
         encoding=table.file.encoding,
-        delimiter=table.head.delimiter,
-        header_line=table.head.line,
+        delimiter=table.delimiter,
+        header_line=table.header_line,
         hidden_sheets=table.hidden,
         # Where a file has no header, the name of a column is a recipient.
         columns=tuple(one._replace(name=mask_text(one.name)) for one in columns),

@@ -7,26 +7,30 @@ leaves the added columns out. Refused opt-outs come first, then refused rows tha
 then the others. It quotes the imported file, so whoever may read that may read it. It may replace
 an earlier report, and never the file that is imported or another one.
 
-Rows are collected in a temporary file of the process, for they are sorted when all are there.
+Rows are collected in a file beside the report, which survives the process: an import that goes on
+where another one stopped goes on with its rows.
 """
 
+import fcntl
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import IO, BinaryIO, Final, NamedTuple, Self
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
-from izin.consent import Status, Violation
+from izin.consent import OurError, SourceError, Status, Violation
 from izin.producers.files.cells import cell_text
 from izin.producers.files.table_formats import ADDED, LONGEST_VALUE, write_report
-from izin.producers.files.tables import FileRow, UnusableFileError, writing
+from izin.producers.files.tables import FileRow, UnwritableTableError
 from izin.schemas.words import status_of
 
 _BETWEEN: Final = " | "
@@ -40,46 +44,33 @@ _TITLES: Final = tuple(ADDED[2].encode(encoding) for encoding in ("ascii", "utf-
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What an import has counted."""
+    """What an import has counted so far; see :class:`ImportReport`."""
 
-    refused_opt_outs: int = 0
-    """Opt-outs (RET) among the refused rows: recipients who said no, and of whom nobody knows."""
-    refused_unclear: int = 0
-    """Refused rows whose status cannot be read: opt-outs may be among them."""
     rows: int = 0
     published: int = 0
-    """Events acknowledged by the broker; in a dry run, those to be published."""
     opt_outs: int = 0
-    """The opt-outs (RET) among them."""
     not_registrable: int = 0
-    """Opt-outs that were published and reported: İYS would not register them as they stand."""
     past_term: int = 0
-    """Opt-ins (ONAY) published after their term: void unless İYS holds them already."""
-    refused: int = 0
-    """Rows that were not published."""
-    refused_reversals: int = 0
-    """Opt-ins among them that would reverse an opt-out that stands."""
     reversals: int = 0
-    """Opt-ins (ONAY) published though they reverse an opt-out (RET) that stood: a person has given
-    them back."""
     repeated_headers: int = 0
-    """Lines that are the header once more; no rows."""
     without_recipient: int = 0
-    """Opt-outs of one channel in rows that have no address for it: they concern nobody. Only where
-    the file has a column a channel.
-    """
     silent: int = 0
-    """Rows that say nothing of any channel. Only where the file has a column a channel."""
-    reasons: dict[str, int] = field(default_factory=dict)
-    """How often each code was reported."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """By outcome."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """By code."""
 
 
-@dataclass(slots=True, kw_only=True)
-class ImportReport(Tally):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
     """The result of an import."""
 
     path: Path
     digest: str
+    refused_opt_outs: int
+    """Opt-outs (RET) among the refused rows: recipients who said no, and of whom nobody knows."""
+    refused_unclear: int
+    """Refused rows whose status cannot be read: opt-outs may be among them."""
     encoding: str
     delimiter: str
     """Nothing for a workbook."""
@@ -87,15 +78,44 @@ class ImportReport(Tally):
     """The line, or row, of the header; those above it are titles."""
     hidden_sheets: tuple[str, ...] = ()
     """Hidden sheets of the workbook that have rows, and were left out."""
+    repeated_headers: int
+    """Lines that are the header once more; no rows."""
+    without_recipient: int
+    """Opt-outs of one channel in rows that have no address for it: they concern nobody. Only where
+    the file has a column a channel.
+    """
+    silent: int = 0
+    """Rows that say nothing of any channel. Only where the file has a column a channel."""
+    rows: int
+    published: int
+    """Events acknowledged by the broker; in a dry run, those to be published."""
+    opt_outs: int
+    """The opt-outs (RET) among them."""
+    not_registrable: int
+    """Opt-outs that were published and reported: İYS would not register them as they stand."""
+    past_term: int
+    """Opt-ins (ONAY) published after their term: void unless İYS holds them already."""
+    refused: int
+    """Rows that were not published."""
+    reversals: int = 0
+    """Opt-ins (ONAY) published though they reverse an opt-out (RET) that stood: a person has given
+    them back."""
+    refused_reversals: int = 0
+    """Opt-ins that were not published because they would reverse one."""
+    reversals_path: Path | None = None
+    """The list of those, to be looked through and given back."""
+    reasons: Mapping[str, int]
+    """How often each code was reported."""
     report_path: Path | None
     """The report file; None if there was nothing to report."""
-    reversals_path: Path | None = None
-    """The list of the refused reversals, to be looked through and given back."""
     dry_run: bool
-    seconds: float = 0.0
+    seconds: float
+    resumed_after: int = 0
+    """The line or row up to which an earlier run of this import had everything acknowledged, or
+    every opt-out, which go first."""
     restarted_because: str | None = None
-    """Why an import was repeated: one of it had ``stopped``, or what stopped or ended before it was
-    another: ``file-changed`` or ``options-changed``."""
+    """Why an import that had stopped, or ended, was started over: ``file-changed``,
+    ``options-changed`` or ``report-lost``."""
     finished_before: datetime | None = None
     """When this file was imported already: then nothing was published now, and all counts are of
     that import."""
@@ -158,24 +178,78 @@ def inseparable(fields: Sequence[str]) -> RowOutcome:
     return refusal(Status.RET if said else "")
 
 
-class ReportRows:
-    """The rows of a report while its import runs."""
+class UnwritableReportError(OurError):
+    """The report, or what an import notes beside it, cannot be written."""
 
-    def __init__(self, path: Path, headers: Sequence[str]) -> None:
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"the report {path} cannot be written: {error.strerror}; choose --report PATH"
+        )
+        self.path = path
+
+
+class ImportRunningError(SourceError):
+    """Another import with the same report is running."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"another import writes the report {path}; wait for its end, or choose --report PATH"
+        )
+
+
+class ReportRows:
+    """The rows of a report while its import runs.
+
+    With ``is_kept`` they are in a file that survives the process, and which no other import may use
+    meanwhile.
+    """
+
+    def __init__(self, path: Path, headers: Sequence[str], *, is_kept: bool) -> None:
         self._path = path
         self._width = len(headers)
         # Where the imported file is a report itself, its reasons are not those of this import.
         self._places = [place for place, one in enumerate(headers) if one not in ADDED]
         self._headers = [headers[place] for place in self._places]
+        self._kept = path.with_name(f".{path.name}.rows") if is_kept else None
         self._file: BinaryIO
+        self.is_needed = False
+        """Whether the file survives the end of the context: a journal counts on it."""
 
     def __enter__(self) -> Self:
-        with writing(self._path):
-            self._file = TemporaryFile("w+b", dir=self._path.parent)
+        try:
+            self._file = self._opened()
+        except OSError as error:
+            raise UnwritableReportError(self._path, error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._kept is not None and not self.is_needed:
+            self._kept.unlink(missing_ok=True)
         self._file.close()
+
+    def _opened(self) -> BinaryIO:
+        if self._kept is None:
+            return TemporaryFile("w+b", dir=self._path.parent)
+        while True:
+            number = os.open(self._kept, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(number)
+                raise ImportRunningError(self._path) from None
+            if os.fstat(number).st_nlink:
+                return os.fdopen(number, "r+b")
+            os.close(number)  # whoever had locked it has removed it meanwhile
+
+    @property
+    def size(self) -> int:
+        """How many bytes of an earlier import's rows are there."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def begin(self, size: int) -> None:
+        """Go on behind the first ``size`` bytes; what comes after them is dropped."""
+        self._file.truncate(size)
+        self._file.seek(size)
 
     def add(self, row: FileRow, faults: Sequence[RowFault]) -> None:
         """Add a row with all that is wrong with it."""
@@ -191,21 +265,37 @@ class ReportRows:
         )
         cells = [one[:LONGEST_VALUE] for one in (*self._own_cells(row), *added)]
         line = json.dumps([_OUTCOMES.index(first.outcome), *cells])
-        with writing(self._path):
+        try:
             self._file.write(line.encode() + b"\n")
+        except OSError as error:
+            raise UnwritableReportError(self._path, error) from error
 
-    def complete(self, mode: int) -> None:
-        """Write the report, with the access rights ``mode``; without rows there is none, and an
-        earlier one is removed.
+    def sync(self) -> int:
+        """Have all rows on the disk; return how many bytes they are."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise UnwritableReportError(self._path, error) from error
+        return self._file.tell()
+
+    def complete(self, mode: int) -> Path | None:
+        """Write the report, with the access rights ``mode``, and return where it is; without rows
+        there is none, and an earlier one is removed.
         """
-        headers = (*self._headers, *ADDED)
-        with writing(self._path):
-            if not self._file.tell():
+        try:
+            if not self.sync():
                 self._path.unlink(missing_ok=True)
-                return
+                return None
+            headers = (*self._headers, *ADDED)
             write_report(self._path, headers, self._sorted(), mode=mode)
             if next(self._reversals(), None) is not None:
                 write_report(reversals_beside(self._path), headers, self._reversals(), mode=mode)
+        except UnwritableTableError as error:
+            raise UnwritableReportError(self._path, error.error) from error
+        except OSError as error:
+            raise UnwritableReportError(self._path, error) from error
+        return self._path
 
     def _own_cells(self, row: FileRow) -> list[str]:
         """Return the cells of ``row``, one for each column of the file; where they cannot be
@@ -242,35 +332,47 @@ def _joined(reasons: Iterable[str]) -> str:
     return _BETWEEN.join(dict.fromkeys(reasons)).replace(";", ",")
 
 
+class ReportPlaceError(SourceError):
+    """What stands where the report would be written is not to be replaced by it."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"the report would replace {path}, {what}; choose another --report PATH")
+        self.path = path
+
+
 def check_place(report: Path, source: Path) -> None:
     """Check that a report at ``report`` replaces at most an earlier one.
 
     Raises:
-        UnusableFileError: the file ``source`` is there, which is imported, or another that is none.
-        UnwritableFileError: what is there cannot be read.
+        ReportPlaceError: the file ``source`` is there, which is imported, or another that is none.
+        UnwritableReportError: what is there cannot be read.
     """
-    what = "the report would replace {}; choose another --report PATH"
-    with writing(report):
+    try:
         if not report.exists():
             return
         if report.samefile(source):
-            raise UnusableFileError(report, what.format("the file that is imported"))
-        is_report = report.is_file() and (
-            not report.stat().st_size
-            or any(title in text for text in _beginnings(report) for title in _TITLES)
-        )
-        if not is_report:
-            raise UnusableFileError(report, what.format("it, which is no report of an import"))
+            raise ReportPlaceError(report, "the file that is imported")
+        if not report.is_file() or (report.stat().st_size and not _is_report(report)):
+            raise ReportPlaceError(report, "which is no report of an import")
+    except OSError as error:
+        raise UnwritableReportError(report, error) from error
 
 
-def _beginnings(path: Path) -> Iterator[bytes]:
-    """Yield how the table at ``path`` begins, or each of the parts of a workbook."""
+def _is_report(path: Path) -> bool:
+    with ExitStack() as stack:
+        beginnings = (stream.read(_BEGINNING) for stream in _streams(path, stack))
+        return any(title in text for text in beginnings for title in _TITLES)
+
+
+def _streams(path: Path, stack: ExitStack) -> Iterator[IO[bytes]]:
+    """Yield what holds the cells of the table at ``path``: the file, or the parts of a workbook."""
     if not is_zipfile(path):
-        with path.open("rb") as stream:
-            yield stream.read(_BEGINNING)
+        yield stack.enter_context(path.open("rb"))
         return
-    with suppress(BadZipFile), ZipFile(path) as book:
+    try:
+        book = stack.enter_context(ZipFile(path))
         for name in book.namelist():
             if name.startswith("xl/") and name.endswith(".xml"):
-                with book.open(name) as part:
-                    yield part.read(_BEGINNING)
+                yield stack.enter_context(book.open(name))
+    except BadZipFile:
+        return

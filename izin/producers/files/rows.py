@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn, Protocol, assert_never
 
-from izin.consent import TURKEY, ConsentEvent, Status, Violation
+from izin.consent import TURKEY, ConsentEvent, SourceError, Status, Violation
 from izin.kafka.tables.brand_directory import (
     BrandDirectory,
     StoppedBrandError,
@@ -35,7 +35,7 @@ from izin.producers.files.report import (
     refusal,
 )
 from izin.producers.files.table_formats import EVENT_COLUMN, open_table, without_added
-from izin.producers.files.tables import FileRow, UnusableFileError
+from izin.producers.files.tables import FileRow
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import (
@@ -144,6 +144,9 @@ def _given(columns: Columns) -> Collection[int]:
 class OptOuts(Protocol):
     """The opt-outs that stand."""
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+
     def may_have(self, recipient: str) -> bool:
         """Whether one may stand for ``recipient``, normalised; False: none does for any key."""
 
@@ -151,6 +154,21 @@ class OptOuts(Protocol):
         """Return from which second, since 1970, the opt-out of the canonical ``key`` counts; None:
         none stands.
         """
+
+
+class NoOptOuts:
+    """None stands, or nobody asks."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def may_have(self, recipient: str) -> bool:  # noqa: ARG002  # whoever it is
+        """Return False."""
+        return False
+
+    def opted_out_at(self, key: bytes) -> int | None:  # noqa: ARG002  # whatever it is
+        """Return None."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,38 +181,43 @@ class ReversalRules:
     """Who gave them back."""
 
 
+class NoReversalsError(SourceError):
+    """A file that should list reversals, and does not."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f'{path.name} has no column "{EVENT_COLUMN}"; give the file back that an import wrote '
+            "beside its report"
+        )
+
+
 def read_reversals(path: Path) -> frozenset[str]:
     """Return the ids of the events that the file at ``path`` gives back.
 
     Raises:
-        UnusableFileError: it is no list of reversals.
+        SourceError: it is no list of reversals.
     """
     table = open_table(path, ColumnChoices(), first_sheet=True)
     if EVENT_COLUMN not in table.headers:
-        what = "give the file back that an import wrote beside its report"
-        raise UnusableFileError(path, f'has no column "{EVENT_COLUMN}"; {what}')
+        raise NoReversalsError(path)
     place = table.headers.index(EVENT_COLUMN)
     rows = (row.fields[place] for row in table.rows() if row.fault is None)
     return frozenset(one for cell in rows for one in cell_text(cell).replace(",", " ").split())
 
 
 class ReversalGuard:
-    """Finds the opt-ins that would reverse one of ``opt_outs``; None: nobody asks.
+    """Finds the opt-ins that would reverse one of ``opt_outs``."""
 
-    ``notes_own``: an import of the file has stopped, so that opt-outs of the file itself may be
-    among them. What the file says after those is no reversal.
-    """
-
-    def __init__(self, opt_outs: OptOuts | None, rules: ReversalRules, *, notes_own: bool) -> None:
-        self._opt_outs = opt_outs
+    def __init__(self, opt_outs: OptOuts, rules: ReversalRules) -> None:
+        self.opt_outs = opt_outs
         self._rules = rules
-        self._notes_own = notes_own
         self._own = set[tuple[bytes, int]]()
 
-    def note(self, accepted: AcceptedRecord) -> None:
-        """Note an opt-out of the file itself."""
-        if self._notes_own:
-            self._own.add((accepted.key.encode(), whole_seconds(accepted.effective_at)))
+    def own(self, accepted: AcceptedRecord) -> None:
+        """Note that the opt-out ``accepted`` is of the file itself: an import that stopped has
+        published it, and what the file says after it is no reversal.
+        """
+        self._own.add((accepted.key.encode(), whole_seconds(accepted.effective_at)))
 
     def reversed_at(self, accepted: AcceptedRecord) -> int | None:
         """Return from which second, since 1970, the opt-out counts that ``accepted`` would reverse;
@@ -202,10 +225,10 @@ class ReversalGuard:
 
         As in the law an opt-out wins over an opt-in of the same second.
         """
-        event, key, known = accepted.event, accepted.key, self._opt_outs
-        if known is None or event.status != Status.ONAY or not known.may_have(key.recipient):
+        event, key = accepted.event, accepted.key
+        if event.status != Status.ONAY or not self.opt_outs.may_have(key.recipient):
             return None
-        opted_out_at = known.opted_out_at(key.encode())
+        opted_out_at = self.opt_outs.opted_out_at(key.encode())
         if opted_out_at is None or (key.encode(), opted_out_at) in self._own:
             return None
         return opted_out_at if whole_seconds(accepted.effective_at) > opted_out_at else None
@@ -252,26 +275,27 @@ class ImportRun:
         guard: ReversalGuard,
         publisher: KafkaPublisher | None,
         report: ReportRows,
+        tally: Tally,
     ) -> None:
         self._path = path
         self._columns = columns
         self._judge = judge
         self._guard = guard
-        self.publisher = publisher
+        self._publisher = publisher
         """None: nothing is published, and what would be is counted."""
         self._report = report
         self._undelivered: UndeliveredError | None = None
         self._ahead = set[int]()
         """The rows that say more, and whose opt-outs went ahead."""
         self._too_large_ahead = set[str]()
-        self.tally = Tally()
+        self.tally = tally
 
-    def take_opt_outs(self, row: FileRow) -> None:
-        """Publish the opt-outs of ``row``."""
+    def take_opt_outs(self, row: FileRow, *, is_known: bool) -> None:
+        """Publish the opt-outs of ``row``; where it ``is_known`` that they are, only note them."""
         has_any, is_all = self._opt_outs(row)
         if not has_any:
             return
-        if is_all:
+        if is_all and not is_known:
             self.take(row)
             return
         for part in self._columns.parts(row.fields):
@@ -279,8 +303,11 @@ class ImportRun:
             found = self._judge.judge(row, part, record)
             if record.status != Status.RET or isinstance(found, RefusedRecord):
                 continue
-            self._publish(row, part.name, found, is_ahead=True)
-            self._ahead.add(row.line)
+            if is_known:
+                self._guard.own(found)
+            else:
+                self._publish(row, part.name, found, is_ahead=True)
+                self._ahead.add(row.line)
 
     def take_others(self, row: FileRow) -> None:
         """Publish or report what ``row`` says beside opt-outs; report those, too."""
@@ -314,8 +341,8 @@ class ImportRun:
         Raises:
             ImportInterruptedError: one is not.
         """
-        if self.publisher is not None:
-            pending = self.publisher.flush(_FLUSH_TIMEOUT)
+        if self._publisher is not None:
+            pending = self._publisher.flush(_FLUSH_TIMEOUT)
             if pending:
                 self._interrupt(BrokerError(f"{pending} events were not acknowledged in time"))
             self._check_delivery()
@@ -349,7 +376,7 @@ class ImportRun:
             return refused
         if status == Status.RET:
             self.tally.not_registrable += 1
-            is_dry = self.publisher is None
+            is_dry = self._publisher is None
             outcome = RowOutcome.WOULD_BE_PUBLISHED if is_dry else RowOutcome.PUBLISHED
             return self._faults(row, part, outcome, accepted.violations)
         # Counted only: in an old export that İYS holds already, this would be every row.
@@ -366,20 +393,18 @@ class ImportRun:
         is_ahead: bool = False,
     ) -> Sequence[RowFault]:
         event = accepted.event
-        if event.status == Status.RET:
-            self._guard.note(accepted)
         is_sent = (
             not is_ahead
             and event.status == Status.RET
             and row.line in self._ahead
             and event.event_id not in self._too_large_ahead
         )
-        if self.publisher is None or is_sent:
+        if self._publisher is None or is_sent:
             self._count(event.status, is_reversal=is_reversal)
             return ()
         delivered = partial(self._delivered, row, part, event, is_reversal, is_ahead)
         try:
-            self.publisher.send(event, accepted.key, delivered)
+            self._publisher.send(event, accepted.key, delivered)
         except (OversizeError, UnencodableError) as error:
             return self._too_large(row, part, event, error, is_ahead=is_ahead)
         except BrokerError as error:
@@ -433,19 +458,14 @@ class ImportRun:
     def _refused(
         self, row: FileRow, part: str, outcome: RowOutcome, *violations: Violation
     ) -> list[RowFault]:
-        self.tally.refused += 1
-        self.tally.refused_opt_outs += outcome is RowOutcome.OPT_OUT_NOT_IMPORTED
-        self.tally.refused_unclear += outcome is RowOutcome.UNCLEAR_NOT_IMPORTED
-        self.tally.refused_reversals += outcome is RowOutcome.REVERSAL
+        self.tally.refused[outcome] += 1
         return self._faults(row, part, outcome, violations)
 
     def _faults(
         self, row: FileRow, part: str, outcome: RowOutcome, violations: Sequence[Violation]
     ) -> list[RowFault]:
-        reasons = self.tally.reasons
-        for one in violations:
-            reasons[one.code] = reasons.get(one.code, 0) + 1
+        self.tally.reasons.update(one.code for one in violations)
         return [
-            RowFault(self._columns.column_of(one.field, row.fields, part), one, outcome)
+            RowFault(self._columns.column_of(one.field, row.fields, part)[0], one, outcome)
             for one in violations
         ]

@@ -80,7 +80,7 @@ def write_report(
     """Write a report to ``path``, whole or not at all: a workbook if its name says so, else CSV.
 
     Raises:
-        UnwritableFileError: it cannot be written.
+        UnwritableTableError: it cannot be written.
     """
     write = _write_workbook if path.suffix.lower() == WORKBOOK else _write_csv
     with whole_file(path) as stream:

@@ -104,6 +104,16 @@ class Table(ABC):
     """Its other hidden sheets that have rows: they are not read."""
 
     @property
+    def delimiter(self) -> str:
+        """What separates the cells of a line; nothing in a workbook."""
+        return self.head.delimiter
+
+    @property
+    def header_line(self) -> int:
+        """The line or row of the header; those above it are titles."""
+        return self.head.line
+
+    @property
     def headers(self) -> tuple[str, ...]:
         """The names of the columns, as they stand there."""
         return self.head.fields
@@ -119,27 +129,17 @@ class Table(ABC):
         The file is there once the context is left without an error, and never in part.
 
         Raises:
-            UnwritableFileError: it cannot be written.
+            UnwritableTableError: it cannot be written.
         """
 
 
-class UnwritableFileError(OurError):
-    """A file cannot be written."""
+class UnwritableTableError(OurError):
+    """A table cannot be written."""
 
     def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(
-            f"{path} cannot be written: {error.strerror}; choose another path (--out, or --report "
-            "of an import)"
-        )
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raise UnwritableFileError where the block cannot write, or look at, what is at ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise UnwritableFileError(path, error) from error
+        super().__init__(f"{path} cannot be written: {error.strerror}; choose --out PATH")
+        self.path = path
+        self.error = error
 
 
 @contextmanager
@@ -147,16 +147,17 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a file to write, which replaces ``path`` at the end; on an error it is removed.
 
     Raises:
-        UnwritableFileError: it cannot be written.
+        UnwritableTableError: it cannot be written.
     """
     part = path.with_name(f".{path.name}.part")
-    with writing(path):
-        try:
-            with part.open("wb") as stream:
-                yield stream
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    try:
+        with part.open("wb") as stream:
+            yield stream
+        part.replace(path)
+    except OSError as error:
+        raise UnwritableTableError(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def merged(own: Sequence[C], cells: Cells, width: int, empty: C) -> list[C | str]:

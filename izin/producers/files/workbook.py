@@ -57,7 +57,7 @@ class WorkbookTable(Table):
         batches = self.begun.pop() if self.begun else _begin(self.file.path)[1]
         for number, values in enumerate(chain.from_iterable(batches), 1):
             fields = tuple(map(_text, values))
-            if number <= self.head.line or not any(map(str.strip, fields)):
+            if number <= self.header_line or not any(map(str.strip, fields)):
                 continue
             kept = len(fields) if any(fields[width:]) else width
             padding = width - len(fields)

@@ -55,12 +55,13 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     ("changes", "said"),
     [
         ({}, "rows"),
-        ({"restarted_because": Start.STOPPED}, "from its beginning: an import of it had stopped"),
+        ({"resumed_after": 7}, "export.csv: gone on after row 7; the counts are of all rows"),
         (
-            {"restarted_because": Start.FILE_CHANGED},
+            {"restarted_because": Start.FILE_CHANGED, "resumed_after": 0},
             "imported from its beginning: the file is not the one whose import had stopped",
         ),
         ({"restarted_because": Start.OPTIONS_CHANGED}, "the options are not those of"),
+        ({"restarted_because": Start.REPORT_LOST}, "the report's rows up to where"),
         (
             {"finished_before": datetime(2026, 3, 2, 9, tzinfo=UTC)},
             "imported to its end at 02.03.2026 12:00:00: nothing was published now",
@@ -87,7 +88,7 @@ def test_result_says_what_happened(
     text = " ".join(printed.getvalue().replace("│", " ").split())
     assert " ".join(said.split()) in text
     assert ("export.csv was" in text or "export.csv:" in text) == bool(
-        changes.keys() & {"restarted_because", "finished_before"}
+        changes.keys() & {"resumed_after", "restarted_because", "finished_before"}
     )
 
 
@@ -114,10 +115,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [
-        ((), "repeat the command: no event is there twice"),
-        (("--dry-run",), "nothing was published"),
-    ],
+    [((), "the same command goes on where it was"), (("--dry-run",), "nothing was published")],
 )
 def test_stopped_import_says_how_it_goes_on(
     path: Path,

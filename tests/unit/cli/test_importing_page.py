@@ -17,6 +17,7 @@ from izin.cli.terminal import ExitCode, OutputFormat, output
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files import ColumnChoices, Import, import_file, read_mapping
 from izin.producers.files.choices import DATE_NAMES, GENERIC_NAMES, STATUS_NAMES, names_consent
+from izin.producers.files.importer import CHECKPOINT_ROWS
 from izin.producers.files.table_formats import ADDED
 from izin.producers.mapping.field_names import FIELD_NAMES, GENERIC_STATUSES, NAME, Field, field_of
 from izin.schemas.words import _spaced
@@ -77,6 +78,7 @@ def test_page_has_the_columns_codes_and_limits_of_the_import() -> None:
     assert tuple(first_cells("The report")) == ADDED
     codes = {int(one) for one in first_cells("Exit codes")}
     assert codes == set(ExitCode) - {ExitCode.USAGE, ExitCode.NOT_VERIFIED}
+    assert f"{CHECKPOINT_ROWS:,} rows" in PAGE
 
 
 def cells_of(name: str) -> list[str]:

@@ -18,10 +18,11 @@ from izin.producers.files import (
     UnusableFileError,
     import_file,
 )
-from izin.producers.files.choices import ChoiceError
+from izin.producers.files.choices import ColumnChoiceError
 from izin.producers.files.delimited import examine, rows
+from izin.producers.files.report import UnwritableReportError
 from izin.producers.files.rows import ImportInterruptedError
-from izin.producers.files.tables import Header, UnwritableFileError
+from izin.producers.files.tables import Header
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
@@ -330,10 +331,10 @@ def test_columns_are_mapped_ignored_and_given(run: Importer, fake: FakePublisher
 @pytest.mark.parametrize(
     ("columns", "error", "what"),
     [
-        (ColumnChoices(mapped={"YOK": "type"}), ChoiceError, '"YOK"'),
-        (ColumnChoices(ignored=["YOK"]), ChoiceError, '"YOK"'),
-        (ColumnChoices(mapped={"MARKA": "puan"}), ChoiceError, '"puan"'),
-        (ColumnChoices(given={"puan": "1"}), ChoiceError, '"puan"'),
+        (ColumnChoices(mapped={"YOK": "type"}), ColumnChoiceError, '"YOK"'),
+        (ColumnChoices(ignored=["YOK"]), ColumnChoiceError, '"YOK"'),
+        (ColumnChoices(mapped={"MARKA": "puan"}), ColumnChoiceError, '"puan"'),
+        (ColumnChoices(given={"puan": "1"}), ColumnChoiceError, '"puan"'),
         (ColumnChoices(given={"brand_code": "1"}), ColumnsError, '"MARKA" and "--set"'),
         (ColumnChoices(mapped={"MARKA": "type"}), ColumnsError, "İZİN TÜRÜ"),
         (ColumnChoices(ignored=["MARKA"]), ColumnsError, "--set brand_code"),
@@ -387,7 +388,7 @@ def test_unwritable_report_is_our_error(
     """The operator chooses another place."""
     path.write_text(f"{HEADER}\n{BAD}\n", encoding="utf-8")
     how = Import(report_path=path.parent / "missing" / "report.csv")
-    with pytest.raises(UnwritableFileError, match="--report"):
+    with pytest.raises(UnwritableReportError, match="--report"):
         import_file(path, fake, directory, clock=clock, how=how)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from izin.cli.customers.onboard import LoadingFiles
 from izin.producers.files import FindOptOuts, Import
+from izin.producers.files.rows import NoOptOuts
 from tests.support.builders import BRAND
 
 
@@ -16,10 +17,10 @@ class Session:
         self.read: list[Collection[int]] = []
         self.given: list[object] = []
 
-    def opt_outs(self, brands: Collection[int], begin: object) -> object:
+    def opt_outs(self, brands: Collection[int], begin: object) -> NoOptOuts:
         assert begin
         self.read.append(brands)
-        return object()
+        return NoOptOuts()
 
     def run(self, path: Path, how: Import, begin: object, *, opt_outs: FindOptOuts) -> str:
         assert begin

@@ -8,7 +8,8 @@ from izin.consent import Channel, SourceError
 from izin.producers.files import ColumnChoices, ColumnsError
 from izin.producers.files.choices import (
     ChannelField,
-    ChoiceError,
+    ColumnChoiceError,
+    ValueChoiceError,
     channel_field_of,
     words_of,
 )
@@ -126,9 +127,14 @@ def test_words_are_read_in_their_fields_alone():
 )
 def test_unfitting_word_is_an_error(values: dict[str, str], what: str):
     """It names the values that there are."""
-    with pytest.raises(ChoiceError, match=what) as raised:
+    with pytest.raises(ValueChoiceError, match=what):
         words_of(values)
-    assert isinstance(raised.value, SourceError)
+
+
+@pytest.mark.parametrize("error", [ColumnChoiceError, ValueChoiceError])
+def test_errors_are_of_the_source(error: type[Exception]):
+    """The caller corrects them."""
+    assert issubclass(error, SourceError)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An import that stops is repeated, and publishes the same."""
+"""An import that stops is repeated from where it was, whenever that is."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,16 +11,9 @@ import pytest
 
 from izin.consent import ConsentEvent
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files import (
-    ColumnChoices,
-    Import,
-    ImportReport,
-    Start,
-    UnusableFileError,
-    import_file,
-)
-from izin.producers.files.importer import journal_of
-from izin.producers.files.tables import UnwritableFileError
+from izin.producers.files import ColumnChoices, Import, ImportReport, Start, import_file, importer
+from izin.producers.files.importer import UnusableJournalError, journal_of
+from izin.producers.files.report import ImportRunningError, ReportRows, UnwritableReportError
 from tests.support.builders import BRAND
 from tests.unit.producers.conftest import NOW
 from tests.unit.producers.fakes import FakePublisher
@@ -35,7 +28,7 @@ ROWS = [
     f"0555 000 00 20;SMS;RET;HS_WEB;;{BRAND};undated",
     *(f"0555 000 00 {number:02};SMS;1;{TAIL};R{number}" for number in range(10, 13)),
 ]
-VARYING = {"seconds", "path", "report_path", "restarted_because"}
+VARYING = {"seconds", "path", "report_path", "resumed_after"}
 
 
 class KilledError(BaseException):
@@ -69,8 +62,9 @@ class MortalPublisher(FakePublisher):
 
 @pytest.fixture
 def kill(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kill]:
-    """Give what ends an import."""
+    """Give what ends an import; it notes how far it is every third row."""
     kill = Kill()
+    monkeypatch.setattr(importer, "CHECKPOINT_ROWS", 3)
     monkeypatch.setattr(os, "fsync", lambda _number: kill.effect())
     return kill
 
@@ -134,7 +128,7 @@ def test_import_killed_anywhere_ends_as_if_it_never_died(
     whole = Runs(tmp_path / "whole" / "export.csv", directory, kill)
     wanted, events = found(whole()), content(whole)
     files = {one.name for one in (tmp_path / "whole").iterdir()}
-    moment = 0
+    moment, repeated = 0, set[int]()
     runs = Runs(folder / "export.csv", directory, kill)
     while True:
         runs.begin()
@@ -149,8 +143,31 @@ def test_import_killed_anywhere_ends_as_if_it_never_died(
         assert (counts | {"finished_before": None}, report) == wanted, moment
         assert content(runs) == events, moment
         assert {one.name for one in folder.iterdir()} == files
+        repeated.add(len(runs.publisher.events) - len(events))
         moment += 1
-    assert moment > 20
+    assert moment > 30
+    assert max(repeated) <= 3
+
+
+@pytest.mark.parametrize(
+    ("effects", "after", "rows"),
+    [(14, 7, [10, 3, 5, 11, 12, 13]), (30, 4, [5, 11, 12, 13])],
+)
+def test_import_goes_on_after_the_last_note(
+    runs: Runs, kill: Kill, effects: int, after: int, rows: list[int]
+):
+    """It says after which row, and publishes only what was not noted: of the opt-outs, which go
+    first, and then of the rest.
+    """
+    kill.left = effects
+    with pytest.raises(KilledError):
+        runs()
+    kill.left, before = -1, len(runs.publisher.events)
+    report = runs()
+    assert report.resumed_after == after
+    assert report.restarted_because is None
+    assert runs.ids[before:] == [one for one in dict.fromkeys(runs.ids) if one in runs.ids[before:]]
+    assert [one.row for one in runs.publisher.events][before:] == rows
 
 
 def test_import_that_ended_is_not_repeated(runs: Runs):
@@ -177,7 +194,7 @@ def test_journal_names_no_recipient(runs: Runs, kill: Kill):
     on_the_way = journal.read_text("utf-8")
     runs()
     for text in (on_the_way, journal.read_text("utf-8")):
-        assert '"digest"' in text
+        assert '"line"' in text
         assert "555" not in text
         assert "R1" not in text
 
@@ -187,6 +204,7 @@ def test_journal_names_no_recipient(runs: Runs, kill: Kill):
     [
         ("file", Start.FILE_CHANGED),
         ("options", Start.OPTIONS_CHANGED),
+        ("report", Start.REPORT_LOST),
     ],
 )
 def test_import_of_something_else_starts_over(runs: Runs, kill: Kill, change: str, start: Start):
@@ -199,11 +217,15 @@ def test_import_of_something_else_starts_over(runs: Runs, kill: Kill, change: st
     match change:
         case "file":
             runs.path.write_text("\n".join((HEADER, *ROWS[5:])), "utf-8")
-        case _:
+        case "options":
             given = {"origin": "crm"}
+        case _:
+            (rows,) = runs.path.parent.glob(".*.rows")
+            rows.unlink()
     runs.publisher.events.clear()
     report = runs(**given)
     assert report.restarted_because == start
+    assert report.resumed_after == 0
     assert report.rows == (7 if change == "file" else 12)
     assert found(report)[1].count(b";bad;") == 1
     assert len(runs.ids) == report.published
@@ -218,27 +240,37 @@ def test_import_of_a_file_after_another_that_ended_says_nothing(runs: Runs):
 
 
 def test_dry_run_leaves_the_journal_alone(runs: Runs, kill: Kill):
-    """The import is repeated all the same."""
+    """The import goes on where it was."""
     kill.left = 14
     with pytest.raises(KilledError):
         runs()
     kill.left = -1
     assert runs(dry_run=True).rows == 12
-    assert runs().restarted_because == Start.STOPPED
+    assert runs().resumed_after == 7
+
+
+def test_two_imports_with_one_report_are_refused(runs: Runs):
+    """The second has to wait; with another report it does not."""
+    report = Import().report_of(runs.path)
+    with ReportRows(report, [], is_kept=True):
+        with pytest.raises(ImportRunningError, match="wait for its end"):
+            runs()
+        assert runs(report_path=report.with_name("other.csv")).published == 9
+    assert runs().published == 9
 
 
 def test_file_that_is_no_journal_is_an_error(runs: Runs):
     """It is named, and left as it is."""
     journal = journal_of(Import().report_of(runs.path))
     journal.write_text("{}", "utf-8")
-    with pytest.raises(UnusableFileError, match=r"export.csv.report.csv.journal: .*remove it"):
+    with pytest.raises(UnusableJournalError, match=r"export.csv.report.csv.journal .*remove it"):
         runs()
     assert runs.publisher.events == []
 
 
 def test_folder_that_cannot_be_written_stops_before_the_first_event(runs: Runs):
     """The error says how to choose another place."""
-    with pytest.raises(UnwritableFileError, match="--report"):
+    with pytest.raises(UnwritableReportError, match="--report"):
         runs(report_path=runs.path / "report.csv")
     assert runs.publisher.events == []
 

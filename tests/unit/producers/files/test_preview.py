@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from izin.cli.cli import app
 from izin.consent import Channel
 from izin.producers.files import ColumnChoices, ImportPreview, preview_file
-from izin.producers.files.choices import ChannelField, ChoiceError
+from izin.producers.files.choices import ChannelField, ColumnChoiceError
 from izin.producers.mapping.field_names import Field
 
 HEADER = "Telefon;Kanal;İzin;Kaynak;Tarih;Puan;Marka"
@@ -45,7 +45,7 @@ def test_preview_names_what_is_wrong_with_the_columns(tmp_path: Path):
 
 def test_preview_of_an_unknown_choice_is_an_error(tmp_path: Path):
     """As the import would say."""
-    with pytest.raises(ChoiceError, match='"YOK"'):
+    with pytest.raises(ColumnChoiceError, match='"YOK"'):
         preview(tmp_path, HEADER, ignored=["YOK"])
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.producers.files import UnusableFileError
+from izin.producers.files.report import ReportPlaceError
 from tests.support.builders import BRAND
 from tests.unit.producers.files.conftest import ImportOf
 from tests.unit.producers.files.reports import reported
@@ -34,7 +34,7 @@ def test_report_never_replaces_the_file_that_is_imported(
     if link:
         report = path.with_name("report.csv")
         getattr(report, link)(path)
-    with pytest.raises(UnusableFileError, match="the file that is imported"):
+    with pytest.raises(ReportPlaceError, match="the file that is imported"):
         import_of(path, report_path=report, dry_run=dry_run, resumable=True)
     assert (path.read_bytes(), report.read_bytes()) == (before, before)
 
@@ -47,7 +47,7 @@ def test_report_never_replaces_another_file(path: Path, import_of: ImportOf, nam
         other.mkdir()
     else:
         other.write_bytes(path.read_bytes())
-    with pytest.raises(UnusableFileError, match="no report of an import"):
+    with pytest.raises(ReportPlaceError, match="no report of an import"):
         import_of(path, report_path=other)
     assert name == "folder" or other.read_bytes() == path.read_bytes()
 

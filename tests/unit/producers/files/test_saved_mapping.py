@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from izin.consent import SourceError
-from izin.producers.files import ColumnChoices, UnusableFileError, read_mapping
+from izin.producers.files import ColumnChoices, read_mapping
+from izin.producers.files.choices import SavedMappingError
 
 FILE = """
 ignore = ["Şehir"]
@@ -39,14 +40,14 @@ def test_mapping_of_a_file_is_as_its_options(tmp_path: Path):
     [
         (b"[column]\na = 'b'", "column: Extra inputs"),
         (b"[columns]\na = [1]", "columns.a: "),
-        (b"columns", "crm.toml: no mapping: "),
-        (b"\xff", "crm.toml: no mapping: "),
+        (b"columns", "crm.toml is no mapping: "),
+        (b"\xff", "crm.toml is no mapping: "),
     ],
 )
 def test_file_that_is_no_mapping_is_an_error(tmp_path: Path, content: bytes, what: str):
     """It says what is wrong with it."""
     path = tmp_path / "crm.toml"
     path.write_bytes(content)
-    with pytest.raises(UnusableFileError, match=what) as raised:
+    with pytest.raises(SavedMappingError, match=what) as raised:
         read_mapping(path)
     assert isinstance(raised.value, SourceError)

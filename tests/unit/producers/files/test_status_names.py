@@ -6,7 +6,7 @@ import pytest
 
 from izin.consent import SourceError, Status
 from izin.producers.files import ColumnChoices, ColumnsError
-from izin.producers.files.choices import ChoiceError
+from izin.producers.files.choices import ValueChoiceError
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, field_of
 from izin.producers.mapping.records import read
@@ -136,7 +136,7 @@ def test_choice_that_loses_opt_outs_is_confirmed(
         ({"confirmed": ["Kara Liste"]}, ColumnsError, "İptal Tarihi"),
         (
             {"confirmed": ["iptal tarihi"], "values": {"Hayır": "ONAY"}},
-            ChoiceError,
+            ValueChoiceError,
             "--confirm 'Hayır'",
         ),
     ]

@@ -59,7 +59,7 @@ def test_encoding_is_found_with_or_without_a_bom(
     assert (table.file.encoding, table.headers) == (found, HEADER)
     rows = list(table.rows())
     assert fields(rows) == [ROW]
-    assert (table.head.line, rows[0].line) == ((2, 3) if separator else (1, 2))
+    assert (table.header_line, rows[0].line) == ((2, 3) if separator else (1, 2))
     assert rows[0].position <= table.size
 
 
@@ -93,20 +93,20 @@ def test_lone_surrogate_costs_its_character_only(tmp_path: Path):
 def test_delimiter_is_found_by_the_names(tmp_path: Path, delimiter: str):
     """Whichever gives the most known names."""
     table = a_table(tmp_path, lines(HEADER, ROW, delimiter=delimiter).encode())
-    assert (table.head.delimiter, fields(list(table.rows()))) == (delimiter, [ROW])
+    assert (table.delimiter, fields(list(table.rows()))) == (delimiter, [ROW])
 
 
 @pytest.mark.parametrize("separator", ["sep=^", '"sep=^"', "SEP=^;;;"])
 def test_delimiter_is_what_the_first_line_says(tmp_path: Path, separator: str):
     """Also one that nobody would guess."""
     table = a_table(tmp_path, f"{separator}\n{lines(HEADER, ROW, delimiter='^')}".encode())
-    assert (table.head.delimiter, fields(list(table.rows()))) == ("^", [ROW])
+    assert (table.delimiter, fields(list(table.rows()))) == ("^", [ROW])
 
 
 def test_line_that_names_no_delimiter_is_no_header(tmp_path: Path):
     """The names give it, as they would without the line."""
     table = a_table(tmp_path, f"sep=\n{lines(HEADER, ROW)}".encode())
-    assert (table.head.delimiter, table.head.line) == (";", 2)
+    assert (table.delimiter, table.header_line) == (";", 2)
 
 
 def test_header_is_the_first_line_that_is_not_empty(tmp_path: Path):
@@ -114,7 +114,7 @@ def test_header_is_the_first_line_that_is_not_empty(tmp_path: Path):
     text = "\n".join(["", "   ", ";;;", lines(HEADER, end=""), "", lines(ROW, end=""), ";;;", "\t"])
     table = a_table(tmp_path, text.encode())
     rows = list(table.rows())
-    assert (table.head.line, table.headers) == (4, HEADER)
+    assert (table.header_line, table.headers) == (4, HEADER)
     assert [(one.line, one.fields) for one in rows] == [(6, ROW)]
 
 
@@ -124,7 +124,7 @@ def test_names_with_line_breaks_are_read(tmp_path: Path):
     table = a_table(tmp_path, f"{header}\r\nSMS;0555;RET\r\n".encode())
     assert table.headers == ("İzin\nTürü", "Telefon", 'İzin "Durumu"\n(son)')
     (row,) = table.rows()
-    assert (table.head.line, row.line, row.fields) == (1, 4, ("SMS", "0555", "RET"))
+    assert (table.header_line, row.line, row.fields) == (1, 4, ("SMS", "0555", "RET"))
 
 
 @pytest.mark.parametrize("above", ["İZİN LİSTESİ", "Telefon", "0555 000 00 02;SMS;RET;Iğdır"])
@@ -143,7 +143,7 @@ def test_what_stands_above_the_names_is_never_left_out(tmp_path: Path, above: st
     with pytest.raises(ColumnsError):
         resolve(open_table(path, CHOICES).headers, ColumnChoices())
     table = open_table(path, ColumnChoices(ignored=("Şehir",), header_row=3))
-    assert (table.head.line, [one.line for one in table.rows()]) == (3, [4])
+    assert (table.header_line, [one.line for one in table.rows()]) == (3, [4])
 
 
 def test_header_row_is_where_the_caller_says(tmp_path: Path):

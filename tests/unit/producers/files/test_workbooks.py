@@ -57,7 +57,7 @@ def test_rows_have_the_numbers_of_the_sheet(tmp_path: Path):
     table = a_table(
         tmp_path, (" ",), (), HEADER, row, (), (" ", None), (*row, None, ""), (*row, "x")
     )
-    assert (table.head.line, table.size, table.head.delimiter) == (3, 8, "")
+    assert (table.header_line, table.size, table.delimiter) == (3, 8, "")
     assert [(one.line, one.fields, one.position) for one in table.rows()] == [
         (4, row, 4),
         (7, row, 7),
