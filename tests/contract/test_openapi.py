@@ -177,7 +177,7 @@ async def test_intake_answers_as_described():
             )
             check(INTAKE, response)
             assert str(response.status_code) == status
-        fake.is_away = True
+        fake.is_away_for = lambda _: True
         assert check(INTAKE, await client.post("/v1/consents", json=good))["status"] == 503
         check(INTAKE, await client.get("/health/ready"))
         del client.headers["Authorization"]

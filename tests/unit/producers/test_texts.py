@@ -1,15 +1,13 @@
 """Texts at the entrances: bounded and clean, and no opt-out (RET) is refused for one."""
 
 import json
-from pathlib import Path
 
 import httpx
 import pytest
 
 from izin.consent import ConsentEvent
-from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files import Import, import_file
-from tests.support.builders import BRAND, NOON, PHONE
+from tests.support.builders import BRAND, PHONE
+from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher, a_record
 
 FORM = "application/x-www-form-urlencoded"
@@ -176,23 +174,14 @@ async def test_idempotency_key_of_any_bytes_is_taken(
     assert first.event_id == second.event_id
 
 
-def test_import_takes_a_ret_with_spoilt_or_long_texts(
-    tmp_path: Path, fake: FakePublisher, directory: BrandDirectory
-):
+def test_import_takes_a_ret_with_long_texts(import_lines: ImportOf, fake: FakePublisher):
     """Its row is reported; the ONAY of such a row is not imported."""
-    path = tmp_path / "crm.csv"
     row = "0555 000 00 01;SMS;{};HS_WEB;02.03.2026 12:00:00;" + str(BRAND) + ";{}"
-    path.write_text(
-        "\n".join(
-            (
-                "alıcı;izin türü;izin durumu;izin kaynağı;izin tarihi;marka;kullanıcı",
-                row.format("RET", "x" * 2000),
-                row.format("ONAY", "x" * 2000),
-            )
-        ),
-        "utf-8",
+    report = import_lines(
+        "alıcı;izin türü;izin durumu;izin kaynağı;izin tarihi;marka;kullanıcı",
+        row.format("RET", "x" * 2000),
+        row.format("ONAY", "x" * 2000),
     )
-    report = import_file(path, fake, directory, clock=lambda: NOON, how=Import())
     assert (report.opt_outs, report.published, report.refused) == (1, 1, 1)
     assert report.reasons == {"IZIN-TEXT-SIZE": 2}
     assert fake.events[0].actor == "x" * 1000

@@ -13,8 +13,8 @@ from izin.producers.files import ColumnChoices
 from izin.producers.files.report import RowOutcome
 from izin.producers.files.table_formats import ADDED
 from tests.support.builders import BRAND, EMAIL, PHONE
+from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher
-from tests.unit.producers.files.conftest import ImportOf
 from tests.unit.producers.files.reports import cells_of
 
 HEADER = ("Kayıt No", "Alıcı", "Kanal", "Durum", "Kaynak", "Tarih", "Marka")
