@@ -148,8 +148,10 @@ def test_brand_says_whose_a_record_is(
         assert orjson.loads(found)["customer_id"] == CUSTOMER
 
 
-def test_record_of_a_brand_that_is_not_known_yet_waits() -> None:
-    """Registered just before, it is in the topic of brands, which was not read so far."""
+def test_record_of_a_brand_that_is_not_known_yet_waits_and_moves_with_it() -> None:
+    """Registered just before, it is in the topic of brands, which was not read so far; a brand that
+    moves takes its records along, and those of a removed one are nobody's.
+    """
     brands = known_brands({})
     items, record = Items(PERMISSIONS, CODEC, brands), a_record(encoded())
     brands.complete_at = lambda: record.appended_by - 1
@@ -161,6 +163,8 @@ def test_record_of_a_brand_that_is_not_known_yet_waits() -> None:
     moved = items.of(record, an_api_key(customers=frozenset({"beta"})))
     assert isinstance(moved, bytes)
     assert orjson.loads(moved)["customer_id"] == "beta"
+    brands.directory.remove(str(BRAND).encode())
+    assert items.of(record, an_api_key(customers=frozenset({"beta"}))) is None
 
 
 def test_unreadable_record_is_given_with_its_key(logged: list[EventDict]) -> None:
@@ -208,18 +212,6 @@ def test_suppression_is_nobodys() -> None:
     items = Items(PERMISSIONS, CODEC, known_brands({BRAND: CUSTOMER}))
     for value in (None, encoded()):
         assert items.of(a_record(value, key=key), an_api_key()) is None
-
-
-def test_brand_that_moves_takes_its_records_along() -> None:
-    """From then on they are the new customer's; those of a removed one are nobody's."""
-    brands = known_brands({})
-    items, record = Items(PERMISSIONS, CODEC, brands), a_record(encoded())
-    mine, theirs = an_api_key(), an_api_key(customers=frozenset({"beta"}))
-    brands.put(BRAND, "beta")
-    assert items.of(record, mine) is None
-    assert items.of(record, theirs) is not None
-    brands.directory.remove(str(BRAND).encode())
-    assert items.of(record, theirs) is None
 
 
 def decided(**overrides: object) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from izin.schemas.may_send_api import PATH
 from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER
 from tests.unit.gate.conftest import SENDER, a_question, serving
-from tests.unit.gate.fakes import FOREIGN_BRAND, a_brand, a_standing
+from tests.unit.gate.fakes import FOREIGN_BRAND, a_standing
 
 OPEN = ("/health/live", "/health/ready")
 PROBLEM = "application/problem+json"
@@ -71,28 +71,6 @@ async def test_key_in_the_query_or_the_body_is_no_key():
         response = await api.client.post(PATH, json=a_question(), params={"api_key": text})
         assert response.status_code == 401
         assert (await api.ask(api_key=text)).status_code == 401
-
-
-async def test_key_of_one_of_forty_customers_learns_of_no_other_brand():
-    """Of a hundred brands of forty customers it has verdicts on its own; a brand of another looks
-    like one that does not exist.
-    """
-    key = an_api_key(scopes=frozenset({Scope.ASK.value}))
-    async with serving(known(key)) as api:
-        api.state.put(a_standing())
-        for number in range(98):
-            customer = f"foreign-{number % 39}"
-            brand = a_brand(customer_id=customer, status="active", suspension=None)
-            api.state.known_brands[900_000 + number] = brand
-            api.state.put(a_standing(), brand_code=900_000 + number)
-        assert await api.said() == (True, "registered")
-        nobody = (await api.ask(brand_code=999_999)).text.replace("999999", "")
-        for number in range(98):
-            response = await api.ask(brand_code=900_000 + number)
-            (one,) = response.json()["verdicts"]
-            assert (one["may_send"], one["reason"]) == (False, "unknown")
-            assert "foreign" not in response.text
-            assert len(response.text.replace(str(900_000 + number), "")) == len(nobody)
 
 
 @pytest.mark.parametrize("brand_code", [FOREIGN_BRAND, 999_999])

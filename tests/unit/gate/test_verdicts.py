@@ -33,12 +33,6 @@ async def test_unknown_key_is_a_no(api: Api):
     assert await api.said(recipient_type="TACIR") == (False, "register-first")
 
 
-async def test_opt_out_beside_the_ledger_is_a_no(api: Api):
-    """Decided or not."""
-    api.state.put(a_standing(opted_out=True))
-    assert await api.said() == OPTED_OUT
-
-
 @pytest.mark.parametrize("is_decided", [True, False])
 async def test_merchants_opt_out_as_a_person_counts(is_decided: bool):
     """Unless their customer keeps the two apart; the other way round it never does."""

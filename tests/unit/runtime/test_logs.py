@@ -11,11 +11,9 @@ import random
 import re
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from io import StringIO
-from types import SimpleNamespace
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -25,7 +23,6 @@ from izin.runtime.logs import configure, get_logger
 from izin.runtime.masking import mask, mask_text
 from izin.runtime.settings import LogSettings
 from izin.schemas.fast import BUILD
-from izin.streams.engine.lane_watch import WorkerMetrics
 from tests.support.builders import EMAIL, PHONE, a_key
 
 SPELLINGS = (
@@ -223,23 +220,6 @@ def test_log_level_is_respected(monkeypatch: pytest.MonkeyPatch, logged: Logged)
     logging.getLogger("library").warning("loud")
     assert [json.loads(line)["event"] for line in said.getvalue().splitlines()] == ["loud"]
     assert logged() == []
-
-
-def test_metric_names_have_our_prefix() -> None:
-    """One prefix, each name once."""
-    idle = SimpleNamespace(
-        counts=Counter(),
-        ready=(),
-        assigned=(),
-        paused=(),
-        keys=0,
-        state_bytes=0,
-        commit_seconds=0.0,
-    )
-    metrics = WorkerMetrics(cast("Any", idle), {}, cast("Any", None))
-    names = [one.name for one in metrics.collect()]
-    assert len(names) == len(set(names))
-    assert all(re.fullmatch(r"izin_order(_[a-z]+)+", name) for name in names)
 
 
 def summary(line: dict[str, Any]) -> tuple[object, object]:

@@ -1,6 +1,5 @@
 """An erased key leaves a suppression, and old opt-ins do not bring it back."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -233,15 +232,6 @@ def test_cleared_state_has_no_suppression() -> None:
 
 def _secrets() -> list[str]:
     return [one.decode() for one in SUPPRESSIONS._secrets]
-
-
-def test_erased_event_is_not_changed() -> None:
-    """Admitting it as an opt-out leaves no trace."""
-    erasure = an_erasure(actor="ada")
-    effects = HARNESS.fold(records_of(erasure))
-    (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
-    event = decision["event"]
-    assert replace(erasure, received_at=event["received_at"]).actor == event["actor"]
 
 
 @pytest.mark.parametrize(

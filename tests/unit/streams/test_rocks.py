@@ -155,13 +155,6 @@ def test_path_of_others_is_left_alone(
     assert foreign.read_text() == "dear"
 
 
-def test_closed_folder_can_be_opened_by_another(state: RocksState, folder: RocksFolder) -> None:
-    """Once closed it is anybody's."""
-    state.close()
-    with opened(folder) as other:
-        assert (consent_of(other, KEY), other.position, len(other)) == (ONAY, 5, 1)
-
-
 def test_partitions_are_independent(state: RocksState, folder: RocksFolder) -> None:
     """What one partition holds, another knows nothing of."""
     with opened(folder, 1) as other:

@@ -26,19 +26,6 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PartitionS
     kept.close()
 
 
-def test_new_state_is_empty(state: PartitionState) -> None:
-    """It is at the beginning of its topic and has no key."""
-    assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
-
-
-def test_applied_rows_are_in_the_state(state: PartitionState) -> None:
-    """The latest committed row of a key is its state."""
-    apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 2)
-    apply(state, {KEY: RET}, 4)
-    assert (consent_of(state, KEY), consent_of(state, OTHER), len(state)) == (RET, OTHER_ONAY, 2)
-    assert state.position == 4
-
-
 def test_rows_may_be_applied_without_moving_the_position(state: PartitionState) -> None:
     """Rows that are held may be read again; none may be passed over."""
     apply(state, {}, 7)

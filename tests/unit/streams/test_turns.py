@@ -16,7 +16,7 @@ import pytest
 
 from izin.streams.engine.gate import FetchGate
 from izin.streams.engine.partition_processor import Turns
-from izin.streams.engine.watchdog import EXIT_STALLED, BoundedShutdown, Watchdog
+from izin.streams.engine.watchdog import EXIT_STALLED, Watchdog
 
 A, B, C = ("events", 0), ("events", 1), ("express", 0)
 
@@ -261,11 +261,3 @@ def test_signal_before_watching_is_not_lost() -> None:
     """A worker that gets SIGTERM during its start ends."""
     done = subprocess.run([sys.executable, "-c", TOO_EARLY], timeout=60, check=False)
     assert done.returncode == EXIT_STALLED
-
-
-def test_signals_are_blocked_in_the_creating_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are kept from every thread but the one that listens."""
-    blocked: list[object] = []
-    monkeypatch.setattr(signal, "pthread_sigmask", lambda *given: blocked.append(given))
-    BoundedShutdown()
-    assert blocked == [(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))]
