@@ -178,8 +178,7 @@ def test_state_rows_are_four_answers() -> None:
 def test_state_rows_of_a_parked_key_have_the_reason() -> None:
     """A parked key has its reason; the remedy is printed below, in a line of its own."""
     entry = an_entry(state="parked", reason="reconsent", code="H178", may_send=False)
-    parked = dict(state_rows(entry, None))
-    assert parked["state"] == "needs a person; reconsent; H178"
+    assert dict(state_rows(entry, None))["state"] == "needs a person; reconsent; H178"
 
 
 A_BRAND = Brand(brand_code=100001, iys_code=1, customer_id="acme", name="Örnek")

@@ -364,8 +364,7 @@ def a_workbook(path: Path) -> Path:
 
 def test_workbook_is_scrubbed_as_a_workbook(scrub: Scrub, small: SmallGate, tmp_path: Path):
     """Values, order and kinds of cells stay; a text that looks like a formula stays a text."""
-    path = a_workbook(tmp_path / "liste.xlsx")
-    done = scrub.run(path, *QUESTION)
+    done = scrub.run(a_workbook(tmp_path / "liste.xlsx"), *QUESTION)
     assert done.exit_code == 0, done.stderr
     assert small.requests[0]["recipients"] == ["905550000001", NO, "5550000003"]
     sheet = openpyxl.load_workbook(tmp_path / "liste.scrubbed.xlsx")["Liste"]
@@ -468,6 +467,5 @@ def test_interrupted_scrub_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(scrubbing._AskedRows, "recipients", recipients)
-    done = scrub(f"telefon\n{YES}\n")
-    assert done.exit_code == 130
+    assert scrub(f"telefon\n{YES}\n").exit_code == 130
     assert scrub.names == ["list.csv"]

@@ -117,8 +117,7 @@ async def test_schema_registry_that_is_away_is_a_503(api: Api, monkeypatch: pyte
     def failing(*_: object) -> object:
         raise OurError("the registry is away")
 
-    items = api.sources.sources["permissions"].items
-    monkeypatch.setattr(items._codec, "decode", failing)
+    monkeypatch.setattr(api.sources.sources["permissions"].items._codec, "decode", failing)
     api.sources.write("permissions", a_message(0, 0))
     problem(await api.get(PATH, after=begun), 503, "Kafka does not answer")
     monkeypatch.undo()
@@ -149,8 +148,7 @@ async def test_cursor_of_another_feed_or_topic_is_refused(api: Api):
     """A clear word instead of other records."""
     begun = (await api.get("/v1/opt-outs")).json()["next"]
     problem(await api.get(PATH, after=begun), 400, "Cursor not usable")
-    identity = api.sources.sources["opt-outs"].identity
-    object.__setattr__(identity, "topic_id", "another")
+    object.__setattr__(api.sources.sources["opt-outs"].identity, "topic_id", "another")
     detail = problem(await api.get("/v1/opt-outs", after=begun), 410, "Cursor of another topic")
     assert "begin again without after" in detail
 
@@ -326,8 +324,7 @@ async def test_key_reads_what_it_is_cut_to(cut: dict[str, object], seen: list[in
         )
         page = (await api.get("/v1/permissions")).json()
         assert [one["offset"] for one in page["items"]] == seen
-        again = (await api.get("/v1/permissions", after=page["next"])).json()
-        assert again["items"] == []
+        assert (await api.get("/v1/permissions", after=page["next"])).json()["items"] == []
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired", "cut"])

@@ -102,8 +102,7 @@ async def test_example_is_what_a_feed_returns(api: Api):
             headers=[("ce_id", item["id"].encode())],
         ),
     )
-    page = await sent(api, CURLS[0], after="")
-    assert page | {"next": "…"} == expected
+    assert await sent(api, CURLS[0], after="") | {"next": "…"} == expected
 
 
 @pytest.mark.parametrize("feed", [OPT_OUTS, PERMISSIONS])

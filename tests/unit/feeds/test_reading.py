@@ -149,8 +149,7 @@ async def test_page_of_others_records_moves_the_cursor() -> None:
     log = FakeLog(1)
     for offset in range(50):
         log.append(a_message(0, offset, brand_code=OTHER_BRAND))
-    source = a_source(log)
-    page = PageReading(source, at(0), KEY, limit=5)
+    page = PageReading(a_source(log), at(0), KEY, limit=5)
     await page.fill(inf)
     assert (page.items, page.is_at_end) == ([], True)
     assert page.cursor(NOON).offsets == {0: 50}
@@ -161,8 +160,7 @@ async def test_page_ends_when_its_time_is_up() -> None:
     log = FakeLog(1)
     for offset in range(50):
         log.append(a_message(0, offset, brand_code=OTHER_BRAND))
-    source = a_source(log, most=10)
-    page = PageReading(source, at(0), KEY, limit=5)
+    page = PageReading(a_source(log, most=10), at(0), KEY, limit=5)
     await page.fill(0.0)
     assert (page.items, page.is_at_end, page.is_full) == ([], False, False)
     assert page.cursor(NOON).offsets == {0: 10}
@@ -175,8 +173,7 @@ async def test_every_partition_has_its_share_of_a_page() -> None:
         log.append(a_message(0, offset))
     for number in (1, 2):
         log.append(a_message(number, 0))
-    source = a_source(log)
-    client = Client(source, at(0, 0, 0))
+    client = Client(a_source(log), at(0, 0, 0))
     await client.page(30)
     assert {number: len(read) for number, read in client.read.items()} == {0: 28, 1: 1, 2: 1}
 

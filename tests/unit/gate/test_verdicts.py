@@ -189,8 +189,7 @@ async def test_as_of_names_the_partitions_asked_about(api: Api):
     assert await asked() == {person}
     assert await asked(recipient_type="TACIR") == {person, merchant}
     assert await asked(recipients=[PHONE, OTHER]) == set(range(PARTITIONS))
-    none = (await api.answer(recipients=["-"]))["as_of"]
-    assert positions_of(none) == ()
+    assert positions_of((await api.answer(recipients=["-"]))["as_of"]) == ()
 
 
 async def test_token_is_reached_or_the_answer_is_stale(api: Api):

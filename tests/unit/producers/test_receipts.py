@@ -56,8 +56,7 @@ async def test_retry_at_another_replica_is_identical(
 ):
     """Neither may override the opposite that was given in between."""
     for _ in range(3):
-        client = replica()
-        await post(client, a_live_record(status=status))
+        await post(replica(), a_live_record(status=status))
         clock.now += MINUTE
     first, *others = fake.events
     assert first.received_at == first.consent_date == NOON + timedelta(hours=1)
@@ -108,8 +107,7 @@ async def test_retry_under_an_idempotency_key_is_identical(
     """The key identifies each record of a request."""
     body = [a_live_record(id=None), a_live_record(id=None, status="RET")]
     for _ in range(2):
-        client = replica()
-        await post(client, body, **{"Idempotency-Key": "key-1"})
+        await post(replica(), body, **{"Idempotency-Key": "key-1"})
         clock.now += MINUTE
     assert fake.events[:2] == fake.events[2:]
 
@@ -121,8 +119,7 @@ async def test_date_ahead_of_receipt_keeps_its_instant(
     """At the retry the date is past, and would count as stated."""
     body = a_live_record(consent_date="2026-03-02 13:03:00", date_basis=None, status=status)
     for _ in range(3):
-        client = replica()
-        await post(client, body)
+        await post(replica(), body)
         clock.now += 2 * MINUTE
     assert {one.received_at for one in fake.events} == {NOON + timedelta(hours=1)}
     assert len(fake.events) == 3
@@ -146,8 +143,7 @@ async def test_opt_out_of_today_counts_from_its_first_receipt(
 ):
     """Or of the year 1: a retry in the evening undoes no consent of the afternoon."""
     for _ in range(3):
-        client = replica()
-        await post(client, a_live_record(consent_date=date, date_basis=None, status="RET"))
+        await post(replica(), a_live_record(consent_date=date, date_basis=None, status="RET"))
         clock.now += 10 * MINUTE
     assert {one.received_at for one in fake.events} == {NOON + timedelta(hours=1)}
     found = [admit(one, appended_at=clock.now) for one in fake.events]

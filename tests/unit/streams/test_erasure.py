@@ -70,10 +70,8 @@ def test_erasure_leaves_a_tombstone_and_a_suppression() -> None:
     (partition, key, value), tombstone = rows
     assert (partition, key) == (HOME, SUPPRESSION)
     assert tombstone == (HOME, KEY, None)
-    recipient = a_key().recipient.encode()
-    assert recipient not in SUPPRESSION + (value or b"")
-    consent = CODEC.decode("Consent", value or b"")
-    assert consent["effective_at"] == NOON + timedelta(hours=1)
+    assert a_key().recipient.encode() not in SUPPRESSION + (value or b"")
+    assert CODEC.decode("Consent", value or b"")["effective_at"] == NOON + timedelta(hours=1)
     (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
     assert (decision["kind"], decision["reason"]) == ("erased", "erased")
     assert (decision["event"]["event_id"], decision["event"]["status"]) == ("erasure-1", ERASURE)
@@ -191,14 +189,12 @@ def test_erasure_without_a_readable_key_is_a_dead_letter(bad: dict[str, object])
 def test_failing_erasure_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its partition goes on."""
     monkeypatch.setattr("izin.streams.outputs.suppression", lambda _: 1 / 0)
-    effects = HARNESS.fold(records_of(an_erasure()))
-    assert effects.counts["dead:poison"] == 1
+    assert HARNESS.fold(records_of(an_erasure())).counts["dead:poison"] == 1
 
 
 def test_damaged_erasure_is_a_dead_letter() -> None:
     """Only an opt-out takes effect in spite of bytes that are no text."""
-    effects = HARNESS.fold([a_spoilt("actor", status=ERASURE)])
-    assert effects.counts == {"dead:undecodable": 1}
+    assert HARNESS.fold([a_spoilt("actor", status=ERASURE)]).counts == {"dead:undecodable": 1}
 
 
 def test_suppression_outlives_its_secret() -> None:

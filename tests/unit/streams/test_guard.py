@@ -285,8 +285,7 @@ def test_ret_with_headers_that_cannot_be_read_takes_effect(headers: bytes) -> No
 
 def test_headers_in_great_numbers_do_not_enlarge_a_letter() -> None:
     """A record of 1 MB holds 300,000 headers of nothing; their copies would not fit."""
-    headers = headers_bytes([("", b"")] * 300_000)
-    (letter,) = letters(fetched(value=b"?", headers=headers))
+    (letter,) = letters(fetched(value=b"?", headers=headers_bytes([("", b"")] * 300_000)))
     assert 0 < len(letter["headers"]) < MAX_COPIED_BYTES
 
 

@@ -79,8 +79,7 @@ def test_consent_packed_and_unpacked_is_unchanged(several: list[Consent], most: 
         for consent in several + several:
             found = back(packing, consent)
             assert found == consent
-            facts = packing.unpack_facts(packing.pack(consent))
-            assert facts == facts_of(consent)
+            assert packing.unpack_facts(packing.pack(consent)) == facts_of(consent)
             assert type(found.status) is Status
             assert type(found.origin_rank) is OriginRank
             assert type(found.key.channel) is Channel

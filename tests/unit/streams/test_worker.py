@@ -442,8 +442,7 @@ async def test_poison_of_a_bad_deploy_pauses_opt_ins_alone(
 async def test_oversized_opt_ins_pause_nobody(worker: OrderWorker) -> None:
     """One customer's hundred events of 924 KB are refusals: all others' opt-ins go on."""
     await acquired(worker, 0, 1)
-    huge = an_event(evidence={"page": "x" * 924_000})
-    value = a_record(huge).value
+    value = a_record(an_event(evidence={"page": "x" * 924_000})).value
     records = [fetched(value=value, offset=offset) for offset in range(120)]
     await decided(worker, RecordBatch(0, 120, records), TOPIC)
     assert worker.counts["dead:refused"] == 120

@@ -134,8 +134,7 @@ async def test_answer_whose_change_may_be_compacted_away_is_delivered(
     behind: timedelta, since: timedelta, is_due: bool
 ) -> None:
     """Only where it began after the subscriber last had everything."""
-    lane = DeliveryLane.of(1, "bulk", [a_cursor()])
-    source = a_source(lane, feed=a_feed(), behind=behind)
+    source = a_source(DeliveryLane.of(1, "bulk", [a_cursor()]), feed=a_feed(), behind=behind)
     assert source._is_due(an_event(9, is_change=False, since=NOW - since), NOW) is is_due
     assert source._is_due(an_event(9), NOW)
 

@@ -181,8 +181,7 @@ def test_import_that_ended_is_not_repeated(runs: Runs):
     assert (second.rows, second.published, second.refused) == (12, 9, 3)
     assert second.report_path == first.report_path
     assert len(runs.publisher.events) == 9
-    third = runs(again=True)
-    assert third.finished_before is None
+    assert runs(again=True).finished_before is None
     assert len(runs.publisher.events) == 18
     assert len(set(runs.ids)) == 9
 
@@ -255,8 +254,7 @@ def test_two_imports_with_one_report_are_refused(runs: Runs):
 
 def test_file_that_is_no_journal_is_an_error(runs: Runs):
     """It is named, and left as it is."""
-    journal = journal_of(Import().report_of(runs.path))
-    journal.write_text("{}", "utf-8")
+    journal_of(Import().report_of(runs.path)).write_text("{}", "utf-8")
     with pytest.raises(UnusableJournalError, match=r"export.csv.report.csv.journal .*remove it"):
         runs()
     assert runs.publisher.events == []

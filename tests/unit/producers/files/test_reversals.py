@@ -153,8 +153,7 @@ def test_reversal_is_what_the_law_would_decide(
     import_lines: ImportOf, at: datetime, row: str, is_reversal: bool
 ):
     """A later instant of the same key, in whole seconds and never after its receipt."""
-    report = import_lines(HEADER, row, opt_outs=standing(1, at))
-    assert report.refused_reversals == is_reversal
+    assert import_lines(HEADER, row, opt_outs=standing(1, at)).refused_reversals == is_reversal
 
 
 def test_each_channel_of_a_row_is_counted(import_lines: ImportOf):
