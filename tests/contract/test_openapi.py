@@ -23,9 +23,10 @@ from izin.schemas.consistency_token import LogPosition, token_of
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
+from tests.support.messages import kafka_message
 from tests.support.source_tree import ROOT
 from tests.unit.feeds.conftest import SUBSCRIBER, Api, serving
-from tests.unit.feeds.fakes import CODEC, FakeMessage, a_permission, key_of
+from tests.unit.feeds.fakes import CODEC, a_permission, key_of
 from tests.unit.gate.conftest import a_question
 from tests.unit.gate.conftest import serving as serving_gate
 from tests.unit.gate.fakes import a_standing
@@ -84,7 +85,10 @@ async def api() -> AsyncIterator[Api]:
             value = golden(feed.topic.record) | {"customer_id": CUSTOMER, "brand_code": BRAND}
             values = [CODEC.encode(feed.topic.record, value), b"\xc3\x01"]
             values += [None] if feed.is_compacted else []  # type: ignore[list-item]
-            written = [FakeMessage(0, place, each, key=KEY) for place, each in enumerate(values)]
+            written = [
+                kafka_message(offset=place, value=each, key=KEY)
+                for place, each in enumerate(values)
+            ]
             one.sources.write(feed.name, *written)
         yield one
 

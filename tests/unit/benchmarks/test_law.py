@@ -1,10 +1,14 @@
-"""What the law costs, on a small dataset."""
+"""What the law costs, on a small dataset.
+
+What each kind of state costs, on a few keys.
+"""
 
 import json
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 
+import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app, arguments
@@ -12,6 +16,8 @@ from benchmarks.cpu_timing import CpuTiming, compare
 from benchmarks.events import canonical_events
 from benchmarks.law import ADMIT_AND_DECIDE, DICT_UPDATE, timings
 from benchmarks.machine import describe_machine
+from benchmarks.worker.sample_consents import sample_consents
+from benchmarks.worker.state import KINDS, ROCKSDB, measure_size, state
 
 
 def test_contenders_are_timed_trial_by_trial_in_turn():
@@ -67,3 +73,27 @@ def test_figures_are_printed_and_written(tmp_path: Path):
     found = json.loads(file.read_text())
     assert {one["name"]: one["ratio"] for one in found["contenders"]}[DICT_UPDATE] == 1
     assert found["machine"]
+
+
+def test_sample_consents_are_each_of_another_key():
+    """A key that comes twice would take no memory."""
+    made = list(sample_consents(2_000, rng=Random(7)))
+    assert made == list(sample_consents(2_000, rng=Random(7)))
+    assert len({one.key for one in made}) == len(made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_size_of_each_kind_of_state_is_measured(kind: str):
+    """The measured state is in memory, and size on disk is counted separately."""
+    found = measure_size(kind, 3_000)
+    assert (found.kind, found.keys) == (kind, 3_000)
+    assert (found.on_disk > 0) == (kind == ROCKSDB)
+
+
+def test_sizes_and_speeds_of_every_kind_are_reported():
+    """They are in one table and in one file."""
+    found = state(keys=2000).data
+    assert tuple(one["kind"] for one in found["sizes"]) == KINDS
+    for action in ("get", "apply"):
+        assert tuple(one["name"] for one in found[action]) == KINDS
+        assert all(one["median"] > 0 for one in found[action])

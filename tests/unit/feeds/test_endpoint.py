@@ -17,8 +17,9 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.support.api_keys import API_KEY, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER
+from tests.support.messages import kafka_message
 from tests.unit.feeds.conftest import SUBSCRIBER, TOPICS, Api, serving
-from tests.unit.feeds.fakes import FakeMessage, a_message, a_permission, key_of
+from tests.unit.feeds.fakes import a_message, a_permission, key_of
 
 PATH = "/v1/permissions"
 TOKEN = token_of([LogPosition(TOPICS.events.name, 0, 4)])
@@ -314,7 +315,7 @@ async def test_key_reads_what_it_is_cut_to(cut: dict[str, object], seen: list[in
     """Customers, brands and channels; deletions too."""
     key = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}), **cut)
     async with serving(known(key)) as api:
-        deleted = FakeMessage(0, 3, None, key=key_of(a_permission()))
+        deleted = kafka_message(offset=3, key=key_of(a_permission()))
         api.sources.write(
             "permissions",
             a_message(0, 0),

@@ -38,13 +38,13 @@ from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.support.api_keys import API_KEY, AUTHORIZATION
 from tests.support.builders import NOON
+from tests.support.messages import kafka_message
 from tests.support.source_tree import ROOT
 from tests.unit.feeds.conftest import Api
 from tests.unit.feeds.fakes import (
     CODEC,
     OPT_OUTS,
     PERMISSIONS,
-    FakeMessage,
     a_message,
     an_end,
     give,
@@ -94,10 +94,10 @@ async def test_example_is_what_a_feed_returns(api: Api):
     fields = item | {name: datetime.fromisoformat(item[name]) for name in instants}
     api.sources.write(
         "opt-outs",
-        FakeMessage(
-            item["partition"],
-            item["offset"],
-            CODEC.encode("Consent", fields),
+        kafka_message(
+            partition=item["partition"],
+            offset=item["offset"],
+            value=CODEC.encode("Consent", fields),
             key=item["key"].encode(),
             headers=[("ce_id", item["id"].encode())],
         ),

@@ -27,12 +27,12 @@ from izin.schemas.records import ID
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import an_api_key
 from tests.support.builders import BRAND, CUSTOMER
+from tests.support.messages import kafka_message
 from tests.unit.feeds.fakes import (
     CODEC,
     OPT_OUTS,
     OUTCOMES,
     PERMISSIONS,
-    FakeMessage,
     a_permission,
     key_of,
     known_brands,
@@ -58,7 +58,7 @@ ENDS = {
 
 def a_record(value: bytes | None, *, key: bytes = KEY, **overrides: Any) -> LogRecord:  # noqa: ANN401  # of a message
     """Return a record at partition 2, offset 7."""
-    return LogRecord(FakeMessage(2, 7, value, key=key, **overrides))  # type: ignore[arg-type]
+    return LogRecord(kafka_message(partition=2, offset=7, value=value, key=key, **overrides))
 
 
 def encoded(**overrides: object) -> bytes:

@@ -1,4 +1,7 @@
-"""The endpoint: what it answers beside verdicts, receipts, and how much at once."""
+"""The endpoint: what it answers beside verdicts, receipts, and how much at once.
+
+API keys at the gate: who may ask about what.
+"""
 
 import asyncio
 import json
@@ -8,17 +11,19 @@ import httpx
 import pytest
 
 from izin.gate.server import MAX_BODY
+from izin.ledger.history import movements_of, receipt_key
 from izin.runtime.http_server.shedding import Shares
-from izin.schemas.api_keys import ApiKey
+from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.consistency_token import positions_of
 from izin.schemas.may_send_api import PATH
-from tests.support.api_keys import a_second_key, known
+from tests.support.api_keys import API_KEY, AUTHORIZATION, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
 from tests.unit.gate.conftest import SENDER, Api, a_question, serving
 from tests.unit.gate.fakes import FOREIGN_BRAND, LATER, a_standing
 
 PROBLEM = "application/problem+json"
 OTHER = "+905550000002"
+OPEN = ("/health/live", "/health/ready")
 
 
 def problem(response: httpx.Response, status: int, title: str) -> None:
@@ -195,3 +200,75 @@ async def test_token_is_not_ahead_of_the_verdicts(api: Api):
     found = await api.answer(recipients=[PHONE, OTHER])
     assert {one.offset for one in positions_of(found["as_of"])} == {7}
     assert api.state.read == 9
+
+
+@pytest.mark.parametrize("customer", [CUSTOMER, "beta"])
+@pytest.mark.parametrize("endpoint", [PATH, *OPEN])
+@pytest.mark.parametrize("scope", [*Scope, None])
+async def test_key_may_ask_what_its_scope_and_customer_say(
+    scope: Scope | None, endpoint: str, customer: str
+):
+    """Every scope, and no key, at every endpoint, for the key's own customer and for another."""
+    key = an_api_key(scopes=frozenset({str(scope)}), customers=frozenset({customer}))
+    async with serving(known(key)) as api:
+        if scope is None:
+            del api.client.headers["Authorization"]
+        api.state.put(a_standing())
+        if endpoint in OPEN:
+            assert (await api.client.get(endpoint)).status_code == 200
+            return
+        response = await api.ask()
+        match scope:
+            case None:
+                assert response.status_code == 401
+            case Scope.ASK:
+                (one,) = response.json()["verdicts"]
+                expected = (True, "registered") if customer == CUSTOMER else (False, "unknown")
+                assert (one["may_send"], one["reason"]) == expected
+            case _:
+                assert response.status_code == 403
+                assert f"lacks the scope {Scope.ASK}" in response.json()["detail"]
+        if response.status_code != 200:
+            assert response.headers["content-type"] == PROBLEM
+            assert API_KEY not in response.text
+
+
+@pytest.mark.parametrize(
+    ("cut", "is_known"),
+    [
+        ({}, True),
+        ({"brands": frozenset({BRAND})}, True),
+        ({"brands": frozenset({BRAND + 1})}, False),
+        ({"channels": frozenset({"MESAJ"})}, True),
+        ({"channels": frozenset({"EPOSTA"})}, False),
+        ({"customers": frozenset({"beta", CUSTOMER})}, True),
+    ],
+)
+async def test_key_asks_about_what_it_is_cut_to(cut: dict[str, object], is_known: bool):
+    """Customers, brands and channels."""
+    async with serving(known(an_api_key(scopes=SENDER.scopes, **cut))) as api:
+        api.state.put(a_standing())
+        assert (await api.said())[1] == ("registered" if is_known else "unknown")
+
+
+async def test_key_in_the_query_or_the_body_is_no_key():
+    """It would be in the logs of every proxy."""
+    async with serving() as api:
+        del api.client.headers["Authorization"]
+        text = AUTHORIZATION["Authorization"]
+        response = await api.client.post(PATH, json=a_question(), params={"api_key": text})
+        assert response.status_code == 401
+        assert (await api.ask(api_key=text)).status_code == 401
+
+
+@pytest.mark.parametrize("brand_code", [FOREIGN_BRAND, 999_999])
+async def test_receipt_of_a_brand_outside_the_key_is_the_askers_own(brand_code: int):
+    """Nothing of it reaches the history of the brand's customer, nor names whom it was about."""
+    async with serving(known(SENDER)) as api:
+        await api.ask(brand_code=brand_code, receipt="decision", campaign="spring-sale")
+        (written,) = api.receipts.written
+        assert (written["customer_id"], written["recipient"]) == (CUSTOMER, None)
+        assert (written["may_send"], written["reason"]) == (False, "unknown")
+        (whole, own) = movements_of(written)
+        assert {whole.key, own.key} == {receipt_key(written["receipt_id"])}
+        assert {whole.customer_id, own.customer_id} == {CUSTOMER}

@@ -1,6 +1,5 @@
 """Opt-outs found in the bytes of a lane: every one that the order stage would find."""
 
-from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -18,41 +17,12 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.streams.guard import AdmittedRecord, Guard
 from tests.support.builders import NOON, a_key, an_event
+from tests.support.messages import kafka_message
 from tests.support.order.harness import fetched
 
 CODEC = Codec()
 PARTITIONS = 4
-
-
-class Record:
-    """A message of a lane."""
-
-    def __init__(self, value: bytes | None, offset: int = 0) -> None:
-        self._value, self._offset = value, offset
-
-    def topic(self) -> str:
-        """Return a name."""
-        return "topic"
-
-    def value(self) -> bytes | None:
-        """Return its value."""
-        return self._value
-
-    def key(self) -> bytes:
-        """Return the key that its publisher chose."""
-        return b"any"
-
-    def offset(self) -> int:
-        """Return its offset."""
-        return self._offset
-
-    def partition(self) -> int:
-        """Return its partition."""
-        return 0
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return when it was appended."""
-        return 2, int(NOON.timestamp() * 1000) + 60_000
+APPENDED = 2, int(NOON.timestamp() * 1000) + 60_000
 
 
 class Lane:
@@ -71,8 +41,12 @@ class Lane:
 
     def take(self, *values: bytes | None) -> int:
         """Take records of these values."""
-        records: Sequence[Any] = [Record(one, offset) for offset, one in enumerate(values)]
-        return self._table.take(records)
+        return self._table.take(
+            [
+                kafka_message(value=one, offset=offset, timestamp=APPENDED)
+                for offset, one in enumerate(values)
+            ]
+        )
 
     def closes(self, event: ConsentEvent | None = None) -> bool:
         """Whether the key of an event is closed."""

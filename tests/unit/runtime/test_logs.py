@@ -24,6 +24,7 @@ from izin.runtime.masking import mask, mask_text
 from izin.runtime.settings import LogSettings
 from izin.schemas.fast import BUILD
 from tests.support.builders import EMAIL, PHONE, a_key
+from tests.support.clocks import ManualClock
 
 SPELLINGS = (
     PHONE,
@@ -49,24 +50,14 @@ AROUND = ("{}", "to {}, now", "'{}'", "<{}>", "k={}", "/a/{}/b", "({})", "tel:{}
 DOMAINS = ("example.com", "mail.example.org", "örnek.example")
 
 
-class Clock:
-    """A clock that is moved."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """Return the clock of the handler."""
-    return Clock()
+    return ManualClock()
 
 
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Logged]:
+def logged(monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> Iterator[Logged]:
     """Yield the log on standard error, without the first line; the configuration is restored
     afterwards.
     """
@@ -227,7 +218,7 @@ def summary(line: dict[str, Any]) -> tuple[object, object]:
     return line.get("repeated"), line.get("seconds")
 
 
-def test_repetitions_are_dropped_and_counted(logged: Logged, clock: Clock) -> None:
+def test_repetitions_are_dropped_and_counted(logged: Logged, clock: ManualClock) -> None:
     """The first is logged at once, the others each minute, whichever client and however long."""
     for number in range(100):
         logging.getLogger("librdkafka").error(REFUSED, number % 3, number)
@@ -240,7 +231,7 @@ def test_repetitions_are_dropped_and_counted(logged: Logged, clock: Clock) -> No
     assert summary(logged()[-1]) == (40, 40)
 
 
-def test_count_comes_with_the_next_line_once_it_is_due(logged: Logged, clock: Clock) -> None:
+def test_count_comes_with_the_next_line_once_it_is_due(logged: Logged, clock: ManualClock) -> None:
     """When it has ended; and a later one is new again."""
     for partition in range(5):
         logging.getLogger("aiokafka.consumer").error(

@@ -17,6 +17,7 @@ import pytest
 from izin.streams.engine.gate import FetchGate
 from izin.streams.engine.partition_processor import Turns
 from izin.streams.engine.watchdog import EXIT_STALLED, Watchdog
+from tests.support.clocks import ManualClock
 
 A, B, C = ("events", 0), ("events", 1), ("express", 0)
 
@@ -135,12 +136,8 @@ def test_lane_closed_before_it_was_sought_is_not_sought() -> None:
     assert gate.take_seeks() == {}
 
 
-class WatchdogClock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+class WatchdogClock(ManualClock):
+    """A clock by which a watchdog checks."""
 
     def run(self, watchdog: Watchdog, *, checks: int, limit: float) -> None:
         """Let time pass in which the watchdog checks as often as it should: ten times a limit."""
