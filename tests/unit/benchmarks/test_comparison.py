@@ -136,11 +136,9 @@ def test_an_absent_contender_is_written_with_the_reason_and_is_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Who could not run is in the JSON, and its figure misses its bar."""
-
-    def absent(**_: object) -> str:
-        raise NotInstalledError("no network")
-
-    monkeypatch.setattr(quix_environment, "python", absent)
+    monkeypatch.setattr(
+        quix_environment, "python", Mock(side_effect=NotInstalledError("no network"))
+    )
     file = tmp_path / "order.json"
     words = ["order", "--contender", "quix", "--figure", "order-speed-quix"]
     given = ["--bootstrap-servers", "127.0.0.1:1", "--results", str(file)]

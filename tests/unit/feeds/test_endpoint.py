@@ -5,6 +5,7 @@ API keys at the feeds: who may read what, and for how long.
 
 import asyncio
 from datetime import timedelta
+from unittest.mock import AsyncMock, Mock
 
 import httpx
 import pytest
@@ -100,14 +101,10 @@ async def test_request_without_a_place_in_time_is_refused(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ):
     """Others read older records; the cursor stays where it is."""
-
-    async def busy(*_: object, **__: object) -> object:
-        raise FeedRefusal.BUSY.error()
-
     begun = (await api.get(PATH)).json()["next"]
     source = api.sources.sources["permissions"]
     source.tail.forget()
-    monkeypatch.setattr(source.older, "read", busy)
+    monkeypatch.setattr(source.older, "read", AsyncMock(side_effect=FeedRefusal.BUSY.error()))
     problem(await api.get(PATH, after=begun), 503, "Busy")
 
 
@@ -115,10 +112,11 @@ async def test_schema_registry_that_is_away_is_a_503(api: Api, monkeypatch: pyte
     """The cursor stays where it is, so nothing is passed over."""
     begun = (await api.get(PATH)).json()["next"]
 
-    def failing(*_: object) -> object:
-        raise OurError("the registry is away")
-
-    monkeypatch.setattr(api.sources.sources["permissions"].items._codec, "decode", failing)
+    monkeypatch.setattr(
+        api.sources.sources["permissions"].items._codec,
+        "decode",
+        Mock(side_effect=OurError("the registry is away")),
+    )
     api.sources.write("permissions", a_message(0, 0))
     problem(await api.get(PATH, after=begun), 503, "Kafka does not answer")
     monkeypatch.undo()

@@ -6,6 +6,7 @@ Consistency tokens: an answer waits for everything in between, and for nothing e
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -343,11 +344,9 @@ async def test_kafka_that_does_not_answer_is_said(
     progress: PipelinePositions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not that the token is reflected."""
-
-    def failing(*_: object) -> object:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-
-    monkeypatch.setattr(protocol, "offsets", failing)
+    monkeypatch.setattr(
+        protocol, "offsets", Mock(side_effect=KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+    )
     for number in (1, 3):
         put_decided(progress, number)
     with pytest.raises(UnreachableLogError):

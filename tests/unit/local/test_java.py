@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
@@ -157,11 +158,9 @@ def test_plugins_that_cannot_be_downloaded_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Exit code 4, and the reason."""
-
-    def fetch(*_: object, **__: object) -> Path:
-        raise DownloadError("plugin.tar.gz", "no network")
-
-    monkeypatch.setattr(kafka, "fetch_unpacked", fetch)
+    monkeypatch.setattr(
+        kafka, "fetch_unpacked", Mock(side_effect=DownloadError("plugin.tar.gz", "no network"))
+    )
     done = RUNNER.invoke(app, ["download", "--connect-plugins", str(tmp_path)])
     assert (done.exit_code, "no network" in done.output) == (4, True)
 

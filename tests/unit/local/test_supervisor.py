@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -182,10 +183,7 @@ def test_restart_that_fails_is_reported_and_bounded(
     """What keeps it from starting is reported, counts as a death, and ends in giving up."""
     child = supervisor.start(a_command(tmp_path))
 
-    def start() -> None:
-        raise LocalError("its port is taken")
-
-    supervisor.keep_up("server", child, start=start)
+    supervisor.keep_up("server", child, start=Mock(side_effect=LocalError("its port is taken")))
     supervisor.kill("worker")
     assert supervisor.gave_up.wait(10)
     assert events[0] == "server ended with exit code -9; starting it again in 0.01 s"

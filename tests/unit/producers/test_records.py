@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,12 @@ def validated(
     fields = {**GOOD, **{Field(name): value for name, value in changes.items()}}
     said = {name: value for name, value in fields.items() if value is not None}
     return validate(read(said, DateRules()), directory, an_origin(is_live=is_live))
+
+
+def accepted(directory: BrandDirectory, **given: Any) -> AcceptedRecord:  # noqa: ANN401  # as above
+    found = validated(directory, **given)
+    assert isinstance(found, AcceptedRecord), found.violations
+    return found
 
 
 def codes(found: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
@@ -134,8 +141,7 @@ def test_recipient_types_and_sources_are_read():
 
 def test_valid_record_is_accepted(directory: BrandDirectory):
     """With its key, its customer and canonical values."""
-    found = validated(directory)
-    assert isinstance(found, AcceptedRecord)
+    found = accepted(directory)
     assert found.key == a_key()
     assert found.event.recipient == PHONE
     assert found.event.recipient_raw == "0555 000 00 01"
@@ -154,8 +160,7 @@ def test_onay_with_any_violation_is_not_accepted(directory: BrandDirectory):
 def test_onay_without_a_date_is_refused(directory: BrandDirectory):
     """No date is assumed, unless the recipient acts right now."""
     assert codes(validated(directory, consent_date=None)) == {("consent_date", "H112")}
-    live = validated(directory, consent_date=None, is_live=True)
-    assert isinstance(live, AcceptedRecord)
+    live = accepted(directory, consent_date=None, is_live=True)
     assert live.event.consent_date == NOON + timedelta(hours=1)
 
 
@@ -168,8 +173,7 @@ def test_live_record_with_an_unreadable_date_is_refused(directory: BrandDirector
 
 def test_ret_with_an_unreadable_date_is_accepted_without_it(directory: BrandDirectory):
     """It counts from its receipt, and the violation names why İYS would not accept it."""
-    found = validated(directory, status="HAYIR", consent_date="geçen hafta")
-    assert isinstance(found, AcceptedRecord)
+    found = accepted(directory, status="HAYIR", consent_date="geçen hafta")
     assert found.event.consent_date is None
     assert found.event.date_basis == DateBasis.RECEIVED
     assert codes(found) == {("consent_date", "H158")}
@@ -187,23 +191,20 @@ def test_ret_is_stated_as_exactly_as_its_text(
     directory: BrandDirectory, text: str, basis: str, hour: int
 ):
     """By its day, or its minute, without a fault: the law decides from when it counts."""
-    found = validated(directory, status="RET", consent_date=text)
-    assert isinstance(found, AcceptedRecord)
+    found = accepted(directory, status="RET", consent_date=text)
     assert (found.violations, found.event.date_basis) == ((), basis)
     assert found.event.consent_date is not None
     assert (found.event.consent_date + timedelta(hours=3)).hour == hour
-    onay = validated(directory, consent_date="2026-03-02 11:30")
-    assert isinstance(onay, AcceptedRecord)
+    onay = accepted(directory, consent_date="2026-03-02 11:30")
     assert onay.event.date_basis == "stated"
     assert codes(validated(directory, consent_date="02.03.2026")) == {("consent_date", "H158")}
 
 
 def test_ret_with_everything_else_wrong_is_accepted(directory: BrandDirectory):
     """Only its key must be readable."""
-    found = validated(
+    found = accepted(
         directory, status="RET", consent_date="x", source="x", retailer_code="x", sequence="x"
     )
-    assert isinstance(found, AcceptedRecord)
     assert len(found.violations) == 4
 
 
@@ -239,9 +240,7 @@ def test_unknown_brand_hides_no_other_violation(directory: BrandDirectory):
 def test_channel_selects_phone_or_email(directory: BrandDirectory):
     """With both filled in, the channel selects one."""
     both: dict[str, str | None] = {"recipient": None, "phone": PHONE, "email": EMAIL}
-    by_text, by_mail = validated(directory, **both), validated(directory, **both, type="E-POSTA")
-    assert isinstance(by_text, AcceptedRecord)
-    assert isinstance(by_mail, AcceptedRecord)
+    by_text, by_mail = accepted(directory, **both), accepted(directory, **both, type="E-POSTA")
     assert (by_text.key.recipient, by_mail.key.recipient) == (PHONE, EMAIL)
 
 
@@ -253,8 +252,7 @@ def test_two_recipients_are_a_violation(directory: BrandDirectory):
 
 def test_retailers_are_read(directory: BrandDirectory):
     """Lists are read with the separators in use."""
-    found = validated(directory, retailer_code="12345678", retailer_access="12345678|87654321")
-    assert isinstance(found, AcceptedRecord)
+    found = accepted(directory, retailer_code="12345678", retailer_access="12345678|87654321")
     assert found.event.retailer_access == (12345678, 87654321)
     wrong = validated(directory, retailer_access="12345678,x")
     assert codes(wrong) == {("retailer_access", "IZIN-NOT-A-NUMBER")}

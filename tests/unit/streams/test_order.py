@@ -4,6 +4,7 @@ from datetime import timedelta
 from itertools import pairwise
 from random import Random
 from typing import Any, NoReturn
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -316,15 +317,10 @@ def test_redriven_record_keeps_its_first_append_when_repartitioned() -> None:
 @pytest.mark.interpreted
 def test_key_in_the_state_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second event of a key costs no murmur2."""
-    hashed: list[bytes] = []
-
-    def count(key: bytes, partitions: int) -> int:
-        hashed.append(key)
-        return partition_of(key, partitions)
-
-    monkeypatch.setattr(order, "partition_of", count)
+    hashed = Mock(wraps=partition_of)
+    monkeypatch.setattr(order, "partition_of", hashed)
     HARNESS.fold(records_of(an_event(event_id="1"), an_event(event_id="2", **at(1))))
-    assert hashed == [KEY]
+    hashed.assert_called_once_with(KEY, PARTITIONS)
 
 
 def test_replay_folds_to_the_same_bytes() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from rocksdict import Options, Rdict
@@ -199,17 +200,11 @@ def test_unreadable_database_raises_and_is_then_discarded(
     state: RocksState, monkeypatch: pytest.MonkeyPatch, logged: list[EventDict]
 ) -> None:
     """A damaged block ends the worker before it decides; the next start does without it."""
-
-    class Damaged:
-        def get(self, _: object) -> None:
-            raise Exception("Corruption: block checksum mismatch")  # noqa: TRY002 - as RocksDB
-
-        def close(self) -> None:
-            pass
-
+    damaged = Mock()
+    damaged.get.side_effect = Exception("Corruption: block checksum mismatch")  # as RocksDB
     other = b"1/MESAJ/BIREYSEL/x"  # not of the last batch, which is at hand
     for act in (lambda: consent_of(state, other), lambda: apply(state, {other: ONAY}, 6)):
-        rows, state._rows = state._rows, Damaged()  # type: ignore[assignment]
+        rows, state._rows = state._rows, damaged  # type: ignore[assignment]
         with pytest.raises(StateError, match="start the worker again"):
             act()
         state._rows = rows

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import jsonschema_rs
 import pytest
@@ -340,10 +341,7 @@ async def test_brand_registered_just_before_its_opt_out_is_asked_for(
     key = key_of(value).encode()
     record: Any = a_record(TOPICS.opt_outs.name, CODEC.encode("Consent", value), key)
 
-    async def registered() -> dict[int, str]:
-        return dict(customers)
-
-    reader = EventReader(CODEC, TOPICS, registered)
+    reader = EventReader(CODEC, TOPICS, AsyncMock(side_effect=lambda: dict(customers)))
     await reader.prepare([record])
     assert reader.read(record) is None
     assert logged[-1]["event"] == "record of an unknown brand"
