@@ -27,9 +27,8 @@ from tests.support.messages import kafka_message
 from tests.support.source_tree import ROOT
 from tests.unit.feeds.conftest import SUBSCRIBER, Api, serving
 from tests.unit.feeds.fakes import CODEC, a_permission, key_of
-from tests.unit.gate.conftest import a_question
+from tests.unit.gate.conftest import a_question, a_standing
 from tests.unit.gate.conftest import serving as serving_gate
-from tests.unit.gate.fakes import a_standing
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 
 FEEDS, GATE, INTAKE = (

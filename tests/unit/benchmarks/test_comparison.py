@@ -7,7 +7,6 @@ The dataset of the order comparison, and the contenders' common rule.
 
 import json
 import os
-import time
 from collections import Counter
 from datetime import timedelta
 from importlib.util import find_spec
@@ -22,19 +21,16 @@ from typer.testing import CliRunner
 
 from benchmarks import ROOT
 from benchmarks.__main__ import app
-from benchmarks.order.broker import PublishedDataset, delete_topics
+from benchmarks.order.broker import PublishedDataset
 from benchmarks.order.comparison import FULL, OrderComparison
 from benchmarks.order.contenders import java_program, quix_environment
 from benchmarks.order.contenders.latest_wins import newer, step
 from benchmarks.order.contenders.quix_environment import NotInstalledError
 from benchmarks.order.contenders.registry import CONTENDERS
-from benchmarks.order.contenders.task import Task
 from benchmarks.order.dataset import MARKERS_EACH, Dataset, DatasetShape, ExpectedOutput
 from benchmarks.order.summary import Spread, as_json, render, summarize
 from benchmarks.order.timer import TrialError, TrialResult, time_trial
 from benchmarks.order.verify_output import OutputDigest, digest_rows, find_mismatch
-from benchmarks.process_usage import cpu_seconds, peak_megabytes
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
@@ -99,15 +95,6 @@ def test_summaries_have_medians_and_ratios_to_those_that_ran():
     assert table.row_count == 2
 
 
-def test_cpu_time_is_that_of_the_process():
-    """Of all its threads, and to less than a tick: a quick trial used some, too."""
-    before = time.process_time()
-    used = cpu_seconds(os.getpid())
-    assert 0 < before <= used <= time.process_time()
-    with pytest.raises(OSError, match=r"Invalid|No such"):
-        cpu_seconds(1 << 22)
-
-
 def test_a_trial_over_at_the_first_poll_has_a_time():
     """A short dataset on a quick machine: it counts from the start of the clock."""
     child = SimpleNamespace(is_alive=True, pid=os.getpid())
@@ -116,13 +103,6 @@ def test_a_trial_over_at_the_first_poll_has_a_time():
     )
     assert result.events_per_second > 0
     assert result.cpu_us > 0
-
-
-def test_peak_memory_is_read_of_the_process_alone(tmp_path: Path):
-    """The most that it has had, not what it has."""
-    (tmp_path / "7").mkdir()
-    (tmp_path / "7" / "status").write_text("Name:\ta\nVmHWM:\t  2048 kB\nVmRSS:\t 1024 kB\n")
-    assert peak_megabytes(7, tmp_path) == 2.0
 
 
 def test_an_unknown_contender_is_refused():
@@ -147,20 +127,6 @@ def test_an_absent_contender_is_written_with_the_reason_and_is_short(
     assert json.loads(file.read_text())["absent"] == {"Quix Streams": "no network"}
     assert "skipped" in ran.output
     assert ran.output.endswith("not measured (bar ≥ 2.50 x) short\n")
-
-
-def test_deleted_topics_are_awaited_until_the_broker_lists_none(monkeypatch: pytest.MonkeyPatch):
-    """The broker learns of it after the controller: until then it could not be created again."""
-    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
-    admin = Mock()
-    admin.delete_topics.return_value = {}
-    admin.list_topics.side_effect = [
-        SimpleNamespace(topics={"a": None, "b": None, "others": None}),
-        SimpleNamespace(topics={"others": None}),
-    ]
-    monkeypatch.setattr(kafka, "admin", lambda _: admin)
-    delete_topics(settings, {"a", "b"})
-    assert admin.list_topics.call_count == 2
 
 
 def test_contenders_have_names_of_their_own():
@@ -197,13 +163,6 @@ def test_a_java_source_that_does_not_compile_is_reported(tmp_path: Path):
     source.write_text("class Wrong {")
     with pytest.raises(java_program.NotCompiledError, match=r"Wrong\.java does not compile"):
         java_program.compile_sources([source], tmp_path / "classes", jars=[], compiler=[])
-
-
-def test_a_task_survives_the_command_line(monkeypatch: pytest.MonkeyPatch):
-    """What the comparison passes to a contender is what the contender reads."""
-    task = Task("127.0.0.1:1", "p-", "p-consent-events", "p-out", "p-app", "folder", "4")
-    monkeypatch.setattr("sys.argv", ["contender", *task])
-    assert Task.from_command_line() == task
 
 
 @pytest.mark.parametrize("slug", ["pass-through", "faust-table", "izin-latest-wins", "izin"])
@@ -282,9 +241,3 @@ def test_ret_wins_a_tie_and_a_late_or_repeated_event_changes_nothing():
     late = ret["consent_date"].replace(year=2024)
     assert newer(ret | {"consent_date": late}, current) is None
     assert newer(onay | {"consent_date": late, "status": "ONAY"}, None) is not None
-
-
-def test_an_undecodable_record_is_dropped():
-    """One bad record stops no contender."""
-    assert step(CODEC, b"nonsense", None) is None
-    assert step(CODEC, None, None) is None

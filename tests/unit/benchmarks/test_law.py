@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
-import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app, arguments
@@ -17,7 +16,7 @@ from benchmarks.events import canonical_events
 from benchmarks.law import ADMIT_AND_DECIDE, DICT_UPDATE, timings
 from benchmarks.machine import describe_machine
 from benchmarks.worker.sample_consents import sample_consents
-from benchmarks.worker.state import KINDS, ROCKSDB, measure_size, state
+from benchmarks.worker.state import KINDS, state
 
 
 def test_contenders_are_timed_trial_by_trial_in_turn():
@@ -80,14 +79,6 @@ def test_sample_consents_are_each_of_another_key():
     made = list(sample_consents(2_000, rng=Random(7)))
     assert made == list(sample_consents(2_000, rng=Random(7)))
     assert len({one.key for one in made}) == len(made)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_size_of_each_kind_of_state_is_measured(kind: str):
-    """The measured state is in memory, and size on disk is counted separately."""
-    found = measure_size(kind, 3_000)
-    assert (found.kind, found.keys) == (kind, 3_000)
-    assert (found.on_disk > 0) == (kind == ROCKSDB)
 
 
 def test_sizes_and_speeds_of_every_kind_are_reported():

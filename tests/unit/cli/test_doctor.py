@@ -334,15 +334,6 @@ def test_of_backlog_too_large_has_its_remedy() -> None:
     )
 
 
-def test_of_backlog_opt_outs_are_late_and_never_lost() -> None:
-    """A rejection never expires."""
-    ((state, what),) = deadlines(waiting(10, status=Status.RET, hours=-1))
-    assert (state, what.partition(",")[0]) == (
-        CheckState.WRONG,
-        "10 records are sent after they are due",
-    )
-
-
 def test_of_backlog_suspended_has_another_remedy() -> None:
     """A suspension has nothing to do with pace, so the remedy is another."""
     ((state, what),) = deadlines(suspended=(waiting(7, status=Status.RET), waiting(5, hours=3)))

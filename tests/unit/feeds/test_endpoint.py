@@ -38,6 +38,12 @@ def problem(response: httpx.Response, status: int, title: str) -> str:
     return str(found["detail"])
 
 
+@pytest.fixture
+async def begun(api: Api) -> str:
+    """Return a cursor at the end of the permissions."""
+    return str((await api.get(PATH)).json()["next"])
+
+
 async def test_page_is_not_stored_by_caches(api: Api):
     """Recipients are personal data."""
     api.sources.write("permissions", a_message(0, 0))
@@ -47,9 +53,8 @@ async def test_page_is_not_stored_by_caches(api: Api):
     assert set(response.json()) == {"items", "next", "complete"}
 
 
-async def test_waiting_request_gets_the_first_record(api: Api):
+async def test_waiting_request_gets_the_first_record(begun: str, api: Api):
     """And no more than there is: it returns at once."""
-    begun = (await api.get(PATH)).json()["next"]
     waiting = asyncio.create_task(api.get(PATH, after=begun, wait=30))
     await asyncio.sleep(0.05)
     waits = api.endpoint.metrics.registry.get_sample_value
@@ -64,9 +69,8 @@ async def test_waiting_request_gets_the_first_record(api: Api):
     assert waits("izin_feeds_requests_total", served) == 2
 
 
-async def test_wait_ends_with_an_empty_page(api: Api):
+async def test_wait_ends_with_an_empty_page(begun: str, api: Api):
     """With a cursor: also what was for others is behind it."""
-    begun = (await api.get(PATH)).json()["next"]
     api.sources.write("permissions", a_message(0, 0, brand_code=7, customer_id="beta"))
     page = (await api.get(PATH, after=begun, wait=0.1)).json()
     assert (page["items"], page["complete"]) == ([], True)
@@ -82,11 +86,10 @@ async def test_stopping_process_answers_who_waits(api: Api):
         assert (await waiting).json()["items"] == []
 
 
-async def test_empty_page_is_not_given_while_more_may_be_there(api: Api):
+async def test_empty_page_is_not_given_while_more_may_be_there(begun: str, api: Api):
     """It would say that nobody has opted out; what is known is returned all the same, but does not
     count as the end.
     """
-    begun = (await api.get(PATH)).json()["next"]
     api.now[0] += AWAY_FOR_AT_MOST
     api.sources.current = False
     problem(await api.get("/v1/opt-outs"), 503, "Kafka does not answer")
@@ -98,20 +101,19 @@ async def test_empty_page_is_not_given_while_more_may_be_there(api: Api):
 
 
 async def test_request_without_a_place_in_time_is_refused(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+    begun: str, api: Api, monkeypatch: pytest.MonkeyPatch
 ):
     """Others read older records; the cursor stays where it is."""
-    begun = (await api.get(PATH)).json()["next"]
     source = api.sources.sources["permissions"]
     source.tail.forget()
     monkeypatch.setattr(source.older, "read", AsyncMock(side_effect=FeedRefusal.BUSY.error()))
     problem(await api.get(PATH, after=begun), 503, "Busy")
 
 
-async def test_schema_registry_that_is_away_is_a_503(api: Api, monkeypatch: pytest.MonkeyPatch):
+async def test_schema_registry_that_is_away_is_a_503(
+    begun: str, api: Api, monkeypatch: pytest.MonkeyPatch
+):
     """The cursor stays where it is, so nothing is passed over."""
-    begun = (await api.get(PATH)).json()["next"]
-
     monkeypatch.setattr(
         api.sources.sources["permissions"].items._codec,
         "decode",
@@ -152,9 +154,8 @@ async def test_cursor_of_another_feed_or_topic_is_refused(api: Api):
     assert "begin again without after" in detail
 
 
-async def test_old_cursor_of_permissions_is_gone(api: Api):
+async def test_old_cursor_of_permissions_is_gone(begun: str, api: Api):
     """Deletions may be missing; a client that reads on time never sees this."""
-    begun = (await api.get(PATH)).json()["next"]
     api.now[0] += AWAY_FOR_AT_MOST
     at_last = (await api.get(PATH, after=begun)).json()["next"]
     api.now[0] += timedelta(minutes=1)

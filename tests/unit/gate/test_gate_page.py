@@ -16,8 +16,7 @@ from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, PATH
 from tests.support.api_keys import API_KEY, AUTHORIZATION
 from tests.support.builders import EMAIL
 from tests.support.source_tree import ROOT
-from tests.unit.gate.conftest import Api
-from tests.unit.gate.fakes import a_standing
+from tests.unit.gate.conftest import Api, a_standing
 
 PAGE = (ROOT / "docs" / "gate.md").read_text("utf-8")
 CURLS = re.findall(r"^curl (.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

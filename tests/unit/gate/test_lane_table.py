@@ -54,6 +54,12 @@ class Lane:
         return digest_of(a_key(recipient=recipient).encode()) in self.undecided.digests
 
 
+@pytest.fixture
+def lane() -> Lane:
+    """Return a lane of nothing."""
+    return Lane()
+
+
 def encoded(event: ConsentEvent) -> bytes:
     return CODEC.encode("ConsentEvent", event_to_avro(event))
 
@@ -64,9 +70,8 @@ def spelt(word: str) -> list[str]:
 
 
 @pytest.mark.parametrize("status", [*spelt("ret"), " RET ", "R\0ET", "\0ret", "RET\u2003"])
-def test_every_spelling_is_an_opt_out(status: str):
+def test_every_spelling_is_an_opt_out(lane: Lane, status: str):
     """What the law reads as RET."""
-    lane = Lane()
     assert lane.take(encoded(an_event(status=status))) == 1
     assert lane.closes()
 
@@ -100,9 +105,8 @@ def test_opt_out_with_a_wild_instant_closes(name: str, milliseconds: int):
     assert harness.unreadable == []
 
 
-def test_others_close_nothing():
+def test_others_close_nothing(lane: Lane):
     """An opt-in in which the letters are, an opt-out without a key, an erasure, a tombstone."""
-    lane = Lane()
     events = (
         an_event(origin="ret"),
         an_event(status="RET", type="FAX"),
@@ -112,9 +116,8 @@ def test_others_close_nothing():
     assert (len(lane.undecided), lane.unreadable) == (0, [])
 
 
-def test_what_cannot_be_decoded_is_counted():
+def test_what_cannot_be_decoded_is_counted(lane: Lane):
     """And its neighbours are read."""
-    lane = Lane()
     value = encoded(an_event(status="RET"))
     assert lane.take(b"ret", value[:-1], value) == 3
     assert lane.unreadable == [0, 1]
@@ -152,9 +155,8 @@ def test_schema_that_is_out_of_reach_waits():
     assert lane.closes()
 
 
-def test_mark_knows_the_partition_of_the_key():
+def test_mark_knows_the_partition_of_the_key(lane: Lane):
     """Its record may be on another one."""
-    lane = Lane()
     numbers = [f"+9055500000{number:02}" for number in range(20)]
     lane.take(*(encoded(an_event(status="RET", recipient=one)) for one in numbers))
     own = sum(partition_of(a_key(recipient=one).encode(), PARTITIONS) == 0 for one in numbers)

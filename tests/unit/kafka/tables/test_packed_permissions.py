@@ -77,16 +77,20 @@ A_PERMISSION: dict[str, Any] = {
 }
 
 
-def test_unknown_key_is_not_known():
+@pytest.fixture
+def table() -> PackedPermissions:
+    """Return a table of no key."""
+    return PackedPermissions()
+
+
+def test_unknown_key_is_not_known(table: PackedPermissions):
     """And removing it changes nothing."""
-    table = PackedPermissions()
     assert table.find(KEY) is None
     assert not table.remove(KEY)
 
 
-def test_permission_and_denial_replace_one_another():
+def test_permission_and_denial_replace_one_another(table: PackedPermissions):
     """What is returned says whether the answer, or its reason, is another."""
-    table = PackedPermissions()
     assert table.permit(KEY, "registered", 10)
     assert not table.permit(KEY, "registered", 20)
     assert table.find(KEY) == Known(may_send=True, reason="registered", at=20)
@@ -113,9 +117,8 @@ def test_consent_must_be_newer_than_the_opt_out(consent_at: int, may_send: bool)
         assert known.reason == ("registered" if may_send else "opted-out")
 
 
-def test_opt_out_outlives_denials_and_erasure():
+def test_opt_out_outlives_denials_and_erasure(table: PackedPermissions):
     """The ledger's reason is shown; its later permission by an old consent is not believed."""
-    table = PackedPermissions()
     table.permit(KEY, "registered", 5)
     assert table.opt_out(KEY, 10)
     assert not table.opt_out(KEY, 8)
@@ -130,9 +133,8 @@ def test_opt_out_outlives_denials_and_erasure():
     assert table.permit(KEY, "registered", 13)
 
 
-def test_erased_permission_is_removed():
+def test_erased_permission_is_removed(table: PackedPermissions):
     """Nothing of the key is left, and its neighbours stay."""
-    table = PackedPermissions()
     for key in (KEY, OTHER):
         table.permit(key, "registered", 5)
     assert table.remove(KEY)
@@ -140,9 +142,8 @@ def test_erased_permission_is_removed():
     assert table.find(OTHER) is not None
 
 
-def test_new_reasons_are_kept_until_there_are_too_many():
+def test_new_reasons_are_kept_until_there_are_too_many(table: PackedPermissions):
     """A later release may add some; a table of them has an end."""
-    table = PackedPermissions()
     for number in range(200):
         table.deny(str(number).encode(), f"reason-{number}")
     reasons = [known.reason for one in range(200) if (known := table.find(str(one).encode()))]
@@ -193,9 +194,8 @@ def test_table_agrees_with_a_dict(steps: list[Step]):
     assert len(table) == len(model)
 
 
-def test_key_takes_few_bytes():
+def test_key_takes_few_bytes(table: PackedPermissions):
     """Of a hundred thousand keys, with what the buckets have reserved to grow."""
-    table = PackedPermissions()
     for number in range(100_000):
         table.permit(b"100001/MESAJ/BIREYSEL/+905550%06d" % number, "registered", 5)
     assert 21 < sys.getsizeof(table) / 100_000 < 30
