@@ -100,27 +100,36 @@ def test_exit_on_error_catches_others_only_where_named(
         raise LocalError("no port")
 
 
-def test_wrong_setting_is_named_without_its_value(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "value", "settings", "said"),
+    [
+        ("DATABASE_URL", None, LedgerSettings, "DATABASE_URL (missing)"),
+        (
+            "IZIN_PARTITIONS",
+            "-17",
+            KafkaSettings,
+            "IZIN_PARTITIONS (input should be greater than or equal to 1)",
+        ),
+        ("IZIN_EXTRA_CLOSED_DAYS", "not-a-list", LedgerSettings, "JSON"),
+    ],
+)
+def test_wrong_setting_is_named_without_its_value(  # noqa: PLR0917  # fixtures and cases
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: str | None,
+    settings: type[LedgerSettings | KafkaSettings],
+    said: str,
 ) -> None:
     """Missing and wrong settings are distinguished, and no value is quoted."""
-    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv(name, raising=False)
+    if value is not None:
+        monkeypatch.setenv(name, value)
     with pytest.raises(typer.Exit) as ended, exit_on_error():
-        LedgerSettings()
-    assert ended.value.exit_code == ExitCode.OURS
-    assert "DATABASE_URL (missing)" in capsys.readouterr().err
-    monkeypatch.setenv("IZIN_PARTITIONS", "-17")
-    with pytest.raises(typer.Exit), exit_on_error():
-        KafkaSettings()
+        settings()
     printed = capsys.readouterr().err
-    assert "IZIN_PARTITIONS (input should be greater than or equal to 1)" in printed
-    assert "-17" not in printed
-    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", "not-a-list")
-    with pytest.raises(typer.Exit), exit_on_error():
-        LedgerSettings()
-    printed = capsys.readouterr().err
-    assert "JSON" in printed
-    assert "not-a-list" not in printed
+    assert (ended.value.exit_code, said in printed) == (ExitCode.OURS, True)
+    assert value is None or value not in printed
 
 
 def test_table_cells_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
