@@ -13,8 +13,7 @@ from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.support.builders import BRAND, CUSTOMER, NOON
-from tests.support.messages import kafka_message
+from tests.support.builders import BRAND, CUSTOMER, NOON, kafka_message
 
 CODEC = Codec()
 OPT_OUTS, PERMISSIONS, OUTCOMES = feeds(Topics())

@@ -38,8 +38,7 @@ from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.support.api_keys import API_KEY, AUTHORIZATION
-from tests.support.builders import NOON
-from tests.support.messages import kafka_message
+from tests.support.builders import NOON, kafka_message
 from tests.support.source_tree import ROOT
 from tests.unit.feeds.conftest import Api
 from tests.unit.feeds.fakes import (

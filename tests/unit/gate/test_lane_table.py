@@ -16,8 +16,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.streams.guard import AdmittedRecord, Guard
-from tests.support.builders import NOON, a_key, an_event
-from tests.support.messages import kafka_message
+from tests.support.builders import NOON, a_key, an_event, kafka_message
 from tests.support.order.harness import fetched
 
 CODEC = Codec()

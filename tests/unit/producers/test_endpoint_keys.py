@@ -31,7 +31,7 @@ from tests.support.api_keys import (
 )
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.support.http_clients import Reply, request
-from tests.support.http_servers import ServedHttp
+from tests.support.servers.http import ServedHttp
 from tests.unit.producers.fakes import NOW, FakePublisher, FakeReceipts, a_record
 
 OTHER_BRAND, FOREIGN_BRAND = 100002, 200001

@@ -22,8 +22,7 @@ from izin.schemas.topics import Topics
 from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.guard import REDRIVEN
 from izin.streams.outputs import BATCH_PART, REPARTITIONED
-from tests.support.builders import NOON, an_event, an_iys_event
-from tests.support.messages import kafka_message
+from tests.support.builders import NOON, an_event, an_iys_event, kafka_message
 from tests.support.order.harness import HOME, KEY, PARTITIONS
 from tests.support.replay.dead_letters import APPENDED, CODEC, a_letter_of
 

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.settings import KafkaSettings
-from tests.support.clocks import ManualClock
+from tests.support.waiting import ManualClock
 
 
 class SilentAdmin:

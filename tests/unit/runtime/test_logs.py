@@ -24,7 +24,7 @@ from izin.runtime.masking import mask, mask_text
 from izin.runtime.settings import LogSettings
 from izin.schemas.fast import BUILD
 from tests.support.builders import EMAIL, PHONE, a_key
-from tests.support.clocks import ManualClock
+from tests.support.waiting import ManualClock
 
 SPELLINGS = (
     PHONE,

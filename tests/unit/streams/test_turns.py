@@ -17,7 +17,7 @@ import pytest
 from izin.streams.engine.gate import FetchGate
 from izin.streams.engine.partition_processor import Turns
 from izin.streams.engine.watchdog import EXIT_STALLED, Watchdog
-from tests.support.clocks import ManualClock
+from tests.support.waiting import ManualClock
 
 A, B, C = ("events", 0), ("events", 1), ("express", 0)
 

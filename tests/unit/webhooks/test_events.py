@@ -20,8 +20,7 @@ from izin.schemas.records import headers
 from izin.schemas.topics import Topic, Topics
 from izin.webhooks.events import EventReader, WebhookEvent
 from tests.contract.schemas.examples import golden
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
-from tests.support.messages import kafka_message
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, kafka_message
 from tests.support.webhooks import a_consent, a_permission, event_reader, key_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text("utf-8")

@@ -13,8 +13,7 @@ from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
-from tests.support.builders import BRAND, NOON, PHONE, a_key
-from tests.support.messages import kafka_message
+from tests.support.builders import BRAND, NOON, PHONE, a_key, kafka_message
 
 CODEC = Codec()
 KEY = a_key()

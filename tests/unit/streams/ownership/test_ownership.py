@@ -57,9 +57,9 @@ from izin.streams.ownership.effects import OutputBatches
 from izin.streams.ownership.partition_transaction import repartition
 from izin.streams.ownership.token_provider import TokenProvider
 from izin.streams.state.packing import facts_of
-from tests.support.clocks import ManualClock
 from tests.support.order.harness import CODEC, ONAY, row_of
 from tests.support.registry import MemoryRegistry
+from tests.support.waiting import ManualClock
 
 CHANGELOG = Changelog(0, KafkaSettings(), "group", CODEC)
 TOPICS = Topics()
