@@ -342,3 +342,25 @@ async def test_waiting_request_is_held_to_its_key(change: dict[str, object], sta
         done, _ = await asyncio.wait([waiting], timeout=5 if status else 0.1)
         assert [one.result().status_code for one in done] == status
         waiting.cancel()
+
+
+@pytest.mark.parametrize("endpoint", ["/v1/permissions", "/v1/opt-outs"])
+async def test_key_of_one_of_forty_customers_sees_no_other(endpoint: str):
+    """A hundred brands of forty customers in each feed: no id, brand or recipient of another."""
+    key = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}))
+    async with serving(known(key)) as api:
+        for number in range(100):
+            is_ours = number < 2
+            message = a_message(
+                0,
+                number,
+                customer_id=CUSTOMER if is_ours else f"foreign-{number % 39}",
+                brand_code=BRAND + number if is_ours else 900_000 + number,
+                recipient=f"+9055{1 if is_ours else 9}00000{number:02}",
+            )
+            api.sources.write("permissions", message)
+        response = await api.get(endpoint)
+        assert response.status_code == 200
+        assert len(response.json()["items"]) == (2 if endpoint == "/v1/permissions" else 0)
+        for foreign in ("foreign", "9000", "+90559"):
+            assert foreign not in response.text

@@ -34,6 +34,7 @@ from tests.unit.gate.conftest import (
     SENDER,
     TOPICS,
     Api,
+    a_brand,
     a_question,
     a_standing,
     serving,
@@ -377,3 +378,25 @@ async def test_producer_that_failed_for_good_is_replaced():
             await one.write(some(1))
         await one.write(some(1))
     assert len(second.written) == 1
+
+
+async def test_key_of_one_of_forty_customers_learns_of_no_other_brand():
+    """Of a hundred brands of forty customers it has verdicts on its own; a brand of another looks
+    like one that does not exist.
+    """
+    key = an_api_key(scopes=frozenset({Scope.ASK.value}))
+    async with serving(known(key)) as api:
+        api.state.put(a_standing())
+        for number in range(98):
+            customer = f"foreign-{number % 39}"
+            brand = a_brand(customer_id=customer, status="active", suspension=None)
+            api.state.known_brands[900_000 + number] = brand
+            api.state.put(a_standing(), brand_code=900_000 + number)
+        assert await api.said() == (True, "registered")
+        nobody = (await api.ask(brand_code=999_999)).text.replace("999999", "")
+        for number in range(98):
+            response = await api.ask(brand_code=900_000 + number)
+            (one,) = response.json()["verdicts"]
+            assert (one["may_send"], one["reason"]) == (False, "unknown")
+            assert "foreign" not in response.text
+            assert len(response.text.replace(str(900_000 + number), "")) == len(nobody)
