@@ -22,13 +22,12 @@ from izin.runtime.http_server.problems import public_app
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, kafka_message
 from tests.support.source_tree import ROOT
 from tests.unit.feeds.conftest import SUBSCRIBER, Api, serving
-from tests.unit.feeds.fakes import CODEC, FakeMessage, a_permission, key_of
-from tests.unit.gate.conftest import a_question
+from tests.unit.feeds.fakes import CODEC, a_permission, key_of
+from tests.unit.gate.conftest import a_question, a_standing
 from tests.unit.gate.conftest import serving as serving_gate
-from tests.unit.gate.fakes import a_standing
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 
 FEEDS, GATE, INTAKE = (
@@ -84,7 +83,10 @@ async def api() -> AsyncIterator[Api]:
             value = golden(feed.topic.record) | {"customer_id": CUSTOMER, "brand_code": BRAND}
             values = [CODEC.encode(feed.topic.record, value), b"\xc3\x01"]
             values += [None] if feed.is_compacted else []  # type: ignore[list-item]
-            written = [FakeMessage(0, place, each, key=KEY) for place, each in enumerate(values)]
+            written = [
+                kafka_message(offset=place, value=each, key=KEY)
+                for place, each in enumerate(values)
+            ]
             one.sources.write(feed.name, *written)
         yield one
 
@@ -177,7 +179,7 @@ async def test_intake_answers_as_described():
             )
             check(INTAKE, response)
             assert str(response.status_code) == status
-        fake.is_away = True
+        fake.is_away_for = lambda _: True
         assert check(INTAKE, await client.post("/v1/consents", json=good))["status"] == 503
         check(INTAKE, await client.get("/health/ready"))
         del client.headers["Authorization"]

@@ -41,6 +41,16 @@ def known(*keys: ApiKey, age: float | None = 0.0) -> ApiKeyDirectory:
     return ApiKeyDirectory(keys, age=lambda: age)
 
 
+def check_refusal(scope: Scope | None, needed: Scope, answer: tuple[int, str, str]) -> None:
+    """Check the status, media type and body of an ``answer`` to who has no key, or whose key has
+    ``scope`` alone where another is ``needed``.
+    """
+    status, media_type, body = answer
+    assert (status, media_type) == (401 if scope is None else 403, "application/problem+json")
+    assert scope is None or f"lacks the scope {needed}" in body
+    assert API_KEY not in body
+
+
 def publish_key(settings: KafkaSettings, key: ApiKey) -> None:
     """Publish the record of ``key`` as the sinks do."""
     client = producer(settings)

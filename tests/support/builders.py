@@ -4,6 +4,7 @@ Brand 100001 belongs to customer ``acme``; people are ``+905550000001`` and ``ad
 """
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from izin.consent import (
@@ -121,3 +122,20 @@ def a_dead_letter(*, offset: int = 0) -> dict[str, Any]:
         "value_sha256": "",
         "headers": [],
     }
+
+
+def kafka_message(**fields: object) -> Any:  # noqa: ANN401  # as much of a Message as is read
+    """Return a message; each field is what the method of its name returns."""
+    given: dict[str, object] = {
+        "topic": "topic",
+        "partition": 0,
+        "offset": 0,
+        "key": b"any",
+        "value": None,
+        "headers": None,
+        "timestamp": (1, int(NOON.timestamp() * 1000)),
+        "error": None,
+    }
+    return SimpleNamespace(
+        **{name: lambda found=found: found for name, found in (given | fields).items()}
+    )

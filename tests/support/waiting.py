@@ -1,4 +1,4 @@
-"""Wait for an effect, with a limit."""
+"""Wait for an effect, with a limit; and a clock that a test moves."""
 
 import time
 from collections.abc import Callable
@@ -20,3 +20,13 @@ def runs(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+class ManualClock:
+    """Seconds, as of a monotonic clock."""
+
+    def __init__(self, now: float = 100.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now

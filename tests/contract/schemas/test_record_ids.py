@@ -35,7 +35,7 @@ from izin.streams.state.state import MemoryState
 from tests.support.api_keys import an_api_key
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, an_event
 from tests.support.order.harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
-from tests.unit.gate.fakes import FakeState
+from tests.unit.gate.conftest import FakeState
 from tests.unit.ledger.record.test_ruling import ACTIVE, decided
 
 TOPICS = Topics()

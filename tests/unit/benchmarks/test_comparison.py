@@ -1,10 +1,15 @@
-"""What a contender wrote is verified, summed up and timed."""
+"""What a contender wrote is verified, summed up and timed.
+
+The contenders' names, and the environments that they run in.
+
+The dataset of the order comparison, and the contenders' common rule.
+"""
 
 import json
 import os
-import time
 from collections import Counter
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,19 +19,24 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from benchmarks import ROOT
 from benchmarks.__main__ import app
-from benchmarks.order.broker import PublishedDataset, delete_topics
+from benchmarks.order.broker import PublishedDataset
 from benchmarks.order.comparison import FULL, OrderComparison
-from benchmarks.order.contenders import quix_environment
+from benchmarks.order.contenders import java_program, quix_environment
+from benchmarks.order.contenders.latest_wins import newer, step
 from benchmarks.order.contenders.quix_environment import NotInstalledError
 from benchmarks.order.contenders.registry import CONTENDERS
-from benchmarks.order.dataset import ExpectedOutput
+from benchmarks.order.dataset import MARKERS_EACH, Dataset, DatasetShape, ExpectedOutput
 from benchmarks.order.summary import Spread, as_json, render, summarize
 from benchmarks.order.timer import TrialError, TrialResult, time_trial
 from benchmarks.order.verify_output import OutputDigest, digest_rows, find_mismatch
-from benchmarks.process_usage import cpu_seconds, peak_megabytes
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.partitioning import partition_of
+
+CODEC = Codec()
+SHAPE = DatasetShape(events=4000, recipients=500)
 
 
 def a_trial(speed: float, **overrides: object) -> TrialResult:
@@ -85,15 +95,6 @@ def test_summaries_have_medians_and_ratios_to_those_that_ran():
     assert table.row_count == 2
 
 
-def test_cpu_time_is_that_of_the_process():
-    """Of all its threads, and to less than a tick: a quick trial used some, too."""
-    before = time.process_time()
-    used = cpu_seconds(os.getpid())
-    assert 0 < before <= used <= time.process_time()
-    with pytest.raises(OSError, match=r"Invalid|No such"):
-        cpu_seconds(1 << 22)
-
-
 def test_a_trial_over_at_the_first_poll_has_a_time():
     """A short dataset on a quick machine: it counts from the start of the clock."""
     child = SimpleNamespace(is_alive=True, pid=os.getpid())
@@ -102,13 +103,6 @@ def test_a_trial_over_at_the_first_poll_has_a_time():
     )
     assert result.events_per_second > 0
     assert result.cpu_us > 0
-
-
-def test_peak_memory_is_read_of_the_process_alone(tmp_path: Path):
-    """The most that it has had, not what it has."""
-    (tmp_path / "7").mkdir()
-    (tmp_path / "7" / "status").write_text("Name:\ta\nVmHWM:\t  2048 kB\nVmRSS:\t 1024 kB\n")
-    assert peak_megabytes(7, tmp_path) == 2.0
 
 
 def test_an_unknown_contender_is_refused():
@@ -122,11 +116,9 @@ def test_an_absent_contender_is_written_with_the_reason_and_is_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Who could not run is in the JSON, and its figure misses its bar."""
-
-    def absent(**_: object) -> str:
-        raise NotInstalledError("no network")
-
-    monkeypatch.setattr(quix_environment, "python", absent)
+    monkeypatch.setattr(
+        quix_environment, "python", Mock(side_effect=NotInstalledError("no network"))
+    )
     file = tmp_path / "order.json"
     words = ["order", "--contender", "quix", "--figure", "order-speed-quix"]
     given = ["--bootstrap-servers", "127.0.0.1:1", "--results", str(file)]
@@ -137,15 +129,115 @@ def test_an_absent_contender_is_written_with_the_reason_and_is_short(
     assert ran.output.endswith("not measured (bar ≥ 2.50 x) short\n")
 
 
-def test_deleted_topics_are_awaited_until_the_broker_lists_none(monkeypatch: pytest.MonkeyPatch):
-    """The broker learns of it after the controller: until then it could not be created again."""
-    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
-    admin = Mock()
-    admin.delete_topics.return_value = {}
-    admin.list_topics.side_effect = [
-        SimpleNamespace(topics={"a": None, "b": None, "others": None}),
-        SimpleNamespace(topics={"others": None}),
-    ]
-    monkeypatch.setattr(kafka, "admin", lambda _: admin)
-    delete_topics(settings, {"a", "b"})
-    assert admin.list_topics.call_count == 2
+def test_contenders_have_names_of_their_own():
+    """A name is a topic, a group, a file and a row of the table."""
+    assert len({one.name for one in CONTENDERS}) == len(CONTENDERS)
+    assert len({one.slug for one in CONTENDERS}) == len(CONTENDERS)
+
+
+def test_quix_imports_izin_and_benchmarks_and_none_of_our_clients(tmp_path: Path):
+    """Where izin is installed its clients lie beside it, and Quix pins others."""
+    root = tmp_path / "site-packages"
+    for name in ("izin", "confluent_kafka"):
+        (root / name).mkdir(parents=True)
+    (root / "izin__mypyc.cpython-311.so").touch()
+    for _ in range(2):
+        imports = quix_environment.make_import_folder(root, cache=tmp_path)
+        assert {path.name for path in imports.iterdir()} == {
+            *("benchmarks", "izin", "izin__mypyc.cpython-311.so")
+        }
+    assert (imports / "izin").resolve() == root / "izin"
+    assert (imports / "benchmarks").resolve() == ROOT / "benchmarks"
+
+
+def test_quix_packages_that_cannot_be_installed_are_reported(tmp_path: Path):
+    """A contender that cannot be had is skipped with the reason, and nothing half made is used."""
+    quix_environment.folder(tmp_path).write_text("in the way")
+    with pytest.raises(NotInstalledError, match="venv"):
+        quix_environment.python(cache=tmp_path)
+
+
+def test_a_java_source_that_does_not_compile_is_reported(tmp_path: Path):
+    """The compiler's own words reach the reader."""
+    source = tmp_path / "Wrong.java"
+    source.write_text("class Wrong {")
+    with pytest.raises(java_program.NotCompiledError, match=r"Wrong\.java does not compile"):
+        java_program.compile_sources([source], tmp_path / "classes", jars=[], compiler=[])
+
+
+@pytest.mark.parametrize("slug", ["pass-through", "faust-table", "izin-latest-wins", "izin"])
+def test_a_contender_in_our_environment_has_a_module(slug: str):
+    """A renamed module would show only as a contender that ends at once."""
+    (contender,) = (one for one in CONTENDERS if one.slug == slug)
+    *_, module = contender.prepare(print)
+    assert find_spec(module) is not None
+
+
+def folded(shape: DatasetShape) -> tuple[ExpectedOutput, dict[bytes, bytes], Counter[int]]:
+    """Fold a dataset by the common rule; return what was expected, the state and the rows."""
+    dataset = Dataset(shape, CODEC)
+    state: dict[bytes, bytes] = {}
+    rows: Counter[int] = Counter()
+    for record in dataset.records():
+        row = step(CODEC, record.value, state.get(record.key))
+        if row is not None:
+            state[record.key] = row
+            rows[record.partition] += 1
+    return dataset.expected, state, rows
+
+
+def test_the_dataset_expects_what_the_common_rule_makes_of_it():
+    """A contender that wrote less than the rule demands would be fast for nothing."""
+    expected, state, rows = folded(SHAPE)
+    assert rows == expected.rows
+    assert expected.records.total() == SHAPE.events
+    assert set().union(*expected.last.values()) <= state.keys()
+
+
+def test_the_dataset_is_the_same_for_a_seed_and_has_its_shares():
+    """A fifth repeats byte for byte, a few are cut short, some recipients have many events."""
+    records = list(Dataset(SHAPE, CODEC).records())
+    assert records == list(Dataset(SHAPE, CODEC).records())
+    assert 0.15 < 1 - len({one.value for one in records}) / len(records) < 0.25
+    undecodable = 0
+    for one in records:
+        try:
+            CODEC.decode("ConsentEvent", one.value)
+        except UndecodableError:
+            undecodable += 1
+    assert 0 < undecodable < 20
+    (most, _), *_ = Counter(one.key for one in records).most_common(1)
+    assert sum(one.key == most for one in records) > SHAPE.events / 20
+
+
+def test_the_last_records_of_each_partition_are_the_first_of_their_keys():
+    """A contender that has written their rows has processed the whole partition."""
+    dataset = Dataset(SHAPE, CODEC)
+    records = list(dataset.records())
+    markers = SHAPE.partitions * MARKERS_EACH
+    last: dict[int, set[bytes]] = {number: set() for number in range(SHAPE.partitions)}
+    for one in records[-markers:]:
+        last[one.partition].add(one.key)
+    assert last == dataset.expected.last
+    assert {len(keys) for keys in last.values()} == {MARKERS_EACH}
+    earlier = {one.key for one in records[:-markers]}
+    assert not earlier & set().union(*last.values())
+    assert all(one.partition == partition_of(one.key, SHAPE.partitions) for one in records)
+
+
+def test_ret_wins_a_tie_and_a_late_or_repeated_event_changes_nothing():
+    """The contenders keep the law's order, or the comparison would not be of the same work."""
+    dataset = Dataset(DatasetShape(events=50, recipients=1), CODEC)
+    event = CODEC.decode("ConsentEvent", next(dataset.records()).value)
+    onay, ret = event | {"status": "ONAY"}, event | {"status": "RET"}
+    current = newer(onay, None)
+    assert current is not None
+    assert newer(onay, current) is None
+    turned = newer(ret, current)
+    assert turned is not None
+    assert (turned["status"], turned["previous_status"]) == ("RET", "ONAY")
+    assert turned["latest_onay_at"] == turned["latest_ret_at"] == current["effective_at"]
+    assert newer(onay, turned) is None
+    late = ret["consent_date"].replace(year=2024)
+    assert newer(ret | {"consent_date": late}, current) is None
+    assert newer(onay | {"consent_date": late, "status": "ONAY"}, None) is not None

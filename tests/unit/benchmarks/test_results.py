@@ -82,50 +82,14 @@ def test_bars_have_a_run_and_runs_have_bars():
     assert set(RUNS) >= {words[0] for words in RUNS.values()}
 
 
-def latencies(ms: float) -> latency.Latencies:
-    names = (latency.IDLE, latency.BACKLOG)
-    each = [SimpleNamespace(name=f"x, {name}", p50=ms, p99=ms) for name in names]
-    return latency.Latencies(summaries=each, while_draining=1)
+def summary(name: str, speed: float) -> Any:  # noqa: ANN401  # a summary of this one trial
+    trial: Any = SimpleNamespace(events_per_second=speed, cpu_us=1e6 / speed, peak_mb=1)
+    return summarize(name, "", 1, [trial])
 
 
 def contenders(speeds: dict[str, float]) -> list[Any]:
     """Return summaries of all contenders; izin's speed and CPU as given, the others' 1,000."""
-    return [
-        summarize(
-            one.name,
-            "",
-            1,
-            [SimpleNamespace(events_per_second=speed, cpu_us=1e6 / speed, peak_mb=1)],
-        )
-        for one in CONTENDERS
-        for speed in [speeds.get(one.slug, 1000.0)]
-    ]
-
-
-def drained(clean: float, poisoned: float) -> poison.PoisonCost:
-    summaries = [
-        summarize(name, "", 1, [SimpleNamespace(events_per_second=speed, cpu_us=1, peak_mb=1)])
-        for name, speed in ((poison.CLEAN, clean), (poison.POISONED, poisoned))
-    ]
-    return poison.PoisonCost(summaries=summaries, poisoned=1, dead_letters=1)
-
-
-def passes(speed: float, digests: str) -> list[Any]:
-    return [
-        SimpleNamespace(
-            result=SimpleNamespace(events_per_second=speed), output=SimpleNamespace(digest=one)
-        )
-        for one in digests
-    ]
-
-
-def starts(seconds: float) -> list[Any]:
-    return [SimpleNamespace(is_cold=cold, seconds=seconds) for cold in (True, False)]
-
-
-def costs(**fields: float) -> SimpleNamespace:
-    cost = {"ingested_a_second": 0, "settled_ms": 1, "movement_bytes": 0}
-    return SimpleNamespace(**cost | fields)
+    return [summary(one.name, speeds.get(one.slug, 1000.0)) for one in CONTENDERS]
 
 
 def at_the_limit(used: float, opt_out: float, registered: bool) -> SimpleNamespace:
@@ -137,10 +101,6 @@ def at_the_limit(used: float, opt_out: float, registered: bool) -> SimpleNamespa
 
 def rates(**fields: float) -> SimpleNamespace:
     return SimpleNamespace(**{"jitter": 0, "refused": 0, "failing": 0} | fields)
-
-
-def loads(errors: int, cpu: float, rate: float) -> list[Any]:
-    return [SimpleNamespace(errors=errors, cpu_share=cpu, per_second=rate)] * 2
 
 
 SHORT: dict[str, Callable[[], Any]] = {
@@ -158,17 +118,40 @@ SHORT: dict[str, Callable[[], Any]] = {
             }
         )
     ),
-    "latency": lambda: latency.figures(latencies(301)),
-    "restart": lambda: restart.figures(starts(31)),
-    "passes": lambda: replay.figures(passes(34_000, "ab")),
+    "latency": lambda: latency.figures(
+        latency.Latencies(
+            summaries=[
+                SimpleNamespace(name=f"x, {name}", p50=301, p99=301)
+                for name in (latency.IDLE, latency.BACKLOG)
+            ],
+            while_draining=1,
+        )
+    ),
+    "restart": lambda: restart.figures(
+        [SimpleNamespace(is_cold=cold, seconds=31) for cold in (True, False)]
+    ),
+    "passes": lambda: replay.figures(
+        [
+            SimpleNamespace(
+                result=SimpleNamespace(events_per_second=34_000), output=SimpleNamespace(digest=one)
+            )
+            for one in "ab"
+        ]
+    ),
     "rebuild": lambda: rebuild.figures(
         rebuild.RebuildRun(
             events=1, keys=1, workers=1, seconds=1, per_worker=34_000, different=0, written=0
         )
     ),
-    "poison": lambda: poison.figures(drained(100, 96)),
+    "poison": lambda: poison.figures(
+        poison.PoisonCost(
+            summaries=[summary(poison.CLEAN, 100), summary(poison.POISONED, 96)],
+            poisoned=1,
+            dead_letters=1,
+        )
+    ),
     "sink": lambda: sink.figures(
-        costs(settled_ms=101, movement_bytes=451),
+        SimpleNamespace(ingested_a_second=0, settled_ms=101, movement_bytes=451),
         SimpleNamespace(used=0.94, throttled=1),
     ),
     "outbox": lambda: outbox.figures(
@@ -192,7 +175,9 @@ SHORT: dict[str, Callable[[], Any]] = {
         at_the_limit(0.89, 4, False), rates(jitter=0.08, failing=0.02)
     ),
     "opt-out-backlog": lambda: rate_limit.figures(at_the_limit(1, 4, False), rates()),
-    "simulator": lambda: simulator.figures(loads(1, 0.61, 9_999)),
+    "simulator": lambda: simulator.figures(
+        [SimpleNamespace(errors=1, cpu_share=0.61, per_second=9_999)] * 2
+    ),
 }
 """Of each run, figures of measurements that miss every bar."""
 

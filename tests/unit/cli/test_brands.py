@@ -1,9 +1,17 @@
-"""Brands: what a change affects, what needs a person, and the remedy for each."""
+"""Brands: what a change affects, what needs a person, and the remedy for each.
+
+The sentence of ``izin deadlines``: what will be late, and what no worker will ever send.
+
+A sweep, and counts that differ, in words.
+
+What the doctor says of subscribers: how many take their events, and which ones do not.
+"""
 
 import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,14 +19,25 @@ from typer.testing import CliRunner
 from izin.cli.brands.command import changes, described
 from izin.cli.brands.suspensions import rights_changes
 from izin.cli.cli import app
+from izin.cli.deadlines import in_words, parked_counts
+from izin.cli.doctor.faults import of_webhooks
+from izin.cli.doctor.finding import CheckState
+from izin.cli.iys import TITLES, remedy_of_count, sweep_row, sweep_state
 from izin.cli.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
 from izin.consent import Channel
-from izin.ledger.reads import Count
+from izin.consent.forecast import forecast
+from izin.ledger.reads import Count, Parked
 from izin.ledger.record import Brand, Suspension
 from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.sweep.builders import a_count, a_sweep
+from tests.support.webhooks import a_subscriber
 
 PRODUCT = Path(__file__).parents[3] / "izin"
 RUNNER = CliRunner()
+NOTHING = forecast([], now=NOON, records_per_second=1)
+ENDED: dict[str, Any] = {"after": None, "ended_at": NOON}
+GOOD = a_subscriber(name="good")
+PAUSED = a_subscriber(name="paused", paused_at=NOON, paused_for="operator")
 
 
 def test_each_reason_for_parking_has_a_remedy() -> None:
@@ -210,3 +229,99 @@ def test_described_brand_warns_about_what_needs_a_person() -> None:
     )
     assert rows["EPOSTA parked"] == ("1", "see: izin brands parked")
     assert rows["status"][1]
+
+
+def parked(status: str, keys: int) -> Parked:
+    """Return so many records of brand 7 that wait for a person."""
+    return Parked(
+        brand_code=7,
+        channel="MESAJ",
+        desired_status=status,
+        reason="reconsent",
+        code=None,
+        keys=keys,
+    )
+
+
+def test_in_words_counts_parked_opt_outs_and_consents() -> None:
+    """Nothing of them is sent before a person acts, so the sentence says where to look."""
+    found = parked_counts([parked("RET", 2), parked("ONAY", 5), parked("RET", 1)])
+    assert in_words(NOTHING, 0, found) == (
+        "nothing else waits to be sent; 3 opt-outs and 5 consents are parked until a person acts: "
+        "izin brands parked says what to do; opt-outs that cannot wait: izin deadlines opt-outs 7"
+    )
+    assert in_words(NOTHING, 0, parked_counts([parked("ONAY", 1)])).endswith(
+        "0 opt-outs and 1 consents are parked until a person acts: izin brands parked says what "
+        "to do"
+    )
+    assert in_words(NOTHING, 0, parked_counts([])) == "nothing waits to be sent"
+
+
+def test_in_words_names_suspended_records_too() -> None:
+    """Both keep records from being sent, and have different remedies."""
+    words = in_words(NOTHING, 4, parked_counts([parked("RET", 1)]))
+    assert "4 are suspended: izin brands suspensions, izin brands list" in words
+    assert "1 opt-outs and 0 consents are parked" in words
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "500 of 2,000 keys, 25%"),
+        ({"keys": 0, "queried": 0}, "0 of 0 keys, 0%"),
+        ({"keys": 400}, "500 of 400 keys, 100%"),
+        (ENDED, "done"),
+        ({**ENDED, "is_stopped": True}, "500 of 2,000 keys, 25%; stopped"),
+        (
+            {"error": "İYS answered statuses with 503", "retry_at": NOON},
+            "waits until 02.03.2026 12:00:00, for İYS answered statuses with 503",
+        ),
+        (
+            {"skipped_groups": ("MESAJ/TACIR: H353",)},
+            "left out MESAJ/TACIR: H353: give the right back",
+        ),
+    ],
+)
+def test_state_of_a_sweep_says_how_far_it_is_and_what_holds_it_up(
+    fields: dict[str, Any], words: str
+):
+    """Keys may have come and gone since they were counted."""
+    sweep = a_sweep(**fields)
+    assert words in sweep_state(sweep)
+    assert len(sweep_row(sweep)) == len(TITLES)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "nothing to do"),
+        ({"iys_onay": 11}, "nothing to do"),
+        ({"iys_onay": 14}, "İYS holds 4 ONAY that no key here has: only its portal"),
+        ({"iys_ret": 9, "onay": 10}, "İYS holds 4 RET"),
+        ({"iys_onay": 2}, f"8 ONAY here are not at İYS: izin iys sweep start --brand {BRAND}"),
+    ],
+)
+def test_difference_of_counts_has_a_remedy(fields: dict[str, int], words: str):
+    """What was on its way to İYS is none."""
+    assert words in remedy_of_count(a_count(**fields))
+
+
+def failing(minutes: int) -> object:
+    """Return a subscriber that has been failing for so long."""
+    since = NOON - timedelta(minutes=minutes)
+    return a_subscriber(name="bad", failing_since=since, last_failure="status 500: refused")
+
+
+def test_subscriber_failing_for_a_moment_is_counted():
+    """It is no fault yet, and it does not take its events either."""
+    (found,) = of_webhooks([GOOD, failing(1), PAUSED], running=1, now=NOON)
+    assert found.state is CheckState.OK
+    assert found.what == ("1 running; of 3 subscribers 1 take their events, 1 failing, 1 paused")
+
+
+def test_subscriber_failing_for_longer_is_a_fault():
+    """With since when, why, and the command that shows more."""
+    (found,) = of_webhooks([GOOD, failing(6)], running=1, now=NOON)
+    assert found.state is CheckState.WRONG
+    assert "subscriber bad has not taken something since" in found.what
+    assert "izin subscribers show bad" in found.what

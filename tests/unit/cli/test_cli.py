@@ -112,15 +112,6 @@ def test_explain_without_database_url_names_it(monkeypatch: pytest.MonkeyPatch) 
     assert "DATABASE_URL" in shown.output
 
 
-def test_publish_with_a_negative_brand_names_the_range() -> None:
-    """A negative code is a whole number, so the error names the range."""
-    words = ("--type=MESAJ", "--status=RET", "--source=HS_WEB", "--recipient=0555 000 00 01")
-    shown = RUNNER.invoke(app, ["publish", "--brand", "-5", *words])
-    assert shown.exit_code == 2
-    assert "--brand" in shown.output
-    assert "greater than or equal to 1" in shown.output
-
-
 def test_deadlines_names_every_missing_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of any group, all at once."""
     names = ("DATABASE_URL", "IYS_USERNAME", "IYS_PASSWORD")
@@ -132,21 +123,6 @@ def test_deadlines_names_every_missing_setting(monkeypatch: pytest.MonkeyPatch) 
         assert f"{name} (missing)" in shown.output
 
 
-def test_up_with_one_port_twice_is_refused() -> None:
-    """Health checks would be mixed up: both parts are named, nothing is started."""
-    shown = RUNNER.invoke(app, ["up", "--port", "intake=31888", "--port", "sink=31888"])
-    assert shown.exit_code == 2
-    assert "intake and sink both have 31888" in " ".join(shown.output.split())
-
-
-@pytest.mark.parametrize("text", ["intake", "intake=", "door=1", "intake=-1", "intake=65536"])
-def test_up_with_what_is_no_part_and_port_is_wrong_usage(text: str) -> None:
-    """The error names the option and an example."""
-    shown = RUNNER.invoke(app, ["up", "--port", text])
-    assert shown.exit_code == 2
-    assert "intake=8081" in shown.output
-
-
 def test_logs_of_a_command_begin_with_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     """A lease that was taken is no news to a person."""
     log = structlog.wrap_logger(WarningLogger(sys.stderr))
@@ -155,3 +131,30 @@ def test_logs_of_a_command_begin_with_warnings(capsys: pytest.CaptureFixture[str
     log.warning("pull failed")
     lines = capsys.readouterr().err.splitlines()
     assert (len(lines), "pull failed" in lines[0]) == (1, True)
+
+
+PUBLISH = (
+    "publish",
+    "--type=MESAJ",
+    "--status=RET",
+    "--source=HS_WEB",
+    "--recipient=0555 000 00 01",
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*PUBLISH, "--brand", "-5"), "greater than or equal to 1"),
+        (("up", "--port=intake=31888", "--port=sink=31888"), "intake and sink both have 31888"),
+        *(
+            (("up", "--port", text), "intake=8081")
+            for text in ("intake", "intake=", "door=1", "intake=-1", "intake=65536")
+        ),
+    ],
+)
+def test_wrong_value_of_an_option_is_wrong_usage(words: tuple[str, ...], said: str) -> None:
+    """The range, both parts or an example are named; nothing is started."""
+    shown = RUNNER.invoke(app, words)
+    assert shown.exit_code == 2
+    assert said in " ".join(shown.output.replace("│", " ").split())

@@ -175,13 +175,6 @@ def test_state_rows_are_four_answers() -> None:
     ]
 
 
-def test_state_rows_of_a_parked_key_have_the_reason() -> None:
-    """A parked key has its reason; the remedy is printed below, in a line of its own."""
-    entry = an_entry(state="parked", reason="reconsent", code="H178", may_send=False)
-    parked = dict(state_rows(entry, None))
-    assert parked["state"] == "needs a person; reconsent; H178"
-
-
 A_BRAND = Brand(brand_code=100001, iys_code=1, customer_id="acme", name="Örnek")
 A_SUSPENSION = Suspension(
     brand_code=100001,
@@ -220,20 +213,36 @@ def test_suspension_of_another_does_not_apply(fields: dict[str, object]) -> None
     assert why_suspended(an_entry(state="accepted"), A_BRAND, (A_SUSPENSION,)) is None
 
 
-def test_state_rows_of_a_waiting_key_have_its_due_date() -> None:
-    """A waiting key is shown with its due date."""
-    rows = dict(state_rows(an_entry(state="pending", reason="opt-out", due_at=NOON), None))
-    assert rows["state"].endswith("opt out; due 02.03.2026 12:00:00")
-
-
-def test_state_rows_without_a_desired_status_say_nothing() -> None:
-    """A key that only İYS knows has no date of ours."""
-    unknown = an_entry(desired_status=None, desired_at=None, permission_reason=None)
-    assert dict(state_rows(unknown, None))["desired"] == "nothing"
-
-
 def test_every_value_of_the_law_has_words() -> None:
     """A reason, permission or verdict without words would be shown as code."""
     assert set(explain._PERMISSIONS) == {str(one) for one in PermissionReason}
     assert set(explain._DECISIONS) == {str(one) for one in Reason}
     assert set(explain._VERDICTS) <= {*map(str, Verdict), NOT_SENT}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "row", "said"),
+    [
+        (
+            {"state": "parked", "reason": "reconsent", "code": "H178", "may_send": False},
+            "state",
+            "needs a person; reconsent; H178",
+        ),
+        (
+            {"state": "pending", "reason": "opt-out", "due_at": NOON},
+            "state",
+            "to be sent to İYS; opt out; due 02.03.2026 12:00:00",
+        ),
+        (
+            {"desired_status": None, "desired_at": None, "permission_reason": None},
+            "desired",
+            "nothing",
+        ),
+    ],
+    ids=["parked", "waiting", "known to İYS alone"],
+)
+def test_state_rows_say_what_holds_a_key_up(
+    overrides: dict[str, object], row: str, said: str
+) -> None:
+    """A parked key has its reason, and a waiting one its due date."""
+    assert dict(state_rows(an_entry(**overrides), None))[row] == said

@@ -35,8 +35,7 @@ def test_exit_code_is_0_only_if_all_may_be_sent_to(recipients: tuple[str, ...], 
 def test_json_has_the_answer_as_the_gate_gives_it(small: SmallGate):
     """With the token, and the receipt that was asked for."""
     words = ("--receipt=decision", "--class=invoice", "--basis=order 7", "--at-least=token")
-    done = CliRunner().invoke(app, [*ASK, YES, NO, *words, "--output=json"])
-    found = json.loads(done.stdout)
+    found = json.loads(CliRunner().invoke(app, [*ASK, YES, NO, *words, "--output=json"]).stdout)
     assert found["as_of"] == small.token
     assert found["receipt"] is not None
     assert found["verdicts"] == [

@@ -1,7 +1,12 @@
-"""The search for counterexamples: none where the law holds, a minimal one where it does not."""
+"""The search for counterexamples: none where the law holds, a minimal one where it does not.
 
+Made sets of events: as nasty as they should be, and the same for the same seed.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta, timezone
+from itertools import combinations
 from random import Random
 
 import pytest
@@ -9,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.cli.verify.permutations import (
-    LAW,
     Counterexample,
     NondeterministicLawError,
     OrderingLaw,
@@ -18,7 +22,17 @@ from izin.cli.verify.permutations import (
     digest,
     try_law,
 )
-from izin.consent import AdmittedEvent, Consent, Decision, decide, merge
+from izin.consent import (
+    AdmittedEvent,
+    Consent,
+    DateBasis,
+    Decision,
+    OriginRank,
+    RecipientType,
+    Status,
+    decide,
+    merge,
+)
 from izin.consent.model import Reason
 from tests.support.builders import NOON, a_ret, an_admitted_event
 from tests.unit.cli.broken_laws import BROKEN, LAST_WINS
@@ -26,6 +40,8 @@ from tests.unit.consent.strategies import admitted_events
 from tests.unit.consent.test_ordering import state_after
 
 SETS = 40
+MADE = [contradicting_events(8, rng=Random(seed)) for seed in range(300)]
+CLAIMS = [event for events in MADE for event in events]
 
 
 def counterexample_of(law: OrderingLaw, *, size: int = 8) -> Counterexample:
@@ -82,17 +98,6 @@ def test_broken_law_in_a_lawful_order_is_found_by_the_replay(seed: int):
     )
 
 
-def test_last_wins_is_shown_by_two_orders_of_two_events():
-    """The two orders disagree, and both states are there to be looked at."""
-    events = [an_admitted_event(event_id=f"event-{number}") for number in range(5)]
-    found = try_law(events, permutations=25, rng=Random(1), law=LAST_WINS)
-    assert isinstance(found, Counterexample)
-    assert found.why == "the two orders give different states"
-    assert (found.one, found.other) == (((0, 1),), ((1, 0),))
-    (one,), (other,) = found.one_state.values(), found.other_state.values()
-    assert [one.event_id, other.event_id] == [one.event.event_id for one in found.events][::-1]
-
-
 @pytest.mark.parametrize(
     ("law", "why"),
     [
@@ -118,18 +123,6 @@ def test_counterexample_names_the_violated_property(law: str, why: str):
     assert found.why == why
 
 
-def test_broken_merge_is_shown_by_separate_states():
-    """Where one state would be right, the counter-example keeps its two."""
-    found = counterexample_of(BROKEN["merge takes the first"][0])
-    assert sorted(found.other) == [(0,), (1,)]
-
-
-def test_counted_repetition_is_shown_by_one_repeated_event():
-    """One event is enough, if it is applied twice."""
-    found = counterexample_of(BROKEN["a repetition counts"][0])
-    assert found.other == ((0, 0),)
-
-
 def test_law_that_is_no_function_is_an_error():
     """A counterexample that cannot be reproduced is another kind of fault."""
     calls = iter(range(1_000_000))
@@ -147,12 +140,6 @@ def test_law_that_is_no_function_is_an_error():
             rng=Random(1),
             law=OrderingLaw(decide=moody, merge=merge),
         )
-
-
-def test_empty_set_has_no_counterexample():
-    """No events give no state."""
-    assert try_law([], permutations=3, rng=Random(1)) == digest({})
-    assert OrderingLaw(decide=decide, merge=merge) == LAW
 
 
 @given(
@@ -182,3 +169,81 @@ def test_digest_covers_every_field_of_every_key():
     assert digest({"a": state, "b": other}) == digest({"b": other, "a": state})
     for changed in ({"source": None}, {"registrable": False}, {"law_version": 0}):
         assert digest({"a": replace(state, **changed)}) != digest({"a": state})
+
+
+def same_second(one: AdmittedEvent, other: AdmittedEvent) -> bool:
+    """Whether both count from one second of one key."""
+    return (one.key, one.effective_at) == (other.key, other.effective_at)
+
+
+PAIRS: dict[str, Callable[[AdmittedEvent, AdmittedEvent], bool]] = {
+    "ONAY and RET in one second": lambda one, other: (
+        same_second(one, other) and one.status is not other.status
+    ),
+    "other ranks in one second": lambda one, other: (
+        same_second(one, other)
+        and one.status is other.status
+        and one.event.origin_rank is not other.event.origin_rank
+    ),
+    "other ids in one second": lambda one, other: (
+        one.order[:3] == other.order[:3] and one.order[3] != other.order[3]
+    ),
+    "equal events": lambda one, other: one == other,
+    "one id with two contents": lambda one, other: (
+        one.key == other.key and one.order == other.order and one.content != other.content
+    ),
+    "two keys": lambda one, other: one.key != other.key,
+}
+
+
+@pytest.mark.parametrize("is_nasty", PAIRS.values(), ids=PAIRS)
+def test_every_kind_of_tie_is_generated(is_nasty: Callable[[AdmittedEvent, AdmittedEvent], bool]):
+    """A tie that is never generated would be a rule that is never tested."""
+    nasty = [events for events in MADE if any(is_nasty(*pair) for pair in combinations(events, 2))]
+    assert len(nasty) > len(MADE) / 20
+
+
+KINDS: dict[str, Callable[[AdmittedEvent], bool]] = {
+    "a RET that İYS would not take": lambda one: not one.registrable,
+    "an undated RET": lambda one: (
+        one.status is Status.RET and one.event.consent_date is None and one.event.iys is None
+    ),
+    "a merchant's undated ONAY": lambda one: (
+        one.key.recipient_type is RecipientType.TACIR
+        and one.status is Status.ONAY
+        and one.event.consent_date is None
+        and one.event.iys is None
+    ),
+    "an ONAY dated ahead of its receipt": lambda one: (
+        one.status is Status.ONAY
+        and one.event.consent_date is not None
+        and one.event.date_basis == DateBasis.RECEIVED
+    ),
+    "a citizen's, pushed": lambda one: (
+        one.event.origin_rank is OriginRank.IYS and one.event.iys.path == "push"
+    ),
+    "a citizen's, pulled": lambda one: (
+        one.event.origin_rank is OriginRank.IYS and one.event.iys.path == "pull"
+    ),
+    "another provider's": lambda one: one.event.origin_rank is OriginRank.IYS_HS,
+    "ours": lambda one: one.event.origin_rank is OriginRank.OURS,
+}
+
+
+@pytest.mark.parametrize("is_of_kind", KINDS.values(), ids=KINDS)
+def test_every_kind_of_event_is_generated(is_of_kind: Callable[[AdmittedEvent], bool]):
+    """Each kind is at least one in a hundred."""
+    assert sum(map(is_of_kind, CLAIMS)) > len(CLAIMS) / 100
+
+
+def test_set_has_its_size_without_refused_events():
+    """Most generated events are admitted."""
+    assert max(map(len, MADE)) == 8
+    assert len(CLAIMS) > 0.8 * 8 * len(MADE)
+    assert contradicting_events(0, rng=Random(1)) == []
+
+
+def test_same_seed_generates_the_same():
+    """A counter-example can be found again."""
+    assert contradicting_events(50, rng=Random(7)) == contradicting_events(50, rng=Random(7))
+    assert contradicting_events(50, rng=Random(7)) != contradicting_events(50, rng=Random(8))

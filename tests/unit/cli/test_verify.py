@@ -1,7 +1,8 @@
 """``izin verify``: one digest, and a readable counterexample."""
 
 import json
-from typing import Any, NoReturn
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -90,11 +91,7 @@ def test_verify_of_zero_permutations_is_wrong_usage() -> None:
 
 def test_verify_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends it with exit code 130, and no digest."""
-
-    def interrupted(*_args: object, **_options: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "try_law", interrupted)
+    monkeypatch.setattr(command, "try_law", Mock(side_effect=KeyboardInterrupt))
     shown = run_verify()
     assert shown.exit_code == 130
     assert "digest" not in shown.stdout

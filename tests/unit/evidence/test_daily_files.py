@@ -115,8 +115,7 @@ def test_altered_line_stands_in_no_row(column: str) -> None:
     """With every digest computed anew: then the page says that the history does not have it."""
     cells = VERIFIED.lines[0].split(",")
     cells[COLUMNS.index(column)] = "2026-03-02 13:00:01"
-    evidence = evidence_with(replace(VERIFIED, lines=(",".join(cells),)))
-    (one,) = verified(evidence).daily_files
+    (one,) = verified(evidence_with(replace(VERIFIED, lines=(",".join(cells),)))).daily_files
     assert (one.lines, one.in_history) == (1, 0)
     assert verified(evidence_with(VERIFIED, observed=False)).daily_files[0].in_history == 0
 
@@ -133,8 +132,7 @@ def test_line_of_another_key_is_found(old: str, new: str) -> None:
 
 def test_short_line_of_the_key_is_read() -> None:
     """Of columns that this release does not know; it is in no row."""
-    file = replace(VERIFIED, lines=(f",,{PHONE},BIREYSEL,MESAJ",))
-    found = verified(evidence_with(file))
+    found = verified(evidence_with(replace(VERIFIED, lines=(f",,{PHONE},BIREYSEL,MESAJ",))))
     assert (found.is_proven, found.daily_files[0].in_history) == (True, 0)
 
 

@@ -286,8 +286,7 @@ def test_second_digest_of_a_batch_is_found() -> None:
     """Acknowledgements that were written anew bring a digest of their own, behind the other."""
     batches, digest = acknowledged(NOON)
     other = {"batch": 4, "rows": 3, "digest": "00" * 32}
-    second = a_row(13, "delivery", other, key="deliveries", source="deliveries/4")
-    rows = [second, digest]
+    rows = [a_row(13, "delivery", other, key="deliveries", source="deliveries/4"), digest]
     found = replace(EVIDENCE, rows=rows, batches=batches, daily_files=())
     faults = replace(found, segments=[a_segment(rows, first=13, end=16)]).unproven()
     assert "batch 4 of deliveries has two digests in the history" in faults

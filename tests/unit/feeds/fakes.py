@@ -1,10 +1,10 @@
 """A topic in memory, with the gaps that Kafka's offsets have, and what reads it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
 
 from izin.feeds.older_records import OlderRecords
 from izin.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds
@@ -14,48 +14,10 @@ from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import BRAND, CUSTOMER, NOON, kafka_message
 
 CODEC = Codec()
 OPT_OUTS, PERMISSIONS, OUTCOMES = feeds(Topics())
-
-
-class FakeMessage:
-    """A record, or an end, as confluent-kafka hands it over."""
-
-    def __init__(
-        self,
-        partition: int,
-        offset: int,
-        value: bytes | None = None,
-        *,
-        key: bytes = b"",
-        headers: Sequence[tuple[str, bytes]] | None = None,
-        error: int | None = None,
-    ) -> None:
-        self._place = TopicPartition("topic", partition, offset)
-        self._value, self._key, self._headers, self._error = value, key, headers, error
-
-    def partition(self) -> int:
-        return self._place.partition
-
-    def offset(self) -> int:
-        return self._place.offset
-
-    def key(self) -> bytes:
-        return self._key
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def headers(self) -> Sequence[tuple[str, bytes]] | None:
-        return self._headers
-
-    def timestamp(self) -> tuple[int, int]:
-        return 0, int(NOON.timestamp() * 1000)
-
-    def error(self) -> KafkaError | None:
-        return None if self._error is None else KafkaError(self._error)
 
 
 def a_permission(**overrides: object) -> dict[str, Any]:
@@ -86,7 +48,12 @@ def key_of(permission: Mapping[str, Any]) -> bytes:
 def a_message(partition: int, offset: int, **overrides: object) -> Any:  # noqa: ANN401  # a Message
     """Return the message of a permission."""
     value = a_permission(**overrides)
-    return FakeMessage(partition, offset, CODEC.encode("Permission", value), key=key_of(value))
+    return kafka_message(
+        partition=partition,
+        offset=offset,
+        value=CODEC.encode("Permission", value),
+        key=key_of(value),
+    )
 
 
 def give(tail: Tail, messages: Iterable[Any]) -> None:
@@ -98,7 +65,8 @@ def give(tail: Tail, messages: Iterable[Any]) -> None:
 
 def an_end(partition: int, offset: int) -> Any:  # noqa: ANN401  # a Message
     """Return what a consumer says at the end of a partition."""
-    return FakeMessage(partition, offset, error=KafkaError._PARTITION_EOF)
+    error = KafkaError(KafkaError._PARTITION_EOF)
+    return kafka_message(partition=partition, offset=offset, error=error)
 
 
 class KnownBrands:

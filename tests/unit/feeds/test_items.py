@@ -6,6 +6,7 @@ Consistency tokens: an answer waits for everything in between, and for nothing e
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -27,13 +28,12 @@ from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import ID
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import an_api_key
-from tests.support.builders import BRAND, CUSTOMER
+from tests.support.builders import BRAND, CUSTOMER, kafka_message
 from tests.unit.feeds.fakes import (
     CODEC,
     OPT_OUTS,
     OUTCOMES,
     PERMISSIONS,
-    FakeMessage,
     a_permission,
     key_of,
     known_brands,
@@ -59,7 +59,7 @@ ENDS = {
 
 def a_record(value: bytes | None, *, key: bytes = KEY, **overrides: Any) -> LogRecord:  # noqa: ANN401  # of a message
     """Return a record at partition 2, offset 7."""
-    return LogRecord(FakeMessage(2, 7, value, key=key, **overrides))  # type: ignore[arg-type]
+    return LogRecord(kafka_message(partition=2, offset=7, value=value, key=key, **overrides))
 
 
 def encoded(**overrides: object) -> bytes:
@@ -120,8 +120,7 @@ def test_record_without_content_is_cut_by_its_key(
 ) -> None:
     """A deletion, and what cannot be read: the key says of which brand and channel it is."""
     items = Items(PERMISSIONS, CODEC, known_brands(customers))
-    found = items.of(a_record(value), an_api_key(**cut))
-    assert (found is not None) == is_mine
+    assert (items.of(a_record(value), an_api_key(**cut)) is not None) == is_mine
 
 
 @pytest.mark.parametrize(
@@ -149,8 +148,10 @@ def test_brand_says_whose_a_record_is(
         assert orjson.loads(found)["customer_id"] == CUSTOMER
 
 
-def test_record_of_a_brand_that_is_not_known_yet_waits() -> None:
-    """Registered just before, it is in the topic of brands, which was not read so far."""
+def test_record_of_a_brand_that_is_not_known_yet_waits_and_moves_with_it() -> None:
+    """Registered just before, it is in the topic of brands, which was not read so far; a brand that
+    moves takes its records along, and those of a removed one are nobody's.
+    """
     brands = known_brands({})
     items, record = Items(PERMISSIONS, CODEC, brands), a_record(encoded())
     brands.complete_at = lambda: record.appended_by - 1
@@ -162,6 +163,9 @@ def test_record_of_a_brand_that_is_not_known_yet_waits() -> None:
     moved = items.of(record, an_api_key(customers=frozenset({"beta"})))
     assert isinstance(moved, bytes)
     assert orjson.loads(moved)["customer_id"] == "beta"
+    brands.complete_at = lambda: float("inf")
+    brands.directory.remove(str(BRAND).encode())
+    assert items.of(record, an_api_key(customers=frozenset({"beta"}))) is None
 
 
 def test_unreadable_record_is_given_with_its_key(logged: list[EventDict]) -> None:
@@ -209,18 +213,6 @@ def test_suppression_is_nobodys() -> None:
     items = Items(PERMISSIONS, CODEC, known_brands({BRAND: CUSTOMER}))
     for value in (None, encoded()):
         assert items.of(a_record(value, key=key), an_api_key()) is None
-
-
-def test_brand_that_moves_takes_its_records_along() -> None:
-    """From then on they are the new customer's; those of a removed one are nobody's."""
-    brands = known_brands({})
-    items, record = Items(PERMISSIONS, CODEC, brands), a_record(encoded())
-    mine, theirs = an_api_key(), an_api_key(customers=frozenset({"beta"}))
-    brands.put(BRAND, "beta")
-    assert items.of(record, mine) is None
-    assert items.of(record, theirs) is not None
-    brands.directory.remove(str(BRAND).encode())
-    assert items.of(record, theirs) is None
 
 
 def decided(**overrides: object) -> dict[str, Any]:
@@ -352,11 +344,9 @@ async def test_kafka_that_does_not_answer_is_said(
     progress: PipelinePositions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not that the token is reflected."""
-
-    def failing(*_: object) -> object:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-
-    monkeypatch.setattr(protocol, "offsets", failing)
+    monkeypatch.setattr(
+        protocol, "offsets", Mock(side_effect=KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+    )
     for number in (1, 3):
         put_decided(progress, number)
     with pytest.raises(BrokerError):

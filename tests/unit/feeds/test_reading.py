@@ -144,13 +144,18 @@ async def interleave(
     assert client.read == written
 
 
+def log_of(*counts: int, **overrides: object) -> FakeLog:
+    """Return a log with so many records in each partition."""
+    log = FakeLog(len(counts))
+    for number, count in enumerate(counts):
+        for offset in range(count):
+            log.append(a_message(number, offset, **overrides))
+    return log
+
+
 async def test_page_of_others_records_moves_the_cursor() -> None:
     """Nothing is for this client; the next page does not search the same again."""
-    log = FakeLog(1)
-    for offset in range(50):
-        log.append(a_message(0, offset, brand_code=OTHER_BRAND))
-    source = a_source(log)
-    page = PageReading(source, at(0), KEY, limit=5)
+    page = PageReading(a_source(log_of(50, brand_code=OTHER_BRAND)), at(0), KEY, limit=5)
     await page.fill(inf)
     assert (page.items, page.is_at_end) == ([], True)
     assert page.cursor(NOON).offsets == {0: 50}
@@ -158,10 +163,7 @@ async def test_page_of_others_records_moves_the_cursor() -> None:
 
 async def test_page_ends_when_its_time_is_up() -> None:
     """However much there is that is for others; what was searched is not searched again."""
-    log = FakeLog(1)
-    for offset in range(50):
-        log.append(a_message(0, offset, brand_code=OTHER_BRAND))
-    source = a_source(log, most=10)
+    source = a_source(log_of(50, brand_code=OTHER_BRAND), most=10)
     page = PageReading(source, at(0), KEY, limit=5)
     await page.fill(0.0)
     assert (page.items, page.is_at_end, page.is_full) == ([], False, False)
@@ -170,23 +172,14 @@ async def test_page_ends_when_its_time_is_up() -> None:
 
 async def test_every_partition_has_its_share_of_a_page() -> None:
     """A client far behind in one partition reads what is new in the others meanwhile."""
-    log = FakeLog(3)
-    for offset in range(300):
-        log.append(a_message(0, offset))
-    for number in (1, 2):
-        log.append(a_message(number, 0))
-    source = a_source(log)
-    client = Client(source, at(0, 0, 0))
+    client = Client(a_source(log_of(300, 1, 1)), at(0, 0, 0))
     await client.page(30)
     assert {number: len(read) for number, read in client.read.items()} == {0: 28, 1: 1, 2: 1}
 
 
 async def test_partitions_are_read_in_turn() -> None:
     """With pages of one item each partition comes as often as the others."""
-    log = FakeLog(4)
-    for number in range(4):
-        for offset in range(20):
-            log.append(a_message(number, offset))
+    log = log_of(20, 20, 20, 20)
     for is_remembered in (False, True):
         source = a_source(log)
         if is_remembered:
@@ -216,9 +209,7 @@ async def test_tail_reads_cost_kafka_nothing() -> None:
 
 async def test_snapshot_is_complete_at_the_end_it_began_with() -> None:
     """What is written meanwhile does not put off its end."""
-    log = FakeLog(2)
-    for offset in range(10):
-        log.append(a_message(0, offset))
+    log = log_of(10, 0)
     source = a_source(log)
     begun = at(0, 0, ends={0: 10, 1: 0})
     page = PageReading(source, begun, KEY, limit=6)
@@ -245,8 +236,7 @@ async def test_deleted_records_are_not_passed_over() -> None:
 
 async def test_cursor_behind_the_end_is_lost() -> None:
     """The log was cut, or the cursor made up: it would wait for ever."""
-    log = FakeLog(1)
-    log.append(a_message(0, 0))
+    log = log_of(1)
     source = a_source(log)
     catch_up(source, log, {0: 0})
     page = PageReading(source, at(100), KEY, limit=1)

@@ -1,24 +1,49 @@
-"""The endpoint: what it answers beside verdicts, receipts, and how much at once."""
+"""The endpoint: what it answers beside verdicts, receipts, and how much at once.
+
+API keys at the gate: who may ask about what.
+
+Receipts are written, or nobody is answered; over a producer in memory.
+"""
 
 import asyncio
 import json
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
+from izin.gate import receipts
+from izin.gate.receipts import ReceiptRecord, ReceiptWriter
 from izin.gate.server import MAX_BODY
+from izin.ledger.history import movements_of, receipt_key
+from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.shedding import Shares
-from izin.schemas.api_keys import ApiKey
+from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.consistency_token import positions_of
 from izin.schemas.may_send_api import PATH
-from tests.support.api_keys import a_second_key, known
+from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, check_refusal, known
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
-from tests.unit.gate.conftest import SENDER, Api, a_question, serving
-from tests.unit.gate.fakes import FOREIGN_BRAND, LATER, a_standing
+from tests.unit.gate.conftest import (
+    FOREIGN_BRAND,
+    LATER,
+    SENDER,
+    TOPICS,
+    Api,
+    a_brand,
+    a_question,
+    a_standing,
+    serving,
+)
 
 PROBLEM = "application/problem+json"
 OTHER = "+905550000002"
+OPEN = ("/health/live", "/health/ready")
+Delivered = Callable[[KafkaError | None, Any], None]
 
 
 def problem(response: httpx.Response, status: int, title: str) -> None:
@@ -195,3 +220,183 @@ async def test_token_is_not_ahead_of_the_verdicts(api: Api):
     found = await api.answer(recipients=[PHONE, OTHER])
     assert {one.offset for one in positions_of(found["as_of"])} == {7}
     assert api.state.read == 9
+
+
+@pytest.mark.parametrize("customer", [CUSTOMER, "beta"])
+@pytest.mark.parametrize("endpoint", [PATH, *OPEN])
+@pytest.mark.parametrize("scope", [*Scope, None])
+async def test_key_may_ask_what_its_scope_and_customer_say(
+    scope: Scope | None, endpoint: str, customer: str
+):
+    """Every scope, and no key, at every endpoint, for the key's own customer and for another."""
+    key = an_api_key(scopes=frozenset({str(scope)}), customers=frozenset({customer}))
+    async with serving(known(key)) as api:
+        if scope is None:
+            del api.client.headers["Authorization"]
+        api.state.put(a_standing())
+        if endpoint in OPEN:
+            assert (await api.client.get(endpoint)).status_code == 200
+            return
+        response = await api.ask()
+        if scope is not Scope.ASK:
+            media_type = response.headers["content-type"]
+            check_refusal(scope, Scope.ASK, (response.status_code, media_type, response.text))
+            return
+        (one,) = response.json()["verdicts"]
+        expected = (True, "registered") if customer == CUSTOMER else (False, "unknown")
+        assert (one["may_send"], one["reason"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("cut", "is_known"),
+    [
+        ({}, True),
+        ({"brands": frozenset({BRAND})}, True),
+        ({"brands": frozenset({BRAND + 1})}, False),
+        ({"channels": frozenset({"MESAJ"})}, True),
+        ({"channels": frozenset({"EPOSTA"})}, False),
+        ({"customers": frozenset({"beta", CUSTOMER})}, True),
+    ],
+)
+async def test_key_asks_about_what_it_is_cut_to(cut: dict[str, object], is_known: bool):
+    """Customers, brands and channels."""
+    async with serving(known(an_api_key(scopes=SENDER.scopes, **cut))) as api:
+        api.state.put(a_standing())
+        assert (await api.said())[1] == ("registered" if is_known else "unknown")
+
+
+async def test_key_in_the_query_or_the_body_is_no_key():
+    """It would be in the logs of every proxy."""
+    async with serving() as api:
+        del api.client.headers["Authorization"]
+        text = AUTHORIZATION["Authorization"]
+        response = await api.client.post(PATH, json=a_question(), params={"api_key": text})
+        assert response.status_code == 401
+        assert (await api.ask(api_key=text)).status_code == 401
+
+
+@pytest.mark.parametrize("brand_code", [FOREIGN_BRAND, 999_999])
+async def test_receipt_of_a_brand_outside_the_key_is_the_askers_own(brand_code: int):
+    """Nothing of it reaches the history of the brand's customer, nor names whom it was about."""
+    async with serving(known(SENDER)) as api:
+        await api.ask(brand_code=brand_code, receipt="decision", campaign="spring-sale")
+        (written,) = api.receipts.written
+        assert (written["customer_id"], written["recipient"]) == (CUSTOMER, None)
+        assert (written["may_send"], written["reason"]) == (False, "unknown")
+        (whole, own) = movements_of(written)
+        assert {whole.key, own.key} == {receipt_key(written["receipt_id"])}
+        assert {whole.customer_id, own.customer_id} == {CUSTOMER}
+
+
+class FakeProducer:
+    """Acknowledges in ``poll``, as librdkafka does; ``room`` is that of its queue."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.room = room
+        self.fault: KafkaError | None = None
+        self.refusal: KafkaError | None = None
+        self.is_silent = False
+        self.written: list[bytes] = []
+        self._waiting: deque[Delivered] = deque()
+        self._wake = threading.Event()
+
+    def produce(self, _topic: str, *, value: bytes, on_delivery: Delivered, **_: object) -> None:
+        """Enqueue."""
+        if self.refusal is not None:
+            raise KafkaException(self.refusal)
+        if len(self._waiting) >= self.room:
+            raise BufferError
+        self.written.append(value)
+        self._waiting.append(on_delivery)
+        self._wake.set()
+
+    def poll(self, timeout: float) -> int:
+        """Acknowledge."""
+        if not self._wake.wait(timeout) or self.is_silent:
+            return 0
+        self._wake.clear()
+        while self._waiting:
+            self._waiting.popleft()(self.fault, None)
+        return 1
+
+    def flush(self, _timeout: float) -> int:
+        """Be empty."""
+        return 0
+
+
+def some(count: int) -> list[ReceiptRecord]:
+    """Return so many receipts."""
+    return [ReceiptRecord(b"id", b"%d" % number, []) for number in range(count)]
+
+
+def writer(*producers: FakeProducer) -> ReceiptWriter:
+    """Return a writer that takes these producers one after the other."""
+    left = iter(producers)
+    return ReceiptWriter(TOPICS.gate_receipts, lambda: next(left))  # type: ignore[arg-type,return-value]
+
+
+async def test_all_are_acknowledged_though_the_queue_is_small():
+    """Whoever writes waits for room."""
+    producer = FakeProducer(room=3)
+    with writer(producer) as one:
+        await one.write(some(1200))
+        await one.write([])
+    assert producer.written == [value for _, value, _ in some(1200)]
+
+
+async def test_one_that_is_not_acknowledged_fails_all():
+    """With Kafka's own words."""
+    producer = FakeProducer()
+    producer.fault = KafkaError(KafkaError._MSG_TIMED_OUT)
+    with writer(producer) as one:
+        with pytest.raises(BrokerError, match=r"gate-receipts: .*timed out"):
+            await one.write(some(2))
+        producer.fault = None
+        await one.write(some(2))
+
+
+async def test_kafka_that_says_nothing_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch):
+    """And what it says later is nobody's."""
+    monkeypatch.setattr(receipts, "DELIVERED_WITHIN", 0.05)
+    producer = FakeProducer()
+    producer.is_silent = True
+    with writer(producer) as one:
+        with pytest.raises(BrokerError, match="in time"):
+            await one.write(some(1))
+        producer.is_silent = False
+        producer._wake.set()
+        await one.write(some(1))
+        await asyncio.sleep(0)
+
+
+async def test_producer_that_failed_for_good_is_replaced():
+    """An idempotent one does, where it lost its place; the next question has its receipt."""
+    first, second = FakeProducer(), FakeProducer()
+    first.refusal = KafkaError(KafkaError._FATAL, "lost", fatal=True)
+    with writer(first, second) as one:
+        with pytest.raises(BrokerError, match="lost"):
+            await one.write(some(1))
+        await one.write(some(1))
+    assert len(second.written) == 1
+
+
+async def test_key_of_one_of_forty_customers_learns_of_no_other_brand():
+    """Of a hundred brands of forty customers it has verdicts on its own; a brand of another looks
+    like one that does not exist.
+    """
+    key = an_api_key(scopes=frozenset({Scope.ASK.value}))
+    async with serving(known(key)) as api:
+        api.state.put(a_standing())
+        for number in range(98):
+            customer = f"foreign-{number % 39}"
+            brand = a_brand(customer_id=customer, status="active", suspension=None)
+            api.state.known_brands[900_000 + number] = brand
+            api.state.put(a_standing(), brand_code=900_000 + number)
+        assert await api.said() == (True, "registered")
+        nobody = (await api.ask(brand_code=999_999)).text.replace("999999", "")
+        for number in range(98):
+            response = await api.ask(brand_code=900_000 + number)
+            (one,) = response.json()["verdicts"]
+            assert (one["may_send"], one["reason"]) == (False, "unknown")
+            assert "foreign" not in response.text
+            assert len(response.text.replace(str(900_000 + number), "")) == len(nobody)

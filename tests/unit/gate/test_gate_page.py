@@ -16,8 +16,7 @@ from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, PATH
 from tests.support.api_keys import API_KEY, AUTHORIZATION
 from tests.support.builders import EMAIL
 from tests.support.source_tree import ROOT
-from tests.unit.gate.conftest import Api
-from tests.unit.gate.fakes import a_standing
+from tests.unit.gate.conftest import Api, a_standing
 
 PAGE = (ROOT / "docs" / "gate.md").read_text("utf-8")
 CURLS = re.findall(r"^curl (.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -82,18 +81,22 @@ def test_every_status_is_on_the_page():
 def test_limits_are_those_of_the_code():
     """Numbers that a sender plans with."""
     settings, limits = GateSettings(), HttpLimits()
-    text = part("Limits")
-    assert f"{limits.requests} requests at once" in text
-    assert f"so {limits.requests // 2} if" in text
-    assert f"over {server._SMALL_BODY // 1024} KiB" in text
-    assert f"{server._LISTS} lists at once, {server._LISTS // 2} of one key" in text
-    assert f"parts of {verdicts._AT_ONCE}" in text
-    assert f"more than {MOST_RECIPIENTS} recipients" in PAGE
-    assert f"over {server.MAX_BODY // 2**20} MiB" in PAGE
-    assert f"up to {LONGEST_TEXT} characters" in PAGE
-    assert f"up to {int(server.REACHED_WITHIN * 1000)} ms" in PAGE
+    said = (
+        f"{limits.requests} requests at once",
+        f"so {limits.requests // 2} if",
+        f"over {server._SMALL_BODY // 1024} KiB",
+        f"{server._LISTS} lists at once, {server._LISTS // 2} of one key",
+        f"parts of {verdicts._AT_ONCE}",
+        f"more than {MOST_RECIPIENTS} recipients",
+        f"over {server.MAX_BODY // 2**20} MiB",
+        f"up to {LONGEST_TEXT} characters",
+        f"up to {int(server.REACHED_WITHIN * 1000)} ms",
+        f"{settings.stale_after.total_seconds():.0f} seconds (`IZIN_GATE_STALE_AFTER`)",
+        f"127.0.0.1:{settings.port}`",
+        f"127.0.0.1:{settings.operations_port}`",
+    )
+    assert [one for one in said if one not in PAGE] == []
     assert (2 * receipts.DELIVERED_WITHIN, "within ten seconds" in PAGE) == (10, True)
-    assert f"{settings.stale_after.total_seconds():.0f} seconds (`IZIN_GATE_STALE_AFTER`)" in PAGE
     assert (
         settings.iys_closes_after.total_seconds(),
         settings.iys_warns_after.total_seconds(),
@@ -101,5 +104,3 @@ def test_limits_are_those_of_the_code():
         24 * 3600,
         3600,
     )
-    assert f"127.0.0.1:{settings.port}`" in PAGE
-    assert f"127.0.0.1:{settings.operations_port}`" in PAGE

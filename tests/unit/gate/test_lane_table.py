@@ -1,6 +1,5 @@
 """Opt-outs found in the bytes of a lane: every one that the order stage would find."""
 
-from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -17,42 +16,12 @@ from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.streams.guard import AdmittedRecord, Guard
-from tests.support.builders import NOON, a_key, an_event
+from tests.support.builders import NOON, a_key, an_event, kafka_message
 from tests.support.order.harness import fetched
 
 CODEC = Codec()
 PARTITIONS = 4
-
-
-class Record:
-    """A message of a lane."""
-
-    def __init__(self, value: bytes | None, offset: int = 0) -> None:
-        self._value, self._offset = value, offset
-
-    def topic(self) -> str:
-        """Return a name."""
-        return "topic"
-
-    def value(self) -> bytes | None:
-        """Return its value."""
-        return self._value
-
-    def key(self) -> bytes:
-        """Return the key that its publisher chose."""
-        return b"any"
-
-    def offset(self) -> int:
-        """Return its offset."""
-        return self._offset
-
-    def partition(self) -> int:
-        """Return its partition."""
-        return 0
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return when it was appended."""
-        return 2, int(NOON.timestamp() * 1000) + 60_000
+APPENDED = 2, int(NOON.timestamp() * 1000) + 60_000
 
 
 class Lane:
@@ -71,13 +40,23 @@ class Lane:
 
     def take(self, *values: bytes | None) -> int:
         """Take records of these values."""
-        records: Sequence[Any] = [Record(one, offset) for offset, one in enumerate(values)]
-        return self._table.take(records)
+        return self._table.take(
+            [
+                kafka_message(value=one, offset=offset, timestamp=APPENDED)
+                for offset, one in enumerate(values)
+            ]
+        )
 
     def closes(self, event: ConsentEvent | None = None) -> bool:
         """Whether the key of an event is closed."""
         recipient = (event or an_event()).recipient
         return digest_of(a_key(recipient=recipient).encode()) in self.undecided.digests
+
+
+@pytest.fixture
+def lane() -> Lane:
+    """Return a lane of nothing."""
+    return Lane()
 
 
 def encoded(event: ConsentEvent) -> bytes:
@@ -90,9 +69,8 @@ def spelt(word: str) -> list[str]:
 
 
 @pytest.mark.parametrize("status", [*spelt("ret"), " RET ", "R\0ET", "\0ret", "RET\u2003"])
-def test_every_spelling_is_an_opt_out(status: str):
+def test_every_spelling_is_an_opt_out(lane: Lane, status: str):
     """What the law reads as RET."""
-    lane = Lane()
     assert lane.take(encoded(an_event(status=status))) == 1
     assert lane.closes()
 
@@ -106,8 +84,7 @@ DAMAGES = st.tuples(
 @given(DAMAGES)
 def test_whatever_the_order_stage_admits_closes(status: bytes):
     """Also from bytes that are no text, and nothing else."""
-    written = encoded(an_event(status="?" * len(status)))
-    value = written.replace(b"?" * len(status), status)
+    value = encoded(an_event(status="?" * len(status))).replace(b"?" * len(status), status)
     found = Guard(CODEC).admit(fetched(value=value))
     lane = Lane()
     lane.take(value)
@@ -127,9 +104,8 @@ def test_opt_out_with_a_wild_instant_closes(name: str, milliseconds: int):
     assert harness.unreadable == []
 
 
-def test_others_close_nothing():
+def test_others_close_nothing(lane: Lane):
     """An opt-in in which the letters are, an opt-out without a key, an erasure, a tombstone."""
-    lane = Lane()
     events = (
         an_event(origin="ret"),
         an_event(status="RET", type="FAX"),
@@ -139,9 +115,8 @@ def test_others_close_nothing():
     assert (len(lane.undecided), lane.unreadable) == (0, [])
 
 
-def test_what_cannot_be_decoded_is_counted():
+def test_what_cannot_be_decoded_is_counted(lane: Lane):
     """And its neighbours are read."""
-    lane = Lane()
     value = encoded(an_event(status="RET"))
     assert lane.take(b"ret", value[:-1], value) == 3
     assert lane.unreadable == [0, 1]
@@ -179,9 +154,8 @@ def test_schema_that_is_out_of_reach_waits():
     assert lane.closes()
 
 
-def test_mark_knows_the_partition_of_the_key():
+def test_mark_knows_the_partition_of_the_key(lane: Lane):
     """Its record may be on another one."""
-    lane = Lane()
     numbers = [f"+9055500000{number:02}" for number in range(20)]
     lane.take(*(encoded(an_event(status="RET", recipient=one)) for one in numbers))
     own = sum(partition_of(a_key(recipient=one).encode(), PARTITIONS) == 0 for one in numbers)

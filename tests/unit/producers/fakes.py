@@ -1,5 +1,5 @@
 """A publisher without a broker; it passes the suite of the real one (`publisher_suite`). And the
-topic of first receipts as a list in memory.
+topic of first receipts as a list in memory, and an intake over both.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -9,8 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+import httpx
+
 from izin.consent import ConsentEvent, ConsentKey
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.first_receipts import HALF, FirstReceipts
+from izin.producers.intake.server import Intake
+from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.publishing.publisher import (
     KafkaRecord,
     OversizeError,
@@ -20,8 +25,10 @@ from izin.producers.publishing.publisher import (
     kafka_record,
 )
 from izin.runtime.errors import BrokerError
+from izin.runtime.http_server.problems import operations_app, public_app
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, NOON, PHONE
 
 Receipt = tuple[bytes, datetime, datetime]
@@ -31,13 +38,14 @@ T = TypeVar("T")
 
 LARGEST = 1_000_000
 """librdkafka's own bound on a message."""
+NOW = NOON + timedelta(hours=1)
 
 
 class MovingClock:
     """A clock that is moved by the test."""
 
     def __init__(self) -> None:
-        self.now = NOON + timedelta(hours=1)
+        self.now = NOW
 
     def __call__(self) -> datetime:
         return self.now
@@ -65,7 +73,7 @@ class FakePublisher:
         self._topics = KafkaSettings(topic_prefix=prefix).topics
         self.frames: list[KafkaRecord] = []
         self.events: list[ConsentEvent] = []
-        self.is_away = False
+        self.is_away_for: Callable[[ConsentEvent], bool] = lambda _: False
         self.largest = LARGEST
         self.skew = timedelta(0)
         """How far the clock is ahead of the broker's."""
@@ -81,7 +89,7 @@ class FakePublisher:
         one = kafka_record(event, key, self._clock(), self._topics, self._codec)
         if len(one.value) > self.largest:
             raise OversizeError(event.event_id)
-        if self.is_away:
+        if self.is_away_for(event):
             answered(UndeliveredError(event.event_id, "away"))
             return
         self.frames.append(one)
@@ -126,13 +134,18 @@ class FakeReceipts:
     """What one endpoint has read of a `log` of one partition, which endpoints share."""
 
     def __init__(
-        self, log: list[Receipt], clock: Callable[[], datetime], *, limit: int = 1000
+        self,
+        log: list[Receipt],
+        clock: Callable[[], datetime],
+        *,
+        limit: int = 1000,
+        is_away: bool = False,
     ) -> None:
         self._log = log
         self._clock = clock
         self._read = 0
         self.receipts = FirstReceipts(limit)
-        self.is_away = False
+        self.is_away = is_away
 
     def claim(self, event_id: str, received_at: datetime, *, by: str = "") -> Future[datetime]:
         if self.is_away:
@@ -171,6 +184,30 @@ class FakeReceipts:
             key, received_at, appended_at = self._log[self._read]
             self.receipts.read(0, self._read, key, received_at, appended_at=appended_at)
             self._read += 1
+
+
+def intake_client(
+    publisher: FakePublisher,
+    directory: BrandDirectory,
+    clock: Callable[[], datetime],
+    receipts: FakeReceipts | None = None,
+) -> httpx.AsyncClient:
+    """Return a client that has a key of an intake, of which an error is a 500; the pages for
+    operators are at ``http://operations``.
+    """
+    receipts = receipts or FakeReceipts([], clock)
+    keys = known(an_api_key())
+    intake = Intake(publisher, directory, receipts, keys, clock=clock, chance=bytes)
+    app, operations = (
+        public_app(intake_routes(intake), dict),
+        operations_app(intake.metrics.registry, dict),
+    )
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+        mounts={"http://operations": httpx.ASGITransport(operations)},
+        base_url="http://intake",
+        headers=AUTHORIZATION,
+    )
 
 
 def done(result: T) -> Future[T]:

@@ -11,13 +11,10 @@ import pytest
 
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.request_body import NAMES
-from izin.producers.intake.server import Intake
-from izin.producers.intake.server import routes_of as intake_routes
-from izin.runtime.http_server.problems import public_app
 from izin.schemas.consistency_token import positions_of
-from tests.support.api_keys import API_KEY, an_api_key, known
+from tests.support.api_keys import API_KEY
 from tests.support.builders import NOON
-from tests.unit.producers.fakes import FakePublisher, FakeReceipts
+from tests.unit.producers.fakes import FakePublisher, intake_client
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "intake.md").read_text("utf-8")
@@ -43,17 +40,8 @@ async def sent(command: str, fake: FakePublisher) -> httpx.Response:
         name="Example",
         activated_at=NOON.replace(year=2020),
     )
-    door = Intake(
-        fake,
-        BrandDirectory([brand]),
-        FakeReceipts([], lambda: NOON),
-        known(an_api_key()),
-        clock=lambda: NOON,
-        chance=bytes,
-    )
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(public_app(intake_routes(door), dict))
-    ) as client:
+    async with intake_client(fake, BrandDirectory([brand]), lambda: NOON) as client:
+        del client.headers["Authorization"]
         return await client.post(words[1], content=data.encode(), headers=headers)
 
 

@@ -1,7 +1,6 @@
 """Instants of first receipts at the endpoint: retries through several endpoints, and clock skew."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +10,7 @@ from structlog.testing import capture_logs
 
 from izin.consent import AdmittedEvent, admit
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.intake.server import Intake
-from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.intake.validation import ClockSkew
-from izin.runtime.http_server.problems import operations_app, public_app
-from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import NOON
 from tests.unit.producers.fakes import (
     FakePublisher,
@@ -23,6 +18,7 @@ from tests.unit.producers.fakes import (
     MovingClock,
     Receipt,
     a_record,
+    intake_client,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -34,14 +30,7 @@ def a_live_record(**overrides: object) -> dict[str, Any]:
     return a_record(**(now | overrides))
 
 
-@pytest.fixture
-def moving() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
-def fake(moving: MovingClock) -> FakePublisher:
-    return FakePublisher(moving)
+Replicas = Callable[..., httpx.AsyncClient]
 
 
 @pytest.fixture
@@ -49,35 +38,12 @@ def log() -> list[Receipt]:
     return []
 
 
-Replicas = Callable[..., tuple[httpx.AsyncClient, FakeReceipts]]
-
-
 @pytest.fixture
-async def replica(
-    fake: FakePublisher, directory: BrandDirectory, moving: MovingClock, log: list[Receipt]
-) -> AsyncIterator[Replicas]:
-    """Yield a function that starts a replica with what only it has read of the log."""
-    async with AsyncExitStack() as stack:
-
-        def start(limit: int = 1000) -> tuple[httpx.AsyncClient, FakeReceipts]:
-            receipts = FakeReceipts(log, moving, limit=limit)
-            intake = Intake(
-                fake, directory, receipts, known(an_api_key()), clock=moving, chance=bytes
-            )
-            client = httpx.AsyncClient(
-                transport=httpx.ASGITransport(public_app(intake_routes(intake), dict)),
-                mounts={
-                    "http://operations": httpx.ASGITransport(
-                        operations_app(intake.metrics.registry, dict)
-                    )
-                },
-                base_url="http://intake",
-                headers=AUTHORIZATION,
-            )
-            stack.push_async_callback(client.aclose)
-            return client, receipts
-
-        yield start
+def replica(
+    fake: FakePublisher, directory: BrandDirectory, clock: MovingClock, log: list[Receipt]
+) -> Replicas:
+    """Return a function that starts a replica with what only it has read of the log."""
+    return lambda **given: intake_client(fake, directory, clock, FakeReceipts(log, clock, **given))
 
 
 async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx.Response:
@@ -86,51 +52,49 @@ async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx
 
 @pytest.mark.parametrize("status", ["ONAY", "RET"])
 async def test_retry_at_another_replica_is_identical(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock, status: str
+    replica: Replicas, fake: FakePublisher, clock: MovingClock, status: str
 ):
     """Neither may override the opposite that was given in between."""
     for _ in range(3):
-        client, _ = replica()
-        await post(client, a_live_record(status=status))
-        moving.now += MINUTE
+        await post(replica(), a_live_record(status=status))
+        clock.now += MINUTE
     first, *others = fake.events
     assert first.received_at == first.consent_date == NOON + timedelta(hours=1)
     assert others == [first, first]
 
 
 async def test_idempotency_key_of_another_body_is_refused(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock
+    replica: Replicas, fake: FakePublisher, clock: MovingClock
 ):
     """At any replica, for a day, and by what the body says; opt-outs are published all the same."""
     key = {"Idempotency-Key": "key-1"}
-    assert (await post(replica()[0], a_live_record(), **key)).status_code == 202
+    assert (await post(replica(), a_live_record(), **key)).status_code == 202
     again = dict(reversed(a_live_record().items()))
-    assert (await post(replica()[0], again, **key)).status_code == 202
+    assert (await post(replica(), again, **key)).status_code == 202
     other = [a_live_record(id="signup-2"), a_live_record(status="RET")]
-    refused = await post(replica()[0], other, **key)
+    refused = await post(replica(), other, **key)
     assert (refused.status_code, refused.json()["title"]) == (
         422,
         "Idempotency-Key of another body",
     )
     assert [one["index"] for one in refused.json()["events"]] == [1]
     assert [one.status for one in fake.events] == ["ONAY", "ONAY", "RET"]
-    alone = await post(replica()[0], a_live_record(status="RET", id="signup-3"), **key)
+    alone = await post(replica(), a_live_record(status="RET", id="signup-3"), **key)
     assert alone.status_code == 202
-    moving.now += timedelta(days=1, minutes=1)
-    assert (await post(replica()[0], other, **key)).status_code == 202
+    clock.now += timedelta(days=1, minutes=1)
+    assert (await post(replica(), other, **key)).status_code == 202
 
 
 async def test_refused_record_does_not_bind_its_idempotency_key(replica: Replicas):
     """It is corrected, and sent again under the same one."""
     key = {"Idempotency-Key": "key-1"}
-    assert (await post(replica()[0], a_live_record(recipient="12"), **key)).status_code == 422
-    assert (await post(replica()[0], a_live_record(), **key)).status_code == 202
+    assert (await post(replica(), a_live_record(recipient="12"), **key)).status_code == 422
+    assert (await post(replica(), a_live_record(), **key)).status_code == 202
 
 
 async def test_idempotency_key_is_not_refused_while_it_is_unknown(replica: Replicas):
     """Whose record needs no first receipt is accepted, as without a key."""
-    client, receipts = replica()
-    receipts.is_away = True
+    client = replica(is_away=True)
     dated = a_live_record(consent_date="2026-02-28 12:00:00")
     for number in range(2):
         body = dated | {"id": f"signup-{number}"}
@@ -138,38 +102,36 @@ async def test_idempotency_key_is_not_refused_while_it_is_unknown(replica: Repli
 
 
 async def test_retry_under_an_idempotency_key_is_identical(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock
+    replica: Replicas, fake: FakePublisher, clock: MovingClock
 ):
     """The key identifies each record of a request."""
     body = [a_live_record(id=None), a_live_record(id=None, status="RET")]
     for _ in range(2):
-        client, _ = replica()
-        await post(client, body, **{"Idempotency-Key": "key-1"})
-        moving.now += MINUTE
+        await post(replica(), body, **{"Idempotency-Key": "key-1"})
+        clock.now += MINUTE
     assert fake.events[:2] == fake.events[2:]
 
 
 @pytest.mark.parametrize("status", ["ONAY", "RET"])
 async def test_date_ahead_of_receipt_keeps_its_instant(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock, status: str
+    replica: Replicas, fake: FakePublisher, clock: MovingClock, status: str
 ):
     """At the retry the date is past, and would count as stated."""
     body = a_live_record(consent_date="2026-03-02 13:03:00", date_basis=None, status=status)
     for _ in range(3):
-        client, _ = replica()
-        await post(client, body)
-        moving.now += 2 * MINUTE
+        await post(replica(), body)
+        clock.now += 2 * MINUTE
     assert {one.received_at for one in fake.events} == {NOON + timedelta(hours=1)}
     assert len(fake.events) == 3
 
 
 async def test_dated_record_writes_no_receipt(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock, log: list[Receipt]
+    replica: Replicas, fake: FakePublisher, clock: MovingClock, log: list[Receipt]
 ):
     """Its date is the instant, whenever it comes."""
-    client, _ = replica()
+    client = replica()
     await post(client, a_live_record(consent_date="2026-03-02 12:00:00"))
-    moving.now += MINUTE
+    clock.now += MINUTE
     await post(client, a_live_record(consent_date="2026-03-02 12:00:00"))
     assert log == []
     assert {one.consent_date for one in fake.events} == {NOON}
@@ -177,15 +139,14 @@ async def test_dated_record_writes_no_receipt(
 
 @pytest.mark.parametrize("date", ["2026-03-02", "0001-01-01T00:00:00Z"])
 async def test_opt_out_of_today_counts_from_its_first_receipt(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock, date: str
+    replica: Replicas, fake: FakePublisher, clock: MovingClock, date: str
 ):
     """Or of the year 1: a retry in the evening undoes no consent of the afternoon."""
     for _ in range(3):
-        client, _ = replica()
-        await post(client, a_live_record(consent_date=date, date_basis=None, status="RET"))
-        moving.now += 10 * MINUTE
+        await post(replica(), a_live_record(consent_date=date, date_basis=None, status="RET"))
+        clock.now += 10 * MINUTE
     assert {one.received_at for one in fake.events} == {NOON + timedelta(hours=1)}
-    found = [admit(one, appended_at=moving.now) for one in fake.events]
+    found = [admit(one, appended_at=clock.now) for one in fake.events]
     assert all(isinstance(one, AdmittedEvent) for one in found)
     assert {one.effective_at for one in found if isinstance(one, AdmittedEvent)} == {
         NOON + timedelta(hours=1)
@@ -196,20 +157,20 @@ async def test_opt_out_of_a_past_day_writes_no_receipt(
     replica: Replicas, fake: FakePublisher, log: list[Receipt]
 ):
     """It counts from the end of that day, whenever it comes."""
-    client, _ = replica()
+    client = replica()
     await post(client, a_live_record(consent_date="2026-03-01", date_basis=None, status="RET"))
     assert log == []
     assert [one.date_basis for one in fake.events] == ["day"]
 
 
 async def test_repetition_without_a_reference_is_a_new_act(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock, log: list[Receipt]
+    replica: Replicas, fake: FakePublisher, clock: MovingClock, log: list[Receipt]
 ):
     """Nothing says that it is the same."""
-    client, _ = replica()
+    client = replica()
     for _ in range(2):
         await post(client, a_live_record(id=None))
-        moving.now += MINUTE
+        clock.now += MINUTE
     first, second = fake.events
     assert first.received_at < second.received_at
     assert log == []
@@ -217,18 +178,17 @@ async def test_repetition_without_a_reference_is_a_new_act(
 
 async def test_refused_record_was_not_received(replica: Replicas, log: list[Receipt]):
     """Corrected and sent again under its id, it counts from then on."""
-    client, _ = replica()
+    client = replica()
     await post(client, a_live_record(source=None))
     await post(client, a_live_record(date_basis=None))
     assert log == []
 
 
 async def test_unknown_receipt_postpones_onays_only(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock
+    replica: Replicas, fake: FakePublisher, clock: MovingClock
 ):
     """A RET counts from now, and what states an old date needs no receipt."""
-    client, receipts = replica()
-    receipts.is_away = True
+    client = replica(is_away=True)
     answer = await post(
         client,
         [
@@ -242,33 +202,33 @@ async def test_unknown_receipt_postpones_onays_only(
     assert int(answer.headers["retry-after"]) > 0
     assert [one["index"] for one in answer.json()["events"]] == [1, 2]
     assert [one["pointer"] for one in answer.json()["violations"]] == ["/3/source"]
-    assert fake.events[0].received_at == moving.now
+    assert fake.events[0].received_at == clock.now
     metrics = (await client.get("http://operations/metrics")).text
     assert 'izin_intake_records_total{outcome="postponed"} 1.0' in metrics
 
 
 async def test_full_memory_postpones_new_onays_only(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock
+    replica: Replicas, fake: FakePublisher, clock: MovingClock
 ):
     """RETs go on, what is known is answered, and a day later there is room."""
-    client, _ = replica(limit=2)
+    client = replica(limit=2)
     assert (await post(client, a_live_record(id="1"))).status_code == 202
     assert (await post(client, a_live_record(id="2", status="RET"))).status_code == 202
-    moving.now += MINUTE
+    clock.now += MINUTE
     assert (await post(client, a_live_record(id="3"))).status_code == 503
     assert (await post(client, a_live_record(id="3", status="RET"))).status_code == 202
     assert (await post(client, a_live_record(id="1"))).status_code == 202
     assert fake.events[-1] == fake.events[0]
-    moving.now += timedelta(days=1)
+    clock.now += timedelta(days=1)
     assert (await post(client, a_live_record(id="3"))).status_code == 202
 
 
 async def test_date_ahead_of_the_broker_is_claimed(
-    replica: Replicas, fake: FakePublisher, moving: MovingClock, log: list[Receipt]
+    replica: Replicas, fake: FakePublisher, clock: MovingClock, log: list[Receipt]
 ):
     """The endpoint's clock is three minutes ahead: the broker would bound a date of last minute."""
     fake.skew = 3 * MINUTE
-    client, _ = replica()
+    client = replica()
     await post(client, a_live_record(id=None))
     assert (
         "izin_intake_clock_skew_seconds 180.0"

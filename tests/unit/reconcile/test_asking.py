@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from time import monotonic
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -104,13 +105,7 @@ async def test_single_query_is_made_again_where_that_may_help(
 ) -> None:
     """Not for ever; the hour's limit is passed on, for the single queries end there."""
     monkeypatch.setattr(comparing, "_PAUSE", timedelta(0))
-    left = list(errors)
-
-    async def ask() -> str:
-        if left:
-            raise left.pop(0)
-        return "answer"
-
+    ask = AsyncMock(side_effect=[*errors, "answer"])
     if raised is None:
         assert await comparing._patiently(ask) == "answer"
     else:
@@ -125,12 +120,9 @@ async def test_ledger_behind_its_decisions_is_not_compared(
     settings = KafkaSettings(topic_prefix="", partitions=1)
     topic = settings.topics.decisions.name
 
-    async def ingested(_ledger: object) -> dict[tuple[str, int], int]:
-        return {(topic, 0): 7}
-
     ends: dict[int, int] = {0: 9, 1: 1}
     monkeypatch.setattr(comparing.kafka, "committed_ends", lambda *_: ends)
-    monkeypatch.setattr(comparing.reads, "ingested", ingested)
+    monkeypatch.setattr(comparing.reads, "ingested", AsyncMock(return_value={(topic, 0): 7}))
     monkeypatch.setattr(comparing, "_BEHIND_FOR", timedelta(0))
     ledger: Any = None
     comparer = Comparer(ledger=ledger, kafka=settings, codec=Codec(), clock=lambda: NOON)

@@ -22,7 +22,7 @@ from izin.schemas.topics import Topics
 from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.guard import REDRIVEN
 from izin.streams.outputs import BATCH_PART, REPARTITIONED
-from tests.support.builders import NOON, an_event, an_iys_event
+from tests.support.builders import NOON, an_event, an_iys_event, kafka_message
 from tests.support.order.harness import HOME, KEY, PARTITIONS
 from tests.support.replay.dead_letters import APPENDED, CODEC, a_letter_of
 
@@ -32,44 +32,29 @@ HOUR = timedelta(hours=1)
 NOW = datetime(2026, 3, 9, 9, tzinfo=UTC)
 
 
-class FakeMessage:
-    """A message of the topic of dead letters."""
-
-    def __init__(self, value: bytes) -> None:
-        self._value = value
-
-    def value(self) -> bytes:
-        """Return the value."""
-        return self._value
-
-    def topic(self) -> str:
-        """Return the topic."""
-        return TOPICS.dead_letters.name
-
-    def partition(self) -> int:
-        """Return the partition."""
-        return 0
-
-    def offset(self) -> int:
-        """Return the offset."""
-        return 12
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return a time."""
-        return 1, APPENDED
+def a_message(value: bytes) -> Any:  # noqa: ANN401  # a Kafka client's
+    """Return a message of the topic of dead letters."""
+    topic = TOPICS.dead_letters.name
+    return kafka_message(topic=topic, offset=12, timestamp=(1, APPENDED), value=value)
 
 
 def a_letter(event: ConsentEvent, *faults: Violation, **fields: object) -> Letter:
     """Return the letter 0/12 about an event in the bulk lane."""
     place: dict[str, Any] = {"topic": TOPICS.events.name, "partition": 3}
     value = CODEC.encode("DeadLetter", a_letter_of(event, "refused", faults, **place | fields))
-    return letter_of(FakeMessage(value), CODEC)
+    return letter_of(a_message(value), CODEC)
 
 
 def an_order(event: ConsentEvent, **fields: object) -> RedriveOrder | Obstacle:
     """Return how the letter about an event is redriven."""
     letter = a_letter(event, **fields)
     return order_of(letter, content_of(letter, CODEC, TOPICS), TOPICS, COUNTS, 0)
+
+
+def an_allowed_order(event: ConsentEvent, **fields: object) -> RedriveOrder:
+    order = an_order(event, **fields)
+    assert isinstance(order, RedriveOrder)
+    return order
 
 
 @pytest.mark.parametrize(
@@ -89,15 +74,13 @@ def test_letter_takes_the_lane_of_its_event(
     event: ConsentEvent, fields: dict[str, object], topic: str, partition: int
 ) -> None:
     """Opt-outs take the express lane; what cannot be read goes where it came from."""
-    order = an_order(event, **fields)
-    assert isinstance(order, RedriveOrder)
+    order = an_allowed_order(event, **fields)
     assert (order.record.topic, order.record.partition) == (topic, partition)
 
 
 def test_letter_of_more_partitions_goes_to_one_that_exists() -> None:
     """Its topic had more partitions than it has now."""
-    order = an_order(an_event(recipient="5"), partition=PARTITIONS + 1)
-    assert isinstance(order, RedriveOrder)
+    order = an_allowed_order(an_event(recipient="5"), partition=PARTITIONS + 1)
     assert order.record.partition < PARTITIONS
 
 
@@ -105,15 +88,14 @@ def test_redriven_record_names_its_letter_and_first_append() -> None:
     """Marks of earlier ways go, so that none adds up; the headers of the source stay."""
     before = str(APPENDED - 1000).encode()
     marks = [(REPARTITIONED, b"a/1/2"), (REDRIVEN, b"0/3"), (APPENDED_AT, before)]
-    order = an_order(an_event(), headers=[("ce_id", b"1"), *marks])
-    assert isinstance(order, RedriveOrder)
+    order = an_allowed_order(an_event(), headers=[("ce_id", b"1"), *marks])
     assert order.record.headers == [("ce_id", b"1"), (REDRIVEN, b"0/12"), (APPENDED_AT, before)]
     assert order.record.key == order.key == KEY
 
 
 def test_record_that_is_no_dead_letter_is_an_obstacle() -> None:
     """It is listed, with its bytes, and cannot come back."""
-    letter = letter_of(FakeMessage(b"junk"), CODEC)
+    letter = letter_of(a_message(b"junk"), CODEC)
     assert (letter.reason, letter.value, letter.name) == (UNREADABLE, b"junk", "0/12")
     assert content_of(letter, CODEC, TOPICS) is None
     assert isinstance(order_of(letter, None, TOPICS, COUNTS, 0), Obstacle)

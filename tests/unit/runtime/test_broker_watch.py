@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.settings import KafkaSettings
+from tests.support.waiting import ManualClock
 
 
 class SilentAdmin:
@@ -39,16 +40,6 @@ class RefusingAdmin(SilentAdmin):
         self._report(KafkaError(KafkaError._ALL_BROKERS_DOWN))
 
 
-class Clock:
-    """A clock that is moved."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def admin() -> SilentAdmin:
     """Return a broker that answers."""
@@ -56,20 +47,20 @@ def admin() -> SilentAdmin:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """Return the clock of the watch."""
-    return Clock()
+    return ManualClock()
 
 
 @pytest.fixture
-def watch(admin: SilentAdmin, clock: Clock) -> BrokerWatch:
+def watch(admin: SilentAdmin, clock: ManualClock) -> BrokerWatch:
     """Return the watch under test."""
     watch = BrokerWatch(KafkaSettings(client_log_level=0), clock)
     watch._admin = admin  # type: ignore[assignment]  # the stand-in
     return watch
 
 
-async def test_broker_that_answers_is_reachable(watch: BrokerWatch, clock: Clock) -> None:
+async def test_broker_that_answers_is_reachable(watch: BrokerWatch, clock: ManualClock) -> None:
     """However long it has been asked, and nothing is logged."""
     with capture_logs() as logs:
         for _ in range(10):
@@ -80,7 +71,7 @@ async def test_broker_that_answers_is_reachable(watch: BrokerWatch, clock: Clock
 
 
 async def test_silence_is_noticed_and_logged_once(
-    watch: BrokerWatch, admin: SilentAdmin, clock: Clock
+    watch: BrokerWatch, admin: SilentAdmin, clock: ManualClock
 ) -> None:
     """A lost request is no outage; ten minutes are two log events, not ten thousand."""
     admin.is_up = False
@@ -103,7 +94,9 @@ async def test_silence_is_noticed_and_logged_once(
     assert logs[1]["seconds"] == 604
 
 
-async def test_cause_and_setting_of_a_refusal_are_logged(watch: BrokerWatch, clock: Clock) -> None:
+async def test_cause_and_setting_of_a_refusal_are_logged(
+    watch: BrokerWatch, clock: ManualClock
+) -> None:
     """The failed request itself tells of a broken connection only."""
     watch._admin = RefusingAdmin(watch._errors.append)  # type: ignore[assignment]  # the stand-in
     with capture_logs() as logs:
@@ -115,7 +108,7 @@ async def test_cause_and_setting_of_a_refusal_are_logged(watch: BrokerWatch, clo
 
 
 async def test_cause_of_a_former_outage_is_forgotten(
-    watch: BrokerWatch, admin: SilentAdmin, clock: Clock
+    watch: BrokerWatch, admin: SilentAdmin, clock: ManualClock
 ) -> None:
     """The next one may have another."""
     watch._errors.append(KafkaError(KafkaError._AUTHENTICATION))

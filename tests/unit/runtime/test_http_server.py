@@ -4,12 +4,11 @@ import asyncio
 import importlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 
 import pytest
-from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -21,12 +20,11 @@ from izin.runtime.http_server.problems import (
     MEDIA_TYPE,
     RequestRefusedError,
     health,
-    operations_app,
 )
-from izin.runtime.http_server.server import HttpListeners, PortError
+from izin.runtime.http_server.server import PortError
 from izin.runtime.http_server.shedding import HttpLimits, Refused, client_of, read_body
-from izin.runtime.settings import IntakeSettings
 from tests.support.http_clients import Reply, connected, reply_of, request
+from tests.support.servers.http import ServedHttp, listeners_of
 
 SHORT = 0.3
 OTHER = "127.0.0.2"
@@ -35,14 +33,10 @@ HALF_A_HEAD = b"GET /echo HTTP/1.1\r\nHost: te"
 
 
 @dataclass(kw_only=True)
-class Served:
+class Served(ServedHttp):
     """A server with three endpoints, and what a test has of it."""
 
-    port: int
-    operations_port: int
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
-    faults: dict[str, str] = field(default_factory=dict)
 
     async def echo(self, http_request: Request) -> Response:
         """Answer with the body."""
@@ -60,29 +54,15 @@ class Served:
         """Answer with more than fits between two processes."""
         return Response(bytes(50 << 20))
 
-    def counted(self, name: str, **labels: str) -> float:
-        """Return a figure of the metrics."""
-        return self.registry.get_sample_value(name, labels) or 0.0
-
-    def refused(self, reason: Refused) -> float:
-        """Return how many were refused for a reason."""
-        return self.counted("izin_http_refused_total", reason=reason)
-
     async def get(self, path: str, *, source: str = "127.0.0.1") -> Reply:
         """Get a page."""
         return await request(self.port, "GET", path, source=source)
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Return once something holds; fail the test after a while."""
-        async with asyncio.timeout(10):
-            while not holds():  # noqa: ASYNC110  # metrics set no event
-                await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
 async def serving(limits: HttpLimits) -> AsyncIterator[Served]:
     """Serve within ``limits``."""
-    served, stopping = Served(port=free_port(), operations_port=free_port()), asyncio.Event()
+    served = Served()
     app = Starlette(
         routes=[
             Route("/echo", served.echo, methods=["GET", "POST"]),
@@ -91,31 +71,11 @@ async def serving(limits: HttpLimits) -> AsyncIterator[Served]:
             *health(lambda: served.faults, with_reasons=False),
         ]
     )
-    with closing(listeners_of(served.port, served.operations_port)) as listeners:
-        listeners.listen()
-        running = asyncio.create_task(
-            listeners.serve(
-                app,
-                operations_app(served.registry, lambda: served.faults),
-                served.registry,
-                proxies="127.0.0.3",
-                drain=1,
-                stopping=stopping,
-                limits=limits,
-            )
-        )
+    async with served.serve(app, limits, proxies="127.0.0.3"):
         try:
             yield served
         finally:
             served.opened.set()
-            stopping.set()
-            await running
-
-
-def listeners_of(port: int, operations_port: int) -> HttpListeners:
-    """Return bound listeners."""
-    settings = IntakeSettings(port=port, operations_port=operations_port)
-    return HttpListeners(settings, server="the test", variables="IZIN_TEST")
 
 
 async def test_requests_beyond_the_limit_are_refused_and_counted():

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -83,18 +84,14 @@ def test_librdkafka_is_silent_where_nothing_sets_logging_up() -> None:
 
 def test_request_is_repeated_while_a_leader_is_elected() -> None:
     """A topic that was just created has none yet; any other error is the caller's."""
-    errors = [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]
-
-    def request(name: str) -> str:
-        if errors:
-            raise KafkaException(KafkaError(errors.pop()))
-        return name
-
-    assert while_leaders_move(request)("topic") == "topic"
-    errors.append(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    codes = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+    refused = KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    moving = (KafkaException(KafkaError(code)) for code in codes)
+    request = Mock(side_effect=[*moving, "answer", refused])
+    assert while_leaders_move(request)("topic") == "answer"
     with pytest.raises(KafkaException):
         while_leaders_move(request)("topic")
-    assert errors == []
+    assert request.call_count == 4
 
 
 def test_plain_connection_has_no_other_option() -> None:

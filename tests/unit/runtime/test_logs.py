@@ -11,11 +11,9 @@ import random
 import re
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from io import StringIO
-from types import SimpleNamespace
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -25,8 +23,8 @@ from izin.runtime.logs import configure, get_logger
 from izin.runtime.masking import mask, mask_text
 from izin.runtime.settings import LogSettings
 from izin.schemas.fast import BUILD
-from izin.streams.engine.watches import WorkerMetrics
 from tests.support.builders import EMAIL, PHONE, a_key
+from tests.support.waiting import ManualClock
 
 SPELLINGS = (
     PHONE,
@@ -52,24 +50,14 @@ AROUND = ("{}", "to {}, now", "'{}'", "<{}>", "k={}", "/a/{}/b", "({})", "tel:{}
 DOMAINS = ("example.com", "mail.example.org", "örnek.example")
 
 
-class Clock:
-    """A clock that is moved."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """Return the clock of the handler."""
-    return Clock()
+    return ManualClock()
 
 
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Logged]:
+def logged(monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> Iterator[Logged]:
     """Yield the log on standard error, without the first line; the configuration is restored
     afterwards.
     """
@@ -225,29 +213,12 @@ def test_log_level_is_respected(monkeypatch: pytest.MonkeyPatch, logged: Logged)
     assert logged() == []
 
 
-def test_metric_names_have_our_prefix() -> None:
-    """One prefix, each name once."""
-    idle = SimpleNamespace(
-        counts=Counter(),
-        ready=(),
-        assigned=(),
-        paused=(),
-        keys=0,
-        state_bytes=0,
-        commit_seconds=0.0,
-    )
-    metrics = WorkerMetrics(cast("Any", idle), {}, cast("Any", None))
-    names = [one.name for one in metrics.collect()]
-    assert len(names) == len(set(names))
-    assert all(re.fullmatch(r"izin_order(_[a-z]+)+", name) for name in names)
-
-
 def summary(line: dict[str, Any]) -> tuple[object, object]:
     """Return how many repetitions a line stands for, and within how long."""
     return line.get("repeated"), line.get("seconds")
 
 
-def test_repetitions_are_dropped_and_counted(logged: Logged, clock: Clock) -> None:
+def test_repetitions_are_dropped_and_counted(logged: Logged, clock: ManualClock) -> None:
     """The first is logged at once, the others each minute, whichever client and however long."""
     for number in range(100):
         logging.getLogger("librdkafka").error(REFUSED, number % 3, number)
@@ -260,7 +231,7 @@ def test_repetitions_are_dropped_and_counted(logged: Logged, clock: Clock) -> No
     assert summary(logged()[-1]) == (40, 40)
 
 
-def test_count_comes_with_the_next_line_once_it_is_due(logged: Logged, clock: Clock) -> None:
+def test_count_comes_with_the_next_line_once_it_is_due(logged: Logged, clock: ManualClock) -> None:
     """When it has ended; and a later one is new again."""
     for partition in range(5):
         logging.getLogger("aiokafka.consumer").error(

@@ -103,5 +103,4 @@ def test_end_is_reached_by_who_has_read_so_far(brokers: Brokers, clock: list[flo
     assert set(reached(one, clock, {0: 9, 1: 20, 2: 0})) == {1}
     brokers.ends[0] = 1000
     first = clock[0]
-    found = reached(one, clock, {0: 10, 1: 20, 2: 0})
-    assert found[0] < first
+    assert reached(one, clock, {0: 10, 1: 20, 2: 0})[0] < first

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, NoReturn, cast
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent import FIRST_DATE, OurError
-from izin.schemas import contracts
 from izin.schemas.codec import Codec, SchemaIds
 from izin.schemas.fast.record_format import header_bytes, headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
@@ -55,6 +55,12 @@ def admitted(record: FetchedRecord) -> AdmittedRecord | DeadLetter:
     return Guard(CODEC).admit(record)
 
 
+def taken(record: FetchedRecord) -> AdmittedRecord:
+    found = admitted(record)
+    assert isinstance(found, AdmittedRecord)
+    return found
+
+
 def a_letter(record: FetchedRecord) -> DeadLetter:
     letter = admitted(record)
     assert isinstance(letter, DeadLetter)
@@ -63,9 +69,7 @@ def a_letter(record: FetchedRecord) -> DeadLetter:
 
 def test_valid_record_is_admitted() -> None:
     """The guard reports whether admission changed the event."""
-    found, other = admitted(a_record()), admitted(a_record(an_event(recipient=f"  {PHONE}")))
-    assert isinstance(found, AdmittedRecord)
-    assert isinstance(other, AdmittedRecord)
+    found, other = taken(a_record()), taken(a_record(an_event(recipient=f"  {PHONE}")))
     assert (found.admitted.key.recipient, found.is_unchanged) == (PHONE, True)
     assert other.admitted == replace(found.admitted, event=other.admitted.event)
     assert not other.is_unchanged
@@ -116,15 +120,11 @@ def a_registry(answer: Callable[[int], object]) -> Codec:
     return Codec(cast("SchemaIds", SimpleNamespace(id_of=lambda _: 1, schema_of=answer)))
 
 
-def out_of_reach(schema_id: int) -> NoReturn:
-    raise OurError(f"nobody answers about {schema_id}")
-
-
 def test_registry_out_of_reach_raises() -> None:
     """It is not the record's fault that the registry is gone."""
     record = fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
     with pytest.raises(OurError):
-        Guard(a_registry(out_of_reach)).admit(record)
+        Guard(a_registry(Mock(side_effect=OurError("nobody answers")))).admit(record)
 
 
 @pytest.mark.parametrize("schema", ["string", ["null", "int"], {"type": "record"}, 5])
@@ -136,24 +136,12 @@ def test_registered_schema_that_is_no_record_is_unknown(schema: object) -> None:
     assert letter.reason in {"unknown-schema", "undecodable"}
 
 
-def test_refused_record_lists_typed_violations() -> None:
-    """A refused event names every violation, with its code."""
-    letter = a_letter(a_record(an_event(source=None, consent_date=None)))
-    assert letter.reason == "refused"
-    assert {one.code for one in letter.violations} >= {"H112", "H113"}
-    assert not letter.lost_ret
-
-
 @pytest.mark.parametrize(("status", "lost"), [("ONAY", False), ("RET", True)])
 def test_poison_is_dead_lettered_and_a_ret_flagged(
     monkeypatch: pytest.MonkeyPatch, status: str, lost: bool
 ) -> None:
     """A record for which our code raises is described by the type of the error alone."""
-
-    def stumble(*_: object, **__: object) -> NoReturn:
-        raise ZeroDivisionError(PHONE)
-
-    monkeypatch.setattr(guard, "admit", stumble)
+    monkeypatch.setattr(guard, "admit", Mock(side_effect=ZeroDivisionError(PHONE)))
     letter = a_letter(a_record(an_event(status=status)))
     assert (letter.reason, letter.lost_ret) == ("poison", lost)
     assert PHONE not in letter.violations[0].reason
@@ -165,13 +153,6 @@ def test_impossible_timestamp_is_poison() -> None:
     letter = a_letter(record)
     assert letter.reason == "poison"
     assert CODEC.encode("DeadLetter", dead_letter_of(letter, record))
-
-
-@given(st.binary(max_size=300))
-def test_guard_given_any_bytes_does_not_raise(rest: bytes) -> None:
-    """The guard checks the bytes after a valid header."""
-    header = b"\xc3\x01" + contracts.current()["ConsentEvent"].fingerprint
-    assert admitted(fetched(value=header + rest))
 
 
 def test_dead_letter_has_coordinates_and_original_bytes() -> None:
@@ -223,8 +204,7 @@ def test_repartitioned_record_counts_from_its_first_append() -> None:
 @pytest.mark.parametrize("name", SPOILT_TEXTS)
 def test_ret_with_bytes_that_are_no_text_takes_effect(name: str) -> None:
     """Without them, and flagged; İYS gets none of these texts but the source."""
-    found = admitted(a_spoilt_record(name, status="RET"))
-    assert isinstance(found, AdmittedRecord)
+    found = taken(a_spoilt_record(name, status="RET"))
     assert not getattr(found.admitted.event, name)
     assert not found.is_unchanged
     assert (name, "IZIN-CHARACTER") in {(v.field, v.code) for v in found.admitted.violations}
@@ -234,8 +214,7 @@ def test_ret_with_bytes_that_are_no_text_takes_effect(name: str) -> None:
 def test_ret_with_a_damaged_recipient_is_not_registrable() -> None:
     """They may hide more; the opt-out takes effect for the recipient that is left."""
     recipient = f"+9055500@@@@{PHONE[-5:]}"
-    found = admitted(a_spoilt_record("recipient", recipient=recipient, status="RET"))
-    assert isinstance(found, AdmittedRecord)
+    found = taken(a_spoilt_record("recipient", recipient=recipient, status="RET"))
     assert found.admitted.key.recipient == f"+9055500{PHONE[-5:]}"
     assert not found.admitted.registrable
 
@@ -263,8 +242,7 @@ def test_first_append_that_is_none_is_left_out(first: bytes | None) -> None:
     """More digits than an instant has, none, or one before the law: the append itself counts."""
     headers = headers_bytes([(APPENDED_AT, first)])
     event = an_event(status="RET", consent_date=None, received_at=None)
-    found = Guard(CODEC).admit(a_record(event, headers=headers))
-    assert isinstance(found, AdmittedRecord)
+    found = taken(a_record(event, headers=headers))
     assert found.admitted.effective_at == EPOCH + APPENDED * MILLISECOND
     (letter,) = letters(fetched(value=ONAY, headers=headers, partition=HOME))
     assert (letter["reason"], letter["headers"]) == (
@@ -278,8 +256,7 @@ def test_first_append_from_the_first_day_of_the_law_counts() -> None:
     event = an_event(status="RET", consent_date=None, received_at=None)
     for first in (FIRST, APPENDED - 60_000):
         headers = headers_bytes([(APPENDED_AT, b"%d" % first)])
-        found = Guard(CODEC).admit(a_record(event, headers=headers))
-        assert isinstance(found, AdmittedRecord)
+        found = taken(a_record(event, headers=headers))
         assert found.admitted.effective_at == EPOCH + first * MILLISECOND
 
 
@@ -301,8 +278,7 @@ def test_ret_with_headers_that_cannot_be_read_takes_effect(headers: bytes) -> No
 
 def test_headers_in_great_numbers_do_not_enlarge_a_letter() -> None:
     """A record of 1 MB holds 300,000 headers of nothing; their copies would not fit."""
-    headers = headers_bytes([("", b"")] * 300_000)
-    (letter,) = letters(fetched(value=b"?", headers=headers))
+    (letter,) = letters(fetched(value=b"?", headers=headers_bytes([("", b"")] * 300_000)))
     assert 0 < len(letter["headers"]) < MAX_COPIED_BYTES
 
 
@@ -312,6 +288,7 @@ def test_headers_in_great_numbers_do_not_enlarge_a_letter() -> None:
             st.none() | st.binary(max_size=40) | st.just(KEY) | st.just(b"k" * 70_000),
             st.none()
             | st.binary(max_size=40)
+            | st.binary(max_size=300).map(lambda rest: RET[:10] + rest)  # behind a valid header
             | st.sampled_from([RET, ONAY, RET[:-1], RET + b"\0", b"v" * 200_000])
             | st.tuples(st.integers(10, len(RET) - 1), st.integers(0, 255)).map(
                 lambda change: RET[: change[0]] + bytes([change[1]]) + RET[change[0] + 1 :]
@@ -357,8 +334,7 @@ def test_letter_that_cannot_be_written_is_a_minimal_one() -> None:
     record = fetched(
         key=b"k" * 70_000, value=b"v" * 70_000, offset=7, timestamp=1 << 70, headers=[("a", b"")]
     )
-    letter = Guard(CODEC).admit(record)
-    assert isinstance(letter, DeadLetter)
+    letter = a_letter(record)
     key, value, headers = dead_letter_message(letter, record, cast("Codec", FailingCodec()))
     written = CODEC.decode("DeadLetter", value)
     assert (key, written["reason"], written["offset"]) == (None, "undecodable", 7)

@@ -4,6 +4,7 @@ from datetime import timedelta
 from itertools import pairwise
 from random import Random
 from typing import Any, NoReturn
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -300,8 +301,7 @@ def test_repartitioned_undated_ret_counts_from_its_first_append() -> None:
     first = APPENDED - 2 * 3_600_000
     records = records_of(undated, partition=ELSEWHERE, timestamp=first)
     back = back_from(HARNESS.fold(records, partition=ELSEWHERE))
-    effects = HARNESS.fold([back, *records_of(onay(2, 90), offset=1)])
-    assert changed(effects).status == "ONAY"
+    assert changed(HARNESS.fold([back, *records_of(onay(2, 90), offset=1)])).status == "ONAY"
 
 
 def test_redriven_record_keeps_its_first_append_when_repartitioned() -> None:
@@ -317,15 +317,10 @@ def test_redriven_record_keeps_its_first_append_when_repartitioned() -> None:
 @pytest.mark.interpreted
 def test_key_in_the_state_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second event of a key costs no murmur2."""
-    hashed: list[bytes] = []
-
-    def count(key: bytes, partitions: int) -> int:
-        hashed.append(key)
-        return partition_of(key, partitions)
-
-    monkeypatch.setattr(order, "partition_of", count)
+    hashed = Mock(wraps=partition_of)
+    monkeypatch.setattr(order, "partition_of", hashed)
     HARNESS.fold(records_of(an_event(event_id="1"), an_event(event_id="2", **at(1))))
-    assert hashed == [KEY]
+    hashed.assert_called_once_with(KEY, PARTITIONS)
 
 
 def test_replay_folds_to_the_same_bytes() -> None:

@@ -1,4 +1,7 @@
-"""The state on disk: what survives, what is discarded, and what is refused."""
+"""The state on disk: what survives, what is discarded, and what is refused.
+
+One suite for every state: in memory and on disk.
+"""
 
 import json
 import resource
@@ -10,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from rocksdict import Options, Rdict
 from structlog.typing import EventDict
 
-from izin.consent import LAW_VERSION, decide
+from izin.consent import LAW_VERSION
 from izin.runtime.settings import StateKind, StreamSettings
 from izin.schemas.erasure import SUPPRESSED
 from izin.streams.engine.app import states
@@ -23,13 +27,13 @@ from izin.streams.errors import StateError
 from izin.streams.state import rocks as rocks_module
 from izin.streams.state.packing import LAYOUT
 from izin.streams.state.rocks import LOCK_FILE, RocksFolder, RocksState
-from izin.streams.state.state import MemoryState, suppression
-from tests.support.builders import a_key, an_admitted_event
-from tests.support.order.harness import apply, consent_of
+from izin.streams.state.state import MemoryState, PartitionState, suppression
+from tests.support.builders import a_key
+from tests.support.order.harness import KEY, ONAY, RET, apply, consent_of
 
-ONAY = decide(None, an_admitted_event()).consent
-KEY = ONAY.key.encode()
 HOME = "cluster/topic"
+OTHER_ONAY = replace(ONAY, key=a_key(recipient="+905550000002"))
+OTHER = OTHER_ONAY.key.encode()
 
 
 @pytest.fixture
@@ -155,13 +159,6 @@ def test_path_of_others_is_left_alone(
     assert foreign.read_text() == "dear"
 
 
-def test_closed_folder_can_be_opened_by_another(state: RocksState, folder: RocksFolder) -> None:
-    """Once closed it is anybody's."""
-    state.close()
-    with opened(folder) as other:
-        assert (consent_of(other, KEY), other.position, len(other)) == (ONAY, 5, 1)
-
-
 def test_partitions_are_independent(state: RocksState, folder: RocksFolder) -> None:
     """What one partition holds, another knows nothing of."""
     with opened(folder, 1) as other:
@@ -206,17 +203,11 @@ def test_unreadable_database_raises_and_is_then_discarded(
     state: RocksState, monkeypatch: pytest.MonkeyPatch, logged: list[EventDict]
 ) -> None:
     """A damaged block ends the worker before it decides; the next start does without it."""
-
-    class Damaged:
-        def get(self, _: object) -> None:
-            raise Exception("Corruption: block checksum mismatch")  # noqa: TRY002 - as RocksDB
-
-        def close(self) -> None:
-            pass
-
+    damaged = Mock()
+    damaged.get.side_effect = Exception("Corruption: block checksum mismatch")  # as RocksDB
     other = b"1/MESAJ/BIREYSEL/x"  # not of the last batch, which is at hand
     for act in (lambda: consent_of(state, other), lambda: apply(state, {other: ONAY}, 6)):
-        rows, state._rows = state._rows, Damaged()  # type: ignore[assignment]
+        rows, state._rows = state._rows, damaged  # type: ignore[assignment]
         with pytest.raises(StateError, match="start the worker again"):
             act()
         state._rows = rows
@@ -383,3 +374,94 @@ def test_suppression_is_known_after_a_restart(folder: RocksFolder, state: RocksS
         assert (again.suppresses, len(again)) == (True, 1)
         again.clear()
         assert not again.suppresses
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PartitionState]:
+    """Yield an empty state of each implementation, open."""
+    made = MemoryState() if request.param == "memory" else RocksFolder(tmp_path).state(0)
+    made.open(HOME)
+    yield made
+    made.close()
+
+
+def test_rows_may_be_applied_without_moving_the_position(kept: PartitionState) -> None:
+    """Rows that are held may be read again; none may be passed over."""
+    apply(kept, {}, 7)
+    apply(kept, {KEY: ONAY}, 7)
+    assert (kept.position, consent_of(kept, KEY)) == (7, ONAY)
+
+
+def test_key_applied_again_is_counted_once(kept: PartitionState) -> None:
+    """A key that was read before and one that was not are treated alike."""
+    apply(kept, {KEY: ONAY}, 1)
+    apply(kept, {KEY: RET}, 2)
+    assert consent_of(kept, OTHER) is None
+    apply(kept, {KEY: ONAY, OTHER: OTHER_ONAY}, 4)
+    assert consent_of(kept, KEY) == ONAY
+    apply(kept, {KEY: RET}, 5)
+    apply(kept, {KEY: None}, 6)
+    apply(kept, {KEY: None}, 7)
+    assert (len(kept), consent_of(kept, KEY)) == (1, None)
+
+
+def test_rows_replace_and_tombstones_remove(kept: PartitionState) -> None:
+    """A delta lays new rows over old ones, and a tombstone forgets a key, known or not."""
+    apply(kept, {KEY: ONAY, OTHER: OTHER_ONAY}, 5)
+    apply(kept, {KEY: RET, OTHER: None, b"never seen": None}, 9)
+    assert (consent_of(kept, KEY), consent_of(kept, OTHER)) == (RET, None)
+    assert (len(kept), kept.position) == (1, 9)
+
+
+def test_cleared_state_is_empty(kept: PartitionState) -> None:
+    """Nothing of what it held survives, nor its position; and it goes on."""
+    apply(kept, {KEY: ONAY}, 5)
+    kept.clear()
+    assert (len(kept), kept.position, consent_of(kept, KEY)) == (0, 0, None)
+    apply(kept, {KEY: RET}, 3)
+    assert (len(kept), kept.position, consent_of(kept, KEY)) == (1, 3, RET)
+
+
+def test_reopened_state_has_its_rows(kept: PartitionState) -> None:
+    """A partition that moves away and comes back needs to read only what it missed."""
+    apply(kept, {KEY: ONAY, OTHER: OTHER_ONAY}, 5)
+    kept.close()
+    kept.close()
+    kept.open(HOME)
+    assert (len(kept), kept.position) == (2, 5)
+    assert (consent_of(kept, KEY), consent_of(kept, OTHER)) == (ONAY, OTHER_ONAY)
+
+
+def test_state_opened_twice_is_unchanged(kept: PartitionState) -> None:
+    """A partition is taken again and again by the same worker."""
+    apply(kept, {KEY: ONAY}, 5)
+    kept.open(HOME)
+    assert (consent_of(kept, KEY), kept.position) == (ONAY, 5)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_state_of_another_topic_is_discarded(
+    kept: PartitionState, logged: list[EventDict], closed: bool
+) -> None:
+    """What came from a topic recreated since, or from another cluster, is never trusted."""
+    apply(kept, {KEY: ONAY}, 5)
+    if closed:
+        kept.close()
+    kept.open("cluster/topic made again")
+    assert (len(kept), kept.position, consent_of(kept, KEY)) == (0, 0, None)
+    assert [one["why"] for one in logged] == ["it is of another topic"]
+    apply(kept, {KEY: RET}, 1)
+    kept.open("cluster/topic made again")
+    assert consent_of(kept, KEY) == RET
+
+
+def test_size_grows_with_the_rows(kept: PartitionState) -> None:
+    """What it takes grows with what it holds."""
+    empty = kept.size
+    many = {
+        one.key.encode(): one
+        for number in range(2000)
+        for one in [replace(ONAY, key=a_key(recipient=f"+90555{number:07d}"))]
+    }
+    apply(kept, many, 1)
+    assert kept.size > empty + 50 * len(many)

@@ -47,12 +47,6 @@ def decided(state: list[ConsentEvent], event: ConsentEvent) -> SimpleDecision | 
     return found
 
 
-def test_event_of_our_publisher_is_simple() -> None:
-    """As our own publisher writes them: the short way is the usual one."""
-    assert read(an_event()) is not None
-    assert read(an_event(status="RET")) is not None
-
-
 @pytest.mark.parametrize(
     "event",
     [

@@ -16,7 +16,8 @@ import pytest
 
 from izin.streams.engine.gate import FetchGate
 from izin.streams.engine.partition_processor import Turns
-from izin.streams.engine.watches import EXIT_STALLED, BoundedShutdown, Watchdog
+from izin.streams.engine.watches import EXIT_STALLED, Watchdog
+from tests.support.waiting import ManualClock
 
 A, B, C = ("events", 0), ("events", 1), ("express", 0)
 
@@ -135,12 +136,8 @@ def test_lane_closed_before_it_was_sought_is_not_sought() -> None:
     assert gate.take_seeks() == {}
 
 
-class WatchdogClock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+class WatchdogClock(ManualClock):
+    """A clock by which a watchdog checks."""
 
     def run(self, watchdog: Watchdog, *, checks: int, limit: float) -> None:
         """Let time pass in which the watchdog checks as often as it should: ten times a limit."""
@@ -261,11 +258,3 @@ def test_signal_before_watching_is_not_lost() -> None:
     """A worker that gets SIGTERM during its start ends."""
     done = subprocess.run([sys.executable, "-c", TOO_EARLY], timeout=60, check=False)
     assert done.returncode == EXIT_STALLED
-
-
-def test_signals_are_blocked_in_the_creating_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are kept from every thread but the one that listens."""
-    blocked: list[object] = []
-    monkeypatch.setattr(signal, "pthread_sigmask", lambda *given: blocked.append(given))
-    BoundedShutdown()
-    assert blocked == [(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))]

@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -51,6 +52,9 @@ class PartitionWithoutBroker:
         self.may_commit = asyncio.Event()
         self.may_commit.set()
         self.after_commit: Callable[[], object] = lambda: None
+        self.after_write: Callable[[], object] = lambda: None
+        self.turns: list[int] = []
+        """How many records were written at a time."""
 
     async def acquire(self) -> None:
         self.acquired += 1
@@ -66,9 +70,11 @@ class PartitionWithoutBroker:
         pass
 
     async def write(self, effects: Effects) -> None:
+        self.turns.append(len(effects.writes))
         self.sent.extend(effects.writes)
         effects.writes.clear()
         await asyncio.sleep(0)
+        self.after_write()
 
     @property
     def next_offsets(self) -> dict[str, int]:
@@ -257,14 +263,7 @@ async def test_opt_out_cuts_the_bulk_in_hand_short(
     monkeypatch.setattr(processor_module, "_FOLDED_AT_ONCE", 2)
     await acquired(worker, 0)
     partition, batches = owned(worker), [express()]
-    write = partition.write
-
-    async def receive_meanwhile(effects: Effects) -> None:
-        await write(effects)
-        if batches:
-            give(worker, batches.pop(), EXPRESS)
-
-    monkeypatch.setattr(partition, "write", receive_meanwhile)
+    partition.after_write = lambda: batches and give(worker, batches.pop(), EXPRESS)
     give(worker, a_batch(0, 6, next_offset=9))
     await until(lambda: partition.commits == 2)
     places = [(topic, position) for topic, position, _ in partition.committed]
@@ -281,13 +280,7 @@ async def test_bulk_in_hand_is_cut_short_when_the_worker_ends(
     monkeypatch.setattr(processor_module, "_FOLDED_AT_ONCE", 2)
     await acquired(worker, 0)
     partition = owned(worker)
-    write = partition.write
-
-    async def end_meanwhile(effects: Effects) -> None:
-        await write(effects)
-        worker._begin(frozenset())
-
-    monkeypatch.setattr(partition, "write", end_meanwhile)
+    partition.after_write = lambda: worker._begin(frozenset())
     give(worker, a_batch(0, 6))
     await until(lambda: partition.committed)
     assert [(topic, position) for topic, position, _ in partition.committed] == [(TOPIC, 2)]
@@ -439,18 +432,6 @@ async def test_poison_of_a_bad_deploy_pauses_opt_ins_alone(
     assert worker.counts["opt-outs"] == 7
 
 
-async def test_oversized_opt_ins_pause_nobody(worker: OrderWorker) -> None:
-    """One customer's hundred events of 924 KB are refusals: all others' opt-ins go on."""
-    await acquired(worker, 0, 1)
-    huge = an_event(evidence={"page": "x" * 924_000})
-    value = a_record(huge).value
-    records = [fetched(value=value, offset=offset) for offset in range(120)]
-    await decided(worker, RecordBatch(0, 120, records), TOPIC)
-    assert worker.counts["dead:refused"] == 120
-    assert worker.paused == set()
-    await decided(worker, RecordBatch(120, 121, [a_record(an_event(), offset=120)]), TOPIC)
-
-
 @pytest.mark.usefixtures("ready")
 async def test_opt_ins_go_on_with_the_next_assignment(
     worker: OrderWorker, bad_deploy: None, monkeypatch: pytest.MonkeyPatch
@@ -469,28 +450,30 @@ async def test_opt_ins_go_on_with_the_next_assignment(
     assert len(owned(worker).state) == 300
 
 
-@pytest.mark.parametrize("value", [b"rubbish", b"\xc3\x01" + b"\x07" * 8, None])
-@pytest.mark.usefixtures("ready")
-async def test_undecodable_records_pause_nothing(worker: OrderWorker, value: bytes | None) -> None:
-    """Whoever sends rubbish stops neither the opt-outs nor the opt-ins of others."""
-    rubbish = [fetched(offset=offset, value=value) for offset in range(300)]
-    await decided(worker, RecordBatch(0, 300, rubbish))
-    await decided(worker, a_batch(300, 1))
-    assert (worker.paused, worker.counts["Apply"]) == (frozenset(), 1)
+OVERSIZED = an_event(evidence={"page": "x" * 924_000})
+NO_FAULT_OF_OURS = {
+    "rubbish": {"value": b"rubbish"},
+    "unknown schema": {"value": b"\xc3\x01" + b"\x07" * 8},
+    "tombstones": {"value": None},
+    "oversized": {"value": a_record(OVERSIZED).value},
+    "refused": {"value": a_record(an_event(source="HS_NOWHERE")).value},
+    "nobody's": {"value": a_record(an_event(status="RET", recipient="nobody")).value},
+}
 
 
-@pytest.mark.parametrize(
-    "fault", [{"source": "HS_NOWHERE"}, {"status": "RET", "recipient": "nobody"}]
-)
+@pytest.mark.parametrize("fields", NO_FAULT_OF_OURS.values(), ids=NO_FAULT_OF_OURS)
 @pytest.mark.usefixtures("ready")
-async def test_refused_events_of_a_source_pause_nothing(
-    worker: OrderWorker, fault: dict[str, str]
+async def test_records_that_are_no_fault_of_ours_pause_nothing(
+    worker: OrderWorker, fields: dict[str, object]
 ) -> None:
-    """A refused event is its source's fault; those of the others go on."""
-    refused = [a_record(an_event(**fault), offset=offset) for offset in range(300)]
-    await decided(worker, RecordBatch(0, 300, refused))
-    assert worker.counts["dead:refused"] == 300
-    assert worker.paused == frozenset()
+    """Whoever sends rubbish, refusals or events of 924 KB stops neither the opt-outs nor the
+    opt-ins of others.
+    """
+    records = [fetched(offset=offset, **fields) for offset in range(300)]
+    await decided(worker, RecordBatch(0, 300, records))
+    await decided(worker, a_batch(300, 1))
+    dead = sum(count for name, count in worker.counts.items() if name.startswith("dead:"))
+    assert (worker.paused, worker.counts["Apply"], dead) == (frozenset(), 1, 300)
 
 
 @pytest.mark.parametrize("limit", ["_FOLDED_WITHIN", "_BYTES_AT_ONCE"])
@@ -500,15 +483,8 @@ async def test_fold_that_takes_long_gives_others_a_turn(
     """A few records may take as long as thousands: it is the time that counts, and their bytes."""
     monkeypatch.setattr(processor_module, limit, 0)
     await acquired(worker, 0)
-    turns, write = [], owned(worker).write
-
-    async def counted(effects: Effects) -> None:
-        turns.append(len(effects.writes))
-        await write(effects)
-
-    monkeypatch.setattr(owned(worker), "write", counted)
     await decided(worker, a_batch(count=7))
-    assert [one for one in turns if one] == [2] * 7  # a row and a decision
+    assert [one for one in owned(worker).turns if one] == [2] * 7  # a row and a decision
 
 
 async def test_opt_outs_do_not_wait_for_the_topic_of_dead_letters(
@@ -602,13 +578,8 @@ async def test_partition_that_fails_is_retried_and_reported(
     """A person is called once: for what lasts, and at once for what no retry can mend."""
     monkeypatch.setattr(processor_module, "ALARM_AFTER", alarm_after)
     failures = 8
-
-    def stumble() -> None:
-        if partition.acquired <= failures:
-            raise fault
-
     partition = owned(worker)
-    partition.while_acquiring = stumble
+    partition.while_acquiring = Mock(side_effect=[*[fault] * failures, None])
     with capture_logs() as logs:
         await acquired(worker, 0)
         await decided(worker, a_batch())
@@ -619,11 +590,7 @@ async def test_partition_that_fails_is_retried_and_reported(
 
 async def test_failed_acquisition_ends_with_its_assignment(worker: OrderWorker) -> None:
     """What was given away meanwhile is not tried again."""
-
-    def stumble() -> None:
-        raise fenced()
-
-    owned(worker).while_acquiring = stumble
+    owned(worker).while_acquiring = Mock(side_effect=fenced())
     await worker.assign([0], [0])
     await until(lambda: owned(worker).acquired)
     await acquired(worker, 1)
@@ -678,11 +645,7 @@ async def test_topic_created_anew_is_noticed(worker: OrderWorker) -> None:
 
 async def test_state_that_cannot_be_closed_is_logged(worker: OrderWorker) -> None:
     """The partition is served again when it comes back."""
-
-    def fail() -> None:
-        raise OSError("the disk is full")
-
-    owned(worker).state.close = fail
+    owned(worker).state.close = Mock(side_effect=OSError("the disk is full"))
     await acquired(worker, 0)
     with capture_logs() as logs:
         await acquired(worker, 1)
@@ -692,12 +655,8 @@ async def test_state_that_cannot_be_closed_is_logged(worker: OrderWorker) -> Non
 
 async def test_topic_ids_that_cannot_be_read_change_nothing(worker: OrderWorker) -> None:
     """A broker that is away says nothing of its topics."""
-
-    def away() -> None:
-        raise fenced()
-
     await acquired(worker, 0)
-    worker._clients.origin = away  # type: ignore[assignment,return-value]
+    worker._clients.origin = Mock(side_effect=fenced())  # type: ignore[assignment,return-value]
     await worker.check_topics()
     assert (owned(worker).acquired, worker.ready) == (1, {0})
 
@@ -773,13 +732,7 @@ def test_running_worker_collects_garbage_seldom(monkeypatch: pytest.MonkeyPatch)
     """A batch makes more objects than Python expects of a whole program."""
     seen: list[int] = []
 
-    class Ends:
-        def __init__(self, *_: object, **__: object) -> None:
-            """Take what Faust's worker takes."""
-
-        def execute_from_commandline(self) -> None:
-            seen.append(gc.get_threshold()[0])
-
+    ended = SimpleNamespace(execute_from_commandline=lambda: seen.append(gc.get_threshold()[0]))
     before = gc.get_threshold()
     gc.set_threshold(700)  # Python's own, whatever other tests have left
     monkeypatch.setattr(app_module, "topic_faults", lambda _: [])
@@ -787,7 +740,7 @@ def test_running_worker_collects_garbage_seldom(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         app_module, "BoundedShutdown", lambda: None
     )  # it keeps signals from this process
-    monkeypatch.setattr(app_module, "_Worker", Ends)
+    monkeypatch.setattr(app_module, "_Worker", lambda *_, **__: ended)
     try:
         app_module.run(KafkaSettings(), StreamSettings(), CODEC)
     finally:

@@ -265,8 +265,7 @@ def test_each_alert_is_raised_once_and_survives_the_process(logged: list[EventDi
     later = FRIDAY + timedelta(hours=2)
     assert watch.change(since, later) == HealthChange(1, FRIDAY, 2, None, None)
     assert watch.change(since, later) is None
-    known = a_subscriber(failing_since=FRIDAY, alerts=2)
-    watch = FailureWatch(known, TURKEY_CALENDAR)
+    watch = FailureWatch(a_subscriber(failing_since=FRIDAY, alerts=2), TURKEY_CALENDAR)
     assert watch.change(None, later) is None
     day = FRIDAY + timedelta(days=1)
     assert watch.change(day.timestamp(), day) == HealthChange(1, FRIDAY, 3, None, None)

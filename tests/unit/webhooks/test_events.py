@@ -4,10 +4,10 @@ import json
 import re
 import tracemalloc
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import jsonschema_rs
 import pytest
@@ -20,7 +20,7 @@ from izin.schemas.records import headers
 from izin.schemas.topics import Topic, Topics
 from izin.webhooks.events import EventReader, WebhookEvent
 from tests.contract.schemas.examples import golden
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, kafka_message
 from tests.support.webhooks import a_consent, a_permission, event_reader, key_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text("utf-8")
@@ -28,43 +28,19 @@ TOPICS = Topics()
 CODEC = Codec()
 
 
-@dataclass
-class FakeRecord:
-    """A record as a Kafka client gives it."""
-
-    name: str
-    content: bytes | None
-    at_key: bytes
-    number: int = 17
-    given: list[Any] = field(default_factory=list)
-
-    def topic(self) -> str:
-        """Return the topic."""
-        return self.name
-
-    def partition(self) -> int:
-        """Return the partition."""
-        return 3
-
-    def offset(self) -> int:
-        """Return the offset."""
-        return self.number
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return when it was appended."""
-        return 1, int((NOON + timedelta(seconds=3)).timestamp() * 1000)
-
-    def key(self) -> bytes:
-        """Return the key."""
-        return self.at_key
-
-    def value(self) -> bytes | None:
-        """Return the value."""
-        return self.content
-
-    def headers(self) -> list[Any]:
-        """Return the headers."""
-        return self.given
+def a_record(
+    topic: str, content: bytes | None, key: bytes, number: int = 17, given: Sequence[Any] = ()
+) -> Any:  # noqa: ANN401  # a Kafka client's
+    """Return a record of the partition 3."""
+    return kafka_message(
+        topic=topic,
+        partition=3,
+        offset=number,
+        timestamp=(1, int((NOON + timedelta(seconds=3)).timestamp() * 1000)),
+        key=key,
+        value=content,
+        headers=[*given],
+    )
 
 
 DOCUMENT = json.loads((Path(__file__).parents[3] / "docs/openapi/webhooks.json").read_text("utf-8"))
@@ -95,8 +71,8 @@ def read(
 ) -> Any:  # noqa: ANN401  # an event that a test looks into, or None
     """Return the event of a record at the offset ``number``, with the headers ``given``."""
     content, key = CODEC.encode(record, value), key_of(value).encode()
-    found = FakeRecord(topic, content, key, number, [*given])
-    return as_described(event_reader(CODEC, TOPICS).read(found))  # type: ignore[arg-type]
+    found = a_record(topic, content, key, number, given)
+    return as_described(event_reader(CODEC, TOPICS).read(found))
 
 
 def of_permission(**overrides: object) -> Any:  # noqa: ANN401  # the same
@@ -161,11 +137,11 @@ def test_tombstone_is_a_revocation_for_the_brands_customer(logged: list[EventDic
     """The recipient was erased; the record has no value that says whose it was."""
     reader = event_reader(CODEC, TOPICS, {})
     key = str(a_key(recipient=PHONE)).encode()
-    record = FakeRecord(TOPICS.permissions.name, None, key)
-    assert reader.read(record) is None  # type: ignore[arg-type]
+    record = a_record(TOPICS.permissions.name, None, key)
+    assert reader.read(record) is None
     assert logged[-1]["log_level"] == "critical"
     reader.customers = {BRAND: CUSTOMER}
-    event = reader.read(record)  # type: ignore[arg-type]
+    event = reader.read(record)
     assert event is not None
     data = json.loads(event.body)["data"]
     assert (event.type, event.customer_id) == ("permission.revoked", CUSTOMER)
@@ -191,8 +167,8 @@ def by_key(topic: str, key: bytes, value: bytes | None = b"\0", number: int = 17
     """Return the event of a record with a value that no release can read."""
     reader = event_reader(CODEC, TOPICS)
     source = headers(record="Consent", event_id="1/2", source="/izin/streams", at=NOON)
-    found = FakeRecord(topic, value, key, number, [*source])
-    return as_described(reader.read(found))  # type: ignore[arg-type]
+    found = a_record(topic, value, key, number, source)
+    return as_described(reader.read(found))
 
 
 @pytest.mark.parametrize(
@@ -276,8 +252,8 @@ def test_unreadable_opt_out_on_a_channel_of_a_later_release_is_an_event() -> Non
 def test_event_has_the_key_that_its_record_says(key: bytes) -> None:
     """An opt-out that can be read is not left out for the key beside it."""
     value = a_consent(1)
-    record = FakeRecord(TOPICS.opt_outs.name, CODEC.encode("Consent", value), key)
-    event: Any = event_reader(CODEC, TOPICS).read(record)  # type: ignore[arg-type]
+    record = a_record(TOPICS.opt_outs.name, CODEC.encode("Consent", value), key)
+    event: Any = event_reader(CODEC, TOPICS).read(record)
     assert event.key == key_of(value)
 
 
@@ -332,11 +308,11 @@ def test_outcome_is_an_event() -> None:
 def test_kept_events_take_little_more_than_their_bodies():
     """Thousands are in memory, counted by the length of their bodies."""
     value, count = CODEC.encode("Consent", a_consent()), 200
-    record = FakeRecord(TOPICS.opt_outs.name, value, key_of(a_consent()).encode())
+    record = a_record(TOPICS.opt_outs.name, value, key_of(a_consent()).encode())
     reader = event_reader(CODEC, TOPICS)
-    reader.read(record)  # type: ignore[arg-type]  # as a Kafka client's
+    reader.read(record)
     tracemalloc.start()
-    kept = [reader.read(record) for _ in range(count)]  # type: ignore[arg-type]  # the same
+    kept = [reader.read(record) for _ in range(count)]
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken / count < sum(len(one.body) + 1000 for one in kept if one) / count
@@ -362,12 +338,9 @@ async def test_brand_registered_just_before_its_opt_out_is_asked_for(
     customers: dict[int, str] = {}
     value = a_consent(1, customer_id="globex")
     key = key_of(value).encode()
-    record: Any = FakeRecord(TOPICS.opt_outs.name, CODEC.encode("Consent", value), key)
+    record: Any = a_record(TOPICS.opt_outs.name, CODEC.encode("Consent", value), key)
 
-    async def registered() -> dict[int, str]:
-        return dict(customers)
-
-    reader = EventReader(CODEC, TOPICS, registered)
+    reader = EventReader(CODEC, TOPICS, AsyncMock(side_effect=lambda: dict(customers)))
     await reader.prepare([record])
     assert reader.read(record) is None
     assert logged[-1]["event"] == "record of an unknown brand"

@@ -1,30 +1,46 @@
 """What a lane has read and not acknowledged, and what it passes when it was behind.
 
 A resend's lanes beside those that are followed: what was open at the start is posted first.
+
+What a resend may still send, how it says so, and the same opt-out from topic and history.
 """
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import orjson
 import pytest
 
-from izin.ledger.webhooks.registry import DeliveryCursor, LaneName
+from izin.ledger.db import Ledger
+from izin.ledger.webhooks.registry import DeliveryCursor, EventFilter, LaneName
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
+from izin.webhooks import resends
 from izin.webhooks.delivery import AcknowledgementWriter, SubscriberDelivery, WebhookMetrics
 from izin.webhooks.events import WebhookEvent
 from izin.webhooks.partitions import DeliveryLane
 from izin.webhooks.posting import Poster
-from izin.webhooks.resends import RepetitionGuard
+from izin.webhooks.resends import (
+    RepetitionGuard,
+    Resend,
+    is_overtaken,
+    marked,
+    opt_out_of,
+)
 from izin.webhooks.source import LaneSource, LiveFeed, Taken
-from tests.support.webhooks import a_subscriber, event_reader, quick
+from tests.support.builders import NOON
+from tests.support.webhooks import a_standing, a_subscriber, an_opt_out, event_reader, quick
+from tests.unit.webhooks.test_events import PAGE
 
 PLACE = ("permissions", 0)
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 OPT_OUTS = ("consent-opt-outs", 0)
+HOUR = timedelta(hours=1)
+OPTED_OUT, GRANTED, REVOKED = "consent.opted-out", "permission.granted", "permission.revoked"
 
 
 def an_event(offset: int, **overrides: object) -> WebhookEvent:
@@ -134,8 +150,7 @@ async def test_answer_whose_change_may_be_compacted_away_is_delivered(
     behind: timedelta, since: timedelta, is_due: bool
 ) -> None:
     """Only where it began after the subscriber last had everything."""
-    lane = DeliveryLane.of(1, "bulk", [a_cursor()])
-    source = a_source(lane, feed=a_feed(), behind=behind)
+    source = a_source(DeliveryLane.of(1, "bulk", [a_cursor()]), feed=a_feed(), behind=behind)
     assert source._is_due(an_event(9, is_change=False, since=NOW - since), NOW) is is_due
     assert source._is_due(an_event(9), NOW)
 
@@ -238,3 +253,135 @@ async def test_repetition_waits_for_what_was_open_at_the_start() -> None:
     tasks[0].cancel()
     waiting = [one.event.type for one in delivery.dispatcher._keys["key"]]
     assert waiting == ["consent.opted-out", "permission.granted"]
+
+
+def a_resend(**overrides: Any) -> Resend:  # noqa: ANN401  # as Resend
+    """Return the resend number 7, of everything."""
+    fields: dict[str, Any] = {"filter": EventFilter(customer_id="acme")}
+    return Resend(id=7, ordered_at=NOON, **fields | overrides)
+
+
+def a_guard(**overrides: Any) -> RepetitionGuard:  # noqa: ANN401  # as Resend
+    """Return the guard of that resend, beside nothing else; the ledger has every opt-out."""
+    return RepetitionGuard(
+        ledger=cast("Ledger", None),
+        kafka=KafkaSettings(),
+        subscriber_id=1,
+        resend=a_resend(**overrides),
+        followed=(),
+        _is_known=True,
+    )
+
+
+State = Mapping[str, Any]
+
+
+def holds(may_send: bool, since: datetime, consent: datetime | None = NOON) -> State:
+    """Return what holds of a key since then, by a consent of that date."""
+    return {
+        "may_send": may_send,
+        "since": since,
+        "registered_at": consent,
+        "consent_date": consent,
+    }
+
+
+@pytest.mark.parametrize(
+    ("type_", "state", "overtaken"),
+    [
+        (GRANTED, holds(True, NOON + timedelta(microseconds=900)), False),
+        (GRANTED, holds(True, NOON + HOUR), True),
+        (GRANTED, holds(True, NOON - HOUR), True),
+        (GRANTED, holds(False, NOON + HOUR), True),
+        (GRANTED, None, True),
+        (REVOKED, holds(True, NOON + HOUR), True),
+        (REVOKED, holds(True, NOON - HOUR), False),
+        (REVOKED, holds(False, NOON + HOUR), False),
+        (REVOKED, None, False),
+        (OPTED_OUT, holds(True, NOON + HOUR, NOON + timedelta(seconds=1)), True),
+        (OPTED_OUT, holds(True, NOON + HOUR, NOON + timedelta(milliseconds=900)), False),
+        (OPTED_OUT, holds(True, NOON + HOUR, None), False),
+        (OPTED_OUT, holds(False, NOON + HOUR, NOON + HOUR), False),
+        (OPTED_OUT, None, False),
+        ("consent.outcome", None, False),
+    ],
+)
+def test_event_is_overtaken_by_what_holds_now(
+    type_: str, state: State | None, overtaken: bool
+) -> None:
+    """A permission unless it is the answer, a denial by a later permission, an opt-out by a newer
+    consent that permits; nothing that cannot be compared.
+    """
+    assert is_overtaken(an_event(1, type=type_, since=NOON), state) is overtaken
+
+
+def test_unreadable_opt_out_counts_from_its_append() -> None:
+    """It says no instant, and may not be withheld for that."""
+    event = an_event(1, type=OPTED_OUT, appended=(NOON + HOUR).timestamp())
+    assert not is_overtaken(event, holds(True, NOON, NOON))
+    assert is_overtaken(event, holds(True, NOON + 2 * HOUR, NOON + 2 * HOUR))
+
+
+def test_repetition_says_so_and_keeps_its_id() -> None:
+    """Everything else of its body is as it was; the page shows the mark."""
+    event = an_event(1, body=b'{"type":"x","data":{"a":1}}')
+    found = marked(event, a_resend())
+    body = orjson.loads(found.body)
+    mark = {"repetition": body.pop("repetition")}
+    assert f"```json\n{json.dumps(mark, indent=2)}\n```" in PAGE
+    assert (body, found.webhook_id) == (orjson.loads(event.body), event.webhook_id)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "selected"),
+    [
+        ({}, True),
+        ({"keys": frozenset({"key"})}, True),
+        ({"keys": frozenset[str]()}, False),
+        ({"filter": EventFilter(customer_id="acme", brands=frozenset({5}))}, False),
+        ({"filter": EventFilter(customer_id="other")}, False),
+    ],
+    ids=["everything", "its-key", "every-key-erased", "another-brand", "another-customer"],
+)
+async def test_selection_limits_what_is_sent(chosen: dict[str, Any], selected: bool) -> None:
+    """A list of keys that lost all of them to erasure is no list of every key."""
+    assert bool(await a_guard(**chosen).chosen([an_event(1)])) is selected
+
+
+async def test_ledger_is_asked_again_for_what_comes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A denial is read while the ledger is asked, as another lane asks: the answer is too old."""
+    state, under_test = holds(True, NOON), a_guard()
+    granted = an_event(1, type=GRANTED, since=NOON)
+    others = list[asyncio.Task[list[WebhookEvent]]]()
+
+    async def holding(_ledger: Ledger, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
+        nonlocal state
+        found = [one for one in events if not is_overtaken(one, state)]
+        if events == [granted] and state["may_send"]:
+            other = under_test.review([an_event(3, key="other", type="consent.outcome")])
+            others.append(asyncio.create_task(other))
+            await asyncio.sleep(0)
+            under_test.note(an_event(2, type=REVOKED))
+            state = holds(False, NOON + HOUR)
+        return found
+
+    monkeypatch.setattr(resends, "holding", holding)
+    assert await under_test.review([granted]) == []
+    assert len(await others[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "event_id"),
+    [(an_opt_out(1, number=5), "event-1"), (a_standing(1, number=5, latest_ret_at=NOON), None)],
+    ids=["latest", "followed"],
+)
+def test_older_opt_out_is_what_its_row_says(row: dict[str, Any], event_id: str | None) -> None:
+    """What replaced an opt-out says nothing of it."""
+    row = {"desired_source": "HS_WEB", "desired_consent_date": NOON} | row
+    found = opt_out_of(row)
+    data = orjson.loads(found.body)["data"]
+    assert (data["event_id"], data["offset"], found.offset) == (event_id, None, 5)
+    assert (data["effective_at"], found.since) == ("2026-03-02T09:00:00Z", NOON)
+    assert found.appended == NOON.replace(tzinfo=UTC).timestamp()

@@ -1,32 +1,63 @@
-"""Output of every command: exit codes by who must act, tables of plain text, Turkish time."""
+"""Output of every command: exit codes by who must act, tables of plain text, Turkish time.
 
+Options that several commands take together.
+
+Files with recipients in full: they replace earlier ones of their kind, and no other file.
+
+Since when something counts, as a person writes it.
+
+Tables fit the terminal, and cut nothing that people copy.
+
+Recipients come from a file or from standard input, so that no shell remembers them.
+"""
+
+import io
 import json
-from datetime import UTC, datetime
+from codecs import BOM_UTF8
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 from izin.cli.terminal import (
     ExitCode,
     OutputFormat,
+    begin_of,
     exit_on_error,
     kafka_settings,
     output,
     print_rows,
+    private_csv,
+    recipients_in,
+    takes,
     turkish,
 )
+from izin.cli.terminal.output import OtherFileError, print_table, widths_of
 from izin.consent import IysError, IzinError, NaiveInstantError, OurError, SourceError
 from izin.local import LocalError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+HEADER = ("marka/brand", "alıcı/recipient")
+ROW = ("100001", "ada@example.com")
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+KEYS = ("100001/EPOSTA/BIREYSEL/ada.lovelace@example.com", "100002/MESAJ/TACIR/+905550000002")
+REMEDY = (
+    "once corrected, name it among its rights: izin brands rights 100001 --type ARAMA --execute"
+)
+LINES = "\ufeff0555 000 00 01\n\n  100001/MESAJ/BIREYSEL/0555 000 00 02 \nA@Example.com\n"
+READ = ["+905550000001", "100001/MESAJ/BIREYSEL/+905550000002", "a@example.com"]
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (SourceError("row 3"), ExitCode.SOURCE),
+        (SourceError("column [/red] is not known"), ExitCode.SOURCE),
         (OurError("a bug"), ExitCode.OURS),
         (NaiveInstantError("at"), ExitCode.OURS),
         (IysError("away"), ExitCode.OURS),
@@ -36,19 +67,13 @@ NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 def test_exit_code_of_an_error_says_who_must_act(
     error: Exception, code: ExitCode, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each class of error has its code; the message goes to standard error."""
+    """Each class of error has its code; the message goes to standard error, with its brackets."""
     with pytest.raises(typer.Exit) as ended, exit_on_error():
         raise error
     assert ended.value.exit_code == code
     captured = capsys.readouterr()
     assert str(error) in captured.err
     assert captured.out == ""
-
-
-def test_exit_on_error_of_a_bug_keeps_the_traceback() -> None:
-    """An error that is not ours is not caught."""
-    with pytest.raises(ZeroDivisionError), exit_on_error():
-        raise ZeroDivisionError
 
 
 def test_exit_on_error_of_a_closed_pipe_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,27 +99,36 @@ def test_exit_on_error_catches_others_only_where_named(
         raise LocalError("no port")
 
 
-def test_wrong_setting_is_named_without_its_value(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "value", "settings", "said"),
+    [
+        ("DATABASE_URL", None, LedgerSettings, "DATABASE_URL (missing)"),
+        (
+            "IZIN_PARTITIONS",
+            "-17",
+            KafkaSettings,
+            "IZIN_PARTITIONS (input should be greater than or equal to 1)",
+        ),
+        ("IZIN_EXTRA_CLOSED_DAYS", "not-a-list", LedgerSettings, "JSON"),
+    ],
+)
+def test_wrong_setting_is_named_without_its_value(  # noqa: PLR0917  # fixtures and cases
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: str | None,
+    settings: type[LedgerSettings | KafkaSettings],
+    said: str,
 ) -> None:
     """Missing and wrong settings are distinguished, and no value is quoted."""
-    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv(name, raising=False)
+    if value is not None:
+        monkeypatch.setenv(name, value)
     with pytest.raises(typer.Exit) as ended, exit_on_error():
-        LedgerSettings()
-    assert ended.value.exit_code == ExitCode.OURS
-    assert "DATABASE_URL (missing)" in capsys.readouterr().err
-    monkeypatch.setenv("IZIN_PARTITIONS", "-17")
-    with pytest.raises(typer.Exit), exit_on_error():
-        KafkaSettings()
+        settings()
     printed = capsys.readouterr().err
-    assert "IZIN_PARTITIONS (input should be greater than or equal to 1)" in printed
-    assert "-17" not in printed
-    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", "not-a-list")
-    with pytest.raises(typer.Exit), exit_on_error():
-        LedgerSettings()
-    printed = capsys.readouterr().err
-    assert "JSON" in printed
-    assert "not-a-list" not in printed
+    assert (ended.value.exit_code, said in printed) == (ExitCode.OURS, True)
+    assert value is None or value not in printed
 
 
 def test_table_cells_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,13 +138,6 @@ def test_table_cells_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> 
     assert "[bold]x[/y]" in printed
     assert "yes" in printed
     assert "None" not in printed
-
-
-def test_error_message_is_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    """A message with brackets is printed whole."""
-    with pytest.raises(typer.Exit), exit_on_error():
-        raise SourceError("column [/red] is not known")
-    assert "[/red]" in capsys.readouterr().err
 
 
 def test_rows_as_json_have_column_names(capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,3 +171,169 @@ def test_warning_is_red_only_on_a_terminal(
     printed = capsys.readouterr().out
     assert "7 opt-outs [RET] were refused" in printed
     assert ("\x1b[1;31m" in printed) is is_terminal
+
+
+def _filters(
+    *,
+    colour: Annotated[list[str] | None, typer.Option()] = None,
+    size: Annotated[int, typer.Option(min=1)] = 1,
+) -> str:
+    return f"{colour} of {size}"
+
+
+@takes("chosen", _filters)
+def _meant(
+    names: Annotated[list[str] | None, typer.Argument()] = None, *, chosen: str
+) -> tuple[str, list[str] | None]:
+    return chosen, names
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--by=ada"], "('None of 1', None) ada"),
+        (["--by=ada", "--colour=red", "one", "two"], "(\"['red'] of 1\", ['one', 'two']) ada"),
+        (["--by=ada", "--size=0"], "Invalid value for '--size'"),
+        (["--colour=red"], "Missing option '--by'"),
+    ],
+)
+def test_command_takes_the_options_of_a_set(words: list[str], shown: str) -> None:
+    """Of a set within a set too, with their checks, beside its own."""
+    app = typer.Typer()
+
+    @app.command()
+    @takes("letters", _meant)
+    def show(*, letters: object, by: Annotated[str, typer.Option()]) -> None:
+        typer.echo(f"{letters} {by}")
+
+    assert shown in CliRunner().invoke(app, words).output
+
+
+@pytest.mark.parametrize("for_excel", [False, True])
+def test_file_replaces_an_earlier_one(tmp_path: Path, for_excel: bool) -> None:
+    """And an empty one; Excel in Turkey needs a BOM and semicolons."""
+    path = tmp_path / "list.csv"
+    path.touch()
+    for _ in range(2):
+        with private_csv(path, HEADER, for_excel=for_excel) as rows:
+            rows.writerow(ROW)
+    text = path.read_bytes()
+    assert text.startswith(BOM_UTF8) is for_excel
+    lines = text.decode("utf-8-sig").splitlines()
+    assert lines == [(";" if for_excel else ",").join(one) for one in (HEADER, ROW)]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"telefon\r\n0555 000 00 01\r\n", b"%PDF", b"\xff\xfe", None])
+def test_file_replaces_no_other(tmp_path: Path, content: bytes | None) -> None:
+    """Such as the address book itself, given by mistake; nothing is left beside it."""
+    path = tmp_path / "rehber.csv"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(OtherFileError, match="name another file"), private_csv(path, HEADER):
+        pytest.fail("nothing is written")
+    assert content is None or path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("24h", NOW - timedelta(hours=24)),
+        ("7d", NOW - timedelta(days=7)),
+        ("P1D", NOW - timedelta(days=1)),
+        ("2026-03-02T12:00", datetime(2026, 3, 2, 9, tzinfo=UTC)),
+    ],
+)
+def test_since_counts_from_what_is_written(text: str, expected: datetime) -> None:
+    """An instant without an offset is Turkish."""
+    assert begin_of(text, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["3x", "", "-1d", "9999999d", "99999999999d", "P9999Y", "dün"])
+def test_anything_else_names_every_form(text: str) -> None:
+    """Also what lies before all years."""
+    with pytest.raises(typer.BadParameter, match="24h, 7d, P1D or 2026-03-02T12:00"):
+        begin_of(text, NOW)
+
+
+def printed(
+    titles: tuple[str, ...], *rows: tuple[str, ...], width: int = 80, below: bool = False
+) -> list[str]:
+    """Return the lines of a table on a terminal."""
+    out = Console(file=StringIO(), width=width, color_system=None)
+    print_table(out, titles, rows, below=below)
+    return out.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_table_of_any_width_cuts_no_word(width: int):
+    """Keys are whole beside prose, whatever the width; the lines fit the screen."""
+    lines = printed(
+        ("id", "key", "why"), *(("1", key, "a court " * 9) for key in KEYS), width=width
+    )
+    for key in KEYS:
+        assert any(key in line for line in lines)
+    assert max(map(len, lines)) <= width
+
+
+def test_table_too_wide_is_a_block_a_row():
+    """A line a column, without the empty ones, and an empty line between."""
+    titles = tuple(f"column {number}" for number in range(12))
+    rows = [(*(f"{row}0000{number}" for number in range(11)), "") for row in (1, 2)]
+    lines = [line.rstrip() for line in printed(titles, *rows)]
+    assert lines[0].split() == ["column", "0", "100000"]
+    assert lines[11] == ""
+    assert lines[12].endswith("200000")
+    assert len(lines) == 23
+
+
+def test_table_last_column_below_is_in_whole_lines():
+    """A command is copied as one line; in the table and in blocks alike."""
+    row = ("100001", "MESAJ", "the right is missing", REMEDY)
+    titles = ("brand", "channel", "why", "remedy")
+    assert printed(titles, row, below=True)[-1] == f"100001 MESAJ: {REMEDY}"
+    assert printed(titles, row, below=True, width=30)[-1] == REMEDY
+    nothing = (*row[:-1], "")
+    assert printed(titles, nothing, below=True) == printed(titles[:-1], row[:-1])
+
+
+def test_table_without_rows_says_none():
+    """Titles alone, or no line at all, would be ambiguous."""
+    assert printed(("brand", "channel")) == ["none"]
+
+
+def test_column_widths_follow_need():
+    """A short column takes what it needs, the longest the rest."""
+    columns = [["code", "H353"], ["why", "word " * 6], ["what", "word " * 30]]
+    assert widths_of(columns, 100) == [4, 30, 56]
+    assert widths_of(columns, 54) == [4, 20, 20]
+    assert widths_of(columns, 53) is None
+
+
+@pytest.mark.parametrize("is_input", [False, True], ids=["file", "input"])
+def test_recipients_are_read_line_by_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_input: bool
+):
+    """In any notation, as keys spell them; empty lines are none."""
+    file = Path("-") if is_input else tmp_path / "list"
+    if is_input:
+        monkeypatch.setattr("sys.stdin", io.StringIO(LINES))
+    else:
+        file.write_text(LINES, "utf-8")
+    assert list(recipients_in(file)) == READ
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff", "cannot be read"), (b"0555 000 00 01\nnobody", "line 2: ")],
+    ids=["no-text", "no-recipient"],
+)
+def test_unreadable_list_names_file_and_line(tmp_path: Path, content: bytes, message: str):
+    """A person has to correct it."""
+    file = tmp_path / "list"
+    file.write_bytes(content)
+    with pytest.raises(SourceError, match=f"list.*{message}"):
+        list(recipients_in(file))

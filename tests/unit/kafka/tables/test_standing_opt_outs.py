@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
-from tests.support.builders import BRAND, NOON, PHONE, a_key
+from tests.support.builders import BRAND, NOON, PHONE, a_key, kafka_message
 
 CODEC = Codec()
 KEY = a_key()
@@ -20,26 +21,7 @@ OTHER_BRAND = replace(KEY, brand_code=BRAND + 1)
 SECOND = int(NOON.timestamp())
 
 
-class Record:
-    """A message of ``desired-consents``."""
-
-    def __init__(self, key: ConsentKey, value: bytes | None) -> None:
-        self._key, self._value = key, value
-
-    def topic(self) -> str:
-        """Return a name."""
-        return "topic"
-
-    def key(self) -> bytes:
-        """Return the canonical key."""
-        return self._key.encode()
-
-    def value(self) -> bytes | None:
-        """Return the Consent; None: the key was erased."""
-        return self._value
-
-
-def a_record(status: Status, at: datetime = NOON, key: ConsentKey = KEY) -> Record:
+def a_record(status: Status, at: datetime = NOON, key: ConsentKey = KEY) -> Any:  # noqa: ANN401  # a message
     consent = Consent(
         key=key,
         customer_id="acme",
@@ -54,14 +36,19 @@ def a_record(status: Status, at: datetime = NOON, key: ConsentKey = KEY) -> Reco
         latest_onay_at=NOON - timedelta(days=1),
         latest_ret_at=NOON - timedelta(days=1),
     )
-    return Record(key, CODEC.encode("Consent", consent_to_avro(consent)))
+    value = CODEC.encode("Consent", consent_to_avro(consent))
+    return kafka_message(key=key.encode(), value=value)
 
 
-def standing(*records: Record, codec: Codec = CODEC) -> StandingOptOuts:
+def erased(key: ConsentKey = KEY) -> Any:  # noqa: ANN401  # a message
+    return kafka_message(key=key.encode())
+
+
+def standing(*records: Any, codec: Codec = CODEC) -> StandingOptOuts:  # noqa: ANN401  # messages
     """Return what stands after ``records``."""
     access = access_of(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
     found = StandingOptOuts(access, codec, {BRAND})
-    assert found.take(records) == len(records)  # type: ignore[arg-type]  # as far as it is read
+    assert found.take(records) == len(records)
     return found
 
 
@@ -74,7 +61,7 @@ def test_opt_out_stands_until_a_later_record_of_its_key():
         SECOND + 3600
     )
     assert standing(a_record(Status.RET, later), opted_out).opted_out_at(KEY.encode()) == SECOND
-    for after in (a_record(Status.ONAY, later), Record(KEY, None)):
+    for after in (a_record(Status.ONAY, later), erased()):
         found = standing(opted_out, after)
         assert (found.opted_out_at(KEY.encode()), len(found)) == (None, 0)
     assert len(standing(opted_out, a_record(Status.ONAY, later), opted_out)) == 1
@@ -103,7 +90,9 @@ def test_recipient_of_an_opt_out_may_have_one():
 def test_opt_out_that_cannot_be_read_stands_since_ever():
     """Every opt-in would reverse it."""
     whole = a_record(Status.RET).value() or b""
-    assert standing(Record(KEY, whole[:-1])).opted_out_at(KEY.encode()) == 1
+    assert (
+        standing(kafka_message(key=KEY.encode(), value=whole[:-1])).opted_out_at(KEY.encode()) == 1
+    )
 
 
 def test_record_whose_schema_cannot_be_fetched_waits():
@@ -114,8 +103,8 @@ def test_record_whose_schema_cannot_be_fetched_waits():
             raise RegistryError(f"away: {len(data)} bytes wait")
 
     found = StandingOptOuts(access_of(KafkaSettings()), Away(), {BRAND})
-    records = [Record(KEY, None), a_record(Status.RET), Record(KEY, None)]
-    assert found.take(records) == 1  # type: ignore[arg-type]  # as far as it is read
+    records = [erased(), a_record(Status.RET), erased()]
+    assert found.take(records) == 1
 
 
 @pytest.mark.parametrize("number", [1, 70_000])
@@ -123,6 +112,6 @@ def test_forgotten_key_leaves_the_others(number: int):
     """Each record is forgotten, then noted: no slot is lost."""
     keys = [a_key(recipient=f"+90555{one:07}") for one in range(number, number + 300)]
     records = [a_record(Status.RET, key=one) for one in keys]
-    found = standing(*records, *records[::2], *[Record(one, None) for one in keys[::3]])
+    found = standing(*records, *records[::2], *[erased(one) for one in keys[::3]])
     left = [one for one in keys if found.opted_out_at(one.encode()) == SECOND]
     assert (len(left), len(found)) == (200, 200)

@@ -1,16 +1,14 @@
 """Files with a row for each customer and a column for each channel."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 
-from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files import ColumnChoices, ColumnsError, Import, ImportReport, import_file
+from izin.producers.files import ColumnChoices, ColumnsError
 from izin.producers.files.columns import resolve
 from izin.producers.publishing.event_ids import FileIds
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
+from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher
 
 HEADER = "Müşteri No;Cep;E-Posta;SMS İzni;Arama İzni;E-Posta İzni;İzin Tarihi;Kaynak"
@@ -19,38 +17,20 @@ CHOICES = ColumnChoices(
 )
 DATE = "02.03.2026 12:00"
 
-Importer = Callable[..., ImportReport]
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path,
-    fake: FakePublisher,
-    directory: BrandDirectory,
-    clock: Callable[[], datetime],
-) -> Importer:
-    """Import the lines given."""
-
-    def run(*lines: str, choices: ColumnChoices = CHOICES) -> ImportReport:
-        path = tmp_path / "customers.csv"
-        path.write_text("\n".join(lines), encoding="utf-8")
-        return import_file(path, fake, directory, clock=clock, how=Import(columns=choices))
-
-    return run
-
 
 def published(fake: FakePublisher) -> list[tuple[str, str, str]]:
     """Return channel, recipient and status of each event."""
     return [(one.type, one.recipient, one.status) for one in fake.events]
 
 
-def test_each_channel_of_a_row_is_an_event(run: Importer, fake: FakePublisher):
+def test_each_channel_of_a_row_is_an_event(import_lines: ImportOf, fake: FakePublisher):
     """The recipient by the channel; an empty cell says nothing of its channel."""
-    report = run(
+    report = import_lines(
         HEADER,
         f"C-1;0555 000 00 01;Ada@Example.com;evet;hayır;1;{DATE};HS_WEB",
         f"C-2;0555 000 00 01;Ada@Example.com;;0;;{DATE};HS_WEB",
         f"C-3;0555 000 00 01;Ada@Example.com;;-;;{DATE};HS_WEB",
+        columns=CHOICES,
     )
     assert published(fake) == [
         ("ARAMA", PHONE, "RET"),
@@ -63,19 +43,21 @@ def test_each_channel_of_a_row_is_an_event(run: Importer, fake: FakePublisher):
     assert report.silent == 1
 
 
-def test_ids_of_the_parts_do_not_depend_on_other_columns(run: Importer, fake: FakePublisher):
+def test_ids_of_the_parts_do_not_depend_on_other_columns(
+    import_lines: ImportOf, fake: FakePublisher
+):
     """Whoever leaves a channel out and imports it later has each event once."""
     row = f"C-1;0555 000 00 01;{EMAIL};evet;hayır;1;{DATE};HS_WEB"
-    report = run(HEADER, row)
+    report = import_lines(HEADER, row, columns=CHOICES)
     assert [one.event_id for one in fake.events] == [
         FileIds(report.digest).of(2, channel) for channel in ("ARAMA", "MESAJ", "EPOSTA")
     ]
     assert len({one.event_id for one in fake.events}) == 3
     fake.events.clear()
-    run(
+    import_lines(
         HEADER,
         row,
-        choices=ColumnChoices(
+        columns=ColumnChoices(
             mapped=CHOICES.mapped,
             given=CHOICES.given,
             ignored=("Arama İzni", "e-posta izni"),
@@ -85,56 +67,61 @@ def test_ids_of_the_parts_do_not_depend_on_other_columns(run: Importer, fake: Fa
     assert [one.event_id for one in fake.events] == [FileIds(report.digest).of(2, "MESAJ")]
 
 
-def test_date_in_place_of_the_status_is_a_consent(run: Importer, fake: FakePublisher):
+def test_date_in_place_of_the_status_is_a_consent(import_lines: ImportOf, fake: FakePublisher):
     """As where a system notes when each consent was given."""
-    run(
+    import_lines(
         "GSM;SMS Onay;Arama Onay Tarihi;Kaynak",
         f"0555 000 00 01;{DATE};{DATE};HS_WEB",
-        choices=ColumnChoices(given={"brandCode": str(BRAND)}),
+        columns=ColumnChoices(given={"brandCode": str(BRAND)}),
     )
     assert published(fake) == [("ARAMA", PHONE, "ONAY"), ("MESAJ", PHONE, "ONAY")]
     assert [one.consent_date for one in fake.events] == [NOON, NOON]
 
 
 def test_date_and_source_of_a_channel_go_before_those_of_the_row(
-    run: Importer, fake: FakePublisher
+    import_lines: ImportOf, fake: FakePublisher
 ):
     """Those of the row count where the channel has none."""
-    run(
+    import_lines(
         "GSM;SMS İzni;SMS İzin Tarihi;SMS İzin Kaynağı;Arama İzni;Arama İzin Tarihi;Tarih;Kaynak",
         f"0555 000 00 01;1;{DATE};HS_MOBIL;1;;01.03.2026 10:00;HS_WEB",
-        choices=ColumnChoices(given={"brandCode": str(BRAND)}),
+        columns=ColumnChoices(given={"brandCode": str(BRAND)}),
     )
     call, message = fake.events
     assert (message.consent_date, message.source) == (NOON, "HS_MOBIL")
     assert (call.consent_date, call.source) == (NOON - timedelta(hours=26), "HS_WEB")
 
 
-def test_opt_out_of_a_channel_without_address_concerns_nobody(run: Importer, fake: FakePublisher):
+def test_opt_out_of_a_channel_without_address_concerns_nobody(
+    import_lines: ImportOf, fake: FakePublisher
+):
     """It is counted, and no bad row; a consent without an address is one."""
-    report = run(
+    report = import_lines(
         HEADER,
         f"C-1;0555 000 00 01;;hayır;hayır;hayır;{DATE};HS_WEB",
         f"C-2;0555 000 00 02;;hayır;;evet;{DATE};HS_WEB",
+        columns=CHOICES,
     )
     assert (report.without_recipient, report.refused, report.refused_opt_outs) == (1, 1, 0)
     assert report.reasons == {"H114": 1}
     assert len(fake.events) == 3
 
 
-def test_shared_recipient_is_for_the_channels_that_it_fits(run: Importer, fake: FakePublisher):
+def test_shared_recipient_is_for_the_channels_that_it_fits(
+    import_lines: ImportOf, fake: FakePublisher
+):
     """An opt-out of another channel concerns nobody; a consent there is an error."""
     header = "Alıcı;SMS İzni;E-Posta İzni;İzin Tarihi;Kaynak"
     rows = [f"0555 000 00 01;0;0;{DATE};HS_WEB", f"{EMAIL};1;1;{DATE};HS_WEB"]
-    report = run(header, *rows, choices=ColumnChoices(given={"marka": str(BRAND)}))
+    report = import_lines(header, *rows, columns=ColumnChoices(given={"marka": str(BRAND)}))
     assert published(fake) == [("MESAJ", PHONE, "RET"), ("EPOSTA", EMAIL, "ONAY")]
     assert (report.without_recipient, report.reasons) == (1, {"H464": 1})
 
 
-def test_report_names_the_columns_of_the_channels(run: Importer):
+def test_report_names_the_columns_of_the_channels(import_lines: ImportOf):
     """The row once, as it stands, with all that is wrong in it."""
     row = f"C-1;0555;{EMAIL};evet;belki;1;{DATE};HS_WEB"
-    report = run(HEADER, row)
+    report = import_lines(HEADER, row, columns=CHOICES)
     assert report.report_path is not None
     (line,) = report.report_path.read_text(encoding="utf-8-sig").splitlines()[1:]
     assert line.startswith(f"{row};2;Arama İzni, Cep;H115, H121;")
@@ -156,25 +143,29 @@ def test_columns_of_channels_that_contradict_are_refused(headers: str, what: str
         resolve(headers.split(";"), choices)
 
 
-def test_header_in_between_is_no_row(run: Importer, fake: FakePublisher):
+def test_header_in_between_is_no_row(import_lines: ImportOf, fake: FakePublisher):
     """Of files that were put one behind another."""
     row = f"C-1;0555 000 00 01;;evet;;;{DATE};HS_WEB"
-    report = run(HEADER, row, HEADER, row)
+    report = import_lines(HEADER, row, HEADER, row, columns=CHOICES)
     assert (report.rows, report.repeated_headers, report.refused) == (2, 1, 0)
     assert [one.row for one in fake.events] == [2, 4]
 
 
 @pytest.mark.parametrize("headers", ["Telefon", "Telefon;;", "Alıcı"])
-def test_list_without_dates_is_of_opt_outs_alone(run: Importer, fake: FakePublisher, headers: str):
+def test_list_without_dates_is_of_opt_outs_alone(
+    import_lines: ImportOf, fake: FakePublisher, headers: str
+):
     """Each counts from the import; a consent needs its instant."""
     given = {"marka": str(BRAND), "kanal": "sms", "kaynak": "HS_EORTAM"}
-    report = run(
+    report = import_lines(
         *(headers, "0555 000 00 01", "", "0555 000 00 02;"),
-        choices=ColumnChoices(given=given | {"durum": "Hayır"}),
+        columns=ColumnChoices(given=given | {"durum": "Hayır"}),
     )
     assert (report.opt_outs, report.refused, report.not_registrable) == (2, 0, 0)
     assert {(one.status, one.consent_date, one.date_basis) for one in fake.events} == {
         ("RET", None, "received")
     }
-    refused = run("Telefon", "0555 000 00 01", choices=ColumnChoices(given=given | {"durum": "1"}))
+    refused = import_lines(
+        "Telefon", "0555 000 00 01", columns=ColumnChoices(given=given | {"durum": "1"})
+    )
     assert (refused.published, refused.reasons) == (0, {"H112": 1})

@@ -15,8 +15,7 @@ from izin.producers.files import ColumnChoices, Import, ImportReport, Start, imp
 from izin.producers.files.importer import UnusableJournalError, journal_of
 from izin.producers.files.report import ImportRunningError, ReportRows, UnwritableReportError
 from tests.support.builders import BRAND
-from tests.unit.producers.conftest import NOW
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.fakes import NOW, FakePublisher
 
 HEADER = "ALICI;İZİN TÜRÜ;İZİN DURUMU;İZİN KAYNAĞI;İZİN TARİHİ;MARKA;REFERANS"
 TAIL = f"HS_WEB;02.03.2026 12:00:00;{BRAND}"
@@ -76,6 +75,7 @@ class Runs:
         self.path = path
         self.now = NOW
         self.publisher = MortalPublisher(lambda: self.now, kill)
+        self.kill = kill
         self._directory = directory
         self.begin()
 
@@ -93,6 +93,13 @@ class Runs:
         return import_file(
             self.path, self.publisher, self._directory, clock=lambda: self.now, how=how
         )
+
+    def killed(self, effects: int) -> None:
+        """Let an import end after so many effects, and no later one."""
+        self.kill.left = effects
+        with pytest.raises(KilledError):
+            self()
+        self.kill.left = -1
 
     @property
     def ids(self) -> list[str]:
@@ -153,16 +160,12 @@ def test_import_killed_anywhere_ends_as_if_it_never_died(
     ("effects", "after", "rows"),
     [(14, 7, [10, 3, 5, 11, 12, 13]), (30, 4, [5, 11, 12, 13])],
 )
-def test_import_goes_on_after_the_last_note(
-    runs: Runs, kill: Kill, effects: int, after: int, rows: list[int]
-):
+def test_import_goes_on_after_the_last_note(runs: Runs, effects: int, after: int, rows: list[int]):
     """It says after which row, and publishes only what was not noted: of the opt-outs, which go
     first, and then of the rest.
     """
-    kill.left = effects
-    with pytest.raises(KilledError):
-        runs()
-    kill.left, before = -1, len(runs.publisher.events)
+    runs.killed(effects)
+    before = len(runs.publisher.events)
     report = runs()
     assert report.resumed_after == after
     assert report.restarted_because is None
@@ -178,18 +181,14 @@ def test_import_that_ended_is_not_repeated(runs: Runs):
     assert (second.rows, second.published, second.refused) == (12, 9, 3)
     assert second.report_path == first.report_path
     assert len(runs.publisher.events) == 9
-    third = runs(again=True)
-    assert third.finished_before is None
+    assert runs(again=True).finished_before is None
     assert len(runs.publisher.events) == 18
     assert len(set(runs.ids)) == 9
 
 
-def test_journal_names_no_recipient(runs: Runs, kill: Kill):
+def test_journal_names_no_recipient(runs: Runs):
     """Neither on the way nor in the end: digests, counts and lines."""
-    kill.left = 14
-    with pytest.raises(KilledError):
-        runs()
-    kill.left = -1
+    runs.killed(14)
     journal = journal_of(Import().report_of(runs.path))
     on_the_way = journal.read_text("utf-8")
     runs()
@@ -207,12 +206,9 @@ def test_journal_names_no_recipient(runs: Runs, kill: Kill):
         ("report", Start.REPORT_LOST),
     ],
 )
-def test_import_of_something_else_starts_over(runs: Runs, kill: Kill, change: str, start: Start):
+def test_import_of_something_else_starts_over(runs: Runs, change: str, start: Start):
     """It is said why; nothing of the report of before is left."""
-    kill.left = 20
-    with pytest.raises(KilledError):
-        runs()
-    kill.left = -1
+    runs.killed(20)
     given: dict[str, object] = {}
     match change:
         case "file":
@@ -239,12 +235,9 @@ def test_import_of_a_file_after_another_that_ended_says_nothing(runs: Runs):
     assert (report.restarted_because, report.finished_before, report.rows) == (None, None, 7)
 
 
-def test_dry_run_leaves_the_journal_alone(runs: Runs, kill: Kill):
+def test_dry_run_leaves_the_journal_alone(runs: Runs):
     """The import goes on where it was."""
-    kill.left = 14
-    with pytest.raises(KilledError):
-        runs()
-    kill.left = -1
+    runs.killed(14)
     assert runs(dry_run=True).rows == 12
     assert runs().resumed_after == 7
 
@@ -261,8 +254,7 @@ def test_two_imports_with_one_report_are_refused(runs: Runs):
 
 def test_file_that_is_no_journal_is_an_error(runs: Runs):
     """It is named, and left as it is."""
-    journal = journal_of(Import().report_of(runs.path))
-    journal.write_text("{}", "utf-8")
+    journal_of(Import().report_of(runs.path)).write_text("{}", "utf-8")
     with pytest.raises(UnusableJournalError, match=r"export.csv.report.csv.journal .*remove it"):
         runs()
     assert runs.publisher.events == []

@@ -1,6 +1,7 @@
 """A short run of malformed files; the long one is ``make chaos STAGE=files``."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -25,11 +26,7 @@ def test_malformed_files_are_imported_or_refused(tmp_path: Path, monkeypatch: py
 
 def test_error_of_ours_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The campaign sees it, and says which file it was; the first one has no import."""
-
-    def break_down(*_: object, **__: object) -> None:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(campaign, "import_file", break_down)
+    monkeypatch.setattr(campaign, "import_file", Mock(side_effect=RuntimeError("broken")))
     found = campaign.run(tmp_path, files=2, seed=21)
     assert found.violations == 1
     assert found.failures[0].startswith("file 1 of seed 21, ")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files import ColumnChoices, Import, ImportReport, import_file
+from izin.producers.files import ColumnChoices, ImportReport
 from tests.support.builders import BRAND
 from tests.support.hostile import nasty_export
 from tests.support.hostile.nasty_export import ExpectedConsent, NastyTruth
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.conftest import ImportOf
+from tests.unit.producers.fakes import NOW, FakePublisher
 from tests.unit.producers.files.reports import reported
 
 ROWS, WORKBOOK_ROWS, CUSTOMERS = 5000, 700, 500
@@ -50,17 +50,15 @@ def customers(path: Path, now: datetime) -> NastyTruth:
 def test_nasty_export_is_read_as_a_person_would(  # noqa: PLR0917  # fixtures and cases
     tmp_path: Path,
     fake: FakePublisher,
-    directory: BrandDirectory,
-    clock: Callable[[], datetime],
+    import_of: ImportOf,
     write: Callable[[Path, datetime], NastyTruth],
     choices: ColumnChoices,
     encoding: str,
 ):
     """Row by row: the recipient, channel, status, instant and source that the generator meant."""
     path = tmp_path / "liste"
-    truth = write(path, clock())
-    how = Import(columns=replace(choices, header_row=truth.header_line))
-    report = import_file(path, fake, directory, clock=clock, how=how)
+    truth = write(path, NOW)
+    report = import_of(path, columns=replace(choices, header_row=truth.header_line))
     assert report.encoding == encoding
     counts = (report.header_line, report.rows, report.repeated_headers)
     assert counts == (truth.header_line, truth.rows, truth.repeated_headers)

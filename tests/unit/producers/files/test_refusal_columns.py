@@ -1,7 +1,5 @@
 """A column that says who refused is never read as one that says who consented."""
 
-from pathlib import Path
-
 import pytest
 
 from izin.consent import Channel
@@ -10,19 +8,11 @@ from izin.producers.files.choices import channel_field_of, says_who_refused
 from izin.producers.files.columns import column_meanings
 from izin.producers.mapping.field_names import Field
 from tests.support.builders import BRAND
+from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher
-from tests.unit.producers.files.conftest import ImportOf
+from tests.unit.producers.files.test_status_names import DATE, a_file
 
 GIVEN = {"kanal": "SMS", "kaynak": "HS_WEB", "marka": str(BRAND)}
-DATE = "02.03.2026 12:00:00"
-
-
-def a_file(folder: Path, name: str, *statuses: str) -> Path:
-    """Write a file whose column of that name has these words."""
-    path = folder / "export.csv"
-    rows = [f"0555 000 00 0{number};{one};{DATE}" for number, one in enumerate(statuses, 1)]
-    path.write_text("\n".join((f"telefon;{name};tarih", *rows)), "utf-8")
-    return path
 
 
 @pytest.mark.parametrize(
@@ -55,24 +45,24 @@ def test_no_name_that_is_known_says_who_refused():
 
 @pytest.mark.parametrize("yes", ["Evet", "1", "✓", "E", "TRUE"])
 def test_yes_among_refusals_is_what_the_caller_says(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, yes: str
+    import_lines: ImportOf, fake: FakePublisher, yes: str
 ):
     """Without that nothing is read; words that name an opt-out have their meaning."""
-    path = a_file(tmp_path, "Kara Liste", yes, "RET", "onaylı")
+    lines = a_file("Kara Liste", yes, "RET", "onaylı")
     mapped = {"Kara Liste": "durum"}
     with pytest.raises(ColumnsError, match='"Kara Liste" is no known name of a consent'):
-        import_of(path, columns=ColumnChoices(mapped=mapped, given=GIVEN))
+        import_lines(*lines, columns=ColumnChoices(mapped=mapped, given=GIVEN))
     choices = ColumnChoices(mapped=mapped, given=GIVEN, values={f"status:{yes}": "RET"})
-    done = import_of(path, columns=choices)
+    done = import_lines(*lines, columns=choices)
     assert (done.refused_unclear, done.reasons) == (1, {"H115": 1})
     assert [one.status for one in fake.events] == ["RET", "RET"]
 
 
 @pytest.mark.parametrize("held", ["SMS izni", "SMS izin tarihi"])
-def test_column_of_refusals_is_of_no_channel(tmp_path: Path, import_of: ImportOf, held: str):
+def test_column_of_refusals_is_of_no_channel(import_lines: ImportOf, held: str):
     """There a date alone is a consent."""
-    path = a_file(tmp_path, "SMS iptal", DATE)
+    lines = a_file("SMS iptal", DATE)
     given = {"kaynak": "HS_WEB", "marka": str(BRAND)}
     choices = ColumnChoices(mapped={"SMS iptal": held}, given=given)
     with pytest.raises(ColumnsError, match='"SMS iptal" is no known name'):
-        import_of(path, columns=choices)
+        import_lines(*lines, columns=choices)

@@ -13,8 +13,8 @@ from izin.producers.files import ColumnChoices
 from izin.producers.files.report import RowOutcome
 from izin.producers.files.table_formats import ADDED
 from tests.support.builders import BRAND, EMAIL, PHONE
+from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher
-from tests.unit.producers.files.conftest import ImportOf
 from tests.unit.producers.files.reports import cells_of
 
 HEADER = ("Kayıt No", "Alıcı", "Kanal", "Durum", "Kaynak", "Tarih", "Marka")
@@ -97,8 +97,7 @@ def test_corrected_report_is_imported(path: Path, import_of: ImportOf, fake: Fak
     fake.events.clear()
     for row in rows[:-1]:
         row[1:6] = [NUMBER, "SMS", "RET", "HS_WEB", DATE]
-    corrected = path.with_name(f"corrected{path.suffix}")
-    report = import_of(write(corrected, [header, *rows]))
+    report = import_of(write(path.with_name(f"corrected{path.suffix}"), [header, *rows]))
     assert (report.published, report.refused, report.not_registrable) == (4, 0, 1)
     assert [one.origin_ref for one in fake.events] == ORDER
     again, (last,) = cells_of(report)[0], cells_of(report)[1:]

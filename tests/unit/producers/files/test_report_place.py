@@ -6,7 +6,7 @@ import pytest
 
 from izin.producers.files.report import ReportPlaceError
 from tests.support.builders import BRAND
-from tests.unit.producers.files.conftest import ImportOf
+from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.files.reports import reported
 
 HEADER = "kayıt no;telefon;kanal;durum;kaynak;tarih;marka"

@@ -2,9 +2,8 @@
 
 import csv
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,9 +12,8 @@ from izin.producers.files import ColumnChoices, ImportReport, ReversalRules, rea
 from izin.producers.files.report import RowOutcome
 from izin.producers.files.rows import ImportInterruptedError, NoReversalsError
 from tests.support.builders import BRAND, EMAIL, NOON
-from tests.unit.producers.conftest import NOW
-from tests.unit.producers.fakes import FakePublisher
-from tests.unit.producers.files.conftest import ImportOf
+from tests.unit.producers.conftest import ImportOf
+from tests.unit.producers.fakes import NOW, FakePublisher
 
 HEADER = "recipient;type;status;source;date;brand"
 WIDE = "cep;e-posta;sms izni;arama izni;e-posta izni;date;source;brand"
@@ -45,10 +43,8 @@ def a_row(number: int, at: datetime = NOON, status: str = "ONAY") -> str:
     return f"0555 {number:07};SMS;{status};HS_WEB;{date};{BRAND}"
 
 
-def an_export(folder: Path, *rows: str, header: str = HEADER) -> Path:
-    path = folder / "nightly.csv"
-    path.write_text("\n".join((header, *rows)), "utf-8")
-    return path
+def a_wide_row(number: int, words: str) -> str:
+    return f"0555 {number:07};{EMAIL};{words};02.03.2026 12:00:00;HS_WEB;{BRAND}"
 
 
 def onays(fake: FakePublisher) -> list[int | None]:
@@ -65,11 +61,11 @@ def listed(report: ImportReport) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("opt_outs", [1, 100, 150])
 def test_export_that_renews_every_consent_reverses_nothing(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, opt_outs: int
+    import_lines: ImportOf, fake: FakePublisher, opt_outs: int
 ):
     """However many: the others are published, and these reported and listed, with the day."""
-    path = an_export(tmp_path, *map(a_row, range(ROWS)), a_row(0, status="RET"), "broken")
-    report = import_of(path, opt_outs=standing(opt_outs), resumable=True)
+    rows = (*map(a_row, range(ROWS)), a_row(0, status="RET"), "broken")
+    report = import_lines(HEADER, *rows, opt_outs=standing(opt_outs), resumable=True)
     assert len(onays(fake)) == ROWS - opt_outs
     assert (report.published, report.refused_reversals) == (ROWS - opt_outs + 1, opt_outs)
     assert (report.reversals, report.refused) == (0, opt_outs + 1)
@@ -81,20 +77,16 @@ def test_export_that_renews_every_consent_reverses_nothing(
 
 
 def test_opt_outs_are_published_before_the_first_opt_in(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
+    import_lines: ImportOf, fake: FakePublisher
 ):
     """Wherever they stand in the file; also with an opt-in in their row; each once."""
-    path = an_export(tmp_path, *map(a_row, range(5)), a_row(7, status="RET"), a_row(8))
-    report = import_of(path, opt_outs=standing(2))
+    rows = (*map(a_row, range(5)), a_row(7, status="RET"), a_row(8))
+    report = import_lines(HEADER, *rows, opt_outs=standing(2))
     assert (fake.events[0].row, fake.events[0].status) == (7, "RET")
     assert (report.rows, report.published, report.opt_outs) == (7, 5, 1)
     fake.events.clear()
-    date = NOON.astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
-    rows = [
-        f"0555 000000{number};{EMAIL};{words};{date};HS_WEB;{BRAND}"
-        for number, words in enumerate(("1;1;", "1;0;belki", "0;0;0"))
-    ]
-    report = import_of(an_export(tmp_path, *rows, header=WIDE))
+    words = ("1;1;", "1;0;belki", "0;0;0")
+    report = import_lines(WIDE, *(a_wide_row(*each) for each in enumerate(words)))
     assert [(one.row, one.type, one.status) for one in fake.events] == [
         *((3, "ARAMA", "RET"), (4, "ARAMA", "RET"), (4, "MESAJ", "RET"), (4, "EPOSTA", "RET")),
         *((2, "ARAMA", "ONAY"), (2, "MESAJ", "ONAY"), (3, "MESAJ", "ONAY")),
@@ -103,18 +95,18 @@ def test_opt_outs_are_published_before_the_first_opt_in(
 
 
 def test_reversals_of_the_list_are_given_back_with_their_actor(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
+    tmp_path: Path, import_lines: ImportOf, fake: FakePublisher
 ):
     """Those that a person has left in it, and no other; the event says who, and over what."""
-    path = an_export(tmp_path, *map(a_row, range(6)))
-    found = import_of(path, opt_outs=standing(4))
+    rows = (HEADER, *map(a_row, range(6)))
+    found = import_lines(*rows, opt_outs=standing(4))
     assert found.reversals_path is not None
     lines = found.reversals_path.read_text("utf-8-sig").splitlines()
     given = tmp_path / "looked-through.csv"
     given.write_text("\n".join([lines[0], lines[2], lines[4]]), "utf-8")
     fake.events.clear()
     rules = ReversalRules(event_ids=read_reversals(given), by="ada@example.com")
-    report = import_of(path, opt_outs=standing(4), reversals=rules)
+    report = import_lines(*rows, opt_outs=standing(4), reversals=rules)
     assert sorted(onays(fake)) == [3, 5, 6, 7]
     assert (report.reversals, report.refused_reversals, report.published) == (2, 2, 4)
     back = {one.row: one for one in fake.events if one.row in {3, 5}}
@@ -123,35 +115,33 @@ def test_reversals_of_the_list_are_given_back_with_their_actor(
     assert [one.actor for one in fake.events if one.row not in back] == [None, None]
 
 
-def test_reversals_of_another_file_give_nothing_back(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
-):
+def test_reversals_of_another_file_give_nothing_back(import_lines: ImportOf, fake: FakePublisher):
     """What was looked through is what is published: another content has other ids."""
-    first = import_of(an_export(tmp_path, *map(a_row, range(3))), opt_outs=standing(3))
+    first = import_lines(HEADER, *map(a_row, range(3)), opt_outs=standing(3))
     assert first.reversals_path is not None
     rules = ReversalRules(event_ids=read_reversals(first.reversals_path), by="ada")
     fake.events.clear()
     later = NOON + timedelta(minutes=1)
-    path = an_export(tmp_path, *(a_row(one, later) for one in range(3)))
-    assert import_of(path, opt_outs=standing(3), reversals=rules).refused_reversals == 3
+    rows = (a_row(one, later) for one in range(3))
+    report = import_lines(HEADER, *rows, opt_outs=standing(3), reversals=rules)
+    assert report.refused_reversals == 3
     assert fake.events == []
 
 
 def test_file_that_lists_no_reversals_is_an_error(tmp_path: Path):
     """The export itself, given by mistake."""
+    path = tmp_path / "nightly.csv"
+    path.write_text(f"{HEADER}\n{a_row(0)}", "utf-8")
     with pytest.raises(NoReversalsError, match=r"nightly\.csv has no column"):
-        read_reversals(an_export(tmp_path, a_row(0)))
+        read_reversals(path)
 
 
-def test_dry_run_lists_what_would_be_left_out(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
-):
+def test_dry_run_lists_what_would_be_left_out(import_lines: ImportOf, fake: FakePublisher):
     """And has the whole report."""
-    path = an_export(tmp_path, *map(a_row, range(6)), "broken")
-    report = import_of(path, opt_outs=standing(4), dry_run=True)
+    rows = (HEADER, *map(a_row, range(6)), "broken")
+    report = import_lines(*rows, opt_outs=standing(4), dry_run=True)
     assert (report.rows, report.refused_reversals, report.refused) == (7, 4, 5)
-    assert len(listed(report)) == 4
-    assert fake.events == []
+    assert (len(listed(report)), fake.events) == (4, [])
 
 
 @pytest.mark.parametrize(
@@ -168,73 +158,57 @@ def test_dry_run_lists_what_would_be_left_out(
     ],
 )
 def test_reversal_is_what_the_law_would_decide(
-    tmp_path: Path, import_of: ImportOf, at: datetime, row: str, is_reversal: bool
+    import_lines: ImportOf, at: datetime, row: str, is_reversal: bool
 ):
     """A later instant of the same key, in whole seconds and never after its receipt."""
-    report = import_of(an_export(tmp_path, row), opt_outs=standing(1, at))
-    assert report.refused_reversals == is_reversal
+    assert import_lines(HEADER, row, opt_outs=standing(1, at)).refused_reversals == is_reversal
 
 
-def test_each_channel_of_a_row_is_counted(tmp_path: Path, import_of: ImportOf):
+def test_each_channel_of_a_row_is_counted(import_lines: ImportOf):
     """Where the file has a column a channel."""
-    date = NOON.astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
-    path = an_export(tmp_path, f"0555 0000000;{EMAIL};1;1;1;{date};HS_WEB;{BRAND}", header=WIDE)
     opt_outs = standing(1) | {f"{BRAND}/EPOSTA/BIREYSEL/{EMAIL}": REFUSED_AT}
-    report = import_of(path, opt_outs=Standing(opt_outs))
+    report = import_lines(WIDE, a_wide_row(0, "1;1;1"), opt_outs=Standing(opt_outs))
     assert (report.refused_reversals, report.published) == (2, 1)
     (line,) = listed(report)
     assert len(line["izin: olay/event"].split(", ")) == 2
 
 
 def test_import_that_goes_on_gives_back_what_it_gave_before(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, monkeypatch: pytest.MonkeyPatch
+    import_lines: ImportOf, fake: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ):
     """Though what is left is another number; the counts at the end are of all rows."""
     monkeypatch.setattr("izin.producers.files.importer.CHECKPOINT_ROWS", 2)
-    path = an_export(tmp_path, "broken", *map(a_row, range(6)))
-    listing = import_of(path, opt_outs=standing(4), dry_run=True)
+    rows = (HEADER, "broken", *map(a_row, range(6)))
+    listing = import_lines(*rows, opt_outs=standing(4), dry_run=True)
     assert listing.reversals_path is not None
     rules = ReversalRules(event_ids=read_reversals(listing.reversals_path), by="ada")
-    send = fake.send
-
-    def sends_four(*args: Any, **options: Any) -> None:  # noqa: ANN401  # handed on as they came
-        fake.is_away = len(fake.events) == 4
-        send(*args, **options)
-
-    monkeypatch.setattr(fake, "send", sends_four)
+    given = {"opt_outs": standing(4), "reversals": rules, "resumable": True}
+    fake.is_away_for = lambda _: len(fake.events) == 4
     with pytest.raises(ImportInterruptedError, match="after 4 acknowledged"):
-        import_of(path, opt_outs=standing(4), reversals=rules, resumable=True)
-    monkeypatch.setattr(fake, "send", send)
-    fake.is_away = False
-    report = import_of(path, opt_outs=standing(4), reversals=rules, resumable=True)
+        import_lines(*rows, **given)
+    fake.is_away_for = lambda _: False
+    report = import_lines(*rows, **given)
     assert (report.resumed_after, report.rows, report.published) == (5, 7, 6)
     assert (report.reversals, report.refused, report.restarted_because) == (4, 1, None)
 
 
 def test_opt_outs_of_the_file_itself_are_no_reason_to_leave_out(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, monkeypatch: pytest.MonkeyPatch
+    import_lines: ImportOf, fake: FakePublisher
 ):
     """An import that stopped between both finds its own opt-outs standing: it ends as one that
     never stopped.
     """
-    path = an_export(tmp_path, a_row(0), a_row(0, REFUSED_AT, "RET"), a_row(1))
-    send = fake.send
-
-    def sends_opt_outs(event: Any, *args: Any) -> None:  # noqa: ANN401  # handed on as it came
-        fake.is_away = event.status == "ONAY"
-        send(event, *args)
-
-    monkeypatch.setattr(fake, "send", sends_opt_outs)
+    rows = (HEADER, a_row(0), a_row(0, REFUSED_AT, "RET"), a_row(1))
+    fake.is_away_for = lambda event: event.status == "ONAY"
     with pytest.raises(ImportInterruptedError):
-        import_of(path, opt_outs=standing(0), resumable=True)
-    monkeypatch.setattr(fake, "send", send)
-    fake.is_away = False
-    report = import_of(path, opt_outs=standing(2), resumable=True)
+        import_lines(*rows, opt_outs=standing(0), resumable=True)
+    fake.is_away_for = lambda _: False
+    report = import_lines(*rows, opt_outs=standing(2), resumable=True)
     assert (report.refused_reversals, report.published) == (1, 2)
     assert [(one.row, one.status) for one in fake.events] == [(3, "RET"), (2, "ONAY")]
 
 
-def test_opt_outs_are_read_for_the_brands_of_the_file(tmp_path: Path, import_of: ImportOf):
+def test_opt_outs_are_read_for_the_brands_of_the_file(import_lines: ImportOf):
     """The one given for all rows, or any; for none where the file was imported already."""
     asked: list[set[int]] = []
 
@@ -242,24 +216,8 @@ def test_opt_outs_are_read_for_the_brands_of_the_file(tmp_path: Path, import_of:
         asked.append(set(brands))
         return standing(0)
 
-    path = an_export(tmp_path, a_row(0))
-    import_of(path, opt_outs=find, resumable=True)
-    import_of(path, opt_outs=find, resumable=True)
+    for _ in range(2):
+        import_lines(HEADER, a_row(0), opt_outs=find, resumable=True)
     given = ColumnChoices(ignored=["brand"], given={"marka": str(BRAND)})
-    import_of(path, opt_outs=find, columns=given)
+    import_lines(HEADER, a_row(0), opt_outs=find, columns=given)
     assert asked == [{BRAND}, {BRAND}]
-
-
-def test_progress_says_which_pass_it_is(tmp_path: Path, import_of: ImportOf):
-    """The opt-outs first."""
-    path = an_export(tmp_path, *map(a_row, range(3)))
-    seen: list[str] = []
-    import_of(path, opt_outs=standing(1), progress=lambda step, *_: seen.append(step))
-    assert seen == ["opt-outs", "published"]
-
-
-def test_day_of_an_opt_out_is_turkish(tmp_path: Path, import_of: ImportOf):
-    """As people read it."""
-    at = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
-    report = import_of(an_export(tmp_path, a_row(0)), opt_outs=standing(1, at))
-    assert "02.03.2026 01:30:00" in listed(report)[0]["izin: reason"]

@@ -7,8 +7,8 @@ from openpyxl import Workbook
 
 from izin.producers.files import ColumnChoices
 from tests.support.builders import BRAND
+from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher
-from tests.unit.producers.files.conftest import ImportOf
 
 DATE = "02.03.2026 12:00:00"
 GIVEN = ColumnChoices(given={"kaynak": "HS_WEB", "marka": str(BRAND)})
@@ -16,24 +16,20 @@ HEADER = ("Cep", "SMS izni", "Arama izni", "Tarih")
 
 
 @pytest.mark.parametrize("empty", ["", "-", "NULL", " ", "null"])
-def test_row_that_says_nothing_is_counted(tmp_path: Path, import_of: ImportOf, empty: str):
+def test_row_that_says_nothing_is_counted(import_lines: ImportOf, empty: str):
     """Nobody would know else why fewer were published than the file has rows."""
-    path = tmp_path / "customers.csv"
     rows = (HEADER, ("0555 000 00 01", empty, empty, DATE), ("0555 000 00 02", "1", empty, DATE))
-    path.write_text("\n".join(map(";".join, rows)), "utf-8")
-    report = import_of(path, columns=GIVEN)
+    report = import_lines(*map(";".join, rows), columns=GIVEN)
     assert (report.rows, report.silent, report.published, report.refused) == (2, 1, 1, 0)
 
 
 @pytest.mark.parametrize("error", ["#N/A", "#YOK", "#NAME?", "#REF!", "#DEĞER!", "=A1"])
 def test_value_that_was_not_computed_is_a_status_that_cannot_be_read(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, error: str
+    import_lines: ImportOf, fake: FakePublisher, error: str
 ):
     """It could have been an opt-out: exit code 5."""
-    path = tmp_path / "customers.csv"
     rows = (HEADER, ("0555 000 00 01", error, "", DATE))
-    path.write_text("\n".join(map(";".join, rows)), "utf-8")
-    report = import_of(path, columns=GIVEN)
+    report = import_lines(*map(";".join, rows), columns=GIVEN)
     assert (report.silent, report.refused_unclear, report.lost_opt_outs) == (0, 1, True)
     assert fake.events == []
 

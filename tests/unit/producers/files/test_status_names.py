@@ -1,7 +1,5 @@
 """What a word means depends on the name above it: only a known name of a consent takes a yes."""
 
-from pathlib import Path
-
 import pytest
 
 from izin.consent import SourceError, Status
@@ -12,20 +10,18 @@ from izin.producers.mapping.field_names import Field, field_of
 from izin.producers.mapping.records import read
 from izin.schemas.words import status_of
 from tests.support.builders import BRAND
+from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher
-from tests.unit.producers.files.conftest import ImportOf
 
 NARROW = {"kanal": "SMS", "kaynak": "HS_WEB", "marka": str(BRAND)}
 WIDE = {"kaynak": "HS_WEB", "marka": str(BRAND)}
 DATE = "02.03.2026 12:00:00"
 
 
-def a_file(folder: Path, name: str, *values: str) -> Path:
-    """Write a file whose column ``name`` has these values."""
-    path = folder / "export.csv"
+def a_file(name: str, *values: str) -> list[str]:
+    """Return the lines of a file whose column ``name`` has these values."""
     rows = [f"0555 000 00 0{number};{one};{DATE}" for number, one in enumerate(values, 1)]
-    path.write_text("\n".join((f"telefon;{name};tarih", *rows)), "utf-8")
-    return path
+    return [f"telefon;{name};tarih", *rows]
 
 
 @pytest.mark.parametrize(
@@ -68,68 +64,66 @@ def test_name_with_a_sign_is_unknown(name: str):
     [("Arama tarihi", DATE), ("SMS date", DATE), ("!SMS izni", "evet"), ("Arama sonucu", "1")],
 )
 def test_column_that_names_no_consent_stops_the_import(
-    tmp_path: Path, import_of: ImportOf, name: str, value: str
+    import_lines: ImportOf, name: str, value: str
 ):
     """It says which options answer."""
     with pytest.raises(ColumnsError, match=r"--map COLUMN=field, .* --value WORD=ONAY") as raised:
-        import_of(a_file(tmp_path, name, value), columns=ColumnChoices(given=WIDE))
+        import_lines(*a_file(name, value), columns=ColumnChoices(given=WIDE))
     assert "--mapping FILE" in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["durum", "Status", "Arama durumu", "SMS status", "SMS", "arama"])
 def test_generic_name_takes_onay_and_words_of_ret_alone(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, name: str
+    import_lines: ImportOf, fake: FakePublisher, name: str
 ):
     """A call, an account and an order have a status, too."""
     given = NARROW if name.lower() in {"durum", "status"} else WIDE
     words = ("Olumlu", "ACCEPTED", "1", "evet", "onaylandı", "✓")
-    path = a_file(tmp_path, name, *words, "ONAY", "Ret", "iptal")
-    report = import_of(path, columns=ColumnChoices(given=given))
+    lines = a_file(name, *words, "ONAY", "Ret", "iptal")
+    report = import_lines(*lines, columns=ColumnChoices(given=given))
     assert [(one.row, one.status) for one in fake.events] == [(9, "RET"), (10, "RET"), (8, "ONAY")]
     assert (report.refused_unclear, report.reasons) == (6, {"H115": 6})
     fake.events.clear()
-    import_of(path, columns=ColumnChoices(given=given, values={"status:Olumlu": "ONAY"}))
+    import_lines(*lines, columns=ColumnChoices(given=given, values={"status:Olumlu": "ONAY"}))
     assert [one.row for one in fake.events if one.status == "ONAY"] == [2, 8]
 
 
 def test_date_in_place_of_a_status_needs_the_name_of_a_consent(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
+    import_lines: ImportOf, fake: FakePublisher
 ):
     """``SMS durumu`` may have the day on which a message arrived."""
-    path = a_file(tmp_path, "SMS durumu", DATE)
-    assert import_of(path, columns=ColumnChoices(given=WIDE)).refused_unclear == 1
-    import_of(a_file(tmp_path, "SMS izni", DATE), columns=ColumnChoices(given=WIDE))
+    lines = a_file("SMS durumu", DATE)
+    assert import_lines(*lines, columns=ColumnChoices(given=WIDE)).refused_unclear == 1
+    import_lines(*a_file("SMS izni", DATE), columns=ColumnChoices(given=WIDE))
     assert [one.status for one in fake.events] == ["ONAY"]
 
 
 @pytest.mark.parametrize("name", ["Pasif", "Bloke", "withdrawn", "İzin Reddi", "İptal"])
 def test_mapped_name_needs_the_meaning_of_its_words(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, name: str
+    import_lines: ImportOf, fake: FakePublisher, name: str
 ):
     """Else a yes in it would be a consent; what names an opt-out is one all the same."""
-    path = a_file(tmp_path, name, "Evet", "1", "onaylandı", "reddedildi", "hayır")
+    lines = a_file(name, "Evet", "1", "onaylandı", "reddedildi", "hayır")
     mapped = {name: "status"}
     with pytest.raises(ColumnsError, match=r"is no known name of a consent, .* --value status:"):
-        import_of(path, columns=ColumnChoices(mapped=mapped, given=NARROW))
+        import_lines(*lines, columns=ColumnChoices(mapped=mapped, given=NARROW))
     choices = ColumnChoices(mapped=mapped, given=NARROW, values={"status:Evet": "RET"})
-    report = import_of(path, columns=choices)
+    report = import_lines(*lines, columns=choices)
     assert [(one.row, one.status) for one in fake.events] == [(2, "RET"), (5, "RET")]
     assert report.refused_unclear == 3
 
 
-def test_mapped_date_is_no_consent(tmp_path: Path, import_of: ImportOf):
+def test_mapped_date_is_no_consent(import_lines: ImportOf):
     """Where no column says that it is one."""
-    path = a_file(tmp_path, "Arama tarihi", DATE)
+    lines = a_file("Arama tarihi", DATE)
     mapped = {"Arama tarihi": "ARAMA.consent_date"}
     with pytest.raises(ColumnsError, match="no known name of the date of a consent"):
-        import_of(path, columns=ColumnChoices(mapped=mapped, given=WIDE))
+        import_lines(*lines, columns=ColumnChoices(mapped=mapped, given=WIDE))
 
 
-def test_choice_that_loses_opt_outs_is_confirmed(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
-):
+def test_choice_that_loses_opt_outs_is_confirmed(import_lines: ImportOf, fake: FakePublisher):
     """By name: a column that may have them, and a word of theirs that would be a consent."""
-    path = a_file(tmp_path, "İptal Tarihi;İzin", f"{DATE};Hayır")
+    lines = a_file("İptal Tarihi;İzin", f"{DATE};Hayır")
     ignoring = {"ignored": ["İptal Tarihi"], "given": NARROW}
     refused: list[tuple[dict[str, object], type[SourceError], str]] = [
         ({}, ColumnsError, "--confirm 'İptal Tarihi'"),
@@ -142,10 +136,10 @@ def test_choice_that_loses_opt_outs_is_confirmed(
     ]
     for given, error, what in refused:
         with pytest.raises(error, match=what):
-            import_of(path, columns=ColumnChoices(**ignoring, **given))  # type: ignore[arg-type]
+            import_lines(*lines, columns=ColumnChoices(**ignoring, **given))  # type: ignore[arg-type]
     assert fake.events == []
-    import_of(
-        path,
+    import_lines(
+        *lines,
         columns=ColumnChoices(
             ignored=["İptal Tarihi"],
             given=NARROW,

@@ -1,6 +1,11 @@
-"""A publisher whose broker does not answer: bounded waits, typed errors, and what close says."""
+"""A publisher whose broker does not answer: bounded waits, typed errors, and what close says.
+
+What other teams may import, exactly.
+"""
 
 import asyncio
+import inspect
+import pickle
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,11 +15,17 @@ from typing import Any
 
 import pytest
 
+import izin.producers
+from izin.consent import violation
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers import (
     BackpressureError,
     ConsentPublisher,
+    EventRefusedError,
+    IzinError,
     KafkaAccess,
+    OversizeError,
+    Published,
     PublisherClosedError,
     SettingError,
     UnacknowledgedError,
@@ -22,9 +33,34 @@ from izin.producers import (
 )
 from izin.producers import consent_publisher as sessions
 from izin.producers.publishing import publisher
+from izin.schemas.consistency_token import positions_of
 from tests.unit.producers.library.test_new_event import a_new_event
 
 SHORT = timedelta(milliseconds=300)
+SURFACE = [
+    "BackpressureError",
+    "BrokerError",
+    "Channel",
+    "ConsentPublisher",
+    "EventRefusedError",
+    "IzinError",
+    "KafkaAccess",
+    "NewEvent",
+    "OurError",
+    "OversizeError",
+    "Published",
+    "PublisherClosedError",
+    "RecipientType",
+    "RegistryError",
+    "SettingError",
+    "Source",
+    "SourceError",
+    "Status",
+    "UnacknowledgedError",
+    "UndeliveredError",
+    "Violation",
+]
+METHODS = {"publish", "publish_async", "submit", "flush", "close", "close_async", "forked"}
 
 
 @pytest.fixture
@@ -142,3 +178,41 @@ def test_origin_must_be_named(origin: str, away: KafkaAccess):
     """Ids and reports are distinguished by it."""
     with pytest.raises(SettingError, match="origin is empty"):
         ConsentPublisher(origin, away)
+
+
+def test_surface_is_exactly_this():
+    """A name that is added or removed is decided here."""
+    assert izin.producers.__all__ == SURFACE
+    assert {
+        name for name, _ in inspect.getmembers(ConsentPublisher) if not name.startswith("_")
+    } == METHODS
+
+
+def test_token_names_where_the_event_is():
+    """A feed takes it as ``at_least``."""
+    published = Published(event_id="event-1", topic="consent-events", partition=3, offset=17)
+    assert positions_of(published.token) == (("consent-events", 3, 17),)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BackpressureError(timedelta(seconds=1)),
+        EventRefusedError((violation("source", "H113"),)),
+        OversizeError("event-1"),
+        PublisherClosedError(),
+        UnacknowledgedError(("event-1",)),
+        UndeliveredError("event-1", "away"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_error_is_the_same_in_another_process(error: IzinError):
+    """Task queues and pools pickle what a task raises, and break where that fails."""
+    other = pickle.loads(pickle.dumps(error))
+    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
+
+
+def test_errors_are_one_tree():
+    """Whoever catches its root catches all of them."""
+    errors = [getattr(izin.producers, one) for one in SURFACE if one.endswith("Error")]
+    assert all(issubclass(one, IzinError) for one in errors)

@@ -175,8 +175,7 @@ def test_event_is_fulfilled_by_its_term(status: str, fields: dict[str, Any], exp
     end = MONDAY + timedelta(hours=1)
     term = Term(end, end if status == "ONAY" else None)
     assert fulfilment(event, term, MONDAY + 2 * A_DAY) is expected
-    early = fulfilment(event, term, MONDAY)
-    assert early is (expected if fields else Fulfilment.OPEN)
+    assert fulfilment(event, term, MONDAY) is (expected if fields else Fulfilment.OPEN)
     assert fulfilment(event, Term(None, None), MONDAY + 9 * A_DAY) not in {
         *(Fulfilment.EXPIRED, Fulfilment.TOO_LATE, Fulfilment.BREACH, Fulfilment.OVERDUE),
     }

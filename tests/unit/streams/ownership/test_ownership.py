@@ -59,6 +59,7 @@ from izin.streams.ownership.token_provider import TokenProvider
 from izin.streams.state.packing import facts_of
 from tests.support.order.harness import CODEC, ONAY, row_of
 from tests.support.registry import MemoryRegistry
+from tests.support.waiting import ManualClock
 
 CHANGELOG = Changelog(0, KafkaSettings(), "group", CODEC)
 TOPICS = Topics()
@@ -374,28 +375,20 @@ def test_tokens_reach_the_driver() -> None:
     assert isinstance(passed["sasl_oauth_token_provider"], TokenProvider)
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-def provider(answer: Answer, clock: Clock | None = None) -> TokenProvider:
+def provider(answer: Answer, clock: ManualClock | None = None) -> TokenProvider:
     """Return a provider whose endpoint is ``answer``."""
-    return TokenProvider(TOKEN, clock=clock or Clock(), transport=httpx.MockTransport(answer))
+    return TokenProvider(
+        TOKEN, clock=clock or ManualClock(0), transport=httpx.MockTransport(answer)
+    )
 
 
 async def test_token_is_requested_with_the_client_and_kept_while_it_is_fresh() -> None:
     """A connection more is no request more, until four fifths of the lifetime have passed."""
     requests: list[httpx.Request] = []
-    clock = Clock()
+    clock = ManualClock(0)
 
     def answer(request: httpx.Request) -> httpx.Response:
         requests.append(request)
