@@ -9,12 +9,12 @@ import pytest
 
 from izin.consent import TURKEY, Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
 from izin.kafka.bounded_reader import TopicRecord, read_all
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import positions_of
 from izin.schemas.records import consent_to_avro
 from tests.integration.cli.conftest import Izin
+from tests.support.subscribers.topics import produce
 
 pytestmark = pytest.mark.broker
 
@@ -300,6 +300,4 @@ def opt_out(settings: KafkaSettings, recipient: str, at: datetime) -> None:
         latest_ret_at=at,
     )
     value = Codec().encode("Consent", consent_to_avro(consent))
-    writer = producer(settings)
-    writer.produce(settings.topics.desired_consents.name, key=key.encode(), value=value)
-    assert writer.flush(20) == 0
+    produce(settings, settings.topics.desired_consents.name, value, key=key.encode())

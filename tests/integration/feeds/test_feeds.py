@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
 
 from izin.local import free_port
 from izin.runtime.kafka import admin, producer
@@ -34,6 +34,7 @@ from tests.integration.feeds.conftest import (
     write,
 )
 from tests.support.api_keys import AUTHORIZATION, publish_key
+from tests.support.subscribers.topics import delete_topics, remove_below
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -106,9 +107,7 @@ async def test_cursor_that_retention_overtook_is_gone(settings: KafkaSettings):
     write(settings, topic, opt_outs(*range(10)), partition=1)
     async with serving(settings) as served:
         old = (await served.page("opt-outs", limit=3))["next"]
-    client = admin(settings)
-    for deleted in client.delete_records([TopicPartition(topic, 1, 8)]).values():
-        deleted.result(20)
+    remove_below(settings, topic, {1: 8})
     async with serving(settings) as served:
         response = await served.get("opt-outs", after=old)
         assert response.status_code == 410
@@ -123,11 +122,7 @@ async def test_cursor_of_a_recreated_topic_is_refused(settings: KafkaSettings, s
     topic = settings.topics.opt_outs.name
     write(settings, topic, opt_outs(1, 2, 3))
     _, cursor = await served.all("opt-outs", 3)
-    client = admin(settings)
-    client.delete_topics([topic])[topic].result(20)
-    async with asyncio.timeout(20):
-        while topic in client.list_topics(timeout=10).topics:  # noqa: ASYNC110  # no event
-            await asyncio.sleep(0.05)
+    await asyncio.to_thread(delete_topics, settings, topic)
     ensure_topics(settings)
     write(settings, topic, opt_outs(9))
     async with asyncio.timeout(30):

@@ -10,28 +10,28 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from izin.gate import server
 from izin.gate.state import GateState
 from izin.local import free_port
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.server import HttpListeners
-from izin.runtime.kafka import admin, consumer
 from izin.runtime.settings import GateSettings, KafkaSettings
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH
 from izin.schemas.records import ID
+from tests.contract.schemas.topic_settings import set_of_topic
 from tests.support.api_keys import AUTHORIZATION, a_second_key, publish_key
 from tests.support.builders import BRAND
-from tests.support.gate.topics import PARTITIONS, GateTopics
+from tests.support.gate.topics import GateTopics
+from tests.support.order.verdict import committed_records
 from tests.support.subscribers.published import a_recipient, key_of
 from tests.support.waiting import until
 from tests.unit.gate.conftest import SENDER, a_question
@@ -91,21 +91,11 @@ async def verdict(client: httpx.AsyncClient, number: int, **more: object) -> str
 
 def receipts(topics: GateTopics) -> list[tuple[str, dict[str, Any]]]:
     """Return the receipts in the topic: the id of the CloudEvent, and the record."""
-    client = consumer(topics.settings, "test", **{"enable.partition.eof": True})
-    name = topics.topics.gate_receipts.name
-    client.assign([TopicPartition(name, one, OFFSET_BEGINNING) for one in range(PARTITIONS)])
-    found, ends = [], 0
-    while ends < PARTITIONS:
-        message = client.poll(10)
-        assert message is not None
-        if message.error() is not None:
-            ends += 1
-            continue
-        headers = dict(message.headers() or [])
+    found = []
+    for message in committed_records(topics.settings, topics.topics.gate_receipts.name):
         record = dict(Codec().decode("GateReceipt", message.value() or b""))
         assert message.key() == record["receipt_id"].encode()
-        found.append((str(headers[ID], "ascii"), record))  # type: ignore[arg-type]
-    client.close()
+        found.append((str(dict(message.headers() or [])[ID], "ascii"), record))  # type: ignore[arg-type]
     return found
 
 
@@ -160,21 +150,14 @@ async def test_revoked_key_is_refused_within_two_seconds(topics: GateTopics):
 @contextmanager
 def unwritable(topics: GateTopics) -> Iterator[None]:
     """Have Kafka refuse every receipt as too large."""
-    client, name = admin(topics.settings), topics.topics.gate_receipts.name
-
-    def allow(largest: int) -> None:
-        entry = ConfigEntry(
-            "max.message.bytes", str(largest), incremental_operation=AlterConfigOpType.SET
-        )
-        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-        for done in client.incremental_alter_configs([resource]).values():
-            done.result(10)
-
-    allow(1)
+    set_largest = partial(
+        set_of_topic, topics.settings, topics.topics.gate_receipts.name, "max.message.bytes"
+    )
+    set_largest("1")
     try:
         yield
     finally:
-        allow(1024 * 1024)
+        set_largest(str(1024 * 1024))
 
 
 async def test_nothing_is_answered_without_its_receipt(topics: GateTopics):

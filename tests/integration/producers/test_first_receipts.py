@@ -23,12 +23,11 @@ from izin.producers.publishing.publisher import (
     Published,
     UndeliveredError,
 )
-from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.support.builders import BRAND, PHONE
+from tests.support.subscribers.topics import produce
 
 pytestmark = pytest.mark.broker
 
@@ -129,23 +128,11 @@ def test_receipt_is_known_though_its_leader_has_moved(
 
 def test_unreadable_record_is_skipped(settings: KafkaSettings, start: Start):
     """It harms no other id."""
-    client = producer(settings)
+    topic = settings.topics.first_receipts.name
     for partition in range(settings.partitions):
-        for value in (b"rubbish", None):
-            client.produce(
-                settings.topics.first_receipts.name, key=b"k", value=value, partition=partition
-            )
-    assert client.flush(SOON) == 0
+        produce(settings, topic, b"rubbish", None, key=b"k", partition=partition)
     at = now() - timedelta(minutes=1)
     assert start().claim(str(uuid4()), at).result(SOON) == at
-
-
-def test_missing_topic_is_named(settings: KafkaSettings, publisher: KafkaPublisher):
-    """Before the endpoint listens, with the remedy."""
-    elsewhere = KafkaSettings(bootstrap_servers=settings.bootstrap_servers, topic_prefix="nowhere-")
-    log = ReceiptLog(elsewhere, Codec(), publisher.append, limit=1, clock=utc_now)
-    with pytest.raises(BrokerError, match="izin doctor --fix"), log.follow():
-        pass
 
 
 def test_unacknowledged_record_leaves_the_receipt_unknown(settings: KafkaSettings):

@@ -11,7 +11,7 @@ from izin.local import Kafka, free_port
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
-from tests.integration.producers.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
 

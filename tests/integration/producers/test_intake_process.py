@@ -16,9 +16,9 @@ from izin.producers.publishing.publisher import KafkaRecord
 from izin.runtime.settings import KafkaSettings
 from izin.stack.actors import signups
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
-from tests.integration.producers.waiting import until
 from tests.support.api_keys import an_api_key, publish_key
 from tests.support.builders import BRAND
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -78,7 +78,7 @@ def test_revoked_key_is_refused_within_two_seconds(client: httpx.Client, setting
 
     until(lambda: status() == 202)
     publish_key(settings, an_api_key(revoked_at=datetime.now(UTC)))
-    until(lambda: status() == 401, seconds=2)
+    until(lambda: status() == 401, within=2)
 
 
 _IMPATIENT = """

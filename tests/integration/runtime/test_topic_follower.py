@@ -16,9 +16,9 @@ from izin.runtime.kafka import connection_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from tests.integration.producers.waiting import until
 from tests.support.api_keys import API_KEY, KEY_ID, a_second_key, an_api_key, known, publish_key
 from tests.support.builders import NOON
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -45,7 +45,7 @@ def test_revocation_is_seen_at_every_endpoint_within_two_seconds(settings: Kafka
         publish_key(settings, an_api_key(revoked_at=NOON))
         later = NOON + timedelta(seconds=1)
         for keys in (one, other):
-            until(lambda keys=keys: not keys.find(API_KEY).is_valid(later), seconds=2)  # type: ignore[misc]
+            until(lambda keys=keys: not keys.find(API_KEY).is_valid(later), within=2)  # type: ignore[misc]
 
 
 def test_directory_says_that_it_was_not_read(settings: KafkaSettings):
@@ -162,7 +162,7 @@ def test_table_that_fails_once_gets_the_same_records_again(settings: KafkaSettin
 
     follower = RecordFollower(connection_of(settings), settings.topics.api_keys, Table())
     with follower.follow(complete=False):
-        until(lambda: len(taken) == 3, seconds=20)
+        until(lambda: len(taken) == 3, within=20)
         write(settings, b"4")
-        until(lambda: len(taken) == 4, seconds=20)
+        until(lambda: len(taken) == 4, within=20)
     assert taken == [b"1", b"2", b"3", b"4"]

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from izin.consent import Status
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, event_to_avro
+from tests.contract.schemas.topic_settings import set_of_topic
 from tests.integration.streams.failing_worker import FAILS
 from tests.support.builders import NOON, a_key, an_event
 from tests.support.hostile.batches import (
@@ -158,14 +158,8 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     settings = make_settings(1)
 
     def limit(size: int) -> None:
-        entry = ConfigEntry(
-            "max.message.bytes", f"{size}", incremental_operation=AlterConfigOpType.SET
-        )
-        wanted = ConfigResource(
-            ResourceType.TOPIC, settings.topics.dead_letters.name, incremental_configs=[entry]
-        )
-        admin = kafka.admin(settings)
-        admin.incremental_alter_configs([wanted])[wanted].result(10)
+        name = settings.topics.dead_letters.name
+        set_of_topic(settings, name, "max.message.bytes", f"{size}")
 
     limit(128)  # of which a transaction's marker has room
     worker = start_worker("one", settings)

@@ -32,6 +32,7 @@ from tests.support.order.harness import (
     apply,
     consent_of,
 )
+from tests.support.subscribers.topics import produce
 
 pytestmark = pytest.mark.broker
 HOUR_MS = 60 * 60 * 1000
@@ -247,10 +248,8 @@ def look(settings: KafkaSettings) -> Iterator[Callable[[], LaneWatch]]:
 
 def publish(settings: KafkaSettings, topic: str, *partitions: int) -> None:
     """Publish a record to each of the partitions."""
-    client = kafka.producer(settings)
     for one in partitions:
-        client.produce(topic, b"any", b"any", partition=one)
-    assert client.flush(20) == 0
+        produce(settings, topic, b"any", key=b"any", partition=one)
 
 
 @pytest.fixture

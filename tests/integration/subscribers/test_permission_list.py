@@ -9,17 +9,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from izin.kafka.follower import follower
 from izin.local import Kafka
-from izin.runtime.kafka import committed_ends, consumer
+from izin.runtime.kafka import committed_ends
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, PermissionList
+from tests.contract.schemas.topic_settings import set_of_topic
 from tests.support.builders import NOON
+from tests.support.order.verdict import committed_records
 from tests.support.subscribers.published import TopicWriter, a_permission, key_of
 from tests.support.waiting import until
 
@@ -205,10 +205,8 @@ async def test_snapshot_is_taken_while_the_topic_is_compacted(own_kafka: Kafka):
         "min.compaction.lag.ms": "0",
         "max.compaction.lag.ms": "1",
     }
-    resource = ConfigResource("topic", topic, incremental_configs=_set(quickly))
-    admin = AdminClient({"bootstrap.servers": own_kafka.bootstrap_servers})
-    for altered in admin.incremental_alter_configs([resource]).values():
-        altered.result(10)
+    for name, value in quickly.items():
+        set_of_topic(settings, topic, name, value)
     writer, some = TopicWriter(settings), [key_of(one) for one in range(20)]
     access = KafkaAccess(bootstrap_servers=own_kafka.bootstrap_servers)
 
@@ -231,13 +229,6 @@ async def test_snapshot_is_taken_while_the_topic_is_compacted(own_kafka: Kafka):
         assert [permissions.may_send(one) for one in some] == [False] * 10 + [True] * 10
 
 
-def _set(values: Mapping[str, str]) -> list[ConfigEntry]:
-    return [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in values.items()
-    ]
-
-
 def ends(settings: KafkaSettings, topic: str) -> int:
     """Return how many records a topic of one partition ever had."""
     return committed_ends(settings, topic)[0]
@@ -245,16 +236,9 @@ def ends(settings: KafkaSettings, topic: str) -> int:
 
 def offsets(settings: KafkaSettings, topic: str) -> list[int]:
     """Return the offsets of the records that a topic of one partition still has."""
-    end, found = ends(settings, topic), list[int]()
-    client = consumer(settings, "test", **{"enable.partition.eof": True})
-    client.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-    while True:
-        message = client.poll(10)
-        assert message is not None
-        if message.error() is not None or (message.offset() or 0) >= end:
-            client.close()
-            return found
-        found.append(message.offset() or 0)
+    end = ends(settings, topic)
+    found = (one.offset() or 0 for one in committed_records(settings, topic))
+    return [offset for offset in found if offset < end]
 
 
 async def test_list_says_no_while_kafka_is_silent(own_kafka: Kafka):

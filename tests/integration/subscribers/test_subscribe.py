@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from izin.consent import NaiveInstantError
 from izin.kafka.follower import follower
 from izin.runtime.kafka_environment import KafkaAccess
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.subscribers import (
     BrokerError,
@@ -36,6 +35,7 @@ from izin.subscribers import (
 )
 from tests.support.builders import NOON
 from tests.support.subscribers.published import TopicWriter, an_opt_out, an_outcome, key_of
+from tests.support.subscribers.topics import remove_below
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
@@ -358,16 +358,16 @@ async def test_too_many_unconfirmed_changes_are_an_error(
     assert len(await take(access, 200)) == 200
 
 
-async def test_lost_checkpoint_is_an_error(access: KafkaAccess, writer: TopicWriter):
+async def test_lost_checkpoint_is_an_error(
+    settings: KafkaSettings, access: KafkaAccess, writer: TopicWriter
+):
     """What was deleted unread may have been opt-outs: nobody goes on as if nothing were."""
     topic = writer.topics.opt_outs.name
     writer.opt_out(key_of(1))
     (change,) = await take(access, 1)
     writer.opt_out(key_of(1), key_of(1))
-    client = AdminClient({"bootstrap.servers": access.bootstrap_servers})
-    place = TopicPartition(topic, change.position.partition, change.position.offset + 2)
-    for one in client.delete_records([place]).values():
-        one.result(10)
+    place = change.position
+    remove_below(settings, topic, {place.partition: place.offset + 2})
     with pytest.raises(CheckpointLostError, match="subscribe under another name"):
         await take(access, 1)
 

@@ -15,15 +15,14 @@ from time import time
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
 from standardwebhooks import Webhook
 from structlog.typing import EventDict
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
 from izin.cli.subscribers.command import ping
 from izin.ledger.webhooks import deliveries, registry
-from izin.runtime.kafka import admin
 from tests.support.builders import BRAND, CUSTOMER
+from tests.support.subscribers.topics import remove_below
 from tests.support.webhooks import (
     Hooks,
     a_consent,
@@ -426,11 +425,7 @@ async def test_removed_records_are_an_alert_and_stop_nothing(hooks: Hooks, logge
     """A subscriber was away for longer than the topic keeps its records."""
     await hooks.subscribe()
     hooks.topics.opt_outs(*map(a_consent, range(20)))
-    topic = hooks.settings.topics.opt_outs.name
-    places = [TopicPartition(topic, number, 5) for number in range(2)]
-    client = admin(hooks.settings)
-    for done in client.delete_records(places).values():
-        done.result(20)
+    remove_below(hooks.settings, hooks.settings.topics.opt_outs.name, {0: 5, 1: 5})
     # One that was read and is open, and those that were not read, are gone.
     await hooks.ledger.fetch(
         "UPDATE delivery_cursors SET next_offset = 2, open_offsets = '{1}'"

@@ -34,8 +34,8 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import CONTENT_TYPE
 from tests.integration.producers.intake_process import publish_brand_and_key
 from tests.integration.producers.library import forking
-from tests.integration.producers.waiting import until
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
+from tests.support.waiting import until
 from tests.unit.producers.library.test_new_event import a_new_event
 
 pytestmark = pytest.mark.broker
