@@ -1,4 +1,7 @@
-"""The doctor on real servers: it finds faults, and corrects those that it may correct."""
+"""The doctor on real servers: it finds faults, and corrects those that it may correct.
+
+Reading a topic from beginning to end, and topics that are missing.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,8 +15,9 @@ import psycopg
 import pytest
 
 from izin.cli.doctor.finding import created_at_any_time, restored_by
+from izin.kafka.bounded_reader import read_all
 from izin.local import free_port
-from izin.runtime.kafka import consumer
+from izin.runtime.kafka import codec, consumer
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.runtime.topic_admin import missing_topics
 from izin.schemas.codec import Codec
@@ -273,3 +277,24 @@ def test_doctor_finds_idle_workers_and_dead_letters(
         by_check = {one["check"]: one for one in checked(izin)[1]}
     assert by_check["sink"]["what"] == "1 runs; no decisions and receipts wait to be read"
     assert by_check["order"]["what"] == "1 runs; no events wait to be read"
+
+
+def test_commands_for_a_missing_topic_name_the_remedy(izin: Izin, broker: KafkaSettings) -> None:
+    """No command waits for the end of a topic that does not exist."""
+    printed = izin("dead-letters")
+    assert printed.exit_code == 4
+    name = broker.topics.dead_letters.name
+    assert f"topic {name} does not exist; run: izin up" in printed.stderr
+    verified = izin("ledger", "verify")
+    assert verified.exit_code == 4
+    assert f"topic {broker.topics.anchors.name} does not exist" in verified.stderr
+
+
+def test_read_all_reads_the_partitions_there_are(
+    topics: KafkaSettings, izin: Izin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a wrong IZIN_PARTITIONS reading still ends; the doctor reports the setting."""
+    monkeypatch.setenv("IZIN_PARTITIONS", "7")
+    wrong = KafkaSettings()
+    assert list(read_all(wrong, codec(wrong), wrong.topics.desired_consents)) == []
+    assert izin("dead-letters", "--output", "json").stdout.strip() == "[]"

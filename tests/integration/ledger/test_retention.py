@@ -114,10 +114,7 @@ async def test_changed_row_after_a_dropped_month_is_found(ledger: Ledger, file: 
     """Later months are verified as before."""
     await retention.drop(ledger, MESSAGES, by="ada", now=LATER)
     await anchor_writer(ledger, file).anchor()
-    async with ledger.session() as connection:
-        await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
-        await connection.execute("UPDATE movements SET status = 'RET' WHERE place = 3")
-        await connection.execute("ALTER TABLE movements ENABLE TRIGGER movements_append_only")
+    await tampered(ledger, "UPDATE movements SET status = 'RET' WHERE place = 3")
     assert await faults(ledger, file) == ["the row was changed, moved or inserted"]
 
 
@@ -279,17 +276,17 @@ async def test_set_shortens_retention_with_yes_only(ledger: Ledger, run: Run):
 async def test_hold_of_unknown_customer_or_key_is_refused(ledger: Ledger, run: Run):
     """A key may be written in any form."""
     await written(ledger, 1, "1", key=KEY)
-    written_otherwise = "100001/MESAJ/BIREYSEL/0555 000 00 03"
-    code, output = await run("hold", "acme", "--reason", "court", "--recipient", written_otherwise)
-    assert (code, KEY in output) == (0, True)
+    for one in ("100001/MESAJ/BIREYSEL/0555 000 00 03", "0555 000 00 03"):
+        code, output = await run("hold", "acme", "--reason", "court", "--recipient", one)
+        assert (code, KEY in output) == (0, True)
     assert (await run("hold", "acme", "--reason", "court"))[0] == 0
-    assert [one.key for one in await retention.holds(ledger)] == [KEY, None]
+    assert [one.key for one in await retention.holds(ledger)] == [KEY, KEY, None]
     code, output = await run("hold", "nobody", "--reason", "court")
     assert (code, "no customer nobody" in output) == (3, True)
     for stranger in ("0555 000 00 09", f"{KEY}9", "ada"):
         assert (await run("hold", "acme", "--reason", "court", "--recipient", stranger))[0] == 3
     assert (await run("hold", "acme", "--reason", " "))[0] == 2
-    assert len(await retention.holds(ledger)) == 2
+    assert len(await retention.holds(ledger)) == 3
 
 
 async def test_drop_acts_with_yes_only(ledger: Ledger, run: Run):
@@ -431,14 +428,3 @@ async def test_other_expired_rows_go(harness: SinkHarness):
     deleted = await delete_expired(harness.ledger, now=now + 3654 * DAY)
     assert (deleted["rate_limit_hours"], deleted["legal_holds"]) == (100, 1)
     assert [one.key for one in await retention.holds(harness.ledger)] == ["a key"]
-
-
-async def test_worker_enforces_the_retention(harness: SinkHarness):
-    """By its clock, and what goes is logged."""
-    await harness.ingest_opt_out()
-    await harness.opt_out()
-    harness.advance(91 * DAY, at_iys=False)
-    await delete_expired(harness.ledger, now=harness.clock())
-    assert await left(harness, timedelta(0)) == (0, 0)
-    assert await harness.bulk() is False
-    assert (await harness.row()).desired_status == "RET"

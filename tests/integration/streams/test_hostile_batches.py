@@ -54,6 +54,12 @@ def opt_outs(first: int, count: int = 3) -> list[KeyValue]:
     return found
 
 
+def decide_all(worker: Worker, settings: KafkaSettings) -> None:
+    """Have a worker decide everything, and end."""
+    until(lambda: not backlog(settings), within=60, what="end of the backlog")
+    assert worker.end() == 0
+
+
 def decided(settings: KafkaSettings) -> set[bytes]:
     """Return the keys that have a row."""
     rows = committed_records(settings, settings.topics.desired_consents.name)
@@ -140,8 +146,7 @@ def test_batch_that_unpacks_to_too_much_is_cut(
         raw.produce(lane, 0, batch_of(behind := opt_outs(90)))
     worker = start_worker("one", settings)
     until(lambda: all_held([worker], 1), within=60, what="owner")
-    until(lambda: not backlog(settings), within=60, what="end of the backlog")
-    assert worker.end() == 0
+    decide_all(worker, settings)
     assert decided(settings) == {key for key, _ in [*opt_outs(0), *behind]}
     *_, last = letters(settings)
     assert (last["reason"], last["partition"]) == ("unreadable-batch", 0)
