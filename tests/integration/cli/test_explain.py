@@ -198,6 +198,14 @@ def test_brands_command_for_an_unknown_brand_exits_3(
     assert "brand 7 is not registered; see: izin brands add --help" in printed.stderr
 
 
+def test_retention_hold_of_a_recipient_holds_its_keys(izin: Izin, stored_history: str) -> None:
+    """A hold stores keys as the ledger spells them, or it would hold nothing."""
+    hold = izin("retention", "hold", "acme", "--reason=court", "--recipient", "0555 000 00 01")
+    assert (hold.exit_code, KEY in hold.stderr) == (0, True)
+    (stored,) = json.loads(izin("retention", "holds", "--output", "json").stdout)
+    assert stored["key"] == KEY
+
+
 REGISTER = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
 OTHER = "+905550000002"
 
