@@ -162,16 +162,3 @@ def test_revoke_without_execute_says_what_would_stop(izin: Izin, registered: str
     assert [one["state"] for one in keys(izin)] == ["revoked", "valid"]
     assert "1 key revoked" in izin("keys", "revoke", "shop", "--execute").stderr
     assert izin("keys", "revoke", "shop", "--execute").exit_code == 3
-
-
-@pytest.mark.parametrize(
-    "words", [("keys", "list"), ("customers", "list"), ("customers", "show", "acme")]
-)
-def test_tables_fit_a_terminal(izin: Izin, registered: str, words: tuple[str, ...]) -> None:
-    """Of 80 columns, with a key that says all there is to say."""
-    scopes = [f"--scope={one}" for one in ("publish", "subscribe", "ask", "operate")]
-    channels = [f"--type={one}" for one in ("ARAMA", "MESAJ", "EPOSTA")]
-    izin("keys", "create", "shop", *scopes, *channels, "--customer=acme", f"--brand={BRAND}")
-    lines = izin(*words).stdout.splitlines()
-    assert lines
-    assert max(map(len, lines)) <= 80
