@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, LiteralString
 
 from confluent_kafka import Producer
 from pydantic import SecretStr
@@ -290,12 +290,14 @@ async def delivering(
             await task
 
 
-async def until(what: Callable[[], bool], limit: float = LIMIT) -> None:
-    """Wait for an effect."""
-    end = monotonic() + limit
-    while not what():
-        assert monotonic() < end, "the effect did not come"
-        await asyncio.sleep(0.02)
+async def until(what: Callable[[], Any], limit: float = LIMIT) -> None:
+    """Wait until ``what()`` holds, or what it awaits."""
+    async with asyncio.timeout(limit):
+        while True:
+            held = what()
+            if await held if asyncio.iscoroutine(held) else held:
+                return
+            await asyncio.sleep(0.02)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -348,18 +350,16 @@ class Hooks:
 
     async def until_open(self, lane: str) -> None:
         """Wait until something of a lane is read, and neither taken nor given up."""
-        end = monotonic() + LIMIT
-        while not any(one["lane"] == lane and one["open_offsets"] for one in await self.cursors()):
-            assert monotonic() < end, f"nothing of {lane} was read"
-            await asyncio.sleep(0.05)
+
+        async def is_open() -> bool:
+            found = await self.cursors()
+            return any(one["lane"] == lane and one["open_offsets"] for one in found)
+
+        await until(is_open)
 
     async def until_resent(self) -> None:
         """Wait until no resend is under way."""
-        query = "SELECT count(*) AS n FROM resends WHERE finished_at IS NULL"
-        end = monotonic() + LIMIT
-        while (await self.ledger.fetch(query))[0]["n"]:
-            assert monotonic() < end, "the resend was not done"
-            await asyncio.sleep(0.05)
+        await until(lambda: self._has("resends WHERE finished_at IS NULL", is_wanted=False))
 
     async def attempts(self) -> list[dict[str, Any]]:
         """Return the failed attempts."""
@@ -367,11 +367,23 @@ class Hooks:
 
     async def until_failing(self) -> None:
         """Wait until the ledger has that a subscriber refused something."""
-        query = "SELECT count(*) AS n FROM subscribers WHERE failing_since IS NOT NULL"
-        end = monotonic() + LIMIT
-        while not (await self.ledger.fetch(query))[0]["n"]:
-            assert monotonic() < end, "no failure was stored"
-            await asyncio.sleep(0.05)
+        await until(lambda: self._has("subscribers WHERE failing_since IS NOT NULL"))
+
+    async def until_calm(self) -> WebhookSubscriber:
+        """Return the subscriber once nothing of it fails any more."""
+        await until(
+            lambda: self._has("subscribers WHERE failing_since IS NOT NULL", is_wanted=False)
+        )
+        return await registry.of_name(self.ledger, "crm")
+
+    async def until_paused(self) -> WebhookSubscriber:
+        """Return the subscriber once it is paused."""
+        await until(lambda: self._has("subscribers WHERE paused_at IS NOT NULL"))
+        return await registry.of_name(self.ledger, "crm")
+
+    async def _has(self, rows: LiteralString, *, is_wanted: bool = True) -> bool:
+        """Return whether there are such rows, or none where none are wanted."""
+        return bool(await self.ledger.fetch(f"SELECT FROM {rows}")) is is_wanted
 
     async def until_acknowledged(self, count: int) -> None:
         """Wait until so many records are acknowledged, over all subscribers, and no more."""

@@ -9,10 +9,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.schemas.codec import Codec
+from tests.support.registration import publish_brand
 
 RUNNER = CliRunner()
 Izin = Callable[..., Result]
@@ -59,18 +58,6 @@ def brand(topics: KafkaSettings) -> int:
 
 
 def put_brand(topics: KafkaSettings, code: int) -> int:
-    """Publish a brand of a customer, and return its code."""
-    value = {
-        "brand_code": code,
-        "iys_code": 100001,
-        "customer_id": "acme",
-        "name": "Örnek",
-        "activated_at": datetime(2020, 1, 1, tzinfo=UTC),
-        "loading_deadline": None,
-        "status": "active",
-    }
-    writer = producer(topics)
-    key = str(code).encode()
-    writer.produce(topics.topics.brands.name, key=key, value=Codec().encode("Brand", value))
-    assert writer.flush(20) == 0
+    """Publish a brand of a customer, active since 2020, and return its code."""
+    publish_brand(topics, brand_code=code, activated_at=datetime(2020, 1, 1, tzinfo=UTC))
     return code

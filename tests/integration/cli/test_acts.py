@@ -4,6 +4,8 @@ that shows people, who looked.
 
 import hashlib
 import json
+import os
+import pwd
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,19 +14,19 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import TopicPartition
 from psycopg.rows import dict_row
 
 from izin.kafka.bounded_reader import read_all
-from izin.runtime.kafka import admin, codec, producer
+from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
 from tests.integration.cli.conftest import Izin
+from tests.integration.cli.test_dead_letters import plant
 from tests.integration.cli.test_explain import store_history
 from tests.support.acts import ACTS, LOOKS
 from tests.support.builders import BRAND, PHONE, a_dead_letter, an_event
 from tests.support.replay.dead_letters import a_letter_of
-from tests.support.webhooks import a_consent, key_of, receiving
+from tests.support.subscribers.topics import produce, remove_below
+from tests.support.webhooks import TopicWriter, a_consent, receiving
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -177,19 +179,12 @@ def installation(
             " created_at) VALUES ('0a1b2c3d4e5f-1', 'crm', sha256('fake'), '{ask}', '{acme}', '{}',"
             " '{}', now())"
         )
-    writer = producer(topics)
-    lane = topics.topics.events.name
+    lane, decisions = topics.topics.events.name, topics.topics.decisions.name
     known = [a_letter_of(an_event(source=source), topic=lane) for source in ("HS_WEB", None)]
-    for one in (a_dead_letter(), *known):
-        letter = Codec().encode("DeadLetter", one)
-        writer.produce(topics.topics.dead_letters.name, value=letter, partition=0)
-    writer.produce(topics.topics.decisions.name, value=b"deleted", partition=0)
-    opt_out = a_consent(77)
-    value, key = Codec().encode("Consent", opt_out), key_of(opt_out)
-    writer.produce(topics.topics.opt_outs.name, value=value, key=key)
-    assert writer.flush(20) == 0
-    client, place = admin(topics), TopicPartition(topics.topics.decisions.name, 0, 1)
-    client.delete_records([place])[place].result(20)
+    plant(topics, a_dead_letter(), *known)
+    produce(topics, decisions, b"deleted", partition=0)
+    TopicWriter(topics).opt_outs(a_consent(77))
+    remove_below(topics, decisions, {0: 1})
     return ledger
 
 
@@ -365,7 +360,8 @@ def test_changed_brand_has_the_fields_that_changed(
 ) -> None:
     """Before and after; the actor is IZIN_ACTOR, or else the system's user and machine."""
     assert izin(*REGISTER).exit_code == 0
-    assert acts(installation)[-1]["by"].endswith(f"@{socket.gethostname()}")
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert acts(installation)[-1]["by"] == f"{user}@{socket.gethostname()}"
     monkeypatch.setenv("IZIN_ACTOR", "ada@example.com")
     assert izin(*REGISTER, "--stopped", "--execute").exit_code == 0
     act = acts(installation)[-1]

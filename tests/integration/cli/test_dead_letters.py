@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from izin.consent import violation
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.cli.conftest import Izin, put_brand
 from tests.support.builders import PHONE, a_dead_letter, an_event
 from tests.support.replay.dead_letters import a_letter_of
+from tests.support.subscribers.topics import produce
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -30,11 +30,10 @@ def letters(izin: Izin, topics: KafkaSettings, ledger: str) -> None:
 
 def plant(topics: KafkaSettings, *letters: Mapping[str, Any] | bytes) -> None:
     """Write dead letters."""
-    writer = producer(topics)
-    for one in letters:
-        value = one if isinstance(one, bytes) else Codec().encode("DeadLetter", one)
-        writer.produce(topics.topics.dead_letters.name, value=value, partition=0)
-    assert writer.flush(20) == 0
+    values = (
+        one if isinstance(one, bytes) else Codec().encode("DeadLetter", one) for one in letters
+    )
+    produce(topics, topics.topics.dead_letters.name, *values, partition=0)
 
 
 def of_doctor(izin: Izin) -> tuple[str, str]:

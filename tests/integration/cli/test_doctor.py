@@ -1,4 +1,7 @@
-"""The doctor on real servers: it finds faults, and corrects those that it may correct."""
+"""The doctor on real servers: it finds faults, and corrects those that it may correct.
+
+Reading a topic from beginning to end, and topics that are missing.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,8 +15,9 @@ import psycopg
 import pytest
 
 from izin.cli.doctor.finding import created_at_any_time, restored_by
+from izin.kafka.bounded_reader import read_all
 from izin.local import free_port
-from izin.runtime.kafka import admin, consumer, producer
+from izin.runtime.kafka import codec, consumer
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.runtime.topic_admin import missing_topics
 from izin.schemas.codec import Codec
@@ -23,6 +27,7 @@ from izin.streams.ownership.positions import key_of
 from tests.contract.schemas.topic_settings import set_of_topic
 from tests.integration.cli.conftest import Izin
 from tests.support.builders import a_dead_letter
+from tests.support.subscribers.topics import delete_topics, produce
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
@@ -75,14 +80,10 @@ def test_doctor_fix_creates_no_lost_state_beneath_a_worker(
 ) -> None:
     """Order workers would decide every event again; what restores it is named instead."""
     names = topics.topics
-    writer = producer(topics)
-    writer.produce(names.positions.name, key=key_of(0), value=b"once decided", partition=0)
-    assert writer.flush(20) == 0
+    produce(topics, names.positions.name, b"once decided", key=key_of(0), partition=0)
     izin("doctor", "--fix")
     lost = (names.desired_consents.name, names.permissions.name, names.outcomes.name)
-    client = admin(topics)
-    for deleted in client.delete_topics(list(lost)).values():
-        deleted.result(20)
+    delete_topics(topics, *lost)
     until(lambda: {*lost} == {*missing_topics(topics)}, within=20)
 
     def fixed(*options: str) -> str:
@@ -213,12 +214,10 @@ def an_endpoint() -> Iterator[int]:
         server.server_close()
 
 
-def written_then(topics: KafkaSettings, topic: str, **record: Any) -> None:  # noqa: ANN401  # of any kind
+def written_then(topics: KafkaSettings, topic: str, *values: bytes, **more: Any) -> None:  # noqa: ANN401  # of any kind
     """Write a record whose own instant counts, as if it had been appended then."""
     set_of_topic(topics, topic, "message.timestamp.type", "CreateTime")
-    writer = producer(topics)
-    writer.produce(topic, **record)
-    assert writer.flush(20) == 0
+    produce(topics, topic, *values, **more)
     set_of_topic(topics, topic, "message.timestamp.type", "LogAppendTime")
 
 
@@ -234,12 +233,10 @@ def test_doctor_finds_idle_workers_and_dead_letters(
     names = topics.topics
     old = int((datetime.now(UTC) - timedelta(minutes=20)).timestamp() * 1000)
     letter = Codec().encode("DeadLetter", a_dead_letter())
-    writer = producer(topics)
-    writer.produce(names.decisions.name, key=b"k", value=b"read by nobody", partition=1)
-    written_then(topics, names.dead_letters.name, value=letter, timestamp=old - 2 * 86_400_000)
-    writer.produce(names.dead_letters.name, value=letter)
-    writer.produce(names.express.name, key=b"k", value=b"read by nobody", partition=0)
-    assert writer.flush(20) == 0
+    produce(topics, names.decisions.name, b"read by nobody", key=b"k", partition=1)
+    written_then(topics, names.dead_letters.name, letter, timestamp=old - 2 * 86_400_000)
+    produce(topics, names.dead_letters.name, letter)
+    produce(topics, names.express.name, b"read by nobody", key=b"k", partition=0)
     with running_workers(topics, ledger):
         _, findings = checked(izin)
     by_check = {one["check"]: one for one in findings}
@@ -253,8 +250,7 @@ def test_doctor_finds_idle_workers_and_dead_letters(
         "wrong",
         "1 ",
     )
-    older = {"key": b"k", "value": b"older", "partition": 0, "timestamp": old}
-    written_then(topics, names.decisions.name, **older)
+    written_then(topics, names.decisions.name, b"older", key=b"k", partition=0, timestamp=old)
     code, findings = checked(izin)
     by_check = {one["check"]: one for one in findings}
     assert code == 1
@@ -276,9 +272,29 @@ def test_doctor_finds_idle_workers_and_dead_letters(
         express_offset=1,
     )
     value = positions.encode(Codec())
-    writer.produce(names.positions.name, key=key_of(0), value=value, partition=0)
-    assert writer.flush(20) == 0
+    produce(topics, names.positions.name, value, key=key_of(0), partition=0)
     with running_workers(topics, ledger):
         by_check = {one["check"]: one for one in checked(izin)[1]}
     assert by_check["sink"]["what"] == "1 runs; no decisions and receipts wait to be read"
     assert by_check["order"]["what"] == "1 runs; no events wait to be read"
+
+
+def test_commands_for_a_missing_topic_name_the_remedy(izin: Izin, broker: KafkaSettings) -> None:
+    """No command waits for the end of a topic that does not exist."""
+    printed = izin("dead-letters")
+    assert printed.exit_code == 4
+    name = broker.topics.dead_letters.name
+    assert f"topic {name} does not exist; run: izin up" in printed.stderr
+    verified = izin("ledger", "verify")
+    assert verified.exit_code == 4
+    assert f"topic {broker.topics.anchors.name} does not exist" in verified.stderr
+
+
+def test_read_all_reads_the_partitions_there_are(
+    topics: KafkaSettings, izin: Izin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a wrong IZIN_PARTITIONS reading still ends; the doctor reports the setting."""
+    monkeypatch.setenv("IZIN_PARTITIONS", "7")
+    wrong = KafkaSettings()
+    assert list(read_all(wrong, codec(wrong), wrong.topics.desired_consents)) == []
+    assert izin("dead-letters", "--output", "json").stdout.strip() == "[]"

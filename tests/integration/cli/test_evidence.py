@@ -18,7 +18,6 @@ from izin.evidence.rows import EvidenceRow
 from izin.ledger.db.migrate import migrate
 from izin.ledger.history import Fact, append
 from izin.ledger.record import TopicMessages
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
@@ -28,6 +27,7 @@ from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import CUSTOMER, NOON, PHONE
 from tests.support.evidence.archives import KEY, MINUTE, a_history
 from tests.support.registration import register_brand
+from tests.support.subscribers.topics import produce
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -65,12 +65,11 @@ def _fact(row: EvidenceRow, moved: timedelta) -> Fact:
 
 def relay(ledger: str, topics: KafkaSettings) -> None:
     """Publish the anchors of the outbox, as a sink worker does."""
-    writer, topic = producer(topics), topics.topics.anchors.name
+    topic = topics.topics.anchors.name
     with psycopg.connect(ledger) as connection:
         rows = connection.execute("SELECT key, value FROM outbox WHERE topic = %s", [topic])
         for key, value in rows.fetchall():
-            writer.produce(topic, key=key.encode(), value=bytes(value))
-    assert writer.flush(20) == 0
+            produce(topics, topic, bytes(value), key=key)
 
 
 def test_page_is_run_from_the_complaint_to_the_proof(

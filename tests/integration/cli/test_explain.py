@@ -3,10 +3,7 @@
 import asyncio
 import io
 import json
-import os
-import pwd
 import shlex
-import socket
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -143,48 +140,11 @@ def test_explain_as_json_has_every_column_and_fact(izin: Izin, stored_history: s
     assert all(one["recorded_at"].endswith("+00:00") for one in printed["history"])
 
 
-async def _store_waiting(phone: str) -> None:
-    """Store an opt-out that waits to be sent."""
-    waiting = replace(
-        an_entry(),
-        key=f"{BRAND}/MESAJ/BIREYSEL/{phone}",
-        recipient=phone,
-        desired_status="RET",
-        registered="UNKNOWN",
-        state="pending",
-        action="send",
-        reason="opt-out",
-        due_at=NOON,
-    )
-    messages = TopicMessages(Codec(), Topics())
-    async with (
-        open_ledger(LedgerSettings()) as ledger,
-        unit_of_work(ledger, messages, NOON) as changes,
-    ):
-        changes.put(None, waiting)
-
-
-def test_explain_of_a_suspended_key_says_so(izin: Izin, stored_history: str) -> None:
-    """Where the brand has no right to write it, as table and JSON."""
-    izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
-    asyncio.run(_store_waiting("+905550000002"))
-    asked = ("explain", "0555 000 00 02")
-    (state,) = json.loads(izin(*asked, "--output", "json").stdout)["keys"]
-    assert state["suspended"] is None
-    izin("brands", "rights", str(BRAND), "--type=ARAMA", "--by=ada", "--execute")
-    (state,) = json.loads(izin(*asked, "--output", "json").stdout)["keys"]
-    assert state["suspended"].startswith("suspended since")
-    shown = " ".join(izin(*asked).stdout.split())
-    assert "suspended since" in shown
-    assert "izin brands suspensions" in shown
-
-
 def test_explain_unknown_exits_1_and_unreadable_3(izin: Izin, stored_history: str) -> None:
     """An unknown recipient is exit code 1, an unreadable one 3."""
     assert izin("explain", "0555 000 00 99").exit_code == 1
     unreadable = izin("explain", "ada")
-    assert unreadable.exit_code == 3
-    assert "+905" in unreadable.stderr
+    assert (unreadable.exit_code, "+905" in unreadable.stderr) == (3, True)
 
 
 def test_brands_add_again_changes_the_brand(izin: Izin, stored_history: str) -> None:
@@ -202,8 +162,7 @@ def test_brands_add_again_changes_the_brand(izin: Izin, stored_history: str) -> 
     assert one["name"] == "One"
     assert izin(*change, "--execute").exit_code == 0
     (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
-    assert one["account"] == "ada"
-    assert one["name"] == "Two"
+    assert (one["account"], one["name"]) == ("ada", "Two")
     assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
 
 
@@ -226,6 +185,7 @@ def test_brands_add_reads_instants_as_turkish_time(izin: Izin, stored_history: s
         ("requeue", "7", "--because=reconsent", "--exactly=1", "--plan=plan.json"),
         ("retailers", "7"),
         ("show", "7"),
+        ("rights", "7", "--none"),
     ],
     ids=" ".join,
 )
@@ -236,16 +196,6 @@ def test_brands_command_for_an_unknown_brand_exits_3(
     printed = izin("brands", *words)
     assert printed.exit_code == 3
     assert "brand 7 is not registered; see: izin brands add --help" in printed.stderr
-
-
-def test_brands_show_has_terms_and_rights(izin: Izin, stored_history: str) -> None:
-    """Exit code 1 where something needs a person, 3 where the brand is unknown."""
-    assert izin("brands", "show", "999").exit_code == 3
-    izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
-    shown = izin("brands", "show", str(BRAND), "--output", "json")
-    rows = {row["field"]: row["value"] for row in json.loads(shown.stdout)}
-    assert rows["brand"] == f"{BRAND} One"
-    assert rows["right to MESAJ"] == "write"
 
 
 def test_retention_hold_of_a_recipient_holds_its_keys(izin: Izin, stored_history: str) -> None:
@@ -346,27 +296,12 @@ def test_requeue_of_a_brand_needs_its_exact_count(
     other_brand = izin("brands", "requeue", "7", "--plan", plan, "--execute")
     assert (other_brand.exit_code, "has the plan of" in other_brand.stderr) == (3, True)
     done = izin(*requeue, "--plan", plan, "--execute")
-    assert done.exit_code == 1
-    assert "1 records of brand 100001 were requeued" in done.stderr
+    assert (done.exit_code, "1 records of brand 100001 were requeued" in done.stderr) == (1, True)
     assert states(izin, PHONE, OTHER, "+905550000003") == [
         ("pending", True),
         ("parked", False),
         ("parked", False),
     ]
-
-
-def test_brands_requeue_without_by_records_the_user(
-    izin: Izin, stored_history: str, tmp_path: Path
-) -> None:
-    """Who vouches for a consent is always recorded."""
-    izin(*REGISTER)
-    plan = ("brands", "requeue", str(BRAND), f"--plan={tmp_path / 'plan.json'}")
-    assert izin(*plan, "--because=reconsent", f"--recipient={PHONE}").exit_code == 0
-    assert izin(*plan, "--execute").exit_code == 0
-    history = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
-    acts = [one for one in history if one["kind"] == "act"]
-    (act,) = [one["data"] for one in acts if one["key"] != f"brand/{BRAND}"]
-    assert act["by"] == f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
 
 
 @pytest.mark.usefixtures("stored_history")

@@ -10,7 +10,6 @@ import pytest
 
 from izin.cli.terminal.ledger_session import open_ledger
 from izin.ledger.record import TopicMessages
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
@@ -18,7 +17,7 @@ from tests.integration.cli.conftest import Izin
 from tests.integration.cli.test_explain import store_history
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.registration import register_brand
-from tests.support.webhooks import a_consent, key_of, receiving
+from tests.support.webhooks import TopicWriter, a_consent, key_of, receiving
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -27,12 +26,7 @@ ADD = ("subscribers", "add", "crm", "--customer", "acme")
 
 def publish(settings: KafkaSettings, *numbers: int) -> None:
     """Publish opt-outs."""
-    client = producer(settings)
-    for number in numbers:
-        record = a_consent(number)
-        value = Codec().encode("Consent", record)
-        client.produce(settings.topics.opt_outs.name, value=value, key=key_of(record))
-    assert client.flush(20) == 0
+    TopicWriter(settings).opt_outs(*map(a_consent, numbers))
 
 
 @pytest.fixture

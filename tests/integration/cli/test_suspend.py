@@ -1,13 +1,13 @@
-"""``izin brands suspend`` and ``resume``: what a person stops, from the command line."""
+"""``izin brands suspend`` and ``resume``: what a person stops, from the command line.
 
-import asyncio
+``izin brands rights``: the rights of a brand, set from the command line.
+"""
+
 import json
 from typing import Any
 
 import pytest
 
-from izin.ledger.db.migrate import migrate
-from izin.runtime.settings import LedgerSettings
 from tests.integration.cli.conftest import Izin
 from tests.integration.cli.test_explain import KEY, store_history
 from tests.support.builders import BRAND, PHONE
@@ -22,7 +22,6 @@ OTHER = ("brands", "add", "100009", "--iys-code=100001", "--customer=acme", "--n
 def registered(izin: Izin, ledger: str) -> None:
     """Register a brand in a new ledger that has the history of a recipient of it."""
     assert ledger
-    asyncio.run(migrate(LedgerSettings().database_url.get_secret_value()))
     store_history()
     add = ("brands", "add", CODE, "--iys-code=100001", "--customer=acme", "--name=One")
     assert izin(*add).exit_code == 0
@@ -90,3 +89,44 @@ def test_brands_suspend_refuses_what_is_not_registered(izin: Izin) -> None:
     assert izin("brands", "suspend", CODE, "--customer", "acme", *because).exit_code == 2
     assert izin("brands", "suspend", CODE, "--execute").exit_code == 2
     assert izin("brands", "resume", CODE, "--execute").exit_code == 3
+
+
+def rights(izin: Izin) -> dict[str, str]:
+    """Return what `show` prints of each right."""
+    rows = json.loads(izin("brands", "show", CODE, "--output", "json").stdout)
+    return {row["field"]: row["value"] for row in rows if row["field"].startswith("right")}
+
+
+@pytest.mark.usefixtures("registered")
+def test_brands_rights_acts_with_yes_only(izin: Izin) -> None:
+    """It is listed, also as a suspension with its author and remedy; given back, it is gone."""
+    order = ("brands", "rights", CODE, "--type", "MESAJ", "--type", "EPOSTA", "--by", "ada")
+    printed = izin(*order)
+    assert (printed.exit_code, "ARAMA: write -> no" in printed.stderr) == (0, True)
+    assert "--execute" in printed.stderr
+    assert izin(*order, "--execute").exit_code == 0
+    assert rights(izin) == {
+        "right to ARAMA": "no",
+        "right to MESAJ": "write",
+        "right to EPOSTA": "write",
+    }
+    (brand,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert brand["rights"] == "MESAJ EPOSTA"
+    (suspension,) = json.loads(izin("brands", "suspensions", "--output", "json").stdout)
+    assert (suspension["channel"], suspension["retry_at"]) == ("ARAMA", None)
+    assert "by ada" in suspension["reason"]
+    assert "izin brands rights" in suspension["remedy"]
+    assert "has these rights already" in izin(*order, "--execute").stderr
+    assert izin("brands", "retry", CODE).exit_code == 3
+    every = [word for one in ("ARAMA", "MESAJ", "EPOSTA") for word in ("--type", one)]
+    assert "ARAMA: no -> write" in izin("brands", "rights", CODE, *every, "--execute").stderr
+    assert izin("brands", "suspensions").exit_code == 0
+
+
+@pytest.mark.usefixtures("registered")
+def test_brands_rights_none_takes_every_right(izin: Izin) -> None:
+    """With --none, never by leaving the channels out."""
+    assert izin("brands", "rights", CODE, "--none", "--execute").exit_code == 0
+    assert set(rights(izin).values()) == {"no"}
+    (brand,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert brand["rights"] == "none"

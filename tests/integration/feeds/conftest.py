@@ -19,7 +19,7 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from izin.schemas.records import ID
 from tests.support.api_keys import AUTHORIZATION, an_api_key, publish_key
-from tests.support.builders import BRAND, CUSTOMER
+from tests.support.registration import publish_brand
 from tests.unit.feeds.fakes import a_permission, key_of
 
 PARTITIONS = 3
@@ -32,16 +32,7 @@ def settings(make_settings: Callable[[int], KafkaSettings]) -> KafkaSettings:
     """Return settings of topics with the brand and the key of the builders."""
     found = make_settings(PARTITIONS)
     publish_key(found, SUBSCRIBER)
-    brand = {
-        "brand_code": BRAND,
-        "iys_code": 200001,
-        "customer_id": CUSTOMER,
-        "name": "Example",
-        "activated_at": None,
-        "loading_deadline": None,
-        "status": "active",
-    }
-    write(found, found.topics.brands.name, [(str(BRAND).encode(), CODEC.encode("Brand", brand))])
+    publish_brand(found)
     return found
 
 

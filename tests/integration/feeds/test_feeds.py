@@ -8,32 +8,29 @@ The feeds as a process: started, read and stopped, or refused with the setting a
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import httpx
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
 
 from izin.local import free_port
 from izin.runtime.kafka import admin, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities, ensure_topics, identities
-from izin.schemas.api_keys import ApiKey
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.integration.feeds.conftest import (
     CODEC,
-    SUBSCRIBER,
     Served,
     opt_outs,
     permissions,
     serving,
     write,
 )
-from tests.support.api_keys import AUTHORIZATION, publish_key
+from tests.support.api_keys import AUTHORIZATION
+from tests.support.subscribers.topics import delete_topics, remove_below
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -106,9 +103,7 @@ async def test_cursor_that_retention_overtook_is_gone(settings: KafkaSettings):
     write(settings, topic, opt_outs(*range(10)), partition=1)
     async with serving(settings) as served:
         old = (await served.page("opt-outs", limit=3))["next"]
-    client = admin(settings)
-    for deleted in client.delete_records([TopicPartition(topic, 1, 8)]).values():
-        deleted.result(20)
+    remove_below(settings, topic, {1: 8})
     async with serving(settings) as served:
         response = await served.get("opt-outs", after=old)
         assert response.status_code == 410
@@ -123,11 +118,7 @@ async def test_cursor_of_a_recreated_topic_is_refused(settings: KafkaSettings, s
     topic = settings.topics.opt_outs.name
     write(settings, topic, opt_outs(1, 2, 3))
     _, cursor = await served.all("opt-outs", 3)
-    client = admin(settings)
-    client.delete_topics([topic])[topic].result(20)
-    async with asyncio.timeout(20):
-        while topic in client.list_topics(timeout=10).topics:  # noqa: ASYNC110  # no event
-            await asyncio.sleep(0.05)
+    await asyncio.to_thread(delete_topics, settings, topic)
     ensure_topics(settings)
     write(settings, topic, opt_outs(9))
     async with asyncio.timeout(30):
@@ -144,28 +135,6 @@ async def test_cursor_of_a_recreated_topic_is_refused(settings: KafkaSettings, s
                 break
             await asyncio.sleep(0.1)
     assert [one["recipient"] for one in items] == ["+905550000009"]
-
-
-async def test_waiting_request_of_a_revoked_key_is_refused(settings: KafkaSettings, served: Served):
-    """Within two seconds, and not at the end of its wait."""
-    begun = (await served.page("opt-outs", from_="now"))["next"]
-    waiting = asyncio.create_task(served.get("opt-outs", after=begun, wait=30))
-    await asyncio.sleep(0.3)
-    assert not waiting.done()
-    publish_key(settings, ApiKey.of(SUBSCRIBER.to_avro() | {"revoked_at": datetime.now(UTC)}))
-    async with asyncio.timeout(2):
-        response = await waiting
-    assert response.status_code == 401
-
-
-async def test_stopping_process_answers_who_waits(settings: KafkaSettings):
-    """With an empty page and a cursor: the client goes on elsewhere."""
-    async with serving(settings) as served:
-        begun = (await served.page("opt-outs", from_="now"))["next"]
-        waiting = asyncio.create_task(served.page("opt-outs", after=begun, wait=30))
-        await asyncio.sleep(0.3)
-    page = await waiting
-    assert page["items"] == []
 
 
 def transactional(settings: KafkaSettings, name: str) -> Producer:
@@ -313,20 +282,3 @@ def test_feeds_are_served_until_they_are_stopped(settings: KafkaSettings):
             assert process.wait(20) == 0
         finally:
             process.kill()
-
-
-@pytest.mark.parametrize("command", [["izin.cli", "feeds"], ["izin.feeds"]])
-def test_unusable_port_is_named(settings: KafkaSettings, command: list[str]):
-    """Before anything is reported as running, with the remedy and exit code 4."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        given = environment(settings, IZIN_FEEDS_PORT=str(taken.getsockname()[1]))
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            env=given,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-    printed = (done.stdout + done.stderr).decode().replace("\\", "")
-    assert done.returncode == 4, printed
-    assert "the port is taken; set IZIN_FEEDS_PORT" in printed

@@ -4,44 +4,43 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from izin.gate import server
 from izin.gate.state import GateState
 from izin.local import free_port
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.server import HttpListeners
-from izin.runtime.kafka import admin, consumer
 from izin.runtime.settings import GateSettings, KafkaSettings
-from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH
 from izin.schemas.records import ID
-from tests.support.api_keys import AUTHORIZATION, a_second_key, publish_key
+from tests.support.api_keys import AUTHORIZATION
 from tests.support.builders import BRAND
-from tests.support.gate.topics import PARTITIONS, GateTopics
+from tests.support.gate.topics import GateTopics
+from tests.support.order.verdict import committed_records
 from tests.support.subscribers.published import a_recipient, key_of
 from tests.support.waiting import until
-from tests.unit.gate.conftest import SENDER, a_question
+from tests.unit.gate.conftest import a_question
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
 
 
 @asynccontextmanager
-async def serving(settings: KafkaSettings) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
-    """Serve a gate that is ready; yield a client, and the URL of the operations listener."""
+async def serving(
+    settings: KafkaSettings, path: str = "/health/ready"
+) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
+    """Serve a gate, from when ``path`` says yes; yield a client, and the URL of the operations
+    listener.
+    """
     given = {"IZIN_GATE_PORT": free_port(), "IZIN_GATE_OPERATIONS_PORT": free_port()}
     gate, stopping = GateSettings.model_validate(given), asyncio.Event()
     with closing(HttpListeners(gate, server="the gate", variables="IZIN_GATE")) as listeners:
@@ -54,7 +53,7 @@ async def serving(settings: KafkaSettings) -> AsyncIterator[tuple[httpx.AsyncCli
             trust_env=False,
         ) as client:
             try:
-                await shown(lambda: is_ready(client))
+                await shown(lambda: says_yes(client, path))
                 yield client, operations
             finally:
                 stopping.set()
@@ -68,17 +67,12 @@ async def shown(effect: Callable[[], Awaitable[bool]], *, within: float = 20) ->
             await asyncio.sleep(0.02)
 
 
-async def is_ready(client: httpx.AsyncClient, path: str = "/health/ready") -> bool:
+async def says_yes(client: httpx.AsyncClient, path: str = "/health/ready") -> bool:
     """Whether the gate says so."""
     try:
         return (await client.get(path)).status_code == 200
     except httpx.TransportError:
         return False
-
-
-async def is_alive(client: httpx.AsyncClient) -> bool:
-    """Whether the gate listens."""
-    return await is_ready(client, "/health/live")
 
 
 async def verdict(client: httpx.AsyncClient, number: int, **more: object) -> str:
@@ -91,21 +85,11 @@ async def verdict(client: httpx.AsyncClient, number: int, **more: object) -> str
 
 def receipts(topics: GateTopics) -> list[tuple[str, dict[str, Any]]]:
     """Return the receipts in the topic: the id of the CloudEvent, and the record."""
-    client = consumer(topics.settings, "test", **{"enable.partition.eof": True})
-    name = topics.topics.gate_receipts.name
-    client.assign([TopicPartition(name, one, OFFSET_BEGINNING) for one in range(PARTITIONS)])
-    found, ends = [], 0
-    while ends < PARTITIONS:
-        message = client.poll(10)
-        assert message is not None
-        if message.error() is not None:
-            ends += 1
-            continue
-        headers = dict(message.headers() or [])
+    found = []
+    for message in committed_records(topics.settings, topics.topics.gate_receipts.name):
         record = dict(Codec().decode("GateReceipt", message.value() or b""))
         assert message.key() == record["receipt_id"].encode()
-        found.append((str(headers[ID], "ascii"), record))  # type: ignore[arg-type]
-    client.close()
+        found.append((str(dict(message.headers() or [])[ID], "ascii"), record))  # type: ignore[arg-type]
     return found
 
 
@@ -141,60 +125,6 @@ async def test_gate_answers_by_what_is_in_kafka(topics: GateTopics):
         assert "izin_gate_iys_closed_channels 2.0" in metrics
 
 
-async def test_revoked_key_is_refused_within_two_seconds(topics: GateTopics):
-    """Of a gate that has answered it."""
-    text, key = a_second_key(scopes=SENDER.scopes)
-    publish_key(topics.settings, key)
-    async with serving(topics.settings) as (client, _):
-        client.headers["Authorization"] = f"Bearer {text}"
-        assert await verdict(client, 2) == "registered"
-        revoked = ApiKey.of(key.to_avro() | {"revoked_at": datetime.now(UTC)})
-        publish_key(topics.settings, revoked)
-
-        async def is_refused() -> bool:
-            return (await client.post(PATH, json=a_question())).status_code == 401
-
-        await shown(is_refused, within=2)
-
-
-@contextmanager
-def unwritable(topics: GateTopics) -> Iterator[None]:
-    """Have Kafka refuse every receipt as too large."""
-    client, name = admin(topics.settings), topics.topics.gate_receipts.name
-
-    def allow(largest: int) -> None:
-        entry = ConfigEntry(
-            "max.message.bytes", str(largest), incremental_operation=AlterConfigOpType.SET
-        )
-        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-        for done in client.incremental_alter_configs([resource]).values():
-            done.result(10)
-
-    allow(1)
-    try:
-        yield
-    finally:
-        allow(1024 * 1024)
-
-
-async def test_nothing_is_answered_without_its_receipt(topics: GateTopics):
-    """Where Kafka does not take it; without one, questions are answered."""
-    async with serving(topics.settings) as (client, _):
-
-        async def is_kept() -> bool:
-            response = await client.post(PATH, json=a_question(message_class="delivery"))
-            assert response.status_code == 200 or response.json()["title"] == "Not kept"
-            return response.status_code == 200
-
-        async def is_refused() -> bool:
-            return not await is_kept()
-
-        with unwritable(topics):
-            await shown(is_refused)  # the broker takes the setting a little later
-            assert await verdict(client, 2) == "registered"
-        await shown(is_kept)
-
-
 async def test_gate_that_still_reads_answers_503(
     topics: GateTopics, monkeypatch: pytest.MonkeyPatch
 ):
@@ -207,24 +137,14 @@ async def test_gate_that_still_reads_answers_503(
         yield
 
     monkeypatch.setattr(GateState, "following", slow)
-    given = {"IZIN_GATE_PORT": free_port(), "IZIN_GATE_OPERATIONS_PORT": free_port()}
-    gate, stopping = GateSettings.model_validate(given), asyncio.Event()
-    with closing(HttpListeners(gate, server="the gate", variables="IZIN_GATE")) as listeners:
-        running = asyncio.create_task(
-            server.run(topics.settings, gate, Codec(), listeners, stopping)
-        )
-        async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{gate.port}", headers=AUTHORIZATION, trust_env=False
-        ) as client:
-            await shown(lambda: is_alive(client))
-            response = await client.post(PATH, json=a_question())
-            assert (response.status_code, response.json()["title"]) == (503, "Starting")
-            assert not await is_ready(client)
-            operations = f"http://127.0.0.1:{gate.operations_port}/health/ready"
-            assert (await client.get(operations)).json()["gate state"] == "being read"
-        stopping.set()
-        with pytest.raises(BrokerError, match="cannot be read"):
-            await running
+    running = serving(topics.settings, "/health/live")
+    client, operations = await running.__aenter__()
+    response = await client.post(PATH, json=a_question())
+    assert (response.status_code, response.json()["title"]) == (503, "Starting")
+    assert not await says_yes(client)
+    assert (await client.get(f"{operations}/health/ready")).json()["gate state"] == "being read"
+    with pytest.raises(BrokerError, match="cannot be read"):
+        await running.__aexit__(None, None, None)
 
 
 def environment(settings: KafkaSettings, **others: str) -> dict[str, str]:
@@ -262,20 +182,3 @@ def test_gate_is_served_until_it_is_stopped(topics: GateTopics):
     assert process.returncode == 0
     (line,) = (one for one in logged.splitlines() if "gate state read" in one)
     assert re.search(r"known\W+\d", line)
-
-
-@pytest.mark.parametrize("command", [["izin.cli", "gate"], ["izin.gate"]])
-def test_unusable_port_is_named(topics: GateTopics, command: list[str]):
-    """Before anything is reported as running, with the remedy and exit code 4."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        given = environment(topics.settings, IZIN_GATE_PORT=str(taken.getsockname()[1]))
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            env=given,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-    printed = (done.stdout + done.stderr).decode().replace("\\", "")
-    assert done.returncode == 4, printed
-    assert "the port is taken; set IZIN_GATE_PORT" in printed

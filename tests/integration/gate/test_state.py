@@ -19,9 +19,7 @@ from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.support.gate.topics import (
     PARTITIONS,
     GateTopics,
-    event_value,
     following,
-    keys_in,
     says_yes,
     shown,
 )
@@ -121,26 +119,6 @@ def test_undecided_opt_out_closes(
     assert state.counts().undecided >= 1
 
 
-def test_opt_out_with_damaged_text_closes(state: GateState, topics: GateTopics, key: ConsentKey):
-    """As the order stage has it take effect without the bytes that are no text."""
-    value = event_value(key).replace(b"\6RET", b"\x08R\xffET").replace(b"event-1", b"event\xff1")
-    topics.raw(topics.topics.express, key.encode(), value)
-    shown(lambda: is_closed(state, key))
-
-
-def test_others_close_nothing(state: GateState, topics: GateTopics, key: ConsentKey):
-    """An opt-in, an opt-out whose key is none, and what cannot be decoded, which is counted."""
-    before = state.counts().unreadable
-    topics.event(key, "ONAY", origin="ret")
-    topics.raw(topics.topics.express, key.encode(), b"\xc3\x01 RET")
-    topics.raw(topics.topics.express, key.encode(), event_value(key, type="FAX"))
-    last = next(keys_in(home(key), next(NUMBERS)))
-    topics.event(last)
-    shown(lambda: is_closed(state, last))
-    assert state.counts().unreadable == before + 1
-    assert says_yes(state.standing(key))
-
-
 def test_applied_opt_out_stays_when_released(state: GateState, topics: GateTopics, key: ConsentKey):
     """Until a consent that is newer: the ledger that is behind it opens nothing."""
     topics.event(key)
@@ -185,37 +163,6 @@ def test_opt_out_behind_a_newer_opt_in_closes(
     assert is_closed(state, key)
     topics.permit(key, at=newest)
     shown(lambda: says_yes(state.standing(key)))
-
-
-def test_each_opt_out_of_a_key_is_waited_for(state: GateState, topics: GateTopics, key: ConsentKey):
-    """One of the bulk lane is not decided because one of the express lane is."""
-    topics.event(key, lane=topics.topics.events)
-    topics.event(key)
-    shown(lambda: is_closed(state, key))
-    marked = state.counts().undecided
-    undecided = topics.end(topics.topics.events, home(key)) - 1
-    topics.decide(home(key), events_offset=undecided)
-    other = next(keys_in(home(key), next(NUMBERS)))
-    topics.event(other)
-    shown(lambda: is_closed(state, other))
-    topics.decide(home(key), events_offset=undecided)
-    shown(lambda: not is_closed(state, other))
-    assert is_closed(state, key)
-    topics.decide(home(key))
-    shown(lambda: not is_closed(state, key) and state.counts().undecided <= marked)
-
-
-def test_positions_of_another_topic_release_nothing(
-    state: GateState, topics: GateTopics, key: ConsentKey
-):
-    """Those of a topic that was deleted and created again are greater, and mean nothing."""
-    topics.event(key)
-    shown(lambda: is_closed(state, key))
-    topics.decide(home(key), express_topic_id="other")
-    time_passes(state, home(key))
-    assert is_closed(state, key)
-    topics.decide(home(key))
-    shown(lambda: not is_closed(state, key))
 
 
 def test_repartitioned_opt_out_never_opens(state: GateState, topics: GateTopics, key: ConsentKey):

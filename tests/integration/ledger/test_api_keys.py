@@ -67,20 +67,6 @@ async def rotate(ledger: Ledger, key: ApiKey = KEY, **how: Any) -> tuple[ApiKey,
     )
 
 
-async def test_customer_is_added_and_renamed_by_a_movement(ledger: Ledger) -> None:
-    """What changes nothing is none."""
-    for name in ("Acme", "Acme", "Acme Ltd"):
-        await customers.add(ledger, CUSTOMER, name, by="ada", now=NOON)
-    assert [(one.customer_id, one.name) for one in await customers.every(ledger)] == [
-        (CUSTOMER, "Acme Ltd")
-    ]
-    rows = await ledger.fetch("SELECT key, data FROM movements ORDER BY place")
-    assert [(row["key"], row["data"]["act"], row["data"]["before"]) for row in rows] == [
-        ("customer/acme", "add customer", {}),
-        ("customer/acme", "change customer", {"name": "Acme"}),
-    ]
-
-
 async def test_brand_of_an_unknown_customer_is_refused(ledger: Ledger) -> None:
     """With the remedy, and nothing is stored; the database refuses it too."""
     with pytest.raises(UnknownCustomerError, match="izin customers add acme --name"):

@@ -1,4 +1,7 @@
-"""The error of an unreachable ledger has the server's reason, at once, and no secret."""
+"""The error of an unreachable ledger has the server's reason, at once, and no secret.
+
+Every connection to the ledger through TLS that verifies the server, as DATABASE_URL says.
+"""
 
 import asyncio
 import time
@@ -11,10 +14,14 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.ledger.db import Ledger, connection
+from izin.ledger.db import Ledger, Notifications, connection, pending
+from izin.ledger.db.migrate import migrate, migrations
+from izin.ledger.db.notifications import OUTBOX
 from izin.ledger.record import ConcurrentChangeError, LedgerFaultError, LedgerUnavailableError
 from izin.runtime.settings import LedgerSettings
 from tests.support.proxy import proxy_to
+from tests.support.secure.certificates import Authority
+from tests.support.secure.tls import database_with_tls
 
 pytestmark = pytest.mark.database
 
@@ -30,6 +37,7 @@ async def error_of(url: str) -> str:
     assert time.monotonic() - began < 5
     assert PASSWORD not in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "DATABASE_URL" in str(caught.value)
     return str(caught.value)
 
 
@@ -47,7 +55,6 @@ async def test_unreachable_server_is_named_with_host_and_port():
     """Either may be wrong."""
     error = await error_of(f"postgresql://izin:{PASSWORD}@127.0.0.1:1/izin")
     assert 'server at "127.0.0.1", port 1 failed' in error
-    assert "DATABASE_URL" in error
 
 
 async def test_worker_names_cause_after_waiting_for_its_server(
@@ -148,3 +155,60 @@ async def test_transaction_behind_a_read_that_failed_is_whole(database_url: str)
             with pytest.raises(ZeroDivisionError):
                 await insert_and_fail(ledger)
             assert await ledger.fetch("SELECT * FROM fetched") == []
+
+
+async def test_every_connection_is_verified_tls(empty_database: str, authority: Authority) -> None:
+    """Migrations, the pool, a session beside it and notifications; in production, too."""
+    certificate = authority.issue("ledger")
+    async with (
+        asyncio.timeout(20),
+        database_with_tls(empty_database, certificate, authority) as url,
+    ):
+        assert len(await pending(url)) == len(await migrate(url)) == len(migrations())
+        assert await pending(url) == ()
+        settings = LedgerSettings.model_validate({"DATABASE_URL": url, "IZIN_PRODUCTION": "true"})
+        async with open_ledger(settings) as ledger:
+            notifications = Notifications()
+            listening = asyncio.create_task(notifications.listen(ledger))
+            async with ledger.transaction() as pooled, ledger.session() as beside:
+                assert pooled.pgconn.ssl_in_use
+                assert beside.pgconn.ssl_in_use
+                await notifications.wait(OUTBOX, 0, settings.transaction_limit)  # it listens
+                await beside.execute(f"NOTIFY {OUTBOX}")
+                await notifications.wait(OUTBOX, 1, settings.transaction_limit)
+            assert notifications.count(OUTBOX) == 2
+            listening.cancel()
+
+
+@pytest.mark.parametrize(("host", "ended"), [("127.0.0.1", True), ("db.example.com", False)])
+async def test_wrong_certificate_of_the_server_is_a_clear_error(
+    database_url: str, authority: Authority, host: str, *, ended: bool
+) -> None:
+    """One that has ended, and one of another host."""
+    certificate = authority.issue("wrong-ledger", host=host, ended=ended)
+    async with database_with_tls(database_url, certificate, authority) as url:
+        text = await error_of(url)
+    assert "certificate" in text
+    assert "sslmode and sslrootcert" in text
+
+
+async def test_unknown_authority_of_the_server_is_a_clear_error(
+    database_url: str, authority: Authority, stranger: Authority
+) -> None:
+    """And so is a file of authorities that is not there."""
+    certificate = authority.issue("ledger")
+    async with database_with_tls(database_url, certificate, stranger) as url:
+        assert "certificate verify failed" in await error_of(url)
+        nowhere = await error_of(make_conninfo(url, sslrootcert="/nowhere.pem"))
+        assert "/nowhere.pem" in nowhere
+        assert "sslrootcert" in nowhere
+
+
+async def test_plain_connection_does_not_reach_the_server(
+    database_url: str, authority: Authority
+) -> None:
+    """Whoever asks for no TLS is not served: so what is served has it."""
+    certificate = authority.issue("ledger")
+    options = {"sslmode": "disable"}
+    async with database_with_tls(database_url, certificate, authority, **options) as url:
+        assert await error_of(url)

@@ -23,7 +23,7 @@ from izin.ledger.history import (
     verify,
 )
 from izin.ledger.history.verify import Verified
-from izin.ledger.record import Anchor, LedgerFaultError, TopicMessages, UnreadableAnchorError
+from izin.ledger.record import LedgerFaultError, TopicMessages, UnreadableAnchorError
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.monitor.anchors import AnchorWriter
@@ -287,12 +287,6 @@ def test_missing_anchor_file_is_wrong_usage(tmp_path: Path):
     """Exit code 1 would say that the history was changed."""
     shown = CliRunner().invoke(app, ["ledger", "verify", "--anchors", str(tmp_path / "none")])
     assert (shown.exit_code, "none" in shown.output) == (2, True)
-
-
-def test_anchor_line_round_trips():
-    """An anchor equals what is read from its line."""
-    one = Anchor.from_line(AN_ANCHOR)
-    assert Anchor.from_line(one.to_line()) == one
 
 
 async def test_verify_command_exits_1_on_a_changed_row(ledger: Ledger, file: Path, izin: Izin):

@@ -91,29 +91,23 @@ async def test_migrate_later_release_applies_only_what_is_new(database_url: str,
     assert await migrate(database_url) == ("0003_type",)
 
 
-async def test_migrate_changed_file_is_refused(database_url: str, folder: Path):
-    """What has run is never changed afterwards."""
+@pytest.mark.parametrize("is_known", [True, False], ids=["changed", "of-a-later-release"])
+async def test_migrate_over_another_history_is_refused(
+    database_url: str, folder: Path, *, is_known: bool
+):
+    """What has run is never changed afterwards; and an older release does not write to a schema
+    that it does not know.
+    """
     await migrate(database_url)
-    (folder / "0002_column.sql").write_text("ALTER TABLE t ADD COLUMN b text")
+    file = folder / "0002_column.sql"
+    if is_known:
+        file.write_text("ALTER TABLE t ADD COLUMN b text")
+    else:
+        file.unlink()
+    what = "was changed" if is_known else "which this release does not know"
     for command in (migrate, pending):
-        with pytest.raises(MigrationError, match="0002_column was changed"):
+        with pytest.raises(MigrationError, match=f"0002_column.* {what}"):
             await command(database_url)
-
-
-async def test_migrate_ledger_of_a_later_release_is_refused(database_url: str, folder: Path):
-    """An older release does not write to a schema that it does not know."""
-    await migrate(database_url)
-    (folder / "0002_column.sql").unlink()
-    for command in (migrate, pending):
-        with pytest.raises(MigrationError, match="0002_column, which this release does not know"):
-            await command(database_url)
-
-
-@pytest.mark.usefixtures("folder")
-async def test_migrate_two_processes_apply_each_file_once(database_url: str):
-    """The second waits for the lock, and finds nothing to do."""
-    applied = await asyncio.gather(migrate(database_url), migrate(database_url))
-    assert sorted(applied) == [(), ("0001_table", "0002_column")]
 
 
 async def test_migrate_cut_off_resumes_after_the_last_one_that_ran(database_url: str, folder: Path):

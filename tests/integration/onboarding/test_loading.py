@@ -8,7 +8,6 @@ import pytest
 
 from izin.cli.customers.offboarding import await_ingested
 from izin.ledger.db import Ledger
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
@@ -16,6 +15,7 @@ from izin.streams.ownership import Positions
 from izin.streams.ownership.positions import key_of
 from tests.integration.cli.test_explain import store_history
 from tests.support.builders import BRAND
+from tests.support.subscribers.topics import produce
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -50,10 +50,9 @@ def test_events_are_awaited_in_order_stage_and_ledger(
     """First until every event is decided, then until every decision is ingested."""
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=1)
     ensure_topics(settings)
-    topics, writer, codec = settings.topics, producer(settings), Codec()
+    topics, codec = settings.topics, Codec()
     for topic in (topics.events, topics.decisions):
-        writer.produce(topic.name, value=b"one", partition=0)
-    assert writer.flush(20) == 0
+        produce(settings, topic.name, b"one", partition=0)
     seen: list[int] = []
 
     def go_on(behind: int) -> None:
@@ -66,8 +65,7 @@ def test_events_are_awaited_in_order_stage_and_ledger(
                 desired_consents_topic_id="d",
                 events_offset=1,
             )
-            writer.produce(topics.positions.name, key=key_of(0), value=at.encode(codec))
-            assert writer.flush(20) == 0
+            produce(settings, topics.positions.name, at.encode(codec), key=key_of(0))
         else:
             with psycopg.connect(stored) as connection:
                 connection.execute(

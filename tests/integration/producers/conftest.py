@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from izin.producers.publishing.publisher import KafkaPublisher, KafkaRecord
-from izin.runtime.kafka import access_of, committed_ends, consumer
+from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON
+from tests.support.order.verdict import committed_records
 
 
 @pytest.fixture
@@ -34,23 +34,19 @@ def written(settings: KafkaSettings) -> Callable[[], Sequence[KafkaRecord]]:
     """Return all records of both lanes, by the broker's time."""
 
     def written() -> Sequence[KafkaRecord]:
-        found = []
-        for topic in (settings.topics.events, settings.topics.express):
-            ends = committed_ends(settings, topic.name)
-            client = consumer(settings, "test")
-            client.assign([TopicPartition(topic.name, one, OFFSET_BEGINNING) for one in ends])
-            for _ in range(sum(ends.values())):
-                message = client.poll(20)
-                assert message is not None
-                assert message.error() is None
-                one = KafkaRecord(
-                    topic=topic.name,
-                    key=message.key() or b"",
-                    value=message.value() or b"",
-                    headers=message.headers() or [],
-                )
-                found.append((message.timestamp()[1], message.offset(), one))
-            client.close()
-        return [one for _, _, one in sorted(found, key=lambda each: each[:2])]
+        found = [
+            message
+            for topic in (settings.topics.events, settings.topics.express)
+            for message in committed_records(settings, topic.name)
+        ]
+        return [
+            KafkaRecord(
+                topic=str(message.topic()),
+                key=message.key() or b"",
+                value=message.value() or b"",
+                headers=message.headers() or [],
+            )
+            for message in sorted(found, key=lambda one: (one.timestamp()[1], one.offset()))
+        ]
 
     return written

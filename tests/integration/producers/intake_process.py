@@ -10,12 +10,10 @@ from typing import IO
 import httpx
 
 from izin.local import free_port
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
-from tests.integration.producers.waiting import until
 from tests.support.api_keys import AUTHORIZATION, an_api_key, publish_key
-from tests.support.builders import BRAND, CUSTOMER
+from tests.support.registration import publish_brand
+from tests.support.waiting import until
 
 
 class IntakeProcess:
@@ -78,19 +76,4 @@ class IntakeProcess:
 def publish_brand_and_key(settings: KafkaSettings) -> None:
     """Publish the brand and the API key of the builders to the topics that an intake reads."""
     publish_key(settings, an_api_key())
-    brand = {
-        "brand_code": BRAND,
-        "iys_code": 200001,
-        "customer_id": CUSTOMER,
-        "name": "Example",
-        "activated_at": None,
-        "loading_deadline": None,
-        "status": "active",
-    }
-    client = producer(settings)
-    client.produce(
-        settings.topics.brands.name,
-        key=str(BRAND).encode(),
-        value=Codec().encode("Brand", brand),
-    )
-    assert client.flush(20) == 0
+    publish_brand(settings)

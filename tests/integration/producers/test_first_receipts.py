@@ -1,17 +1,14 @@
 """First receipts in real Kafka: one instant for all replicas, whichever of them is killed where."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from izin.consent import Consent, ConsentEvent, RefusedEvent, Status, admit, decide
 from izin.producers.intake.first_receipts import ReceiptsFullError
@@ -23,12 +20,11 @@ from izin.producers.publishing.publisher import (
     Published,
     UndeliveredError,
 )
-from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.support.builders import BRAND, PHONE
+from tests.support.subscribers.topics import produce
 
 pytestmark = pytest.mark.broker
 
@@ -95,57 +91,13 @@ def test_endpoint_at_its_limit_answers_what_it_knows(start: Start):
         log.claim(str(uuid4()), at).result(SOON)
 
 
-@pytest.mark.parametrize("code", [KafkaError.NOT_LEADER_FOR_PARTITION, None])
-def test_receipt_is_known_though_its_leader_has_moved(
-    start: Start, monkeypatch: pytest.MonkeyPatch, code: int | None
-):
-    """The broker that led the partition says so, or that it knows no offset: another one is asked,
-    and the event does not pass for one that nobody claimed.
-    """
-    moved: list[TopicPartition] = []
-    ask = AdminClient.list_offsets
-
-    def list_offsets(
-        client: AdminClient,
-        places: Mapping[TopicPartition, OffsetSpec],
-        **options: Any,  # noqa: ANN401  # of the client
-    ) -> Mapping[TopicPartition, Future[Any]]:
-        if moved or "isolation_level" in options:  # the follower's
-            return ask(client, places, **options)
-        moved.extend(places)
-        answer: Future[Any] = Future()
-        if code is None:
-            answer.set_result(SimpleNamespace(offset=OFFSET_INVALID))
-        else:
-            answer.set_exception(KafkaException(KafkaError(code)))
-        return dict.fromkeys(places, answer)
-
-    first, at, claimed = start(), now() - timedelta(minutes=1), str(uuid4())
-    assert first.claim(claimed, at).result(SOON) == at
-    monkeypatch.setattr(AdminClient, "list_offsets", list_offsets)
-    assert start().recall([claimed])[claimed].result(SOON) == at
-    assert len(moved) == 1
-
-
 def test_unreadable_record_is_skipped(settings: KafkaSettings, start: Start):
     """It harms no other id."""
-    client = producer(settings)
+    topic = settings.topics.first_receipts.name
     for partition in range(settings.partitions):
-        for value in (b"rubbish", None):
-            client.produce(
-                settings.topics.first_receipts.name, key=b"k", value=value, partition=partition
-            )
-    assert client.flush(SOON) == 0
+        produce(settings, topic, b"rubbish", None, key=b"k", partition=partition)
     at = now() - timedelta(minutes=1)
     assert start().claim(str(uuid4()), at).result(SOON) == at
-
-
-def test_missing_topic_is_named(settings: KafkaSettings, publisher: KafkaPublisher):
-    """Before the endpoint listens, with the remedy."""
-    elsewhere = KafkaSettings(bootstrap_servers=settings.bootstrap_servers, topic_prefix="nowhere-")
-    log = ReceiptLog(elsewhere, Codec(), publisher.append, limit=1, clock=utc_now)
-    with pytest.raises(BrokerError, match="izin doctor --fix"), log.follow():
-        pass
 
 
 def test_unacknowledged_record_leaves_the_receipt_unknown(settings: KafkaSettings):

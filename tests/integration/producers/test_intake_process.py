@@ -1,24 +1,37 @@
-"""The intake as a process: started, posted to and stopped."""
+"""The intake as a process: started, posted to and stopped.
 
+The intake as a process, whose Kafka goes away and comes back.
+
+The intake under more than it can do at once: only the excess is refused, and it says so.
+"""
+
+import asyncio
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
 
-from izin.local import free_port
+from izin.local import Kafka, free_port
 from izin.producers.publishing.publisher import KafkaRecord
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.stack.actors import signups
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
-from tests.integration.producers.waiting import until
-from tests.support.api_keys import an_api_key, publish_key
+from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, publish_key
 from tests.support.builders import BRAND
+from tests.support.http_clients import Reply, connected, request
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -78,7 +91,7 @@ def test_revoked_key_is_refused_within_two_seconds(client: httpx.Client, setting
 
     until(lambda: status() == 202)
     publish_key(settings, an_api_key(revoked_at=datetime.now(UTC)))
-    until(lambda: status() == 401, seconds=2)
+    until(lambda: status() == 401, within=2)
 
 
 _IMPATIENT = """
@@ -151,3 +164,95 @@ def test_unusable_settings_are_named(
     assert setting in printed
     assert "listening" not in printed
     assert "Traceback" not in printed
+
+
+def test_intake_logs_each_outage_of_kafka_once(tmp_path: Path):
+    """Once when it is away and once when it is back, in lines of JSON, and readiness follows."""
+    log = tmp_path / "intake.log"
+    with Kafka(tmp_path / "kafka", free_port()) as kafka:
+        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=1)
+        ensure_topics(settings)
+        publish_brand_and_key(settings)
+        intake = IntakeProcess(settings)
+        with log.open("wb") as stream, intake.running(log=stream) as process:
+            kafka.kill()
+            until(lambda: "kafka unreachable" in log.read_text("utf-8"))
+            assert not intake.is_ready()
+            url = f"http://127.0.0.1:{intake.operations_port}/health/ready"
+            assert httpx.get(url, trust_env=False).json() == {
+                "status": "unavailable",
+                "kafka": "does not answer",
+            }
+            kafka.start()
+            until(lambda: "kafka reachable again" in log.read_text("utf-8"))
+            until(intake.is_ready)
+            process.terminate()
+            assert process.wait(20) == 0
+    lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    events = Counter(one["event"] for one in lines)
+    assert events["kafka unreachable"] == events["kafka reachable again"] == 1
+    assert len(lines) <= 30
+
+
+MANY = 500
+IDLE = 256
+
+
+async def post(intake: IntakeProcess, number: int) -> Reply:
+    """Post an opt-out of the person of that number."""
+    record = {
+        "recipient": f"+90555{number:07}",
+        "type": "MESAJ",
+        "status": "RET",
+        "source": "HS_WEB",
+        "date_basis": "received",
+        "brand_code": BRAND,
+    }
+    return await request(
+        intake.port,
+        "POST",
+        "/v1/consents",
+        json.dumps(record).encode(),
+        {**AUTHORIZATION, "Content-Type": "application/json"},
+    )
+
+
+async def is_live(intake: IntakeProcess) -> bool:
+    return (await request(intake.port, "GET", "/health/live")).status == 200
+
+
+@pytest.mark.usefixtures("process")
+async def test_posts_at_once_are_accepted_or_refused_as_problems(
+    intake: IntakeProcess, written: Callable[[], Sequence[KafkaRecord]]
+):
+    """What was accepted is in Kafka, what was not is counted and may be sent again."""
+    replies, live = await asyncio.gather(
+        asyncio.gather(*(post(intake, number) for number in range(MANY))), is_live(intake)
+    )
+    assert live
+    counts = Counter(one.status for one in replies)
+    assert set(counts) <= {202, 429, 503}
+    assert counts[202] >= MANY // 2
+    for one in replies:
+        if one.status != 202:
+            assert one.headers["content-type"] == "application/problem+json"
+            assert int(one.headers["retry-after"]) > 0
+    shed = re.findall(r'izin_http_refused_total{reason="(?:full|client)"} (\S+)', intake.metrics())
+    assert sum(map(float, shed)) == MANY - counts[202]
+    assert len(await asyncio.to_thread(written)) == counts[202]
+
+
+@pytest.mark.usefixtures("process")
+async def test_idle_and_slow_connections_shut_nobody_out(intake: IntakeProcess):
+    """Connections that send nothing, half a head, or half a body of a post."""
+    half_a_post = (
+        f"POST /v1/consents HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {API_KEY}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n["
+    )
+    async with AsyncExitStack() as stack:
+        for sent in ("", "POST /v1/consents HT", half_a_post):
+            for _ in range(IDLE):
+                one = await stack.enter_async_context(connected(intake.port, source="127.0.0.2"))
+                one.writer.write(sent.encode())
+            assert await is_live(intake)
+            assert (await post(intake, 1)).status == 202

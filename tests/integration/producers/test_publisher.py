@@ -1,17 +1,19 @@
-"""The real publisher passes the suite, and reports an unreachable broker."""
+"""The real publisher passes the suite.
 
-import socket
-import statistics
-from datetime import timedelta
-from time import perf_counter
+The directory follows the compacted topic, at the start and later.
+"""
 
 import pytest
 
-from izin.producers.publishing.publisher import BackpressureError, KafkaPublisher, UndeliveredError
-from izin.runtime.kafka_environment import KafkaAccess
+from izin.kafka.tables.brand_directory import BrandReader, UnknownBrandError
+from izin.runtime.kafka import access_of
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.schemas.partitioning import partition_of
-from tests.support.builders import NOON, a_key, an_event
+from izin.schemas.records import event_to_avro
+from tests.support.builders import BRAND, CUSTOMER, NOON, an_event
+from tests.support.registration import publish_brand
+from tests.support.subscribers.topics import produce
+from tests.support.waiting import until
 from tests.unit.producers.publisher_suite import PublisherSuite
 
 pytestmark = pytest.mark.broker
@@ -21,55 +23,40 @@ class TestPublisher(PublisherSuite):
     """Against a real Kafka."""
 
 
-@pytest.fixture
-def nobody() -> str:
-    """Return an address without a listener."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+pytestmark = pytest.mark.broker
 
 
-def test_key_goes_to_the_partition_of_java(publisher: KafkaPublisher):
-    """Both lanes of a recipient have the same partition number."""
-    for status in ("ONAY", "RET"):
-        done = publisher.publish(an_event(status=status), a_key()).result(20)
-        assert done.partition == partition_of(a_key().encode(), 3)
+def test_loaded_directory_has_the_latest_of_each_brand(settings: KafkaSettings):
+    """The latest record of each brand counts."""
+    for name in ("Old", "New"):
+        publish_brand(settings, name=name, activated_at=NOON)
+    publish_brand(settings, brand_code=100002)
+    produce(settings, settings.topics.brands.name, None, key=b"100002")
+    directory = BrandReader(access_of(settings), Codec()).load()
+    assert [(one.name, one.activated_at) for one in directory] == [("New", NOON)]
 
 
-def test_single_publication_takes_milliseconds(publisher: KafkaPublisher):
-    """A person waits for it; the bound is generous, for machines are shared."""
-    publisher.publish(an_event(), a_key()).result(20)
-    taken = []
-    for _ in range(20):
-        began = perf_counter()
-        publisher.publish(an_event(), a_key()).result(20)
-        taken.append(perf_counter() - began)
-    assert statistics.median(taken) < 0.1
+def test_empty_topic_is_an_empty_directory(settings: KafkaSettings):
+    """No brand yet is no fault."""
+    assert len(BrandReader(access_of(settings), Codec()).load()) == 0
 
 
-def test_unreachable_broker_gives_undelivered(nobody: str):
-    """The future fails in time, with what may be done."""
-    away = KafkaAccess(bootstrap_servers=nobody)
-    with KafkaPublisher(
-        away, Codec(), clock=lambda: NOON, delivery_timeout=timedelta(milliseconds=300)
-    ) as one:
-        future = one.publish(an_event(), a_key())
-        with pytest.raises(UndeliveredError):
-            future.result(20)
+def test_followed_directory_sees_added_and_removed_brands(settings: KafkaSettings):
+    """Without a restart."""
+    publish_brand(settings)
+    with BrandReader(access_of(settings), Codec()).follow() as directory:
+        assert directory.get(BRAND).customer_id == CUSTOMER
+        publish_brand(settings, brand_code=100002)
+        until(lambda: len(directory) == 2)
+        produce(settings, settings.topics.brands.name, None, key=str(BRAND).encode())
+        until(lambda: len(directory) == 1)
+        with pytest.raises(UnknownBrandError):
+            directory.get(BRAND)
 
 
-def test_full_queue_is_backpressure(nobody: str):
-    """Memory is bounded: without a wait, the error says when to retry."""
-    away = KafkaAccess(bootstrap_servers=nobody)
-    large = an_event(evidence={"page": "x" * 900_000})
-    with KafkaPublisher(
-        away, Codec(), clock=lambda: NOON, delivery_timeout=timedelta(seconds=3)
-    ) as one:
-
-        def fill() -> None:
-            for _ in range(200):
-                one.send(large, a_key(), lambda _answer: None, wait=timedelta(0))
-
-        with pytest.raises(BackpressureError) as caught:
-            fill()
-        assert caught.value.retry_after > timedelta(0)
+def test_unreadable_brand_record_is_skipped(settings: KafkaSettings):
+    """One unreadable record does not affect the other brands."""
+    value = Codec().encode("ConsentEvent", event_to_avro(an_event()))
+    produce(settings, settings.topics.brands.name, value, b"{}", key=b"1")
+    publish_brand(settings)
+    assert len(BrandReader(access_of(settings), Codec()).load()) == 1

@@ -12,13 +12,13 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.runtime.kafka import admin, producer
+from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.integration.replay.rebuild_harness import RebuildHarness
-from tests.support.builders import BRAND, CUSTOMER
 from tests.support.order.workers import Worker, all_held, until
-from tests.support.replay.dead_letters import CODEC, LetterHarness, Run
+from tests.support.registration import publish_brand
+from tests.support.replay.dead_letters import LetterHarness, Run
 from tests.support.servers.databases import copy_database, drop_database
 
 SECRETS = json.dumps(["a fake secret of thirty-two characters"])
@@ -59,19 +59,7 @@ def worker(topics: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def brand(topics: KafkaSettings) -> None:
     """Publish a brand, so that producers know it."""
-    value = {
-        "brand_code": BRAND,
-        "iys_code": BRAND,
-        "customer_id": CUSTOMER,
-        "name": "Örnek",
-        "activated_at": None,
-        "loading_deadline": None,
-        "status": "active",
-    }
-    writer = producer(topics)
-    written = CODEC.encode("Brand", value)
-    writer.produce(topics.topics.brands.name, key=str(BRAND).encode(), value=written)
-    assert writer.flush(20) == 0
+    publish_brand(topics)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import TopicPartition
 from pydantic import SecretStr
 
 from izin.consent import Consent, ConsentEvent
@@ -32,6 +31,7 @@ from izin.sinks.ingest.ingester import Ingester
 from izin.streams.ownership import DecidedOffsets, Positions
 from tests.support.order.deciding import decide_all
 from tests.support.order.verdict import committed_records
+from tests.support.subscribers.topics import delete_topics, produce, remove_below
 
 SECRET = "a fake secret of thirty-two characters"
 CODEC = Codec()
@@ -95,9 +95,9 @@ class RebuildHarness:
     def write_row(self, key: str, row: Consent | bytes | None, partition: int = 0) -> None:
         """Write a row of desired-consents by hand."""
         value = CODEC.encode("Consent", consent_to_avro(row)) if isinstance(row, Consent) else row
-        producer = kafka.producer(self.settings)
-        producer.produce(self.topics.desired_consents.name, value, key, partition)
-        assert producer.flush(10) == 0
+        produce(
+            self.settings, self.topics.desired_consents.name, value, key=key, partition=partition
+        )
 
     def dry_run(
         self,
@@ -178,18 +178,13 @@ class RebuildHarness:
         """Delete a topic, and create it again."""
         client = kafka.admin(self.settings)
         before = identities(client, [name]).topic_ids[name]
-        client.delete_topics([name])[name].result(10)
-        limit = time.monotonic() + 30
-        while name in client.list_topics(timeout=10).topics:
-            assert time.monotonic() < limit, f"{name} is still there"
-            time.sleep(0.05)
+        delete_topics(self.settings, name)
         ensure_topics(self.settings)
         assert identities(client, [name]).topic_ids[name] != before
 
     def remove_below(self, topic: str, offset: int, partition: int = 0) -> None:
         """Remove the records of ``topic`` below ``offset``, as retention does."""
-        admin, place = kafka.admin(self.settings), TopicPartition(topic, partition, offset)
-        admin.delete_records([place])[place].result(10)
+        remove_below(self.settings, topic, {partition: offset})
 
     @contextmanager
     def worker_in_group(self) -> Iterator[None]:

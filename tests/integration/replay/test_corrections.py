@@ -86,8 +86,7 @@ def test_opt_out_without_a_readable_key_counts_from_its_receipt(
         found = of_event(letters, event_id)
         assert (found.status, found.effective_at) == (Status.RET, NOON + 3 * HOUR)
         causes.append(found.event.cause)
-    assert causes[0] == "event-1"
-    assert len(causes[1]) == 36
+    assert (causes[0], len(causes[1])) == ("event-1", 36)
 
 
 def test_correction_of_what_nobody_can_read_names_what_it_lacks(

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from random import Random
 
 import pytest
 from pydantic import SecretStr
@@ -73,26 +72,6 @@ def test_rebuild_gives_what_a_worker_left(
     group = StreamSettings().group(settings)
     until(lambda: members(settings, group) == 0, within=30, what="end of its session")
     harness.check(found)
-
-
-def test_order_of_arrival_does_not_matter(
-    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
-) -> None:
-    """The same events in another order, on other lanes, some of them twice: the same digest."""
-    events = [
-        at(minutes=number, recipient=f"+90555000000{number % 7}", status=status)
-        for number, status in enumerate(["ONAY", "RET", "ONAY"] * 12)
-    ]
-    harness, random, digests = RebuildHarness(make_settings(1), tmp_path, None), Random(19), []
-    harness.publish(*events)
-    harness.decide()
-    digests.append(harness.dry_run().results[0].computed)
-    harness.publish(*random.sample(events, 20), express=True)
-    harness.publish(*random.sample(events, len(events)))
-    harness.decide(at_once=3)
-    found = harness.dry_run()
-    assert found.is_identical
-    assert digests == [found.results[0].computed]
 
 
 @pytest.mark.parametrize("is_ret_first", [True, False], ids=["ret-first", "erasure-first"])

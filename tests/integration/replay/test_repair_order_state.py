@@ -1,29 +1,23 @@
 """What is missing or differs is written, once, and nobody is notified of anything else."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from izin.consent import Status
-from izin.ledger.record import TopicMessages
 from izin.replay.errors import InputLostError, LiveGroupError
-from izin.replay.order_state import repair
 from izin.replay.order_state.repair import results_of
 from izin.runtime import kafka
 from izin.runtime.plan import Plan, PlanMovedError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import identities
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.bootstrap import Bootstrapper
-from izin.streams.ownership import OwnedPartition
 from tests.integration.replay.rebuild_harness import CODEC, RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, an_erasure, at
-from tests.support.builders import NOON, PHONE, a_key
+from tests.support.builders import NOON, a_key
 from tests.support.order.verdict import committed_records
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
@@ -114,39 +108,6 @@ def test_lost_topic_is_restored(with_ledger: RebuildHarness) -> None:
     assert harness.written(harness.topics.opt_outs.name) == opt_outs == 1
     assert harness.written(harness.topics.decisions.name) == decisions
     assert harness.dry_run().is_identical
-
-
-def test_killed_execution_goes_on(
-    with_ledger: RebuildHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a transaction, and in one: the rows that are there are not written again."""
-    harness = with_ledger
-    recipients = [f"+9055500000{number}" for number in range(10, 17)]
-    harness.publish(*(at(minutes=1, recipient=one, status="RET") for one in recipients))
-    harness.decide()
-    rows = harness.rows()
-    harness.lose_rows()
-    found = harness.dry_run()
-    monkeypatch.setattr(repair, "_AT_ONCE", 3)
-    commit, committed = OwnedPartition.commit, 0
-
-    async def until_killed(owned: OwnedPartition, *args: object, **options: object) -> None:
-        nonlocal committed
-        if committed:
-            await owned.write(args[0])  # type: ignore[arg-type]  # the effects
-            raise KeyboardInterrupt
-        committed += 1
-        await commit(owned, *args, **options)  # type: ignore[arg-type]  # as they came
-
-    with monkeypatch.context() as patch:
-        patch.setattr(OwnedPartition, "commit", until_killed)
-        with pytest.raises(KeyboardInterrupt):
-            harness.execute(found)
-    assert len(harness.rows()) == 3
-    harness.execute(found)
-    assert harness.rows() == rows
-    assert harness.written(harness.topics.desired_consents.name) == len(rows)
-    assert harness.written(harness.topics.opt_outs.name) == len(rows)
 
 
 def test_execution_is_refused_once_something_moved(with_ledger: RebuildHarness) -> None:
@@ -251,39 +212,6 @@ def test_processes_restore_partitions(
     topic_id = identities(kafka.admin(harness.settings), [name]).topic_ids[name]
     positions = harness.positions().values()
     assert {one.desired_consents_topic_id for one in positions} == {topic_id}
-
-
-async def _restore(harness: RebuildHarness) -> None:
-    async with harness.opened_ledger() as ledger:
-        bootstrapper = Bootstrapper(
-            ledger=ledger,
-            topic_messages=TopicMessages(CODEC, harness.topics),
-            codec=CODEC,
-            settings=harness.settings,
-            clock=lambda: datetime.now(UTC),
-        )
-        await bootstrapper.begin(await bootstrapper.lost(), by="ada")
-        await bootstrapper.run()
-
-
-def test_ledger_follows_a_switch(with_ledger: RebuildHarness) -> None:
-    """A ledger that restores itself from the restored topic agrees with it, and goes on to once
-    more is decided.
-    """
-    harness = with_ledger
-    harness.publish(at(minutes=1, status="RET"), at(minutes=2, recipient=OTHER), at(minutes=3))
-    harness.decide()
-    harness.lose_rows()
-    harness.execute(harness.dry_run())
-    decisions = harness.topics.decisions.name
-    harness.remove_below(decisions, kafka.committed_ends(harness.settings, decisions)[0])
-    asyncio.run(_restore(harness))
-    assert desired(harness) == standing(harness)
-    harness.publish(at(minutes=9, recipient=OTHER, status="RET"))
-    harness.decide()
-    harness.ingest()
-    assert desired(harness) == standing(harness)
-    assert desired(harness)[PHONE] == ("ONAY", "event-3", NOON + timedelta(minutes=3))
 
 
 def desired(harness: RebuildHarness) -> dict[str, tuple[str, str, object]]:

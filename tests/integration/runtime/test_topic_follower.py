@@ -1,6 +1,7 @@
 """Topics followed into memory: what is known, and for how long that may lack the latest."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from tests.integration.producers.waiting import until
 from tests.support.api_keys import API_KEY, KEY_ID, a_second_key, an_api_key, known, publish_key
+from tests.support.builders import NOON
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -31,6 +33,29 @@ def write(settings: KafkaSettings, value: bytes | None) -> None:
     client = producer(settings)
     client.produce(settings.topics.api_keys.name, key=KEY_ID.encode(), value=value)
     assert client.flush(20) == 0
+
+
+def test_revocation_is_seen_at_every_endpoint_within_two_seconds(settings: KafkaSettings):
+    """A record of the key, which every follower of the topic reads."""
+    publish_key(settings, an_api_key())
+    first, second = (ApiKeyReader(settings, Codec()) for _ in range(2))
+    with first.follow() as one, second.follow() as other:
+        until(lambda: {one.freshness, other.freshness} == {Freshness.FRESH})
+        assert one.find(API_KEY) == other.find(API_KEY) == an_api_key()
+        publish_key(settings, an_api_key(revoked_at=NOON))
+        later = NOON + timedelta(seconds=1)
+        for keys in (one, other):
+            until(lambda keys=keys: not keys.find(API_KEY).is_valid(later), within=2)  # type: ignore[misc]
+
+
+def test_directory_says_that_it_was_not_read(settings: KafkaSettings):
+    """From the start it exists, and knows that it is empty only because nothing was read."""
+    publish_key(settings, an_api_key())
+    reader = ApiKeyReader(settings, Codec())
+    assert (reader.directory.freshness, len(reader.directory)) == (Freshness.NOT_READ, 0)
+    with reader.follow() as keys:
+        until(lambda: keys.freshness is Freshness.FRESH)
+        assert len(keys) == 1
 
 
 def test_topic_ends_behind_the_mark_of_a_transaction(settings: KafkaSettings):
@@ -137,7 +162,7 @@ def test_table_that_fails_once_gets_the_same_records_again(settings: KafkaSettin
 
     follower = RecordFollower(access_of(settings), settings.topics.api_keys, Table())
     with follower.follow(complete=False):
-        until(lambda: len(taken) == 3, seconds=20)
+        until(lambda: len(taken) == 3, within=20)
         write(settings, b"4")
-        until(lambda: len(taken) == 4, seconds=20)
+        until(lambda: len(taken) == 4, within=20)
     assert taken == [b"1", b"2", b"3", b"4"]

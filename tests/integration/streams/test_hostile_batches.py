@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from izin.consent import Status
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, event_to_avro
+from tests.contract.schemas.topic_settings import set_of_topic
 from tests.integration.streams.failing_worker import FAILS
 from tests.support.builders import NOON, a_key, an_event
 from tests.support.hostile.batches import (
@@ -52,6 +52,12 @@ def opt_outs(first: int, count: int = 3) -> list[KeyValue]:
         event = an_event(event_id=recipient, recipient=recipient, status=Status.RET)
         found.append((a_key(recipient=recipient).encode(), a_record(event).value))
     return found
+
+
+def decide_all(worker: Worker, settings: KafkaSettings) -> None:
+    """Have a worker decide everything, and end."""
+    until(lambda: not backlog(settings), within=60, what="end of the backlog")
+    assert worker.end() == 0
 
 
 def decided(settings: KafkaSettings) -> set[bytes]:
@@ -140,8 +146,7 @@ def test_batch_that_unpacks_to_too_much_is_cut(
         raw.produce(lane, 0, batch_of(behind := opt_outs(90)))
     worker = start_worker("one", settings)
     until(lambda: all_held([worker], 1), within=60, what="owner")
-    until(lambda: not backlog(settings), within=60, what="end of the backlog")
-    assert worker.end() == 0
+    decide_all(worker, settings)
     assert decided(settings) == {key for key, _ in [*opt_outs(0), *behind]}
     *_, last = letters(settings)
     assert (last["reason"], last["partition"]) == ("unreadable-batch", 0)
@@ -158,14 +163,8 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     settings = make_settings(1)
 
     def limit(size: int) -> None:
-        entry = ConfigEntry(
-            "max.message.bytes", f"{size}", incremental_operation=AlterConfigOpType.SET
-        )
-        wanted = ConfigResource(
-            ResourceType.TOPIC, settings.topics.dead_letters.name, incremental_configs=[entry]
-        )
-        admin = kafka.admin(settings)
-        admin.incremental_alter_configs([wanted])[wanted].result(10)
+        name = settings.topics.dead_letters.name
+        set_of_topic(settings, name, "max.message.bytes", f"{size}")
 
     limit(128)  # of which a transaction's marker has room
     worker = start_worker("one", settings)

@@ -1,6 +1,8 @@
 """A stored state and its position in ``desired-consents``, against a real broker.
 
 Both lanes on a real broker: what nobody decides, and what a transaction holds back.
+
+An erasure is committed with its suppression, and both are read back, against a real broker.
 """
 
 import asyncio
@@ -22,16 +24,20 @@ from izin.streams.engine.watches import HELD_AFTER, LaneWatch
 from izin.streams.ownership import Changelog, DecidedOffsets, Effects
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState
+from tests.support.builders import an_event
 from tests.support.order.harness import (
     CODEC,
     KEY,
     ONAY,
     RET,
     OrderHarness,
+    a_record,
     an_onay,
     apply,
     consent_of,
 )
+from tests.support.subscribers.topics import produce
+from tests.unit.streams.test_erasure import SUPPRESSION, an_erasure
 
 pytestmark = pytest.mark.broker
 HOUR_MS = 60 * 60 * 1000
@@ -46,13 +52,14 @@ def make_state(
     made: list[PartitionState] = []
 
     def make() -> PartitionState:
+        for one in made:
+            one.close()
         state = MemoryState() if request.param == "memory" else RocksFolder(tmp_path).state(0)
         made.append(state)
         return state
 
     yield make
-    for one in made:
-        one.close()
+    made[-1].close()
 
 
 @pytest.fixture
@@ -104,22 +111,6 @@ async def test_state_that_may_lack_tombstones_is_read_anew(
         assert (consent_of(state, *erased) is not None) is is_kept
         assert abs(state.caught_up_at - caught_up_at) < HOUR_MS
     assert (len(read), len(state)) == (2, 2)
-
-
-async def test_kept_folder_reads_back_only_other_owners_rows(
-    harness: OrderHarness, tmp_path: Path, read: list[int]
-) -> None:
-    """A worker that starts over its own folder reads what others wrote, and nothing else."""
-    owner = await harness.acquired(RocksFolder(tmp_path).state(0))
-    await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
-    owner.state.close()
-    other = await harness.acquired()
-    await harness.commit(other, harness.effects(RET), next_offset=3)
-    row = other.state.position - 1
-    read.clear()
-    back = await harness.acquired(RocksFolder(tmp_path).state(0))
-    assert (read, consent_of(back.state, KEY), len(back.state)) == ([row], RET, 2)
-    back.state.close()
 
 
 async def test_kept_state_reads_back_only_other_owners_rows(
@@ -247,10 +238,8 @@ def look(settings: KafkaSettings) -> Iterator[Callable[[], LaneWatch]]:
 
 def publish(settings: KafkaSettings, topic: str, *partitions: int) -> None:
     """Publish a record to each of the partitions."""
-    client = kafka.producer(settings)
     for one in partitions:
-        client.produce(topic, b"any", b"any", partition=one)
-    assert client.flush(20) == 0
+        produce(settings, topic, b"any", key=b"any", partition=one)
 
 
 @pytest.fixture
@@ -358,3 +347,27 @@ async def test_record_that_is_no_position_ends_no_watch(
     assert not running.done()
     await cancel_all([running])
     assert [one["event"] for one in logged] == ["lanes not read"]
+
+
+async def commit(harness: OrderHarness, owner: object, *events: object) -> None:
+    """Fold events of the only partition, and commit what they amount to."""
+    records = [a_record(one, key=KEY, offset=place) for place, one in enumerate(events)]
+    effects = harness.stage.fold(0, records, owner.state)
+    await harness.commit(owner, effects, next_offset=len(records))
+
+
+@pytest.mark.parametrize("is_same", [True, False], ids=["same-state", "read-back"])
+async def test_erasure_is_read_back(
+    harness: OrderHarness, make_state: Callable[[], PartitionState], *, is_same: bool
+) -> None:
+    """By the same worker, and by one that has no state yet."""
+    owner = await harness.acquired(make_state())
+    await commit(harness, owner, an_event(status="RET"))
+    await commit(harness, owner, an_erasure())
+    successor = await harness.acquired(make_state() if is_same else MemoryState())
+    state = successor.state
+    assert state.packed(KEY) is None
+    assert state.packed(SUPPRESSION) is not None
+    assert state.suppresses
+    effects = harness.stage.fold(0, [a_record(an_event(event_id="old"), key=KEY)], state)
+    assert effects.counts == {"suppressed": 1}

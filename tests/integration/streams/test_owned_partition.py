@@ -39,6 +39,7 @@ from tests.support.order.harness import (
     row_of,
 )
 from tests.support.order.verdict import committed_records, source
+from tests.support.subscribers.topics import produce
 
 pytestmark = pytest.mark.broker
 
@@ -247,9 +248,7 @@ async def test_largest_folded_record_can_be_written(harness: OrderHarness) -> No
     stage = OrderStage(topics=harness.settings.topics, partitions=1, codec=harness.codec)
     event = an_event(evidence={"page": "x" * 890_000})
     value = harness.codec.encode("ConsentEvent", event_to_avro(event))
-    producer = kafka.producer(harness.settings)
-    producer.produce(harness.events, value=value, partition=0)
-    assert producer.flush(10) == 0
+    produce(harness.settings, harness.events, value, partition=0)
     *_, record = (source(one) for one in committed_records(harness.settings, harness.events))
     owner = await harness.acquired()
     effects = stage.fold(0, [record], owner.state)

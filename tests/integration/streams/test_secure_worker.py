@@ -87,23 +87,6 @@ def test_worker_with_a_wrong_password_says_so_and_waits(
     assert SECRET not in log
 
 
-def test_worker_with_contradictory_settings_ends_at_once(
-    secure_kafka: SecureKafka, tmp_path: Path
-) -> None:
-    """With the exit code that says that an operator must act."""
-    given = {**secure_kafka.environment(), "KAFKA_SECURITY_PROTOCOL": "SSL"}
-    settings = settings_of(secure_kafka.environment())
-    worker = Worker("contradictory", settings, tmp_path / "worker.log", environment=given)
-    try:
-        assert worker.process.wait(30) == 4
-    finally:
-        worker.kill()
-    log = worker.log.read_text()
-    assert "order worker start failed" in log
-    assert "KAFKA_SASL_MECHANISM is set, and KAFKA_SECURITY_PROTOCOL=SSL uses no SASL" in log
-    assert PASSWORD not in log
-
-
 async def driver_is_refused(settings: KafkaSettings) -> bool:
     """Whether aiokafka, with the arguments of Faust's driver, gets the error that is waited out."""
     client = AIOKafkaClient(

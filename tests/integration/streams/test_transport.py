@@ -13,7 +13,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4
 from confluent_kafka import Producer
-from confluent_kafka import TopicPartition as Place
 from faust.transport.drivers import TRANSPORTS
 
 from izin.runtime import kafka
@@ -24,6 +23,7 @@ from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread
 from izin.streams.engine.unpacking import FetchedBatches
 from izin.streams.ownership import transactional_producer
 from tests.support.hostile.batches import RawProducer, batch_of
+from tests.support.subscribers.topics import produce, remove_below
 
 
 @pytest.mark.parametrize(
@@ -161,14 +161,6 @@ def values(batches: list[RecordBatch]) -> list[str]:
     return [record.value.decode() for batch in batches for record in batch.records]
 
 
-def produce(settings: KafkaSettings, topic: str, *placed: tuple[int, str]) -> None:
-    """Write values to partitions of a topic."""
-    producer = kafka.producer(settings)
-    for partition, value in placed:
-        producer.produce(topic, value=value, partition=partition)
-    assert producer.flush(10) == 0
-
-
 async def fetched_to(consumer: AIOKafkaConsumer, is_there: Callable[[Any], bool]) -> None:
     """Return once what was fetched ahead is as wanted."""
     async with asyncio.timeout(20):
@@ -219,7 +211,8 @@ async def test_batch_is_the_whole_fetch_of_one_partition(
     """Two partitions that were fetched come one after the other, neither of them in scraps."""
     settings = make_settings(2)
     topic = settings.topics.events.name
-    produce(settings, topic, *((number % 2, f"{number}") for number in range(60)))
+    for partition in range(2):
+        produce(settings, topic, *(b"%d" % number for number in range(30)), partition=partition)
     places = {TopicPartition(topic, 0), TopicPartition(topic, 1)}
     async with consuming(settings, *places) as consumer:
         await fetched_to(consumer, lambda records: len(records) == 2)
@@ -239,12 +232,12 @@ async def test_topics_that_go_ahead_are_delivered_first(
     settings = make_settings(1)
     bulk, express = settings.topics.events.name, settings.topics.express.name
     monkeypatch.setattr(BatchConsumerThread, "ahead", frozenset({express}))
-    produce(settings, bulk, *((0, f"bulk-{number}") for number in range(500)))
+    produce(settings, bulk, *(b"bulk-%d" % number for number in range(500)), partition=0)
     places = [TopicPartition(bulk, 0), TopicPartition(express, 0)]
     async with consuming(settings, *places) as consumer:
         reader = BatchReader(consumer, *places)
         await reader.read(1)  # the bulk is fetched, and most of it held back
-        produce(settings, express, (0, "opt-out"))
+        produce(settings, express, b"opt-out", partition=0)
         await fetched_to(consumer, lambda records: places[1] in records)
         found = await reader._thread._fetch_records(consumer, {*places}, timeout=1, max_records=10)
     assert [place.topic for place in found] == [express, bulk]
@@ -389,9 +382,7 @@ async def test_records_removed_by_retention_are_a_hole(writer: TransactionWriter
         (first,) = await reader.read(1)
         reader.consumer.pause(reader.place)
         writer.write(*(f"value-{number}" for number in range(10)))
-        place = Place(writer.settings.topics.events.name, 0, 8)
-        admin = kafka.admin(writer.settings)
-        admin.delete_records([place])[place].result(10)
+        remove_below(writer.settings, writer.settings.topics.events.name, {0: 8})
         reader.consumer.resume(reader.place)
         (second,) = await reader.read(4)
     assert first.next_offset < second.start == 8

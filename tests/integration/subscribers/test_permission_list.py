@@ -9,17 +9,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from izin.kafka.follower import follower
 from izin.local import Kafka
-from izin.runtime.kafka import committed_ends, consumer
+from izin.runtime.kafka import committed_ends
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, PermissionList
+from tests.contract.schemas.topic_settings import set_of_topic
 from tests.support.builders import NOON
+from tests.support.order.verdict import committed_records
 from tests.support.subscribers.published import TopicWriter, a_permission, key_of
 from tests.support.waiting import until
 
@@ -34,24 +34,35 @@ async def shown(effect: Callable[[], bool]) -> None:
 
 
 async def test_snapshot_is_complete_and_followed(access: KafkaAccess, writer: TopicWriter):
-    """A missing key is a no, tombstones remove, and changes arrive."""
-    yes, no, erased, missing = (key_of(one) for one in range(4))
-    writer.permit(yes, no, erased)
+    """A missing key is a no, and tombstones remove. An opt-out that the ledger does not know yet
+    counts, unless it is older than the consent. What cannot be read closes its key, for an opt-out
+    may be in it, harms no other, and is counted. Then changes arrive.
+    """
+    yes, no, erased, missing, closed, opened, first, second = map(key_of, range(8))
+    writer.permit(yes, no, erased, closed, first, second, at=NOON)
+    writer.permit(opened, at=LATER)
+    writer.opt_out(closed, opened, at=NOON + timedelta(minutes=1))
     writer.deny(no)
     writer.erase(erased)
+    writer.raw(writer.topics.permissions, first.encode(), b"{}")
+    for key in (second.encode(), b"\xff"):
+        writer.raw(writer.topics.opt_outs, key, b"{}")
     async with PermissionList(access=access) as permissions:
-        assert [permissions.may_send(one) for one in (yes, no, erased, missing)] == [
-            True,
-            False,
-            False,
-            False,
-        ]
-        assert permissions.answer(no).reason == "opted-out"
+        expected = {
+            yes: (True, "registered"),
+            no: (False, "opted-out"),
+            erased: (False, "not-registered"),
+            missing: (False, "not-registered"),
+            closed: (False, "opted-out"),
+            opened: (True, "registered"),
+            first: (False, "unreadable"),
+            second: (False, "opted-out"),
+        }
+        answers = {one: permissions.answer(one) for one in expected}
+        assert {one: (it.may_send, it.reason) for one, it in answers.items()} == expected
         assert permissions.may_send(replace(yes, recipient="0555 000 00 00"))
         assert not permissions.may_send(replace(yes, recipient="nobody"))
-        assert permissions.answer(missing) == permissions.answer(erased)
-        assert permissions.answer(missing).reason == "not-registered"
-        assert (len(permissions), permissions.unreadable) == (2, 0)
+        assert (len(permissions), permissions.unreadable) == (6, 3)
         writer.permit(missing)
         writer.erase(yes)
         await shown(lambda: permissions.may_send(missing) and not permissions.may_send(yes))
@@ -77,17 +88,6 @@ async def test_opt_out_closes_at_once(access: KafkaAccess, writer: TopicWriter):
         await shown(lambda: permissions.may_send(key))
 
 
-async def test_opt_out_before_the_snapshot_counts(access: KafkaAccess, writer: TopicWriter):
-    """One that the ledger does not know yet; one that is older than the consent does not."""
-    closed, opened = key_of(1), key_of(2)
-    writer.permit(closed, at=NOON)
-    writer.permit(opened, at=LATER)
-    writer.opt_out(closed, opened, at=NOON + timedelta(minutes=1))
-    async with PermissionList(access=access) as permissions:
-        assert not permissions.may_send(closed)
-        assert permissions.may_send(opened)
-
-
 async def test_aborted_transactions_are_not_believed(access: KafkaAccess, writer: TopicWriter):
     """And the list is complete behind them, in every partition."""
     some = [key_of(one) for one in range(30)]
@@ -102,33 +102,6 @@ async def test_aborted_transactions_are_not_believed(access: KafkaAccess, writer
         writer.in_transaction(topic, records[10:], commit=False)
         await shown(lambda: (permissions.age or age) < timedelta(seconds=0.5))
         assert len(permissions) == 10
-
-
-async def test_snapshot_is_taken_while_the_topic_grows(access: KafkaAccess, writer: TopicWriter):
-    """It is complete where the topic ended when that was asked; what follows is followed."""
-    writer.permit(*(key_of(one) for one in range(1000)))
-    stopped, last = threading.Event(), 0
-
-    def write() -> None:
-        nonlocal last
-        while not stopped.is_set():
-            writer.permit(*(key_of(one) for one in range(1000, 1010)))
-            last += 1
-            writer.deny(key_of(last % 1000))
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        async with asyncio.timeout(20), PermissionList(access=access) as permissions:
-            assert len(permissions) >= 1000
-            stopped.set()
-            await asyncio.to_thread(thread.join)
-            writer.permit(key_of(2000))
-            await shown(lambda: permissions.may_send(key_of(2000)))
-            await shown(lambda: not permissions.may_send(key_of(last % 1000)))
-    finally:
-        stopped.set()
-        thread.join()
 
 
 async def test_changes_are_reported_after_the_snapshot(access: KafkaAccess, writer: TopicWriter):
@@ -152,20 +125,6 @@ async def test_changes_are_reported_after_the_snapshot(access: KafkaAccess, writ
     (first, closed), (second, answer) = reported
     assert (first, closed.may_send, closed.reason) == (key, False, "opted-out")
     assert (second, answer.reason) == (key_of(2), "a-later-reason")
-
-
-async def test_unreadable_records_close_their_keys(access: KafkaAccess, writer: TopicWriter):
-    """An opt-out may be in them; others are not harmed, and they are counted and logged."""
-    first, second, third = (key_of(one) for one in range(3))
-    writer.permit(first, second, third)
-    writer.raw(writer.topics.permissions, first.encode(), b"{}")
-    writer.raw(writer.topics.opt_outs, second.encode(), b"{}")
-    writer.raw(writer.topics.opt_outs, b"\xff", b"{}")
-    async with PermissionList(access=access) as permissions:
-        assert permissions.answer(first).reason == "unreadable"
-        assert permissions.answer(second).reason == "opted-out"
-        assert permissions.may_send(third)
-        assert permissions.unreadable == 3
 
 
 async def test_other_brands_and_channels_are_left_out(access: KafkaAccess, writer: TopicWriter):
@@ -201,14 +160,12 @@ async def test_snapshot_is_taken_while_the_topic_is_compacted(own_kafka: Kafka):
     topic = settings.topics.permissions.name
     quickly = {
         "segment.ms": "1",
-        "min.cleanable.dirty.ratio": "0",
+        "min.cleanable.dirty.ratio": "0.0",
         "min.compaction.lag.ms": "0",
         "max.compaction.lag.ms": "1",
     }
-    resource = ConfigResource("topic", topic, incremental_configs=_set(quickly))
-    admin = AdminClient({"bootstrap.servers": own_kafka.bootstrap_servers})
-    for altered in admin.incremental_alter_configs([resource]).values():
-        altered.result(10)
+    for name, value in quickly.items():
+        set_of_topic(settings, topic, name, value)
     writer, some = TopicWriter(settings), [key_of(one) for one in range(20)]
     access = KafkaAccess(bootstrap_servers=own_kafka.bootstrap_servers)
 
@@ -231,13 +188,6 @@ async def test_snapshot_is_taken_while_the_topic_is_compacted(own_kafka: Kafka):
         assert [permissions.may_send(one) for one in some] == [False] * 10 + [True] * 10
 
 
-def _set(values: Mapping[str, str]) -> list[ConfigEntry]:
-    return [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in values.items()
-    ]
-
-
 def ends(settings: KafkaSettings, topic: str) -> int:
     """Return how many records a topic of one partition ever had."""
     return committed_ends(settings, topic)[0]
@@ -245,16 +195,9 @@ def ends(settings: KafkaSettings, topic: str) -> int:
 
 def offsets(settings: KafkaSettings, topic: str) -> list[int]:
     """Return the offsets of the records that a topic of one partition still has."""
-    end, found = ends(settings, topic), list[int]()
-    client = consumer(settings, "test", **{"enable.partition.eof": True})
-    client.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-    while True:
-        message = client.poll(10)
-        assert message is not None
-        if message.error() is not None or (message.offset() or 0) >= end:
-            client.close()
-            return found
-        found.append(message.offset() or 0)
+    end = ends(settings, topic)
+    found = (one.offset() or 0 for one in committed_records(settings, topic))
+    return [offset for offset in found if offset < end]
 
 
 async def test_list_says_no_while_kafka_is_silent(own_kafka: Kafka):

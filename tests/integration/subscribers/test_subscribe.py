@@ -1,4 +1,7 @@
-"""Each change at least once, from a real broker: across kills, rebalances and transactions."""
+"""Each change at least once, from a real broker: across kills, rebalances and transactions.
+
+No permission after an opt-out that is newer than its consent, from a real broker.
+"""
 
 import asyncio
 import subprocess
@@ -10,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from izin.consent import NaiveInstantError
 from izin.kafka.follower import follower
 from izin.runtime.kafka_environment import KafkaAccess
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.subscribers import (
     BrokerError,
@@ -34,8 +36,10 @@ from izin.subscribers import (
     lane,
     subscribe,
 )
+from izin.subscribers.subscription import OptOutGuard
 from tests.support.builders import NOON
 from tests.support.subscribers.published import TopicWriter, an_opt_out, an_outcome, key_of
+from tests.support.subscribers.topics import remove_below
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
@@ -96,15 +100,6 @@ async def test_kinds_come_as_typed_values(access: KafkaAccess, writer: TopicWrit
     assert key.recipient not in repr(found)
 
 
-async def test_aborted_transaction_is_not_read(access: KafkaAccess, writer: TopicWriter):
-    """Nor does it hold up what was committed behind it."""
-    topic = writer.topics.opt_outs
-    aborted, committed = key_of(1), key_of(2)
-    writer.in_transaction(topic, [(aborted, an_opt_out(aborted))], commit=False)
-    writer.in_transaction(topic, [(committed, an_opt_out(committed))], commit=True)
-    assert keys(await take(access, 1)) == [str(committed)]
-
-
 async def test_unconfirmed_change_comes_again(access: KafkaAccess, writer: TopicWriter):
     """Those behind it in its partition too, confirmed or not; with the same ids."""
     wanted = [key_of(1, brand_code=one) for one in range(100001, 100021)]
@@ -131,20 +126,6 @@ async def test_early_confirmation_does_not_skip_an_earlier_change(
         await first.done()
     again = await take(access, 2)
     assert [one.id for one in again] == [second.id, third.id]
-
-
-async def test_order_within_a_key_is_kept(access: KafkaAccess, writer: TopicWriter):
-    """Whatever the number of partitions and of batches."""
-    some = [key_of(number) for number in range(10)]
-    for minutes in range(30):
-        writer.opt_out(*some, at=NOON + timedelta(minutes=minutes))
-    found = await take(access, 300)
-    for key in some:
-        instants = [
-            one.opted_out_at for one in found if isinstance(one, OptedOut) and one.key == key
-        ]
-        assert len(instants) == 30
-        assert instants == sorted(instants)
 
 
 def subscriber_process(
@@ -358,16 +339,16 @@ async def test_too_many_unconfirmed_changes_are_an_error(
     assert len(await take(access, 200)) == 200
 
 
-async def test_lost_checkpoint_is_an_error(access: KafkaAccess, writer: TopicWriter):
+async def test_lost_checkpoint_is_an_error(
+    settings: KafkaSettings, access: KafkaAccess, writer: TopicWriter
+):
     """What was deleted unread may have been opt-outs: nobody goes on as if nothing were."""
     topic = writer.topics.opt_outs.name
     writer.opt_out(key_of(1))
     (change,) = await take(access, 1)
     writer.opt_out(key_of(1), key_of(1))
-    client = AdminClient({"bootstrap.servers": access.bootstrap_servers})
-    place = TopicPartition(topic, change.position.partition, change.position.offset + 2)
-    for one in client.delete_records([place]).values():
-        one.result(10)
+    place = change.position
+    remove_below(settings, topic, {place.partition: place.offset + 2})
     with pytest.raises(CheckpointLostError, match="subscribe under another name"):
         await take(access, 1)
 
@@ -395,3 +376,76 @@ async def test_wrong_arguments_are_refused_at_once():
         subscribe("sms", since=datetime(2026, 3, 2), access=access)  # noqa: DTZ001  # a naive one
     with pytest.raises(ValueError, match="at least one kind"):
         subscribe("sms", [], access=access)
+
+
+BOTH = (ChangeKind.OPT_OUTS, ChangeKind.PERMISSIONS)
+PERMISSIONS = (ChangeKind.PERMISSIONS,)
+LATER = NOON + timedelta(minutes=1)
+
+
+def answers(changes: list[Change]) -> list[tuple[str, bool, str]]:
+    """Return key, answer and reason of each permission."""
+    return [
+        (str(one.key), one.may_send, str(one.reason))
+        for one in changes
+        if isinstance(one, PermissionChanged)
+    ]
+
+
+async def test_permission_behind_a_newer_opt_out_denies(access: KafkaAccess, writer: TopicWriter):
+    """The ledger published it before it knew; one by a newer consent, or without an opt-out, stays.
+
+    The same second is not newer.
+    """
+    closed, same, opened, other = (key_of(one) for one in range(4))
+    writer.permit(closed, at=NOON)
+    writer.permit(same, opened, at=LATER)
+    writer.permit(other, at=NOON)
+    writer.opt_out(closed, same, at=LATER)
+    writer.opt_out(opened, at=NOON)
+    found = answers(await take(access, 7, BOTH))
+    assert sorted(found) == [
+        (str(closed), False, "opted-out"),
+        (str(same), False, "opted-out"),
+        (str(opened), True, "registered"),
+        (str(other), True, "registered"),
+    ]
+
+
+async def test_confirmed_opt_out_still_denies(access: KafkaAccess, writer: TopicWriter):
+    """It is not delivered again after the restart, and the late permission denies all the same;
+    so it does for who asks for permissions alone.
+    """
+    key = key_of(1)
+    writer.opt_out(key, at=LATER)
+    await take(access, 1, OPT_OUTS)
+    writer.permit(key, at=NOON)
+    denied = [(str(key), False, "opted-out")]
+    assert answers(await take(access, 1, BOTH)) == denied
+    assert answers(await take(access, 1, PERMISSIONS, subscriber="crm")) == denied
+
+
+@pytest.mark.parametrize("kinds", [BOTH, PERMISSIONS])
+async def test_permission_waits_until_opt_outs_are_known(
+    access: KafkaAccess,
+    writer: TopicWriter,
+    monkeypatch: pytest.MonkeyPatch,
+    kinds: tuple[ChangeKind, ...],
+):
+    """It is looked at again and again, and comes as soon as they are."""
+    looks = iter([False] * 5)
+    monkeypatch.setattr(OptOutGuard, "_is_fresh", lambda _: next(looks, True))
+    writer.permit(key_of(1))
+    found = answers(await take(access, 1, kinds))
+    assert found == [(str(key_of(1)), True, "registered")]
+    assert next(looks, None) is None
+
+
+async def test_unreadable_opt_out_denies(access: KafkaAccess, writer: TopicWriter):
+    """An opt-out may be in it: only a consent after now opens the key."""
+    key = key_of(1)
+    writer.raw(writer.topics.opt_outs, key.encode(), b"{}")
+    writer.permit(key, at=LATER)
+    found = await take(access, 2, BOTH)
+    assert isinstance(found[0], UnreadableRecord)
+    assert answers(found) == [(str(key), False, "opted-out")]

@@ -11,19 +11,17 @@ import signal
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import time
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
 from standardwebhooks import Webhook
 from structlog.typing import EventDict
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
 from izin.cli.subscribers.command import ping
 from izin.ledger.webhooks import deliveries, registry
-from izin.runtime.kafka import admin
 from tests.support.builders import BRAND, CUSTOMER
+from tests.support.subscribers.topics import remove_below
 from tests.support.webhooks import (
     Hooks,
     a_consent,
@@ -234,11 +232,7 @@ async def test_subscriber_that_is_back_gets_its_backlog(hooks: Hooks):
         hooks.receiver.answer = answer
         await until(lambda: len(taken) == 40)
         await hooks.until_acknowledged(40)
-        for _ in range(100):
-            found = await registry.of_name(hooks.ledger, "crm")
-            if found.failing_since is None:
-                break
-            await asyncio.sleep(0.1)
+        found = await hooks.until_calm()
     assert (found.failing_since, found.alerts) == (None, 0)
     assert found.last_failure == "status 500: refused"
 
@@ -311,12 +305,7 @@ async def test_gone_subscriber_is_paused_with_an_act(hooks: Hooks):
     hooks.receiver.answer = lambda _: ScriptedAnswer(410)
     async with hooks.delivering():
         hooks.topics.opt_outs(a_consent(1))
-        for _ in range(200):
-            found = await registry.of_name(hooks.ledger, "crm")
-            if found.paused_at is not None:
-                break
-            await asyncio.sleep(0.05)
-        assert found.paused_for == "gone"
+        assert (await hooks.until_paused()).paused_for == "gone"
         count = len(hooks.receiver.received)
         hooks.topics.opt_outs(a_consent(2))
         hooks.receiver.answer = lambda _: TAKEN
@@ -336,29 +325,6 @@ async def test_gone_subscriber_is_paused_with_an_act(hooks: Hooks):
     assert acts[1]["data"]["by"] == "izin webhooks"
 
 
-@pytest.mark.timeout(120)
-async def test_frozen_process_is_fenced(hooks: Hooks, tmp_path: Path):
-    """Its subscriber is another's within seconds, and when it wakes it writes nothing."""
-    await hooks.subscribe()
-    processes = hooks.processes(tmp_path / "log")
-    frozen = processes.start()
-    try:
-        hooks.topics.opt_outs(a_consent(1))
-        await hooks.until_acknowledged(1)
-        processes.start()
-        frozen.send_signal(signal.SIGSTOP)
-        hooks.topics.opt_outs(*map(a_consent, range(2, 12)))
-        await hooks.until_acknowledged(11)
-        frozen.send_signal(signal.SIGCONT)
-        hooks.topics.opt_outs(*map(a_consent, range(12, 22)))
-        await hooks.until_acknowledged(21)
-    finally:
-        processes.end()
-    assert len(ids(hooks.receiver.received)) == 21
-    counts = [one["webhook_id"] for one in await hooks.deliveries()]
-    assert len(counts) == len(set(counts)) == 21
-
-
 async def test_processes_share_subscribers_and_give_back_at_the_end(hooks: Hooks):
     """The second takes its half, and at its end the first has all again."""
     for number in range(4):
@@ -366,19 +332,16 @@ async def test_processes_share_subscribers_and_give_back_at_the_end(hooks: Hooks
     query = """SELECT owner, count(*) AS n FROM leases
         WHERE name LIKE 'webhooks %%' AND owner = ANY(living()) GROUP BY owner"""
 
-    async def until_shared(*counts: int) -> None:
-        end = time() + 20
-        while sorted(one["n"] for one in await hooks.ledger.fetch(query)) != sorted(counts):
-            assert time() < end
-            await asyncio.sleep(0.1)
+    async def are_shared(*counts: int) -> bool:
+        return [one["n"] for one in await hooks.ledger.fetch(query)] == [*counts]
 
     async with hooks.delivering():
-        await until_shared(4)
+        await until(lambda: are_shared(4))
         async with hooks.delivering():
-            await until_shared(2, 2)
+            await until(lambda: are_shared(2, 2))
             hooks.topics.opt_outs(a_consent(1))
             await hooks.until_acknowledged(4)
-        await until_shared(4)
+        await until(lambda: are_shared(4))
         hooks.topics.opt_outs(a_consent(2))
         await hooks.until_acknowledged(8)
     assert len(hooks.receiver.received) == 8
@@ -426,11 +389,7 @@ async def test_removed_records_are_an_alert_and_stop_nothing(hooks: Hooks, logge
     """A subscriber was away for longer than the topic keeps its records."""
     await hooks.subscribe()
     hooks.topics.opt_outs(*map(a_consent, range(20)))
-    topic = hooks.settings.topics.opt_outs.name
-    places = [TopicPartition(topic, number, 5) for number in range(2)]
-    client = admin(hooks.settings)
-    for done in client.delete_records(places).values():
-        done.result(20)
+    remove_below(hooks.settings, hooks.settings.topics.opt_outs.name, {0: 5, 1: 5})
     # One that was read and is open, and those that were not read, are gone.
     await hooks.ledger.fetch(
         "UPDATE delivery_cursors SET next_offset = 2, open_offsets = '{1}'"

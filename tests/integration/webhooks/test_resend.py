@@ -19,21 +19,22 @@ from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka import TopicPartition
 from structlog.typing import EventDict
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer
 from izin.ledger.db import statements
-from izin.runtime.kafka import admin, committed_ends
+from izin.runtime.kafka import committed_ends
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import Scope
 from izin.webhooks import resends
 from izin.webhooks.resends import ResendError
 from tests.integration.cli.conftest import RUNNER, app
-from tests.integration.feeds.conftest import CODEC, serving, write
+from tests.integration.feeds.conftest import serving
 from tests.support.api_keys import API_KEY, an_api_key, publish_key
-from tests.support.builders import BRAND, CUSTOMER, NOON, a_key
+from tests.support.builders import CUSTOMER, NOON, a_key
+from tests.support.registration import publish_brand
 from tests.support.subscribers.page_clients import RunningClient, blocks, python_command
+from tests.support.subscribers.topics import remove_below
 from tests.support.webhooks import (
     Hooks,
     a_consent,
@@ -61,12 +62,7 @@ begins.
 def delete_opt_outs(settings: KafkaSettings) -> None:
     """Have retention remove every opt-out that there is now."""
     topic = settings.topics.opt_outs.name
-    ends = committed_ends(settings, topic)
-    client = admin(settings)
-    for done in client.delete_records(
-        [TopicPartition(topic, number, end) for number, end in ends.items()]
-    ).values():
-        done.result(20)
+    remove_below(settings, topic, committed_ends(settings, topic))
 
 
 async def repeated_ids(hooks: Hooks) -> set[str]:
@@ -371,10 +367,7 @@ async def test_lost_list_is_restored_however_one_subscribes(
     monkeypatch.setenv("IZIN_PARTITIONS", str(settings.partitions))
     monkeypatch.setenv("DATABASE_URL", hooks.database_url)
     publish_key(settings, an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value})))
-    brand = {"brand_code": BRAND, "iys_code": 1, "customer_id": CUSTOMER, "name": "Example"}
-    brand |= {"activated_at": None, "loading_deadline": None, "status": "active"}
-    record = str(BRAND).encode(), CODEC.encode("Brand", brand)
-    await asyncio.to_thread(write, settings, settings.topics.brands.name, [record])
+    await asyncio.to_thread(publish_brand, settings)
     await history_of(hooks)
     await hooks.subscribe()
     crm = hooks.receiver.answer = CustomerRelations()

@@ -23,7 +23,6 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
     "secure_kafka": (
         "tests/e2e/test_secure_demo.py",
         "tests/integration/cli/test_secure_doctor.py",
-        "tests/integration/producers/test_secure_intake.py",
         "tests/integration/runtime/test_secure_kafka.py",
         "tests/integration/sinks/test_secure_worker.py",
         "tests/integration/streams/test_secure_worker.py",

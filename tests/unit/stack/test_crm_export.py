@@ -22,6 +22,14 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> crm_export.ExportTruth:
     return crm_export.write(tmp_path_factory.mktemp("export") / "export.csv", SPEC)
 
 
+def test_export_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    """And another for another."""
+    one, same, other = (tmp_path / name for name in ("one.csv", "same.csv", "other.csv"))
+    assert crm_export.write(one, SPEC) == crm_export.write(same, SPEC)
+    crm_export.write(other, replace(SPEC, seed=2))
+    assert one.read_bytes() == same.read_bytes() != other.read_bytes()
+
+
 def a_result(truth: crm_export.ExportTruth, **counts: int) -> ScenarioResult:
     """Return a run whose import is as written, but for ``counts``."""
     imported = ImportReport(

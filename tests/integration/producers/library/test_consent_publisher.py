@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -34,8 +33,8 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import CONTENT_TYPE
 from tests.integration.producers.intake_process import publish_brand_and_key
 from tests.integration.producers.library import forking
-from tests.integration.producers.waiting import until
-from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
+from tests.support.builders import CUSTOMER, PHONE, a_key
+from tests.support.waiting import until
 from tests.unit.producers.library.test_new_event import a_new_event
 
 pytestmark = pytest.mark.broker
@@ -180,25 +179,6 @@ def environment(access: KafkaAccess) -> dict[str, str]:
         "IZIN_TOPIC_PREFIX": access.topic_prefix,
         "PYTHONPATH": str(ROOT),
     }
-
-
-def test_lines_of_the_readme_publish_without_the_extras(access: KafkaAccess, written: Written):
-    """Copied into a program of a process that has no package of an extra."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    (lines,) = re.findall(r"```python\n(.*?ConsentPublisher.*?)```", readme, re.DOTALL)
-    program = f"from tests.contract.light_imports import refuse\nrefuse()\n{lines}"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment(access),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    (one,) = written()
-    event = Codec().decode_event(one.value)
-    assert (event.brand_code, event.status, event.customer_id) == (BRAND, "RET", CUSTOMER)
 
 
 def test_broker_that_is_away_names_address_and_remedy(monkeypatch: pytest.MonkeyPatch):

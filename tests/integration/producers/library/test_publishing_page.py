@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from izin.local import ApicurioRegistry
 from izin.producers import IzinError, NewEvent
 from izin.producers.publishing.publisher import BackpressureError
-from izin.runtime.kafka import access_of, committed_ends, consumer
+from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas import contracts
@@ -26,6 +25,7 @@ from izin.schemas.records import AvroRecord
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.support.api_keys import API_KEY
 from tests.support.builders import CUSTOMER, a_key
+from tests.support.order.verdict import committed_records
 from tests.support.subscribers.page_clients import ROOT, blocks, node_command, python_command
 from tests.support.subscribers.topics import delete_topics
 
@@ -112,19 +112,21 @@ def execute(
 
 def stored(settings: KafkaSettings) -> list[Stored]:
     """Return what both lanes hold, in the order in which the broker appended it."""
-    found: list[tuple[int, int, Stored]] = []
-    for topic in (settings.topics.events.name, settings.topics.express.name):
-        ends = committed_ends(settings, topic)
-        client = consumer(settings, "test")
-        client.assign([TopicPartition(topic, one, OFFSET_BEGINNING) for one in ends])
-        for _ in range(sum(ends.values())):
-            one = client.poll(20)
-            assert one is not None
-            headers = {name: value or b"" for name, value in one.headers() or ()}
-            record = Stored(topic, one.partition() or 0, one.key(), one.value() or b"", headers)
-            found.append((one.timestamp()[1], one.offset() or 0, record))
-        client.close()
-    return [one for _, _, one in sorted(found, key=lambda each: each[:2])]
+    found = [
+        message
+        for topic in (settings.topics.events.name, settings.topics.express.name)
+        for message in committed_records(settings, topic)
+    ]
+    return [
+        Stored(
+            str(one.topic()),
+            one.partition() or 0,
+            one.key(),
+            one.value() or b"",
+            {name: value or b"" for name, value in one.headers() or ()},
+        )
+        for one in sorted(found, key=lambda each: (each.timestamp()[1], each.offset()))
+    ]
 
 
 def decoded(value: bytes, frame: int) -> AvroRecord:

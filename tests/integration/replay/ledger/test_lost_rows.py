@@ -17,6 +17,7 @@ from tests.integration.replay.ledger.test_rebuild import (
     every_kind,
     executed,
     lose_rows,
+    mended,
     planned,
     rows,
 )
@@ -52,8 +53,7 @@ async def restored(
 ) -> tuple[dict[str, ConsentRow], list[dict[str, Any]], Mended]:
     """Lose the rows and restore them; return them, the records of the outbox, and the counts."""
     await lose_rows(harness)
-    await planned(rebuild, file)
-    done = await executed(harness, rebuild, file)
+    done = await mended(harness, rebuild, file)
     records = await harness.ledger.fetch(
         "SELECT customer_id, topic, key, value, headers, occurred_at FROM outbox"
         " ORDER BY key, topic, value"

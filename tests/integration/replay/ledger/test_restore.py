@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from izin.ledger import brands
 from izin.ledger.archive import writer
@@ -48,6 +47,7 @@ from tests.integration.sinks.sink_harness import (
     ret,
 )
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
+from tests.support.subscribers.topics import produce
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 
@@ -125,14 +125,8 @@ async def publish(harness: SinkHarness, settings: KafkaSettings) -> None:
     await asyncio.to_thread(write_state, harness, settings)
     (brand, *_) = await harness.outbox("brands", "Brand")
     topic = settings.topics.brands.name
-    produce(settings, topic, str(BRAND).encode(), harness.codec.encode("Brand", brand))
-
-
-def produce(settings: KafkaSettings, topic: str, key: bytes, value: bytes) -> None:
-    """Produce a record to partition 0."""
-    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
-    producer.produce(topic, key=key, value=value, partition=0)
-    assert producer.flush(10) == 0
+    value = harness.codec.encode("Brand", brand)
+    produce(settings, topic, value, key=str(BRAND).encode(), partition=0)
 
 
 def suppress(harness: SinkHarness, settings: KafkaSettings, key: str, at: datetime) -> None:
@@ -142,7 +136,7 @@ def suppress(harness: SinkHarness, settings: KafkaSettings, key: str, at: dateti
         "Consent", _erased_consent(at, {**nobody, "brand_code": 0}, "erasure")
     )
     name = SuppressionKeys([SECRET]).of(key.encode())
-    produce(settings, settings.topics.desired_consents.name, name, value)
+    produce(settings, settings.topics.desired_consents.name, value, key=name, partition=0)
 
 
 async def resume(harness: SinkHarness) -> None:
@@ -161,7 +155,8 @@ async def _offboarded(site: Site) -> Brand:
     """Have a customer that was offboarded, and in the topic its brand as it was before."""
     harness, brand = site.harness, replace(ACTIVE, brand_code=BRAND + 9, customer_id="left")
     active = harness.context.topic_messages.brand(await harness.brand(brand), harness.clock())
-    produce(site.kafka, site.kafka.topics.brands.name, active.key.encode(), active.value or b"")
+    topic = site.kafka.topics.brands.name
+    produce(site.kafka, topic, active.value, key=active.key, partition=0)
     stopped = await harness.brand(replace(brand, status="stopped"))
     await harness.ledger.fetch(
         "UPDATE customers SET offboarded_at = now() WHERE customer_id = 'left' RETURNING name"

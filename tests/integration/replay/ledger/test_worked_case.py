@@ -1,17 +1,24 @@
-"""The commands: a damaged row, and the worked case of a lost ledger as the documentation has it."""
+"""The commands: a damaged row, and the worked case of a lost ledger as the documentation has it.
+
+``kill -9`` amid what a replay writes to the ledger; the same command then has the same end.
+"""
 
 import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
 
-from izin.runtime.settings import LedgerSettings
+from izin.ledger.db import Ledger
+from izin.runtime.settings import KafkaSettings, LedgerSettings
 from tests.integration.ledger.test_history import anchor_writer
 from tests.integration.replay.ledger.test_rebuild import decided, every_kind, rows
 from tests.integration.replay.ledger.test_restore import Site, publish, site
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, until
 from tests.support.builders import CUSTOMER, PHONE
 
 __all__ = ["site"]
@@ -47,14 +54,26 @@ AFTER_THE_LOSS = {
 """The exit code of each command. An empty ledger is made by izin doctor, as everywhere."""
 
 
-async def run(commands: dict[str, int], folder: Path, **environment: str) -> str:
+def environment(kafka: KafkaSettings, url: str) -> Mapping[str, str]:
+    """Return the environment of a command in an installation."""
+    return {
+        **os.environ,
+        "DATABASE_URL": url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "IZIN_TOPIC_PREFIX": kafka.topic_prefix,
+        "IZIN_PARTITIONS": str(kafka.partitions),
+        "IZIN_ACTOR": "ada",
+    }
+
+
+async def run(commands: dict[str, int], folder: Path, given: Mapping[str, str]) -> str:
     """Run commands, one after the other in one process, check their exit codes, and return what
     they print.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", RUN),
         cwd=folder,
-        env={**os.environ, **environment},
+        env=given,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -76,12 +95,7 @@ async def test_lost_ledger_comes_back_by_the_commands_of_the_docs(
     """Every row is what was decided, the history verifies, and İYS may be asked; a row that was
     damaged before is mended, and no output names a recipient.
     """
-    kafka = {
-        "KAFKA_BOOTSTRAP_SERVERS": site.kafka.bootstrap_servers,
-        "IZIN_TOPIC_PREFIX": site.kafka.topic_prefix,
-        "IZIN_PARTITIONS": str(site.kafka.partitions),
-        "IZIN_ACTOR": "ada",
-    }
+    given = environment(site.kafka, database_url)
     await every_kind(site.harness)
     await publish(site.harness, site.kafka)
     before = {key: decided(row) for key, row in (await rows(site.harness)).items()}
@@ -89,14 +103,89 @@ async def test_lost_ledger_comes_back_by_the_commands_of_the_docs(
         "UPDATE consents SET desired_source = 'HS_CC' WHERE recipient = %(one)s RETURNING key",
         {"one": PHONE},
     )
-    printed = await run(A_DAMAGED_ROW, tmp_path, DATABASE_URL=database_url, **kafka)
+    printed = await run(A_DAMAGED_ROW, tmp_path, given)
     assert "HS_CC" in printed
     assert PHONE not in printed
     await anchor_writer(site.harness.ledger, tmp_path / "anchors.jsonl").anchor()
-    await run(EVERY_NIGHT, tmp_path, DATABASE_URL=database_url, **kafka)
-    new = new_settings.database_url.get_secret_value()
-    await run(AFTER_THE_LOSS, tmp_path, DATABASE_URL=new, **kafka)
+    await run(EVERY_NIGHT, tmp_path, given)
+    new = environment(site.kafka, new_settings.database_url.get_secret_value())
+    await run(AFTER_THE_LOSS, tmp_path, new)
     assert {key: decided(row) for key, row in (await rows(site.new)).items()} == before
     assert await site.new.suspensions() == ()
     assert not await site.new.bulk()
     assert await site.new.query()
+
+
+async def killed(
+    words: str,
+    folder: Path,
+    given: Mapping[str, str],
+    ledger: Ledger,
+    at: LiteralString,
+) -> None:
+    """Kill a command that waits for the lock which the statement ``at`` takes: nothing of its last
+    transaction is committed.
+    """
+
+    async def is_alone() -> bool:
+        (row,) = await ledger.fetch("SELECT cardinality(living()) AS living")
+        return bool(row["living"] == 0)
+
+    async with ledger.session() as blocking:
+
+        async def waits() -> bool:
+            return bool(
+                await ledger.fetch(
+                    "SELECT FROM pg_stat_activity WHERE %(one)s = ANY(pg_blocking_pids(pid))",
+                    {"one": blocking.info.backend_pid},
+                )
+            )
+
+        await blocking.execute("BEGIN")
+        await blocking.execute(at)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "izin.cli", *words.split()),
+            cwd=folder,
+            env=given,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await until(waits, within=60)
+        process.kill()
+        await process.wait()
+        await blocking.execute("ROLLBACK")
+    # PostgreSQL finds out that the client is gone.
+    await until(is_alone, within=30)
+
+
+@pytest.mark.timeout(180)
+async def test_killed_mending_has_the_same_end(
+    harness: SinkHarness, kafka_settings: KafkaSettings, database_url: str, tmp_path: Path
+) -> None:
+    """A row that was lost and one that was changed by hand are mended once: killed as they are
+    written and not committed, then as they are locked.
+    """
+    given, lost = environment(kafka_settings, database_url), a_phone(3)
+    await every_kind(harness)
+    before = {key: decided(row) for key, row in (await rows(harness)).items()}
+    await harness.ledger.fetch(
+        "UPDATE consents SET desired_source = 'HS_CC' WHERE recipient = %(one)s RETURNING key",
+        {"one": PHONE},
+    )
+    await harness.ledger.fetch(
+        "DELETE FROM consents WHERE recipient = %(one)s RETURNING key", {"one": lost}
+    )
+    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
+    await run({"replay rebuild ledger --plan a.json --processes 1": 1}, tmp_path, given)
+    execute = "replay run a.json --execute"
+    at_history = "LOCK TABLE movements IN SHARE MODE"
+    await killed(execute, tmp_path, given, harness.ledger, at_history)
+    assert len(await rows(harness)) == len(before) - 1
+    at_changed = "SELECT FROM consents WHERE desired_source = 'HS_CC' FOR UPDATE"
+    await killed(execute, tmp_path, given, harness.ledger, at_changed)
+    assert len(await rows(harness)) == len(before) - 1
+    assert (await harness.row()).desired_source == "HS_CC"
+    await run({execute: 0}, tmp_path, given)
+    assert {key: decided(row) for key, row in (await rows(harness)).items()} == before
+    assert await harness.permissions(lost) == [False]
+    await run({"replay rebuild ledger --plan b.json --processes 1": 0}, tmp_path, given)

@@ -1,21 +1,28 @@
-"""A what-if over a history in PostgreSQL: what it finds, and of whom."""
+"""A what-if over a history in PostgreSQL: what it finds, and of whom.
 
+A history in the ledger that is made of stories of keys, without sinks.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import orjson
 import pytest
 
-from izin.ledger.db import Ledger
-from izin.replay.what_if.changes import Period
+from izin.consent import BrandTerms
+from izin.ledger.db import Ledger, microseconds
+from izin.ledger.history import Fact, append
+from izin.ledger.record import Brand, TopicMessages
+from izin.replay.what_if.changes import LawSettings, Period
+from izin.replay.what_if.run import WhatIf, WhatIfResult
 from izin.runtime.plan import Selection
-from tests.integration.replay.what_if.stored_history import (
-    AFTER,
-    MONDAY,
-    counted,
-    judged,
-    registered_brand,
-    registered_late,
-    store,
-)
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 from tests.integration.sinks.sink_harness import a_phone
-from tests.support.builders import BRAND, CUSTOMER, a_key
+from tests.support.builders import BRAND, CUSTOMER, a_key, an_event
+from tests.support.registration import register_brand
+from tests.support.replay.movements import KeyStory, Movement
 
 pytestmark = pytest.mark.database
 
@@ -70,3 +77,83 @@ async def test_erased_keys_are_counted_and_not_named(ledger: Ledger):
     assert (found.keys, found.erased) == (1, 1)
     others = Selection(brands=frozenset({BRAND + 1}))
     assert (await judged(ledger, selection=others)).erased == 0
+
+
+MONDAY = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+A_DAY = timedelta(days=1)
+CLOSED = date(2026, 5, 5)
+"""The Tuesday, which is closed by mistake."""
+AFTER = datetime(2026, 6, 1, tzinfo=UTC)
+ACTIVE = {BRAND: BrandTerms(activated_at=datetime(2020, 1, 1, tzinfo=UTC))}
+WRONG = LawSettings(terms=ACTIVE, closed_days=frozenset({CLOSED}))
+RIGHT = LawSettings(terms=ACTIVE)
+
+
+async def registered_brand(ledger: Ledger) -> None:
+    """Register our brand, before everything else."""
+    messages = TopicMessages(Codec(), KafkaSettings(topic_prefix="", partitions=1).topics)
+    brand = Brand(
+        brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek", status="active"
+    )
+    await register_brand(ledger, messages, brand, now=MONDAY - A_DAY)
+
+
+async def store(ledger: Ledger, stories: Iterable[KeyStory]) -> None:
+    """Record the movements of all stories, in the order of their instants."""
+    movements = sorted(
+        (one for story in stories for one in story.movements), key=lambda one: one["recorded_at"]
+    )
+    for number, one in enumerate(movements):
+        async with ledger.transaction() as connection:
+            await append.append_facts(connection, [_fact(one, number)], now=one["recorded_at"])
+
+
+def _fact(movement: Movement, number: int) -> Fact:
+    decision, data = movement["decision"], movement["data"]
+    return Fact(
+        movement["kind"],
+        movement["customer_id"],
+        movement["key"],
+        movement["event_id"],
+        movement["status"],
+        None if decision else f"test/{number}",
+        microseconds(movement["occurred_at"]),
+        None if data is None else orjson.dumps(data),
+        decision,
+    )
+
+
+def registered_late(recipient: str, *, at: datetime = MONDAY + 4 * A_DAY) -> KeyStory:
+    """Return the story of a consent of Monday that İYS registered at an instant, by default on
+    Friday: one day too late, unless Tuesday is closed. The gate permitted two messages after that.
+    """
+    story = KeyStory(key=a_key(recipient=recipient))
+    event = an_event(
+        event_id=f"e-{recipient}", recipient=recipient, consent_date=MONDAY, received_at=MONDAY
+    )
+    story.event(event, MONDAY)
+    story.submitted(event, at)
+    story.answered(event, at)
+    story.outcome(event, at, "accepted", None)
+    story.asked(at + A_DAY, may_send=True, reason="registered")
+    story.asked(at + 2 * A_DAY, may_send=True, reason="registered", message_class="delivery")
+    return story
+
+
+async def judged(ledger: Ledger, **fields: Any) -> WhatIfResult:  # noqa: ANN401  # a field's value each
+    """Run the what-if of the calendar without the closed day, in slices of a few rows."""
+    given: dict[str, Any] = {
+        "ledger": ledger,
+        "selection": Selection(),
+        "before": WRONG,
+        "after": RIGHT,
+        "customers": {BRAND: CUSTOMER},
+        "now": AFTER,
+        "rows": 10,
+    }
+    return await WhatIf(**given | fields).run(lambda _key, _change: None)
+
+
+def counted(result: WhatIfResult) -> dict[tuple[str, str], int]:
+    """Return how many recipients have which change."""
+    return {(one.before, one.after): one.recipients for one in result.counts}
