@@ -3,15 +3,22 @@
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import Field, asdict
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 import typer
 
 from benchmarks.bars import bars_of
 from benchmarks.results import RunReport, progress, publish
+from izin.runtime.logs import configure
+from izin.runtime.settings import LogSettings
+
+T = TypeVar("T")
+Show = Callable[[str], None]
+"""Shows how far a campaign is."""
+Seed = Annotated[int, typer.Option(help="The same choices for the same seed.")]
 
 _SHOWN = 20
 _PRINTED_EVERY = 10.0
@@ -35,7 +42,7 @@ def empty(folder: Path) -> None:
 
 
 @contextmanager
-def showing(text: str) -> Iterator[Callable[[str], None]]:
+def showing(text: str) -> Iterator[Show]:
     """Provide what shows how far a campaign is: a line that changes, or one every ten seconds where
     that is no terminal. It begins with ``text``.
     """
@@ -51,6 +58,35 @@ def showing(text: str) -> Iterator[Callable[[str], None]]:
                 console.print(text)
 
         yield show
+
+
+def start(stage: str, main: Callable[..., None]) -> None:
+    """Run ``main``, the command of a stage."""
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    app(prog_name=f"python -m tests.chaos.{stage}")
+
+
+def run_stage(
+    stage: str,
+    folder: Path,
+    campaign: Callable[[Show], T],
+    report: Callable[[T, float], RunReport],
+    *,
+    in_lines: bool = False,
+) -> typer.Exit:
+    """Run the ``campaign`` of a stage in an empty ``folder``, and conclude it.
+
+    It gets what shows progress, ``in_lines`` that all stay; ``report`` gets its verdict, and how
+    many seconds it took.
+    """
+    # Injected failures are in the result; only events that alert a person are logged.
+    configure(LogSettings(level="critical"))
+    empty(folder)
+    began = time.monotonic()
+    with nullcontext(progress().print) if in_lines else showing("starting") as show:
+        verdict = campaign(show)
+    return conclude(stage, folder, report(verdict, time.monotonic() - began))
 
 
 def explained_report(

@@ -10,11 +10,11 @@ import pytest
 from benchmarks.bars import bars_of
 from benchmarks.results import RunReport, publish
 from tests.chaos.days import __main__ as days
-from tests.chaos.days.campaign import DaysVerdict
+from tests.chaos.days.__main__ import DaysVerdict
 from tests.chaos.onboarding import __main__ as onboarding
-from tests.chaos.onboarding.campaign import OnboardingVerdict
+from tests.chaos.onboarding.__main__ import OnboardingVerdict
 from tests.chaos.outage import __main__ as outage
-from tests.chaos.outage.campaign import OutageVerdict
+from tests.chaos.outage.__main__ import OutageVerdict
 
 UNSEEN: dict[str, Any] = dict.fromkeys(DaysVerdict.__dataclass_fields__, 0)
 FINE: Mapping[str, Any] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.victims import Victim
+from tests.chaos.pipeline import Victim
 from tests.support.waiting import until
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.chaos.days import virtual_loop as virtual
-from tests.chaos.days.verdict import most_an_hour, repeated, saved_terms
+from tests.chaos.days.__main__ import most_an_hour, repeated, saved_terms
 
 
 def saved(consent_date: str, creation_date: str) -> Any:  # noqa: ANN401 - a stand-in of a Movement

@@ -4,7 +4,6 @@ It ends with the line ``files: … ok`` or ``short``. Exit codes: 0 every file w
 with an error of its source, within the memory; 1 one was not; 2 wrong usage.
 """
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,16 +11,11 @@ from typing import Annotated
 import typer
 
 from benchmarks.results import RunReport
-from izin.runtime.logs import configure
-from izin.runtime.settings import LogSettings
-from tests.chaos.command import conclude, counted, empty, showing
+from tests.chaos.command import counted, run_stage, start
 from tests.chaos.files import campaign
 from tests.chaos.files.campaign import FilesVerdict
 
-app = typer.Typer(add_completion=False, help="Malformed files, imported one after the other.")
 
-
-@app.command()
 def main(
     files: Annotated[int, typer.Option(min=1, help="How many.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same files for the same seed.")] = 1,
@@ -30,13 +24,12 @@ def main(
     ),
 ) -> None:
     """Preview and import malformed files: damaged, mutated, or claiming too much memory."""
-    configure(LogSettings(level="critical"))
-    empty(folder)
-    began = time.monotonic()
-    with showing("starting") as show:
-        verdict = campaign.run(folder, files=files, seed=seed, on_progress=show)
-    found = report(verdict, seed=seed, seconds=time.monotonic() - began)
-    raise conclude("files", folder, found)
+    raise run_stage(
+        "files",
+        folder,
+        lambda show: campaign.run(folder, files=files, seed=seed, on_progress=show),
+        lambda verdict, seconds: report(verdict, seed=seed, seconds=seconds),
+    )
 
 
 def report(verdict: FilesVerdict, *, seed: int, seconds: float) -> RunReport:
@@ -55,4 +48,4 @@ def report(verdict: FilesVerdict, *, seed: int, seconds: float) -> RunReport:
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m tests.chaos.files")
+    start("files", main)

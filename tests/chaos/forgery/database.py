@@ -14,8 +14,7 @@ from izin.ledger.record import Anchor, TopicMessages
 from izin.ledger.webhooks.deliveries import DeliveryReceipt, copied, sealed
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.chaos.forgery.copies import HistoryCopy, Row
-from tests.chaos.forgery.facts import OTHERS, FactSource, source_of
+from tests.chaos.forgery.copies import OTHERS, FactSource, HistoryCopy, Row, source_of
 from tests.support.builders import CUSTOMER
 from tests.support.evidence.archives import KEY
 

@@ -9,8 +9,7 @@ from izin.evidence import rows
 from izin.evidence.rows import EvidenceRow
 from izin.ledger.history import chain_check
 from tests.chaos.forgery import archives, forger
-from tests.chaos.forgery.__main__ import report
-from tests.chaos.forgery.campaign import ForgeryCampaign, ForgeryVerdict, forged_archive
+from tests.chaos.forgery.__main__ import ForgeryCampaign, ForgeryVerdict, forged_archive, report
 
 
 def campaign_of(postgres: str, template: str) -> ForgeryCampaign:

@@ -9,10 +9,8 @@ import pytest
 
 from izin.consent import Status
 from izin.iys.wire_format.json_reader import to_turkish
-from tests.chaos.gate.__main__ import report
-from tests.chaos.gate.askers import Answer, GivenYes
-from tests.chaos.gate.faults import KILLS, PARTS, WEIGHTS, GateFault
-from tests.chaos.gate.traffic import PublishedEvent
+from tests.chaos.gate.__main__ import KILLS, PARTS, WEIGHTS, GateFault, report
+from tests.chaos.gate.traffic import Answer, GivenYes, PublishedEvent
 from tests.chaos.gate.verdict import (
     GateVerdict,
     SavedMovement,

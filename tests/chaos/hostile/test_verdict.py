@@ -12,11 +12,16 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.guard import DeadLetter, dead_letter_of, unreadable_batch
 from izin.streams.outputs import BATCH_OFFSETS, REPARTITIONED
-from tests.chaos.hostile.__main__ import report
-from tests.chaos.hostile.accounting import Account, account
-from tests.chaos.hostile.campaign import HostilePair, HostileVerdict
-from tests.chaos.hostile.records import KINDS, RARE, event_id, hostile_batch
-from tests.chaos.hostile.writer import WrittenBatch
+from tests.chaos.hostile.__main__ import HostilePair, HostileVerdict, report
+from tests.chaos.hostile.records import (
+    KINDS,
+    RARE,
+    Account,
+    WrittenBatch,
+    account,
+    event_id,
+    hostile_batch,
+)
 from tests.support.builders import a_decision_record, an_admitted_event
 from tests.support.order.harness import fetched
 

@@ -18,8 +18,7 @@ from izin.ledger.db import Ledger
 from izin.ledger.history import sweep_key
 from izin.ledger.sweep import sweeps
 from izin.ledger.sweep.sweeps import Sweep
-from tests.chaos.pipeline import until
-from tests.chaos.victims import SINK, Victim
+from tests.chaos.pipeline import SINK, Victim, until
 from tests.support.builders import BRAND
 from tests.support.simulator import SimulatorAdmin, a_change
 from tests.support.webhooks import a_phone

@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.inbound.__main__ import report
+from tests.chaos.inbound.__main__ import (
+    InboundVerdict,
+    RecordedFact,
+    expected_events,
+    judge,
+    report,
+)
 from tests.chaos.inbound.interruptions import (
     RECIPIENTS,
     wrong_about_file,
     wrong_about_sweep,
 )
-from tests.chaos.inbound.verdict import InboundVerdict, RecordedFact, expected_events, judge
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON
 from tests.support.hostile.movements import a_movement

@@ -1,23 +1,290 @@
 """``python -m tests.chaos.onboarding``: a first loading; ``make chaos STAGE=onboarding``.
 
+One brand is active since long, one in its first loading, one soon active. The file is judged,
+imported without what is not lawful, ordered, and submitted by a sink at İYS's limit. Then the time
+that it took stands beside the forecast, the counts of the pack beside İYS's, and the lawful column
+beside what İYS takes once every brand is active.
+
 It ends with the lines ``onboarding-forecast`` and ``onboarding-unexplained``, each ``ok`` or
 ``short``. Exit codes: 0 every bar is met, 1 one is missed, 2 wrong usage.
 """
 
+import asyncio
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from iys_simulator.clock import wire_text
+from iys_simulator.rules.consent_fields import ValidationContext
+from iys_simulator.store.accounts import Brand as SimulatorBrand
 
 from benchmarks.results import RunReport
-from tests.chaos.command import explained_report
-from tests.chaos.days.virtual_site import run_campaign
-from tests.chaos.onboarding.campaign import OnboardingVerdict, VirtualOnboarding
+from izin.iys.rate_limit import Pace
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
+from izin.ledger import reads
+from izin.ledger.db import Ledger
+from izin.ledger.record import Brand
+from izin.onboarding.address_book import AddressBook, note_ledger
+from izin.onboarding.pack import BrandCounts, brand_counts
+from izin.onboarding.preview import (
+    BookReview,
+    FirstLoading,
+    LawfulReview,
+    Limits,
+    LoadingPreview,
+    check_brands,
+    preview,
+    review_of,
+)
+from izin.producers.files import Import, import_file
+from izin.schemas.codec import Codec
+from tests.chaos.command import explained_report, start
+from tests.chaos.days.virtual_loop import VirtualLoop
+from tests.chaos.days.virtual_site import BEGINS_AT, RESULT_DELAY, VirtualSite, run_campaign
+from tests.chaos.onboarding.address_file import WILD, AddressFile, EventLog, is_fit
+from tests.support.builders import BRAND, CUSTOMER
 
-app = typer.Typer(add_completion=False, help="The first loading of three brands.")
+_LONG_ACTIVE = datetime(2020, 1, 1, tzinfo=UTC)
+_BATCH = 20_000
+_SHOWN = 5
+_WITHHELD = {"IZIN-VOID", "IZIN-TRANSFER-ENDED"}
 
 
-@app.command()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnboardingVerdict:
+    """The result of a first loading."""
+
+    rows: int
+    published: int
+    void: int
+    """Rows that were not lawful, and were reported."""
+    forecast_seconds: float
+    took_seconds: float
+    requests: int
+    unexplained: tuple[str, ...]
+
+    @property
+    def forecast_off(self) -> float:
+        """By how much of the time that it took the forecast was wrong, in percent."""
+        return abs(self.forecast_seconds - self.took_seconds) / self.took_seconds * 100
+
+
+@dataclass(kw_only=True)
+class VirtualOnboarding:
+    """One first loading of so many rows."""
+
+    loop: VirtualLoop
+    database_url: str
+    folder: Path
+    rows: int = 1_000_000
+    seed: int = 1
+    poll_interval: timedelta = timedelta(seconds=5)
+    """Of the sinks and of the watch: a hundredth of what a million rows take, and cheap."""
+    on_progress: Callable[[str], None] = print
+
+    def __post_init__(self) -> None:
+        self._site = VirtualSite(
+            loop=self.loop,
+            database_url=self.database_url,
+            count=1,
+            poll_interval=self.poll_interval,
+        )
+        self._time, self._simulator = self._site.time, self._site.simulator
+        soon = BEGINS_AT + timedelta(days=10)
+        self._brands = {
+            one.brand_code: one
+            for one in (
+                _brand(BRAND, activated_at=_LONG_ACTIVE),
+                _brand(BRAND + 1, loading_deadline=BEGINS_AT + timedelta(days=30)),
+                _brand(BRAND + 2, activated_at=soon),
+            )
+        }
+
+    async def run(self) -> OnboardingVerdict:
+        """Load the file, and compare."""
+        path = self.folder / "address-book.csv"
+        AddressFile(
+            rows=self.rows, seed=self.seed, brands=list(self._brands), now=self._time.now()
+        ).write(path)
+        async with self._site.open() as ledger:
+            await self._register(ledger)
+            self._site.sinks.start_all()
+            try:
+                return await self._load(ledger, path)
+            finally:
+                await self._site.sinks.end()
+
+    async def _register(self, ledger: Ledger) -> None:
+        for one in self._brands.values():
+            await self._site.register(ledger, one)
+            at = one.activated_at
+            self._simulator.directory.add_brand(
+                SimulatorBrand(
+                    code=one.brand_code,
+                    iys_code=BRAND,
+                    name="Örnek",
+                    activated_at=None if at is None else wire_text(int(at.timestamp())),
+                )
+            )
+
+    async def _load(self, ledger: Ledger, path: Path) -> OnboardingVerdict:
+        with AddressBook() as book, EventLog(self.folder / "events", Codec()) as log:
+            self.on_progress("judging")
+            review, found = await self._judge(ledger, book, path, log)
+            self.on_progress("importing")
+            how = Import(review=review)
+            done = import_file(path, log, self._directory(), clock=self._time.now, how=how)
+            log.flush(timedelta(0))
+            calls, began = self._site.transport.calls, self.loop.time()
+            self.on_progress("loading")
+            await self._order(ledger, log)
+            await self._settled(ledger)
+            return OnboardingVerdict(
+                rows=done.rows,
+                published=done.published,
+                void=sum(done.reasons.get(code, 0) for code in _WITHHELD),
+                forecast_seconds=found.time.takes.total_seconds(),
+                took_seconds=self.loop.time() - began,
+                requests=self._site.transport.calls - calls,
+                unexplained=(
+                    *self._site.sinks.unforeseen,
+                    *self._columns(found, path, done.report_path, log.rows),
+                    *_undated(path, log.rows),
+                    *self._counts(await brand_counts(ledger, CUSTOMER)),
+                ),
+            )
+
+    async def _judge(
+        self, ledger: Ledger, book: AddressBook, path: Path, log: EventLog
+    ) -> tuple[LawfulReview, LoadingPreview]:
+        """Return what the loading would do, as the command finds it."""
+        loading = FirstLoading(
+            brands=self._brands,
+            limits=Limits(
+                requests_per_second=Pace().rate,
+                batch_size=1000,
+                result_delay=RESULT_DELAY,
+                sweep_share=0.2,
+            ),
+            now=self._time.now(),
+        )
+        noting = Import(
+            review=BookReview(book=book, directory=self._directory(), now=loading.now),
+            report_path=self.folder / "first-look.csv",
+            dry_run=True,
+        )
+        import_file(path, log, self._directory(), clock=self._time.now, how=noting)
+        book.finish()
+        check_brands(book, CUSTOMER, self._brands)
+        await note_ledger(ledger, book)
+        review = review_of(book, self._brands, now=loading.now, calendar=ledger.calendar)
+        waiting = (await reads.backlog(ledger)).ready
+        return review, preview(book, loading, waiting)
+
+    async def _order(self, ledger: Ledger, log: EventLog) -> None:
+        """Decide about the events, as the order stage does, and ingest that."""
+        for events in log.batches(_BATCH):
+            await self._site.decide(ledger, events)
+
+    async def _settled(self, ledger: Ledger) -> None:
+        """Return once nothing is on its way to İYS."""
+        while True:
+            (row,) = await ledger.fetch(
+                "SELECT count(*) AS open FROM consents AS c WHERE is_unsettled(c)"
+            )
+            self.on_progress(f"{row['open']} on their way")
+            if not row["open"]:
+                return
+            self._site.sinks.check()
+            await asyncio.sleep(self.poll_interval.total_seconds())
+
+    def _columns(
+        self, found: LoadingPreview, path: Path, report: Path | None, published: set[int]
+    ) -> Iterator[str]:
+        """Yield where the lawful column, the report or what was published is not as İYS takes rows
+        of an active brand.
+        """
+        withheld = _withheld(report)
+        if both := withheld.keys() & published:
+            yield f"published although reported: rows {sorted(both)[:_SHOWN]}"
+        second = int(found.now.timestamp())
+        context = ValidationContext.at(second, wire_text(second), self._simulator.settings)
+        wrong = 0
+        for number, status, given_at in _dates(path):
+            if status != "ONAY" or not (number in published or number in withheld):
+                continue
+            if withheld.get(number) == "IZIN-TRANSFER-ENDED":
+                continue  # İYS's rule is another one than that of the general transfer
+            wrong += context.is_too_late(given_at, status) is not (number in withheld)
+        if wrong:
+            yield f"{wrong} rows that İYS judges otherwise once their brand is active"
+        yield from self._site.codes_among("H467", "H084", "H124")
+
+    def _counts(self, counted: Mapping[int, BrandCounts]) -> Iterator[str]:
+        """Yield where the pack counts a brand otherwise than İYS."""
+        for code, ours in counted.items():
+            register = self._simulator.register_of(code)
+            held = sum(one.held for one in ours.channels.values())
+            if (ours.addresses.total, held) != (register.used_limit, register.approvals):
+                yield (
+                    f"brand {code}: {ours.addresses.total} addresses and {held} consents in the "
+                    f"pack, {register.used_limit} and {register.approvals} at İYS"
+                )
+
+    def _directory(self) -> BrandDirectory:
+        return BrandDirectory(
+            RegisteredBrand(
+                brand_code=one.brand_code,
+                iys_code=one.iys_code,
+                customer_id=one.customer_id,
+                name=one.name,
+                activated_at=one.activated_at,
+                loading_deadline=one.loading_deadline,
+            )
+            for one in self._brands.values()
+        )
+
+
+def _brand(code: int, **terms: datetime) -> Brand:
+    plain = Brand(brand_code=code, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")
+    return replace(plain, **terms)  # type: ignore[arg-type]
+
+
+def _withheld(report: Path | None) -> dict[int, str]:
+    """Return the rows that were reported as not lawful, with the code of each."""
+    if report is None:
+        return {}
+    with report.open(encoding="utf-8-sig", newline="") as file:
+        return {
+            int(row["izin: satır/row"]): row["izin: kod/code"]
+            for row in csv.DictReader(file, delimiter=";")
+            if row["izin: kod/code"] in _WITHHELD
+        }
+
+
+def _undated(path: Path, published: set[int]) -> Iterator[str]:
+    """Yield where a row with a wild date is a consent, or is an opt-out that is lost."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file, delimiter=";"), start=2):
+            is_published, is_opt_out = number in published, row["İZİN DURUMU"] == "RET"
+            if row["İZİN TARİHİ"] in WILD and is_fit(row["ALICI"]) and is_published != is_opt_out:
+                yield f"row {number}, {row}: {'published' if is_published else 'not published'}"
+
+
+def _dates(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield number, status and date, as İYS writes it, of each row of the file that has a date."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file, delimiter=";"), start=2):
+            if row["İZİN TARİHİ"] in WILD:
+                continue
+            at = datetime.strptime(row["İZİN TARİHİ"], "%d.%m.%Y %H:%M:%S")  # noqa: DTZ007  # a wire text
+            yield number, row["İZİN DURUMU"], f"{at:%Y-%m-%d %H:%M:%S}"
+
+
 def main(
     rows: Annotated[int, typer.Option(min=1000, help="Rows of the file.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="The same file for the same seed.")] = 1,
@@ -48,4 +315,4 @@ def report(verdict: OnboardingVerdict, seconds: float) -> RunReport:
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m tests.chaos.onboarding")
+    start("onboarding", main)

@@ -4,8 +4,8 @@ import pytest
 
 from izin.consent import RegisteredState
 from izin.ledger.record import ConsentRow, earlier_opt_out
-from tests.chaos.property import campaign
-from tests.chaos.property.__main__ import report
+from tests.chaos.property import __main__ as campaign
+from tests.chaos.property.key_history import ACTS
 
 _HISTORIES = 800
 
@@ -16,7 +16,7 @@ def test_no_generated_history_hides_an_opt_out():
     assert verdict.unexplained == ()
     assert verdict.due_again > _HISTORIES // 100
     assert verdict.settled == _HISTORIES // 4
-    assert len(verdict.kinds) == len(set(campaign.ACTS))
+    assert len(verdict.kinds) == len(set(ACTS))
 
 
 def test_histories_are_the_same_for_the_same_seed():
@@ -26,7 +26,7 @@ def test_histories_are_the_same_for_the_same_seed():
     assert joined == campaign.joined(
         *(campaign.part(seed=f"7/{number}", histories=20) for number in range(2))
     )
-    figures = report(joined, seed=7, seconds=1).figures
+    figures = campaign.report(joined, seed=7, seconds=1).figures
     assert figures == {
         "property-histories": 40,
         "property-unexplained": 0,

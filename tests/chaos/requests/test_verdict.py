@@ -5,9 +5,8 @@ import json
 import pytest
 
 from benchmarks.worker.probe import LatencySummary
-from tests.chaos.requests.__main__ import report
+from tests.chaos.requests.__main__ import ApiVerdict, NeighbourPair, report
 from tests.chaos.requests.apis import TARGETS, Api
-from tests.chaos.requests.campaign import ApiVerdict, NeighbourPair
 from tests.chaos.requests.making import HostileRequest, Known, hostile_request, kinds_of, request
 from tests.chaos.requests.writer import Answers, note, statuses_of
 

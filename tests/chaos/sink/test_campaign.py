@@ -10,9 +10,8 @@ from benchmarks.results import publish
 from izin.runtime.settings import KafkaSettings
 from izin.stack.ledger import LedgerState
 from izin.stack.report import DesiredState, compare
-from tests.chaos.sink.__main__ import report
-from tests.chaos.sink.campaign import LIGHT, SinkCampaign
-from tests.chaos.sink.faults import WEIGHTS, SinkFault
+from tests.chaos.sink.__main__ import LIGHT, SinkCampaign, report
+from tests.chaos.sink.injector import WEIGHTS, SinkFault
 from tests.chaos.sink.opt_out_delay import OptOutDelays
 from tests.chaos.sink.verdict import SinkVerdict, misplaced_movements
 from tests.support.simulator import running_simulator

@@ -1,7 +1,18 @@
 """What of an opt-out's delay counts, and that the bar can be missed."""
 
-from tests.chaos.sink.opt_out_delay import MOST, OptOut, OptOutDelays, measure, submissions_of
-from tests.chaos.sink.outages import DATABASE, IYS, Interval, Outages, common, union
+from tests.chaos.sink.opt_out_delay import (
+    DATABASE,
+    IYS,
+    MOST,
+    Interval,
+    OptOut,
+    OptOutDelays,
+    Outages,
+    common,
+    measure,
+    submissions_of,
+    union,
+)
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 DATE, LATER = "2026-03-02 12:00:00", "2026-03-02 12:01:00"
