@@ -31,23 +31,21 @@ from tests.support.project_rules import (
 )
 from tests.support.ratchet import (
     FINDERS,
+    GLOSSARY,
+    WORDS,
     allowed,
     check,
     counted,
     cyclic_modules,
-    raised,
-    statements,
-)
-from tests.support.source_tree import ROOT, product_modules, tracked_files
-from tests.support.vocabulary import (
-    GLOSSARY,
-    WORDS,
     exceptions,
+    raised,
     refused_names,
     refused_topics,
     refused_words,
+    statements,
     words,
 )
+from tests.support.source_tree import ROOT, product_modules, tracked_files
 
 RULES = (
     unreasoned_exceptions,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.processes import izin, left_behind
+from tests.e2e.stack import izin, left_behind
 from tests.support.secure.broker import PASSWORD, SecureKafka
 from tests.support.secure.certificates import Authority
 from tests.support.secure.tls import database_with_tls

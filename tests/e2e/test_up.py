@@ -15,9 +15,18 @@ from confluent_kafka import Consumer
 
 from izin.local import Postgres
 from izin.schemas.codec import Codec
-from tests.e2e.erasure import KEPT, assert_in_no_file, erase_and_wait
-from tests.e2e.processes import izin, left_behind
-from tests.e2e.stack import ENDED_WITHIN, a_stack, asked, environment_of, in_ledger
+from tests.e2e.stack import (
+    ENDED_WITHIN,
+    KEPT,
+    a_stack,
+    asked,
+    assert_in_no_file,
+    environment_of,
+    erase_and_wait,
+    in_ledger,
+    izin,
+    left_behind,
+)
 from tests.support.waiting import until
 from tests.support.webhooks import receiving
 

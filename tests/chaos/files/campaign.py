@@ -11,7 +11,7 @@ from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files import ColumnChoices, Import, import_file, preview_file
 from tests.support.builders import BRAND, CUSTOMER
-from tests.support.hostile.malformed import malformed_files
+from tests.support.hostile.files import malformed_files
 from tests.unit.producers.fakes import FakePublisher
 
 NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)

@@ -22,7 +22,7 @@ from tests.chaos.inbound.interruptions import (
 )
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON
-from tests.support.hostile.movements import a_movement
+from tests.support.hostile.inputs import a_movement
 
 PULLED = RecordedFact(event_id="a", what="pull/IYS/a")
 DAILY = RecordedFact(event_id="a", what="daily/IYS/a")

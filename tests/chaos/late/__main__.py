@@ -32,14 +32,14 @@ from izin.streams.ownership import OutputRecord
 from izin.streams.ownership.partition_transaction import set_marks
 from izin.streams.ownership.transactional_producer import TransactionalProducer
 from tests.chaos.command import Seed, counted, listed, run_stage, start
-from tests.support.late_requests import (
+from tests.support.order.verdict import committed_records
+from tests.support.proxy import (
     ADD_PARTITIONS,
     END_TRANSACTION,
     LateRequests,
     Loss,
     late_requests,
 )
-from tests.support.order.verdict import committed_records
 
 _HOST = "127.0.0.1"
 PARTS = 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.late.__main__ import End, LateVerdict, LateWriter, report, wrong
-from tests.support.late_requests import Loss
+from tests.support.proxy import Loss
 
 
 @pytest.mark.parametrize(

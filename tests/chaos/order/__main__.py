@@ -3,7 +3,7 @@
 ``make chaos STAGE=order MINUTES=13 CHAOS_ARGS="--rounds 3"`` injects more than 300 faults within 20
 minutes on two busy cores.
 
-The opt-outs' delay is that of ``tests.support.order.delays``, with these outages taken off: of a
+The opt-outs' delay is that of ``tests.support.order.verdict``, with these outages taken off: of a
 partition while a foreign transaction hangs in it, in a lane or in ``desired-consents``; of all
 while the only broker is killed (until it answers again) or frozen, or any broker is cut off from
 all workers, for it leads on; and of all while every worker is killed (until it answers), frozen or
@@ -50,9 +50,16 @@ from tests.chaos.order.faults import (
 from tests.chaos.order.workers import SKEWS, InstrumentedWorker, LoadGenerator
 from tests.support.hostile.batches import UNREADABLE
 from tests.support.hostile.small_disk import small_disk
-from tests.support.order.delays import DecidedEvent, OptOutDelays, decided_events, opt_out_delays
 from tests.support.order.traffic import Traffic
-from tests.support.order.verdict import OrderVerdict, committed_records, examine
+from tests.support.order.verdict import (
+    DecidedEvent,
+    OptOutDelays,
+    OrderVerdict,
+    committed_records,
+    decided_events,
+    examine,
+    opt_out_delays,
+)
 from tests.support.order.workers import all_held, until
 
 _LONGEST_RUN = 5.0

@@ -27,8 +27,8 @@ from tests.chaos.order.brokers import Network
 from tests.chaos.order.fault_points import FaultPoint
 from tests.support.builders import NOON, an_event
 from tests.support.hostile.small_disk import SmallDisk
-from tests.support.order.delays import Outage
-from tests.support.order.junk import flood
+from tests.support.order.traffic import flood
+from tests.support.order.verdict import Outage
 
 HANGS_FOR = 14.0
 """Longer than a transaction of ours may last (10 s), so nothing of ours ends it."""

@@ -12,7 +12,7 @@ from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.outputs import REPARTITIONED
 from tests.chaos.order.test_checker import CommittedMessage
 from tests.support.builders import NOON, a_decision_record, a_ret, an_admitted_event
-from tests.support.order.delays import DecidedEvent, OptOutDelays, Outage, decided_events
+from tests.support.order.verdict import DecidedEvent, OptOutDelays, Outage, decided_events
 
 SETTINGS = KafkaSettings()
 CODEC = Codec()

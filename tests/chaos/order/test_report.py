@@ -11,8 +11,7 @@ from izin.runtime.settings import KafkaSettings
 from tests.chaos.hostile.records import Account
 from tests.chaos.order import __main__ as rolling_restarts
 from tests.chaos.order.__main__ import OrderRun, RollingRestarts, longest_wait, report
-from tests.support.order.delays import DecidedEvent, OptOutDelays
-from tests.support.order.verdict import OrderVerdict
+from tests.support.order.verdict import DecidedEvent, OptOutDelays, OrderVerdict
 
 
 def a_run(

@@ -21,9 +21,8 @@ from tests.chaos.order.faults import LastingFaults
 from tests.chaos.order.instrumented_worker import TRIGGER
 from tests.chaos.order.skewed_worker import CLOCK, SET
 from tests.support.hostile.small_disk import SmallDisk
-from tests.support.order.delays import Outage
 from tests.support.order.traffic import Traffic
-from tests.support.order.verdict import backlog
+from tests.support.order.verdict import Outage, backlog
 from tests.support.order.workers import Worker
 
 _SETTLED_WITHIN = 25.0

@@ -9,7 +9,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import event_to_avro
 from tests.support.builders import an_event
-from tests.support.hostile.records import HostileRecords
+from tests.support.hostile.inputs import HostileRecords
 from tests.support.order.harness import CODEC
 from tests.support.order.verdict import backlog, committed_records
 from tests.support.order.workers import Worker, until

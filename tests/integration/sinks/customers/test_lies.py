@@ -26,11 +26,16 @@ from tests.integration.sinks.ingest.test_receipts import step_to_end
 from tests.integration.sinks.sink_harness import Izin, SinkHarness
 from tests.support.api_keys import API_KEY, a_second_key
 from tests.support.builders import BRAND, CUSTOMER
-from tests.support.customers import lies
-from tests.support.customers.installation import FOREIGN_BRAND, FOREIGN_RECIPIENT, Installation
-from tests.support.customers.lies import FOREIGN_CUSTOMER, UNREGISTERED_BRAND
-from tests.support.customers.reading import READING
-from tests.support.customers.traces import traces
+from tests.support.customers import installation
+from tests.support.customers.cuts import READING
+from tests.support.customers.installation import (
+    FOREIGN_BRAND,
+    FOREIGN_CUSTOMER,
+    FOREIGN_RECIPIENT,
+    UNREGISTERED_BRAND,
+    Installation,
+)
+from tests.support.customers.running import traces
 from tests.support.webhooks import delivering, until
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
@@ -56,7 +61,7 @@ async def test_ledger_has_nothing_of_another_customer_in_a_row(forty: SinkHarnes
     brands = await forty.ledger.fetch(
         "SELECT brand_code, iys_code, customer_id, name FROM brands ORDER BY brand_code"
     )
-    lying = lies.lies(lies.brands_of(brands))
+    lying = installation.lies(installation.brands_of(brands))
     await forty.ingest(*(one.event() for one in lying))
     found = [*await forty.ledger.fetch("SELECT key, customer_id, kind FROM movements")]
     owners = {row["brand_code"]: row["customer_id"] for row in brands}
@@ -89,7 +94,7 @@ async def test_webhooks_are_of_the_brands_customer(
             at_end = cursors_at_end(kafka)
             await registry.add(ledger, new, at_end, by="ada", now=datetime.now(UTC))
         async with delivering(kafka, database_url):
-            lies.publish(kafka, lies.lies(installed.brands))
+            installation.publish(kafka, installation.lies(installed.brands))
             await until(lambda: all(len(one.received) >= 3 for one in received.values()))
     for customer, receiver in received.items():
         bodies = [one.body.decode() for one in receiver.received]
@@ -110,7 +115,7 @@ async def test_questions_about_another_brand_leave_no_trace_there(
         CUSTOMER: (FOREIGN_BRAND, FOREIGN_RECIPIENT),
         FOREIGN_CUSTOMER: (BRAND, _parked(installed)),
     }
-    lies.publish(installed.kafka, lies.lies(installed.brands))
+    installation.publish(installed.kafka, installation.lies(installed.brands))
     answered = 0
     for customer, (brand, recipient) in asked.items():
         headers = {"Authorization": f"Bearer {KEYS[customer]}"}
