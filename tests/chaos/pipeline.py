@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -268,6 +268,8 @@ SUPERVISED_EVERY = 0.2
 UP_WITHIN = 60.0
 _SETTLED_WITHIN = timedelta(minutes=4)
 _RESULT_DELAY = 1.0
+_FIT_WITHIN = 6.0
+"""Seconds in which a process that a fault may hit is waited for."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -379,6 +381,14 @@ class PipelineCampaign(FaultCampaign):
                 one.release()
             order.kill()
             sinks.end()
+
+    async def victim(self, hit: Sequence[Victim], part: str, random: Random) -> Victim:
+        """Return a process of ``part`` that does its work, or any, where none does for long."""
+        some = [one for one in hit if one.part == part]
+        # One that has just been started does nothing that a fault could spoil; but not for ever.
+        with suppress(TimeoutError):
+            await until(lambda: any(one.is_up for one in some), _FIT_WITHIN, what="a victim")
+        return random.choice([one for one in some if one.is_up] or some)
 
     def settle(self, holds: Callable[[LedgerView], bool]) -> None:
         """Return once ``holds``; what cannot be read just after a restart is read again.

@@ -117,10 +117,13 @@ def test_import_of_an_extra_is_refused(module: str) -> None:
 def test_command_without_its_packages_names_the_extra() -> None:
     """In one line, with the exit code of a fault of the installation."""
     done = ran("import sys; sys.argv = ['izin', 'doctor']; from izin.cli.entry import main; main()")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr == (
-        "error: the command line needs packages that are not installed (structlog); "
-        "run: pip install 'izin[server]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (
+        4,
+        "",
+        (
+            "error: the command line needs packages that are not installed (structlog); "
+            "run: pip install 'izin[server]'\n"
+        ),
     )
 
 
@@ -140,7 +143,6 @@ def run(*words: str | Path, given: str = "") -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize("name", LINKS)
 def test_root_link_leads_to_its_package(name: str) -> None:
     """The link is relative, so it works in any checkout."""
-    assert (ROOT / name).is_symlink()
     assert (ROOT / name).readlink() == Path("izin", name)
 
 

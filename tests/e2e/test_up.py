@@ -182,8 +182,7 @@ def test_up_works_survives_kills_and_leaves_no_process(tmp_path: Path) -> None:
     Killed by their process ids, servers come back by themselves, and events go on to İYS. After
     kill -9 of the command every process ends by itself, and the next run has everything, at İYS
     too: brands, key and consents. An erased person is in no file of ours once nothing retains the
-    data, others still are. Ctrl-C and SIGTERM leave no process behind. What was stored is kept,
-    but for a run with --fresh, which has nothing.
+    data, others still are. Ctrl-C leaves no process behind. What was stored is kept.
     """
     folder = tmp_path / "state"
     with a_stack(folder) as process:
@@ -203,14 +202,6 @@ def test_up_works_survives_kills_and_leaves_no_process(tmp_path: Path) -> None:
     port = urlsplit(environment_of(folder)["DATABASE_URL"]).port
     with Postgres(folder, port):
         assert in_ledger(folder, KEPT) == ("RET", "accepted")
-    with a_stack(folder, "--fresh") as process:
-        assert asked(folder, "explain", KEPT)[0] == 1
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(ENDED_WITHIN) == 0
-        assert process.stderr is not None
-        assert f"removing ledger, topics, logs and simulated İYS in {folder}" in (
-            process.stderr.read()
-        )
     assert list(left_behind(tmp_path)) == []
 
 

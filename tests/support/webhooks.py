@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, LiteralString
 
 from confluent_kafka import Producer
 from pydantic import SecretStr
@@ -353,11 +353,8 @@ class Hooks:
 
     async def until_resent(self) -> None:
         """Wait until no resend is under way."""
-        query = "SELECT count(*) AS n FROM resends WHERE finished_at IS NULL"
-        end = monotonic() + LIMIT
-        while (await self.ledger.fetch(query))[0]["n"]:
-            assert monotonic() < end, "the resend was not done"
-            await asyncio.sleep(0.05)
+        query: LiteralString = "SELECT count(*) AS n FROM resends WHERE finished_at IS NULL"
+        await self._until(query, lambda found: not found, "the resend was not done")
 
     async def attempts(self) -> list[dict[str, Any]]:
         """Return the failed attempts."""
@@ -365,22 +362,28 @@ class Hooks:
 
     async def until_failing(self) -> None:
         """Wait until the ledger has that a subscriber refused something."""
-        query = "SELECT count(*) AS n FROM subscribers WHERE failing_since IS NOT NULL"
-        end = monotonic() + LIMIT
-        while not (await self.ledger.fetch(query))[0]["n"]:
-            assert monotonic() < end, "no failure was stored"
-            await asyncio.sleep(0.05)
+        query: LiteralString = (
+            "SELECT count(*) AS n FROM subscribers WHERE failing_since IS NOT NULL"
+        )
+        await self._until(query, bool, "no failure was stored")
 
     async def until_acknowledged(self, count: int) -> None:
         """Wait until so many records are acknowledged, over all subscribers, and no more."""
-        query = "SELECT count(DISTINCT (subscriber_id, webhook_id)) AS n FROM deliveries"
-        found = -1
+        query: LiteralString = (
+            "SELECT count(DISTINCT (subscriber_id, webhook_id)) AS n FROM deliveries"
+        )
+        what = f"not all of {count} were acknowledged"
+        assert await self._until(query, lambda found: found >= count, what) == count
+
+    async def _until(self, query: LiteralString, holds: Callable[[int], bool], what: str) -> int:
+        """Wait until a count ``holds``, and return it."""
         end = monotonic() + LIMIT
-        while found < count:
-            assert monotonic() < end, f"only {found} of {count} were acknowledged"
+        while True:
+            found = int((await self.ledger.fetch(query))[0]["n"])
+            if holds(found):
+                return found
+            assert monotonic() < end, f"{what}: {found}"
             await asyncio.sleep(0.05)
-            found = (await self.ledger.fetch(query))[0]["n"]
-        assert found == count
 
 
 @dataclass(slots=True)

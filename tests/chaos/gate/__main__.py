@@ -11,7 +11,7 @@ It ends with the lines ``gate-wrong-yes`` and ``gate-yes-at-end``, ``ok`` or ``s
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -48,8 +48,6 @@ from tests.chaos.pipeline import (
 from tests.support.api_keys import an_api_key, publish_key
 from tests.support.order.workers import Worker
 
-_FIT_WITHIN = 6.0
-"""Seconds in which a process that a fault may hit is waited for."""
 _AGREED_WITHIN = 30.0
 GATES = ("gate-0", "gate-1")
 STALE_AFTER = timedelta(seconds=2)
@@ -159,25 +157,26 @@ class GateCampaign(PipelineCampaign):
         await self.prepare(tokenLimit=10, statusLimit=1000, hiddenWindow=0, phoneCheck="valid")
         key = an_api_key(scopes=frozenset({Scope.ASK.value}))
         await asyncio.to_thread(publish_key, self.settings, key)
-        with self._processes() as (urls, hit):
-            evidence = await self._under_faults(faults, urls, hit)
+        with (
+            self.workers(count=1) as hit,
+            running_gates(self.settings, self.network, self.servers.folder) as gates,
+        ):
+            urls = {one.name: one.url for one in gates}
+            evidence = await self._under_faults(faults, urls, [*map(victim_of, gates), *hit])
         self.on_progress("comparing")
         known_within = STALE_AFTER.total_seconds() + MARGIN
         async with self.ledger() as ledger:
             return await judge(evidence, ledger, known_within=known_within)
 
-    @contextmanager
-    def _processes(self) -> Iterator[tuple[dict[str, str], list[Victim]]]:
-        """Run all processes; yield the URLs of the gates, and what faults may hit."""
-        with (
-            self.workers(count=1) as hit,
-            running_gates(self.settings, self.network, self.servers.folder) as gates,
-        ):
-            yield {one.name: one.url for one in gates}, [*map(victim_of, gates), *hit]
-
     async def _under_faults(self, faults: int, urls: dict[str, str], hit: list[Victim]) -> Evidence:
         """Inject so many faults, and return what there is once everything has settled."""
-        traffic = self._traffic()
+        traffic = Traffic(
+            settings=self.settings,
+            random=Random(self.seed),
+            recipients=self.recipients,
+            refused_recipients=self.refused,
+            rate=self.rate,
+        )
         await asyncio.to_thread(traffic.begin)
         askers = [
             Asker(
@@ -223,22 +222,9 @@ class GateCampaign(PipelineCampaign):
             failed=failed,
         )
 
-    def _traffic(self) -> Traffic:
-        return Traffic(
-            settings=self.settings,
-            random=Random(self.seed),
-            recipients=self.recipients,
-            refused_recipients=self.refused,
-            rate=self.rate,
-        )
-
     async def _fault(self, fault: GateFault, hit: list[Victim], random: Random) -> str:
         """Inject a fault; return what it hit."""
-        some = [one for one in hit if one.part == PARTS[fault]]
-        # One that has just been started does nothing that a fault could spoil; but not for ever.
-        with suppress(TimeoutError):
-            await until(lambda: any(one.is_up for one in some), _FIT_WITHIN, what="a victim")
-        victim = random.choice([one for one in some if one.is_up] or some)
+        victim = await self.victim(hit, PARTS[fault], random)
         seconds = random.uniform(*self.hold)
         if fault in KILLS:
             await asyncio.to_thread(victim.be_killed)

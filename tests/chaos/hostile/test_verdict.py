@@ -76,8 +76,7 @@ def _letter(offset: int, reason: str = "undecodable", **headers: bytes) -> dict[
 def test_account_knows_letters_refusals_and_closed_keys() -> None:
     """By their offset; by their event where they were repartitioned."""
     found = _account([_decision(0, Status.RET, 99)], [_letter(11, "refused")])
-    assert found.wrong == []
-    assert found.fates["junk"] == {"key closed": 1, "refused": 1}
+    assert (found.wrong, found.fates["junk"]) == ([], {"key closed": 1, "refused": 1})
 
 
 def test_account_knows_what_a_batch_and_its_parts_hold() -> None:

@@ -114,11 +114,6 @@ async def recorded_facts(ledger: Ledger) -> list[RecordedFact]:
     return found
 
 
-async def registered(ledger: Ledger) -> Mapping[str, str]:
-    """Return what the ledger says is registered, by key."""
-    return {row["key"]: row["registered"] for row in await ledger.fetch(_REGISTERED)}
-
-
 def oldest_pull(ledger: Ledger) -> datetime | None:
     """Return since when every stream was read to its end; None: one never was."""
 
@@ -230,9 +225,9 @@ class InboundCampaign(PipelineCampaign):
                 expected_events(rows, ACTIVE, datetime.now(UTC)),
                 await recorded_facts(ledger),
                 {
-                    key: status
-                    for key, status in (await registered(ledger)).items()
-                    if f"/{RECIPIENTS}" not in key  # whose opt-outs İYS does not have
+                    row["key"]: row["registered"]
+                    for row in await ledger.fetch(_REGISTERED)
+                    if f"/{RECIPIENTS}" not in row["key"]  # whose opt-outs İYS does not have
                 },
                 {
                     f"{BRAND}/MESAJ/BIREYSEL/{recipient}": status
@@ -274,7 +269,10 @@ class InboundCampaign(PipelineCampaign):
     async def _under_faults(self, faults: int, hit: Sequence[Victim]) -> None:
         """Have citizens act while so many faults are injected, and let everything settle."""
         await until(
-            lambda: all(one.is_up for one in hit) and self._is_registered(),
+            lambda: (
+                all(one.is_up for one in hit)
+                and self.simulator.calls("pushRegister") >= SINKS * _CHANNELS
+            ),
             UP_WITHIN,
             what="receiver of each sink that İYS pushes to",
         )
@@ -283,15 +281,12 @@ class InboundCampaign(PipelineCampaign):
             await self.inject(
                 faults,
                 WEIGHTS,
-                lambda fault, random: asyncio.to_thread(self._fault, fault, hit, random),
+                lambda fault, random: self._fault(fault, hit, random),
             )
             acting.cancel()
         self.simulator.clear_faults()
         shown_at = datetime.now(UTC) + timedelta(seconds=_HIDDEN + 1)
         await asyncio.to_thread(self.settle, lambda view: self._is_settled(view, shown_at))
-
-    def _is_registered(self) -> bool:
-        return self.simulator.calls("pushRegister") >= SINKS * _CHANNELS
 
     async def _act(self) -> None:
         """Have citizens opt in and out, in turn, until cancelled."""
@@ -308,18 +303,18 @@ class InboundCampaign(PipelineCampaign):
             await asyncio.to_thread(self.simulator.post, "citizen", movements=[change])
             self.acts += 1
 
-    def _fault(self, fault: InboundFault, hit: Sequence[Victim], random: Random) -> str:
+    async def _fault(self, fault: InboundFault, hit: Sequence[Victim], random: Random) -> str:
         """Inject a fault; return what it hit."""
         if fault in AT_IYS:
-            self.simulator.inject_fault(**AT_IYS[fault], times=CALLS)  # type: ignore[arg-type]  # its fields
+            at_iys: dict[str, Any] = {**AT_IYS[fault], "times": CALLS}
+            await asyncio.to_thread(lambda: self.simulator.inject_fault(**at_iys))
             return "İYS"
         part = ORDER if fault is InboundFault.KILL_ORDER else SINK
-        some = [one for one in hit if one.part == part]
-        victim = random.choice([one for one in some if one.is_up] or some)
+        victim = await self.victim(hit, part, random)
         if fault is InboundFault.FREEZE_SINK:
-            victim.be_frozen(random.uniform(*self.hold))
+            await asyncio.to_thread(victim.be_frozen, random.uniform(*self.hold))
         else:
-            victim.be_killed()
+            await asyncio.to_thread(victim.be_killed)
         return victim.name
 
     def _is_settled(self, view: LedgerView, shown_at: datetime) -> bool:

@@ -93,8 +93,7 @@ def test_campaign_is_short_for_each_fault(
     """Also where a process ended by itself, and where nothing happened."""
     campaign: Any = SimpleNamespace(citizens=1, seed=1, injected=Counter())
     found = report(campaign, verdict, seconds=1)
-    assert tuple(found.figures.values()) == figures
-    assert len(found.failures) == failures
+    assert (tuple(found.figures.values()), len(found.failures)) == (figures, failures)
 
 
 def test_interrupted_file_that_is_not_whole_is_found() -> None:
@@ -103,13 +102,11 @@ def test_interrupted_file_that_is_not_whole_is_found() -> None:
     digest = sha384(b"head\n" + content).hexdigest()
     fields: Any = {"lines": RECIPIENTS, "hashed_prefix": b"head\n", "hash_value": digest}
     file: Any = SimpleNamespace(**fields)
-    assert wrong_about_file(file, content) == []
-    assert len(wrong_about_file(file, content * 2)) == 2
-    assert len(wrong_about_file(file, content.replace(b"l", b"L", 1))) == 1
+    contents = (content, content * 2, content.replace(b"l", b"L", 1))
+    assert [len(wrong_about_file(file, one)) for one in contents] == [0, 2, 1]
 
 
 def test_interrupted_sweep_that_counts_a_page_twice_is_found() -> None:
     """In its row, or in the history alone."""
     sweep: Any = SimpleNamespace(counts=SimpleNamespace(queried=RECIPIENTS))
-    assert wrong_about_sweep(sweep, RECIPIENTS) == []
-    assert len(wrong_about_sweep(sweep, RECIPIENTS + 1000)) == 1
+    assert [len(wrong_about_sweep(sweep, RECIPIENTS + more)) for more in (0, 1000)] == [0, 1]

@@ -10,8 +10,8 @@ from confluent_kafka import KafkaException
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.input_faults import HostileInput, InputFault
 from tests.chaos.order.brokers import EXPIRED_AFTER, THREE, BrokerCluster, ClusterBroker
-from tests.chaos.order.fault_points import ACQUIRING, RARE, FaultPoint, TriggerEffect
 from tests.chaos.order.faults import InjectedFault, LastingFaults, OrderFault
+from tests.chaos.order.instrumented_worker import ACQUIRING, RARE, FaultPoint, TriggerEffect
 from tests.chaos.order.workers import SKEWS, InstrumentedWorker, LoadGenerator, SupervisedWorkers
 from tests.support.order.workers import all_held
 

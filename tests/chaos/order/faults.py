@@ -24,7 +24,7 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
 from tests.chaos.input_faults import InputFault
 from tests.chaos.order.brokers import Network
-from tests.chaos.order.fault_points import FaultPoint
+from tests.chaos.order.instrumented_worker import FaultPoint
 from tests.support.builders import NOON, an_event
 from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.traffic import flood
@@ -181,11 +181,6 @@ class LastingFaults:
         if fault is OrderFault.HANG_LANE:
             topic = self._random.choice((topics.events.name, topics.express.name))
         return (f"{topic}[{partition}]", None) if self._hang(topic, partition) else None
-
-    @property
-    def has_disk(self) -> bool:
-        """Whether there is one that may be full: not every machine lets us make one."""
-        return self._disk is not None
 
     def fill_disk(self) -> tuple[str, None] | None:
         """Let the disk of a worker's state be full; no outage, for others may take over."""

@@ -16,9 +16,8 @@ from confluent_kafka import KafkaException
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine.watchdog import EXIT_STALLED
-from tests.chaos.order.fault_points import FaultTrigger
 from tests.chaos.order.faults import LastingFaults
-from tests.chaos.order.instrumented_worker import TRIGGER
+from tests.chaos.order.instrumented_worker import TRIGGER, FaultTrigger
 from tests.chaos.order.skewed_worker import CLOCK, SET
 from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.traffic import Traffic

@@ -17,9 +17,8 @@ import asyncio
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -171,7 +170,10 @@ class RequestsCampaign:
         """
         done, waits = asyncio.ensure_future(until), list[float]()
         wrong: Counter[str] = Counter()
-        async with _client(one) as client, asyncio.TaskGroup() as tasks:
+        async with (
+            httpx.AsyncClient(base_url=one.url, trust_env=False, timeout=30) as client,
+            asyncio.TaskGroup() as tasks,
+        ):
 
             async def timed(number: int, due: float) -> None:
                 wrong[await ask(client, one, number)] += 1
@@ -192,12 +194,6 @@ class RequestsCampaign:
             return [f"{one.api} ended with {one.end()}"]
         wrong = await wrong_answer(one)
         return [f"afterwards, {wrong}"] if wrong else []
-
-
-@asynccontextmanager
-async def _client(one: ApiProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=one.url, trust_env=False, timeout=30) as client:
-        yield client
 
 
 def main(  # noqa: PLR0917  # options

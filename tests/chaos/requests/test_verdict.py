@@ -73,11 +73,6 @@ def test_figures_are_of_the_worst_api() -> None:
     feeds = ApiVerdict(sent=8, pairs=[_pair(100, 150)], failed=["ended"])
     feeds.answers.faults.append("request 1")
     found = report({Api.GATE: gate, Api.FEEDS: feeds}, seed=4, seconds=1)
-    assert found.figures == {
-        "requests": 8,
-        "requests-5xx": 1,
-        "requests-neighbour-p99-ms": 45,
-    }
-    assert found.failures == ["ended"]
-    assert feeds.p99 == 37.5
+    figures = {"requests": 8, "requests-5xx": 1, "requests-neighbour-p99-ms": 45}
+    assert (found.figures, found.failures, feeds.p99) == (figures, ["ended"], 37.5)
     assert json.loads(json.dumps(dict(found.data)))["seed"] == 4

@@ -48,8 +48,7 @@ from tests.chaos.sink.injector import (
     WorkerNetwork,
     worker_name,
 )
-from tests.chaos.sink.opt_out_delay import Outages
-from tests.chaos.sink.verdict import SinkVerdict, judge
+from tests.chaos.sink.verdict import Outages, SinkVerdict, judge
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import BRAND
 from tests.support.hostile.small_disk import SmallDisk, small_disk
@@ -190,7 +189,7 @@ class SinkCampaign:
             random=random.Random(self.seed + 1),
         )
         self.on_progress(f"publishing {self.load.keys:,} opt-ins")
-        await traffic.begin()
+        await traffic.refill(self.load.keys)
         async with self._sinks() as (sinks, networks, disk):
             surroundings = Surroundings(
                 settings=self.settings,

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -23,7 +23,6 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
 from tests.chaos.hostile.records import RECIPIENTS, WILD
-from tests.chaos.sink.opt_out_delay import OptOut
 from tests.support.builders import BRAND, a_decision_record, a_key, an_event
 
 _PLACEHOLDER = "+905559999999"
@@ -46,6 +45,17 @@ SELECT
         AND state IN ('pending', 'in_flight', 'awaiting_result', 'unknown', 'retryable')),
     (SELECT coalesce(sum(next_offset), 0)::bigint FROM kafka_offsets WHERE topic = %(topic)s)
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOut:
+    """An opt-out that was published, at an instant in seconds since 1970."""
+
+    key: str
+    event_id: str
+    consent_date: str
+    """As İYS shows it."""
+    published_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,10 +267,6 @@ class Traffic:
 
     _opted_out: list[tuple[float, str]] = field(default_factory=list)
 
-    async def begin(self) -> None:
-        """Publish the first ``keys`` opt-ins."""
-        await self._refill(self.keys)
-
     async def load(self) -> None:
         """Return when all opt-ins are in the ledger, from where nothing is submitted yet."""
         while self.unread or self.outstanding < self.keys:
@@ -287,7 +293,7 @@ class Traffic:
             self.unread = self.source.published - ingested
             self.outstanding = pending + self.unread
             if self.is_refilled and self.outstanding < self.keys:
-                await self._refill(self.keys - self.outstanding + _CHUNK)
+                await self.refill(self.keys - self.outstanding + _CHUNK)
 
     def _opt_outs(self, count: int, in_flight: list[str]) -> list[tuple[str, str]]:
         others = count - len(in_flight)
@@ -310,7 +316,8 @@ class Traffic:
             chosen.append((key, "ONAY"))
         return chosen
 
-    async def _refill(self, count: int) -> None:
+    async def refill(self, count: int) -> None:
+        """Have so many more recipients opt in."""
         until = self.recipients + count
         await asyncio.to_thread(self.source.opt_in, range(self.recipients, until))
         self.recipients = until
@@ -318,15 +325,12 @@ class Traffic:
     async def _ask(self, query: LiteralString, **values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query; none while PostgreSQL is away."""
         try:
-            async with asyncio.timeout(_LIMIT):
-                return await self._fetch(query, values)
+            async with (
+                asyncio.timeout(_LIMIT),
+                await psycopg.AsyncConnection.connect(
+                    self.database_url, autocommit=True, connect_timeout=2
+                ) as connection,
+            ):
+                return await (await connection.execute(query, values)).fetchall()
         except (psycopg.Error, TimeoutError):
             return []
-
-    async def _fetch(
-        self, query: LiteralString, values: Mapping[str, object]
-    ) -> list[tuple[Any, ...]]:
-        async with await psycopg.AsyncConnection.connect(
-            self.database_url, autocommit=True, connect_timeout=2
-        ) as connection:
-            return await (await connection.execute(query, values)).fetchall()

@@ -21,7 +21,7 @@ from izin.runtime.topic_admin import ensure_topics
 from tests.chaos.hostile.records import leave_open
 from tests.chaos.input_faults import HostileInput, InputFault
 from tests.chaos.sink.decision_source import DecisionSource
-from tests.chaos.sink.opt_out_delay import DATABASE, DECISIONS, IYS, Interval, Outages
+from tests.chaos.sink.verdict import DATABASE, DECISIONS, IYS, Interval, Outages
 from tests.support.hostile.small_disk import SmallDisk
 from tests.support.proxy import Proxy
 from tests.support.simulator import SimulatorAdmin
