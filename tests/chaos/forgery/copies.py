@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -46,6 +46,8 @@ from tests.support.evidence.archives import KEY, a_header
 
 Row = dict[str, Any]
 """A row of the history, or of deliveries: its columns by name."""
+LATER = datetime(2036, 6, 15, 9, tzinfo=UTC)
+"""More than ten years after the first months."""
 FACT = Fact._fields
 DIGESTS = "deliveries"
 """The key of the digests of batches."""

@@ -14,13 +14,11 @@ from izin.ledger.record import Anchor, TopicMessages
 from izin.ledger.webhooks.deliveries import DeliveryReceipt, copied, sealed
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.chaos.forgery.copies import OTHERS, FactSource, HistoryCopy, Row, source_of
+from tests.chaos.forgery.copies import LATER, OTHERS, FactSource, HistoryCopy, Row, source_of
 from tests.support.builders import CUSTOMER
 from tests.support.evidence.archives import KEY
 
 BEGAN = datetime(2026, 1, 5, 9, tzinfo=UTC)
-LATER = datetime(2036, 6, 15, 9, tzinfo=UTC)
-"""More than ten years after the first months."""
 _SHARDS = 3
 _MESSAGES = TopicMessages(Codec(), Topics())
 _DELIVERIES, _MOVEMENTS = statements("deliveries"), statements("movements")

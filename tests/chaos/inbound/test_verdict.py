@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from tests.chaos.inbound.__main__ import (
+    OPTED_IN,
     InboundVerdict,
     RecordedFact,
     expected_events,
     judge,
     report,
-)
-from tests.chaos.inbound.interruptions import (
-    RECIPIENTS,
     wrong_about_file,
     wrong_about_sweep,
 )
@@ -98,9 +96,9 @@ def test_campaign_is_short_for_each_fault(
 
 def test_interrupted_file_that_is_not_whole_is_found() -> None:
     """Cut off, doubled, or altered."""
-    content = b"line\n" * RECIPIENTS
+    content = b"line\n" * OPTED_IN
     digest = sha384(b"head\n" + content).hexdigest()
-    fields: Any = {"lines": RECIPIENTS, "hashed_prefix": b"head\n", "hash_value": digest}
+    fields: Any = {"lines": OPTED_IN, "hashed_prefix": b"head\n", "hash_value": digest}
     file: Any = SimpleNamespace(**fields)
     contents = (content, content * 2, content.replace(b"l", b"L", 1))
     assert [len(wrong_about_file(file, one)) for one in contents] == [0, 2, 1]
@@ -108,5 +106,5 @@ def test_interrupted_file_that_is_not_whole_is_found() -> None:
 
 def test_interrupted_sweep_that_counts_a_page_twice_is_found() -> None:
     """In its row, or in the history alone."""
-    sweep: Any = SimpleNamespace(counts=SimpleNamespace(queried=RECIPIENTS))
-    assert [len(wrong_about_sweep(sweep, RECIPIENTS + more)) for more in (0, 1000)] == [0, 1]
+    sweep: Any = SimpleNamespace(counts=SimpleNamespace(queried=OPTED_IN))
+    assert [len(wrong_about_sweep(sweep, OPTED_IN + more)) for more in (0, 1000)] == [0, 1]
