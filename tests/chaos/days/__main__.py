@@ -10,7 +10,7 @@ codes: 0 every guarantee held, 1 one was violated, 2 wrong usage.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,13 +26,14 @@ from izin.iys.wire_format import from_turkish
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from tests.chaos.command import Seed, explained_report, start
-from tests.chaos.days.virtual_loop import VirtualLoop
-from tests.chaos.days.virtual_site import BRANDS, DAY, HOUR, Outage, VirtualSite, run_campaign
+from tests.chaos.days.virtual_site import BRANDS, DAY, HOUR, Outage, VirtualCampaign, run_campaign
 from tests.chaos.pipeline import differences
 from tests.support.builders import an_event
 from tests.support.webhooks import a_phone
 
 _SETTLES_WITHIN = timedelta(days=3)
+_RECIPIENTS = 400
+_FILE_SIZE = 1500
 TOKEN_CALLS = 10
 """What İYS counts of an address in an hour."""
 HOLIDAY = datetime(2026, 10, 28, 10, 0, tzinfo=UTC)
@@ -123,29 +124,17 @@ class DaysVerdict:
 
 
 @dataclass(kw_only=True)
-class VirtualDays:
+class VirtualDays(VirtualCampaign):
     """One run of so many days."""
 
-    loop: VirtualLoop
-    database_url: str
     days: float
-    seed: int
     sinks: int = 8
-    recipients: int = 400
-    file_size: int = 1500
-    poll_interval: timedelta = timedelta(minutes=10)
-    on_progress: Callable[[str], None] = print
     _restarts: int = 0
     _outages: int = 0
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._site = VirtualSite(
-            loop=self.loop,
-            database_url=self.database_url,
-            count=self.sinks,
-            poll_interval=self.poll_interval,
-        )
+        self._site = self.site(count=self.sinks, poll_interval=timedelta(minutes=10))
         self._sinks, self._transport = self._site.sinks, self._site.transport
 
     async def run(self) -> DaysVerdict:
@@ -183,7 +172,7 @@ class VirtualDays:
             await asyncio.sleep(self._random.expovariate(1 / (2 * HOUR if at_night else HOUR / 4)))
             at = self._site.time.now().replace(microsecond=0)
             number = self._site.decided
-            recipients = self._random.sample(range(self.recipients), self._random.randint(1, 5))
+            recipients = self._random.sample(range(_RECIPIENTS), self._random.randint(1, 5))
             events = [
                 an_event(
                     event_id=f"event-{number}-{person}",
@@ -205,7 +194,7 @@ class VirtualDays:
             now = self._site.time.now()
             at = (now - timedelta(days=2)).replace(microsecond=0)
             number += 1
-            first = self.recipients + number * self.file_size
+            first = _RECIPIENTS + number * _FILE_SIZE
             await self._site.decide(
                 ledger,
                 [
@@ -216,7 +205,7 @@ class VirtualDays:
                         consent_date=at,
                         received_at=at,
                     )
-                    for person in range(first, first + self.file_size)
+                    for person in range(first, first + _FILE_SIZE)
                 ],
             )
             await asyncio.sleep(18 * HOUR)
@@ -296,10 +285,11 @@ def main(
     raise run_campaign(
         "days",
         folder,
-        lambda loop, url, show: VirtualDays(
-            loop=loop, database_url=url, days=days, seed=seed, sinks=sinks, on_progress=show
-        ).run(),
+        VirtualDays,
         lambda verdict, seconds: report(verdict, seed=seed, sinks=sinks, seconds=seconds),
+        days=days,
+        seed=seed,
+        sinks=sinks,
     )
 
 

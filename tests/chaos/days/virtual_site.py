@@ -226,7 +226,6 @@ class VirtualSinks:
     beside: Callable[[OutboundContext], Iterable[Coroutine[Any, Any, None]]] = lambda _: ()
     """What each process runs beside its outbound loops."""
     unforeseen: list[str] = field(default_factory=list)
-    starts: int = 0
     bells: Notifications = field(default_factory=Notifications)
     _running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -238,7 +237,6 @@ class VirtualSinks:
     def start(self, number: int) -> None:
         """Start a sink, unless it runs."""
         if number not in self._running:
-            self.starts += 1
             self._running[number] = asyncio.create_task(self._run(), name=f"sink {number}")
 
     def start_all(self) -> None:
@@ -429,19 +427,42 @@ class VirtualSite:
         return [f"{codes[code]} × {code}" for code in unwanted if code in codes]
 
 
+@dataclass(kw_only=True)
+class VirtualCampaign:
+    """A campaign on virtual time, with what each of them is given."""
+
+    loop: VirtualLoop
+    database_url: str
+    folder: Path
+    seed: int
+    on_progress: Show
+
+    def site(self, *, poll_interval: timedelta, count: int = 1, **more: Any) -> VirtualSite:  # noqa: ANN401  # as VirtualSite has them
+        """Return an installation of its own, with so many sinks."""
+        return VirtualSite(
+            loop=self.loop,
+            database_url=self.database_url,
+            count=count,
+            poll_interval=poll_interval,
+            **more,
+        )
+
+
 def run_campaign(
     stage: str,
     folder: Path,
-    campaign: Callable[[VirtualLoop, str, Show], Coroutine[Any, Any, T]],
-    report: Callable[[T, float], RunReport],
+    campaign: Callable[..., Any],
+    report: Callable[[Any, float], RunReport],
+    **options: object,
 ) -> typer.Exit:
-    """Run the ``campaign`` of a stage and conclude it: it gets a loop, the URL of a database, and
-    what shows progress; ``report`` gets its verdict, and how many seconds it took.
+    """Run the ``campaign`` of a stage, a ``VirtualCampaign`` with these options, and conclude it;
+    ``report`` gets its verdict, and how many seconds it took.
     """
 
-    def run(show: Show) -> T:
+    def run(show: Show) -> object:
         with Postgres(folder) as postgres:
             url = create_database(postgres.url, stage)
-            return run_loop(lambda loop: campaign(loop, url, show))
+            given = {"database_url": url, "folder": folder, "on_progress": show}
+            return run_loop(lambda loop: campaign(loop=loop, **given, **options).run())
 
     return run_stage(stage, folder, run, report)

@@ -50,12 +50,13 @@ from izin.producers.publishing.publisher import Published, PublishResult
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro, event_to_avro
 from tests.chaos.command import explained_report, start
-from tests.chaos.days.virtual_loop import VirtualLoop
-from tests.chaos.days.virtual_site import BEGINS_AT, RESULT_DELAY, VirtualSite, run_campaign
+from tests.chaos.days.virtual_site import BEGINS_AT, RESULT_DELAY, VirtualCampaign, run_campaign
 from tests.support.builders import BRAND, CUSTOMER
 
 _LONG_ACTIVE = datetime(2020, 1, 1, tzinfo=UTC)
 _BATCH = 20_000
+_POLL_INTERVAL = timedelta(seconds=5)
+"""Of the sinks and of the watch: a hundredth of what a million rows take, and cheap."""
 _SHOWN = 5
 _WITHHELD = {"IZIN-VOID", "IZIN-TRANSFER-ENDED"}
 HEADER = "ALICI;İZİN TÜRÜ;İZİN DURUMU;İZİN KAYNAĞI;İZİN TARİHİ;MARKA"
@@ -218,25 +219,13 @@ class OnboardingVerdict:
 
 
 @dataclass(kw_only=True)
-class VirtualOnboarding:
+class VirtualOnboarding(VirtualCampaign):
     """One first loading of so many rows."""
 
-    loop: VirtualLoop
-    database_url: str
-    folder: Path
-    rows: int = 1_000_000
-    seed: int = 1
-    poll_interval: timedelta = timedelta(seconds=5)
-    """Of the sinks and of the watch: a hundredth of what a million rows take, and cheap."""
-    on_progress: Callable[[str], None] = print
+    rows: int
 
     def __post_init__(self) -> None:
-        self._site = VirtualSite(
-            loop=self.loop,
-            database_url=self.database_url,
-            count=1,
-            poll_interval=self.poll_interval,
-        )
+        self._site = self.site(poll_interval=_POLL_INTERVAL)
         self._time, self._simulator = self._site.time, self._site.simulator
         soon = BEGINS_AT + timedelta(days=10)
         self._brands = {
@@ -344,7 +333,7 @@ class VirtualOnboarding:
             if not row["open"]:
                 return
             self._site.sinks.check()
-            await asyncio.sleep(self.poll_interval.total_seconds())
+            await asyncio.sleep(_POLL_INTERVAL.total_seconds())
 
     def _columns(
         self, found: LoadingPreview, path: Path, report: Path | None, published: set[int]
@@ -440,10 +429,10 @@ def main(
     raise run_campaign(
         "onboarding",
         folder,
-        lambda loop, url, show: VirtualOnboarding(
-            loop=loop, database_url=url, folder=folder, rows=rows, seed=seed, on_progress=show
-        ).run(),
+        VirtualOnboarding,
         report,
+        rows=rows,
+        seed=seed,
     )
 
 

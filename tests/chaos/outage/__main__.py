@@ -11,7 +11,7 @@ or ``short``. Exit codes: 0 every bar is met, 1 one is missed, 2 wrong usage.
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -33,14 +33,14 @@ from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.chaos.command import explained_report, start
-from tests.chaos.days.virtual_loop import VirtualLoop
-from tests.chaos.days.virtual_site import BEGINS_AT, DAY, HOUR, VirtualSite, run_campaign
+from tests.chaos.days.virtual_site import BEGINS_AT, DAY, HOUR, VirtualCampaign, run_campaign
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.webhooks import a_phone
 
 REJECTED_WITHIN = 2.9 * DAY
 """Of ten days down: İYS shows the last seven."""
 RATE = 2.0
+_POLL_INTERVAL = timedelta(seconds=15)
 _BEFORE = 120.0
 """Seconds for which the sinks run before they are down: both streams are pulled."""
 _GIVEN_AT = BEGINS_AT - timedelta(days=30)
@@ -76,30 +76,19 @@ class OutageVerdict:
 
 
 @dataclass(kw_only=True)
-class VirtualOutage:
+class VirtualOutage(VirtualCampaign):
     """One outage of so many days."""
 
-    loop: VirtualLoop
-    database_url: str
-    keys: int = 1_000_000
-    rejections: int = 2000
-    days: float = 10
-    seed: int = 1
-    poll_interval: timedelta = timedelta(seconds=15)
-    on_progress: Callable[[str], None] = print
+    keys: int
+    rejections: int
+    days: float
     _published: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         numbers = random.Random(self.seed).sample(range(self.keys), self.rejections)
         self._recipients = [a_phone(one) for one in numbers]
         self._rejected = [f"{BRAND}/MESAJ/BIREYSEL/{one}" for one in self._recipients]
-        self._site = VirtualSite(
-            loop=self.loop,
-            database_url=self.database_url,
-            count=1,
-            poll_interval=self.poll_interval,
-            beside=self._inbound,
-        )
+        self._site = self.site(poll_interval=_POLL_INTERVAL, beside=self._inbound)
 
     async def run(self) -> OutageVerdict:
         """Run the outage and the return, and measure."""
@@ -174,7 +163,7 @@ class VirtualOutage:
         )
         budget = RequestBudget(RATE, clock=self.loop.time)
         sweeper = Sweeper(context=context, budget=budget, every=None)
-        return puller.run(self.poll_interval), sweeper.run(self.poll_interval)
+        return puller.run(_POLL_INTERVAL), sweeper.run(_POLL_INTERVAL)
 
     async def publish(self, messages: Iterable[Message]) -> None:
         """Take what the pull publishes, as Kafka would."""
@@ -239,16 +228,12 @@ def main(
     raise run_campaign(
         "outage",
         folder,
-        lambda loop, url, show: VirtualOutage(
-            loop=loop,
-            database_url=url,
-            keys=keys,
-            rejections=rejections,
-            days=days,
-            seed=seed,
-            on_progress=show,
-        ).run(),
+        VirtualOutage,
         report,
+        keys=keys,
+        rejections=rejections,
+        days=days,
+        seed=seed,
     )
 
 

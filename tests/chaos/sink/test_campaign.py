@@ -65,8 +65,6 @@ def test_a_campaign_with_a_difference_is_short_and_ends_with_1(
 ) -> None:
     """Unexplained differences are in the last line and in the exit code."""
     fields: dict[str, Any] = dict.fromkeys(SinkVerdict.__dataclass_fields__, 0)
-    given = {"unexplained": unexplained, "slow": ()}
-    given |= dict.fromkeys(("delays", "until_registered"), OptOutDelays())
     verdict = SinkVerdict(
         **fields | {"unexplained": unexplained, "delays": OptOutDelays(), "slow": ()}
     )
