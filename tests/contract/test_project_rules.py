@@ -185,12 +185,8 @@ def test_exception_of_a_rule_names_an_existing_module() -> None:
 
 def test_tracked_files_name_no_machine() -> None:
     """No tracked file names a path of one machine or the registry of one network."""
-    git = shutil.which("git")
-    if git is None or not (ROOT / ".git").exists():
-        pytest.skip("no git checkout")
-    listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
-    files = listed.stdout.decode().split("\0")
-    assert machine_places(ROOT, [name for name in files if name]) == []
+    files = tracked_files(ROOT) or pytest.skip("no git checkout")
+    assert machine_places(ROOT, files) == []
 
 
 @pytest.mark.parametrize(

@@ -154,22 +154,10 @@ def in_ledger(folder: Path, recipient: str) -> tuple[str, str] | None:
     return None if row is None else (row[0], row[1])
 
 
-def publish(stack: Path, recipient: str, status: str, date: datetime) -> None:
-    """Publish a consent with a reference of its own."""
-    words = (
-        "--brand=100001",
-        "--type=MESAJ",
-        "--source=HS_WEB",
-        f"--reference={status}-{recipient}",
-    )
-    done = asked(
-        stack,
-        "publish",
-        *words,
-        f"--recipient={recipient}",
-        f"--status={status}",
-        f"--date={date.isoformat()}",
-    )
+def publish(stack: Path, recipient: str, status: str = "ONAY", *more: str) -> None:
+    """Publish a consent."""
+    words = ("--brand=100001", "--type=MESAJ", "--source=HS_WEB", *more)
+    done = asked(stack, "publish", *words, f"--recipient={recipient}", f"--status={status}")
     assert done[0] == 0, done
 
 
@@ -179,11 +167,18 @@ def state_of(stack: Path, recipient: str) -> dict[str, Any] | None:
     return json.loads(printed)["keys"][0]["state"] if code == 0 else None
 
 
-def await_registered(stack: Path, recipient: str, status: str) -> None:
-    """Return once İYS has a consent."""
-    until(lambda: in_ledger(stack, recipient) == (status, "accepted"), within=90)
-    state = state_of(stack, recipient) or {}
-    assert (state["registered"], state["state"]) == (status, "accepted")
+def await_registered(
+    stack: Path, recipient: str, status: str = "ONAY", *, within: float = 90
+) -> None:
+    """Return once İYS has a consent, and ``izin explain`` says so."""
+    until(lambda: in_ledger(stack, recipient) == (status, "accepted"), within=within)
+    assert is_registered(stack, recipient)
+
+
+def is_registered(stack: Path, recipient: str) -> bool:
+    """Return whether ``izin explain`` says that İYS has the consent that was published."""
+    code, printed = asked(stack, "explain", recipient, "--output", "json")
+    return code == 0 and json.loads(printed)["keys"][0]["state"] == "accepted"
 
 
 def ask_gate(stack: Path, recipient: str, order: str) -> None:
@@ -373,10 +368,11 @@ def erase_and_wait(stack: Path, hook: str) -> tuple[set[bytes], set[bytes]]:
     words = ("--customer=acme", f"--url={hook}")
     assert asked(stack, "subscribers", "add", "crm", *words)[0] == 0
     for recipient in (ERASED, KEPT):
-        publish(stack, recipient, "ONAY", given)
+        publish(stack, recipient, "ONAY", f"--date={given.isoformat()}", f"--reference={recipient}")
     await_registered(stack, ERASED, "ONAY")
     assert not is_erased(stack)
-    publish(stack, ERASED, "RET", given + timedelta(minutes=1))
+    later = f"--date={(given + timedelta(minutes=1)).isoformat()}"
+    publish(stack, ERASED, "RET", later, f"--reference=RET-{ERASED}")
     await_registered(stack, ERASED, "RET")
     await_registered(stack, KEPT, "ONAY")
     ask_gate(stack, ERASED, ORDER)
@@ -387,8 +383,8 @@ def erase_and_wait(stack: Path, hook: str) -> tuple[set[bytes], set[bytes]]:
     until(lambda: in_ledger(stack, ERASED) is None, within=60)
     assert not state_of(stack, ERASED)
     # The old import brings nothing back.
-    publish(stack, ERASED, "ONAY", given)
-    publish(stack, KEPT, "RET", given + timedelta(minutes=1))
+    publish(stack, ERASED, "ONAY", f"--date={given.isoformat()}", f"--reference={ERASED}")
+    publish(stack, KEPT, "RET", later)
     await_registered(stack, KEPT, "RET")
     assert not state_of(stack, ERASED)
     prefix = settings["IZIN_TOPIC_PREFIX"]

@@ -21,11 +21,14 @@ from tests.e2e.stack import (
     a_stack,
     asked,
     assert_in_no_file,
+    await_registered,
     environment_of,
     erase_and_wait,
     in_ledger,
+    is_registered,
     izin,
     left_behind,
+    publish,
 )
 from tests.support.waiting import until
 from tests.support.webhooks import receiving
@@ -33,12 +36,6 @@ from tests.support.webhooks import receiving
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 WORKERS = ("order", "sink", "intake", "feeds", "gate", "webhooks")
-
-
-def publish(folder: Path, recipient: str) -> None:
-    """Publish an opt-in."""
-    words = ("--brand=100001", "--type=MESAJ", "--status=ONAY", "--source=HS_WEB")
-    assert asked(folder, "publish", *words, f"--recipient={recipient}")[0] == 0
 
 
 def posted(folder: Path, recipient: str, key: str | None = None) -> int:
@@ -130,18 +127,6 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-def await_registered(folder: Path, recipient: str, *, within: float = 60) -> None:
-    """Return once İYS has the consent that was published, and ``izin explain`` says so."""
-    until(lambda: in_ledger(folder, recipient) == ("ONAY", "accepted"), within=within)
-    assert is_registered(folder, recipient)
-
-
-def is_registered(folder: Path, recipient: str) -> bool:
-    """Return whether ``izin explain`` says that İYS has the consent that was published."""
-    code, printed = asked(folder, "explain", recipient, "--output", "json")
-    return code == 0 and json.loads(printed)["keys"][0]["state"] == "accepted"
 
 
 def is_ready(folder: Path) -> bool:

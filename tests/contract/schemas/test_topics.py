@@ -4,7 +4,7 @@ Keys live where Java and librdkafka put them.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -150,38 +150,27 @@ def test_committed_end_excludes_an_open_transaction(
 
 def test_committed_end_without_leader_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A topic made a moment ago may have no leader yet; nobody has to act on that."""
-    answers = iter([KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, None])
-    _ends_answered_by(answers, monkeypatch)
+    refused = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+    _ends_answered_by(monkeypatch, *refused, None)
     assert clients.committed_ends(KafkaSettings(), "any") == {0: 7}
 
 
 def test_committed_end_without_permission_raises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waiting does not remedy is not waited for."""
-    answers = iter([KafkaError.TOPIC_AUTHORIZATION_FAILED])
-    _ends_answered_by(answers, monkeypatch)
+    _ends_answered_by(monkeypatch, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(BrokerError):
         clients.committed_ends(KafkaSettings(), "any")
 
 
-def _ends_answered_by(answers: Iterator[int | None], monkeypatch: pytest.MonkeyPatch) -> None:
+def _ends_answered_by(monkeypatch: pytest.MonkeyPatch, *answers: int | None) -> None:
     """Let the broker answer for the end of the one partition with each of ``answers`` in turn."""
-
-    class Asked:
-        def list_topics(self, topic: str, **_: float) -> SimpleNamespace:
-            return SimpleNamespace(
-                topics={topic: SimpleNamespace(partitions={0: None}, error=None)}
-            )
-
-        def get_watermark_offsets(self, *_: object, **__: float) -> tuple[int, int]:
-            code = next(answers)
-            if code is not None:
-                raise KafkaException(KafkaError(code))
-            return 0, 7
-
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr("izin.runtime.kafka_clients.consumer", lambda *_, **__: Asked())
+    client = Mock()
+    topics = {"any": SimpleNamespace(partitions={0: None}, error=None)}
+    client.list_topics.return_value = SimpleNamespace(topics=topics)
+    client.get_watermark_offsets.side_effect = [
+        (0, 7) if code is None else KafkaException(KafkaError(code)) for code in answers
+    ]
+    monkeypatch.setattr("izin.runtime.kafka_clients.consumer", lambda *_, **__: client)
 
 
 def test_broker_out_of_reach_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
