@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from random import Random
-from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
 import typer
@@ -78,7 +77,7 @@ class Victim:
     def supervise(self) -> None:
         """Let it go when its time is over; start it where it has ended; note whether it works."""
         with self._lock:
-            if self._let_go is not None and monotonic() < self._held_until:
+            if self._let_go is not None and time.monotonic() < self._held_until:
                 return
             self._release()
             status = self.process().poll()
@@ -109,7 +108,7 @@ class Victim:
             self._release()
             self.is_up = False
             hold()
-            self._let_go, self._held_until = let_go, monotonic() + seconds
+            self._let_go, self._held_until = let_go, time.monotonic() + seconds
 
     def release(self) -> None:
         """Let it go at once."""

@@ -1,7 +1,6 @@
 """The decisions that sink processes ingest, and the load under which faults fall."""
 
 import asyncio
-import random
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -257,7 +256,7 @@ class Traffic:
     opt_outs: float
     """A second."""
     is_refilled: bool
-    random: random.Random
+    random: Random
     recipients: int = 0
     """How many there are so far."""
     outstanding: int = 0

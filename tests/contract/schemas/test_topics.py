@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.runtime import kafka, topic_admin
-from izin.runtime import kafka as clients
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.contracts import RECORDS
@@ -104,7 +103,7 @@ def test_topics_are_ready_once_they_have_leaders(monkeypatch: pytest.MonkeyPatch
 def test_wrong_topics_are_listed_as_faults(make_settings: Callable[[int], KafkaSettings]) -> None:
     """A missing topic, another partition count and another setting are each a sentence."""
     settings = make_settings(3)
-    topics, admin = settings.topics, clients.admin(settings)
+    topics, admin = settings.topics, kafka.admin(settings)
     admin.delete_topics([topics.permissions.name])[topics.permissions.name].result(10)
     set_of_topic(settings, topics.desired_consents.name, "cleanup.policy", "delete")
     set_of_topic(settings, topics.events.name, "retention.ms", "1000")
@@ -137,29 +136,29 @@ def test_committed_end_excludes_an_open_transaction(
     """Records of an open transaction are not yet there."""
     settings = make_settings(1)
     name = settings.topics.desired_consents.name
-    producer = clients.producer(settings, **{"transactional.id": f"{name}-open"})
+    producer = kafka.producer(settings, **{"transactional.id": f"{name}-open"})
     producer.init_transactions(20)
     producer.begin_transaction()
     producer.produce(name, key=b"key", value=b"open", partition=0)
     producer.flush(10)
-    assert clients.committed_ends(settings, name) == {0: 0}
+    assert kafka.committed_ends(settings, name) == {0: 0}
     producer.commit_transaction(10)
     # The broker answers once it will commit; the marker follows.
-    until(lambda: clients.committed_ends(settings, name) == {0: 2})
+    until(lambda: kafka.committed_ends(settings, name) == {0: 2})
 
 
 def test_committed_end_without_leader_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A topic made a moment ago may have no leader yet; nobody has to act on that."""
     refused = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
     _ends_answered_by(monkeypatch, *refused, None)
-    assert clients.committed_ends(KafkaSettings(), "any") == {0: 7}
+    assert kafka.committed_ends(KafkaSettings(), "any") == {0: 7}
 
 
 def test_committed_end_without_permission_raises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waiting does not remedy is not waited for."""
     _ends_answered_by(monkeypatch, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(BrokerError):
-        clients.committed_ends(KafkaSettings(), "any")
+        kafka.committed_ends(KafkaSettings(), "any")
 
 
 def _ends_answered_by(monkeypatch: pytest.MonkeyPatch, *answers: int | None) -> None:
