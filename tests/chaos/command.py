@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import Field, asdict
+from dataclasses import Field, asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ import typer
 
 from benchmarks.bars import bars_of
 from benchmarks.results import RunReport, progress, publish
+from benchmarks.worker.probe import LatencySummary
 from izin.runtime.logs import configure
 from izin.runtime.settings import LogSettings
 
@@ -20,6 +21,8 @@ Show = Callable[[str], None]
 """Shows how far a campaign is."""
 Seed = Annotated[int, typer.Option(help="The same choices for the same seed.")]
 
+FLOOR = 50.0
+"""Milliseconds that the slowest hundredth may take in any case."""
 _SHOWN = 20
 _PRINTED_EVERY = 10.0
 """Seconds between two lines of progress, where that is no terminal."""
@@ -33,6 +36,19 @@ class Explained(Protocol):
     @property
     def unexplained(self) -> tuple[str, ...]:
         """What is as it must not be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The waits of somebody lawful, without and beside what is hostile."""
+
+    without: LatencySummary
+    beside: LatencySummary
+
+    @property
+    def share(self) -> float:
+        """The 99th percentile in per cent of what it may be: twice that without, or ``FLOOR``."""
+        return 100 * self.beside.p99 / max(2 * self.without.p99, FLOOR)
 
 
 def empty(folder: Path) -> None:

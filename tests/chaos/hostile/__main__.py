@@ -28,7 +28,7 @@ from izin.local import Kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from tests.chaos.command import counted, listed, run_stage, start
+from tests.chaos.command import Pair, counted, listed, run_stage, start
 from tests.chaos.hostile.records import Account, Writing, WrittenBatch, account, write
 from tests.support.order.verdict import backlog, committed_records
 from tests.support.order.workers import Worker, all_held, until
@@ -38,8 +38,6 @@ _EVERY = 0.01
 _DRAINED_WITHIN = 120.0
 _AS_SERVED = ("-Xms4g", "-XX:MaxGCPauseMillis=20", "-XX:G1HeapRegionSize=16m")
 """As brokers are run that serve others: what a huge record leaves behind costs no pause."""
-FLOOR = 50.0
-"""Milliseconds that the slowest hundredth may take in any case."""
 
 
 class HostileBroker(Kafka):
@@ -51,23 +49,10 @@ class HostileBroker(Kafka):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostilePair:
-    """The waits of opt-outs, without and beside hostile records."""
-
-    without: LatencySummary
-    beside: LatencySummary
-
-    @property
-    def share(self) -> float:
-        """The 99th percentile in per cent of what it may be."""
-        return 100 * self.beside.p99 / max(2 * self.without.p99, FLOOR)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HostileVerdict:
     """What came of all records."""
 
-    pairs: Sequence[HostilePair]
+    pairs: Sequence[Pair]
     opt_outs: int
     lost: int
     records: int
@@ -141,9 +126,9 @@ class HostileCampaign:
         worker: Worker,
         probe: Probe,
         processes: ProcessPoolExecutor,
-    ) -> list[HostilePair]:
+    ) -> list[Pair]:
         """Return the pairs, fewer where opt-outs do not come."""
-        found: list[HostilePair] = []
+        found: list[Pair] = []
         self._beside("warm-up", settings, worker, probe, processes, self.warm_up)
         self._drain(settings, worker)
         for number in range(self.pairs):
@@ -157,7 +142,7 @@ class HostileCampaign:
             beside = self._beside("beside", settings, worker, probe, processes, count)
             if without is None or beside is None:
                 break
-            found.append(HostilePair(without=without, beside=beside))
+            found.append(Pair(without=without, beside=beside))
             self.on_progress(f"p99 {without.p99:.1f} ms alone, {beside.p99:.1f} ms beside")
             self._drain(settings, worker)
         return found

@@ -12,7 +12,8 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.guard import DeadLetter, dead_letter_of, unreadable_batch
 from izin.streams.outputs import BATCH_OFFSETS, REPARTITIONED
-from tests.chaos.hostile.__main__ import HostilePair, HostileVerdict, report
+from tests.chaos.command import Pair
+from tests.chaos.hostile.__main__ import HostileVerdict, report
 from tests.chaos.hostile.records import (
     KINDS,
     RARE,
@@ -96,24 +97,25 @@ def test_account_finds_what_vanished_and_opt_ins_that_were_admitted() -> None:
     ]
 
 
-def _pair(without: float, beside: float) -> HostilePair:
+def a_pair(without: float, beside: float) -> Pair:
+    """Return a pair with these 99th percentiles, in milliseconds."""
     first, second = (
         LatencySummary(name="", probes=1, p50=0.0, p99=one, most=one) for one in (without, beside)
     )
-    return HostilePair(without=first, beside=second)
+    return Pair(without=first, beside=second)
 
 
 @pytest.mark.parametrize(
     ("pairs", "share"),
     [
-        ([_pair(4, 50)], 100),
-        ([_pair(100, 150)], 75),
-        ([_pair(4, 50), _pair(4, 75), _pair(4, 500)], 150),
+        ([a_pair(4, 50)], 100),
+        ([a_pair(100, 150)], 75),
+        ([a_pair(4, 50), a_pair(4, 75), a_pair(4, 500)], 150),
         ([], None),
     ],
     ids=["floor", "twice", "median", "none-came"],
 )
-def test_delay_is_the_median_of_its_limit(pairs: list[HostilePair], share: float | None) -> None:
+def test_delay_is_the_median_of_its_limit(pairs: list[Pair], share: float | None) -> None:
     """The limit is twice the wait without hostile records, or 50 ms."""
     verdict = HostileVerdict(
         pairs=pairs,

@@ -45,6 +45,8 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from tests.chaos.command import (
+    FLOOR,
+    Pair,
     Show,
     counted,
     listed,
@@ -66,8 +68,6 @@ from tests.support.sink_processes import SinkProcesses
 
 _EVERY = 0.02
 """Seconds between two lawful requests."""
-FLOOR = 50.0
-"""Milliseconds that the slowest hundredth may take in any case."""
 _UP_WITHIN = 60.0
 _LOWEST = 19
 _MODULES: Mapping[Api, tuple[str, str]] = {
@@ -238,35 +238,22 @@ def tracebacks(folder: Path) -> Sequence[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NeighbourPair:
-    """The waits of a neighbour, without and beside hostile requests."""
-
-    without: LatencySummary
-    beside: LatencySummary
-
-    @property
-    def p99(self) -> float:
-        """The 99th percentile beside them, in milliseconds; in proportion, where twice that without
-        them is more than ``FLOOR``.
-        """
-        return self.beside.p99 * FLOOR / max(2 * self.without.p99, FLOOR)
-
-
 @dataclass(slots=True, kw_only=True)
 class ApiVerdict:
     """What came of the requests to one API."""
 
     sent: int = 0
     answers: Answers = field(default_factory=Answers)
-    pairs: list[NeighbourPair] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     """What the neighbour got wrongly, and that the process ended."""
 
     @property
     def p99(self) -> float:
-        """Of the neighbour: the median of the pairs'."""
-        return median(one.p99 for one in self.pairs)
+        """Of the neighbour beside them, the median of the pairs', in milliseconds; in proportion,
+        where twice that without them is more than ``FLOOR``.
+        """
+        return median(one.share for one in self.pairs) * FLOOR / 100
 
 
 @dataclass(slots=True, kw_only=True)
@@ -348,7 +335,7 @@ class RequestsCampaign:
         verdict.answers.statuses.update(answers.statuses)
         verdict.answers.faults += answers.faults
         verdict.answers.wrong += answers.wrong
-        verdict.pairs.append(NeighbourPair(without=without, beside=beside))
+        verdict.pairs.append(Pair(without=without, beside=beside))
 
     async def _neighbour(
         self, one: ApiProcess, verdict: ApiVerdict, until: Awaitable[object]
