@@ -65,24 +65,20 @@ def test_the_image_is_built_without_benchmarks_and_tools() -> None:
     assert not {"!benchmarks", "!tools", "!tests"} & set(kept)
 
 
+def run(*words: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command in the root of the project."""
+    return subprocess.run(words, cwd=ROOT, input=given, capture_output=True, text=True, check=False)
+
+
 def ran(code: str) -> subprocess.CompletedProcess[str]:
     """Run ``code`` where the packages of the extras are refused."""
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT + code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run(sys.executable, "-c", WITHOUT + code)
 
 
 def names(requirements: list[str]) -> set[str]:
     """Return the distributions that ``requirements`` name, as they are compared."""
-    found = set()
-    for one in requirements:
-        name = one.partition(">")[0].partition("[")[0]
-        found.add(name.lower().replace("_", "-"))
-    return found - {"izin"}
+    found = (re.split(r"[>\[]", one)[0] for one in requirements)
+    return {one.lower().replace("_", "-") for one in found} - {"izin"}
 
 
 def test_refused_modules_are_those_of_the_extras() -> None:
@@ -133,11 +129,6 @@ def test_missing_module_of_ours_is_no_missing_package() -> None:
     done = ran(broken + "from izin.cli.entry import main; main()")
     assert done.returncode == 1
     assert "izin.cli.cli" in done.stderr
-
-
-def run(*words: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command in the root of the project."""
-    return subprocess.run(words, cwd=ROOT, input=given, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("name", LINKS)
