@@ -4,9 +4,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import Field, asdict, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -26,16 +26,6 @@ FLOOR = 50.0
 _SHOWN = 20
 _PRINTED_EVERY = 10.0
 """Seconds between two lines of progress, where that is no terminal."""
-
-
-class Explained(Protocol):
-    """The verdict of a campaign on virtual time, a dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-    @property
-    def unexplained(self) -> tuple[str, ...]:
-        """What is as it must not be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,15 +97,15 @@ def run_stage(
 
 def explained_report(
     stage: str,
-    verdict: Explained,
+    verdict: Any,  # noqa: ANN401  # a dataclass
     summary: str,
     *,
     seconds: float,
     figures: Mapping[str, float | None],
     **data: object,
 ) -> RunReport:
-    """Return the report of a campaign of ``seconds``, with what is unexplained as a figure, beside
-    ``figures``, and ``data`` beside the verdict's own.
+    """Return the report of a campaign of ``seconds`` on virtual time, with what its verdict has as
+    ``unexplained`` as a figure, beside ``figures``, and ``data`` beside the verdict's own.
     """
     return RunReport(
         tables=[summary, *listed(verdict.unexplained)],

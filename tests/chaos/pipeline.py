@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from random import Random
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import typer
 from confluent_kafka import KafkaException
@@ -465,20 +465,10 @@ async def differences(
     ]
 
 
-class UnderFaults(Protocol):
-    """A campaign that injects so many faults, and returns its verdict."""
-
-    async def run(self, faults: int) -> Any:  # noqa: ANN401  # each has its own
-        """Inject, let everything settle, and judge."""
-
-
-C = TypeVar("C", bound=UnderFaults)
-
-
 def run_under_faults(
     stage: str,
     folder: Path,
-    campaign: Callable[[CampaignServers, Show], C],
+    campaign: Callable[[CampaignServers, Show], Any],
     report: Callable[..., RunReport],
     *,
     faults: int,
@@ -486,10 +476,10 @@ def run_under_faults(
     network: Network | None = None,
 ) -> typer.Exit:
     """Run the ``campaign`` of a stage on servers of its own, and conclude it; ``report`` gets it,
-    its verdict, and how many ``seconds`` it took.
+    the verdict of its ``run(faults)``, and how many ``seconds`` that took.
     """
 
-    def run(show: Show) -> tuple[C, Any]:
+    def run(show: Show) -> tuple[Any, Any]:
         with running_servers(folder, partitions=partitions, network=network) as servers:
             made = campaign(servers, show)
             return made, asyncio.run(made.run(faults))
