@@ -7,8 +7,7 @@ from enum import StrEnum
 from random import Random
 
 from izin.runtime.settings import KafkaSettings
-from tests.chaos.hostile.records import KINDS, HostileBatch, hostile_batch
-from tests.chaos.hostile.writer import WrittenBatch, leave_open
+from tests.chaos.hostile.records import KINDS, HostileBatch, WrittenBatch, hostile_batch, leave_open
 from tests.support.hostile.batches import UNREADABLE, BatchRefusedError, RawProducer
 from tests.support.order.verdict import Coordinates
 

@@ -1,37 +1,255 @@
-"""Campaigns that inject faults one after the other, and those on an order worker and sinks."""
+"""What campaigns share that inject faults one after the other into processes and servers.
+
+Kafka, PostgreSQL and İYS of a campaign's own; the processes that faults hit, which are killed,
+frozen and started again; which fault comes when, which follows from a seed; and the check that
+decisions, ledger, İYS's register and permissions agree on every key.
+"""
 
 import asyncio
+import signal
+import subprocess
+import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+import typer
 from confluent_kafka import KafkaException
 from pydantic import SecretStr
 
+from benchmarks.results import RunReport
+from izin.consent import Consent
+from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.record import LedgerUnavailableError, TopicMessages
+from izin.local import Kafka, Postgres, free_port
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from izin.stack.scenario import LedgerView, wait_until
-from tests.chaos.injection import Injection
+from izin.stack.report import DesiredState, FinalState, compare
+from izin.stack.scenario import LedgerState, LedgerView, wait_until
+from tests.chaos.command import Show, run_stage
+from tests.chaos.hostile.records import RECIPIENTS
 from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
-from tests.chaos.servers import CampaignServers
-from tests.chaos.victims import Victim, victims_of
+from tests.chaos.order.brokers import BrokerCluster, Network
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.order.workers import Worker
 from tests.support.registration import register_brand
-from tests.support.simulator import SimulatorAdmin
+from tests.support.simulator import SimulatorAdmin, running_simulator
 from tests.support.sink_processes import SinkProcesses
 
 F = TypeVar("F", bound=str)
+ORDER, SINK = "order worker", "sink"
+
+
+@dataclass(slots=True, kw_only=True)
+class Victim:
+    """A process that faults hit: started again once it has ended, let go once it was held enough.
+
+    `answers` says whether it does its work now, `start` starts it where it does not run.
+    """
+
+    name: str
+    part: str
+    process: Callable[[], subprocess.Popen[bytes]]
+    start: Callable[[], None]
+    kill: Callable[[], None]
+    answers: Callable[[], bool]
+    is_up: bool = False
+    """Whether it has worked since it was started last, and no fault has hit it since."""
+    ends: list[int] = field(default_factory=list)
+    """The exit statuses with which it ended by itself after it had worked."""
+    _held_until: float = 0.0
+    _let_go: Callable[[], None] | None = None
+    """Ends what holds it; None: nothing does."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def supervise(self) -> None:
+        """Let it go when its time is over; start it where it has ended; note whether it works."""
+        with self._lock:
+            if self._let_go is not None and time.monotonic() < self._held_until:
+                return
+            self._release()
+            status = self.process().poll()
+            if status is not None:
+                if self.is_up:
+                    self.ends.append(status)
+                self.is_up = False
+                self.start()
+            elif not self.is_up:
+                self.is_up = self.answers()
+
+    def be_killed(self) -> None:
+        """End by SIGKILL."""
+        with self._lock:
+            self.is_up = False
+            self.kill()
+            self._release()
+
+    def be_frozen(self, seconds: float) -> None:
+        """Stop amid whatever it does, for at least so many seconds."""
+        self.be_held(
+            seconds, lambda: self._send(signal.SIGSTOP), lambda: self._send(signal.SIGCONT)
+        )
+
+    def be_held(self, seconds: float, hold: Callable[[], None], let_go: Callable[[], None]) -> None:
+        """Be held up by ``hold`` for at least so many seconds, until ``let_go``."""
+        with self._lock:
+            self._release()
+            self.is_up = False
+            hold()
+            self._let_go, self._held_until = let_go, time.monotonic() + seconds
+
+    def release(self) -> None:
+        """Let it go at once."""
+        with self._lock:
+            self._release()
+
+    def _release(self) -> None:
+        if self._let_go is not None:
+            self._let_go()
+            self._let_go = None
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.process().poll() is None:
+            self.process().send_signal(number)
+
+
+def victims_of(order: Worker, sinks: SinkProcesses) -> list[Victim]:
+    """Return an order worker and each sink."""
+    of_sinks = [
+        Victim(
+            name=f"{SINK}-{number}",
+            part=SINK,
+            process=lambda number=number: sinks.running[number],
+            start=sinks.start,
+            kill=lambda number=number: sinks.kill(number),
+            answers=lambda number=number: sinks.is_ready(number),
+        )
+        for number in range(sinks.count)
+    ]
+    of_order = Victim(
+        name=order.name,
+        part=ORDER,
+        process=lambda: order.process,
+        start=order.start,
+        kill=order.kill,
+        answers=lambda: bool(order.health()["ready"]),
+    )
+    return [of_order, *of_sinks]
+
+
+@dataclass(slots=True, kw_only=True)
+class Injection(Generic[F]):
+    """Injects each kind of fault at least once, if there are enough, then each by its weight."""
+
+    weights: Mapping[F, int]
+    pause: tuple[float, float]
+    """How many seconds lie between two faults, at least and at most."""
+    random: Random
+    on_progress: Callable[[str], None] = lambda _: None
+    injected: Counter[F] = field(default_factory=Counter)
+
+    async def run(
+        self,
+        faults: int,
+        hit: Callable[[F], Awaitable[str]],
+        *,
+        meanwhile: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """Inject so many faults; ``hit`` injects one, and returns its target.
+
+        ``meanwhile`` is called with the seconds of each pause.
+        """
+        began = time.monotonic()
+        for number, fault in enumerate(self._planned(faults), 1):
+            await meanwhile(self.random.uniform(*self.pause))
+            target = await hit(fault)
+            self.injected[fault] += 1
+            at = time.monotonic() - began
+            self.on_progress(f"{number}/{faults} {at:7.1f} s  {target:<12} {fault}")
+
+    def _planned(self, faults: int) -> list[F]:
+        more = self.random.choices([*self.weights], [*self.weights.values()], k=faults)
+        return [*self.weights, *more][:faults]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignServers:
+    """How the servers are reached, and what restarts each under the same port."""
+
+    settings: KafkaSettings
+    database_url: str
+    simulator: SimulatorAdmin
+    folder: Path
+    """Of data and logs."""
+    restart_broker: Callable[[], None]
+    restart_database: Callable[[], None]
+
+
+@contextmanager
+def running_servers(
+    folder: Path,
+    *,
+    partitions: int,
+    network: Network | None = None,
+    **broker: Any,  # noqa: ANN401  # as Kafka takes them
+) -> Iterator[CampaignServers]:
+    """Run all three, with data in ``folder`` and every topic; ``broker`` is how Kafka's Java is
+    run. Over a ``network`` the broker is reached by who can be cut off, and killed, not stopped.
+    """
+    with (
+        _brokers(folder, network, broker) as (bootstrap_servers, restart_broker),
+        Postgres(folder, port=free_port()) as postgres,
+        running_simulator(folder) as simulator,
+    ):
+        settings = KafkaSettings(bootstrap_servers=bootstrap_servers, partitions=partitions)
+        ensure_topics(settings)
+
+        def restart_database() -> None:
+            postgres.stop()
+            postgres.start()
+
+        yield CampaignServers(
+            settings=settings,
+            database_url=postgres.url,
+            simulator=simulator,
+            folder=folder,
+            restart_broker=restart_broker,
+            restart_database=restart_database,
+        )
+
+
+@contextmanager
+def _brokers(
+    folder: Path, network: Network | None, options: dict[str, Any]
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    if network is None:
+        with Kafka(folder, free_port(), **options) as kafka:
+
+            def restart() -> None:
+                kafka.stop()
+                kafka.start()
+
+            yield kafka.bootstrap_servers, restart
+        return
+    with BrokerCluster(folder, 1, network) as cluster:
+        (broker,) = cluster.brokers.values()
+
+        def kill() -> None:
+            broker.kill()
+            broker.start()
+
+        yield cluster.bootstrap_servers, kill
 
 
 class ServerFault(StrEnum):
@@ -48,6 +266,8 @@ SUPERVISED_EVERY = 0.2
 UP_WITHIN = 60.0
 _SETTLED_WITHIN = timedelta(minutes=4)
 _RESULT_DELAY = 1.0
+_FIT_WITHIN = 6.0
+"""Seconds in which a process that a fault may hit is waited for."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,6 +380,14 @@ class PipelineCampaign(FaultCampaign):
             order.kill()
             sinks.end()
 
+    async def victim(self, hit: Sequence[Victim], part: str, random: Random) -> Victim:
+        """Return a process of ``part`` that does its work, or any, where none does for long."""
+        some = [one for one in hit if one.part == part]
+        # One that has just been started does nothing that a fault could spoil; but not for ever.
+        with suppress(TimeoutError):
+            await until(lambda: any(one.is_up for one in some), _FIT_WITHIN, what="a victim")
+        return random.choice([one for one in some if one.is_up] or some)
+
     def settle(self, holds: Callable[[LedgerView], bool]) -> None:
         """Return once ``holds``; what cannot be read just after a restart is read again.
 
@@ -198,3 +426,63 @@ async def until(holds: Callable[[], bool], within: float, *, what: str) -> None:
 def ended(hit: Sequence[Victim]) -> list[str]:
     """Return which processes ended by themselves."""
     return [f"{one.name} ended with {one.ends}" for one in hit if one.ends]
+
+
+async def differences(
+    ledger: Ledger,
+    states: Mapping[str, Consent],
+    register: Mapping[str, str],
+    permitted: Mapping[str, bool],
+    *,
+    also: Collection[FinalState] = (),
+) -> list[str]:
+    """Return where ``states``, the ledger, ``register`` and ``permitted`` differ on a key.
+
+    ``also``: how a key may end beside being registered, or being an opt-out that İYS needs not.
+    Hostile records' own keys are left out, but for what İYS has of them.
+    """
+    kept = {
+        row["key"]: LedgerState(
+            desired=row["desired_status"] or "",
+            registered=row["registered"],
+            state=row["state"],
+            reason=row["reason"] or "",
+            void_event_id=row["void_event_id"],
+        )
+        async for row in reads.register(ledger)
+        if f"/{RECIPIENTS}" not in row["key"]
+    }
+    desired = {
+        key: DesiredState(one.status, one.event_id)
+        for key, one in states.items()
+        if f"/{RECIPIENTS}" not in key
+    }
+    found = compare(desired, kept, register, permitted)
+    fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY, *also}
+    return [f"{one.key}: {one.what}" for one in found.differences] + [
+        f"{count} keys {end}" for end, count in found.final_states.items() if end not in fine
+    ]
+
+
+def run_under_faults(
+    stage: str,
+    folder: Path,
+    campaign: Callable[[CampaignServers, Show], Any],
+    report: Callable[..., RunReport],
+    *,
+    faults: int,
+    partitions: int,
+    network: Network | None = None,
+) -> typer.Exit:
+    """Run the ``campaign`` of a stage on servers of its own, and conclude it; ``report`` gets it,
+    the verdict of its ``run(faults)``, and how many ``seconds`` that took.
+    """
+
+    def run(show: Show) -> tuple[Any, Any]:
+        with running_servers(folder, partitions=partitions, network=network) as servers:
+            made = campaign(servers, show)
+            return made, asyncio.run(made.run(faults))
+
+    return run_stage(
+        stage, folder, run, lambda done, seconds: report(*done, seconds=seconds), in_lines=True
+    )

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from tests.chaos.injection import Injection
+from tests.chaos.pipeline import Injection
 
 
 async def test_each_kind_comes_before_any_comes_again() -> None:

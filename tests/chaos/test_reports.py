@@ -10,16 +10,15 @@ import pytest
 from benchmarks.bars import bars_of
 from benchmarks.results import RunReport, publish
 from tests.chaos.days import __main__ as days
-from tests.chaos.days.campaign import DaysVerdict
 from tests.chaos.onboarding import __main__ as onboarding
-from tests.chaos.onboarding.campaign import OnboardingVerdict
 from tests.chaos.outage import __main__ as outage
-from tests.chaos.outage.campaign import OutageVerdict
 
-UNSEEN: dict[str, Any] = dict.fromkeys(DaysVerdict.__dataclass_fields__, 0)
+UNSEEN: dict[str, Any] = dict.fromkeys(days.DaysVerdict.__dataclass_fields__, 0)
 FINE: Mapping[str, Any] = {
-    "days": DaysVerdict(**UNSEEN | {"unexplained": (), "most_tokens_an_hour": 10, "codes": {}}),
-    "outage": OutageVerdict(
+    "days": days.DaysVerdict(
+        **UNSEEN | {"unexplained": (), "most_tokens_an_hour": 10, "codes": {}}
+    ),
+    "outage": outage.OutageVerdict(
         keys=1000,
         rejections=2,
         days=10,
@@ -29,7 +28,7 @@ FINE: Mapping[str, Any] = {
         queried=2,
         unexplained=(),
     ),
-    "onboarding": OnboardingVerdict(
+    "onboarding": onboarding.OnboardingVerdict(
         rows=1000,
         published=700,
         void=200,

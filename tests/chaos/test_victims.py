@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.victims import Victim
+from tests.chaos.pipeline import Victim
 from tests.support.waiting import until
 
 
@@ -72,8 +72,7 @@ def test_process_that_ends_by_itself_is_noted(victim: Victim, running: Running):
     """A gate must not end because Kafka is away."""
     running.kill()
     victim.supervise()
-    assert victim.ends == [-9]
-    assert running.starts == 2
+    assert (victim.ends, running.starts) == ([-9], 2)
 
 
 def test_frozen_process_is_let_go_in_time(victim: Victim, running: Running):

@@ -36,9 +36,7 @@ def test_command_that_says_its_output_is_personal_is_a_look() -> None:
 def test_changing_command_takes_its_actor_the_same_way(name: str) -> None:
     """By --by or IZIN_ACTOR; tests/integration/cli/test_acts.py runs each of them."""
     (by,) = [one for one in COMMANDS[name].params if one.name == "by"]
-    assert by.opts == ["--by"]
-    assert by.envvar == "IZIN_ACTOR"
-    assert by.default is not None
+    assert (by.opts, by.envvar, by.default is None) == (["--by"], "IZIN_ACTOR", False)
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -31,23 +31,21 @@ from tests.support.project_rules import (
 )
 from tests.support.ratchet import (
     FINDERS,
+    GLOSSARY,
+    WORDS,
     allowed,
     check,
     counted,
     cyclic_modules,
-    raised,
-    statements,
-)
-from tests.support.source_tree import ROOT, product_modules, tracked_files
-from tests.support.vocabulary import (
-    GLOSSARY,
-    WORDS,
     exceptions,
+    raised,
     refused_names,
     refused_topics,
     refused_words,
+    statements,
     words,
 )
+from tests.support.source_tree import ROOT, product_modules, tracked_files
 
 RULES = (
     unreasoned_exceptions,
@@ -187,12 +185,8 @@ def test_exception_of_a_rule_names_an_existing_module() -> None:
 
 def test_tracked_files_name_no_machine() -> None:
     """No tracked file names a path of one machine or the registry of one network."""
-    git = shutil.which("git")
-    if git is None or not (ROOT / ".git").exists():
-        pytest.skip("no git checkout")
-    listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
-    files = listed.stdout.decode().split("\0")
-    assert machine_places(ROOT, [name for name in files if name]) == []
+    files = tracked_files(ROOT) or pytest.skip("no git checkout")
+    assert machine_places(ROOT, files) == []
 
 
 @pytest.mark.parametrize(
@@ -270,8 +264,10 @@ def test_check_counts_what_the_tree_has(tmp_path: Path) -> None:
     for name, content in files.items():
         plant(tmp_path, name, content)
     product, tests, *places = check(tmp_path, list(files)).splitlines()
-    assert product == "izin: 2 statements, 6 tokens, 1 modules, 1 lines of SQL"
-    assert tests == "tests: 1 statements, 3 tokens, 1 modules, 0 lines of SQL"
+    assert (product, tests) == (
+        "izin: 2 statements, 6 tokens, 1 modules, 1 lines of SQL",
+        "tests: 1 statements, 3 tokens, 1 modules, 0 lines of SQL",
+    )
     assert "  izin/a.py: OnePlan" in places
 
 
@@ -280,8 +276,7 @@ def test_writer_of_the_ratchet_refuses_to_raise_a_figure() -> None:
     none: dict[str, dict[str, int]] = {name: {} for name in FINDERS}
     limits = {**none, "long_modules": {"izin/iys": 1}, "statements": {"product": 1}}
     today = {**none, "long_modules": {"izin/sinks": 1}, "statements": {"product": 2}}
-    assert raised(today, limits) == ["long_modules: izin/sinks, 1"]
-    assert raised(none, limits) == []
+    assert (raised(today, limits), raised(none, limits)) == (["long_modules: izin/sinks, 1"], [])
 
 
 @pytest.mark.parametrize(
@@ -328,8 +323,7 @@ def test_statements_do_not_count_docstrings(tmp_path: Path) -> None:
     names = ["izin/iys/a.py", "izin/schemas/generated/b.py", "benchmarks/c.py"]
     for name in names:
         plant(tmp_path, name, '"""A."""\ndef f():\n    """B."""\n    return 1\n')
-    assert product_modules(names) == names[:1]
-    assert statements(tmp_path, names) == 2
+    assert (product_modules(names), statements(tmp_path, names)) == (names[:1], 2)
 
 
 def test_glossary_lists_words_of_both_kinds() -> None:

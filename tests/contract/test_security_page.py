@@ -24,7 +24,7 @@ PROMISES = [
     if line.startswith("|") and not line.startswith(("| promised |", "|---"))
 ]
 NAMED = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`")
-SUBSCRIBING_PAGE = "subscribing.md"
+SUBSCRIBING = (ROOT / "docs" / "subscribing.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("promise", "named"), PROMISES)
@@ -57,7 +57,6 @@ def test_threat_model_names_everyone_and_is_one_page() -> None:
 
 def test_page_has_every_reason_with_its_meaning():
     """In the words of the law's own documentation."""
-    page = (ROOT / "docs" / SUBSCRIBING_PAGE).read_text(encoding="utf-8")
     (declared,) = ast.parse(inspect.getsource(PermissionReason)).body
     assert isinstance(declared, ast.ClassDef)
     meanings = [
@@ -67,13 +66,12 @@ def test_page_has_every_reason_with_its_meaning():
     ]
     assert len(meanings) == len(PermissionReason)
     for reason, meaning in zip(PermissionReason, meanings, strict=True):
-        assert f"| `{reason}` | {meaning} |\n" in page
+        assert f"| `{reason}` | {meaning} |\n" in SUBSCRIBING
 
 
 def test_page_has_every_change_with_its_fields():
     """In the order of the classes, which a reader looks up there."""
-    page = (ROOT / "docs" / SUBSCRIBING_PAGE).read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| [^|`]* \| (.*) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| [^|`]* \| (.*) \|$", SUBSCRIBING, re.MULTILINE)
     named = {name: re.findall(r"`(\w+)`", words) for name, words in rows}
     shared = {one.name for one in fields(Change)}
     assert named == {
@@ -84,11 +82,10 @@ def test_page_has_every_change_with_its_fields():
 
 def test_page_names_topics_and_subjects_as_they_are():
     """The names and the retention that the code has."""
-    page = (ROOT / "docs" / SUBSCRIBING_PAGE).read_text(encoding="utf-8")
     topics = Topics()
     for topic in (topics.opt_outs, topics.permissions, topics.outcomes):
-        assert f"`{topic.name}`" in page
-        assert f"`izin.{topic.record}`" in page
+        assert f"`{topic.name}`" in SUBSCRIBING
+        assert f"`izin.{topic.record}`" in SUBSCRIBING
     for topic in (topics.opt_outs, topics.outcomes):
         assert int(topic.config["retention.ms"]) == timedelta(days=90) / timedelta(milliseconds=1)
     assert topics.permissions.config["cleanup.policy"] == "compact"

@@ -15,21 +15,27 @@ from confluent_kafka import Consumer
 
 from izin.local import Postgres
 from izin.schemas.codec import Codec
-from tests.e2e.erasure import KEPT, assert_in_no_file, erase_and_wait
-from tests.e2e.processes import izin, left_behind
-from tests.e2e.stack import ENDED_WITHIN, a_stack, asked, environment_of, in_ledger
+from tests.e2e.stack import (
+    ENDED_WITHIN,
+    KEPT,
+    a_stack,
+    asked,
+    assert_in_no_file,
+    await_registered,
+    environment_of,
+    erase_and_wait,
+    in_ledger,
+    is_registered,
+    izin,
+    left_behind,
+    publish,
+)
 from tests.support.waiting import until
 from tests.support.webhooks import receiving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 WORKERS = ("order", "sink", "intake", "feeds", "gate", "webhooks")
-
-
-def publish(folder: Path, recipient: str) -> None:
-    """Publish an opt-in."""
-    words = ("--brand=100001", "--type=MESAJ", "--status=ONAY", "--source=HS_WEB")
-    assert asked(folder, "publish", *words, f"--recipient={recipient}")[0] == 0
 
 
 def posted(folder: Path, recipient: str, key: str | None = None) -> int:
@@ -123,18 +129,6 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def await_registered(folder: Path, recipient: str, *, within: float = 60) -> None:
-    """Return once İYS has the consent that was published, and ``izin explain`` says so."""
-    until(lambda: in_ledger(folder, recipient) == ("ONAY", "accepted"), within=within)
-    assert is_registered(folder, recipient)
-
-
-def is_registered(folder: Path, recipient: str) -> bool:
-    """Return whether ``izin explain`` says that İYS has the consent that was published."""
-    code, printed = asked(folder, "explain", recipient, "--output", "json")
-    return code == 0 and json.loads(printed)["keys"][0]["state"] == "accepted"
-
-
 def is_ready(folder: Path) -> bool:
     """Return whether each worker says that it is ready."""
     settings = environment_of(folder)
@@ -173,8 +167,7 @@ def test_up_works_survives_kills_and_leaves_no_process(tmp_path: Path) -> None:
     Killed by their process ids, servers come back by themselves, and events go on to İYS. After
     kill -9 of the command every process ends by itself, and the next run has everything, at İYS
     too: brands, key and consents. An erased person is in no file of ours once nothing retains the
-    data, others still are. Ctrl-C and SIGTERM leave no process behind. What was stored is kept,
-    but for a run with --fresh, which has nothing.
+    data, others still are. Ctrl-C leaves no process behind. What was stored is kept.
     """
     folder = tmp_path / "state"
     with a_stack(folder) as process:
@@ -194,14 +187,6 @@ def test_up_works_survives_kills_and_leaves_no_process(tmp_path: Path) -> None:
     port = urlsplit(environment_of(folder)["DATABASE_URL"]).port
     with Postgres(folder, port):
         assert in_ledger(folder, KEPT) == ("RET", "accepted")
-    with a_stack(folder, "--fresh") as process:
-        assert asked(folder, "explain", KEPT)[0] == 1
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(ENDED_WITHIN) == 0
-        assert process.stderr is not None
-        assert f"removing ledger, topics, logs and simulated İYS in {folder}" in (
-            process.stderr.read()
-        )
     assert list(left_behind(tmp_path)) == []
 
 

@@ -20,8 +20,7 @@ from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks
 from tests.support.secure.broker import CLIENT_ID
 from tests.support.secure.certificates import Authority
 from tests.support.secure.connections import SECRET
-from tests.support.secure.https import running
-from tests.support.secure.token_endpoint import TokenEndpoint
+from tests.support.secure.https import TokenEndpoint, running
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin, running_simulator
 
 

@@ -387,14 +387,21 @@ class Hooks:
 
     async def until_acknowledged(self, count: int) -> None:
         """Wait until so many records are acknowledged, over all subscribers, and no more."""
-        query = "SELECT count(DISTINCT (subscriber_id, webhook_id)) AS n FROM deliveries"
-        found = -1
+        query: LiteralString = (
+            "SELECT count(DISTINCT (subscriber_id, webhook_id)) AS n FROM deliveries"
+        )
+        what = f"not all of {count} were acknowledged"
+        assert await self._until(query, lambda found: found >= count, what) == count
+
+    async def _until(self, query: LiteralString, holds: Callable[[int], bool], what: str) -> int:
+        """Wait until a count ``holds``, and return it."""
         end = monotonic() + LIMIT
-        while found < count:
-            assert monotonic() < end, f"only {found} of {count} were acknowledged"
+        while True:
+            found = int((await self.ledger.fetch(query))[0]["n"])
+            if holds(found):
+                return found
+            assert monotonic() < end, f"{what}: {found}"
             await asyncio.sleep(0.05)
-            found = (await self.ledger.fetch(query))[0]["n"]
-        assert found == count
 
 
 @dataclass(slots=True)

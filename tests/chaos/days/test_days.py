@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.chaos.days import virtual_loop as virtual
-from tests.chaos.days.verdict import most_an_hour, repeated, saved_terms
+from tests.chaos.days.__main__ import SavedTerms, most_an_hour, repeated, saved_terms
 
 
 def saved(consent_date: str, creation_date: str) -> Any:  # noqa: ANN401 - a stand-in of a Movement
@@ -23,8 +23,7 @@ def saved(consent_date: str, creation_date: str) -> Any:  # noqa: ANN401 - a sta
 def test_a_consent_saved_after_its_term_is_late():
     """Given on Tuesday morning; the half day and the holiday do not count, the weekend neither."""
     in_time = saved_terms([saved("2026-10-27 10:00:00", "2026-11-02 09:59:59")])
-    assert (in_time.late, in_time.tightest) == ((), timedelta(seconds=1))
-    assert in_time.over_the_holiday == 1
+    assert in_time == SavedTerms(late=(), tightest=timedelta(seconds=1), over_the_holiday=1)
     late = saved_terms([saved("2026-10-27 10:00:00", "2026-11-02 10:00:01")])
     assert len(late.late) == 1
 
@@ -32,16 +31,17 @@ def test_a_consent_saved_after_its_term_is_late():
 def test_a_movement_saved_twice_or_out_of_order_is_found():
     """A duplicate, and an older movement after a newer one."""
     one, other = saved("2026-10-27 10:00:00", ""), saved("2026-10-27 10:00:01", "")
-    assert repeated([one, other]) == []
-    assert len(repeated([one, one])) == 1
-    assert len(repeated([other, one])) == 1
+    assert [len(repeated(some)) for some in ([one, other], [one, one], [other, one])] == [0, 1, 1]
 
 
 def test_the_most_calls_within_any_hour_are_counted():
     """Wherever the hour begins."""
-    assert most_an_hour([*range(0, 3600, 360), 3600]) == 10
-    assert most_an_hour([*range(0, 3600, 360), 3599]) == 11
-    assert most_an_hour([]) == 0
+    instants = range(0, 3600, 360)
+    assert [most_an_hour(some) for some in ([*instants, 3600], [*instants, 3599], [])] == [
+        10,
+        11,
+        0,
+    ]
 
 
 def test_virtual_time_passes_only_while_nothing_works():

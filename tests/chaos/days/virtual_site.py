@@ -1,39 +1,70 @@
-"""One installation on virtual time: simulator, ledger, sinks, and the order stage beside them."""
+"""One installation on virtual time: simulator, ledger, sinks, and the order stage beside them.
+
+The sinks are the worker's own loops over the ledger's own SQL. The SQL reads the loop's clock: a
+function in an earlier schema replaces PostgreSQL's. The simulator is
+reached over a transport that may be down or lose replies.
+"""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
+import httpx
+import psycopg
 import typer
+from iys_simulator.app import build_app
+from iys_simulator.clock import Clock
+from iys_simulator.settings import Settings
+from iys_simulator.state import SimulatorState
+from iys_simulator.store.accounts import Account, Subscription
+from iys_simulator.store.accounts import Brand as SimulatorBrand
+from psycopg import AsyncCursor
+from psycopg.rows import DictRow, dict_row
+from pydantic import SecretStr
 
 from benchmarks.results import RunReport
 from izin.consent import Consent, ConsentEvent, DecisionKind, RefusedEvent, admit, decide
+from izin.iys.client import IysClient
+from izin.iys.rate_limit import Pace
+from izin.iys.tokens import TokenAuth
 from izin.ledger import offsets
-from izin.ledger.db import Ledger
+from izin.ledger.access_tokens import LedgerTokenStore
+from izin.ledger.db import Connection, Ledger, Notifications
+from izin.ledger.db.leases import enter
 from izin.ledger.db.migrate import migrate
-from izin.ledger.record import Brand, TopicMessages
+from izin.ledger.db.notifications import NAMES
+from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.record import Brand, LeaseOwner, TopicMessages
 from izin.local import Postgres, create_database
-from izin.runtime.logs import configure
-from izin.runtime.settings import KafkaSettings, LogSettings
+from izin.runtime.process import cancel_all
+from izin.runtime.settings import (
+    IysSettings,
+    KafkaSettings,
+    LedgerSettings,
+    SinkSettings,
+)
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.outbound.context import OutboundContext
-from tests.chaos.command import conclude, empty, showing
+from izin.sinks.outbound.loops import outbound_loops
+from tests.chaos.command import Show, run_stage
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.chaos.days.virtual_loop import run as run_loop
-from tests.chaos.days.virtual_sinks import (
-    SimulatorTransport,
-    VirtualSinks,
-    VirtualTime,
-    create_simulator,
-    set_clock,
-)
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record
 from tests.support.registration import register_brand
 
@@ -45,6 +76,261 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 _ACTIVATED_AT = datetime(2020, 1, 1, tzinfo=UTC)
 _TOPIC, _TOPIC_ID = "consent-decisions", "topic"
+USERNAME, PASSWORD = "ada@example.com", "not-a-password"
+ADDRESS = "192.0.2.1"
+BRANDS = (BRAND, BRAND + 1)
+RESULT_DELAY = timedelta(seconds=300)
+_LATENCY = 0.05
+_CLOCK = """
+CREATE SCHEMA virtual_clock;
+CREATE FUNCTION virtual_clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
+    AS $$ SELECT current_setting('virtual_clock.now')::timestamptz $$;
+"""
+
+
+class Outage(StrEnum):
+    """A fault of the connection to İYS, or of İYS itself."""
+
+    DOWN = "no connection"
+    LOST = "replies lost after their effect"
+    BUSY = "İYS answers 503"
+
+
+@dataclass(kw_only=True)
+class VirtualTime:
+    """The one clock: the start instant plus the loop's time."""
+
+    loop: VirtualLoop
+    began_at: datetime
+
+    def now(self) -> datetime:
+        """Return the current instant."""
+        return self.began_at + timedelta(seconds=self.loop.time())
+
+    def seconds(self) -> float:
+        """Return the current instant in epoch seconds."""
+        return self.began_at.timestamp() + self.loop.time()
+
+
+class _PollingConnection(psycopg.AsyncConnection[DictRow]):
+    """A session that waits for a lock in virtual time, so that its owner can go on."""
+
+    async def execute(self, query: str, *more: object, **how: object) -> AsyncCursor[DictRow]:
+        """Execute the statement; a lock that is taken is tried again."""
+        if "pg_advisory_lock(" not in query:
+            return await super().execute(query, *more, **how)
+        tried = query.replace("pg_advisory_lock(", "pg_try_advisory_lock(")
+        while True:
+            cursor = await super().execute(tried, *more, **how)
+            if next(iter((await cursor.fetchone() or {}).values())):
+                return cursor
+            await asyncio.sleep(_LATENCY)
+
+
+class TimedLedger(Ledger):
+    """The ledger, whose database reads the virtual clock."""
+
+    def __init__(self, settings: LedgerSettings, *, owner: int, time: VirtualTime) -> None:
+        super().__init__(settings, owner=owner)
+        self._time = time
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        """Yield a connection with the instant of the virtual clock."""
+        async with super()._transaction() as connection:
+            await connection.execute(*self._instant(is_local=True))
+            yield connection
+
+    async def fetch(
+        self, query: LiteralString, values: Mapping[str, Any] | None = None
+    ) -> list[DictRow]:
+        """Return the rows of one query, in a transaction that has the instant."""
+        async with self.reading() as connection:
+            return await (await connection.execute(query, values)).fetchall()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """Yield a connection of its own, likewise."""
+        async with await _PollingConnection.connect(
+            self._url, autocommit=True, row_factory=dict_row
+        ) as connection:
+            await connection.execute(*self._instant(is_local=False))
+            yield connection
+
+    def _instant(self, *, is_local: bool) -> tuple[Any, list[object]]:
+        return "SELECT set_config('virtual_clock.now', %s, %s)", [
+            self._time.now().isoformat(),
+            is_local,
+        ]
+
+
+class SimulatorTransport(httpx.AsyncBaseTransport):
+    """The transport to the simulator; ``token_calls`` are the instants of token requests."""
+
+    def __init__(self, simulator: SimulatorState, time: VirtualTime) -> None:
+        self._inner = httpx.ASGITransport(build_app(simulator), client=(ADDRESS, 40_000))
+        self._time = time
+        self.outage: Outage | None = None
+        self.token_calls: list[float] = []
+        self.calls = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the simulator's reply, unless there is an outage."""
+        self.calls += 1
+        if request.url.path == "/oauth2/token":
+            self.token_calls.append(self._time.seconds())
+        await asyncio.sleep(_LATENCY)
+        if self.outage is Outage.DOWN:
+            raise httpx.ConnectError("down", request=request)
+        if self.outage is Outage.BUSY:
+            busy = {"errors": [{"code": "H192", "message": "busy"}]}
+            return httpx.Response(503, json=busy, request=request)
+        answer = await self._inner.handle_async_request(request)
+        await answer.aread()
+        await asyncio.sleep(_LATENCY)
+        if self.outage is Outage.LOST:
+            raise httpx.ReadError("lost", request=request)
+        return answer
+
+
+def create_simulator(time: VirtualTime) -> SimulatorState:
+    """Return a simulator with our account and brands and the documented limits."""
+    simulator = SimulatorState(
+        Settings(request_window="sliding", hidden_window=0),
+        Clock(time.seconds),
+        pause=asyncio.sleep,
+    )
+    simulator.directory.add_account(
+        Account(username=USERNAME, password=PASSWORD, iys_code=BRAND),
+        Subscription(iys_code=BRAND),
+    )
+    for code in BRANDS:
+        simulator.directory.add_brand(
+            SimulatorBrand(
+                code=code, iys_code=BRAND, name="Örnek", activated_at="2020-01-01 00:00:00"
+            )
+        )
+    return simulator
+
+
+@dataclass(kw_only=True)
+class VirtualSinks:
+    """The sink processes; one that is killed leaves its data as it is."""
+
+    count: int
+    database_url: str
+    time: VirtualTime
+    transport: SimulatorTransport
+    topic_messages: TopicMessages
+    poll_interval: timedelta
+    beside: Callable[[OutboundContext], Iterable[Coroutine[Any, Any, None]]] = lambda _: ()
+    """What each process runs beside its outbound loops."""
+    unforeseen: list[str] = field(default_factory=list)
+    bells: Notifications = field(default_factory=Notifications)
+    _running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+
+    def notify(self) -> None:
+        """Wake the loops, as a NOTIFY of the database does."""
+        for name in NAMES:
+            self.bells.wake(name)
+
+    def start(self, number: int) -> None:
+        """Start a sink, unless it runs."""
+        if number not in self._running:
+            self._running[number] = asyncio.create_task(self._run(), name=f"sink {number}")
+
+    def start_all(self) -> None:
+        """Start every sink that does not run."""
+        for number in range(self.count):
+            self.start(number)
+
+    async def kill(self, number: int) -> None:
+        """Kill a sink at any point; raises the error that ended it before."""
+        task = self._running.pop(number, None)
+        if task is None:
+            return
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def end(self) -> None:
+        """End all."""
+        for number in range(self.count):
+            await self.kill(number)
+
+    def check(self) -> None:
+        """Raise the error of a sink that should run."""
+        for task in self._running.values():
+            if task.done():
+                task.result()
+
+    def ledger(self) -> TimedLedger:
+        """Return the ledger as one process opens it."""
+        settings = LedgerSettings(database_url=SecretStr(self.database_url), pool_size=3)
+        return TimedLedger(settings, owner=secrets.randbelow(2**31 - 1) + 1, time=self.time)
+
+    async def _run(self) -> None:
+        iys = IysSettings(
+            base_url="http://iys.example.com",
+            username=USERNAME,
+            password=SecretStr(PASSWORD),
+            result_delay=RESULT_DELAY + timedelta(seconds=1),
+        )
+        sink = SinkSettings(poll_interval=self.poll_interval)
+        loop = self.time.loop
+        async with AsyncExitStack() as stack:
+            ledger = await stack.enter_async_context(self.ledger())
+            living = await stack.enter_async_context(ledger.session())
+            await enter(living, ledger.owner)
+            pacer = LedgerPacer(ledger, Pace(), address=ADDRESS, clock=loop.time)
+            await pacer.begin()
+            store = LedgerTokenStore(ledger=ledger, account=USERNAME, address=ADDRESS)
+            auth = TokenAuth(iys, store, now=self.time.now)
+            client = await stack.enter_async_context(
+                IysClient(iys, auth=auth, pacer=pacer, transport=self.transport, clock=loop.time)
+            )
+            context = OutboundContext(
+                ledger=ledger,
+                client=client,
+                topic_messages=self.topic_messages,
+                clock=self.time.now,
+                pacer=pacer,
+                lease_owner=LeaseOwner(
+                    owner=ledger.owner,
+                    lease=sink.lease,
+                    call_within=iys.timeout,
+                    account=iys.username,
+                    address=iys.egress_address,
+                ),
+                result_delay=iys.result_delay,
+                unforeseen=self.unforeseen.append,
+            )
+            lanes = [
+                asyncio.create_task(work, name=name)
+                for name, work in outbound_loops(context, sink, self.bells, asyncio.Event())
+            ]
+            lanes += [asyncio.create_task(work) for work in self.beside(context)]
+            try:
+                done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
+                for lane in done:
+                    lane.result()
+            finally:
+                await cancel_all(lanes)
+
+
+def set_clock(database_url: str) -> None:
+    """Install the virtual clock in the database: its schema is searched before PostgreSQL's own."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(_CLOCK)
+        row: DictRow | None = (
+            connection.cursor(row_factory=dict_row)
+            .execute("SELECT quote_ident(current_database()) AS name")
+            .fetchone()
+        )
+        assert row is not None
+        connection.execute(
+            f"ALTER DATABASE {row['name']} SET search_path = virtual_clock, public, pg_catalog"
+        )
 
 
 @dataclass(kw_only=True)
@@ -141,20 +427,42 @@ class VirtualSite:
         return [f"{codes[code]} × {code}" for code in unwanted if code in codes]
 
 
+@dataclass(kw_only=True)
+class VirtualCampaign:
+    """A campaign on virtual time, with what each of them is given."""
+
+    loop: VirtualLoop
+    database_url: str
+    folder: Path
+    seed: int
+    on_progress: Show
+
+    def site(self, *, poll_interval: timedelta, count: int = 1, **more: Any) -> VirtualSite:  # noqa: ANN401  # as VirtualSite has them
+        """Return an installation of its own, with so many sinks."""
+        return VirtualSite(
+            loop=self.loop,
+            database_url=self.database_url,
+            count=count,
+            poll_interval=poll_interval,
+            **more,
+        )
+
+
 def run_campaign(
     stage: str,
     folder: Path,
-    campaign: Callable[[VirtualLoop, str, Callable[[str], None]], Coroutine[Any, Any, T]],
-    report: Callable[[T, float], RunReport],
+    campaign: Callable[..., Any],
+    report: Callable[[Any, float], RunReport],
+    **options: object,
 ) -> typer.Exit:
-    """Run the ``campaign`` of a stage and conclude it: it gets a loop, the URL of a database, and
-    what shows progress; ``report`` gets its verdict, and how many seconds it took.
+    """Run the ``campaign`` of a stage, a ``VirtualCampaign`` with these options, and conclude it;
+    ``report`` gets its verdict, and how many seconds it took.
     """
-    # Injected failures are in the result; only events that alert a person are logged.
-    configure(LogSettings(level="critical"))
-    empty(folder)
-    began = time.monotonic()
-    with Postgres(folder) as postgres, showing("setting up") as show:
-        url = create_database(postgres.url, stage)
-        verdict = run_loop(lambda loop: campaign(loop, url, show))
-    return conclude(stage, folder, report(verdict, time.monotonic() - began))
+
+    def run(show: Show) -> object:
+        with Postgres(folder) as postgres:
+            url = create_database(postgres.url, stage)
+            given = {"database_url": url, "folder": folder, "on_progress": show}
+            return run_loop(lambda loop: campaign(loop=loop, **given, **options).run())
+
+    return run_stage(stage, folder, run, report)

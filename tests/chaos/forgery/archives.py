@@ -32,8 +32,7 @@ from izin.ledger.db import microseconds
 from izin.ledger.history import SALT, digest_fact
 from izin.ledger.webhooks.deliveries import DeliveryReceipt, commitment_of_delivery
 from izin.schemas.codec import Codec
-from tests.chaos.forgery.copies import HistoryCopy, Row, archive_of
-from tests.chaos.forgery.facts import OTHERS, source_of, stuffing
+from tests.chaos.forgery.copies import OTHERS, HistoryCopy, Row, archive_of, source_of, stuffing
 from tests.chaos.forgery.forger import NothingToForgeError
 from tests.support.builders import CUSTOMER, NOON, PHONE
 from tests.support.evidence.archives import KEY, a_daily_file, noise

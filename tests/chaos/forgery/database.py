@@ -14,19 +14,16 @@ from izin.ledger.record import Anchor, TopicMessages
 from izin.ledger.webhooks.deliveries import DeliveryReceipt, copied, sealed
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.chaos.forgery.copies import HistoryCopy, Row
-from tests.chaos.forgery.facts import OTHERS, FactSource, source_of
+from tests.chaos.forgery.copies import LATER, OTHERS, FactSource, HistoryCopy, Row, source_of
 from tests.support.builders import CUSTOMER
 from tests.support.evidence.archives import KEY
 
 BEGAN = datetime(2026, 1, 5, 9, tzinfo=UTC)
-LATER = datetime(2036, 6, 15, 9, tzinfo=UTC)
-"""More than ten years after the first months."""
 _SHARDS = 3
 _MESSAGES = TopicMessages(Codec(), Topics())
 _DELIVERIES, _MOVEMENTS = statements("deliveries"), statements("movements")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_DAY = 9999 * 366 * 86_400_000_000
+
 OPENED: LiteralString = """
 ALTER TABLE movements DROP CONSTRAINT movements_covered_check, DROP CONSTRAINT movements_check,
     DROP CONSTRAINT movements_kind_check;
@@ -182,26 +179,25 @@ async def replaced(connection: Connection, history: HistoryCopy) -> None:
         await connection.execute("DELETE FROM deliveries")
         await connection.execute("DELETE FROM chain_cuts")
         cursor = connection.cursor()
-        await cursor.executemany(_WRITE, [_with_instants(row) for row in rows])
-        await cursor.executemany(_DELIVER, list(map(_delivery, history.deliveries)))
+        await cursor.executemany(
+            _WRITE,
+            [_with_instants(row, occurred_at="occurred", recorded_at="recorded") for row in rows],
+        )
+        await cursor.executemany(
+            _DELIVER,
+            [_with_instants(row, delivered_at="delivered") for row in history.deliveries],
+        )
         heads = [(*head, shard) for shard, head in history.heads.items()]
         await cursor.executemany("UPDATE chains SET place = %s, link = %s WHERE shard = %s", heads)
         await cursor.executemany(
-            "INSERT INTO chain_cuts VALUES (%s, %s, %s, now())", _flat(history.cuts)
+            "INSERT INTO chain_cuts VALUES (%s, %s, %s, now())",
+            [(shard, *cut) for shard, cut in history.cuts.items()],
         )
 
 
-def _flat(cuts: dict[int, tuple[int, bytes]]) -> list[tuple[int, int, bytes]]:
-    return [(shard, *cut) for shard, cut in cuts.items()]
-
-
-def _with_instants(row: Row) -> Row:
-    at = {"occurred_at": _instant(row["occurred"]), "recorded_at": _instant(row["recorded"])}
-    return row | at
-
-
-def _delivery(row: Row) -> Row:
-    return row | {"delivered_at": _instant(row["delivered"])}
+def _with_instants(row: Row, **named: str) -> Row:
+    """Return a row with columns that are instants, each of the microseconds of another."""
+    return row | {name: _instant(row[column]) for name, column in named.items()}
 
 
 def _instant(microseconds_: int) -> datetime:

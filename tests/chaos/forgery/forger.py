@@ -14,8 +14,7 @@ from izin.ledger.db import microseconds
 from izin.ledger.history import SALT, Fact, Movement, append, digest_fact
 from izin.ledger.record import Anchor
 from izin.ledger.webhooks.deliveries import commitment_of_delivery
-from tests.chaos.forgery.copies import DIGESTS, HistoryCopy, Row, emptied, places_of
-from tests.chaos.forgery.database import LATER
+from tests.chaos.forgery.copies import DIGESTS, LATER, HistoryCopy, Row, emptied, places_of
 from tests.support.evidence.archives import KEY
 
 _TEXTS = ("kind", "customer_id", "key", "event_id", "status", "source")

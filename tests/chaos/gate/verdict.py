@@ -25,9 +25,8 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro
 from izin.stack.report import FinalState
-from tests.chaos.agreement import differences
-from tests.chaos.gate.askers import Answer, Asker, GivenYes
-from tests.chaos.gate.traffic import PublishedEvent, Traffic
+from tests.chaos.gate.traffic import Answer, Asker, GivenYes, PublishedEvent, Traffic
+from tests.chaos.pipeline import differences
 from tests.support.simulator import SimulatorAdmin
 
 MARGIN = 1.0

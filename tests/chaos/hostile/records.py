@@ -1,18 +1,32 @@
-"""Hostile records, each made from a seed and its number, so that one that does harm can be made
+"""Hostile records: made, written at a rate, and accounted for.
+
+Each is made from a seed and its number, so that one that does harm can be made
 again alone.
 
 Each is a dead letter, a refusal, or an opt-out (RET) that takes effect: none is an opt-in that the
 law admits.
+
+Whoever writes them runs in a process of its own, so that it delays no measurement. What became of
+each is known by its offset, or by its event where it was repartitioned.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
 from random import Random
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
+
+from confluent_kafka import KafkaException, Message, Producer
 
 from izin.consent import ConsentEvent, Status
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
 from izin.schemas.fast.record_format import NO_HEADERS, BatchBuilder, headers_bytes
@@ -20,10 +34,12 @@ from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.streams.fetched_record import APPENDED_AT
-from izin.streams.guard import REDRIVEN
-from izin.streams.outputs import REPARTITIONED
+from izin.streams.guard import REDRIVEN, REFUSED
+from izin.streams.outputs import BATCH_OFFSETS, REPARTITIONED
 from tests.support.builders import NOON, an_event
 from tests.support.hostile import batches
+from tests.support.hostile.batches import BatchRefusedError, RawProducer
+from tests.support.order.verdict import Coordinates, committed_records
 
 RECIPIENTS = "+9050"
 """What the numbers of their recipients begin with, and nobody else's."""
@@ -46,6 +62,16 @@ WILD = (
     *(4_102_444_800_000, 32_503_680_000_000, -_DAYS_MS * 365 * 40),
 )
 """Instants in milliseconds since 1970: other units, other calendars, other eras."""
+_OPENED_EVERY = 60.0
+"""Seconds between two transactions that nobody ends."""
+_FIRST_AFTER = 3.0
+_TIMES_OUT = 1000
+"""Milliseconds after which the broker ends them."""
+_NICE = 19
+"""As elsewhere than on the machine that is measured."""
+_MOST_BYTES = 5_000_000
+"""A second."""
+Read = Callable[[KafkaSettings, str], Iterable[Message]]
 
 
 @dataclass(slots=True)
@@ -288,3 +314,169 @@ def _record(number: int, index: int, partition: int, partitions: int) -> Hostile
     made = HostileRecord(event, key, None)
     made.encode(event)
     return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenBatch:
+    """A hostile batch, and where it stands."""
+
+    number: int
+    kind: str
+    topic: str
+    partition: int
+    first: int
+    """The offset of its first record."""
+    count: int
+
+    @classmethod
+    def of(cls, made: HostileBatch, *, topic: str, first: int) -> Self:
+        """Return what came of ``made``."""
+        return cls(
+            number=made.number,
+            kind=made.kind,
+            topic=topic,
+            partition=made.partition,
+            first=first,
+            count=made.count,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """What to write: the batches from ``first`` on, until ``records`` are stored."""
+
+    bootstrap_servers: str
+    partitions: int
+    seed: int
+    first: int
+    records: int
+    rate: float
+    """Records a second."""
+
+
+def write(writing: Writing) -> Sequence[WrittenBatch]:
+    """Write, and return what the broker stored."""
+    settings = KafkaSettings(
+        bootstrap_servers=writing.bootstrap_servers, partitions=writing.partitions
+    )
+    os.nice(_NICE)
+    written, number = list[WrittenBatch](), writing.first
+    lanes = settings.topics.events.name, settings.topics.express.name
+    count = size = 0
+    began = time.monotonic()
+    opened_at, random = (
+        began - _OPENED_EVERY + _FIRST_AFTER,
+        Random(f"{writing.seed}/{writing.first}"),
+    )
+    with RawProducer(settings) as raw:
+        while count < writing.records:
+            made = hostile_batch(writing.seed, number, settings.partitions)
+            number += 1
+            with suppress(BatchRefusedError):
+                topic = lanes[made.is_express]
+                first = raw.produce(topic, made.partition, made.data)
+                count, size = count + made.count, size + len(made.data)
+                written.append(WrittenBatch.of(made, topic=topic, first=first))
+            if time.monotonic() - opened_at >= _OPENED_EVERY:
+                opened_at = time.monotonic()
+                leave_open(settings, lanes[1], random.randrange(settings.partitions))
+            due = began + max(count / writing.rate, size / _MOST_BYTES)
+            time.sleep(max(0.0, due - time.monotonic()))
+    return written
+
+
+def leave_open(settings: KafkaSettings, topic: str, partition: int) -> None:
+    """Write a record in a transaction that only the broker ends. Raises KafkaException."""
+    producer: Producer = kafka.producer(
+        settings,
+        **{
+            "transactional.id": f"{settings.topic_prefix}foreign-{partition}",
+            "transaction.timeout.ms": _TIMES_OUT,
+        },
+    )
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    producer.produce(topic, key=b"foreign", value=b"never committed", partition=partition)
+    if producer.flush(10):
+        raise KafkaException
+
+
+class Fate(StrEnum):
+    """What may become of a hostile record."""
+
+    DEAD_LETTER = "dead letter"
+    REFUSED = "refused"
+    CLOSED = "key closed"
+    ADMITTED = "opt-in admitted"
+    """Which is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The fates of all hostile records."""
+
+    fates: Mapping[str, Counter[str]]
+    """By kind."""
+    wrong: Sequence[str]
+    """Records that have none, or one that is wrong, with what makes them again."""
+
+
+def account(
+    settings: KafkaSettings,
+    written: Sequence[WrittenBatch],
+    *,
+    read: Read = committed_records,
+) -> Account:
+    """Read what the order stage wrote, and account for each record of ``written``."""
+    records: dict[Coordinates, tuple[WrittenBatch, int]] = {
+        (one.topic, one.partition, one.first + index): (one, index)
+        for one in written
+        for index in range(one.count)
+    }
+    by_event = {event_id(one.number, index): place for place, (one, index) in records.items()}
+    fates: dict[Coordinates, Fate] = {}
+    for name, place, fate in _outputs(settings, read):
+        known = place if place in records else by_event.get(name)
+        if known is not None:
+            fates[known] = fate
+    counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    wrong = []
+    for place, (batch, index) in records.items():
+        found = fates.get(place)
+        counted[batch.kind][found or "nothing"] += 1
+        if found in {None, Fate.ADMITTED}:
+            wrong.append(
+                f"batch {batch.number}, record {index} ({batch.kind}) at {place}: "
+                f"{found or 'nothing came of it'}"
+            )
+    return Account(fates=counted, wrong=wrong)
+
+
+def _outputs(settings: KafkaSettings, read: Read) -> Iterator[tuple[str, Coordinates, Fate]]:
+    """Yield the event, the place and the fate that each decision and dead letter names."""
+    codec, topics = Codec(), settings.topics
+    for message in read(settings, topics.decisions.name):
+        decision: dict[str, Any] = codec.decode("Decision", message.value() or b"")
+        event = decision["event"]
+        fate = Fate.CLOSED if event["status"].strip().upper() == Status.RET else Fate.ADMITTED
+        # Of the ids, texts were added behind what the record had.
+        name = "/".join(event["event_id"].split("/")[:2])
+        last = "".join(one for one in event["event_id"].split("/")[-1][:1] if one.isdigit())
+        yield f"{name}/{last}", _place(decision), fate
+    for message in read(settings, topics.dead_letters.name):
+        letter: dict[str, Any] = codec.decode("DeadLetter", message.value() or b"")
+        fate = Fate.REFUSED if letter["reason"] == REFUSED else Fate.DEAD_LETTER
+        headers = {one["name"]: (one["value"] or b"") for one in letter["headers"]}
+        topic, partition, offset = _place(letter)
+        yield "", (topic, partition, offset), fate
+        if (offsets := headers.get(BATCH_OFFSETS)) is not None:
+            first, _, last = offsets.decode().partition("-")
+            for number in range(int(first), int(last) + 1):
+                yield "", (topic, partition, number), fate
+        came_from = headers.get(REPARTITIONED, b"").split(b"/")
+        if len(came_from) == 3 and all(one.isdigit() for one in came_from[1:]):
+            yield "", (came_from[0].decode(), int(came_from[1]), int(came_from[2])), fate
+
+
+def _place(output: Mapping[str, Any]) -> Coordinates:
+    return output["topic"], output["partition"], output["offset"]

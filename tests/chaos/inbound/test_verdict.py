@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.inbound.__main__ import report
-from tests.chaos.inbound.interruptions import (
-    RECIPIENTS,
+from tests.chaos.inbound.__main__ import (
+    OPTED_IN,
+    InboundVerdict,
+    RecordedFact,
+    expected_events,
+    judge,
+    report,
     wrong_about_file,
     wrong_about_sweep,
 )
-from tests.chaos.inbound.verdict import InboundVerdict, RecordedFact, expected_events, judge
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON
-from tests.support.hostile.movements import a_movement
+from tests.support.hostile.inputs import a_movement
 
 PULLED = RecordedFact(event_id="a", what="pull/IYS/a")
 DAILY = RecordedFact(event_id="a", what="daily/IYS/a")
@@ -88,23 +91,20 @@ def test_campaign_is_short_for_each_fault(
     """Also where a process ended by itself, and where nothing happened."""
     campaign: Any = SimpleNamespace(citizens=1, seed=1, injected=Counter())
     found = report(campaign, verdict, seconds=1)
-    assert tuple(found.figures.values()) == figures
-    assert len(found.failures) == failures
+    assert (tuple(found.figures.values()), len(found.failures)) == (figures, failures)
 
 
 def test_interrupted_file_that_is_not_whole_is_found() -> None:
     """Cut off, doubled, or altered."""
-    content = b"line\n" * RECIPIENTS
+    content = b"line\n" * OPTED_IN
     digest = sha384(b"head\n" + content).hexdigest()
-    fields: Any = {"lines": RECIPIENTS, "hashed_prefix": b"head\n", "hash_value": digest}
+    fields: Any = {"lines": OPTED_IN, "hashed_prefix": b"head\n", "hash_value": digest}
     file: Any = SimpleNamespace(**fields)
-    assert wrong_about_file(file, content) == []
-    assert len(wrong_about_file(file, content * 2)) == 2
-    assert len(wrong_about_file(file, content.replace(b"l", b"L", 1))) == 1
+    contents = (content, content * 2, content.replace(b"l", b"L", 1))
+    assert [len(wrong_about_file(file, one)) for one in contents] == [0, 2, 1]
 
 
 def test_interrupted_sweep_that_counts_a_page_twice_is_found() -> None:
     """In its row, or in the history alone."""
-    sweep: Any = SimpleNamespace(counts=SimpleNamespace(queried=RECIPIENTS))
-    assert wrong_about_sweep(sweep, RECIPIENTS) == []
-    assert len(wrong_about_sweep(sweep, RECIPIENTS + 1000)) == 1
+    sweep: Any = SimpleNamespace(counts=SimpleNamespace(queried=OPTED_IN))
+    assert [len(wrong_about_sweep(sweep, OPTED_IN + more)) for more in (0, 1000)] == [0, 1]

@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.late.__main__ import report
-from tests.chaos.late.campaign import LateVerdict
-from tests.chaos.late.writer import End, LateWriter, wrong
-from tests.support.late_requests import Loss
+from tests.chaos.late.__main__ import End, LateVerdict, LateWriter, report, wrong
+from tests.support.proxy import Loss
 
 
 @pytest.mark.parametrize(

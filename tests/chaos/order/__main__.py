@@ -3,7 +3,7 @@
 ``make chaos STAGE=order MINUTES=13 CHAOS_ARGS="--rounds 3"`` injects more than 300 faults within 20
 minutes on two busy cores.
 
-The opt-outs' delay is that of ``tests.support.order.delays``, with these outages taken off: of a
+The opt-outs' delay is that of ``tests.support.order.verdict``, with these outages taken off: of a
 partition while a foreign transaction hangs in it, in a lane or in ``desired-consents``; of all
 while the only broker is killed (until it answers again) or frozen, or any broker is cut off from
 all workers, for it leads on; and of all while every worker is killed (until it answers), frozen or
@@ -16,31 +16,361 @@ wrong usage.
 """
 
 import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import Annotated
+from random import Random
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.results import RunReport, progress
-from tests.chaos.command import conclude, empty
-from tests.chaos.order.rolling import RollingRestarts, restart_rolling
-from tests.chaos.order.runs import OrderRun, random_faults, run_with_faults
-from tests.support.order.delays import OptOutDelays
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.schemas.codec import Codec
+from tests.chaos.command import Seed, conclude, empty, start
+from tests.chaos.hostile.records import Account, account
+from tests.chaos.order.brokers import THREE, BrokerCluster, Network
+from tests.chaos.order.campaign import OrderCampaign
+from tests.chaos.order.faults import (
+    AT_POINTS,
+    OVERLAPPING,
+    WEIGHTS,
+    InjectedFault,
+    LastingFaults,
+    OrderFault,
+)
+from tests.chaos.order.workers import SKEWS, InstrumentedWorker, LoadGenerator
+from tests.support.hostile.batches import UNREADABLE
+from tests.support.hostile.small_disk import small_disk
+from tests.support.order.traffic import Traffic
+from tests.support.order.verdict import (
+    DecidedEvent,
+    OptOutDelays,
+    OrderVerdict,
+    committed_records,
+    decided_events,
+    examine,
+    opt_out_delays,
+)
+from tests.support.order.workers import all_held, until
 
 _LONGEST_RUN = 5.0
 _SIZES = (1, 3, 1)
 
-app = typer.Typer(
-    add_completion=False, help="Inject faults into the order stage and check the result."
-)
+_OWNED_WITHIN = 180.0
+PARTITIONS = 12
+WORKERS = 3
+RECIPIENTS = 400
+RATE = 400.0
+"""Events a second."""
+_FIRST_EVENTS = 2000
+_OVERLAP_PAUSE = 0.5, 1.5
+"""Seconds between two faults that overlap others."""
+_DISK = 256
+"""Megabytes for the state of a worker."""
 
 
-@app.command()
+@dataclass(frozen=True, kw_only=True)
+class OrderRun:
+    """The result of one run."""
+
+    brokers: int
+    seconds: float
+    injected: list[InjectedFault]
+    ended: Counter[str]
+    """Workers that ended by themselves."""
+    statuses: Counter[int]
+    """Exit statuses after SIGTERM."""
+    slowest_end: float
+    stop_reasons: Counter[str]
+    verdict: OrderVerdict
+    began_at: float
+    """When the injection began, in seconds since 1970."""
+    delays: OptOutDelays
+    hostile: Account
+    """What came of the hostile records."""
+    recovered: bool
+    """Whether in the end each partition had one owner, and no worker held what is another's."""
+
+    @property
+    def violations(self) -> int:
+        """The number of violations, including failed recoveries and bad exit statuses."""
+        bad_exits = sum(self.statuses.values()) - self.statuses[0]
+        broken = broken_promises(self.verdict) + len(self.hostile.wrong)
+        return broken + (not self.recovered) + bad_exits
+
+    @property
+    def at_points(self) -> int:
+        return sum(one.fault in AT_POINTS for one in self.injected)
+
+    def _lateness(self, event: DecidedEvent) -> str:
+        """Return where `event` waited, from when until when, in seconds of the injection."""
+        began, ended = event.published - self.began_at, event.readable - self.began_at
+        return f"[{event.partitions[0]}] {began:.0f} s to {ended:.0f} s"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "brokers": self.brokers,
+            "seconds": round(self.seconds, 1),
+            "faults": len(self.injected),
+            "at_fault_points": self.at_points,
+            "by_fault": Counter(one.fault for one in self.injected),
+            "by_point": Counter(one.point for one in self.injected if one.point),
+            "recovered": self.recovered,
+            **verdict_as_json(self.verdict),
+            "hostile": self.hostile.fates,
+            "hostile_wrong": self.hostile.wrong,
+            "opt_out_delays": self.delays.as_json(),
+            "late_opt_outs": Counter(map(self._lateness, self.delays.late)),
+            "ended_by_themselves": self.ended,
+            "exit_statuses_after_sigterm": self.statuses,
+            "slowest_sigterm_seconds": round(self.slowest_end, 2),
+            "stop_reasons": self.stop_reasons,
+            "injected": [str(one) for one in self.injected],
+        }
+
+
+def broken_promises(verdict: OrderVerdict) -> int:
+    """Return how many events and keys violate a guarantee."""
+    broken = (verdict.missing, verdict.doubled, verdict.regressions, verdict.wrong)
+    return sum(map(len, (*broken, verdict.opt_outs)))
+
+
+def verdict_as_json(verdict: OrderVerdict) -> dict[str, Any]:
+    return {
+        "missing": len(verdict.missing),
+        "doubled": len(verdict.doubled),
+        "regressions": len(verdict.regressions),
+        "wrong": len(verdict.wrong),
+        "opt_outs_wrong": len(verdict.opt_outs),
+        "counts": verdict.counts,
+    }
+
+
+@contextmanager
+def running_campaign(
+    folder: Path, *, brokers: int, seed: int, on_progress: Callable[[str], None]
+) -> Iterator[OrderCampaign]:
+    """Yield a campaign whose workers own every partition; it leaves nothing running."""
+    folder.mkdir(parents=True)
+    random = Random(seed)
+    names = [f"worker-{number}" for number in range(1, WORKERS + 1)]
+    with (
+        Network(names, range(1, brokers + 1)) as network,
+        BrokerCluster(folder, brokers, network) as cluster,
+        small_disk(folder / "disk", megabytes=_DISK) as disk,
+    ):
+        settings = KafkaSettings(
+            bootstrap_servers=cluster.bootstrap_servers,
+            partitions=PARTITIONS,
+            replication_factor=brokers,
+        )
+        ensure_topics(settings)
+        traffic = Traffic(settings, Codec(), seed=seed, recipients=RECIPIENTS)
+        traffic.publish(_FIRST_EVENTS)
+        load = LoadGenerator(traffic, RATE)
+        workers: list[InstrumentedWorker] = []
+        try:
+            for name, skew in zip(names, cycle(SKEWS), strict=False):
+                reached = {"bootstrap_servers": network.bootstrap_servers(name)}
+                own = settings.model_copy(update=reached)
+                # One of them keeps its state on disk, where it can be full.
+                of_it = disk if name == names[0] else None
+                workers.append(InstrumentedWorker(name, own, folder, skew=skew, disk=of_it))
+            until(lambda: all_held(workers, PARTITIONS), within=_OWNED_WITHIN, what="owners")
+            load.start()
+            yield OrderCampaign(
+                cluster=cluster,
+                settings=settings,
+                workers=workers,
+                load=load,
+                lasting=LastingFaults(settings, network, random, disk),
+                random=random,
+                on_progress=on_progress,
+            )
+        finally:
+            for worker in workers:
+                worker.kill()
+
+
+def random_faults(seconds: float) -> Callable[[OrderCampaign, Random], bool]:
+    """Return an injector of random faults for so many seconds, some of them during others.
+
+    What stops a worker waits until the others have taken over what the last one stopped: else the
+    workers would start all the time, and decide nothing.
+    """
+    limit = time.monotonic() + seconds
+    next_at = 0.0
+
+    def inject(campaign: OrderCampaign, random: Random) -> bool:
+        def overlap() -> None:
+            nonlocal next_at
+            if next_at <= time.monotonic() < limit:
+                (fault,) = random.choices(list(OVERLAPPING), list(OVERLAPPING.values()))
+                campaign.inject(fault)
+                next_at = time.monotonic() + random.uniform(*_OVERLAP_PAUSE)
+
+        overlap()
+        (fault,) = random.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        if fault is not OrderFault.LEADER_KILL or campaign.cluster.size == THREE:
+            campaign.settle(overlap)
+            campaign.inject(fault, meanwhile=overlap)
+        return time.monotonic() < limit
+
+    return inject
+
+
+def run_with_faults(
+    folder: Path,
+    *,
+    brokers: int,
+    seed: int,
+    inject: Callable[[OrderCampaign, Random], bool],
+    on_progress: Callable[[str], None],
+    pause: float = 0.8,
+) -> OrderRun:
+    """Inject until `inject` reports the last, at most `pause` seconds apart; then check."""
+    began = time.monotonic()
+    random = Random(f"{seed}/when")
+    with running_campaign(folder, brokers=brokers, seed=seed, on_progress=on_progress) as campaign:
+        next_at = 0.0
+        goes_on = True
+        while goes_on:
+            campaign.supervise()
+            if time.monotonic() >= next_at:
+                goes_on = inject(campaign, random)
+                next_at = time.monotonic() + random.uniform(0.2, pause)
+            time.sleep(0.02)
+        recovered = campaign.finish()
+        places = campaign.hostile.places()
+        read = partial(committed_records, without=campaign.hostile.places(UNREADABLE))
+        verdict = examine(campaign.settings, Codec(), read=read, hostile=places)
+        delays = opt_out_delays(
+            campaign.settings,
+            since=campaign.began_at,
+            outages=campaign.lasting.outages,
+            read=read,
+            hostile=places,
+        )
+        hostile = account(campaign.settings, campaign.hostile.written)
+    return OrderRun(
+        brokers=brokers,
+        seconds=time.monotonic() - began,
+        injected=campaign.injected,
+        ended=campaign.ended,
+        statuses=campaign.end_statuses,
+        slowest_end=max(campaign.end_seconds),
+        stop_reasons=stop_reasons(folder),
+        verdict=verdict,
+        began_at=campaign.began_at,
+        delays=delays,
+        hostile=hostile,
+        recovered=recovered,
+    )
+
+
+def stop_reasons(folder: Path) -> Counter[str]:
+    """Return why the workers gave up transactions and stopped, from their logs under `folder`."""
+    found: Counter[str] = Counter()
+    for log in sorted(folder.glob("*.log")):
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry.get("event") == "transaction aborted":
+                found[f"lost: {entry.get('error')}"] += 1
+            elif entry.get("level") == "critical":
+                found[f"critical: {entry.get('event')}"] += 1
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollingRestarts:
+    """The result of the restarts."""
+
+    rounds: int
+    ends: list[float]
+    """Seconds from each SIGTERM to the end of the process."""
+    statuses: set[int]
+    stall: float
+    """The longest that an event waited for its decision, in seconds."""
+    verdict: OrderVerdict
+    recovered: bool
+
+    @property
+    def violations(self) -> int:
+        """The number of violations, including failed recoveries and bad exit statuses."""
+        return broken_promises(self.verdict) + (not self.recovered) + len(self.statuses - {0})
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.ends)} ends in {self.rounds} rolling restarts, the slowest in "
+            f"{max(self.ends):.1f} s, the longest stall {self.stall:.1f} s"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rounds": self.rounds,
+            "slowest_end_seconds": round(max(self.ends), 2),
+            "longest_stall_seconds": round(self.stall, 2),
+            "exit_statuses": sorted(self.statuses),
+            **verdict_as_json(self.verdict),
+        }
+
+
+def restart_rolling(
+    folder: Path, *, rounds: int, seed: int, on_progress: Callable[[str], None]
+) -> RollingRestarts:
+    """Restart every worker `rounds` times in turn, each once all partitions are owned again."""
+    with running_campaign(folder, brokers=1, seed=seed, on_progress=on_progress) as campaign:
+        began = time.time()
+        statuses: set[int] = set()
+        for number in range(rounds):
+            for worker in campaign.workers:
+                statuses.add(campaign.end(worker))
+                worker.start()
+                until(
+                    lambda: all_held(campaign.workers, PARTITIONS),
+                    within=_OWNED_WITHIN,
+                    what="worker that came back",
+                )
+            slowest = max(campaign.end_seconds)
+            on_progress(f"restart {number + 1} of {rounds}: slowest end {slowest:.1f} s")
+        recovered = campaign.finish()
+        statuses.update(campaign.end_statuses)
+        settings = campaign.settings
+        verdict = examine(settings, Codec())
+        # Events from before the workers started do not count.
+        stall = longest_wait(settings, since=began)
+    return RollingRestarts(
+        rounds=rounds,
+        ends=campaign.end_seconds,
+        statuses=statuses,
+        stall=stall,
+        verdict=verdict,
+        recovered=recovered,
+    )
+
+
+def longest_wait(settings: KafkaSettings, since: float) -> float:
+    """Return the longest time from the append of an event to that of its decision."""
+    return max(
+        (one.wait() for one in decided_events(settings) if one.published >= since), default=0.0
+    )
+
+
 def main(
     minutes: Annotated[float, typer.Option(min=0.5, help="Duration of the injection.")] = 10.0,
-    seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
+    seed: Seed = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Rolling restarts of all workers.")] = 10,
     brokers: Annotated[int, typer.Option(help="1 or 3 alone; 0: in turns.")] = 0,
     folder: Annotated[
@@ -146,4 +476,4 @@ def _table(runs: list[OrderRun], rolling: RollingRestarts) -> Table:
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m tests.chaos.order")
+    start("order", main)

@@ -10,11 +10,9 @@ from confluent_kafka import KafkaException
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.input_faults import HostileInput, InputFault
 from tests.chaos.order.brokers import EXPIRED_AFTER, THREE, BrokerCluster, ClusterBroker
-from tests.chaos.order.fault_points import ACQUIRING, RARE, FaultPoint, TriggerEffect
-from tests.chaos.order.faults import InjectedFault, OrderFault
-from tests.chaos.order.lasting import LastingFaults
-from tests.chaos.order.load_generator import LoadGenerator
-from tests.chaos.order.workers import SKEWS, InstrumentedWorker, SupervisedWorkers
+from tests.chaos.order.faults import InjectedFault, LastingFaults, OrderFault
+from tests.chaos.order.instrumented_worker import ACQUIRING, RARE, FaultPoint, TriggerEffect
+from tests.chaos.order.workers import SKEWS, InstrumentedWorker, LoadGenerator, SupervisedWorkers
 from tests.support.order.workers import all_held
 
 FREEZE_SECONDS = 9.0

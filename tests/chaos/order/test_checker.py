@@ -129,9 +129,8 @@ def test_a_faultless_log_is_found_faultless() -> None:
     """Nothing is reported where every guarantee held, and everything was read."""
     verdict = judged(a_log())
     assert verdict.faultless, str(verdict)
-    counts = verdict.counts
-    assert (counts["events"], counts["decisions"], counts["duplicates"]) == (7, 5, 1)
-    assert (counts["dead"], counts["opt-outs"], counts["keys"]) == (1, 2, 1)
+    expected = {"events": 7, "decisions": 5, "duplicates": 1, "dead": 1, "opt-outs": 2, "keys": 1}
+    assert expected.items() <= verdict.counts.items()
 
 
 @pytest.mark.parametrize(

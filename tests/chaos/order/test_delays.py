@@ -12,7 +12,7 @@ from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.outputs import REPARTITIONED
 from tests.chaos.order.test_checker import CommittedMessage
 from tests.support.builders import NOON, a_decision_record, a_ret, an_admitted_event
-from tests.support.order.delays import DecidedEvent, OptOutDelays, Outage, decided_events
+from tests.support.order.verdict import DecidedEvent, OptOutDelays, Outage, decided_events
 
 SETTINGS = KafkaSettings()
 CODEC = Codec()
@@ -45,7 +45,7 @@ def test_delays_are_summed_up() -> None:
     """Percentiles are of the sorted waits, and the late ones are counted."""
     waits = [30.1, *[1.0] * 98, 29.9]
     delays = OptOutDelays((one, DecidedEvent(0, one, (0,), is_opt_out=True)) for one in waits)
-    assert (delays.at(0.5), delays.at(0.99), delays.at(1)) == (1.0, 29.9, 30.1)
+    assert [delays.at(share) for share in (0.5, 0.99, 1)] == [1.0, 29.9, 30.1]
     assert [one.readable for one in delays.late] == [30.1]
     assert OptOutDelays([]).at(1) == 0.0
 

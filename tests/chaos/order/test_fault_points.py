@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.order.fault_points import FaultPoint, FaultTrigger, TriggerEffect
-from tests.chaos.order.instrumented_worker import InstrumentedClient
+from tests.chaos.order.instrumented_worker import (
+    FaultPoint,
+    FaultTrigger,
+    InstrumentedClient,
+    TriggerEffect,
+)
 from tests.support.order.workers import until
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.order.network import Network
+from tests.chaos.order.brokers import Network
 
 NAMES = ("worker-1", "worker-2")
 

@@ -8,13 +8,10 @@ import pytest
 from benchmarks.bars import bars_of
 from benchmarks.results import publish
 from izin.runtime.settings import KafkaSettings
-from tests.chaos.hostile.accounting import Account
-from tests.chaos.order import rolling as rolling_restarts
-from tests.chaos.order.__main__ import report
-from tests.chaos.order.rolling import RollingRestarts, longest_wait
-from tests.chaos.order.runs import OrderRun
-from tests.support.order.delays import DecidedEvent, OptOutDelays
-from tests.support.order.verdict import OrderVerdict
+from tests.chaos.hostile.records import Account
+from tests.chaos.order import __main__ as rolling_restarts
+from tests.chaos.order.__main__ import OrderRun, RollingRestarts, longest_wait, report
+from tests.support.order.verdict import DecidedEvent, OptOutDelays, OrderVerdict
 
 
 def a_run(

@@ -16,13 +16,12 @@ from confluent_kafka import KafkaException
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine.watches import EXIT_STALLED
-from tests.chaos.order.fault_points import FaultTrigger
-from tests.chaos.order.instrumented_worker import TRIGGER
-from tests.chaos.order.lasting import LastingFaults
+from tests.chaos.order.faults import LastingFaults
+from tests.chaos.order.instrumented_worker import TRIGGER, FaultTrigger
 from tests.chaos.order.skewed_worker import CLOCK, SET
 from tests.support.hostile.small_disk import SmallDisk
-from tests.support.order.delays import Outage
-from tests.support.order.verdict import backlog
+from tests.support.order.traffic import Traffic
+from tests.support.order.verdict import Outage, backlog
 from tests.support.order.workers import Worker
 
 _SETTLED_WITHIN = 25.0
@@ -30,6 +29,7 @@ _FEW = 100
 """Undecided events of a partition: those of some seconds."""
 SKEWS = (-600, 0, 600)
 """Seconds by which the clock of a worker may be ahead."""
+_MOST_AT_ONCE = 2000
 
 
 class InstrumentedWorker(Worker):
@@ -243,3 +243,52 @@ class SupervisedWorkers:
             meanwhile()
             time.sleep(0.05)
         return True
+
+
+class LoadGenerator(threading.Thread):
+    """Publishes at a rate from a thread of its own until it is ended; may be paused."""
+
+    def __init__(self, traffic: Traffic, rate: float) -> None:
+        super().__init__(name="load", daemon=True)
+        self._traffic = traffic
+        self._rate = rate
+        self._ended = threading.Event()
+        self._running = threading.Event()
+        self._paused = threading.Event()
+        self._running.set()
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        last = time.monotonic()
+        while not self._ended.wait(0.02):
+            if not self._running.is_set():
+                self._paused.set()
+                self._running.wait()
+                self._paused.clear()
+                last = time.monotonic()
+            # After an outage the missed events are published at once, up to a limit.
+            count = min(int(self._rate * (time.monotonic() - last)), _MOST_AT_ONCE)
+            last = max(last + count / self._rate, time.monotonic() - 1)
+            try:
+                self._traffic.publish(count)
+            except BaseException as error:  # noqa: BLE001  # raised in whoever ends the load
+                self._failure = error
+                return
+
+    def pause(self) -> None:
+        """Pause, and return once nothing is published."""
+        self._running.clear()
+        while self.is_alive() and not self._paused.wait(0.1):
+            pass
+
+    def resume(self) -> None:
+        self._running.set()
+
+    def end(self) -> None:
+        """Stop; raises the error of the thread, if there was one."""
+        self._ended.set()
+        self._running.set()
+        self.join(120)
+        if self._failure is not None:
+            raise self._failure
+        assert not self.is_alive(), "the traffic never ended"

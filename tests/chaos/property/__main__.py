@@ -6,22 +6,374 @@ ledger says. It ends with the lines ``property-histories``, ``property-unexplain
 history hides an opt-out and all readers agree, 1 else, 2 wrong usage.
 """
 
-import time
-from dataclasses import asdict
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from random import Random
+from typing import Annotated, Any
 
 import typer
 
 from benchmarks.results import RunReport
-from tests.chaos.command import conclude, counted, empty, listed, showing
-from tests.chaos.property import campaign
-from tests.chaos.property.campaign import PropertyVerdict
+from izin.consent import Consent, ConsentKey, Decision, KeyState, RecipientType, restoration
+from izin.evidence.rows import EvidenceRow, fact_of
+from izin.evidence.verification import state_at
+from izin.ledger.db import microseconds
+from izin.ledger.record import (
+    ConsentRow,
+    Item,
+    ItemResult,
+    RuledRow,
+    TopicMessages,
+    first_row,
+    permitted_row,
+)
+from izin.reconcile.judging import ComparedKey, DesiredRecord, PermissionRecord, SaidBy, judge
+from izin.replay.what_if.key_history import KeyTimeline
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from tests.chaos.command import counted, listed, run_stage, start
+from tests.chaos.property.key_history import CUSTOMER, KEY, HiddenOptOutError, KeyHistory
+from tests.support.builders import a_decision_record
 
-app = typer.Typer(add_completion=False, help="Generated histories of a key, and what they hide.")
+_PART = 5_000
+_MOST_ACTS = 14
+_SETTLED = 4
+"""Of so many histories one is settled at its end by an honest İYS."""
+_COMPARED = 100
+"""Of so many histories one is read by evidence, what-if and reconcile too, after each act."""
+_SHOWN = 5
+"""So many of the hidden opt-outs of a part are differing."""
+_CODEC = Codec()
+_INSTANTS = ("recorded_at", "occurred_at")
+_MESSAGES = TopicMessages(_CODEC, KafkaSettings().topics)
 
 
-@app.command()
+class DisagreementError(AssertionError):
+    """Two readers of one history say different things."""
+
+
+class RecordedHistory(KeyHistory):
+    """A key and the rows of its history, each recorded when it happened."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self.rows: list[EvidenceRow] = []
+        self._is_refused = False
+        self._submissions: dict[str, int] = {}
+        """The latest by status."""
+        self._published: PermissionRecord | None = None
+
+    def note(self, kind: str, **said: Any) -> None:  # noqa: ANN401  # as each kind has it
+        """Record a fact; what was before the loss of a ledger, or an erasure, is gone with it."""
+        match kind:
+            case "decision":
+                self._add(kind, None, decision=said["decision"])
+            case "call":
+                item = said["item"]
+                self._submissions[item.status] = len(self.rows)
+                self._add_of(kind, item, self._called(item))
+            case "answer":
+                item = said["item"]
+                self._add_of(kind, item, self._answered(item, said["result"]))
+            case "observation":
+                shown = said["shown"]
+                data = {
+                    "by": shown.verified_by,
+                    "creation_date": shown.creation_date,
+                    "consent_date": shown.consent_date,
+                    "source": shown.source,
+                    "transaction_id": shown.transaction_id,
+                }
+                self._add(kind, data, status=str(shown.value))
+            case "refused question":
+                self._is_refused = True
+            case "bootstrap":
+                self._forget()
+                self._restored(said["consent"])
+            case _:
+                self._forget()
+                self._published = None
+
+    def _forget(self) -> None:
+        self.rows.clear()
+        self._is_refused = False
+
+    def put(self, before: ConsentRow | None, after: ConsentRow) -> ConsentRow:
+        """Write a row, and record the outcomes that this means."""
+        for outcome in _MESSAGES.outcomes(self.row, after, self.now):
+            content = outcome.content(outcome.attempt)
+            self._add("outcome", content, event_id=outcome.event_id, status=outcome.status)
+        permitted = permitted_row(self.row, after, self.now)
+        if permitted is not None:
+            after = permitted
+            self._published = PermissionRecord(
+                may_send=after.may_send,
+                reason=after.permission_reason or "",
+                since=after.permission_since,
+            )
+        return super().put(before, after)
+
+    def apply(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
+        """Write a ruled row, and before it the one of an opt-in that was closed."""
+        row = ruled.row
+        if ruled.closed is not None:
+            row = row.permitting_as(self.put(before, ruled.closed))
+        written = self.put(before, row)
+        super().apply(before, ruled)
+        self.row = written
+        return written
+
+    def compare(self) -> None:
+        """Raise DisagreementError where the archive of the key, a what-if, or a reconciliation of
+        the topics with the ledger says anything else than the ledger; but not once a person has
+        withdrawn an opt-out, or İYS has refused a question, which is in no history of a key.
+        """
+        if self.is_withdrawn or self._is_refused:
+            return
+        row = self.row or first_row(ConsentKey.parse(KEY), CUSTOMER, self.now)
+        facts = [fact_of(one) for one in self.rows]
+        found = state_at(str(RecipientType.BIREYSEL), facts)
+        desired, shown = found["desired"], found["registered"]
+        permission = row.permission_by_law
+        self._liken(
+            "evidence",
+            (
+                desired and desired["status"],
+                _at(desired and desired["effective_at"]),
+                shown["status"],
+                _at(shown["creation_date"]),
+                found["may_send"],
+                found["reason"],
+            ),
+            (
+                row.desired_status,
+                row.desired_at,
+                str(row.registered),
+                row.registered_at,
+                permission.may_send,
+                str(permission.reason),
+            ),
+        )
+        known = self._known()
+        if known is not None:
+            shown = known.registration
+            self._liken(
+                "what-if",
+                (str(shown.value), shown.creation_date, known.latest_ret_at),
+                (str(row.registered), row.registered_at, row.latest_ret_at),
+            )
+
+        self._liken("reconcile", self._differences(), ())
+
+    def _differences(self) -> tuple[str, ...]:
+        """Return what a reconciliation finds between the ledger and the topics."""
+        desired = self.consent
+        compared = ComparedKey(
+            key=KEY,
+            customer_id=CUSTOMER,
+            row=self.row,
+            desired=None
+            if desired is None
+            else DesiredRecord(
+                status=str(desired.status),
+                effective_at=desired.effective_at,
+                rank=int(desired.origin_rank),
+                event_id=desired.event_id,
+                partition=0,
+                offset=0,
+                value=b"",
+            ),
+            permission=self._published,
+            seen=None,
+            asked=None,
+        )
+        found = judge(compared, pulled_until=None)
+        return tuple(f"{one.kind} {one.side}" for one in found if one.side is not SaidBy.IYS)
+
+    def _liken(self, who: str, found: tuple[object, ...], expected: tuple[object, ...]) -> None:
+        if found != expected:
+            acts = " ".join(self.acts)
+            raise DisagreementError(f"{who}: {found}, ledger: {expected}, after {acts}")
+
+    def _known(self) -> KeyState | None:
+        found = KeyTimeline(ConsentKey.parse(KEY))
+        for row in self.rows:
+            fact = fact_of(row)
+            times = {
+                name: datetime.fromisoformat(fact[name]) for name in ("recorded_at", "occurred_at")
+            }
+            found.add({**fact, **times, "decision": row.decision, "data": row.columns.data})
+        if found.unreadable:
+            raise DisagreementError(f"{found.unreadable} facts cannot be read")
+        return found.states[-1].state if found.states else None
+
+    def _add_of(self, kind: str, item: Item, data: Mapping[str, object]) -> None:
+        self._add(kind, data, event_id=item.event_id, status=item.status)
+
+    def _called(self, item: Item) -> Mapping[str, object]:
+        return {
+            "submission": self._submissions[item.status],
+            "kind": "batch",
+            "attempt": item.attempt,
+            "consent_date": item.consent_date,
+            "source": item.source,
+        }
+
+    def _answered(self, item: Item, result: ItemResult) -> Mapping[str, object]:
+        receipt = result.receipt
+        return {
+            "submission": self._submissions[item.status],
+            "how": result.how,
+            "verdict": str(result.verdict),
+            "code": result.code,
+            "transaction_id": None if receipt is None else receipt.transaction_id,
+            "creation_date": None if receipt is None else receipt.creation_date,
+        }
+
+    def _restored(self, consent: Consent) -> None:
+        self._add(
+            "bootstrap",
+            restoration(consent),
+            event_id=consent.event_id,
+            status=str(consent.status),
+            at=consent.effective_at,
+        )
+
+    def _add(
+        self,
+        kind: str,
+        data: object,
+        *,
+        event_id: str | None = None,
+        status: str | None = None,
+        at: datetime | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        place = len(self.rows) + 1
+        source = None if kind == "decision" else f"{kind}/{place}"
+        named = [place, kind, CUSTOMER, KEY, event_id, status, source]
+        instants = [microseconds(at or self.now), microseconds(self.now)]
+        columns = json.dumps([*named, *instants], ensure_ascii=False)
+        said = json.dumps(
+            data, ensure_ascii=False, separators=(",", ":"), default=datetime.isoformat
+        )
+        stored = None
+        if decision is not None:
+            stored = _CODEC.encode("Decision", a_decision_record(decision, offset=place))
+        self.rows.append(EvidenceRow(0, f"{columns[:-1]}, {said}]", stored, bytes(16)))
+
+
+def _at(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyVerdict:
+    """What came of the histories."""
+
+    histories: int
+    acts: int
+    settled: int
+    due_again: int
+    """In how many an opt-out was due again behind an opt-in that is void."""
+    kinds: Mapping[str, int]
+    """How often each act was done."""
+    unexplained: tuple[str, ...]
+    """The histories that hide an opt-out, as their acts."""
+    violations: int
+    """How many those are."""
+    compared: int = 0
+    """How many histories were read by evidence, what-if and reconcile too."""
+    disagreements: int = 0
+    """In how many of them these said anything else than the ledger."""
+
+
+def run(
+    *, histories: int, seed: int, processes: int | None = None, on_progress: Callable[[str], None]
+) -> PropertyVerdict:
+    """Return what comes of so many histories, the same for the same seed."""
+    parts = range(0, histories, _PART)
+    sizes = [min(_PART, histories - start) for start in parts]
+    verdict = PropertyVerdict(
+        histories=0, acts=0, settled=0, due_again=0, kinds={}, unexplained=(), violations=0
+    )
+    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+        waiting = [
+            pool.submit(partial(part, seed=f"{seed}/{number}", histories=size))
+            for number, size in enumerate(sizes)
+        ]
+        for done in as_completed(waiting):
+            verdict = joined(verdict, done.result())
+            on_progress(
+                f"{verdict.histories:,} of {histories:,} histories, {verdict.violations} hide one"
+            )
+    return verdict
+
+
+def part(*, seed: str, histories: int) -> PropertyVerdict:
+    """Return what comes of some of the histories."""
+    random = Random(seed)
+    kinds: Counter[str] = Counter()
+    found: list[str] = []
+    differing: list[str] = []
+    settled = due_again = compared = disagreements = 0
+    for number in range(histories):
+        is_compared = number % _COMPARED == 0
+        history = RecordedHistory(random) if is_compared else KeyHistory(random)
+        is_settled = number % _SETTLED == 0
+        was_void = False
+        try:
+            for _ in range(random.randrange(3, _MOST_ACTS)):
+                history.step()
+                if isinstance(history, RecordedHistory):
+                    history.compare()
+                was_void |= history.row is not None and history.row.void_event_id is not None
+            if is_settled:
+                history.settle()
+        except HiddenOptOutError as error:
+            found.append(str(error))
+        except DisagreementError as error:
+            disagreements += 1
+            differing.append(str(error))
+        compared += is_compared
+        settled += is_settled
+        due_again += was_void
+        kinds.update(history.acts)
+    return PropertyVerdict(
+        histories=histories,
+        acts=kinds.total(),
+        settled=settled,
+        due_again=due_again,
+        kinds=dict(kinds),
+        unexplained=tuple([*found, *differing][:_SHOWN]),
+        violations=len(found),
+        compared=compared,
+        disagreements=disagreements,
+    )
+
+
+def joined(one: PropertyVerdict, other: PropertyVerdict) -> PropertyVerdict:
+    """Return what came of the histories of both."""
+    return PropertyVerdict(
+        histories=one.histories + other.histories,
+        acts=one.acts + other.acts,
+        settled=one.settled + other.settled,
+        due_again=one.due_again + other.due_again,
+        kinds=dict(Counter(one.kinds) + Counter(other.kinds)),
+        unexplained=(*one.unexplained, *other.unexplained)[:_SHOWN],
+        violations=one.violations + other.violations,
+        compared=one.compared + other.compared,
+        disagreements=one.disagreements + other.disagreements,
+    )
+
+
 def main(
     histories: Annotated[int, typer.Option(min=1, help="How many.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="The same histories for the same seed.")] = 1,
@@ -30,12 +382,12 @@ def main(
     ),
 ) -> None:
     """Generate histories, and look for an opt-out that İYS lacks and of which nothing is due."""
-    empty(folder)
-    began = time.monotonic()
-    with showing("starting") as show:
-        verdict = campaign.run(histories=histories, seed=seed, on_progress=show)
-    found = report(verdict, seed=seed, seconds=time.monotonic() - began)
-    raise conclude("property", folder, found)
+    raise run_stage(
+        "property",
+        folder,
+        lambda show: run(histories=histories, seed=seed, on_progress=show),
+        lambda verdict, seconds: report(verdict, seed=seed, seconds=seconds),
+    )
 
 
 def report(verdict: PropertyVerdict, *, seed: int, seconds: float) -> RunReport:
@@ -58,4 +410,4 @@ def report(verdict: PropertyVerdict, *, seed: int, seconds: float) -> RunReport:
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m tests.chaos.property")
+    start("property", main)

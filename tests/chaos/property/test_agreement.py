@@ -2,7 +2,7 @@
 
 from random import Random
 
-from tests.chaos.property.recorded_history import RecordedHistory
+from tests.chaos.property.__main__ import RecordedHistory
 
 HISTORIES = 100
 ACTS = 25

@@ -1,55 +1,189 @@
 """``python -m tests.chaos.reconcile``: random differences; ``make chaos STAGE=reconcile``.
 
+The sinks, the order stage and the comparison are the product's own, in this process, over a real
+broker and database and the simulator in a process of its own. What is planted follows from a seed.
+
 It ends with the lines ``reconcile-found`` and ``reconcile-unexplained``, each ``ok`` or ``short``.
 Exit codes: 0 every difference was named and repaired, 1 one was not, 2 wrong usage.
 """
 
 import asyncio
-import time
-from dataclasses import asdict
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
 from benchmarks.results import RunReport
-from izin.runtime.logs import configure
-from izin.runtime.settings import LogSettings
-from tests.chaos.command import conclude, empty, showing
-from tests.chaos.reconcile.campaign import ReconcileCampaign, ReconcileVerdict
-from tests.chaos.servers import running_servers
+from izin.iys.rate_limit import STATUS, HourLimit
+from izin.ledger.db import Ledger
+from izin.ledger.db.migrate import migrate
+from izin.reconcile.comparing import Difference, ReconcileScope
+from izin.reconcile.repairs import RepairFile, plan_of
+from izin.runtime.plan import Plan
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from tests.chaos.command import Seed, Show, run_stage, start
+from tests.chaos.pipeline import running_servers
+from tests.integration.sinks.sink_harness import ACTIVE, Clock, a_phone, sinks_over
+from tests.support.reconcile.planting import PLANTS, Found, planted_key
+from tests.support.reconcile.site import Site
+from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
-app = typer.Typer(add_completion=False, help="Differences, planted at random and repaired.")
+_UNTOUCHED = 2
+"""Of so many recipients one differs in nothing."""
+_UNLIMITED = {STATUS: HourLimit(calls=1_000_000)}
 
 
-@app.command()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileVerdict:
+    """What a campaign planted, found and repaired."""
+
+    planted: int
+    plants: dict[str, int]
+    """How many of each."""
+    found: int
+    """Of the planted keys: those of which exactly what was planted was named."""
+    wrong: tuple[str, ...]
+    """Keys of which something else was found, or nothing."""
+    repaired: int
+    repeated: int
+    """Keys that a second execution of the same plan would have changed."""
+    unexplained: tuple[str, ...]
+    """What a second comparison found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileCampaign:
+    """One campaign."""
+
+    kafka: KafkaSettings
+    database_url: str
+    iys: SimulatorAdmin
+    folder: Path
+    differences: int
+    seed: int
+    on_progress: Callable[[str], None] = print
+
+    async def run(self) -> ReconcileVerdict:
+        """Plant, compare, repair, let the workers work, and compare again."""
+        async with self._site() as site:
+            self.on_progress("filling")
+            count = self.differences + self.differences // _UNTOUCHED
+            await site.fill([a_phone(number) for number in range(count)], [])
+            if await site.compare():
+                raise RuntimeError("the sides differ before anything was planted")
+            expected, plants = await self._plant(site)
+            self.on_progress("comparing")
+            differences = await site.compare()
+            found = _by_key(differences)
+            right = [key for key, kinds in expected.items() if found.get(key) == kinds]
+            wrong = sorted({*expected, *found} - set(right))
+            self.on_progress("repairing")
+            path = self.folder / "plan.json"
+            plan = _write(site, differences, path)
+            repaired = (await site.execution.execute(path, plan, by="test")).repaired
+            again = await site.execution.execute(path, plan, by="test")
+            await site.work()
+            self.on_progress("comparing again")
+            left = [one for one in await site.compare() if not one.is_explained]
+        return ReconcileVerdict(
+            planted=len(expected),
+            plants=dict(plants),
+            found=len(right),
+            wrong=tuple(f"{key}: {_words(found.get(key))}" for key in wrong),
+            repaired=repaired,
+            repeated=again.repaired,
+            unexplained=tuple(f"{one.key}: {one.finding.kind} {one.finding.side}" for one in left),
+        )
+
+    @asynccontextmanager
+    async def _site(self) -> AsyncIterator[Site]:
+        await migrate(self.database_url)
+        self.iys.configure(
+            requestsPerSecond=0, tokenLimit=0, statusLimit=0, resultDelay=300, hiddenWindow=0
+        )
+        settings = IysSettings(
+            base_url=self.iys.address,
+            username=USERNAME,
+            password=SecretStr(PASSWORD),
+            requests_per_second=500,
+        )
+        ledger_settings = LedgerSettings(database_url=SecretStr(self.database_url))
+        async with (
+            Ledger(ledger_settings, owner=1) as ledger,
+            sinks_over(
+                ledger, self.iys, settings, Clock(), self.kafka, hour_limits=_UNLIMITED
+            ) as harness,
+        ):
+            yield Site(harness=harness, kafka=self.kafka)
+
+    async def _plant(self, site: Site) -> tuple[dict[str, Found], Counter[str]]:
+        """Plant differences at random recipients; return what is to be found of each key."""
+        chance = random.Random(self.seed)
+        plants: Counter[str] = Counter()
+        expected: dict[str, Found] = {}
+        for number, recipient in enumerate(chance.sample(site.recipients, self.differences)):
+            if number % 100 == 0:
+                self.on_progress(f"planting {number} of {self.differences}")
+            name = chance.choice(list(PLANTS))
+            plants[name] += 1
+            expected[planted_key(name, recipient)] = await PLANTS[name](site, recipient)
+        return expected, plants
+
+
+def _write(site: Site, differences: list[Difference], path: Path) -> Plan:
+    file = RepairFile(path)
+    for one in differences:
+        file.add(one)
+    scope = ReconcileScope(brand=ACTIVE)
+    return file.write(plan_of(scope, site.kafka, asked=True, now=site.harness.clock(), by="test"))
+
+
+def _by_key(differences: list[Difference]) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    for one in differences:
+        kind = (one.finding.kind, one.finding.side)
+        found[one.key] = found.get(one.key, frozenset()) | {kind}
+    return found
+
+
+def _words(found: Found | None) -> str:
+    return "nothing" if found is None else ", ".join(f"{kind} {side}" for kind, side in found)
+
+
 def main(
     differences: Annotated[int, typer.Option(min=1, max=6000, help="How many are planted.")] = 1000,
-    seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
+    seed: Seed = 1,
     folder: Annotated[Path, typer.Option(help="Data of the last run, and its result.")] = Path(
         ".izin/chaos-reconcile"
     ),
 ) -> None:
     """Plant differences in simulator, ledger and topics, then find, name and repair them."""
-    configure(LogSettings(level="critical"))
-    empty(folder)
-    began = time.monotonic()
-    with (
-        showing("starting") as show,
-        running_servers(folder, partitions=4) as servers,
-    ):
-        campaign = ReconcileCampaign(
-            kafka=servers.settings,
-            database_url=servers.database_url,
-            iys=servers.simulator,
-            folder=folder,
-            differences=differences,
-            seed=seed,
-            on_progress=show,
-        )
-        verdict = asyncio.run(campaign.run())
-    found = report(verdict, seed=seed, seconds=time.monotonic() - began)
-    raise conclude("reconcile", folder, found)
+
+    def campaign(show: Show) -> ReconcileVerdict:
+        with running_servers(folder, partitions=4) as servers:
+            made = ReconcileCampaign(
+                kafka=servers.settings,
+                database_url=servers.database_url,
+                iys=servers.simulator,
+                folder=folder,
+                differences=differences,
+                seed=seed,
+                on_progress=show,
+            )
+            return asyncio.run(made.run())
+
+    raise run_stage(
+        "reconcile",
+        folder,
+        campaign,
+        lambda verdict, seconds: report(verdict, seed=seed, seconds=seconds),
+    )
 
 
 def report(verdict: ReconcileVerdict, *, seed: int, seconds: float) -> RunReport:
@@ -74,4 +208,4 @@ def report(verdict: ReconcileVerdict, *, seed: int, seconds: float) -> RunReport
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m tests.chaos.reconcile")
+    start("reconcile", main)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from urllib.parse import quote, quote_from_bytes
 
-from tests.chaos.requests import values
+from tests.chaos.requests import apis
 from tests.chaos.requests.apis import TARGETS, Api, Target
 from tests.support.hostile.inputs import FORM, HostileInputs
 
@@ -86,7 +86,7 @@ Maker = Callable[[str, Random, Known], HostileRequest]
 
 def _body(kind: str, random: Random, known: Known) -> HostileRequest:
     hostile = HostileInputs(random.randrange(2**32))
-    made = values.body(random, hostile, known.target)
+    made = apis.body(random, hostile, known.target)
     # While the client still sends, it may lose the answer to what is too large.
     whole = 1 if len(made) < _TAKEN else None
     return HostileRequest(kind=kind, content=request(known.target, body=made), answers=whole)
@@ -122,9 +122,9 @@ def _query(kind: str, random: Random, known: Known) -> HostileRequest:
         name = random.choice(names)
         text = random.choice(
             (
-                *[lambda: quote(values.number(random))] * 4,
-                lambda: values.number(random).replace(" ", "+"),
-                lambda: quote(values.token(random, known.topics)),
+                *[lambda: quote(apis.number(random))] * 4,
+                lambda: apis.number(random).replace(" ", "+"),
+                lambda: quote(apis.token(random, known.topics)),
                 lambda: random.choice(("now", "%", "%zz", "%00", "%ff%fe", "%u0041", "a" * 9000)),
                 lambda: quote_from_bytes(random.randbytes(40)),
                 lambda: quote(_cursor(random, known)),
@@ -143,8 +143,8 @@ def _of_query(name: str) -> Maker:
     def made(kind: str, random: Random, known: Known) -> HostileRequest:
         text = {
             "after": lambda: _cursor(random, known),
-            "at_least": lambda: values.token(random, known.topics),
-        }.get(name, lambda: values.number(random))()
+            "at_least": lambda: apis.token(random, known.topics),
+        }.get(name, lambda: apis.number(random))()
         path = f"{known.target.path}?{name}={quote(text[:60_000])}"
         content = request(known.target, path=path, body=known.target.lawful(0))
         whole = 1 if len(path) < 60_000 and name != "wait" else None
@@ -154,7 +154,7 @@ def _of_query(name: str) -> Maker:
 
 
 def _cursor(random: Random, known: Known) -> str:
-    return values.cursor(random, known.cursor) if known.cursor else values.token(random, ("x",))
+    return apis.cursor(random, known.cursor) if known.cursor else apis.token(random, ("x",))
 
 
 def _authorization(kind: str, random: Random, known: Known) -> HostileRequest:
@@ -176,7 +176,7 @@ def _authorization(kind: str, random: Random, known: Known) -> HostileRequest:
             "",
             " " * 4000,
             f"{scheme} izin_" + "\xff" * 200,
-            f"{scheme} {values.number(random)}",
+            f"{scheme} {apis.number(random)}",
         )
     )
     headers = {"Authorization": text, "X-Forwarded-For": random.choice(("::1%x", "a", "1" * 5000))}
@@ -199,7 +199,7 @@ def _path(kind: str, random: Random, known: Known) -> HostileRequest:
             *(f"{path}/", f"{path}%00", f"{path}%2f..", f"/../{path}", path.upper(), "?", "#"),
             *(f"/{'9' * 5000}", f"{path}#x", f"{path}\\", f"/{'%41' * 3000}", "test:80", ""),
             *("/" + "a/" * 20_000, "/health/", "/health/ready?x", "/metrics", "/docs", "/\xff"),
-            *(f"{path}/{values.number(random)}", f"http://[::1{path}", "/openapi.json", "/%ff"),
+            *(f"{path}/{apis.number(random)}", f"http://[::1{path}", "/openapi.json", "/%ff"),
         )
     )
     made = request(known.target, path=text, body=known.target.lawful(0))
@@ -231,7 +231,7 @@ def _lengths(kind: str, random: Random, known: Known) -> HostileRequest:
             [b"Content-Length: 0x5"],
             [b"Content-Length: 1_0"],
             [b"Content-Length: 5, 5"],
-            [b"Content-Length: " + values.number(random).encode()],
+            [b"Content-Length: " + apis.number(random).encode()],
             [b"Content-Length: " + b"9" * 5000],
             [length, b" folded: x"],
         )

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from benchmarks.worker.probe import LatencySummary
-from tests.chaos.requests.__main__ import report
+from tests.chaos.hostile.test_verdict import a_pair
+from tests.chaos.requests.__main__ import ApiVerdict, report
 from tests.chaos.requests.apis import TARGETS, Api
-from tests.chaos.requests.campaign import ApiVerdict, NeighbourPair
 from tests.chaos.requests.making import HostileRequest, Known, hostile_request, kinds_of, request
 from tests.chaos.requests.writer import Answers, note, statuses_of
 
@@ -61,24 +60,12 @@ def test_campaign_finds_what_must_not_be() -> None:
     assert found.statuses == {"body 500": 1, "body -": 1, "lengths 200": 2, "lengths 202": 1}
 
 
-def _pair(without: float, beside: float) -> NeighbourPair:
-    first, second = (
-        LatencySummary(name="", probes=1, p50=0.0, p99=one, most=one) for one in (without, beside)
-    )
-    return NeighbourPair(without=first, beside=second)
-
-
 def test_figures_are_of_the_worst_api() -> None:
     """The neighbour's is the median of three, of a limit of twice that without, or of 50 ms."""
-    gate = ApiVerdict(sent=9, pairs=[_pair(4, 40), _pair(4, 45), _pair(4, 500)])
-    feeds = ApiVerdict(sent=8, pairs=[_pair(100, 150)], failed=["ended"])
+    gate = ApiVerdict(sent=9, pairs=[a_pair(4, 40), a_pair(4, 45), a_pair(4, 500)])
+    feeds = ApiVerdict(sent=8, pairs=[a_pair(100, 150)], failed=["ended"])
     feeds.answers.faults.append("request 1")
     found = report({Api.GATE: gate, Api.FEEDS: feeds}, seed=4, seconds=1)
-    assert found.figures == {
-        "requests": 8,
-        "requests-5xx": 1,
-        "requests-neighbour-p99-ms": 45,
-    }
-    assert found.failures == ["ended"]
-    assert feeds.p99 == 37.5
+    figures = {"requests": 8, "requests-5xx": 1, "requests-neighbour-p99-ms": 45}
+    assert (found.figures, found.failures, feeds.p99) == (figures, ["ended"], 37.5)
     assert json.loads(json.dumps(dict(found.data)))["seed"] == 4

@@ -1,33 +1,233 @@
-"""Inject one fault after the other into sink processes, their networks, PostgreSQL and calls."""
+"""Inject one fault after the other into sink processes and what is around them.
+
+Around them are their networks, PostgreSQL and calls, the lanes and decisions that they read, and
+the disk of their anchors.
+"""
 
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import psycopg
 
+from izin.ledger.db import Ledger
+from izin.ledger.history import verify
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from tests.chaos.hostile.records import leave_open
+from tests.chaos.input_faults import HostileInput, InputFault
 from tests.chaos.sink.decision_source import DecisionSource
-from tests.chaos.sink.faults import (
-    CALLS,
-    HELD,
-    OF_WORKERS,
-    SURROUNDING,
-    SinkFault,
-    simulator_rule,
-)
-from tests.chaos.sink.outages import DATABASE, IYS, Interval, Outages
-from tests.chaos.sink.surroundings import Surroundings
+from tests.chaos.sink.verdict import DATABASE, DECISIONS, IYS, Interval, Outages
+from tests.support.hostile.small_disk import SmallDisk
 from tests.support.proxy import Proxy
 from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 from tests.support.skewed_process import JUMPS, MOST_SKEW
+from tests.support.subscribers.topics import delete_topics
 
 JUNK = 200
 """How many records a flood of junk has."""
 _WATCHED_EVERY = 0.2
 _ENDED = "ended"
+ANCHORED_EVERY = 0.5
+"""Seconds between two anchors of the history."""
+WILD = 20
+"""How many decisions with wild clocks are written at once."""
+_FULL = 3.0
+"""Seconds for which the disk is full."""
+_LOOKS = 0.2
+_HELD_BACK = "transaction left open"
+
+
+class SinkFault(StrEnum):
+    """The faults of the campaign."""
+
+    KILL = "kill -9"
+    TERM = "SIGTERM"
+    FREEZE = "frozen, then a zombie"
+    OWNER = "owner of a lease frozen"
+    CLOCK = "clock set ten minutes wrong"
+    SILENT_DATABASE = "silent network to PostgreSQL"
+    SILENT_IYS = "silent network to İYS"
+    DATABASE = "every connection to PostgreSQL lost"
+    LOST_AFTER = "reply lost after its effect"
+    LOST_BEFORE = "call lost before its effect"
+    BUSY = "İYS busy"
+    SLOW = "İYS slower than its deadline"
+    DOWN = "İYS down"
+    JUNK = "flood of junk among the decisions"
+    RECORDS = InputFault.RECORDS.value
+    HUGE = InputFault.HUGE.value
+    UNREADABLE = InputFault.UNREADABLE.value
+    OPEN = InputFault.OPEN.value
+    LANES = "lanes created again"
+    WILD = "decisions with wild clocks"
+    HELD_BACK = "transaction left open among the decisions"
+    DISK = "disk of the anchors full"
+
+
+WEIGHTS: Mapping[SinkFault, int] = {
+    SinkFault.KILL: 6,
+    SinkFault.TERM: 2,
+    SinkFault.FREEZE: 4,
+    SinkFault.OWNER: 3,
+    SinkFault.CLOCK: 4,
+    SinkFault.SILENT_DATABASE: 3,
+    SinkFault.SILENT_IYS: 3,
+    SinkFault.DATABASE: 2,
+    SinkFault.LOST_AFTER: 6,
+    SinkFault.LOST_BEFORE: 3,
+    SinkFault.BUSY: 3,
+    SinkFault.SLOW: 2,
+    SinkFault.DOWN: 1,
+    SinkFault.JUNK: 1,
+    SinkFault.RECORDS: 2,
+    SinkFault.HUGE: 1,
+    SinkFault.UNREADABLE: 1,
+    SinkFault.OPEN: 1,
+    SinkFault.LANES: 2,
+    SinkFault.WILD: 2,
+    SinkFault.HELD_BACK: 2,
+    SinkFault.DISK: 2,
+}
+RESTARTS: Mapping[SinkFault, int] = {SinkFault.KILL: 2, SinkFault.TERM: 1}
+"""Nothing but processes that end and come back."""
+HELD = frozenset(
+    {SinkFault.FREEZE, SinkFault.OWNER, SinkFault.SILENT_DATABASE, SinkFault.SILENT_IYS}
+)
+"""Faults that hold a worker up for a while."""
+OF_LANES = frozenset({SinkFault.RECORDS, SinkFault.HUGE, SinkFault.UNREADABLE, SinkFault.OPEN})
+"""Faults of what sinks read beside the decisions."""
+SURROUNDING = OF_LANES | {
+    SinkFault.LANES,
+    SinkFault.WILD,
+    SinkFault.HELD_BACK,
+    SinkFault.DISK,
+}
+OF_WORKERS = HELD | {SinkFault.KILL, SinkFault.TERM, SinkFault.CLOCK}
+CALLS = ("addV2", "batchV2", "resultV2", "status", "statuses")
+"""The operations whose calls fail."""
+
+
+def simulator_rule(fault: SinkFault, *, timeout: float, outage: float) -> Mapping[str, object]:
+    """Return the rule of the simulator for a fault of a call; durations in seconds."""
+    rules: Mapping[SinkFault, Mapping[str, object]] = {
+        SinkFault.LOST_AFTER: {"drop": "after"},
+        SinkFault.LOST_BEFORE: {"drop": "before"},
+        SinkFault.BUSY: {"status": 400, "code": "H123", "times": 2},
+        SinkFault.SLOW: {"slowSeconds": 1.5 * timeout},
+        SinkFault.DOWN: {"status": 503, "code": "H192", "lasts": outage},
+    }
+    return rules[fault]
+
+
+@dataclass(kw_only=True)
+class Surroundings:
+    """What the sinks read, and where they write anchors."""
+
+    settings: KafkaSettings
+    source: DecisionSource
+    outages: Outages
+    random: random.Random
+    seed: int
+    disk: SmallDisk | None
+    """None: it cannot be filled here."""
+
+    def __post_init__(self) -> None:
+        self._hostile = HostileInput(self.settings, self.seed)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wild = 0
+
+    async def inject(self, fault: SinkFault) -> str:
+        """Inject ``fault``; return what it hit."""
+        if fault in OF_LANES:
+            kind = InputFault(fault.value)
+            return await asyncio.to_thread(self._hostile.inject, kind, self.random)
+        if fault is SinkFault.HELD_BACK:
+            return await self._hold_back()
+        if fault is SinkFault.DISK:
+            return await self._fill()
+        others: Mapping[SinkFault, Callable[[], str]] = {
+            SinkFault.LANES: self.recreate_lanes,
+            SinkFault.WILD: self._write_wild,
+        }
+        return await asyncio.to_thread(others[fault])
+
+    async def settle(self) -> None:
+        """Return once nothing of it lasts; the lanes are new ones, and have a record in each
+        partition.
+        """
+        await asyncio.gather(*self._tasks)
+        await asyncio.to_thread(self.recreate_lanes)
+        await asyncio.to_thread(self._write_to_lanes)
+
+    def recreate_lanes(self) -> str:
+        """Delete both lanes, and create them again, as nobody may who has an order stage."""
+        topics = self.settings.topics
+        delete_topics(self.settings, topics.events.name, topics.express.name)
+        ensure_topics(self.settings)
+        return "lanes"
+
+    async def unanchored(self, ledger: Ledger) -> int:
+        """Return how many anchors the file lacks."""
+        if self.disk is None:
+            return 0
+        known = {one.id for one in await asyncio.to_thread(verify.read_anchors, self.disk.anchors)}
+        return len({one.id for one in await verify.anchors_after(ledger, 0)} - known)
+
+    def _write_to_lanes(self) -> None:
+        producer, topics = kafka.producer(self.settings), self.settings.topics
+        for lane in (topics.events.name, topics.express.name):
+            for partition in range(self.settings.partitions):
+                producer.produce(lane, b"no event", partition=partition)
+        assert producer.flush(30) == 0
+
+    def _write_wild(self) -> str:
+        for _ in range(WILD):
+            self.source.publish_wild(self._wild, self.random)
+            self._wild += 1
+        return self.source.topic
+
+    async def _hold_back(self) -> str:
+        """Leave a transaction open among the decisions, whose end nobody waits for; until then what
+        is behind it cannot be read.
+        """
+        topic, number = self.source.topic, self.random.randrange(self.settings.partitions)
+        self.outages.begin(DECISIONS, _HELD_BACK)
+        await asyncio.to_thread(leave_open, self.settings, topic, number)
+        first = (await asyncio.to_thread(kafka.committed_ends, self.settings, topic))[number]
+
+        async def until_read() -> None:
+            while True:
+                ends = await asyncio.to_thread(kafka.committed_ends, self.settings, topic)
+                if ends[number] > first:
+                    break
+                await asyncio.sleep(_LOOKS)
+            self.outages.end(DECISIONS, _HELD_BACK)
+
+        self._begin(until_read())
+        return f"{topic}[{number}]"
+
+    async def _fill(self) -> str:
+        disk = self.disk
+        assert disk is not None
+        await asyncio.to_thread(disk.fill)
+
+        async def until_cleared() -> None:
+            await asyncio.sleep(_FULL)
+            disk.clear()
+
+        self._begin(until_cleared())
+        return "anchors"
+
+    def _begin(self, lasting: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(lasting)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

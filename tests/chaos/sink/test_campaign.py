@@ -10,11 +10,9 @@ from benchmarks.results import publish
 from izin.runtime.settings import KafkaSettings
 from izin.stack.report import DesiredState, compare
 from izin.stack.scenario import LedgerState
-from tests.chaos.sink.__main__ import report
-from tests.chaos.sink.campaign import LIGHT, SinkCampaign
-from tests.chaos.sink.faults import WEIGHTS, SinkFault
-from tests.chaos.sink.opt_out_delay import OptOutDelays
-from tests.chaos.sink.verdict import SinkVerdict, misplaced_movements
+from tests.chaos.sink.__main__ import LIGHT, SinkCampaign, report
+from tests.chaos.sink.injector import WEIGHTS, SinkFault
+from tests.chaos.sink.verdict import OptOutDelays, SinkVerdict, misplaced_movements
 from tests.support.simulator import running_simulator
 
 FAULTS = dict.fromkeys(
@@ -56,10 +54,8 @@ async def test_sinks_under_faults_end_where_iys_does(
             hold=(0.5, 1.5),
         )
         found = await campaign.run(len(FAULTS))
-    assert found.unexplained == ()
-    assert found.keys == LIGHT.keys
-    assert found.movements > 0
-    assert found.opt_outs > 0
+    assert (found.unexplained, found.keys) == ((), LIGHT.keys)
+    assert min(found.movements, found.opt_outs) > 0
     assert {fault for _, fault, _ in campaign.injected} == FAULTS.keys()
 
 
@@ -69,8 +65,6 @@ def test_a_campaign_with_a_difference_is_short_and_ends_with_1(
 ) -> None:
     """Unexplained differences are in the last line and in the exit code."""
     fields: dict[str, Any] = dict.fromkeys(SinkVerdict.__dataclass_fields__, 0)
-    given = {"unexplained": unexplained, "slow": ()}
-    given |= dict.fromkeys(("delays", "until_registered"), OptOutDelays())
     verdict = SinkVerdict(
         **fields | {"unexplained": unexplained, "delays": OptOutDelays(), "slow": ()}
     )
@@ -85,9 +79,11 @@ def test_a_movement_saved_twice_or_out_of_order_is_found() -> None:
     """The verdict can fail: a repetition, and an older movement after a newer one."""
     one = {"recipient": "+905550000001", "status": "ONAY", "consentDate": "2026-03-02 12:00:00"}
     older = {**one, "status": "RET", "consentDate": "2026-03-02 11:00:00"}
-    assert misplaced_movements([one]) == []
-    assert len(misplaced_movements([one, one])) == 1
-    assert len(misplaced_movements([one, older])) == 1
+    assert [len(misplaced_movements(some)) for some in ([one], [one, one], [one, older])] == [
+        0,
+        1,
+        1,
+    ]
 
 
 def test_a_ret_that_iys_does_not_hold_is_a_difference() -> None:

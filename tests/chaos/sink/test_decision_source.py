@@ -65,8 +65,8 @@ def test_opt_out_follows_an_opt_in_that_was_cut_from_bytes() -> None:
     source.publish((key, "RET"))
     source.publish((key, "ONAY"))
     (opt_out,) = source.opt_outs
-    assert (opt_out.key, opt_out.event_id) == (key, f"{key.rpartition('/')[2]}-2")
-    assert list(source.replaced) == [opt_out.event_id]
+    event_id = f"{key.rpartition('/')[2]}-2"
+    assert (opt_out.key, opt_out.event_id, [*source.replaced]) == (key, event_id, [event_id])
     assert source.published == len(kept.values) == 6
     last = decoded(kept)[-1]
     assert last["consent"]["latest_onay_at"] > last["consent"]["latest_ret_at"]

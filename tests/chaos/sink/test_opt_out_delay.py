@@ -1,7 +1,18 @@
 """What of an opt-out's delay counts, and that the bar can be missed."""
 
-from tests.chaos.sink.opt_out_delay import MOST, OptOut, OptOutDelays, measure, submissions_of
-from tests.chaos.sink.outages import DATABASE, IYS, Interval, Outages, common, union
+from tests.chaos.sink.verdict import (
+    DATABASE,
+    IYS,
+    MOST,
+    Interval,
+    OptOut,
+    OptOutDelays,
+    Outages,
+    common,
+    measure,
+    submissions_of,
+    union,
+)
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 DATE, LATER = "2026-03-02 12:00:00", "2026-03-02 12:01:00"
@@ -79,8 +90,7 @@ def test_opt_out_that_iys_does_not_need_ends_with_its_outcome() -> None:
 
 def test_opt_out_without_any_end_was_lost() -> None:
     """It is no delay that could be averaged away."""
-    assert delays().lost == ["event-1"]
-    assert delays(settled_at=103).lost == []
+    assert (delays().lost, delays(settled_at=103).lost) == (["event-1"], [])
 
 
 def test_batch_was_submitted_a_result_delay_before_its_movement() -> None:

@@ -9,9 +9,7 @@ import orjson
 import pytest
 
 from benchmarks.webhooks.receiver import ReceivedWebhook
-from tests.chaos.webhooks.__main__ import report
-from tests.chaos.webhooks.campaign import WebhookVerdict, differences
-from tests.chaos.webhooks.subscribers import FailingSubscriber
+from tests.chaos.webhooks.__main__ import FailingSubscriber, WebhookVerdict, differences, report
 
 
 def a_webhook(own: str, offset: int) -> ReceivedWebhook:

@@ -3,16 +3,15 @@
 import pytest
 
 from izin.schemas.words import fold, status_of
-from tests.chaos.words import campaign
-from tests.chaos.words.__main__ import report
+from tests.chaos.words import __main__ as words
 
 
 def test_generated_words_invent_no_consent():
     """And lose no opt-out; what docs and tests use is read as before, or has a reason."""
-    found = campaign.run(pairs=5000, seed=21)
+    found = words.run(pairs=5000, seed=21)
     assert (found.invented, found.lost, found.broken) == ([], [], [])
     assert min(found.consents, found.opt_outs, found.stopped, len(found.changed)) > 0
-    figures = report(found, seed=21).figures
+    figures = words.report(found, seed=21).figures
     assert (figures["words"], figures["words-invented"], figures["words-lost"]) == (5000, 0, 0)
 
 
@@ -22,8 +21,8 @@ def test_word_that_is_read_by_its_letters_is_found(monkeypatch: pytest.MonkeyPat
     def by_letters(_name: str, word: str, *, is_mapped: bool = False) -> str:  # all
         return status_of(fold(word))
 
-    monkeypatch.setattr(campaign, "said", by_letters)
-    found = campaign.run(pairs=2000, seed=21)
+    monkeypatch.setattr(words, "said", by_letters)
+    found = words.run(pairs=2000, seed=21)
     assert found.invented
-    figures = report(found, seed=21).figures
+    figures = words.report(found, seed=21).figures
     assert figures["words-invented"] == len(found.invented)

@@ -7,12 +7,16 @@ Suppressions are keyed digests: the same for the same secret, and of no use with
 
 import copy
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from importlib import resources
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import avro.schema
 import pytest
+from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from avro.schema import parse
 
 from izin.consent import ConsentEvent
@@ -30,7 +34,6 @@ from izin.schemas.records import (
     headers,
 )
 from izin.schemas.topics import Topics
-from tests.contract.schemas.compatibility import conflicts
 from tests.contract.schemas.examples import FOLDER, golden
 from tests.support.builders import an_event, an_iys_origin
 from tools.generate_schemas import FOLDER as FOLDER_OF_SCHEMAS
@@ -44,6 +47,17 @@ OLD, NEW = (
     "an old fake secret of 32 letters",
     "a new fake secret that is longer than BLAKE2b's sixty-four bytes",
 )
+
+
+def conflicts(versions: Iterable[dict[str, Any]]) -> list[str]:
+    """Return why a version of a record cannot read another; nothing where all can."""
+    parsed = [avro.schema.parse(json.dumps(version)) for version in versions]
+    found = []
+    for reader, writer in permutations(parsed, 2):
+        verdict = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer)
+        if verdict.compatibility is not SchemaCompatibilityType.compatible:
+            found.append(f"{verdict.messages} at {verdict.locations}")
+    return found
 
 
 def names_in(folder: Any, suffix: str) -> set[str]:  # noqa: ANN401  # a Traversable

@@ -311,5 +311,4 @@ def test_record_appended_before_is_known_by_its_last_header(
     """In bytes as in values; the name alone, elsewhere in a record, says nothing."""
     for given_headers in (of, headers_bytes([*of])):
         record = FetchedRecord("events", 0, 0, 0, b"key", b"value", given_headers)
-        assert record.was_appended_before is is_again
-        assert record.headers == of
+        assert (record.was_appended_before, record.headers) == (is_again, of)

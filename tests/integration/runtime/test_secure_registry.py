@@ -10,8 +10,7 @@ from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from tests.contract.schemas.examples import golden
 from tests.support.secure.certificates import Authority
-from tests.support.secure.https import running
-from tests.support.secure.registry import RegistryProxy
+from tests.support.secure.https import RegistryProxy, running
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 

@@ -31,7 +31,7 @@ from tests.support.hostile.batches import (
     batch_of,
 )
 from tests.support.order.harness import CODEC, a_record
-from tests.support.order.junk import flood
+from tests.support.order.traffic import flood
 from tests.support.order.verdict import backlog, committed_records, examine
 from tests.support.order.workers import Worker, all_held, until
 

@@ -25,8 +25,8 @@ from tests.support.secure.connections import (
     with_certificate,
     with_tokens,
 )
+from tests.support.secure.https import TokenEndpoint
 from tests.support.secure.tls import silent_tls
-from tests.support.secure.token_endpoint import TokenEndpoint
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 

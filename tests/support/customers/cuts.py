@@ -1,15 +1,280 @@
-"""Every command and HTTP route: how it is run for one of forty customers, or why it needs not."""
+"""Every command and HTTP route: how it is run for one of forty customers, or why it needs not.
+
+Commands that show or write what is there come first, in their order, for some need what one before
+wrote; then those that change something by a person's order.
+"""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tests.support.customers.asking import ROUTES
-from tests.support.customers.cut import Cut
-from tests.support.customers.ordering import ORDERING
-from tests.support.customers.reading import READING
+from izin.schemas.may_send_api import PATH
+from tests.support.builders import BRAND, PHONE
+from tests.support.customers.installation import FOREIGN_BRAND, FOREIGN_RECIPIENT
 
-__all__ = ["CUTS", "ROUTES", "WITHOUT_DATA", "routes"]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Lines of words behind a command's name, each run among forty customers; ``{…}`` names what is
+    ours, ``{their_…}`` what is another's, ``{new}`` a path where nothing is.
+    """
+
+    lines: tuple[str, ...]
+    shows: str = ""
+    """What the output or a file has of ours, so that a silent command does not pass."""
+    refused: tuple[str, ...] = ()
+    """Lines that ask for ``acme``'s and name another's: refused, and nothing of it is shown."""
+    selects_none: tuple[str, ...] = ()
+    """Lines that select by ``acme`` and by another's brand, which nothing has together."""
+    counts: bool = True
+    """Whether a number above the hundred is a count of everybody's. It is none of an offset, of a
+    size, or of what is of the installation and names nobody.
+    """
+    whole: str = ""
+    """Why it shows everybody's, if it does."""
+
+
+def cut(*lines: str, **more: Any) -> Cut:  # noqa: ANN401  # as Cut has them
+    """Return the cut of a command that is run by ``lines``."""
+    return Cut(lines=lines, **more)
+
+
+_OURS = "--customer=acme"
+_THEIRS = "--customer=acme --brand={their_brand}"
+_ASKED = "--type=MESAJ --campaign=spring"
+
+
+READING: Mapping[str, Cut] = {
+    "brands list": cut(_OURS, shows="100002"),
+    "brands parked": cut(_OURS, shows="100002"),
+    "brands retailers": cut("{brand}", shows="{parked}"),
+    "brands show": cut("{brand}", shows="acme"),
+    "brands suspensions": cut(_OURS, shows="100002"),
+    "complaints list": cut(_OURS, shows="100002", refused=(_THEIRS,)),
+    "complaints show": cut("{complaint}", shows="acme"),
+    "customers granted-brands": cut(_OURS, shows="100002"),
+    "customers list": cut(_OURS, shows="100002"),
+    "customers show": cut("acme", shows="100002"),
+    "customers void-consents": cut("acme --out={new}", refused=("acme --brand={their_brand}",)),
+    "customers pack": cut(
+        "acme --out={new_folder}",
+        "acme {book} --out={new_folder} --output=json",
+        shows="100002",
+        refused=("acme {mixed} --out={new_folder}",),
+    ),
+    "customers sync": cut(_OURS, shows="EPOSTA"),
+    "dead-letters list": cut(_OURS, shows="0/3", refused=(_THEIRS,), counts=False),
+    "dead-letters show": cut("0/1 --unmasked", shows="{parked}", counts=False),
+    "deadlines breaches": cut(_OURS, shows="100002"),
+    "deadlines opt-outs": cut("{brand} --out={new}", shows="{opted_out}"),
+    "deadlines show": cut(_OURS, shows="100002"),
+    "evidence anchors": cut("{new}"),
+    "explain": cut("{shared} " + _OURS, shows="H100002", refused=("{their_key} " + _OURS,)),
+    "iys counts": cut(_OURS, shows="100002", refused=(_THEIRS,)),
+    "iys daily list": cut(_OURS, shows="100002", refused=(_THEIRS,)),
+    "iys daily show": cut("--brand={brand} --day={day} --out={new}", shows="t100001"),
+    "iys daily verify": cut("--brand={brand} --day={day}", shows="time"),
+    "held-back list": cut(_OURS, shows="100002"),
+    "iys push status": cut("{brand}", shows="EPOSTA"),
+    "iys sweep status": cut(_OURS, shows="100002", refused=(_THEIRS,)),
+    "keys list": cut(_OURS, shows="key-acme"),
+    "may-send": cut(
+        "{shared} --brand={brand} --type=MESAJ",
+        shows="registered",
+        refused=("{their_recipient} --brand={their_brand} --type=MESAJ",),
+    ),
+    "privacy export": cut(
+        "{shared} --customer=acme --out={new}",
+        shows="H100002",
+        refused=("{their_recipient} --customer=acme",),
+    ),
+    "privacy list": cut(_OURS, shows="acme"),
+    "receipts show": cut("{receipt}", shows="of acme"),
+    "reconcile": cut(
+        "--brand={brand} --ask --out={new} --plan={new} --unmasked --output=json",
+        shows="{opted_out}",
+    ),
+    "replay rebuild": cut(
+        "desired-consents --brand={brand} --plan={plan} --processes=1 --output=json",
+        "ledger --brand={brand} --plan={new} --processes=1 --unmasked --output=json",
+        shows="keys",
+    ),
+    "replay show": cut("{plan}", shows="keys"),
+    "replay what-if": cut(
+        "--customer=acme --out={new} --closed-day=2026-11-20 --unmasked",
+        shows="2026-11-20",
+        selects_none=(_THEIRS + " --out={new} --closed-day=2026-11-20",),
+    ),
+    "report latency": cut(_OURS, refused=(_THEIRS,)),
+    "report week": cut(_OURS, shows="H100002"),
+    "retention holds": cut(_OURS, shows="acme"),
+    "scrub": cut(
+        "{addresses} --brand={brand} " + _ASKED + " --out={new}.csv",
+        shows="registered",
+        refused=("{addresses} --brand={their_brand} " + _ASKED + " --out={new}.csv",),
+    ),
+    "sequences list": cut(_OURS, shows="acme"),
+    "subscribers list": cut(_OURS, shows="crm-acme"),
+    "subscribers show": cut("crm-acme", shows="crm-acme"),
+    "subscribers compare": cut(
+        "{addresses} --brand={brand} --type=MESAJ --for-tool={new} --for-import={new}"
+        " --source=HS_MESAJ",
+    ),
+    "doctor": cut(
+        "--no-running --output=json", whole="it is for whoever operates the installation"
+    ),
+    "iys limits": cut(""),
+    "ledger verify": cut("--output=json", counts=False),
+    "retention list": cut(""),
+}
+"""A line is run with ``--output=json`` too where the command has that, unless the line says it."""
+
+
+ORDERING: Mapping[str, Cut] = {
+    "brands retry": cut("{brand}"),
+    "customers add": cut("acme --name=Acme --kind=legal"),
+    "customers change": cut("acme --vkn=1234567890"),
+    "customers checklist": cut(
+        "acme trade-mark:{brand}=2019-1", refused=("acme trade-mark:{their_brand}=2019-1",)
+    ),
+    "brands add": cut(
+        "100003 --iys-code=100001 --customer=acme --name=Third",
+        refused=(
+            "{their_brand} --iys-code=900001 --customer=acme --name=Third",
+            "{their_brand} --iys-code=900001 --customer=acme --name=Third --execute",
+        ),
+    ),
+    "brands rights": cut("{brand} --type=MESAJ --type=EPOSTA --execute"),
+    "brands suspend": cut(
+        "--customer=acme --reason=audit",
+        "{brand} --reason=audit --execute",
+        shows="100001",
+        refused=("{their_brand} --customer=acme --reason=audit --execute",),
+    ),
+    "brands resume": cut(
+        "--customer=acme --execute",
+        "{brand} --execute",
+        refused=("{their_brand} --customer=acme --execute",),
+    ),
+    "brands requeue": cut(
+        "{brand} --because=reconsent --recipient={parked} --plan={requeue}",
+        "{brand} --plan={requeue} --execute",
+        refused=("{brand} --because=reconsent --recipient={their_key} --plan={new}",),
+    ),
+    "complaints add": cut(
+        "{parked} --brand={brand} --type=MESAJ --sent=2026-03-02T12:00 --sender=A --content=x",
+        counts=False,
+    ),
+    "evidence write": cut(
+        "{shared} --brand={brand} --reason=court --out={evidence}",
+        "{parked} --brand={brand} --reason=court --out={parked_evidence}",
+        shows="100001/MESAJ/BIREYSEL/",
+    ),
+    "evidence verify": cut("{evidence}", shows="verified"),
+    "complaints attach": cut("{complaint} {parked_evidence}"),
+    "complaints close": cut("{complaint} --outcome=unfounded"),
+    "held-back limit": cut("acme --share=7 --minimum=9 --execute", shows="acme"),
+    "held-back release": cut(
+        "100002 '--origin=crm of acme' --reason=right",
+        "100002 '--origin=crm of acme' --reason=right --execute",
+        shows="crm of acme",
+    ),
+    "held-back withdraw": cut(
+        "{brand} '--origin=crm of acme' --reason=wrong",
+        "{brand} '--origin=crm of acme' --reason=wrong --execute",
+        shows="crm of acme",
+    ),
+    "dead-letters acknowledge": cut(
+        "0/0 --reason=seen --execute",
+        "--customer=acme --reason=seen",
+        shows="dead letters",
+        refused=(
+            "0/9 --customer=acme --reason=seen",
+            "--customer=acme --brand={their_brand} --reason=seen --execute",
+        ),
+    ),
+    "dead-letters redrive": cut(
+        "0/1 --reason=mended",
+        "--customer=acme --reason=mended --wait=PT0S --execute",
+        refused=(
+            "0/9 --customer=acme --reason=mended",
+            "--customer=acme --brand={their_brand} --reason=mended --execute",
+        ),
+    ),
+    "deadlines recount-terms": cut("--brand={brand} --execute", shows="100001"),
+    "iys daily agree": cut("--brand={brand} --day={day} --execute", shows="100001"),
+    "iys daily fetch": cut("--brand={brand} --day={day}"),
+    "iys push unregister": cut("{brand} --type=MESAJ --url={push_url} --username=iys --execute"),
+    "iys sweep start": cut("--brand={brand} --execute", shows="100001"),
+    "iys sweep stop": cut("--brand={brand}", shows="100001"),
+    "keys create": cut(
+        "shop --scope=ask --customer=acme",
+        shows="ask for acme",
+        refused=("till --scope=ask --customer=acme --brand={their_brand}",),
+    ),
+    "keys rotate": cut("key-acme"),
+    "keys revoke": cut("shop", "shop --execute"),
+    "privacy erase": cut(
+        "{shared} --customer=acme",
+        "{shared} --customer=acme --execute",
+        shows="100002",
+        refused=(
+            "{their_recipient} --customer=acme --execute",
+            "{their_key} --customer=acme --execute",
+        ),
+    ),
+    "publish": cut(
+        "--brand={brand} --type=MESAJ --recipient={opted_out} --status=RET --source=HS_WEB",
+        "--corrects=0/2 --status=RET",
+        shows="consent-events",
+    ),
+    "import file": cut("{book}", shows="published"),
+    "import changes": cut("{book} --customer=acme", shows="behind"),
+    "customers onboard": cut(
+        "acme {book} --ask --execute",
+        shows="1 submissions",
+        refused=("acme {mixed} --execute", "acme {book} --brand={their_brand}"),
+    ),
+    "retention hold": cut(
+        "acme --reason=court",
+        "acme --reason=court --recipient={shared}",
+        refused=(
+            "acme --reason=court --recipient={their_key}",
+            "acme --reason=court --recipient={their_recipient}",
+        ),
+    ),
+    "retention release": cut("{hold}"),
+    "sequences close": cut(
+        "--customer=acme --origin=crm --up-to=5", "--customer=acme --origin=crm --up-to=5 --execute"
+    ),
+    "subscribers add": cut(
+        "till --customer=acme --url={hook}",
+        refused=("shop --customer=acme --url={hook} --brand={their_brand}",),
+    ),
+    "subscribers test": cut("till", counts=False),
+    "subscribers pause": cut("till"),
+    "subscribers resume": cut("till"),
+    "subscribers rotate-secret": cut("till"),
+    "subscribers resend": cut(
+        "till --since=2026-01-01", "till --since=2026-01-01 --execute", "till --recipient={shared}"
+    ),
+    "subscribers cancel-resend": cut("till"),
+    "subscribers remove": cut("till", "till --execute", shows="till"),
+    "replay run": cut("{plan} --execute", shows="keys"),
+    "retention set": cut("{month} 2099-01-01"),
+    "retention drop": cut("", "--execute"),
+    "ledger bootstrap": cut("", "--execute", counts=False),
+    "ledger archive": cut("{archive}", whole="the archive of a ledger is of all that it holds"),
+    "ledger restore": cut(refused=("{archive}",), counts=False),
+    "customers offboard": cut(
+        "acme --reason=ended --out={zip}",
+        "acme --reason=ended --out={zip} --opt-outs={new}.csv --execute",
+        shows="acme",
+    ),
+}
+
 
 CUTS: Mapping[str, Cut] = {**READING, **ORDERING}
 
@@ -31,6 +296,77 @@ WITHOUT_DATA: Mapping[str, str] = {
 """Commands that print or write nothing of a customer: they are not run, and this is the whole list
 of them.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A request to one of the listeners that are open to customers and to İYS."""
+
+    server: str
+    path: str
+    body: Any = None
+    """JSON, which is posted; None: it is a GET."""
+    status: int = 200
+    shows: str = ""
+    """What the response has, so that an empty one does not pass."""
+
+
+_NEW = "+905551000009"
+"""A recipient of whom nothing is known."""
+SERVERS = ("gate", "feeds", "intake", "sink")
+
+
+def _everywhere(path: str, *, status: int = 200, shows: str = "") -> tuple[Ask, ...]:
+    return tuple(Ask(server=one, path=path, status=status, shows=shows) for one in SERVERS)
+
+
+def _may_send(brand: int, recipient: str, reason: str) -> Ask:
+    question = {"brand_code": brand, "type": "MESAJ", "recipients": [recipient]}
+    return Ask(server="gate", path=PATH, body=question, shows=f'"{reason}"')
+
+
+def _consent(brand: int) -> Mapping[str, object]:
+    return {
+        "recipient": _NEW,
+        "type": "MESAJ",
+        "status": "RET",
+        "source": "HS_WEB",
+        "date_basis": "received",
+        "brand_code": brand,
+    }
+
+
+def _posted(body: object, status: int, shows: str) -> Ask:
+    return Ask(server="intake", path="/v1/consents", body=body, status=status, shows=shows)
+
+
+_OK = '{"status":"ok"}'
+ROUTES: Mapping[str, tuple[Ask, ...]] = {
+    "/health/live": _everywhere("/health/live", shows=_OK),
+    "/health/ready": _everywhere("/health/ready", shows=_OK),
+    # Figures are the operators': the listeners of customers do not serve them.
+    "/metrics": _everywhere("/metrics", status=404),
+    # İYS calls it; an API key is none of its credentials.
+    "/iys/push": (
+        Ask(server="sink", path="/iys/push", body={"list": []}, status=401, shows="HTTP Basic"),
+    ),
+    "PATH": (
+        _may_send(BRAND, PHONE, "registered"),
+        _may_send(FOREIGN_BRAND, PHONE, "unknown"),
+        _may_send(FOREIGN_BRAND, FOREIGN_RECIPIENT, "unknown"),
+    ),
+    "one.path": tuple(
+        Ask(server="feeds", path=f"/v1/{feed}", shows='"customer_id":"acme"')
+        for feed in ("opt-outs", "permissions", "outcomes")
+    ),
+    "/v1/consents": (
+        _posted(_consent(BRAND), 202, "event"),
+        _posted(_consent(FOREIGN_BRAND), 403, "IZIN-KEY-BRAND"),
+        _posted([_consent(BRAND), _consent(FOREIGN_BRAND)], 403, "/1/brand_code"),
+    ),
+}
+"""By the path as the code writes it, what each is asked with the key of ``acme``."""
+
 
 _ROUTE = re.compile(r"\bRoute\(\s*(?:\"([^\"]+)\"|([\w.]+))")
 

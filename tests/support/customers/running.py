@@ -1,20 +1,82 @@
-"""Run a command for one customer, and say what it shows of others."""
+"""Run a command for one customer, or serve the endpoints, and say what is shown of others."""
 
+import asyncio
+import gzip
+import re
 import shlex
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import httpx
+
+from izin.gate import server as gate_server
+from izin.local import free_port
+from izin.producers.intake import server as intake_server
+from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.settings import GateSettings, IntakeSettings, KafkaSettings
+from izin.schemas.codec import Codec
+from tests.integration.feeds import conftest as feeds
+from tests.integration.sinks.inbound.test_push import Worker
 from tests.integration.sinks.sink_harness import Izin
 from tests.support.acts import commands
-from tests.support.customers.cut import Cut
-from tests.support.customers.traces import contents, files_in, traces
+from tests.support.customers.cuts import Cut
+from tests.support.customers.installation import Installation
 
 COMMANDS = dict(commands())
 _SHOWN = 6
 _OUTPUT = "the output"
 _JSON = "--output=json"
+FOREIGN = re.compile(
+    r"foreign|yabanc|(?<![\w.])9[05]00\d\d(?!\w)|\+90559\d{7}|0559 ?\d{3}|\*{3}(77|88)",
+    re.IGNORECASE,
+)
+"""Ids, names, brand codes and recipients of the others, masked ones too."""
+MANY = re.compile(r"(?<![\w.:,+/*%-])(9[5-9]|[1-9]\d\d|1[0-8]\d\d)(?![\w.:/-]|,\d| ?%)")
+"""A count over all brands: each of the others' 98 has one of everything, and ours a handful."""
+_GZIP = b"\x1f\x8b"
+PUSH_PASSWORD = "our-fake-password"
+OPERATIONS = "operations of "
+"""Begins the names of the listeners of operators."""
+
+
+def traces(text: str, given: Iterable[str] = (), *, counts: bool = True) -> list[str]:
+    """Return what ``text`` has of others, and the counts that have others in them, except for what
+    was ``given`` on the command line.
+    """
+    for one in sorted(given, key=len, reverse=True):
+        text = text.replace(one, "")
+    found = [one.group() for one in FOREIGN.finditer(text)]
+    return found + ([one.group() for one in MANY.finditer(text)] if counts else [])
+
+
+def files_in(folder: Path) -> Mapping[Path, tuple[int, int]]:
+    """Return every file in ``folder``, with what changes where it is written."""
+    found = ((path, path.stat()) for path in folder.rglob("*") if path.is_file())
+    return {path: (stat.st_mtime_ns, stat.st_size) for path, stat in found}
+
+
+def contents(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Yield the content of files, and of what is packed in them, each with its name."""
+    for path in sorted(paths):
+        yield from _unpacked(str(path), path.read_bytes())
+
+
+def _unpacked(name: str, content: bytes) -> Iterator[tuple[str, str]]:
+    if zipfile.is_zipfile(BytesIO(content)):
+        with zipfile.ZipFile(BytesIO(content)) as packed:
+            for one in packed.namelist():
+                yield from _unpacked(f"{name}/{one}", packed.read(one))
+        return
+    if content.startswith(_GZIP):
+        content = gzip.decompress(content)
+    yield name, content.decode("utf-8", "replace")
 
 
 @dataclass(kw_only=True)
@@ -88,3 +150,57 @@ class _Shown:
             found = traces(text, given, counts=counts and where == _OUTPUT)
             if found:
                 yield f"{self.line}: {where} has {found[:_SHOWN]}: {text[:2000]}"
+
+
+@asynccontextmanager
+async def gate(kafka: KafkaSettings) -> AsyncIterator[Mapping[str, str]]:
+    """Serve the gate; yield the URL of each listener."""
+    settings = GateSettings(port=free_port(), operations_port=free_port())
+    with closing(HttpListeners(settings, server="the gate", variables="IZIN_TEST")) as listeners:
+        how = partial(gate_server.run, kafka, settings, Codec(), listeners)
+        async with _served("gate", settings, how) as urls:
+            yield urls
+
+
+@asynccontextmanager
+async def intake(kafka: KafkaSettings) -> AsyncIterator[Mapping[str, str]]:
+    """Serve the intake; yield the URL of each listener."""
+    settings = IntakeSettings(port=free_port(), operations_port=free_port())
+    with closing(HttpListeners(settings, server="the intake", variables="IZIN_TEST")) as listeners:
+        how = partial(intake_server.run, kafka, settings, Codec(), listeners)
+        async with _served("intake", settings, how) as urls:
+            yield urls
+
+
+@asynccontextmanager
+async def every(installed: Installation, worker: Worker) -> AsyncIterator[Mapping[str, str]]:
+    """Serve all of them; yield the URL of each listener."""
+    async with AsyncExitStack() as stack:
+        found: dict[str, str] = {}
+        for serve in (gate, intake):
+            found |= await stack.enter_async_context(serve(installed.kafka))
+        fed = await stack.enter_async_context(feeds.serving(installed.kafka))
+        found |= {"feeds": str(fed.client.base_url), f"{OPERATIONS}feeds": fed.operations}
+        await stack.enter_async_context(worker.serving())
+        found["sink"] = f"http://127.0.0.1:{worker.port}"
+        found[f"{OPERATIONS}sink"] = f"http://127.0.0.1:{worker.operations_port}"
+        yield found
+
+
+@asynccontextmanager
+async def _served(
+    name: str,
+    settings: GateSettings | IntakeSettings,
+    run: Callable[[asyncio.Event], Awaitable[None]],
+) -> AsyncIterator[Mapping[str, str]]:
+    stopping = asyncio.Event()
+    running = asyncio.ensure_future(run(stopping))
+    url = f"http://127.0.0.1:{settings.port}"
+    try:
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            await feeds.until_ready(client, running)
+        operations = f"http://127.0.0.1:{settings.operations_port}"
+        yield MappingProxyType({name: url, f"{OPERATIONS}{name}": operations})
+    finally:
+        stopping.set()
+        await running

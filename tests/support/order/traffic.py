@@ -1,9 +1,9 @@
-"""Generate traffic for both lanes: a few recipients, with duplicates and undecodable records."""
+"""Generate traffic for both lanes, with duplicates and undecodable records among it; or junk."""
 
 from datetime import timedelta
 from random import Random
 
-from izin.consent import ConsentEvent
+from izin.consent import ConsentEvent, Status
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -81,3 +81,24 @@ class Traffic:
             consent_date=None if random.random() < 0.02 else at,
             received_at=at + timedelta(seconds=2),
         )
+
+
+def flood(settings: KafkaSettings, partition: int, *, undecodable: int, refused: int) -> bool:
+    """Publish so many of each to `partition` of each lane; return whether the broker took all."""
+    # An opt-in without a date is refused.
+    event = an_event(event_id="refused", status=Status.ONAY, consent_date=None)
+    value = Codec().encode("ConsentEvent", event_to_avro(event))
+    producer, topics = kafka.producer(settings), settings.topics
+    values = [b"junk"] * undecodable + [value] * refused
+    failures: list[str] = []
+    for lane in (topics.express.name, topics.events.name):
+        for one in values:
+            producer.produce(
+                lane,
+                value=one,
+                key=b"junk",
+                partition=partition,
+                on_delivery=lambda error, _: failures.append(error.str()) if error else None,
+            )
+        producer.poll(0)
+    return producer.flush(90) == 0 and not failures

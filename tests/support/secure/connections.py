@@ -6,7 +6,7 @@ from uuid import uuid4
 from izin.runtime.settings import KafkaSettings
 from tests.support.secure.broker import CLIENT_ID, SecureKafka
 from tests.support.secure.certificates import Authority
-from tests.support.secure.token_endpoint import TokenEndpoint
+from tests.support.secure.https import TokenEndpoint
 
 SECRET = "obviously-fake-secret"
 """Of the client of the token endpoint, and of the key of a client's certificate."""

@@ -1,14 +1,25 @@
-"""An HTTP server with TLS in a thread, which knows one user."""
+"""An HTTP server with TLS in a thread, which knows one user: a token endpoint, and a proxy before a
+schema registry that has neither TLS nor a login.
+
+The tokens (OAuth 2.0, client credentials) are without a signature.
+"""
 
 import base64
+import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeVar
+from urllib.parse import parse_qs
+
+import httpx
 
 from tests.support.secure.certificates import Certificate
 from tests.support.secure.tls import server_context
+
+_LIFETIME = 300
 
 
 class HttpsServer(ThreadingHTTPServer):
@@ -78,3 +89,64 @@ def running(server: Server) -> Iterator[Server]:
         finally:
             server.shutdown()
             thread.join()
+
+
+class RegistryProxy(HttpsServer):
+    """Passes the requests of one user on to the registry at ``url``."""
+
+    def __init__(self, url: str, certificate: Certificate, login: str) -> None:
+        super().__init__(_RegistryHandler, certificate, login)
+        self.upstream = httpx.URL(url)
+
+
+class _RegistryHandler(HttpsHandler):
+    server: RegistryProxy
+
+    def _pass_on(self) -> None:
+        body = self.body()
+        if not self.is_known():
+            self.answer(401, b'{"error_code": 40101, "message": "Unauthorized"}')
+            return
+        answer = httpx.request(
+            self.command,
+            self.server.upstream.join(self.path),
+            content=body,
+            headers={"Content-Type": self.headers.get("Content-Type", "application/json")},
+            trust_env=False,
+        )
+        self.answer(answer.status_code, answer.content)
+
+    do_GET = do_POST = do_PUT = _pass_on  # noqa: N815  # the library's names
+
+
+class TokenEndpoint(HttpsServer):
+    """Gives tokens to one client; ``scopes`` are those that were asked for."""
+
+    def __init__(self, certificate: Certificate, *, client_id: str, secret: str) -> None:
+        super().__init__(_TokenHandler, certificate, f"{client_id}:{secret}")
+        self.scopes: set[str] = set()
+
+
+class _TokenHandler(HttpsHandler):
+    server: TokenEndpoint
+
+    def do_POST(self) -> None:  # the library's name
+        form = parse_qs(self.body().decode())
+        if self.is_known() and form.get("grant_type") == ["client_credentials"]:
+            self.server.scopes.update(form.get("scope", ()))
+            token = unsigned_token(self.server.login.partition(":")[0])
+            given = {"access_token": token, "token_type": "Bearer", "expires_in": _LIFETIME}
+            self.answer(200, json.dumps(given).encode())
+        else:
+            self.answer(401, b'{"error": "invalid_client"}')
+
+
+def unsigned_token(subject: str) -> str:
+    """Return a token that only a broker accepts that looks at no signature."""
+    now = int(time.time())
+    claims = {"sub": subject, "iat": now, "exp": now + _LIFETIME}
+    return f"{_part({'alg': 'none'})}.{_part(claims)}."
+
+
+def _part(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")

@@ -13,9 +13,8 @@ from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings
 from tests.integration.sinks.inbound.test_push import Worker, url_of
 from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
-from tests.support.customers import endpoints, installation, surroundings
-from tests.support.customers.installation import Installation
-from tests.support.customers.lies import of_others
+from tests.support.customers import installation, running
+from tests.support.customers.installation import Installation, of_others
 from tests.support.simulator import SimulatorAdmin
 
 _WIDE = 400
@@ -44,11 +43,11 @@ async def installed(
     brands = await installation.fill_ledger(with_topics)
     await installation.fill_days(with_topics, brands)
     await with_topics.ingest(*(one.event() for one in of_others(brands)))
-    await asyncio.to_thread(surroundings.fill_topics, with_topics.settings, brands)
-    await surroundings.note_ingested(with_topics)
-    surroundings.fill_simulator(with_topics.iys, brands)
+    await asyncio.to_thread(installation.fill_topics, with_topics.settings, brands)
+    await installation.note_ingested(with_topics)
+    installation.fill_simulator(with_topics.iys, brands)
     found = Installation(harness=with_topics, brands=brands)
-    found.places |= surroundings.fill_files(tmp_path)
+    found.places |= installation.fill_files(tmp_path)
     found.places |= await installation.names(with_topics, brands)
     for name, value in found.environment.items():
         monkeypatch.setenv(name, value)
@@ -62,13 +61,13 @@ async def installed(
 @pytest.fixture
 def worker(installed: Installation, monkeypatch: pytest.MonkeyPatch) -> Worker:
     """Give our receiver of İYS's pushes, which the settings of commands name."""
-    one = Worker(installed.harness, free_port(), endpoints.PUSH_PASSWORD)
+    one = Worker(installed.harness, free_port(), running.PUSH_PASSWORD)
     installed.places["push_url"] = url_of(one.port)
     given = {
         "IZIN_PUSH_URL": url_of(one.port),
         "IZIN_PUSH_USERNAME": "iys",
-        "IZIN_PUSH_PASSWORD": endpoints.PUSH_PASSWORD,
-        "IZIN_PUSH_OLD_PASSWORD": endpoints.PUSH_PASSWORD,
+        "IZIN_PUSH_PASSWORD": running.PUSH_PASSWORD,
+        "IZIN_PUSH_OLD_PASSWORD": running.PUSH_PASSWORD,
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
@@ -80,7 +79,7 @@ async def served(
     installed: Installation, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Mapping[str, str]]:
     """Serve the endpoints, of which commands ask the gate; yield the URL of each listener."""
-    async with endpoints.every(installed, worker) as urls:
+    async with running.every(installed, worker) as urls:
         monkeypatch.setenv("IZIN_GATE_URL", urls["gate"])
         # Nobody takes webhooks there: that is an answer too.
         installed.places["hook"] = f"{urls['feeds']}/hook"

@@ -20,10 +20,14 @@ from izin.sinks.ingest.topic_reader import IngestContext
 from tests.integration.sinks.ingest.test_receipts import step_to_end
 from tests.support.api_keys import API_KEY, a_second_key
 from tests.support.builders import BRAND, CUSTOMER
-from tests.support.customers import lies
-from tests.support.customers.installation import FOREIGN_BRAND, FOREIGN_RECIPIENT, Installation
-from tests.support.customers.lies import FOREIGN_CUSTOMER
-from tests.support.customers.traces import traces
+from tests.support.customers import installation
+from tests.support.customers.installation import (
+    FOREIGN_BRAND,
+    FOREIGN_CUSTOMER,
+    FOREIGN_RECIPIENT,
+    Installation,
+)
+from tests.support.customers.running import traces
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 
@@ -51,7 +55,7 @@ async def test_questions_about_another_brand_leave_no_trace_there(
         CUSTOMER: (FOREIGN_BRAND, FOREIGN_RECIPIENT),
         FOREIGN_CUSTOMER: (BRAND, _parked(installed)),
     }
-    lies.publish(installed.kafka, lies.lies(installed.brands))
+    installation.publish(installed.kafka, installation.lies(installed.brands))
     answered = 0
     for customer, (brand, recipient) in asked.items():
         headers = {"Authorization": f"Bearer {KEYS[customer]}"}

@@ -29,7 +29,7 @@ from tests.integration.sinks.inbound.test_push import Worker, our_receiver, url_
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay, ret
 from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key
 from tests.support.builders import BRAND, PHONE
-from tests.support.customers.asking import ROUTES, Ask
+from tests.support.customers.cuts import ORDERING, READING, ROUTES, Ask
 from tests.support.customers.installation import (
     BRANDS,
     FOREIGN_BRAND,
@@ -37,10 +37,7 @@ from tests.support.customers.installation import (
     OWN_BRANDS,
     Installation,
 )
-from tests.support.customers.ordering import ORDERING
-from tests.support.customers.reading import READING
-from tests.support.customers.running import CutRunner
-from tests.support.customers.traces import FOREIGN, traces
+from tests.support.customers.running import FOREIGN, CutRunner, traces
 
 pytestmark = pytest.mark.database
 CUSTOMER = ACTIVE.customer_id

@@ -45,7 +45,7 @@ from tests.integration.sinks.sink_harness import (
     ret,
 )
 from tests.support.builders import BRAND, PHONE, an_iys_event, an_iys_origin
-from tests.support.hostile.movements import HostileMovements, a_movement
+from tests.support.hostile.inputs import HostileMovements, a_movement
 
 pytestmark = pytest.mark.database
 NAME = "Örnek Soyadı"

@@ -30,7 +30,7 @@ from tests.integration.sinks.sink_harness import (
     a_phone,
 )
 from tests.support.builders import BRAND, PHONE
-from tests.support.hostile.movements import a_movement
+from tests.support.hostile.inputs import a_movement
 
 pytestmark = pytest.mark.database
 

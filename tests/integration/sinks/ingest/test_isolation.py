@@ -28,7 +28,7 @@ from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, given_at, onay, ret, until
 from tests.support.builders import CUSTOMER, PHONE, a_decision_record, an_admitted_event
-from tests.support.hostile.records import HostileRecords
+from tests.support.hostile.inputs import HostileRecords
 from tests.support.poison import KEYLESS, MARK, POISON, REFUSED, UNREADABLE
 
 pytestmark = pytest.mark.database

@@ -22,7 +22,7 @@ from izin.schemas.records import event_to_avro
 from izin.sinks.ingest.ingested_topics import TrackedLane
 from izin.sinks.ingest.topic_reader import IngestContext
 from tests.support.builders import an_event
-from tests.support.hostile.records import HostileRecords
+from tests.support.hostile.inputs import HostileRecords
 from tests.support.subscribers.topics import delete_topics
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]

@@ -7,9 +7,8 @@ import pytest
 
 from benchmarks.results import publish
 from izin.producers.files import workbook
-from tests.chaos.files import campaign
-from tests.chaos.files.__main__ import report
-from tests.chaos.files.campaign import FilesVerdict
+from tests.chaos.files import __main__ as campaign
+from tests.chaos.files.__main__ import FilesVerdict, report
 
 FILES, BOOK_EVERY = 200, 16
 
