@@ -268,20 +268,6 @@ def of_others(brands: Sequence[OneBrand]) -> tuple[Lie, ...]:
     return tuple(one for one in lies(brands) if not one.brand.is_ours)
 
 
-def brands_of(rows: Iterable[Mapping[str, Any]]) -> tuple[OneBrand, ...]:
-    """Return the brands of rows of the ledger, ours first."""
-    found = (
-        OneBrand(
-            code=row["brand_code"],
-            iys_code=row["iys_code"],
-            customer=row["customer_id"],
-            name=row["name"],
-        )
-        for row in rows
-    )
-    return tuple(sorted(found, key=lambda one: (not one.is_ours, one.code)))
-
-
 def publish(kafka: KafkaSettings, lying: Sequence[Lie]) -> None:
     """Publish lies: events, and what was made of them."""
     topics = kafka.topics
