@@ -209,7 +209,7 @@ _ALL = (
     _at_least("ingest-rows", "sink", 20_000, "rows/s", "decisions on new keys ingested"),
     _at_least("known-keys", "known-keys", 8_000, "rows/s", "changes of known keys among 5 M"),
     _at_least("settle-rows", "sink", 10_000, "rows/s", "saved opt-ins settled, 1,000 at a time"),
-    _at_most("movement-bytes", "sink", 450, "bytes", "a movement with its indexes"),
+    _at_most("history-bytes", "sink", 450, "bytes", "an entry with its indexes"),
     _at_most(
         "outbox-read", "outbox", 3, "x", "a read after a million delivered rows to an empty one"
     ),
@@ -227,7 +227,7 @@ _ALL = (
     _at_most("reconcile-memory", "reconcile", 300, "MB", "of the command that compares them"),
     _at_most("verify-hostile-seconds", "verify-hostile", 5, "s", "the slowest hostile archive"),
     _at_most("verify-hostile-megabytes", "verify-hostile", 300, "MB", "memory of its verifier"),
-    _at_most("evidence", "evidence", 5, "s", "the archive of a recipient with 200 movements"),
+    _at_most("evidence", "evidence", 5, "s", "the archive of a recipient with 200 entries"),
     _at_most("ledger-lost", "ledger-lost", 120, "s", "until a million lost rows stand again"),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
     _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),

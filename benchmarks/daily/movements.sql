@@ -1,5 +1,5 @@
 -- So many movements of one day in the history, as pulls have recorded them: a few in each second, of distinct recipients.
-INSERT INTO movements (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status, source,
+INSERT INTO history (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status, source,
     data)
 SELECT m.created + interval '2 hours', m.created + interval '2 hours', m.number, m.number %% 16, 'observation',
     '\x00'::bytea, decode(md5(m.number::text), 'hex'), %(brand)s || '/MESAJ/BIREYSEL/+9055' || to_char(m.number, 'FM00000000'), 'acme',

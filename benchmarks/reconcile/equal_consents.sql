@@ -13,7 +13,7 @@ WITH filled AS (
     FROM generate_series(1, %(count)s::integer) AS n
     RETURNING key, customer_id, registered_at, registered_consent_date, registered_source, registered_transaction_id
 )
-INSERT INTO movements (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status,
+INSERT INTO history (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status,
     source, data)
 SELECT now(), registered_at, row_number() OVER (), 0, 'observation', decode(repeat('00', 32), 'hex'),
     decode(repeat('00', 16), 'hex'), key, customer_id, 'filled', 'ONAY', 'pull/HS/' || registered_transaction_id,

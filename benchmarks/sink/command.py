@@ -66,7 +66,7 @@ def figures(cost: SubmissionCost, budget: BudgetUse) -> Mapping[str, float]:
     return {
         "ingest-rows": cost.ingested_a_second,
         "settle-rows": 1e6 / cost.settled_ms,
-        "movement-bytes": cost.movement_bytes,
+        "history-bytes": cost.entry_bytes,
         "request-budget": budget.used * 100,
         "request-budget-h124": budget.throttled,
     }
@@ -107,7 +107,7 @@ def _table(cost: SubmissionCost, budget: BudgetUse) -> Table:
         ("claim and settle, ms (slowest)", f"{cost.slowest_ms:,.0f}"),
         ("between them, İYS's acknowledgement saved, ms", f"{cost.received_ms:,.0f}"),
         ("all three, CPU of the process, ms", f"{cost.cpu_ms:,.0f}"),
-        (f"bytes a movement, of {cost.movements:,}", f"{cost.movement_bytes:,.0f}"),
+        (f"bytes an entry, of {cost.entries:,}", f"{cost.entry_bytes:,.0f}"),
         (f"calls in {budget.seconds:.0f} s at İYS's limit", f"{budget.calls:,}"),
         ("share of the requests used", f"{budget.used:.1%}"),
         ("consents settled a second", f"{budget.settled_a_second:,.0f}"),

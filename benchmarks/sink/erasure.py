@@ -43,7 +43,7 @@ class ErasureSteps:
 
     keys: int
     erased: int
-    movements: int
+    entries: int
     """The rows of the history that were erased."""
     requested: float
     decided: float
@@ -76,7 +76,7 @@ def erasures(
         ("decided by the order stage", steps.decided),
         ("decisions ingested", steps.ingested),
         ("rows removed", steps.removed),
-        (f"{steps.movements:,} rows of history erased", steps.history),
+        (f"{steps.entries:,} rows of history erased", steps.history),
         ("together", steps.seconds),
     ):
         table.add_row(name, f"{seconds:.1f}")
@@ -108,7 +108,7 @@ async def measure_erasure(url: str, *, keys: int, erased: int) -> ErasureSteps:
         removed = await erasure.remove(fixture.ledger, fixture.topic_messages, now=now)
         took.append(time.perf_counter())
         later = now + timedelta(days=366 * 11)
-        movements = await erasure.erase_history(fixture.ledger, now=later)
+        entries = await erasure.erase_history(fixture.ledger, now=later)
         took.append(time.perf_counter())
         if removed != count:
             raise RuntimeError(f"{removed} of {count} keys were removed")
@@ -118,7 +118,7 @@ async def measure_erasure(url: str, *, keys: int, erased: int) -> ErasureSteps:
     return ErasureSteps(
         keys=keys,
         erased=count,
-        movements=movements,
+        entries=entries,
         requested=requested,
         decided=decided,
         ingested=ingested,

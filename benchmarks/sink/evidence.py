@@ -1,7 +1,7 @@
 """The benchmark ``evidence``: the archive of one recipient of a large ledger, and its verification.
 
 The ledger has a million decisions on other keys, anchored every few thousand rows as a sink worker
-does under load. The recipient's 200 movements are spread over all of them, so that each has other
+does under load. The recipient's 200 entries are spread over all of them, so that each has other
 rows before the next anchor: the worst case but for the number of windows.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import BRANDS, SinkFixture, sink_fixture
 from izin.evidence.collection import EvidenceRequest, collect, record
 from izin.evidence.verification import verify
-from izin.ledger.history import Movement, append
+from izin.ledger.history import HistoryEntry, append
 from izin.ledger.history import verify as chains
 from izin.local import Postgres
 from izin.runtime.settings import KafkaSettings
@@ -36,7 +36,7 @@ class EvidenceTimes:
 
     rows: int
     """Of the whole history."""
-    movements: int
+    entries: int
     """Of the recipient."""
     segments: int
     bytes: int
@@ -49,7 +49,7 @@ class EvidenceTimes:
 
 def evidence(
     rows: Annotated[int, typer.Option(min=100, help="Rows of other keys.")] = 1_000_000,
-    movements: Annotated[int, typer.Option(min=1, help="Of the recipient.")] = 200,
+    entries: Annotated[int, typer.Option(min=1, help="Of the recipient.")] = 200,
 ) -> RunReport:
     """Collect and verify the evidence of a recipient of a large ledger."""
     with (
@@ -57,8 +57,8 @@ def evidence(
         progress().status("filling the ledger"),
         Postgres(Path(folder)) as postgres,
     ):
-        times = asyncio.run(measure_evidence(postgres.url, rows=rows, movements=movements))
-    table = Table(title=f"evidence of {times.movements} of {times.rows:,} movements")
+        times = asyncio.run(measure_evidence(postgres.url, rows=rows, entries=entries))
+    table = Table(title=f"evidence of {times.entries} of {times.rows:,} entries")
     table.add_column("what")
     table.add_column("value", justify="right")
     table.add_row("seconds until it is written", f"{times.seconds:.2f}")
@@ -74,13 +74,13 @@ def evidence(
     )
 
 
-async def measure_evidence(url: str, *, rows: int, movements: int) -> EvidenceTimes:
+async def measure_evidence(url: str, *, rows: int, entries: int) -> EvidenceTimes:
     """Collect the evidence of a recipient of a ledger at ``url`` with so many other rows."""
     async with sink_fixture(url, KafkaSettings(), keys=0) as fixture:
-        await _fill(fixture, rows, movements)
+        await _fill(fixture, rows, entries)
         ledger = fixture.ledger
         async with ledger.session() as connection:
-            await connection.execute("VACUUM ANALYZE movements")
+            await connection.execute("VACUUM ANALYZE entries")
         now = datetime.now(UTC)
         request = EvidenceRequest(
             recipient=_RECIPIENT,
@@ -100,10 +100,10 @@ async def measure_evidence(url: str, *, rows: int, movements: int) -> EvidenceTi
         anchors = {(one.shard, one.place): one.link.hex() for one in published}
         proof = verify(archive, anchors)
         verified = time.perf_counter() - began
-        (count,) = await ledger.fetch("SELECT count(*) AS rows FROM movements")
+        (count,) = await ledger.fetch("SELECT count(*) AS rows FROM history")
     return EvidenceTimes(
         rows=count["rows"],
-        movements=len(found.rows),
+        entries=len(found.rows),
         segments=len(found.segments),
         bytes=len(archive),
         seconds=took,
@@ -112,15 +112,15 @@ async def measure_evidence(url: str, *, rows: int, movements: int) -> EvidenceTi
     )
 
 
-async def _fill(fixture: SinkFixture, rows: int, movements: int) -> None:
-    """Write the history of others, with one of the recipient's movements in each part of it."""
-    part = max(rows // movements, 2)
+async def _fill(fixture: SinkFixture, rows: int, entries: int) -> None:
+    """Write the history of others, with one of the recipient's entries in each part of it."""
+    part = max(rows // entries, 2)
     since = 0
-    for number in range(movements):
+    for number in range(entries):
         await fixture.ingest(fixture.decisions(part // 2))
         now = datetime.now(UTC)
         async with fixture.ledger.transaction() as connection:
-            await append.append(connection, [_movement(number, now)], now=now)
+            await append.append(connection, [_entry(number, now)], now=now)
         await fixture.ingest(fixture.decisions(part - part // 2))
         since += part
         if since >= MOST_ROWS:
@@ -129,8 +129,8 @@ async def _fill(fixture: SinkFixture, rows: int, movements: int) -> None:
                 await chains.anchor(connection, now=datetime.now(UTC))
 
 
-def _movement(number: int, now: datetime) -> Movement:
-    return Movement(
+def _entry(number: int, now: datetime) -> HistoryEntry:
+    return HistoryEntry(
         kind="observation",
         customer_id="acme",
         key=_KEY,

@@ -25,7 +25,7 @@ from benchmarks.sink.fixture import BRANDS, SinkFixture, sink_fixture
 from izin.consent import ConsentKey
 from izin.iys.wire_format import IysMovement, Stream
 from izin.ledger import brands, reads
-from izin.ledger.history import Movement
+from izin.ledger.history import HistoryEntry
 from izin.ledger.record import Brand, event_of, observation_of
 from izin.ledger.unit_of_work import unit_of_work
 from izin.local import Postgres
@@ -46,7 +46,7 @@ class KnownKeys:
     decisions: int
     decided_a_second: float
     decided_cpu_us: float
-    movements: int
+    entries: int
     observed_a_second: float
     observed_cpu_us: float
     server: str
@@ -56,7 +56,7 @@ class KnownKeys:
 def known_keys(
     keys: Annotated[int, typer.Option(min=1000, help="Settled keys in the ledger.")] = 5_000_000,
     changed: Annotated[int, typer.Option(min=100, help="Decisions on known keys.")] = 240_000,
-    seen: Annotated[int, typer.Option(min=100, help="Movements at İYS on known keys.")] = 120_000,
+    seen: Annotated[int, typer.Option(min=100, help="Entries at İYS on known keys.")] = 120_000,
 ) -> RunReport:
     """Measure decisions on known keys, and observations of them, on a large ledger."""
     with (
@@ -73,7 +73,7 @@ def known_keys(
     )
     for column in ("what", "decided", "observed"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    table.add_row("rows", f"{found.decisions:,}", f"{found.movements:,}")
+    table.add_row("rows", f"{found.decisions:,}", f"{found.entries:,}")
     table.add_row("rows/s", f"{found.decided_a_second:,.0f}", f"{found.observed_a_second:,.0f}")
     table.add_row(
         "CPU of the process, µs a row",
@@ -92,7 +92,7 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
     random = Random(_SEED)  # which keys are measured
     async with sink_fixture(url, KafkaSettings(), keys=keys) as fixture:
         chosen = fixture.spread_keys(changed + seen, random)
-        of_decisions, of_movements = chosen[:changed], chosen[changed:]
+        of_decisions, of_entries = chosen[:changed], chosen[changed:]
         opt_outs = changed * 2 // 3
         changes = [
             (key, "RET" if place < opt_outs else "ONAY") for place, key in enumerate(of_decisions)
@@ -105,7 +105,7 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
         async with fixture.ledger.transaction() as connection:
             known = await brands.of_codes(connection, BRANDS)
         memory = await reads.memory(fixture.ledger)
-        pages = _pages(of_movements, known)
+        pages = _pages(of_entries, known)
         began, used = time.perf_counter(), time.process_time()
         await _observe(fixture, pages)
         observed, observed_cpu = time.perf_counter() - began, time.process_time() - used
@@ -114,7 +114,7 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
         decisions=changed,
         decided_a_second=changed / decided,
         decided_cpu_us=decided_cpu / changed * 1e6,
-        movements=seen,
+        entries=seen,
         observed_a_second=seen / observed,
         observed_cpu_us=observed_cpu / seen * 1e6,
         server=f"shared_buffers {memory.shared_buffers >> 20} MB, "
@@ -124,10 +124,10 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
 
 async def _observe(fixture: SinkFixture, pages: Sequence[_Page]) -> None:
     """Observe ``pages``, one after the other."""
-    for brand, movements in pages:
+    for brand, entries in pages:
         now = datetime.now(UTC)
         async with unit_of_work(fixture.ledger, fixture.topic_messages, now) as changes:
-            await observe(changes, brand, movements)
+            await observe(changes, brand, entries)
 
 
 def _pages(keys: Sequence[str], known: dict[int, Brand]) -> list[_Page]:
@@ -135,17 +135,17 @@ def _pages(keys: Sequence[str], known: dict[int, Brand]) -> list[_Page]:
     pages = []
     for code in BRANDS:
         its = [ConsentKey.parse(key) for key in keys if key.startswith(f"{code}/")]
-        movements = [_movement(key, known[code], place) for place, key in enumerate(its)]
+        entries = [_entry(key, known[code], place) for place, key in enumerate(its)]
         pages += [
-            (known[code], movements[start : start + AT_ONCE])
-            for start in range(0, len(movements), AT_ONCE)
+            (known[code], entries[start : start + AT_ONCE])
+            for start in range(0, len(entries), AT_ONCE)
         ]
     return pages
 
 
-def _movement(key: ConsentKey, brand: Brand, place: int) -> ObservedMovement:
+def _entry(key: ConsentKey, brand: Brand, place: int) -> ObservedMovement:
     at = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1, seconds=place % 3600)
-    movement = IysMovement(
+    entry = IysMovement(
         recipient=key.recipient,
         type=str(key.channel),
         recipient_type=str(key.recipient_type),
@@ -155,8 +155,8 @@ def _movement(key: ConsentKey, brand: Brand, place: int) -> ObservedMovement:
         creation_date=at,
         transaction_id=hashlib.sha256(str(key).encode()).hexdigest(),
     )
-    event = event_of(movement, brand, Stream.IYS, path="pull", at=at)
-    fact = Movement(
+    event = event_of(entry, brand, Stream.IYS, path="pull", at=at)
+    fact = HistoryEntry(
         kind="observation",
         customer_id=brand.customer_id,
         key=str(key),

@@ -29,7 +29,7 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 _PORTION = 100_000
 """Decisions that are encoded before they are ingested."""
 _CALLS = """SELECT (SELECT count(*) FROM submissions)
-    + (SELECT count(*) FROM movements WHERE kind IN ('call', 'answer', 'delivery'))
+    + (SELECT count(*) FROM history WHERE kind IN ('call', 'answer', 'delivery'))
     + (SELECT coalesce(sum(slot), 0) FROM rate_limits) AS calls"""
 
 
@@ -106,7 +106,7 @@ async def filled(url: str, settings: KafkaSettings, *, keys: int) -> AsyncIterat
             await fixture.ingest(fixture.decisions(min(left, _PORTION)))
             left -= _PORTION
         async with fixture.ledger.session() as connection:
-            await connection.execute("VACUUM ANALYZE movements, consents")
+            await connection.execute("VACUUM ANALYZE entries, consents")
         yield fixture
 
 

@@ -27,7 +27,7 @@ _MONTHS = 24
 _CUSTOMERS = 100
 _CREATE = """SELECT create_month((%(first)s::date + make_interval(months => n))::date)
     FROM generate_series(0, %(months)s::integer - 1) AS n"""
-_FILL = """INSERT INTO movements (
+_FILL = """INSERT INTO history (
         recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, source, data)
     SELECT at, at, n, n %% 16, 'act', '\\x00', decode(repeat('00', 16), 'hex'), 'key-' || n,
         'customer-' || n %% %(customers)s, 'fake', '{}'

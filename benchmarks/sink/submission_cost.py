@@ -28,7 +28,7 @@ _RESULT_DELAY = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionCost:
-    """Times in milliseconds for a thousand keys, sizes in bytes for a movement."""
+    """Times in milliseconds for a thousand keys, sizes in bytes for an entry."""
 
     keys: int
     ingested_a_second: float
@@ -47,8 +47,8 @@ class SubmissionCost:
     slowest_ms: float
     cpu_ms: float
     """Of all three, this process alone; what PostgreSQL uses beside it is not in it."""
-    movement_bytes: float
-    movements: int
+    entry_bytes: float
+    entries: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ async def measure_submission_cost(
     (row,) = await fixture.ledger.fetch(
         """SELECT count(*) AS rows, (
             SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits
-            WHERE inhparent = 'movements'::regclass) AS bytes FROM movements"""
+            WHERE inhparent = 'history'::regclass) AS bytes FROM history"""
     )
     changes = fixture.changes(min(ingested, keys))
     taken_again, used_again = await _ingest(fixture, changes)
@@ -88,8 +88,8 @@ async def measure_submission_cost(
         claimed_and_settled_ms=statistics.median(both),
         slowest_ms=max(both),
         cpu_ms=statistics.median(one.cpu for one in measured),
-        movement_bytes=float(row["bytes"]) / row["rows"],
-        movements=row["rows"],
+        entry_bytes=float(row["bytes"]) / row["rows"],
+        entries=row["rows"],
     )
 
 

@@ -348,7 +348,7 @@ def _restore(
 
 def _print_restored(found: Restorable, done: Restored | None, output: OutputFormat) -> None:
     facts: dict[str, object] = {
-        "movements": found.movements,
+        "entries": found.entries,
         "suppressed": len(found.suppressions),
         "lost": [{"shard": one.shard, "place": one.place} for one in found.lost],
     }

@@ -182,7 +182,7 @@ def _print(found: Sequence[erasure.ErasureFinding], output: OutputFormat, *, is_
             one.key,
             one.customer_id,
             one.may_be_erased,
-            one.movements,
+            one.entries,
             *_kept(one),
             "; ".join(one.obstacles),
         )
@@ -195,7 +195,7 @@ def _print(found: Sequence[erasure.ErasureFinding], output: OutputFormat, *, is_
 
 def _kept(one: erasure.ErasureFinding) -> tuple[object, str]:
     """Return until when the history of a key is kept, and by which article."""
-    if not one.movements:
+    if not one.entries:
         return None, ""
     until, evidence = one.retain_until, one.evidence_until
     if evidence is not None and (until is None or evidence > until):

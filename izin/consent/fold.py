@@ -237,7 +237,7 @@ class RegisteredRecord:
         elif observation.value is Registered.ONAY and created - seen_at > SKEW:
             created = seen_at
         detailed = observation.transaction_id is not None
-        # The result of a query has the time of our clock, a movement that of İYS's clock.
+        # The result of a query has the time of our clock, an entry that of İYS's clock.
         queried = self.transaction_id is None and self.creation_date is not None
         # A query of the key alone shows what stands, however old its date.
         stands = observation.verified_by == "status" and seen_at is not None and seen_at >= known_at
@@ -278,13 +278,13 @@ class RegisteredRecord:
         have been one before.
         """
         at = self.creation_date
-        is_movement = (
+        is_entry = (
             observation.verified_at is not None
             and observation.transaction_id is not None
             and not observation.is_answer
             and observation.verified_by != "status"
         )
-        if at is None or not is_movement or observation.value is not Registered.ONAY:
+        if at is None or not is_entry or observation.value is not Registered.ONAY:
             return None
         is_close = timedelta(0) < at - observation.creation_date <= SKEW
         if self.value is Registered.NONE or (self.value is Registered.NOT_ONAY and is_close):

@@ -85,7 +85,7 @@ def may_send(  # noqa: PLR0913  # one argument a fact
     """Return whether a commercial message may be sent to a key, by what the ledger knows of it: the
     first case that applies, in the order of ``PermissionReason``.
 
-    ``verified``: İYS itself reported the registered state, in a query or a movement.
+    ``verified``: İYS itself reported the registered state, in a query or an entry.
     """
     is_registered = registered.value is Registered.ONAY
     if desired is Status.RET or registered.value is Registered.RET:

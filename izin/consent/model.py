@@ -104,7 +104,7 @@ class ConsentKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IysOrigin:
-    """Where an event comes from if İYS originated it: the movement as İYS showed it."""
+    """Where an event comes from if İYS originated it: the entry as İYS showed it."""
 
     stream: str
     """``IYS`` (what the citizen did) or ``HS`` (what a provider wrote)."""

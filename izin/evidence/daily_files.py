@@ -2,7 +2,7 @@
 
 İYS states the SHA-384 of a whole file, and has that hash time-stamped. A file has lines of others,
 so that it is not in the archive, and no line alone leads to its hash. A line is proven by the row
-of the history that has the same movement, or by the whole file, which whoever has it compares with
+of the history that has the same entry, or by the whole file, which whoever has it compares with
 the hash.
 
 Whoever verifies can check the time stamps (RFC 3161) with rfc3161-client, which the libraries alone
@@ -24,7 +24,7 @@ from izin.evidence.container import UnreadableEvidenceError, UnreadableRootsErro
 from izin.evidence.rows import Fact
 
 Shown = Mapping[tuple[object, ...], Sequence[Mapping[str, int]]]
-"""The places of movements, by key and by what a line of theirs would say."""
+"""The places of entries, by key and by what a line of theirs would say."""
 COLUMNS = (
     *("creationDate", "transactionId", "recipient", "recipientType", "type", "status"),
     *("consentDate", "source"),
@@ -97,7 +97,7 @@ class DailyLines:
 
     def report(self, keys: Sequence[str], shown: Shown) -> dict[str, Any]:
         """Return what ``evidence.json`` has of it: each line with its key, and with the places of
-        the movements in the history that say the same.
+        the entries in the history that say the same.
         """
         left_out = {"timestamp_reply", "lines"}
         known = {
@@ -105,7 +105,7 @@ class DailyLines:
         }
         return known | {
             "lines": [
-                {"line": line, "key": key, "movements": _movements(line, key, shown)}
+                {"line": line, "key": key, "entries": _entries(line, key, shown)}
                 for line in self.lines
                 for key in [_key_of(line, keys)]
             ]
@@ -152,7 +152,7 @@ def _by_columns(keys: Sequence[str]) -> Mapping[tuple[str, ...], str]:
 
 
 def shown_in(facts: Iterable[Fact]) -> Shown:
-    """Return the places of the movements that İYS showed, by what they say."""
+    """Return the places of the entries that İYS showed, by what they say."""
     found = defaultdict[tuple[object, ...], list[dict[str, int]]](list)
     for one in facts:
         if one["kind"] == "observation":
@@ -161,8 +161,8 @@ def shown_in(facts: Iterable[Fact]) -> Shown:
     return found
 
 
-def _movements(line: str, key: str | None, shown: Shown) -> Sequence[Mapping[str, int]]:
-    """Return the places of the movements that İYS showed elsewhere too, alike in every column."""
+def _entries(line: str, key: str | None, shown: Shown) -> Sequence[Mapping[str, int]]:
+    """Return the places of the entries that İYS showed elsewhere too, alike in every column."""
     cells = _cells(line)
     if key is None or cells.keys() != set(COLUMNS):
         return []

@@ -50,7 +50,7 @@ _NO_ACKNOWLEDGEMENT = "deliveries.json has an entry that is no acknowledgement"
 
 def first_link(shard: int) -> bytes:
     """Return the link from which a chain starts."""
-    return hashlib.sha256(f"izin movements {shard}".encode()).digest()
+    return hashlib.sha256(f"izin history {shard}".encode()).digest()
 
 
 def next_link(link: bytes, commitment: bytes) -> bytes:

@@ -146,7 +146,7 @@ def _held(state: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _key(key: Mapping[str, Any], at: str) -> list[str]:
-    """Return the sections of one key: consent, calls, other systems, questions, movements."""
+    """Return the sections of one key: consent, calls, other systems, questions, entries."""
     return [
         f"<h2>{escape(_title(key))}</h2>",
         *_consents(key["consents"], at),
@@ -175,10 +175,10 @@ def _key(key: Mapping[str, Any], at: str) -> list[str]:
                 [
                     when(one["recorded_at"]),
                     named(words.KINDS, one["kind"]),
-                    words.movement(one),
+                    words.entry(one),
                     f"{one['shard']}/{one['place']}",
                 ]
-                for one in key["movements"]
+                for one in key["entries"]
             ],
             ends=True,
         ),
@@ -205,7 +205,7 @@ def _informed(key: Mapping[str, Any]) -> list[list[str]]:
             named(words.TOPICS, one["data"]["topic"]),
             f"yayımlandı ({one['data']['partition']}/{one['data']['offset']})",
         )
-        for one in key["movements"]
+        for one in key["entries"]
         if one["kind"] == "delivery"
     ]
     return [[when(at), *others] for at, *others in sorted(rows)]
@@ -266,7 +266,7 @@ def _daily_files(files: Sequence[Mapping[str, Any]]) -> list[str]:
     if not files:
         return []
     lines = [
-        [words.day(one["day"]), line["line"], words.places(line["movements"])]
+        [words.day(one["day"]), line["line"], words.places(line["entries"])]
         for one in files
         for line in one["lines"]
     ]

@@ -55,7 +55,7 @@ _SHAPELESS = (
 """What JSON of another shape than any archive has, or with other numbers, ends with."""
 _FILES = frozenset({HEADER, ROWS, DELIVERIES, CHAIN, COMMITMENTS, REPORT, SUMMARY, LIST})
 """What every archive has; ``DAILY`` only one with lines of daily files."""
-FORMAT = 3
+FORMAT = 4
 """Of the archive. It rises with every change of what is computed from the rows: a release that
 computes otherwise verifies older archives without these files."""
 RECEIPTS = "receipt/"
@@ -140,7 +140,7 @@ def _key(
         "calls": _calls(facts),
         "receipts": [one for one in facts if one["kind"] == "receipt"],
         "deliveries": list(sent),
-        "movements": list(facts),
+        "entries": list(facts),
     }
 
 
@@ -440,7 +440,7 @@ def _daily_files(
                 day=one.day,
                 hash_value=one.hash_value,
                 lines=len(one.lines),
-                in_history=sum(bool(line["movements"]) for line in said["lines"]),
+                in_history=sum(bool(line["entries"]) for line in said["lines"]),
                 timestamp=timestamp.state,
                 timestamped_at=timestamp.at,
                 note=timestamp.note,

@@ -159,8 +159,8 @@ def named(words: Mapping[str, str], value: Any) -> str:  # noqa: ANN401  # of a 
     return words.get(str(value), str(value)) if value else "–"
 
 
-def movement(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911  # a way out a kind
-    """Return what a movement says, in one line."""
+def entry(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911  # a way out a kind
+    """Return what an entry says, in one line."""
     data: Mapping[str, Any] = fact["data"]
     match fact["kind"]:
         case "decision":
@@ -200,9 +200,9 @@ def movement(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911  # a way ou
             return "; ".join(f"{name}: {value}" for name, value in data.items() if value)
 
 
-def places(movements: Iterable[Mapping[str, Any]]) -> str:
-    """Return the places of movements on the chains."""
-    return ", ".join(f"{one['shard']}/{one['place']}" for one in movements) or "–"
+def places(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Return the places of entries on the chains."""
+    return ", ".join(f"{one['shard']}/{one['place']}" for one in entries) or "–"
 
 
 def timestamp(file: Mapping[str, Any]) -> str:

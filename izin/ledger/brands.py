@@ -12,7 +12,7 @@ from izin.iys.wire_format import Subscription
 from izin.ledger import retailers, suspensions
 from izin.ledger.brake import counting
 from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
-from izin.ledger.history import Movement, act, append, brand_key
+from izin.ledger.history import HistoryEntry, act, append, brand_key
 from izin.ledger.reads import ParkedKey
 from izin.ledger.record import EVERY, Brand, LeaseOwner, TopicMessages, UnregisteredBrandError
 from izin.ledger.registry import customers, ownership, suspension_orders
@@ -90,7 +90,7 @@ async def _may_have_others(ledger: Ledger, before: Brand | None, stored: Brand) 
     return before.customer_id != stored.customer_id or before == stored
 
 
-def _changed(before: Brand | None, after: Brand, by: str, now: datetime) -> Movement:
+def _changed(before: Brand | None, after: Brand, by: str, now: datetime) -> HistoryEntry:
     """Return the act of adding a brand, of changing it, or of having its records ruled again: with
     the fields that differ.
     """
@@ -237,7 +237,7 @@ async def _settle_retailers(
         for one in settled:
             if one["key"] in rows:
                 changes.add_retailers(rows[one["key"]])
-            changes.add_movement(
+            changes.add_entry(
                 act(
                     "change retailers at İYS",
                     one["key"],

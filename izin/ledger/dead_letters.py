@@ -205,7 +205,7 @@ async def correct(  # noqa: PLR0913  # which letter, by what, of whom, and who d
     await _write(ledger, [of_letter, of_consent], now)
 
 
-async def _write(ledger: Ledger, acts: Sequence[append.Movement], now: datetime) -> None:
+async def _write(ledger: Ledger, acts: Sequence[append.HistoryEntry], now: datetime) -> None:
     async with ledger.transaction() as connection:
         await append.append(connection, acts, now=now)
 

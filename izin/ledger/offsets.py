@@ -140,7 +140,7 @@ async def begin_bootstrap(  # noqa: PLR0913 - both topics, and what of them
 ) -> None:
     """Begin to restore partitions of ``topic``, and follow ``decisions`` from where each says.
 
-    Where a person ordered it, ``by``, that is a movement of the history.
+    Where a person ordered it, ``by``, that is an entry of the history.
     """
     values = {
         "topic": topic,

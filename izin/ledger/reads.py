@@ -46,7 +46,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedFact:
-    """One movement of a key's history, and its place on its chain."""
+    """One entry of a key's history, and its place on its chain."""
 
     shard: int
     place: int
@@ -254,7 +254,7 @@ def concerned(row: ConsentRow) -> tuple[str, str]:
 
 
 async def facts(ledger: Ledger, keys: Sequence[str]) -> tuple[RecordedFact, ...]:
-    """Return the movements of these keys, in the order in which they were recorded."""
+    """Return the entries of these keys, in the order in which they were recorded."""
     return tuple(map(_fact, await ledger.fetch(_SQL["history"], {"keys": keys})))
 
 

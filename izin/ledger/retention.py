@@ -358,8 +358,8 @@ TABLES: Mapping[str, TableRetention] = {
     ),
     "list_readings": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "migrations": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
-    "movement_months": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
-    "movements": TableRetention(
+    "history_months": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "history": TableRetention(
         kept="10 years, and 3 years after the consent ended",
         why="6563 m.11/3, Yönetmelik m.13; whole months are dropped by `izin retention drop`",
     ),

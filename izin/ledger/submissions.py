@@ -248,13 +248,13 @@ async def release(
 
 
 async def submitted_by_us(
-    connection: Connection, movements: Sequence[tuple[str, str, datetime | None]]
+    connection: Connection, entries: Sequence[tuple[str, str, datetime | None]]
 ) -> frozenset[int]:
     """Return which of these (key, status, consent date) we submitted, by their place from 0."""
     values = {
-        "keys": [key for key, _, _ in movements],
-        "statuses": [status for _, status, _ in movements],
-        "consent_dates": [date for _, _, date in movements],
+        "keys": [key for key, _, _ in entries],
+        "statuses": [status for _, status, _ in entries],
+        "consent_dates": [date for _, _, date in entries],
     }
     found = await fetch(connection, _SQL["submitted-by-us"], values)
     return frozenset(row["place"] - 1 for row in found)

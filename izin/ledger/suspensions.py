@@ -167,7 +167,7 @@ async def _restart_pull(connection: Connection, restored: Iterable[DictRow]) -> 
 
 async def pull_again(connection: Connection, since: Mapping[int, datetime]) -> None:
     """Have the streams of brands pulled from the start of İYS's window: since the right to one of
-    their channels was lost, pages left out the movements of that channel. If that is longer ago
+    their channels was lost, pages left out the entries of that channel. If that is longer ago
     than the window, the pull finds the gap.
     """
     for code, unread_since in since.items():

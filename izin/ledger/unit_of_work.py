@@ -24,7 +24,7 @@ from izin.ledger.db import (
     statements,
     while_waiting,
 )
-from izin.ledger.history import Fact, Movement, append
+from izin.ledger.history import Fact, HistoryEntry, append
 from izin.ledger.outbox import row_of
 from izin.ledger.record import (
     Brand,
@@ -72,7 +72,7 @@ class UnitOfWork:
         self.topic_messages = topic_messages
         self._before: dict[str, ConsentRow | None] = {}
         self._after: dict[str, ConsentRow] = {}
-        self._movements: list[Movement] = []
+        self._entries: list[HistoryEntry] = []
         self._facts: list[Fact] = []
         self._due_actions: set[tuple[Action, str | None]] = set()
         self._messages: list[Message | _Permitted] = []
@@ -96,7 +96,7 @@ class UnitOfWork:
         for outcome in self.topic_messages.outcomes(before, written, self.now):
             self.add_outcome(outcome)
         if is_breach(before, written, self.now):
-            self.add_movement(_breach(written, self.now))
+            self.add_entry(_breach(written, self.now))
         return written
 
     def written(self, row: ConsentRow) -> ConsentRow:
@@ -119,8 +119,8 @@ class UnitOfWork:
     def add_outcome(self, outcome: Outcome) -> None:
         """Publish ``outcome`` and record it in the history."""
         self._messages.append(self.topic_messages.outcome(outcome))
-        self._movements.append(
-            Movement(
+        self._entries.append(
+            HistoryEntry(
                 kind="outcome",
                 customer_id=outcome.customer_id,
                 key=str(outcome.key),
@@ -170,9 +170,9 @@ class UnitOfWork:
         """Replace ``before`` by ``after``, whose obligation is closed; return the row."""
         return self.apply(before, closed(after, brand, self.now, calendar=self.calendar))
 
-    def add_movement(self, movement: Movement) -> None:
-        """Record ``movement``; a repetition of a known source changes nothing."""
-        self._movements.append(movement)
+    def add_entry(self, entry: HistoryEntry) -> None:
+        """Record ``entry``; a repetition of a known source changes nothing."""
+        self._entries.append(entry)
 
     def add_actions(self, due_actions: Iterable[tuple[Action, str]]) -> None:
         """Wake the lanes of rows written beside these: each due action with its status."""
@@ -205,7 +205,7 @@ class UnitOfWork:
             }
             await _expect(self.connection, _CONSENTS["save"], values, len(changed), "a row")
         await self._write_retailers()
-        await append.append(self.connection, self._movements, now=self.now, facts=self._facts)
+        await append.append(self.connection, self._entries, now=self.now, facts=self._facts)
         if self._messages:
             await append_messages(self.connection, await self._encoded(), self.now)
         await self._notify()
@@ -294,8 +294,8 @@ def is_breach(before: ConsentRow | None, after: ConsentRow, now: datetime) -> bo
     )
 
 
-def _breach(row: ConsentRow, now: datetime) -> Movement:
-    return Movement(
+def _breach(row: ConsentRow, now: datetime) -> HistoryEntry:
+    return HistoryEntry(
         kind="breach",
         customer_id=row.customer_id,
         key=row.key,

@@ -44,7 +44,7 @@ _BEHIND_FOR = timedelta(seconds=30)
 """How long the ledger may take for the decisions that there were."""
 _LOOK_EVERY = 0.2
 _HIDDEN = timedelta(hours=1)
-"""How recent movements are that a pull does not show."""
+"""How recent entries are that a pull does not show."""
 _SQL = statements("reconcile")
 T = TypeVar("T")
 
@@ -199,7 +199,7 @@ class Comparison:
     began: datetime
     sizes: Mapping[str, int]
     """How many keys were compared: ``rows``, ``desired`` and ``permissions``; ``seen``, of which
-    İYS showed a movement or answered about in the period, as the history has it; and ``changing``,
+    İYS showed an entry or answered about in the period, as the history has it; and ``changing``,
     rows that changed meanwhile, and were left out.
     """
     pulled_until: datetime | None

@@ -25,7 +25,7 @@ from izin.consent import ConsentEvent, ConsentKey, RefusedEvent, admit
 from izin.iys.wire_format import RegisterRecord
 from izin.ledger import brands, retailers
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history import Movement, act, brand_key
+from izin.ledger.history import HistoryEntry, act, brand_key
 from izin.ledger.record import (
     RECONCILE,
     Brand,
@@ -85,7 +85,7 @@ class KeyRepairs:
     """The record of ``desired-consents`` to restore from, and its place."""
     published: bool | None = None
     """What the topic of permissions says."""
-    movement: IysRecord | None = None
+    entry: IysRecord | None = None
 
     @classmethod
     def of(cls, differences: Sequence[Difference]) -> Self | None:
@@ -95,7 +95,7 @@ class KeyRepairs:
             return None
         compared = differences[0].compared
         row, desired, permission = compared.row, compared.desired, compared.permission
-        movements = [
+        entries = [
             one.finding.record for one in differences if one.remedy.repair is Repair.MOVEMENT
         ]
         return cls(
@@ -109,7 +109,7 @@ class KeyRepairs:
             offset=0 if desired is None else desired.offset,
             value=desired.value if desired is not None and Repair.RESTORE in repairs else None,
             published=None if permission is None else permission.may_send,
-            movement=movements[0] if movements else None,
+            entry=entries[0] if entries else None,
         )
 
 
@@ -313,7 +313,7 @@ class _RepairPage:
                 row = changes.put(row, ruling.query_again(row, RECONCILE, self.now))
             for message in self._messages_of(one, row, decided.get(one.key), access):
                 changes.add_last(message)
-        changes.add_movement(self._act(fit))
+        changes.add_entry(self._act(fit))
         await changes.write()
         return Executed(repaired=len(fit), moved=len(page) - len(fit))
 
@@ -348,8 +348,8 @@ class _RepairPage:
             event = decided.event(one.event_id, one.effective_at)
             if event is not None and one.effective_at is not None:
                 found.append(self._again(event, one.key, one.effective_at))
-        if Repair.MOVEMENT in one.repairs and one.movement is not None:
-            record = _register_record(one.movement, one.key, self.now)
+        if Repair.MOVEMENT in one.repairs and one.entry is not None:
+            record = _register_record(one.entry, one.key, self.now)
             event = status_answer.event_of_record(record, self.brand, self.now)
             found.append(messages.event(event, ConsentKey.parse(one.key), self.now))
         if Repair.PERMISSION in one.repairs and row is not None:
@@ -369,9 +369,9 @@ class _RepairPage:
         # The order stage reads it as the last header: the outbox has the longest name last.
         return replace(message, headers={**message.headers, APPENDED_AT: appended})
 
-    def _act(self, fit: Sequence[KeyRepairs]) -> Movement:
+    def _act(self, fit: Sequence[KeyRepairs]) -> HistoryEntry:
         counts = Counter(str(repair) for one in fit for repair in one.repairs)
-        movement = act(
+        entry = act(
             "reconcile",
             brand_key(self.brand.brand_code),
             by=self.by,
@@ -380,7 +380,7 @@ class _RepairPage:
             after={"repairs": dict(counts), "plan": self.plan.digest},
             customer_id=self.brand.customer_id,
         )
-        return replace(movement, source=self.source)
+        return replace(entry, source=self.source)
 
 
 def first_append(event: ConsentEvent, effective_at: datetime) -> datetime:

@@ -4,7 +4,7 @@ OurError                    (izin.consent.errors)
 ├── LiveGroupError          processes run that the execution would work against
 ├── InputLostError          what was decided is neither in the topics nor in the history
 ├── ProcessEndedError       a process of a replay ended before it was done
-└── LostMovementsError      an archive ends before what was anchored
+└── LostHistoryError      an archive ends before what was anchored
 SourceError                 (izin.consent.errors)
 └── UnverifiedListError     a list is not the one that the gate answered
 """
@@ -44,8 +44,8 @@ class ProcessEndedError(OurError):
         )
 
 
-class LostMovementsError(OurError):
-    """Movements were anchored that the archive does not have; nothing was restored."""
+class LostHistoryError(OurError):
+    """Entries were anchored that the archive does not have; nothing was restored."""
 
     def __init__(self, places: Sequence[tuple[int, int]]) -> None:
         shard, place = places[0]

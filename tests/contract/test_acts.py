@@ -13,7 +13,7 @@ COMMANDS = dict(commands())
 
 
 def test_every_command_is_known_as_changing_or_not() -> None:
-    """A command that is added is added here too, with its movement or its reason."""
+    """A command that is added is added here too, with its entry or its reason."""
     recorded = ACTS.keys() | ELSEWHERE.keys() | LOOKS.keys()
     assert recorded | OTHERS.keys() == COMMANDS.keys()
     assert not recorded & OTHERS.keys()

@@ -198,7 +198,7 @@ def _send(
 @given(number=NUMBERS, field=st.sampled_from([*a_movement(), "list", "x"]))
 @settings(parent=_GENERATED, max_examples=200)
 def test_number_of_any_length_in_a_push_is_no_fault(number: str, field: str) -> None:
-    """It is a movement that cannot be read, or no push."""
+    """It is an entry that cannot be read, or no push."""
     body: dict[str, object] = {"list": [{**a_movement(), field: _HOLE}]}
     content = _filled({"list": _HOLE} if field == "list" else body, number)
 

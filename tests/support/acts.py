@@ -50,7 +50,7 @@ ACTS: Mapping[str, str] = {
     "iys sweep stop": "stop sweep",
     "evidence write": "export evidence",
 }
-"""Commands that change the ledger by a person's order, and the name of the movement of each."""
+"""Commands that change the ledger by a person's order, and the name of the entry of each."""
 
 ELSEWHERE: Mapping[str, str] = {
     "customers offboard": "tests/integration/sinks/customers/test_offboarding.py",

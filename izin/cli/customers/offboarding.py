@@ -69,7 +69,7 @@ PERMISSIONS: Final = "permissions.csv"
 _ABOUT: Final = """\
 What izin kept for the customer {customer}, made at {at} (UTC).
 
-history/          every movement of the customer, in files of PostgreSQL's binary COPY, with the
+history/          every entry of the customer, in files of PostgreSQL's binary COPY, with the
                   list archive.json and a copy of the registry. What leads from each to the next
                   published head of its chain is there as hashes alone, as are erased rows.
 permissions.csv   every record: what was desired, what IYS holds, and whether a message may be sent

@@ -123,7 +123,7 @@ def write(
     """Write one archive with everything about a recipient and a brand, and its proof.
 
     What stood at the instant here and at İYS, the consent with its notice and evidence, every
-    movement with its place on the hash chain, every call and reply, what subscribers and the gate
+    entry with its place on the hash chain, every call and reply, what subscribers and the gate
     had, the lines of İYS's daily files with hash and time stamp, and a summary in Turkish to print
     (ozet.html). Only its owner may read the file: it is personal data. Who wrote it, and why, is
     written to the history. Exit code 3 if nothing is known, 4 if the history is broken.

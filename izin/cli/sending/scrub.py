@@ -71,6 +71,16 @@ _REMEDIES = {
 }
 
 
+RecheckOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RECEIPT",
+        exists=True,
+        dir_okay=False,
+        help="FILE is scrubbed, with this receipt: ask again, and write those who were yes and are "
+        "no now.",
+    ),
+]
 OnlyOption = Annotated[
     ScrubAnswer | None,
     typer.Option(help="Write only the rows with this answer: yes, for a list to send to."),
@@ -95,16 +105,7 @@ def scrub_file(
     basis: BasisOption = None,
     retailer: RetailerOption = None,
     column: ColumnOption = None,
-    recheck: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RECEIPT",
-            exists=True,
-            dir_okay=False,
-            help="FILE is scrubbed, with this receipt: ask again, and write those who were yes and "
-            "are no now.",
-        ),
-    ] = None,
+    recheck: RecheckOption = None,
     only: OnlyOption = None,
     out: OutOption = None,
     output: OutputOption = OutputFormat.TABLE,

@@ -377,7 +377,7 @@ def _recipient(number: int, channel: Channel, rng: Random) -> str:
 
 
 def _by_iys(at: datetime, rng: Random) -> dict[str, Any]:
-    """Return the fields of a movement of İYS: by a citizen, or by a provider."""
+    """Return the fields of an entry of İYS: by a citizen, or by a provider."""
     stream = rng.choice(("IYS", "HS"))
     path = rng.choice(("push", "pull"))
     return {

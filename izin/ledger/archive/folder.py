@@ -51,7 +51,7 @@ _INSTANT = struct.Struct(">q")
 
 
 class ArchivedRow(NamedTuple):
-    """A row of ``movements``, in the order of ``copy-out``. Instants are microseconds since 1970.
+    """A row of ``history``, in the order of ``copy-out``. Instants are microseconds since 1970.
 
     Of an erased row only the commitment is left.
     """

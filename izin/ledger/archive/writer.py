@@ -29,7 +29,7 @@ from izin.runtime.plan import OnProgress, silent
 ROWS_A_FILE = 50_000
 KEY = "archive"
 """The key of the acts on the archive."""
-_MOVEMENTS = statements("movements")
+_HISTORY = statements("history")
 _SQL = statements("archive")
 
 
@@ -83,8 +83,8 @@ class ArchiveWriter:
         heads: dict[int, int] = {row["shard"]: row["place"] for row in found}
         if self._archive.customer_id is not None:
             heads = dict(sorted(self._anchored))
-        cuts = {row["shard"]: row for row in await self._ledger.fetch(_MOVEMENTS["cuts"])}
-        months = [row["month"] for row in await self._ledger.fetch(_MOVEMENTS["months"])]
+        cuts = {row["shard"]: row for row in await self._ledger.fetch(_HISTORY["cuts"])}
+        months = [row["month"] for row in await self._ledger.fetch(_HISTORY["months"])]
         removed = self._remove_dropped(cuts)
         ends = self._archive.ends
         links = {

@@ -203,7 +203,7 @@ async def set_limits(
     With a brake on opt-outs, the opt-ins of the customer's brands are counted, which reads the
     ledger once. Without, what was counted is forgotten; what is held back stays so until it is
     decided about.
-    The same limits again count anew, and are no movement.
+    The same limits again count anew, and are no entry.
 
     Raises:
         UnknownCustomerError: the customer is not registered.

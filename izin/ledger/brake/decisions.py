@@ -17,7 +17,7 @@ from izin.consent import WAITING, Status
 from izin.ledger.brake.counting import SourcedEvent, sources_of
 from izin.ledger.brands import of_codes
 from izin.ledger.db import Connection, Ledger, fetch, fetch_one, notifications, statements
-from izin.ledger.history import Movement, act, brand_key, history_codec, record_act
+from izin.ledger.history import HistoryEntry, act, brand_key, history_codec, record_act
 from izin.ledger.record import (
     Brand,
     ConsentRow,
@@ -134,7 +134,7 @@ async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
             done, left = done + len(waiting) - len(due), left + len(due)
             for row in page:
                 if row.key in withdrawn:
-                    changes.add_movement(_withdrawn(row, brake, reason, by, now))
+                    changes.add_entry(_withdrawn(row, brake, reason, by, now))
                 if row.key not in withdrawn:
                     # Also what İYS has shown meanwhile, so that there is nothing to register.
                     changes.put(row, row.replace(brake_id=None))
@@ -191,7 +191,7 @@ async def _decide(  # noqa: PLR0913  # what, why, and by whose order
         )
 
 
-def _withdrawn(row: ConsentRow, brake: Brake, reason: str, by: str, now: datetime) -> Movement:
+def _withdrawn(row: ConsentRow, brake: Brake, reason: str, by: str, now: datetime) -> HistoryEntry:
     """Return the statement of a person that an opt-out or opt-in is not registered, and why."""
     return act(
         "withdraw opt-out" if brake.status == Status.RET else "withdraw opt-in",

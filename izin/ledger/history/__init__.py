@@ -1,11 +1,11 @@
-"""The append-only, hash-chained history of movements."""
+"""The append-only, hash-chained history of entries."""
 
 from izin.ledger.history.append import (
     DROPPED,
     ERASED,
     NO_CUSTOMER,
     RESTORED,
-    Movement,
+    HistoryEntry,
     act,
     api_key_key,
     append_facts,
@@ -19,7 +19,7 @@ from izin.ledger.history.append import (
     sweep_key,
 )
 from izin.ledger.history.by_key import (
-    KeyMovements,
+    KeyHistory,
     KeySlice,
     decision_columns,
     history_codec,
@@ -40,7 +40,7 @@ from izin.ledger.history.hash_chain import (
     digest_of,
     next_link,
 )
-from izin.ledger.history.receipts import movements_of, receipt_key
+from izin.ledger.history.receipts import entries_of, receipt_key
 
 __all__ = (
     "BATCH_KEY",
@@ -54,10 +54,10 @@ __all__ = (
     "Fact",
     "Fault",
     "Head",
-    "KeyMovements",
+    "HistoryEntry",
+    "KeyHistory",
     "KeySlice",
     "Loss",
-    "Movement",
     "VerifiedRow",
     "act",
     "api_key_key",
@@ -73,11 +73,11 @@ __all__ = (
     "decision_columns",
     "digest_fact",
     "digest_of",
+    "entries_of",
     "erasure_key",
     "first_link",
     "history_codec",
     "item_rows",
-    "movements_of",
     "next_link",
     "rebuild_key",
     "receipt_key",

@@ -2,7 +2,7 @@
 
 A transaction appends its facts to one chain, whichever no other transaction has locked.
 
-Each change that a person orders is an act: a movement with its actor, whose key is what it
+Each change that a person orders is an act: an entry with its actor, whose key is what it
 concerns: a consent's own key, or one of the names below.
 """
 
@@ -18,7 +18,7 @@ from izin.ledger.history.hash_chain import ChainWriter, Fact
 
 REPEATED_WITHIN = timedelta(days=100)
 """How long a fact may be repeated: topics are retained for 90 days, İYS's streams for 7."""
-_SQL = statements("movements")
+_SQL = statements("history")
 KIND = "act"
 ERASED = "erase history"
 """What an act is called that names the rows of the history that were erased."""
@@ -31,7 +31,7 @@ NO_CUSTOMER = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
+class HistoryEntry:
     """A fact of a key's history. ``source`` names its origin and makes it unique."""
 
     kind: str
@@ -48,15 +48,15 @@ class Movement:
 
 async def append(
     connection: Connection,
-    movements: Sequence[Movement],
+    entries: Sequence[HistoryEntry],
     *,
     now: datetime,
     facts: Sequence[Fact] = (),
 ) -> datetime:
-    """Record ``facts``, which are known to be new, and ``movements``, of which a repetition of a
+    """Record ``facts``, which are known to be new, and ``history``, of which a repetition of a
     known source changes nothing; return the instant of their recording.
     """
-    fresh = await _fresh(connection, movements, now)
+    fresh = await _fresh(connection, entries, now)
     return await append_facts(connection, [*facts, *map(_fact, fresh)], now=now)
 
 
@@ -87,12 +87,12 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
 
 
 async def _fresh(
-    connection: Connection, movements: Sequence[Movement], now: datetime
-) -> list[Movement]:
-    """Return ``movements`` without those whose source is recorded already."""
-    repeatable = [one for one in movements if one.may_repeat]
+    connection: Connection, entries: Sequence[HistoryEntry], now: datetime
+) -> list[HistoryEntry]:
+    """Return ``history`` without those whose source is recorded already."""
+    repeatable = [one for one in entries if one.may_repeat]
     if not repeatable:
-        return list(movements)
+        return list(entries)
     values = {
         "keys": [one.key for one in repeatable],
         "sources": [one.source for one in repeatable],
@@ -100,7 +100,7 @@ async def _fresh(
     }
     known = {row["source"] for row in (await fetch(connection, _SQL["known"], values))}
     fresh = []
-    for one in movements:
+    for one in entries:
         if one.may_repeat:
             if one.source in known:
                 continue
@@ -109,7 +109,7 @@ async def _fresh(
     return fresh
 
 
-def _fact(one: Movement) -> Fact:
+def _fact(one: HistoryEntry) -> Fact:
     return Fact(
         one.kind,
         one.customer_id,
@@ -174,9 +174,9 @@ def act(  # noqa: PLR0913 - who did what to what, when, and whose it is
     customer_id: str = NO_CUSTOMER,
     event_id: str | None = None,
     status: str | None = None,
-) -> Movement:
-    """Return the movement of what a person did: ``before`` and ``after`` are what it changed."""
-    return Movement(
+) -> HistoryEntry:
+    """Return the entry of what a person did: ``before`` and ``after`` are what it changed."""
+    return HistoryEntry(
         kind=KIND,
         customer_id=customer_id,
         key=key,

@@ -18,14 +18,14 @@ from izin.ledger.db import Ledger, statements
 from izin.schemas.codec import Codec
 
 _SQL = statements("history_by_key")
-_CHAINS = statements("movements")["chains"]
+_CHAINS = statements("history")["chains"]
 _HASHES = 2**64
 
 _KINDS = ("decision", BOOTSTRAP, "call", "answer", "observation", "outcome", "receipt")
-"""The kinds of movements that say what became of a key."""
+"""The kinds of entries that say what became of a key."""
 
-KeyMovements = tuple[str, list[Mapping[str, Any]]]
-"""A key, and its movements in the order of their recording."""
+KeyHistory = tuple[str, list[Mapping[str, Any]]]
+"""A key, and its entries in the order of their recording."""
 
 
 class KeySlice(NamedTuple):
@@ -55,8 +55,8 @@ async def in_slice(
     *,
     kinds: Collection[str] = _KINDS,
     **selected: Collection[str | int] | None,
-) -> Iterator[KeyMovements]:
-    """Return the keys of a slice, each with its movements of some ``kinds`` up to the heads
+) -> Iterator[KeyHistory]:
+    """Return the keys of a slice, each with its entries of some ``kinds`` up to the heads
     ``upto``: of the ``keys`` or ``recipients``, and of the ``brands``, that are selected.
     """
     low, high = part.bounds
@@ -70,8 +70,8 @@ async def in_slice(
 
 async def of_keys(
     ledger: Ledger, keys: Iterable[str], upto: Mapping[int, int]
-) -> Iterator[KeyMovements]:
-    """Return these keys, as far as they have a history, each with its movements up to the heads
+) -> Iterator[KeyHistory]:
+    """Return these keys, as far as they have a history, each with its entries up to the heads
     ``upto``.
     """
     values = {"keys": sorted(set(keys)), "kinds": list(_KINDS), **_upto(upto)}
@@ -90,7 +90,7 @@ def _upto(upto: Mapping[int, int]) -> dict[str, list[int]]:
     return {"shards": list(upto), "places": list(upto.values())}
 
 
-def _by_key(rows: Iterable[Mapping[str, Any]]) -> Iterator[KeyMovements]:
+def _by_key(rows: Iterable[Mapping[str, Any]]) -> Iterator[KeyHistory]:
     for key, some in groupby(rows, key=lambda row: row["key"]):
         yield key, list(some)
 

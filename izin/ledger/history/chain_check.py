@@ -87,7 +87,7 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedRow:
-    """A movement to be verified."""
+    """An entry to be verified."""
 
     shard: int
     place: int
@@ -217,7 +217,7 @@ class ChainCheck:
 
 def first_link(shard: int) -> bytes:
     """Return the link from which a chain starts."""
-    return hashlib.sha256(f"izin movements {shard}".encode()).digest()
+    return hashlib.sha256(f"izin history {shard}".encode()).digest()
 
 
 def verified_row(row: Mapping[str, Any]) -> VerifiedRow:
@@ -244,7 +244,7 @@ def verified_row(row: Mapping[str, Any]) -> VerifiedRow:
 
 def _is_covered(row: Mapping[str, Any]) -> bool:
     """Whether all that readers use of a row is covered by its commitment or follows from what is:
-    the ledger's own constraint (``movements_covered_check``), which its owner can drop.
+    the ledger's own constraint (``history_covered_check``), which its owner can drop.
     """
     columns = [row[name] for name in ("event_id", "status", "source", "data")]
     if row["commitment"] is not None:

@@ -7,7 +7,7 @@ is verified by the commitment that stays. Each row has a salt of its own: one th
 evidence opens no other.
 
 A batch of rows that stand outside the history (acknowledgements of webhooks) is proved by one
-movement, which has the number of its rows and the digest of their commitments, in their order.
+entry, which has the number of its rows and the digest of their commitments, in their order.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ SALT = 16
 _CHUNK = 500
 KIND = "delivery"
 BATCH_KEY = "deliveries"
-"""The key of these movements."""
+"""The key of these entries."""
 
 
 class Fact(NamedTuple):
@@ -193,14 +193,14 @@ def digest_of(commitments: Iterable[bytes]) -> str:
 
 
 def digest_fact(batch: int, commitments: Iterable[bytes], rows: int, at: int) -> Fact:
-    """Return the movement of a batch, at ``at`` (microseconds since 1970)."""
+    """Return the entry of a batch, at ``at`` (microseconds since 1970)."""
     data = {"batch": batch, "rows": rows, "digest": digest_of(commitments)}
     source = f"{BATCH_KEY}/{batch}"
     return Fact(KIND, "", BATCH_KEY, None, None, source, at, orjson.dumps(data), None)
 
 
 def batch_of(row: Mapping[str, Any]) -> tuple[int, BatchDigest] | None:
-    """Return the batch that a movement proves, with its number; None: it proves none."""
+    """Return the batch that an entry proves, with its number; None: it proves none."""
     if row["kind"] != KIND or row["key"] != BATCH_KEY or row["data"] is None:
         return None
     said = json.loads(row["data"])

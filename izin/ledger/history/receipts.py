@@ -1,7 +1,7 @@
 """Receipts of the gate in the history: what it answered a sender, for whom and for which message.
 
-The answer for a recipient is a movement of its key. What was asked as a whole, a list or the
-recipients of one request, is a movement of the receipt's own key, which names nobody, so that it is
+The answer for a recipient is an entry of its key. What was asked as a whole, a list or the
+recipients of one request, is an entry of the receipt's own key, which names nobody, so that it is
 found by its id. Each has a source of its own: a receipt that is read again is recorded once.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from izin.consent import ConsentKey
-from izin.ledger.history.append import Movement
+from izin.ledger.history.append import HistoryEntry
 
 KIND = "receipt"
 _ASKED = ("message_class", "campaign", "retailer_code", "asked_by", "as_of")
@@ -17,24 +17,24 @@ _ASKED = ("message_class", "campaign", "retailer_code", "asked_by", "as_of")
 
 
 def receipt_key(receipt_id: str) -> str:
-    """Return the key of the movement of a whole request."""
+    """Return the key of the entry of a whole request."""
     return f"receipt/{receipt_id}"
 
 
-def movements_of(receipt: Mapping[str, Any]) -> Iterator[Movement]:
-    """Yield the movements of ``receipt``, an Avro GateReceipt, of the customer that it names.
+def entries_of(receipt: Mapping[str, Any]) -> Iterator[HistoryEntry]:
+    """Yield the entries of ``receipt``, an Avro GateReceipt, of the customer that it names.
 
     Raises:
         UnreadableKeyError: it names a recipient, but no key.
     """
-    yield _movement(receipt, receipt_key(receipt["receipt_id"]), _request(receipt))
+    yield _entry(receipt, receipt_key(receipt["receipt_id"]), _request(receipt))
     if receipt["index"] is not None:
-        yield _movement(receipt, *_answer(receipt))
+        yield _entry(receipt, *_answer(receipt))
 
 
-def _movement(receipt: Mapping[str, Any], key: str, data: Mapping[str, Any]) -> Movement:
+def _entry(receipt: Mapping[str, Any], key: str, data: Mapping[str, Any]) -> HistoryEntry:
     place = "" if "index" not in data else f"/{data['index']}"
-    return Movement(
+    return HistoryEntry(
         kind=KIND,
         customer_id=receipt["customer_id"],
         key=key,

@@ -1,6 +1,6 @@
 """Anchor and verify the chains of the history.
 
-The link of a movement is the SHA-256 of the previous link and of the commitment of its content, so
+The link of an entry is the SHA-256 of the previous link and of the commitment of its content, so
 whoever changes, removes or moves a row must rewrite every later link of its chain, and then the
 anchors (heads that were published to the topic and to append-only files before) differ. Links are
 computed again here, not in the database, whose functions could be changed with its rows. Of an
@@ -43,7 +43,7 @@ from izin.schemas import timestamps
 
 _PAGE = 5000
 _UNSEEN = "restored, not provable: no anchor from outside is behind the act that says so"
-_SQL = statements("movements")
+_SQL = statements("history")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -624,7 +624,7 @@ $$;
 
 -- One record of a submission, with the status that it asks İYS to register. It has no foreign key: items are written
 -- and deleted in the transaction of their submission, so a check would only cost writes. İYS's full reply to an item is
--- in movements.
+-- in entries.
 CREATE TABLE submission_items (
     submission_id bigint NOT NULL,
     index         integer NOT NULL,
@@ -794,12 +794,12 @@ COMMENT ON COLUMN chains.recorded_at IS
     'Of the last row of the chain. No row is recorded earlier than the one before it, so a chain runs through the '
     'months in order.';
 INSERT INTO chains (shard, place, link)
-SELECT n, 0, sha256(convert_to('izin movements ' || n, 'UTF8')) FROM generate_series(0, 15) AS n;
+SELECT n, 0, sha256(convert_to('izin history ' || n, 'UTF8')) FROM generate_series(0, 15) AS n;
 
 -- One fact about a key, in the partition of the month in which it was recorded. A decision is stored as the bytes that
 -- the topic delivered; every other fact is JSON, byte for byte as it was linked, and its source says where it comes
 -- from (a submission's item, an outbox row, a movement at İYS).
-CREATE TABLE movements (
+CREATE TABLE history (
     recorded_at timestamptz NOT NULL,
     occurred_at timestamptz NOT NULL,
     place       bigint NOT NULL,
@@ -828,32 +828,32 @@ CREATE TABLE movements (
     -- What a reader uses of a row is covered by its commitment, or follows from what is. A decision has its columns in its
     -- bytes, and no other kind has such bytes. Of an erased row nothing is covered any more, so that it says nothing:
     -- neither its kind nor whose it was. Nothing separates the salt from what follows it, so its length is fixed.
-    CONSTRAINT movements_covered_check CHECK (CASE
+    CONSTRAINT history_covered_check CHECK (CASE
         WHEN commitment IS NULL THEN kind <> 'erased' AND octet_length(salt) = 16
             AND (kind = 'decision') = (decision IS NOT NULL)
             AND (decision IS NULL OR num_nonnulls(event_id, status, source, data) = 0)
         ELSE kind = 'erased' AND customer_id = '' AND occurred_at = recorded_at AND octet_length(commitment) = 32
     END)
 ) PARTITION BY RANGE (recorded_at);
-COMMENT ON COLUMN movements.recorded_at IS 'Never earlier than the row before it on its chain.';
-COMMENT ON COLUMN movements.salt IS 'Sixteen random bytes of the row''s own.';
-COMMENT ON COLUMN movements.commitment IS
+COMMENT ON COLUMN history.recorded_at IS 'Never earlier than the row before it on its chain.';
+COMMENT ON COLUMN history.salt IS 'Sixteen random bytes of the row''s own.';
+COMMENT ON COLUMN history.commitment IS
     'Of a row that was erased: it has nothing else of what the row said, nor its kind. An act names its place.';
-COMMENT ON COLUMN movements.decision IS
+COMMENT ON COLUMN history.decision IS
     'An Avro Decision in single-object encoding; it contains event_id, status and source.';
 
 -- Finds the history of a key. The digest of a key takes a third of the space of the key.
-CREATE INDEX movements_key ON movements (hashtextextended(key, 0));
+CREATE INDEX history_key ON history (hashtextextended(key, 0));
 -- Lists the breaches, the latest first, without reading the rest of the history.
-CREATE INDEX movements_breaches ON movements (recorded_at) WHERE kind = 'breach';
+CREATE INDEX history_breaches ON history (recorded_at) WHERE kind = 'breach';
 -- Finds what İYS showed of a brand's movements on a day, by İYS's own instant.
-CREATE INDEX movements_created ON movements (split_part(key, '/', 1), (data ->> 'creation_date') COLLATE "C")
+CREATE INDEX history_created ON history (split_part(key, '/', 1), (data ->> 'creation_date') COLLATE "C")
     WHERE kind = 'observation';
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'movements are append-only: % refused', TG_OP
-        USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+    RAISE EXCEPTION 'the history is append-only: % refused', TG_OP
+        USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'history_append_only';
 END $$;
 -- The one lawful change of a row: it is erased, and keeps its place, its link and its commitment.
 CREATE FUNCTION refuse_unless_erased() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -863,13 +863,13 @@ BEGIN
     THEN
         RETURN NEW;
     END IF;
-    RAISE EXCEPTION 'movements are append-only: % refused', TG_OP
-        USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+    RAISE EXCEPTION 'the history is append-only: % refused', TG_OP
+        USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'history_append_only';
 END $$;
 
-CREATE TRIGGER movements_append_only BEFORE UPDATE OR DELETE ON movements
+CREATE TRIGGER history_append_only BEFORE UPDATE OR DELETE ON history
     FOR EACH ROW EXECUTE FUNCTION refuse_unless_erased();
-CREATE TRIGGER movements_no_truncate BEFORE TRUNCATE ON movements
+CREATE TRIGGER history_no_truncate BEFORE TRUNCATE ON history
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- The head of a chain as it was published to the topic and to the anchor file.
@@ -895,11 +895,11 @@ CREATE TRIGGER anchors_no_truncate BEFORE TRUNCATE ON anchors
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- One month (UTC) of history. Records are kept for at least ten years after the act (6563 m.11/3) without exception.
-CREATE TABLE movement_months (
+CREATE TABLE history_months (
     month        date PRIMARY KEY CHECK (extract(day FROM month) = 1),
     retain_until date NOT NULL,
     dropped_at   timestamptz,
-    CONSTRAINT movement_months_ten_years CHECK (retain_until >= month + interval '10 years 1 month')
+    CONSTRAINT history_months_ten_years CHECK (retain_until >= month + interval '10 years 1 month')
 );
 
 -- Create the partition of the month of a day, retained for ten years. It is attached and not created in place, so that
@@ -912,20 +912,20 @@ CREATE FUNCTION create_month(day date) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     first date := date_trunc('month', day::timestamp);
     next  date := first + interval '1 month';
-    name  text := 'movements_' || to_char(first, 'YYYY_MM');
+    name  text := 'history_' || to_char(first, 'YYYY_MM');
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('izin.movements'));
+    PERFORM pg_advisory_xact_lock(hashtext('izin.history'));
     IF to_regclass(name) IS NOT NULL THEN
         RETURN;
     END IF;
-    EXECUTE format('CREATE TABLE %I (LIKE movements INCLUDING CONSTRAINTS INCLUDING COMMENTS)', name);
+    EXECUTE format('CREATE TABLE %I (LIKE history INCLUDING CONSTRAINTS INCLUDING COMMENTS)', name);
     EXECUTE format('CREATE INDEX %I ON %I USING brin (recorded_at) WITH (autosummarize = on)', name || '_recorded', name);
     EXECUTE format('CREATE INDEX %I ON %I (customer_id)', name || '_customer', name);
-    EXECUTE format('CREATE TRIGGER movements_no_truncate BEFORE TRUNCATE ON %I
+    EXECUTE format('CREATE TRIGGER history_no_truncate BEFORE TRUNCATE ON %I
         FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', name);
-    EXECUTE format('ALTER TABLE movements ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+    EXECUTE format('ALTER TABLE history ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
         name, first::timestamp AT TIME ZONE 'UTC', next::timestamp AT TIME ZONE 'UTC');
-    INSERT INTO movement_months (month, retain_until) VALUES (first, next + interval '10 years')
+    INSERT INTO history_months (month, retain_until) VALUES (first, next + interval '10 years')
     ON CONFLICT (month) DO UPDATE SET dropped_at = NULL;
 END $$;
 
@@ -933,16 +933,16 @@ END $$;
 -- chains, and the current month never is.
 CREATE FUNCTION drop_month(first date, now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT 1 FROM movement_months WHERE month < first AND dropped_at IS NULL) THEN
+    IF EXISTS (SELECT 1 FROM history_months WHERE month < first AND dropped_at IS NULL) THEN
         RAISE EXCEPTION 'an earlier month is retained'
-            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'history_append_only';
     END IF;
     IF now < (first + interval '1 month') AT TIME ZONE 'UTC' THEN
         RAISE EXCEPTION 'the month is not over'
-            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'history_append_only';
     END IF;
-    EXECUTE format('DROP TABLE %I', 'movements_' || to_char(first, 'YYYY_MM'));
-    UPDATE movement_months SET dropped_at = now WHERE month = first;
+    EXECUTE format('DROP TABLE %I', 'history_' || to_char(first, 'YYYY_MM'));
+    UPDATE history_months SET dropped_at = now WHERE month = first;
 END $$;
 
 -- Where a chain starts after a month was dropped: its last row in that month. The same place is in anchors.
@@ -1011,22 +1011,22 @@ CREATE INDEX erasures_key ON erasures (key) WHERE key IS NOT NULL;
 -- Erase rows of the history whose retention has ended: what they said goes, and the commitment that their chain is
 -- verified by stays. Returns how many. Whoever calls it computed the commitments, as verifying does, outside the database,
 -- and names the places in an act of the same transaction.
-CREATE FUNCTION erase_movements(keys text[], shards smallint[], places bigint[], commitments bytea[], now timestamptz)
+CREATE FUNCTION erase_history(keys text[], shards smallint[], places bigint[], commitments bytea[], now timestamptz)
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     erased bigint;
 BEGIN
     IF EXISTS (
         SELECT FROM unnest(keys, shards, places) AS e (key, shard, place)
-        JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(e.key, 0) AND m.key = e.key
+        JOIN history AS m ON hashtextextended(m.key, 0) = hashtextextended(e.key, 0) AND m.key = e.key
             AND (m.shard, m.place) = (e.shard, e.place)
-        JOIN movement_months AS r ON r.month = date_trunc('month', m.recorded_at AT TIME ZONE 'UTC')
-        WHERE r.retain_until >= (erase_movements.now AT TIME ZONE 'UTC')::date OR is_held(m.customer_id, m.key))
+        JOIN history_months AS r ON r.month = date_trunc('month', m.recorded_at AT TIME ZONE 'UTC')
+        WHERE r.retain_until >= (erase_history.now AT TIME ZONE 'UTC')::date OR is_held(m.customer_id, m.key))
     THEN
         RAISE EXCEPTION 'the history is retained'
-            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'history_append_only';
     END IF;
-    UPDATE movements AS m SET commitment = e.commitment, occurred_at = m.recorded_at, kind = 'erased', customer_id = '',
+    UPDATE history AS m SET commitment = e.commitment, occurred_at = m.recorded_at, kind = 'erased', customer_id = '',
         salt = NULL, key = NULL, event_id = NULL, status = NULL, source = NULL, data = NULL, decision = NULL
     FROM unnest(keys, shards, places, commitments) AS e (key, shard, place, commitment)
     WHERE hashtextextended(m.key, 0) = hashtextextended(e.key, 0) AND m.key = e.key
@@ -1068,7 +1068,7 @@ CREATE TABLE bootstraps (
 );
 
 -- How far the decisions on one input partition have been recorded. A decision beyond is certainly new; only one before
--- is looked up in movements.
+-- is looked up in entries.
 CREATE TABLE recorded_offsets (
     topic       text NOT NULL,
     partition   integer NOT NULL,
@@ -1331,12 +1331,11 @@ CREATE TABLE delivery_cursors (
     CHECK ((lane IN ('resend', 'history')) = (end_offset IS NOT NULL))
 ) WITH (fillfactor = 60);
 
--- An order to send again what a subscriber was sent since an instant, or what it never acknowledged; of a selection, in
+-- An order to send again what a subscriber was sent since an instant; of a selection, in
 -- which an empty list of types, brands, channels or origins is all of them.
 CREATE TABLE resends (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     subscriber_id bigint NOT NULL REFERENCES subscribers,
-    only_missing  boolean NOT NULL,
     types         text[] NOT NULL DEFAULT '{}',
     brands        integer[] NOT NULL DEFAULT '{}',
     channels      text[] NOT NULL DEFAULT '{}',
@@ -1365,8 +1364,8 @@ CREATE TABLE resend_opt_outs (
 CREATE SEQUENCE delivery_batches;
 
 -- One acknowledgement: which record a subscriber has taken, when, and with which reply. The rows of a transaction are a
--- batch, whose digest is a movement of the history (source deliveries/<batch>). So `izin ledger verify` finds a row that
--- was changed, added or removed. commitment = sha256(salt || content), as in movements.
+-- batch, whose digest is an entry of the history (source deliveries/<batch>). So `izin ledger verify` finds a row that
+-- was changed, added or removed. commitment = sha256(salt || content), as in entries.
 CREATE TABLE deliveries (
     batch         bigint NOT NULL,
     place         integer NOT NULL,
@@ -1381,7 +1380,7 @@ CREATE TABLE deliveries (
     delivered_at  timestamptz NOT NULL,
     -- Which resend brought it; NULL: it is a first delivery.
     resend_id     bigint,
-    -- Of the movement with the digest of its batch; both are dropped together.
+    -- Of the entry with the digest of its batch; both are dropped together.
     recorded_at   timestamptz NOT NULL,
     commitment    bytea NOT NULL,
     salt          bytea,
@@ -1413,7 +1412,7 @@ BEGIN
         RETURN NEW;
     END IF;
     IF TG_OP = 'DELETE' AND EXISTS (
-        SELECT FROM movement_months AS m
+        SELECT FROM history_months AS m
         WHERE m.month = date_trunc('month', OLD.recorded_at AT TIME ZONE 'UTC') AND m.dropped_at IS NOT NULL)
     THEN
         RETURN OLD;
@@ -1530,7 +1529,7 @@ CREATE UNLOGGED TABLE shadow_consents (
 CREATE UNLOGGED TABLE shadow_slices (
     rebuild   text NOT NULL,
     slice     integer NOT NULL,
-    movements bigint NOT NULL DEFAULT 0,
+    entries bigint NOT NULL DEFAULT 0,
     keys      bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (rebuild, slice)
 );

@@ -66,7 +66,7 @@ class ErasureFinding:
     """Whether it is being erased: the order stage has answered, and its rows are still there."""
     is_retained: bool
     """Whether it was erased but for its history, which goes as its retention ends."""
-    movements: int
+    entries: int
     """The rows of its history."""
     retain_until: date | None
     """Until when the last of them is retained: ten years after the act (6563 m.11/3)."""
@@ -89,7 +89,7 @@ class ErasureFinding:
         """Whether nothing stands against it, and it is not being erased already; a key with a
         history alone (the gate was asked about it) has no row.
         """
-        is_known = self.has_row or (self.movements > 0 and not self.is_retained)
+        is_known = self.has_row or (self.entries > 0 and not self.is_retained)
         return is_known and not self.obstacles and not self.is_going_on
 
 

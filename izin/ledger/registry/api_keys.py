@@ -1,7 +1,7 @@
-"""The API keys: created, replaced, narrowed and revoked by people, each by a movement of history.
+"""The API keys: created, replaced, narrowed and revoked by people, each by an entry of history.
 
-Row, movement and the record for the topic ``api-keys`` are written in one transaction. None of them
-has the key itself, nor its hash in the movement.
+Row, entry and the record for the topic ``api-keys`` are written in one transaction. None of them
+has the key itself, nor its hash in the entry.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
-from izin.ledger.history import Movement, act, api_key_key, append
+from izin.ledger.history import HistoryEntry, act, api_key_key, append
 from izin.ledger.record import (
     EndedKeyError,
     ForeignBrandError,
@@ -43,7 +43,7 @@ async def create(
         if foreign:
             raise ForeignBrandError([row["brand_code"] for row in foreign], sorted(key.customers))
         await _insert(connection, key)
-        created = _movement("create API key", key, by, now, before={}, after=_shown(key))
+        created = _entry("create API key", key, by, now, before={}, after=_shown(key))
         await _write(connection, topic_messages, [key], [created], now)
 
 
@@ -83,7 +83,7 @@ async def rotate(  # noqa: PLR0913 - which key, by what, and by whose order
             _SQL["replace"], {"id": old.id, "expires_at": ended.expires_at, "now": now}
         )
         await _insert(connection, new)
-        rotated = _movement(
+        rotated = _entry(
             "rotate API key",
             new,
             by,
@@ -130,12 +130,12 @@ async def withdraw_customer(  # noqa: PLR0913  # whose keys, what of them, and b
         narrowed = [(old, new) for old, new in left if new is not None]
         for _, new in narrowed:
             await connection.execute(_SQL["narrow"], new.to_avro())
-        movements = [
-            _movement("narrow API key", old, by, now, before=_scope(old), after=_scope(new))
+        entries = [
+            _entry("narrow API key", old, by, now, before=_scope(old), after=_scope(new))
             for old, new in narrowed
         ]
         if narrowed:
-            await _write(connection, topic_messages, [new for _, new in narrowed], movements, now)
+            await _write(connection, topic_messages, [new for _, new in narrowed], entries, now)
 
 
 async def every(ledger: Ledger) -> tuple[ApiKey, ...]:
@@ -154,7 +154,7 @@ async def _revoke(
     rows = await fetch(connection, _SQL["revoke"], {"ids": sorted(ids), "now": now})
     keys = tuple(map(ApiKey.of, rows))
     revoked = [
-        _movement("revoke API key", one, by, now, before=_shown(one), after={"revoked_at": now})
+        _entry("revoke API key", one, by, now, before=_shown(one), after={"revoked_at": now})
         for one in keys
     ]
     if keys:
@@ -171,21 +171,21 @@ async def _write(
     connection: Connection,
     topic_messages: TopicMessages,
     keys: Collection[ApiKey],
-    movements: Collection[Movement],
+    entries: Collection[HistoryEntry],
     now: datetime,
 ) -> None:
     await append_messages(connection, [topic_messages.api_key(one, now) for one in keys], now)
-    await append.append(connection, list(movements), now=now)
+    await append.append(connection, list(entries), now=now)
 
 
-def _movement(  # noqa: PLR0913, PLR0917 - what was done to which key, and by whom
+def _entry(  # noqa: PLR0913, PLR0917 - what was done to which key, and by whom
     what: str,
     key: ApiKey,
     by: str,
     now: datetime,
     before: Mapping[str, Any],
     after: Mapping[str, Any],
-) -> Movement:
+) -> HistoryEntry:
     return act(
         what,
         api_key_key(key.id),

@@ -138,7 +138,7 @@ async def put(
 ) -> int:
     """Note items, with who gave them, ``by``; return how many differ from what was noted.
 
-    What changes nothing is no movement of the history; the movement names the items that changed,
+    What changes nothing is no entry of the history; the entry names the items that changed,
     and no value: a signatory is a person.
 
     Raises:

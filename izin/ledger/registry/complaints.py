@@ -3,7 +3,7 @@
 A complaint names the message, the recipient and by when the request itself is to be answered; no
 rule gives a day. While it is open, a legal hold keeps the history of the keys that it concerns; it
 is kept for ten years after it was closed, as every record is (6563 m.11/3). What is done about it
-is a movement of the history that names nobody.
+is an entry of the history that names nobody.
 """
 
 from collections.abc import Mapping

@@ -194,7 +194,7 @@ async def add(  # noqa: PLR0913  # the customer, what is said of it, and by whom
 ) -> tuple[Customer | None, Customer]:
     """Register a customer, or change it; return it as it was and as it is.
 
-    The history has who ordered it, ``by``; what changes nothing is no movement.
+    The history has who ordered it, ``by``; what changes nothing is no entry.
 
     Raises:
         NationalIdError: its id or name has the number of a natural person; nothing is changed.

@@ -14,7 +14,7 @@ from typing import Any
 from izin.consent import State
 from izin.consent.transitions import Event
 from izin.ledger.db import Connection, Ledger, fetch, statements
-from izin.ledger.history import Movement, act, append, brand_key
+from izin.ledger.history import HistoryEntry, act, append, brand_key
 from izin.ledger.record import Brand, ConsentRow, TopicMessages, ruling, transition
 from izin.ledger.registry.ownership import OtherCustomerOptIn, alert, is_of_another, owned
 from izin.ledger.unit_of_work import UnitOfWork, unit_of_work
@@ -106,13 +106,13 @@ def _rule(
         row_now = transition(own, Event.REQUEUE)
     ruled = changes.ruled(row_now, brand)
     if row.state is State.PARKED and by is not None:
-        changes.add_movement(_requeued(row, ruled.row, by, now))
+        changes.add_entry(_requeued(row, ruled.row, by, now))
     changes.apply(row, ruled)
     return True
 
 
-def _requeued(row: ConsentRow, after: ConsentRow, by: str, now: datetime) -> Movement:
-    """Return the movement of a person's order: it shows why a parked record was submitted."""
+def _requeued(row: ConsentRow, after: ConsentRow, by: str, now: datetime) -> HistoryEntry:
+    """Return the entry of a person's order: it shows why a parked record was submitted."""
     return act(
         "requeue",
         row.key,
@@ -215,10 +215,10 @@ class TermsAgain:
             return row
         extended = ruling.extend(row, brand, self.now, calendar=self.ledger.calendar)
         if extended.state is not State.EXPIRED:
-            changes.add_movement(self._act(row, extended))
+            changes.add_entry(self._act(row, extended))
         return changes.put(row, extended)
 
-    def _act(self, row: ConsentRow, extended: ConsentRow) -> Movement:
+    def _act(self, row: ConsentRow, extended: ConsentRow) -> HistoryEntry:
         return act(
             "extend term",
             row.key,
@@ -231,7 +231,7 @@ class TermsAgain:
             status=row.desired_status,
         )
 
-    def _counted(self, brand: Brand, counted: CountedTerms) -> Movement:
+    def _counted(self, brand: Brand, counted: CountedTerms) -> HistoryEntry:
         """Return the act on the brand: by which days its terms were counted, and what changed."""
         closed = sorted(map(str, self.ledger.calendar.extra_closed_days))
         counts = {name: value for name, value in asdict(counted).items() if name != "brand_code"}

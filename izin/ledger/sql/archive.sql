@@ -7,7 +7,7 @@ SELECT shard, place, link FROM chains WHERE place > 0 ORDER BY shard
 COPY (
     SELECT m.recorded_at, m.occurred_at, m.place, m.shard, m.kind, m.link, m.salt, m.key, m.customer_id, m.event_id,
         m.status, m.source, m.data, m.decision, m.commitment
-    FROM movements AS m
+    FROM history AS m
     JOIN unnest(%(shards)s::smallint[], %(firsts)s::bigint[], %(lasts)s::bigint[]) AS r (shard, first, last)
         ON r.shard = m.shard AND m.place BETWEEN r.first AND r.last
     WHERE m.recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
@@ -18,7 +18,7 @@ COPY (
 -- name: erasures
 -- The rows that acts of erasure name, behind these places.
 SELECT m.data -> 'after' -> 'places' AS places
-FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
+FROM history AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
     ON h.shard = m.shard AND m.place > h.place
 WHERE m.kind = 'act' AND m.data ->> 'act' = 'erase history'
 
@@ -43,7 +43,7 @@ SELECT jsonb_build_object(
     'retailer_access', (
         SELECT jsonb_agg(t) FROM retailer_access AS t
         WHERE g.is_whole OR t.brand_code = ANY(g.brand_codes)),
-    'movement_months', (SELECT jsonb_agg(t) FROM movement_months AS t WHERE g.is_whole),
+    'history_months', (SELECT jsonb_agg(t) FROM history_months AS t WHERE g.is_whole),
     'chain_cuts', (SELECT jsonb_agg(t) FROM chain_cuts AS t WHERE g.is_whole),
     'anchors', (SELECT jsonb_agg(t) FROM anchors AS t WHERE g.is_whole)) AS tables
 FROM (
@@ -54,7 +54,7 @@ FROM (
 -- name: contents
 -- Whether the ledger has anything that a restoration would meet.
 SELECT (SELECT count(*) FROM consents) AS consents, (SELECT count(*) FROM submissions) AS submissions,
-    (SELECT coalesce(sum(place), 0)::bigint FROM chains) AS movements
+    (SELECT coalesce(sum(place), 0)::bigint FROM chains) AS entries
 
 -- name: load-customers
 -- Put the customers back.
@@ -108,19 +108,19 @@ SELECT t.* FROM jsonb_populate_recordset(NULL::erasures, %(rows)s::jsonb) AS t O
 INSERT INTO retailer_access SELECT t.* FROM jsonb_populate_recordset(NULL::retailer_access, %(rows)s::jsonb) AS t
 ON CONFLICT DO NOTHING
 
--- name: load-movement_months
+-- name: load-history_months
 -- Create the months of the history again, each with its retention; what was dropped stays dropped.
 WITH rows AS MATERIALIZED (
-    SELECT t.* FROM jsonb_populate_recordset(NULL::movement_months, %(rows)s::jsonb) AS t
+    SELECT t.* FROM jsonb_populate_recordset(NULL::history_months, %(rows)s::jsonb) AS t
 ), gone AS (
-    INSERT INTO movement_months SELECT r.* FROM rows AS r WHERE r.dropped_at IS NOT NULL ON CONFLICT DO NOTHING
+    INSERT INTO history_months SELECT r.* FROM rows AS r WHERE r.dropped_at IS NOT NULL ON CONFLICT DO NOTHING
 )
 SELECT create_month(r.month) FROM rows AS r WHERE r.dropped_at IS NULL
 
--- name: retain-movement_months
+-- name: retain-history_months
 -- Retain each month as it was.
-UPDATE movement_months AS m SET retain_until = t.retain_until
-FROM jsonb_populate_recordset(NULL::movement_months, %(rows)s::jsonb) AS t WHERE t.month = m.month
+UPDATE history_months AS m SET retain_until = t.retain_until
+FROM jsonb_populate_recordset(NULL::history_months, %(rows)s::jsonb) AS t WHERE t.month = m.month
 
 -- name: load-chain_cuts
 -- Put back where the chains start after months were dropped.
@@ -142,14 +142,14 @@ UPDATE chains SET place = %(place)s, link = %(link)s WHERE shard = %(shard)s AND
 
 -- name: copy-in
 -- Put rows of the history back as they were.
-COPY movements (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status, source,
+COPY history (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status, source,
     data, decision, commitment) FROM STDIN (FORMAT binary)
 
 -- name: continue-numbers
 -- Numbers that the history or an anchor names are not given again; with the last batch of deliveries that it names.
 WITH named AS MATERIALIZED (
     SELECT split_part(source, '/', 1) AS what, max(split_part(source, '/', 2)::bigint) AS number
-    FROM movements WHERE source ~ '^(submission|outbox|deliveries)/[0-9]+' GROUP BY what
+    FROM history WHERE source ~ '^(submission|outbox|deliveries)/[0-9]+' GROUP BY what
 ), last AS (
     SELECT max(number) FILTER (WHERE what = 'submission') AS submission, max(number) FILTER (WHERE what = 'outbox') AS outbox,
         coalesce(max(number) FILTER (WHERE what = 'deliveries'), 0) AS batch

@@ -152,6 +152,6 @@ SELECT key FROM consents WHERE brake_id = %(id)s ORDER BY due_at LIMIT %(size)s
 -- What was decided on keys, and which opt-outs a person has withdrawn.
 SELECT m.key, m.event_id, m.decision
 FROM unnest(%(keys)s::text[]) AS k (key)
-JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+JOIN history AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 WHERE m.kind = 'decision' OR m.kind = 'act' AND m.data ->> 'act' = 'withdraw opt-out'
 ORDER BY m.key

@@ -105,7 +105,7 @@ COPY (
             (data ->> 'consent_date')::timestamptz AS consented, data ->> 'source' AS source,
             -- The recipient is the rest of the key, and may have a slash.
             length(split_part(key, '/', 1) || split_part(key, '/', 2) || split_part(key, '/', 3)) + 4 AS place
-        FROM movements
+        FROM history
         WHERE kind = 'observation' AND split_part(key, '/', 1) = %(brand)s
             AND (data ->> 'creation_date') COLLATE "C" >= %(first)s AND (data ->> 'creation_date') COLLATE "C" < %(end)s
             AND data ->> 'by' = 'pull'
@@ -117,7 +117,7 @@ COPY (
 -- name: has-own
 -- Whether İYS's streams showed a movement on a day.
 SELECT EXISTS (
-    SELECT FROM movements
+    SELECT FROM history
     WHERE kind = 'observation' AND split_part(key, '/', 1) = %(brand)s
         AND (data ->> 'creation_date') COLLATE "C" >= %(first)s AND (data ->> 'creation_date') COLLATE "C" < %(end)s
         AND data ->> 'by' = 'pull') AS has

@@ -48,6 +48,6 @@ ORDER BY due_at, key
 -- name: breaches
 -- Opt-outs that were submitted after they were due, of a customer or of all.
 SELECT key, customer_id, event_id, occurred_at, data->>'due_at' AS due_at
-FROM movements
+FROM history
 WHERE kind = 'breach' AND key IS NOT NULL AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
 ORDER BY recorded_at DESC LIMIT %(size)s

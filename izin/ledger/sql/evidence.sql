@@ -4,7 +4,7 @@ SELECT m.shard, m.place, m.salt, m.kind, m.customer_id, m.key, m.event_id, m.sta
     (extract(epoch FROM m.occurred_at) * 1000000)::bigint AS occurred,
     (extract(epoch FROM m.recorded_at) * 1000000)::bigint AS recorded, m.recorded_at, m.data::text AS data, m.decision
 FROM unnest(%(keys)s::text[]) AS k (key)
-JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+JOIN history AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 ORDER BY m.recorded_at, m.shard, m.place
 
 -- name: deliveries
@@ -28,7 +28,7 @@ FROM deliveries WHERE batch = ANY(%(batches)s) GROUP BY batch ORDER BY batch
 SELECT m.shard, m.place, m.salt, m.kind, m.customer_id, m.key, m.event_id, m.status, m.source,
     (extract(epoch FROM m.occurred_at) * 1000000)::bigint AS occurred,
     (extract(epoch FROM m.recorded_at) * 1000000)::bigint AS recorded, m.recorded_at, m.data::text AS data, m.decision
-FROM movements AS m
+FROM history AS m
 WHERE m.recorded_at = ANY(%(instants)s) AND m.kind = 'delivery' AND m.source = ANY(%(sources)s)
 ORDER BY m.shard, m.place
 
@@ -60,7 +60,7 @@ FROM (
             coalesce(to_json(m.source)::text, 'null'), ', ', (extract(epoch FROM m.occurred_at) * 1000000)::bigint, ', ',
             (extract(epoch FROM m.recorded_at) * 1000000)::bigint, ', ', coalesce(m.data::text, 'null'), ']'), 'UTF8')
         || coalesce(m.decision, ''::bytea))) AS commitment
-    FROM movements AS m
+    FROM history AS m
     WHERE m.recorded_at BETWEEN %(since)s AND %(until)s
         AND m.shard = %(shard)s AND m.place BETWEEN %(first)s - 1 AND %(last)s
 ) AS w

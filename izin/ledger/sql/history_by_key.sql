@@ -1,7 +1,7 @@
 -- name: slice
--- The movements of a slice of the keys, up to the heads that a plan names, key by key in the order of their recording.
+-- The entries of a slice of the keys, up to the heads that a plan names, key by key in the order of their recording.
 SELECT m.kind, m.customer_id, m.key, m.event_id, m.status, m.occurred_at, m.recorded_at, m.data, m.decision
-FROM movements AS m
+FROM history AS m
 JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
     ON m.shard = h.shard AND m.place <= h.place
 WHERE hashtextextended(m.key, 0) BETWEEN %(low)s AND %(high)s
@@ -13,7 +13,7 @@ ORDER BY hashtextextended(m.key, 0), m.key, m.recorded_at, m.shard, m.place
 -- The same for these keys.
 SELECT m.kind, m.customer_id, m.key, m.event_id, m.status, m.occurred_at, m.recorded_at, m.data, m.decision
 FROM unnest(%(keys)s::text[]) AS k (key)
-JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+JOIN history AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
     ON m.shard = h.shard AND m.place <= h.place
 WHERE m.kind = ANY(%(kinds)s)

@@ -3,7 +3,7 @@
 -- decision, when what followed was published, and when subscribers took it. Bytes of the origin (`iys`, `iys-hs`, each
 -- behind its length in Avro) leave out almost everything else without decoding it; the reader decides.
 SELECT m.decision, m.recorded_at,
-    (SELECT min(p.occurred_at) FROM movements AS p
+    (SELECT min(p.occurred_at) FROM history AS p
         WHERE hashtextextended(p.key, 0) = hashtextextended(m.key, 0) AND p.key = m.key AND p.kind = 'delivery'
             AND p.recorded_at >= m.recorded_at AND p.recorded_at < n.next_at
             AND p.data ->> 'topic' = %(permissions)s) AS readable_at,
@@ -11,9 +11,9 @@ SELECT m.decision, m.recorded_at,
         WHERE hashtextextended(d.key, 0) = hashtextextended(m.key, 0) AND d.key = m.key AND d.resend_id IS NULL
             AND d.type IN ('consent.opted-out', 'permission.granted')
             AND d.delivered_at >= m.recorded_at - interval '1 hour' AND d.delivered_at < n.next_at) AS delivered_at
-FROM movements AS m
+FROM history AS m
 CROSS JOIN LATERAL (
-    SELECT coalesce(min(f.recorded_at), 'infinity') AS next_at FROM movements AS f
+    SELECT coalesce(min(f.recorded_at), 'infinity') AS next_at FROM history AS f
     WHERE hashtextextended(f.key, 0) = hashtextextended(m.key, 0) AND f.key = m.key AND f.kind = 'decision'
         AND f.recorded_at > m.recorded_at) AS n
 WHERE m.recorded_at >= %(since)s AND m.kind = 'decision'

@@ -39,4 +39,4 @@ WHERE indexrelid = to_regclass(%(name)s) AND NOT indisvalid
 
 -- name: months
 -- The tables of the months of the history, in order.
-SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = to_regclass('movements') ORDER BY 1
+SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = to_regclass('history') ORDER BY 1

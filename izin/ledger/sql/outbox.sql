@@ -22,5 +22,5 @@ SELECT id, customer_id, topic, key, value, headers, occurred_at FROM outbox
 WHERE id > %(floor)s ORDER BY id LIMIT %(size)s
 
 -- name: delivered
--- Delete rows that Kafka has acknowledged; movements keeps them.
+-- Delete rows that Kafka has acknowledged; the history keeps them.
 DELETE FROM outbox WHERE id = ANY(%(ids)s) RETURNING id

@@ -15,15 +15,15 @@ SELECT k.key, coalesce(c.customer_id, history.customer_id, '') AS customer_id, c
     EXISTS (
         SELECT FROM erasures AS e WHERE e.key = k.key AND e.removed_at IS NOT NULL
     ) AS is_retained,
-    history.movements, history.retain_until,
+    history.entries, history.retain_until,
     ((coalesce(c.latest_ret_at, (SELECT max(e.ended_at) FROM erasures AS e WHERE e.key = k.key))
         + make_interval(years => %(years)s)) AT TIME ZONE 'UTC')::date AS evidence_until
 FROM unnest(%(keys)s::text[]) AS k (key)
 LEFT JOIN consents AS c ON c.key = k.key
 CROSS JOIN LATERAL (
-    SELECT count(*) AS movements, max(m.customer_id) AS customer_id, max(r.retain_until) AS retain_until
-    FROM movements AS m
-    JOIN movement_months AS r ON r.month = date_trunc('month', m.recorded_at AT TIME ZONE 'UTC')
+    SELECT count(*) AS entries, max(m.customer_id) AS customer_id, max(r.retain_until) AS retain_until
+    FROM history AS m
+    JOIN history_months AS r ON r.month = date_trunc('month', m.recorded_at AT TIME ZONE 'UTC')
     WHERE hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 ) AS history
 ORDER BY k.key
@@ -123,8 +123,8 @@ SELECT e.id AS erasure, m.shard, m.place, m.salt, m.kind, m.customer_id, m.key, 
         r.retain_until, ((e.ended_at + make_interval(years => %(years)s)) AT TIME ZONE 'UTC')::date) AS retain_until,
     is_held(m.customer_id, m.key) AS is_held
 FROM erasures AS e
-JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(e.key, 0) AND m.key = e.key
-JOIN movement_months AS r ON r.month = date_trunc('month', m.recorded_at AT TIME ZONE 'UTC')
+JOIN history AS m ON hashtextextended(m.key, 0) = hashtextextended(e.key, 0) AND m.key = e.key
+JOIN history_months AS r ON r.month = date_trunc('month', m.recorded_at AT TIME ZONE 'UTC')
 WHERE e.id = ANY(%(ids)s)
     AND (m.recorded_at <= e.removed_at OR NOT EXISTS (SELECT FROM consents AS c WHERE c.key = e.key))
 
@@ -136,7 +136,7 @@ SELECT e.id AS erasure, d.batch, d.place,
     is_held(d.customer_id, d.key) AS is_held
 FROM erasures AS e
 JOIN deliveries AS d ON hashtextextended(d.key, 0) = hashtextextended(e.key, 0) AND d.key = e.key
-JOIN movement_months AS r ON r.month = date_trunc('month', d.recorded_at AT TIME ZONE 'UTC')
+JOIN history_months AS r ON r.month = date_trunc('month', d.recorded_at AT TIME ZONE 'UTC')
 WHERE e.id = ANY(%(ids)s)
     AND (d.recorded_at <= e.removed_at OR NOT EXISTS (SELECT FROM consents AS c WHERE c.key = e.key))
 
@@ -148,7 +148,7 @@ WHERE (d.batch, d.place) = (e.batch, e.place) AND d.key IS NOT NULL
 
 -- name: erase-history
 -- Erase rows of the history.
-SELECT erase_movements(%(keys)s, %(shards)s, %(places)s, %(commitments)s, %(now)s) AS erased
+SELECT erase_history(%(keys)s, %(shards)s, %(places)s, %(commitments)s, %(now)s) AS erased
 
 -- name: erased
 -- Note that nothing is left of these keys.

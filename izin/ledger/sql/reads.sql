@@ -26,15 +26,15 @@ FROM (
 ) AS k
 LEFT JOIN consents AS c ON c.key = k.key
 WHERE c.key IS NOT NULL OR EXISTS (
-    SELECT FROM movements AS m WHERE hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key)
+    SELECT FROM history AS m WHERE hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key)
 ORDER BY k.recipient, k.key
 
 -- name: history
--- The movements of these keys, in the order in which they were recorded.
+-- The entries of these keys, in the order in which they were recorded.
 SELECT m.shard, m.place, m.kind, m.customer_id, m.key, m.event_id, m.status, m.source, m.occurred_at, m.recorded_at,
     m.data, m.decision
 FROM unnest(%(keys)s::text[]) AS k (key)
-JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+JOIN history AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 ORDER BY m.recorded_at, m.shard, m.place
 
 -- name: rows

@@ -23,7 +23,7 @@ SELECT slice FROM shadow_slices WHERE rebuild = %(rebuild)s
 -- name: replayed
 -- The decisions and restorations of the whole history, in no order.
 SELECT m.place, m.key, m.recorded_at, m.decision
-FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
+FROM history AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
     ON h.shard = m.shard AND m.place <= h.place
 WHERE m.kind IN ('decision', 'bootstrap') AND m.commitment IS NULL
 
@@ -118,7 +118,7 @@ WHERE EXISTS (SELECT FROM erasures AS e WHERE e.key = d.key AND e.acknowledged_a
         WHERE e.key = d.key AND s.desired_event_id = c.desired_event_id)
     OR d.key IN (
         SELECT m.key
-        FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
+        FROM history AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
             ON h.shard = m.shard AND m.place > h.place
         WHERE m.recorded_at >= %(since)s AND m.kind IN ('decision', 'bootstrap') AND m.key IS NOT NULL)
 

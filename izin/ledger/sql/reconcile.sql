@@ -18,7 +18,7 @@ INSERT INTO seen
 SELECT DISTINCT ON (m.key) m.key, m.customer_id, coalesce(m.data->>'registered', m.status),
     (m.data->>'creation_date')::timestamptz, (m.data->>'consent_date')::timestamptz, m.data->>'source',
     m.data->>'transaction_id', m.data->>'by', coalesce((m.data->>'ours')::boolean, false)
-FROM movements AS m
+FROM history AS m
 WHERE m.kind = 'observation' AND m.commitment IS NULL AND split_part(m.key, '/', 1) = %(brand)s
     AND (%(since)s::timestamptz IS NULL OR m.recorded_at >= %(since)s)
     AND (%(until)s::timestamptz IS NULL OR m.recorded_at < %(until)s)
@@ -141,7 +141,7 @@ ORDER BY k.key
 -- The decisions on these keys, and where they were restored: the events to publish again.
 SELECT m.key, m.decision
 FROM unnest(%(keys)s::text[]) AS k (key)
-JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+JOIN history AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 WHERE m.kind IN ('decision', 'bootstrap')
 ORDER BY m.key, m.recorded_at, m.shard, m.place
 
@@ -155,7 +155,7 @@ SELECT pg_advisory_xact_lock(hashtext('izin.reconcile'))
 
 -- name: is-done
 -- Whether a page of a plan is done: its act is in the history.
-SELECT FROM movements AS m
+SELECT FROM history AS m
 WHERE hashtextextended(m.key, 0) = hashtextextended(%(key)s, 0) AND m.key = %(key)s AND m.source = %(source)s
 
 -- name: create-listed

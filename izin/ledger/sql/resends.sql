@@ -1,9 +1,8 @@
 -- name: begin
--- Begin a resend, which whoever delivers then notices; no row where one of the subscriber is not done. Version 0.1.0
--- could leave out what was acknowledged; its column stays for workers of it.
+-- Begin a resend, which whoever delivers then notices; no row where one of the subscriber is not done.
 WITH noticed AS (UPDATE subscribers SET version = version + 1 WHERE id = %(id)s)
-INSERT INTO resends (subscriber_id, only_missing, ordered_at, types, brands, channels, origins, keys, planned)
-VALUES (%(id)s, false, %(now)s, %(types)s, %(brands)s, %(channels)s, %(origins)s, %(keys)s, %(planned)s)
+INSERT INTO resends (subscriber_id, ordered_at, types, brands, channels, origins, keys, planned)
+VALUES (%(id)s, %(now)s, %(types)s, %(brands)s, %(channels)s, %(origins)s, %(keys)s, %(planned)s)
 ON CONFLICT (subscriber_id) WHERE finished_at IS NULL DO NOTHING
 RETURNING id
 

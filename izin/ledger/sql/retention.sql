@@ -1,12 +1,12 @@
 -- name: months
 -- The months of history, in order: retained until when and by whose order, and how large.
 SELECT m.month, m.retain_until,
-    pg_total_relation_size(to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))) AS bytes,
-    (SELECT f.data ->> 'by' FROM movements AS f
+    pg_total_relation_size(to_regclass('history_' || to_char(m.month, 'YYYY_MM'))) AS bytes,
+    (SELECT f.data ->> 'by' FROM history AS f
         WHERE hashtextextended(f.key, 0) = hashtextextended('retention/' || to_char(m.month, 'YYYY-MM'), 0)
             AND f.key = 'retention/' || to_char(m.month, 'YYYY-MM')
         ORDER BY f.recorded_at DESC, f.occurred_at DESC LIMIT 1) AS kept_by
-FROM movement_months AS m WHERE m.dropped_at IS NULL ORDER BY m.month
+FROM history_months AS m WHERE m.dropped_at IS NULL ORDER BY m.month
 
 -- name: by-index
 -- Have the next statements of this transaction look things up, or not: what PostgreSQL expects of a month that was not
@@ -20,7 +20,7 @@ FROM (VALUES ('enable_seqscan'), ('enable_bitmapscan')) AS whole (setting)
 SELECT h.id
 FROM (SELECT DISTINCT customer_id FROM legal_holds WHERE released_at IS NULL AND key IS NULL) AS c
 CROSS JOIN LATERAL (
-    SELECT FROM movements AS f
+    SELECT FROM history AS f
     WHERE f.customer_id = c.customer_id
         AND f.recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
         AND f.recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
@@ -29,7 +29,7 @@ JOIN legal_holds AS h ON h.customer_id = c.customer_id AND h.released_at IS NULL
 UNION ALL
 SELECT h.id FROM legal_holds AS h
 CROSS JOIN LATERAL (
-    SELECT FROM movements AS f
+    SELECT FROM history AS f
     WHERE hashtextextended(f.key, 0) = hashtextextended(h.key, 0) AND f.key = h.key
         AND f.customer_id || '' = h.customer_id
         AND f.recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
@@ -47,7 +47,7 @@ SELECT 1 FROM (
     SELECT e.key FROM erasures AS e WHERE e.key IS NOT NULL AND e.ended_at >= %(ended)s
 ) AS needed
 WHERE EXISTS (
-        SELECT 1 FROM movements AS f
+        SELECT 1 FROM history AS f
         WHERE hashtextextended(f.key, 0) = hashtextextended(needed.key, 0) AND f.key = needed.key
             AND f.recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
             AND f.recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC')
@@ -55,19 +55,19 @@ LIMIT 1
 
 -- name: retain
 -- Change how long a month is retained; returns the day before the change.
-UPDATE movement_months AS m SET retain_until = %(until)s
-FROM (SELECT month, retain_until FROM movement_months WHERE month = %(month)s FOR UPDATE) AS old
+UPDATE history_months AS m SET retain_until = %(until)s
+FROM (SELECT month, retain_until FROM history_months WHERE month = %(month)s FOR UPDATE) AS old
 WHERE m.month = old.month AND m.dropped_at IS NULL
 RETURNING old.retain_until AS before
 
 -- name: begin
 -- One process at a time, with a short lock timeout: writers wait while a month is dropped.
-SELECT pg_advisory_xact_lock(hashtext('izin.movements')), set_config('lock_timeout', '5s', true)
+SELECT pg_advisory_xact_lock(hashtext('izin.history')), set_config('lock_timeout', '5s', true)
 
 -- name: cut
 -- Store the last link of every chain in a month.
 INSERT INTO chain_cuts (shard, place, link, cut_at)
-SELECT DISTINCT ON (shard) shard, place, link, %(now)s::timestamptz FROM movements
+SELECT DISTINCT ON (shard) shard, place, link, %(now)s::timestamptz FROM history
 WHERE recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
     AND recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
 ORDER BY shard, place DESC
@@ -102,14 +102,14 @@ WHERE noted_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
 -- A row where the ledger has anything of a customer: a legal hold of any other would have no effect.
 SELECT 1 WHERE EXISTS (SELECT 1 FROM brands WHERE customer_id = %(customer_id)s)
     OR EXISTS (SELECT 1 FROM consents WHERE customer_id = %(customer_id)s)
-    OR EXISTS (SELECT 1 FROM movements WHERE customer_id = %(customer_id)s)
+    OR EXISTS (SELECT 1 FROM history WHERE customer_id = %(customer_id)s)
 
 -- name: keys-of
 -- The keys among these that are or were a customer's.
 SELECT k.key FROM unnest(%(keys)s::text[]) AS k (key)
 WHERE EXISTS (SELECT 1 FROM consents AS c WHERE c.key = k.key AND c.customer_id = %(customer_id)s)
     OR EXISTS (
-        SELECT 1 FROM movements AS f
+        SELECT 1 FROM history AS f
         WHERE hashtextextended(f.key, 0) = hashtextextended(k.key, 0) AND f.key = k.key
             AND f.customer_id = %(customer_id)s)
 ORDER BY k.key

@@ -189,7 +189,7 @@ SELECT m.place FROM given AS m JOIN submission_items AS i
 UNION
 SELECT m.place FROM given AS m
 JOIN erasures AS e ON e.key = m.key
-JOIN movements AS c ON hashtextextended(c.key, 0) = hashtextextended(e.key, 0) AND c.key = e.key AND c.kind = 'call'
+JOIN history AS c ON hashtextextended(c.key, 0) = hashtextextended(e.key, 0) AND c.key = e.key AND c.kind = 'call'
     AND c.status = m.status AND (c.data ->> 'consent_date')::timestamptz IS NOT DISTINCT FROM m.consent_date
 
 -- name: release

@@ -20,7 +20,7 @@ SELECT * FROM (
             SELECT FROM submission_items AS i
             CROSS JOIN LATERAL (VALUES ('call', true), ('answer', i.state <> 'withdrawn')) AS fact (name, is_due)
             WHERE i.submission_id = s.id AND (i.state = 'open' OR fact.is_due AND NOT EXISTS (
-                SELECT FROM movements AS m
+                SELECT FROM history AS m
                 WHERE hashtextextended(m.key, 0) = hashtextextended(i.key, 0) AND m.key = i.key
                     AND m.recorded_at >= s.intended_at - interval '1 day'
                     AND m.source = concat_ws('/', 'submission', s.id, i.index, fact.name)))

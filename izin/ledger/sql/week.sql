@@ -5,7 +5,7 @@ WITH facts AS (
     SELECT m.customer_id, m.kind, m.status, m.data ->> 'verdict' AS verdict, m.data ->> 'code' AS code, m.recorded_at,
         max(m.recorded_at) FILTER (WHERE m.kind = 'decision')
             OVER (PARTITION BY m.key ORDER BY m.recorded_at, m.place) AS decided_at
-    FROM movements AS m
+    FROM history AS m
     WHERE m.recorded_at >= %(since)s AND m.recorded_at < %(until)s AND m.kind IN ('decision', 'answer', 'breach')
         AND m.key IS NOT NULL AND (%(customer_id)s::text IS NULL OR m.customer_id = %(customer_id)s)
 )
@@ -24,7 +24,7 @@ FROM facts GROUP BY customer_id
 -- What İYS refused in a period, by customer and reason: its code, else what was made of the answer. What passes by itself
 -- is no refusal.
 SELECT m.customer_id, coalesce(m.data ->> 'code', m.data ->> 'verdict') AS reason, count(*) AS answers
-FROM movements AS m
+FROM history AS m
 WHERE m.recorded_at >= %(since)s AND m.recorded_at < %(until)s AND m.kind = 'answer' AND m.key IS NOT NULL
     AND m.data ->> 'verdict' <> ALL(%(no_refusals)s)
     AND (%(customer_id)s::text IS NULL OR m.customer_id = %(customer_id)s)

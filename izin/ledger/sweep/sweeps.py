@@ -115,7 +115,7 @@ async def order(
     """
     async with ledger.transaction() as connection:
         started = await _start(connection, brand_codes, SweepReason.ORDER, now)
-        movements = [
+        entries = [
             act(
                 "start sweep",
                 brand_key(one.brand_code),
@@ -127,12 +127,12 @@ async def order(
             )
             for one in started
         ]
-        await append.append(connection, movements, now=now)
+        await append.append(connection, entries, now=now)
     return started
 
 
 async def start_after_gap(ledger: Ledger, brand_code: int, *, now: datetime) -> bool:
-    """Start a sweep of a brand whose movements were not pulled for longer than İYS shows them;
+    """Start a sweep of a brand whose entries were not pulled for longer than İYS shows them;
     return whether it was needed.
 
     One that began within İYS's window sees whatever happened before it. An older one that is still
@@ -169,7 +169,7 @@ async def stop(
     async with ledger.transaction() as connection:
         rows = await fetch(connection, _SQL["stop"], {"brand_codes": codes, "now": now})
         stopped = tuple(map(Sweep.from_row, rows))
-        movements = [
+        entries = [
             act(
                 "stop sweep",
                 brand_key(one.brand_code),
@@ -181,7 +181,7 @@ async def stop(
             )
             for one in stopped
         ]
-        await append.append(connection, movements, now=now)
+        await append.append(connection, entries, now=now)
     return stopped
 
 

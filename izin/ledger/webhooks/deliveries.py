@@ -11,7 +11,7 @@ that another process has taken over nothing is written.
 
 Each acknowledgement is a row with a salted commitment: ``commitment = sha256(salt || content)``,
 where content is the row as a JSON array; that of a first delivery has no resend in it. The digest
-of a batch of commitments is a movement of the history, which is chained (``history.hash_chain``);
+of a batch of commitments is an entry of the history, which is chained (``history.hash_chain``);
 so a row that was changed, added or removed is found. An erased row keeps its commitment.
 
 Verified, each batch has the rows whose digest the history has, and no others. The history itself is

@@ -1,6 +1,6 @@
 """The subscribers: where events are posted, which of them, and how they are signed.
 
-They are added, paused, resumed and given new secrets by people, each a movement; none has a secret.
+They are added, paused, resumed and given new secrets by people, each an entry; none has a secret.
 """
 
 import json
@@ -344,7 +344,7 @@ async def begin_anew(ledger: Ledger, cursor: DeliveryCursor) -> None:
     await ledger.execute(_SQL["begin-anew"], asdict(cursor))
 
 
-async def _change(  # noqa: PLR0913, PLR0917  # which change, and its movement
+async def _change(  # noqa: PLR0913, PLR0917  # which change, and its entry
     ledger: Ledger,
     name: str,
     statement: str,

@@ -51,7 +51,7 @@ class Letter:
     violations: tuple[Violation, ...]
 
     topic: str
-    """Where the record was; of a movement that İYS showed: where it showed it."""
+    """Where the record was; of an entry that İYS showed: where it showed it."""
     partition: int
     offset: int
     timestamp: int

@@ -24,7 +24,7 @@ from izin.consent import Channel, ConsentKey, RecipientType, State, Status, late
 from izin.ledger import brands
 from izin.ledger.bulk.saving import BulkChanges, RowChange
 from izin.ledger.db import Connection, Ledger, living, sole, statements, take
-from izin.ledger.history import Movement, act, by_key, rebuild_key
+from izin.ledger.history import HistoryEntry, act, by_key, rebuild_key
 from izin.ledger.record import (
     DECIDED,
     SHADOW,
@@ -40,7 +40,7 @@ from izin.ledger.record import (
 )
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.replay.errors import LiveGroupError
-from izin.replay.ledger.shadow import MOVEMENTS_A_SLICE, fill, filled, selected
+from izin.replay.ledger.shadow import ENTRIES_A_SLICE, fill, filled, selected
 from izin.runtime.plan import (
     REBUILD,
     OnProgress,
@@ -240,7 +240,7 @@ class LedgerRebuild:
         heads = await by_key.heads(self.ledger)
         ingested = await self.ledger.fetch(_SQL["ingested"])
         nexts = {f"{one['topic']}/{one['partition']}": one["next_offset"] for one in ingested}
-        slices = max(2 * self.workers, -(-sum(heads.values()) // MOVEMENTS_A_SLICE))
+        slices = max(2 * self.workers, -(-sum(heads.values()) // ENTRIES_A_SLICE))
         return Plan(
             kind=REBUILD,
             target=TARGET,
@@ -377,7 +377,7 @@ class Mending:
             if before is not None and after is not None:
                 changed += 1
                 ruled = changes.rule(before, after, known.get(after.brand_code))
-                changes.add_movement(self._changed(before, ruled))
+                changes.add_entry(self._changed(before, ruled))
         await changes.write()
         await connection.execute(_SQL["mended"], {"keys": keys})
         left = len(shadows) - len(missing) - changed
@@ -416,10 +416,10 @@ class Mending:
             before={"missing": len(missing)},
             after={"restored": len(missing), "plan": self.plan},
         )
-        changes.add_movement(restored)
+        changes.add_entry(restored)
 
-    def _changed(self, before: ConsentRow, after: ConsentRow) -> Movement:
-        """Return the movement of a row that was changed: what it had, and what it has."""
+    def _changed(self, before: ConsentRow, after: ConsentRow) -> HistoryEntry:
+        """Return the entry of a row that was changed: what it had, and what it has."""
         names = [name for name in DECIDED if getattr(before, name) != getattr(after, name)]
         return act(
             "mend row",

@@ -41,7 +41,7 @@ from izin.ledger.record import (
 )
 from izin.ledger.registry import customers, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
-from izin.replay.errors import LostMovementsError
+from izin.replay.errors import LostHistoryError
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.plan import OnProgress, Plan, Selection, silent
 from izin.runtime.settings import KafkaSettings
@@ -56,20 +56,20 @@ from izin.sinks.ingest.topic_reader import every_record
 REASON = "the ledger was restored; İYS is asked once this ends"
 TABLES = (
     *("customers", "brands", "unknown_brands", "suspension_orders", "suspensions", "api_keys"),
-    *("movement_months", "chain_cuts", "anchors", "legal_holds", "erasures", "retailer_access"),
+    *("history_months", "chain_cuts", "anchors", "legal_holds", "erasures", "retailer_access"),
     "complaints",
 )
 """What of the registry is loaded, in this order."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SQL = statements("archive")
-_MOVEMENTS = statements("movements")
+_HISTORY = statements("history")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restorable:
     """What there is to restore from."""
 
-    movements: int
+    entries: int
     """Of the archive."""
     suppressions: Suppressions
     """Of the keys that were erased."""
@@ -81,7 +81,7 @@ class Restorable:
 class Restored:
     """What was restored."""
 
-    movements: int
+    entries: int
     erased: int
     """Keys of the archive that stay erased."""
     rows: int
@@ -121,7 +121,7 @@ class LedgerRestoration:
         await self._refuse_full()
         suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
         if self.archive is None:
-            return Restorable(movements=0, suppressions=suppressions, lost=())
+            return Restorable(entries=0, suppressions=suppressions, lost=())
         found = await verify_archive(self.archive, anchors)
         ends = {shard: one.last for shard, one in self.archive.ends.items()}
         lost = [one for one in found.faults if one.place > ends.get(one.shard, 0)]
@@ -132,19 +132,19 @@ class LedgerRestoration:
                 f"{len(changed)} faults, the first in shard {first.shard} at place {first.place}: "
                 f"{first.what}; use another copy of the archive"
             )
-        return Restorable(movements=found.rows, suppressions=suppressions, lost=lost)
+        return Restorable(entries=found.rows, suppressions=suppressions, lost=lost)
 
     async def execute(self, anchors: Sequence[Anchor], *, accept_loss: bool, by: str) -> Restored:
         """Restore; the plan of the rows is written to the folder of the archive.
 
         Raises:
-            LostMovementsError: what was anchored is not in the archive, and that is not accepted.
+            LostHistoryError: what was anchored is not in the archive, and that is not accepted.
             LiveGroupError: processes of the sinks run.
             FullLedgerError: as :meth:`check` and whatever else it raises.
         """
         found = await self.check(anchors)
         if found.lost and not accept_loss:
-            raise LostMovementsError([(one.shard, one.place) for one in found.lost])
+            raise LostHistoryError([(one.shard, one.place) for one in found.lost])
         messages = TopicMessages(self.codec, self.kafka.topics)
         erased, numbers, rows = 0, dict[str, int](), 0
         if self.archive is not None:
@@ -157,7 +157,7 @@ class LedgerRestoration:
             await self.rebuild.plan(plan, Selection(), by=by)
             rows = (await self.rebuild.execute(Plan.read(plan), messages, by=by)).restored
         keys = await self._read_state(messages, found.suppressions, by=by)
-        return Restored(movements=found.movements, erased=erased, rows=rows, keys=keys, held=held)
+        return Restored(entries=found.entries, erased=erased, rows=rows, keys=keys, held=held)
 
     async def _refuse_full(self) -> None:
         (row,) = await self.ledger.fetch(_SQL["contents"])
@@ -299,7 +299,7 @@ class LedgerRestoration:
                 after={
                     "folder": str(archive.folder.absolute()),
                     "digest": archive.digest,
-                    "rows": found.movements,
+                    "rows": found.entries,
                     "lost": {str(one.shard): one.place for one in found.lost},
                     "ends": {str(shard): one.last for shard, one in archive.ends.items()},
                     **numbers,
@@ -332,8 +332,8 @@ async def _load_registry(ledger: Ledger, tables: Mapping[str, Any]) -> None:
         for name in TABLES:
             rows = {"rows": orjson.dumps(tables.get(name) or []).decode()}
             await connection.execute(_SQL[f"load-{name}"], rows)
-        months = {"rows": orjson.dumps(tables.get("movement_months") or []).decode()}
-        await connection.execute(_SQL["retain-movement_months"], months)
+        months = {"rows": orjson.dumps(tables.get("history_months") or []).decode()}
+        await connection.execute(_SQL["retain-history_months"], months)
         for cut in tables.get("chain_cuts") or ():
             values = {**cut, "link": bytes.fromhex(cut["link"].removeprefix("\\x"))}
             await connection.execute(_SQL["begin-chain"], values)
@@ -362,7 +362,7 @@ async def _load_file(
             "link": bytes.fromhex(one.link),
             "recorded_at": _EPOCH + timedelta(microseconds=rows[-1].recorded),
         }
-        await connection.execute(_MOVEMENTS["save-head"], values)
+        await connection.execute(_HISTORY["save-head"], values)
         nexts: dict[tuple[str, int], int] = {}
         for row in rows:
             if row.decision is None:
@@ -376,7 +376,7 @@ async def _load_file(
             "partitions": [partition for _, partition in nexts],
             "nexts": list(nexts.values()),
         }
-        await connection.execute(_MOVEMENTS["save-recorded"], recorded)
+        await connection.execute(_HISTORY["save-recorded"], recorded)
 
 
 def _key_row(key: Mapping[str, Any], following: Mapping[str, Any] | None) -> dict[str, Any]:

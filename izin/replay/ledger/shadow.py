@@ -7,7 +7,7 @@ recording: decisions, rows that were restored from the topic of desired consents
 which a person vouched for a consent over an opt-out.
 
 The shadow is filled slice by slice of the keys (``history.by_key``), in processes of their own. All
-movements of a key are in one slice, whichever chain has them. Its rows are written in one
+entries of a key are in one slice, whichever chain has them. Its rows are written in one
 transaction with its entry in ``shadow_slices``: after a kill the slices that are done stay done.
 """
 
@@ -31,7 +31,7 @@ from izin.consent import (
 from izin.ledger import brands
 from izin.ledger.bulk.alike import columns_of
 from izin.ledger.db import Ledger, copy, copy_format, statements
-from izin.ledger.history import KeyMovements, KeySlice, by_key, history_codec
+from izin.ledger.history import KeyHistory, KeySlice, by_key, history_codec
 from izin.ledger.history.append import KIND as ACT
 from izin.ledger.record import SHADOW, Brand, ConsentRow, apply, ruling
 from izin.ledger.registry.ownership import owned, received
@@ -41,13 +41,13 @@ from izin.runtime.settings import LedgerSettings
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 
-MOVEMENTS_A_SLICE = 20_000
-"""At most about so many movements are in memory at a time, and read within the time that one
+ENTRIES_A_SLICE = 20_000
+"""At most about so many entries are in memory at a time, and read within the time that one
 statement has.
 """
 _CHUNK = 400
 _KINDS = ("decision", BOOTSTRAP, ACT)
-"""Of the movements that a row may follow from."""
+"""Of the entries that a row may follow from."""
 _ROW: Final = (len(SHADOW) + 2).to_bytes(2, "big")
 _SQL = statements("rebuild")
 
@@ -64,8 +64,8 @@ def selected(plan: Plan) -> Mapping[str, list[str] | None]:
     }
 
 
-Movement = Mapping[str, Any]
-"""A movement of a key, as ``history.by_key`` has it."""
+HistoryEntry = Mapping[str, Any]
+"""An entry of a key, as ``history.by_key`` has it."""
 Erasure = Mapping[str, Any]
 """A row of the statement ``erasures``; without ``removed_at`` the row of the key is still there."""
 
@@ -88,14 +88,14 @@ class HistoryFold:
         self._reader = DecisionReader(history_codec())
         self._applier = DecisionApplier(self._reader)
 
-    def row(self, movements: Sequence[Movement]) -> bytes | None:
-        """Return the row of the key of ``movements``, all that it has, for COPY: with its terms,
+    def row(self, entries: Sequence[HistoryEntry]) -> bytes | None:
+        """Return the row of the key of ``history``, all that it has, for COPY: with its terms,
         the event of another customer's opt-in that was skipped, and why it is parked. None:
         nothing is left of it, or its erasure is not done.
         """
         row: ConsentRow | None = None
         passed_over: str | None = None
-        for one in self._counting(movements):
+        for one in self._counting(entries):
             before = row
             if one["decision"] is not None:
                 decision = self._reader.read(one["decision"])
@@ -116,18 +116,18 @@ class HistoryFold:
         more = copy_format.word(passed_over) + copy_format.word(parked)
         return _ROW + columns_of(row, SHADOW) + more
 
-    def _counting(self, movements: Sequence[Movement]) -> Sequence[Movement]:
-        """Return those of ``movements`` that count: none of a key that is being erased, and after
+    def _counting(self, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
+        """Return those of ``history`` that count: none of a key that is being erased, and after
         its erasure only what was decided since.
         """
-        erased = self._erased.get(movements[0]["key"])
+        erased = self._erased.get(entries[0]["key"])
         if erased is None:
-            return movements
+            return entries
         if erased["removed_at"] is None:
             return ()
         return [
             one
-            for one in movements
+            for one in entries
             if one["recorded_at"] > erased["acknowledged_at"]
             # An opt-out that is later than the erasure may be stored ahead of it.
             or (one["kind"] != ACT and one["occurred_at"] > erased["requested_at"])
@@ -141,7 +141,7 @@ class HistoryFold:
         return received(before, row, replace(brand, customer_id=customer_id), lambda _: None)
 
 
-def _restored(one: Movement) -> Consent:
+def _restored(one: HistoryEntry) -> Consent:
     """Return the consent of a restoration, as far as the history has it."""
     return restored_consent(
         ConsentKey.parse(one["key"]),
@@ -153,7 +153,7 @@ def _restored(one: Movement) -> Consent:
     )
 
 
-def _requeued(row: ConsentRow, one: Movement) -> ConsentRow:
+def _requeued(row: ConsentRow, one: HistoryEntry) -> ConsentRow:
     """Return the row as a person has requeued it; one of another event stays."""
     if not row.is_of(one["event_id"], one["status"]):
         return row
@@ -216,16 +216,14 @@ async def _fold_slice(settings: LedgerSettings, plan: Plan, number: int) -> None
         found = await ledger.fetch(_SQL["erasures"], {"low": low, "high": high})
         erased = {row["key"]: row for row in found}
         fold = HistoryFold(known, erased, now=plan.made_at, calendar=ledger.calendar)
-        movements = await by_key.in_slice(
-            ledger, keys, plan.history, kinds=_KINDS, **selected(plan)
-        )
-        await copy(connection, _SQL["copy-in"], _chunks(fold, movements))
+        entries = await by_key.in_slice(ledger, keys, plan.history, kinds=_KINDS, **selected(plan))
+        await copy(connection, _SQL["copy-in"], _chunks(fold, entries))
 
 
-def _chunks(fold: HistoryFold, keys: Iterable[KeyMovements]) -> Iterator[bytes]:
+def _chunks(fold: HistoryFold, keys: Iterable[KeyHistory]) -> Iterator[bytes]:
     """Yield the rows of ``keys``, some at a time: in between is time for the heartbeat, where it is
     in this process.
     """
-    rows = filter(None, (fold.row(movements) for _, movements in keys))
+    rows = filter(None, (fold.row(entries) for _, entries in keys))
     while chunk := list(islice(rows, _CHUNK)):
         yield b"".join(chunk)

@@ -47,7 +47,7 @@ _HEAD = Struct(">qqHI")
 """Recorded at (microseconds since 1970), place, and the sizes of key and decision."""
 _BUFFER = 1 << 20
 _REPORT_EVERY = 5000
-_MOVEMENTS = statements("movements")
+_HISTORY = statements("history")
 _SQL = statements("rebuild")
 _ATTEMPTS = 3
 
@@ -247,8 +247,8 @@ async def history_reach(
     """
     async with Ledger(settings, owner=0) as ledger:
         heads = await by_key.heads(ledger)
-        is_cut = bool(await ledger.fetch(_MOVEMENTS["cuts"]))
-        found = await ledger.fetch(_MOVEMENTS["recorded"], {"topics": list(topics)})
+        is_cut = bool(await ledger.fetch(_HISTORY["cuts"]))
+        found = await ledger.fetch(_HISTORY["recorded"], {"topics": list(topics)})
     recorded = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
     return heads, {} if is_cut else recorded
 

@@ -89,7 +89,7 @@ class AskedReceipt(NamedTuple):
 
 
 class KeyTimeline:
-    """Everything that the history says of a key, from its movements in the order of recording."""
+    """Everything that the history says of a key, from its entries in the order of recording."""
 
     def __init__(self, key: ConsentKey) -> None:
         self.key = key
@@ -100,21 +100,21 @@ class KeyTimeline:
         """Facts that this release cannot read; they are left out."""
         self._recorded = RecordedKey()
 
-    def add(self, movement: Mapping[str, Any]) -> None:
-        """Add a movement, as ``history.sql`` returns it."""
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Add an entry, as ``history.sql`` returns it."""
         try:
-            self._add(movement)
+            self._add(entry)
         except (KeyError, TypeError, ValueError, UndecodableError):
             self.unreadable += 1
 
-    def _add(self, movement: Mapping[str, Any]) -> None:
-        kind, data, at = movement["kind"], movement["data"], movement["recorded_at"]
-        event = self.events.get((movement["event_id"], movement["status"]))
+    def _add(self, entry: Mapping[str, Any]) -> None:
+        kind, data, at = entry["kind"], entry["data"], entry["recorded_at"]
+        event = self.events.get((entry["event_id"], entry["status"]))
         if kind == "decision":
-            data = history_codec().decode("Decision", movement["decision"])
+            data = history_codec().decode("Decision", entry["decision"])
         elif kind == "receipt":
             answer = {"may_send": data["may_send"], "reason": data["reason"]}
-            self.receipts.append(AskedReceipt.of(data, movement["occurred_at"], **answer))
+            self.receipts.append(AskedReceipt.of(data, entry["occurred_at"], **answer))
         elif kind == "outcome" and event is not None:
             if data["outcome"] in _SETTLING:
                 event.settled_at = at
@@ -123,7 +123,7 @@ class KeyTimeline:
         if kind == "outcome" and data["outcome"] == "expired" and not data["code"]:
             return
         before = self._recorded.state
-        shown = self._recorded.add({**movement, "data": data})
+        shown = self._recorded.add({**entry, "data": data})
         if kind == "answer" and event is not None and shown is not None:
             event.registered_at = shown.creation_date
         elif shown is not None:
@@ -189,7 +189,7 @@ async def on_lists(ledger: Ledger, lists: Sequence[GivenList]) -> dict[str, list
 
 
 def receipt_of(path: Path, receipt_id: str, facts: Collection[RecordedFact]) -> RecordedFact:
-    """Return what the history says of a list that was asked about, of the movements ``facts`` of
+    """Return what the history says of a list that was asked about, of the entries ``facts`` of
     the receipt's key.
 
     Raises:

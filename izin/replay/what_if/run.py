@@ -27,7 +27,7 @@ from izin.replay.what_if.key_history import GivenList, KeyTimeline, on_lists
 from izin.runtime.plan import OnProgress, Selection, silent
 
 ROWS = 20_000
-"""About so many movements are in one slice, and so in memory."""
+"""About so many entries are in one slice, and so in memory."""
 _YIELD_EVERY = 200
 """So many keys are judged before others in the event loop have their turn."""
 
@@ -137,11 +137,11 @@ class WhatIf:
         if selection.keys or selection.recipients:
             found = await reads.keys_of(self.ledger, selection.recipients)
             keys = {*selection.keys, *(key for some in found.values() for key in some)}
-            movements = await by_key.of_keys(self.ledger, keys, heads)
+            entries = await by_key.of_keys(self.ledger, keys, heads)
         else:
             brands = selection.brands or None
-            movements = await by_key.in_slice(self.ledger, part, heads, brands=brands)
-        for key, some in movements:
+            entries = await by_key.in_slice(self.ledger, part, heads, brands=brands)
+        for key, some in entries:
             try:
                 parsed = ConsentKey.parse(key)
             except UnreadableKeyError:

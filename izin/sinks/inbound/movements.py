@@ -31,7 +31,7 @@ from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format import IysMovement, Stream, UnreadableItem
 from izin.ledger import stream_progress, submissions
 from izin.ledger.db import Connection, sole, statements
-from izin.ledger.history import Movement
+from izin.ledger.history import HistoryEntry
 from izin.ledger.record import (
     Brand,
     ConcurrentChangeError,
@@ -131,7 +131,7 @@ class ReportedMovements:
         """Return an event at İYS that was published ``at`` an instant, with its record in the
         history.
         """
-        movement = Movement(
+        movement = HistoryEntry(
             kind="observation",
             customer_id=event.customer_id,
             key=str(key),

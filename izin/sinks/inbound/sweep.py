@@ -34,7 +34,7 @@ from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format import lower_case_email
 from izin.ledger import brands
 from izin.ledger.db import sole
-from izin.ledger.history import Movement, sweep_key
+from izin.ledger.history import HistoryEntry, sweep_key
 from izin.ledger.record import Brand, ConsentRow, apply, to_sweep_query
 from izin.ledger.sweep import sweeps
 from izin.ledger.sweep.sweeps import Sweep, SweepCounts, SweptKey
@@ -236,7 +236,7 @@ async def save_page(
         if advanced is None:
             return None
         await sweeps.confirm(connection, confirmed, page.queried_at)
-        changes.add_movement(_fact(advanced, page, counts, changes))
+        changes.add_entry(_fact(advanced, page, counts, changes))
         await changes.write()
     return advanced
 
@@ -255,7 +255,7 @@ def _write(
     shown = status_answer.observation_of_many(
         approved=found is KeyFinding.FOUND, queried_at=page.queried_at
     )
-    changes.add_movement(status_answer.observation(row, shown, changes.now))
+    changes.add_entry(status_answer.observation(row, shown, changes.now))
     observed = apply.observed(row, shown)
     if found is KeyFinding.SHUT:
         changes.put(row, to_sweep_query(observed, changes.now))
@@ -291,10 +291,10 @@ def _counts(
     )
 
 
-def _fact(sweep: Sweep, page: SweptPage, counts: SweepCounts, changes: UnitOfWork) -> Movement:
+def _fact(sweep: Sweep, page: SweptPage, counts: SweepCounts, changes: UnitOfWork) -> HistoryEntry:
     """Return the history's record of a page."""
     channel, recipient_type = page.keys[0].group
-    return Movement(
+    return HistoryEntry(
         kind="observation",
         customer_id=sweep.customer_id,
         key=sweep_key(sweep.id),

@@ -33,7 +33,7 @@ from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 
-_SQL = statements("movements")
+_SQL = statements("history")
 
 BATCH = 8000
 """The most decisions in a transaction; with fewer available, it does not wait for more."""

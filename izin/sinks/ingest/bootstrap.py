@@ -23,7 +23,7 @@ from izin.consent import BOOTSTRAP, Consent, restoration
 from izin.ledger import brands, offsets
 from izin.ledger.brake import counting
 from izin.ledger.db import Connection, Ledger, sole
-from izin.ledger.history import Movement
+from izin.ledger.history import HistoryEntry
 from izin.ledger.offsets import Bootstrap, Range
 from izin.ledger.privacy import erasure
 from izin.ledger.record import (
@@ -186,7 +186,7 @@ async def restore_rows(
             rows[key] = changes.put(before, after)
         if before != after:
             # Whatever changed: a rebuild has nothing else to know it from.
-            changes.add_movement(_restoration(record, after.customer_id, now))
+            changes.add_entry(_restoration(record, after.customer_id, now))
     await changes.write()
     await counting.add_opt_ins(connection, counting.opt_in_changes(found, rows))
     return of_others
@@ -201,10 +201,10 @@ def _is_suppression(message: Message) -> bool:
     return _key(message).encode().startswith(SUPPRESSED)
 
 
-def _restoration(record: StateRecord, customer_id: str, now: datetime) -> Movement:
+def _restoration(record: StateRecord, customer_id: str, now: datetime) -> HistoryEntry:
     """Return the history's record of a row of a customer that was restored."""
     consent = record.consent
-    return Movement(
+    return HistoryEntry(
         kind=BOOTSTRAP,
         customer_id=customer_id,
         key=str(consent.key),

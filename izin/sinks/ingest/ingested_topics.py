@@ -26,7 +26,7 @@ from confluent_kafka import Message
 
 from izin.ledger import offsets, sequences
 from izin.ledger.db import Connection, sole
-from izin.ledger.history import append, movements_of
+from izin.ledger.history import append, entries_of
 from izin.ledger.record import QuarantinedRecord, RecreatedTopicError, Run, runs
 from izin.ledger.sequences import Origin
 from izin.ledger.unit_of_work import append_messages
@@ -179,11 +179,11 @@ class ReceiptReader(IngestedTopic):
 async def _append(
     connection: Connection, *, receipts: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    """Append the movements of ``receipts``: of the customer for whom the gate answered, which is
+    """Append the entries of ``receipts``: of the customer for whom the gate answered, which is
     the brand's only where the key that asked may ask about it.
     """
-    movements = [found for one in receipts for found in movements_of(one)]
-    await append.append(connection, movements, now=now)
+    entries = [found for one in receipts for found in entries_of(one)]
+    await append.append(connection, entries, now=now)
 
 
 class TrackedLane(IngestedTopic):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from izin.consent import ConsentKey, Observation
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.history import Movement
+from izin.ledger.history import HistoryEntry
 from izin.ledger.record import Brand, ConsentRow, RuledRow, apply, first_row
 from izin.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.runtime.process import with_pauses
@@ -18,7 +18,7 @@ class ObservedMovement(NamedTuple):
     key: ConsentKey
     observation: Observation | None
     """What it shows; None: it permits nothing, and is only recorded."""
-    movement: Movement
+    movement: HistoryEntry
     """Its record in the history."""
     is_ours: bool
     """Whether a submission of ours made it. It brings no key back that was erased since."""
@@ -64,7 +64,7 @@ class _Observing:
         for one in movements:
             if one.is_ours and not is_known:
                 continue
-            self._changes.add_movement(one.movement)
+            self._changes.add_entry(one.movement)
             if one.observation is not None:
                 is_known = True
                 shown.append(one)

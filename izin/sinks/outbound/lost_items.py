@@ -163,7 +163,7 @@ class LostItems:
                 if item.place not in counted:
                     continue
                 entry = entries[item.key]
-                changes.add_movement(status_answer.observation(entry, observation, now))
+                changes.add_entry(status_answer.observation(entry, observation, now))
                 answered_row = apply.observed(
                     apply.answered_row(entry, item.status, now), observation
                 )

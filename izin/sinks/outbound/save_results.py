@@ -179,7 +179,7 @@ def _written(
 ) -> ConsentRow:
     """Write the effects of a result on ``row``, and what it shows of İYS; return the row after."""
     if applied.shown is not None:
-        changes.add_movement(observation(row, applied.shown, changes.now))
+        changes.add_entry(observation(row, applied.shown, changes.now))
     after = changes.apply(row, applied.ruled)
     if applied.outcome is not None:
         changes.add_outcome(replace(applied.outcome, request_id=request_id))

@@ -30,7 +30,7 @@ from confluent_kafka import Message as Delivered
 from psycopg.rows import DictRow
 
 from izin.ledger.db import Connection, Ledger, Notifications, notifications, sole, statements
-from izin.ledger.history import Movement, append
+from izin.ledger.history import HistoryEntry, append
 from izin.ledger.record import Message, StreamUnavailableError
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
@@ -188,12 +188,12 @@ class OutboxRelay:
             ids = {"ids": [row["id"] for row in rows]}
             deleted = await (await connection.execute(_SQL["delivered"], ids)).fetchall()
             delivered = {row["id"] for row in deleted}
-            movements = [
+            entries = [
                 _delivery(row, position, now)
                 for row, position in zip(rows, positions, strict=True)
                 if row["id"] in delivered and row["topic"] not in self._progress
             ]
-            await append.append(connection, movements, now=now)
+            await append.append(connection, entries, now=now)
         return True
 
     @property
@@ -249,8 +249,8 @@ def headers_of(row: Mapping[str, Any]) -> Headers:
     return [(name, value.encode()) for name, value in (row["headers"] | own).items()]
 
 
-def _delivery(row: Mapping[str, Any], position: tuple[int, int], now: datetime) -> Movement:
-    return Movement(
+def _delivery(row: Mapping[str, Any], position: tuple[int, int], now: datetime) -> HistoryEntry:
+    return HistoryEntry(
         kind="delivery",
         customer_id=row["customer_id"],
         key=row["key"],

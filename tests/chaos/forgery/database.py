@@ -21,22 +21,22 @@ from tests.support.evidence.archives import KEY
 BEGAN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 _SHARDS = 3
 _MESSAGES = TopicMessages(Codec(), Topics())
-_DELIVERIES, _MOVEMENTS = statements("deliveries"), statements("movements")
+_DELIVERIES, _HISTORY = statements("deliveries"), statements("history")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OPENED: LiteralString = """
-ALTER TABLE movements DROP CONSTRAINT movements_covered_check, DROP CONSTRAINT movements_check,
-    DROP CONSTRAINT movements_kind_check;
+ALTER TABLE history DROP CONSTRAINT history_covered_check, DROP CONSTRAINT history_check,
+    DROP CONSTRAINT history_kind_check;
 """
 """What keeps the owner of a database from nothing."""
 _READ: LiteralString = """
 SELECT shard, place, link, salt, commitment, kind, customer_id, key, event_id, status, source,
     (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
     (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded, data::text AS data, decision
-FROM movements ORDER BY shard, place
+FROM history ORDER BY shard, place
 """
 _WRITE: LiteralString = """
-INSERT INTO movements (shard, place, link, salt, commitment, kind, customer_id, key, event_id,
+INSERT INTO history (shard, place, link, salt, commitment, kind, customer_id, key, event_id,
     status, source, occurred_at, recorded_at, data, decision)
 VALUES (%(shard)s, %(place)s, %(link)s, %(salt)s, %(commitment)s, %(kind)s, %(customer_id)s,
     %(key)s, %(event_id)s, %(status)s, %(source)s, %(occurred_at)s, %(recorded_at)s, %(data)s,
@@ -121,7 +121,7 @@ async def _aged(ledger: Ledger, random: Random) -> None:
 
 async def _restored(ledger: Ledger, anchor: int) -> None:
     """Record that the ledger was restored, and lost nothing."""
-    ends = {str(row["shard"]): row["place"] for row in await ledger.fetch(_MOVEMENTS["chains"])}
+    ends = {str(row["shard"]): row["place"] for row in await ledger.fetch(_HISTORY["chains"])}
     async with ledger.transaction() as connection:
         await append.record_act(
             connection,
@@ -160,9 +160,9 @@ async def read(ledger: Ledger) -> HistoryCopy:
     history = HistoryCopy()
     for row in await ledger.fetch(_READ):
         history.rows.setdefault(row["shard"], []).append(dict(row))
-    for row in await ledger.fetch(_MOVEMENTS["chains"]):
+    for row in await ledger.fetch(_HISTORY["chains"]):
         history.heads[row["shard"]] = row["place"], row["link"]
-    for row in await ledger.fetch(_MOVEMENTS["cuts"]):
+    for row in await ledger.fetch(_HISTORY["cuts"]):
         history.cuts[row["shard"]] = row["place"], row["link"]
     history.deliveries = [dict(row) for row in await ledger.fetch(_DELIVERIES["batches"])]
     return history
@@ -175,7 +175,7 @@ async def replaced(connection: Connection, history: HistoryCopy) -> None:
         await connection.execute("SET LOCAL session_replication_role = replica")
         for month in sorted({f"{_instant(row['recorded']):%Y-%m-01}" for row in rows}):
             await connection.execute("SELECT create_month(%s)", [month])
-        await connection.execute("DELETE FROM movements")
+        await connection.execute("DELETE FROM history")
         await connection.execute("DELETE FROM deliveries")
         await connection.execute("DELETE FROM chain_cuts")
         cursor = connection.cursor()

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from izin.ledger.db import microseconds
-from izin.ledger.history import SALT, Fact, Movement, append, digest_fact
+from izin.ledger.history import SALT, Fact, HistoryEntry, append, digest_fact
 from izin.ledger.record import Anchor
 from izin.ledger.webhooks.deliveries import commitment_of_delivery
 from tests.chaos.forgery.copies import DIGESTS, LATER, HistoryCopy, Row, emptied, places_of
@@ -280,7 +280,7 @@ class LedgerForger:
     def act(self, what: str, after: dict[str, Any]) -> None:
         """Append an act of his own, behind every anchor."""
         shard = self.random.choice([*self.anchors])
-        done: Movement = append.act(
+        done: HistoryEntry = append.act(
             what, "retention/2026-01", by="owner", now=LATER, before={}, after=after
         )
         data = json.dumps(done.data, separators=(",", ":")).encode()

@@ -73,7 +73,7 @@ _PULLED_EVERY = 2.0
 """Seconds between two pulls of a stream."""
 _APART = 2.5
 """Seconds between two acts of one citizen: in one second İYS's register does not order them."""
-_HISTORY = """SELECT kind, event_id, source, decision FROM movements
+_HISTORY = """SELECT kind, event_id, source, decision FROM history
     WHERE kind IN ('decision', 'observation') AND commitment IS NULL"""
 _REGISTERED = "SELECT key, registered FROM consents WHERE registered IS NOT NULL"
 _OLDEST_PULL = "SELECT min(last_pulled_at) AS oldest FROM stream_cursors"
@@ -87,7 +87,7 @@ _SLOW = 5.0
 """Seconds in which İYS answers the call that is under way; within them the kill must fall."""
 _WITHIN = 60.0
 _SWEPT = """SELECT coalesce(sum((data->>'queried')::bigint), 0)::bigint AS queried
-    FROM movements WHERE key = %(key)s"""
+    FROM history WHERE key = %(key)s"""
 _KNOWN = "SELECT FROM consents WHERE registered = 'ONAY' AND brand_code = %(brand)s"
 T = TypeVar("T")
 

@@ -92,7 +92,7 @@ class KeyHistory:
         self._events: list[ConsentEvent] = []
         self._incoming: deque[ConsentEvent] = deque()
         """What the sinks published, and what İYS showed: events on their way."""
-        self._movements: deque[Observation] = deque()
+        self._entries: deque[Observation] = deque()
         """What İYS will show in a pull."""
         self._open: dict[str, tuple[Item, str | None, RegisterRecord | None]] = {}
         """What was submitted, by its status, and what İYS made of it."""
@@ -207,13 +207,13 @@ class KeyHistory:
         if not self.iys.takes(record):
             return
         shown = status_answer.observation_of(record, self.now)
-        self._movements.append(replace(shown, verified_by="pull"))
+        self._entries.append(replace(shown, verified_by="pull"))
         self._incoming.append(self._event(record))
 
     def pulls(self) -> None:
-        """Observe the next movement of İYS."""
-        if self._movements:
-            self._observe(self._movements.popleft(), observing=True)
+        """Observe the next entry of İYS."""
+        if self._entries:
+            self._observe(self._entries.popleft(), observing=True)
 
     def hears(self) -> None:
         """Decide the next event on its way, or the one behind it."""
@@ -313,7 +313,7 @@ class KeyHistory:
             self.note("erasure")
             self.is_withdrawn = False
             self._incoming.clear()
-            self._movements.clear()
+            self._entries.clear()
             self._events.clear()
 
     # What they have in common.
@@ -336,7 +336,7 @@ class KeyHistory:
         self._ruled(apply.decided(self.row, record, self.now))
 
     def _event(self, record: RegisterRecord) -> ConsentEvent:
-        movement = IysMovement(
+        entry = IysMovement(
             recipient=record.recipient,
             type=record.type,
             recipient_type=record.recipient_type,
@@ -348,7 +348,7 @@ class KeyHistory:
             brand_code=BRAND,
         )
         stream = Stream.IYS if is_of_citizens(record.source) else Stream.HS
-        return event_of(movement, self.brand, stream, path="push", at=self.now)
+        return event_of(entry, self.brand, stream, path="push", at=self.now)
 
     def _observe(self, observation: Observation, *, observing: bool) -> None:
         if self.row is not None:
@@ -384,7 +384,7 @@ class KeyHistory:
         self._open[item.status] = item, code, saved
         if saved is not None:
             shown = status_answer.observation_of(saved, self.now)
-            self._movements.append(replace(shown, verified_by="pull"))
+            self._entries.append(replace(shown, verified_by="pull"))
 
     def _is_sendable(self) -> bool:
         """As ``is_sendable`` in SQL."""
@@ -421,7 +421,7 @@ class KeyHistory:
             raise HiddenOptOutError(self._story())
         if self.is_withdrawn:
             return
-        # While a movement is only observed, its event is on its way, and ruled when it comes.
+        # While an entry is only observed, its event is on its way, and ruled when it comes.
         is_due = row.action is not Action.NOTHING or row.is_open or bool(self._incoming)
         is_stuck = row.action is Action.WAIT and not row.is_open
         has_person = row.desired_status == "RET" and row.state is State.PARKED
@@ -458,7 +458,7 @@ class KeyHistory:
         row = self.row
         if self._open:
             self.is_answered()
-        elif self._movements:
+        elif self._entries:
             self.pulls()
         elif self._incoming:
             self.hears()

@@ -237,7 +237,7 @@ def _doubled(random: Random, hostile: HostileInputs, target: Target) -> bytes:
 
 
 def _with(found: Any, replaced: Mapping[str, object]) -> Any:  # noqa: ANN401  # any JSON
-    """Return a body with fields replaced: in the movements of a list, or in itself."""
+    """Return a body with fields replaced: in the entries of a list, or in itself."""
     if "list" not in found or "list" in replaced:
         return found | replaced
     return {"list": [one | replaced for one in found["list"]]}

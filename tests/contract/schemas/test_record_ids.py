@@ -131,7 +131,7 @@ def an_outcome(event_id: str) -> Outcome:
 
 
 def of_publishers() -> Written:
-    """Return topic and headers of what is published at once: events of producers, movements and
+    """Return topic and headers of what is published at once: events of producers, entries and
     unreadable items of İYS.
     """
     for number in range(200):

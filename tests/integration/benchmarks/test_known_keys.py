@@ -18,5 +18,5 @@ async def test_changes_of_known_keys_are_measured(
 
     monkeypatch.setattr(UnitOfWork, "put", one_by_one)
     found = await measure_known_keys(database_url, keys=2000, changed=900, seen=600)
-    assert (found.keys, found.decisions, found.movements) == (2000, 900, 600)
+    assert (found.keys, found.decisions, found.entries) == (2000, 900, 600)
     assert min(found.decided_a_second, found.observed_a_second) > 0

@@ -202,7 +202,7 @@ def acts(ledger: str) -> list[dict[str, Any]]:
     """Return every act in the history, in order."""
     with psycopg.connect(ledger) as connection:
         rows = connection.execute(
-            "SELECT data FROM movements WHERE kind = 'act' ORDER BY recorded_at, place"
+            "SELECT data FROM history WHERE kind = 'act' ORDER BY recorded_at, place"
         ).fetchall()
     return [row[0] for row in rows]
 
@@ -232,7 +232,7 @@ def trip(ledger: str) -> None:
 def test_each_changing_command_is_a_movement_with_its_actor(
     izin: Izin, installation: str, hook: str, plan: str, tmp_path: Path
 ) -> None:
-    """One after the other: each adds the movement of its name, and the chain of hashes holds."""
+    """One after the other: each adds the entry of its name, and the chain of hashes holds."""
     assert ORDERS.keys() == ACTS.keys()
     requeue = tmp_path / "requeue.json"
     for name, words in ORDERS.items():
@@ -350,7 +350,7 @@ def looks_of(ledger: str) -> list[dict[str, Any]]:
     """Return each look in the history, whole."""
     with psycopg.connect(ledger, row_factory=dict_row) as connection:
         return connection.execute(
-            "SELECT key, customer_id, event_id, source, data FROM movements"
+            "SELECT key, customer_id, event_id, source, data FROM history"
             " WHERE kind = 'act' AND data ->> 'act' = 'look' ORDER BY recorded_at, place"
         ).fetchall()
 

@@ -17,7 +17,7 @@ from izin.consent import decide
 from izin.ledger import brands
 from izin.ledger.db import microseconds
 from izin.ledger.db.migrate import migrate
-from izin.ledger.history import Movement, append, append_facts, decided, movements_of
+from izin.ledger.history import HistoryEntry, append, append_facts, decided, entries_of
 from izin.ledger.record import ConsentRow, TopicMessages
 from izin.ledger.unit_of_work import unit_of_work
 from izin.runtime.settings import LedgerSettings
@@ -60,7 +60,7 @@ async def _store() -> None:
             await changes.connection.execute("INSERT INTO customers VALUES ('acme', 'Acme', now())")
             await brands.note_unknown(changes.connection, {BRAND}, now=later)
             changes.put(None, an_entry())
-            changes.add_movement(observed)
+            changes.add_entry(observed)
         async with ledger.transaction() as connection:
             await append_facts(connection, [decision], now=later)
 
@@ -84,9 +84,9 @@ def an_entry() -> ConsentRow:
     )
 
 
-def a_movement(kind: str, **data: object) -> Movement:
+def a_movement(kind: str, **data: object) -> HistoryEntry:
     """Return a fact of the key's history."""
-    return Movement(
+    return HistoryEntry(
         kind=kind,
         customer_id="acme",
         key=KEY,
@@ -333,6 +333,6 @@ async def _store_receipts() -> None:
         a_decision_receipt(2),
         a_decision_receipt(3, recipient="+905550000009"),
     ]
-    movements = [one for receipt in receipts for one in movements_of(receipt)]
+    entries = [one for receipt in receipts for one in entries_of(receipt)]
     async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
-        await append.append(connection, movements, now=NOON + timedelta(minutes=9))
+        await append.append(connection, entries, now=NOON + timedelta(minutes=9))

@@ -134,7 +134,7 @@ def test_resend_is_limited_counted_ordered_shown_and_cancelled(
     assert izin("subscribers", "cancel-resend", "crm").exit_code == 3
     with psycopg.connect(registered) as connection:
         acts = connection.execute(
-            "SELECT data FROM movements WHERE kind = 'act' ORDER BY recorded_at, place"
+            "SELECT data FROM history WHERE kind = 'act' ORDER BY recorded_at, place"
         ).fetchall()
     resends = [one for (one,) in acts if "resend" in one["act"]]
     did = [(one["act"], one["by"]) for one in resends]

@@ -27,7 +27,7 @@ from izin.evidence.daily_files import check_with
 from izin.evidence.verification import DAILY, REPORT, ROWS, Evidence, verify
 from izin.ledger.daily.lines import packed
 from izin.ledger.daily.lines import unpacked as lines_of
-from izin.ledger.history import append, movements_of
+from izin.ledger.history import append, entries_of
 from izin.ledger.history.reports import Leg, figures, latencies, quantile
 from izin.ledger.privacy import erasure
 from izin.ledger.record import UnregisteredBrandError
@@ -52,7 +52,7 @@ SECOND_BRAND = """WITH beta AS (
     SELECT %(code)s, 1, customer_id, 'Two', now() FROM beta RETURNING brand_code"""
 INDEXED_MONTHS = """SELECT count(DISTINCT c.inhrelid)
     FROM pg_inherits AS c JOIN pg_indexes AS i ON i.tablename = c.inhrelid::regclass::text
-    WHERE c.inhparent = 'movements'::regclass AND i.indexdef LIKE '%USING brin (recorded_at)%'"""
+    WHERE c.inhparent = 'history'::regclass AND i.indexdef LIKE '%USING brin (recorded_at)%'"""
 
 
 def a_request(harness: SinkHarness, **overrides: Any) -> EvidenceRequest:  # noqa: ANN401 - fields
@@ -103,9 +103,9 @@ async def acknowledged(harness: SinkHarness) -> None:
 async def asked(harness: SinkHarness) -> None:
     """Have the gate asked about our recipient, with a receipt."""
     receipts = [a_list_receipt(), a_decision_receipt(0)]
-    movements = [one for receipt in receipts for one in movements_of(receipt)]
+    entries = [one for receipt in receipts for one in entries_of(receipt)]
     async with harness.ledger.transaction() as connection:
-        await append.append(connection, movements, now=harness.clock())
+        await append.append(connection, entries, now=harness.clock())
 
 
 async def test_evidence_is_proven_by_published_anchors(harness: SinkHarness, tmp_path: Path):
@@ -172,7 +172,7 @@ async def test_evidence_is_of_one_brand_and_opens_nothing_of_others(harness: Sin
             content = b"".join(unpacked(evidence.packed())[0].values())
             assert a_phone(2).encode() not in content
             ours = [row.salt for row in evidence.rows]
-            for one in await harness.ledger.fetch("SELECT salt FROM movements"):
+            for one in await harness.ledger.fetch("SELECT salt FROM history"):
                 assert bytes(one["salt"]) in ours or one["salt"].hex().encode() not in content
         with pytest.raises(NoEvidenceError, match="leave out --type"):
             await collected(harness, brand_code=brand, channel=Channel.EPOSTA)
@@ -200,8 +200,8 @@ async def test_changed_history_gives_no_archive(harness: SinkHarness):
     """Not with a row that was changed, nor with one that is gone."""
     await harness.ingest(onay(a_phone(2)), onay(), onay(a_phone(3)))
     for statement in (
-        f"UPDATE movements SET occurred_at = now() WHERE key = '{KEY}'",
-        f"DELETE FROM movements WHERE key = '{a_key(recipient=a_phone(3))}'",
+        f"UPDATE history SET occurred_at = now() WHERE key = '{KEY}'",
+        f"DELETE FROM history WHERE key = '{a_key(recipient=a_phone(3))}'",
     ):
         await tampered(harness.ledger, statement)
         with pytest.raises(UnprovenHistoryError, match="izin ledger verify"):
@@ -250,11 +250,11 @@ async def publish_permission(harness: SinkHarness, recipient: str) -> None:
     """Have the permission of a recipient published a second later."""
     harness.advance(A_SECOND, at_iys=False)
     await harness.ledger.fetch(
-        """INSERT INTO movements SELECT (jsonb_populate_record(m, jsonb_build_object(
+        """INSERT INTO history SELECT (jsonb_populate_record(m, jsonb_build_object(
             'place', -m.place, 'kind', 'delivery', 'decision', NULL, 'source', 'outbox/1',
             'recorded_at', %(now)s::timestamptz, 'occurred_at', %(now)s::timestamptz,
             'data', jsonb_build_object('topic', %(topic)s::text)))).*
-        FROM movements AS m WHERE m.key = %(key)s AND m.kind = 'decision' RETURNING key""",
+        FROM history AS m WHERE m.key = %(key)s AND m.kind = 'decision' RETURNING key""",
         {
             "now": harness.clock(),
             "topic": harness.settings.topics.permissions.name,

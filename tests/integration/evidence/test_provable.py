@@ -64,7 +64,7 @@ NOW = datetime.now(UTC)
 THEN = NOW + timedelta(days=3700)
 """Ten years later."""
 CUT = """INSERT INTO chain_cuts SELECT shard, place, link, now() FROM anchors WHERE place = 6"""
-GONE = "DELETE FROM movements WHERE place <= 6"
+GONE = "DELETE FROM history WHERE place <= 6"
 DAY = timedelta(days=1)
 CONTENT = "Yarın mağazamıza bekleriz"
 
@@ -155,13 +155,13 @@ async def test_emptied_row_needs_an_act_and_an_old_timestamp(ledger: Ledger, fil
         """SELECT shard, place, salt, kind, customer_id, key, event_id, status, source, decision,
             data::text AS data, (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
             (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded
-        FROM movements WHERE place IN (3, 8) ORDER BY place"""
+        FROM history WHERE place IN (3, 8) ORDER BY place"""
     )
     for row in rows:
         commitment = commitment_of_row(row).hex()
         await tampered(
             ledger,
-            f"""UPDATE movements SET commitment = '\\x{commitment}', kind = 'erased',
+            f"""UPDATE history SET commitment = '\\x{commitment}', kind = 'erased',
                 customer_id = '', occurred_at = recorded_at, salt = NULL, key = NULL,
                 source = NULL, data = NULL WHERE place = {row["place"]}""",
         )
@@ -203,9 +203,8 @@ async def test_changed_column_of_a_decision_is_a_fault(ledger: Ledger, file: Pat
     assert (await verified(ledger, file)).faults == ()
     await tampered(
         ledger,
-        "ALTER TABLE movements DROP CONSTRAINT movements_covered_check,"
-        " DROP CONSTRAINT movements_check",
-        f"UPDATE movements SET {change} WHERE place = 9",
+        "ALTER TABLE history DROP CONSTRAINT history_covered_check, DROP CONSTRAINT history_check",
+        f"UPDATE history SET {change} WHERE place = 9",
     )
     assert (await verified(ledger, file)).faults
 
@@ -213,8 +212,8 @@ async def test_changed_column_of_a_decision_is_a_fault(ledger: Ledger, file: Pat
 async def test_constraints_refuse_what_no_commitment_covers(ledger: Ledger, file: Path):
     """Without a change of the schema such a row cannot be written at all."""
     for change in ("kind = 'decision'", "salt = ''", "kind = 'erased'"):
-        with pytest.raises(Exception, match="movements_covered_check"):
-            await tampered(ledger, f"UPDATE movements SET {change} WHERE place = 3")
+        with pytest.raises(Exception, match="history_covered_check"):
+            await tampered(ledger, f"UPDATE history SET {change} WHERE place = 3")
 
 
 async def test_anchors_that_contradict_one_another_are_a_fault(ledger: Ledger, file: Path):
@@ -239,11 +238,11 @@ async def test_act_of_another_shape_is_a_fault_and_ends_nothing(ledger: Ledger, 
 async def test_restoration_of_the_owners_making_is_not_provable(ledger: Ledger, file: Path):
     """An act that explains away every anchor, and may be written after any of them."""
     async with ledger.session() as connection:
-        await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
-        await connection.execute("UPDATE movements SET status = 'RET' WHERE place = 3")
+        await connection.execute("ALTER TABLE history DISABLE TRIGGER history_append_only")
+        await connection.execute("UPDATE history SET status = 'RET' WHERE place = 3")
         await rewritten(connection)
         await connection.execute(
-            "UPDATE chains SET link = m.link FROM movements m"
+            "UPDATE chains SET link = m.link FROM history m"
             " WHERE m.place = 8 AND m.shard = chains.shard"
         )
     for anchor in (2, 10**9):
@@ -294,11 +293,11 @@ async def test_row_in_a_month_that_is_not_listed_is_a_fault(
             "SELECT create_month(date_trunc('month', %s::date)::date)", [hidden]
         )
         await connection.execute(
-            "DELETE FROM movement_months WHERE month <> date_trunc('month', now())"
+            "DELETE FROM history_months WHERE month <> date_trunc('month', now())"
         )
         await connection.execute(
-            "INSERT INTO movements SELECT (jsonb_populate_record(m, jsonb_build_object("
-            "'recorded_at', %s::text))).* FROM movements AS m WHERE place = 3",
+            "INSERT INTO history SELECT (jsonb_populate_record(m, jsonb_build_object("
+            "'recorded_at', %s::text))).* FROM history AS m WHERE place = 3",
             [hidden],
         )
     assert (await verified(ledger, file)).faults
@@ -331,7 +330,7 @@ async def closed(harness: SinkHarness, number: int) -> Complaint:
 async def acts_on_complaints(harness: SinkHarness) -> list[str]:
     """Return the acts on complaints, as text."""
     rows = await harness.ledger.fetch(
-        "SELECT data::text AS data FROM movements WHERE key LIKE 'complaint/%%' ORDER BY place", {}
+        "SELECT data::text AS data FROM history WHERE key LIKE 'complaint/%%' ORDER BY place", {}
     )
     return [row["data"] for row in rows]
 

@@ -1,4 +1,4 @@
-"""Customers and API keys in the ledger: row, record and movement, together or not at all."""
+"""Customers and API keys in the ledger: row, record and entry, together or not at all."""
 
 import json
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ async def published(ledger: Ledger) -> list[ApiKey]:
 async def acts(ledger: Ledger) -> Sequence[dict[str, Any]]:
     """Return the acts on keys, in order."""
     return await ledger.fetch(
-        "SELECT key, customer_id, data FROM movements WHERE key LIKE 'api-key/%%' ORDER BY place"
+        "SELECT key, customer_id, data FROM history WHERE key LIKE 'api-key/%%' ORDER BY place"
     )
 
 
@@ -100,13 +100,13 @@ async def test_created_key_is_stored_published_and_recorded(registered: Ledger) 
             "expires_at": None,
         },
     }
-    stored = str(await registered.fetch("SELECT movements::text FROM movements"))
+    stored = str(await registered.fetch("SELECT entries::text FROM history"))
     assert API_KEY.rpartition("_")[2] not in stored
     assert SECRET_HASH.hex() not in stored
 
 
 async def test_key_that_cannot_be_published_is_not_stored(registered: Ledger) -> None:
-    """Neither row nor movement is left without the record."""
+    """Neither row nor entry is left without the record."""
 
     class Failing(TopicMessages):
         def api_key(self, *_: object) -> Any:  # noqa: ANN401 - none

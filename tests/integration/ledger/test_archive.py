@@ -90,7 +90,7 @@ async def test_archive_has_the_history_and_is_verified_alone(
     anchors = tmp_path / "anchors.jsonl"
     assert await anchor_writer(harness.ledger, anchors).anchor()
     done = await archived(harness, folder)
-    stored = await harness.ledger.fetch("SELECT count(*) AS rows FROM movements")
+    stored = await harness.ledger.fetch("SELECT count(*) AS rows FROM history")
     assert done.rows == stored[0]["rows"] - 1
     assert done.files == len(Archive.read(folder).files) > 2
     assert await faults(folder, anchors) == []

@@ -238,7 +238,7 @@ async def test_permission_in_bulk_has_no_retailers(harness: SinkHarness):
 
 
 async def test_consent_given_anew_begins_without_retailers(harness: SinkHarness):
-    """Both movements come in one page of a pull: İYS does not hold the former access any more."""
+    """Both entries come in one page of a pull: İYS does not hold the former access any more."""
     await register(harness, ONE)
     harness.iys.citizen("RET")
     harness.advance(A_SECOND)

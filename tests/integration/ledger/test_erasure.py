@@ -10,7 +10,7 @@ import pytest
 
 from izin.consent import AdmittedEvent, ConsentEvent, admit, decide
 from izin.ledger import reads, retention
-from izin.ledger.history import append, movements_of, receipt_key, verify
+from izin.ledger.history import append, entries_of, receipt_key, verify
 from izin.ledger.privacy import erasure
 from izin.ledger.record import LedgerFaultError
 from izin.ledger.sweep import sweeps
@@ -99,7 +99,7 @@ async def rows_naming(harness: SinkHarness, key: str = KEY) -> dict[str, int]:
     """Return how many rows of each table name a key."""
     found = {}
     for table in (
-        *("consents", "submission_items", "retailer_access", "movements", "erasures"),
+        *("consents", "submission_items", "retailer_access", "history", "erasures"),
         "deliveries",
     ):
         query = f"SELECT count(*) AS n FROM {table} WHERE key = %(key)s"
@@ -125,7 +125,7 @@ async def test_erasure_leaves_only_the_history(harness: SinkHarness):
     await sweeps.order(harness.ledger, [BRAND], by="ada", now=harness.clock())
     await harness.ledger.fetch("UPDATE sweeps SET after = %(key)s RETURNING id", {"key": KEY})
     await erased(harness)
-    assert (await rows_naming(harness)).keys() == {"movements", "erasures"}
+    assert (await rows_naming(harness)).keys() == {"history", "erasures"}
     assert [one.after for one in await sweeps.latest(harness.ledger)] == [f"{BRAND}/"]
     (tombstone,) = await deliver(harness)
     topic = harness.settings.topics.permissions.name
@@ -143,7 +143,7 @@ async def test_request_is_an_event_and_an_act(harness: SinkHarness):
     event = event_from_avro(harness.codec.decode("ConsentEvent", message["value"]))
     assert (event.status, event.recipient, event.actor) == (ERASURE, PHONE, "ada")
     rows = await harness.ledger.fetch(
-        "SELECT data::text AS data FROM movements WHERE key = 'erasure/1'"
+        "SELECT data::text AS data FROM history WHERE key = 'erasure/1'"
     )
     assert [PHONE in row["data"] for row in rows] == [False]
     assert '"by":"ada"' in rows[0]["data"]
@@ -294,7 +294,7 @@ async def assert_unnamed(harness: SinkHarness, word: str) -> None:
     """Assert that neither the person nor a word is in the history or the deliveries."""
     likes = [f"%{PHONE[1:]}%", word]
     (row,) = await harness.ledger.fetch(
-        "SELECT (SELECT count(*) FROM movements AS m WHERE m::text LIKE ANY(%(likes)s))"
+        "SELECT (SELECT count(*) FROM history AS m WHERE m::text LIKE ANY(%(likes)s))"
         " + (SELECT count(*) FROM deliveries AS d WHERE d::text LIKE ANY(%(likes)s)) AS n",
         {"likes": likes},
     )
@@ -354,19 +354,17 @@ async def test_history_of_a_later_life_stays(harness: SinkHarness):
     harness.advance(A_SECOND * 5)
     await harness.ingest(again(harness))
     assert await erasure.erase_history(harness.ledger, now=in_years(harness, 10)) > 0
-    kinds = await harness.ledger.fetch(
-        "SELECT kind FROM movements WHERE key = %(key)s", {"key": KEY}
-    )
+    kinds = await harness.ledger.fetch("SELECT kind FROM history WHERE key = %(key)s", {"key": KEY})
     assert {row["kind"] for row in kinds} == {"decision"}
 
 
 @pytest.mark.usefixtures("anchored")
 async def test_retained_history_cannot_be_erased(harness: SinkHarness):
     """The database refuses it, whoever asks."""
-    with pytest.raises(LedgerFaultError, match="movements_append_only"):
+    with pytest.raises(LedgerFaultError, match="history_append_only"):
         await harness.ledger.fetch(
-            "SELECT erase_movements(array_agg(key), array_agg(shard), array_agg(place), "
-            "array_agg(link), now()) FROM movements WHERE key = %(key)s",
+            "SELECT erase_history(array_agg(key), array_agg(shard), array_agg(place), "
+            "array_agg(link), now()) FROM history WHERE key = %(key)s",
             {"key": KEY},
         )
 
@@ -384,7 +382,7 @@ async def test_only_an_erasure_changes_a_row(harness: SinkHarness, change: str):
     """The trigger lets nothing else through, and the table nothing half erased."""
     await harness.ingest_opt_out()
     with pytest.raises(LedgerFaultError):
-        await harness.ledger.fetch(f"UPDATE movements SET {change} RETURNING 1")  # type: ignore[arg-type]
+        await harness.ledger.fetch(f"UPDATE history SET {change} RETURNING 1")  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("known")
@@ -430,8 +428,8 @@ async def test_receipts_are_found_and_erased_like_other_history(
 ):
     """Of a recipient whom nothing but the gate ever named; what was asked as a whole stays."""
     receipts = [
-        *movements_of(a_decision_receipt(1)),
-        *movements_of(a_receipt(2)),
+        *entries_of(a_decision_receipt(1)),
+        *entries_of(a_receipt(2)),
     ]
     async with harness.ledger.transaction() as connection:
         await append.append(connection, receipts, now=harness.clock())
@@ -439,7 +437,7 @@ async def test_receipts_are_found_and_erased_like_other_history(
     known = await erasure.export(harness.ledger, PHONE, customer=None)
     assert [one["kind"] for one in known["keys"][0]["history"]] == ["receipt"]
     (found,) = await erasure.findings(harness.ledger, [KEY])
-    assert (found.may_be_erased, found.movements, found.has_row) == (True, 1, False)
+    assert (found.may_be_erased, found.entries, found.has_row) == (True, 1, False)
     await deliver(harness)
     await answered(harness, await requested(harness))
     assert await removed(harness) == 0

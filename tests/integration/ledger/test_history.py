@@ -14,7 +14,7 @@ from izin.ledger.db import Connection, Ledger
 from izin.ledger.history import (
     Fact,
     Fault,
-    Movement,
+    HistoryEntry,
     append,
     chain_check,
     commitment_of,
@@ -32,15 +32,15 @@ from tests.integration.sinks.sink_harness import Izin, until
 pytestmark = pytest.mark.database
 
 HEAD_FOLLOWS = """UPDATE chains AS c SET place = m.place, link = m.link FROM (
-    SELECT place, link FROM movements WHERE shard = 0 ORDER BY place DESC LIMIT 1) AS m
+    SELECT place, link FROM history WHERE shard = 0 ORDER BY place DESC LIMIT 1) AS m
     WHERE c.shard = 0"""
 HEAD_GOES_BACK = """UPDATE chains AS c SET place = m.place, link = m.link
-    FROM movements AS m WHERE c.shard = 0 AND m.shard = 0 AND m.place = 6"""
+    FROM history AS m WHERE c.shard = 0 AND m.shard = 0 AND m.place = 6"""
 REWRITTEN = "every link follows"
 AN_ANCHOR = (
     '{"id": 1, "shard": 2, "place": 3, "link": "00ff", "anchored_at": "2026-03-02T09:00+00:00"}'
 )
-EDIT = """UPDATE movements SET status = 'RET' WHERE shard = 0 AND place = 3"""
+EDIT = """UPDATE history SET status = 'RET' WHERE shard = 0 AND place = 3"""
 
 
 def anchor_writer(ledger: Ledger, file: Path | None) -> AnchorWriter:
@@ -73,13 +73,13 @@ def cut_off(file: Path) -> None:
 async def tampered(ledger: Ledger, *statements: str) -> None:
     """Change history as its database's owner can."""
     async with ledger.session() as connection:
-        await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
+        await connection.execute("ALTER TABLE history DISABLE TRIGGER history_append_only")
         for statement in statements:
             if statement == REWRITTEN:
                 await rewritten(connection)
             else:
                 await connection.execute(statement)  # type: ignore[arg-type]
-        await connection.execute("ALTER TABLE movements ENABLE TRIGGER movements_append_only")
+        await connection.execute("ALTER TABLE history ENABLE TRIGGER history_append_only")
 
 
 async def rewritten(connection: Connection) -> None:
@@ -89,14 +89,14 @@ async def rewritten(connection: Connection) -> None:
         """SELECT place, salt, kind, customer_id, key, event_id, status, source, data::text AS data,
             (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
             (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded
-        FROM movements WHERE shard = 0 ORDER BY place"""
+        FROM history WHERE shard = 0 ORDER BY place"""
     )
     for row in await rows.fetchall():
         place, recorded, salt = row.pop("place"), row.pop("recorded"), row.pop("salt")
         fact = Fact(**row | {"data": row["data"].encode(), "decision": None})
         link = next_link(link, commitment_of(salt, content(place, fact, recorded)))
         await connection.execute(
-            "UPDATE movements SET link = %s WHERE shard = 0 AND place = %s", [link, place]
+            "UPDATE history SET link = %s WHERE shard = 0 AND place = %s", [link, place]
         )
 
 
@@ -116,24 +116,24 @@ async def test_verify_untouched_history_finds_no_fault(ledger: Ledger, file: Pat
     ("statements", "named"),
     [
         ([EDIT], [(3, "changed")]),
-        (["UPDATE movements SET data = '{\"x\": 1}' WHERE place = 8"], [(8, "changed")]),
-        (["DELETE FROM movements WHERE place = 4"], [(4, "1 rows are missing")]),
-        (["DELETE FROM movements WHERE place > 6"], [(8, "2 rows are missing at the end")]),
+        (["UPDATE history SET data = '{\"x\": 1}' WHERE place = 8"], [(8, "changed")]),
+        (["DELETE FROM history WHERE place = 4"], [(4, "1 rows are missing")]),
+        (["DELETE FROM history WHERE place > 6"], [(8, "2 rows are missing at the end")]),
         (
             [
-                "UPDATE movements SET place = -2 WHERE place = 2",
-                "UPDATE movements SET place = 2 WHERE place = 5",
-                "UPDATE movements SET place = 5 WHERE place = -2",
+                "UPDATE history SET place = -2 WHERE place = 2",
+                "UPDATE history SET place = 2 WHERE place = 5",
+                "UPDATE history SET place = 5 WHERE place = -2",
             ],
             [(2, "moved"), (3, "moved"), (5, "moved"), (6, "moved")],
         ),
         ([EDIT, REWRITTEN, HEAD_FOLLOWS], [(6, "rewritten since")]),
-        (["DELETE FROM movements WHERE place > 2", HEAD_FOLLOWS], [(6, "are gone")]),
+        (["DELETE FROM history WHERE place > 2", HEAD_FOLLOWS], [(6, "are gone")]),
         (
             [
-                "DELETE FROM movements",
+                "DELETE FROM history",
                 "DELETE FROM chains WHERE shard = 0 AND place < 0",
-                "UPDATE chains SET place = 0, link = sha256('izin movements 0') WHERE shard = 0",
+                "UPDATE chains SET place = 0, link = sha256('izin history 0') WHERE shard = 0",
             ],
             [(6, "are gone")],
         ),
@@ -187,7 +187,7 @@ async def test_verify_beside_writers_finds_no_fault(
     async def later(
         statement: LiteralString, parameters: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        if "movement_months" in statement:
+        if "history_months" in statement:
             await asyncio.gather(*(written(ledger, f"side/{number}") for number in range(4)))
         return await fetch(statement, parameters)
 
@@ -204,9 +204,9 @@ async def written(ledger: Ledger, *sources: str) -> None:
         await asyncio.sleep(0)
 
 
-def an_act(source: str, now: datetime) -> Movement:
+def an_act(source: str, now: datetime) -> HistoryEntry:
     """Return a fact that may be repeated, with text that careless serialization would change."""
-    return Movement(
+    return HistoryEntry(
         kind="act",
         customer_id="acme",
         key="x",

@@ -238,8 +238,8 @@ async def test_migrate_index_of_the_history_is_built_month_by_month(
     assert await migrate(database_url) == ("9001_event",)
     found = "SELECT indexname FROM pg_indexes WHERE indexname LIKE '%event' ORDER BY indexname"
     assert await rows_of(database_url, found) == [
-        ("movements_2026_01_event",),
-        ("movements_2026_02_event",),
+        ("history_2026_01_event",),
+        ("history_2026_02_event",),
     ]
 
 

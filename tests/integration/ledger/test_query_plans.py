@@ -124,21 +124,21 @@ async def test_history_of_a_key_is_found_by_index(database_url: str):
     async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
         await ledger.ingest(ledger.decisions(20_000))
         async with ledger.ledger.session() as connection:
-            await connection.execute("ANALYZE movements")
+            await connection.execute("ANALYZE entries")
         for file, name, more in (
             ("reads", "history", {"keys": ["100001/MESAJ/BIREYSEL/+905550000000"]}),
-            ("movements", "known", {"keys": ["x"], "sources": ["y"], "since": NOW}),
-            ("movements", "decisions-of", {"keys": ["x"]}),
+            ("history", "known", {"keys": ["x"], "sources": ["y"], "since": NOW}),
+            ("history", "decisions-of", {"keys": ["x"]}),
             ("deadlines", "breaches", {}),
             ("daily", "has-own", {"brand": "100001", "first": "2026-03-02", "end": "2026-03-03"}),
         ):
             plan = await plan_of(ledger, file, name, more)
-            assert not {one for one in scanned(plan) if one.startswith("movements")}, name
+            assert not {one for one in scanned(plan) if one.startswith("history")}, name
         first = datetime.now(UTC).date().replace(day=1)
         everything = await plan_of(
-            ledger, "movements", "between", {"since": first, "until": first + timedelta(days=32)}
+            ledger, "history", "between", {"since": first, "until": first + timedelta(days=32)}
         )
-        assert {one for one in scanned(everything) if one.startswith("movements")}
+        assert {one for one in scanned(everything) if one.startswith("history")}
 
 
 @pytest.mark.parametrize("name", ["save", "await-result"])

@@ -62,7 +62,7 @@ async def with_daily_files(ledger: Ledger, *days: date) -> None:
 async def acts_on(ledger: Ledger, month: date) -> list[dict[str, str]]:
     """Return the acts of people on a month, from the history."""
     rows = await ledger.fetch(
-        "SELECT data FROM movements WHERE key = %(key)s ORDER BY recorded_at",
+        "SELECT data FROM history WHERE key = %(key)s ORDER BY recorded_at",
         {"key": f"retention/{month:%Y-%m}"},
     )
     return [row["data"] for row in rows]
@@ -114,7 +114,7 @@ async def test_changed_row_after_a_dropped_month_is_found(ledger: Ledger, file: 
     """Later months are verified as before."""
     await retention.drop(ledger, MESSAGES, by="ada", now=LATER)
     await anchor_writer(ledger, file).anchor()
-    await tampered(ledger, "UPDATE movements SET status = 'RET' WHERE place = 3")
+    await tampered(ledger, "UPDATE history SET status = 'RET' WHERE place = 3")
     assert await faults(ledger, file) == ["the row was changed, moved or inserted"]
 
 
@@ -144,16 +144,16 @@ async def test_holds_are_looked_up_and_no_month_is_scanned(ledger: Ledger, *, an
         await retention.hold(ledger, customer, key=key, reason="court", by="ada", now=now)
     async with ledger.session() as connection, connection.transaction():
         if analysed:
-            await connection.execute("ANALYZE movements")
+            await connection.execute("ANALYZE entries")
         await connection.execute(statements("retention")["by-index"], {"by_index": True})
         explain = b"EXPLAIN (FORMAT JSON) " + statements("retention")["held"].encode()
         found = await (await connection.execute(explain, {"month": JANUARY})).fetchone()
     assert found is not None
     steps = list(nodes(found["QUERY PLAN"][0]["Plan"]))
-    of_month = [one for one in steps if one.get("Relation Name") == "movements_2026_01"]
+    of_month = [one for one in steps if one.get("Relation Name") == "history_2026_01"]
     assert {(one["Node Type"], one["Index Name"]) for one in of_month} == {
-        ("Index Scan", "movements_2026_01_customer"),
-        ("Index Scan", "movements_2026_01_hashtextextended_idx"),
+        ("Index Scan", "history_2026_01_customer"),
+        ("Index Scan", "history_2026_01_hashtextextended_idx"),
     }
     assert {one["Relation Name"] for one in steps if one["Node Type"] == "Seq Scan"} == {
         "legal_holds"
@@ -187,7 +187,7 @@ async def test_month_is_not_dropped_before_an_earlier_one(ledger: Ledger):
     assert await retention.retain(ledger, JANUARY, until=later, by="ada", now=now)
     assert not await retention.retain(ledger, date(2020, 1, 1), until=later, by="ada", now=now)
     assert await retention.expired(ledger, today=date(2038, 1, 1)) == ()
-    with pytest.raises(LedgerFaultError, match="movements_append_only"):
+    with pytest.raises(LedgerFaultError, match="history_append_only"):
         await ledger.fetch("SELECT drop_month('2026-02-01', now())")
 
 
@@ -195,9 +195,9 @@ async def test_month_is_not_dropped_before_an_earlier_one(ledger: Ledger):
 async def test_month_is_kept_for_ten_years_at_least(ledger: Ledger):
     """The database refuses less, and to drop the current month."""
     now = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
-    with pytest.raises(LedgerFaultError, match="movement_months_ten_years"):
+    with pytest.raises(LedgerFaultError, match="history_months_ten_years"):
         await retention.retain(ledger, JANUARY, until=date(2036, 1, 31), by="ada", now=now)
-    with pytest.raises(LedgerFaultError, match="movements_append_only"):
+    with pytest.raises(LedgerFaultError, match="history_append_only"):
         await ledger.fetch("SELECT drop_month('2026-01-01', %(now)s)", {"now": now})
     january = (await retention.months(ledger))[0]
     assert january.least == date(2036, 2, 1)
@@ -396,7 +396,7 @@ async def test_submission_that_the_history_lacks_stays_with_an_alert(
 ):
     """A complaint about it could not be answered otherwise."""
     await harness.register_onay()
-    await tampered(harness.ledger, f"DELETE FROM movements WHERE kind = '{missing}'")
+    await tampered(harness.ledger, f"DELETE FROM history WHERE kind = '{missing}'")
     with capture_logs() as logs:
         assert await left(harness, 91 * DAY) == (1, 1)
     assert ("settled submissions not in the history", "critical") in {

@@ -46,12 +46,12 @@ async def test_database_allows_exactly_the_transitions_of_the_table(harness: Sin
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE movements SET kind = 'act'", "DELETE FROM movements", "TRUNCATE movements"],
+    ["UPDATE history SET kind = 'act'", "DELETE FROM history", "TRUNCATE history"],
 )
 async def test_history_is_append_only(harness: SinkHarness, statement: str):
     """The database refuses UPDATE, DELETE and TRUNCATE."""
     await harness.ingest(onay())
-    with pytest.raises(LedgerFaultError, match="movements_append_only"):
+    with pytest.raises(LedgerFaultError, match="history_append_only"):
         async with harness.ledger.transaction() as connection:
             await connection.execute(statement)  # type: ignore[arg-type]
 

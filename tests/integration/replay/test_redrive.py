@@ -337,5 +337,5 @@ async def test_decisions_are_taken_once_the_ledger_can(
             assert again.expected == {RedriveOutcome.KNOWN: 2}
             report = await redriver.execute(again, how)
             assert report.became == {RedriveOutcome.KNOWN: 2}
-        facts = await ledger.fetch("SELECT FROM movements WHERE kind = 'decision'")
+        facts = await ledger.fetch("SELECT FROM history WHERE kind = 'decision'")
         assert len(facts) == 2

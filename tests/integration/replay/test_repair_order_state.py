@@ -31,7 +31,7 @@ FOURTH_KEY = str(a_key(recipient=FOURTH))
 
 def history(harness: RebuildHarness) -> list[dict[str, object]]:
     """Return who rebuilt what, as the history has it."""
-    return [row["data"] for row in harness.query("SELECT data FROM movements WHERE kind = 'act'")]
+    return [row["data"] for row in harness.query("SELECT data FROM history WHERE kind = 'act'")]
 
 
 def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -> None:

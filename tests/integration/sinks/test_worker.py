@@ -132,7 +132,7 @@ async def fail(*_: object, **__: object) -> None:
     raise ZeroDivisionError
 
 
-async def test_pull_publishes_movements_of_citizens_only(harness: SinkHarness):
+async def test_pull_publishes_entries_of_citizens_only(harness: SinkHarness):
     """A citizen's RET is published; the ONAY that we submitted is only verified."""
     await harness.register_onay()
     harness.iys.citizen("RET")
@@ -259,7 +259,7 @@ async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 -
 
 
 def a_movement(**overrides: object) -> dict[str, object]:
-    """Return a movement as İYS pushes it."""
+    """Return an entry as İYS pushes it."""
     return {
         "iysCode": BRAND,
         "brandCode": BRAND,

@@ -42,7 +42,7 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(
     processes: SinkProcesses,
     kafka_settings: KafkaSettings,
 ):
-    """Killed again and again, the sinks end with what İYS must hold, each movement once; each
+    """Killed again and again, the sinks end with what İYS must hold, each entry once; each
     receipt of the gate is in the history once.
     """
     publish(kafka_settings, *harness.decided(*(onay(recipient) for recipient in RECIPIENTS)))
@@ -72,7 +72,7 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(
     assert processes.running[0].returncode == 0
     register = iys.register()
     for recipient in RECIPIENTS:
-        assert iys.movements(recipient) in (["ONAY"], ["ONAY", "RET"], []), recipient
+        assert iys.entries(recipient) in (["ONAY"], ["ONAY", "RET"], []), recipient
         if recipient not in withdrawn:
             assert register[recipient] == "ONAY"
         assert (await harness.row(recipient)).state in {"accepted", "not_needed"}
@@ -81,7 +81,7 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(
 async def _has_receipts(ledger: Ledger, count: int) -> bool:
     """Whether the history has so many receipts, each once."""
     (row,) = await ledger.fetch(
-        "SELECT count(*) AS n, count(DISTINCT source) AS sources FROM movements"
+        "SELECT count(*) AS n, count(DISTINCT source) AS sources FROM history"
         " WHERE kind = 'receipt'"
     )
     assert row["n"] == row["sources"]
@@ -113,7 +113,7 @@ async def test_worker_beside_a_frozen_one_goes_on(
     processes.end()
     assert [one.returncode for one in processes.running.values()] == [0, 0]
     for recipient in RECIPIENTS:
-        assert iys.movements(recipient) == ["ONAY", "RET"], recipient
+        assert iys.entries(recipient) == ["ONAY", "RET"], recipient
 
 
 @asynccontextmanager

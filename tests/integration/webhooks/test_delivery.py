@@ -314,7 +314,7 @@ async def test_gone_subscriber_is_paused_with_an_act(hooks: Hooks):
         await hooks.until_acknowledged(2)
     assert len(hooks.receiver.received) == count + 2
     acts = await hooks.ledger.fetch(
-        "SELECT data FROM movements WHERE kind = 'act' AND key LIKE 'subscriber/%%'"
+        "SELECT data FROM history WHERE kind = 'act' AND key LIKE 'subscriber/%%'"
         " ORDER BY recorded_at, place"
     )
     assert [one["data"]["act"] for one in acts] == [

@@ -79,14 +79,14 @@ async def tamper(ledger: Ledger, statement: str) -> None:
 
 
 async def test_untouched_deliveries_verify(ledger: Ledger):
-    """Each batch is one movement, also one of repetitions."""
+    """Each batch is one entry, also one of repetitions."""
     await stored(ledger, 3, 1)
     await stored(ledger, 2, resend_id=7)
     assert await faults(ledger) == []
-    movements = await ledger.fetch(
-        "SELECT source FROM movements WHERE key = 'deliveries' ORDER BY source"
+    entries = await ledger.fetch(
+        "SELECT source FROM history WHERE key = 'deliveries' ORDER BY source"
     )
-    assert [one["source"] for one in movements] == [f"deliveries/{n}" for n in (1, 2, 3)]
+    assert [one["source"] for one in entries] == [f"deliveries/{n}" for n in (1, 2, 3)]
 
 
 CHANGED = """UPDATE deliveries SET delivered_at = delivered_at - interval '1 hour'

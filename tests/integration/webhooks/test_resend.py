@@ -72,7 +72,7 @@ async def repeated_ids(hooks: Hooks) -> set[str]:
 
 @pytest.mark.timeout(120)
 async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
-    """Every event comes again once more, with its id, and the order is a movement; so do opt-outs
+    """Every event comes again once more, with its id, and the order is an entry; so do opt-outs
     that the topic no longer has, from the history.
     """
     hooks.topics.opt_outs(*map(a_consent, range(60, 80)))

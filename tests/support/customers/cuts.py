@@ -105,7 +105,7 @@ READING: Mapping[str, Cut] = {
     "replay what-if": cut(
         "--customer=acme --out={new} --closed-day=2026-11-20 --unmasked",
         shows="2026-11-20",
-        selects_none=(_THEIRS + " --out={new} --closed-day=2026-11-20",),
+        refused=(_THEIRS + " --out={new} --closed-day=2026-11-20",),
     ),
     "report latency": cut(_OURS, refused=(_THEIRS,)),
     "report week": cut(_OURS, shows="H100002"),

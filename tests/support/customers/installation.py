@@ -18,7 +18,7 @@ from typing import Any
 
 from izin.consent import TURKEY, Channel, ConsentEvent, ConsentKey, violation
 from izin.ledger.daily.lines import packed
-from izin.ledger.history import Movement, act, append, brand_key, customer_key, movements_of
+from izin.ledger.history import HistoryEntry, act, append, brand_key, customer_key, entries_of
 from izin.runtime.kafka import admin, committed_ends, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import identities
@@ -138,7 +138,7 @@ async def fill_ledger(harness: SinkHarness) -> tuple[OneBrand, ...]:
         for row in await harness.ledger.fetch(_BRANDS)
     )
     async with harness.ledger.transaction() as connection:
-        found = [one for brand in brands for one in _movements(brand, now)]
+        found = [one for brand in brands for one in _entries(brand, now)]
         await append.append(connection, found, now=now)
     assert (len({one.customer for one in brands}), len(brands)) == (CUSTOMERS, BRANDS)
     return brands
@@ -154,7 +154,7 @@ def receipt_id(brand: OneBrand) -> str:
     return str(a_receipt(brand.code)["receipt_id"])
 
 
-def _movements(brand: OneBrand, now: datetime) -> Iterator[Movement]:
+def _entries(brand: OneBrand, now: datetime) -> Iterator[HistoryEntry]:
     """Yield what the history has of a brand."""
     code, customer = brand.code, brand.customer
     at = datetime.combine(yesterday(now), time(12), TURKEY).astimezone(UTC)
@@ -164,7 +164,7 @@ def _movements(brand: OneBrand, now: datetime) -> Iterator[Movement]:
         ("breach", {"due_at": now.isoformat(), "of": customer}),
         ("observation", {**seen, "consent_date": at.isoformat(), "source": "HS_WEB"}),
     ):
-        yield Movement(
+        yield HistoryEntry(
             kind=kind,
             customer_id=customer,
             key=str(brand.key(PHONE)),
@@ -176,7 +176,7 @@ def _movements(brand: OneBrand, now: datetime) -> Iterator[Movement]:
         )
     asked = {"campaign": f"of {customer}", "asked_by": f"key-{customer}", "asked_at": now}
     receipt = a_receipt(code, customer_id=customer, brand_code=code, **asked)
-    yield from movements_of(receipt)
+    yield from entries_of(receipt)
     for about in (brand_key(code), customer_key(customer)):
         name = f"look at {customer} {code}"
         yield act(name, about, by="ada", now=now, before={}, after={}, customer_id=customer)

@@ -149,7 +149,7 @@ def compare_alike(made: Alike, old: ConsentRow | None, new: ConsentRow, change: 
     assert made.published(old, new, facts) == [outbox.row_of(each, at) for each in messages]
     assert [_outcome(each) for each in facts] == [
         (each.key, each.event_id, each.status, each.source, _json(each.data))
-        for each in changes._movements
+        for each in changes._entries
     ]
 
 

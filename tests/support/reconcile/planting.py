@@ -164,8 +164,8 @@ async def opt_out_known_to_iys_alone(site: Site, recipient: str) -> Found:
         publisher=InMemoryTopic(),  # type: ignore[arg-type]  # keeps what it would publish
         path="pull",
     )
-    movement = IysMovement.read(JsonReader(row))
-    seen = await reported.publish(ACTIVE, Stream.IYS, [movement])
+    entry = IysMovement.read(JsonReader(row))
+    seen = await reported.publish(ACTIVE, Stream.IYS, [entry])
     async with harness.ledger.transaction() as connection:
         await reported.record(connection, ACTIVE, seen, now=harness.clock())
     await site.relay_all()

@@ -151,7 +151,7 @@ SHORT: dict[str, Callable[[], Any]] = {
         )
     ),
     "sink": lambda: sink.figures(
-        SimpleNamespace(ingested_a_second=0, settled_ms=101, movement_bytes=451),
+        SimpleNamespace(ingested_a_second=0, settled_ms=101, entry_bytes=451),
         SimpleNamespace(used=0.94, throttled=1),
     ),
     "outbox": lambda: outbox.figures(
@@ -161,7 +161,7 @@ SHORT: dict[str, Callable[[], Any]] = {
         erasure.ErasureSteps(
             keys=2,
             erased=1,
-            movements=1,
+            entries=1,
             requested=61,
             decided=0,
             ingested=0,

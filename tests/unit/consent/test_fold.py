@@ -154,7 +154,7 @@ def test_event_of_iys_shows_what_iys_holds() -> None:
         pytest.param(
             [moved(Registered.ONAY, NOON), moved(Registered.RET, NOON - MINUTE)],
             *(Registered.ONAY, NOON),
-            id="an older movement",
+            id="an older entry",
         ),
         pytest.param(
             [moved(Registered.RET, NOON), moved(Registered.ONAY, NOON)],

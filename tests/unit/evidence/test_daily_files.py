@@ -1,4 +1,4 @@
-"""Lines of İYS's daily files in an archive: their time stamps, and the movements beside them."""
+"""Lines of İYS's daily files in an archive: their time stamps, and the entries beside them."""
 
 import hashlib
 import json

@@ -16,7 +16,7 @@ from izin.consent import OriginRank, Source
 from izin.evidence.rows import EvidenceRow, fact_of
 from izin.evidence.summary import summary_of
 from izin.evidence.verification import Evidence, state_at
-from izin.evidence.words import KINDS, SOURCES, movement
+from izin.evidence.words import KINDS, SOURCES, entry
 from tests.support.builders import NOON, PHONE, an_iys_origin
 from tests.support.evidence.archives import (
     KEY,
@@ -144,7 +144,7 @@ DATA = {
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"decision"}))
 def test_each_kind_of_movement_has_its_words(kind: str) -> None:
     """Every kind that the history knows, in one line."""
-    said = movement({"kind": kind, "status": "RET", "data": DATA[kind], "key": KEY})
+    said = entry({"kind": kind, "status": "RET", "data": DATA[kind], "key": KEY})
     assert said
     assert "{" not in said
 
@@ -180,7 +180,7 @@ def test_every_source_that_is_documented_has_words() -> None:
 def test_act_of_a_person_is_in_turkish(done: str, words: str) -> None:
     """With its number; one that has no words is as the history has it."""
     fact = {"kind": "act", "data": {"act": done, "by": "ada"}, "status": None}
-    assert movement(fact) == words
+    assert entry(fact) == words
 
 
 def stood(rows: Sequence[EvidenceRow], at: datetime | None = None) -> dict[str, Any]:

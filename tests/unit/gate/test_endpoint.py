@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException
 from izin.gate import receipts
 from izin.gate.receipts import ReceiptRecord, ReceiptWriter
 from izin.gate.server import MAX_BODY
-from izin.ledger.history import movements_of, receipt_key
+from izin.ledger.history import entries_of, receipt_key
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.shedding import Shares
 from izin.schemas.api_keys import ApiKey, Scope
@@ -283,7 +283,7 @@ async def test_receipt_of_a_brand_outside_the_key_is_the_askers_own(brand_code: 
         (written,) = api.receipts.written
         assert (written["customer_id"], written["recipient"]) == (CUSTOMER, None)
         assert (written["may_send"], written["reason"]) == (False, "unknown")
-        (whole, own) = movements_of(written)
+        (whole, own) = entries_of(written)
         assert {whole.key, own.key} == {receipt_key(written["receipt_id"])}
         assert {whole.customer_id, own.customer_id} == {CUSTOMER}
 
@@ -338,7 +338,7 @@ def writer(*producers: FakeProducer) -> ReceiptWriter:
 async def test_all_are_acknowledged_though_the_queue_is_small():
     """Whoever writes waits for room."""
     producer = FakeProducer(room=3)
-    with writer(producer) as one:
+    with writer(producer).open() as one:
         await one.write(some(1200))
         await one.write([])
     assert producer.written == [value for _, value, _ in some(1200)]
@@ -348,7 +348,7 @@ async def test_one_that_is_not_acknowledged_fails_all():
     """With Kafka's own words."""
     producer = FakeProducer()
     producer.fault = KafkaError(KafkaError._MSG_TIMED_OUT)
-    with writer(producer) as one:
+    with writer(producer).open() as one:
         with pytest.raises(BrokerError, match=r"gate-receipts: .*timed out"):
             await one.write(some(2))
         producer.fault = None
@@ -360,7 +360,7 @@ async def test_kafka_that_says_nothing_is_not_waited_for_long(monkeypatch: pytes
     monkeypatch.setattr(receipts, "DELIVERED_WITHIN", 0.05)
     producer = FakeProducer()
     producer.is_silent = True
-    with writer(producer) as one:
+    with writer(producer).open() as one:
         with pytest.raises(BrokerError, match="in time"):
             await one.write(some(1))
         producer.is_silent = False
@@ -373,7 +373,7 @@ async def test_producer_that_failed_for_good_is_replaced():
     """An idempotent one does, where it lost its place; the next question has its receipt."""
     first, second = FakeProducer(), FakeProducer()
     first.refusal = KafkaError(KafkaError._FATAL, "lost", fatal=True)
-    with writer(first, second) as one:
+    with writer(first, second).open() as one:
         with pytest.raises(BrokerError, match="lost"):
             await one.write(some(1))
         await one.write(some(1))

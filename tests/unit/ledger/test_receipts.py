@@ -1,4 +1,4 @@
-"""Receipts as movements: the whole request under its id, an answer under its recipient's key."""
+"""Receipts as entries: the whole request under its id, an answer under its recipient's key."""
 
 import json
 
@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from izin.consent import SourceError
-from izin.ledger.history import movements_of, receipt_key
+from izin.ledger.history import entries_of, receipt_key
 from izin.ledger.history.receipts import KIND
 from tests.support.builders import NOON, PHONE, a_key
 from tests.support.gate.receipts import a_decision_receipt, a_receipt
@@ -16,7 +16,7 @@ ID = a_receipt()["receipt_id"]
 
 def test_list_is_one_movement_that_names_nobody() -> None:
     """With what was asked, how many got which answer, and the digest of the list."""
-    (one,) = movements_of(a_receipt(basis="contract", customer_id="beta"))
+    (one,) = entries_of(a_receipt(basis="contract", customer_id="beta"))
     assert (one.kind, one.key, one.source) == (KIND, receipt_key(ID), receipt_key(ID))
     assert (one.customer_id, one.occurred_at, one.may_repeat) == ("beta", NOON, True)
     names = ("receipt", "recipients", "basis", "campaign", "digest")
@@ -27,7 +27,7 @@ def test_list_is_one_movement_that_names_nobody() -> None:
 
 def test_answer_is_a_movement_of_its_recipient() -> None:
     """Beside one of the request, which has nothing that leads to the recipient."""
-    whole, own = movements_of(a_decision_receipt(retailer_code=7))
+    whole, own = entries_of(a_decision_receipt(retailer_code=7))
     assert (own.key, own.source) == (str(a_key(recipient=PHONE)), f"{receipt_key(ID)}/0")
     assert (own.data["receipt_id"], own.data["basis"], own.data["retailer_code"]) == (
         *(ID, "order 17", 7),
@@ -43,13 +43,13 @@ def test_list_of_one_recipient_keeps_nothing_of_it() -> None:
     the number of an order.
     """
     alone = a_receipt(recipients=1, reasons={"registered": 1}, basis="order 17")
-    (one,) = movements_of(alone)
+    (one,) = entries_of(alone)
     assert (one.data["digest"], one.data["basis"]) == (None, None)
 
 
 def test_answer_without_a_valid_address_stays_with_its_request() -> None:
     """It has no key, and names nobody."""
-    _, own = movements_of(a_decision_receipt(index=3, recipient=None))
+    _, own = entries_of(a_decision_receipt(index=3, recipient=None))
     assert (own.key, own.source) == (receipt_key(ID), f"{receipt_key(ID)}/3")
     assert own.data["basis"] is None
 
@@ -57,4 +57,4 @@ def test_answer_without_a_valid_address_stays_with_its_request() -> None:
 def test_answer_of_no_channel_is_refused() -> None:
     """It goes to the dead letters, where a person sees it."""
     with pytest.raises(SourceError):
-        list(movements_of(a_decision_receipt(type="SMS")))
+        list(entries_of(a_decision_receipt(type="SMS")))

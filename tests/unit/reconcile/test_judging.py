@@ -236,7 +236,7 @@ def test_line_of_a_plan_is_read_as_it_was_written() -> None:
         updated_at=NOON,
         effective_at=LATER,
         value=b"\0\xff",
-        movement=at_iys(),
+        entry=at_iys(),
     )
     assert LINES.validate_json(LINES.dump_json(written)) == written
 

@@ -116,5 +116,5 @@ def test_regressions_of_a_decreasing_order_are_found() -> None:
 
 def test_movement_accepted_twice_is_found() -> None:
     """The same status with the same date of the same key counts once."""
-    movements = [("a", "ONAY", "1"), ("a", "ONAY", "2"), ("a", "ONAY", "1")]
-    assert list(repeated(movements)) == [("a", "ONAY", "1")]
+    entries = [("a", "ONAY", "1"), ("a", "ONAY", "2"), ("a", "ONAY", "1")]
+    assert list(repeated(entries)) == [("a", "ONAY", "1")]

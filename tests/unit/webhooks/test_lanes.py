@@ -343,9 +343,9 @@ def test_repetition_says_so_and_keeps_its_id() -> None:
     ],
     ids=["everything", "its-key", "every-key-erased", "another-brand", "another-customer"],
 )
-async def test_selection_limits_what_is_sent(chosen: dict[str, Any], selected: bool) -> None:
+def test_selection_limits_what_is_sent(chosen: dict[str, Any], selected: bool) -> None:
     """A list of keys that lost all of them to erasure is no list of every key."""
-    assert bool(await a_guard(**chosen).chosen([an_event(1)])) is selected
+    assert bool(a_guard(**chosen).chosen([an_event(1)])) is selected
 
 
 async def test_ledger_is_asked_again_for_what_comes_meanwhile(

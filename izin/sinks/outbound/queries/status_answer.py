@@ -21,7 +21,7 @@ from izin.consent import (
 )
 from izin.iys.errors import CallError
 from izin.iys.wire_format import IysMovement, RegisterRecord, Stream
-from izin.ledger.history import Movement
+from izin.ledger.history import HistoryEntry
 from izin.ledger.record import Brand, ConsentRow, event_of, is_read_back, is_swept, ruling
 from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.backoff import Backoff
@@ -131,10 +131,10 @@ def unanswerable(row: ConsentRow, error: CallError) -> ConsentRow:
     return ruling.park(row, "question-refused", code)
 
 
-def observation(entry: ConsentRow, statement: Observation, now: datetime) -> Movement:
+def observation(entry: ConsentRow, statement: Observation, now: datetime) -> HistoryEntry:
     """Return the history's record of an answer."""
     at = statement.creation_date.isoformat()
-    return Movement(
+    return HistoryEntry(
         kind="observation",
         customer_id=entry.customer_id,
         key=entry.key,

@@ -230,7 +230,7 @@ class StatusQuerier:
             ruled = []
             for key, entry in entries.items():
                 statement = statements_by_key[key]
-                changes.add_movement(status_answer.observation(entry, statement, now))
+                changes.add_entry(status_answer.observation(entry, statement, now))
                 observed = replace(
                     apply.observed(entry, statement), lease_owner=None, lease_until=None
                 )

@@ -24,7 +24,7 @@ from izin.ledger.record import (
 from izin.ledger.registry import complaints, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
 from izin.ledger.webhooks import deliveries
-from izin.replay.errors import LostMovementsError
+from izin.replay.errors import LostHistoryError
 from izin.replay.ledger import rebuild as rebuilding
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restored
@@ -242,7 +242,7 @@ async def test_ledger_is_restored_from_topics_alone(site: Site):
     await publish(site.harness, site.kafka)
     await asyncio.to_thread(delete_decisions, site.kafka)
     done = await site.restored(site.restoration(is_archived=False))
-    assert (done.movements, done.keys, done.held) == (0, 2, [CUSTOMER])
+    assert (done.entries, done.keys, done.held) == (0, 2, [CUSTOMER])
     for row in (await rows(site.new)).values():
         assert (row.customer_id, row.registered, row.may_send) == (CUSTOMER, "UNKNOWN", False)
     found = await site.restoration().rebuild.plan(
@@ -293,7 +293,7 @@ async def test_archive_that_ends_too_early_needs_a_word(site: Site):
     await anchor_writer(site.harness.ledger, None).anchor()
     anchors = await verify.anchors_after(site.harness.ledger, 0)
     restoration = site.restoration()
-    with pytest.raises(LostMovementsError, match="--accept-loss"):
+    with pytest.raises(LostHistoryError, match="--accept-loss"):
         await site.restored(restoration, anchors)
     assert await rows(site.new) == {}
     await site.restored(restoration, anchors, accept_loss=True)

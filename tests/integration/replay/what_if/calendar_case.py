@@ -25,7 +25,7 @@ from izin.consent import (
     add_business_days,
     is_business_day,
 )
-from izin.ledger.history import append, movements_of
+from izin.ledger.history import append, entries_of
 from izin.schemas.consistency_token import token_of
 from izin.schemas.may_send_api import digest_line
 from izin.subscribers import GateAnswer
@@ -71,8 +71,8 @@ def go_to(harness: SinkHarness, at: datetime) -> None:
 async def take(harness: SinkHarness, *receipts: dict[str, Any]) -> None:
     """Take receipts of the gate into the history, as the sink does."""
     async with harness.ledger.transaction() as connection:
-        movements = [one for it in receipts for one in movements_of(it)]
-        await append.append(connection, movements, now=harness.clock())
+        entries = [one for it in receipts for one in entries_of(it)]
+        await append.append(connection, entries, now=harness.clock())
 
 
 def answered(number: int, recipient: str, at: datetime, **fields: object) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from izin.schemas.codec import Codec
 from tests.integration.sinks.sink_harness import a_phone
 from tests.support.builders import BRAND, CUSTOMER, a_key, an_event
 from tests.support.registration import register_brand
-from tests.support.replay.movements import KeyStory, Movement
+from tests.support.replay.entries import HistoryEntry, KeyStory
 
 pytestmark = pytest.mark.database
 
@@ -99,25 +99,25 @@ async def registered_brand(ledger: Ledger) -> None:
 
 
 async def store(ledger: Ledger, stories: Iterable[KeyStory]) -> None:
-    """Record the movements of all stories, in the order of their instants."""
-    movements = sorted(
-        (one for story in stories for one in story.movements), key=lambda one: one["recorded_at"]
+    """Record the entries of all stories, in the order of their instants."""
+    entries = sorted(
+        (one for story in stories for one in story.entries), key=lambda one: one["recorded_at"]
     )
-    for number, one in enumerate(movements):
+    for number, one in enumerate(entries):
         async with ledger.transaction() as connection:
             await append.append_facts(connection, [_fact(one, number)], now=one["recorded_at"])
 
 
-def _fact(movement: Movement, number: int) -> Fact:
-    decision, data = movement["decision"], movement["data"]
+def _fact(entry: HistoryEntry, number: int) -> Fact:
+    decision, data = entry["decision"], entry["data"]
     return Fact(
-        movement["kind"],
-        movement["customer_id"],
-        movement["key"],
-        movement["event_id"],
-        movement["status"],
+        entry["kind"],
+        entry["customer_id"],
+        entry["key"],
+        entry["event_id"],
+        entry["status"],
         None if decision else f"test/{number}",
-        microseconds(movement["occurred_at"]),
+        microseconds(entry["occurred_at"]),
         None if data is None else orjson.dumps(data),
         decision,
     )

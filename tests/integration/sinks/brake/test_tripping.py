@@ -193,7 +193,7 @@ async def test_no_opt_out_is_late_where_nobody_decides(harness: SinkHarness):
     assert len(await submit_all(harness)) == OPT_INS
     rows = [await harness.row(a_phone(number)) for number in range(OPT_INS)]
     assert all(one.last_exchange_at < one.due_at for one in rows)
-    assert not await harness.ledger.fetch("SELECT FROM movements WHERE kind = 'breach'")
+    assert not await harness.ledger.fetch("SELECT FROM history WHERE kind = 'breach'")
 
 
 @pytest.mark.usefixtures("tripped")

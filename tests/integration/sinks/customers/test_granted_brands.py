@@ -84,7 +84,7 @@ async def lost_rights(harness: SinkHarness) -> list[tuple[str, str]]:
 async def acts(harness: SinkHarness) -> list[dict[str, Any]]:
     """Return the changes of rights in the history."""
     rows = await harness.ledger.fetch(
-        "SELECT data FROM movements WHERE kind = 'act' AND data ->> 'act' = 'change rights'"
+        "SELECT data FROM history WHERE kind = 'act' AND data ->> 'act' = 'change rights'"
         " ORDER BY recorded_at"
     )
     return [row["data"] for row in rows]

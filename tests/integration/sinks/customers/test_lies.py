@@ -85,7 +85,7 @@ async def test_questions_about_another_brand_leave_no_trace_there(
     receipts = read_all(installed.kafka, Codec(), installed.kafka.topics.gate_receipts)
     assert len(list(receipts)) == answered
     rows = await installed.harness.ledger.fetch(
-        "SELECT customer_id, key, data::text AS data FROM movements WHERE data->>'campaign' LIKE"
+        "SELECT customer_id, key, data::text AS data FROM history WHERE data->>'campaign' LIKE"
         " 'campaign of %%'"
     )
     assert {row["customer_id"] for row in rows} == asked.keys()

@@ -88,7 +88,7 @@ def ours(two: SinkHarness, offboard: Offboard, monkeypatch: pytest.MonkeyPatch) 
 async def acts(harness: SinkHarness) -> list[dict[str, Any]]:
     """Return the acts that end a customer."""
     rows = await harness.ledger.fetch(
-        "SELECT data FROM movements WHERE kind = 'act' AND data ->> 'act' = 'offboard customer'"
+        "SELECT data FROM history WHERE kind = 'act' AND data ->> 'act' = 'offboard customer'"
     )
     return [row["data"] for row in rows]
 
@@ -199,7 +199,7 @@ async def test_shared_key_goes_on_and_push_connections_are_freed(
         done = await offboard("--execute")
         (left,) = await client.push_registrations(ACTIVE.path)
     assert (left.type, left.url) == (Channel.MESAJ, url_of(other.port))
-    freed = "SELECT count(*) AS acts FROM movements WHERE data ->> 'act' = 'unregister push'"
+    freed = "SELECT count(*) AS acts FROM history WHERE data ->> 'act' = 'unregister push'"
     assert await two.ledger.fetch(freed) == [{"acts": len(Channel)}]
     given = ours.connections
     assert not await given.registrations.registered(BRAND, given.credentials.secret)

@@ -169,7 +169,7 @@ async def test_line_that_only_the_file_has_shuts_the_gate(
     assert (shown.exit_code, hashlib.sha384(csv).hexdigest()) == (1, file.hash_value)
     assert (tmp_path / "out" / f"{BRAND}-{day}.tsr").stat().st_mode & 0o777 == 0o600
     (look_at,) = await harness.ledger.fetch(
-        "SELECT key, data FROM movements WHERE kind = 'act' AND data ->> 'act' = 'look'"
+        "SELECT key, data FROM history WHERE kind = 'act' AND data ->> 'act' = 'look'"
     )
     assert (look_at["key"], look_at["data"]["by"]) == (f"brand/{BRAND}", "ada")
     # What is pulled later is ours, and the file is compared again.
@@ -225,7 +225,7 @@ async def test_killed_process_leaves_no_doubles(
     assert len(rest) == 2
     file = await file_of(harness, day)
     assert (file.state, file.entered_lines, file.entered) == ("compared", 3, 3)
-    seen = await harness.ledger.fetch("SELECT key FROM movements WHERE kind = 'observation'")
+    seen = await harness.ledger.fetch("SELECT key FROM history WHERE kind = 'observation'")
     assert sorted(row["key"] for row in seen) == sorted(
         str(a_key(recipient=one)) for one in recipients
     )
@@ -272,7 +272,7 @@ async def test_agreement_is_declared_by_order_alone(harness: SinkHarness, izin: 
     assert (await file_of(harness, day)).agreed_at is not None
     assert harness.iys.calls("agreementSave") == 1
     (act,) = await harness.ledger.fetch(
-        "SELECT data, customer_id FROM movements WHERE kind = 'act' AND source LIKE '%daily file%'"
+        "SELECT data, customer_id FROM history WHERE kind = 'act' AND source LIKE '%daily file%'"
     )
     assert (act["data"]["by"], act["customer_id"]) == ("ada", CUSTOMER)
     again = await izin("iys", "daily", "agree", *where, "--execute")
@@ -286,7 +286,7 @@ async def test_lines_of_erased_history_are_erased(harness: SinkHarness, day: dat
     (key,) = exported["keys"]
     assert [one["line"].split(",")[5] for one in key["daily_files"]] == ["ONAY", "RET"]
     rows = await harness.ledger.fetch(
-        "SELECT key, data ->> 'creation_date' AS created FROM movements"
+        "SELECT key, data ->> 'creation_date' AS created FROM history"
         " WHERE kind = 'observation' AND key = %(key)s",
         {"key": key["key"]},
     )

@@ -47,7 +47,7 @@ from tests.support.simulator import PASSWORD, USERNAME
 pytestmark = pytest.mark.database
 DAY = timedelta(days=1)
 OUR_PASSWORD = "our-fake-password"
-ACTS = "SELECT data FROM movements WHERE kind = 'act' AND key = %(key)s ORDER BY place"
+ACTS = "SELECT data FROM history WHERE kind = 'act' AND key = %(key)s ORDER BY place"
 
 
 def url_of(port: int) -> str:

@@ -49,7 +49,7 @@ async def swept(harness: SinkHarness) -> Sweep:
 async def facts(harness: SinkHarness) -> list[dict[str, Any]]:
     """Return what the history says of sweeps and statuses, in order."""
     return await harness.ledger.fetch(
-        "SELECT key, status, data FROM movements WHERE kind = 'observation' ORDER BY recorded_at,"
+        "SELECT key, status, data FROM history WHERE kind = 'observation' ORDER BY recorded_at,"
         " place"
     )
 

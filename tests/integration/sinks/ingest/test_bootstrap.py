@@ -235,7 +235,7 @@ async def test_killed_bootstrap_goes_on_where_it_was(
     processes.start()
     await until(lambda: is_restored(harness), within=60)
     (count,) = await harness.ledger.fetch(
-        "SELECT count(*) AS facts, count(DISTINCT key) AS keys FROM movements "
+        "SELECT count(*) AS facts, count(DISTINCT key) AS keys FROM history "
         "WHERE kind = 'bootstrap'"
     )
     assert (count["facts"], count["keys"]) == (len(recipients), len(recipients))

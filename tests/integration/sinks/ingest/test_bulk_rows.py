@@ -152,7 +152,7 @@ WRITTEN = """SELECT (SELECT json_agg(to_jsonb(c) ORDER BY c.key) FROM consents A
         WHERE c.key LIKE %(mark)s) AS consents,
     (SELECT json_agg(to_jsonb(m) - '{shard,place,link,salt}'::text[]
         ORDER BY m.key, m.kind, m.occurred_at, m.decision, m.source)
-        FROM movements AS m WHERE m.key LIKE %(mark)s) AS movements,
+        FROM history AS m WHERE m.key LIKE %(mark)s) AS entries,
     (SELECT json_agg(to_jsonb(o) - 'id' ORDER BY o.key, o.id) FROM outbox AS o
         WHERE o.key LIKE %(mark)s) AS outbox"""
 REGISTERED = """UPDATE consents AS c SET action = 'nothing', attempts = 1, lease_owner = NULL,
@@ -219,7 +219,7 @@ def test_fast_path_writes_the_same_as_general_path(
         patch.setattr(saving, "FEW", 2)
         found = asyncio.run(written(one, values, sizes, mark, fast=True))
     expected = asyncio.run(written(other, values, sizes, mark, fast=False))
-    for table in ("consents", "movements", "outbox"):
+    for table in ("consents", "history", "outbox"):
         assert found[table] == expected[table], table
 
 

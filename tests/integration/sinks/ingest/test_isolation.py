@@ -179,7 +179,7 @@ async def test_too_much_poison_holds_back_the_opt_ins_of_its_partition_alone(
     await ingest_all(harness, kafka_settings, trusted)
     assert await harness.columns("desired_status", recipient=OTHER) == ("ONAY",)
     assert len(await harness.outbox("%-dlq", "DeadLetter")) == 150
-    decided = await harness.ledger.fetch("SELECT key FROM movements WHERE kind = 'decision'")
+    decided = await harness.ledger.fetch("SELECT key FROM history WHERE kind = 'decision'")
     assert len(decided) == 3
 
 

@@ -26,7 +26,7 @@ from izin.ledger import unit_of_work as unit_of_work_module
 from izin.ledger.bulk import saving
 from izin.ledger.bulk.alike import OutcomeTemplate, PermissionTemplate
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history import Movement
+from izin.ledger.history import HistoryEntry
 from izin.ledger.record import READ_BACK, ConsentRow, TopicMessages, permitted_row, to_json
 from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.settings import LedgerSettings
@@ -206,7 +206,7 @@ def a_movement_on(case: dict[str, Any], row: ConsentRow, random: Random) -> Obse
         verified_at=NOW,
         verified_by="pull",
     )
-    movement = Movement(
+    entry = HistoryEntry(
         kind="observation",
         customer_id=row.customer_id,
         key=row.key,
@@ -222,7 +222,7 @@ def a_movement_on(case: dict[str, Any], row: ConsentRow, random: Random) -> Obse
         recipient_type=RecipientType(row.recipient_type),
         recipient=row.recipient,
     )
-    return ObservedMovement(key, seen, movement, is_ours=False)
+    return ObservedMovement(key, seen, entry, is_ours=False)
 
 
 async def insert(connection: Connection, rows: Sequence[ConsentRow]) -> None:
@@ -254,16 +254,16 @@ async def ingested(url: str, rows: Sequence[ConsentRow], mark: str, values: Sequ
 
 
 async def observed(
-    url: str, rows: Sequence[ConsentRow], mark: str, movements: Sequence[ObservedMovement]
+    url: str, rows: Sequence[ConsentRow], mark: str, entries: Sequence[ObservedMovement]
 ) -> Any:  # noqa: ANN401  # rows
-    """Observe ``movements`` of ``rows``, brand by brand; return all that was written."""
+    """Observe ``history`` of ``rows``, brand by brand; return all that was written."""
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         async with ledger.transaction() as connection:
             await insert(connection, rows)
             for brand in BRANDS:
                 messages = TopicMessages(CODEC, Topics())
                 changes = UnitOfWork(connection, messages, TURKEY_CALENDAR, NOW)
-                its = [one for one in movements if one.key.brand_code == brand.brand_code]
+                its = [one for one in entries if one.key.brand_code == brand.brand_code]
                 await observe(changes, brand, its)
                 await changes.write()
         (found,) = await ledger.fetch(WRITTEN, {"mark": f"%/+905{mark}%"})
@@ -272,7 +272,7 @@ async def observed(
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Fail unless two ledgers have the same rows, history and messages."""
-    for table in ("consents", "movements", "outbox"):
+    for table in ("consents", "history", "outbox"):
         for one, other in zip(found[table], expected[table], strict=True):
             assert one == other, table
 
@@ -304,12 +304,12 @@ def test_observations_change_rows_alike(
     monkeypatch.setattr(saving, "_SLICE", 100)
     mark = "770002"
     found = situations(mark)
-    movements = [a_movement_on(*one) for one in found]
+    entries = [a_movement_on(*one) for one in found]
     rows = [row for _, row, _ in found]
     made = counted(monkeypatch)
-    in_bulk = asyncio.run(observed(urls[0], rows, mark, movements))
+    in_bulk = asyncio.run(observed(urls[0], rows, mark, entries))
     monkeypatch.setattr(saving, "FEW", len(rows))
-    expected = asyncio.run(observed(urls[1], rows, mark, movements))
+    expected = asyncio.run(observed(urls[1], rows, mark, entries))
     assert_same(in_bulk, expected)
     assert sum(made) > len(rows) // 3
 
@@ -335,12 +335,12 @@ def test_template_that_errs_is_not_used(
     monkeypatch.setattr(saving, "FEW", 2)
     mark = "770004"
     found = situations(mark)
-    movements = [a_movement_on(*one) for one in found]
+    entries = [a_movement_on(*one) for one in found]
     rows = [row for _, row, _ in found]
-    expected = asyncio.run(observed(urls[1], rows, mark, movements))
+    expected = asyncio.run(observed(urls[1], rows, mark, entries))
     for template in (PermissionTemplate, OutcomeTemplate):
         monkeypatch.setattr(template, "of", lambda *_: b"!")
-    assert_same(asyncio.run(observed(urls[0], rows, mark, movements)), expected)
+    assert_same(asyncio.run(observed(urls[0], rows, mark, entries)), expected)
 
 
 async def test_key_inserted_meanwhile_is_read_again(
@@ -383,7 +383,7 @@ async def test_key_inserted_meanwhile_is_read_again(
 
 async def test_observe_takes_pages_as_they_come(database_url: str):
     """A key that comes twice changes in the order of the page, a new one gets a row, what shows
-    nothing is only recorded, and a movement of ours brings no erased key back.
+    nothing is only recorded, and an entry of ours brings no erased key back.
     """
     await prepared(database_url)
     random = Random(20)
@@ -397,14 +397,14 @@ async def test_observe_takes_pages_as_they_come(database_url: str):
         rows[0].key: case["seen"],
         rows[1].key: "RET",
     }
-    recorded = [row["key"] for row in found["movements"]]
+    recorded = [row["key"] for row in found["entries"]]
     assert recorded == [rows[0].key, rows[1].key, rows[1].key, rows[2].key]
 
 
-def as_seen(movement: ObservedMovement, status: str, seconds: int) -> ObservedMovement:
-    """Return a movement of the same key to ``status``, so many seconds later."""
-    seen = movement.observation
+def as_seen(entry: ObservedMovement, status: str, seconds: int) -> ObservedMovement:
+    """Return an entry of the same key to ``status``, so many seconds later."""
+    seen = entry.observation
     assert seen is not None
     at = seen.creation_date + timedelta(seconds=seconds)
     later = replace(seen, value=Registered(status), creation_date=at)
-    return movement._replace(observation=later)
+    return entry._replace(observation=later)

@@ -72,7 +72,7 @@ def by_express(
 
 async def recorded(harness: SinkHarness) -> list[bytes]:
     """Return the decisions that the history has."""
-    rows = await harness.ledger.fetch("SELECT decision FROM movements WHERE kind = 'decision'")
+    rows = await harness.ledger.fetch("SELECT decision FROM history WHERE kind = 'decision'")
     return [row["decision"] for row in rows]
 
 

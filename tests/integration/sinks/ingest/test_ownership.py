@@ -62,7 +62,7 @@ async def test_opt_out_of_another_customer_takes_effect(
         customer, may_send = await harness.columns("customer_id", "may_send", recipient=recipient)
         assert (customer, may_send) == (CUSTOMER, False)
     rows = await harness.ledger.fetch(
-        "SELECT DISTINCT customer_id FROM movements WHERE kind = 'decision'"
+        "SELECT DISTINCT customer_id FROM history WHERE kind = 'decision'"
     )
     assert [row["customer_id"] for row in rows] == [CUSTOMER], "retention and legal holds go by it"
     await harness.drain(harness.opt_out)

@@ -70,11 +70,11 @@ async def step_to_end(reader: ReceiptReader, records: int) -> None:
 
 
 async def recorded(ledger: Ledger) -> list[dict[str, Any]]:
-    """Return the movements of receipts, by source."""
+    """Return the entries of receipts, by source."""
     return [
         dict(row)
         for row in await ledger.fetch(
-            "SELECT key, customer_id, source, data, occurred_at FROM movements"
+            "SELECT key, customer_id, source, data, occurred_at FROM history"
             " WHERE kind = 'receipt' ORDER BY source"
         )
     ]

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.database
 
 NOW = NOON + timedelta(minutes=10)
-TABLES = ("consents", "movements", "outbox", "items")
+TABLES = ("consents", "history", "outbox", "items")
 _NUMBERS = count(1)
 OWNER = LeaseOwner(owner=OTHER, lease=timedelta(hours=1), call_within=timedelta(seconds=5))
 

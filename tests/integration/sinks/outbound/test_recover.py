@@ -420,7 +420,7 @@ async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness
     assert await harness.recover()
     assert await harness.settle()
     assert set(await harness.states_of(people)) == {"accepted"}
-    assert [len(harness.iys.movements(person)) for person in people] == [1, 1, 1]
+    assert [len(harness.iys.entries(person)) for person in people] == [1, 1, 1]
 
 
 async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarness):
@@ -602,7 +602,7 @@ async def row_counts(harness: SinkHarness) -> list[tuple[int, int, int]]:
     the ledger is may be published again.
     """
     rows = await harness.ledger.fetch(
-        """SELECT (SELECT count(*) FROM movements) AS m,
+        """SELECT (SELECT count(*) FROM history) AS m,
         (SELECT count(*) FROM outbox WHERE topic NOT LIKE '%%ledger-positions') AS o,
         (SELECT count(*) FROM consents WHERE state = 'pending') AS c"""
     )

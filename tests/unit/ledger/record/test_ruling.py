@@ -1,4 +1,4 @@
-"""What a row becomes by a decision and by a movement of İYS."""
+"""What a row becomes by a decision and by an entry of İYS."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -218,13 +218,13 @@ def test_observed_onay_from_the_future_outranks_no_later_ret():
 
 
 def test_movement_completes_a_queried_value():
-    """The multiple query has no dates; the movement that is pulled later does. A citizen's opt-in
+    """The multiple query has no dates; the entry that is pulled later does. A citizen's opt-in
     is then no newer than an opt-out of ours between both, which is sent.
     """
     asked = apply.observed(decided(status="RET"), shown(Registered.ONAY, 5, **QUERIED))
     before = NOON - timedelta(minutes=1)
-    movement = shown(Registered.ONAY, minutes=-1, consent_date=before, source="IYS_WEB")
-    after = apply.observed(asked, movement)
+    entry = shown(Registered.ONAY, minutes=-1, consent_date=before, source="IYS_WEB")
+    after = apply.observed(asked, entry)
     assert (after.registered_consent_date, after.registered_at) == (before, before)
     assert (rule(after).action, rule(after).reason) == ("send", "opt-out")
 

@@ -26,7 +26,7 @@ from izin.replay.what_if.changes import (
     changes_of,
 )
 from tests.support.builders import a_key, an_event, an_iys_origin
-from tests.support.replay.movements import KeyStory
+from tests.support.replay.entries import KeyStory
 
 MONDAY = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -144,7 +144,7 @@ def test_answers_differ_where_they_do_from_scratch(
     """
     changed = changed_answers(story.facts().states, story.key.recipient_type, before, after)
     instants = [MONDAY + hour * HOUR for hour in sampled]
-    instants += [one["recorded_at"] for one in story.movements]
+    instants += [one["recorded_at"] for one in story.entries]
     instants += [at for one in changed for at in (one.since, one.until) if at is not None]
     instants += [one.terms.activated_at for one in (before, after) if one.terms.activated_at]
     instants += [at - timedelta(seconds=1) for at in instants if at > MONDAY]

@@ -21,7 +21,7 @@ from izin.replay.what_if.changes import (
 )
 from izin.replay.what_if.key_history import DueEvent
 from tests.support.builders import BRAND, an_event, an_iys_origin
-from tests.support.replay.movements import KeyStory
+from tests.support.replay.entries import KeyStory
 
 MONDAY = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 A_DAY = timedelta(days=1)
@@ -144,7 +144,7 @@ def test_fact_that_cannot_be_read_is_left_out_and_counted():
 
 
 def test_restored_key_is_judged_by_what_was_restored():
-    """Its decision is lost; the movement of the restoration has status, date and origin."""
+    """Its decision is lost; the entry of the restoration has status, date and origin."""
     story = KeyStory()
     data = {"origin": "crm", "source": "HS_WEB", "consent_date": MONDAY.isoformat()}
     story._add("bootstrap", MONDAY, event=ONAY, data=data)

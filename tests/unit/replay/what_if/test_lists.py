@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from izin.ledger.history import movements_of
+from izin.ledger.history import entries_of
 from izin.ledger.reads import RecordedFact
 from izin.replay.errors import UnverifiedListError
 from izin.replay.what_if.key_history import GivenList, on_list, receipt_of
@@ -29,7 +29,7 @@ def a_file(folder: Path, *parts: Mapping[str, str], rows: str = "") -> Path:
 
 
 def facts_of(receipt: dict[str, Any]) -> list[RecordedFact]:
-    """Return the movements of a receipt's own key, as the ledger has them."""
+    """Return the entries of a receipt's own key, as the ledger has them."""
     return [
         RecordedFact(
             shard=0,
@@ -44,7 +44,7 @@ def facts_of(receipt: dict[str, Any]) -> list[RecordedFact]:
             recorded_at=one.occurred_at,
             data=one.data,
         )
-        for one in movements_of(receipt)
+        for one in entries_of(receipt)
     ]
 
 

@@ -8,7 +8,7 @@ SELECT shard, place, link, recorded_at FROM chains WHERE shard = pg_backend_pid(
 
 -- name: has-month
 -- Whether a month has a partition.
-SELECT FROM movement_months WHERE month = %(month)s AND dropped_at IS NULL
+SELECT FROM history_months WHERE month = %(month)s AND dropped_at IS NULL
 
 -- name: create-month
 -- Create the partition of a month.
@@ -16,7 +16,7 @@ SELECT create_month(%(month)s)
 
 -- name: copy
 -- Append facts, linked by the writer.
-COPY movements (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status, source,
+COPY history (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status, source,
     data, decision) FROM STDIN (FORMAT binary)
 
 -- name: save-head
@@ -29,7 +29,7 @@ UPDATE chains SET place = %(place)s, link = %(link)s, recorded_at = %(recorded_a
 SELECT one.source
 FROM unnest(%(keys)b::text[], %(sources)b::text[]) AS one (key, source)
 CROSS JOIN LATERAL (
-    SELECT FROM movements AS m
+    SELECT FROM history AS m
     WHERE hashtextextended(m.key, 0) = hashtextextended(one.key, 0) AND m.key = one.key AND m.source = one.source
         AND m.recorded_at >= %(since)s
     LIMIT 1
@@ -39,7 +39,7 @@ CROSS JOIN LATERAL (
 -- The decisions on these keys, of any time.
 SELECT m.decision, m.source
 FROM unnest(%(keys)s::text[]) AS k (key)
-JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+JOIN history AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 WHERE m.kind = 'decision'
 
 -- name: recorded
@@ -85,13 +85,13 @@ SELECT DISTINCT ON (shard) shard, place, link FROM chain_cuts ORDER BY shard, pl
 
 -- name: months
 -- The months that have a partition, in order.
-SELECT month FROM movement_months WHERE dropped_at IS NULL ORDER BY month
+SELECT month FROM history_months WHERE dropped_at IS NULL ORDER BY month
 
 -- name: between
 -- The rows from one day (UTC) until another, chain by chain, in the order of their places.
 SELECT shard, place, link, salt, commitment, kind, customer_id, key, event_id, status, source,
     (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
     (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded, data::text AS data, decision
-FROM movements
+FROM history
 WHERE recorded_at >= %(since)s::timestamp AT TIME ZONE 'UTC' AND recorded_at < %(until)s::timestamp AT TIME ZONE 'UTC'
 ORDER BY shard, place

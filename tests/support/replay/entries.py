@@ -1,4 +1,4 @@
-"""Movements of one key as the history returns them, made of events and of what İYS shows."""
+"""Entries of one key as the history returns them, made of events and of what İYS shows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from izin.ledger.history import history_codec
 from izin.replay.what_if.key_history import KeyTimeline
 from tests.support.builders import CUSTOMER, a_decision_record, a_key
 
-Movement = Mapping[str, Any]
+HistoryEntry = Mapping[str, Any]
 
 
 @dataclass(kw_only=True)
 class KeyStory:
-    """Adds movements of one key, in the order of their recording."""
+    """Adds entries of one key, in the order of their recording."""
 
     key: ConsentKey = field(default_factory=a_key)
-    movements: list[Movement] = field(default_factory=list)
+    entries: list[HistoryEntry] = field(default_factory=list)
     state: Consent | None = None
 
     def event(self, event: ConsentEvent, at: datetime) -> None:
@@ -27,7 +27,7 @@ class KeyStory:
         assert not isinstance(admitted, RefusedEvent), admitted.violations
         decision = decide(self.state, admitted)
         self.state = decision.consent
-        record = a_decision_record(decision, offset=len(self.movements))
+        record = a_decision_record(decision, offset=len(self.entries))
         self._add("decision", at, decision=history_codec().encode("Decision", record))
 
     def submitted(self, event: ConsentEvent, at: datetime) -> None:
@@ -49,7 +49,7 @@ class KeyStory:
             "how": "batch",
             "verdict": "success",
             "code": None,
-            "transaction_id": f"t-{len(self.movements)}",
+            "transaction_id": f"t-{len(self.entries)}",
             "creation_date": at.isoformat(),
         }
         self._add("answer", at, event=event, data=data | fields)
@@ -59,14 +59,14 @@ class KeyStory:
         self._add("outcome", at, event=event, data={"outcome": outcome, "code": code})
 
     def shown(self, status: str, at: datetime, **fields: object) -> None:
-        """Add a movement that was pulled at ``at``: by default a provider's, of then."""
+        """Add an entry that was pulled at ``at``: by default a provider's, of then."""
         data = {
             "by": "pull",
             "stream": "HS",
             "creation_date": at.isoformat(),
             "consent_date": at.isoformat(),
             "source": "HS_WEB",
-            "transaction_id": f"t-{len(self.movements)}",
+            "transaction_id": f"t-{len(self.entries)}",
             "ours": False,
         }
         self._add("observation", at, status=status, data=data | fields)
@@ -74,7 +74,7 @@ class KeyStory:
     def asked(self, at: datetime, *, may_send: bool, reason: str, **fields: object) -> None:
         """Add a receipt of the gate."""
         data = {
-            "receipt_id": f"receipt-{len(self.movements)}",
+            "receipt_id": f"receipt-{len(self.entries)}",
             "asked_by": "campaigns",
             "campaign": "spring",
             "message_class": "commercial",
@@ -84,9 +84,9 @@ class KeyStory:
         self._add("receipt", at, data=data | fields)
 
     def facts(self, *, until: datetime | None = None) -> KeyTimeline:
-        """Return the facts of the movements that were recorded before ``until``, or of all."""
+        """Return the facts of the entries that were recorded before ``until``, or of all."""
         found = KeyTimeline(self.key)
-        for one in self.movements:
+        for one in self.entries:
             if until is None or one["recorded_at"] < until:
                 found.add(one)
         return found
@@ -101,7 +101,7 @@ class KeyStory:
         data: Mapping[str, object] | None = None,
         decision: bytes | None = None,
     ) -> None:
-        self.movements.append(
+        self.entries.append(
             {
                 "kind": kind,
                 "customer_id": CUSTOMER,
