@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.connect.command import connect
 from benchmarks.daily.command import daily_file
+from benchmarks.demo import demo
 from benchmarks.evidence.verification import verify_hostile
 from benchmarks.gate.drain import gate_backlog
 from benchmarks.gate.rate import gate
@@ -68,6 +69,7 @@ register(
         "profile": profile,
         "publisher": publisher,
         "light-install": light_install,
+        "demo": demo,
         "latency": latency,
         "feeds": feeds,
         "restart": restart,
