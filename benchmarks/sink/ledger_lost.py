@@ -25,7 +25,7 @@ from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.ledger_rebuild import calls, filled, rebuild_of
 from izin.ledger.db import Ledger, Notifications
 from izin.local import Kafka, Postgres
-from izin.replay.ledger.rebuild import Mended, compare
+from izin.replay.ledger.rebuild import Repaired, compare
 from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -133,11 +133,11 @@ async def measure_lost(
         instants.append(time.perf_counter())
         plan, restored_at = Plan.read(plan_file), instants[-1]
 
-        def note(_: Mended) -> None:
+        def note(_: Repaired) -> None:
             nonlocal restored_at
             restored_at = time.perf_counter()
 
-        watched = replace(rebuild, on_mend=note)
+        watched = replace(rebuild, on_repair=note)
         await watched.execute(plan, fixture.topic_messages, by="benchmark")
         instants += [restored_at, time.perf_counter()]
         after = await compare(fixture.ledger, plan)

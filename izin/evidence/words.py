@@ -96,7 +96,7 @@ ACTS = {
     "release legal hold": "yasal saklama kaldırıldı, no",
     "withdraw opt-out": "ret bildiriminin İYS'ye gönderilmemesine karar verildi",
     "requeue": "yeniden işleme alındı",
-    "mend row": "kayıt, hareketlere göre düzeltildi",
+    "repair row": "kayıt, hareketlere göre düzeltildi",
     "change retailers at İYS": "bayi erişimi İYS'de değiştirildi",
     "export evidence": "kanıt arşivi hazırlandı",
 }

@@ -204,11 +204,11 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
     owner, counter = context.lease_owner, RegisterCounter(context=context)
     work: dict[str, Loop] = {
         "subscriptions": _repeated(
-            context, owner.sole("survey"), _SURVEY_INTERVAL, refresh_subscriptions
+            context, owner.exclusive("survey"), _SURVEY_INTERVAL, refresh_subscriptions
         ),
         "register counts": _repeated(
             context,
-            owner.sole("count"),
+            owner.exclusive("count"),
             _SURVEY_INTERVAL,
             lambda owned: replace(counter, context=owned).count(),
         ),
@@ -228,7 +228,7 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
         )
         work["daily files"] = _repeated(
             context,
-            owner.sole("daily"),
+            owner.exclusive("daily"),
             max(every, _LOOK_INTERVAL),
             lambda owned: replace(daily, context=owned).look(),
         )

@@ -19,7 +19,7 @@ from izin.cli.terminal import kafka_settings, say, showing
 from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.ledger.db import Ledger
 from izin.replay.ledger.rebuild import (
-    MENDED,
+    REPAIRED,
     DifferingRow,
     LedgerRebuild,
 )
@@ -225,11 +225,11 @@ class LedgerReplay:
         """Repair what differs."""
         messages = topic_messages()
         differences = plan.options["differences"]
-        total = sum(count for kind, count in differences.items() if kind in MENDED)
+        total = sum(count for kind, count in differences.items() if kind in REPAIRED)
         with showing("rows repaired") as shown:
             done = _run(
                 lambda rebuild: rebuild.execute(plan, messages, by=by),
-                on_mend=lambda found: shown(found.rows, total),
+                on_repair=lambda found: shown(found.rows, total),
             )
         say(f"{done.restored} rows restored, {done.changed} changed, {done.left} left as they are")
 
@@ -261,8 +261,8 @@ class LedgerReplay:
 
 def _left(by_kind: Mapping[str, int]) -> dict[str, int]:
     """Return what of the differences the execution repairs, and what a person must look at."""
-    mended = sum(count for kind, count in by_kind.items() if kind in MENDED)
-    return {"to_execute": mended, "to_look_at": sum(by_kind.values()) - mended}
+    repaired = sum(count for kind, count in by_kind.items() if kind in REPAIRED)
+    return {"to_execute": repaired, "to_look_at": sum(by_kind.values()) - repaired}
 
 
 def _run(

@@ -12,7 +12,7 @@ from izin.ledger.db.connection import (
     while_waiting,
 )
 from izin.ledger.db.copy_format import microseconds, moment
-from izin.ledger.db.leases import SILENCE, live, living, repeat, sole, take
+from izin.ledger.db.leases import SILENCE, exclusive, live, living, repeat, take
 from izin.ledger.db.migrate import pending
 from izin.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifications
 
@@ -26,6 +26,7 @@ __all__ = (
     "Ledger",
     "Notifications",
     "copy",
+    "exclusive",
     "fetch",
     "fetch_one",
     "live",
@@ -35,7 +36,6 @@ __all__ = (
     "pending",
     "reach",
     "repeat",
-    "sole",
     "statements",
     "take",
     "while_waiting",

@@ -43,7 +43,7 @@ owners in a row, and must not wait for half a minute.
 
 
 @asynccontextmanager
-async def sole(ledger: Ledger, name: str) -> AsyncIterator[Ledger]:
+async def exclusive(ledger: Ledger, name: str) -> AsyncIterator[Ledger]:
     """Wait until this process owns the lease of the work ``name``; provide the ledger to its owner.
 
     Every transaction on that ledger raises FencedError once another process has taken over. A lease
@@ -61,7 +61,7 @@ async def repeat(
     step: Callable[[Ledger], Awaitable[object]],
 ) -> None:
     """Take a ``step`` every ``interval`` until cancelled, as the owner of the work ``name``."""
-    async with sole(ledger, name) as owned:
+    async with exclusive(ledger, name) as owned:
         while True:
             await step(owned)
             await asyncio.sleep(interval.total_seconds())

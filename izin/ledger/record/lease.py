@@ -22,7 +22,7 @@ class LeaseOwner:
         """Account and address, as parameters of SQL statements."""
         return {"account": self.account, "address": self.address}
 
-    def sole(self, work: str) -> str:
+    def exclusive(self, work: str) -> str:
         """Return the name under which one process does ``work`` for all of its account and address.
 
         The name has both, for otherwise a brand that only the other address serves would wait for

@@ -137,15 +137,15 @@ FROM shadow_differences AS d
 LEFT JOIN shadow_consents AS s ON s.key = d.key LEFT JOIN consents AS c ON c.key = d.key
 ORDER BY d.key LIMIT %(size)s
 
--- name: to-mend
--- One page of what the history makes of keys whose rows are missing or differ, without those that are mended just now.
+-- name: to-repair
+-- One page of what the history makes of keys whose rows are missing or differ, without those that are repaired just now.
 SELECT s.* FROM shadow_differences AS d JOIN shadow_consents AS s ON s.key = d.key
 WHERE d.key > %(after)s AND d.kind IN ('missing', 'differing', 'terms')
 ORDER BY d.key LIMIT %(size)s
 FOR UPDATE OF d SKIP LOCKED
 
--- name: mended
--- These keys are mended, or left as they are.
+-- name: repaired
+-- These keys are repaired, or left as they are.
 DELETE FROM shadow_differences WHERE key = ANY(%(keys)s)
 
 -- name: open-items

@@ -1,11 +1,11 @@
 """Rebuild the rows of the ledger: plan it, and execute the plan.
 
 Planning folds the history into the shadow and compares, by digest and key by key; it changes no row
-and may run beside the workers. Execution mends what differs, once no other process of the sinks
+and may run beside the workers. Execution repairs what differs, once no other process of the sinks
 runs and nothing that the plan relies on has moved. Neither calls İYS.
 
-Rows are mended by the transitions of every other change. One that is missing is restored: what İYS
-holds is unknown then, and queried before anything is submitted. One that differs gets what was
+Rows are repaired by the transitions of every other change. One that is missing is restored: what
+İYS holds is unknown then, and queried before anything is submitted. One that differs gets what was
 decided, and what is registered stays as it was observed. Both are ruled, so that what is due
 follows; the permission is published where it changes. A row of a later event stays, for the law's
 order decides here too. Missing rows that are alike are restored in bulk (``ledger.bulk``).
@@ -23,7 +23,7 @@ from typing import Any
 from izin.consent import Channel, ConsentKey, RecipientType, State, Status, latest, order_of
 from izin.ledger import brands
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.db import Connection, Ledger, living, sole, statements, take
+from izin.ledger.db import Connection, Ledger, exclusive, living, statements, take
 from izin.ledger.history import HistoryEntry, act, by_key, rebuild_key
 from izin.ledger.record import (
     DECIDED,
@@ -54,14 +54,14 @@ from izin.runtime.process import cancel_all, with_pauses
 from izin.runtime.settings import LedgerSettings
 
 TARGET = "ledger"
-MENDED = frozenset({"missing", "differing", "terms"})
-"""The kinds of differences that a switch mends; the others are for a person."""
+REPAIRED = frozenset({"missing", "differing", "terms"})
+"""The kinds of differences that a switch repairs; the others are for a person."""
 LISTED = 200
 """So many keys that differ are listed."""
 _PAGE = 4000
-"""Rows that are mended in one transaction."""
+"""Rows that are repaired in one transaction."""
 _AT_ONCE = 2
-"""So many pages are mended at a time: while PostgreSQL saves one, the next is made."""
+"""So many pages are repaired at a time: while PostgreSQL saves one, the next is made."""
 _A_DAY = timedelta(days=1)
 """By how much the clocks of the processes that write the history may differ."""
 _SQL = statements("rebuild")
@@ -108,7 +108,7 @@ class DifferingRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mended:
+class Repaired:
     """How many rows were changed."""
 
     restored: int = 0
@@ -122,8 +122,8 @@ class Mended:
         """How many rows were looked at."""
         return self.restored + self.changed + self.left
 
-    def __add__(self, other: "Mended") -> "Mended":
-        return Mended(
+    def __add__(self, other: "Repaired") -> "Repaired":
+        return Repaired(
             restored=self.restored + other.restored,
             changed=self.changed + other.changed,
             left=self.left + other.left,
@@ -140,10 +140,10 @@ class LedgerRebuild:
     workers: int
     on_fill: OnProgress = silent
     """Gets how many slices of the keys of how many are folded."""
-    on_mend: Callable[[Mended], None] = lambda _: None
+    on_repair: Callable[[Repaired], None] = lambda _: None
 
     async def plan(self, path: Path, selection: Selection, *, by: str) -> LedgerComparison:
-        """Fold the history, compare, and write the plan of what a switch would mend to ``path``.
+        """Fold the history, compare, and write the plan of what a switch would repair to ``path``.
 
         One that was stopped goes on where it was, with the history up to the same places.
 
@@ -178,8 +178,8 @@ class LedgerRebuild:
         if moved:
             raise PlanMovedError(moved)
 
-    async def execute(self, plan: Plan, topic_messages: TopicMessages, *, by: str) -> Mended:
-        """Mend what the plan found; return what was done. One that was stopped goes on.
+    async def execute(self, plan: Plan, topic_messages: TopicMessages, *, by: str) -> Repaired:
+        """Repair what the plan found; return what was done. One that was stopped goes on.
 
         Raises:
             LiveGroupError: processes of the sinks run, or another rebuild does.
@@ -191,14 +191,14 @@ class LedgerRebuild:
             await self._restore_shadow(plan)
             async with self.ledger.transaction() as connection:
                 await connection.execute(_SQL["forget-erased"], {"made_at": plan.made_at})
-            async with sole(self.ledger, "ingest") as ledger:
-                done = await Mending(
+            async with exclusive(self.ledger, "ingest") as ledger:
+                done = await RowRepair(
                     ledger=ledger,
                     topic_messages=topic_messages,
                     plan=plan.digest,
                     by=by,
                     now=self.clock(),
-                    report=self.on_mend,
+                    report=self.on_repair,
                 ).run()
             await compare(self.ledger, plan)
         return done
@@ -316,8 +316,8 @@ async def differing_rows(ledger: Ledger) -> list[DifferingRow]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mending:
-    """Mends the rows that a rebuild found, by a person's order."""
+class RowRepair:
+    """Repairs the rows that a rebuild found, by a person's order."""
 
     ledger: Ledger
     topic_messages: TopicMessages
@@ -325,44 +325,44 @@ class Mending:
     """The digest of the plan."""
     by: str
     now: datetime
-    report: Callable[[Mended], None]
+    report: Callable[[Repaired], None]
 
-    async def run(self) -> Mended:
-        """Mend page by page, each in one transaction with the acts of whoever ordered it; return
+    async def run(self) -> Repaired:
+        """Repair page by page, each in one transaction with the acts of whoever ordered it; return
         what was done. One that was stopped goes on.
 
         Raises:
             ConcurrentChangeError: another process changes the same rows.
             FencedError: another process has taken over.
         """
-        done = Mended()
+        done = Repaired()
 
-        def count(page: Mended) -> None:
+        def count(page: Repaired) -> None:
             nonlocal done
             done += page
             self.report(done)
 
-        lanes = [asyncio.create_task(self._mend_pages(count)) for _ in range(_AT_ONCE)]
+        lanes = [asyncio.create_task(self._repair_pages(count)) for _ in range(_AT_ONCE)]
         try:
             await asyncio.gather(*lanes)
         finally:
             await cancel_all(lanes)
         return done
 
-    async def _mend_pages(self, count: Callable[[Mended], None]) -> None:
-        """Mend pages until none is left; ``count`` gets what was done of each."""
+    async def _repair_pages(self, count: Callable[[Repaired], None]) -> None:
+        """Repair pages until none is left; ``count`` gets what was done of each."""
         place = {"after": "", "size": _PAGE}
         while True:
             async with self.ledger.transaction() as connection:
-                shadows = await (await connection.execute(_SQL["to-mend"], place)).fetchall()
+                shadows = await (await connection.execute(_SQL["to-repair"], place)).fetchall()
                 if not shadows:
                     return
-                page = await self._mend_page(connection, shadows)
+                page = await self._repair_page(connection, shadows)
             place["after"] = shadows[-1]["key"]
             count(page)
 
-    async def _mend_page(self, connection: Connection, shadows: Sequence[Shadow]) -> Mended:
-        """Mend the rows of ``shadows``; return how many."""
+    async def _repair_page(self, connection: Connection, shadows: Sequence[Shadow]) -> Repaired:
+        """Repair the rows of ``shadows``; return how many."""
         changes = UnitOfWork(connection, self.topic_messages, self.ledger.calendar, self.now)
         codes = {one["brand_code"] for one in shadows}
         known = await brands.known_of_codes(connection, codes, now=self.now)
@@ -373,15 +373,15 @@ class Mending:
         changed = 0
         for one in shadows:
             before = rows.get(one["key"])
-            after = None if before is None else mended_row(before, one)
+            after = None if before is None else repaired_row(before, one)
             if before is not None and after is not None:
                 changed += 1
                 ruled = changes.rule(before, after, known.get(after.brand_code))
                 changes.add_entry(self._changed(before, ruled))
         await changes.write()
-        await connection.execute(_SQL["mended"], {"keys": keys})
+        await connection.execute(_SQL["repaired"], {"keys": keys})
         left = len(shadows) - len(missing) - changed
-        return Mended(restored=len(missing), changed=changed, left=left)
+        return Repaired(restored=len(missing), changed=changed, left=left)
 
     async def _restore(
         self,
@@ -422,7 +422,7 @@ class Mending:
         """Return the entry of a row that was changed: what it had, and what it has."""
         names = [name for name in DECIDED if getattr(before, name) != getattr(after, name)]
         return act(
-            "mend row",
+            "repair row",
             after.key,
             by=self.by,
             now=self.now,
@@ -450,7 +450,7 @@ def lost_row(shadow: Shadow, items: OpenItems, now: datetime) -> ConsentRow:
     return _parked(row, shadow)
 
 
-def mended_row(before: ConsentRow, shadow: Shadow) -> ConsentRow | None:
+def repaired_row(before: ConsentRow, shadow: Shadow) -> ConsentRow | None:
     """Return ``before`` with what was decided, before it is ruled; None: it has a later event, or
     nothing is to be changed.
     """

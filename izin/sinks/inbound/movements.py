@@ -30,7 +30,7 @@ from izin.consent import ConsentEvent, ConsentKey
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format import IysMovement, Stream, UnreadableItem
 from izin.ledger import stream_progress, submissions
-from izin.ledger.db import Connection, sole, statements
+from izin.ledger.db import Connection, exclusive, statements
 from izin.ledger.history import HistoryEntry
 from izin.ledger.record import (
     Brand,
@@ -209,7 +209,7 @@ class Puller:
         """Pull until cancelled, in one process of an account and address at a time."""
         context, now = self.context, asyncio.get_running_loop().time
         idle = min(self.interval, poll_interval).total_seconds()
-        async with sole(context.ledger, context.lease_owner.sole("pull")) as ledger:
+        async with exclusive(context.ledger, context.lease_owner.exclusive("pull")) as ledger:
             owner = replace(self, context=replace(context, ledger=ledger))
             for behind_first in cycle((False, True)):
                 began = now()

@@ -33,7 +33,7 @@ from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format import lower_case_email
 from izin.ledger import brands
-from izin.ledger.db import sole
+from izin.ledger.db import exclusive
 from izin.ledger.history import HistoryEntry, sweep_key
 from izin.ledger.record import Brand, ConsentRow, apply, to_sweep_query
 from izin.ledger.sweep import sweeps
@@ -325,7 +325,7 @@ class Sweeper:
     async def run(self, poll_interval: timedelta) -> None:
         """Sweep until cancelled, in one process of an account and address at a time."""
         context = self.context
-        async with sole(context.ledger, context.lease_owner.sole("sweep")) as ledger:
+        async with exclusive(context.ledger, context.lease_owner.exclusive("sweep")) as ledger:
             owner = replace(self, context=replace(context, ledger=ledger))
             while True:
                 if not await owner.sweep():

@@ -22,7 +22,7 @@ from confluent_kafka import Message
 from izin.consent import BOOTSTRAP, Consent, restoration
 from izin.ledger import brands, offsets
 from izin.ledger.brake import counting
-from izin.ledger.db import Connection, Ledger, sole
+from izin.ledger.db import Connection, Ledger, exclusive
 from izin.ledger.history import HistoryEntry
 from izin.ledger.offsets import Bootstrap, Range
 from izin.ledger.privacy import erasure
@@ -341,7 +341,7 @@ class Bootstrapper(IngestContext):
 
         Raises: BootstrapHeldError.
         """
-        async with sole(self.ledger, "bootstrap") as ledger:
+        async with exclusive(self.ledger, "bootstrap") as ledger:
             owner = replace(self, ledger=ledger)
             while waiting := await owner.unfinished():
                 try:

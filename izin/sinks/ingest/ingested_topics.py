@@ -25,7 +25,7 @@ from typing import Any, Self
 from confluent_kafka import Message
 
 from izin.ledger import offsets, sequences
-from izin.ledger.db import Connection, sole
+from izin.ledger.db import Connection, exclusive
 from izin.ledger.history import append, entries_of
 from izin.ledger.record import QuarantinedRecord, RecreatedTopicError, Run, runs
 from izin.ledger.sequences import Origin
@@ -84,7 +84,7 @@ class IngestedTopic(ABC):
 
         Raises: StreamUnavailableError, ConcurrentChangeError.
         """
-        async with sole(context.ledger, work) as ledger:
+        async with exclusive(context.ledger, work) as ledger:
             reader = await cls.open(replace(context, ledger=ledger), topic)
             try:
                 while True:

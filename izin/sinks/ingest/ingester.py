@@ -32,7 +32,7 @@ from functools import cached_property
 
 from confluent_kafka import Message
 
-from izin.ledger.db import sole
+from izin.ledger.db import exclusive
 from izin.ledger.record import ConcurrentChangeError, QuarantinedRecord
 from izin.ledger.registry.ownership import alert
 from izin.runtime.logs import get_logger
@@ -70,7 +70,7 @@ class Ingester(IngestContext):
 
     async def run(self) -> None:
         """Ingest until cancelled, in one process at a time."""
-        async with sole(self.ledger, "ingest") as ledger:
+        async with exclusive(self.ledger, "ingest") as ledger:
             owner = replace(self, ledger=ledger)
             while True:
                 restoring = await owner.bootstrapper.begin_if_lost()

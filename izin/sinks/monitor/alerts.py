@@ -15,7 +15,7 @@ from izin.consent import Status
 from izin.ledger import reads, stream_progress
 from izin.ledger.brake import decisions
 from izin.ledger.daily import files
-from izin.ledger.db import Ledger, sole
+from izin.ledger.db import Ledger, exclusive
 from izin.runtime.logs import get_logger
 
 _log = get_logger(__name__)
@@ -72,7 +72,7 @@ class DeadlineMonitor:
 
     async def run(self) -> None:
         """Check until cancelled."""
-        async with sole(self.ledger, "watch") as ledger:
+        async with exclusive(self.ledger, "watch") as ledger:
             while True:
                 async with ledger.transaction():
                     # It only reads: whoever has lost the lease finds out here.

@@ -24,7 +24,7 @@ import httpx
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
 from izin.consent import OurError
-from izin.ledger.db import Ledger, sole
+from izin.ledger.db import Ledger, exclusive
 from izin.ledger.history import verify
 from izin.ledger.record import (
     Anchor,
@@ -206,7 +206,7 @@ class AnchorWriter:
 
     async def run(self) -> None:
         """Anchor until cancelled."""
-        async with sole(self.ledger, "anchor") as ledger:
+        async with exclusive(self.ledger, "anchor") as ledger:
             owner, due = replace(self, ledger=ledger), self.clock()
             while True:
                 await owner.anchor()

@@ -29,7 +29,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Delivered
 from psycopg.rows import DictRow
 
-from izin.ledger.db import Connection, Ledger, Notifications, notifications, sole, statements
+from izin.ledger.db import Connection, Ledger, Notifications, exclusive, notifications, statements
 from izin.ledger.history import HistoryEntry, append
 from izin.ledger.record import Message, StreamUnavailableError
 from izin.runtime.kafka import producer
@@ -164,7 +164,7 @@ class OutboxRelay:
 
     async def run(self) -> None:
         """Deliver until cancelled, in one process at a time."""
-        async with sole(self.ledger, "deliver") as ledger:
+        async with exclusive(self.ledger, "deliver") as ledger:
             owner = replace(self, ledger=ledger)
             client, reader = await owner.open(), OutboxReader()
             while True:

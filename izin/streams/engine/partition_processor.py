@@ -39,7 +39,7 @@ from izin.streams.order import OrderStage
 from izin.streams.ownership import DEAD_LETTER, Effects, LanePosition, OwnedPartition
 
 ALARM_AFTER = 10.0
-"""Seconds of failures before a person is called; what no retry can mend calls at once."""
+"""Seconds of failures before a person is called; what no retry can repair calls at once."""
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
 _FOLDED_AT_ONCE = 100
 """Records whose outputs are sent while the next are folded, and after which others have a turn."""
@@ -400,7 +400,7 @@ class PartitionProcessor:
             _log.warning("records dead-lettered", topic=topic, count=others, reasons=reasons)
 
     def _report(self, error: Exception) -> None:
-        """Log a failure; a person is called for what lasts, and for what no retry can mend."""
+        """Log a failure; a person is called for what lasts, and for what no retry can repair."""
         number, now = self.owned.number, time.monotonic()
         self._failures += 1
         if self._failures == 1:

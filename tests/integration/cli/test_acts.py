@@ -83,7 +83,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
         "--execute",
     ),
     "dead-letters redrive": (
-        *("dead-letters", "redrive", "0/1", "--reason=mended", "--wait=PT0S", "--execute"),
+        *("dead-letters", "redrive", "0/1", "--reason=repaired", "--wait=PT0S", "--execute"),
     ),
     "publish": ("publish", "--corrects=0/2", "--source=HS_WEB"),
     "privacy erase": ("privacy", "erase", OPTED_OUT, "--customer=acme", "--execute"),

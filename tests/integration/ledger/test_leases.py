@@ -18,7 +18,7 @@ import pytest
 from psycopg.rows import dict_row
 from structlog.testing import capture_logs
 
-from izin.ledger.db import Connection, Ledger, live, sole, statements
+from izin.ledger.db import Connection, Ledger, exclusive, live, statements
 from izin.ledger.db.leases import enter
 from izin.ledger.record import FencedError, LedgerUnavailableError
 from izin.runtime.settings import LedgerSettings
@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 from izin.runtime.settings import LedgerSettings
 from izin.ledger.db.connection import Ledger
-from izin.ledger.db.leases import sole
+from izin.ledger.db.leases import exclusive
 from izin.ledger.db.leases import live
 from izin.ledger.record.errors import FencedError, LedgerUnavailableError
 
@@ -42,7 +42,7 @@ async def main():
         alive = asyncio.Event()
         living = asyncio.create_task(live(ledger, alive, heartbeat=0.2))
         await alive.wait()
-        async with sole(ledger, "work") as owner:
+        async with exclusive(ledger, "work") as owner:
             async with owner.transaction() as connection:
                 await connection.execute("INSERT INTO worked VALUES ('before')")
             try:
@@ -112,7 +112,7 @@ async def test_owner_frozen_amid_copy_is_fenced(database_url: str, ledger_settin
         try:
             await said(frozen.stdout, "amid copy")
             frozen.send_signal(signal.SIGSTOP)
-            async with asyncio.timeout(60), sole(ledger, "work") as owner:
+            async with asyncio.timeout(60), exclusive(ledger, "work") as owner:
                 async with owner.transaction() as connection:
                     await connection.execute("UPDATE worked SET what = 'taken over'")
                 frozen.send_signal(signal.SIGCONT)
@@ -131,8 +131,8 @@ async def test_owner_frozen_amid_copy_is_fenced(database_url: str, ledger_settin
 async def test_lease_of_a_living_process_is_not_taken(ledger_settings: LedgerSettings):
     """It is taken at once when the process has ended."""
     async with process(ledger_settings) as other:
-        async with process(ledger_settings) as first, sole(first, "work") as owner:
-            waiting = asyncio.create_task(sole(other, "work").__aenter__())
+        async with process(ledger_settings) as first, exclusive(first, "work") as owner:
+            waiting = asyncio.create_task(exclusive(other, "work").__aenter__())
             # So many of its heartbeats that a silent process would be fenced.
             await until(lambda: _has_beaten(other, first, 15), within=60)
             assert not waiting.done()
@@ -151,9 +151,9 @@ async def test_owner_that_lost_its_session_is_fenced_without_a_silence(
     async with (
         process(ledger_settings) as other,
         Ledger(ledger_settings, owner=8) as ledger,
-        sole(ledger, "work") as owner,
+        exclusive(ledger, "work") as owner,
         asyncio.timeout(60),
-        sole(other, "work"),
+        exclusive(other, "work"),
     ):
         with pytest.raises((FencedError, LedgerUnavailableError)):
             async with owner.transaction() as connection:
@@ -178,9 +178,9 @@ async def test_process_that_has_ended_raises_no_alert(ledger_settings: LedgerSet
 
 async def test_a_process_takes_its_own_lease_again(ledger: Ledger):
     """After an error it starts over; what it left behind is fenced."""
-    async with sole(ledger, "work") as before:
+    async with exclusive(ledger, "work") as before:
         pass
-    async with sole(ledger, "work") as again, again.transaction() as connection:
+    async with exclusive(ledger, "work") as again, again.transaction() as connection:
         await connection.execute("SELECT 1")
     with pytest.raises(FencedError):
         async with before.transaction():
@@ -189,9 +189,9 @@ async def test_a_process_takes_its_own_lease_again(ledger: Ledger):
 
 async def test_takeover_waits_for_the_transaction_of_the_owner(ledger: Ledger):
     """A transaction that has checked its epoch is whole before the next owner begins."""
-    async with sole(ledger, "work") as owner:
+    async with exclusive(ledger, "work") as owner:
         async with owner.transaction():
-            taking = asyncio.create_task(sole(ledger, "work").__aenter__())
+            taking = asyncio.create_task(exclusive(ledger, "work").__aenter__())
             await until(lambda: _waits(ledger), within=60)
             assert not taking.done()
         await taking

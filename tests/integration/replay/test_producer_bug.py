@@ -104,7 +104,7 @@ def test_wrong_rows_are_found_corrected_and_redriven(
     preview = redrive(izin, "--because", "unknown-schema")
     assert {tuple(one["codes"]) for one in preview["refused"]} == {("IZIN-UNKNOWN-SCHEMA",)}
     assert len(preview["refused"]) == ROWS
-    # Mended: the order workers, and this machine, know the schema of the producer's release.
+    # Repaired: the order workers, and this machine, know the schema of the producer's release.
     schemas = tmp_path / "schemas"
     schemas.mkdir()
     name = f"ConsentEvent.{contract.fingerprint[::-1].hex()}.avsc"

@@ -67,7 +67,7 @@ def an_opt_out(recipient: str, **fields: object) -> ConsentEvent:
     return an_event(**given | fields)
 
 
-def test_letters_of_each_reason_land_once_mended(izin: Run, letters: LetterHarness) -> None:
+def test_letters_of_each_reason_land_once_repaired(izin: Run, letters: LetterHarness) -> None:
     """The record has its bytes, key, id and first append; what it says is decided as of then."""
     reasons = ("undecodable", "unknown-schema", "poison", "repartitioned-twice", "refused")
     people = {reason: letters.person() for reason in reasons}
@@ -188,7 +188,7 @@ def test_letters_still_refused_stay_unless_they_are_meant(
     assert (done["result"], done["differences"]) == ({"refused": 2}, [])
     shown = " ".join(izin("dead-letters", "show", names[0]).stdout.split())
     assert "redriven to" in shown
-    assert "the fault is mended (by ada" in shown
+    assert "the fault is repaired (by ada" in shown
     waiting = ("dead-letters", "list", "--waiting", "--because", "H162", "--output", "json")
     (again,) = json.loads(izin(*waiting).stdout)
     assert again["letter"] not in names
@@ -222,7 +222,7 @@ async def test_what_came_meanwhile_is_named(letters: LetterHarness, shared_ledge
     """A newer event that is decided after the preview makes the difference, and is named."""
     overtaken, repeated = letters.person(), letters.person()
     names = letters.plant(map(letters.letter, (an_opt_in(overtaken), an_opt_in(repeated))))
-    how = RedriveStatement(by="ada", reason="mended", wait=timedelta(seconds=30))
+    how = RedriveStatement(by="ada", reason="repaired", wait=timedelta(seconds=30))
     settings = LedgerSettings(database_url=SecretStr(shared_ledger))
     async with open_ledger(settings) as ledger:
         redriver = Redriver(
@@ -313,7 +313,9 @@ async def test_decisions_are_taken_once_the_ledger_can(
         letters.letter(opt_in.event, topic=topic, partition=0, offset=place, value=value, key=KEY)
         for place, value in enumerate(values)
     )
-    how = RedriveStatement(by="ada", reason="mended", wait=timedelta(seconds=30), refused_too=True)
+    how = RedriveStatement(
+        by="ada", reason="repaired", wait=timedelta(seconds=30), refused_too=True
+    )
     async with open_ledger(LedgerSettings(database_url=SecretStr(ledger_url))) as ledger:
         redriver = Redriver(
             ledger=ledger,

@@ -35,7 +35,7 @@ def history(harness: RebuildHarness) -> list[dict[str, object]]:
 
 
 def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -> None:
-    """A row that was changed by hand is mended, one that was deleted comes back, with an opt-out
+    """A row that was changed by hand is repaired, one that was deleted comes back, with an opt-out
     for the key that becomes RET by it; surplus rows stay. Then nothing is left, and the history
     says who ordered it, once.
     """

@@ -196,11 +196,11 @@ ORDERING: Mapping[str, Cut] = {
         ),
     ),
     "dead-letters redrive": cut(
-        "0/1 --reason=mended",
-        "--customer=acme --reason=mended --wait=PT0S --execute",
+        "0/1 --reason=repaired",
+        "--customer=acme --reason=repaired --wait=PT0S --execute",
         refused=(
-            "0/9 --customer=acme --reason=mended",
-            "--customer=acme --brand={their_brand} --reason=mended --execute",
+            "0/9 --customer=acme --reason=repaired",
+            "--customer=acme --brand={their_brand} --reason=repaired --execute",
         ),
     ),
     "deadlines recount-terms": cut("--brand={brand} --execute", shows="100001"),

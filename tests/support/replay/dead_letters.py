@@ -29,7 +29,7 @@ from tests.support.order.workers import until
 CODEC = Codec()
 APPENDED = int(NOON.timestamp() * 1000) + 3 * 3_600_000
 """When the records of letters were appended, unless a test says otherwise."""
-WHY = ("--reason", "the fault is mended", "--by", "ada")
+WHY = ("--reason", "the fault is repaired", "--by", "ada")
 Run = Callable[..., Result]
 
 

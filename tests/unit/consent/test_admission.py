@@ -277,7 +277,7 @@ def test_onay_ahead_of_its_append_beyond_the_skew_is_refused():
 
 @pytest.mark.parametrize(("character", "code"), [("\0", "IZIN-NUL"), ("\udc80", "IZIN-CHARACTER")])
 def test_bad_character_in_a_recipient_refuses_an_onay_only(character: str, code: str):
-    """The opt-out takes effect for the recipient that is left; a source must mend an opt-in."""
+    """The opt-out takes effect for the recipient that is left; a source must repair an opt-in."""
     spoilt = {
         "recipient": f"{character}{PHONE[:5]}{character}{PHONE[5:]}",
         "type": f"MES{character}AJ",

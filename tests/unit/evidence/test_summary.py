@@ -173,7 +173,7 @@ def test_every_source_that_is_documented_has_words() -> None:
     ("done", "words"),
     [
         ("place legal hold 7", "yasal saklama konuldu, no 7 (ada)"),
-        ("mend row", "kayıt, hareketlere göre düzeltildi (ada)"),
+        ("repair row", "kayıt, hareketlere göre düzeltildi (ada)"),
         ("something newer", "something newer (ada)"),
     ],
 )

@@ -221,7 +221,7 @@ def test_ret_with_a_damaged_recipient_is_not_registrable() -> None:
 
 @pytest.mark.parametrize("name", SPOILT_TEXTS)
 def test_onay_with_bytes_that_are_no_text_is_undecodable(name: str) -> None:
-    """Its source must mend it."""
+    """Its source must repair it."""
     assert a_letter(a_spoilt_record(name)).reason == "undecodable"
 
 

@@ -575,7 +575,7 @@ async def test_partition_that_fails_is_retried_and_reported(
     alarm_after: float,
     is_reported: bool,
 ) -> None:
-    """A person is called once: for what lasts, and at once for what no retry can mend."""
+    """A person is called once: for what lasts, and at once for what no retry can repair."""
     monkeypatch.setattr(processor_module, "ALARM_AFTER", alarm_after)
     failures = 8
     partition = owned(worker)

@@ -235,7 +235,7 @@ def test_start_is_asked_again_while_a_leader_moves(monkeypatch: pytest.MonkeyPat
 
 
 def test_other_error_of_a_start_is_raised() -> None:
-    """What no patience can mend is not asked again."""
+    """What no patience can repair is not asked again."""
     client = Moving(KafkaError.TOPIC_AUTHORIZATION_FAILED, 1)
     with pytest.raises(KafkaException):
         Starts(datetime.now(UTC)).of(client, [PLACE])  # type: ignore[arg-type]  # as above

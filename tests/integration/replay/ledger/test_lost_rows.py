@@ -12,13 +12,13 @@ from izin.ledger.bulk import saving
 from izin.ledger.history import rebuild_key
 from izin.ledger.record import ConsentRow, FencedError
 from izin.replay.ledger import rebuild as rebuilding
-from izin.replay.ledger.rebuild import LedgerRebuild, Mended, Mending
+from izin.replay.ledger.rebuild import LedgerRebuild, Repaired, RowRepair
 from tests.integration.replay.ledger.test_rebuild import (
     every_kind,
     executed,
     lose_rows,
-    mended,
     planned,
+    repaired,
     rows,
 )
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
@@ -50,10 +50,10 @@ async def more_kinds(harness: SinkHarness) -> None:
 
 async def restored(
     harness: SinkHarness, rebuild: LedgerRebuild, file: Path
-) -> tuple[dict[str, ConsentRow], list[dict[str, Any]], Mended]:
+) -> tuple[dict[str, ConsentRow], list[dict[str, Any]], Repaired]:
     """Lose the rows and restore them; return them, the records of the outbox, and the counts."""
     await lose_rows(harness)
-    done = await mended(harness, rebuild, file)
+    done = await repaired(harness, rebuild, file)
     records = await harness.ledger.fetch(
         "SELECT customer_id, topic, key, value, headers, occurred_at FROM outbox"
         " ORDER BY key, topic, value"
@@ -132,8 +132,8 @@ async def test_process_that_was_taken_over_restores_nothing(
     await harness.ingest_for(onay, range(2, 6))
     await lose_rows(harness)
     await planned(rebuild, plan_file)
-    reported: list[Mended] = []
-    mending_of_another = Mending(
+    reported: list[Repaired] = []
+    repair_of_another = RowRepair(
         ledger=harness.ledger.owning("ingest", 99),
         topic_messages=harness.context.topic_messages,
         plan="p",
@@ -142,6 +142,6 @@ async def test_process_that_was_taken_over_restores_nothing(
         report=reported.append,
     )
     with pytest.raises(FencedError):
-        await mending_of_another.run()
+        await repair_of_another.run()
     assert (await rows(harness), reported) == ({}, [])
     assert (await planned(rebuild, plan_file)).differences == {"missing": 4}

@@ -1,4 +1,4 @@
-"""The rows of the ledger follow from its history, and what differs is found and mended."""
+"""The rows of the ledger follow from its history, and what differs is found and repaired."""
 
 import asyncio
 import os
@@ -20,11 +20,11 @@ from izin.ledger.record import DECIDED, ConsentRow
 from izin.ledger.unit_of_work import lock
 from izin.replay.errors import LiveGroupError
 from izin.replay.ledger.rebuild import (
-    MENDED,
+    REPAIRED,
     DifferingRow,
     LedgerComparison,
     LedgerRebuild,
-    Mended,
+    Repaired,
     differing_rows,
 )
 from izin.runtime.plan import Plan, PlanMovedError, Selection, UnreadablePlanError
@@ -75,12 +75,12 @@ async def planned(rebuild: LedgerRebuild, file: Path) -> LedgerComparison:
     return await rebuild.plan(file, EVERYTHING, by="ada")
 
 
-async def executed(harness: SinkHarness, rebuild: LedgerRebuild, file: Path) -> Mended:
+async def executed(harness: SinkHarness, rebuild: LedgerRebuild, file: Path) -> Repaired:
     """Execute the plan in ``file``."""
     return await rebuild.execute(Plan.read(file), harness.context.topic_messages, by="ada")
 
 
-async def mended(harness: SinkHarness, rebuild: LedgerRebuild, file: Path) -> Mended:
+async def repaired(harness: SinkHarness, rebuild: LedgerRebuild, file: Path) -> Repaired:
     """Plan a rebuild of everything, and execute it."""
     await planned(rebuild, file)
     return await executed(harness, rebuild, file)
@@ -126,7 +126,7 @@ async def test_untouched_ledger_differs_in_nothing(
     assert found.shadow == found.standing
     assert found.shadow_keys == found.standing_keys == 10
     assert Plan.read(plan_file).options["shadow"] == found.shadow
-    assert await executed(harness, rebuild, plan_file) == Mended()
+    assert await executed(harness, rebuild, plan_file) == Repaired()
 
 
 async def test_opt_in_set_aside_as_void_is_no_difference(
@@ -153,7 +153,7 @@ async def test_rows_that_are_lost_keep_what_opt_outs_said(
     """An opt-in that was set aside is so again, once İYS was asked."""
     await harness.ingest(ret(minutes=60 * 24 * 31), onay(minutes=60 * 24 * 30))
     await lose_rows(harness)
-    await mended(harness, rebuild, plan_file)
+    await repaired(harness, rebuild, plan_file)
     columns = ("desired_status", "action", "reason", "ret_event_id")
     said = f"ret-{PHONE}-{60 * 24 * 31}"
     assert await harness.columns(*columns) == ("ONAY", "query", "registered-lost", said)
@@ -161,7 +161,7 @@ async def test_rows_that_are_lost_keep_what_opt_outs_said(
     assert await harness.columns("desired_status", "state") == ("ONAY", "expired")
 
 
-async def test_changed_row_is_found_and_mended(
+async def test_changed_row_is_found_and_repaired(
     harness: SinkHarness, rebuild: LedgerRebuild, plan_file: Path
 ):
     """What İYS holds stays, the permission follows, and the history says who ordered it."""
@@ -186,7 +186,7 @@ async def test_changed_row_is_found_and_mended(
     assert (after.registered, after.verified_at) == (before.registered, before.verified_at)
     assert {one.kind for one in await differences(harness)} == {"newer"}
     (act,) = [fact for fact in await reads.facts(harness.ledger, [key]) if fact.kind == "act"]
-    assert (act.data["act"], act.data["by"]) == ("mend row", "ada")
+    assert (act.data["act"], act.data["by"]) == ("repair row", "ada")
     assert act.data["after"]["plan"] == Plan.read(plan_file).digest
 
 
@@ -228,7 +228,7 @@ async def test_call_that_is_open_stays_open_when_its_row_was_lost(
     await harness.ingest(onay())
     assert await harness.bulk()
     await lose_rows(harness)
-    assert (await mended(harness, rebuild, plan_file)).restored == 1
+    assert (await repaired(harness, rebuild, plan_file)).restored == 1
     assert await harness.columns("state", "onay_open") == ("awaiting_result", True)
     assert not await harness.bulk()
     assert not await harness.query()
@@ -254,13 +254,13 @@ async def test_newer_row_stays_and_is_reported(
     )
     found = await planned(rebuild, plan_file)
     assert found.differences == {"missing": 1, "newer": 1, "surplus": 1}
-    assert sum(count for kind, count in found.differences.items() if kind in MENDED) == 1
-    assert await executed(harness, rebuild, plan_file) == Mended(restored=1)
+    assert sum(count for kind, count in found.differences.items() if kind in REPAIRED) == 1
+    assert await executed(harness, rebuild, plan_file) == Repaired(restored=1)
     assert await harness.columns("desired_event_id") == ("x",)
     assert {one.kind for one in await differences(harness)} == {"newer", "surplus"}
 
 
-async def test_wrong_calendar_is_found_and_mended(
+async def test_wrong_calendar_is_found_and_repaired(
     harness: SinkHarness, rebuild: LedgerRebuild, plan_file: Path
 ):
     """The terms of what waits are counted by the calendar of today; nothing else differs."""
@@ -277,8 +277,8 @@ async def test_wrong_calendar_is_found_and_mended(
     with pytest.raises(PlanMovedError, match="IZIN_EXTRA_CLOSED_DAYS"):
         await executed(harness, rebuild, plan_file)
     assert (await executed(harness, other, plan_file)).changed == 2
-    mended = await harness.columns("due_at", "expires_at")
-    assert mended > standing
+    repaired = await harness.columns("due_at", "expires_at")
+    assert repaired > standing
     assert harness.ledger.calendar != TURKEY_CALENDAR
 
 
@@ -341,7 +341,7 @@ async def test_erased_person_does_not_come_back(
     await harness.ingest(onay(PHONE, minutes=0))
     assert (await planned(rebuild, plan_file)).differences == {}
     before = await lose_rows(harness)
-    await mended(harness, rebuild, plan_file)
+    await repaired(harness, rebuild, plan_file)
     assert decided((await rows(harness))[str(a_key())]) == decided(before[str(a_key())])
 
 

@@ -267,7 +267,7 @@ async def test_killed_restoration_goes_on_to_the_same_end(
     if at == "load":
         killed = replace(restoration, on_load=die)
     else:
-        killed = replace(restoration, rebuild=replace(restoration.rebuild, on_mend=die))
+        killed = replace(restoration, rebuild=replace(restoration.rebuild, on_repair=die))
     with pytest.raises(Killed):
         await site.restored(killed, anchors)
     done = await site.restored(restoration, anchors)

@@ -93,7 +93,7 @@ async def test_lost_ledger_comes_back_by_the_commands_of_the_docs(
     tmp_path: Path,
 ) -> None:
     """Every row is what was decided, the history verifies, and İYS may be asked; a row that was
-    damaged before is mended, and no output names a recipient.
+    damaged before is repaired, and no output names a recipient.
     """
     given = environment(site.kafka, database_url)
     await every_kind(site.harness)
@@ -162,7 +162,7 @@ async def killed(
 async def test_killed_mending_has_the_same_end(
     harness: SinkHarness, kafka_settings: KafkaSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """A row that was lost and one that was changed by hand are mended once: killed as they are
+    """A row that was lost and one that was changed by hand are repaired once: killed as they are
     written and not committed, then as they are locked.
     """
     given, lost = environment(kafka_settings, database_url), a_phone(3)

@@ -12,7 +12,7 @@ import pytest
 
 from izin.consent import ConsentEvent
 from izin.iys.wire_format import JsonReader, RegisterRecord
-from izin.ledger.db import sole
+from izin.ledger.db import exclusive
 from izin.ledger.record import EVERY
 from izin.runtime.settings import SinkSettings
 from tests.integration.sinks.sink_harness import (
@@ -39,7 +39,7 @@ async def test_brand_of_another_address_of_the_account_is_pulled(harness: SinkHa
     harness.become("ada", "two")
     puller = harness.puller(InMemoryTopic(), interval=A_SECOND)
     other = replace(harness.context.lease_owner, address="one")
-    async with sole(harness.ledger, other.sole("pull")):
+    async with exclusive(harness.ledger, other.exclusive("pull")):
         task = asyncio.create_task(puller.run(SinkSettings().poll_interval))
         await until(lambda: harness.iys.calls("changes") > 0)
         task.cancel()
