@@ -29,7 +29,7 @@ async def record(ledger: Ledger, day: date, rows: int) -> None:
         for month in {first.astimezone(UTC).date(), first.astimezone(UTC).date() + timedelta(2)}:
             await connection.execute("SELECT create_month(%(month)s)", {"month": month})
         await connection.execute(statement.encode(), values)
-        await connection.execute("VACUUM ANALYZE movements")
+        await connection.execute("VACUUM ANALYZE history")
 
 
 def write_file(path: Path, day: date, rows: int) -> None:

@@ -88,7 +88,7 @@ async def _fill(url: str, settings: KafkaSettings, keys: int, at: datetime) -> N
         await connection.execute("SELECT create_month((now() AT TIME ZONE 'UTC')::date)")
         cursor = psycopg.AsyncClientCursor(connection)
         await cursor.execute(statement, {"brand": _BRAND, "count": keys, "at": at})
-        await connection.execute("VACUUM ANALYZE consents, entries")
+        await connection.execute("VACUUM ANALYZE consents, history")
 
 
 def _consents(keys: int, at: datetime) -> Iterator[tuple[bytes, bytes]]:

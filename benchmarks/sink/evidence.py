@@ -80,7 +80,7 @@ async def measure_evidence(url: str, *, rows: int, entries: int) -> EvidenceTime
         await _fill(fixture, rows, entries)
         ledger = fixture.ledger
         async with ledger.session() as connection:
-            await connection.execute("VACUUM ANALYZE entries")
+            await connection.execute("VACUUM ANALYZE history")
         now = datetime.now(UTC)
         request = EvidenceRequest(
             recipient=_RECIPIENT,

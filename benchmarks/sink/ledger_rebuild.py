@@ -106,7 +106,7 @@ async def filled(url: str, settings: KafkaSettings, *, keys: int) -> AsyncIterat
             await fixture.ingest(fixture.decisions(min(left, _PORTION)))
             left -= _PORTION
         async with fixture.ledger.session() as connection:
-            await connection.execute("VACUUM ANALYZE entries, consents")
+            await connection.execute("VACUUM ANALYZE history, consents")
         yield fixture
 
 

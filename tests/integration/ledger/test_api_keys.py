@@ -100,7 +100,7 @@ async def test_created_key_is_stored_published_and_recorded(registered: Ledger) 
             "expires_at": None,
         },
     }
-    stored = str(await registered.fetch("SELECT entries::text FROM history"))
+    stored = str(await registered.fetch("SELECT history::text FROM history"))
     assert API_KEY.rpartition("_")[2] not in stored
     assert SECRET_HASH.hex() not in stored
 

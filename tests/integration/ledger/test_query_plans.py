@@ -124,7 +124,7 @@ async def test_history_of_a_key_is_found_by_index(database_url: str):
     async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
         await ledger.ingest(ledger.decisions(20_000))
         async with ledger.ledger.session() as connection:
-            await connection.execute("ANALYZE entries")
+            await connection.execute("ANALYZE history")
         for file, name, more in (
             ("reads", "history", {"keys": ["100001/MESAJ/BIREYSEL/+905550000000"]}),
             ("history", "known", {"keys": ["x"], "sources": ["y"], "since": NOW}),

@@ -144,7 +144,7 @@ async def test_holds_are_looked_up_and_no_month_is_scanned(ledger: Ledger, *, an
         await retention.hold(ledger, customer, key=key, reason="court", by="ada", now=now)
     async with ledger.session() as connection, connection.transaction():
         if analysed:
-            await connection.execute("ANALYZE entries")
+            await connection.execute("ANALYZE history")
         await connection.execute(statements("retention")["by-index"], {"by_index": True})
         explain = b"EXPLAIN (FORMAT JSON) " + statements("retention")["held"].encode()
         found = await (await connection.execute(explain, {"month": JANUARY})).fetchone()

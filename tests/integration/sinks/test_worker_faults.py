@@ -72,7 +72,7 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(
     assert processes.running[0].returncode == 0
     register = iys.register()
     for recipient in RECIPIENTS:
-        assert iys.entries(recipient) in (["ONAY"], ["ONAY", "RET"], []), recipient
+        assert iys.movements(recipient) in (["ONAY"], ["ONAY", "RET"], []), recipient
         if recipient not in withdrawn:
             assert register[recipient] == "ONAY"
         assert (await harness.row(recipient)).state in {"accepted", "not_needed"}
@@ -113,7 +113,7 @@ async def test_worker_beside_a_frozen_one_goes_on(
     processes.end()
     assert [one.returncode for one in processes.running.values()] == [0, 0]
     for recipient in RECIPIENTS:
-        assert iys.entries(recipient) == ["ONAY", "RET"], recipient
+        assert iys.movements(recipient) == ["ONAY", "RET"], recipient
 
 
 @asynccontextmanager

@@ -162,7 +162,7 @@ async def test_later_event_of_a_withdrawn_key_is_registered(harness: SinkHarness
     assert await submit_all(harness) == {FIRST: "RET"}
     await harness.settle_bulk()
     assert await harness.columns("state", "may_send", recipient=SAME) == ("accepted", True)
-    assert harness.iys.entries(SAME) == ["ONAY", "ONAY"]
+    assert harness.iys.movements(SAME) == ["ONAY", "ONAY"]
     await harness.ingest(*(ret(a_phone(n), minutes=0, origin="crm") for n in range(1, 5)))
     assert len(await held_back(harness)) == 4
 

@@ -152,7 +152,7 @@ WRITTEN = """SELECT (SELECT json_agg(to_jsonb(c) ORDER BY c.key) FROM consents A
         WHERE c.key LIKE %(mark)s) AS consents,
     (SELECT json_agg(to_jsonb(m) - '{shard,place,link,salt}'::text[]
         ORDER BY m.key, m.kind, m.occurred_at, m.decision, m.source)
-        FROM history AS m WHERE m.key LIKE %(mark)s) AS entries,
+        FROM history AS m WHERE m.key LIKE %(mark)s) AS history,
     (SELECT json_agg(to_jsonb(o) - 'id' ORDER BY o.key, o.id) FROM outbox AS o
         WHERE o.key LIKE %(mark)s) AS outbox"""
 REGISTERED = """UPDATE consents AS c SET action = 'nothing', attempts = 1, lease_owner = NULL,

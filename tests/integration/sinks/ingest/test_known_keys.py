@@ -397,7 +397,7 @@ async def test_observe_takes_pages_as_they_come(database_url: str):
         rows[0].key: case["seen"],
         rows[1].key: "RET",
     }
-    recorded = [row["key"] for row in found["entries"]]
+    recorded = [row["key"] for row in found["history"]]
     assert recorded == [rows[0].key, rows[1].key, rows[1].key, rows[2].key]
 
 

@@ -38,7 +38,7 @@ async def test_opt_out_while_a_batch_waits_takes_its_opt_in_out(harness: SinkHar
     assert await harness.settle()
     assert set(harness.iys.register()) == {people[0], people[2]}
     await harness.drain(harness.opt_out)
-    assert harness.iys.entries(people[1]) == []
+    assert harness.iys.movements(people[1]) == []
     answers = await harness.ledger.fetch(
         """SELECT data->>'verdict' AS verdict FROM history
         WHERE kind = 'answer' AND key LIKE %(key)s""",

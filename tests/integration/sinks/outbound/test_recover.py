@@ -420,7 +420,7 @@ async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness
     assert await harness.recover()
     assert await harness.settle()
     assert set(await harness.states_of(people)) == {"accepted"}
-    assert [len(harness.iys.entries(person)) for person in people] == [1, 1, 1]
+    assert [len(harness.iys.movements(person)) for person in people] == [1, 1, 1]
 
 
 async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarness):
