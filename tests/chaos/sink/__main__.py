@@ -386,7 +386,7 @@ def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> R
     first, last = campaign.outstanding
     summary = (
         f"{len(campaign.injected)} faults in {seconds:.0f} s on {campaign.workers} sink processes: "
-        f"{verdict.keys} keys, {verdict.entries} entries, {verdict.calls} calls, "
+        f"{verdict.keys} keys, {verdict.movements} movements, {verdict.calls} calls, "
         f"{verdict.token_calls} token calls, {verdict.h084} × H084, {verdict.h124} × H124, "
         f"{verdict.missed} terms missed"
     )

@@ -12,7 +12,7 @@ from izin.stack.report import DesiredState, compare
 from izin.stack.scenario import LedgerState
 from tests.chaos.sink.__main__ import LIGHT, SinkCampaign, report
 from tests.chaos.sink.injector import WEIGHTS, SinkFault
-from tests.chaos.sink.verdict import OptOutDelays, SinkVerdict, misplaced_entries
+from tests.chaos.sink.verdict import OptOutDelays, SinkVerdict, misplaced_movements
 from tests.support.simulator import running_simulator
 
 FAULTS = dict.fromkeys(
@@ -55,7 +55,7 @@ async def test_sinks_under_faults_end_where_iys_does(
         )
         found = await campaign.run(len(FAULTS))
     assert (found.unexplained, found.keys) == ((), LIGHT.keys)
-    assert min(found.entries, found.opt_outs) > 0
+    assert min(found.movements, found.opt_outs) > 0
     assert {fault for _, fault, _ in campaign.injected} == FAULTS.keys()
 
 
@@ -76,10 +76,10 @@ def test_a_campaign_with_a_difference_is_short_and_ends_with_1(
 
 
 def test_a_movement_saved_twice_or_out_of_order_is_found() -> None:
-    """The verdict can fail: a repetition, and an older entry after a newer one."""
+    """The verdict can fail: a repetition, and an older movement after a newer one."""
     one = {"recipient": "+905550000001", "status": "ONAY", "consentDate": "2026-03-02 12:00:00"}
     older = {**one, "status": "RET", "consentDate": "2026-03-02 11:00:00"}
-    assert [len(misplaced_entries(some)) for some in ([one], [one, one], [one, older])] == [
+    assert [len(misplaced_movements(some)) for some in ([one], [one, one], [one, older])] == [
         0,
         1,
         1,

@@ -93,7 +93,7 @@ def test_opt_out_without_any_end_was_lost() -> None:
     assert (delays().lost, delays(settled_at=103).lost) == (["event-1"], [])
 
 
-def test_batch_was_submitted_a_result_delay_before_its_entry() -> None:
+def test_batch_was_submitted_a_result_delay_before_its_movement() -> None:
     """A single add is registered at once; opt-ins are no submissions of an opt-out."""
     row = {"brandCode": 100001, "type": "MESAJ", "recipientType": "BIREYSEL"}
     row |= {"recipient": "+905550000001", "consentDate": DATE, "occurredAt": 9000}

@@ -1,7 +1,7 @@
 """What register, ledger and topics must agree on after every fault, and how long opt-outs took.
 
 The delay of an opt-out begins when its decision is published and ends with its first submission:
-the instant of İYS's first entry for it, less the result delay where a batch brought it, or the
+the instant of İYS's first movement for it, less the result delay where a batch brought it, or the
 instant of İYS's refusal (by the ledger) where the consent that it withdraws was not processed yet.
 A call that was lost before its effect does not count as a submission. Not counted are, and each
 instant only once:
@@ -194,11 +194,11 @@ class OptOutDelays:
 
 
 def submissions_of(
-    entries: Iterable[Mapping[str, object]], *, result_delay: float
+    movements: Iterable[Mapping[str, object]], *, result_delay: float
 ) -> dict[str, list[tuple[str, float]]]:
     """Return the opt-outs that İYS has, by key: consent date, and when it was first submitted."""
     found: dict[str, list[tuple[str, float]]] = defaultdict(list)
-    for row in entries:
+    for row in movements:
         if row["status"] == "RET":
             key = f"{row['brandCode']}/{row['type']}/{row['recipientType']}/{row['recipient']}"
             at = float(str(row["occurredAt"])) / 1000
@@ -267,7 +267,7 @@ class SinkVerdict:
     """What came of a campaign."""
 
     keys: int
-    entries: int
+    movements: int
     calls: int
     token_calls: int
     h084: int
@@ -303,7 +303,7 @@ async def judge(
 
     ``away`` has the outages that excuse a delay, ``failed`` the processes that ended by themselves.
     """
-    entries = list(simulator.rows("movements"))
+    movements = list(simulator.rows("movements"))
     register = {
         f"{row['brandCode']}/{row['type']}/{row['recipientType']}/{row['recipient']}": row["status"]
         for row in simulator.rows("register")
@@ -313,7 +313,7 @@ async def judge(
         for one in read_all(settings, Codec(), settings.topics.permissions)
     }
     unexplained = await differences(ledger, source.states, register, permitted)
-    unexplained += misplaced_entries(entries)
+    unexplained += misplaced_movements(movements)
     unexplained += failed
     unexplained += [f"history: {one.what}" for one in (await verify.verify(ledger, ())).faults]
     counted = simulator.requests()["operations"]
@@ -324,7 +324,7 @@ async def judge(
     missed += sum(one.missed for one in await reads.margins(ledger, now=datetime.now(UTC)))
     if missed:
         unexplained.append(f"{missed} terms missed")
-    registered = submissions_of(entries, result_delay=result_delay)
+    registered = submissions_of(movements, result_delay=result_delay)
     submitted = await refusals(ledger, source.opt_outs)
     for key, submissions in registered.items():
         submitted[key] += submissions
@@ -347,7 +347,7 @@ async def judge(
         unexplained.append(f"{token_calls} token calls, {codes['H084']} × H084")
     return SinkVerdict(
         keys=len(source.states),
-        entries=len(entries),
+        movements=len(movements),
         calls=sum(one.get("total", 0) for one in counted.values()),
         token_calls=token_calls,
         h084=codes["H084"],
@@ -403,8 +403,8 @@ async def opt_ins_beside(
     return in_flight, on_their_way
 
 
-def misplaced_entries(rows: list[dict[str, Any]]) -> list[str]:
-    """Return each entry that İYS saved twice, or after a later one of its key."""
+def misplaced_movements(rows: list[dict[str, Any]]) -> list[str]:
+    """Return each movement that İYS saved twice, or after a later one of its key."""
     counts = Counter((row["recipient"], row["status"], row["consentDate"]) for row in rows)
     found = [
         f"{status} of {date} saved {n} times" for (_, status, date), n in counts.items() if n > 1
@@ -413,6 +413,6 @@ def misplaced_entries(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         recipient, date = row["recipient"], row["consentDate"]
         if date < last.get(recipient, ""):
-            found.append(f"an entry of {date} was saved after one of {last[recipient]}")
+            found.append(f"a movement of {date} was saved after one of {last[recipient]}")
         last[recipient] = max(date, last.get(recipient, ""))
     return found
