@@ -45,7 +45,7 @@ from izin.ledger.record import (
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
 _PIECE = 1000
-"""So many keys are locked at once, while work is done on the last as many; of few, a quarter."""
+"""So many keys are locked at once, while work is done on the last as many; of few, half."""
 
 
 class _Permitted(NamedTuple):
@@ -340,7 +340,7 @@ async def lock_in_pieces(
     PostgreSQL locks the next.
     """
     wanted, rows = sorted(set(keys)), dict[str, ConsentRow]()
-    size = min(max(len(wanted) // 4, _PIECE // 4), _PIECE)
+    size = min(max(len(wanted) // 2, _PIECE // 4), _PIECE)
     pieces = [wanted[start : start + size] for start in range(0, len(wanted), size)]
     coming = await lock(connection, pieces[0]) if pieces else {}
     for piece, following in pairwise([*pieces, []]):

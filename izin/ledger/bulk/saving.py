@@ -16,7 +16,7 @@ from izin.runtime.process import with_pauses
 FEW = 8
 """Fewer changes of one shape are made one by one: there is nothing to share."""
 _SLICE = 2000
-"""So many rows are saved at once, while the next as many are made; of few, a quarter of them."""
+"""So many rows are saved at once, while the next as many are made; of few, half of them."""
 _NUMBERS = count()
 _MOST_NUMBERS = 1 << 15
 """Of slices: those of one transaction differ."""
@@ -123,7 +123,7 @@ class BulkChanges(Generic[M]):
         store: _Store,
     ) -> None:
         """Write slice after slice, each while the next is made."""
-        size = min(max(len(ruled) // 4, _SLICE // 8), _SLICE)
+        size = min(max(len(ruled) // 2, _SLICE // 8), _SLICE)
         slices = [ruled[start : start + size] for start in range(0, len(ruled), size)]
         coming = await self._made(slices[0])
         for following in [*slices[1:], ()]:
