@@ -36,6 +36,15 @@ def test_unreadable_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPa
         selection_of(recipients=["-"], brands=None)
 
 
+def test_what_if_of_a_period_that_ends_before_it_begins_exits_with_3(tmp_path: Path) -> None:
+    """Before the ledger is asked; nothing is written."""
+    period = ("--since", "2026-05-05T00:00:00Z", "--until", "2026-05-04T00:00:00Z")
+    file = tmp_path / "differs.csv"
+    done = CliRunner().invoke(app, ["replay", "what-if", "--out", str(file), *period])
+    assert (done.exit_code, "--since must be before --until" in done.stderr) == (3, True)
+    assert not file.exists()
+
+
 def test_plan_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     """It may be of another release."""
     assert replay_of(tmp_path, a_plan())
