@@ -624,7 +624,7 @@ $$;
 
 -- One record of a submission, with the status that it asks İYS to register. It has no foreign key: items are written
 -- and deleted in the transaction of their submission, so a check would only cost writes. İYS's full reply to an item is
--- in entries.
+-- in history.
 CREATE TABLE submission_items (
     submission_id bigint NOT NULL,
     index         integer NOT NULL,
@@ -1068,7 +1068,7 @@ CREATE TABLE bootstraps (
 );
 
 -- How far the decisions on one input partition have been recorded. A decision beyond is certainly new; only one before
--- is looked up in entries.
+-- is looked up in history.
 CREATE TABLE recorded_offsets (
     topic       text NOT NULL,
     partition   integer NOT NULL,
@@ -1365,7 +1365,7 @@ CREATE SEQUENCE delivery_batches;
 
 -- One acknowledgement: which record a subscriber has taken, when, and with which reply. The rows of a transaction are a
 -- batch, whose digest is an entry of the history (source deliveries/<batch>). So `izin ledger verify` finds a row that
--- was changed, added or removed. commitment = sha256(salt || content), as in entries.
+-- was changed, added or removed. commitment = sha256(salt || content), as in history.
 CREATE TABLE deliveries (
     batch         bigint NOT NULL,
     place         integer NOT NULL,

