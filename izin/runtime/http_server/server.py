@@ -125,8 +125,10 @@ class _StrictParser(h11.Connection):
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """Return the next event; raises h11.RemoteProtocolError."""
         if self.their_state is h11.IDLE:
-            head, *_ = _BLANK_LINE.split(self.trailing_data[0], maxsplit=1)
-            if _BARE_LF.search(head):
+            read = self.trailing_data[0]
+            # To count is quick, and hardly a client sends a bare LF, even in a body.
+            is_suspect = read.count(b"\n") != read.count(b"\r\n")
+            if is_suspect and _BARE_LF.search(_BLANK_LINE.split(read, maxsplit=1)[0]):
                 raise h11.RemoteProtocolError("a line ends with LF alone")
         event = super().next_event()
         if isinstance(event, h11.Data) and event.chunk_start and len(event.data) < _SMALL:
@@ -135,7 +137,7 @@ class _StrictParser(h11.Connection):
                 raise h11.RemoteProtocolError("too many small chunks")
         if isinstance(event, h11.Request):
             self.small = 0
-            names = {name for name, _ in event.headers}
+            names = {name.lower() for name, _ in event.headers.raw_items()}
             if {b"content-length", b"transfer-encoding"} <= names:
                 raise h11.RemoteProtocolError("a length beside chunks")
         return event

@@ -11,7 +11,7 @@ import asyncio
 import resource
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_network
@@ -113,18 +113,26 @@ class Shares:
         """Whether ``name`` has as many as are free, so that one more is not its own to take."""
         return self._in_progress[name] >= self._free
 
+    def take(self, name: str) -> None:
+        """Count one more of ``name``."""
+        self._in_progress[name] += 1
+        self._free -= 1
+
+    def give_back(self, name: str) -> None:
+        """Count one less of ``name``."""
+        self._free += 1
+        self._in_progress[name] -= 1
+        if not self._in_progress[name]:
+            del self._in_progress[name]
+
     @contextmanager
     def taking(self, name: str) -> Iterator[None]:
         """Count one more of ``name`` while the block runs."""
-        self._in_progress[name] += 1
-        self._free -= 1
+        self.take(name)
         try:
             yield
         finally:
-            self._free += 1
-            self._in_progress[name] -= 1
-            if not self._in_progress[name]:
-                del self._in_progress[name]
+            self.give_back(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,47 +160,40 @@ class Shedding:
             return
         client = client_of(scope["client"])
         reason = self._excess(client)
-        if reason is None:
-            with self._taking(client):
-                scope[_SCOPE] = self._sharing
-                await self._app(scope, receive, send)
+        if reason is not None:
+            self._metrics.refused(reason)
+            await (FULL if reason is Refused.FULL else OF_CLIENT).response()(scope, receive, send)
             return
-        self._metrics.refused(reason)
-        await (FULL if reason is Refused.FULL else OF_CLIENT).response()(scope, receive, send)
+        scope[_SCOPE] = self._sharing
+        self._metrics.requests.inc()
+        self._clients.take(client)
+        try:
+            await self._app(scope, receive, send)
+        except ClientDisconnect:
+            pass  # nobody is left to answer
+        finally:
+            self._clients.give_back(client)
+            self._metrics.requests.dec()
 
     def _excess(self, client: str) -> Refused | None:
         if self._clients.free() <= 0:
             return Refused.FULL
         return Refused.CLIENT if self._clients.is_spent(client) else None
 
-    @contextmanager
-    def _taking(self, client: str) -> Iterator[None]:
-        self._metrics.requests.inc()
-        try:
-            with self._clients.taking(client):
-                yield
-        except ClientDisconnect:
-            pass  # nobody is left to answer
-        finally:
-            self._metrics.requests.dec()
 
-
-@contextmanager
-def share_of_key(request: Request, name: str) -> Iterator[None]:
-    """Count ``request`` as one of the key of this ``name`` while the block runs.
+def share_of_key(request: Request, name: str) -> AbstractContextManager[None]:
+    """Return a context in which ``request`` counts as one of the key of this ``name``.
 
     Raises:
         RequestRefusedError: the key has as many in progress as are still free (429).
     """
     sharing: _Sharing | None = request.scope.get(_SCOPE)
     if sharing is None:
-        yield
-        return
+        return nullcontext()
     if sharing.keys.is_spent(name):
         sharing.metrics.refused(Refused.KEY)
         raise OF_KEY.error()
-    with sharing.keys.taking(name):
-        yield
+    return sharing.keys.taking(name)
 
 
 def client_of(address: tuple[str, int] | None) -> str:
@@ -219,8 +220,13 @@ async def read_body(request: Request, *, largest: int) -> bytes:
     body = bytearray()
     try:
         async with asyncio.timeout(limits.body_within):
-            async for chunk in request.stream():
-                body += chunk
+            is_whole = False
+            while not is_whole:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
+                is_whole = not message.get("more_body", False)
                 if len(body) > largest:
                     raise too_large(largest).error()
     except TimeoutError:
