@@ -157,16 +157,28 @@ def is_outranked(row: ConsentRow, order: Order) -> bool:
     return outranks(order, row.desired_order)
 
 
-def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
-    """Return the row after ``observation``; an older one changes nothing."""
+def observed(
+    row: ConsentRow,
+    observation: Observation,
+    **others: Any,  # noqa: ANN401  # a column's value each
+) -> ConsentRow:
+    """Return the row after ``observation``, of which an older one changes nothing; with other
+    columns changed too.
+    """
     before = row.registration
     after = before.after(observation)
-    return row if after is before else row.replace(**columns_of_registration(after))
+    columns = others if after is before else {**columns_of_registration(after), **others}
+    return row.replace(**columns) if columns else row
 
 
 def answered_row(row: ConsentRow, status: str, now: datetime) -> ConsentRow:
     """Return the row once no submission of this status is unanswered any more."""
-    return row.replace(**_closed(status), last_exchange_at=now)
+    return row.replace(**answered(status, now))
+
+
+def answered(status: str, now: datetime) -> Mapping[str, Any]:
+    """Return the columns that an answer to a submission of this status changes."""
+    return {**_closed(status), "last_exchange_at": now}
 
 
 def uncalled_row(row: ConsentRow, status: str) -> ConsentRow:

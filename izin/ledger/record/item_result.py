@@ -6,7 +6,7 @@ event that is no longer desired still counts: it shows what İYS holds, and the 
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from izin.consent import Action, Calendar, ConsentKey, Observation, Registered, Source, Status
 from izin.iys.errors import Verdict
@@ -99,8 +99,8 @@ def accepted_row(row: ConsentRow, item: Item, result: ItemResult, now: datetime)
     """Return ``row``, which desires what ``item`` submitted, once İYS has saved that; before it is
     ruled.
     """
-    row = apply.answered_row(row, item.status, now)
-    return _registered(row, item, result, now).replace(code=None)
+    # All at once: to copy a row takes as long as to read its columns.
+    return _registered(row, item, result, now, code=None, **apply.answered(item.status, now))
 
 
 def _desired(row: ConsentRow, case: _Case) -> AppliedResult:  # noqa: C901, PLR0911, PLR0912 - one case a verdict
@@ -289,10 +289,16 @@ def _superseded(row: ConsentRow, case: _Case) -> AppliedResult:
     )
 
 
-def _registered(row: ConsentRow, item: Item, result: ItemResult, now: datetime) -> ConsentRow:
+def _registered(
+    row: ConsentRow,
+    item: Item,
+    result: ItemResult,
+    now: datetime,
+    **others: Any,  # noqa: ANN401  # a column's value each
+) -> ConsentRow:
     receipt = result.receipt
     if receipt is None:
-        return row
+        return row.replace(**others)
     return apply.observed(
         row,
         Observation.answered(
@@ -304,4 +310,5 @@ def _registered(row: ConsentRow, item: Item, result: ItemResult, now: datetime) 
             how=result.how,
             at=now,
         ),
+        **others,
     )
