@@ -16,6 +16,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
+from benchmarks.before import before
 from benchmarks.connect.command import connect
 from benchmarks.daily.command import daily_file
 from benchmarks.demo import demo
@@ -70,6 +71,7 @@ register(
         "publisher": publisher,
         "light-install": light_install,
         "demo": demo,
+        "before": before,
         "latency": latency,
         "feeds": feeds,
         "restart": restart,

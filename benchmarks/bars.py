@@ -14,6 +14,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "publisher": ("publisher",),
     "light-install": ("light-install",),
     "demo": ("demo",),
+    "before": ("before",),
     "latency": ("latency",),
     "feeds": ("feeds",),
     "restart": ("restart",),
@@ -196,6 +197,12 @@ _ALL = (
     ),
     _at_most("light-install", "light-install", 33, "%", "packages, MB, seconds of everything"),
     _at_most("light-import", "light-install", 0.3, "s", "import of the publishing library"),
+    _at_least(
+        "before-order", "before", 95, "%", "of the order stage's speed before the rooms moved"
+    ),
+    _at_least("before-ingest", "before", 95, "%", "the same of ingest"),
+    _at_least("before-gate", "before", 95, "%", "the same of the gate, to a bare endpoint"),
+    _at_least("before-webhooks", "before", 95, "%", "the same of webhooks, to bare httpx"),
     _at_most("demo", "demo", 60, "s", "the whole demo, once everything is installed"),
     _at_most("latency-idle-p50", "latency", 30, "ms", "published until readable, either lane"),
     _at_most("latency-idle-p99", "latency", 20, "ms", "published until readable, either lane"),

@@ -1,0 +1,138 @@
+"""The benchmark ``before``: speeds beside those of the commit before the rooms were moved.
+
+Both are installed compiled, the former from a worktree of its own. Each round runs the former once
+and the present twice, in an order that turns; what counts is the median of the rounds' ratios, in
+per cent. The ratio of the present to itself (A/A) says how much of that is noise.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from benchmarks import ROOT
+from benchmarks.order.timer import TrialError
+from benchmarks.results import RunReport, progress
+
+COMMIT = "3feca898"
+"""The last one before the rooms of ``izin/`` were moved, merged and renamed."""
+_WITHIN = 600
+_KINDS = ("before", "now", "again")
+RUNS = {
+    "order": ("order-events", "order --contender izin --trials 1 --events 400000"),
+    "ingest": ("ingest-rows", "sink --keys 20000 --trials 1 --seconds 5 --delay 0.5"),
+    "gate": ("gate-rate", "gate --trials 1 --seconds 8 --timed 0.5"),
+    "webhooks": ("webhook-throughput", "webhook-throughput --trials 1 --events 10000"),
+}
+"""By part: the figure, and the run that measures it. The last two are ratios to a bare program that
+is measured in the same run, so that noise goes out.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What one round has measured of one part."""
+
+    before: float
+    now: float
+    again: float
+
+    @property
+    def change(self) -> float:
+        """The present speed in per cent of the former."""
+        return (self.now + self.again) / 2 / self.before * 100
+
+    @property
+    def noise(self) -> float:
+        """The present speed in per cent of itself."""
+        return self.again / self.now * 100
+
+
+def before(
+    rounds: Annotated[int, typer.Option(min=1, help="Of both, in turn; the median counts.")] = 7,
+    part: Annotated[list[str] | None, typer.Option(help="Only this part; repeat it.")] = None,
+) -> RunReport:
+    """Compare order stage, ingest, gate and webhooks with the commit before the rooms moved."""
+    parts = part or list(RUNS)
+    found: dict[str, list[Round]] = {one: [] for one in parts}
+    with progress().status(f"installing {COMMIT}") as status:
+        former = _installed(Path(".izin/before").absolute())
+        for number in range(rounds):
+            for one in parts:
+                status.update(f"round {number + 1} of {rounds}: {one}")
+                found[one].append(_round(former, one, number))
+    return RunReport(
+        tables=[_table(found)],
+        data={one: [(a.before, a.now, a.again) for a in found[one]] for one in parts},
+        figures={f"before-{one}": median([a.change for a in found[one]]) for one in parts},
+    )
+
+
+def _round(former: Path, part: str, number: int) -> Round:
+    turned = _KINDS[number % 3 :] + _KINDS[: number % 3]
+    return Round(**{kind: _measured(former if kind == "before" else ROOT, part) for kind in turned})
+
+
+def _measured(tree: Path, part: str) -> float:
+    """Return the figure of ``part`` with what is installed in ``tree``; raises TrialError."""
+    figure, run = RUNS[part]
+    compiled = tree / ".venv/compiled"
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": str(compiled / "imports")}
+    python = sys.executable if tree == ROOT else str(compiled / "bin/python")
+    command = [python, "-m", "benchmarks", *run.split(), "--figure", figure, "--output", "json"]
+    said = _run(command, tree, environment, accepted=(0, 1))  # 1: short of its bar
+    (value,) = (one["value"] for one in json.loads(said)["figures"])
+    if value is None:
+        raise TrialError(f"{figure} was not measured in {tree.name}")
+    return float(value)
+
+
+def _installed(tree: Path) -> Path:
+    """Return ``tree`` with the former commit in it, compiled; raises TrialError."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    if not tree.exists():
+        _run(["git", "worktree", "prune"], ROOT, environment)
+        _run(["git", "worktree", "add", "--detach", str(tree), COMMIT], ROOT, environment)
+    _run(["make", ".venv/compiled/.ready"], tree, environment)
+    return tree
+
+
+def _run(
+    command: Sequence[str],
+    folder: Path,
+    environment: dict[str, str],
+    accepted: Sequence[int] = (0,),
+) -> str:
+    done = subprocess.run(  # noqa: S603  # our own commands
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_WITHIN,
+    )
+    if done.returncode not in accepted:
+        raise TrialError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _table(found: dict[str, list[Round]]) -> Table:
+    table = Table(title=f"Speed in per cent of {COMMIT}'s: median, and the range of the rounds")
+    table.add_column("part")
+    for heading in ("now to before", "range", "now to now", "range"):
+        table.add_column(heading, justify="right")
+    for part, rounds in found.items():
+        cells = []
+        for values in ([one.change for one in rounds], [one.noise for one in rounds]):
+            cells += [f"{median(values):.1f}", f"{min(values):.1f} to {max(values):.1f}"]
+        table.add_row(part, *cells)
+    return table
