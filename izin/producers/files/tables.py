@@ -19,11 +19,10 @@ Cells = Sequence[str | None]
 
 
 class UnusableFileError(SourceError):
-    """A file that cannot be read as a table."""
+    """A file that cannot be used for what it should be."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path.name}: {what}")
-        self.path = path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +137,6 @@ class UnwritableTableError(OurError):
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{path} cannot be written: {error.strerror}; choose --out PATH")
-        self.path = path
         self.error = error
 
 

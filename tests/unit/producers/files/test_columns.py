@@ -1,15 +1,18 @@
-"""Columns and words: what is known, what the caller says, and what is refused."""
+"""Columns and words: what is known, what the caller says, and what is refused.
+
+Choices that are kept in a file are read as those of the command line.
+"""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from izin.consent import Channel, SourceError
-from izin.producers.files import ColumnChoices, ColumnsError
+from izin.consent import Channel
+from izin.producers.files import ColumnChoices, ColumnsError, UnusableFileError, read_mapping
 from izin.producers.files.choices import (
     ChannelField,
     ColumnChoiceError,
-    ValueChoiceError,
     channel_field_of,
     words_of,
 )
@@ -127,14 +130,8 @@ def test_words_are_read_in_their_fields_alone():
 )
 def test_unfitting_word_is_an_error(values: dict[str, str], what: str):
     """It names the values that there are."""
-    with pytest.raises(ValueChoiceError, match=what):
+    with pytest.raises(ColumnChoiceError, match=what):
         words_of(values)
-
-
-@pytest.mark.parametrize("error", [ColumnChoiceError, ValueChoiceError])
-def test_errors_are_of_the_source(error: type[Exception]):
-    """The caller corrects them."""
-    assert issubclass(error, SourceError)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +143,47 @@ def test_word_of_a_channel_is_a_value_and_begins_a_column(channel: Channel, word
     assert channel_of(word.upper()) == channel
     assert channel_field_of(f"{word} izni") == ChannelField(channel, Field.STATUS)
     assert channel_field_of(f"{word} consent date") == ChannelField(channel, Field.CONSENT_DATE)
+
+
+FILE = """
+ignore = ["Şehir"]
+confirm = ["İptal Tarihi"]
+[columns]
+"Müşteri No" = "ref"
+[constants]
+marka = 100001
+[values]
+"Mağaza" = "HS_FIZIKSEL_ORTAM"
+[values.status]
+Pasif = "RET"
+"""
+
+
+def test_mapping_of_a_file_is_as_its_options(tmp_path: Path):
+    """Columns, constants and words, of all fields or of one."""
+    path = tmp_path / "crm.toml"
+    path.write_text(FILE, "utf-8")
+    assert read_mapping(path) == ColumnChoices(
+        mapped={"Müşteri No": "ref"},
+        ignored=("Şehir",),
+        given={"marka": "100001"},
+        values={"Mağaza": "HS_FIZIKSEL_ORTAM", "status:Pasif": "RET"},
+        confirmed=("İptal Tarihi",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"[column]\na = 'b'", "column: Extra inputs"),
+        (b"[columns]\na = [1]", "columns.a: "),
+        (b"columns", "crm.toml: no mapping: "),
+        (b"\xff", "crm.toml: no mapping: "),
+    ],
+)
+def test_file_that_is_no_mapping_is_an_error(tmp_path: Path, content: bytes, what: str):
+    """It says what is wrong with it."""
+    path = tmp_path / "crm.toml"
+    path.write_bytes(content)
+    with pytest.raises(UnusableFileError, match=what):
+        read_mapping(path)

@@ -11,9 +11,8 @@ from izin.producers.files import ColumnChoices, ImportReport
 from tests.support.builders import BRAND
 from tests.support.hostile import nasty_export
 from tests.support.hostile.nasty_export import ExpectedConsent, NastyTruth
-from tests.unit.producers.conftest import ImportOf
+from tests.unit.producers.conftest import ImportOf, reported
 from tests.unit.producers.fakes import NOW, FakePublisher
-from tests.unit.producers.files.reports import reported
 
 ROWS, WORKBOOK_ROWS, CUSTOMERS = 5000, 700, 500
 CHOICES = ColumnChoices(

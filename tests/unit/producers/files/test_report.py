@@ -1,4 +1,7 @@
-"""The report of an import: it has the file's own cells, and is imported once it is corrected."""
+"""The report of an import: it has the file's own cells, and is imported once it is corrected.
+
+A report replaces an earlier one, and no other file: least of all the one that is imported.
+"""
 
 import csv
 import re
@@ -10,12 +13,11 @@ import openpyxl
 import pytest
 
 from izin.producers.files import ColumnChoices
-from izin.producers.files.report import RowOutcome
+from izin.producers.files.report import ReportPlaceError, RowOutcome
 from izin.producers.files.table_formats import ADDED
 from tests.support.builders import BRAND, EMAIL, PHONE
-from tests.unit.producers.conftest import ImportOf
+from tests.unit.producers.conftest import ImportOf, cells_of, reported
 from tests.unit.producers.fakes import FakePublisher
-from tests.unit.producers.files.reports import cells_of
 
 HEADER = ("Kayıt No", "Alıcı", "Kanal", "Durum", "Kaynak", "Tarih", "Marka")
 NUMBER = "0555 000 00 01"
@@ -154,3 +156,64 @@ def test_report_may_be_read_by_whoever_may_read_the_file(tmp_path: Path, import_
     report = import_of(path).report_path
     assert report is not None
     assert report.stat().st_mode & 0o777 == 0o640
+
+
+TABLE = "kayıt no;telefon;kanal;durum;kaynak;tarih;marka"
+LINES = (
+    f"A-1;0555 000 00 01;SMS;RET;HS_WEB;02.03.2026 12:00:00;{BRAND}",
+    f"A-2;12;SMS;RET;HS_WEB;02.03.2026 12:00:00;{BRAND}",
+)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """Write a file with an opt-out and a row that is refused."""
+    export = tmp_path / "export.csv"
+    export.write_text("\n".join((TABLE, *LINES)), "utf-8")
+    return export
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("link", ["", "symlink_to", "hardlink_to"])
+def test_report_never_replaces_the_file_that_is_imported(
+    export: Path, import_of: ImportOf, link: str, dry_run: bool
+):
+    """By whatever name: its opt-outs would be lost with it."""
+    before, report = export.read_bytes(), export
+    if link:
+        report = export.with_name("report.csv")
+        getattr(report, link)(export)
+    with pytest.raises(ReportPlaceError, match="the file that is imported"):
+        import_of(export, report_path=report, dry_run=dry_run, resumable=True)
+    assert (export.read_bytes(), report.read_bytes()) == (before, before)
+
+
+@pytest.mark.parametrize("name", ["book.csv", "book.xlsx", "folder"])
+def test_report_never_replaces_another_file(export: Path, import_of: ImportOf, name: str):
+    """Such as another export."""
+    other = export.with_name(name)
+    if name == "folder":
+        other.mkdir()
+    else:
+        other.write_bytes(export.read_bytes())
+    with pytest.raises(ReportPlaceError, match="no report of an import"):
+        import_of(export, report_path=other)
+    assert name == "folder" or other.read_bytes() == export.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["report.csv", "report.xlsx"])
+def test_report_replaces_an_earlier_one(export: Path, import_of: ImportOf, name: str):
+    """And an empty file, as made by a program that names temporary ones."""
+    report = export.with_name(name)
+    report.touch()
+    for _ in range(2):
+        done = import_of(export, report_path=report)
+        assert [one["kayıt no"] for one in reported(done)] == ["A-2"]
+
+
+def test_report_replaces_one_that_a_spreadsheet_has_saved(export: Path, import_of: ImportOf):
+    """As Unicode text."""
+    report = export.with_name("report.csv")
+    import_of(export, report_path=report)
+    report.write_bytes(report.read_text("utf-8-sig").replace(";", "\t").encode("utf-16"))
+    assert [one["kayıt no"] for one in reported(import_of(export, report_path=report))] == ["A-2"]

@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from izin.consent import TURKEY
-from izin.producers.files import ColumnChoices, ImportReport, ReversalRules, read_reversals
+from izin.producers.files import (
+    ColumnChoices,
+    ImportReport,
+    ReversalRules,
+    UnusableFileError,
+    read_reversals,
+)
 from izin.producers.files.report import RowOutcome
-from izin.producers.files.rows import ImportInterruptedError, NoReversalsError
+from izin.producers.files.rows import ImportInterruptedError
 from tests.support.builders import BRAND, EMAIL, NOON
 from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import NOW, FakePublisher
@@ -132,7 +138,7 @@ def test_file_that_lists_no_reversals_is_an_error(tmp_path: Path):
     """The export itself, given by mistake."""
     path = tmp_path / "nightly.csv"
     path.write_text(f"{HEADER}\n{a_row(0)}", "utf-8")
-    with pytest.raises(NoReversalsError, match=r"nightly\.csv has no column"):
+    with pytest.raises(UnusableFileError, match=r"nightly\.csv: it has no column"):
         read_reversals(path)
 
 
