@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.local import Supervisor
 from izin.producers.files import Import, ImportReport, import_file
+from izin.producers.new_event import utc_now
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime import kafka
 from izin.runtime.kafka import access_of
@@ -97,7 +98,7 @@ class LedgerView:
 
     def lag(self) -> reads.Lag:
         """Return what the sink worker has still to do."""
-        return self._runner.run(reads.lag(self._ledger, now=datetime.now(UTC)))
+        return self._runner.run(reads.lag(self._ledger, now=utc_now()))
 
     def keys(self) -> int:
         """Return the number of keys in the ledger."""
@@ -158,7 +159,9 @@ class StageFailedError(OurError):
     """A stage of the demo did not have the effect that it must have."""
 
 
-def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> None:
+def wait_until(
+    effect: Callable[[], bool], what: str, *, within: timedelta = _STAGE_TIMEOUT
+) -> None:
     """Poll until ``effect`` is there.
 
     Raises:
@@ -239,11 +242,6 @@ class ScenarioResult:
     kills: Sequence[Kill]
 
 
-def utc_now() -> datetime:
-    """Return the current instant."""
-    return datetime.now(UTC)
-
-
 class Scenario:
     """One run of the demo on a local stack that is up."""
 
@@ -265,8 +263,10 @@ class Scenario:
 
     def run(self, export: Path, rows: int, killer: Killer | None) -> ScenarioResult:
         """Run the whole scenario; ``killer`` kills workers meanwhile."""
-        _wait(lambda: len(self._brands().load()) == len((ACTIVE, LOADING)), "the brands are known")
-        _wait(self._is_key_known, "the intake knows the key")
+        wait_until(
+            lambda: len(self._brands().load()) == len((ACTIVE, LOADING)), "the brands are known"
+        )
+        wait_until(self._is_key_known, "the intake knows the key")
         truth = self.write_export(export, rows)
         with Subscriber(access_of(self._kafka)) as subscriber, killer or nullcontext():
             imported = self.import_export(export)
@@ -313,8 +313,8 @@ class Scenario:
             stage(len(killer.kills), len(WORKERS))
             return len(killer.kills) == len(WORKERS)
 
-        _wait(killed, "each worker was killed once")
-        _wait(lambda: self._stack.is_up, "each worker is up again")
+        wait_until(killed, "each worker was killed once")
+        wait_until(lambda: self._stack.is_up, "each worker is up again")
 
     def write_export(self, path: Path, rows: int) -> crm_export.ExportTruth:
         """Write the CRM export and return the expected results."""
@@ -377,9 +377,9 @@ class Scenario:
     def settle(self) -> None:
         """Wait until everything lawful is registered at İYS."""
         ordering = self._begin("decide in lawful order")
-        _wait(lambda: self._ordered(ordering), "all is ordered")
+        wait_until(lambda: self._ordered(ordering), "all is ordered")
         registering = self._begin("register at İYS")
-        _wait(lambda: self._registered(registering), "all is registered")
+        wait_until(lambda: self._registered(registering), "all is registered")
 
     def _ordered(self, stage: OnProgress) -> bool:
         events, behind = self._ledger.events(), self._ledger.behind()
@@ -404,17 +404,15 @@ class Scenario:
                 done += [_citizen(noted, by_push=True) for noted in client.opt_out([one])]
                 stage(number, len(pushed))
                 time.sleep(_PUSH_INTERVAL)  # the pace of the citizens, not a wait
-        receiving, keys = (
-            self._begin("subscriber receives every opt-out"),
-            {one.key for one in done},
-        )
+        receiving = self._begin("subscriber receives every opt-out")
+        keys = {one.key for one in done}
 
         def received() -> bool:
             count = len(keys & subscriber.received.keys())
             receiving(count, len(keys))
             return count == len(keys)
 
-        _wait(received, "every opt-out is received")
+        wait_until(received, "every opt-out is received")
         return done
 
     def _choose(self, client: SimulatorClient) -> list[list[RegisterEntry]]:
@@ -441,10 +439,6 @@ def delays(
         if one.key in received:
             found[0 if one.by_push else 1].append(received[one.key] - one.occurred_at)
     return found
-
-
-def _wait(effect: Callable[[], bool], what: str) -> None:
-    wait_until(effect, within=_STAGE_TIMEOUT, what=what)
 
 
 def _citizen(entry: RegisterEntry, *, by_push: bool) -> CitizenOptOut:
