@@ -187,8 +187,8 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for programs."""
-        found = asdict(self)
-        return found.pop("counts") | found | {"unexplained_differences": len(self.differences)}
+        found = asdict(self) | {"unexplained_differences": len(self.differences)}
+        return {**found.pop("counts"), **found}
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield what was counted, how much, and a note; then the first differences."""

@@ -71,38 +71,6 @@ _WORKERS = (
 """Our processes: the name of each, its package, and the part whose port it has."""
 
 
-async def _register_in_ledger(
-    ledger: Ledger, messages: TopicMessages, brands: Sequence[Brand], api_key: str
-) -> None:
-    """Register what is not registered; an operator may have changed what is.
-
-    Raises:
-        LocalError: ``api_key`` has not the form of a key.
-    """
-    now = datetime.now(UTC)
-    if CUSTOMER not in {one.customer_id for one in await customers.every(ledger)}:
-        await customers.add(ledger, CUSTOMER, "Acme", by=_BY, now=now)
-    known = {one.brand_code for one in await registry.every(ledger)}
-    for brand in brands:
-        if brand.brand_code not in known:
-            await registry.upsert(ledger, messages, brand, by=_BY, now=now)
-    given = presented(api_key)
-    if given is None:
-        raise LocalError(
-            "the record of this stack has no API key; name another folder with --state-dir"
-        )
-    if given.id not in {one.id for one in await api_keys.every(ledger)}:
-        key = ApiKey(
-            id=given.id,
-            name=_KEY,
-            secret_hash=given.secret_hash,
-            scopes=frozenset({Scope.PUBLISH.value, Scope.SUBSCRIBE.value, Scope.ASK.value}),
-            customers=frozenset({CUSTOMER}),
-            created_at=now,
-        )
-        await api_keys.create(ledger, messages, key, by=_BY, now=now)
-
-
 def check_installed(package: str = SIMULATOR) -> None:
     """Raise LocalError with the remedy where the simulator is not installed."""
     if find_spec(package) is None:
@@ -255,7 +223,7 @@ class LocalStack:
         self._report("creating the ledger and the topics")
         self._migrate()
         topic_admin.ensure_topics(self.kafka_settings)
-        self._register()
+        asyncio.run(self._register())
         if not self._servers_only:
             self._start_simulator()
             self._start_workers()
@@ -270,17 +238,38 @@ class LocalStack:
                 "run that version on it, or name another folder with --state-dir"
             ) from error
 
-    def _register(self) -> None:
-        """Register our customer, brands and key where they are not; others may be changed since."""
-        ledger = LedgerSettings.model_validate({"DATABASE_URL": self._environment["DATABASE_URL"]})
-        kafka = self.kafka_settings
+    async def _register(self) -> None:
+        """Register what is not registered; an operator may have changed what is.
+
+        Raises:
+            LocalError: the API key of the record has not the form of one.
+        """
+        kafka, now = self.kafka_settings, datetime.now(UTC)
         messages = TopicMessages(codec(kafka), kafka.topics)
-
-        async def register() -> None:
-            async with Ledger(ledger, owner=secrets.randbelow(2**31 - 1) + 1) as opened:
-                await _register_in_ledger(opened, messages, self._brands, self.api_key)
-
-        asyncio.run(register())
+        url = {"DATABASE_URL": self._environment["DATABASE_URL"]}
+        settings, owner = LedgerSettings.model_validate(url), secrets.randbelow(2**31 - 1) + 1
+        async with Ledger(settings, owner=owner) as ledger:
+            if CUSTOMER not in {one.customer_id for one in await customers.every(ledger)}:
+                await customers.add(ledger, CUSTOMER, "Acme", by=_BY, now=now)
+            known = {one.brand_code for one in await registry.every(ledger)}
+            for brand in self._brands:
+                if brand.brand_code not in known:
+                    await registry.upsert(ledger, messages, brand, by=_BY, now=now)
+            given = presented(self.api_key)
+            if given is None:
+                raise LocalError(
+                    "the record of this stack has no API key; name another folder with --state-dir"
+                )
+            if given.id not in {one.id for one in await api_keys.every(ledger)}:
+                key = ApiKey(
+                    id=given.id,
+                    name=_KEY,
+                    secret_hash=given.secret_hash,
+                    scopes=frozenset({Scope.PUBLISH.value, Scope.SUBSCRIBE.value, Scope.ASK.value}),
+                    customers=frozenset({CUSTOMER}),
+                    created_at=now,
+                )
+                await api_keys.create(ledger, messages, key, by=_BY, now=now)
 
     def stop(self) -> None:
         """Stop every process of this stack, ours first."""

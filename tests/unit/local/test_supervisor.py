@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -182,8 +183,8 @@ def test_restart_that_fails_is_reported_and_bounded(
 ) -> None:
     """What keeps it from starting is reported, counts as a death, and ends in giving up."""
     child = supervisor.start(a_command(tmp_path))
-
-    supervisor.keep_up("server", child, start=Mock(side_effect=LocalError("its port is taken")))
+    starts = chain([child], repeat(LocalError("its port is taken")))
+    supervisor.keep_up("server", Mock(side_effect=starts))
     supervisor.kill("worker")
     assert supervisor.gave_up.wait(10)
     assert events[0] == "server ended with exit code -9; starting it again in 0.01 s"
