@@ -268,10 +268,11 @@ def test_file_that_is_no_journal_is_an_error(runs: Runs):
     assert runs.publisher.events == []
 
 
-def test_folder_that_cannot_be_written_stops_before_the_first_event(runs: Runs):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_folder_that_cannot_be_written_stops_before_the_first_event(runs: Runs, dry_run: bool):
     """The error says how to choose another place."""
     with pytest.raises(UnwritableReportError, match="--report"):
-        runs(report_path=runs.path / "report.csv")
+        runs(report_path=runs.path / "report.csv", dry_run=dry_run)
     assert runs.publisher.events == []
 
 

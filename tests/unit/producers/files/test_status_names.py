@@ -1,7 +1,12 @@
 """What a word means depends on the name above it: only a known name of a consent takes a yes.
 
 A column that says who refused is never read as one that says who consented.
+
+docs/words.md has every name and word that is read, and no other.
 """
+
+import re
+from collections.abc import Callable
 
 import pytest
 
@@ -10,10 +15,11 @@ from izin.producers.files import ColumnChoices, ColumnsError
 from izin.producers.files.choices import ColumnChoiceError, channel_field_of, says_who_refused
 from izin.producers.files.columns import column_meanings
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field, field_of
+from izin.producers.mapping.field_names import FIELD_NAMES, NAME, Field, field_of
 from izin.producers.mapping.records import read
-from izin.schemas.words import status_of
+from izin.schemas.words import MEANINGS, NameTable, _spaced, status_of, word_key
 from tests.support.builders import BRAND
+from tests.support.source_tree import ROOT
 from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher
 
@@ -204,3 +210,40 @@ def test_column_of_refusals_is_of_no_channel(import_lines: ImportOf, held: str):
     choices = ColumnChoices(mapped={"SMS iptal": held}, given=WIDE)
     with pytest.raises(ColumnsError, match='"SMS iptal" is no known name'):
         import_lines(*lines, columns=choices)
+
+
+PAGE = (ROOT / "docs" / "words.md").read_text("utf-8")
+
+
+def listed(heading: str) -> dict[str, list[str]]:
+    """Return the words of each row of the table below a heading of the page."""
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?:^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    rows = [re.findall("`(.+?)`", line) for line in section.splitlines() if line.startswith("| `")]
+    return {value: [value, *others] for value, *others in rows}
+
+
+def check(table: NameTable, page: dict[str, list[str]], key: Callable[[str], str]) -> None:
+    """Check that a table of the page is one of the code."""
+    for value, words in page.items():
+        assert {table[one] for one in words} == {value}
+        known = {word for word, meaning in table.spelled.items() if meaning == value}
+        assert set(map(key, words)) == known
+    assert set(page) == set(table.spelled.values())
+
+
+@pytest.mark.parametrize("field", MEANINGS)
+def test_page_has_every_word_of_a_field(field: str) -> None:
+    """In the row of its meaning."""
+    check(MEANINGS[field], listed(rf"[^\n]* \(`{field}`\)"), word_key)
+
+
+def test_page_has_every_name_of_a_column() -> None:
+    """In the row of its field."""
+    check(FIELD_NAMES, listed("Columns of a file"), lambda one: _spaced(one, NAME))
+
+
+def test_no_word_of_an_opt_out_is_one_of_an_opt_in() -> None:
+    """Nor the other way round, in any spelling."""
+    page = listed(r"[^\n]* \(`status`\)")
+    joined = {status: {word_key(one).replace(" ", "") for one in page[status]} for status in page}
+    assert joined["ONAY"].isdisjoint(joined["RET"])
