@@ -31,12 +31,17 @@ def test_download_twice_downloads_nothing_more() -> None:
 
 
 def test_servers_start_failed_stops_the_others(tmp_path: Path) -> None:
-    """When one server cannot start, the other is stopped and the error comes through."""
+    """When one server cannot start, the other is stopped; the error names port and setting, and
+    Java was not started.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        local = LocalServers(tmp_path, kafka_port=listener.getsockname()[1], environ={})
-        with pytest.raises(PortTakenError):
+        port = listener.getsockname()[1]
+        local = LocalServers(tmp_path, kafka_port=port, environ={})
+        with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}.*--port kafka=NUMBER"):
             local.start()
     assert not any(server.is_alive for server in local.servers)
+    assert local.kafka is not None
+    assert local.kafka.pid is None
 
 
 def test_servers_given_by_the_environment_are_not_started(tmp_path: Path) -> None:
@@ -86,16 +91,6 @@ def test_kafka_after_an_interrupted_format_starts(tmp_path: Path) -> None:
     listeners = str(settings["listeners"].value).split(",")
     assert all("//127.0.0.1:" in listener for listener in listeners)
     assert settings["auto.create.topics.enable"].value == "false"
-
-
-def test_kafka_on_a_taken_port_fails_before_java_starts(tmp_path: Path) -> None:
-    """The error names the port and the setting; nothing is locked or left running."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        server = Kafka(tmp_path, port)
-        with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}.*--port kafka=NUMBER"):
-            server.start()
-    assert server.pid is None
 
 
 def test_kafka_that_cannot_start_quotes_java(tmp_path: Path) -> None:

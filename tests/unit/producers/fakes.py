@@ -2,9 +2,9 @@
 topic of first receipts as a list in memory, and an intake over both.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -17,6 +17,7 @@ from izin.producers.intake.first_receipts import HALF, FirstReceipts
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.publishing.publisher import (
+    KafkaPublisher,
     KafkaRecord,
     OversizeError,
     Published,
@@ -64,7 +65,7 @@ def a_record(**overrides: object) -> dict[str, Any]:
     return {name: value for name, value in (fields | overrides).items() if value is not None}
 
 
-class FakePublisher:
+class FakePublisher(KafkaPublisher):
     """Records the events, and acknowledges them at once."""
 
     def __init__(self, clock: Callable[[], datetime], prefix: str = "") -> None:
@@ -82,7 +83,7 @@ class FakePublisher:
         self,
         event: ConsentEvent,
         key: ConsentKey | None,
-        answered: Callable[[PublishResult], None],
+        on_result: Callable[[PublishResult], None],
         *,
         wait: timedelta = timedelta(0),  # noqa: ARG002  # nothing is ever full here
     ) -> None:
@@ -90,12 +91,12 @@ class FakePublisher:
         if len(one.value) > self.largest:
             raise OversizeError(event.event_id)
         if self.is_away_for(event):
-            answered(UndeliveredError(event.event_id, "away"))
+            on_result(UndeliveredError(event.event_id, "away"))
             return
         self.frames.append(one)
         self.events.append(event)
         offset = len(self.frames) - 1
-        answered(
+        on_result(
             Published(
                 event_id=event.event_id,
                 topic=one.topic,
@@ -105,29 +106,12 @@ class FakePublisher:
             )
         )
 
-    def publish(
-        self,
-        event: ConsentEvent,
-        key: ConsentKey | None = None,
-        *,
-        wait: timedelta = timedelta(0),
-    ) -> Future[Published]:
-        future: Future[Published] = Future()
-
-        def answered(answer: PublishResult) -> None:
-            if isinstance(answer, Published):
-                future.set_result(answer)
-            else:
-                future.set_exception(answer)
-
-        self.send(event, key, answered, wait=wait)
-        return future
-
     def flush(self, timeout: timedelta) -> int:  # noqa: ARG002  # all is answered already
         return 0
 
-    def bulk(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        yield
 
 
 class FakeReceipts:
