@@ -19,7 +19,7 @@ from izin.runtime.masking import mask
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro
 from izin.stack.actors import SimulatorClient
-from izin.stack.scenario import Kill, LedgerState, LedgerView, ScenarioResult, delays
+from izin.stack.scenario import Kill, LedgerState, LedgerView, ScenarioResult
 from izin.stack.stack import LocalStack
 
 T = TypeVar("T")
@@ -316,7 +316,6 @@ def _report(  # noqa: PLR0913 - what was found, and what it was found in
     events: int,
     start: float,
 ) -> Report:
-    by_push, by_pull = delays(result.citizens, result.received)
     kinds = Counter(one.value["kind"] for one in topics.decisions)
     ended = found.final_states
     return Report(
@@ -342,8 +341,8 @@ def _report(  # noqa: PLR0913 - what was found, and what it was found in
             "too_many_requests": counts["statuses"].get(_TOO_MANY, 0),
         },
         refusal_reasons=result.imported.reasons,
-        push=latency(by_push),
-        pull=latency(by_pull),
+        push=latency(result.delays(result.pushed)),
+        pull=latency(result.delays(result.pulled)),
         iys_requests={
             name: one["total"] for name, one in counts["operations"].items() if name != _PUSHES
         },

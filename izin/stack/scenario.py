@@ -220,26 +220,29 @@ class Killer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CitizenOptOut:
-    """An opt-out of a citizen at İYS."""
-
-    key: str
-    occurred_at: int
-    """Epoch milliseconds."""
-    by_push: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioResult:
     """What happened, as far as topics, ledger and İYS do not show it."""
 
     truth: crm_export.ExportTruth
     imported: ImportReport
     signups: int
-    citizens: Sequence[CitizenOptOut]
+    pushed: Sequence[RegisterEntry]
+    """The opt-outs of citizens at İYS that it pushed to us."""
+    pulled: Sequence[RegisterEntry]
+    """Those that we pulled."""
     received: Mapping[str, int]
     """By key: when the subscriber received its first opt-out, epoch milliseconds."""
     kills: Sequence[Kill]
+
+    @property
+    def citizens(self) -> Sequence[RegisterEntry]:
+        """The opt-outs of all citizens."""
+        return [*self.pushed, *self.pulled]
+
+    def delays(self, entries: Sequence[RegisterEntry]) -> list[int]:
+        """Return the milliseconds from each of ``entries`` to the subscriber, where it came."""
+        received = self.received
+        return [received[one.key] - one.occurred_at for one in entries if one.key in received]
 
 
 class Scenario:
@@ -272,7 +275,7 @@ class Scenario:
             imported = self.import_export(export)
             accepted = self.sign_up()
             self.settle()
-            citizens = self.opt_out(subscriber)
+            pushed, pulled = self.opt_out(subscriber)
             if killer is not None:
                 self._survive(killer)
             received = subscriber.received
@@ -281,7 +284,8 @@ class Scenario:
             truth=truth,
             imported=imported,
             signups=accepted,
-            citizens=citizens,
+            pushed=pushed,
+            pulled=pulled,
             received=received,
             kills=() if killer is None else tuple(killer.kills),
         )
@@ -392,20 +396,22 @@ class Scenario:
         stage(keys - lag.to_send - lag.to_query - lag.waiting - on_the_way, keys)
         return lag.is_settled and self._ledger.behind() == 0
 
-    def opt_out(self, subscriber: Subscriber) -> Sequence[CitizenOptOut]:
+    def opt_out(
+        self, subscriber: Subscriber
+    ) -> tuple[Sequence[RegisterEntry], Sequence[RegisterEntry]]:
         """Let citizens opt out at İYS, which we learn half by push and half by pull; wait until the
         subscriber has received every one.
         """
         stage = self._begin("citizens opt out at İYS")
         with SimulatorClient(self._stack.url("simulator")) as client:
-            pushed, pulled = self._choose(client)
-            done = [_citizen(one, by_push=False) for one in client.opt_out(pulled)]
-            for number, one in enumerate(pushed, 1):
-                done += [_citizen(noted, by_push=True) for noted in client.opt_out([one])]
-                stage(number, len(pushed))
+            chosen, others = self._choose(client)
+            pulled, pushed = client.opt_out(others), list[RegisterEntry]()
+            for number, one in enumerate(chosen, 1):
+                pushed += client.opt_out([one])
+                stage(number, len(chosen))
                 time.sleep(_PUSH_INTERVAL)  # the pace of the citizens, not a wait
         receiving = self._begin("subscriber receives every opt-out")
-        keys = {one.key for one in done}
+        keys = {one.key for one in (*pushed, *pulled)}
 
         def received() -> bool:
             count = len(keys & subscriber.received.keys())
@@ -413,7 +419,7 @@ class Scenario:
             return count == len(keys)
 
         wait_until(received, "every opt-out is received")
-        return done
+        return pushed, pulled
 
     def _choose(self, client: SimulatorClient) -> list[list[RegisterEntry]]:
         """Return citizens who consented, of the brand that pushes and of the one that does not."""
@@ -428,18 +434,3 @@ class Scenario:
                 raise StageFailedError(f"brand {brand} has {len(of_brand)} consents at İYS")
             chosen.append(chance.sample(of_brand, CITIZENS // 2))
         return chosen
-
-
-def delays(
-    citizens: Sequence[CitizenOptOut], received: Mapping[str, int]
-) -> tuple[list[int], list[int]]:
-    """Return the milliseconds from each opt-out to the subscriber: by push, and by pull."""
-    found: tuple[list[int], list[int]] = ([], [])
-    for one in citizens:
-        if one.key in received:
-            found[0 if one.by_push else 1].append(received[one.key] - one.occurred_at)
-    return found
-
-
-def _citizen(entry: RegisterEntry, *, by_push: bool) -> CitizenOptOut:
-    return CitizenOptOut(key=entry.key, occurred_at=entry.occurred_at, by_push=by_push)

@@ -224,11 +224,6 @@ class ReversalGuard:
         return replace(event, actor=self._rules.by, evidence=evidence)
 
 
-def violation_of(opted_out_at: int) -> Violation:
-    """Return why an opt-in that reverses an opt-out is not published."""
-    return violation("status", "IZIN-REVERSAL", at=_day(opted_out_at))
-
-
 def _day(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
 
@@ -346,7 +341,8 @@ class ImportRun:
         if reversed_at is not None:
             event = self._guard.given_back(accepted.event, reversed_at)
             if event is None:
-                fault, event_id = violation_of(reversed_at), accepted.event.event_id
+                fault = violation("status", "IZIN-REVERSAL", at=_day(reversed_at))
+                event_id = accepted.event.event_id
                 found = self._refused(row, part, RowOutcome.REVERSAL, fault)
                 return [one._replace(event_id=event_id) for one in found]
             accepted = replace(accepted, event=event)

@@ -188,7 +188,10 @@ def test_file_changed_while_read_is_an_error(path: Path):
         stream.write(f"{ONAY}\n")
     with pytest.raises(UnusableFileError, match="changed while it was read"):
         list(
-            rows(file, Header(line=1, last_line=1, fields=tuple(HEADER.split(";")), delimiter=";"))
+            rows(
+                file,
+                Header(header_line=1, last_line=1, headers=tuple(HEADER.split(";")), delimiter=";"),
+            )
         )
 
 

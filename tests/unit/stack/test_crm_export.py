@@ -57,7 +57,8 @@ def a_result(truth: crm_export.ExportTruth, **counts: int) -> ScenarioResult:
         truth=truth,
         imported=replace(imported, **counts),
         signups=SIGNUPS,
-        citizens=(),
+        pushed=(),
+        pulled=(),
         received={},
         kills=(),
     )
