@@ -10,7 +10,6 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 from typer.testing import CliRunner
 
-import izin.local
 from izin.cli.cli import app
 from izin.local import Kafka, LocalServers, PortTakenError
 from izin.local.errors import StartError
@@ -62,12 +61,6 @@ def test_registry_starts_only_when_asked_for(tmp_path: Path) -> None:
     assert LocalServers(tmp_path, environ=some).environment() == some
     (only,) = LocalServers(tmp_path, registry=True, environ=some).servers
     assert only.name.startswith("Apicurio Registry")
-
-
-def test_exported_names_exist() -> None:
-    """The public names are listed, sorted, and nothing on the list is missing."""
-    assert [name for name in izin.local.__all__ if not hasattr(izin.local, name)] == []
-    assert list(izin.local.__all__) == sorted(izin.local.__all__)
 
 
 def has_own_archive() -> bool:

@@ -67,39 +67,27 @@ async def test_list_publishes_the_valid_and_names_the_rest(
     assert len(fake.events) == 2
 
 
-async def test_form_is_published(client: httpx.AsyncClient, fake: FakePublisher):
-    """Any known word; the recipient acts right now, so no date is needed."""
+@pytest.mark.parametrize("channels", [["SMS"], ["SMS", "E-POSTA"]])
+async def test_form_is_a_record_for_each_channel(
+    client: httpx.AsyncClient, fake: FakePublisher, channels: list[str]
+):
+    """Each with its own id and the right recipient, in any known word; the recipient acts right
+    now, so no date is needed.
+    """
     answer = await post_form(
         client,
         ("phone", "0555 000 00 01"),
-        ("type", "SMS"),
-        ("status", "EVET"),
-        ("source", "HS_WEB"),
-        ("brand_code", str(BRAND)),
-    )
-    assert answer.status_code == 202
-    assert fake.events[0].recipient == PHONE
-    assert fake.events[0].consent_date == NOON + timedelta(hours=1)
-
-
-async def test_check_boxes_of_a_form_are_a_record_each(
-    client: httpx.AsyncClient, fake: FakePublisher
-):
-    """One record for each channel, with its own id and the right recipient."""
-    answer = await post_form(
-        client,
-        ("phone", PHONE),
         ("email", EMAIL),
-        ("type", "SMS"),
-        ("type", "E-POSTA"),
-        ("status", "1"),
+        *(("type", one) for one in channels),
+        ("status", "EVET"),
         ("source", "HS_WEB"),
         ("brand_code", str(BRAND)),
         ("id", "form-1"),
     )
     assert answer.status_code == 202
-    assert {one.recipient for one in fake.events} == {PHONE, EMAIL}
-    assert len({one.event_id for one in fake.events}) == 2
+    assert [one.recipient for one in fake.events] == [PHONE, EMAIL][: len(channels)]
+    assert {one.consent_date for one in fake.events} == {NOON + timedelta(hours=1)}
+    assert len({one.event_id for one in fake.events}) == len(channels)
 
 
 @pytest.mark.parametrize(

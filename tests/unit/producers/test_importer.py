@@ -14,8 +14,7 @@ from izin.producers.files import (
     UnusableFileError,
 )
 from izin.producers.files.choices import ColumnChoiceError
-from izin.producers.files.delimited import examine, rows
-from izin.producers.files.tables import Header
+from izin.producers.files.delimited import examine, header, rows
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
@@ -187,12 +186,7 @@ def test_file_changed_while_read_is_an_error(path: Path):
     with path.open("a", encoding="utf-8") as stream:
         stream.write(f"{ONAY}\n")
     with pytest.raises(UnusableFileError, match="changed while it was read"):
-        list(
-            rows(
-                file,
-                Header(header_line=1, last_line=1, headers=tuple(HEADER.split(";")), delimiter=";"),
-            )
-        )
+        list(rows(file, header(file, ColumnChoices())))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +83,6 @@ def test_publication_is_acknowledged_where_it_says(shop: ConsentPublisher, writt
         headers = dict(one.headers)
         assert headers["ce_id"] == published.event_id.encode()
         assert headers[CONTENT_TYPE[0]] == b"application/avro"
-
-
-def test_same_event_again_has_the_same_id(access: KafkaAccess, written: Written):
-    """Also from another process, which knows nothing of the first."""
-    event = a_new_event(origin_ref="customer-17")
-    for _ in range(2):
-        with ConsentPublisher("shop", access) as one:
-            one.publish(replace(event, chance=bytes(10)))
-    assert list(ids_of(written).values()) == [2]
 
 
 def test_refused_event_is_not_written(shop: ConsentPublisher, written: Written):
