@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 from typer.testing import CliRunner
 
+import izin.local
 from izin.cli.cli import app
 from izin.local import Kafka, LocalServers, PortTakenError
 from izin.local.errors import StartError
@@ -96,3 +97,9 @@ def test_kafka_address_before_the_start_is_an_error(tmp_path: Path) -> None:
     """Asking too early is a bug, and an error."""
     with pytest.raises(RuntimeError, match="has not been started"):
         _ = Kafka(tmp_path).bootstrap_servers
+
+
+def test_exported_names_exist() -> None:
+    """The public names are listed, sorted, and nothing on the list is missing."""
+    assert [name for name in izin.local.__all__ if not hasattr(izin.local, name)] == []
+    assert list(izin.local.__all__) == sorted(izin.local.__all__)
