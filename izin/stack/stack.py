@@ -126,6 +126,10 @@ class LocalStack:
         on_progress: Callable[[str], None],
     ) -> None:
         self._folder = StateFolder(state_dir)
+        self.logs = self._folder.path / "logs"
+        """The folder of every process's log."""
+        self.environment_file = self._folder.path / "environment"
+        """The settings as lines for a shell; only the owner may read the file."""
         self._fresh = fresh
         self._servers_only = servers_only
         self._record = (None if fresh else self._folder.record()) or RunRecord()
@@ -136,6 +140,8 @@ class LocalStack:
         self._environ = environ = self._of_the_caller(without_secret_files(environ))
         self._report = on_progress
         self._credentials = self._record.credentials
+        self.api_key = self._credentials.api_key
+        """The API key of the intake, the feeds and the gate."""
         self._servers = LocalServers(
             self._folder.path,
             kafka_port=self._ports["kafka"],
@@ -148,7 +154,8 @@ class LocalStack:
         self.supervisor = Supervisor(on_event=on_progress)
         # Of its own: a server may take longer to start than a worker may be down.
         self._server_supervisor = Supervisor(on_event=on_progress)
-        self._environment: dict[str, str] = {}
+        self.environment: Mapping[str, str] = {}
+        """The settings of our processes."""
 
     def _of_the_caller(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return ``environ`` without what a shell has from our own environment file, but with the
@@ -168,26 +175,6 @@ class LocalStack:
     def url(self, part: str) -> str:
         """Return the root of the URLs of one of our processes, without a slash at its end."""
         return f"http://{HOST}:{self._ports[part]}"
-
-    @property
-    def api_key(self) -> str:
-        """The API key of the intake, the feeds and the gate."""
-        return self._credentials.api_key
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The settings of our processes."""
-        return self._environment
-
-    @property
-    def logs(self) -> Path:
-        """The folder of every process's log."""
-        return self._folder.path / "logs"
-
-    @property
-    def environment_file(self) -> Path:
-        """The settings as lines for a shell; only the owner may read the file."""
-        return self._folder.path / "environment"
 
     @property
     def is_up(self) -> bool:
@@ -218,7 +205,7 @@ class LocalStack:
         self._report("starting the servers")
         self._servers.start()
         self._servers.keep_up(self._server_supervisor)
-        self._environment = self._settings()
+        self.environment = self._settings()
         self._write_environment()
         self._report("creating the ledger and the topics")
         self._migrate()
@@ -231,7 +218,7 @@ class LocalStack:
 
     def _migrate(self) -> None:
         try:
-            asyncio.run(migrate(self._environment["DATABASE_URL"]))
+            asyncio.run(migrate(self.environment["DATABASE_URL"]))
         except MigrationError as error:
             raise LocalError(
                 f"the ledger in {self._folder.path} is of another version of izin ({error}); "
@@ -246,7 +233,7 @@ class LocalStack:
         """
         kafka, now = self.kafka_settings, datetime.now(UTC)
         messages = TopicMessages(codec(kafka), kafka.topics)
-        url = {"DATABASE_URL": self._environment["DATABASE_URL"]}
+        url = {"DATABASE_URL": self.environment["DATABASE_URL"]}
         settings, owner = LedgerSettings.model_validate(url), secrets.randbelow(2**31 - 1) + 1
         async with Ledger(settings, owner=owner) as ledger:
             if CUSTOMER not in {one.customer_id for one in await customers.every(ledger)}:
@@ -284,9 +271,9 @@ class LocalStack:
     def kafka_settings(self) -> KafkaSettings:
         """The Kafka settings of this stack."""
         return KafkaSettings(
-            bootstrap_servers=self._environment["KAFKA_BOOTSTRAP_SERVERS"],
-            registry_url=self._environment.get("SCHEMA_REGISTRY_URL"),
-            topic_prefix=self._environment["IZIN_TOPIC_PREFIX"],
+            bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"],
+            registry_url=self.environment.get("SCHEMA_REGISTRY_URL"),
+            topic_prefix=self.environment["IZIN_TOPIC_PREFIX"],
             partitions=self._partitions,
             client_log_level=_CRITICAL_ONLY,
         )
@@ -347,7 +334,7 @@ class LocalStack:
         # For whoever posts, reads and asks: none of our processes needs them.
         of_clients = {"IZIN_API_KEY": self.api_key, "IZIN_GATE_URL": self.url("gate")}
         given = {name: self._environ[name] for name in _OF_ALL if name in self._environ}
-        settings = {**given, **self._environment, **of_clients}
+        settings = {**given, **self.environment, **of_clients}
         lines = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
         self.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -387,7 +374,7 @@ class LocalStack:
             # The folder where the command was typed is not searched for modules.
             argv=(sys.executable, "-P", "-m", *module),
             log=self.logs / f"{name.replace(' ', '-')}.log",
-            environment={**self._environ, **self._environment, **(extra or {})},
+            environment={**self._environ, **self.environment, **(extra or {})},
             ready=ready,
         )
 

@@ -10,8 +10,7 @@ Downloads: once, and never incomplete.
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -275,30 +274,24 @@ def test_broken_archive_is_named(repository: FakeRepository, tmp_path: Path) -> 
     assert not (tmp_path / "kit-1.0.unpacked").exists()
 
 
-@contextmanager
-def an_artifact(monkeypatch: pytest.MonkeyPatch, folder: Path, *, halves: int) -> Iterator[None]:
+def an_artifact(monkeypatch: pytest.MonkeyPatch, folder: Path, *, halves: int) -> None:
+    """Let a set have one file, which arrives incomplete so often."""
     artifact = FakeArtifact(folder / "kit-1.0.partial", halves=halves)
-    with monkeypatch.context() as patch:
-        patch.setattr(java, "_artifacts", lambda _context, _files: [artifact])
-        yield
+    monkeypatch.setattr(java, "_artifacts", lambda _context, _files: [artifact])
 
 
 def test_fetch_of_an_incomplete_jar_is_retried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An interrupted transfer is tried again."""
-    with an_artifact(monkeypatch, tmp_path, halves=2):
-        assert zipfile.is_zipfile(fetch(FILES, cache=tmp_path)[0])
-
-
-def test_fetch_retries_exhausted_name_the_jar_and_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The tries are bounded; the error names what failed and where to set a mirror."""
-    with (
-        an_artifact(monkeypatch, tmp_path, halves=99),
-        pytest.raises(DownloadError, match=r"cannot download com\.example:kit:1\.0.*mirror"),
-    ):
+    """An interrupted transfer is tried again; the tries are bounded, and the error names what
+    failed and where to set a mirror.
+    """
+    an_artifact(monkeypatch, tmp_path, halves=2)
+    (jar,) = fetch(FILES, cache=tmp_path)
+    assert zipfile.is_zipfile(jar)
+    jar.unlink()
+    an_artifact(monkeypatch, tmp_path, halves=99)
+    with pytest.raises(DownloadError, match=r"cannot download com\.example:kit:1\.0.*mirror"):
         fetch(FILES, cache=tmp_path)
 
 
