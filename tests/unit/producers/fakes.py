@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,7 +14,8 @@ import httpx
 
 from izin.consent import ConsentEvent, ConsentKey
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.intake.first_receipts import HALF, FirstReceipts
+from izin.producers.intake.first_receipts import FirstReceipts
+from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.publishing.publisher import (
@@ -114,7 +116,7 @@ class FakePublisher(KafkaPublisher):
         yield
 
 
-class FakeReceipts:
+class FakeReceipts(ReceiptLog):
     """What one endpoint has read of a `log` of one partition, which endpoints share."""
 
     def __init__(
@@ -125,49 +127,33 @@ class FakeReceipts:
         limit: int = 1000,
         is_away: bool = False,
     ) -> None:
-        self._log = log
+        self._codec = Codec()
+        self._append = self._appended
         self._clock = clock
-        self._read = 0
+        self._topic = KafkaSettings().topics.first_receipts
+        self._partitions = 1
+        self._ends = SimpleNamespace(ask=self._end)
         self.receipts = FirstReceipts(limit)
+        self._log = log
+        self._read_to = 0
         self.is_away = is_away
 
-    def claim(self, event_id: str, received_at: datetime, *, by: str = "") -> Future[datetime]:
+    def _appended(self, event_id: str, record: KafkaRecord) -> Future[Published]:
         if self.is_away:
-            return failed(BrokerError("away"))
-        try:
-            self.receipts.take_room(self._clock(), by)
-        except BrokerError as error:
-            found = self._find(event_id)
-            return failed(error) if found is None else done(found)
-        self._log.append((UUID(event_id).bytes, received_at, self._clock()))
-        found = self._find(event_id)
-        assert found is not None
-        return done(found)
+            raise BrokerError("away")
+        value = self._codec.decode(self._topic.record, record.value)
+        self._log.append((UUID(event_id).bytes, value["received_at"], self._clock()))
+        offset = self._follow() - 1
+        return done(Published(event_id=event_id, topic=record.topic, partition=0, offset=offset))
 
-    def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
-        if self.is_away:
-            return {one: failed(BrokerError("away")) for one in event_ids}
-        return {one: done(self._find(one)) for one in event_ids}
+    def _end(self, _partitions: Collection[int]) -> Mapping[int, Future[int]]:
+        return {0: failed(BrokerError("away")) if self.is_away else done(self._follow())}
 
-    def bind(self, request_id: str, received_at: datetime, *, by: str = "") -> Future[bool]:
-        if self.is_away:
-            return failed(BrokerError("away"))
-        self.receipts.take_room(self._clock(), by)
-        own = UUID(request_id).bytes
-        self._log.append((own, received_at, self._clock()))
-        self._follow()
-        found = self.receipts.request_after(0, self._read, own[:HALF], received_at)
-        return done(found.result(0) == own)
-
-    def _find(self, event_id: str) -> datetime | None:
-        self._follow()
-        return self.receipts.after(0, self._read, UUID(event_id).bytes).result(0)
-
-    def _follow(self) -> None:
-        while self._read < len(self._log):
-            key, received_at, appended_at = self._log[self._read]
-            self.receipts.read(0, self._read, key, received_at, appended_at=appended_at)
-            self._read += 1
+    def _follow(self) -> int:
+        for key, received_at, appended_at in self._log[self._read_to :]:
+            self.receipts.read(0, self._read_to, key, received_at, appended_at=appended_at)
+            self._read_to += 1
+        return self._read_to
 
 
 def intake_client(
