@@ -190,3 +190,8 @@ def failed(error: Exception) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_exception(error)
     return future
+
+
+async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx.Response:
+    """Post JSON."""
+    return await client.post("/v1/consents", json=body, headers=headers)

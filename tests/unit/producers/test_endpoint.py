@@ -21,14 +21,9 @@ from izin.schemas.consistency_token import positions_of
 from tests.support.api_keys import API_KEY
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.support.source_tree import ROOT
-from tests.unit.producers.fakes import FakePublisher, MovingClock, a_record, intake_client
+from tests.unit.producers.fakes import FakePublisher, MovingClock, a_record, intake_client, post
 
 FORM = "application/x-www-form-urlencoded"
-
-
-async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx.Response:
-    """Post JSON."""
-    return await client.post("/v1/consents", json=body, headers=headers)
 
 
 async def post_form(client: httpx.AsyncClient, *fields: tuple[str, str]) -> httpx.Response:
