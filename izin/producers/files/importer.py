@@ -263,13 +263,8 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         check_place(one, path)
     is_kept = how.resumable and not how.dry_run
     with ReportRows(report_path, table.headers, is_kept=is_kept) as report:
-        journal = begin(
-            journal_of(report_path) if is_kept else None,
-            how,
-            table.file.digest,
-            now=clock(),
-            kept=report.size,
-        )
+        noted_at = journal_of(report_path) if is_kept else None
+        journal = begin(noted_at, how, table.file.digest, now=clock(), kept=report.size)
         found = _Import(table, columns, journal, report, progress or (lambda *_: None))
         if journal.state.finished_at is not None:
             return found.result(how, began)
