@@ -21,7 +21,6 @@ HOT = (
     "izin/kafka/tables/packed_permissions.py",
     "izin/kafka/tables/permission_reader.py",
     "izin/gate/key_tables.py",
-    "izin/gate/lane_table.py",
     "izin/producers/files/cells.py",
     "izin/producers/publishing/event_ids.py",
     "izin/sinks/ingest/decision_reader.py",

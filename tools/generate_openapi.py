@@ -6,6 +6,7 @@ that the endpoint reads, and problems those that it answers with, asked for wher
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -35,7 +36,9 @@ from izin.producers.intake.request_body import (
     read_records,
 )
 from izin.producers.intake.server import MAX_BODY, NOT_ACKNOWLEDGED, OTHER_BODY, as_json, refusal
+from izin.producers.intake.validation import ForbiddenRecord, PostponedRecord
 from izin.producers.mapping.field_names import RECIPIENTS, Field
+from izin.producers.mapping.records import RefusedRecord
 from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import FeedsSettings, IntakeSettings
@@ -279,8 +282,8 @@ def _intake_problems() -> Iterable[ProblemText]:
     )
     for kind, body in bodies:
         yield from refusals_of(partial(read_records, kind, body))
-    for postponed, forbidden in ((1, 0), (0, 1), (0, 0)):
-        yield refusal(records=2, published=1, postponed=postponed, forbidden=forbidden)
+    for kind_of in (PostponedRecord, ForbiddenRecord, RefusedRecord):
+        yield refusal(2, 1, Counter[type]([kind_of]))
 
 
 def _record_schema() -> Schema:

@@ -24,7 +24,7 @@ from benchmarks.process_usage import peak_megabytes
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
 from izin.consent import ConsentEvent
-from izin.gate.lane_table import LaneTable
+from izin.gate.key_tables import LaneTable
 from izin.gate.state import GateState
 from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.follower import RecordFollower

@@ -7,9 +7,8 @@ What it knows, in memory:
 
 state       what is known of keys, brands and İYS's data, and how fresh it is
 sources     the topics that it is read from, and when a key is released that an opt-out has closed
-lane_table  opt-outs of the input lanes, found in what is mostly something else
-undecided   the keys that they close
-key_tables  what the ledger and the order stage have said of each key
+key_tables  what the ledger and the order stage have said of each key, and the input lanes
+undecided   the keys that opt-outs of these lanes close
 
 What it answers:
 

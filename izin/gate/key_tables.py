@@ -1,4 +1,4 @@
-"""What ledger and order stage have said of each key: ``permissions`` and ``consent-decisions``.
+"""What topics say of each key: ``permissions``, ``consent-decisions`` and the input lanes.
 
 An opt-out closes a key before the ledger knows of it, and a permission opens it again only by a
 newer consent: see :mod:`izin.kafka.tables.packed_permissions`. A record that cannot be read closes
@@ -6,15 +6,21 @@ its key, for its answer may be a no.
 
 Opt-outs are read in the decisions, not in ``consent-opt-outs``, where those are missing that were
 decided after a newer opt-in, however short before: İYS may hold an older consent still.
+
+Most records of an input lane are no opt-outs (RET), so it is first looked whether the word can be
+in one at all. The rest is decoded and admitted by the law, as the order stage does. What it refuses
+closes nothing, nor does what cannot be decoded: that becomes a dead letter there, and is counted
+here.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from confluent_kafka import Message
 
-from izin.consent import ConsentKey, RecipientType
+from izin.consent import ConsentEvent, ConsentKey, RecipientType, RefusedEvent, Status, admit
+from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.follower import take_each
 from izin.kafka.tables.packed_permissions import (
     PackedPermissions,
@@ -27,7 +33,9 @@ from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.cache import put
+from izin.schemas.fast.reader import append_instant
 from izin.schemas.generated.decision_offsets import consent_offsets, head_offsets
+from izin.schemas.partitioning import partition_of
 from izin.schemas.records import UNREADABLE
 
 _BUCKETS = 1 << 16
@@ -35,12 +43,18 @@ _BUCKETS = 1 << 16
 _DECISION: Final = "Decision"
 _RET: Final = b"RET"
 """It is in every decision on an opt-out, as the law spells it."""
+_RET_IN_LOWER_CASE: Final = b"ret"
+_LOWER: Final = bytes(range(256)).lower()
+_LEFT_OUT: Final = b"\0" + bytes(range(128, 256))
+"""What the law cleans a status of: NUL, and bytes that are no text."""
 _LATEST_RET: Final = 13
 """Of what is returned by ``consent_offsets``."""
 _MILLISECONDS: Final = 1000
 _log = get_logger(__name__)
 Retailers = frozenset[int]
 _NO_RETAILERS: Retailers = frozenset()
+Unreadable = Callable[[str, Message, Exception], None]
+"""Called with a topic, a record of it that cannot be read, and why."""
 
 
 class ErasedMerchants:
@@ -192,3 +206,68 @@ class DecisionRecords:
     def _decoded(self, value: bytes) -> int | None:
         latest = self._codec.decode(_DECISION, value)["consent"]["latest_ret_at"]
         return None if latest is None else whole_seconds(latest)
+
+
+def may_be_opt_out(value: bytes) -> bool:
+    """Whether the status RET may be in an encoded event, however it is spelt; rarely wrong."""
+    return _RET_IN_LOWER_CASE in value.translate(_LOWER, _LEFT_OUT)
+
+
+class LaneTable:
+    """Takes the records of an input topic of so many ``partitions``, and marks opt-outs."""
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        partitions: int,
+        codec: Codec,
+        undecided: UndecidedOptOuts,
+        unreadable: Unreadable,
+    ) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._codec = codec
+        self._undecided = undecided
+        self._unreadable = unreadable
+
+    def take(self, records: Sequence[Message]) -> int:
+        """Take records until the schema of one cannot be fetched."""
+        return take_each(records, self._take)
+
+    def _take(self, record: Message) -> None:
+        value = record.value()
+        if value is not None and may_be_opt_out(value):
+            key = self._opt_out(record, value)
+            if key is not None:
+                self._mark(record, key.encode())
+
+    def _opt_out(self, record: Message, value: bytes) -> ConsentKey | None:
+        """Return the key that an opt-out closes; None: it is none. Raises OurError where its schema
+        cannot be fetched now.
+        """
+        try:
+            event = self._event(value)
+        except UndecodableError as error:
+            self._unreadable(self._topic, record, error)
+            return None
+        try:
+            admitted = admit(event, appended_at=append_instant(record.timestamp()[1]))
+        except Exception as error:  # noqa: BLE001  # one record must not keep the others waiting
+            self._unreadable(self._topic, record, error)
+            return None
+        if isinstance(admitted, RefusedEvent) or admitted.status is not Status.RET:
+            return None
+        return admitted.key
+
+    def _event(self, value: bytes) -> ConsentEvent:
+        """Decode an event, without bytes that are no text where it has such."""
+        try:
+            return self._codec.decode_event(value)
+        except UndecodableError:
+            return self._codec.decode_damaged_event(value)[0]
+
+    def _mark(self, record: Message, key: bytes) -> None:
+        lane = self._topic, record.partition() or 0
+        home = partition_of(key, self._partitions)
+        self._undecided.add(lane, record.offset() or 0, digest_of(key), home)

@@ -28,13 +28,6 @@ def iys_warnings(state: GateState, settings: GateSettings, now: datetime) -> Map
     return _listed(_of_iys(state, settings, now), "iys of others")
 
 
-def late_channels(state: GateState, now: datetime, most: timedelta) -> int:
-    """Return for how many channels of active brands İYS was last pulled longer ago than ``most``,
-    or never.
-    """
-    return sum(not is_iys_current(pulled_at, now, most) for _, _, pulled_at in _pulled(state))
-
-
 def suspensions(state: GateState) -> Mapping[str, str]:
     """Return the brands for which an operator has suspended the messages, each with the reason."""
     found = (
@@ -140,10 +133,11 @@ class _StateCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the gauges."""
         counts, now, settings = self._state.counts(), self._clock(), self._settings
-        late = [
-            late_channels(self._state, now, most)
+        pulled = [pulled_at for _, _, pulled_at in _pulled(self._state)]
+        late, closed = (
+            sum(not is_iys_current(one, now, most) for one in pulled)
             for most in (settings.iys_warns_after, settings.iys_closes_after)
-        ]
+        )
         for name, about, value in (
             ("izin_gate_keys", "Keys of which anything is known.", counts.keys),
             (
@@ -160,12 +154,12 @@ class _StateCollector(Collector):
             (
                 "izin_gate_iys_late_channels",
                 "Active brands' channels, İYS not pulled within IZIN_GATE_IYS_WARNS_AFTER.",
-                late[0],
+                late,
             ),
             (
                 "izin_gate_iys_closed_channels",
                 "The same for IZIN_GATE_IYS_CLOSES_AFTER: their recipients are stale.",
-                late[1],
+                closed,
             ),
         ):
             yield GaugeMetricFamily(name, about, value)

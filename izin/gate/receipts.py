@@ -186,13 +186,10 @@ class _Written:
 
     def all_enqueued(self) -> None:
         """Be done when what is expected now has come."""
-        self._count(None)
+        self.delivered(None, None)
 
-    def delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def delivered(self, error: KafkaError | None, _message: Message | None) -> None:
         """Take the acknowledgement of one record, or its ``error``."""
-        self._count(error)
-
-    def _count(self, error: KafkaError | None) -> None:
         with self._lock:
             self._missing -= 1
             self._error = self._error or error

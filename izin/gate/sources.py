@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 from confluent_kafka import IsolationLevel, KafkaException
 
-from izin.gate.key_tables import DecisionRecords, KnownKeys, PermissionRecords
-from izin.gate.lane_table import LaneTable
+from izin.gate.key_tables import DecisionRecords, KnownKeys, LaneTable, PermissionRecords
 from izin.gate.undecided import UndecidedOptOuts
 from izin.kafka.follower import RecordFollower, TopicFollower, in_thread
 from izin.kafka.tables.brand_directory import BrandReader

@@ -62,10 +62,6 @@ class UndecidedOptOuts:
             else:
                 self._strays[lane].append(_StrayMark(offset, digest, home))
 
-    def has(self, lane: Lane) -> bool:
-        """Whether there is a mark of ``lane``."""
-        return bool(self._marks.get(lane) or self._strays.get(lane))
-
     def release(self, lane: Lane, below: int) -> None:
         """Release the keys whose opt-outs are below an offset of ``lane``, on their own partition.
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import httpx
 
@@ -88,19 +88,15 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     @property
-    def log(self) -> Path:
-        """The file of the process's log."""
-        return self.command.log
-
-    @property
     def exit_code(self) -> int | None:
         """The exit code, minus the signal's number after a signal, None while it runs."""
         return self._process.poll() if self._process else None
 
-    def start(self) -> None:
+    def start(self) -> Self:
         """Start the process and return at once; do nothing if it runs."""
         if not self.is_alive:
             self._process = _spawner.submit(self._spawn).result()
+        return self
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = self.command
@@ -207,30 +203,11 @@ class RestartPolicy:
         return min(self.first * doubled, self.longest)
 
 
-class Restartable(Protocol):
-    """A child, or a server around one."""
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it runs now."""
-
-    @property
-    def exit_code(self) -> int | None:
-        """How its last run ended."""
-
-    @property
-    def log(self) -> Path:
-        """The file of its log."""
-
-    def log_tail(self) -> str:
-        """Return the last lines of its last run."""
-
-
 class _Supervised:
     """One supervised child, and how it is started again; times are of the monotonic clock."""
 
-    def __init__(self, child: Restartable, start: Callable[[], None], *, up_since: float) -> None:
-        self.child = child
+    def __init__(self, start: Callable[[], Child], *, up_since: float) -> None:
+        self.child = start()
         self.start = start
         self.up_since = up_since
         self.start_at: float | None = None
@@ -243,7 +220,7 @@ class _Supervised:
         """Start it again; what keeps it from starting counts as a further death."""
         self.start_at, self.up_since, self.failure = None, now, None
         try:
-            self.start()
+            self.child = self.start()
         except LocalError as error:
             self.failure = f"cannot be started: {error}"
 
@@ -287,16 +264,19 @@ class Supervisor:
                 waiting[0].wait_ready()
                 ready = waiting.pop(0)
                 if keep_up:
-                    self.keep_up(ready.command.name, ready, start=ready.start)
+                    self.keep_up(ready.command.name, ready.start)
         except BaseException:  # also Ctrl-C: what was started is stopped
             for child in reversed(waiting):
                 child.stop()
             raise
 
-    def keep_up(self, name: str, child: Restartable, *, start: Callable[[], None]) -> None:
-        """Call ``start``, which must return at once, whenever a running ``child`` has died."""
+    def keep_up(self, name: str, start: Callable[[], Child]) -> None:
+        """Call ``start`` now, and whenever the child that it returns has died.
+
+        It returns at once, and the running child where there is one.
+        """
         with self._lock:
-            self._supervised[name] = _Supervised(child, start, up_since=time.monotonic())
+            self._supervised[name] = _Supervised(start, up_since=time.monotonic())
             if self._watch is None:
                 self._watch = threading.Thread(
                     target=self._watch_all, name="supervisor", daemon=True
@@ -308,8 +288,7 @@ class Supervisor:
             before = self._children.get(command.name)
             if before is not None and before.is_alive:
                 raise ValueError(f"a process named {command.name} runs already")
-            child = Child(command)
-            child.start()
+            child = Child(command).start()
             # Registered at once, so that `stop` finds it whatever happens now; last in the order,
             # even where an earlier child had the name.
             self._children.pop(command.name, None)
@@ -362,7 +341,7 @@ class Supervisor:
                 one.given_up = True
                 self._on_event(
                     f"{what}, {one.deaths} times in a row; it stays down. Its log is "
-                    f"{one.child.log}\n{one.child.log_tail()}"
+                    f"{one.child.command.log}\n{one.child.log_tail()}"
                 )
                 self.gave_up.set()
                 return

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +27,7 @@ HOST = "127.0.0.1"
 # check and the server's start.
 _FIRST, _LAST = 20_000, 32_000
 _TRIES = 200
+_KEPT = 256
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -113,43 +115,35 @@ def is_listening(address: str) -> bool:
         return False
 
 
-class _Reservations:
-    """The ports that this process has chosen last, each reserved against other processes.
+_chosen: deque[int] = deque()
+"""The ports that this process has chosen last, each reserved against other processes.
 
-    A server needs a while to listen on the port that was chosen for it, in which it looks free to
-    everybody else. The reservation of port N is the lock of byte N of a file of this user: the
-    kernel releases it when the process ends, however it ends.
-    """
-
-    _KEPT = 256
-
-    def __init__(self) -> None:
-        self._ports: deque[int] = deque()
-        self._descriptor: int | None = None
-
-    def add(self, port: int) -> bool:
-        """Reserve `port` and return True, or return False where it is reserved."""
-        if port in self._ports:
-            return False
-        try:
-            fcntl.lockf(self._file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-        except OSError:  # BlockingIOError or PermissionError, by platform
-            return False
-        self._ports.append(port)
-        if len(self._ports) > self._KEPT:
-            fcntl.lockf(self._file(), fcntl.LOCK_UN, 1, self._ports.popleft())
-        return True
-
-    def _file(self) -> int:
-        """Return the open file; it is never closed, for that would release every lock."""
-        if self._descriptor is None:
-            path = Path(tempfile.gettempdir()) / f"izin-ports-{os.getuid()}"
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(path, flags, 0o600)
-        return self._descriptor
+A server needs a while to listen on the port that was chosen for it, in which it looks free to
+everybody else. The reservation of port N is the lock of byte N of a file of this user: the kernel
+releases it when the process ends, however it ends.
+"""
 
 
-_reservations = _Reservations()
+def _reserve(port: int) -> bool:
+    """Reserve `port` and return True, or return False where it is reserved."""
+    if port in _chosen:
+        return False
+    file = _reservations()
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:  # BlockingIOError or PermissionError, by platform
+        return False
+    _chosen.append(port)
+    if len(_chosen) > _KEPT:
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, _chosen.popleft())
+    return True
+
+
+@cache
+def _reservations() -> int:
+    """Return the open file; it is never closed, for that would release every lock."""
+    path = Path(tempfile.gettempdir()) / f"izin-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def free_port() -> int:
@@ -159,7 +153,7 @@ def free_port() -> int:
     """
     for _ in range(_TRIES):
         port = random.randint(_FIRST, _LAST)  # noqa: S311 - spreads runs apart, hides nothing
-        if is_free(port) and _reservations.add(port):
+        if is_free(port) and _reserve(port):
             return port
     raise LocalError(f"no free port between {_FIRST} and {_LAST} on {HOST}")
 

@@ -51,11 +51,6 @@ class Server(ABC):
         return self._child is not None and self._child.is_alive
 
     @property
-    def exit_code(self) -> int | None:
-        """How the server's last run ended, None while it runs or when it was never started."""
-        return self._child.exit_code if self._child else None
-
-    @property
     def log(self) -> Path:
         """The file the server writes its log to."""
         return self._folder / f"{self.folder}.log"
@@ -88,27 +83,26 @@ class Server(ABC):
             raise
         self._on_progress(f"{self.name} answers on {self.address}")
 
-    def restart(self) -> None:
-        """Start the server again after it died, on the same port; return at once.
+    def restart(self) -> Child:
+        """Start the server again if it died, on the same port; return its process at once.
 
         Raises:
             StateInUseError: Processes of the last run are still ending; try again.
             PortTakenError: Another program took the port meanwhile.
         """
-        if self.is_alive:
-            return
+        if self._child is not None and self._child.is_alive:
+            return self._child
         # The lock ends with the last process of the last run, which may still write to the data.
         self._lock.release()
         self._lock.acquire(within=timedelta())
-        self._launch()
+        return self._launch()
 
     def _launch(self) -> Child:
         self._port = claim(
             self._port or self._asked_port, name=self.name, setting=self.port_setting
         )
-        self._child = child = Child(self._command(self._port))
-        child.start()
-        return child
+        self._child = Child(self._command(self._port)).start()
+        return self._child
 
     @abstractmethod
     def _command(self, port: int) -> Command:

@@ -165,7 +165,7 @@ class LocalServers:
     def keep_up(self, supervisor: Supervisor) -> None:
         """Have ``supervisor`` start each server again when it dies, on its port and its data."""
         for server in self.servers:
-            supervisor.keep_up(server.name, server, start=server.restart)
+            supervisor.keep_up(server.name, server.restart)
 
     def stop(self) -> None:
         """Stop the servers; do nothing for those that do not run."""

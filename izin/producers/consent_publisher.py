@@ -46,6 +46,7 @@ from izin.producers.publishing.publisher import (
     PublishResult,
     UnacknowledgedError,
     UndeliveredError,
+    running,
     settle,
 )
 from izin.runtime.errors import SettingError
@@ -287,8 +288,7 @@ class ConsentPublisher:
             case RefusedRecord(violations=violations):
                 raise EventRefusedError(violations)
             case AcceptedRecord(event=accepted, key=key, violations=violations):
-                future: Future[Published] = Future()
-                future.set_running_or_notify_cancel()
+                future: Future[Published] = running()
                 on_result = partial(_settle, session, future, violations)
                 session.publisher.send(accepted, key, on_result, wait=wait)
                 return _Submission(accepted.event_id, future)

@@ -77,34 +77,6 @@ class CrmRow:
         return self.brand, self.person, self.channel, self.tacir
 
 
-class Notation:
-    """Writes rows in notations that ``chance`` chooses."""
-
-    def __init__(self, chance: random.Random) -> None:
-        self._random = chance
-
-    def row(self, one: CrmRow) -> list[str]:
-        """Return the cells of a row."""
-        return [
-            self._recipient(one.person, one.channel),
-            self._random.choice(CHANNELS[one.channel]),
-            self._random.choice(STATUSES[one.status]),
-            one.source,
-            one.at.strftime(self._random.choice(DATES)),
-            "TACİR" if one.tacir else self._random.choice(("BİREYSEL", "BIREYSEL", "")),
-            str(one.brand),
-            f"CRM-{one.person:06d}",
-        ]
-
-    def _recipient(self, person: int, channel: str) -> str:
-        if channel == "EPOSTA":
-            address = f"kisi.{person:06d}@{DOMAINS[person % len(DOMAINS)]}"
-            return self._random.choice((address, address.title(), address.upper(), address))
-        digits = f"{person:06d}"
-        notation = self._random.choice(PHONES)
-        return notation.format("555", f"0{digits[:2]}", digits[2:4], digits[4:])
-
-
 @dataclass(frozen=True, kw_only=True)
 class ExportSpec:
     """What to write."""
@@ -140,7 +112,6 @@ class Generator:
     def __init__(self, spec: ExportSpec) -> None:
         self._spec = spec
         self._random = random.Random(f"{spec.seed}/{spec.now.isoformat()}/{spec.rows}")
-        self._notation = Notation(self._random)
         self._persons = iter(self._random.sample(range(1_000_000), spec.rows))
         self._placed: list[tuple[float, list[str]]] = []
         self._events: list[tuple[float, CrmRow]] = []
@@ -153,7 +124,7 @@ class Generator:
         )
         self._add_events(rows - duplicates - old - bad, old)
         for place, one in self._random.choices(self._events, k=duplicates):
-            self._placed.append((self._random.uniform(place, 1), self._notation.row(one)))
+            self._placed.append((self._random.uniform(place, 1), self._cells(one)))
         invalid, not_registrable = self._add_invalid(bad)
         self._placed.sort(key=lambda one: one[0])
         final = self._final(not_registrable)
@@ -220,9 +191,30 @@ class Generator:
         seconds = self._random.randint(0, int((end - start).total_seconds()))
         return (start + timedelta(seconds=seconds)).astimezone(TURKEY).replace(microsecond=0)
 
+    def _cells(self, one: CrmRow) -> list[str]:
+        """Return the cells of a row, in notations that chance chooses."""
+        return [
+            self._recipient(one.person, one.channel),
+            self._random.choice(CHANNELS[one.channel]),
+            self._random.choice(STATUSES[one.status]),
+            one.source,
+            one.at.strftime(self._random.choice(DATES)),
+            "TACİR" if one.tacir else self._random.choice(("BİREYSEL", "BIREYSEL", "")),
+            str(one.brand),
+            f"CRM-{one.person:06d}",
+        ]
+
+    def _recipient(self, person: int, channel: str) -> str:
+        if channel == "EPOSTA":
+            address = f"kisi.{person:06d}@{DOMAINS[person % len(DOMAINS)]}"
+            return self._random.choice((address, address.title(), address.upper(), address))
+        digits = f"{person:06d}"
+        notation = self._random.choice(PHONES)
+        return notation.format("555", f"0{digits[:2]}", digits[2:4], digits[4:])
+
     def _add(self, place: float, one: CrmRow) -> tuple[float, CrmRow]:
         self._events.append((place, one))
-        self._placed.append((place, self._notation.row(one)))
+        self._placed.append((place, self._cells(one)))
         return place, one
 
     def _add_invalid(self, count: int) -> tuple[dict[str, int], int]:
@@ -255,7 +247,7 @@ class Generator:
                 status="RET" if kind == _UNDATED_OPT_OUT else "ONAY",
                 source="HS_WEB",
             )
-            row = self._notation.row(one)
+            row = self._cells(one)
             column, text = faults[kind]
             row[column] = text
             self._placed.append((self._random.random(), row))

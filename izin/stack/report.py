@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from izin.consent import Order, outranks
 from izin.kafka.bounded_reader import TopicRecord, read_all
@@ -19,9 +19,10 @@ from izin.runtime.masking import mask
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro
 from izin.stack.actors import SimulatorClient
-from izin.stack.scenario import Kill, LedgerState, LedgerView, ScenarioResult, delays
+from izin.stack.scenario import Kill, LedgerState, LedgerView, ScenarioResult
 from izin.stack.stack import LocalStack
 
+T = TypeVar("T")
 _SHOWN = 20
 _TOO_MANY = "429"
 _PUSHES = "push"
@@ -144,9 +145,9 @@ def regressions(rows: Iterable[tuple[str, Order]]) -> Iterator[str]:
             greatest[key] = order
 
 
-def repeated(movements: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    """Yield each movement that İYS accepted more than once."""
-    yield from (movement for movement, count in Counter(movements).items() if count > 1)
+def repeated(found: Iterable[T]) -> list[T]:
+    """Return what is ``found`` more than once, such as a movement that İYS accepted twice."""
+    return [one for one, count in Counter(found).items() if count > 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,37 +162,19 @@ class LatencySummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One run of the demo. Counts are rows, events or keys, as their names say."""
+    """One run of the demo."""
 
-    rows_read: int
-    rows_refused: int
+    counts: Mapping[str, int]
+    """Rows, events or keys, as the names say; ``opt_outs`` are records of ``consent-opt-outs``,
+    ``citizens_received`` the citizens whose opt-out at İYS reached the subscriber."""
     refusal_reasons: Mapping[str, int]
     """How often each code was reported; a row can break several rules."""
-    signups: int
-    events_published: int
-    duplicates: int
-    stale: int
-    enriched: int
-    applied: int
-    dead_letters: int
-    keys: int
-    registered: int
-    expired: int
-    local_only: int
-    parked: int
-    refused_by_iys: int
-    opt_outs: int
-    """Records of ``consent-opt-outs``."""
-    citizens: int
-    citizens_received: int
-    """Citizens whose opt-out at İYS reached the subscriber."""
     push: LatencySummary
     pull: LatencySummary
     iys_requests: Mapping[str, int]
     """Calls to İYS by operation."""
     iys_refusals: Mapping[str, int]
     """Calls that İYS refused, by code."""
-    too_many_requests: int
     differences: tuple[KeyDifference, ...]
     chaos: tuple[Kill, ...]
     seconds: float
@@ -199,11 +182,13 @@ class Report:
     @property
     def is_good(self) -> bool:
         """Whether nothing is unexplained, and every citizen's opt-out was received."""
-        return not self.differences and self.citizens_received == self.citizens
+        counts = self.counts
+        return not self.differences and counts["citizens_received"] == counts["citizens"]
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for programs."""
-        return {**asdict(self), "unexplained_differences": len(self.differences)}
+        found = asdict(self) | {"unexplained_differences": len(self.differences)}
+        return {**found.pop("counts"), **found}
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield what was counted, how much, and a note; then the first differences."""
@@ -213,23 +198,24 @@ class Report:
             yield "unexplained", "", f"{one.key}: {one.what}"
 
     def _counts(self) -> list[tuple[str, int | str, str]]:
-        received = f"{self.citizens_received:,} of {self.citizens:,}"
+        count = self.counts
+        received = f"{count['citizens_received']:,} of {count['citizens']:,}"
         return [
-            ("rows read", self.rows_read, "from the CRM export"),
-            ("refused", self.rows_refused, _ranked(self.refusal_reasons)),
-            ("signups", self.signups, "by HTTP, forms and JSON"),
-            ("events published", self.events_published, "rows, signups and citizens at İYS"),
-            ("duplicates", self.duplicates, "published before; no effect"),
-            ("stale", self.stale, "older than the state"),
-            ("enriched", self.enriched, "the same, with better evidence"),
-            ("dead letters", self.dead_letters, "could not be processed"),
-            ("keys", self.keys, "brand, channel, recipient type, recipient"),
-            ("registered", self.registered, "İYS holds what we want"),
-            ("expired", self.expired, "older than three business days: not registrable"),
-            ("local only", self.local_only, "an opt-out, and nothing at İYS to withdraw"),
-            ("parked", self.parked, "need a person; never dropped"),
-            ("refused by İYS", self.refused_by_iys, ""),
-            ("opt-outs", self.opt_outs, "each published to every subscriber"),
+            ("rows read", count["rows_read"], "from the CRM export"),
+            ("refused", count["rows_refused"], _ranked(self.refusal_reasons)),
+            ("signups", count["signups"], "by HTTP, forms and JSON"),
+            ("events published", count["events_published"], "rows, signups and citizens at İYS"),
+            ("duplicates", count["duplicates"], "published before; no effect"),
+            ("stale", count["stale"], "older than the state"),
+            ("enriched", count["enriched"], "the same, with better evidence"),
+            ("dead letters", count["dead_letters"], "could not be processed"),
+            ("keys", count["keys"], "brand, channel, recipient type, recipient"),
+            ("registered", count["registered"], "İYS holds what we want"),
+            ("expired", count["expired"], "older than three business days: not registrable"),
+            ("local only", count["local_only"], "an opt-out, and nothing at İYS to withdraw"),
+            ("parked", count["parked"], "need a person; never dropped"),
+            ("refused by İYS", count["refused_by_iys"], ""),
+            ("opt-outs", count["opt_outs"], "each published to every subscriber"),
             ("citizens' opt-outs received", received, "half by push, half by pull"),
             (
                 "push to subscriber p50 / p99",
@@ -239,7 +225,7 @@ class Report:
             ("pull to subscriber p50 / p99", _pair(self.pull), "İYS hides the latest; shortened"),
             ("calls to İYS", sum(self.iys_requests.values()), _ranked(self.iys_requests)),
             ("calls refused", sum(self.iys_refusals.values()), _ranked(self.iys_refusals)),
-            ("refused with 429", self.too_many_requests, "İYS's rate limits are on"),
+            ("refused with 429", count["too_many_requests"], "İYS's rate limits are on"),
             *(("kill -9", one.killed, f"in second {one.at_second:.0f}") for one in self.chaos),
             ("unexplained differences", len(self.differences), "must be 0"),
             ("seconds", f"{self.seconds:.1f}", ""),
@@ -307,7 +293,9 @@ def verify(
     for key, status, _ in repeated(ours):
         found.add(key, f"İYS accepted the same {status} twice")
     _check_import(found, result, len(desired))
-    _check_decided_once(found, topics.decisions)
+    places = ("{topic}/{partition}/{offset}".format_map(one.value) for one in topics.decisions)
+    for place in repeated(places):
+        found.add(place, "decided more than once")
     _check_opt_outs(found, topics)
     for one in result.citizens:
         if one.key not in result.received:
@@ -328,35 +316,37 @@ def _report(  # noqa: PLR0913 - what was found, and what it was found in
     events: int,
     start: float,
 ) -> Report:
-    by_push, by_pull = delays(result.citizens, result.received)
     kinds = Counter(one.value["kind"] for one in topics.decisions)
+    ended = found.final_states
     return Report(
-        rows_read=result.imported.rows,
-        rows_refused=result.imported.refused,
+        counts={
+            "rows_read": result.imported.rows,
+            "rows_refused": result.imported.refused,
+            "signups": result.signups,
+            "events_published": events,
+            "duplicates": events - len(topics.decisions) - len(topics.dead_letters),
+            "stale": kinds["Stale"],
+            "enriched": kinds["Enriched"],
+            "applied": kinds["Apply"],
+            "dead_letters": len(topics.dead_letters),
+            "keys": len({one.key for one in topics.desired_consents}),
+            "registered": ended[FinalState.REGISTERED],
+            "expired": ended[FinalState.EXPIRED],
+            "local_only": ended[FinalState.LOCAL_ONLY],
+            "parked": ended[FinalState.PARKED],
+            "refused_by_iys": ended[FinalState.REFUSED],
+            "opt_outs": len(topics.opt_outs),
+            "citizens": len(result.citizens),
+            "citizens_received": sum(one.key in result.received for one in result.citizens),
+            "too_many_requests": counts["statuses"].get(_TOO_MANY, 0),
+        },
         refusal_reasons=result.imported.reasons,
-        signups=result.signups,
-        events_published=events,
-        duplicates=events - len(topics.decisions) - len(topics.dead_letters),
-        stale=kinds["Stale"],
-        enriched=kinds["Enriched"],
-        applied=kinds["Apply"],
-        dead_letters=len(topics.dead_letters),
-        keys=len({one.key for one in topics.desired_consents}),
-        registered=found.final_states[FinalState.REGISTERED],
-        expired=found.final_states[FinalState.EXPIRED],
-        local_only=found.final_states[FinalState.LOCAL_ONLY],
-        parked=found.final_states[FinalState.PARKED],
-        refused_by_iys=found.final_states[FinalState.REFUSED],
-        opt_outs=len(topics.opt_outs),
-        citizens=len(result.citizens),
-        citizens_received=sum(one.key in result.received for one in result.citizens),
-        push=latency(by_push),
-        pull=latency(by_pull),
+        push=latency(result.delays(result.pushed)),
+        pull=latency(result.delays(result.pulled)),
         iys_requests={
             name: one["total"] for name, one in counts["operations"].items() if name != _PUSHES
         },
         iys_refusals=counts["codes"],
-        too_many_requests=counts["statuses"].get(_TOO_MANY, 0),
         differences=tuple(found.differences),
         chaos=tuple(result.kills),
         seconds=round(time.monotonic() - start, 1),
@@ -376,15 +366,6 @@ def _check_import(found: DemoComparison, result: ScenarioResult, keys: int) -> N
     ):
         if written != read:
             found.add("the export", f"{what}: {written:,} were written, {read:,} were read")
-
-
-def _check_decided_once(found: DemoComparison, decisions: Iterable[TopicRecord]) -> None:
-    coordinates = Counter(
-        (one.value["topic"], one.value["partition"], one.value["offset"]) for one in decisions
-    )
-    for (topic, partition, offset), count in coordinates.items():
-        if count > 1:
-            found.add(f"{topic}/{partition}/{offset}", f"decided {count} times")
 
 
 def _check_opt_outs(found: DemoComparison, topics: TopicContents) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.local import Supervisor
 from izin.producers.files import Import, ImportReport, import_file
+from izin.producers.new_event import utc_now
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime import kafka
 from izin.runtime.kafka import access_of
@@ -97,7 +98,7 @@ class LedgerView:
 
     def lag(self) -> reads.Lag:
         """Return what the sink worker has still to do."""
-        return self._runner.run(reads.lag(self._ledger, now=datetime.now(UTC)))
+        return self._runner.run(reads.lag(self._ledger, now=utc_now()))
 
     def keys(self) -> int:
         """Return the number of keys in the ledger."""
@@ -158,7 +159,9 @@ class StageFailedError(OurError):
     """A stage of the demo did not have the effect that it must have."""
 
 
-def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> None:
+def wait_until(
+    effect: Callable[[], bool], what: str, *, within: timedelta = _STAGE_TIMEOUT
+) -> None:
     """Poll until ``effect`` is there.
 
     Raises:
@@ -217,31 +220,29 @@ class Killer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CitizenOptOut:
-    """An opt-out of a citizen at İYS."""
-
-    key: str
-    occurred_at: int
-    """Epoch milliseconds."""
-    by_push: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioResult:
     """What happened, as far as topics, ledger and İYS do not show it."""
 
     truth: crm_export.ExportTruth
     imported: ImportReport
     signups: int
-    citizens: Sequence[CitizenOptOut]
+    pushed: Sequence[RegisterEntry]
+    """The opt-outs of citizens at İYS that it pushed to us."""
+    pulled: Sequence[RegisterEntry]
+    """Those that we pulled."""
     received: Mapping[str, int]
     """By key: when the subscriber received its first opt-out, epoch milliseconds."""
     kills: Sequence[Kill]
 
+    @property
+    def citizens(self) -> Sequence[RegisterEntry]:
+        """The opt-outs of all citizens."""
+        return [*self.pushed, *self.pulled]
 
-def utc_now() -> datetime:
-    """Return the current instant."""
-    return datetime.now(UTC)
+    def delays(self, entries: Sequence[RegisterEntry]) -> list[int]:
+        """Return the milliseconds from each of ``entries`` to the subscriber, where it came."""
+        received = self.received
+        return [received[one.key] - one.occurred_at for one in entries if one.key in received]
 
 
 class Scenario:
@@ -265,14 +266,16 @@ class Scenario:
 
     def run(self, export: Path, rows: int, killer: Killer | None) -> ScenarioResult:
         """Run the whole scenario; ``killer`` kills workers meanwhile."""
-        _wait(lambda: len(self._brands().load()) == len((ACTIVE, LOADING)), "the brands are known")
-        _wait(self._is_key_known, "the intake knows the key")
+        wait_until(
+            lambda: len(self._brands().load()) == len((ACTIVE, LOADING)), "the brands are known"
+        )
+        wait_until(self._is_key_known, "the intake knows the key")
         truth = self.write_export(export, rows)
         with Subscriber(access_of(self._kafka)) as subscriber, killer or nullcontext():
             imported = self.import_export(export)
             accepted = self.sign_up()
             self.settle()
-            citizens = self.opt_out(subscriber)
+            pushed, pulled = self.opt_out(subscriber)
             if killer is not None:
                 self._survive(killer)
             received = subscriber.received
@@ -281,7 +284,8 @@ class Scenario:
             truth=truth,
             imported=imported,
             signups=accepted,
-            citizens=citizens,
+            pushed=pushed,
+            pulled=pulled,
             received=received,
             kills=() if killer is None else tuple(killer.kills),
         )
@@ -313,8 +317,8 @@ class Scenario:
             stage(len(killer.kills), len(WORKERS))
             return len(killer.kills) == len(WORKERS)
 
-        _wait(killed, "each worker was killed once")
-        _wait(lambda: self._stack.is_up, "each worker is up again")
+        wait_until(killed, "each worker was killed once")
+        wait_until(lambda: self._stack.is_up, "each worker is up again")
 
     def write_export(self, path: Path, rows: int) -> crm_export.ExportTruth:
         """Write the CRM export and return the expected results."""
@@ -377,9 +381,9 @@ class Scenario:
     def settle(self) -> None:
         """Wait until everything lawful is registered at İYS."""
         ordering = self._begin("decide in lawful order")
-        _wait(lambda: self._ordered(ordering), "all is ordered")
+        wait_until(lambda: self._ordered(ordering), "all is ordered")
         registering = self._begin("register at İYS")
-        _wait(lambda: self._registered(registering), "all is registered")
+        wait_until(lambda: self._registered(registering), "all is registered")
 
     def _ordered(self, stage: OnProgress) -> bool:
         events, behind = self._ledger.events(), self._ledger.behind()
@@ -392,30 +396,30 @@ class Scenario:
         stage(keys - lag.to_send - lag.to_query - lag.waiting - on_the_way, keys)
         return lag.is_settled and self._ledger.behind() == 0
 
-    def opt_out(self, subscriber: Subscriber) -> Sequence[CitizenOptOut]:
+    def opt_out(
+        self, subscriber: Subscriber
+    ) -> tuple[Sequence[RegisterEntry], Sequence[RegisterEntry]]:
         """Let citizens opt out at İYS, which we learn half by push and half by pull; wait until the
         subscriber has received every one.
         """
         stage = self._begin("citizens opt out at İYS")
         with SimulatorClient(self._stack.url("simulator")) as client:
-            pushed, pulled = self._choose(client)
-            done = [_citizen(one, by_push=False) for one in client.opt_out(pulled)]
-            for number, one in enumerate(pushed, 1):
-                done += [_citizen(noted, by_push=True) for noted in client.opt_out([one])]
-                stage(number, len(pushed))
+            chosen, others = self._choose(client)
+            pulled, pushed = client.opt_out(others), list[RegisterEntry]()
+            for number, one in enumerate(chosen, 1):
+                pushed += client.opt_out([one])
+                stage(number, len(chosen))
                 time.sleep(_PUSH_INTERVAL)  # the pace of the citizens, not a wait
-        receiving, keys = (
-            self._begin("subscriber receives every opt-out"),
-            {one.key for one in done},
-        )
+        receiving = self._begin("subscriber receives every opt-out")
+        keys = {one.key for one in (*pushed, *pulled)}
 
         def received() -> bool:
             count = len(keys & subscriber.received.keys())
             receiving(count, len(keys))
             return count == len(keys)
 
-        _wait(received, "every opt-out is received")
-        return done
+        wait_until(received, "every opt-out is received")
+        return pushed, pulled
 
     def _choose(self, client: SimulatorClient) -> list[list[RegisterEntry]]:
         """Return citizens who consented, of the brand that pushes and of the one that does not."""
@@ -430,22 +434,3 @@ class Scenario:
                 raise StageFailedError(f"brand {brand} has {len(of_brand)} consents at İYS")
             chosen.append(chance.sample(of_brand, CITIZENS // 2))
         return chosen
-
-
-def delays(
-    citizens: Sequence[CitizenOptOut], received: Mapping[str, int]
-) -> tuple[list[int], list[int]]:
-    """Return the milliseconds from each opt-out to the subscriber: by push, and by pull."""
-    found: tuple[list[int], list[int]] = ([], [])
-    for one in citizens:
-        if one.key in received:
-            found[0 if one.by_push else 1].append(received[one.key] - one.occurred_at)
-    return found
-
-
-def _wait(effect: Callable[[], bool], what: str) -> None:
-    wait_until(effect, within=_STAGE_TIMEOUT, what=what)
-
-
-def _citizen(entry: RegisterEntry, *, by_push: bool) -> CitizenOptOut:
-    return CitizenOptOut(key=entry.key, occurred_at=entry.occurred_at, by_push=by_push)

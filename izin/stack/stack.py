@@ -71,38 +71,6 @@ _WORKERS = (
 """Our processes: the name of each, its package, and the part whose port it has."""
 
 
-async def _register_in_ledger(
-    ledger: Ledger, messages: TopicMessages, brands: Sequence[Brand], api_key: str
-) -> None:
-    """Register what is not registered; an operator may have changed what is.
-
-    Raises:
-        LocalError: ``api_key`` has not the form of a key.
-    """
-    now = datetime.now(UTC)
-    if CUSTOMER not in {one.customer_id for one in await customers.every(ledger)}:
-        await customers.add(ledger, CUSTOMER, "Acme", by=_BY, now=now)
-    known = {one.brand_code for one in await registry.every(ledger)}
-    for brand in brands:
-        if brand.brand_code not in known:
-            await registry.upsert(ledger, messages, brand, by=_BY, now=now)
-    given = presented(api_key)
-    if given is None:
-        raise LocalError(
-            "the record of this stack has no API key; name another folder with --state-dir"
-        )
-    if given.id not in {one.id for one in await api_keys.every(ledger)}:
-        key = ApiKey(
-            id=given.id,
-            name=_KEY,
-            secret_hash=given.secret_hash,
-            scopes=frozenset({Scope.PUBLISH.value, Scope.SUBSCRIBE.value, Scope.ASK.value}),
-            customers=frozenset({CUSTOMER}),
-            created_at=now,
-        )
-        await api_keys.create(ledger, messages, key, by=_BY, now=now)
-
-
 def check_installed(package: str = SIMULATOR) -> None:
     """Raise LocalError with the remedy where the simulator is not installed."""
     if find_spec(package) is None:
@@ -158,6 +126,10 @@ class LocalStack:
         on_progress: Callable[[str], None],
     ) -> None:
         self._folder = StateFolder(state_dir)
+        self.logs = self._folder.path / "logs"
+        """The folder of every process's log."""
+        self.environment_file = self._folder.path / "environment"
+        """The settings as lines for a shell; only the owner may read the file."""
         self._fresh = fresh
         self._servers_only = servers_only
         self._record = (None if fresh else self._folder.record()) or RunRecord()
@@ -168,6 +140,8 @@ class LocalStack:
         self._environ = environ = self._of_the_caller(without_secret_files(environ))
         self._report = on_progress
         self._credentials = self._record.credentials
+        self.api_key = self._credentials.api_key
+        """The API key of the intake, the feeds and the gate."""
         self._servers = LocalServers(
             self._folder.path,
             kafka_port=self._ports["kafka"],
@@ -180,7 +154,8 @@ class LocalStack:
         self.supervisor = Supervisor(on_event=on_progress)
         # Of its own: a server may take longer to start than a worker may be down.
         self._server_supervisor = Supervisor(on_event=on_progress)
-        self._environment: dict[str, str] = {}
+        self.environment: Mapping[str, str] = {}
+        """The settings of our processes."""
 
     def _of_the_caller(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return ``environ`` without what a shell has from our own environment file, but with the
@@ -200,26 +175,6 @@ class LocalStack:
     def url(self, part: str) -> str:
         """Return the root of the URLs of one of our processes, without a slash at its end."""
         return f"http://{HOST}:{self._ports[part]}"
-
-    @property
-    def api_key(self) -> str:
-        """The API key of the intake, the feeds and the gate."""
-        return self._credentials.api_key
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The settings of our processes."""
-        return self._environment
-
-    @property
-    def logs(self) -> Path:
-        """The folder of every process's log."""
-        return self._folder.path / "logs"
-
-    @property
-    def environment_file(self) -> Path:
-        """The settings as lines for a shell; only the owner may read the file."""
-        return self._folder.path / "environment"
 
     @property
     def is_up(self) -> bool:
@@ -250,12 +205,12 @@ class LocalStack:
         self._report("starting the servers")
         self._servers.start()
         self._servers.keep_up(self._server_supervisor)
-        self._environment = self._settings()
+        self.environment = self._settings()
         self._write_environment()
         self._report("creating the ledger and the topics")
         self._migrate()
         topic_admin.ensure_topics(self.kafka_settings)
-        self._register()
+        asyncio.run(self._register())
         if not self._servers_only:
             self._start_simulator()
             self._start_workers()
@@ -263,24 +218,45 @@ class LocalStack:
 
     def _migrate(self) -> None:
         try:
-            asyncio.run(migrate(self._environment["DATABASE_URL"]))
+            asyncio.run(migrate(self.environment["DATABASE_URL"]))
         except MigrationError as error:
             raise LocalError(
                 f"the ledger in {self._folder.path} is of another version of izin ({error}); "
                 "run that version on it, or name another folder with --state-dir"
             ) from error
 
-    def _register(self) -> None:
-        """Register our customer, brands and key where they are not; others may be changed since."""
-        ledger = LedgerSettings.model_validate({"DATABASE_URL": self._environment["DATABASE_URL"]})
-        kafka = self.kafka_settings
+    async def _register(self) -> None:
+        """Register what is not registered; an operator may have changed what is.
+
+        Raises:
+            LocalError: the API key of the record has not the form of one.
+        """
+        kafka, now = self.kafka_settings, datetime.now(UTC)
         messages = TopicMessages(codec(kafka), kafka.topics)
-
-        async def register() -> None:
-            async with Ledger(ledger, owner=secrets.randbelow(2**31 - 1) + 1) as opened:
-                await _register_in_ledger(opened, messages, self._brands, self.api_key)
-
-        asyncio.run(register())
+        url = {"DATABASE_URL": self.environment["DATABASE_URL"]}
+        settings, owner = LedgerSettings.model_validate(url), secrets.randbelow(2**31 - 1) + 1
+        async with Ledger(settings, owner=owner) as ledger:
+            if CUSTOMER not in {one.customer_id for one in await customers.every(ledger)}:
+                await customers.add(ledger, CUSTOMER, "Acme", by=_BY, now=now)
+            known = {one.brand_code for one in await registry.every(ledger)}
+            for brand in self._brands:
+                if brand.brand_code not in known:
+                    await registry.upsert(ledger, messages, brand, by=_BY, now=now)
+            given = presented(self.api_key)
+            if given is None:
+                raise LocalError(
+                    "the record of this stack has no API key; name another folder with --state-dir"
+                )
+            if given.id not in {one.id for one in await api_keys.every(ledger)}:
+                key = ApiKey(
+                    id=given.id,
+                    name=_KEY,
+                    secret_hash=given.secret_hash,
+                    scopes=frozenset({Scope.PUBLISH.value, Scope.SUBSCRIBE.value, Scope.ASK.value}),
+                    customers=frozenset({CUSTOMER}),
+                    created_at=now,
+                )
+                await api_keys.create(ledger, messages, key, by=_BY, now=now)
 
     def stop(self) -> None:
         """Stop every process of this stack, ours first."""
@@ -295,9 +271,9 @@ class LocalStack:
     def kafka_settings(self) -> KafkaSettings:
         """The Kafka settings of this stack."""
         return KafkaSettings(
-            bootstrap_servers=self._environment["KAFKA_BOOTSTRAP_SERVERS"],
-            registry_url=self._environment.get("SCHEMA_REGISTRY_URL"),
-            topic_prefix=self._environment["IZIN_TOPIC_PREFIX"],
+            bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"],
+            registry_url=self.environment.get("SCHEMA_REGISTRY_URL"),
+            topic_prefix=self.environment["IZIN_TOPIC_PREFIX"],
             partitions=self._partitions,
             client_log_level=_CRITICAL_ONLY,
         )
@@ -358,7 +334,7 @@ class LocalStack:
         # For whoever posts, reads and asks: none of our processes needs them.
         of_clients = {"IZIN_API_KEY": self.api_key, "IZIN_GATE_URL": self.url("gate")}
         given = {name: self._environ[name] for name in _OF_ALL if name in self._environ}
-        settings = {**given, **self._environment, **of_clients}
+        settings = {**given, **self.environment, **of_clients}
         lines = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
         self.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -398,7 +374,7 @@ class LocalStack:
             # The folder where the command was typed is not searched for modules.
             argv=(sys.executable, "-P", "-m", *module),
             log=self.logs / f"{name.replace(' ', '-')}.log",
-            environment={**self._environ, **self._environment, **(extra or {})},
+            environment={**self._environ, **self.environment, **(extra or {})},
             ready=ready,
         )
 

@@ -403,7 +403,7 @@ class PipelineCampaign(FaultCampaign):
                 except (BrokerError, KafkaException, LedgerUnavailableError):
                     return False
 
-            wait_until(is_settled, within=_SETTLED_WITHIN, what="everything is done")
+            wait_until(is_settled, "everything is done", within=_SETTLED_WITHIN)
 
 
 async def supervise(hit: Sequence[Victim]) -> None:

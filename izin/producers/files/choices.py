@@ -46,6 +46,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from izin.consent import Channel, SourceError, Status, clean
 from izin.producers.files.cells import cell_text
+from izin.producers.files.tables import UnusableFileError
 from izin.producers.mapping.field_names import GENERIC_STATUSES, NAME, Field, field_of, number_of
 from izin.schemas.words import (
     CHANNEL_WORDS,
@@ -92,13 +93,16 @@ _REFUSALS: Final = (
 _MAYBE: Final = ("ret", "red")
 """Beside a word for consent they are one of two statuses, as in ``onay/ret``."""
 _CONSENTS: Final = ("onay", "izin", "izni", "consent", "permission")
-ANSWERS: Final = frozenset(("0", "h", "hayır", "yanlış", "yok", "olumsuz", "no", "n", "false"))
+_ANSWERS: Final = frozenset(
+    map(word_key, ("0", "h", "hayır", "yanlış", "yok", "olumsuz", "no", "n", "false"))
+)
 """Words of an opt-out that answer what the column asks: under another name they deny that."""
-_ANSWERS: Final = frozenset(map(word_key, ANSWERS))
 
 
 class ColumnChoiceError(SourceError):
-    """A ``--map``, ``--ignore`` or ``--set`` that names no column of the file, or no field."""
+    """A ``--map``, ``--ignore`` or ``--set`` that names no column of the file, or no field; or a
+    ``--value`` whose meaning is no value of a field, or of several.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,15 +127,11 @@ class ColumnChoices:
     first that is not empty."""
 
 
-class ValueChoiceError(SourceError):
-    """A ``--value`` whose meaning is no value of a field, or of several."""
-
-
 def words_of(values: Mapping[str, str], confirmed: Collection[str] = ()) -> Words:
     """Return the words of ``values``, each with its meaning, by field.
 
     Raises:
-        ValueChoiceError: a meaning is no value, or could be of several fields, or a word has two;
+        ColumnChoiceError: a meaning is no value, or could be of several fields, or a word has two;
             or one of an opt-out would mean a consent, and is not among the ``confirmed``.
     """
     accepted = set(map(word_key, confirmed))
@@ -144,12 +144,12 @@ def words_of(values: Mapping[str, str], confirmed: Collection[str] = ()) -> Word
             held is Field.STATUS and value == Status.ONAY and status_of(word) == Status.RET
         )
         if is_reversed and word_key(word) not in accepted:
-            raise ValueChoiceError(
+            raise ColumnChoiceError(
                 f'--value gives "{word}", a word of an opt-out (RET), the meaning of a consent: '
                 f"correct it, or confirm it (--confirm '{word}')"
             )
         if words.setdefault(word_key(cell_text(word)), value) != value:
-            raise ValueChoiceError(f'--value gives "{word}" two meanings; leave one out')
+            raise ColumnChoiceError(f'--value gives "{word}" two meanings; leave one out')
     return MappingProxyType({held: MappingProxyType(words) for held, words in found.items()})
 
 
@@ -158,7 +158,7 @@ def _field_of(given: str) -> tuple[str, Field | None]:
     name, colon, word = given.partition(":")
     field = field_of(name) if colon else None
     if field is not None and field not in _WITH_WORDS:
-        raise ValueChoiceError(
+        raise ColumnChoiceError(
             f"--value {given}=…: {field} has no words; fields that have: {', '.join(_WITH_WORDS)}"
         )
     return (given, None) if field is None else (word, field)
@@ -172,11 +172,11 @@ def _one_meaning(given: str, meaning: str, fields: tuple[Field, ...]) -> tuple[F
         return found[0]
     if found:
         names = " or ".join(f"{one}:{given}={meaning}" for one, _ in found)
-        raise ValueChoiceError(
+        raise ColumnChoiceError(
             f"--value {given}={meaning} could be of several fields; write {names}"
         )
     known = ", ".join(value for one in fields for value in WORDS.get(one, ()))
-    raise ValueChoiceError(
+    raise ColumnChoiceError(
         f"--value {given}={meaning}: there is no such value"
         + (f"; values: {known}" if known else "; only a number can be given for that field")
     )
@@ -187,13 +187,6 @@ def _value(field: Field, meaning: str) -> str:
     if field in MEANINGS:
         return MEANINGS[field][meaning]
     return "" if number_of(field, meaning, []) is None else meaning
-
-
-class SavedMappingError(SourceError):
-    """A file that should have choices, and cannot be read as such."""
-
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path.name} is no mapping: {what}")
 
 
 class _SavedMapping(BaseModel):
@@ -211,18 +204,18 @@ def read_mapping(path: Path) -> ColumnChoices:
     """Return the choices that the file at ``path`` has.
 
     Raises:
-        SavedMappingError: it is none.
+        UnusableFileError: it has none.
     """
     try:
         found = _SavedMapping.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
-        raise SavedMappingError(path, f"it cannot be opened: {error.strerror}") from error
+        raise UnusableFileError(path, f"it cannot be opened: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise SavedMappingError(path, f"{where}: {first['msg']}") from error
+        raise UnusableFileError(path, f"no mapping: {where}: {first['msg']}") from error
     except ValueError as error:  # no UTF-8, or no TOML
-        raise SavedMappingError(path, str(error)) from error
+        raise UnusableFileError(path, f"no mapping: {error}") from error
     words = {word: one for word, one in found.values.items() if isinstance(one, str)}
     words |= {
         f"{field}:{word}": one

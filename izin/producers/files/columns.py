@@ -228,8 +228,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
 
     Raises:
         ColumnsError: a column is unknown, two hold one field, or a required field is missing.
-        ColumnChoiceError: a choice names no column, or no field.
-        ValueChoiceError: the meaning of a word is no value.
+        ColumnChoiceError: a choice names no column, no field or no value.
     """
     given = {_field(name): value for name, value in choices.given.items()}
     columns = column_meanings(headers, choices)

@@ -20,7 +20,7 @@ import re
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, Self
@@ -254,9 +254,10 @@ def header(file: TextFile, choices: ColumnChoices) -> Header:
             elif row in {None, number}:
                 begun = [line, *filter(None, (lines.read() for _ in range(_MAX_HEADER_LINES)))]
                 split = [_header(begun, number, one) for one in delimiters]
-                if all(one.fields for one in split):  # else it has delimiters alone
+                if all(one.headers for one in split):  # else it has delimiters alone
                     found = max(
-                        split, key=lambda one: (known_columns(one.fields, choices), len(one.fields))
+                        split,
+                        key=lambda one: (known_columns(one.headers, choices), len(one.headers)),
                     )
                     for text in begun[: found.last_line - number + 1]:
                         _check_header(file.path, number, text)
@@ -281,7 +282,8 @@ def _header(lines: list[str], number: int, delimiter: str) -> Header:
     if fields is None:
         fields, count = (lines[0].rstrip("\n"),), 1
     names = without_empty_end(fields)
-    return Header(line=number, last_line=number + count - 1, fields=names, delimiter=delimiter)
+    last = number + count - 1
+    return Header(header_line=number, last_line=last, headers=names, delimiter=delimiter)
 
 
 def rows(file: TextFile, head: Header) -> Generator[FileRow, None, None]:
@@ -290,7 +292,7 @@ def rows(file: TextFile, head: Header) -> Generator[FileRow, None, None]:
     Raises:
         UnusableFileError: the file changed meanwhile.
     """
-    delimiter, width = head.delimiter, len(head.fields)
+    delimiter, width = head.delimiter, len(head.headers)
     with TextLines(file.path, file.encoding) as lines:
         while lines.number < head.last_line and lines.read():
             pass
@@ -397,15 +399,6 @@ def _check_header(path: Path, number: int, line: str) -> None:
         raise UnusableFileError(path, what)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """What stands before the header, and what ends a line."""
-
-    start: bytes
-    """A BOM and Excel's ``sep=;``, as far as they are there."""
-    line_end: str
-
-
 def open_delimited(path: Path, choices: ColumnChoices) -> DelimitedTable:
     """Return the table at ``path``, whose columns have known names or those of ``choices``.
 
@@ -414,34 +407,38 @@ def open_delimited(path: Path, choices: ColumnChoices) -> DelimitedTable:
     """
     file = examine(path)
     head = header(file, choices)
-    return DelimitedTable(file=file, head=head, size=file.size, opening=_opening(file))
+    start, line_end = _opening(file)
+    return DelimitedTable(**asdict(head), file=file, size=file.size, start=start, line_end=line_end)
 
 
-def _opening(file: TextFile) -> Opening:
+def _opening(file: TextFile) -> tuple[bytes, str]:
+    """Return what stands before the header, and what ends a line."""
     codec = file.encoding if is_utf_16(file.encoding) else "latin-1"
     with file.path.open("rb") as stream:
         raw = stream.read(MAX_LINE)
     bom = next((one for one in BOMS if raw.startswith(one)), b"")
     first, _, _ = raw.removeprefix(bom).decode(codec, "replace").partition("\n")
     start = f"{first}\n".encode(codec) if SEPARATOR_LINE.fullmatch(first.rstrip("\r")) else b""
-    return Opening(start=bom + start, line_end="\r\n" if first.endswith("\r") else "\n")
+    return bom + start, "\r\n" if first.endswith("\r") else "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelimitedTable(Table):
     """A table in a CSV file."""
 
-    opening: Opening
+    start: bytes
+    """A BOM and Excel's ``sep=;``, as far as they are there."""
+    line_end: str
 
     def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row."""
-        return rows(self.file, self.head)
+        return rows(self.file, self)
 
     @contextmanager
     def writer(self, path: Path, headers: Sequence[str]) -> Iterator[TableWriter]:
         """Return a writer of the same encoding, delimiter and line ends."""
         with whole_file(path) as stream:
-            stream.write(self.opening.start)
+            stream.write(self.start)
             lines = _DelimitedLines(stream, self)
             lines.write_cells(headers)
             yield lines
@@ -451,34 +448,21 @@ class _DelimitedLines:
     """Writes the lines of a CSV file."""
 
     def __init__(self, stream: BinaryIO, table: DelimitedTable) -> None:
-        self._width = len(table.headers)
-        self._csv = csv.writer(
-            _Encoder(stream, table.file.encoding),
-            delimiter=table.delimiter,
-            lineterminator=table.opening.line_end,
-        )
+        self._stream = stream
+        self._table = table
+        self._encoding = "utf-8" if table.file.encoding == UTF_8 else table.file.encoding
 
     def write(self, row: FileRow, cells: Cells) -> None:
         """Write a row; the fields of one that cannot be separated are its whole line."""
-        self.write_cells(merged(row.fields, cells, self._width, ""))
+        self.write_cells(merged(row.fields, cells, len(self._table.headers), ""))
 
     def write_cells(self, cells: Sequence[str]) -> None:
         """Write one line."""
-        self._csv.writerow(cells)
-
-
-class _Encoder:
-    """What a ``csv.writer`` writes to."""
-
-    def __init__(self, stream: BinaryIO, encoding: str) -> None:
-        self._stream = stream
-        self._encoding = "utf-8" if encoding == UTF_8 else encoding
-
-    def write(self, line: str) -> None:
-        """Write a line."""
+        line, table = io.StringIO(newline=""), self._table
+        csv.writer(line, delimiter=table.delimiter, lineterminator=table.line_end).writerow(cells)
         try:
-            encoded = line.encode(self._encoding)
+            encoded = line.getvalue().encode(self._encoding)
         except UnicodeEncodeError:
             # As it is read: in a file of another encoding single lines may be UTF-8.
-            encoded = line.encode()
+            encoded = line.getvalue().encode()
         self._stream.write(encoded)

@@ -16,7 +16,7 @@ A preview says what an import would make of the columns of a file.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,7 +27,6 @@ from typing import Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.columns import (
@@ -48,7 +47,6 @@ from izin.producers.files.report import (
 )
 from izin.producers.files.rows import (
     ImportRun,
-    NoOptOuts,
     OptOuts,
     ReversalGuard,
     ReversalRules,
@@ -81,14 +79,6 @@ so, and how many there seem to be."""
 CHECKPOINT_ROWS: Final = 10_000
 """After so many rows the import waits until all are acknowledged, and notes it: so many are
 published again, with the ids that they have, where the process was killed."""
-_FORMAT: Final = 1
-
-
-class UnusableJournalError(SourceError):
-    """A file that should be a journal and is none."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is no journal of an import; remove it, then import again")
 
 
 class Start(StrEnum):
@@ -110,7 +100,7 @@ class JournalState(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = _FORMAT
+    format: Literal[1] = 1
     digest: str
     """SHA-256 of the file."""
     options: str
@@ -152,64 +142,6 @@ class Journal:
             raise UnwritableReportError(self.path, error.error) from error
 
 
-def begin(  # noqa: PLR0913  # by keyword: what an import is known by, and what is left of one
-    path: Path | None,
-    *,
-    digest: str,
-    options: Mapping[str, object],
-    now: datetime,
-    again: bool,
-    kept: int,
-) -> Journal:
-    """Return the journal of an import of the file of ``digest`` that begins ``now``, or goes on;
-    nothing is written yet. ``kept`` are the bytes that are left of the report's rows.
-
-    With ``again`` a complete import of the same file is no reason to publish nothing.
-
-    Raises:
-        UnusableJournalError: what is at ``path`` is no journal.
-        UnwritableReportError: it cannot be read.
-    """
-    new = JournalState(digest=digest, options=digest_of(options), received_at=now)
-    before = None if path is None else _read(path)
-    start = Start.NEW
-    if before is not None and before.digest == digest:
-        if before.options != new.options:
-            start = Start.OPTIONS_CHANGED
-        elif before.finished_at is None and before.report_size > kept:
-            start = Start.REPORT_LOST
-        elif before.finished_at is None or not again:
-            return Journal(path=path, state=before, start=Start.RESUMED)
-    elif before is not None and before.finished_at is None:
-        start = Start.FILE_CHANGED
-    return Journal(path=path, state=new, start=start)
-
-
-def digest_of(options: Mapping[str, object]) -> str:
-    """Return a digest of ``options``: values of JSON, and others by their texts."""
-    text = json.dumps(options, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _read(path: Path) -> JournalState | None:
-    try:
-        return JournalState.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UnwritableReportError(path, error) from error
-    except ValidationError as error:
-        raise UnusableJournalError(path) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
     """The options of an import."""
@@ -243,6 +175,64 @@ def journal_of(report: Path) -> Path:
     return report.with_name(f"{report.name}.journal")
 
 
+def begin(path: Path | None, how: Import, digest: str, *, now: datetime, kept: int) -> Journal:
+    """Return the journal of an import of the file of ``digest`` that begins ``now``, or goes on;
+    nothing is written yet. ``kept`` are the bytes that are left of the report's rows.
+
+    Raises:
+        UnusableFileError: what is at ``path`` is no journal.
+        UnwritableReportError: it cannot be read.
+    """
+    new = JournalState(digest=digest, options=_options_of(how), received_at=now)
+    before = None if path is None else _read(path)
+    start = Start.NEW
+    if before is not None and before.digest == digest:
+        if before.options != new.options:
+            start = Start.OPTIONS_CHANGED
+        elif before.finished_at is None and before.report_size > kept:
+            start = Start.REPORT_LOST
+        elif before.finished_at is None or not how.again:
+            return Journal(path=path, state=before, start=Start.RESUMED)
+    elif before is not None and before.finished_at is None:
+        start = Start.FILE_CHANGED
+    return Journal(path=path, state=new, start=start)
+
+
+def _options_of(how: Import) -> str:
+    """Return a digest of the options that decide what is published, and reported, of a file."""
+    columns = asdict(how.columns)
+    columns |= {name: sorted(columns[name]) for name in ("ignored", "confirmed")}
+    options = {
+        "columns": columns,
+        "dates": asdict(how.dates),
+        "origin": how.origin,
+        "reversals": sorted(how.reversals.event_ids),
+        "is_reviewed": how.review is not passes,
+    }
+    text = json.dumps(options, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> JournalState | None:
+    try:
+        return JournalState.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UnwritableReportError(path, error) from error
+    except ValidationError as error:
+        what = "no journal of an import; remove it, then import again"
+        raise UnusableFileError(path, what) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
 def import_file(  # noqa: PLR0913  # source, destination, clock and options
     path: Path,
     publisher: KafkaPublisher,
@@ -261,7 +251,6 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         SourceError: the file as a whole cannot be used.
         ReportPlaceError: the report would replace this file, or another that is no report.
         ImportRunningError: another import is writing the same report.
-        UnusableJournalError: what stands in the place of the journal is none.
         ImportInterruptedError: Kafka became unreachable.
         UnwritableReportError: the report, or the journal, cannot be written.
     """
@@ -274,20 +263,22 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         check_place(one, path)
     is_kept = how.resumable and not how.dry_run
     with ReportRows(report_path, table.headers, is_kept=is_kept) as report:
-        journal = begin(
-            journal_of(report_path) if is_kept else None,
-            digest=table.file.digest,
-            options=_identity(how),
-            now=clock(),
-            again=how.again,
-            kept=report.size,
-        )
+        noted_at = journal_of(report_path) if is_kept else None
+        journal = begin(noted_at, how, table.file.digest, now=clock(), kept=report.size)
         found = _Import(table, columns, journal, report, progress or (lambda *_: None))
         if journal.state.finished_at is not None:
             return found.result(how, began)
         report.is_needed = journal.start is Start.RESUMED
-        judge = _judge(journal, directory, how)
-        standing = NoOptOuts() if opt_outs is None else opt_outs(brands_of(columns, directory))
+        judge = RowJudge(
+            directory=directory,
+            dates=how.dates,
+            origin=how.origin,
+            ids=FileIds(table.file.digest),
+            digest=table.file.digest,
+            received_at=journal.state.received_at.astimezone(UTC),
+            review=how.review,
+        )
+        standing = None if opt_outs is None else opt_outs(brands_of(columns, directory))
         guard = ReversalGuard(standing, how.reversals)
         opt_outs_after = journal.state.opt_out_line
         found.run(judge, guard, None if how.dry_run else publisher)
@@ -359,7 +350,7 @@ class _Import:
         before = self._journal.state
         done = max(before.opt_out_line, before.line)
         # Where opt-outs of the file itself may stand already, it is noted which those are.
-        is_noted = bool(done and len(guard.opt_outs))
+        is_noted = bool(done and guard.opt_outs)
         line = done
         for number, row in enumerate(self._rows("opt-outs", 0 if is_noted else done)):
             is_known = row.line <= done
@@ -425,32 +416,6 @@ class _Import:
                     expected = rows * size // max(row.position, 1)
                     self._progress(step, rows, max(rows, expected))
         self._progress(step, rows, rows)
-
-
-def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge:
-    digest = journal.state.digest
-    return RowJudge(
-        directory=directory,
-        dates=how.dates,
-        origin=how.origin,
-        ids=FileIds(digest),
-        digest=digest,
-        received_at=journal.state.received_at.astimezone(UTC),
-        review=how.review,
-    )
-
-
-def _identity(how: Import) -> dict[str, object]:
-    """Return the options that decide what is published, and reported, of a file."""
-    columns = asdict(how.columns)
-    columns |= {name: sorted(columns[name]) for name in ("ignored", "confirmed")}
-    return {
-        "columns": columns,
-        "dates": asdict(how.dates),
-        "origin": how.origin,
-        "reversals": sorted(how.reversals.event_ids),
-        "is_reviewed": how.review is not passes,
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -185,7 +184,6 @@ class UnwritableReportError(OurError):
         super().__init__(
             f"the report {path} cannot be written: {error.strerror}; choose --report PATH"
         )
-        self.path = path
 
 
 class ImportRunningError(SourceError):
@@ -337,7 +335,6 @@ class ReportPlaceError(SourceError):
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"the report would replace {path}, {what}; choose another --report PATH")
-        self.path = path
 
 
 def check_place(report: Path, source: Path) -> None:
@@ -359,20 +356,18 @@ def check_place(report: Path, source: Path) -> None:
 
 
 def _is_report(path: Path) -> bool:
-    with ExitStack() as stack:
-        beginnings = (stream.read(_BEGINNING) for stream in _streams(path, stack))
-        return any(title in text for text in beginnings for title in _TITLES)
-
-
-def _streams(path: Path, stack: ExitStack) -> Iterator[IO[bytes]]:
-    """Yield what holds the cells of the table at ``path``: the file, or the parts of a workbook."""
+    """Whether the table at ``path``, or a part of a workbook, begins with a report's columns."""
     if not is_zipfile(path):
-        yield stack.enter_context(path.open("rb"))
-        return
+        return _has_title(path.open("rb"))
     try:
-        book = stack.enter_context(ZipFile(path))
-        for name in book.namelist():
-            if name.startswith("xl/") and name.endswith(".xml"):
-                yield stack.enter_context(book.open(name))
+        with ZipFile(path) as book:
+            names = [one for one in book.namelist() if re.fullmatch(r"xl/.*\.xml", one)]
+            return any(_has_title(book.open(name)) for name in names)
     except BadZipFile:
-        return
+        return False
+
+
+def _has_title(stream: IO[bytes]) -> bool:
+    with stream:
+        text = stream.read(_BEGINNING)
+    return any(title in text for title in _TITLES)

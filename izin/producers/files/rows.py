@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn, Protocol, assert_never
 
-from izin.consent import TURKEY, ConsentEvent, SourceError, Status, Violation
+from izin.consent import TURKEY, ConsentEvent, Status, Violation
 from izin.kafka.tables.brand_directory import (
     BrandDirectory,
     StoppedBrandError,
@@ -35,7 +35,7 @@ from izin.producers.files.report import (
     refusal,
 )
 from izin.producers.files.table_formats import EVENT_COLUMN, open_table, without_added
-from izin.producers.files.tables import FileRow
+from izin.producers.files.tables import FileRow, UnusableFileError
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import (
@@ -156,21 +156,6 @@ class OptOuts(Protocol):
         """
 
 
-class NoOptOuts:
-    """None stands, or nobody asks."""
-
-    def __len__(self) -> int:
-        return 0
-
-    def may_have(self, recipient: str) -> bool:  # noqa: ARG002  # whoever it is
-        """Return False."""
-        return False
-
-    def opted_out_at(self, key: bytes) -> int | None:  # noqa: ARG002  # whatever it is
-        """Return None."""
-        return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReversalRules:
     """Which opt-ins of a file may reverse an opt-out: none that nobody has given back."""
@@ -181,16 +166,6 @@ class ReversalRules:
     """Who gave them back."""
 
 
-class NoReversalsError(SourceError):
-    """A file that should list reversals, and does not."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f'{path.name} has no column "{EVENT_COLUMN}"; give the file back that an import wrote '
-            "beside its report"
-        )
-
-
 def read_reversals(path: Path) -> frozenset[str]:
     """Return the ids of the events that the file at ``path`` gives back.
 
@@ -199,16 +174,20 @@ def read_reversals(path: Path) -> frozenset[str]:
     """
     table = open_table(path, ColumnChoices(), first_sheet=True)
     if EVENT_COLUMN not in table.headers:
-        raise NoReversalsError(path)
+        raise UnusableFileError(
+            path,
+            f'it has no column "{EVENT_COLUMN}"; give the file back that an import wrote beside '
+            "its report",
+        )
     place = table.headers.index(EVENT_COLUMN)
     rows = (row.fields[place] for row in table.rows() if row.fault is None)
     return frozenset(one for cell in rows for one in cell_text(cell).replace(",", " ").split())
 
 
 class ReversalGuard:
-    """Finds the opt-ins that would reverse one of ``opt_outs``."""
+    """Finds the opt-ins that would reverse one of ``opt_outs``; without these there are none."""
 
-    def __init__(self, opt_outs: OptOuts, rules: ReversalRules) -> None:
+    def __init__(self, opt_outs: OptOuts | None, rules: ReversalRules) -> None:
         self.opt_outs = opt_outs
         self._rules = rules
         self._own = set[tuple[bytes, int]]()
@@ -225,10 +204,12 @@ class ReversalGuard:
 
         As in the law an opt-out wins over an opt-in of the same second.
         """
-        event, key = accepted.event, accepted.key
-        if event.status != Status.ONAY or not self.opt_outs.may_have(key.recipient):
+        standing, key = self.opt_outs, accepted.key
+        if standing is None or accepted.event.status != Status.ONAY:
             return None
-        opted_out_at = self.opt_outs.opted_out_at(key.encode())
+        if not standing.may_have(key.recipient):
+            return None
+        opted_out_at = standing.opted_out_at(key.encode())
         if opted_out_at is None or (key.encode(), opted_out_at) in self._own:
             return None
         return opted_out_at if whole_seconds(accepted.effective_at) > opted_out_at else None
@@ -243,11 +224,6 @@ class ReversalGuard:
         return replace(event, actor=self._rules.by, evidence=evidence)
 
 
-def violation_of(opted_out_at: int) -> Violation:
-    """Return why an opt-in that reverses an opt-out is not published."""
-    return violation("status", "IZIN-REVERSAL", at=_day(opted_out_at))
-
-
 def _day(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
 
@@ -260,7 +236,6 @@ class ImportInterruptedError(BrokerError):
             f"{path.name}: interrupted after {published} acknowledged rows: {error}; "
             "import the file again when Kafka is back, for its events keep their ids"
         )
-        self.published = published
 
 
 class ImportRun:
@@ -366,7 +341,8 @@ class ImportRun:
         if reversed_at is not None:
             event = self._guard.given_back(accepted.event, reversed_at)
             if event is None:
-                fault, event_id = violation_of(reversed_at), accepted.event.event_id
+                fault = violation("status", "IZIN-REVERSAL", at=_day(reversed_at))
+                event_id = accepted.event.event_id
                 found = self._refused(row, part, RowOutcome.REVERSAL, fault)
                 return [one._replace(event_id=event_id) for one in found]
             accepted = replace(accepted, event=event)

@@ -62,9 +62,7 @@ def open_table(path: Path, choices: ColumnChoices, *, first_sheet: bool = False)
         UnusableFileError: it is no table, or several.
     """
     table = open_workbook(path, choices) if is_zipfile(path) else open_delimited(path, choices)
-    if first_sheet:
-        return table
-    if table.others:
+    if table.others and not first_sheet:
         names = ", ".join(f'"{one}"' for one in table.others)
         raise UnusableFileError(
             path,

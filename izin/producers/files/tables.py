@@ -19,11 +19,10 @@ Cells = Sequence[str | None]
 
 
 class UnusableFileError(SourceError):
-    """A file that cannot be read as a table."""
+    """A file that cannot be used for what it should be."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path.name}: {what}")
-        self.path = path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +63,14 @@ class FileRow:
 class Header:
     """The names of the columns, and where they stand."""
 
-    line: int
+    header_line: int
+    """The line or row of the header; those above it are titles."""
     last_line: int
     """The same, unless a name has a line break."""
-    fields: tuple[str, ...]
+    headers: tuple[str, ...]
+    """The names of the columns, as they stand there."""
     delimiter: str
+    """What separates the cells of a line; nothing in a workbook."""
 
 
 def without_empty_end(fields: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,12 +91,11 @@ class TableWriter(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table(ABC):
+class Table(Header, ABC):
     """A table in a file."""
 
     file: TextFile
     """The file, as it was when the table was opened."""
-    head: Header
     size: int
     """What ``FileRow.position`` is at the end."""
     others: tuple[str, ...] = ()
@@ -102,21 +103,6 @@ class Table(ABC):
     recipients."""
     hidden: tuple[str, ...] = ()
     """Its other hidden sheets that have rows: they are not read."""
-
-    @property
-    def delimiter(self) -> str:
-        """What separates the cells of a line; nothing in a workbook."""
-        return self.head.delimiter
-
-    @property
-    def header_line(self) -> int:
-        """The line or row of the header; those above it are titles."""
-        return self.head.line
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        """The names of the columns, as they stand there."""
-        return self.head.fields
 
     @abstractmethod
     def rows(self) -> Generator[FileRow, None, None]:
@@ -138,7 +124,6 @@ class UnwritableTableError(OurError):
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{path} cannot be written: {error.strerror}; choose --out PATH")
-        self.path = path
         self.error = error
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -128,7 +128,7 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     return WorkbookTable(
         file=file,
         title=title,
-        head=head,
+        **asdict(head),
         size=size,
         others=(*others, *with_recipients),
         hidden=tuple(name for name, _ in hidden if name not in with_recipients),
@@ -141,7 +141,7 @@ def _header(rows: Batch, wanted: int | None) -> Header | None:
     for number, values in enumerate(rows, 1):
         fields = without_empty_end(tuple(map(_text, values)))
         if fields and wanted in {None, number}:
-            return Header(line=number, last_line=number, fields=fields, delimiter="")
+            return Header(header_line=number, last_line=number, headers=fields, delimiter="")
     return None
 
 

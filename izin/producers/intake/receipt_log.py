@@ -24,7 +24,7 @@ from izin.producers.intake.first_receipts import (
     FirstReceipts,
     ReceiptsFullError,
 )
-from izin.producers.publishing.publisher import KafkaRecord, Published
+from izin.producers.publishing.publisher import KafkaRecord, Published, running
 from izin.runtime.broker_faults import is_transient
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, admin
@@ -72,9 +72,7 @@ class PartitionEnds:
         The futures raise KafkaException where no leader answers within two seconds.
         """
         until = monotonic() + _ANSWERED_WITHIN
-        questions = [_Question(one, until, Future()) for one in partitions]
-        for one in questions:
-            one.answer.set_running_or_notify_cancel()
+        questions = [_Question(one, until, running()) for one in partitions]
         self._send(questions)
         return {one.partition: one.answer for one in questions}
 
@@ -151,18 +149,13 @@ class ReceiptLog:
         The future raises BrokerError: Kafka is not reachable, the event is new and the limit
         reached, or the record was not read back.
         """
-        answer: Future[datetime] = Future()
-        answer.set_running_or_notify_cancel()
+        answer: Future[datetime] = running()
         key = UUID(event_id).bytes
-
-        def take(found: datetime | None) -> None:
-            if found is None:
-                raise BrokerError(f"the receipt of {event_id} was not read back")
-            answer.set_result(found)
 
         def read(done: Published) -> None:
             own = self.receipts.after(done.partition, done.offset + 1, key)
-            _then(own, take, answer)
+            lost = BrokerError(f"the receipt of {event_id} was not read back")
+            _then(own, _known_or(lost, answer), answer)
 
         try:
             self.receipts.take_room(self._clock(), by)
@@ -180,8 +173,7 @@ class ReceiptLog:
 
         The future raises BrokerError as :meth:`claim` does.
         """
-        answer: Future[bool] = Future()
-        answer.set_running_or_notify_cancel()
+        answer: Future[bool] = running()
         own = UUID(request_id).bytes
         half = own[:HALF]
 
@@ -222,8 +214,7 @@ class ReceiptLog:
     def _after_end(
         self, end: Future[int], partition: int, event_id: str
     ) -> Future[datetime | None]:
-        answer: Future[datetime | None] = Future()
-        answer.set_running_or_notify_cancel()
+        answer: Future[datetime | None] = running()
 
         def read(end: int) -> None:
             receipt = self.receipts.after(partition, end, UUID(event_id).bytes)

@@ -32,7 +32,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from izin.consent import ConsentEvent, SourceError, Violation
+from izin.consent import SourceError, Violation
 from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.producers.intake.receipt_log import ReceiptLog
@@ -135,12 +135,14 @@ class IntakeMetrics:
         self._skew.set(skew.total_seconds())
 
 
-def refusal(*, records: int, published: int, postponed: int, forbidden: int) -> ProblemText:
+def refusal(records: int, published: int, kinds: Counts[type]) -> ProblemText:
     """Return what is answered to a request of which not all records were published.
 
     Where some can be accepted later, all are sent again then, and the others are refused again.
     """
-    if postponed:
+    if kinds[OtherBodyRecord]:
+        return OTHER_BODY
+    if postponed := kinds[PostponedRecord]:
         return ProblemText(
             503,
             "Try again",
@@ -148,7 +150,7 @@ def refusal(*, records: int, published: int, postponed: int, forbidden: int) -> 
             "first receipt is not known; send all again, with the same Idempotency-Key",
             RETRY_AFTER_SECONDS,
         )
-    if forbidden:
+    if forbidden := kinds[ForbiddenRecord]:
         return ProblemText(
             403,
             "Records outside the key",
@@ -242,10 +244,8 @@ class Intake:
         validated = await self._validator.validate(records, idempotency_key, key)
         for index, result in enumerate(validated):
             match result:
-                case RefusedRecord(violations=violations):
-                    refused += shown(index, violations)
-                case ForbiddenRecord(violation=outside):
-                    refused += shown(index, [outside])
+                case RefusedRecord(violations=found) | ForbiddenRecord(violations=found):
+                    refused += shown(index, found)
                 case AcceptedRecord():
                     accepted[index] = result
                 case PostponedRecord() | OtherBodyRecord():
@@ -256,7 +256,7 @@ class Intake:
         for index, error in oversize.items():
             del accepted[index]
             refused += shown(index, [violation("", "IZIN-SIZE", what=error)])
-        kinds = Counts(map(type, validated))
+        kinds: Counts[type] = Counts(map(type, validated))
         postponed = kinds[PostponedRecord]
         self.metrics.validated(
             published=len(accepted),
@@ -265,7 +265,12 @@ class Intake:
         )
         events: dict[str, Any] = {
             "events": [
-                _published(index, one.event, shown(index, one.violations))
+                {
+                    "index": index,
+                    "event_id": one.event.event_id,
+                    "status": one.event.status,
+                    "violations": shown(index, one.violations),
+                }
                 for index, one in accepted.items()
             ]
         }
@@ -273,15 +278,8 @@ class Intake:
             events["token"] = token
         if len(accepted) == len(records):
             return JSONResponse(events, status_code=202)
-        text = refusal(
-            records=len(records),
-            published=len(accepted),
-            postponed=postponed,
-            forbidden=kinds[ForbiddenRecord],
-        )
-        return (OTHER_BODY if kinds[OtherBodyRecord] else text).response(
-            violations=refused, **events
-        )
+        text = refusal(len(records), len(accepted), kinds)
+        return text.response(violations=refused, **events)
 
     async def _publish(
         self, accepted: Mapping[int, AcceptedRecord]
@@ -333,15 +331,6 @@ class Intake:
 def routes_of(intake: Intake) -> list[Route]:
     """Return the routes of ``intake``."""
     return [Route("/v1/consents", intake.post, methods=["POST"])]
-
-
-def _published(index: int, event: ConsentEvent, violations: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "index": index,
-        "event_id": event.event_id,
-        "status": event.status,
-        "violations": violations,
-    }
 
 
 def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:

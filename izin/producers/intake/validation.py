@@ -121,7 +121,7 @@ class PostponedRecord:
 class ForbiddenRecord:
     """A record, valid by itself, whose brand or channel is outside the API key."""
 
-    violation: Violation
+    violations: tuple[Violation]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ class RecordValidator:
         )
         if found is None:
             return result
-        return ForbiddenRecord(violation=violation(found, _OUTSIDE[found]))
+        return ForbiddenRecord(violations=(violation(found, _OUTSIDE[found]),))
 
     def _first_receipts(self, drafts: Sequence[_Draft], now: datetime) -> dict[int, Asked]:
         """Ask for the first receipt of each draft where it may decide the instant, by index."""

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message
 
@@ -42,6 +42,7 @@ from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.records import Headers, event_to_avro, headers
 from izin.schemas.topics import Topic, Topics
 
+T = TypeVar("T")
 DEFAULT_WAIT = timedelta(seconds=60)
 """How long a publisher blocks while its queue is full."""
 BULK_LINGER = timedelta(milliseconds=20)
@@ -141,6 +142,13 @@ class Published:
     def token(self) -> str:
         """The consistency token: what is read with it as ``at_least`` reflects this event."""
         return token_of([LogPosition(self.topic, self.partition, self.offset)])
+
+
+def running() -> Future[T]:
+    """Return a future that nobody can cancel any more."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+    return future
 
 
 PublishResult = Published | UndeliveredError | OversizeError
@@ -271,8 +279,7 @@ class KafkaPublisher:
         wait: timedelta = DEFAULT_WAIT,
     ) -> Future[Published]:
         """Enqueue ``event`` as ``send`` does; the future is done when it is acknowledged."""
-        future: Future[Published] = Future()
-        future.set_running_or_notify_cancel()
+        future: Future[Published] = running()
         self.send(event, key, partial(settle, future, ()), wait=wait)
         return future
 
@@ -302,8 +309,7 @@ class KafkaPublisher:
 
         Raises as ``send`` does, and never blocks.
         """
-        future: Future[Published] = Future()
-        future.set_running_or_notify_cancel()
+        future: Future[Published] = running()
         self._send(event_id, record, partial(settle, future, ()), timedelta(0))
         return future
 

@@ -1,6 +1,10 @@
-"""The gate as a process, on a real broker: started, asked, revoked and stopped."""
+"""The gate as a process, on a real broker: started, asked, revoked and stopped.
+
+Senders and the gate: the client, and a file of which a recipient opts out meanwhile.
+"""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -8,7 +12,10 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -19,19 +26,36 @@ from izin.local import free_port
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import GateSettings, KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH
 from izin.schemas.records import ID
-from tests.support.api_keys import AUTHORIZATION
+from izin.subscribers import Channel, Gate, Question
+from tests.support.api_keys import API_KEY, AUTHORIZATION, publish_key
 from tests.support.builders import BRAND
-from tests.support.gate.topics import GateTopics
+from tests.support.gate.topics import PARTITIONS, GateTopics
 from tests.support.order.verdict import committed_records
 from tests.support.subscribers.published import a_recipient, key_of
 from tests.support.waiting import until
-from tests.unit.gate.conftest import a_question
+from tests.unit.gate.conftest import SENDER, a_question
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+
+
+@pytest.fixture
+def topics(kafka: str) -> GateTopics:
+    """Return topics in which two recipients may be sent to, and an API key."""
+    settings = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=f"gate-{uuid4().hex[:8]}-", partitions=PARTITIONS
+    )
+    ensure_topics(settings)
+    made = GateTopics(settings)
+    made.brand()
+    made.pulled(key_of(), datetime.now(UTC))
+    made.permit(key_of(1), key_of(2))
+    publish_key(settings, SENDER)
+    return made
 
 
 @asynccontextmanager
@@ -182,3 +206,68 @@ def test_gate_is_served_until_it_is_stopped(topics: GateTopics):
     assert process.returncode == 0
     (line,) = (one for one in logged.splitlines() if "gate state read" in one)
     assert re.search(r"known\W+\d", line)
+
+
+ASKED: Question = {"brand_code": BRAND, "type": Channel.MESAJ}
+
+
+async def izin(url: object, *words: object) -> tuple[int, str]:
+    """Run a command that asks the gate; return its exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "izin.cli", *map(str, words)),
+        env={**os.environ, "IZIN_GATE_URL": str(url), "IZIN_API_KEY": API_KEY},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, printed.decode()
+
+
+def receipt_id(path: Path) -> str:
+    """Return the id in the receipt beside a file."""
+    return str(json.loads(Path(f"{path}.receipt.json").read_bytes())["id"])
+
+
+async def test_opt_out_after_a_scrub_is_in_the_second_answer(topics: GateTopics, tmp_path: Path):
+    """By the client, by both commands, and by the receipts in the topic."""
+    path, scrubbed = tmp_path / "list.csv", tmp_path / "list.scrubbed.csv"
+    path.write_text(f"telefon\n{a_recipient(1)}\n{a_recipient(2)}\n12\n", "utf-8")
+    async with serving(topics.settings) as (http, _), Gate(str(http.base_url), API_KEY) as gate:
+        words = ("scrub", path, f"--brand={BRAND}", "--type=MESAJ", "--campaign=spring")
+        code, printed = await izin(http.base_url, *words)
+        assert code == 0, printed
+        assert scrubbed.read_text("utf-8").splitlines()[1:] == [
+            f"{a_recipient(1)};yes;registered",
+            f"{a_recipient(2)};yes;registered",
+            "12;no;invalid-recipient",
+        ]
+        written = LogPosition(*topics.event(key_of(1)))
+        found = [
+            (one.may_send, one.reason, one.violation)
+            async for one in gate.check(
+                [a_recipient(1), a_recipient(2), "12"], **ASKED, at_least=token_of([written])
+            )
+        ]
+        assert found == [
+            (False, "opted-out", None),
+            (True, "registered", None),
+            (False, "not-registered", "H121"),
+        ]
+        code, printed = await izin(
+            http.base_url, "scrub", scrubbed, "--recheck", f"{scrubbed}.receipt.json"
+        )
+        assert code == 1, printed
+        code, printed = await izin(
+            *(http.base_url, "may-send", a_recipient(1)),
+            *(f"--brand={BRAND}", "--type=MESAJ", "--class=delivery", "--output=json"),
+        )
+        exempt = json.loads(printed)
+    assert (code, exempt["verdicts"][0]["reason"]) == (0, "exempt")
+    stopped = tmp_path / "list.scrubbed.stopped.csv"
+    assert stopped.read_text("utf-8").splitlines()[1:] == [f"{a_recipient(1)};no;opted-out"]
+    named = [receipt_id(scrubbed), receipt_id(stopped)]
+    kept = {record["receipt_id"]: record for _, record in receipts(topics)}
+    assert kept.keys() == {*named, exempt["receipt"]}
+    assert kept[named[0]]["campaign"] == kept[named[1]]["campaign"] == "spring"
+    assert (kept[named[0]]["recipients"], kept[named[1]]["recipients"]) == (3, 2)

@@ -226,7 +226,7 @@ def test_up_prints_the_addresses(tmp_path: Path) -> None:
     """The registry's where there is one, and a request that the intake accepts as it is."""
     stack = a_stack(tmp_path / "state", intake=8081)
     assert "registry" not in _words_of(stack)
-    stack._environment = {"SCHEMA_REGISTRY_URL": "http://127.0.0.1:18080/apis/ccompat/v7"}
+    stack.environment = {"SCHEMA_REGISTRY_URL": "http://127.0.0.1:18080/apis/ccompat/v7"}
     words = _words_of(stack)
     assert "registry http://127.0.0.1:18080/apis/ccompat/v7" in words
     assert "curl http://127.0.0.1:8081/v1/consents" in words

@@ -74,8 +74,8 @@ class FakeState:
     """By canonical key."""
     known_brands: dict[int, RegisteredBrand] = field(
         default_factory=lambda: {
-            BRAND: a_brand(customer_id=CUSTOMER, status="active", suspension=None),
-            FOREIGN_BRAND: a_brand(customer_id="beta", status="active", suspension=None),
+            BRAND: a_brand(),
+            FOREIGN_BRAND: a_brand("beta"),
         }
     )
     pulled: dict[tuple[int, Channel], datetime] = field(default_factory=dict)

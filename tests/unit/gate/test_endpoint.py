@@ -389,7 +389,7 @@ async def test_key_of_one_of_forty_customers_learns_of_no_other_brand():
         api.state.put(a_standing())
         for number in range(98):
             customer = f"foreign-{number % 39}"
-            brand = a_brand(customer_id=customer, status="active", suspension=None)
+            brand = a_brand(customer)
             api.state.known_brands[900_000 + number] = brand
             api.state.put(a_standing(), brand_code=900_000 + number)
         assert await api.said() == (True, "registered")

@@ -1,7 +1,4 @@
-"""Keys that undecided opt-outs close, and when they are released.
-
-When a key has last opted out, read of a decision by the offsets of its fields.
-"""
+"""Keys that undecided opt-outs close, and when they are released."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,16 +7,13 @@ from typing import Any
 
 import pytest
 
-from izin.consent import Consent, Status, decide
 from izin.gate import sources
-from izin.gate.key_tables import DecisionRecords, KnownKeys
 from izin.gate.sources import Releasing
 from izin.gate.undecided import UndecidedOptOuts
-from izin.kafka.tables.packed_permissions import whole_seconds
 from izin.runtime.topic_admin import TopicIdentities
-from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.support.builders import NOON, a_decision_record, a_ret, an_admitted_event
+from tests.support.builders import NOON
 
 TOPICS = Topics()
 BULK, EXPRESS = TOPICS.events.name, TOPICS.express.name
@@ -191,43 +185,3 @@ def test_positions_of_another_topic_say_nothing(other: str, gate: Gate):
     assert gate.decided(EXPRESS) == {}
     gate.decide(0, express=100, bulk=50)
     assert (gate.decided(EXPRESS), gate.decided(BULK)) == ({0: 100}, {0: 50})
-
-
-@pytest.fixture
-def table() -> DecisionRecords:
-    """Return a table of no key."""
-    return DecisionRecords(KnownKeys(), CODEC, "consent-decisions")
-
-
-def an_opt_in() -> Consent:
-    """Return the consent of an opt-in at noon."""
-    return decide(None, an_admitted_event()).consent
-
-
-@pytest.mark.parametrize(
-    ("current", "status", "at", "latest"),
-    [
-        (None, Status.ONAY, NOON, None),
-        (None, Status.RET, NOON, NOON),
-        (an_opt_in(), Status.RET, NOON, NOON),
-        (an_opt_in(), Status.RET, BEFORE, BEFORE),
-        (decide(None, a_ret(consent_date=BEFORE)).consent, Status.ONAY, NOON, BEFORE),
-    ],
-    ids=["first-opt-in", "first-opt-out", "applied", "stale", "opted-in-again"],
-)
-def test_both_ways_to_read_agree(
-    table: DecisionRecords, current: Consent | None, status: Status, at: object, latest: object
-):
-    """Whether the opt-out applied, was stale, or is an earlier one of the key."""
-    decision = decide(current, an_admitted_event(status=status, consent_date=at))
-    value = CODEC.encode("Decision", a_decision_record(decision))
-    expected = None if latest is None else whole_seconds(latest)
-    assert table._opted_out_at(value) == table._decoded(value) == expected
-
-
-def test_what_is_no_decision_is_unreadable(table: DecisionRecords):
-    """Cut short, or a tombstone."""
-    value = CODEC.encode("Decision", a_decision_record(decide(None, a_ret())))
-    for wrong in (value[:20], b"RET", None):
-        with pytest.raises(UndecodableError):
-            table._opted_out_at(wrong)

@@ -149,8 +149,8 @@ async def test_old_data_of_iys_close_the_channel(api: Api, pulled_at: object, ex
 @pytest.mark.parametrize(
     "brand",
     [
-        a_brand(customer_id=CUSTOMER, status="stopped", suspension=None),
-        a_brand(customer_id=CUSTOMER, status="active", suspension="a complaint"),
+        a_brand(status="stopped"),
+        a_brand(suspension="a complaint"),
     ],
 )
 async def test_suspended_brand_sends_nothing_commercial(api: Api, brand: RegisteredBrand):
@@ -263,9 +263,7 @@ async def test_warnings_name_brands_and_channels(api: Api):
     assert suspensions(api.state) == {}  # type: ignore[arg-type]
     api.state.pulled[BRAND, Channel.ARAMA] = NOON - timedelta(seconds=5)
     api.state.pulled[BRAND, Channel.MESAJ] = NOON - settings.iys_closes_after
-    api.state.known_brands[FOREIGN_BRAND] = a_brand(
-        customer_id="beta", status="stopped", suspension="a complaint"
-    )
+    api.state.known_brands[FOREIGN_BRAND] = a_brand("beta", "stopped", "a complaint")
     assert iys_warnings(api.state, settings, now) == {  # type: ignore[arg-type]
         "iys 100001/ARAMA": "last pulled 3605 s ago",
         "iys 100001/MESAJ": "last pulled 90000 s ago; stale",
@@ -275,9 +273,7 @@ async def test_warnings_name_brands_and_channels(api: Api):
     assert api.metric("izin_gate_iys_late_channels") == 2
     assert api.metric("izin_gate_iys_closed_channels") == 1
     for code in range(30):
-        api.state.known_brands[code + 1] = a_brand(
-            customer_id="beta", status="active", suspension="audit"
-        )
+        api.state.known_brands[code + 1] = a_brand("beta", suspension="audit")
     found = suspensions(api.state)  # type: ignore[arg-type]
     assert (len(found), found["other brands"]) == (21, "11 more")
 

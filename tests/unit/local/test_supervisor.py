@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -59,26 +60,18 @@ def a_command(folder: Path, name: str = "worker", code: str = FOREVER) -> Comman
     return Command(name=name, argv=(sys.executable, "-c", code), log=folder / f"{name}.log")
 
 
-def test_child_kept_up_is_restarted_after_a_kill(
+def test_child_killed_is_restarted_where_it_is_kept_up(
     supervisor: Supervisor, tmp_path: Path, events: list[str]
 ) -> None:
-    """A kill -9 is followed by a new start under a new id."""
-    child = supervisor.start(a_command(tmp_path), keep_up=True)
-    before = child.pid
-    supervisor.kill("worker")
-    until(lambda: child.is_alive and child.pid != before)
-    assert "worker ended with exit code -9; starting it again in 0.01 s" in events
-
-
-def test_child_not_kept_up_stays_down_after_a_kill(supervisor: Supervisor, tmp_path: Path) -> None:
-    """Without `keep_up` nothing is started again."""
-    supervisor.start(a_command(tmp_path, "kept"), keep_up=True)
-    supervisor.start(a_command(tmp_path, "single"))
-    before = supervisor.child("kept").pid
+    """A kill -9 is followed by a new start under a new id; without `keep_up` by nothing."""
+    kept = supervisor.start(a_command(tmp_path, "kept"), keep_up=True)
+    single = supervisor.start(a_command(tmp_path, "single"))
+    before = kept.pid
     supervisor.kill("single")
     supervisor.kill("kept")
-    until(lambda: supervisor.child("kept").is_alive and supervisor.child("kept").pid != before)
-    assert not supervisor.child("single").is_alive
+    until(lambda: kept.is_alive and kept.pid != before)
+    assert events == ["kept ended with exit code -9; starting it again in 0.01 s"]
+    assert not single.is_alive
 
 
 def test_start_together_failed_stops_those_not_ready(
@@ -164,7 +157,7 @@ def test_start_with_a_running_name_is_refused(supervisor: Supervisor, tmp_path: 
 
 
 def test_child_that_fails_to_start_is_gone(supervisor: Supervisor, tmp_path: Path) -> None:
-    """The error comes through, the process is gone."""
+    """The wait has a limit, which the error names; the process is gone."""
     command = Command(
         name="worker",
         argv=(sys.executable, "-c", FOREVER),
@@ -172,7 +165,7 @@ def test_child_that_fails_to_start_is_gone(supervisor: Supervisor, tmp_path: Pat
         ready=lambda: False,
         ready_within=timedelta(milliseconds=50),
     )
-    with pytest.raises(StartError):
+    with pytest.raises(StartError, match=r"it was not ready within 0\.05 s"):
         supervisor.start(command, keep_up=True)
     assert not supervisor.child("worker").is_alive
 
@@ -182,8 +175,8 @@ def test_restart_that_fails_is_reported_and_bounded(
 ) -> None:
     """What keeps it from starting is reported, counts as a death, and ends in giving up."""
     child = supervisor.start(a_command(tmp_path))
-
-    supervisor.keep_up("server", child, start=Mock(side_effect=LocalError("its port is taken")))
+    starts = chain([child], repeat(LocalError("its port is taken")))
+    supervisor.keep_up("server", Mock(side_effect=starts))
     supervisor.kill("worker")
     assert supervisor.gave_up.wait(10)
     assert events[0] == "server ended with exit code -9; starting it again in 0.01 s"
@@ -268,14 +261,6 @@ def test_log_tail_after_a_restart_has_the_last_run_only(make_child: MakeChild) -
         until(lambda child=child: not child.is_alive)
     assert child.log_tail() == "second"
     assert child.command.log.read_text() == "first\nsecond\n"
-
-
-def test_child_never_ready_fails_at_its_limit(make_child: MakeChild) -> None:
-    """The wait has a limit, and the error names it."""
-    child = make_child(FOREVER, ready=lambda: False, ready_within=timedelta(milliseconds=100))
-    child.start()
-    with pytest.raises(StartError, match=r"it was not ready within 0\.1 s"):
-        child.wait_ready()
 
 
 def test_child_with_a_missing_program_fails_to_start(tmp_path: Path) -> None:

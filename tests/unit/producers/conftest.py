@@ -1,10 +1,12 @@
 """A directory with one brand, a publisher without a broker, a clock that tests move."""
 
+import csv
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+import openpyxl
 import pytest
 
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
@@ -65,3 +67,20 @@ def import_lines(tmp_path: Path, import_of: ImportOf) -> ImportOf:
         return import_of(path, **given)
 
     return run
+
+
+def reported(report: ImportReport) -> list[dict[str, str]]:
+    """Return the rows of the report file, by the names of its columns."""
+    header, *rows = cells_of(report)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def cells_of(report: ImportReport) -> list[list[str]]:
+    """Return the header and the rows of the report file, in either format."""
+    path = report.report_path
+    assert path is not None
+    if path.suffix == ".xlsx":
+        rows = openpyxl.load_workbook(path).active.iter_rows(values_only=True)
+        return [["" if one is None else one for one in row] for row in rows]
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.reader(stream, delimiter=";"))

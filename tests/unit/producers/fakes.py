@@ -2,10 +2,11 @@
 topic of first receipts as a list in memory, and an intake over both.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,10 +14,12 @@ import httpx
 
 from izin.consent import ConsentEvent, ConsentKey
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.intake.first_receipts import HALF, FirstReceipts
+from izin.producers.intake.first_receipts import FirstReceipts
+from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.server import Intake
 from izin.producers.intake.server import routes_of as intake_routes
 from izin.producers.publishing.publisher import (
+    KafkaPublisher,
     KafkaRecord,
     OversizeError,
     Published,
@@ -64,7 +67,7 @@ def a_record(**overrides: object) -> dict[str, Any]:
     return {name: value for name, value in (fields | overrides).items() if value is not None}
 
 
-class FakePublisher:
+class FakePublisher(KafkaPublisher):
     """Records the events, and acknowledges them at once."""
 
     def __init__(self, clock: Callable[[], datetime], prefix: str = "") -> None:
@@ -82,7 +85,7 @@ class FakePublisher:
         self,
         event: ConsentEvent,
         key: ConsentKey | None,
-        answered: Callable[[PublishResult], None],
+        on_result: Callable[[PublishResult], None],
         *,
         wait: timedelta = timedelta(0),  # noqa: ARG002  # nothing is ever full here
     ) -> None:
@@ -90,12 +93,12 @@ class FakePublisher:
         if len(one.value) > self.largest:
             raise OversizeError(event.event_id)
         if self.is_away_for(event):
-            answered(UndeliveredError(event.event_id, "away"))
+            on_result(UndeliveredError(event.event_id, "away"))
             return
         self.frames.append(one)
         self.events.append(event)
         offset = len(self.frames) - 1
-        answered(
+        on_result(
             Published(
                 event_id=event.event_id,
                 topic=one.topic,
@@ -105,32 +108,15 @@ class FakePublisher:
             )
         )
 
-    def publish(
-        self,
-        event: ConsentEvent,
-        key: ConsentKey | None = None,
-        *,
-        wait: timedelta = timedelta(0),
-    ) -> Future[Published]:
-        future: Future[Published] = Future()
-
-        def answered(answer: PublishResult) -> None:
-            if isinstance(answer, Published):
-                future.set_result(answer)
-            else:
-                future.set_exception(answer)
-
-        self.send(event, key, answered, wait=wait)
-        return future
-
     def flush(self, timeout: timedelta) -> int:  # noqa: ARG002  # all is answered already
         return 0
 
-    def bulk(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        yield
 
 
-class FakeReceipts:
+class FakeReceipts(ReceiptLog):
     """What one endpoint has read of a `log` of one partition, which endpoints share."""
 
     def __init__(
@@ -141,49 +127,33 @@ class FakeReceipts:
         limit: int = 1000,
         is_away: bool = False,
     ) -> None:
-        self._log = log
+        self._codec = Codec()
+        self._append = self._appended
         self._clock = clock
-        self._read = 0
+        self._topic = KafkaSettings().topics.first_receipts
+        self._partitions = 1
+        self._ends = SimpleNamespace(ask=self._end)
         self.receipts = FirstReceipts(limit)
+        self._log = log
+        self._read_to = 0
         self.is_away = is_away
 
-    def claim(self, event_id: str, received_at: datetime, *, by: str = "") -> Future[datetime]:
+    def _appended(self, event_id: str, record: KafkaRecord) -> Future[Published]:
         if self.is_away:
-            return failed(BrokerError("away"))
-        try:
-            self.receipts.take_room(self._clock(), by)
-        except BrokerError as error:
-            found = self._find(event_id)
-            return failed(error) if found is None else done(found)
-        self._log.append((UUID(event_id).bytes, received_at, self._clock()))
-        found = self._find(event_id)
-        assert found is not None
-        return done(found)
+            raise BrokerError("away")
+        value = self._codec.decode(self._topic.record, record.value)
+        self._log.append((UUID(event_id).bytes, value["received_at"], self._clock()))
+        offset = self._follow() - 1
+        return done(Published(event_id=event_id, topic=record.topic, partition=0, offset=offset))
 
-    def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
-        if self.is_away:
-            return {one: failed(BrokerError("away")) for one in event_ids}
-        return {one: done(self._find(one)) for one in event_ids}
+    def _end(self, _partitions: Collection[int]) -> Mapping[int, Future[int]]:
+        return {0: failed(BrokerError("away")) if self.is_away else done(self._follow())}
 
-    def bind(self, request_id: str, received_at: datetime, *, by: str = "") -> Future[bool]:
-        if self.is_away:
-            return failed(BrokerError("away"))
-        self.receipts.take_room(self._clock(), by)
-        own = UUID(request_id).bytes
-        self._log.append((own, received_at, self._clock()))
-        self._follow()
-        found = self.receipts.request_after(0, self._read, own[:HALF], received_at)
-        return done(found.result(0) == own)
-
-    def _find(self, event_id: str) -> datetime | None:
-        self._follow()
-        return self.receipts.after(0, self._read, UUID(event_id).bytes).result(0)
-
-    def _follow(self) -> None:
-        while self._read < len(self._log):
-            key, received_at, appended_at = self._log[self._read]
-            self.receipts.read(0, self._read, key, received_at, appended_at=appended_at)
-            self._read += 1
+    def _follow(self) -> int:
+        for key, received_at, appended_at in self._log[self._read_to :]:
+            self.receipts.read(0, self._read_to, key, received_at, appended_at=appended_at)
+            self._read_to += 1
+        return self._read_to
 
 
 def intake_client(
@@ -220,3 +190,8 @@ def failed(error: Exception) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_exception(error)
     return future
+
+
+async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx.Response:
+    """Post JSON."""
+    return await client.post("/v1/consents", json=body, headers=headers)

@@ -4,35 +4,44 @@ import pytest
 
 from izin.producers.files import cell_text
 
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "05550000001",
-        '="05550000001"',
-        '= "05550000001" ',
-        "'05550000001",
-        "\u201805550000001",
-        "\u201905550000001",
-        "'05550000001'",
-        '"05550000001"',
-        ' "05550000001" ',
-        '\'="05550000001"',
-        "\t05550000001",
-        "05550000001\u00a0",
-        "\u202a05550000001\u202c",
-        "\ufeff05550000001\u200b",
-        '="\u200e05550000001"',
-    ],
+NUMBER = (
+    "05550000001",
+    '="05550000001"',
+    '= "05550000001" ',
+    "'05550000001",
+    "\u201805550000001",
+    "\u201905550000001",
+    "'05550000001'",
+    '"05550000001"',
+    ' "05550000001" ',
+    '\'="05550000001"',
+    "\t05550000001",
+    "05550000001\u00a0",
+    "\u202a05550000001\u202c",
+    "\ufeff05550000001\u200b",
+    '="\u200e05550000001"',
 )
-def test_text_notation_of_a_spreadsheet_is_read(cell: str):
-    """A formula of one text, the text prefix, quotes, blanks and marks of copying."""
-    assert cell_text(cell) == "05550000001"
+"""A formula of one text, the text prefix, quotes, blanks and marks of copying."""
+KEPT = (
+    "=HYPERLINK(1)",
+    '=T("05550000001")',
+    '="05"&"55"',
+    '="05550000001',
+    '05550000001"',
+    'a "b" c',
+    "O'Hara",
+    "=05550000001",
+    "-1",
+    "nullable",
+)
+"""No formula is computed, and an unbalanced quote is the source's to correct."""
 
 
 @pytest.mark.parametrize(
     ("cell", "text"),
     [
+        *((one, "05550000001") for one in NUMBER),
+        *((one, one) for one in KEPT),
         ('="5"" boru"', '5" boru'),
         ('="a""""b"', 'a""b'),
         ('=""', ""),
@@ -47,25 +56,5 @@ def test_text_notation_of_a_spreadsheet_is_read(cell: str):
     ],
 )
 def test_cell_means_what_the_sheet_shows(cell: str, text: str):
-    """Doubled quotes are one, and a placeholder is an empty cell."""
+    """Doubled quotes are one, a placeholder is empty, and what is no text notation is kept."""
     assert cell_text(cell) == text
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "=HYPERLINK(1)",
-        '=T("05550000001")',
-        '="05"&"55"',
-        '="05550000001',
-        '05550000001"',
-        'a "b" c',
-        "O'Hara",
-        "=05550000001",
-        "-1",
-        "nullable",
-    ],
-)
-def test_cell_that_is_no_text_notation_is_kept(cell: str):
-    """No formula is computed, and an unbalanced quote is the source's to correct."""
-    assert cell_text(cell) == cell

@@ -1,24 +1,29 @@
-"""The intake endpoint: what it accepts, what it refuses, and that every RET is accepted."""
+"""The intake endpoint: what it accepts, what it refuses, and that every RET is accepted.
+
+The page of the intake is correct: its requests are sent and get the documented responses.
+"""
 
 import json
+import re
+import shlex
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 
-from izin.kafka.tables.brand_directory import BrandDirectory
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
+from izin.producers.intake.request_body import NAMES
 from izin.producers.intake.server import MAX_BODY
+from izin.schemas.consistency_token import positions_of
+from tests.support.api_keys import API_KEY
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
-from tests.unit.producers.fakes import FakePublisher, MovingClock, a_record
+from tests.support.source_tree import ROOT
+from tests.unit.producers.fakes import FakePublisher, MovingClock, a_record, intake_client, post
 
 FORM = "application/x-www-form-urlencoded"
-
-
-async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx.Response:
-    """Post JSON."""
-    return await client.post("/v1/consents", json=body, headers=headers)
 
 
 async def post_form(client: httpx.AsyncClient, *fields: tuple[str, str]) -> httpx.Response:
@@ -57,39 +62,27 @@ async def test_list_publishes_the_valid_and_names_the_rest(
     assert len(fake.events) == 2
 
 
-async def test_form_is_published(client: httpx.AsyncClient, fake: FakePublisher):
-    """Any known word; the recipient acts right now, so no date is needed."""
+@pytest.mark.parametrize("channels", [["SMS"], ["SMS", "E-POSTA"]])
+async def test_form_is_a_record_for_each_channel(
+    client: httpx.AsyncClient, fake: FakePublisher, channels: list[str]
+):
+    """Each with its own id and the right recipient, in any known word; the recipient acts right
+    now, so no date is needed.
+    """
     answer = await post_form(
         client,
         ("phone", "0555 000 00 01"),
-        ("type", "SMS"),
-        ("status", "EVET"),
-        ("source", "HS_WEB"),
-        ("brand_code", str(BRAND)),
-    )
-    assert answer.status_code == 202
-    assert fake.events[0].recipient == PHONE
-    assert fake.events[0].consent_date == NOON + timedelta(hours=1)
-
-
-async def test_check_boxes_of_a_form_are_a_record_each(
-    client: httpx.AsyncClient, fake: FakePublisher
-):
-    """One record for each channel, with its own id and the right recipient."""
-    answer = await post_form(
-        client,
-        ("phone", PHONE),
         ("email", EMAIL),
-        ("type", "SMS"),
-        ("type", "E-POSTA"),
-        ("status", "1"),
+        *(("type", one) for one in channels),
+        ("status", "EVET"),
         ("source", "HS_WEB"),
         ("brand_code", str(BRAND)),
         ("id", "form-1"),
     )
     assert answer.status_code == 202
-    assert {one.recipient for one in fake.events} == {PHONE, EMAIL}
-    assert len({one.event_id for one in fake.events}) == 2
+    assert [one.recipient for one in fake.events] == [PHONE, EMAIL][: len(channels)]
+    assert {one.consent_date for one in fake.events} == {NOON + timedelta(hours=1)}
+    assert len({one.event_id for one in fake.events}) == len(channels)
 
 
 @pytest.mark.parametrize(
@@ -309,3 +302,70 @@ async def test_unknown_paths_name_the_endpoint(client: httpx.AsyncClient):
     ):
         assert answer.status_code in {404, 405}
         assert "there are POST /v1/consents" in answer.text
+
+
+PAGE = (ROOT / "docs" / "intake.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+EXAMPLES = re.findall(r"```sh\n(curl .*?)```\n+(\d{3}):\n+```json\n(.*?)```", PAGE, re.DOTALL)
+
+
+async def sent(command: str, fake: FakePublisher) -> httpx.Response:
+    """Send what the curl ``command`` would to an intake that has the brand of the examples."""
+    words = shlex.split(command.replace("\\\n", " ").replace("$IZIN_API_KEY", API_KEY))
+    options = list(zip(words[2::2], words[3::2], strict=True))
+    headers = [tuple(value.split(": ", 1)) for option, value in options if option == "-H"]
+    data = "&".join(value for option, value in options if option == "-d")
+    assert {option for option, _ in options} <= {"-H", "-d"}
+    names = {name.lower() for name, _ in headers}
+    if "content-type" not in names:
+        headers.append(("Content-Type", FORM))
+    brand = RegisteredBrand(
+        brand_code=100001,
+        iys_code=100001,
+        customer_id="acme",
+        name="Example",
+        activated_at=NOON.replace(year=2020),
+    )
+    async with intake_client(fake, BrandDirectory([brand]), lambda: NOON) as client:
+        del client.headers["Authorization"]
+        return await client.post(words[1], content=data.encode(), headers=headers)
+
+
+def plain(answer: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return ``answer`` without the ids, which chance makes, and the token, which Kafka does."""
+    for one in answer["events"]:
+        one["event_id"] = "…"
+    assert positions_of(answer["token"])
+    request_id = {"request_id": "…"} if "request_id" in answer else {}
+    return answer | {"token": "…"} | request_id
+
+
+@pytest.mark.parametrize(("command", "status", "answer"), EXAMPLES)
+async def test_each_request_is_answered_as_the_page_says(
+    fake: FakePublisher, command: str, status: str, answer: str
+) -> None:
+    """Status and body, but for the ids."""
+    got = await sent(command, fake)
+    assert got.status_code == int(status)
+    assert plain(got.json()) == json.loads(answer)
+
+
+def test_page_has_requests_of_every_kind() -> None:
+    """The check above looks at something."""
+    assert len(EXAMPLES) == PAGE.count("\ncurl ") == 5
+    assert {status for _, status, _ in EXAMPLES} == {"202", "422"}
+
+
+async def test_request_of_the_readme_is_accepted(fake: FakePublisher) -> None:
+    """Copied, it publishes a RET."""
+    (command,) = re.findall(r"^curl \S+/v1/consents .*?[^\\]$", README, re.MULTILINE | re.DOTALL)
+    got = await sent(command, fake)
+    assert got.status_code == 202
+    assert got.json()["events"][0]["violations"] == []
+
+
+def test_every_field_is_on_the_page() -> None:
+    """And no other."""
+    table = PAGE[PAGE.index("## Fields") : PAGE.index("## Limits")]
+    rows = [row.split("|") for row in table.splitlines() if row.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`([^`]+)`", row[1])} == set(NAMES)

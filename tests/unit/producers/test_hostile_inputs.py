@@ -1,29 +1,42 @@
 """Ten thousand hostile events at the endpoint: no crash, and no neighbour harmed.
 
 No row stops its neighbours, and no file the importer.
+
+Exports as people have them: every row is read as a person would, or refused with a reason.
+
+A short run of malformed files; the long one is ``make chaos STAGE=files``.
 """
 
 import random
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 
+from benchmarks.results import publish
 from izin.consent import SourceError
+from izin.producers.files import ColumnChoices, ImportReport, workbook
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from izin.schemas.codec import Codec
 from izin.streams.guard import AdmittedRecord, Guard
+from tests.chaos.files import __main__ as campaign
+from tests.chaos.files.__main__ import FilesVerdict, report
 from tests.support.builders import BRAND
+from tests.support.hostile import nasty_export
 from tests.support.hostile.files import HEADER, hostile_files, hostile_rows
 from tests.support.hostile.files import characters as characters_of_rows
 from tests.support.hostile.inputs import FORM, JSON, HostileInputs, characters
+from tests.support.hostile.nasty_export import ExpectedConsent, NastyTruth
 from tests.support.order.harness import fetched
-from tests.unit.producers.conftest import ImportOf
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.conftest import ImportOf, reported
+from tests.unit.producers.fakes import NOW, FakePublisher
 
 RUNS, REQUESTS, RECORDS = 5, 700, 4
 """Of the records in a request all but one are hostile."""
@@ -141,3 +154,117 @@ def test_hostile_file_is_imported_or_refused_as_a_whole(tmp_path: Path, import_o
         except SourceError:
             refused += 1
     assert 0 < refused < FILES
+
+
+NASTY_ROWS, WORKBOOK_ROWS, CUSTOMERS = 5000, 700, 500
+CHOICES = ColumnChoices(
+    mapped=nasty_export.MAPPED, ignored=nasty_export.IGNORED, values=nasty_export.VALUES
+)
+WIDE = ColumnChoices(
+    mapped=nasty_export.MAPPED,
+    ignored=nasty_export.IGNORED,
+    values=nasty_export.VALUES,
+    given={"marka": str(BRAND)},
+)
+
+
+def a_list(path: Path, now: datetime) -> NastyTruth:
+    return nasty_export.write_csv(path, rows=NASTY_ROWS, brand=BRAND, now=now)
+
+
+def a_workbook(path: Path, now: datetime) -> NastyTruth:
+    return nasty_export.write_workbook(path, rows=WORKBOOK_ROWS, brand=BRAND, now=now)
+
+
+def customers(path: Path, now: datetime) -> NastyTruth:
+    return nasty_export.write_wide(path, rows=CUSTOMERS, now=now)
+
+
+@pytest.mark.parametrize(
+    ("write", "choices", "encoding"),
+    [
+        (a_list, CHOICES, "cp1254"),
+        (a_workbook, CHOICES, "xlsx"),
+        (customers, WIDE, "utf-16-le"),
+    ],
+)
+def test_nasty_export_is_read_as_a_person_would(  # noqa: PLR0917  # fixtures and cases
+    tmp_path: Path,
+    fake: FakePublisher,
+    import_of: ImportOf,
+    write: Callable[[Path, datetime], NastyTruth],
+    choices: ColumnChoices,
+    encoding: str,
+):
+    """Row by row: the recipient, channel, status, instant and source that the generator meant."""
+    path = tmp_path / "liste"
+    truth = write(path, NOW)
+    report = import_of(path, columns=replace(choices, header_row=truth.header_line))
+    assert report.encoding == encoding
+    counts = (report.header_line, report.rows, report.repeated_headers)
+    assert counts == (truth.header_line, truth.rows, truth.repeated_headers)
+    found = {
+        ExpectedConsent(
+            line=one.row or 0,
+            type=one.type,
+            recipient=one.recipient,
+            status=one.status,
+            at=one.consent_date,
+            source=one.source or "",
+        )
+        for one in fake.events
+    }
+    assert found == {one._replace(at=one.at and one.at.astimezone(UTC)) for one in truth.consents}
+    assert len(fake.events) == len(truth.consents) == report.published
+    check_report(report, truth)
+
+
+def check_report(report: ImportReport, truth: NastyTruth) -> None:
+    """Check that the report has a reason for each row that a person cannot read, and no other."""
+    lines = reported(report)
+    assert all(
+        one["izin: neden"] and one["izin: reason"] and one["izin: kod/code"] for one in lines
+    )
+    unread = [one for one in lines if "not imported" in one["izin: sonuç/outcome"]]
+    refused = {place for one in unread for place in _places(one)}
+    assert refused == {(one.line, one.column) for one in truth.refused}
+    published = [one for one in lines if "published" in one["izin: sonuç/outcome"]]
+    assert {int(one["izin: satır/row"]) for one in published} == truth.undated
+    # Nobody can read the recipients of these opt-outs.
+    assert report.refused_opt_outs == sum(one.status == "RET" for one in truth.refused)
+    assert report.refused_unclear == sum(one.status == "" for one in truth.refused)
+
+
+def _places(line: dict[str, str]) -> list[tuple[int, str]]:
+    number = int(line["izin: satır/row"])
+    return [(number, column) for column in line["izin: sütun/column"].split(", ")]
+
+
+MALFORMED, BOOK_EVERY = 200, 16
+
+
+def test_malformed_files_are_imported_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Never an error that is no source's, and never more memory than allowed."""
+    monkeypatch.setattr(workbook, "_MOST_MEMORY", 128 * 2**20)
+    found = campaign.run(tmp_path, files=MALFORMED, seed=21, book_every=BOOK_EVERY)
+    assert (found.failures, found.violations) == ([], 0)
+    assert found.imported + found.refused == MALFORMED
+    assert found.imported
+    assert found.refused
+
+
+def test_error_of_ours_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The campaign sees it, and says which file it was; the first one has no import."""
+    monkeypatch.setattr(campaign, "import_file", Mock(side_effect=RuntimeError("broken")))
+    found = campaign.run(tmp_path, files=2, seed=21)
+    assert found.violations == 1
+    assert found.failures[0].startswith("file 1 of seed 21, ")
+    results = tmp_path / "result.json"
+    assert publish(report(found, seed=21, seconds=1), bars=["files"], results=results) == 1
+    assert "RuntimeError: broken" in results.read_text()
+
+
+def test_memory_beyond_its_bound_is_a_violation():
+    """Of all files together."""
+    verdict = FilesVerdict(files=1, imported=1, refused=0, megabytes=campaign.MOST_MEGABYTES + 1)
+    assert verdict.violations == 1

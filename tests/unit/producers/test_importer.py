@@ -14,16 +14,12 @@ from izin.producers.files import (
     UnusableFileError,
 )
 from izin.producers.files.choices import ColumnChoiceError
-from izin.producers.files.delimited import examine, rows
-from izin.producers.files.report import UnwritableReportError
-from izin.producers.files.rows import ImportInterruptedError
-from izin.producers.files.tables import Header
+from izin.producers.files.delimited import examine, header, rows
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
-from tests.unit.producers.conftest import ImportOf
+from tests.unit.producers.conftest import ImportOf, reported
 from tests.unit.producers.fakes import FakePublisher
-from tests.unit.producers.files.reports import reported
 
 HEADER = "ALICI;İZİN TÜRÜ;İZİN DURUMU;İZİN KAYNAĞI;İZİN TARİHİ;MARKA"
 ONAY = f"0555 000 00 01;SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}"
@@ -46,24 +42,6 @@ def test_valid_rows_are_published(import_lines: ImportOf, fake: FakePublisher):
     assert (ret.recipient, ret.row) == (EMAIL, 3)
     assert onay.consent_date == NOON
     assert [one.topic for one in fake.frames] == ["consent-events-express", "consent-events"]
-
-
-def test_import_again_has_the_same_event_ids(import_lines: ImportOf, fake: FakePublisher):
-    """The ids are the file's."""
-    import_lines(HEADER, ONAY, RET)
-    import_lines(HEADER, ONAY, RET)
-    first = [one.event_id for one in fake.events[:2]]
-    assert first == [one.event_id for one in fake.events[2:]]
-    assert len(set(first)) == 2
-
-
-def test_valid_rows_of_an_invalid_file_are_published(import_lines: ImportOf, fake: FakePublisher):
-    """And the others are in the report."""
-    report = import_lines(HEADER, ONAY, BAD, "", RET)
-    assert (report.rows, report.published, report.refused) == (3, 2, 1)
-    assert report.reasons == {"H121": 1}
-    assert [row["ALICI"] for row in reported(report)] == ["12"]
-    assert fake.events[0].row == 5
 
 
 def test_unregistrable_ret_is_published_and_reported(import_lines: ImportOf, fake: FakePublisher):
@@ -104,14 +82,6 @@ def test_void_onay_is_published_and_counted(
     assert (report.published, report.past_term, report.refused) == (2, 1, 0)
     assert (report.not_registrable, report.report_path) == (0, None)
     assert len(fake.events) == 2
-
-
-def test_dry_run_publishes_nothing_and_reports_all(import_lines: ImportOf, fake: FakePublisher):
-    """The counts are those of the real run."""
-    report = import_lines(HEADER, ONAY, BAD, RET, dry_run=True)
-    assert fake.events == []
-    assert (report.published, report.opt_outs, report.refused, report.dry_run) == (2, 1, 1, True)
-    assert len(reported(report)) == 1
 
 
 def test_clean_import_removes_the_old_report(import_lines: ImportOf, path: Path):
@@ -216,28 +186,7 @@ def test_file_changed_while_read_is_an_error(path: Path):
     with path.open("a", encoding="utf-8") as stream:
         stream.write(f"{ONAY}\n")
     with pytest.raises(UnusableFileError, match="changed while it was read"):
-        list(
-            rows(file, Header(line=1, last_line=1, fields=tuple(HEADER.split(";")), delimiter=";"))
-        )
-
-
-def test_unknown_column_names_its_remedy(import_lines: ImportOf):
-    """The column, the names that are known, and both ways out."""
-    with pytest.raises(ColumnsError, match=r'"PUAN".*İZİN TÜRÜ.*--map.*--ignore'):
-        import_lines(f"{HEADER};PUAN", f"{ONAY};5")
-
-
-def test_columns_are_mapped_ignored_and_given(import_lines: ImportOf, fake: FakePublisher):
-    """In the file's own spelling, or folded."""
-    report = import_lines(
-        "NUMARA;İZİN TÜRÜ;PUAN;İZİN DURUMU;KAYNAK;TARİH",
-        "0555 000 00 01;SMS;5;1;HS_WEB;02.03.2026 12:00:00",
-        columns=ColumnChoices(
-            mapped={"numara": "recipient"}, ignored=["PUAN"], given={"brandCode": str(BRAND)}
-        ),
-    )
-    assert report.published == 1
-    assert fake.events[0].recipient == PHONE
+        list(rows(file, header(file, ColumnChoices())))
 
 
 @pytest.mark.parametrize(
@@ -271,13 +220,6 @@ def test_unfitting_column_choice_is_an_error(
         import_lines(HEADER, ONAY, columns=columns)
 
 
-def test_unreachable_broker_interrupts_the_import(import_lines: ImportOf, fake: FakePublisher):
-    """It reports its progress, and that importing again is safe."""
-    fake.is_away_for = lambda _: True
-    with pytest.raises(ImportInterruptedError, match=r"after 0 acknowledged rows.*import the file"):
-        import_lines(HEADER, ONAY)
-
-
 def test_oversize_event_is_reported(import_lines: ImportOf, fake: FakePublisher):
     """The rest goes on."""
     fake.largest = 1000
@@ -292,12 +234,6 @@ def test_progress_says_which_pass_it_is_and_how_far(import_lines: ImportOf):
     import_lines(HEADER, *[ONAY] * 2001, progress=lambda *one: seen.append(one))
     assert [rows for _, rows, _ in seen] == [1000, 2000, 2001] * 2
     assert (seen[2], seen[5]) == (("opt-outs", 2001, 2001), ("published", 2001, 2001))
-
-
-def test_unwritable_report_is_our_error(path: Path, import_lines: ImportOf):
-    """The operator chooses another place."""
-    with pytest.raises(UnwritableReportError, match="--report"):
-        import_lines(HEADER, BAD, report_path=path.parent / "missing" / "report.csv")
 
 
 def test_review_withholds_an_opt_in_and_never_an_opt_out(

@@ -98,18 +98,6 @@ def test_waiter_is_answered_once_its_position_is_read():
     assert other.result(0) is None
 
 
-def test_limit_bounds_what_is_claimed():
-    """Until a day has passed."""
-    receipts = FirstReceipts(2)
-    for number in range(2):
-        receipts.take_room(NOON, f"key-{number}")
-        receipts.read(0, number, an_id(number), NOON, appended_at=NOON)
-    with pytest.raises(ReceiptsFullError, match="IZIN_INTAKE_FIRST_RECEIPTS"):
-        receipts.take_room(NOON, "key-2")
-    receipts.take_room(NOON + KEPT + MINUTE, "key-2")
-    assert len(receipts) == 0
-
-
 def test_one_key_leaves_room_for_others():
     """Alone it has half of a day's claims, and the next day it has them again."""
     receipts = FirstReceipts(100)
@@ -117,7 +105,7 @@ def test_one_key_leaves_room_for_others():
         for number in numbers:
             receipts.take_room(NOON, name)
             receipts.read(0, number, an_id(number), NOON, appended_at=NOON)
-        with pytest.raises(ReceiptsFullError, match="of one key"):
+        with pytest.raises(ReceiptsFullError, match=r"of one key .*IZIN_INTAKE_FIRST_RECEIPTS"):
             receipts.take_room(NOON, name)
     receipts.take_room(NOON, "third")
     receipts.take_room(NOON + KEPT + MINUTE, "bulk")

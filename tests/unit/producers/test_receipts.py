@@ -1,15 +1,24 @@
-"""Instants of first receipts at the endpoint: retries through several endpoints, and clock skew."""
+"""Instants of first receipts at the endpoint: retries through several endpoints, and clock skew.
 
-from collections.abc import Callable
+Where partitions end is asked again where a leader has moved, and only there.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
 from izin.consent import AdmittedEvent, admit
 from izin.kafka.tables.brand_directory import BrandDirectory
+from izin.producers.intake import receipt_log
+from izin.producers.intake.receipt_log import PartitionEnds
 from izin.producers.intake.validation import ClockSkew
 from tests.support.builders import NOON
 from tests.unit.producers.fakes import (
@@ -19,6 +28,7 @@ from tests.unit.producers.fakes import (
     Receipt,
     a_record,
     intake_client,
+    post,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -44,10 +54,6 @@ def replica(
 ) -> Replicas:
     """Return a function that starts a replica with what only it has read of the log."""
     return lambda **given: intake_client(fake, directory, clock, FakeReceipts(log, clock, **given))
-
-
-async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx.Response:
-    return await client.post("/v1/consents", json=body, headers=headers)
 
 
 @pytest.mark.parametrize("status", ["ONAY", "RET"])
@@ -125,16 +131,26 @@ async def test_date_ahead_of_receipt_keeps_its_instant(
     assert len(fake.events) == 3
 
 
-async def test_dated_record_writes_no_receipt(
-    replica: Replicas, fake: FakePublisher, clock: MovingClock, log: list[Receipt]
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"consent_date": "2026-03-02 12:00:00"},
+        {"consent_date": "2026-03-01", "date_basis": None, "status": "RET"},
+        {"source": None},
+        {"date_basis": None},
+    ],
+)
+async def test_record_that_needs_no_first_receipt_writes_none(
+    replica: Replicas, clock: MovingClock, log: list[Receipt], changes: dict[str, Any]
 ):
-    """Its date is the instant, whenever it comes."""
+    """Its date is the instant, or the end of its day, whenever it comes; or it is refused, and
+    counts once it is corrected and sent again under its id.
+    """
     client = replica()
-    await post(client, a_live_record(consent_date="2026-03-02 12:00:00"))
-    clock.now += MINUTE
-    await post(client, a_live_record(consent_date="2026-03-02 12:00:00"))
+    for _ in range(2):
+        await post(client, a_live_record(**changes))
+        clock.now += MINUTE
     assert log == []
-    assert {one.consent_date for one in fake.events} == {NOON}
 
 
 @pytest.mark.parametrize("date", ["2026-03-02", "0001-01-01T00:00:00Z"])
@@ -153,16 +169,6 @@ async def test_opt_out_of_today_counts_from_its_first_receipt(
     }
 
 
-async def test_opt_out_of_a_past_day_writes_no_receipt(
-    replica: Replicas, fake: FakePublisher, log: list[Receipt]
-):
-    """It counts from the end of that day, whenever it comes."""
-    client = replica()
-    await post(client, a_live_record(consent_date="2026-03-01", date_basis=None, status="RET"))
-    assert log == []
-    assert [one.date_basis for one in fake.events] == ["day"]
-
-
 async def test_repetition_without_a_reference_is_a_new_act(
     replica: Replicas, fake: FakePublisher, clock: MovingClock, log: list[Receipt]
 ):
@@ -173,14 +179,6 @@ async def test_repetition_without_a_reference_is_a_new_act(
         clock.now += MINUTE
     first, second = fake.events
     assert first.received_at < second.received_at
-    assert log == []
-
-
-async def test_refused_record_was_not_received(replica: Replicas, log: list[Receipt]):
-    """Corrected and sent again under its id, it counts from then on."""
-    client = replica()
-    await post(client, a_live_record(source=None))
-    await post(client, a_live_record(date_basis=None))
     assert log == []
 
 
@@ -285,3 +283,134 @@ def test_skew_beyond_the_bound_warns_once():
         ("clock skew beyond the bound", 2.0),
         ("clock skew beyond the bound", -1.5),
     ]
+
+
+TOPIC = "first-receipts"
+
+
+class Brokers:
+    """Answer the questions for ends in turn, with an offset or an error."""
+
+    def __init__(self, *answers: int | KafkaException) -> None:
+        self.answers = list(answers)
+        self.looked_up: list[str] = []
+        self.is_away = False
+        self.logs = 0
+
+    def list_offsets(
+        self, places: Iterable[TopicPartition], *, request_timeout: float
+    ) -> Mapping[TopicPartition, Future[Any]]:
+        assert request_timeout == 2
+        asked: dict[TopicPartition, Future[Any]] = {}
+        for place in places:
+            asked[place] = Future()
+            answer = self.answers.pop(0)
+            if isinstance(answer, KafkaException):
+                asked[place].set_exception(answer)
+            else:
+                asked[place].set_result(SimpleNamespace(offset=answer))
+        return asked
+
+    def list_topics(self, topic: str, *, timeout: float) -> None:
+        assert timeout == 1
+        self.looked_up.append(topic)
+        if self.is_away:
+            raise error(KafkaError._TRANSPORT)
+
+    def poll(self, _timeout: float) -> int:
+        self.logs += 1
+        return 0
+
+
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return a function that moves the clock of the questions."""
+    now = 0.0
+
+    def pass_time(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(receipt_log, "monotonic", lambda: now)
+    return pass_time
+
+
+def error(code: int) -> KafkaException:
+    return KafkaException(KafkaError(code))
+
+
+def ends_of(brokers: Brokers) -> PartitionEnds:
+    return PartitionEnds(cast("AdminClient", brokers), TOPIC)
+
+
+def test_answer_is_the_end_of_each_partition(pass_time: Callable[[float], None]):
+    """No leader is looked up; the log of the client is taken all the same."""
+    ends = ends_of(brokers := Brokers(7, 0))
+    found = ends.ask([3, 4])
+    ends.repeat()
+    assert sorted(one.result(0) for one in found.values()) == [0, 7]
+    assert found.keys() == {3, 4}
+    assert (brokers.looked_up, brokers.logs) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        error(KafkaError.NOT_LEADER_FOR_PARTITION),
+        error(KafkaError.LEADER_NOT_AVAILABLE),
+        -1001,
+    ],
+    ids=["moved", "elected", "no offset"],
+)
+def test_question_is_repeated_once_leaders_were_looked_up(
+    pass_time: Callable[[float], None], first: int | KafkaException
+):
+    """A negative offset is no end: everything would count as read up to it, and an event that an
+    endpoint has claimed as unknown.
+    """
+    ends = ends_of(brokers := Brokers(first, 7))
+    answer = ends.ask([3])[3]
+    assert not answer.done()
+    ends.repeat()
+    assert answer.result(0) == 7
+    assert brokers.looked_up == [TOPIC]
+    pass_time(1)
+    ends.repeat()
+    assert brokers.looked_up == [TOPIC]
+
+
+def test_repetitions_pause_and_end_with_the_time(pass_time: Callable[[float], None]):
+    """The reading thread asks ten times a second at most, and a question for two seconds."""
+    moved = error(KafkaError.NOT_LEADER_FOR_PARTITION)
+    ends = ends_of(brokers := Brokers(moved, moved, moved))
+    answer = ends.ask([3])[3]
+    ends.repeat()
+    ends.repeat()
+    assert len(brokers.answers) == 1
+    pass_time(2)
+    ends.repeat()
+    assert answer.exception(0) is moved
+
+
+@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError.TOPIC_AUTHORIZATION_FAILED])
+def test_other_failure_is_the_answer(pass_time: Callable[[float], None], code: int):
+    """The leader may have moved all the same: it is looked up before the next question."""
+    ends = ends_of(brokers := Brokers(failure := error(code)))
+    assert ends.ask([3])[3].exception(0) is failure
+    ends.repeat()
+    assert brokers.looked_up == [TOPIC]
+
+
+def test_leaders_are_looked_up_until_a_broker_answers(pass_time: Callable[[float], None]):
+    """Without a broker the former leaders stay, and the next question would go to them."""
+    ends = ends_of(brokers := Brokers(error(KafkaError._TIMED_OUT)))
+    brokers.is_away = True
+    ends.ask([3])
+    for _ in range(3):
+        ends.repeat()
+        pass_time(1)
+    brokers.is_away = False
+    ends.repeat()
+    pass_time(1)
+    ends.repeat()
+    assert len(brokers.looked_up) == 4

@@ -8,9 +8,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from izin.kafka.follower import follower
 from izin.producers import (
     ConsentPublisher,
     EventRefusedError,
+    IzinError,
     KafkaAccess,
     NewEvent,
     OversizeError,
@@ -83,15 +83,6 @@ def test_publication_is_acknowledged_where_it_says(shop: ConsentPublisher, writt
         headers = dict(one.headers)
         assert headers["ce_id"] == published.event_id.encode()
         assert headers[CONTENT_TYPE[0]] == b"application/avro"
-
-
-def test_same_event_again_has_the_same_id(access: KafkaAccess, written: Written):
-    """Also from another process, which knows nothing of the first."""
-    event = a_new_event(origin_ref="customer-17")
-    for _ in range(2):
-        with ConsentPublisher("shop", access) as one:
-            one.publish(replace(event, chance=bytes(10)))
-    assert list(ids_of(written).values()) == [2]
 
 
 def test_refused_event_is_not_written(shop: ConsentPublisher, written: Written):
@@ -181,32 +172,26 @@ def environment(access: KafkaAccess) -> dict[str, str]:
     }
 
 
-def test_broker_that_is_away_names_address_and_remedy(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("given", "error", "what"),
+    [
+        ({}, BrokerError, r"127\.0\.0\.1:1.*KAFKA_BOOTSTRAP_SERVERS"),
+        ({"options": {"no.such.option": "1"}}, SettingError, r"no\.such\.option"),
+    ],
+)
+def test_broker_or_option_at_fault_is_named(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], error: type[IzinError], what: str
+):
     """At the first event, once the time for a request is over."""
     monkeypatch.setattr(follower, "_TIMEOUT", 1.0)
-    away = KafkaAccess(bootstrap_servers="127.0.0.1:1")
-    with (
-        ConsentPublisher("shop", away) as one,
-        pytest.raises(BrokerError, match=r"127\.0\.0\.1:1.*KAFKA_BOOTSTRAP_SERVERS"),
-    ):
+    away = KafkaAccess(bootstrap_servers="127.0.0.1:1", **given)
+    with ConsentPublisher("shop", away) as one, pytest.raises(error, match=what):
         one.publish(a_new_event())
 
 
 def test_missing_topic_names_the_remedy(kafka: str, topic_prefix: str):
     """Nothing is created behind the operator's back."""
     access = KafkaAccess(bootstrap_servers=kafka, topic_prefix=topic_prefix)
-    with (
-        ConsentPublisher("shop", access) as one,
-        pytest.raises(BrokerError, match=r"brands does not exist.*izin doctor --fix"),
-    ):
-        one.publish(a_new_event())
-
-
-def test_option_that_the_client_refuses_is_named():
-    """An operator wrote it."""
-    access = KafkaAccess(bootstrap_servers="127.0.0.1:1", options={"no.such.option": "1"})
-    with (
-        ConsentPublisher("shop", access, max_wait=timedelta(seconds=1)) as one,
-        pytest.raises(SettingError, match=r"no\.such\.option"),
-    ):
+    what = r"brands does not exist.*izin doctor --fix"
+    with ConsentPublisher("shop", access) as one, pytest.raises(BrokerError, match=what):
         one.publish(a_new_event())

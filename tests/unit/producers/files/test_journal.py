@@ -11,8 +11,16 @@ import pytest
 
 from izin.consent import ConsentEvent
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files import ColumnChoices, Import, ImportReport, Start, import_file, importer
-from izin.producers.files.importer import UnusableJournalError, journal_of
+from izin.producers.files import (
+    ColumnChoices,
+    Import,
+    ImportReport,
+    Start,
+    UnusableFileError,
+    import_file,
+    importer,
+)
+from izin.producers.files.importer import journal_of
 from izin.producers.files.report import ImportRunningError, ReportRows, UnwritableReportError
 from tests.support.builders import BRAND
 from tests.unit.producers.fakes import NOW, FakePublisher
@@ -255,15 +263,16 @@ def test_two_imports_with_one_report_are_refused(runs: Runs):
 def test_file_that_is_no_journal_is_an_error(runs: Runs):
     """It is named, and left as it is."""
     journal_of(Import().report_of(runs.path)).write_text("{}", "utf-8")
-    with pytest.raises(UnusableJournalError, match=r"export.csv.report.csv.journal .*remove it"):
+    with pytest.raises(UnusableFileError, match=r"export.csv.report.csv.journal: .*remove it"):
         runs()
     assert runs.publisher.events == []
 
 
-def test_folder_that_cannot_be_written_stops_before_the_first_event(runs: Runs):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_folder_that_cannot_be_written_stops_before_the_first_event(runs: Runs, dry_run: bool):
     """The error says how to choose another place."""
     with pytest.raises(UnwritableReportError, match="--report"):
-        runs(report_path=runs.path / "report.csv")
+        runs(report_path=runs.path / "report.csv", dry_run=dry_run)
     assert runs.publisher.events == []
 
 

@@ -1,15 +1,25 @@
-"""What a word means depends on the name above it: only a known name of a consent takes a yes."""
+"""What a word means depends on the name above it: only a known name of a consent takes a yes.
+
+A column that says who refused is never read as one that says who consented.
+
+docs/words.md has every name and word that is read, and no other.
+"""
+
+import re
+from collections.abc import Callable
 
 import pytest
 
-from izin.consent import SourceError, Status
+from izin.consent import Channel, SourceError, Status
 from izin.producers.files import ColumnChoices, ColumnsError
-from izin.producers.files.choices import ValueChoiceError
+from izin.producers.files.choices import ColumnChoiceError, channel_field_of, says_who_refused
+from izin.producers.files.columns import column_meanings
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field, field_of
+from izin.producers.mapping.field_names import FIELD_NAMES, NAME, Field, field_of
 from izin.producers.mapping.records import read
-from izin.schemas.words import status_of
+from izin.schemas.words import MEANINGS, NameTable, _spaced, status_of, word_key
 from tests.support.builders import BRAND
+from tests.support.source_tree import ROOT
 from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher
 
@@ -130,7 +140,7 @@ def test_choice_that_loses_opt_outs_is_confirmed(import_lines: ImportOf, fake: F
         ({"confirmed": ["Kara Liste"]}, ColumnsError, "İptal Tarihi"),
         (
             {"confirmed": ["iptal tarihi"], "values": {"Hayır": "ONAY"}},
-            ValueChoiceError,
+            ColumnChoiceError,
             "--confirm 'Hayır'",
         ),
     ]
@@ -148,3 +158,92 @@ def test_choice_that_loses_opt_outs_is_confirmed(import_lines: ImportOf, fake: F
         ),
     )
     assert [one.status for one in fake.events] == ["ONAY"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *((one, True) for one in ("Kara Liste", "SMS istemiyor", "RET", "Ret Durumu", "Red")),
+        *((one, True) for one in ("İzin İptali", "opt-out", "Unsubscribed", "İzinsiz", "Engelli")),
+        *((one, False) for one in ("Durum", "İzin", "onay/ret", "İzin-Ret", "Onay(1)-Ret(0)")),
+        *((one, False) for one in ("izin/ret tarihi", "consent", "SMS izni")),
+    ],
+)
+def test_name_says_who_refused(name: str, expected: bool):
+    """Or which of the two statuses a row has."""
+    assert says_who_refused(name) is expected
+
+
+def test_no_name_that_is_known_says_who_refused():
+    """Else its words would have no meaning."""
+    for channel in Channel:
+        for held in ("izni", "izin durumu", "onay tarihi"):
+            name = f"{channel} {held}"
+            assert channel_field_of(name) is not None
+            assert not says_who_refused(name)
+    known = ("izin durumu", "durum", "onay durumu", "onay(1)-ret(0)", "onay/ret", "izin var mı")
+    for name in known:
+        (found,) = column_meanings([name], ColumnChoices())
+        assert found.held is Field.STATUS
+        assert not says_who_refused(name)
+
+
+@pytest.mark.parametrize("yes", ["Evet", "1", "✓", "E", "TRUE"])
+def test_yes_among_refusals_is_what_the_caller_says(
+    import_lines: ImportOf, fake: FakePublisher, yes: str
+):
+    """Without that nothing is read; words that name an opt-out have their meaning."""
+    lines = a_file("Kara Liste", yes, "RET", "onaylı")
+    mapped = {"Kara Liste": "durum"}
+    with pytest.raises(ColumnsError, match='"Kara Liste" is no known name of a consent'):
+        import_lines(*lines, columns=ColumnChoices(mapped=mapped, given=NARROW))
+    choices = ColumnChoices(mapped=mapped, given=NARROW, values={f"status:{yes}": "RET"})
+    done = import_lines(*lines, columns=choices)
+    assert (done.refused_unclear, done.reasons) == (1, {"H115": 1})
+    assert [one.status for one in fake.events] == ["RET", "RET"]
+
+
+@pytest.mark.parametrize("held", ["SMS izni", "SMS izin tarihi"])
+def test_column_of_refusals_is_of_no_channel(import_lines: ImportOf, held: str):
+    """There a date alone is a consent."""
+    lines = a_file("SMS iptal", DATE)
+    choices = ColumnChoices(mapped={"SMS iptal": held}, given=WIDE)
+    with pytest.raises(ColumnsError, match='"SMS iptal" is no known name'):
+        import_lines(*lines, columns=choices)
+
+
+PAGE = (ROOT / "docs" / "words.md").read_text("utf-8")
+
+
+def listed(heading: str) -> dict[str, list[str]]:
+    """Return the words of each row of the table below a heading of the page."""
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?:^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    rows = [re.findall("`(.+?)`", line) for line in section.splitlines() if line.startswith("| `")]
+    return {value: [value, *others] for value, *others in rows}
+
+
+def check(table: NameTable, page: dict[str, list[str]], key: Callable[[str], str]) -> None:
+    """Check that a table of the page is one of the code."""
+    for value, words in page.items():
+        assert {table[one] for one in words} == {value}
+        known = {word for word, meaning in table.spelled.items() if meaning == value}
+        assert set(map(key, words)) == known
+    assert set(page) == set(table.spelled.values())
+
+
+@pytest.mark.parametrize("field", MEANINGS)
+def test_page_has_every_word_of_a_field(field: str) -> None:
+    """In the row of its meaning."""
+    check(MEANINGS[field], listed(rf"[^\n]* \(`{field}`\)"), word_key)
+
+
+def test_page_has_every_name_of_a_column() -> None:
+    """In the row of its field."""
+    check(FIELD_NAMES, listed("Columns of a file"), lambda one: _spaced(one, NAME))
+
+
+def test_no_word_of_an_opt_out_is_one_of_an_opt_in() -> None:
+    """Nor the other way round, in any spelling."""
+    page = listed(r"[^\n]* \(`status`\)")
+    joined = {status: {word_key(one).replace(" ", "") for one in page[status]} for status in page}
+    assert joined["ONAY"].isdisjoint(joined["RET"])

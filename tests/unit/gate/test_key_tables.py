@@ -1,5 +1,9 @@
-"""Opt-outs found in the bytes of a lane: every one that the order stage would find."""
+"""Opt-outs found in the bytes of a lane: every one that the order stage would find.
 
+When a key has last opted out, read of a decision by the offsets of its fields.
+"""
+
+from datetime import timedelta
 from itertools import product
 from typing import Any
 
@@ -7,20 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent import ConsentEvent
-from izin.gate.lane_table import LaneTable, may_be_opt_out
+from izin.consent import Consent, ConsentEvent, Status, decide
+from izin.gate.key_tables import DecisionRecords, KnownKeys, LaneTable, may_be_opt_out
 from izin.gate.undecided import UndecidedOptOuts
-from izin.kafka.tables.packed_permissions import digest_of
+from izin.kafka.tables.packed_permissions import digest_of, whole_seconds
 from izin.runtime.errors import RegistryError
-from izin.schemas.codec import Codec
+from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.streams.guard import AdmittedRecord, Guard
-from tests.support.builders import NOON, a_key, an_event, kafka_message
+from tests.support.builders import (
+    NOON,
+    a_decision_record,
+    a_key,
+    a_ret,
+    an_admitted_event,
+    an_event,
+    kafka_message,
+)
 from tests.support.order.harness import fetched
 
 CODEC = Codec()
 PARTITIONS = 4
+BEFORE = NOON - timedelta(days=1)
 APPENDED = 2, int(NOON.timestamp() * 1000) + 60_000
 
 
@@ -162,3 +175,43 @@ def test_mark_knows_the_partition_of_the_key(lane: Lane):
     lane.undecided.release(("lane", 0), 100)
     assert 0 < own < len(numbers)
     assert len(lane.undecided) == len(numbers) - own
+
+
+@pytest.fixture
+def table() -> DecisionRecords:
+    """Return a table of no key."""
+    return DecisionRecords(KnownKeys(), CODEC, "consent-decisions")
+
+
+def an_opt_in() -> Consent:
+    """Return the consent of an opt-in at noon."""
+    return decide(None, an_admitted_event()).consent
+
+
+@pytest.mark.parametrize(
+    ("current", "status", "at", "latest"),
+    [
+        (None, Status.ONAY, NOON, None),
+        (None, Status.RET, NOON, NOON),
+        (an_opt_in(), Status.RET, NOON, NOON),
+        (an_opt_in(), Status.RET, BEFORE, BEFORE),
+        (decide(None, a_ret(consent_date=BEFORE)).consent, Status.ONAY, NOON, BEFORE),
+    ],
+    ids=["first-opt-in", "first-opt-out", "applied", "stale", "opted-in-again"],
+)
+def test_both_ways_to_read_agree(
+    table: DecisionRecords, current: Consent | None, status: Status, at: object, latest: object
+):
+    """Whether the opt-out applied, was stale, or is an earlier one of the key."""
+    decision = decide(current, an_admitted_event(status=status, consent_date=at))
+    value = CODEC.encode("Decision", a_decision_record(decision))
+    expected = None if latest is None else whole_seconds(latest)
+    assert table._opted_out_at(value) == table._decoded(value) == expected
+
+
+def test_what_is_no_decision_is_unreadable(table: DecisionRecords):
+    """Cut short, or a tombstone."""
+    value = CODEC.encode("Decision", a_decision_record(decide(None, a_ret())))
+    for wrong in (value[:20], b"RET", None):
+        with pytest.raises(UndecodableError):
+            table._opted_out_at(wrong)
