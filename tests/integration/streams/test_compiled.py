@@ -34,7 +34,7 @@ TESTS = (
     "tests/unit/streams/test_order.py",
     "tests/unit/streams/ownership/test_ownership.py",
     "tests/unit/streams/test_packing.py",
-    "tests/unit/streams/test_simple_events.py",
+    "tests/unit/streams/test_order.py",
 )
 
 

@@ -1,10 +1,13 @@
-"""The command line: help of every command, and errors that name place and remedy."""
+"""The command line: help of every command, and errors that name place and remedy.
+
+The files of a first loading share what is read of Kafka.
+"""
 
 import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,11 @@ import typer
 from typer.testing import CliRunner
 
 from izin.cli.cli import WarningLogger, app
+from izin.cli.customers.onboard import LoadingFiles
 from izin.cli.up import ROWS, demo
+from izin.producers.files import FindOptOuts, Import
+from izin.producers.files.rows import NoOptOuts
+from tests.support.builders import BRAND
 
 ROOT = Path(__file__).parents[3]
 RUNNER = CliRunner()
@@ -158,3 +165,33 @@ def test_wrong_value_of_an_option_is_wrong_usage(words: tuple[str, ...], said: s
     shown = RUNNER.invoke(app, words)
     assert shown.exit_code == 2
     assert said in " ".join(shown.output.replace("│", " ").split())
+
+
+class Session:
+    """Imports nothing, and notes for which brands the opt-outs were read."""
+
+    def __init__(self) -> None:
+        self.read: list[Collection[int]] = []
+        self.given: list[object] = []
+
+    def opt_outs(self, brands: Collection[int], begin: object) -> NoOptOuts:
+        assert begin
+        self.read.append(brands)
+        return NoOptOuts()
+
+    def run(self, path: Path, how: Import, begin: object, *, opt_outs: FindOptOuts) -> str:
+        assert begin
+        self.given.append(opt_outs([int(path.stem)]))
+        return how.report_of(path).name
+
+
+def test_standing_opt_outs_are_read_once_for_all_files(tmp_path: Path) -> None:
+    """For every brand of the loading, whichever the first file has."""
+    session: Any = Session()
+    paths = [tmp_path / f"{BRAND + one}.csv" for one in range(3)]
+    files = LoadingFiles(paths=paths, how=Import(), session=session)
+    brands = [BRAND, BRAND + 1, BRAND + 2]
+    done = files.read(Import(), tmp_path, brands=brands)
+    assert list(done) == [f"{path.name}.report.csv" for path in paths]
+    assert session.read == [brands]
+    assert len(set(map(id, session.given))) == 1

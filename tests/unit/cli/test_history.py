@@ -1,12 +1,21 @@
-"""The state and history of a recipient in words, in the order in which it was learnt."""
+"""The state and history of a recipient in words, in the order in which it was learnt.
 
+The parts of ``izin replay`` that need no server.
+The calendar that the options of a what-if make of the one in force.
+"""
+
+import io
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from izin.cli import explain
+from izin.cli.cli import app
 from izin.cli.explain import (
     heading,
     history_rows,
@@ -14,12 +23,19 @@ from izin.cli.explain import (
     state_rows,
     why_suspended,
 )
+from izin.cli.replay.command import replay_of
+from izin.cli.replay.what_if import selection_of, settings_of
+from izin.cli.terminal import output
+from izin.consent import Calendar, SourceError
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Reason
 from izin.iys.errors import Verdict
 from izin.ledger.history import NOT_SENT
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import Brand, ConsentRow, Suspension
+from izin.runtime.plan import PlanMovedError, Selection
+from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
+from tests.unit.replay.test_order_state import a_plan
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -246,3 +262,99 @@ def test_state_rows_say_what_holds_a_key_up(
 ) -> None:
     """A parked key has its reason, and a waiting one its due date."""
     assert dict(state_rows(an_entry(**overrides), None))[row] == said
+
+
+def test_options_make_a_selection() -> None:
+    """Recipients in any notation, and keys; without options everything."""
+    assert selection_of(recipients=None, brands=None) == Selection()
+    key = str(a_key())
+    found = selection_of(recipients=["0555 000 00 01", key], brands=[100001])
+    assert found == Selection(
+        keys=frozenset({key}),
+        recipients=frozenset({PHONE}),
+        brands=frozenset({100001}),
+    )
+
+
+def test_unreadable_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its number, not by what it says."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PHONE}\n\nnobody\n"))
+    with pytest.raises(SourceError, match="standard input, line 3"):
+        selection_of(recipients=["-"], brands=None)
+
+
+def test_what_if_of_a_period_that_ends_before_it_begins_exits_with_3(tmp_path: Path) -> None:
+    """Before the ledger is asked; nothing is written."""
+    period = ("--since", "2026-05-05T00:00:00Z", "--until", "2026-05-04T00:00:00Z")
+    file = tmp_path / "differs.csv"
+    done = CliRunner().invoke(app, ["replay", "what-if", "--out", str(file), *period])
+    assert (done.exit_code, "--since must be before --until" in done.stderr) == (3, True)
+    assert not file.exists()
+
+
+def test_plan_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    """It may be of another release."""
+    assert replay_of(tmp_path, a_plan())
+    with pytest.raises(SourceError, match="no divination of tea"):
+        replay_of(tmp_path, replace(a_plan(), kind="divination", target="tea"))
+
+
+def test_progress_says_rate_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal, a line every ten seconds."""
+    now = 100.0
+    monkeypatch.setattr(output.time, "monotonic", lambda: now)
+    with output.showing("reading") as shown:
+        shown(0, 1000)
+        now = 105.0
+        shown(100, 1000)
+        now = 110.0
+        shown(200, 1000)
+    assert capsys.readouterr().err == "reading: 200 of 1,000, 20/s, 40 s left\n"
+
+
+def test_plan_of_another_target_is_not_overwritten(tmp_path: Path) -> None:
+    """Nothing is asked of any server before that."""
+    path = tmp_path / "plan.json"
+    a_plan().write(path)
+    before = path.read_bytes()
+    done = CliRunner().invoke(app, ["replay", "rebuild", "ledger", f"--plan={path}"])
+    assert (done.exit_code, "name another file" in done.stderr) == (3, True)
+    assert path.read_bytes() == before
+
+
+def test_error_of_a_moved_plan_names_few_partitions() -> None:
+    """Each partition may have moved."""
+    error = PlanMovedError([f"consent-events/{number} ends at 2, not 1" for number in range(48)])
+    assert "consent-events/2 ends at 2, not 1; and 45 more; plan again" in str(error)
+    assert len(error.moved) == 48
+
+
+A_DAY, ANOTHER = date(2026, 5, 18), date(2026, 5, 20)
+OURS = Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")
+CALENDAR = Calendar(extra_closed_days=frozenset({A_DAY}))
+
+
+def test_options_vary_the_calendar_in_force():
+    """Days of the environment, set and taken back; terms of brands stay."""
+    before, after = settings_of([OURS], CALENDAR, closed=[ANOTHER], opened=[A_DAY])
+    assert (before.closed_days, before.terms) == ({A_DAY}, {BRAND: OURS.clock})
+    assert (after.closed_days, after.terms) == ({ANOTHER}, before.terms)
+
+
+@pytest.mark.parametrize(
+    ("closed", "opened", "why"),
+    [
+        ([], [], "nothing differs"),
+        ([A_DAY], [], "nothing differs"),
+        ([], [date(2026, 5, 19)], "fixed by law"),
+    ],
+    ids=["nothing", "closed already", "a public holiday"],
+)
+def test_options_that_vary_nothing_are_refused(
+    closed: Sequence[date], opened: Sequence[date], why: str
+):
+    """Public holidays are the law's."""
+    with pytest.raises(SourceError, match=why):
+        settings_of([OURS], CALENDAR, closed=closed, opened=opened)

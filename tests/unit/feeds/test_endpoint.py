@@ -18,8 +18,15 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.support.api_keys import an_api_key, check_refusal, known
 from tests.support.builders import BRAND, CUSTOMER, NOON, kafka_message
-from tests.unit.feeds.conftest import SUBSCRIBER, TOPICS, Api, serving
-from tests.unit.feeds.fakes import a_message, a_permission, key_of
+from tests.unit.feeds.conftest import (
+    SUBSCRIBER,
+    TOPICS,
+    Api,
+    a_message,
+    a_permission,
+    key_of,
+    serving,
+)
 
 PATH = "/v1/permissions"
 TOKEN = token_of([LogPosition(TOPICS.events.name, 0, 4)])

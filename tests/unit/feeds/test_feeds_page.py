@@ -39,11 +39,11 @@ from izin.schemas.consistency_token import LogPosition, token_of
 from tests.support.api_keys import API_KEY, AUTHORIZATION
 from tests.support.builders import NOON, kafka_message
 from tests.support.source_tree import ROOT
-from tests.unit.feeds.conftest import Api
-from tests.unit.feeds.fakes import (
+from tests.unit.feeds.conftest import (
     CODEC,
     OPT_OUTS,
     PERMISSIONS,
+    Api,
     a_message,
     an_end,
     give,

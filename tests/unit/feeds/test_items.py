@@ -29,7 +29,7 @@ from izin.schemas.records import ID
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import an_api_key
 from tests.support.builders import BRAND, CUSTOMER, kafka_message
-from tests.unit.feeds.fakes import (
+from tests.unit.feeds.conftest import (
     CODEC,
     OPT_OUTS,
     OUTCOMES,

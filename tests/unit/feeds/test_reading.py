@@ -34,7 +34,7 @@ from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.topics import Topics
 from tests.support.api_keys import an_api_key
 from tests.support.builders import NOON
-from tests.unit.feeds.fakes import (
+from tests.unit.feeds.conftest import (
     FakeLog,
     FakeOlderRecords,
     a_message,

@@ -1,24 +1,51 @@
-"""The checker of the campaign finds each violated guarantee."""
+"""The checker of the campaign finds each violated guarantee.
 
-from collections import defaultdict
+The verdict of a campaign of the order stage, and its exit code.
+How long opt-outs waited is found from the topics, less the outages of their own partitions.
+"""
+
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from benchmarks.bars import bars_of
+from benchmarks.results import publish
+from izin.consent import decide
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
+from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.order import OrderStage
-from izin.streams.outputs import BATCH_OFFSETS, BATCH_PART
+from izin.streams.outputs import BATCH_OFFSETS, BATCH_PART, REPARTITIONED
 from izin.streams.state.state import MemoryState
-from tests.support.builders import NOON, a_key, an_event
+from tests.chaos.hostile.records import Account
+from tests.chaos.order import __main__ as rolling_restarts
+from tests.chaos.order.__main__ import OrderRun, RollingRestarts, longest_wait, report
+from tests.support.builders import (
+    NOON,
+    a_decision_record,
+    a_key,
+    a_ret,
+    an_admitted_event,
+    an_event,
+)
 from tests.support.hostile.batches import HOSTILE, UNREADABLE, RawProducer
 from tests.support.order.harness import APPENDED, fetched
-from tests.support.order.verdict import OrderVerdict, committed_records, examine
+from tests.support.order.verdict import (
+    DecidedEvent,
+    OptOutDelays,
+    OrderVerdict,
+    Outage,
+    committed_records,
+    decided_events,
+    examine,
+)
 
 SETTINGS = KafkaSettings(partitions=3)
 TOPICS = SETTINGS.topics
@@ -214,3 +241,152 @@ def abort_in(settings: KafkaSettings, topic: str, partition: int) -> None:
     foreign.produce(topic, b"aborted", partition=partition)
     assert foreign.flush(20) == 0
     foreign.abort_transaction(20)
+
+
+def a_run(
+    *,
+    verdict: OrderVerdict,
+    recovered: bool = True,
+    status: int = 0,
+    delay: float = 1,
+    wrong: tuple[str, ...] = (),
+) -> OrderRun:
+    return OrderRun(
+        brokers=1,
+        seconds=1,
+        injected=[],
+        ended=Counter(),
+        statuses=Counter({status: 1}),
+        slowest_end=1,
+        stop_reasons=Counter(),
+        verdict=verdict,
+        began_at=0,
+        delays=OptOutDelays([(delay, DecidedEvent(0, delay, (0,), is_opt_out=True))]),
+        hostile=Account(fates={}, wrong=wrong),
+        recovered=recovered,
+    )
+
+
+def rolling(*, stall: float = 1, end: float = 1, status: int = 0) -> RollingRestarts:
+    return RollingRestarts(
+        rounds=1, ends=[end], statuses={status}, stall=stall, verdict=OrderVerdict(), recovered=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "restarts", "short"),
+    [
+        (a_run(verdict=OrderVerdict()), rolling(), set()),
+        (a_run(verdict=OrderVerdict(missing=[("a", 0, 1)])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(doubled=[("a", 0, 1)])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(regressions=[b"k"])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(wrong=[b"k"])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(opt_outs=[b"k"])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(), recovered=False), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(), status=70), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(), wrong=("a",)), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict()), rolling(status=70), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(), delay=30.1), rolling(), {"order-opt-out-delay"}),
+        (a_run(verdict=OrderVerdict()), rolling(stall=5.1), {"rolling-stall"}),
+        (a_run(verdict=OrderVerdict()), rolling(end=5.1), {"rolling-end"}),
+    ],
+)
+def test_a_campaign_with_a_broken_promise_is_short(
+    run: OrderRun,
+    restarts: RollingRestarts,
+    short: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Each violation shows in the last lines and in the exit code."""
+    bars = [bar.name for bar in bars_of("chaos-order")]
+    found = report([run], restarts, seed=1)
+    assert publish(found, bars=bars, results=tmp_path / "result.json") == bool(short)
+    lines = capsys.readouterr().out.splitlines()[-len(bars) :]
+    assert {line.partition(":")[0] for line in lines if line.endswith("short")} == short
+
+
+def test_longest_wait_is_from_append_to_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event appended before the workers started does not count; it need be no opt-out."""
+    decided = [(0.5, 9.0), (2.0, 4.5), (3.0, 3.1)]
+    monkeypatch.setattr(
+        rolling_restarts,
+        "decided_events",
+        lambda _: [DecidedEvent(*one, (0,), is_opt_out=False) for one in decided],
+    )
+
+    assert longest_wait(KafkaSettings(), since=1.0) == 2.5
+
+
+def waited(*outages: Outage) -> float:
+    """Return the wait of an opt-out of the partition 3 from 100 to 160."""
+    return DecidedEvent(100.0, 160.0, (3,), is_opt_out=True).wait(outages)
+
+
+@pytest.mark.parametrize(
+    ("outages", "seconds"),
+    [
+        ([], 60),
+        ([Outage(110, 120)], 50),
+        ([Outage(110, 120, partition=3)], 50),
+        ([Outage(110, 120, partition=4)], 60),
+        ([Outage(10, 99)], 60),
+        ([Outage(90, 110), Outage(150, 170)], 40),
+        ([Outage(110, 130), Outage(115, 120), Outage(125, 140)], 30),
+        ([Outage(150)], 50),
+    ],
+)
+def test_a_wait_is_less_its_own_outages(outages: list[Outage], seconds: float) -> None:
+    """Those of other partitions count, and what overlaps is taken off once."""
+    assert waited(*outages) == waited(*reversed(outages)) == seconds
+
+
+def test_delays_are_summed_up() -> None:
+    """Percentiles are of the sorted waits, and the late ones are counted."""
+    waits = [30.1, *[1.0] * 98, 29.9]
+    delays = OptOutDelays((one, DecidedEvent(0, one, (0,), is_opt_out=True)) for one in waits)
+    assert [delays.at(share) for share in (0.5, 0.99, 1)] == [1.0, 29.9, 30.1]
+    assert [one.readable for one in delays.late] == [30.1]
+    assert OptOutDelays([]).at(1) == 0.0
+
+
+def test_decided_events_are_read_from_the_topics() -> None:
+    """A repartitioned event waits since its first append, in both of its partitions."""
+    topics = SETTINGS.topics
+    ret, onay = a_ret(), an_admitted_event()
+    first, again, decided = (NOON + timedelta(minutes=one) for one in (1, 2, 3))
+
+    def event_at(offset: int, of: object, headers: list[tuple[str, bytes]]) -> CommittedMessage:
+        value = CODEC.encode("ConsentEvent", event_to_avro(of))
+        return CommittedMessage(
+            at=(topics.events.name, 3, offset),
+            content=value,
+            about=headers,
+            when=int(again.timestamp() * 1000),
+        )
+
+    moved = [
+        (REPARTITIONED, f"{topics.events.name}/7/12".encode()),
+        (APPENDED_AT, str(int(first.timestamp() * 1000)).encode()),
+    ]
+    log = {
+        topics.events.name: [event_at(0, ret.event, moved), event_at(1, onay.event, [])],
+        topics.decisions.name: [
+            CommittedMessage(
+                at=(topics.decisions.name, 3, offset),
+                content=CODEC.encode(
+                    "Decision",
+                    a_decision_record(
+                        decide(None, of), topic=topics.events.name, partition=3, offset=offset
+                    ),
+                ),
+                when=int(decided.timestamp() * 1000),
+            )
+            for offset, of in enumerate((ret, onay))
+        ],
+    }
+    found = list(decided_events(SETTINGS, read=lambda _, topic: log.get(topic, [])))
+    assert [(one.wait(), one.partitions, one.is_opt_out) for one in found] == [
+        (120.0, (3, 7), True),
+        (60.0, (3,), False),
+    ]
