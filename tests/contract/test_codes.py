@@ -33,8 +33,7 @@ def codes_of_ours(root: Path) -> Counter[str]:
     """Count the codes of ours in the package's source; one put together would not be found."""
     found: Counter[str] = Counter()
     for path in root.rglob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        found.update(re.findall(r"""["'](IZIN-[^"']*)["']""", text))
+        found.update(re.findall(r"""["'](IZIN-[^"']*)["']""", path.read_text(encoding="utf-8")))
     del found["IZIN-"]  # the prefix alone is cut off, and names nothing
     return found
 
@@ -126,8 +125,7 @@ class _Texts:
                 self.texts.add(node.value)
             elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
                 parts = (one.value if isinstance(one, ast.Constant) else "" for one in node.values)
-                pattern = r"[\w-]+".join(re.escape(str(one)) for one in parts)
-                self.patterns.add(pattern)
+                self.patterns.add(r"[\w-]+".join(re.escape(str(one)) for one in parts))
 
     def has(self, name: str) -> bool:
         """Whether it may name a statement."""

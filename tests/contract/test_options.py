@@ -152,12 +152,11 @@ def options() -> list[tuple[str, str, str]]:
 
 def test_every_option_says_what_its_name_means() -> None:
     """An option that is added has a meaning of its own, or is that one everywhere."""
-    others = [
+    assert [
         f"{words} {name}: {text}"
         for name, words, text in options()
         if name not in MEANINGS or not re.search(MEANINGS[name], text)
-    ]
-    assert others == []
+    ] == []
 
 
 def test_every_meaning_has_one_option() -> None:
@@ -176,13 +175,12 @@ def test_same_help_has_the_same_name() -> None:
 
 def test_options_have_no_second_name() -> None:
     """Nor a short one: scripts and documentation then have the same words."""
-    counted = [
+    assert [
         f"{words}: {' '.join(one.opts)}"
         for words, command in dict(commands()).items()
         for one in command.params
         if one.param_type_name == "option" and len(one.opts) > 1
-    ]
-    assert counted == []
+    ] == []
 
 
 def test_top_level_is_small_and_in_groups() -> None:

@@ -38,8 +38,7 @@ GROUPS = {name.partition(" ")[0] for name in COMMANDS}
 
 def test_readme_is_short() -> None:
     """What it says more is on pages that it names."""
-    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
-    assert len(lines) <= MOST_LINES
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MOST_LINES
 
 
 def test_index_lists_every_page_by_role() -> None:
@@ -101,8 +100,7 @@ def test_every_route_is_known_as_recorded_or_not() -> None:
 
 def test_command_that_says_its_output_is_personal_is_a_look() -> None:
     """Its help tells of personal data, so who reads it is recorded."""
-    says = {name for name, one in COMMANDS.items() if "personal data" in _help(one)}
-    assert says <= LOOKS.keys()
+    assert {name for name, one in COMMANDS.items() if "personal data" in _help(one)} <= LOOKS.keys()
 
 
 @pytest.mark.parametrize("name", sorted({*ACTS, *ELSEWHERE, *LOOKS}))

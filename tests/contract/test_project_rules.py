@@ -446,8 +446,7 @@ def packaged(root: Path, patterns: Iterable[str]) -> set[str]:
 def test_izin_alone_is_in_the_wheel() -> None:
     """Benchmarks, tools and tests are packages of the repository, and none of the wheel."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = settings["tool"]["setuptools"]["packages"]["find"]["include"]
-    assert packaged(ROOT, patterns) == {"izin"}
+    assert packaged(ROOT, settings["tool"]["setuptools"]["packages"]["find"]["include"]) == {"izin"}
     assert packaged(ROOT, ["*"]) >= {"izin", "benchmarks", "tools", "tests"}
 
 

@@ -393,8 +393,7 @@ async def _some(ledger: Ledger, random: Random, source: FactSource) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(random.randrange(1, _SHARDS + 1)):
             connection = await stack.enter_async_context(ledger.transaction())
-            facts = source.some(random.randrange(1, 7))
-            await append_facts(connection, facts, now=source.now)
+            await append_facts(connection, source.some(random.randrange(1, 7)), now=source.now)
 
 
 async def _delivered(ledger: Ledger, random: Random, source: FactSource) -> None:

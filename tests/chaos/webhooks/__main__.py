@@ -212,8 +212,7 @@ class WebhookCampaign(FaultCampaign):
             await asyncio.sleep(0.1)
 
     async def _fault(self, kind: str, processes: WebhookProcesses, random: Random) -> str:
-        alive = [one for one in processes.running if one.poll() is None]
-        victim = random.choice(alive)
+        victim = random.choice([one for one in processes.running if one.poll() is None])
         if kind == FREEZE:
             victim.send_signal(signal.SIGSTOP)
             await asyncio.sleep(self.hold)

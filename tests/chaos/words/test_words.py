@@ -24,5 +24,4 @@ def test_word_that_is_read_by_its_letters_is_found(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(words, "said", by_letters)
     found = words.run(pairs=2000, seed=21)
     assert found.invented
-    figures = words.report(found, seed=21).figures
-    assert figures["words-invented"] == len(found.invented)
+    assert words.report(found, seed=21).figures["words-invented"] == len(found.invented)

@@ -189,8 +189,7 @@ def changed(record: str, change: str) -> dict[str, Any]:
         case "another type":
             schema["fields"][0]["type"] = "long"
         case "a field that may be there":
-            field = {"name": "new", "type": ["null", "string"], "default": None}
-            schema["fields"].append(field)
+            schema["fields"].append({"name": "new", "type": ["null", "string"], "default": None})
     return schema
 
 

@@ -100,8 +100,7 @@ def test_too_few_rows_and_other_rows_are_mismatches():
     found = OutputDigest(rows=3, digest="x")
     assert find_mismatch(found, expected=3, others={"peer": found}) is None
     assert find_mismatch(found, expected=4, others={}) == "it wrote 3 rows, not 4"
-    other = OutputDigest(rows=3, digest="y")
-    mismatch = find_mismatch(found, expected=3, others={"peer": other})
+    mismatch = find_mismatch(found, expected=3, others={"peer": OutputDigest(rows=3, digest="y")})
     assert mismatch == "its rows are not those of peer"
 
 
@@ -263,8 +262,7 @@ def test_the_last_records_of_each_partition_are_the_first_of_their_keys():
         last[one.partition].add(one.key)
     assert last == dataset.expected.last
     assert {len(keys) for keys in last.values()} == {MARKERS_EACH}
-    earlier = {one.key for one in records[:-markers]}
-    assert not earlier & set().union(*last.values())
+    assert not {one.key for one in records[:-markers]} & set().union(*last.values())
     assert all(one.partition == partition_of(one.key, SHAPE.partitions) for one in records)
 
 

@@ -345,8 +345,7 @@ def test_verifier_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 def test_report_has_the_worst_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """And names what was not refused in words."""
-    some = {"a": lambda: b"", "b": lambda: b""}
-    monkeypatch.setattr(verification, "HOSTILE", some)
+    monkeypatch.setattr(verification, "HOSTILE", {"a": lambda: b"", "b": lambda: b""})
     codes = {"a": (1, 2.0, 100.0), "b": (-1, 1.0, 200.0)}
 
     def measured(name: str, *_: Path) -> verification.HostileArchive:

@@ -376,8 +376,7 @@ def test_workbook_is_scrubbed_as_a_workbook(scrub: Scrub, small: SmallGate, tmp_
     ]
     assert sheet["D3"].data_type == "s"
     small.said["5550000003"] = SaidOf()
-    scrubbed = tmp_path / "liste.scrubbed.xlsx"
-    assert scrub.recheck(out=scrubbed).exit_code == 1
+    assert scrub.recheck(out=tmp_path / "liste.scrubbed.xlsx").exit_code == 1
     stopped = openpyxl.load_workbook(tmp_path / "liste.scrubbed.stopped.xlsx")["Liste"]
     assert [row[0] for row in stopped.iter_rows(values_only=True)] == ["Ad", "Can"]
 

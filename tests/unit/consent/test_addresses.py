@@ -182,8 +182,7 @@ def test_what_is_no_recipient_of_the_channel_stays(key: object):
 
 def test_control_is_shown_as_json_writes_it() -> None:
     """Tab and newline stay, and JSON stays JSON of the same value."""
-    text = "a\x1b[31m\u202e\tb\n"
-    assert visible(text) == "a\\u001b[31m\\u202e\tb\n"
+    assert visible("a\x1b[31m\u202e\tb\n") == "a\\u001b[31m\\u202e\tb\n"
     assert json.loads(visible('"a\x1b"')) == "a\x1b"
 
 

@@ -221,8 +221,7 @@ def test_ret_counts_from_the_end_of_its_day_or_minute(
     assert result.registrable
     assert (result.event.consent_date, result.event.received_at) == (date, received)
     assert result.event.date_basis == (basis if basis in {"day", "minute"} else "stated")
-    again = admit(result.event, appended_at=received + timedelta(days=9))
-    assert again == result
+    assert admit(result.event, appended_at=received + timedelta(days=9)) == result
 
 
 @pytest.mark.parametrize("basis", ["day", "minute"])
@@ -263,8 +262,7 @@ def test_onay_never_counts_from_later_than_its_append(ahead: timedelta):
     result = admitted(an_event(consent_date=late, received_at=late))
     assert result.effective_at == APPENDED
     assert (result.event.received_at, result.event.date_basis) == (APPENDED, DateBasis.RECEIVED)
-    again = admit(result.event, appended_at=APPENDED + timedelta(days=1))
-    assert again == result
+    assert admit(result.event, appended_at=APPENDED + timedelta(days=1)) == result
     merchants = admitted(
         an_event(recipient_type="TACIR", consent_date=None, source=None, received_at=late)
     )
@@ -324,8 +322,7 @@ def test_receipt_after_the_append_time_is_replaced():
     assert codes(refused(an_event(received_at=future, consent_date=future))) == [
         ("consent_date", "H162")
     ]
-    result = admitted(an_event(received_at=APPENDED + SKEW))
-    assert result.event.received_at == APPENDED + SKEW
+    assert admitted(an_event(received_at=APPENDED + SKEW)).event.received_at == APPENDED + SKEW
 
 
 @pytest.mark.parametrize("status", ["ONAY", "RET"])
@@ -398,8 +395,7 @@ def test_admission_is_a_fixed_point():
     """A replay decides as the first run did."""
     for status, date in product(["ONAY", "RET"], [NOON, RECEIVED + SKEW]):
         result = admitted(an_event(status=status, recipient="05550000001", consent_date=date))
-        again = admit(result.event, appended_at=APPENDED + timedelta(days=30))
-        assert again == result
+        assert admit(result.event, appended_at=APPENDED + timedelta(days=30)) == result
 
 
 def test_first_onay_of_a_merchant_needs_no_date_or_source():
@@ -413,8 +409,7 @@ def test_first_onay_of_a_merchant_needs_no_date_or_source():
 
 def test_hs_2015_has_exactly_one_date():
     """A consent from before the law has the date on which the law began."""
-    result = admitted(an_event(source="HS_2015", consent_date=FIRST_DATE))
-    assert result.effective_at == FIRST_DATE
+    assert admitted(an_event(source="HS_2015", consent_date=FIRST_DATE)).effective_at == FIRST_DATE
     later = an_event(source="HS_2015", consent_date=FIRST_DATE + timedelta(seconds=1))
     assert codes(refused(later)) == [("consent_date", "H155")]
 
@@ -440,11 +435,9 @@ def test_late_provider_upload_counts_from_its_consent_date():
     """Only an ONAY: it overrides no RET given in between. A RET counts from İYS's clock."""
     said = NOON - timedelta(hours=2)
     iys = an_iys_origin(stream="HS", creation_date=NOON)
-    onay = admitted(an_iys_event(status="ONAY", consent_date=said, iys=iys))
-    assert onay.effective_at == said
+    assert admitted(an_iys_event(status="ONAY", consent_date=said, iys=iys)).effective_at == said
     assert admitted(an_iys_event(consent_date=said, iys=iys)).effective_at == NOON
-    undated = an_iys_event(status="ONAY", consent_date=None, iys=iys)
-    assert admitted(undated).effective_at == NOON
+    assert admitted(an_iys_event(status="ONAY", consent_date=None, iys=iys)).effective_at == NOON
     ahead = an_iys_event(status="ONAY", consent_date=NOON + timedelta(hours=1), iys=iys)
     assert admitted(ahead).effective_at == NOON
     citizens = an_iys_event(status="ONAY", consent_date=said, iys=an_iys_origin(creation_date=NOON))
@@ -624,8 +617,7 @@ def test_event_with_an_unknown_status_is_refused(code: str):
 def test_source_is_validated_as_it_was_read(written: str):
     """In any spelling HS_2015 requires its date (H155)."""
     assert codes_alone(refused(an_event(source=written))) == {"H155"}
-    result = admitted(an_event(source=written, consent_date=FIRST_DATE))
-    assert result.event.source == "HS_2015"
+    assert admitted(an_event(source=written, consent_date=FIRST_DATE)).event.source == "HS_2015"
 
 
 def test_every_code_is_provoked():

@@ -261,8 +261,7 @@ def test_older_event_moves_the_latest_instants_alone() -> None:
     """What is desired stays."""
     state = decided(KeyState(), winning(ONAY, NOON))
     older = winning(ONAY, NOON - MINUTE, "older")
-    found = state.decided(older, latest_onay_at=NOON, latest_ret_at=None)
-    assert found == state
+    assert state.decided(older, latest_onay_at=NOON, latest_ret_at=None) == state
 
 
 def test_same_event_with_a_later_date_is_no_other_one() -> None:
@@ -283,8 +282,7 @@ def test_closed_opt_in_hides_no_opt_out(outcome: str) -> None:
     """The opt-out is desired again, and the repetition of the opt-in changes nothing."""
     state = after_void(outcome)
     assert (state.desired, state.void_event_id) == (winning(RET, NOON, "out"), "in")
-    again = decided(state, winning(ONAY, NOON + MINUTE, "in"))
-    assert again == state
+    assert decided(state, winning(ONAY, NOON + MINUTE, "in")) == state
     newer = decided(state, winning(ONAY, NOON + 9 * MINUTE, "newer"))
     assert (newer.desired and newer.desired.event_id, newer.void_event_id) == ("newer", None)
 
@@ -329,8 +327,7 @@ def test_opt_out_of_which_nothing_is_known_is_not_desired_again() -> None:
 
 def test_restored_consent_leaves_what_is_registered_unknown() -> None:
     """Where it is news; the same event, or an older one, leaves what was seen."""
-    seen = KeyState().observed(moved(Registered.ONAY, NOON))
-    lost = seen.restored(restored())
+    lost = KeyState().observed(moved(Registered.ONAY, NOON)).restored(restored())
     assert (lost.registration.value, lost.registration.verified_by) == (
         Registered.UNKNOWN,
         BOOTSTRAP,
@@ -516,8 +513,7 @@ def test_answer_older_than_its_event_is_of_an_earlier_save() -> None:
     }
     assert key.add(a_fact("answer", saved, status="ONAY", event_id="e1")) is None
     later = saved | {"creation_date": NOON + MINUTE}
-    found = key.add(a_fact("answer", later, NOON + MINUTE, status="ONAY", event_id="e1"))
-    assert found is not None
+    assert key.add(a_fact("answer", later, NOON + MINUTE, status="ONAY", event_id="e1")) is not None
     assert key.state.registration.value is Registered.ONAY
 
 

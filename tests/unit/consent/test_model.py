@@ -78,8 +78,7 @@ def test_previous_status_is_the_opposite_if_ever_known():
     """It is the status that was overridden, if there was one."""
     first = decide(None, an_admitted_event()).consent
     assert first.previous_status is None
-    second = decide(first, a_ret(event_id="event-2")).consent
-    assert second.previous_status is Status.ONAY
+    assert decide(first, a_ret(event_id="event-2")).consent.previous_status is Status.ONAY
     only_ret = decide(None, a_ret()).consent
     assert only_ret.previous_status is None
     later = an_admitted_event(event_id="event-3", consent_date=NOON.replace(second=1))

@@ -238,8 +238,7 @@ def test_unregistrable_onay_is_parked():
 )
 def test_tacir_update_needs_date_and_source(missing: str, value: str, duty: Action):
     """H462, H463: both are optional on the first record alone."""
-    tacir = wanted(**{missing: None})
-    found = ruling(tacir, at_iys(value))
+    found = ruling(wanted(**{missing: None}), at_iys(value))
     assert found[0] is duty
     assert (found[1] is ActionReason.TACIR_UPDATE_INCOMPLETE) is (duty is not Action.SEND)
 

@@ -193,14 +193,12 @@ def test_every_source_that_is_documented_has_words() -> None:
 )
 def test_act_of_a_person_is_in_turkish(done: str, words: str) -> None:
     """With its number; one that has no words is as the history has it."""
-    fact = {"kind": "act", "data": {"act": done, "by": "ada"}, "status": None}
-    assert entry(fact) == words
+    assert entry({"kind": "act", "data": {"act": done, "by": "ada"}, "status": None}) == words
 
 
 def stood(rows: Sequence[EvidenceRow], at: datetime | None = None) -> dict[str, Any]:
     """Return what stood."""
-    facts = [fact_of(one) for one in rows]
-    return state_at("BIREYSEL", facts, until=at)
+    return state_at("BIREYSEL", [fact_of(one) for one in rows], until=at)
 
 
 @pytest.mark.parametrize(
@@ -278,8 +276,7 @@ def an_opt_out(place: int, at: datetime, **event: object) -> EvidenceRow:
 def an_outcome(place: int, outcome: str) -> EvidenceRow:
     """Return the outcome of the consent."""
     data = {"outcome": outcome, "code": "H467", "message": None, "attempt": 1}
-    columns = {"event_id": "event-1", "status": "ONAY"}
-    return a_row(place, "outcome", data, at=LATER, **columns)
+    return a_row(place, "outcome", data, at=LATER, event_id="event-1", status="ONAY")
 
 
 AUTHORITY, STRANGER = TimestampAuthority(), TimestampAuthority()

@@ -70,8 +70,7 @@ async def test_waiting_request_gets_the_first_record(begun: str, api: Api):
     assert [one["partition"] for one in page["items"]] == [1]
     assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 0
     assert waits("izin_feeds_items_total", {"feed": "permissions"}) == 1
-    served = {"feed": "permissions", "status": "200"}
-    assert waits("izin_feeds_requests_total", served) == 2
+    assert waits("izin_feeds_requests_total", {"feed": "permissions", "status": "200"}) == 2
 
 
 async def test_wait_ends_with_an_empty_page(begun: str, api: Api):
@@ -291,8 +290,7 @@ async def test_key_may_read_what_its_scope_and_customer_say(
             assert response.status_code == 200
             return
         if scope is not Scope.SUBSCRIBE:
-            media_type = response.headers["content-type"]
-            answer = (response.status_code, media_type, response.text)
+            answer = (response.status_code, response.headers["content-type"], response.text)
             check_refusal(scope, Scope.SUBSCRIBE, answer)
             return
         assert response.status_code == 200

@@ -71,8 +71,7 @@ async def sent(api: Api, words: str, *, after: str) -> Any:  # noqa: ANN401  # a
     assert (option, header) == ("-H", f"Authorization: {AUTHORIZATION['Authorization']}")
     parts = urlsplit(url)
     assert parts.port == FeedsSettings().port
-    query = dict(parse_qsl(parts.query)) | {"wait": "0"}
-    response = await api.client.get(parts.path, params=query)
+    response = await api.client.get(parts.path, params=dict(parse_qsl(parts.query)) | {"wait": "0"})
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -252,8 +251,7 @@ def test_cursor_of_a_state_expires_before_tombstones_do() -> None:
     with pytest.raises(RequestRefusedError, match="begin a new snapshot"):
         read_cursor(text, PERMISSIONS, IDENTITY, at_last + timedelta(seconds=1))
     much_later = NOON + timedelta(days=80)
-    log = CURSOR.text(OPT_OUTS, IDENTITY)
-    assert read_cursor(log, OPT_OUTS, IDENTITY, much_later) == CURSOR
+    assert read_cursor(CURSOR.text(OPT_OUTS, IDENTITY), OPT_OUTS, IDENTITY, much_later) == CURSOR
 
 
 def test_cursor_with_an_impossible_instant_is_refused() -> None:

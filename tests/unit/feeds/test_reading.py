@@ -163,8 +163,7 @@ async def test_page_of_others_records_moves_the_cursor() -> None:
 
 async def test_page_ends_when_its_time_is_up() -> None:
     """However much there is that is for others; what was searched is not searched again."""
-    source = a_source(log_of(50, brand_code=OTHER_BRAND), most=10)
-    page = PageReading(source, at(0), KEY, limit=5)
+    page = PageReading(a_source(log_of(50, brand_code=OTHER_BRAND), most=10), at(0), KEY, limit=5)
     await page.fill(0.0)
     assert (page.items, page.is_at_end, page.is_full) == ([], False, False)
     assert page.cursor(NOON).offsets == {0: 10}
@@ -211,8 +210,7 @@ async def test_snapshot_is_complete_at_the_end_it_began_with() -> None:
     """What is written meanwhile does not put off its end."""
     log = log_of(10, 0)
     source = a_source(log)
-    begun = at(0, 0, ends={0: 10, 1: 0})
-    page = PageReading(source, begun, KEY, limit=6)
+    page = PageReading(source, at(0, 0, ends={0: 10, 1: 0}), KEY, limit=6)
     await page.fill(inf)
     halfway = page.cursor(NOON + timedelta(minutes=1))
     assert halfway.ends == {0: 10, 1: 0}

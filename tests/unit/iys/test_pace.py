@@ -270,8 +270,7 @@ async def outage(client: IysClient, calls: int = FIVE) -> None:
 def test_failed_probe_doubles_the_pause_up_to_its_bound():
     """A second, two, four … and never so long that an opt-out waits for it."""
     policy = CircuitBreakerPolicy()
-    pauses = [policy.pause(FIVE + number) for number in range(7)]
-    assert pauses == [1, 2, 4, 5, 5, 5, 5]
+    assert [policy.pause(FIVE + number) for number in range(7)] == [1, 2, 4, 5, 5, 5, 5]
     assert policy.pause(FIVE - 1) == 0
     breakers = open_circuit()
     assert breakers.begin("add", 101.0)

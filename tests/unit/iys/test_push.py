@@ -465,12 +465,10 @@ def test_success_rate_of_a_day_decides(calls: int, failures: int, standing: Repu
 
 def test_address_without_good_reputation_is_slower():
     """Half the pace, in both."""
-    fastest = [ReputationPolicy().fastest(one) for one in Reputation]
-    assert fastest == [1.0, 0.5, 0.5]
+    assert [ReputationPolicy().fastest(one) for one in Reputation] == [1.0, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("call_class", CallClass)
 def test_last_fifth_of_an_hour_is_for_opt_outs(call_class: CallClass):
     """Other classes stop at four fifths."""
-    room = HourLimit(calls=1000).room(call_class)
-    assert room == (1000 if call_class is CallClass.RET else 800)
+    assert HourLimit(calls=1000).room(call_class) == (1000 if call_class is CallClass.RET else 800)

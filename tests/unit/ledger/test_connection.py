@@ -143,8 +143,7 @@ def test_migrations_are_numbered_without_a_gap():
     numbers = [int(one.name.split("_")[0]) for one in migrations()]
     assert numbers == sorted(numbers)
     assert sorted(set(numbers)) == list(range(1, numbers[-1] + 1))
-    in_transactions = [one for one in migrations() if not one.is_outside]
-    assert len(in_transactions) == numbers[-1]
+    assert len([one for one in migrations() if not one.is_outside]) == numbers[-1]
 
 
 @given(
@@ -230,8 +229,7 @@ def test_answer_is_a_movement_of_its_recipient() -> None:
         *(ID, "order 17", 7),
     )
     assert whole.key == receipt_key(ID)
-    text = json.dumps(json.loads(orjson.dumps(whole.data)))
-    assert PHONE not in text
+    assert PHONE not in json.dumps(json.loads(orjson.dumps(whole.data)))
     assert (whole.data["digest"], whole.data["basis"]) == (None, None)
 
 
@@ -239,8 +237,7 @@ def test_list_of_one_recipient_keeps_nothing_of_it() -> None:
     """Whoever guesses the recipient could test the digest, after an erasure too; the basis may be
     the number of an order.
     """
-    alone = a_receipt(recipients=1, reasons={"registered": 1}, basis="order 17")
-    (one,) = entries_of(alone)
+    (one,) = entries_of(a_receipt(recipients=1, reasons={"registered": 1}, basis="order 17"))
     assert (one.data["digest"], one.data["basis"]) == (None, None)
 
 

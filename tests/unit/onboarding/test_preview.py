@@ -177,8 +177,7 @@ def test_void_consent_that_iys_holds_is_lawful(book: AddressBook):
     old = a_record(consent_date=BEFORE_IYS)
     void = a_record(consent_date=LONG_AGO, recipient="+905550000002")
     noted(book, old, void)
-    loading = a_loading()
-    review = reviewed(book, loading)
+    review = reviewed(book, a_loading())
     codes = [[one.code for one in review(record)] for record in (old, void)]
     assert codes == [["IZIN-TRANSFER-ENDED"], ["IZIN-VOID"]]
     ((page,),) = [list(book.pages(10))]
@@ -250,8 +249,7 @@ def test_loading_takes_its_requests_or_the_last_result(
 def test_opt_outs_are_asked_about_and_withdrawn(book: AddressBook):
     """A thousand of unknown state in a request; one alone is sent; those held go by batch."""
     many = a_lane(opt_outs=2500, opt_outs_held=500)
-    one = a_lane(opt_outs=1)
-    found = loading_time([many, one], [], [], LIMITS, now=NOON)
+    found = loading_time([many, a_lane(opt_outs=1)], [], [], LIMITS, now=NOON)
     assert (found.submissions, found.queries, found.results) == (2, 2, 1)
 
 
@@ -259,8 +257,7 @@ def test_deadline_of_a_brand_that_cannot_hold_is_named(book: AddressBook):
     """Against the end of its first loading; a brand that is active has no such deadline."""
     noted(book, a_record(), a_record(brand_code=ACTIVE))
     for now, missed in ((NOON, ()), (ENDS_AT - timedelta(seconds=200), (LOADING,))):
-        loading = a_loading(now=now)
-        found = judged(book, loading, [group(10**9)] if missed else [])
+        found = judged(book, a_loading(now=now), [group(10**9)] if missed else [])
         assert found.missed == missed
         assert found.loading_ends == {LOADING: ENDS_AT, ACTIVE: None}
 

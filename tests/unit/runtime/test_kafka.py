@@ -218,8 +218,7 @@ def test_certificates_are_options_of_the_client(tmp_path: Path):
         "KAFKA_SECURITY_PROTOCOL": "SSL",
         "KAFKA_SSL_CA_FILE": str(authority.file),
     }
-    access = KafkaAccess.from_environment(environ)
-    assert access.options["ssl.ca.location"] == str(authority.file)
+    assert KafkaAccess.from_environment(environ).options["ssl.ca.location"] == str(authority.file)
 
 
 @pytest.mark.parametrize(

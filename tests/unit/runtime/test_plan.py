@@ -197,8 +197,7 @@ class Brokers:
 
     def list_offsets(self, places: Mapping[TopicPartition, Any], **_: object) -> Any:  # noqa: ANN401  # the client's
         """Answer for the partitions of one leader."""
-        numbers = {one.partition for one in places}
-        self.asked.append(numbers)
+        self.asked.append({one.partition for one in places})
         answers: dict[TopicPartition, Future[Any]] = {}
         for place in places:
             answers[place] = answer = Future()

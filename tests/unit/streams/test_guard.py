@@ -223,8 +223,7 @@ def test_ret_with_bytes_that_are_no_text_takes_effect(name: str) -> None:
 
 def test_ret_with_a_damaged_recipient_is_not_registrable() -> None:
     """They may hide more; the opt-out takes effect for the recipient that is left."""
-    recipient = f"+9055500@@@@{PHONE[-5:]}"
-    found = taken(a_spoilt_record("recipient", recipient=recipient, status="RET"))
+    found = taken(a_spoilt_record("recipient", recipient=f"+9055500@@@@{PHONE[-5:]}", status="RET"))
     assert found.admitted.key.recipient == f"+9055500{PHONE[-5:]}"
     assert not found.admitted.registrable
 
@@ -505,8 +504,7 @@ def test_wild_instant_of_a_foreign_schema_is_missing(unit: str) -> None:
     body = BytesIO()
     values = event_to_avro(an_event(status="RET")) | {"consent_date": 1 << 62, "received_at": None}
     schemaless_writer(body, parse_schema(schema, named_schemas={}), values)
-    foreign = contracts.contract("ConsentEvent", schema)
-    codec = Codec(others={b"\x07" * 8: foreign})
+    codec = Codec(others={b"\x07" * 8: contracts.contract("ConsentEvent", schema)})
     found = codec.decode_event(b"\xc3\x01" + b"\x07" * 8 + body.getvalue())
     assert (found.status, found.consent_date) == ("RET", None)
 

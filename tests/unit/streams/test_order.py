@@ -194,8 +194,7 @@ def test_failing_state_raises() -> None:
 
 def test_ret_with_too_much_evidence_takes_effect_without_it() -> None:
     """An opt-out is not lost because its evidence is too large to be written twice."""
-    evidence = {"page": "x" * MAX_BYTES}
-    effects = HARNESS.fold(records_of(an_event(status="RET", evidence=evidence)))
+    effects = HARNESS.fold(records_of(an_event(status="RET", evidence={"page": "x" * MAX_BYTES})))
     (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
     assert (decision["kind"], decision["event"]["evidence"]) == ("Apply", {})
     assert effects.counts["opt-outs"] == 1
@@ -286,8 +285,7 @@ def test_bytes_that_are_no_text_harm_their_record_alone(name: str) -> None:
 
 def test_record_in_another_partition_is_repartitioned() -> None:
     """A producer that keys its own way loses nothing: same bytes, right partition, marked."""
-    headers = [("ce_id", b"1")]
-    (record,) = records_of(an_event(), partition=ELSEWHERE, headers=headers, offset=5)
+    (record,) = records_of(an_event(), partition=ELSEWHERE, headers=[("ce_id", b"1")], offset=5)
     effects = HARNESS.fold([record], partition=ELSEWHERE)
     (again,) = effects.repartitioned
     assert (again.topic, again.partition, again.key) == (record.topic, HOME, KEY)
@@ -313,8 +311,7 @@ def test_record_repartitioned_twice_is_dead_lettered() -> None:
 def test_repartitioned_undated_ret_counts_from_its_first_append() -> None:
     """A detour of two hours does not let an undated opt-out override a newer opt-in."""
     undated = an_event(event_id="1", status="RET", consent_date=None, received_at=None)
-    first = APPENDED - 2 * 3_600_000
-    records = records_of(undated, partition=ELSEWHERE, timestamp=first)
+    records = records_of(undated, partition=ELSEWHERE, timestamp=APPENDED - 2 * 3_600_000)
     back = back_from(HARNESS.fold(records, partition=ELSEWHERE))
     assert changed(HARNESS.fold([back, *records_of(onay(2, 90), offset=1)])).status == "ONAY"
 
@@ -474,14 +471,12 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, marking = SimpleEventReader(CODEC), HeaderWriter("Decision")
     for number in range(1, 8):
         event = an_event(customer_id=f"c{number}", brand_code=number)
-        key = a_key(brand_code=number).encode()
-        assert reader.read(a_record(event, key=key)) is not None
+        assert reader.read(a_record(event, key=a_key(brand_code=number).encode())) is not None
         assert reader.read(a_record(event, key=f"{number}/nonsense".encode())) is None
         at = NOON + timedelta(days=number, seconds=number)
         expected = headers(record="Decision", event_id="1", source=f"/{number}", at=at)
         seconds = (at - EPOCH) // timedelta(seconds=1)
-        made = marking.headers(b"1", marking.shared(f"/{number}", seconds))
-        assert headers_of(made) == expected
+        assert headers_of(marking.headers(b"1", marking.shared(f"/{number}", seconds))) == expected
     assert len(reader._contents) <= 2
     assert len(reader._prefixes) <= 2
 

@@ -455,8 +455,7 @@ def test_exported_names_are_these():
 
 async def test_change_made_by_hand_can_be_confirmed():
     """So that a caller's own tests need no Kafka."""
-    change = Change(id=ChangeId("/izin", "1"), occurred_at=NOON, position=Position("t", 0, 7))
-    await change.done()
+    await Change(id=ChangeId("/izin", "1"), occurred_at=NOON, position=Position("t", 0, 7)).done()
 
 
 def test_no_representation_shows_a_recipient():

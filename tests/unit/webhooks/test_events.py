@@ -168,8 +168,7 @@ def test_permission_is_an_event_where_its_answer_changes(
 def test_tombstone_is_a_revocation_for_the_brands_customer(logged: list[EventDict]) -> None:
     """The recipient was erased; the record has no value that says whose it was."""
     reader = event_reader(CODEC, TOPICS, {})
-    key = str(a_key(recipient=PHONE)).encode()
-    record = a_record(TOPICS.permissions.name, None, key)
+    record = a_record(TOPICS.permissions.name, None, str(a_key(recipient=PHONE)).encode())
     assert reader.read(record) is None
     assert logged[-1]["log_level"] == "critical"
     reader.customers = {BRAND: CUSTOMER}
@@ -199,8 +198,7 @@ def by_key(topic: str, key: bytes, value: bytes | None = b"\0", number: int = 17
     """Return the event of a record with a value that no release can read."""
     reader = event_reader(CODEC, TOPICS)
     source = headers(record="Consent", event_id="1/2", source="/izin/streams", at=NOON)
-    found = a_record(topic, value, key, number, source)
-    return as_described(reader.read(found))
+    return as_described(reader.read(a_record(topic, value, key, number, source)))
 
 
 @pytest.mark.parametrize(
@@ -238,8 +236,7 @@ def test_unreadable_record_is_an_event_by_its_key(
 @pytest.mark.parametrize("topic", [TOPICS.opt_outs, TOPICS.outcomes])
 def test_record_of_a_log_without_a_value_is_unreadable(topic: Topic) -> None:
     """Only permissions have tombstones: whatever was meant, it is not passed over."""
-    event = by_key(topic.name, a_key().encode(), None)
-    assert json.loads(event.body)["data"]["unreadable"] is True
+    assert json.loads(by_key(topic.name, a_key().encode(), None).body)["data"]["unreadable"] is True
 
 
 def test_readable_record_is_another_event_than_by_its_key() -> None:

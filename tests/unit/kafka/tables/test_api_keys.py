@@ -141,8 +141,7 @@ def test_each_key_is_compared_once_in_constant_time(monkeypatch: pytest.MonkeyPa
     keys = known(an_api_key())
     for text in (API_KEY, API_KEY.replace(KEY_ID, "ffffffffffff-1"), "", "izin_x_y"):
         keys.find(text)
-    sizes = [[*map(len, one.args)] for one in compare.call_args_list]
-    assert sizes == [[len(SECRET_HASH)] * 2] * 4
+    assert [[*map(len, one.args)] for one in compare.call_args_list] == [[len(SECRET_HASH)] * 2] * 4
 
 
 def test_revoked_key_never_becomes_valid_again() -> None:
@@ -235,8 +234,7 @@ def test_recipient_of_an_opt_out_may_have_one():
     """Whatever the channel; of others a bit says at once that none stands."""
     found = standing(a_record(Status.RET))
     assert found.may_have(PHONE)
-    others = [f"+90555{number:07}" for number in range(2, 1002)]
-    assert sum(map(found.may_have, others)) <= 2
+    assert sum(map(found.may_have, [f"+90555{number:07}" for number in range(2, 1002)])) <= 2
 
 
 def test_opt_out_that_cannot_be_read_stands_since_ever():
@@ -255,8 +253,7 @@ def test_record_whose_schema_cannot_be_fetched_waits():
             raise RegistryError(f"away: {len(data)} bytes wait")
 
     found = StandingOptOuts(access_of(KafkaSettings()), Away(), {BRAND})
-    records = [erased(), a_record(Status.RET), erased()]
-    assert found.take(records) == 1
+    assert found.take([erased(), a_record(Status.RET), erased()]) == 1
 
 
 @pytest.mark.parametrize("number", [1, 70_000])

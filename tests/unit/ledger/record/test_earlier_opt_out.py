@@ -256,8 +256,7 @@ def test_opt_out_that_nobody_remembers_is_rescued_once():
     assert (rescue.status, rescue.source, rescue.cause) == ("RET", "HS_KARAR", "opt-in")
     assert rescue.consent_date >= LATE
     assert (row.state, row.action) == ("expired", "rescue")
-    again = one.rule(LATE + timedelta(hours=1))
-    assert (again.action, one.ruled.rescue) == ("rescue", None)
+    assert (one.rule(LATE + timedelta(hours=1)).action, one.ruled.rescue) == ("rescue", None)
 
 
 def test_opt_out_without_a_usable_date_is_rescued():

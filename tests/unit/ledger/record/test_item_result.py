@@ -294,8 +294,7 @@ def test_transition_follows_the_table(state: State, event: Event):
 @pytest.mark.parametrize("state", State)
 def test_new_obligation_begins_from_every_state(state: State):
     """A newer event is ruled whatever became of the one before it."""
-    row = first_row(KEY, "acme", NOON).replace(state=state)
-    assert begin(row, attempts=0).state is BEGINNING
+    assert begin(first_row(KEY, "acme", NOON).replace(state=state), attempts=0).state is BEGINNING
 
 
 def test_guard_of_the_database_is_generated_from_the_table():
@@ -336,8 +335,7 @@ def test_outcome_id_is_a_uuid_of_its_content(
 ) -> None:
     """Version 5, over all that distinguishes outcomes: a reader can compute it again."""
     content = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
-    found = outcome_id(key, event_id, outcome, attempt, code)
-    assert found == str(uuid5(NAMESPACE, content))
+    assert outcome_id(key, event_id, outcome, attempt, code) == str(uuid5(NAMESPACE, content))
 
 
 ACTIVATED_AT = datetime(2020, 1, 1, tzinfo=UTC)
@@ -388,8 +386,7 @@ def test_each_field_error_of_the_simulator_is_found_before_a_call(
     """Posted at the intake, it is refused, or marked, or read as what was meant: never sent."""
     item: Any = filled(consent(**{"status": str(status), **changed}), VALUES)
     assert code in errors_at_iys(item, NOON) or status is Status.RET, what
-    body = json.dumps({"brandCode": BRAND, **item}).encode()
-    (posted,), _ = read_records(JSON_TYPE, body)
+    (posted,), _ = read_records(JSON_TYPE, json.dumps({"brandCode": BRAND, **item}).encode())
     statement = read(posted.values, DateRules()).with_violations(posted.violations)
     origin = EventOrigin(event_id="event-1", origin="web", received_at=NOON)
     validated = validate(statement, DIRECTORY, origin)

@@ -324,8 +324,7 @@ def events() -> Iterator[Case]:
         after = apply.decided(row, a_decision_record(decision), NOW)
         yield f"decided {case}", changed(row, after)
         yield f"restored {case}", changed(row, apply.restored(row, decision.consent, NOW))
-        again = apply.restored(after, decision.consent, NOW)
-        yield f"restored after {case}", changed(after, again)
+        yield f"restored after {case}", changed(after, apply.restored(after, decision.consent, NOW))
         later = replace(
             decision.consent,
             effective_at=LATE,

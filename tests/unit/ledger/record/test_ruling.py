@@ -266,8 +266,7 @@ def test_opt_out_is_retried_within_seconds():
 
 def test_stored_request_body_round_trips():
     """The items are read back, so that the same body is sent again."""
-    entry = an_entry(retailer_code=55550127, retailer_access=(55550127,))
-    item = item_of(entry)
+    item = item_of(an_entry(retailer_code=55550127, retailer_access=(55550127,)))
     assert items_of(body_of([item])) == (item,)
     assert item.consent_date == NOON
     assert item.recipient == PHONE == a_key().recipient
@@ -329,8 +328,7 @@ def test_consecutive_numbers_are_one_run():
 
 def test_gap_has_the_instant_of_the_number_after_it():
     """What is left of a gap stays as old."""
-    opened = after(at(1), at(9, instant=LATER))
-    assert opened.gaps == (Gap(2, 8, LATER),)
+    assert after(at(1), at(9, instant=LATER)).gaps == (Gap(2, 8, LATER),)
     split = after(at(1), at(9, instant=LATER), at(5, instant=LATER + timedelta(hours=1)))
     assert split.gaps == (Gap(2, 4, LATER), Gap(6, 8, LATER))
     assert sum(gap.size for gap in split.gaps) == 6

@@ -442,8 +442,7 @@ def test_list_in_parts_is_read_with_its_answers(tmp_path: Path):
     """
     path = a_file(tmp_path, FIRST, SECOND, rows="05550000009,no,unreadable-row\n")
     receipts = [a_list(1, FIRST), a_list(2, SECOND)]
-    given = GivenList(path=path, receipts=("first", "second"), **COLUMNS)
-    listed = list(on_list(given, receipts))
+    listed = list(on_list(GivenList(path=path, receipts=("first", "second"), **COLUMNS), receipts))
     assert [asked.receipt_id for _, asked in listed] == ["first"] * 2 + ["second"] * 2
     found = dict(listed)
     answers = {key.rsplit("/", 1)[1]: one.may_send for key, one in found.items()}
