@@ -49,7 +49,7 @@ from izin.ledger.record import (
 )
 from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
 from izin.sinks.outbound.queries import status_answer
-from tests.chaos.property.__main__ import REFUSALS, Register, foreign
+from tests.chaos.property.register import REFUSALS, Register, foreign
 
 BEGINS_AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 """A Monday."""
