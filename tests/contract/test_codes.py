@@ -77,11 +77,6 @@ def test_every_reason_is_in_two_languages(layer: str):
         assert set(places.findall(turkish)) <= {*places.findall(english), "{width}"}, code
 
 
-def test_every_h_code_is_one_of_iys():
-    """We invent no H-code."""
-    assert {code for code in NAMED if code.startswith("H")} <= set(CORE_CODES)
-
-
 @pytest.mark.parametrize("code", CORE_CODES)
 def test_every_code_of_iys_is_handled(code: str):
     """Each has a verdict for when it is answered, so no list of exceptions is needed."""

@@ -432,49 +432,6 @@ def test_term_beyond_the_calendar_is_an_error():
         add_business_days(date(2034, 1, 1), 1, Calendar(extra_closed_days=everything))
 
 
-@pytest.mark.parametrize(("day", "counts"), [(date(2016, 7, 15), True), (date(2019, 7, 15), False)])
-def test_15_july_is_free_since_2017(day: date, counts: bool):
-    """Law 6752 made it a holiday in October 2016; it was none in that summer."""
-    assert is_business_day(day) is counts
-
-
-@pytest.mark.parametrize(("day", "last"), TERMS)
-def test_third_business_day(day: date, last: date):
-    """The reference's examples, half days counted."""
-    assert add_business_days(day, 3) == last
-
-
-@pytest.mark.parametrize(
-    ("first", "last"),
-    [
-        (date(2024, 4, 10), date(2024, 4, 12)),
-        (date(2024, 6, 16), date(2024, 6, 19)),
-        (date(2025, 3, 30), date(2025, 4, 1)),
-        (date(2025, 6, 6), date(2025, 6, 9)),
-        (date(2026, 3, 20), date(2026, 3, 22)),
-        (date(2026, 5, 27), date(2026, 5, 30)),
-        (date(2027, 3, 9), date(2027, 3, 11)),
-        (date(2027, 5, 16), date(2027, 5, 19)),
-        (date(2028, 2, 26), date(2028, 2, 28)),
-        (date(2028, 5, 5), date(2028, 5, 8)),
-    ],
-)
-def test_bayrams_are_holidays_and_their_eves_half_days(first: date, last: date):
-    """The bayrams of five years, each with the eve before it."""
-    day = first
-    while day <= last:
-        assert not is_business_day(day)
-        day += timedelta(days=1)
-    assert is_half_day(first - timedelta(days=1))
-
-
-def test_half_days_are_business_days():
-    """An eve on a working day is a business day."""
-    assert is_half_day(date(2026, 10, 28))
-    assert is_business_day(date(2026, 10, 28))
-    assert not is_half_day(date(2026, 10, 27))
-
-
 def test_extra_closed_days_are_no_business_days():
     """Administrative leave is no statutory holiday; an operator may close the day."""
     bridge = date(2026, 5, 25)

@@ -76,11 +76,6 @@ def test_each_reason_of_a_denial_is_given(fields: dict[str, Any], reason: str):
     assert ask(**fields) == (False, reason)
 
 
-def test_onay_newer_than_the_latest_ret_is_permitted():
-    """A consent given after an opt-out permits again."""
-    assert ask(latest_ret_at=EARLIER)[0]
-
-
 def test_instant_of_the_act_is_compared_not_of_its_upload():
     """An ONAY from before the RET stays before it, however late it was uploaded."""
     uploaded_late = RegisteredState(

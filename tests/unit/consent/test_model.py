@@ -132,17 +132,15 @@ def test_omitted_field_has_its_default():
     assert one.books is not other.books
 
 
-@pytest.mark.parametrize("given", [{}, {"width": 1, "height": 2}])
-def test_missing_or_unknown_field_is_an_error(given: dict[str, int]):
-    """Every required field must be given."""
+@pytest.mark.parametrize(
+    ("by_position", "given"), [((), {}), ((), {"width": 1, "height": 2}), ((1,), {})]
+)
+def test_field_that_is_missing_unknown_or_unnamed_is_an_error(
+    by_position: tuple[int, ...], given: dict[str, int]
+):
+    """Every required field must be given, by its name: positions could be swapped."""
     with pytest.raises(TypeError):
-        make_shelf(**given)
-
-
-def test_fields_are_keyword_only():
-    """Positional arguments could be swapped."""
-    with pytest.raises(TypeError):
-        make_shelf(1)
+        make_shelf(*by_position, **given)
 
 
 def test_post_init_is_called():

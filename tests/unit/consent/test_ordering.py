@@ -1,5 +1,4 @@
 from datetime import UTC, datetime, timedelta
-from functools import reduce
 from random import Random
 
 import pytest
@@ -193,16 +192,6 @@ def test_stale_onay_can_be_the_latest_onay():
     noted = decide(current, an_admitted_event(consent_date=NOON - timedelta(days=1))).consent
     assert noted.status is Status.RET
     assert noted.latest_onay_at == NOON - timedelta(days=1)
-
-
-def test_merge_of_many_is_merge_of_any_order():
-    """Three states merge to one, from either end."""
-    states = [
-        state_after([an_admitted_event(event_id="event-2")]),
-        state_after([a_ret()]),
-        state_after([an_admitted_event(consent_date=LATER)]),
-    ]
-    assert reduce(merge, states) == reduce(merge, reversed(states))
 
 
 def of_a_day(received: datetime) -> AdmittedEvent:
