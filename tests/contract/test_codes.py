@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from izin.consent import violations as law
-from izin.iys.errors import VERDICTS, Verdict
 from izin.ledger.record import unreadable
 from izin.producers.mapping import field_names as producers
 from izin.streams import guard
@@ -75,12 +74,6 @@ def test_every_reason_is_in_two_languages(layer: str):
         assert turkish.endswith("."), code
         places = re.compile(r"\{\w+\}")
         assert set(places.findall(turkish)) <= {*places.findall(english), "{width}"}, code
-
-
-@pytest.mark.parametrize("code", CORE_CODES)
-def test_every_code_of_iys_is_handled(code: str):
-    """Each has a verdict for when it is answered, so no list of exceptions is needed."""
-    assert VERDICTS[code] not in {Verdict.UNKNOWN, Verdict.SUCCESS}
 
 
 @pytest.mark.parametrize("code", OF_A_RECORD)

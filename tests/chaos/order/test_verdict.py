@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bars import bars_of
-from benchmarks.results import publish
 from izin.consent import decide
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
@@ -27,6 +25,7 @@ from izin.streams.state.state import MemoryState
 from tests.chaos.hostile.records import Account
 from tests.chaos.order import __main__ as rolling_restarts
 from tests.chaos.order.__main__ import OrderRun, RollingRestarts, longest_wait, report
+from tests.chaos.test_harness import short_figures
 from tests.support.builders import (
     NOON,
     a_decision_record,
@@ -299,11 +298,8 @@ def test_a_campaign_with_a_broken_promise_is_short(
     capsys: pytest.CaptureFixture[str],
 ):
     """Each violation shows in the last lines and in the exit code."""
-    bars = [bar.name for bar in bars_of("chaos-order")]
     found = report([run], restarts, seed=1)
-    assert publish(found, bars=bars, results=tmp_path / "result.json") == bool(short)
-    lines = capsys.readouterr().out.splitlines()[-len(bars) :]
-    assert {line.partition(":")[0] for line in lines if line.endswith("short")} == short
+    assert short_figures("order", found, tmp_path, capsys) == short
 
 
 def test_longest_wait_is_from_append_to_decision(monkeypatch: pytest.MonkeyPatch) -> None:
