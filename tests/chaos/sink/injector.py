@@ -19,7 +19,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.chaos.hostile.records import leave_open
-from tests.chaos.input_faults import HostileInput, InputFault
+from tests.chaos.pipeline import HostileInput, InputFault
 from tests.chaos.sink.decision_source import DecisionSource
 from tests.chaos.sink.verdict import DATABASE, DECISIONS, IYS, Interval, Outages
 from tests.support.hostile.small_disk import SmallDisk

@@ -35,8 +35,7 @@ from izin.webhooks.events import WebhookEvent
 from izin.webhooks.partitions import DeliveryLane, cursors_at_end
 from izin.webhooks.source import LaneSource
 from tests.chaos.command import Seed, counted, listed, start
-from tests.chaos.input_faults import HostileInput, InputFault
-from tests.chaos.pipeline import FaultCampaign, run_under_faults
+from tests.chaos.pipeline import FaultCampaign, HostileInput, InputFault, run_under_faults
 from tests.support.hostile.batches import HOSTILE, RawProducer
 from tests.support.webhooks import (
     TopicWriter,

@@ -23,7 +23,7 @@ from izin.schemas.fast.reader import SHORT, long_of, long_text, reader_of_some
 from izin.schemas.fast.writer import EPOCH, writer_of
 from izin.schemas.topics import Topics
 from tests.contract.schemas.examples import golden
-from tests.contract.schemas.test_fast import CODEC, values
+from tests.contract.schemas.test_topics import CODEC, values
 from tools.generate import ROOT, pages
 from tools.hand_overs import Way
 from tools.mutants import check
