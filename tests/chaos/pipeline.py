@@ -27,7 +27,6 @@ from pydantic import SecretStr
 
 from benchmarks.results import RunReport
 from izin.consent import Consent
-from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.record import LedgerUnavailableError, TopicMessages
@@ -37,7 +36,7 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.stack.report import DesiredState, FinalState, compare
-from izin.stack.scenario import LedgerState, LedgerView, wait_until
+from izin.stack.scenario import LedgerView, ledger_states, wait_until
 from tests.chaos.command import Show, run_stage
 from tests.chaos.hostile.records import (
     KINDS,
@@ -370,6 +369,11 @@ class FaultCampaign:
         """Of the broker."""
         return self.servers.settings
 
+    @property
+    def simulator(self) -> SimulatorAdmin:
+        """Of İYS."""
+        return self.servers.simulator
+
     def ledger(self, pool_size: int = 1) -> Ledger:
         """Return the ledger, to be opened: again, where its server may have restarted."""
         url = SecretStr(self.servers.database_url)
@@ -423,11 +427,6 @@ class PipelineCampaign(FaultCampaign):
     """Acts of recipients a second."""
     hold: tuple[float, float] = (1.0, 6.0)
     """For how many seconds a process is frozen or cut off, at least and at most."""
-
-    @property
-    def simulator(self) -> SimulatorAdmin:
-        """Of İYS."""
-        return self.servers.simulator
 
     async def prepare(self, **of_simulator: object) -> None:
         """Migrate the ledger, configure the simulator, and register the brand."""
@@ -525,17 +524,8 @@ async def differences(
     ``also``: how a key may end beside being registered, or being an opt-out that İYS needs not.
     Hostile records' own keys are left out, but for what İYS has of them.
     """
-    kept = {
-        row["key"]: LedgerState(
-            desired=row["desired_status"] or "",
-            registered=row["registered"],
-            state=row["state"],
-            reason=row["reason"] or "",
-            void_event_id=row["void_event_id"],
-        )
-        async for row in reads.register(ledger)
-        if f"/{RECIPIENTS}" not in row["key"]
-    }
+    states_here = await ledger_states(ledger)
+    kept = {key: one for key, one in states_here.items() if f"/{RECIPIENTS}" not in key}
     desired = {
         key: DesiredState(one.status, one.event_id)
         for key, one in states.items()

@@ -254,7 +254,7 @@ class Injector:
     hold: tuple[float, float]
     """For how many seconds a worker is held up, at least and at most."""
     surroundings: Surroundings
-    restart_database: Callable[[], None] | None
+    restart_database: Callable[[], None]
     random: random.Random
     held: set[int] = field(default_factory=set)
 
@@ -411,15 +411,8 @@ class Injector:
 
     async def _lose_database(self) -> None:
         self.outages.begin(DATABASE, _ENDED)
-        await asyncio.to_thread(self.restart_database or self._end_sessions)
+        await asyncio.to_thread(self.restart_database)
         self.outages.end(DATABASE, _ENDED)
-
-    def _end_sessions(self) -> None:
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
 
 
 def worker_name(number: int) -> str:

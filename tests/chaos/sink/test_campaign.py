@@ -4,16 +4,19 @@ What of an opt-out's delay counts, and that the bar can be missed.
 Decisions that are cut from bytes are those that the order stage would have written.
 """
 
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.stack.report import DesiredState, compare
 from izin.stack.scenario import LedgerState
+from tests.chaos.pipeline import CampaignServers
 from tests.chaos.sink.__main__ import LIGHT, SinkCampaign, report
 from tests.chaos.sink.decision_source import DecisionSource
 from tests.chaos.sink.injector import WEIGHTS, SinkFault
@@ -58,14 +61,27 @@ async def test_sinks_under_faults_end_where_iys_does(
     kafka: str, topic_prefix: str, database_url: str, tmp_path: Path
 ) -> None:
     """Register, ledger and topics agree; nothing was saved twice or out of order."""
+
+    def end_sessions() -> None:
+        """End them as a restart does: the suite's other tests need the server."""
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
     with running_simulator(tmp_path) as simulator:
         campaign = SinkCampaign(
-            settings=KafkaSettings(
-                bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2
+            servers=CampaignServers(
+                settings=KafkaSettings(
+                    bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2
+                ),
+                database_url=database_url,
+                simulator=simulator,
+                folder=tmp_path,
+                restart_broker=lambda: None,
+                restart_database=end_sessions,
             ),
-            database_url=database_url,
-            simulator=simulator,
-            log=tmp_path / "sinks.log",
             load=LIGHT,
             seed=7,
             workers=2,
@@ -76,7 +92,7 @@ async def test_sinks_under_faults_end_where_iys_does(
         found = await campaign.run(len(FAULTS))
     assert (found.unexplained, found.keys) == ((), LIGHT.keys)
     assert min(found.movements, found.opt_outs) > 0
-    assert {fault for _, fault, _ in campaign.injected} == FAULTS.keys()
+    assert campaign.injected == FAULTS
 
 
 @pytest.mark.parametrize(
@@ -93,7 +109,9 @@ def test_a_campaign_with_a_difference_is_short_and_ends_with_1(
     verdict = SinkVerdict(
         **fields | {"unexplained": unexplained, "delays": OptOutDelays(), "slow": ()}
     )
-    campaign: Any = SimpleNamespace(injected=[], workers=3, seed=1, outstanding=[2, 1], load=LIGHT)
+    campaign: Any = SimpleNamespace(
+        injected=Counter(), timeline=[], workers=3, seed=1, outstanding=[2, 1], load=LIGHT
+    )
     found = report(campaign, verdict, seconds=1)
     assert short_figures("sink", found, tmp_path, capsys) == short
 
