@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, cast
-from unittest.mock import patch
+from unittest.mock import AsyncMock, Mock, patch
 from urllib.parse import urlencode
 
 import httpx
@@ -34,7 +34,7 @@ from izin.runtime.http_server.problems import public_app
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.topics import Topics
-from izin.sinks.inbound.push import BrandCache, PushReceiver
+from izin.sinks.inbound.push import PushReceiver
 from izin.sinks.publish.publisher import Publisher
 from tests.contract.schemas.examples import golden
 from tests.integration.sinks.sink_harness import ACTIVE
@@ -323,13 +323,6 @@ async def _intake() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-class _Brands:
-    async def find(self, _: Iterable[int | None]) -> Mapping[int | None, Any]:
-        return {BRAND: ACTIVE}
-
-    is_current = True
-
-
 class _Topic:
     async def publish(self, messages: Sequence[Message]) -> None:
         """Take messages, of which each has a value."""
@@ -340,7 +333,7 @@ class _Topic:
 async def _push() -> AsyncIterator[httpx.AsyncClient]:
     receiver = PushReceiver(
         credentials=accepted(CREDENTIALS),
-        brands=cast("BrandCache", _Brands()),
+        brands=Mock(find=AsyncMock(return_value={BRAND: ACTIVE}), is_current=True),
         publisher=cast("Publisher", _Topic()),
         topic_messages=TopicMessages(Codec(), Topics()),
         clock=lambda: NOON,

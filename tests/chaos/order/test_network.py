@@ -10,6 +10,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock, call
 
 import pytest
 
@@ -109,19 +110,6 @@ def test_a_broker_has_a_listener_for_each_worker(network: Network) -> None:
     assert not {one.partition("://")[2] for one in str(found["listeners"]).split(",")} & {*proxies}
 
 
-class RecordingClient:
-    """A transactional producer of which two calls are of interest."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def produce(self, topic: str) -> None:
-        self.calls.append(topic)
-
-    def poll(self) -> int:
-        return 7
-
-
 @pytest.fixture
 def signals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the signals that would have hit this process."""
@@ -194,11 +182,12 @@ def test_an_instrumented_client_works_and_reaches_its_points(
     trigger: FaultTrigger, signals: list[int]
 ) -> None:
     """The point lies behind the call; calls without a point are the client's own."""
-    client = RecordingClient()
+    client = Mock(**{"poll.return_value": 7})
     wrapped = InstrumentedClient(client, trigger, {"produce": FaultPoint.PRODUCED})
     trigger.arm(FaultPoint.PRODUCED, passes=2, effect=TriggerEffect.KILL)
     wrapped.produce("consents")
-    assert (client.calls, signals) == (["consents"], [])
+    assert (client.produce.mock_calls, signals) == ([call("consents")], [])
     wrapped.produce("decisions")
-    assert (client.calls, signals) == (["consents", "decisions"], [signal.SIGKILL])
+    assert client.produce.mock_calls == [call("consents"), call("decisions")]
+    assert signals == [signal.SIGKILL]
     assert wrapped.poll() == 7

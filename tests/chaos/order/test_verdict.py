@@ -6,9 +6,9 @@ How long opt-outs waited is found from the topics, less the outages of their own
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +33,7 @@ from tests.support.builders import (
     a_ret,
     an_admitted_event,
     an_event,
+    kafka_message,
 )
 from tests.support.hostile.batches import HOSTILE, UNREADABLE, RawProducer
 from tests.support.order.harness import APPENDED, fetched
@@ -52,39 +53,15 @@ CODEC = Codec()
 HOME = partition_of(a_key().encode(), SETTINGS.partitions)
 
 
-@dataclass(kw_only=True)
-class CommittedMessage:
-    """A committed record, as the client gives it."""
-
-    at: tuple[str, int, int]
-    content: bytes | None
-    named: bytes | None = None
-    about: list[tuple[str, bytes]] = field(default_factory=list)
-    when: int = APPENDED
-
-    def topic(self) -> str:
-        return self.at[0]
-
-    def partition(self) -> int:
-        return self.at[1]
-
-    def offset(self) -> int:
-        return self.at[2]
-
-    def timestamp(self) -> tuple[int, int]:
-        return 2, self.when
-
-    def key(self) -> bytes | None:
-        return self.named
-
-    def value(self) -> bytes | None:
-        return self.content
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        return self.about
+Log = dict[str, list[Any]]
+"""By topic: committed messages, as the client gives them."""
 
 
-Log = dict[str, list[CommittedMessage]]
+def committed(at: tuple[str, int, int], value: bytes | None, **more: object) -> Any:  # noqa: ANN401  # a Message
+    """Return a committed message."""
+    topic, partition, offset = at
+    given = {"key": None, "headers": [], "timestamp": (2, APPENDED)} | more
+    return kafka_message(topic=topic, partition=partition, offset=offset, value=value, **given)
 
 
 def a_log() -> Log:
@@ -118,12 +95,12 @@ def a_log() -> Log:
     ]
     for record in records:
         at = (record.topic, record.partition, record.offset)
-        log[record.topic].append(CommittedMessage(at=at, content=record.value))
+        log[record.topic].append(committed(at, record.value))
     stage = OrderStage(topics=TOPICS, partitions=SETTINGS.partitions, codec=CODEC)
     for write in stage.fold(HOME, records, MemoryState()).writes:
         there = log[write.topic]
         at = (write.topic, write.partition or 0, len(there))
-        there.append(CommittedMessage(at=at, content=write.value, named=write.key))
+        there.append(committed(at, write.value, key=write.key))
     return log
 
 
@@ -146,9 +123,7 @@ def swap_rows(log: Log) -> None:
 
 def misplace(log: Log) -> None:
     elsewhere = (TOPICS.events.name, (HOME + 1) % SETTINGS.partitions, 0)
-    log[TOPICS.events.name].append(
-        CommittedMessage(at=elsewhere, content=log[TOPICS.events.name][0].content)
-    )
+    log[TOPICS.events.name].append(committed(elsewhere, log[TOPICS.events.name][0].value()))
 
 
 def test_a_faultless_log_is_found_faultless() -> None:
@@ -187,8 +162,8 @@ def test_hostile_places_are_not_compared_and_parts_not_doubled() -> None:
     """Others account for what came of them: for a batch, letters in parts; for a RET, a row."""
     log = a_log()
     hostile = (TOPICS.events.name, HOME, 100)
-    log[TOPICS.events.name].append(CommittedMessage(at=hostile, content=b"anything"))
-    letter = CODEC.decode("DeadLetter", log[TOPICS.dead_letters.name][0].content or b"")
+    log[TOPICS.events.name].append(committed(hostile, b"anything"))
+    letter = CODEC.decode("DeadLetter", log[TOPICS.dead_letters.name][0].value() or b"")
     for number in (1, 2):
         headers = [
             {"name": BATCH_OFFSETS, "value": b"100-102"},
@@ -196,9 +171,9 @@ def test_hostile_places_are_not_compared_and_parts_not_doubled() -> None:
         ]
         part = CODEC.encode("DeadLetter", {**letter, "offset": 100, "headers": headers})
         at = (TOPICS.dead_letters.name, 0, number)
-        log[TOPICS.dead_letters.name].append(CommittedMessage(at=at, content=part))
+        log[TOPICS.dead_letters.name].append(committed(at, part))
 
-    def read(_: KafkaSettings, topic: str) -> list[CommittedMessage]:
+    def read(_: KafkaSettings, topic: str) -> list[Any]:
         return log[topic]
 
     verdict = examine(SETTINGS, CODEC, read=read, hostile={hostile})
@@ -352,14 +327,9 @@ def test_decided_events_are_read_from_the_topics() -> None:
     ret, onay = a_ret(), an_admitted_event()
     first, again, decided = (NOON + timedelta(minutes=one) for one in (1, 2, 3))
 
-    def event_at(offset: int, of: object, headers: list[tuple[str, bytes]]) -> CommittedMessage:
-        value = CODEC.encode("ConsentEvent", event_to_avro(of))
-        return CommittedMessage(
-            at=(topics.events.name, 3, offset),
-            content=value,
-            about=headers,
-            when=int(again.timestamp() * 1000),
-        )
+    def event_at(offset: int, of: object, headers: list[tuple[str, bytes]]) -> Any:  # noqa: ANN401  # a Message
+        value, at = CODEC.encode("ConsentEvent", event_to_avro(of)), int(again.timestamp() * 1000)
+        return committed((topics.events.name, 3, offset), value, headers=headers, timestamp=(2, at))
 
     moved = [
         (REPARTITIONED, f"{topics.events.name}/7/12".encode()),
@@ -368,15 +338,15 @@ def test_decided_events_are_read_from_the_topics() -> None:
     log = {
         topics.events.name: [event_at(0, ret.event, moved), event_at(1, onay.event, [])],
         topics.decisions.name: [
-            CommittedMessage(
-                at=(topics.decisions.name, 3, offset),
-                content=CODEC.encode(
+            committed(
+                (topics.decisions.name, 3, offset),
+                CODEC.encode(
                     "Decision",
                     a_decision_record(
                         decide(None, of), topic=topics.events.name, partition=3, offset=offset
                     ),
                 ),
-                when=int(decided.timestamp() * 1000),
+                timestamp=(2, int(decided.timestamp() * 1000)),
             )
             for offset, of in enumerate((ret, onay))
         ],

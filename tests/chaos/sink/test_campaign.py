@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -257,39 +258,21 @@ def test_outage_without_an_end_lasts_until_now() -> None:
 BRANDS = (100001, 100002)
 
 
-class KeptRecords:
-    """A producer that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.values: list[bytes] = []
-
-    def produce(self, _topic: str, *, value: bytes, **_of: object) -> None:
-        """Keep a record."""
-        self.values.append(value)
-
-    def poll(self, _timeout: float) -> int:
-        """Do nothing."""
-        return 0
-
-    def flush(self, _timeout: float) -> int:
-        """Do nothing."""
-        return 0
-
-
-def a_source() -> tuple[DecisionSource, KeptRecords]:
-    """Return a source whose records are kept, and those records."""
+def a_source() -> tuple[DecisionSource, list[bytes]]:
+    """Return a source, and the values of the records that it will produce."""
     source, kept = (
         DecisionSource(settings=KafkaSettings(partitions=4), brands=BRANDS),
-        KeptRecords(),
+        list[bytes](),
     )
-    source.__dict__["_producer"] = kept
+    producer = Mock(**{"flush.return_value": 0})
+    producer.produce = lambda _topic, *, value, **_: kept.append(value)
+    source.__dict__["_producer"] = producer
     return source, kept
 
 
-def decoded(kept: KeptRecords) -> list[dict[str, Any]]:
+def decoded(kept: list[bytes]) -> list[dict[str, Any]]:
     """Return the kept records, decoded, without their coordinates."""
-    found = [Codec().decode("Decision", value) for value in kept.values]
-    return [{**one, "offset": 0} for one in found]
+    return [Codec().decode("Decision", value) | {"offset": 0} for value in kept]
 
 
 def test_opt_ins_cut_from_bytes_equal_encoded_ones() -> None:
@@ -300,7 +283,7 @@ def test_opt_ins_cut_from_bytes_equal_encoded_ones() -> None:
     other._began = source._began
     other.publish(*((other.key(number), "ONAY") for number in range(300)))
     assert decoded(kept) == decoded(encoded)
-    assert max(Codec().decode("Decision", one)["offset"] for one in kept.values) > 63
+    assert max(Codec().decode("Decision", one)["offset"] for one in kept) > 63
 
 
 def test_opt_out_follows_an_opt_in_that_was_cut_from_bytes() -> None:
@@ -313,7 +296,7 @@ def test_opt_out_follows_an_opt_in_that_was_cut_from_bytes() -> None:
     (opt_out,) = source.opt_outs
     event_id = f"{key.rpartition('/')[2]}-2"
     assert (opt_out.key, opt_out.event_id, [*source.replaced]) == (key, event_id, [event_id])
-    assert source.published == len(kept.values) == 6
+    assert source.published == len(kept) == 6
     last = decoded(kept)[-1]
     assert last["consent"]["latest_onay_at"] > last["consent"]["latest_ret_at"]
 
@@ -323,5 +306,5 @@ def test_junk_is_undecodable_or_poisonous() -> None:
     source, kept = a_source()
     source.publish_junk([b"junk", source.poisonous(1)])
     with pytest.raises(UndecodableError):
-        Codec().decode("Decision", kept.values[0])
-    assert len(Codec().decode("Decision", kept.values[1])["consent"]["recipient"]) > 10_000
+        Codec().decode("Decision", kept[0])
+    assert len(Codec().decode("Decision", kept[1])["consent"]["recipient"]) > 10_000

@@ -6,11 +6,11 @@ What ``izin import`` says of one that went on, started over, stopped, or was don
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from unittest.mock import Mock
 
 import pytest
 import typer.main
@@ -226,20 +226,6 @@ def test_result_says_what_happened(
     )
 
 
-class StoppedSession:
-    """A session in which Ctrl-C comes while a file is imported."""
-
-    def run(self, *_: object, **_named: object) -> NoReturn:
-        """Raise what Ctrl-C does."""
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def stopped() -> Iterator[StoppedSession]:
-    """Provide a session that is stopped."""
-    yield StoppedSession()
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "export.csv"
@@ -259,7 +245,8 @@ def test_stopped_import_says_how_it_goes_on(
     said: str,
 ) -> None:
     """Exit code 130 alone leaves a person without it."""
-    monkeypatch.setattr(command, "import_session", stopped)
+    stopped = Mock(**{"run.side_effect": KeyboardInterrupt})
+    monkeypatch.setattr(command, "import_session", lambda: nullcontext(stopped))
     found = CliRunner().invoke(app, ["import", str(path), *options])
     assert found.exit_code == ExitCode.INTERRUPTED
     assert f"export.csv: stopped before its end; {said}" in " ".join(printed.getvalue().split())

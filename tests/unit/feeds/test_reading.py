@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
 from math import inf
+from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka import KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -398,21 +398,12 @@ async def test_request_gives_up_where_others_take_too_long(monkeypatch: pytest.M
         await asyncio.gather(busy, reader.ask("third"))
 
 
-class EndOf:
-    """The message by which Kafka's client says that a partition ended."""
-
-    def __init__(self, partition: int, offset: int) -> None:
-        self.partition = lambda: partition
-        self.offset = lambda: offset
-        self.error = lambda: KafkaError(KafkaError._PARTITION_EOF)  # its public spelling
-
-
 class LateClient:
     """A consumer that still hands over the end of a partition of the stretch before."""
 
-    def consume(self, most: int, _: float) -> list[EndOf]:
+    def consume(self, most: int, _: float) -> list[Any]:
         """Return both ends at once."""
-        return [EndOf(0, 7), EndOf(1, 5)] if most == 1 else []
+        return [an_end(0, 7), an_end(1, 5)] if most == 1 else []
 
 
 def test_end_of_the_stretch_before_is_no_fault() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import jsonschema_rs
 import orjson
@@ -552,14 +552,6 @@ class FakeSource:
         """Keep nothing."""
 
 
-class FakeGuard:
-    """Lets out everything."""
-
-    async def review(self, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
-        """Return the events."""
-        return [*events]
-
-
 class FakeWriter(AcknowledgementWriter):
     """Stores nothing."""
 
@@ -587,7 +579,7 @@ async def test_repetition_waits_for_what_was_open_at_the_start() -> None:
         metrics=WebhookMetrics(),
         poster=cast("Poster", None),
         sources=cast("Any", [followed, resend]),
-        guard=cast("RepetitionGuard", FakeGuard()),
+        guard=Mock(review=AsyncMock(side_effect=list)),
     )
     tasks = [asyncio.create_task(delivery._fill(one)) for one in delivery.sources]
     for _ in range(5):

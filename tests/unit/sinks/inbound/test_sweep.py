@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, NoReturn, cast
+from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from cryptography.x509 import load_pem_x509_certificates
@@ -32,7 +33,6 @@ from izin.iys.wire_format import UnreadableItem
 from izin.iys.wire_format.consents import BYTE_ORDER_MARK, HEADER
 from izin.ledger.daily.files import Compared
 from izin.ledger.daily.lines import ERASED
-from izin.ledger.db import Ledger
 from izin.ledger.record import (
     ConsentRow,
     LedgerUnavailableError,
@@ -62,6 +62,7 @@ from izin.sinks.inbound.push_connections import is_established
 from izin.sinks.inbound.sweep import KeyFinding, finding, is_as_known, may_be_asked
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.support.builders import CUSTOMER, NOON, a_key
+from tests.support.waiting import ManualClock
 
 BEFORE = NOON - timedelta(hours=1)
 CREDENTIALS = Credentials(username="iys", password=SecretStr("fake-password"))
@@ -214,15 +215,8 @@ def test_query_of_the_key_alone_replaces_an_absence_whatever_its_date(
     )
 
 
-class Clock:
+class Clock(ManualClock):
     """A clock that only sleepers advance."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Return the seconds that have passed."""
-        return self.now
 
     async def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
@@ -231,7 +225,7 @@ class Clock:
 
 async def test_budget_gives_every_turn_and_no_more():
     """Turns that were missed for half a second are made up; those of a minute are not."""
-    clock = Clock()
+    clock = Clock(0.0)
     budget = RequestBudget(2, clock=clock, sleep=clock.sleep)
     for _ in range(5):
         await budget.turn()
@@ -245,16 +239,13 @@ async def test_budget_gives_every_turn_and_no_more():
     assert clock.now == 63.5
 
 
-class AbsentLedger:
-    """A ledger that cannot be reached."""
-
-    async def fetch(self, *_: object) -> NoReturn:
-        raise LedgerUnavailableError("away")
+ABSENT: Any = Mock(fetch=AsyncMock(side_effect=LedgerUnavailableError("away")))
+"""A ledger that cannot be reached."""
 
 
 def accepted(credentials: Credentials | None) -> AcceptedCredentials:
     """Return who may push while the ledger cannot be reached."""
-    return AcceptedCredentials(credentials, cast("Ledger", AbsentLedger()), clock=lambda: NOON)
+    return AcceptedCredentials(credentials, ABSENT, clock=lambda: NOON)
 
 
 def basic(text: str) -> str:
