@@ -45,12 +45,12 @@ def _account(decisions: Iterable[dict[str, Any]], letters: Iterable[dict[str, An
         TOPICS.decisions.name: [codec.encode("Decision", one) for one in decisions],
         TOPICS.dead_letters.name: [codec.encode("DeadLetter", one) for one in letters],
     }
-
-    def read(_: KafkaSettings, topic: str) -> Iterable[Any]:
-        return [kafka_message(value=one) for one in topics[topic]]
-
     batch = WrittenBatch(number=5, kind="junk", topic=BULK, partition=0, first=10, count=2)
-    return account(SETTINGS, [batch], read=read)
+    return account(
+        SETTINGS,
+        [batch],
+        read=lambda _, topic: [kafka_message(value=one) for one in topics[topic]],
+    )
 
 
 def _decision(index: int, status: Status, offset: int) -> dict[str, Any]:

@@ -404,11 +404,7 @@ class OrderCampaign(SupervisedWorkers):
         self.cluster.start()
         self._wait(lambda: self.lasting.are_over, _RECOVERED_WITHIN)
         self.lasting.finish()
-
-        def drained() -> bool:
-            return not self._frozen and self._is_drained()
-
-        if not self._wait(drained, _RECOVERED_WITHIN):
+        if not self._wait(lambda: not self._frozen and self._is_drained(), _RECOVERED_WITHIN):
             raise AssertionError(
                 f"in {_RECOVERED_WITHIN:.0f} s no end of the backlog: {self._left()}"
             )

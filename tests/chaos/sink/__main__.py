@@ -202,8 +202,7 @@ class SinkCampaign(FaultCampaign):
             )
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(injector.watch())
-                async with asyncio.timeout(_SETTLES_WITHIN):
-                    await traffic.load()
+                await asyncio.wait_for(traffic.load(), _SETTLES_WITHIN)
                 self.outstanding.append(traffic.outstanding)
                 await start()
                 publishing = tasks.create_task(traffic.run())

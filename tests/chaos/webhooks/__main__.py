@@ -10,7 +10,7 @@ held, 1 one was violated, 2 wrong usage.
 import asyncio
 import signal
 from collections import Counter, defaultdict
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -244,14 +244,12 @@ class WebhookCampaign(FaultCampaign):
     def _is_held_back(self) -> bool:
         """Return whether a transaction is open in a topic, so that nobody reads it to its end."""
         topics = self.settings.topics
-        client = kafka.consumer(self.settings, "chaos", **{"isolation.level": "read_uncommitted"})
-        try:
+        uncommitted = {"isolation.level": "read_uncommitted"}
+        with closing(kafka.consumer(self.settings, "chaos", **uncommitted)) as client:
             return any(
                 kafka.watermarks_of(client, name) != kafka.watermarks(self.settings, name)
                 for name in (topics.opt_outs.name, topics.permissions.name)
             )
-        finally:
-            client.close()
 
     async def _expected(self) -> list[WebhookEvent]:
         end = monotonic() + _SETTLED_WITHIN

@@ -102,8 +102,7 @@ async def test_waiting_request_gets_the_first_record(begun: str, api: Api):
     waits = api.endpoint.metrics.registry.get_sample_value
     assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 1
     api.sources.write("permissions", a_message(1, 0))
-    async with asyncio.timeout(5):
-        page = (await waiting).json()
+    page = (await asyncio.wait_for(waiting, 5)).json()
     assert [one["partition"] for one in page["items"]] == [1]
     assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 0
     assert waits("izin_feeds_items_total", {"feed": "permissions"}) == 1
@@ -123,8 +122,7 @@ async def test_stopping_process_answers_who_waits(api: Api):
     waiting = asyncio.create_task(api.get(PATH, wait=30))
     await asyncio.sleep(0.05)
     api.endpoint.stopping.set()
-    async with asyncio.timeout(5):
-        assert (await waiting).json()["items"] == []
+    assert (await asyncio.wait_for(waiting, 5)).json()["items"] == []
 
 
 async def test_empty_page_is_not_given_while_more_may_be_there(begun: str, api: Api):
@@ -278,8 +276,7 @@ async def test_request_whose_client_has_gone_ends():
         ended = asyncio.create_task(_asked(api, gone))
         await asyncio.sleep(0.05)
         gone.set()
-        async with asyncio.timeout(5):
-            await ended
+        await asyncio.wait_for(ended, 5)
         waits = api.endpoint.metrics.registry.get_sample_value
         assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 0
 

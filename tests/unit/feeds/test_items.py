@@ -238,11 +238,13 @@ def taken(*offsets: int, **overrides: object) -> dict[str, Any]:
 @pytest.fixture
 def progress(monkeypatch: pytest.MonkeyPatch) -> PipelinePositions:
     """Return a progress that nobody follows, beside a Kafka with these ends."""
-
-    def offsets(_client: object, topic: str, partitions: Sequence[int], _spec: object) -> object:
-        return {number: ENDS.get(topic, {1: 1, 3: 3})[number] for number in partitions}
-
-    monkeypatch.setattr(protocol, "offsets", offsets)
+    monkeypatch.setattr(
+        protocol,
+        "offsets",
+        lambda _client, topic, partitions, _spec: {
+            number: ENDS.get(topic, {1: 1, 3: 3})[number] for number in partitions
+        },
+    )
     return PipelinePositions(SETTINGS, CODEC)
 
 

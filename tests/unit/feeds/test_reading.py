@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
 from math import inf
-from typing import Any
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -380,8 +380,7 @@ async def test_turn_of_one_that_gave_up_is_passed_on() -> None:
     await asyncio.sleep(0)
     tasks[1].cancel()
     reader.release.set()
-    async with asyncio.timeout(5):
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
     assert reader.served == ["first", "after"]
 
 
@@ -394,19 +393,12 @@ async def test_request_gives_up_where_others_take_too_long(monkeypatch: pytest.M
     with pytest.raises(RequestRefusedError, match="too many requests"):
         await reader.ask("other")
     reader.release.set()
-    async with asyncio.timeout(5):
-        await asyncio.gather(busy, reader.ask("third"))
-
-
-class LateClient:
-    """A consumer that still hands over the end of a partition of the stretch before."""
-
-    def consume(self, most: int, _: float) -> list[Any]:
-        """Return both ends at once."""
-        return [an_end(0, 7), an_end(1, 5)] if most == 1 else []
+    await asyncio.wait_for(asyncio.gather(busy, reader.ask("third")), 5)
 
 
 def test_end_of_the_stretch_before_is_no_fault() -> None:
     """It says nothing of the partitions that are read now."""
-    found = older_records._stretches(LateClient(), "topic", {1: 3}, 10)
+    # A consumer that hands over both ends at once.
+    client = Mock(consume=lambda most, _: [an_end(0, 7), an_end(1, 5)] if most == 1 else [])
+    found = older_records._stretches(client, "topic", {1: 3}, 10)
     assert found == {1: older_records.Stretch([], 5, True)}

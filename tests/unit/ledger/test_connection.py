@@ -193,8 +193,7 @@ async def test_notification_before_the_wait_is_not_lost():
     notifications = Notifications()
     seen = notifications.count(BULK)
     notifications.wake(BULK)
-    async with asyncio.timeout(1):
-        await notifications.wait(BULK, seen, SOON)
+    await asyncio.wait_for(notifications.wait(BULK, seen, SOON), 1)
 
 
 async def test_notification_ends_the_wait():
@@ -203,8 +202,7 @@ async def test_notification_ends_the_wait():
     waiting = asyncio.create_task(notifications.wait(BULK, notifications.count(BULK), SOON))
     await asyncio.sleep(0)
     notifications.wake(BULK)
-    async with asyncio.timeout(1):
-        await waiting
+    await asyncio.wait_for(waiting, 1)
 
 
 ID = a_receipt()["receipt_id"]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent import AdmittedEvent, Consent, ConsentEvent, Decision, DecisionKind
+from izin.consent import Consent, ConsentEvent, DecisionKind
 from izin.consent.model import Reason
 from izin.schemas.fast.decision_writer import HeaderWriter
 from izin.schemas.fast.record_format import headers_of
@@ -169,11 +169,13 @@ def test_poison_in_the_fold_is_dead_lettered_without_effects(
 ) -> None:
     """A record on which the decision stumbles is a dead letter, and a RET among them an alarm."""
     decide = order.decide
-
-    def stumble(current: Consent | None, admitted: AdmittedEvent) -> Decision:
-        return decide(current, admitted) if admitted.event.event_id != "2" else 1 / 0
-
-    monkeypatch.setattr(order, "decide", stumble)
+    monkeypatch.setattr(
+        order,
+        "decide",
+        lambda current, admitted: (
+            decide(current, admitted) if admitted.event.event_id != "2" else 1 / 0
+        ),
+    )
     effects = HARNESS.fold(records_of(onay(1, 0), ret(2, 1), onay(3, 2)))
     assert kinds(effects) == ["Apply", "Apply"]
     assert effects.counts["dead:poison"] == 1

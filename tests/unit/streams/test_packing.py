@@ -265,8 +265,7 @@ async def test_turn_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("izin.streams.engine.partition_processor._TURN_ENDS", 0.01)
     turns, first, second = Turns(), asyncio.Event(), asyncio.Event()
     assert whose(turns, first, second) == [True, False]
-    async with asyncio.timeout(20):
-        await second.wait()
+    await asyncio.wait_for(second.wait(), 20)
     assert whose(turns, second, first) == [True, False]
     turns.give_back(first)
     turns.give_back(second)
@@ -280,8 +279,7 @@ async def test_turn_that_is_not_taken_ends_in_time(monkeypatch: pytest.MonkeyPat
     whose(turns, first, second, third)
     monkeypatch.setattr("izin.streams.engine.partition_processor._TURN_ENDS", 0.01)
     turns.give_back(first)
-    async with asyncio.timeout(20):
-        await third.wait()
+    await asyncio.wait_for(third.wait(), 20)
     assert whose(turns, third, second) == [True, False]
 
 

@@ -14,6 +14,7 @@ import tracemalloc
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import AsyncMock, Mock
 
@@ -30,7 +31,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import headers
 from izin.schemas.topics import Topic, Topics
 from izin.webhooks import resends
-from izin.webhooks.delivery import AcknowledgementWriter, SubscriberDelivery, WebhookMetrics
+from izin.webhooks.delivery import SubscriberDelivery, WebhookMetrics
 from izin.webhooks.events import EventReader, WebhookEvent
 from izin.webhooks.partitions import DeliveryLane
 from izin.webhooks.posting import Poster
@@ -552,16 +553,6 @@ class FakeSource:
         """Keep nothing."""
 
 
-class FakeWriter(AcknowledgementWriter):
-    """Stores nothing."""
-
-    def __init__(self) -> None:
-        self.ledger = cast("Any", type("FakeLedger", (), {"calendar": None}))
-
-    def add(self, _delivery: object) -> None:
-        """Store for nobody."""
-
-
 async def test_repetition_waits_for_what_was_open_at_the_start() -> None:
     """An opt-out was refused before a restart; the permission by a newer consent comes after it."""
     opt_out = a_cursor(lane=LaneName.EXPRESS, topic=OPT_OUTS[0], next_offset=3)
@@ -575,7 +566,7 @@ async def test_repetition_waits_for_what_was_open_at_the_start() -> None:
         subscriber=a_subscriber(),
         epoch=1,
         settings=quick(),
-        writer=FakeWriter(),
+        writer=Mock(ledger=SimpleNamespace(calendar=None)),
         metrics=WebhookMetrics(),
         poster=cast("Poster", None),
         sources=cast("Any", [followed, resend]),
