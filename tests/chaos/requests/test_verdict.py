@@ -5,9 +5,10 @@ import json
 import pytest
 
 from tests.chaos.hostile.test_verdict import a_pair
-from tests.chaos.requests.__main__ import Answers, ApiVerdict, note, report, statuses_of
+from tests.chaos.requests.__main__ import ApiVerdict, report
 from tests.chaos.requests.apis import TARGETS, Api
 from tests.chaos.requests.making import HostileRequest, Known, hostile_request, kinds_of, request
+from tests.chaos.requests.writer import Answers, note, statuses_of
 
 KNOWN = {api: Known(api=api, topics=("consent-events",)) for api in Api}
 
