@@ -66,6 +66,20 @@ class LedgerState:
     """The event of an opt-in that İYS never gets, where the opt-out before it is due again."""
 
 
+async def ledger_states(ledger: Ledger) -> dict[str, LedgerState]:
+    """Return the ledger's record of every key."""
+    return {
+        row["key"]: LedgerState(
+            desired=row["desired_status"] or "",
+            registered=row["registered"],
+            state=row["state"],
+            reason=row["reason"] or "",
+            void_event_id=row["void_event_id"],
+        )
+        async for row in reads.register(ledger)
+    }
+
+
 class LedgerView:
     """Reads positions and ledger, and changes nothing; a context manager."""
 
@@ -106,19 +120,7 @@ class LedgerView:
 
     def states(self) -> dict[str, LedgerState]:
         """Return the ledger's record of every key."""
-        return self._runner.run(self._states())
-
-    async def _states(self) -> dict[str, LedgerState]:
-        return {
-            row["key"]: LedgerState(
-                desired=row["desired_status"] or "",
-                registered=row["registered"],
-                state=row["state"],
-                reason=row["reason"] or "",
-                void_event_id=row["void_event_id"],
-            )
-            async for row in reads.register(self._ledger)
-        }
+        return self._runner.run(ledger_states(self._ledger))
 
     def _lanes(self) -> list[TopicPartition]:
         topics = self._settings.topics

@@ -3,6 +3,7 @@
 Kafka, PostgreSQL and İYS of a campaign's own; the processes that faults hit, which are killed,
 frozen and started again; which fault comes when, which follows from a seed; and the check that
 decisions, ledger, İYS's register and permissions agree on every key.
+Faults of the input: what anybody with the right to write a lane may write there.
 """
 
 import asyncio
@@ -26,7 +27,6 @@ from pydantic import SecretStr
 
 from benchmarks.results import RunReport
 from izin.consent import Consent
-from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.record import LedgerUnavailableError, TopicMessages
@@ -36,16 +36,99 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.stack.report import DesiredState, FinalState, compare
-from izin.stack.scenario import LedgerState, LedgerView, wait_until
+from izin.stack.scenario import LedgerView, ledger_states, wait_until
 from tests.chaos.command import Show, run_stage
-from tests.chaos.hostile.records import RECIPIENTS
-from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
+from tests.chaos.hostile.records import (
+    KINDS,
+    RECIPIENTS,
+    HostileBatch,
+    WrittenBatch,
+    hostile_batch,
+    leave_open,
+)
 from tests.chaos.order.brokers import BrokerCluster, Network
 from tests.integration.sinks.sink_harness import ACTIVE
+from tests.support.hostile.batches import UNREADABLE, BatchRefusedError, RawProducer
+from tests.support.order.verdict import Coordinates
 from tests.support.order.workers import Worker
 from tests.support.registration import register_brand
 from tests.support.simulator import SimulatorAdmin, running_simulator
 from tests.support.sink_processes import SinkProcesses
+
+BATCHES = 20
+"""Of each fault."""
+
+
+class InputFault(StrEnum):
+    """A fault of the input."""
+
+    RECORDS = "hostile records and wild clocks"
+    HUGE = "huge records"
+    UNREADABLE = "batches that cannot be unpacked"
+    OPEN = "transaction of another left open"
+
+
+INPUT_WEIGHTS: Mapping[InputFault, int] = {
+    InputFault.RECORDS: 6,
+    InputFault.HUGE: 3,
+    InputFault.UNREADABLE: 3,
+    InputFault.OPEN: 2,
+}
+"""How often each comes up in a long campaign, relative to the others."""
+_OF: Mapping[InputFault, frozenset[str]] = {
+    # Not those that may change the brand: an opt-out of an unknown one is parked, and must be.
+    InputFault.RECORDS: frozenset(KINDS) - {"flipped", "counts"},
+    InputFault.HUGE: frozenset({"huge", "inflated"}),
+    InputFault.UNREADABLE: frozenset(UNREADABLE),
+}
+"""The kinds of hostile batches that each writes."""
+
+
+@dataclass(slots=True)
+class HostileInput:
+    """Writes what is hostile to the lanes, or to two other ``topics``, never the same twice."""
+
+    settings: KafkaSettings
+    seed: int
+    topics: tuple[str, ...] = ()
+    written: list[WrittenBatch] = field(default_factory=list)
+    """What the broker stored."""
+    _next: int = 0
+
+    def inject(self, fault: InputFault, random: Random) -> str:
+        """Inject ``fault`` into a partition of a topic, or into all; return which."""
+        partition, own = random.randrange(self.settings.partitions), self.settings.topics
+        topics = self.topics or (own.events.name, own.express.name)
+        if fault is InputFault.OPEN:
+            lane = random.choice(topics)
+            leave_open(self.settings, lane, partition)
+            return f"{lane}[{partition}]"
+        with RawProducer(self.settings) as raw:
+            for made in self._batches(fault):
+                lane = topics[made.is_express]
+                with suppress(BatchRefusedError):
+                    first = raw.produce(lane, made.partition, made.data)
+                    self.written.append(WrittenBatch.of(made, topic=lane, first=first))
+        return "topics" if self.topics else "lanes"
+
+    def places(self, kinds: Collection[str] = ()) -> set[Coordinates]:
+        """Return where each record that was written stands: those of ``kinds``, or all."""
+        return {
+            (one.topic, one.partition, one.first + index)
+            for one in self.written
+            if not kinds or one.kind in kinds
+            for index in range(one.count)
+        }
+
+    def _batches(self, fault: InputFault) -> list[HostileBatch]:
+        """Return the next batches of ``fault``: fewer where they are large."""
+        found, kinds = list[HostileBatch](), sorted(_OF[fault])
+        while len(found) < (BATCHES if fault is InputFault.RECORDS else BATCHES // 5):
+            made = hostile_batch(self.seed, self._next, self.settings.partitions, kinds=kinds)
+            found.append(made)
+            self._next += 1
+        return found
+
 
 F = TypeVar("F", bound=str)
 ORDER, SINK = "order worker", "sink"
@@ -286,6 +369,11 @@ class FaultCampaign:
         """Of the broker."""
         return self.servers.settings
 
+    @property
+    def simulator(self) -> SimulatorAdmin:
+        """Of İYS."""
+        return self.servers.simulator
+
     def ledger(self, pool_size: int = 1) -> Ledger:
         """Return the ledger, to be opened: again, where its server may have restarted."""
         url = SecretStr(self.servers.database_url)
@@ -339,11 +427,6 @@ class PipelineCampaign(FaultCampaign):
     """Acts of recipients a second."""
     hold: tuple[float, float] = (1.0, 6.0)
     """For how many seconds a process is frozen or cut off, at least and at most."""
-
-    @property
-    def simulator(self) -> SimulatorAdmin:
-        """Of İYS."""
-        return self.servers.simulator
 
     async def prepare(self, **of_simulator: object) -> None:
         """Migrate the ledger, configure the simulator, and register the brand."""
@@ -441,17 +524,8 @@ async def differences(
     ``also``: how a key may end beside being registered, or being an opt-out that İYS needs not.
     Hostile records' own keys are left out, but for what İYS has of them.
     """
-    kept = {
-        row["key"]: LedgerState(
-            desired=row["desired_status"] or "",
-            registered=row["registered"],
-            state=row["state"],
-            reason=row["reason"] or "",
-            void_event_id=row["void_event_id"],
-        )
-        async for row in reads.register(ledger)
-        if f"/{RECIPIENTS}" not in row["key"]
-    }
+    states_here = await ledger_states(ledger)
+    kept = {key: one for key, one in states_here.items() if f"/{RECIPIENTS}" not in key}
     desired = {
         key: DesiredState(one.status, one.event_id)
         for key, one in states.items()

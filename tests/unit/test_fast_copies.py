@@ -23,11 +23,10 @@ def test_fast_copy_equals_the_general_fold(
 def test_fast_copies_are_registered() -> None:
     """Whatever is in the folders of fast copies, and nothing that is not there."""
     registered = {name for one in FAST_COPIES for name in one.modules}
-    modules = {
+    assert {
         ".".join(path.with_suffix("").relative_to(PRODUCT.parent).parts)
         for folder in ("streams/fast_path",)
         for path in (PRODUCT / folder).glob("[a-z]*.py")
-    }
-    assert modules <= registered
+    } <= registered
     for name in registered:
         assert (PRODUCT.parent / f"{name.replace('.', '/')}.py").is_file()

@@ -191,8 +191,7 @@ class VirtualDays(VirtualCampaign):
         number = 0
         while not self._is_over:
             await asyncio.sleep(6 * HOUR)
-            now = self._site.time.now()
-            at = (now - timedelta(days=2)).replace(microsecond=0)
+            at = (self._site.time.now() - timedelta(days=2)).replace(microsecond=0)
             number += 1
             first = _RECIPIENTS + number * _FILE_SIZE
             await self._site.decide(

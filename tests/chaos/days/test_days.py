@@ -24,8 +24,7 @@ def test_a_consent_saved_after_its_term_is_late():
     """Given on Tuesday morning; the half day and the holiday do not count, the weekend neither."""
     in_time = saved_terms([saved("2026-10-27 10:00:00", "2026-11-02 09:59:59")])
     assert in_time == SavedTerms(late=(), tightest=timedelta(seconds=1), over_the_holiday=1)
-    late = saved_terms([saved("2026-10-27 10:00:00", "2026-11-02 10:00:01")])
-    assert len(late.late) == 1
+    assert len(saved_terms([saved("2026-10-27 10:00:00", "2026-11-02 10:00:01")]).late) == 1
 
 
 def test_a_movement_saved_twice_or_out_of_order_is_found():

@@ -280,8 +280,7 @@ class VirtualSinks:
         loop = self.time.loop
         async with AsyncExitStack() as stack:
             ledger = await stack.enter_async_context(self.ledger())
-            living = await stack.enter_async_context(ledger.session())
-            await enter(living, ledger.owner)
+            await enter(await stack.enter_async_context(ledger.session()), ledger.owner)
             pacer = LedgerPacer(ledger, Pace(), address=ADDRESS, clock=loop.time)
             await pacer.begin()
             store = LedgerTokenStore(ledger=ledger, account=USERNAME, address=ADDRESS)

@@ -36,9 +36,19 @@ from tests.chaos.command import (
     run_stage,
     start,
 )
-from tests.chaos.forgery import archives, database, forger
+from tests.chaos.forgery import archives, forger
 from tests.chaos.forgery.archives import ArchiveForger, GenuineArchive
-from tests.chaos.forgery.copies import HistoryCopy, UnmadeArchiveError, archive_of, places_of
+from tests.chaos.forgery.copies import (
+    LATER,
+    OPENED,
+    HistoryCopy,
+    UnmadeArchiveError,
+    archive_of,
+    places_of,
+    read,
+    replaced,
+    written,
+)
 from tests.chaos.forgery.forger import NothingToForgeError
 from tests.support.servers.databases import drop_database
 
@@ -118,8 +128,7 @@ class ForgeryCampaign:
         for number in range(self.forgeries - self.forgeries // 2):
             seed, kind = f"{self.seed}/forgery/{number}", next(kinds)
             made, forged = forged_archive(Random(seed), kind)
-            is_found = archives.is_found(forged, made)
-            self.verdict.count(f"archive, {kind}", seed, is_found=is_found)
+            self.verdict.count(f"archive, {kind}", seed, is_found=archives.is_found(forged, made))
             if number % 100 == 0:
                 self.on_progress(f"{number} forged archives")
 
@@ -130,7 +139,7 @@ class ForgeryCampaign:
         settings = LedgerSettings(database_url=SecretStr(url), pool_size=_POOL)
         try:
             async with Ledger(settings, owner=1) as ledger:
-                anchors = await database.written(ledger, random)
+                anchors = await written(ledger, random)
                 self.verdict.ledgers += 1
                 self.verdict.faults += [
                     f"ledger (seed {seed}): {one}" for one in await _faults(ledger, anchors)
@@ -147,14 +156,14 @@ class ForgeryCampaign:
         seed: str,
         kinds: Sequence[str],
     ) -> None:
-        history = await database.read(ledger)
+        history = await read(ledger)
         genuine = archive_of(history, places_of(anchors))
         links = {(one.shard, one.place): one.link.hex() for one in anchors}
         async with ledger.session() as connection:
-            await connection.execute(database.OPENED)
+            await connection.execute(OPENED)
             for kind in kinds:
                 made = _of_some_kind(random, history, anchors, kind)
-                await database.replaced(connection, made.history)
+                await replaced(connection, made.history)
                 is_found = bool(await _faults(ledger, anchors))
                 self.verdict.count(f"ledger, {made.kind}", seed, is_found=is_found)
                 forged = _archive(made.history, anchors)
@@ -211,7 +220,7 @@ def _archive(history: HistoryCopy, anchors: Sequence[Anchor]) -> Evidence | None
 async def _faults(ledger: Ledger, anchors: Sequence[Anchor]) -> list[str]:
     """Return what ``izin ledger verify`` names, with the anchors."""
     try:
-        found = await chains.verify(ledger, anchors, now=database.LATER)
+        found = await chains.verify(ledger, anchors, now=LATER)
         lost = max((one.batch for one in found.losses), default=0)
         sent = await deliveries.verify(
             ledger,

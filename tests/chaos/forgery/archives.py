@@ -383,8 +383,7 @@ class ArchiveForger:
         at = self.random.randrange(len(fields))
         old = fields[at]
         fields[at] = old + 1 if isinstance(old, int) else f"{old}x"
-        text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-        changed = one._replace(text=text)
+        changed = one._replace(text=json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
         commitments = {number: [*some] for number, some in batches.commitments.items()}
         if self.random.random() < 0.7:
             number, place = json.loads(one.text)[:2]

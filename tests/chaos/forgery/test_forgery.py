@@ -53,11 +53,8 @@ def test_forged_archive_is_the_same_for_the_same_seed():
 
 def test_verifier_that_reads_bytes_in_two_ways_is_found(monkeypatch: pytest.MonkeyPatch):
     """As one did whose salts had any length, so that an event's evidence stood as a row."""
-
-    def columns(row: EvidenceRow) -> object:
-        return rows._Columns(*json.loads(row.text))
-
-    monkeypatch.setattr(EvidenceRow, "columns", property(columns))
+    columns = property(lambda row: rows._Columns(*json.loads(row.text)))
+    monkeypatch.setattr(EvidenceRow, "columns", columns)
     made, forged = forged_archive(Random(2), "stuffed")
     assert not archives.is_found(forged, made)
 

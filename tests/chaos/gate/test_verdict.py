@@ -9,15 +9,19 @@ import pytest
 
 from izin.consent import Status
 from izin.iys.wire_format.json_reader import to_turkish
-from tests.chaos.gate.__main__ import KILLS, PARTS, WEIGHTS, GateFault, report
-from tests.chaos.gate.traffic import Answer, GivenYes, PublishedEvent
-from tests.chaos.gate.verdict import (
+from tests.chaos.gate.__main__ import (
+    KILLS,
+    PARTS,
+    WEIGHTS,
+    GateFault,
     GateVerdict,
     SavedMovement,
     disagreements,
     fault_of,
     movements_of,
+    report,
 )
+from tests.chaos.gate.traffic import Answer, GivenYes, PublishedEvent
 from tests.support.builders import NOON, a_key
 
 KEY = str(a_key())

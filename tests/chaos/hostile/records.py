@@ -39,7 +39,7 @@ from izin.streams.outputs import BATCH_OFFSETS, REPARTITIONED
 from tests.support.builders import NOON, an_event
 from tests.support.hostile import batches
 from tests.support.hostile.batches import BatchRefusedError, RawProducer
-from tests.support.order.verdict import Coordinates, committed_records
+from tests.support.order.verdict import Coordinates, committed_records, place_of
 
 RECIPIENTS = "+9050"
 """What the numbers of their recipients begin with, and nobody else's."""
@@ -462,12 +462,12 @@ def _outputs(settings: KafkaSettings, read: Read) -> Iterator[tuple[str, Coordin
         # Of the ids, texts were added behind what the record had.
         name = "/".join(event["event_id"].split("/")[:2])
         last = "".join(one for one in event["event_id"].split("/")[-1][:1] if one.isdigit())
-        yield f"{name}/{last}", _place(decision), fate
+        yield f"{name}/{last}", place_of(decision), fate
     for message in read(settings, topics.dead_letters.name):
         letter: dict[str, Any] = codec.decode("DeadLetter", message.value() or b"")
         fate = Fate.REFUSED if letter["reason"] == REFUSED else Fate.DEAD_LETTER
         headers = {one["name"]: (one["value"] or b"") for one in letter["headers"]}
-        topic, partition, offset = _place(letter)
+        topic, partition, offset = place_of(letter)
         yield "", (topic, partition, offset), fate
         if (offsets := headers.get(BATCH_OFFSETS)) is not None:
             first, _, last = offsets.decode().partition("-")
@@ -476,7 +476,3 @@ def _outputs(settings: KafkaSettings, read: Read) -> Iterator[tuple[str, Coordin
         came_from = headers.get(REPARTITIONED, b"").split(b"/")
         if len(came_from) == 3 and all(one.isdigit() for one in came_from[1:]):
             yield "", (came_from[0].decode(), int(came_from[1]), int(came_from[2])), fate
-
-
-def _place(output: Mapping[str, Any]) -> Coordinates:
-    return output["topic"], output["partition"], output["offset"]

@@ -23,7 +23,7 @@ from tests.chaos.hostile.records import (
     event_id,
     hostile_batch,
 )
-from tests.support.builders import a_decision_record, an_admitted_event
+from tests.support.builders import a_decision_record, an_admitted_event, kafka_message
 from tests.support.order.harness import fetched
 
 SETTINGS = KafkaSettings()
@@ -38,16 +38,6 @@ def test_hostile_batch_is_the_same_for_the_same_seed() -> None:
     assert {one.kind for one in made} >= KINDS.keys() | RARE.keys()
 
 
-class _Message:
-    """What is read of a topic."""
-
-    def __init__(self, value: bytes) -> None:
-        self._value = value
-
-    def value(self) -> bytes:
-        return self._value
-
-
 def _account(decisions: Iterable[dict[str, Any]], letters: Iterable[dict[str, Any]]) -> Account:
     """Return the account of a batch of two records at offset 10, where these were written."""
     codec = Codec()
@@ -55,12 +45,12 @@ def _account(decisions: Iterable[dict[str, Any]], letters: Iterable[dict[str, An
         TOPICS.decisions.name: [codec.encode("Decision", one) for one in decisions],
         TOPICS.dead_letters.name: [codec.encode("DeadLetter", one) for one in letters],
     }
-
-    def read(_: KafkaSettings, topic: str) -> Iterable[Any]:
-        return [_Message(one) for one in topics[topic]]
-
     batch = WrittenBatch(number=5, kind="junk", topic=BULK, partition=0, first=10, count=2)
-    return account(SETTINGS, [batch], read=read)
+    return account(
+        SETTINGS,
+        [batch],
+        read=lambda _, topic: [kafka_message(value=one) for one in topics[topic]],
+    )
 
 
 def _decision(index: int, status: Status, offset: int) -> dict[str, Any]:

@@ -121,8 +121,7 @@ class Interruptions:
         wrong = wrong_about_file(file, content)
         await _once(self._are_known)
         self.simulator.inject_fault("statuses", slowSeconds=_SLOW, after=1)
-        now = datetime.now(UTC)
-        (ordered,) = await sweeps.order(self.ledger, [BRAND], by="chaos", now=now)
+        (ordered,) = await sweeps.order(self.ledger, [BRAND], by="chaos", now=datetime.now(UTC))
         await self._interrupt("statuses", sinks)
         sweep = await _once(self._swept)
         (facts,) = await self.ledger.fetch(_SWEPT, {"key": sweep_key(ordered.id)})
@@ -222,8 +221,7 @@ async def recorded_facts(ledger: Ledger) -> list[RecordedFact]:
             found.append(RecordedFact(event_id=row["event_id"], what=row["source"]))
             continue
         columns = decision_columns(row["decision"])
-        fact = RecordedFact(event_id=columns["event_id"], what=str(columns["data"]["kind"]))
-        found.append(fact)
+        found.append(RecordedFact(event_id=columns["event_id"], what=str(columns["data"]["kind"])))
     return found
 
 

@@ -315,8 +315,7 @@ class VirtualOnboarding(VirtualCampaign):
         check_brands(book, CUSTOMER, self._brands)
         await note_ledger(ledger, book)
         review = review_of(book, self._brands, now=loading.now, calendar=ledger.calendar)
-        waiting = (await reads.backlog(ledger)).ready
-        return review, preview(book, loading, waiting)
+        return review, preview(book, loading, (await reads.backlog(ledger)).ready)
 
     async def _order(self, ledger: Ledger, log: EventLog) -> None:
         """Decide about the events, as the order stage does, and ingest that."""

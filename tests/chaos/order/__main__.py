@@ -38,7 +38,7 @@ from izin.schemas.codec import Codec
 from tests.chaos.command import Seed, conclude, empty, start
 from tests.chaos.hostile.records import Account, account
 from tests.chaos.order.brokers import THREE, BrokerCluster, Network
-from tests.chaos.order.campaign import OrderCampaign
+from tests.chaos.order.campaign import SKEWS, InstrumentedWorker, LoadGenerator, OrderCampaign
 from tests.chaos.order.faults import (
     AT_POINTS,
     OVERLAPPING,
@@ -47,7 +47,6 @@ from tests.chaos.order.faults import (
     LastingFaults,
     OrderFault,
 )
-from tests.chaos.order.workers import SKEWS, InstrumentedWorker, LoadGenerator
 from tests.support.hostile.batches import UNREADABLE
 from tests.support.hostile.small_disk import small_disk
 from tests.support.order.traffic import Traffic

@@ -22,9 +22,9 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
-from tests.chaos.input_faults import InputFault
 from tests.chaos.order.brokers import Network
 from tests.chaos.order.instrumented_worker import FaultPoint
+from tests.chaos.pipeline import InputFault
 from tests.support.builders import NOON, an_event
 from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.traffic import flood

@@ -208,12 +208,6 @@ def instrument(trigger: FaultTrigger) -> None:
     """Put `trigger` into every fault point of this process."""
     new_producer, new_consumer, commit = kafka.producer, kafka.consumer, OwnedPartition.commit
 
-    def producer(settings: Any, **overrides: object) -> InstrumentedClient:  # noqa: ANN401  # handed on
-        return InstrumentedClient(new_producer(settings, **overrides), trigger, _OF_REPARTITIONING)
-
-    def transactional(**settings: Any) -> InstrumentedClient:  # noqa: ANN401  # handed on
-        return InstrumentedClient(AIOKafkaProducer(**settings), trigger, _OF_TRANSACTIONS)
-
     def consumer(settings: Any, group: str, **overrides: object) -> InstrumentedClient:  # noqa: ANN401  # handed on
         client = new_consumer(settings, group, **overrides)
         if group.endswith(_STATE):
@@ -226,9 +220,19 @@ def instrument(trigger: FaultTrigger) -> None:
         trigger.reach(FaultPoint.APPLIED)
 
     patched: list[tuple[object, str, Callable[..., object]]] = [
-        (kafka, "producer", producer),
+        (
+            kafka,
+            "producer",
+            lambda settings, **more: InstrumentedClient(
+                new_producer(settings, **more), trigger, _OF_REPARTITIONING
+            ),
+        ),
         (kafka, "consumer", consumer),
-        (transactional_producer, "AIOKafkaProducer", transactional),
+        (
+            transactional_producer,
+            "AIOKafkaProducer",
+            lambda **more: InstrumentedClient(AIOKafkaProducer(**more), trigger, _OF_TRANSACTIONS),
+        ),
         (OwnedPartition, "commit", committed),
     ]
     for owner, name, wrapped in patched:

@@ -1,13 +1,27 @@
-"""The network between workers and brokers falls silent for whom it should, and comes back."""
+"""The network between workers and brokers falls silent for whom it should, and comes back.
 
+A trigger takes effect where and when it was armed for, and nowhere else.
+"""
+
+import os
+import signal
 import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import Mock, call
 
 import pytest
 
 from tests.chaos.order.brokers import Network
+from tests.chaos.order.instrumented_worker import (
+    FaultPoint,
+    FaultTrigger,
+    InstrumentedClient,
+    TriggerEffect,
+)
+from tests.support.order.workers import until
 
 NAMES = ("worker-1", "worker-2")
 
@@ -94,3 +108,86 @@ def test_a_broker_has_a_listener_for_each_worker(network: Network) -> None:
         f"CLIENT://127.0.0.1:1,WORKER1://{proxies[0]},WORKER2://{proxies[1]}"
     )
     assert not {one.partition("://")[2] for one in str(found["listeners"]).split(",")} & {*proxies}
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the signals that would have hit this process."""
+    sent: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
+    return sent
+
+
+@pytest.fixture
+def trigger(tmp_path: Path) -> FaultTrigger:
+    """Return a trigger that is not armed."""
+    return FaultTrigger(tmp_path / "worker.trigger")
+
+
+def test_an_unarmed_trigger_does_nothing(trigger: FaultTrigger, signals: list[int]) -> None:
+    """A worker without a fault passes every point."""
+    for point in FaultPoint:
+        trigger.reach(point)
+    assert (signals, trigger.triggered_at()) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("effect", "number"),
+    [(TriggerEffect.KILL, signal.SIGKILL), (TriggerEffect.FREEZE, signal.SIGSTOP)],
+)
+def test_an_armed_trigger_hits_at_its_pass_and_once(
+    trigger: FaultTrigger, signals: list[int], effect: TriggerEffect, number: int
+) -> None:
+    """Two passes are let through, the third is hit, and the next is not."""
+    trigger.arm(FaultPoint.COMMITTED, passes=3, effect=effect)
+    for _ in range(2):
+        trigger.reach(FaultPoint.COMMITTED)
+        trigger.reach(FaultPoint.BEGUN)
+    assert (signals, trigger.triggered_at()) == ([], None)
+    trigger.reach(FaultPoint.COMMITTED, "partition 4")
+    trigger.reach(FaultPoint.COMMITTED)
+    assert (signals, trigger.triggered_at()) == ([number], "partition 4")
+
+
+def test_a_trigger_within_a_commit_hits_a_moment_later(
+    trigger: FaultTrigger, signals: list[int]
+) -> None:
+    """The commit goes on meanwhile: it may or may not have happened."""
+    trigger.arm(FaultPoint.COMMITTING, passes=1, effect=TriggerEffect.KILL)
+    trigger.reach(FaultPoint.COMMITTING)
+    until(lambda: bool(signals), within=5, what="signal")
+
+
+def test_a_blocked_thread_goes_on_when_disarmed(trigger: FaultTrigger) -> None:
+    """Only the thread at the point waits, for as long as the campaign wants."""
+    trigger.arm(FaultPoint.CATCHING_UP, passes=1, effect=TriggerEffect.BLOCK)
+    held = threading.Thread(target=trigger.reach, args=(FaultPoint.CATCHING_UP, "4"))
+    held.start()
+    until(lambda: trigger.triggered_at() == "4", within=5, what="word of the blocked thread")
+    assert held.is_alive()
+    trigger.disarm()
+    held.join(5)
+    assert not held.is_alive()
+
+
+def test_a_disarmed_trigger_does_nothing(trigger: FaultTrigger, signals: list[int]) -> None:
+    """A worker that never reached the point is left alone afterwards."""
+    trigger.arm(FaultPoint.BEGUN, passes=1, effect=TriggerEffect.KILL)
+    trigger.disarm()
+    trigger.reach(FaultPoint.BEGUN)
+    assert signals == []
+
+
+def test_an_instrumented_client_works_and_reaches_its_points(
+    trigger: FaultTrigger, signals: list[int]
+) -> None:
+    """The point lies behind the call; calls without a point are the client's own."""
+    client = Mock(**{"poll.return_value": 7})
+    wrapped = InstrumentedClient(client, trigger, {"produce": FaultPoint.PRODUCED})
+    trigger.arm(FaultPoint.PRODUCED, passes=2, effect=TriggerEffect.KILL)
+    wrapped.produce("consents")
+    assert (client.produce.mock_calls, signals) == ([call("consents")], [])
+    wrapped.produce("decisions")
+    assert client.produce.mock_calls == [call("consents"), call("decisions")]
+    assert signals == [signal.SIGKILL]
+    assert wrapped.poll() == 7

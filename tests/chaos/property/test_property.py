@@ -1,4 +1,9 @@
-"""A short campaign of generated histories, and ones in which its checks find a fault."""
+"""A short campaign of generated histories, and ones in which its checks find a fault.
+
+Ledger, evidence, what-if and reconcile give one answer, by the one fold (``consent.fold``).
+"""
+
+from random import Random
 
 import pytest
 
@@ -6,6 +11,7 @@ from izin.consent import RegisteredState
 from izin.consent.may_send import Permission, PermissionReason
 from izin.ledger.record import ConsentRow, earlier_opt_out
 from tests.chaos.property import __main__ as campaign
+from tests.chaos.property.__main__ import RecordedHistory
 from tests.chaos.property.key_history import ACTS
 
 _HISTORIES = 800
@@ -65,3 +71,22 @@ def test_ledger_without_the_rule_is_found(
     else:
         assert verdict.violations > 0
         assert "latest opt-out" in verdict.unexplained[0]
+
+
+HISTORIES = 100
+STEPS = 25
+
+
+def compared(seed: int) -> RecordedHistory:
+    """Return a generated history, compared after each act."""
+    history = RecordedHistory(Random(seed))
+    for _ in range(STEPS):
+        history.step()
+        history.compare()
+    return history
+
+
+def test_all_readers_of_a_history_say_the_same() -> None:
+    """What is desired, what İYS holds, and whether a message may be sent, and why."""
+    kinds = {row.columns.kind for seed in range(HISTORIES) for row in compared(seed).rows}
+    assert kinds == {"decision", "bootstrap", "call", "answer", "observation", "outcome"}

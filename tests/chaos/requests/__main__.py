@@ -53,7 +53,7 @@ from tests.chaos.command import (
     run_stage,
     start,
 )
-from tests.chaos.pipeline import running_servers, until
+from tests.chaos.pipeline import CampaignServers, running_servers, until
 from tests.chaos.requests.apis import PUSH, TARGETS, Api
 from tests.chaos.requests.making import Known
 from tests.chaos.requests.writer import Answers, HostileRun, send
@@ -63,7 +63,6 @@ from tests.support.builders import NOON, a_key
 from tests.support.gate.topics import GateTopics
 from tests.support.order.workers import Worker
 from tests.support.registration import register_brand
-from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 
 _EVERY = 0.02
@@ -115,19 +114,18 @@ class ApiProcess:
 
 
 @asynccontextmanager
-async def running(
-    settings: KafkaSettings, database_url: str, simulator: SimulatorAdmin, folder: Path
-) -> AsyncIterator[Mapping[Api, ApiProcess]]:
+async def running(servers: CampaignServers) -> AsyncIterator[Mapping[Api, ApiProcess]]:
     """Run all of them for a brand and two keys, beside an order worker, without which the gate
     knows nothing; yield them once each answers rightly.
     """
-    simulator.configure(hiddenWindow=0)
-    await _prepare(settings, database_url)
+    settings, folder = servers.settings, servers.folder
+    servers.simulator.configure(hiddenWindow=0)
+    await _prepare(settings, servers.database_url)
     sinks = SinkProcesses(
         count=1,
         settings=settings,
-        database_url=database_url,
-        simulator=simulator,
+        database_url=servers.database_url,
+        simulator=servers.simulator,
         log=folder / "sinks.log",
         result_delay=0.2,
         environment=dict(zip(("IZIN_PUSH_USERNAME", "IZIN_PUSH_PASSWORD"), PUSH, strict=True)),
@@ -260,11 +258,7 @@ class ApiVerdict:
 class RequestsCampaign:
     """Processes that serve the APIs, what hostile clients send to each, and its neighbour."""
 
-    settings: KafkaSettings
-    database_url: str
-    simulator: SimulatorAdmin
-    folder: Path
-    """Of the logs."""
+    servers: CampaignServers
     seed: int = 1
     apis: Sequence[Api] = tuple(Api)
     requests: int = 20_000
@@ -280,7 +274,7 @@ class RequestsCampaign:
         """Send all of them to one API after the other; return what came of it, by API."""
         found = {api: ApiVerdict() for api in self.apis}
         context = multiprocessing.get_context("spawn")
-        async with running(self.settings, self.database_url, self.simulator, self.folder) as served:
+        async with running(self.servers) as served:
             with ProcessPoolExecutor(1, mp_context=context) as processes:
                 for api, one in ((api, served[api]) for api in self.apis):
                     known = await self._known(one)
@@ -289,13 +283,13 @@ class RequestsCampaign:
                         await self._pair(number, one, known, found[api], processes)
                     found[api].failed += await self._faults_of(one)
             failed = [fault for one in served.values() for fault in await self._faults_of(one)]
-        found[self.apis[0]].failed += [*failed, *tracebacks(self.folder)]
+        found[self.apis[0]].failed += [*failed, *tracebacks(self.servers.folder)]
         return found
 
     async def _known(self, one: ApiProcess) -> Known:
         """Return what the key of the hostile client gets to know."""
         target = TARGETS[one.api]
-        topics = self.settings.topics
+        topics = self.servers.settings.topics
         if target.body is not None:
             return Known(api=one.api, topics=(topics.events.name, topics.express.name))
         headers = {"Authorization": target.authorization}
@@ -389,10 +383,7 @@ def main(  # noqa: PLR0917  # options
     def campaign(show: Show) -> Mapping[Api, ApiVerdict]:
         with running_servers(folder, partitions=4, heap="1g", java_options=()) as servers:
             made = RequestsCampaign(
-                settings=servers.settings,
-                database_url=servers.database_url,
-                simulator=servers.simulator,
-                folder=folder,
+                servers=servers,
                 seed=seed,
                 apis=only or tuple(Api),
                 requests=requests,

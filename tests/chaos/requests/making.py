@@ -85,8 +85,7 @@ Maker = Callable[[str, Random, Known], HostileRequest]
 
 
 def _body(kind: str, random: Random, known: Known) -> HostileRequest:
-    hostile = HostileInputs(random.randrange(2**32))
-    made = apis.body(random, hostile, known.target)
+    made = apis.body(random, HostileInputs(random.randrange(2**32)), known.target)
     # While the client still sends, it may lose the answer to what is too large.
     whole = 1 if len(made) < _TAKEN else None
     return HostileRequest(kind=kind, content=request(known.target, body=made), answers=whole)

@@ -1,4 +1,7 @@
-"""Send hostile requests, in a process of its own, and keep how they were answered."""
+"""Send hostile requests, in a process of its own, and keep how they were answered.
+
+A process that is spawned finds nothing of a ``__main__``: this stands beside it.
+"""
 
 import asyncio
 import os

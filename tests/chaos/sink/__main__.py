@@ -13,7 +13,6 @@ codes: 0 every guarantee held, 1 one was violated, 2 wrong usage.
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +23,6 @@ from urllib.parse import urlsplit
 
 import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import SecretStr
 
 from benchmarks.results import RunReport
 from izin.ledger import reads
@@ -32,11 +30,10 @@ from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.record import LedgerUnavailableError, TopicMessages
 from izin.runtime.kafka import committed_ends
-from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.chaos.command import Seed, counted, listed, start
-from tests.chaos.pipeline import run_under_faults
+from tests.chaos.pipeline import FaultCampaign, run_under_faults
 from tests.chaos.sink.decision_source import DecisionSource, Traffic
 from tests.chaos.sink.injector import (
     ANCHORED_EVERY,
@@ -54,7 +51,6 @@ from tests.support.builders import BRAND
 from tests.support.hostile.small_disk import SmallDisk, small_disk
 from tests.support.proxy import proxy_to
 from tests.support.registration import register_brand
-from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 from tests.support.skewed_process import MOST_SKEW
 
@@ -101,14 +97,9 @@ LIGHT = Load(
 
 
 @dataclass(kw_only=True)
-class SinkCampaign:
-    """One campaign; ``injected`` lists each fault, its target, and its second."""
+class SinkCampaign(FaultCampaign):
+    """One campaign; ``timeline`` lists each fault, its target, and its second."""
 
-    settings: KafkaSettings
-    database_url: str
-    simulator: SimulatorAdmin
-    log: Path
-    seed: int
     load: Load
     workers: int = 3
     kinds: Mapping[SinkFault, int] = field(default_factory=lambda: WEIGHTS)
@@ -119,10 +110,7 @@ class SinkCampaign:
     """For how many seconds a worker is frozen or cut off, at least and at most."""
     seconds: float = 0.0
     """Over how long faults are injected, evenly; 0: with a pause between any two."""
-    restart_database: Callable[[], None] | None = None
-    """Restarts the server; None: its clients are thrown out instead."""
-    on_progress: Callable[[str], None] = lambda _: None
-    injected: list[tuple[float, SinkFault, str]] = field(default_factory=list)
+    timeline: list[tuple[float, SinkFault, str]] = field(default_factory=list)
     outstanding: list[int] = field(default_factory=list)
     """The opt-ins that İYS had not judged yet, at the first fault and at the last."""
 
@@ -133,11 +121,10 @@ class SinkCampaign:
 
     async def run(self, faults: int) -> SinkVerdict:
         """Inject so many faults, let everything settle, and judge."""
-        await migrate(self.database_url)
+        await migrate(self.servers.database_url)
         await asyncio.to_thread(ensure_topics, self.settings)
         self._configure_simulator()
-        settings = LedgerSettings(database_url=SecretStr(self.database_url))
-        async with Ledger(settings, owner=1) as ledger:
+        async with self.ledger(pool_size=4) as ledger:
             topic_messages = TopicMessages(Codec(), self.settings.topics)
 
             async def set_status(status: str) -> None:
@@ -148,7 +135,7 @@ class SinkCampaign:
 
             # Nothing is submitted before the whole load is there.
             await set_status("stopped")
-            failed = await self._injected(faults, ledger, start=lambda: set_status("active"))
+            failed = await self._under_load(faults, ledger, start=lambda: set_status("active"))
             self.on_progress("comparing")
             names = [worker_name(number) for number in range(self.workers)]
             return await judge(
@@ -173,7 +160,7 @@ class SinkCampaign:
         for code in BRANDS:
             self.simulator.brand(brandCode=code)
 
-    async def _injected(
+    async def _under_load(
         self, faults: int, ledger: Ledger, *, start: Callable[[], Awaitable[None]]
     ) -> list[str]:
         """Inject faults under load and let all settle; return what ended by itself.
@@ -182,7 +169,7 @@ class SinkCampaign:
         """
         traffic = Traffic(
             source=self._source,
-            database_url=self.database_url,
+            database_url=self.servers.database_url,
             keys=self.load.keys,
             opt_outs=self.load.opt_outs,
             is_refilled=self.load.is_refilled,
@@ -203,20 +190,19 @@ class SinkCampaign:
             injector = Injector(
                 sinks=sinks,
                 networks=networks,
-                database_url=self.database_url,
+                database_url=self.servers.database_url,
                 simulator=self.simulator,
                 source=self._source,
                 outages=self._outages,
                 kinds={one: weight for one, weight in self.kinds.items() if one not in left_out},
                 surroundings=surroundings,
                 hold=self.hold,
-                restart_database=self.restart_database,
+                restart_database=self.servers.restart_database,
                 random=self._random,
             )
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(injector.watch())
-                async with asyncio.timeout(_SETTLES_WITHIN):
-                    await traffic.load()
+                await asyncio.wait_for(traffic.load(), _SETTLES_WITHIN)
                 self.outstanding.append(traffic.outstanding)
                 await start()
                 publishing = tasks.create_task(traffic.run())
@@ -238,7 +224,10 @@ class SinkCampaign:
         """Provide the processes, each behind proxies and with a wrong clock of its own, and the
         disk on which they write anchors.
         """
-        database, iys = conninfo_to_dict(self.database_url), urlsplit(self.simulator.address)
+        database, iys = (
+            conninfo_to_dict(self.servers.database_url),
+            urlsplit(self.simulator.address),
+        )
         async with AsyncExitStack() as stack:
             networks = [
                 WorkerNetwork(
@@ -251,15 +240,15 @@ class SinkCampaign:
                 )
                 for _ in range(self.workers)
             ]
-            folder = self.log.parent / "anchors"
+            folder = self.servers.folder / "anchors"
             disk = stack.enter_context(small_disk(folder, megabytes=4))
             timeout = timedelta(seconds=self.load.timeout)
             sinks = SinkProcesses(
                 count=self.workers,
                 settings=self.settings,
-                database_url=self.database_url,
+                database_url=self.servers.database_url,
                 simulator=self.simulator,
-                log=self.log,
+                log=self.servers.folder / "sinks.log",
                 result_delay=self.load.result_delay,
                 timeout=timeout,
                 lease=_LEASES_PER_TIMEOUT * timeout,
@@ -274,7 +263,7 @@ class SinkCampaign:
                 environments={
                     number: {
                         "DATABASE_URL": make_conninfo(
-                            self.database_url, host="127.0.0.1", port=network.database.port
+                            self.servers.database_url, host="127.0.0.1", port=network.database.port
                         ),
                         "IYS_BASE_URL": f"http://127.0.0.1:{network.iys.port}",
                     }
@@ -298,7 +287,8 @@ class SinkCampaign:
             await asyncio.sleep(max(0.0, until - time.monotonic()))
             fault, target = await injector.inject()
             at = time.monotonic() - began
-            self.injected.append((at, fault, target))
+            self.timeline.append((at, fault, target))
+            self.injected[fault] += 1
             self.on_progress(f"{number}/{faults} {at:7.1f} s  {target:<10} {fault}")
 
     async def _is_settled(self, ledger: Ledger) -> bool:
@@ -362,17 +352,13 @@ def main(  # noqa: PLR0917 - an option is an argument
         "sink",
         folder,
         lambda servers, show: SinkCampaign(
-            settings=servers.settings,
-            database_url=servers.database_url,
-            simulator=servers.simulator,
-            log=folder / "sinks.log",
+            servers=servers,
             seed=seed,
             load=replace(HEAVY, keys=keys, opt_outs=opt_outs, requests=requests),
             workers=workers,
             kinds=RESTARTS if restarts else WEIGHTS,
             pause=_PAUSE,
             seconds=minutes * 60,
-            restart_database=servers.restart_database,
             on_progress=show,
         ),
         report,
@@ -385,8 +371,8 @@ def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> R
     """Return the report of the campaign."""
     first, last = campaign.outstanding
     summary = (
-        f"{len(campaign.injected)} faults in {seconds:.0f} s on {campaign.workers} sink processes: "
-        f"{verdict.keys} keys, {verdict.movements} movements, {verdict.calls} calls, "
+        f"{campaign.injected.total()} faults in {seconds:.0f} s on {campaign.workers} sink "
+        f"processes: {verdict.keys} keys, {verdict.movements} movements, {verdict.calls} calls, "
         f"{verdict.token_calls} token calls, {verdict.h084} × H084, {verdict.h124} × H124, "
         f"{verdict.missed} terms missed"
     )
@@ -395,14 +381,13 @@ def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> R
         f"opt-outs, {verdict.in_flight} of them with an opt-in in flight"
     )
     delays = f"until submitted, {verdict.delays}; {verdict.away:.0f} s of outages not counted"
-    kinds = Counter(str(fault) for _, fault, _ in campaign.injected)
     return RunReport(
         tables=[
             summary,
             load,
             delays,
             f"until registered, {verdict.until_registered}",
-            counted(kinds),
+            counted(campaign.injected),
             *listed(verdict.unexplained),
             *(f"  {one}" for one in verdict.slow if verdict.delays.over),
         ],
@@ -412,9 +397,9 @@ def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> R
             "workers": campaign.workers,
             "load": asdict(campaign.load),
             "outstanding": campaign.outstanding,
-            "faults": kinds,
+            "faults": campaign.injected,
             "injected": [
-                f"{at:7.1f} s  {target:<10} {fault}" for at, fault, target in campaign.injected
+                f"{at:7.1f} s  {target:<10} {fault}" for at, fault, target in campaign.timeline
             ],
             **{name: value for name, value in asdict(verdict).items() if name not in _DELAYS},
             **{name: str(getattr(verdict, name)) for name in _DELAYS},

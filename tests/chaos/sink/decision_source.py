@@ -141,8 +141,7 @@ class DecisionSource:
 
     def poisonous(self, number: int) -> bytes:
         """Return a readable decision that PostgreSQL refuses: no index takes its key."""
-        decision = self._decision(self.key(number), "ONAY", 1, None)
-        record = a_decision_record(decision)
+        record = a_decision_record(self._decision(self.key(number), "ONAY", 1, None))
         # Each another one, for PostgreSQL compresses.
         long = "".join(sha256(f"{number} {part}".encode()).hexdigest() for part in range(200))
         record["event"]["recipient"] = record["consent"]["recipient"] = long
@@ -163,8 +162,7 @@ class DecisionSource:
     def _note(self, key: str, decision: Decision) -> None:
         event, now = decision.admitted.event, time.time()
         if event.status == "ONAY":
-            last = f"{event.recipient}-{self.events[key] - 1}"
-            self.replaced.setdefault(last, now)
+            self.replaced.setdefault(f"{event.recipient}-{self.events[key] - 1}", now)
             return
         self.opt_outs.append(
             OptOut(

@@ -19,7 +19,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.chaos.hostile.records import leave_open
-from tests.chaos.input_faults import HostileInput, InputFault
+from tests.chaos.pipeline import HostileInput, InputFault
 from tests.chaos.sink.decision_source import DecisionSource
 from tests.chaos.sink.verdict import DATABASE, DECISIONS, IYS, Interval, Outages
 from tests.support.hostile.small_disk import SmallDisk
@@ -125,6 +125,13 @@ def simulator_rule(fault: SinkFault, *, timeout: float, outage: float) -> Mappin
     return rules[fault]
 
 
+def last(fault: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
+    """Let a fault go on by itself, as one of ``tasks`` until it is over."""
+    task = asyncio.create_task(fault)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
 @dataclass(kw_only=True)
 class Surroundings:
     """What the sinks read, and where they write anchors."""
@@ -209,7 +216,7 @@ class Surroundings:
                 await asyncio.sleep(_LOOKS)
             self.outages.end(DECISIONS, _HELD_BACK)
 
-        self._begin(until_read())
+        last(until_read(), self._tasks)
         return f"{topic}[{number}]"
 
     async def _fill(self) -> str:
@@ -221,13 +228,8 @@ class Surroundings:
             await asyncio.sleep(_FULL)
             disk.clear()
 
-        self._begin(until_cleared())
+        last(until_cleared(), self._tasks)
         return "anchors"
-
-    def _begin(self, lasting: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(lasting)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +254,7 @@ class Injector:
     hold: tuple[float, float]
     """For how many seconds a worker is held up, at least and at most."""
     surroundings: Surroundings
-    restart_database: Callable[[], None] | None
+    restart_database: Callable[[], None]
     random: random.Random
     held: set[int] = field(default_factory=set)
 
@@ -405,21 +407,12 @@ class Injector:
         begin()
         self.outages.begin(worker_name(number), fault)
         self.held.add(number)
-        task = asyncio.create_task(until_over())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        last(until_over(), self._tasks)
 
     async def _lose_database(self) -> None:
         self.outages.begin(DATABASE, _ENDED)
-        await asyncio.to_thread(self.restart_database or self._end_sessions)
+        await asyncio.to_thread(self.restart_database)
         self.outages.end(DATABASE, _ENDED)
-
-    def _end_sessions(self) -> None:
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
 
 
 def worker_name(number: int) -> str:

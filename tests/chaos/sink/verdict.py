@@ -375,8 +375,7 @@ async def refusals(
     """Return by key the opt-outs that İYS refused: their consent date, and when it did."""
     found = defaultdict[str, list[tuple[str, float]]](list)
     for row in await ledger.fetch(_REFUSALS, {"keys": [one.key for one in opt_outs]}):
-        date = to_turkish(row["consent_date"])
-        found[row["key"]].append((date, row["answered_at"].timestamp()))
+        found[row["key"]].append((to_turkish(row["consent_date"]), row["answered_at"].timestamp()))
     return found
 
 
@@ -398,8 +397,7 @@ async def opt_ins_beside(
             for at in published[row["key"]]
         )
         if called is not None:
-            call = Interval(sent.timestamp(), called.timestamp())
-            on_their_way[row["key"]].append(call)
+            on_their_way[row["key"]].append(Interval(sent.timestamp(), called.timestamp()))
     return in_flight, on_their_way
 
 

@@ -10,7 +10,7 @@ held, 1 one was violated, 2 wrong usage.
 import asyncio
 import signal
 from collections import Counter, defaultdict
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +35,7 @@ from izin.webhooks.events import WebhookEvent
 from izin.webhooks.partitions import DeliveryLane, cursors_at_end
 from izin.webhooks.source import LaneSource
 from tests.chaos.command import Seed, counted, listed, start
-from tests.chaos.input_faults import HostileInput, InputFault
-from tests.chaos.pipeline import FaultCampaign, run_under_faults
+from tests.chaos.pipeline import FaultCampaign, HostileInput, InputFault, run_under_faults
 from tests.support.hostile.batches import HOSTILE, RawProducer
 from tests.support.webhooks import (
     TopicWriter,
@@ -212,8 +211,7 @@ class WebhookCampaign(FaultCampaign):
             await asyncio.sleep(0.1)
 
     async def _fault(self, kind: str, processes: WebhookProcesses, random: Random) -> str:
-        alive = [one for one in processes.running if one.poll() is None]
-        victim = random.choice(alive)
+        victim = random.choice([one for one in processes.running if one.poll() is None])
         if kind == FREEZE:
             victim.send_signal(signal.SIGSTOP)
             await asyncio.sleep(self.hold)
@@ -246,14 +244,12 @@ class WebhookCampaign(FaultCampaign):
     def _is_held_back(self) -> bool:
         """Return whether a transaction is open in a topic, so that nobody reads it to its end."""
         topics = self.settings.topics
-        client = kafka.consumer(self.settings, "chaos", **{"isolation.level": "read_uncommitted"})
-        try:
+        uncommitted = {"isolation.level": "read_uncommitted"}
+        with closing(kafka.consumer(self.settings, "chaos", **uncommitted)) as client:
             return any(
                 kafka.watermarks_of(client, name) != kafka.watermarks(self.settings, name)
                 for name in (topics.opt_outs.name, topics.permissions.name)
             )
-        finally:
-            client.close()
 
     async def _expected(self) -> list[WebhookEvent]:
         end = monotonic() + _SETTLED_WITHIN

@@ -17,12 +17,7 @@ def test_generated_words_invent_no_consent():
 
 def test_word_that_is_read_by_its_letters_is_found(monkeypatch: pytest.MonkeyPatch):
     """As it was before: whatever stood beside them was left out."""
-
-    def by_letters(_name: str, word: str, *, is_mapped: bool = False) -> str:  # all
-        return status_of(fold(word))
-
-    monkeypatch.setattr(words, "said", by_letters)
+    monkeypatch.setattr(words, "said", lambda _name, word, **_: status_of(fold(word)))
     found = words.run(pairs=2000, seed=21)
     assert found.invented
-    figures = words.report(found, seed=21).figures
-    assert figures["words-invented"] == len(found.invented)
+    assert words.report(found, seed=21).figures["words-invented"] == len(found.invented)

@@ -1,25 +1,52 @@
 """The topic table: names, contracts, dead letters, and the check of the real ones.
 
 Keys live where Java and librdkafka put them.
+The fast path through Avro, compared with fastavro byte by byte.
+
+Records are read and written as Kafka's own clients read and write them.
 """
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
+from io import BytesIO
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import KafkaError, KafkaException
+from fastavro import schemaless_reader, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from izin.consent import AdmittedEvent, decide
 from izin.runtime import kafka, topic_admin
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.contracts import RECORDS
+from izin.schemas import contracts
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.contracts import RECORDS, Schema
+from izin.schemas.fast.decision_writer import DecisionWriter
+from izin.schemas.fast.reader import reader_of
+from izin.schemas.fast.record_format import (
+    BatchBuilder,
+    header_bytes,
+    headers_bytes,
+    headers_of,
+    varint,
+)
+from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.partitioning import last_slash, murmur2, partition_of
+from izin.schemas.records import consent_to_avro, event_from_avro, event_to_avro
 from izin.schemas.topics import Topics
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, fetched_records
+from izin.streams.ownership.transactional_producer import EncodedBatch, encoded
+from tests.contract.schemas.examples import golden
 from tests.contract.schemas.topic_settings import set_of_topic
+from tests.support.builders import a_decision_record, a_ret, an_admitted_event, an_iys_event
 from tests.support.waiting import until
 
 TOPICS = tuple(Topics())
@@ -241,3 +268,281 @@ def test_partition_matches_librdkafka(kafka_settings: KafkaSettings) -> None:
 def kafka_settings(make_settings: Callable[[int], KafkaSettings]) -> KafkaSettings:
     """Return topics with seven partitions, a number without a pattern."""
     return make_settings(7)
+
+
+CODEC = Codec()
+_PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {
+    "string": st.text(max_size=80),
+    "bytes": st.binary(max_size=80),
+    "boolean": st.booleans(),
+    "int": st.integers(-(1 << 31), (1 << 31) - 1),
+    "long": st.integers(-(1 << 63), (1 << 63) - 1),
+}
+_INSTANTS = st.integers(-(10**12), 10**13).map(lambda ms: EPOCH + timedelta(milliseconds=ms))
+HEADER_SIZE = 61
+some_bytes = st.none() | st.binary(max_size=200)
+headers = st.lists(st.tuples(st.text(max_size=20), some_bytes), max_size=4)
+records = st.lists(st.tuples(some_bytes, some_bytes, headers), min_size=1, max_size=200)
+
+
+def values(schema: Schema | list[Schema | str] | str) -> st.SearchStrategy[Any]:
+    """Return whatever fits ``schema``."""
+    match schema:
+        case str():
+            return _PRIMITIVES[schema]
+        case list():
+            return st.one_of(*(st.none() if one == "null" else values(one) for one in schema))
+        case {"logicalType": "timestamp-millis"}:
+            return _INSTANTS
+        case {"type": "array", "items": items}:
+            return st.lists(values(items), max_size=3)
+        case {"type": "map", "values": of}:
+            return st.dictionaries(st.text(max_size=5), values(of), max_size=3)
+        case {"fields": fields}:
+            return st.fixed_dictionaries({one["name"]: values(one["type"]) for one in fields})
+        case _:
+            raise AssertionError(schema)
+
+
+def by_fastavro(record: str, value: object) -> bytes:
+    """Return ``value`` as fastavro encodes it."""
+    out = BytesIO()
+    schemaless_writer(out, contracts.current()[record].parsed, value)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("record", RECORDS)
+@given(data=st.data())
+def test_fast_writer_and_reader_match_fastavro(record: str, data: st.DataObject) -> None:
+    """Whatever fits a contract is written and read alike."""
+    contract = contracts.current()[record]
+    value = data.draw(values(contract.schema))
+    body = writer_of(contract.schema)(value)
+    assert body == by_fastavro(record, value)
+    assert reader_of(contract.schema, {})(body, 0) == (value, len(body))
+    assert schemaless_reader(BytesIO(body), contract.parsed, None) == value
+
+
+@pytest.mark.parametrize("schema", ["string", ["null", "string"]])
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 8191, 8192])
+def test_text_of_any_length_is_written_as_by_fastavro(schema: Schema, length: int) -> None:
+    """Its length takes one, two or three bytes."""
+    out = BytesIO()
+    schemaless_writer(out, schema, "x" * length)
+    assert writer_of(schema)("x" * length) == out.getvalue()
+
+
+def test_fast_event_reader_returns_the_written_event() -> None:
+    """The order stage reads events without a dictionary between."""
+    for event in (an_admitted_event().event, an_iys_event(retailer_access=(11111111, 22222222))):
+        data = CODEC.encode("ConsentEvent", event_to_avro(event))
+        assert (
+            CODEC.decode_event(data) == event == event_from_avro(CODEC.decode("ConsentEvent", data))
+        )
+
+
+@pytest.mark.parametrize("admitted", [an_admitted_event(), a_ret(), a_ret(consent_date=None)])
+def test_decision_writer_matches_the_codec(admitted: AdmittedEvent) -> None:
+    """A subscriber cannot tell how it was encoded."""
+    decision = decide(None, admitted)
+    row = CODEC.encode("Consent", consent_to_avro(decision.consent))
+    event = CODEC.encode("ConsentEvent", event_to_avro(admitted.event))
+    written = DecisionWriter(CODEC.header("Decision")).encode(
+        kind=decision.kind,
+        reason=decision.reason,
+        opted_out=decision.opted_out,
+        effective_at=long_bytes((admitted.effective_at - EPOCH) // timedelta(milliseconds=1)),
+        violations=admitted.violations,
+        topic="consent-events",
+        partition=3,
+        offset=70_000,
+        consent=row[len(CODEC.header("Consent")) :],
+        event=event[len(CODEC.header("ConsentEvent")) :],
+    )
+    whole = a_decision_record(decision, partition=3, offset=70_000)
+    assert written == CODEC.encode("Decision", whole)
+    assert CODEC.decode("Decision", written)["event"] == event_to_avro(admitted.event)
+
+
+def test_missing_field_gets_the_contracts_default() -> None:
+    """What the fast path cannot write, fastavro can."""
+    value = golden("Decision")
+    del value["violations"]
+    assert CODEC.decode("Decision", CODEC.encode("Decision", value))["violations"] == []
+
+
+def test_array_in_sized_blocks_is_decoded() -> None:
+    """Other writers may; the fast path leaves it to fastavro."""
+    value = golden("ConsentEvent") | {"retailer_access": [11111111, 22222222]}
+    data = CODEC.encode("ConsentEvent", value)
+    number = writer_of("int")
+    items = number(11111111) + number(22222222)
+    unsized, sized = number(2) + items, number(-2) + number(len(items)) + items
+    assert data.count(unsized) == 1
+    again = data.replace(unsized, sized)
+    assert CODEC.decode("ConsentEvent", again) == CODEC.decode("ConsentEvent", data)
+    assert CODEC.decode_event(again) == CODEC.decode_event(data)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda body: body[:-1],
+        lambda body: body + b"\x00",
+        lambda _: b"\xff" * 100_000,
+        lambda body: b"\x03" + body[1:],
+        lambda body: body.replace(b"ONAY", b"\xff\xff\xff\xff"),
+    ],
+    ids=["cut short", "left over", "an endless number", "a negative size", "no text"],
+)
+def test_changed_event_is_undecodable(spoil: Callable[[bytes], bytes]) -> None:
+    """The fast path is no way around the checks."""
+    header = CODEC.header("ConsentEvent")
+    body = CODEC.encode("ConsentEvent", golden("ConsentEvent"))[len(header) :]
+    for decode in (CODEC.decode_event, lambda data: CODEC.decode("ConsentEvent", data)):
+        with pytest.raises(UndecodableError):
+            decode(header + spoil(body))
+
+
+def test_large_text_is_read_as_a_small_one_is() -> None:
+    """Without a copy: whole, with letters of several bytes, and never what is no text."""
+    value = golden("ConsentEvent") | {"evidence": {"page": "ş" * 40_000}}
+    data = CODEC.encode("ConsentEvent", value)
+    assert CODEC.decode_event(data).evidence == value["evidence"]
+    for spoilt in (data.replace("ş".encode(), b"\xff\xff"), data[:-40_000]):
+        with pytest.raises(UndecodableError):
+            CODEC.decode_event(spoilt)
+
+
+@pytest.mark.parametrize("value", [1 << 31, -(1 << 31) - 1])
+def test_number_out_of_bounds_is_not_written(value: int) -> None:
+    """It could not be read back."""
+    with pytest.raises((ValueError, OverflowError)):
+        writer_of("int")(value)
+    with pytest.raises((ValueError, OverflowError)):
+        writer_of("long")(value << 32)
+
+
+@pytest.mark.parametrize("value", ["x", 1.5, None, b"1"])
+@pytest.mark.parametrize("schema", ["int", "long"])
+def test_value_that_is_no_number_is_not_written(schema: str, value: object) -> None:
+    """It raises at once."""
+    with pytest.raises(TypeError):
+        writer_of(schema)(value)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "double",
+        ["string", "null"],
+        {"type": "enum", "name": "E", "symbols": ["A"]},
+        {"type": "record", "name": "R", "fields": [{"name": "f", "type": ["int", "null"]}]},
+    ],
+)
+def test_type_that_no_contract_uses_is_refused(schema: object) -> None:
+    """A contract that grows one is found when the codec is made, not by a record."""
+    with pytest.raises(ValueError, match="no contract"):
+        writer_of(schema)
+    with pytest.raises(ValueError, match="no contract"):
+        reader_of({"type": "record", "name": "R", "fields": [{"name": "f", "type": schema}]}, {})
+
+
+def fields(record: Any) -> tuple[Any, ...]:  # noqa: ANN401  # aiokafka publishes no types
+    """Return what a record has, whoever read it."""
+    return record.offset, record.timestamp, record.key, record.value, list(record.headers)
+
+
+async def written(of: list[Any], *, producer: int = 7) -> bytes:
+    """Return the batch of `of` as a producer sends it."""
+    batch = BatchBuilder("rows", 0)
+    for key, value, some in of:
+        batch.add(key, value, headers_bytes(some))
+    made = await encoded(batch)
+    made._set_producer_state(producer, 3, 21)
+    return made._build()
+
+
+@given(records)
+async def test_written_batch_is_read_by_aiokafka(of: list[Any]) -> None:
+    """Its records, its checksum, and what a broker needs to know each one once."""
+    reader = MemoryRecords(await written(of))
+    batch = reader.next_batch()
+    assert batch is not None
+    assert batch.validate_crc()
+    assert (batch.producer_id, batch.producer_epoch, batch.base_sequence) == (7, 3, 21)
+    assert (batch.is_transactional, batch.is_control_batch) == (True, False)
+    assert batch.next_offset == len(of)
+    at = batch.first_timestamp
+    expected = [(number, at, *one[:2], list(one[2])) for number, one in enumerate(of)]
+    assert [fields(one) for one in batch] == expected
+    assert not reader.has_next()
+
+
+async def test_batch_sent_again_is_the_same() -> None:
+    """A broker knows it by its sequence number, and drops the second."""
+    batch = BatchBuilder("rows", 0)
+    batch.add(b"key", b"value", headers_bytes([]))
+    made = await encoded(batch)
+    made._set_producer_state(1, 0, 5)
+    assert isinstance(made, EncodedBatch)
+    assert made._build() == made._build()
+    assert (made.record_count(), made.closed()) == (1, True)
+
+
+@given(records, st.integers(0, 5))
+def test_batch_of_aiokafka_is_read(of: list[Any], start: int) -> None:
+    """Every record from an offset on, with its headers, at its own instant."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=False,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        batch_size=1 << 24,
+    )
+    for number, (key, value, some) in enumerate(of):
+        builder.append(number * 2, 1000 - number, key, value, some)
+    data = bytes(builder.build())[HEADER_SIZE:]
+    last, count = max(0, 2 * len(of) - 2), len(of)
+    found, read = fetched_records("events", 3, data, 0, last, count, 1000, -1, start)
+    expected = [(number * 2, 1000 - number, *one[:2], one[2]) for number, one in enumerate(of)]
+    assert [fields(one) for one in found] == [one for one in expected if one[0] >= start]
+    assert read == last + 1
+    appended, _ = fetched_records("events", 3, data, 10, 10 + last, count, 1000, 555, 0)
+    assert [(one.offset, one.timestamp) for one in appended] == [
+        (10 + number * 2, 555) for number in range(len(of))
+    ]
+
+
+@given(st.integers(-(1 << 62), (1 << 62) - 1))
+def test_varint_reads_what_is_written(number: int) -> None:
+    """Kafka's numbers are Avro's."""
+    data = long_bytes(number)
+    assert varint(data, 0) == (number, len(data))
+
+
+def test_name_that_is_no_text_harms_nothing_else() -> None:
+    """A producer may name a header in any bytes."""
+    data = long_bytes(2) + header_bytes("ab", b"1").replace(b"ab", b"\xff\xfe")
+    assert headers_of(data + header_bytes("c", None)) == [("\ufffd\ufffd", b"1"), ("c", None)]
+
+
+@pytest.mark.parametrize(
+    ("of", "is_again"),
+    [
+        ([(APPENDED_AT, b"1")], True),
+        ([("ce_id", b"1"), (APPENDED_AT, b"1")], True),
+        ([(APPENDED_AT, b"1"), ("ce_id", b"1")], False),
+        ([("ce_id", APPENDED_AT.encode())], False),
+        ([], False),
+    ],
+)
+def test_record_appended_before_is_known_by_its_last_header(
+    of: list[tuple[str, bytes | None]], *, is_again: bool
+) -> None:
+    """In bytes as in values; the name alone, elsewhere in a record, says nothing."""
+    for given_headers in (of, headers_bytes([*of])):
+        record = FetchedRecord("events", 0, 0, 0, b"key", b"value", given_headers)
+        assert (record.was_appended_before, record.headers) == (is_again, of)

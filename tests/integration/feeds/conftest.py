@@ -20,7 +20,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import ID
 from tests.support.api_keys import AUTHORIZATION, an_api_key, publish_key
 from tests.support.registration import publish_brand
-from tests.unit.feeds.fakes import a_permission, key_of
+from tests.unit.feeds.conftest import a_permission, key_of
 
 PARTITIONS = 3
 CODEC = Codec()

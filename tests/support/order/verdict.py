@@ -207,9 +207,9 @@ def examine(
         (message.key() or b"", codec.decode("Decision", message.value() or b""))
         for message in read(settings, topics.decisions.name)
     ]
-    apart = {key for key, decision in decisions if _place(decision) in hostile}
-    verdict.doubled += _repeated(_place(decision) for _, decision in decisions)
-    own = [decision for _, decision in decisions if _place(decision) not in hostile]
+    apart = {key for key, decision in decisions if place_of(decision) in hostile}
+    verdict.doubled += _repeated(place_of(decision) for _, decision in decisions)
+    own = [decision for _, decision in decisions if place_of(decision) not in hostile]
     decided = _check_decisions(own, verdict, admitted_at)
     letters = [
         codec.decode("DeadLetter", message.value() or b"")
@@ -217,7 +217,7 @@ def examine(
     ]
     verdict.doubled += _repeated(_parts(letters))
     verdict.counts["hostile"] = len(hostile)
-    dead = {_place(letter) for letter in letters} - set(hostile)
+    dead = {place_of(letter) for letter in letters} - set(hostile)
     verdict.counts["dead"] = len(dead)
     verdict.missing += sorted(refused - dead)
     verdict.wrong += [repr(one).encode() for one in dead - refused]
@@ -230,7 +230,8 @@ def examine(
     return verdict
 
 
-def _place(output: Mapping[str, Any]) -> Coordinates:
+def place_of(output: Mapping[str, Any]) -> Coordinates:
+    """Return where the record of a decision or dead letter stands."""
     return output["topic"], output["partition"], output["offset"]
 
 
@@ -239,7 +240,7 @@ def _parts(letters: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int, int
     for letter in letters:
         headers = {one["name"]: one["value"] or b"" for one in letter["headers"]}
         part = headers.get(BATCH_PART, b"") if BATCH_OFFSETS in headers else b""
-        yield *_place(letter), part
+        yield *place_of(letter), part
 
 
 def _admitted(source: FetchedRecord, codec: Codec) -> AdmittedEvent | None:
@@ -259,7 +260,7 @@ def _check_decisions(
     places: list[Coordinates] = []
     winners: dict[tuple[bytes, Any, Any], Order] = {}
     for decision in decisions:
-        place = _place(decision)
+        place = place_of(decision)
         places.append(place)
         verdict.counts[decision["kind"]] += 1
         admitted = admitted_at.get(place)

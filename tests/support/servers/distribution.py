@@ -28,7 +28,7 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
         "tests/integration/streams/test_secure_worker.py",
     ),
     "registry": (
-        "tests/contract/schemas/test_codec.py",
+        "tests/contract/schemas/test_contracts.py",
         "tests/e2e/test_connect.py",
         "tests/integration/local/test_registry.py",
         "tests/integration/producers/library/test_publishing_page.py",

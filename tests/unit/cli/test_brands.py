@@ -95,8 +95,7 @@ def test_changes_list_only_what_affects_records() -> None:
     """A name affects nothing; a term, an account or a stop does."""
     assert changes(KNOWN, replace(KNOWN, name="Başka")) == []
     assert changes(KNOWN, replace(KNOWN, activated_at=None, account=None)) == []
-    later = NOON + timedelta(days=1)
-    changed = replace(KNOWN, activated_at=later, status="stopped", account="")
+    changed = replace(KNOWN, activated_at=NOON + timedelta(days=1), status="stopped", account="")
     assert changes(KNOWN, changed) == [
         "active since: 02.03.2026 12:00:00 -> 03.03.2026 12:00:00",
         "status: active -> stopped",

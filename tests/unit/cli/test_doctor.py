@@ -409,8 +409,7 @@ def test_of_granted_names_old_lists_and_lost_rights() -> None:
         LostRight(brand_code=BRAND, right=right, channel=channel, since=NOON)
         for right, channel in (("read", "MESAJ"), ("write", "ARAMA"), ("write", "MESAJ"))
     ]
-    late = NOON + STALE_AFTER + timedelta(seconds=1)
-    found = list(of_granted([read, never], lost, now=late))
+    found = list(of_granted([read, never], lost, now=NOON + STALE_AFTER + timedelta(seconds=1)))
     assert {one.state for one in found} == {CheckState.WRONG}
     old, unread, read_right, write_right = (one.what for one in found)
     assert "granted to ada was not wholly read since" in old

@@ -1,12 +1,31 @@
-"""The state and history of a recipient in words, in the order in which it was learnt."""
+"""The state and history of a recipient in words, in the order in which it was learnt.
 
+The parts of ``izin replay`` that need no server.
+The calendar that the options of a what-if make of the one in force.
+The command line: help of every command, and errors that name place and remedy.
+
+The files of a first loading share what is read of Kafka.
+"""
+
+import inspect
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+import typer
+from typer.testing import CliRunner
 
 from izin.cli import explain
+from izin.cli.cli import WarningLogger, app
+from izin.cli.customers.onboard import LoadingFiles
 from izin.cli.explain import (
     heading,
     history_rows,
@@ -14,12 +33,21 @@ from izin.cli.explain import (
     state_rows,
     why_suspended,
 )
+from izin.cli.replay.command import replay_of
+from izin.cli.replay.what_if import selection_of, settings_of
+from izin.cli.terminal import output
+from izin.cli.up import ROWS, demo
+from izin.consent import Calendar, SourceError
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Reason
 from izin.iys.errors import Verdict
 from izin.ledger.history import NOT_SENT
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import Brand, ConsentRow, Suspension
+from izin.producers.files import FindOptOuts, Import
+from izin.runtime.plan import PlanMovedError, Selection
+from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
+from tests.unit.replay.test_order_state import a_plan
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -246,3 +274,273 @@ def test_state_rows_say_what_holds_a_key_up(
 ) -> None:
     """A parked key has its reason, and a waiting one its due date."""
     assert dict(state_rows(an_entry(**overrides), None))[row] == said
+
+
+def test_options_make_a_selection() -> None:
+    """Recipients in any notation, and keys; without options everything."""
+    assert selection_of(recipients=None, brands=None) == Selection()
+    key = str(a_key())
+    found = selection_of(recipients=["0555 000 00 01", key], brands=[100001])
+    assert found == Selection(
+        keys=frozenset({key}),
+        recipients=frozenset({PHONE}),
+        brands=frozenset({100001}),
+    )
+
+
+def test_unreadable_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its number, not by what it says."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PHONE}\n\nnobody\n"))
+    with pytest.raises(SourceError, match="standard input, line 3"):
+        selection_of(recipients=["-"], brands=None)
+
+
+def test_what_if_of_a_period_that_ends_before_it_begins_exits_with_3(tmp_path: Path) -> None:
+    """Before the ledger is asked; nothing is written."""
+    period = ("--since", "2026-05-05T00:00:00Z", "--until", "2026-05-04T00:00:00Z")
+    file = tmp_path / "differs.csv"
+    done = CliRunner().invoke(app, ["replay", "what-if", "--out", str(file), *period])
+    assert (done.exit_code, "--since must be before --until" in done.stderr) == (3, True)
+    assert not file.exists()
+
+
+def test_plan_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    """It may be of another release."""
+    assert replay_of(tmp_path, a_plan())
+    with pytest.raises(SourceError, match="no divination of tea"):
+        replay_of(tmp_path, replace(a_plan(), kind="divination", target="tea"))
+
+
+def test_progress_says_rate_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal, a line every ten seconds."""
+    now = 100.0
+    monkeypatch.setattr(output.time, "monotonic", lambda: now)
+    with output.showing("reading") as shown:
+        shown(0, 1000)
+        now = 105.0
+        shown(100, 1000)
+        now = 110.0
+        shown(200, 1000)
+    assert capsys.readouterr().err == "reading: 200 of 1,000, 20/s, 40 s left\n"
+
+
+def test_plan_of_another_target_is_not_overwritten(tmp_path: Path) -> None:
+    """Nothing is asked of any server before that."""
+    path = tmp_path / "plan.json"
+    a_plan().write(path)
+    before = path.read_bytes()
+    done = CliRunner().invoke(app, ["replay", "rebuild", "ledger", f"--plan={path}"])
+    assert (done.exit_code, "name another file" in done.stderr) == (3, True)
+    assert path.read_bytes() == before
+
+
+def test_error_of_a_moved_plan_names_few_partitions() -> None:
+    """Each partition may have moved."""
+    error = PlanMovedError([f"consent-events/{number} ends at 2, not 1" for number in range(48)])
+    assert "consent-events/2 ends at 2, not 1; and 45 more; plan again" in str(error)
+    assert len(error.moved) == 48
+
+
+A_DAY, ANOTHER = date(2026, 5, 18), date(2026, 5, 20)
+OURS = Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")
+CALENDAR = Calendar(extra_closed_days=frozenset({A_DAY}))
+
+
+def test_options_vary_the_calendar_in_force():
+    """Days of the environment, set and taken back; terms of brands stay."""
+    before, after = settings_of([OURS], CALENDAR, closed=[ANOTHER], opened=[A_DAY])
+    assert (before.closed_days, before.terms) == ({A_DAY}, {BRAND: OURS.clock})
+    assert (after.closed_days, after.terms) == ({ANOTHER}, before.terms)
+
+
+@pytest.mark.parametrize(
+    ("closed", "opened", "why"),
+    [
+        ([], [], "nothing differs"),
+        ([A_DAY], [], "nothing differs"),
+        ([], [date(2026, 5, 19)], "fixed by law"),
+    ],
+    ids=["nothing", "closed already", "a public holiday"],
+)
+def test_options_that_vary_nothing_are_refused(
+    closed: Sequence[date], opened: Sequence[date], why: str
+):
+    """Public holidays are the law's."""
+    with pytest.raises(SourceError, match=why):
+        settings_of([OURS], CALENDAR, closed=closed, opened=opened)
+
+
+ROOT = Path(__file__).parents[3]
+RUNNER = CliRunner()
+
+
+def every_command(group: Any, *before: str) -> Iterator[tuple[str, ...]]:  # noqa: ANN401  # typer's
+    """Yield each command as it is typed, groups and what is in them."""
+    for name, command in group.commands.items():
+        yield (*before, name)
+        if hasattr(command, "commands"):
+            yield from every_command(command, *before, name)
+
+
+COMMANDS = tuple(every_command(typer.main.get_command(app)))
+ALONE = {
+    name
+    for name, command in typer.main.get_command(app).commands.items()
+    if getattr(command, "invoke_without_command", False)
+}
+
+
+def test_demo_imports_as_many_rows_as_help_and_readme_say() -> None:
+    """The end-to-end tests import fewer."""
+    assert inspect.signature(demo).parameters["rows"].default == ROWS
+    for text in (demo.__doc__ or "", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert re.search(rf"[Ii]mports?\b.* {ROWS:,} ", text)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_command_help_has_a_sentence(words: tuple[str, ...]) -> None:
+    """--help works, and has a sentence beside the list of options."""
+    shown = RUNNER.invoke(app, [*words, "--help"])
+    assert shown.exit_code == 0
+    assert len(shown.output) > 100
+    printed = [line.strip() for line in shown.output.splitlines() if line.strip()]
+    assert "Usage:" in printed[0]
+    assert printed[1].endswith((".", ",")) or printed[1][0].isupper()
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_command_help_paragraph_is_one_line(words: tuple[str, ...]) -> None:
+    """A paragraph is one line, however it is broken in the source."""
+    command = typer.main.get_command(app)
+    for word in words:
+        command = command.commands[word]
+    assert "\n" not in command.help.replace("\n\n", "")
+
+
+def test_publish_command_imports_only_what_it_needs() -> None:
+    """`izin publish` loads no stream engine, no server and no registry client."""
+    words = ["publish", "--help"]
+    asked = f"import sys; from izin.cli.cli import app; app({words}, standalone_mode=False)"
+    listing = "print(*sys.modules, sep='\\n')"
+    ran = [sys.executable, "-c", f"{asked}; {listing}"]
+    imported = subprocess.run(ran, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "izin.cli.publish" in imported
+    others = {"izin.streams", "izin.sinks", "iys_simulator", "izin.local", "izin.stack", "faust"}
+    assert others.isdisjoint(imported)
+    assert {"httpx", "confluent_kafka.schema_registry"}.isdisjoint(imported)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/commands.md",
+        "docs/intake.md",
+        "docs/onboarding.md",
+        "docs/runbook.md",
+        "docs/sending.md",
+    ],
+)
+def test_commands_named_in_docs_exist(page: str) -> None:
+    """Each ``izin …`` that a page names is a command."""
+    text = (ROOT / page).read_text("utf-8")
+    known = {words[0] for words in COMMANDS}
+    # A word with a dot behind it is the name of a file.
+    named = re.findall(
+        r"(?:^|`)izin ([a-z][a-z-]*)(?: ([a-z][a-z-]*)\b(?![.]))?", text, re.MULTILINE
+    )
+    assert named
+    for command, word in named:
+        assert command in known, command
+        if not word and command in ALONE:
+            continue
+        if (command,) in COMMANDS and any(one[:1] == (command,) and one[1:] for one in COMMANDS):
+            assert (command, word) in COMMANDS, f"{command} {word}"
+
+
+def test_explain_without_database_url_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without DATABASE_URL the ledger's commands report it, with exit code 4."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    shown = RUNNER.invoke(app, ["explain", "0555 000 00 01"])
+    assert shown.exit_code == 4
+    assert "DATABASE_URL" in shown.output
+
+
+def test_deadlines_names_every_missing_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any group, all at once."""
+    names = ("DATABASE_URL", "IYS_USERNAME", "IYS_PASSWORD")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    shown = RUNNER.invoke(app, ["deadlines", "show"])
+    assert shown.exit_code == 4
+    for name in names:
+        assert f"{name} (missing)" in shown.output
+
+
+def test_logs_of_a_command_begin_with_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    """A lease that was taken is no news to a person."""
+    log = structlog.wrap_logger(WarningLogger(sys.stderr))
+    log.debug("looked")
+    log.info("lease taken", work="rebuild")
+    log.warning("pull failed")
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), "pull failed" in lines[0]) == (1, True)
+
+
+PUBLISH = (
+    "publish",
+    "--type=MESAJ",
+    "--status=RET",
+    "--source=HS_WEB",
+    "--recipient=0555 000 00 01",
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*PUBLISH, "--brand", "-5"), "greater than or equal to 1"),
+        (("up", "--port=intake=31888", "--port=sink=31888"), "intake and sink both have 31888"),
+        *(
+            (("up", "--port", text), "intake=8081")
+            for text in ("intake", "intake=", "door=1", "intake=-1", "intake=65536")
+        ),
+    ],
+)
+def test_wrong_value_of_an_option_is_wrong_usage(words: tuple[str, ...], said: str) -> None:
+    """The range, both parts or an example are named; nothing is started."""
+    shown = RUNNER.invoke(app, words)
+    assert shown.exit_code == 2
+    assert said in " ".join(shown.output.replace("│", " ").split())
+
+
+class Session:
+    """Imports nothing, and notes for which brands the opt-outs were read."""
+
+    def __init__(self) -> None:
+        self.read: list[Collection[int]] = []
+        self.given: list[object] = []
+
+    def opt_outs(self, brands: Collection[int], begin: object) -> object:
+        assert begin
+        self.read.append(brands)
+        return object()
+
+    def run(self, path: Path, how: Import, begin: object, *, opt_outs: FindOptOuts) -> str:
+        assert begin
+        self.given.append(opt_outs([int(path.stem)]))
+        return how.report_of(path).name
+
+
+def test_standing_opt_outs_are_read_once_for_all_files(tmp_path: Path) -> None:
+    """For every brand of the loading, whichever the first file has."""
+    session: Any = Session()
+    paths = [tmp_path / f"{BRAND + one}.csv" for one in range(3)]
+    files = LoadingFiles(paths=paths, how=Import(), session=session)
+    brands = [BRAND, BRAND + 1, BRAND + 2]
+    done = files.read(Import(), tmp_path, brands=brands)
+    assert list(done) == [f"{path.name}.report.csv" for path in paths]
+    assert session.read == [brands]
+    assert len(set(map(id, session.given))) == 1

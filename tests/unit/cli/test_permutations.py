@@ -1,18 +1,26 @@
 """The search for counterexamples: none where the law holds, a minimal one where it does not.
 
 Made sets of events: as nasty as they should be, and the same for the same seed.
+``izin verify``: one digest, and a readable counterexample.
+Laws that are broken on purpose, each in one way: each needs a counterexample.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta, timezone
 from itertools import combinations
 from random import Random
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
 
+from izin.cli.cli import app
+from izin.cli.verify import command
 from izin.cli.verify.permutations import (
     Counterexample,
     NondeterministicLawError,
@@ -27,6 +35,7 @@ from izin.consent import (
     Consent,
     DateBasis,
     Decision,
+    DecisionKind,
     OriginRank,
     RecipientType,
     Status,
@@ -35,9 +44,108 @@ from izin.consent import (
 )
 from izin.consent.model import Reason
 from tests.support.builders import NOON, a_ret, an_admitted_event
-from tests.unit.cli.broken_laws import BROKEN, LAST_WINS
 from tests.unit.consent.strategies import admitted_events
 from tests.unit.consent.test_ordering import state_after
+
+
+def last_wins(current: Consent | None, event: AdmittedEvent) -> Decision:
+    """Keep the last event to arrive, but remember the latest instants."""
+    decision = decide(current, event)
+    return replace(decision, consent=_with_instants(decide(None, event).consent, decision.consent))
+
+
+def first_wins_a_tie(current: Consent | None, event: AdmittedEvent) -> Decision:
+    """Keep an ONAY that arrived before the RET of the same second."""
+    decision = decide(current, event)
+    if current is None or decision.reason is not Reason.RET_WINS_TIE:
+        return decision
+    return replace(decision, consent=_with_instants(current, decision.consent))
+
+
+def first_content_stays(current: Consent | None, event: AdmittedEvent) -> Decision:
+    """Keep the content that arrived first for one event id."""
+    decision = decide(current, event)
+    is_better = decision.reason is Reason.BETTER_EVIDENCE
+    if current is None or not is_better or event.order != current.order:
+        return decision
+    return replace(decision, consent=current)
+
+
+def repetition_counts(current: Consent | None, event: AdmittedEvent) -> Decision:
+    """Let a repetition of the same event change the state."""
+    decision = decide(current, event)
+    if decision.reason is not Reason.SAME_EVENT:
+        return decision
+    return replace(decision, consent=replace(decision.consent, registrable=False))
+
+
+def latest_ret_forgotten(current: Consent | None, event: AdmittedEvent) -> Decision:
+    """Forget the latest RET when an ONAY wins."""
+    decision = decide(current, event)
+    if decision.kind is not DecisionKind.APPLY or event.status is Status.RET:
+        return decision
+    return replace(decision, consent=replace(decision.consent, latest_ret_at=None))
+
+
+def least_wins(current: Consent | None, event: AdmittedEvent) -> Decision:
+    """Let the least of equal events represent them: deterministic, but not the law."""
+    decision = decide(current, event)
+    if current is not None and decision.kind is DecisionKind.ENRICHED:
+        return replace(decision, consent=current)
+    if decision.reason is Reason.LESSER_EVIDENCE:
+        least = _with_instants(decide(None, event).consent, decision.consent)
+        return replace(decision, consent=least)
+    return decision
+
+
+def merge_forgets_ret(one: Consent, other: Consent) -> Consent:
+    """Keep the greater state's latest RET, though the lesser knows of a later one."""
+    return replace(merge(one, other), latest_ret_at=max(one, other, key=_order).latest_ret_at)
+
+
+def merge_takes_first(one: Consent, other: Consent) -> Consent:
+    """Keep the first state, but for the latest instants."""
+    return _with_instants(one, merge(one, other))
+
+
+def merge_takes_least(one: Consent, other: Consent) -> Consent:
+    """Let the least of equal states represent them."""
+    is_equal = (one.effective_at, one.status) == (other.effective_at, other.status)
+    least = min(one, other, key=lambda held: (held.order, held.content))
+    return _with_instants(least, merge(one, other)) if is_equal else merge(one, other)
+
+
+def _order(consent: Consent) -> tuple[object, ...]:
+    return consent.order
+
+
+def _with_instants(consent: Consent, known: Consent) -> Consent:
+    return replace(consent, latest_onay_at=known.latest_onay_at, latest_ret_at=known.latest_ret_at)
+
+
+LAST_WINS = OrderingLaw(decide=last_wins, merge=merge)
+
+BROKEN: Mapping[str, tuple[OrderingLaw, int]] = {
+    "last wins": (LAST_WINS, 2),
+    "first wins a tie": (OrderingLaw(decide=first_wins_a_tie, merge=merge), 2),
+    "first content stays": (OrderingLaw(decide=first_content_stays, merge=merge), 2),
+    "a repetition counts": (OrderingLaw(decide=repetition_counts, merge=merge), 1),
+    "the latest RET is forgotten": (
+        OrderingLaw(decide=latest_ret_forgotten, merge=merge),
+        2,
+    ),
+    "the least represents": (
+        OrderingLaw(decide=least_wins, merge=merge_takes_least),
+        2,
+    ),
+    "merge forgets the latest RET": (
+        OrderingLaw(decide=decide, merge=merge_forgets_ret),
+        2,
+    ),
+    "merge takes the first": (OrderingLaw(decide=decide, merge=merge_takes_first), 2),
+}
+"""Each with how many events its smallest counter-example needs."""
+
 
 SETS = 40
 MADE = [contradicting_events(8, rng=Random(seed)) for seed in range(300)]
@@ -247,3 +355,89 @@ def test_same_seed_generates_the_same():
     """A counter-example can be found again."""
     assert contradicting_events(50, rng=Random(7)) == contradicting_events(50, rng=Random(7))
     assert contradicting_events(50, rng=Random(7)) != contradicting_events(50, rng=Random(8))
+
+
+RUNNER = CliRunner()
+
+
+def run_verify(*options: str) -> Result:
+    """Run `izin verify` with these options."""
+    return RUNNER.invoke(app, ["verify", *options])
+
+
+def verified(*options: str) -> dict[str, Any]:
+    """Return the JSON of a run without a counterexample."""
+    shown = run_verify("--output", "json", *options)
+    assert shown.exit_code == 0, shown.output
+    found: dict[str, Any] = json.loads(shown.stdout)
+    return found
+
+
+def test_verify_result_depends_on_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the same digest. Another seed tries other sets."""
+    monkeypatch.setattr(command, "LARGE", 20)
+    one, two = (verified("--permutations", "300")["digest"] for _ in range(2))
+    assert one == two
+    assert verified("--permutations", "300", "--seed", "1")["digest"] != one
+
+
+def test_verify_by_default_tries_both_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small sets, and a large one for every thousand; the table has both, and one digest."""
+    monkeypatch.setattr(command, "LARGE", 200)
+    found = verified("--permutations", "1001")
+    small, large = found["series"]
+    assert (small["set"], small["sets"], small["permutations"]) == ("2 to 8 events", 41, 1001)
+    assert (large["set"], large["sets"], large["permutations"]) == ("200 events", 1, 2)
+    assert found["counterexample"] is None
+    shown = run_verify("--permutations", "1001")
+    assert f"one digest: {found['digest']}" in shown.stdout
+    assert small["digest"][:16] in shown.stdout
+    assert command.PERMUTATIONS == 100 * command.PER_LARGE
+
+
+def test_verify_counterexample_as_json_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1; two events, two orders, both states, and masked recipients."""
+    monkeypatch.setattr(command, "LAW", LAST_WINS)
+    shown = run_verify("--output", "json", "--permutations", "100")
+    assert shown.exit_code == 1
+    found = json.loads(shown.stdout)
+    assert found["digest"] is None
+    assert len(found["series"]) == 1
+    clash = found["counterexample"]
+    assert len(clash["events"]) == 2
+    assert (clash["one"], clash["other"]) == ([[1, 2]], [[2, 1]])
+    assert clash["one_state"] != clash["other_state"]
+    keys = [one["key"] for one in clash["events"] + clash["one_state"] + clash["other_state"]]
+    assert all("***" in key for key in keys)
+
+
+def test_verify_counterexample_as_table_shows_differences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fields that differ are there, and the recipient is masked."""
+    monkeypatch.setattr(command, "LAW", BROKEN["merge takes the first"][0])
+    monkeypatch.setattr(command.out, "width", 200)
+    shown = run_verify("--permutations", "500")
+    assert shown.exit_code == 1
+    assert "the law does not hold: the two orders give different states" in shown.stdout
+    assert "(1 2)" in shown.stdout
+    assert "(1) + (2)" in shown.stdout
+    assert "***" in shown.stdout
+    assert "+90500" not in shown.stdout
+    rows = [line.strip("│").split("│") for line in shown.stdout.splitlines() if "***" in line]
+    states = [one for one in rows if len(one) == 4]
+    assert states
+    assert all(one[2].strip() != one[3].strip() for one in states)
+
+
+def test_verify_of_zero_permutations_is_wrong_usage() -> None:
+    """It would check nothing."""
+    assert run_verify("--permutations", "0").exit_code == 2
+
+
+def test_verify_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends it with exit code 130, and no digest."""
+    monkeypatch.setattr(command, "try_law", Mock(side_effect=KeyboardInterrupt))
+    shown = run_verify()
+    assert shown.exit_code == 130
+    assert "digest" not in shown.stdout

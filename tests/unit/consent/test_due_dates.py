@@ -10,17 +10,22 @@ from izin.consent import (
     BrandTerms,
     Calendar,
     NaiveInstantError,
+    OurError,
     OutsideCalendarError,
     Status,
+    add_business_days,
     due_and_expiry,
     due_at,
     expires_at,
+    is_business_day,
+    is_half_day,
     lawful_term,
     taken_until,
 )
+from izin.consent.business_days import FIRST_YEAR, LAST_YEAR
 from izin.consent.due_dates import TRANSFERS, term_ends_at, transfer_in_force
 from tests.support.builders import NOON
-from tests.unit.consent.public_holidays import TERMS
+from tests.unit.consent.public_holidays import TERMS, half_days, whole_days
 
 ACTIVE = BrandTerms(activated_at=datetime(2025, 1, 1, tzinfo=UTC))
 LOADING = BrandTerms(loading_deadline=datetime(2026, 6, 1, tzinfo=UTC))
@@ -375,3 +380,78 @@ def test_lawful_term_contains_the_consent(given_at: datetime, addresses: int, se
     assert not found.is_over(found.until)
     assert found.is_over(found.until + timedelta(seconds=seconds))
     assert found.until.astimezone(TURKEY).time().hour == 23
+
+
+DAYS = st.dates(min_value=date(FIRST_YEAR, 1, 1), max_value=date(LAST_YEAR, 12, 1))
+SATURDAY = 5
+
+
+def days_of(year: int) -> list[date]:
+    """Return every day of ``year``."""
+    first = date(year, 1, 1)
+    return [first + timedelta(days=n) for n in range((date(year + 1, 1, 1) - first).days)]
+
+
+@pytest.mark.parametrize("year", range(FIRST_YEAR, LAST_YEAR + 1))
+def test_every_day_is_as_the_law_has_it(year: int):
+    """Every day is as in Law 2429 and Diyanet's calendar, half days included."""
+    whole, half = whole_days(year), half_days(year)
+    for day in days_of(year):
+        assert is_business_day(day) == (day.weekday() < SATURDAY and day not in whole), day
+        assert is_half_day(day) == (day in half), day
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        date(FIRST_YEAR, 1, 1) - timedelta(days=1),
+        date(LAST_YEAR + 1, 1, 1),
+        date(LAST_YEAR + 1, 1, 5),
+        date.min,
+        date.max,
+    ],
+)
+def test_unknown_year_is_an_error(day: date):
+    """Outside the calendar every day is an error, weekends too."""
+    with pytest.raises(OutsideCalendarError, match="install a version") as caught:
+        is_business_day(day)
+    with pytest.raises(OutsideCalendarError):
+        is_half_day(day)
+    with pytest.raises(OutsideCalendarError):
+        Calendar(extra_closed_days=frozenset({day}))
+    assert isinstance(caught.value, OurError)
+    assert caught.value.year == day.year
+
+
+def test_term_beyond_the_calendar_is_an_error():
+    """The last days of the last year have no known third business day."""
+    with pytest.raises(OutsideCalendarError, match=str(LAST_YEAR + 1)):
+        add_business_days(date(LAST_YEAR, 12, 28), 3)
+    everything = frozenset(day for year in (2034, 2035) for day in days_of(year))
+    with pytest.raises(OutsideCalendarError):
+        add_business_days(date(2034, 1, 1), 1, Calendar(extra_closed_days=everything))
+
+
+def test_extra_closed_days_are_no_business_days():
+    """Administrative leave is no statutory holiday; an operator may close the day."""
+    bridge = date(2026, 5, 25)
+    closed = Calendar(extra_closed_days=frozenset({bridge}))
+    assert is_business_day(bridge)
+    assert not is_business_day(bridge, closed)
+    assert add_business_days(date(2026, 5, 22), 3, closed) == date(2026, 6, 2)
+
+
+def test_negative_term_is_an_error():
+    """A negative term is an error of the caller."""
+    with pytest.raises(ValueError, match="negative"):
+        add_business_days(date(2026, 3, 2), -1)
+    assert add_business_days(date(2026, 3, 7), 0) == date(2026, 3, 7)
+
+
+@given(DAYS, st.integers(min_value=1, max_value=5))
+def test_term_ends_on_a_business_day(day: date, count: int):
+    """Between a day and the end of its term lie exactly so many business days."""
+    end = add_business_days(day, count)
+    between = [day + timedelta(days=n) for n in range(1, (end - day).days + 1)]
+    assert is_business_day(end)
+    assert sum(is_business_day(one) for one in between) == count

@@ -1,10 +1,14 @@
-"""What a fact makes of a key's state."""
+"""What a fact makes of a key's state.
+
+The state of a key by the facts of its history: each kind of fact, one after the other.
+"""
 
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from izin.consent import (
@@ -19,6 +23,7 @@ from izin.consent import (
     Registered,
     RegisteredRecord,
     Status,
+    decide,
     is_of_citizens,
     latest,
     order_of,
@@ -29,7 +34,15 @@ from izin.consent import (
 )
 from izin.consent.fold import WinningEvent
 from izin.consent.may_send import PermissionReason
-from tests.support.builders import NOON, a_key, an_event, an_iys_origin
+from tests.support.builders import (
+    CUSTOMER,
+    NOON,
+    a_decision_record,
+    a_key,
+    an_admitted_event,
+    an_event,
+    an_iys_origin,
+)
 
 ONAY, RET, OURS, IYS = Status.ONAY, Status.RET, OriginRank.OURS, OriginRank.IYS
 MINUTE = timedelta(minutes=1)
@@ -248,8 +261,7 @@ def test_older_event_moves_the_latest_instants_alone() -> None:
     """What is desired stays."""
     state = decided(KeyState(), winning(ONAY, NOON))
     older = winning(ONAY, NOON - MINUTE, "older")
-    found = state.decided(older, latest_onay_at=NOON, latest_ret_at=None)
-    assert found == state
+    assert state.decided(older, latest_onay_at=NOON, latest_ret_at=None) == state
 
 
 def test_same_event_with_a_later_date_is_no_other_one() -> None:
@@ -270,8 +282,7 @@ def test_closed_opt_in_hides_no_opt_out(outcome: str) -> None:
     """The opt-out is desired again, and the repetition of the opt-in changes nothing."""
     state = after_void(outcome)
     assert (state.desired, state.void_event_id) == (winning(RET, NOON, "out"), "in")
-    again = decided(state, winning(ONAY, NOON + MINUTE, "in"))
-    assert again == state
+    assert decided(state, winning(ONAY, NOON + MINUTE, "in")) == state
     newer = decided(state, winning(ONAY, NOON + 9 * MINUTE, "newer"))
     assert (newer.desired and newer.desired.event_id, newer.void_event_id) == ("newer", None)
 
@@ -316,8 +327,7 @@ def test_opt_out_of_which_nothing_is_known_is_not_desired_again() -> None:
 
 def test_restored_consent_leaves_what_is_registered_unknown() -> None:
     """Where it is news; the same event, or an older one, leaves what was seen."""
-    seen = KeyState().observed(moved(Registered.ONAY, NOON))
-    lost = seen.restored(restored())
+    lost = KeyState().observed(moved(Registered.ONAY, NOON)).restored(restored())
     assert (lost.registration.value, lost.registration.verified_by) == (
         Registered.UNKNOWN,
         BOOTSTRAP,
@@ -390,17 +400,12 @@ SAVED = {
 }
 
 
-def a_fact(kind: str, data: Mapping[str, object], at: datetime | str) -> dict[str, object]:
-    """Return a fact about an opt-out, as the history has it."""
-    columns = {"kind": kind, "key": str(a_key()), "customer_id": "acme", "event_id": "1"}
-    return {**columns, "status": "RET", "recorded_at": at, "occurred_at": at, "data": data}
-
-
 def answered(**changed: object) -> Observation | None:
     """Return what an answer of İYS shows."""
     key = RecordedKey()
-    key.add(a_fact("call", CALL, NOON))
-    return key.add(a_fact("answer", SAVED | changed, (NOON + 2 * MINUTE).isoformat()))
+    key.add(a_fact("call", CALL, status="RET", event_id="1"))
+    at = (NOON + 2 * MINUTE).isoformat()
+    return key.add(a_fact("answer", SAVED | changed, at, status="RET", event_id="1"))
 
 
 def test_answer_of_the_history_is_what_was_submitted() -> None:
@@ -427,5 +432,97 @@ def test_fact_that_cannot_be_read_changes_nothing() -> None:
     """A word of a later release: whoever reads the history counts it."""
     key = RecordedKey()
     with pytest.raises(ValueError, match="BEKLIYOR"):
-        key.add({**a_fact("observation", {}, NOON), "status": "BEKLIYOR"})
+        key.add(a_fact("observation", {}, status="BEKLIYOR"))
     assert key.state == RecordedKey().state
+
+
+def a_fact(
+    kind: str,
+    data: Mapping[str, object],
+    at: datetime | str = NOON,
+    *,
+    status: str | None = None,
+    event_id: str | None = None,
+) -> dict[str, Any]:
+    """Return a fact of the key."""
+    return {
+        "kind": kind,
+        "key": str(a_key()),
+        "customer_id": CUSTOMER,
+        "event_id": event_id,
+        "status": status,
+        "occurred_at": at,
+        "recorded_at": at,
+        "data": data,
+    }
+
+
+def decision(**event: object) -> dict[str, Any]:
+    """Return the fact of the decision on the first event of the key."""
+    record = a_decision_record(decide(None, an_admitted_event(**event)))
+    return a_fact("decision", record, record["effective_at"])
+
+
+def test_decision_makes_its_event_desired() -> None:
+    """With the date from which it counts."""
+    key = RecordedKey()
+    assert key.add(decision(event_id="e1", status="ONAY")) is None
+    desired = key.state.desired
+    assert desired is not None
+    assert (desired.event_id, desired.status) == ("e1", Status.ONAY)
+
+
+def test_opt_out_that_says_it_is_from_iys_closes_at_once() -> None:
+    """It is claimed, and not verified."""
+    key = RecordedKey()
+    origin = an_iys_origin(creation_date=NOON)
+    key.add(decision(status="RET", source="IYS_WEB", consent_date=NOON, iys=origin))
+    shown = key.state.registration
+    assert (shown.value, shown.verified_at) == (Registered.RET, None)
+
+
+def test_restored_consent_stands_and_what_is_registered_is_unknown() -> None:
+    """İYS is queried before anything else."""
+    consent = decide(None, an_admitted_event(event_id="e1", status="RET")).consent
+    key = RecordedKey()
+    key.add(
+        a_fact(
+            "bootstrap",
+            orjson.loads(orjson.dumps(restoration(consent))),
+            consent.effective_at,
+            status="RET",
+            event_id="e1",
+        )
+    )
+    desired = key.state.desired
+    assert desired is not None
+    assert (desired.event_id, key.state.registration.value) == ("e1", Registered.UNKNOWN)
+
+
+def test_answer_older_than_its_event_is_of_an_earlier_save() -> None:
+    """İYS returns the first receipt of an identical call: it shows nothing of now."""
+    key = RecordedKey()
+    key.add(decision(event_id="e1", status="ONAY", consent_date=NOON))
+    key.add(a_fact("call", {"submission": 1}, status="ONAY", event_id="e1"))
+    saved = {
+        "submission": 1,
+        "verdict": "success",
+        "creation_date": NOON - MINUTE,
+        "transaction_id": "c" * 64,
+        "how": "add",
+    }
+    assert key.add(a_fact("answer", saved, status="ONAY", event_id="e1")) is None
+    later = saved | {"creation_date": NOON + MINUTE}
+    assert key.add(a_fact("answer", later, NOON + MINUTE, status="ONAY", event_id="e1")) is not None
+    assert key.state.registration.value is Registered.ONAY
+
+
+def test_outcome_ends_an_event_and_other_facts_change_nothing() -> None:
+    """A consent that expired permits nothing; an act of a person is for those who ask for it."""
+    key = RecordedKey()
+    key.add(decision(event_id="e1", status="ONAY"))
+    before = key.state
+    key.add(a_fact("act", {"act": "requeue"}))
+    assert key.state == before
+    key.add(a_fact("outcome", {"outcome": "expired"}, status="ONAY", event_id="e1"))
+    assert key.state != before

@@ -86,8 +86,7 @@ def test_opt_out_is_late_but_never_lost():
 
 def test_lost_record_delays_no_other():
     """An expired record is not submitted, so the next group begins at once."""
-    expired = due_group(due_at=after(-30), expires_at=after(-1), count=5000)
-    found = forecast_of(expired, due_group())
+    found = forecast_of(due_group(due_at=after(-30), expires_at=after(-1), count=5000), due_group())
     assert [(one.late, one.lost) for one in found.groups] == [(5000, 5000), (0, 0)]
     assert found.done_at == after(1)
 

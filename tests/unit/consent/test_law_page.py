@@ -30,8 +30,7 @@ def test_every_rule_has_its_function_and_its_test(row: re.Match[str]):
     assert hasattr(import_module(module), function)
     tests, _, test = row["test"].partition("::")
     folder = "tests.unit" if "." in tests else "tests.unit.consent"
-    found = getattr(import_module(f"{folder}.{tests}"), test)
-    assert found.__doc__
+    assert getattr(import_module(f"{folder}.{tests}"), test).__doc__
 
 
 @pytest.mark.parametrize(

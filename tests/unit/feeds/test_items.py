@@ -29,7 +29,7 @@ from izin.schemas.records import ID
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import an_api_key
 from tests.support.builders import BRAND, CUSTOMER, kafka_message
-from tests.unit.feeds.fakes import (
+from tests.unit.feeds.conftest import (
     CODEC,
     OPT_OUTS,
     OUTCOMES,
@@ -62,6 +62,13 @@ def a_record(value: bytes | None, *, key: bytes = KEY, **overrides: Any) -> LogR
     return LogRecord(kafka_message(partition=2, offset=7, value=value, key=key, **overrides))
 
 
+def content_of(item: object) -> dict[str, Any]:
+    """Return the content of an item that is given."""
+    assert isinstance(item, bytes)
+    found: dict[str, Any] = orjson.loads(item)
+    return found
+
+
 def encoded(**overrides: object) -> bytes:
     """Return an encoded permission."""
     return CODEC.encode("Permission", a_permission(**overrides))
@@ -75,9 +82,7 @@ def test_item_has_the_fields_of_the_contract_and_its_place(feed: Any) -> None:  
     record = a_record(CODEC.encode(feed.topic.record, value), headers=headers)
     key = an_api_key(customers=frozenset({value["customer_id"]}))
     brands = known_brands({value["brand_code"]: value["customer_id"]})
-    found = Items(feed, CODEC, brands).of(record, key)
-    assert isinstance(found, bytes)
-    item = orjson.loads(found)
+    item = content_of(Items(feed, CODEC, brands).of(record, key))
     fields = [one["name"] for one in current()[feed.topic.record].schema["fields"]]
     assert list(item) == [*POSITION_FIELDS, *fields]
     assert item["id"] == "ö-1"
@@ -88,9 +93,7 @@ def test_item_has_the_fields_of_the_contract_and_its_place(feed: Any) -> None:  
 def test_tombstone_is_a_deletion_of_its_key() -> None:
     """It has no header of ours, so its place identifies it."""
     items = Items(PERMISSIONS, CODEC, known_brands({BRAND: CUSTOMER}))
-    found = items.of(a_record(None), an_api_key())
-    assert isinstance(found, bytes)
-    assert orjson.loads(found) == {
+    assert content_of(items.of(a_record(None), an_api_key())) == {
         "id": "permissions/2/7",
         "topic": "permissions",
         "partition": 2,
@@ -160,9 +163,8 @@ def test_record_of_a_brand_that_is_not_known_yet_waits_and_moves_with_it() -> No
     assert isinstance(items.of(record, an_api_key()), bytes)
     brands.put(BRAND, "beta")
     assert items.of(record, an_api_key()) is None
-    moved = items.of(record, an_api_key(customers=frozenset({"beta"})))
-    assert isinstance(moved, bytes)
-    assert orjson.loads(moved)["customer_id"] == "beta"
+    moved = content_of(items.of(record, an_api_key(customers=frozenset({"beta"}))))
+    assert moved["customer_id"] == "beta"
     brands.complete_at = lambda: float("inf")
     brands.directory.remove(str(BRAND).encode())
     assert items.of(record, an_api_key(customers=frozenset({"beta"}))) is None
@@ -175,9 +177,7 @@ def test_unreadable_record_is_given_with_its_key(logged: list[EventDict]) -> Non
         a_record(b"\xc3\x01what"),
     )
     for _ in range(3):
-        found = items.of(record, an_api_key())
-        assert isinstance(found, bytes)
-    item = orjson.loads(found)
+        item = content_of(items.of(record, an_api_key()))
     assert (item["key"], item["unreadable"]) == (KEY.decode(), True)
     assert [one["event"] for one in logged] == ["record not readable"]
 
@@ -185,9 +185,8 @@ def test_unreadable_record_is_given_with_its_key(logged: list[EventDict]) -> Non
 @pytest.mark.parametrize("feed", [OPT_OUTS, OUTCOMES])
 def test_record_of_a_log_without_a_value_is_unreadable(feed: Any) -> None:  # noqa: ANN401  # a Feed
     """Only a state has deletions: an opt-out without a value closes its key all the same."""
-    found = Items(feed, CODEC, known_brands({BRAND: CUSTOMER})).of(a_record(None), an_api_key())
-    assert isinstance(found, bytes)
-    item = orjson.loads(found)
+    items = Items(feed, CODEC, known_brands({BRAND: CUSTOMER}))
+    item = content_of(items.of(a_record(None), an_api_key()))
     assert (item.get("unreadable"), "deleted" in item) == (True, False)
 
 
@@ -239,11 +238,13 @@ def taken(*offsets: int, **overrides: object) -> dict[str, Any]:
 @pytest.fixture
 def progress(monkeypatch: pytest.MonkeyPatch) -> PipelinePositions:
     """Return a progress that nobody follows, beside a Kafka with these ends."""
-
-    def offsets(_client: object, topic: str, partitions: Sequence[int], _spec: object) -> object:
-        return {number: ENDS.get(topic, {1: 1, 3: 3})[number] for number in partitions}
-
-    monkeypatch.setattr(protocol, "offsets", offsets)
+    monkeypatch.setattr(
+        protocol,
+        "offsets",
+        lambda _client, topic, partitions, _spec: {
+            number: ENDS.get(topic, {1: 1, 3: 3})[number] for number in partitions
+        },
+    )
     return PipelinePositions(SETTINGS, CODEC)
 
 

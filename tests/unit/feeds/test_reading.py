@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
 from math import inf
+from unittest.mock import Mock
 
 import orjson
 import pytest
-from confluent_kafka import KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.topics import Topics
 from tests.support.api_keys import an_api_key
 from tests.support.builders import NOON
-from tests.unit.feeds.fakes import (
+from tests.unit.feeds.conftest import (
     FakeLog,
     FakeOlderRecords,
     a_message,
@@ -163,8 +163,7 @@ async def test_page_of_others_records_moves_the_cursor() -> None:
 
 async def test_page_ends_when_its_time_is_up() -> None:
     """However much there is that is for others; what was searched is not searched again."""
-    source = a_source(log_of(50, brand_code=OTHER_BRAND), most=10)
-    page = PageReading(source, at(0), KEY, limit=5)
+    page = PageReading(a_source(log_of(50, brand_code=OTHER_BRAND), most=10), at(0), KEY, limit=5)
     await page.fill(0.0)
     assert (page.items, page.is_at_end, page.is_full) == ([], False, False)
     assert page.cursor(NOON).offsets == {0: 10}
@@ -211,8 +210,7 @@ async def test_snapshot_is_complete_at_the_end_it_began_with() -> None:
     """What is written meanwhile does not put off its end."""
     log = log_of(10, 0)
     source = a_source(log)
-    begun = at(0, 0, ends={0: 10, 1: 0})
-    page = PageReading(source, begun, KEY, limit=6)
+    page = PageReading(source, at(0, 0, ends={0: 10, 1: 0}), KEY, limit=6)
     await page.fill(inf)
     halfway = page.cursor(NOON + timedelta(minutes=1))
     assert halfway.ends == {0: 10, 1: 0}
@@ -382,8 +380,7 @@ async def test_turn_of_one_that_gave_up_is_passed_on() -> None:
     await asyncio.sleep(0)
     tasks[1].cancel()
     reader.release.set()
-    async with asyncio.timeout(5):
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
     assert reader.served == ["first", "after"]
 
 
@@ -396,28 +393,12 @@ async def test_request_gives_up_where_others_take_too_long(monkeypatch: pytest.M
     with pytest.raises(RequestRefusedError, match="too many requests"):
         await reader.ask("other")
     reader.release.set()
-    async with asyncio.timeout(5):
-        await asyncio.gather(busy, reader.ask("third"))
-
-
-class EndOf:
-    """The message by which Kafka's client says that a partition ended."""
-
-    def __init__(self, partition: int, offset: int) -> None:
-        self.partition = lambda: partition
-        self.offset = lambda: offset
-        self.error = lambda: KafkaError(KafkaError._PARTITION_EOF)  # its public spelling
-
-
-class LateClient:
-    """A consumer that still hands over the end of a partition of the stretch before."""
-
-    def consume(self, most: int, _: float) -> list[EndOf]:
-        """Return both ends at once."""
-        return [EndOf(0, 7), EndOf(1, 5)] if most == 1 else []
+    await asyncio.wait_for(asyncio.gather(busy, reader.ask("third")), 5)
 
 
 def test_end_of_the_stretch_before_is_no_fault() -> None:
     """It says nothing of the partitions that are read now."""
-    found = older_records._stretches(LateClient(), "topic", {1: 3}, 10)
+    # A consumer that hands over both ends at once.
+    client = Mock(consume=lambda most, _: [an_end(0, 7), an_end(1, 5)] if most == 1 else [])
+    found = older_records._stretches(client, "topic", {1: 3}, 10)
     assert found == {1: older_records.Stretch([], 5, True)}

@@ -7,29 +7,41 @@ SQL is commented, and migrations are numbered.
 The bounds of the database's instants hold for any exchanges.
 
 Notifications wake whoever waits, and none is lost.
+Receipts as entries: the whole request under its id, an answer under its recipient's key.
+What a unit of work publishes of a row.
 """
 
 import asyncio
+import json
 from datetime import timedelta
 from importlib import resources
 
+import orjson
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import errors
 
-from izin.consent import IzinError
+from izin.consent import IzinError, SourceError, State
 from izin.ledger.db import BULK, ClockOffset, Notifications, statements, while_waiting
 from izin.ledger.db.connection import DRIFT, translate
 from izin.ledger.db.leases import Silence
 from izin.ledger.db.migrate import migrations
+from izin.ledger.history import entries_of, receipt_key
+from izin.ledger.history.receipts import KIND
 from izin.ledger.record import (
     ConcurrentChangeError,
     LedgerFaultError,
     LedgerUnavailableError,
     RefusedValueError,
+    RuledRow,
+    first_row,
 )
+from izin.schemas.topics import Topics
+from tests.support.builders import CUSTOMER, NOON, PHONE, a_key
+from tests.support.fast_copies.histories import MESSAGES, saved
+from tests.support.gate.receipts import a_decision_receipt, a_receipt
 
 KINDS: dict[type[IzinError], tuple[str, ...]] = {
     # bytes that are no text, a number and an instant out of range, a check, a null, an index entry
@@ -131,8 +143,7 @@ def test_migrations_are_numbered_without_a_gap():
     numbers = [int(one.name.split("_")[0]) for one in migrations()]
     assert numbers == sorted(numbers)
     assert sorted(set(numbers)) == list(range(1, numbers[-1] + 1))
-    in_transactions = [one for one in migrations() if not one.is_outside]
-    assert len(in_transactions) == numbers[-1]
+    assert len([one for one in migrations() if not one.is_outside]) == numbers[-1]
 
 
 @given(
@@ -182,8 +193,7 @@ async def test_notification_before_the_wait_is_not_lost():
     notifications = Notifications()
     seen = notifications.count(BULK)
     notifications.wake(BULK)
-    async with asyncio.timeout(1):
-        await notifications.wait(BULK, seen, SOON)
+    await asyncio.wait_for(notifications.wait(BULK, seen, SOON), 1)
 
 
 async def test_notification_ends_the_wait():
@@ -192,5 +202,69 @@ async def test_notification_ends_the_wait():
     waiting = asyncio.create_task(notifications.wait(BULK, notifications.count(BULK), SOON))
     await asyncio.sleep(0)
     notifications.wake(BULK)
-    async with asyncio.timeout(1):
-        await waiting
+    await asyncio.wait_for(waiting, 1)
+
+
+ID = a_receipt()["receipt_id"]
+
+
+def test_list_is_one_movement_that_names_nobody() -> None:
+    """With what was asked, how many got which answer, and the digest of the list."""
+    (one,) = entries_of(a_receipt(basis="contract", customer_id="beta"))
+    assert (one.kind, one.key, one.source) == (KIND, receipt_key(ID), receipt_key(ID))
+    assert (one.customer_id, one.occurred_at, one.may_repeat) == ("beta", NOON, True)
+    names = ("receipt", "recipients", "basis", "campaign", "digest")
+    assert [one.data[name] for name in names] == [
+        *("list", 2, "contract", "spring", a_receipt()["digest"])
+    ]
+
+
+def test_answer_is_a_movement_of_its_recipient() -> None:
+    """Beside one of the request, which has nothing that leads to the recipient."""
+    whole, own = entries_of(a_decision_receipt(retailer_code=7))
+    assert (own.key, own.source) == (str(a_key(recipient=PHONE)), f"{receipt_key(ID)}/0")
+    assert (own.data["receipt_id"], own.data["basis"], own.data["retailer_code"]) == (
+        *(ID, "order 17", 7),
+    )
+    assert whole.key == receipt_key(ID)
+    assert PHONE not in json.dumps(json.loads(orjson.dumps(whole.data)))
+    assert (whole.data["digest"], whole.data["basis"]) == (None, None)
+
+
+def test_list_of_one_recipient_keeps_nothing_of_it() -> None:
+    """Whoever guesses the recipient could test the digest, after an erasure too; the basis may be
+    the number of an order.
+    """
+    (one,) = entries_of(a_receipt(recipients=1, reasons={"registered": 1}, basis="order 17"))
+    assert (one.data["digest"], one.data["basis"]) == (None, None)
+
+
+def test_answer_without_a_valid_address_stays_with_its_request() -> None:
+    """It has no key, and names nobody."""
+    _, own = entries_of(a_decision_receipt(index=3, recipient=None))
+    assert (own.key, own.source) == (receipt_key(ID), f"{receipt_key(ID)}/3")
+    assert own.data["basis"] is None
+
+
+def test_answer_of_no_channel_is_refused() -> None:
+    """It goes to the dead letters, where a person sees it."""
+    with pytest.raises(SourceError):
+        list(entries_of(a_decision_receipt(type="SMS")))
+
+
+def test_permission_behind_a_closed_opt_in_is_published_again() -> None:
+    """The opt-out before it holds again: the topic must not keep what the opt-in permitted."""
+    row = first_row(a_key(), CUSTOMER, NOON)
+    opted_out = row.replace(
+        desired_status="RET", desired_at=NOON, desired_rank=0, latest_ret_at=NOON
+    )
+    changes, _ = saved(None, RuledRow(row=opted_out), NOON)
+    before = changes.written(opted_out)
+    closed = before.replace(desired_status="ONAY", latest_ret_at=None, state=State.EXPIRED)
+    changes, messages = saved(before, RuledRow(row=before, closed=closed), NOON)
+    published = [one for one in messages if one.topic == Topics().permissions.name]
+    written = changes.written(before)
+    expected = MESSAGES.permission_of(written, NOON, previous=False)
+    assert len(published) == 2
+    assert published[-1].value == expected.value
+    assert written.permission_reason == before.permission_reason

@@ -3,9 +3,12 @@
 What librdkafka gets of encryption and authentication, and what to do where either fails.
 
 The libraries read the variables as the settings do, without the settings.
+What docs/security.md shows can be set, and is taken.
 """
 
 import logging
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,13 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from pydantic import SecretStr
 
-from izin.runtime import broker_faults, kafka
+from izin.runtime import broker_faults, kafka, settings
 from izin.runtime.broker_faults import while_leaders_move
 from izin.runtime.errors import BrokerError, RegistryError, SettingError
 from izin.runtime.kafka import access_of, broker_errors
 from izin.runtime.kafka_environment import VARIABLES, KafkaAccess
 from izin.runtime.setting_rules.checks import SECRETS, SECURITY, security_options_of
-from izin.runtime.setting_rules.group import SUFFIX, secret_variables
+from izin.runtime.setting_rules.group import SUFFIX, SettingsGroup, secret_variables
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
 from tests.support.secure.certificates import Authority
 
@@ -179,8 +182,6 @@ def test_environment_means_what_it_means_to_the_settings(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ):
     """Both readers give the same client, the same topics and the same registry."""
-    for variable in VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
     for variable, value in environ.items():
         monkeypatch.setenv(variable, value)
     settings, access = KafkaSettings(), KafkaAccess.from_environment()
@@ -218,8 +219,7 @@ def test_certificates_are_options_of_the_client(tmp_path: Path):
         "KAFKA_SECURITY_PROTOCOL": "SSL",
         "KAFKA_SSL_CA_FILE": str(authority.file),
     }
-    access = KafkaAccess.from_environment(environ)
-    assert access.options["ssl.ca.location"] == str(authority.file)
+    assert KafkaAccess.from_environment(environ).options["ssl.ca.location"] == str(authority.file)
 
 
 @pytest.mark.parametrize(
@@ -269,3 +269,53 @@ def test_schemas_of_newer_releases_may_be_in_a_folder(tmp_path: Path):
     access = KafkaAccess.from_environment({"IZIN_SCHEMA_FOLDER": str(tmp_path)})
     assert access.schema_folder == tmp_path
     assert access.codec().header("Consent").startswith(b"\xc3\x01")
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "security.md").read_text(encoding="utf-8")
+EXAMPLES = [
+    dict(line.split("=", 1) for line in shlex.split(block, comments=True))
+    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+]
+GROUPS = tuple(SettingsGroup.__subclasses__())
+SECRET_NAMES = {name for group in GROUPS for name in secret_variables(group)}
+KNOWN = {
+    str(field.validation_alias) for group in GROUPS for field in group.model_fields.values()
+} | {f"{name}{SUFFIX}" for name in SECRET_NAMES}
+
+
+def test_every_setting_on_the_page_is_one() -> None:
+    """Also those in its tables and sentences; … stands for the rest of a name."""
+    named = set(re.findall(r"\b(?:KAFKA|SCHEMA_REGISTRY|DATABASE|IYS|IZIN)_[A-Z_]*[A-Z]\b", PAGE))
+    assert len(named) > 20
+    assert named - {"KAFKA_SASL_OAUTHBEARER"} <= KNOWN
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> dict[str, Path]:
+    """Return the files of the examples as a machine would have them, by the names there."""
+    ours = Authority(tmp_path)
+    client = ours.issue("client", password="obviously-fake")
+    secret = tmp_path / "secret"
+    secret.write_text("obviously-fake\n", encoding="ascii")
+    return {
+        "client.pem": client.certificate,
+        "client-key.pem": client.key,
+        **{f"{one}-ca.pem": ours.file for one in ("kafka", "login", "registry", "db")},
+        **dict.fromkeys(("kafka", "kafka-client", "client-key", "registry"), secret),
+    }
+
+
+@pytest.mark.parametrize("given", EXAMPLES, ids=lambda given: next(iter(given)))
+def test_example_is_taken(
+    given: dict[str, str], machine: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its files in their places, in production wherever it is about all connections."""
+    for name, value in given.items():
+        file = machine.get(Path(value).name) if name.endswith(SUFFIX) else None
+        monkeypatch.setenv(name, str(file or value))
+    of_ledger = "DATABASE_URL" in given
+    if of_ledger or "KAFKA_SECURITY_PROTOCOL" in given:
+        monkeypatch.setenv("IZIN_PRODUCTION", "true")
+    made = settings.LedgerSettings() if of_ledger else settings.KafkaSettings()
+    taken = {f"{name}{suffix}" for name in made.given for suffix in ("", SUFFIX)}
+    assert set(given) <= taken

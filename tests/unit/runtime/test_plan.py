@@ -1,12 +1,25 @@
-"""A plan: written, read back, and refused once it was edited, or something has moved."""
+"""A plan: written, read back, and refused once it was edited, or something has moved.
 
-from collections.abc import Iterator
+Where a topic ends, by leaders of which some do not answer.
+
+Kafka's silence is noticed in time, and said once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from structlog.testing import capture_logs
 
+from izin.kafka.follower import end
+from izin.kafka.follower.end import TopicEnd
+from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.plan import (
     Bounds,
     OtherPlanError,
@@ -19,6 +32,8 @@ from izin.runtime.plan import (
     work_folder,
     write_private,
 )
+from izin.runtime.settings import KafkaSettings
+from tests.support.waiting import ManualClock
 
 _AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 _KEY = "600001/MESAJ/BIREYSEL/+905000000001"
@@ -166,3 +181,209 @@ def test_work_is_beside_the_plan_and_private(tmp_path: Path) -> None:
 def test_selection_narrows_by_what_is_given(selection: Selection, is_taken: bool) -> None:
     """What is not given leaves everything in."""
     assert selection.takes_key(_KEY) is is_taken
+
+
+class Brokers:
+    """An admin client of brokers, some of which do not answer."""
+
+    def __init__(self) -> None:
+        self.ends = {0: 10, 1: 20, 2: 30}
+        self.leaders = {0: 1, 1: 2, 2: -1}
+        self.silent: set[int] = set()
+        """Partitions whose leader does not answer."""
+        self.gone: set[int] = set()
+        """Partitions whose leader is another now."""
+        self.asked: list[set[int]] = []
+
+    def list_offsets(self, places: Mapping[TopicPartition, Any], **_: object) -> Any:  # noqa: ANN401  # the client's
+        """Answer for the partitions of one leader."""
+        self.asked.append({one.partition for one in places})
+        answers: dict[TopicPartition, Future[Any]] = {}
+        for place in places:
+            answers[place] = answer = Future()
+            if place.partition in self.gone:
+                answer.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+            elif place.partition not in self.silent:
+                answer.set_result(SimpleNamespace(offset=self.ends[place.partition]))
+        return answers
+
+    def list_topics(self, topic: str, timeout: float) -> Any:  # noqa: ANN401, ARG002  # the same
+        """Return the leaders of now."""
+        partitions = {n: SimpleNamespace(leader=one) for n, one in self.leaders.items()}
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=partitions)})
+
+    def poll(self, timeout: float) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def brokers() -> Brokers:
+    return Brokers()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time, to be moved on."""
+    now = [100.0]
+    monkeypatch.setattr(end, "monotonic", lambda: now[0])
+    return now
+
+
+def topic_end(brokers: Brokers) -> TopicEnd:
+    return TopicEnd(
+        brokers,  # type: ignore[arg-type]
+        "topic",
+        dict(brokers.leaders),
+        IsolationLevel.READ_COMMITTED,
+    )
+
+
+def reached(one: TopicEnd, clock: list[float], positions: Mapping[int, int]) -> dict[int, float]:
+    """Return what is reached within the next seconds, when the end was asked for."""
+    found: dict[int, float] = {}
+    for _ in range(30):
+        clock[0] += 0.1
+        for number, asked_at in one.reached(positions).items():
+            found.setdefault(number, asked_at)
+    return found
+
+
+def test_each_leader_is_asked_alone(brokers: Brokers, clock: list[float]):
+    """One that does not answer, or a partition without one, says nothing of the others."""
+    brokers.silent = {1}
+    found = reached(topic_end(brokers), clock, {0: 10, 1: 20, 2: 30})
+    assert set(found) == {0}
+    assert found[0] > 100
+    assert all(len(numbers) == 1 for numbers in brokers.asked)
+
+
+def test_new_leader_is_found(brokers: Brokers, clock: list[float]):
+    """Of a partition that had none, and of one whose leader no longer is."""
+    brokers.gone = {1}
+    one = topic_end(brokers)
+    assert set(reached(one, clock, {0: 10, 1: 20, 2: 30})) == {0}
+    brokers.gone, brokers.leaders = set(), {0: 1, 1: 1, 2: 1}
+    assert set(reached(one, clock, {0: 10, 1: 20, 2: 30})) == {0, 1, 2}
+    assert brokers.asked[-1] == {0, 1, 2}
+
+
+def test_end_is_reached_by_who_has_read_so_far(brokers: Brokers, clock: list[float]):
+    """As it was when it was asked for, however the partition grows meanwhile."""
+    one = topic_end(brokers)
+    assert set(reached(one, clock, {0: 9, 1: 20, 2: 0})) == {1}
+    brokers.ends[0] = 1000
+    first = clock[0]
+    assert reached(one, clock, {0: 10, 1: 20, 2: 0})[0] < first
+
+
+class SilentAdmin:
+    """An admin client whose broker answers as long as `is_up`."""
+
+    def __init__(self) -> None:
+        self.is_up = True
+
+    def poll(self, _timeout: float) -> None:
+        """Have nothing to log."""
+
+    def list_topics(self, **_: object) -> None:
+        if not self.is_up:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+
+class RefusingAdmin(SilentAdmin):
+    """One whose broker refuses the password, which it reports to its error callback."""
+
+    def __init__(self, report: Callable[[KafkaError], None]) -> None:
+        super().__init__()
+        self.is_up = False
+        self._report = report
+
+    def poll(self, _timeout: float) -> None:
+        """Report, the least helpful error last."""
+        self._report(KafkaError(KafkaError._TRANSPORT))
+        self._report(KafkaError(KafkaError._AUTHENTICATION))
+        self._report(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+
+
+@pytest.fixture
+def admin() -> SilentAdmin:
+    """Return a broker that answers."""
+    return SilentAdmin()
+
+
+@pytest.fixture
+def manual_clock() -> ManualClock:
+    """Return the clock of the watch."""
+    return ManualClock()
+
+
+@pytest.fixture
+def watch(admin: SilentAdmin, manual_clock: ManualClock) -> BrokerWatch:
+    """Return the watch under test."""
+    watch = BrokerWatch(KafkaSettings(client_log_level=0), manual_clock)
+    watch._admin = admin  # type: ignore[assignment]  # the stand-in
+    return watch
+
+
+async def test_broker_that_answers_is_reachable(
+    watch: BrokerWatch, manual_clock: ManualClock
+) -> None:
+    """However long it has been asked, and nothing is logged."""
+    with capture_logs() as logs:
+        for _ in range(10):
+            manual_clock.now += 2
+            await watch.ask()
+            assert watch.is_reachable
+    assert logs == []
+
+
+async def test_silence_is_noticed_and_logged_once(
+    watch: BrokerWatch, admin: SilentAdmin, manual_clock: ManualClock
+) -> None:
+    """A lost request is no outage; ten minutes are two log events, not ten thousand."""
+    admin.is_up = False
+    with capture_logs() as logs:
+        manual_clock.now += 4
+        await watch.ask()
+        assert watch.is_reachable
+        for _ in range(300):
+            manual_clock.now += 2
+            await watch.ask()
+        assert not watch.is_reachable
+        admin.is_up = True
+        await watch.ask()
+        assert watch.is_reachable
+        await watch.ask()
+    assert [(one["event"], one["log_level"]) for one in logs] == [
+        ("kafka unreachable", "error"),
+        ("kafka reachable again", "warning"),
+    ]
+    assert logs[1]["seconds"] == 604
+
+
+async def test_cause_and_setting_of_a_refusal_are_logged(
+    watch: BrokerWatch, manual_clock: ManualClock
+) -> None:
+    """The failed request itself tells of a broken connection only."""
+    watch._admin = RefusingAdmin(watch._errors.append)  # type: ignore[assignment]  # the stand-in
+    with capture_logs() as logs:
+        for _ in range(5):
+            manual_clock.now += 2
+            await watch.ask()
+    (one,) = logs
+    assert "KAFKA_SASL_PASSWORD" in one["error"]
+
+
+async def test_cause_of_a_former_outage_is_forgotten(
+    watch: BrokerWatch, admin: SilentAdmin, manual_clock: ManualClock
+) -> None:
+    """The next one may have another."""
+    watch._errors.append(KafkaError(KafkaError._AUTHENTICATION))
+    await watch.ask()
+    admin.is_up = False
+    with capture_logs() as logs:
+        for _ in range(5):
+            manual_clock.now += 2
+            await watch.ask()
+    (one,) = logs
+    assert "KAFKA_BOOTSTRAP_SERVERS" in one["error"]

@@ -26,11 +26,7 @@ EVERY_SECRET = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Set what must be set, and what a secret needs beside it; no other of our variables."""
-    for group in GROUPS:
-        for field in group.model_fields.values():
-            for suffix in ("", SUFFIX):
-                monkeypatch.delenv(f"{field.validation_alias}{suffix}", raising=False)
+    """Set what must be set, and what a secret needs beside it."""
     monkeypatch.setenv("IYS_USERNAME", "acme")
     for name in ("DATABASE_URL", "IYS_PASSWORD"):
         monkeypatch.setenv(name, SECRET)

@@ -5,13 +5,17 @@ Long work lets other tasks of the event loop in.
 Blocking work that nobody waits for at the end.
 
 How many dead letters are too many.
+Processes that wait for work end with the command that started them, also where it was killed.
 """
 
 import asyncio
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -21,10 +25,12 @@ from typer.testing import CliRunner
 
 from izin.cli.cli import COMMANDS, app
 from izin.consent import OurError
+from izin.replay.processes import Advance, working
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.logs import EXIT, exiting_on_error
 from izin.runtime.process import in_daemon_thread, with_pauses
 from izin.runtime.settings import IysSettings
+from tests.support.waiting import runs, until
 
 ROOT = Path(__file__).parents[3]
 SECRET = "obviously-fake-secret"
@@ -240,3 +246,37 @@ def test_batch_wider_than_the_window_counts_whole() -> None:
     latest.add({}, 10)
     latest.add({"acme/web": 7}, 5000)
     assert (latest.suspects["acme/web"], latest.records) == (7, 5000)
+
+
+CHILDREN = 2
+
+
+def work(_number: int, advance: Advance) -> None:
+    """Do a piece of work, which is done at once."""
+    advance(1)
+
+
+def start() -> None:
+    """Have processes work; print their ids once they wait for more, and wait to be killed."""
+    with working(work, (), range(CHILDREN), CHILDREN) as running:
+        running.finish(lambda _: None)
+        pids = [one.pid for one in multiprocessing.active_children()]
+        sys.stdout.write(f"{' '.join(map(str, pids))}\n")
+        sys.stdout.flush()
+        time.sleep(60)
+
+
+def test_idle_processes_end_with_a_parent_that_is_killed() -> None:
+    """Nobody else would end them: they wait for work that no one sends any more."""
+    arguments = [sys.executable, "-m", __name__]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert pids
+        assert all(map(runs, pids))
+        os.kill(parent.pid, signal.SIGKILL)
+    until(lambda: not any(map(runs, pids)))
+
+
+if __name__ == "__main__":
+    start()

@@ -1,26 +1,32 @@
 """Each kind of bad record becomes a dead letter of its own; what is not its fault is raised.
 
 Whatever a record is, it becomes a dead letter at worst: the path to one cannot raise.
+Ten thousand hostile records at the order stage: no crash, and no neighbour harmed.
+
+Instants beyond any calendar, or before the law, are missing: no opt-out is lost over one.
 """
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, cast
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import pytest
+from fastavro import parse_schema, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent import FIRST_DATE, OurError
+from izin.consent import FIRST_DATE, OurError, Status
+from izin.schemas import contracts
 from izin.schemas.codec import Codec, SchemaIds
 from izin.schemas.fast.record_format import header_bytes, headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
-from izin.schemas.records import MAX_COPIED_BYTES, event_to_avro
+from izin.schemas.records import MAX_COPIED_BYTES, event_from_avro, event_to_avro
 from izin.streams import guard
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 from izin.streams.guard import (
@@ -32,7 +38,9 @@ from izin.streams.guard import (
     dead_letter_of,
 )
 from izin.streams.outputs import MAX_BYTES
-from tests.support.builders import PHONE, an_event
+from izin.streams.state.state import MemoryState
+from tests.support.builders import NOON, PHONE, an_event, an_iys_event
+from tests.support.hostile.inputs import HostileInputs
 from tests.support.order.harness import (
     APPENDED,
     CODEC,
@@ -43,7 +51,9 @@ from tests.support.order.harness import (
     OrderHarness,
     a_record,
     a_spoilt_record,
+    consent_of,
     fetched,
+    records_of,
 )
 
 FIRST = (FIRST_DATE - EPOCH) // MILLISECOND
@@ -213,8 +223,7 @@ def test_ret_with_bytes_that_are_no_text_takes_effect(name: str) -> None:
 
 def test_ret_with_a_damaged_recipient_is_not_registrable() -> None:
     """They may hide more; the opt-out takes effect for the recipient that is left."""
-    recipient = f"+9055500@@@@{PHONE[-5:]}"
-    found = taken(a_spoilt_record("recipient", recipient=recipient, status="RET"))
+    found = taken(a_spoilt_record("recipient", recipient=f"+9055500@@@@{PHONE[-5:]}", status="RET"))
     assert found.admitted.key.recipient == f"+9055500{PHONE[-5:]}"
     assert not found.admitted.registrable
 
@@ -319,26 +328,188 @@ def test_any_record_is_folded_without_an_error(several: list[tuple[Any, ...]]) -
     assert [one["offset"] for one in found] == sorted({one["offset"] for one in found})
 
 
-class FailingCodec:
-    """Encodes anything but a dead letter with headers."""
-
-    def encode(self, record: str, value: Mapping[str, Any]) -> bytes:
-        """Return a framed record, unless it has headers."""
-        if value["headers"]:
-            raise OSError
-        return CODEC.encode(record, value)
-
-
 def test_letter_that_cannot_be_written_is_a_minimal_one() -> None:
     """Coordinates, the reason and the beginning of the bytes are left of it."""
     record = fetched(
         key=b"k" * 70_000, value=b"v" * 70_000, offset=7, timestamp=1 << 70, headers=[("a", b"")]
     )
     letter = a_letter(record)
-    key, value, headers = dead_letter_message(letter, record, cast("Codec", FailingCodec()))
+    codec = Mock(wraps=CODEC)
+    codec.encode.side_effect = [OSError, DEFAULT]  # one with headers cannot be encoded
+    key, value, headers = dead_letter_message(letter, record, codec)
     written = CODEC.decode("DeadLetter", value)
     assert (key, written["reason"], written["offset"]) == (None, "undecodable", 7)
     assert (written["value_size"], len(written["value"])) == (70_000, MAX_COPIED_BYTES)
     assert (written["headers"], written["violations"]) == ([], [])
     assert written["timestamp"] == EPOCH
     assert dict(headers)["ce_time"] == EPOCH.isoformat().encode()
+
+
+HARNESS = OrderHarness()
+BATCHES, RECORDS = 200, 10
+RECEIVED = APPENDED - 60_000
+GO_ZERO = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
+WILD = [
+    GO_ZERO,
+    GO_ZERO - 1,
+    -(1 << 63),
+    (1 << 63) - 1,
+    APPENDED * 1000,  # microseconds
+    APPENDED * 1_000_000,  # nanoseconds
+    253_402_300_799_999,  # the last millisecond of the year 9999
+    253_402_300_800_000,
+]
+EARLY = [0, -1, APPENDED // 1000, FIRST - 1]
+"""Of a receipt: 1970, seconds for milliseconds, the day before the law."""
+NEAR = [RECEIVED, APPENDED - 3_600_000]
+_ANY = st.sampled_from(WILD) | st.integers(-(1 << 63), (1 << 63) - 1)
+_OF_AN_EVENT = st.none() | _ANY | st.sampled_from(EARLY + NEAR)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hostile_records_harm_no_ret(seed: int) -> None:
+    """Each gives a decision, a dead letter or a repartitioned record that can be written and read;
+    a valid RET between them takes effect.
+    """
+    made, state = HostileInputs(seed), MemoryState()
+    for number in range(BATCHES):
+        at = NOON + timedelta(hours=number)
+        ret = an_event(event_id=f"{number}", status="RET", consent_date=at, received_at=at)
+        (valid,) = records_of(ret, timestamp=int(at.timestamp() * 1000))
+        hostile = [
+            fetched(value=made.framed(CODEC), key=KEY, partition=HOME, offset=offset)
+            for offset in range(RECORDS)
+        ]
+        effects = HARNESS.fold([*hostile[:5], valid, *hostile[5:]], state)
+        state.apply(effects.changes, number)
+        # It wins, unless a RET does that İYS dates later.
+        assert consent_of(state, KEY).status is Status.RET
+        for topic in (TOPICS.decisions, TOPICS.desired_consents, TOPICS.dead_letters):
+            HARNESS.written(effects, topic.name, topic.record)
+        for one in (*effects.writes, *effects.repartitioned):
+            assert len(one.key or b"") + len(one.value) + len(one.headers) <= MAX_BYTES
+
+
+def wild_record(status: str, *, iys: bool = False, **instants: int | None) -> FetchedRecord:
+    """Return a record of an event with these instants, in milliseconds since 1970."""
+    event = event_to_avro(an_iys_event(status=status) if iys else an_event(status=status))
+    for name in event["iys"] or ():
+        event["iys"][name] = instants.pop(name, event["iys"][name])
+    value = CODEC.encode("ConsentEvent", event | {"received_at": RECEIVED} | instants)
+    return fetched(value=value, key=KEY, partition=HOME)
+
+
+def an_instant(milliseconds: int) -> datetime:
+    return EPOCH + milliseconds * MILLISECOND
+
+
+@pytest.mark.parametrize("date", WILD)
+def test_ret_with_a_wild_date_counts_from_its_receipt(date: int) -> None:
+    """Microseconds for milliseconds, year 0, beyond 9999: the date is missing."""
+    found = taken(wild_record("RET", consent_date=date))
+    assert found.admitted.effective_at == an_instant(RECEIVED).replace(microsecond=0)
+    assert found.admitted.event.consent_date is None
+    assert not found.is_unchanged
+
+
+@pytest.mark.parametrize("receipt", WILD + EARLY)
+def test_ret_with_a_wild_receipt_counts_from_its_append(receipt: int) -> None:
+    """So does one received before the law, such as Go's zero time or 1970."""
+    found = taken(wild_record("RET", consent_date=None, received_at=receipt))
+    assert found.admitted.effective_at == an_instant(APPENDED)
+    assert found.admitted.event.received_at == an_instant(APPENDED)
+    dated = taken(wild_record("RET", consent_date=RECEIVED, received_at=receipt))
+    assert dated.admitted.effective_at == an_instant(RECEIVED).replace(microsecond=0)
+
+
+@pytest.mark.parametrize("created", WILD + EARLY)
+def test_ret_of_iys_with_a_wild_date_counts_from_its_receipt(created: int) -> None:
+    """İYS's own instant is as good as missing; what is claimed of İYS closes at the receipt."""
+    found = taken(wild_record("RET", iys=True, creation_date=created)).admitted
+    assert found.event.iys is not None
+    assert found.effective_at == found.event.iys.creation_date == an_instant(RECEIVED)
+    again = taken(fetched(value=CODEC.encode("ConsentEvent", event_to_avro(found.event)), key=KEY))
+    assert again.admitted == found
+
+
+@pytest.mark.parametrize("date", WILD)
+def test_onay_with_a_wild_date_is_refused(date: int) -> None:
+    """As one without a date; an opt-in of İYS that has no instant of its own, too."""
+    for record in (
+        wild_record("ONAY", consent_date=date),
+        wild_record("ONAY", iys=True, creation_date=date),
+    ):
+        found = Guard(CODEC).admit(record)
+        assert isinstance(found, DeadLetter)
+        assert (found.reason, found.violations[0].code) == ("refused", "H112")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ONAY", "RET"]),
+            st.booleans(),
+            _OF_AN_EVENT,
+            _OF_AN_EVENT,
+            _ANY | st.sampled_from(EARLY + NEAR),
+            _OF_AN_EVENT,
+        ),
+        max_size=6,
+    )
+)
+def test_wild_instants_are_folded_alike_and_lose_no_ret(several: list[tuple[Any, ...]]) -> None:
+    """The fast path and the general one agree, no RET is dead-lettered, and what is decided holds
+    an event that everybody reads.
+    """
+    records = [
+        wild_record(
+            *(status,),
+            iys=iys,
+            consent_date=date,
+            received_at=receipt,
+            creation_date=created,
+            observed_at=observed,
+        )
+        for status, iys, date, receipt, created, observed in several
+    ]
+    one, other, fast, whole = OrderHarness(), OrderHarness(), MemoryState(), MemoryState()
+    found, expected = one.fold(records, fast), other.fold_generally(records, whole)
+    assert (found.writes, found.counts) == (expected.writes, expected.counts)
+    letters = [each for each in found.writes if each.topic == TOPICS.dead_letters.name]
+    assert len(letters) <= sum(status == "ONAY" for status, *_ in several)
+    for each in found.writes:
+        if each.topic == TOPICS.decisions.name:
+            event = event_from_avro(CODEC.decode("Decision", each.value)["event"])
+            assert event.received_at is not None
+            assert FIRST_DATE <= event.received_at <= an_instant(APPENDED) + timedelta(minutes=5)
+    fast.apply(found.changes, 1)
+    consent = consent_of(fast, KEY)
+    if any(status == "RET" for status, *_ in several):
+        assert consent is not None
+        assert consent.latest_ret_at is not None
+
+
+@pytest.mark.parametrize("unit", ["millis", "micros"])
+def test_wild_instant_of_a_foreign_schema_is_missing(unit: str) -> None:
+    """Of a version from a registry, whatever unit its instants have."""
+    schema: Any = replace_units(contracts.current()["ConsentEvent"].schema, unit)
+    body = BytesIO()
+    values = event_to_avro(an_event(status="RET")) | {"consent_date": 1 << 62, "received_at": None}
+    schemaless_writer(body, parse_schema(schema, named_schemas={}), values)
+    codec = Codec(others={b"\x07" * 8: contracts.contract("ConsentEvent", schema)})
+    found = codec.decode_event(b"\xc3\x01" + b"\x07" * 8 + body.getvalue())
+    assert (found.status, found.consent_date) == ("RET", None)
+
+
+def replace_units(schema: object, unit: str) -> object:
+    """Return the schema with instants of this unit."""
+    match schema:
+        case dict():
+            return {
+                name: f"timestamp-{unit}" if name == "logicalType" else replace_units(one, unit)
+                for name, one in schema.items()
+            }
+        case list():
+            return [replace_units(one, unit) for one in schema]
+        case _:
+            return schema

@@ -1,5 +1,9 @@
-"""What a batch amounts to: rows, decisions, opt-outs, dead letters, re-filings."""
+"""What a batch amounts to: rows, decisions, opt-outs, dead letters, re-filings.
 
+Simple events are decided on their bytes as the law decides them.
+"""
+
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from random import Random
@@ -10,19 +14,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent import AdmittedEvent, Consent, ConsentEvent, Decision
+from izin.consent import Consent, ConsentEvent, DecisionKind
+from izin.consent.model import Reason
+from izin.schemas.fast.decision_writer import HeaderWriter
 from izin.schemas.fast.record_format import headers_of
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.partitioning import partition_of
-from izin.schemas.records import consent_from_avro
+from izin.schemas.records import consent_from_avro, headers
 from izin.streams import order
+from izin.streams.fast_path.simple_events import (
+    SimpleDecision,
+    SimpleEvent,
+    SimpleEventReader,
+    decide_simple,
+)
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 from izin.streams.guard import REDRIVEN
 from izin.streams.outputs import MAX_BYTES, REPARTITIONED
 from izin.streams.ownership import Effects
+from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState
-from tests.support.builders import NOON, PHONE, an_event, an_iys_event, an_iys_origin
+from tests.support.builders import NOON, PHONE, a_key, an_event, an_iys_event, an_iys_origin
 from tests.support.order.harness import (
     APPENDED,
+    CODEC,
     EXPRESS,
     HOME,
     IN_FULL,
@@ -154,11 +169,13 @@ def test_poison_in_the_fold_is_dead_lettered_without_effects(
 ) -> None:
     """A record on which the decision stumbles is a dead letter, and a RET among them an alarm."""
     decide = order.decide
-
-    def stumble(current: Consent | None, admitted: AdmittedEvent) -> Decision:
-        return decide(current, admitted) if admitted.event.event_id != "2" else 1 / 0
-
-    monkeypatch.setattr(order, "decide", stumble)
+    monkeypatch.setattr(
+        order,
+        "decide",
+        lambda current, admitted: (
+            decide(current, admitted) if admitted.event.event_id != "2" else 1 / 0
+        ),
+    )
     effects = HARNESS.fold(records_of(onay(1, 0), ret(2, 1), onay(3, 2)))
     assert kinds(effects) == ["Apply", "Apply"]
     assert effects.counts["dead:poison"] == 1
@@ -179,8 +196,7 @@ def test_failing_state_raises() -> None:
 
 def test_ret_with_too_much_evidence_takes_effect_without_it() -> None:
     """An opt-out is not lost because its evidence is too large to be written twice."""
-    evidence = {"page": "x" * MAX_BYTES}
-    effects = HARNESS.fold(records_of(an_event(status="RET", evidence=evidence)))
+    effects = HARNESS.fold(records_of(an_event(status="RET", evidence={"page": "x" * MAX_BYTES})))
     (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
     assert (decision["kind"], decision["event"]["evidence"]) == ("Apply", {})
     assert effects.counts["opt-outs"] == 1
@@ -271,8 +287,7 @@ def test_bytes_that_are_no_text_harm_their_record_alone(name: str) -> None:
 
 def test_record_in_another_partition_is_repartitioned() -> None:
     """A producer that keys its own way loses nothing: same bytes, right partition, marked."""
-    headers = [("ce_id", b"1")]
-    (record,) = records_of(an_event(), partition=ELSEWHERE, headers=headers, offset=5)
+    (record,) = records_of(an_event(), partition=ELSEWHERE, headers=[("ce_id", b"1")], offset=5)
     effects = HARNESS.fold([record], partition=ELSEWHERE)
     (again,) = effects.repartitioned
     assert (again.topic, again.partition, again.key) == (record.topic, HOME, KEY)
@@ -298,8 +313,7 @@ def test_record_repartitioned_twice_is_dead_lettered() -> None:
 def test_repartitioned_undated_ret_counts_from_its_first_append() -> None:
     """A detour of two hours does not let an undated opt-out override a newer opt-in."""
     undated = an_event(event_id="1", status="RET", consent_date=None, received_at=None)
-    first = APPENDED - 2 * 3_600_000
-    records = records_of(undated, partition=ELSEWHERE, timestamp=first)
+    records = records_of(undated, partition=ELSEWHERE, timestamp=APPENDED - 2 * 3_600_000)
     back = back_from(HARNESS.fold(records, partition=ELSEWHERE))
     assert changed(HARNESS.fold([back, *records_of(onay(2, 90), offset=1)])).status == "ONAY"
 
@@ -365,3 +379,112 @@ def _many(count: int, *, seed: int) -> list[ConsentEvent]:
         )
         for number in range(count)
     ]
+
+
+READER = SimpleEventReader(CODEC)
+
+
+def read(event: ConsentEvent, **fields: object) -> SimpleEvent | None:
+    return READER.read(a_record(event, **{"key": KEY} | fields))
+
+
+def decided(state: list[ConsentEvent], event: ConsentEvent) -> SimpleDecision | None:
+    """Return the simple decision of ``event`` over those before it."""
+    packing, packed = Packing(), None
+    for one in [*state, event]:
+        event_read = read(one)
+        assert event_read is not None
+        found = decide_simple(event_read, packed, packing)
+        if found is not None:
+            packed = found.pack(packing)
+    return found
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        an_event(source="HS_KARAR", status="RET"),
+        an_event(source="HS_2015"),
+        an_event(source=None),
+        an_event(recipient="0555 000 00 01"),
+        an_event(status="onay"),
+        an_event(date_basis="received"),
+        an_event(date_basis="day"),
+        an_event(date_basis="minute", status="RET"),
+        an_event(consent_date=None),
+        an_event(received_at=None),
+        an_event(consent_date=NOON + timedelta(minutes=1), received_at=NOON),
+        an_event(received_at=NOON + timedelta(hours=4)),
+        an_event(retailer_code=11111111),
+        an_event(customer_id=""),
+        an_event(event_id=""),
+        an_iys_event(),
+        an_event(evidence={"much": "e" * 70_000}),
+    ],
+)
+def test_event_that_needs_judgement_is_not_simple(event: ConsentEvent) -> None:
+    """Each guard of the fast path fires."""
+    assert read(event) is None
+
+
+@pytest.mark.parametrize("key", [None, b"any", b"100001/MESAJ/BIREYSEL/", b"\xff/x"])
+def test_event_with_another_key_is_not_simple(key: bytes | None) -> None:
+    """Where the record's key is not the canonical one, the law makes it."""
+    assert read(an_event(), key=key) is None
+
+
+def test_repartitioned_event_is_not_simple() -> None:
+    """Its first append counts, which is in a header; so it is with a redriven one."""
+    assert read(an_event(), headers=[(APPENDED_AT, b"1")]) is None
+    assert read(an_event(), headers=[(REDRIVEN, b"0/5"), (APPENDED_AT, b"1")]) is None
+
+
+def test_unreadable_event_is_not_simple() -> None:
+    """No value, another schema, or a record cut short."""
+    whole = a_record(key=KEY)
+    for value in (None, b"\xc3\x01" + b"\x07" * 40, (whole.value or b"")[:-2]):
+        assert READER.read(a_record(key=KEY, value=value)) is None
+
+
+def test_event_of_the_same_second_is_not_decided() -> None:
+    """Within one second more than the instant counts."""
+    assert decided([an_event(event_id="1")], an_event(event_id="2", status="RET")) is None
+
+
+def test_same_event_is_a_duplicate() -> None:
+    """Published again it changes nothing; with any difference the law decides."""
+    event = an_event(event_id="1")
+    found = decided([event], event)
+    assert found is not None
+    assert (found.kind, found.reason) == (DecisionKind.DUPLICATE, Reason.SAME_EVENT)
+    assert decided([event], replace(event, origin="crm")) is None
+    assert decided([event], replace(event, consent_date=NOON + MILLISECOND)) is None
+
+
+def test_older_event_that_moves_the_state_is_not_decided() -> None:
+    """An earlier RET under a later ONAY moves the latest RET, and so the state."""
+    earlier = an_event(event_id="2", status="RET", consent_date=NOON - timedelta(days=1))
+    assert decided([an_event(event_id="1")], earlier) is None
+
+
+def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources and brands in any number do not fill the memory, and are still read."""
+    monkeypatch.setattr("izin.schemas.fast.cache.MAX_ENTRIES", 2)
+    reader, marking = SimpleEventReader(CODEC), HeaderWriter("Decision")
+    for number in range(1, 8):
+        event = an_event(customer_id=f"c{number}", brand_code=number)
+        assert reader.read(a_record(event, key=a_key(brand_code=number).encode())) is not None
+        assert reader.read(a_record(event, key=f"{number}/nonsense".encode())) is None
+        at = NOON + timedelta(days=number, seconds=number)
+        expected = headers(record="Decision", event_id="1", source=f"/{number}", at=at)
+        seconds = (at - EPOCH) // timedelta(seconds=1)
+        assert headers_of(marking.headers(b"1", marking.shared(f"/{number}", seconds))) == expected
+    assert len(reader._contents) <= 2
+    assert len(reader._prefixes) <= 2
+
+
+def test_event_received_after_its_append_is_not_simple() -> None:
+    """Beyond the permitted skew the append counts, as the law defines."""
+    latest = EPOCH + (APPENDED + 5 * 60 * 1000) * MILLISECOND
+    assert read(an_event(received_at=latest)) is not None
+    assert read(an_event(received_at=latest + MILLISECOND)) is None

@@ -152,8 +152,7 @@ async def ready(worker: OrderWorker) -> None:
 
 def give(worker: OrderWorker, batch: RecordBatch, lane: str = TOPIC, number: int = 0) -> None:
     """Hand over `batch` as one that was fetched just now."""
-    opening = worker._processor(number)._opening
-    worker.dispatch(lane, number, batch._replace(opening=opening))
+    worker.dispatch(lane, number, batch._replace(opening=worker._processor(number)._opening))
 
 
 async def decided(
@@ -495,8 +494,7 @@ async def test_opt_outs_do_not_wait_for_the_topic_of_dead_letters(
     """
     monkeypatch.setattr(processor_module, "_PUT_OFF", 0.2)
     await acquired(worker, 0)
-    records = [fetched(offset=0, value=b"rubbish"), *mixed(1, 200).records]
-    batch = RecordBatch(0, 201, records)
+    batch = RecordBatch(0, 201, [fetched(offset=0, value=b"rubbish"), *mixed(1, 200).records])
     owned(worker).faults = [fenced()]
     with capture_logs() as logs:
         give(worker, batch)

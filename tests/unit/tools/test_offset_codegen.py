@@ -1,8 +1,16 @@
-"""The generated functions find where fields end, in every value that a contract allows."""
+"""The generated functions find where fields end, in every value that a contract allows.
 
+The generated files are current, and the page of retention forgets no topic.
+The verdict on a run of mutation testing.
+The rooms that a call goes through.
+"""
+
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import pytest
@@ -13,8 +21,12 @@ from izin.schemas import contracts
 from izin.schemas.contracts import Schema
 from izin.schemas.fast.reader import SHORT, long_of, long_text, reader_of_some
 from izin.schemas.fast.writer import EPOCH, writer_of
+from izin.schemas.topics import Topics
 from tests.contract.schemas.examples import golden
-from tests.contract.schemas.test_fast import CODEC, values
+from tests.contract.schemas.test_topics import CODEC, values
+from tools.generate import ROOT, pages
+from tools.hand_overs import Way
+from tools.mutants import check
 from tools.offset_codegen import generate
 
 
@@ -81,3 +93,65 @@ def test_offsets_of_a_missing_field_are_refused() -> None:
         offsets_of(schema, ["nowhere"])
     with pytest.raises(ValueError, match="status"):
         offsets_of(schema, [], ["status"])
+
+
+@pytest.mark.parametrize("name", sorted(pages()))
+def test_a_generated_file_is_current(name: str) -> None:
+    """A file that differs from the code is renewed with: make docs."""
+    assert (ROOT / name).read_text(encoding="utf-8") == pages()[name], "run: make docs"
+
+
+def test_retention_page_has_each_topic_with_recipients() -> None:
+    """Also where the field does not say that it is personal data."""
+    schemas = {name: json.dumps(one.schema) for name, one in contracts.current().items()}
+    naming = {one.name for one in Topics() if '"name": "recipient"' in schemas[one.record]}
+    rows = pages()["docs/retention.md"].splitlines()
+    cells = chain.from_iterable(row.split("|")[1:2] for row in rows)
+    assert naming >= {"consent-events", "gate-receipts"}
+    naming -= {Topics().opted_out_merchants.name}  # whose records have digests alone
+    assert naming <= {one.strip(" `") for one in cells}
+
+
+@pytest.mark.parametrize(("killed", "code", "word"), [(89, 0, "ok"), (88, 1, "short")])
+def test_fewer_than_nine_in_ten_killed_mutants_are_short(
+    killed: int, code: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mutant that never ends counts as killed; skipped ones do not count."""
+    assert check({"killed": killed, "timeout": 1, "total": 110, "skipped": 10}) == code
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"law-mutants: {killed + 1} % (bar ≥ 90 %) {word}"
+
+
+PUSH = "tests/unit/sinks/inbound/test_sweep.py"
+
+
+def test_return_is_a_room_that_the_way_has_left_before() -> None:
+    """Several calls within a room are one stay."""
+    way = Way()
+    for room in ("a", "a", "b", "b", "a", "c", "a", "b"):
+        way.enter(room)
+    assert (way.rooms, way.returns) == (["a", "b", "a", "c", "a", "b"], 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        # It waits for the ledger, and for nobody else's task.
+        (
+            "izin.sinks.inbound.push:AcceptedCredentials.admits",
+            "hand-overs: 0, returns: 0",
+        ),
+        ("izin.sinks.inbound.push:Nowhere.called", "was not called"),
+    ],
+)
+def test_command_prints_the_way_of_a_call_in_a_test(call: str, expected: str) -> None:
+    """What waits and goes on is one call."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tools.hand_overs", PUSH, "--call", call],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert expected in ran.stdout + ran.stderr
+    assert (ran.returncode == 0) is ("returns" in expected)

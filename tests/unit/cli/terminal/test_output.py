@@ -9,38 +9,74 @@ Since when something counts, as a person writes it.
 Tables fit the terminal, and cut nothing that people copy.
 
 Recipients come from a file or from standard input, so that no shell remembers them.
+Ctrl-C and SIGTERM end a block in order, and leave the handlers as they were.
+No control of a text reaches a terminal, a log, a CSV file or a page: it is written out.
 """
 
+import asyncio
 import io
 import json
+import logging
+import signal
+import sys
+import unicodedata
 from codecs import BOM_UTF8
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import openpyxl
 import pytest
+import structlog
 import typer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rich.console import Console
+from rich.text import Text
 from typer.testing import CliRunner
 
+from izin.cli.cli import izin
 from izin.cli.terminal import (
     ExitCode,
     OutputFormat,
     begin_of,
+    exit_codes,
     exit_on_error,
     kafka_settings,
+    ledger_session,
     output,
     print_rows,
     private_csv,
+    raising_on_signals,
     recipients_in,
+    run_interruptible,
     takes,
     turkish,
 )
 from izin.cli.terminal.output import OtherFileError, print_table, widths_of
-from izin.consent import IysError, IzinError, NaiveInstantError, OurError, SourceError
+from izin.consent import (
+    IysError,
+    IzinError,
+    NaiveInstantError,
+    OurError,
+    SourceError,
+    as_written,
+    visible,
+)
+from izin.evidence.summary import fact_table, page, summary_of, table
+from izin.evidence.verification import verify
 from izin.local import LocalError
-from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.producers.files.cells import notation_text
+from izin.producers.files.table_formats import write_report
+from izin.runtime import logs
+from izin.runtime.plain_log import PlainLogger
+from izin.runtime.settings import KafkaSettings, LedgerSettings, LogSettings
+from tests.support.evidence.archives import some_evidence
 
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HEADER = ("marka/brand", "alıcı/recipient")
@@ -337,3 +373,270 @@ def test_unreadable_list_names_file_and_line(tmp_path: Path, content: bytes, mes
     file.write_bytes(content)
     with pytest.raises(SourceError, match=f"list.*{message}"):
         list(recipients_in(file))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_interrupts_the_block(number: signal.Signals) -> None:
+    """Either signal raises KeyboardInterrupt, after which a second one would end the process."""
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), raising_on_signals():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+
+
+def test_second_signal_has_its_default_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once interrupted, the next signal has its usual effect: the end, at once."""
+    after = {}
+
+    def note(number: signal.Signals, handler: object) -> None:
+        after[number] = handler
+
+    monkeypatch.setattr(signal, "signal", note)
+    with pytest.raises(KeyboardInterrupt):
+        exit_codes._interrupt(signal.SIGINT, None)
+    assert after == {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+
+
+def test_block_without_a_signal_restores_the_handlers() -> None:
+    """The handlers are as they were."""
+    before = signal.getsignal(signal.SIGTERM)
+    with raising_on_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_cancels_work_where_it_waits(number: signal.Signals) -> None:
+    """Not in the middle of a step; then a second one would end the process."""
+    steps: list[object] = []
+
+    async def work() -> None:
+        signal.raise_signal(number)
+        steps.append("went on")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            steps.append(signal.getsignal(number))
+
+    with raising_on_signals(), pytest.raises(KeyboardInterrupt):
+        run_interruptible(work())
+    assert steps == ["went on", signal.SIG_DFL]
+
+
+def test_work_without_a_signal_restores_the_handlers() -> None:
+    """Its error is raised, and the handlers are as they were."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def work() -> None:
+        assert signal.getsignal(signal.SIGTERM) is not before
+        raise ValueError("of the work")
+
+    with pytest.raises(ValueError, match="of the work"):
+        run_interruptible(work())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_signal_cancels_work_on_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that was stopped in the midst of its loop would wait for ever for the pool."""
+
+    @asynccontextmanager
+    async def no_ledger(_: object) -> AsyncIterator[None]:
+        yield
+
+    monkeypatch.setattr(ledger_session, "open_ledger", no_ledger)
+    steps: list[str] = []
+
+    async def work(_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        steps.append("went on")
+        await asyncio.Event().wait()
+
+    settings = LedgerSettings.model_validate({"DATABASE_URL": "postgresql://localhost/none"})
+    with raising_on_signals(), pytest.raises(KeyboardInterrupt):
+        ledger_session.run_on_ledger(work, settings)
+    assert steps == ["went on"]
+
+
+def test_work_in_another_thread_has_no_signals() -> None:
+    """They come to the main thread alone."""
+
+    async def work() -> int:
+        return 7
+
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(run_interruptible, work()).result() == 7
+
+
+_OVERRIDES = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+ESCAPE = "\x1b]0;owned\x07\x9b31m\u202eesrever\u2028\x7f\r"
+EVERY = "".join(map(chr, range(sys.maxunicode + 1)))
+"""Every code point there is."""
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=40) | st.text("\x1b\x9b\u202e\r;")
+EACH_TEXT = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def controls(text: str) -> set[str]:
+    """Return the controls in ``text``, by Unicode's own tables; tab and newline are format."""
+    return {
+        one
+        for one in set(text) - {"\t", "\n"}
+        if unicodedata.category(one) in {"Cc", "Cs", "Zl", "Zp"}
+        or unicodedata.bidirectional(one) in _OVERRIDES
+    }
+
+
+Taken = Callable[[], str]
+
+
+@pytest.fixture
+def taken(capsys: pytest.CaptureFixture[str]) -> Taken:
+    """Return what returns what was printed since it was last called, on either stream."""
+    return lambda: "".join(capsys.readouterr())
+
+
+@pytest.fixture
+def logged(taken: Taken) -> Iterator[Taken]:
+    """Return what returns the log since it was last called; in the end logs are as they were."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield taken
+    structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_controls_are_those_of_unicode() -> None:
+    """Of every code point; what is left is what it was, and all can be read again."""
+    shown = visible(EVERY)
+    assert controls(shown) == set()
+    assert as_written(shown) == EVERY
+    hidden = controls(EVERY)
+    kept = "".join(one for one in EVERY if one not in hidden)
+    assert visible(kept) == kept
+
+
+@EACH_TEXT
+@given(TEXTS)
+def test_json_with_controls_is_the_same_value(text: str) -> None:
+    """A program reads what it read before."""
+    taken = output.json_text({"campaign": text})
+    assert controls(taken) == set()
+    assert json.loads(taken) == {"campaign": text}
+
+
+@EACH_TEXT
+@given(text=TEXTS)
+def test_terminal_gets_no_control(taken: Taken, text: str) -> None:
+    """In tables and blocks of any width, messages, warnings, errors, and what is printed as is."""
+    for rows in ([("bahar", text)], [(text, text * 9)]):
+        output.print_rows(OutputFormat.TABLE, ("name", text), rows, below=False)
+        output.print_rows(OutputFormat.TABLE, ("name", "do"), rows, below=True)
+        output.print_rows(OutputFormat.JSON, ("name", text), rows)
+    output.print_fields([(text, text)])
+    output.say(text)
+    output.warn(text)
+    output.out.print(text, markup=False)
+    output.out.print(Text(text))
+    with pytest.raises(typer.Exit), exit_codes.exit_on_error():
+        raise SourceError(text)
+    shown = taken()
+    assert controls(shown) == set()
+    assert "bahar" in shown
+
+
+def test_terminal_shows_what_a_control_was(taken: Taken) -> None:
+    """Nothing of a name is lost: whoever reads it sees that it is not what it pretends."""
+    output.print_rows(OutputFormat.TABLE, ("campaign",), [(ESCAPE,)])
+    assert visible(ESCAPE) in taken()
+    output.say(ESCAPE)
+    assert visible(ESCAPE) in taken()
+
+
+@EACH_TEXT
+@given(text=TEXTS)
+@pytest.mark.parametrize("is_json", [True, False])
+def test_log_gets_no_control(logged: Taken, is_json: bool, text: str) -> None:
+    """Of events, fields of any depth, exceptions and libraries; on a console but its colours."""
+    logs.configure(LogSettings(json_lines=is_json, level="info"))
+    log = structlog.get_logger("izin.test")
+    log.warning("asked", campaign=text, recipient=text, nested={"a": [text, {text: text}]})
+    try:
+        fail_with(text)
+    except ValueError:
+        log.exception("failed")
+    logging.getLogger("library").error("%s", text)
+    PlainLogger("izin.plain").error("told", campaign=text)
+    lines = logged()
+    assert "asked" in lines
+    assert controls(lines if is_json else without_colours(lines)) == set()
+    if is_json:
+        assert [json.loads(one)["event"] for one in lines.splitlines()][1:3] == ["asked", "failed"]
+
+
+@EACH_TEXT
+@given(text=TEXTS)
+def test_log_of_a_command_gets_no_control(logged: Taken, text: str) -> None:
+    """Where nothing configures logs, warnings are beside the result."""
+    structlog.reset_defaults()
+    izin()
+    structlog.get_logger().warning("asked", campaign=text)
+    try:
+        fail_with(text)
+    except ValueError:
+        structlog.get_logger().error("failed", exc_info=True)
+    lines = logged()
+    assert "asked" in lines
+    assert controls(without_colours(lines)) == set()
+
+
+@EACH_TEXT
+@given(text=TEXTS)
+def test_csv_gets_no_control(tmp_path: Path, text: str) -> None:
+    """Of a list, and of an import's report, which is read again as it stood."""
+    for for_excel in (False, True):
+        path = tmp_path / f"list-{for_excel}.csv"
+        with private_csv(path, ("name", "count"), for_excel=for_excel) as rows:
+            rows.writerow((text, 7))
+        content = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        assert controls(content) == set()
+    for path in (tmp_path / "report.csv", tmp_path / "report.xlsx"):
+        write_report(path, ("name",), [(text,)], mode=0o600)
+    content = (tmp_path / "report.csv").read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    assert controls(content) == set()
+    (cell,) = (row[0] for row in openpyxl.load_workbook(path).active.iter_rows(2, values_only=True))
+    assert controls(cell or "") == set()
+    assert notation_text(visible(text)) == notation_text(text)
+
+
+@EACH_TEXT
+@given(text=TEXTS)
+def test_page_gets_no_control(text: str) -> None:
+    """Of the summary and the application pack, which have one frame."""
+    parts = [fact_table([(text, text)]), table((text, "b"), [[text, text]], ends=True)]
+    assert controls(page(text, parts, text).decode()) == set()
+
+
+def test_summary_with_controls_is_computed_again() -> None:
+    """Whoever verifies an archive writes them out the same way."""
+    header = some_evidence().header
+    brand: Mapping[str, Any] = {**header["brand"], "name": ESCAPE}
+    evidence = replace(some_evidence(), header={**header, "brand": brand, "reason": ESCAPE})
+    found = verify(evidence.packed(), None)
+    assert found.faults == ()
+    assert controls("\n".join(found.lines())) == set()
+    summary = summary_of(evidence.report()).decode()
+    assert (controls(summary), visible(ESCAPE) in summary) == (set(), True)
+
+
+def fail_with(text: str) -> None:
+    """Raise an error that quotes ``text``."""
+    raise ValueError(text)
+
+
+def without_colours(text: str) -> str:
+    """Return ``text`` without the colours of structlog's console."""
+    styles = structlog.dev.ConsoleRenderer().get_default_level_styles()
+    colours = {getattr(structlog.dev, name) for name in dir(structlog.dev) if name.isupper()}
+    for one in {*styles.values(), *(one for one in colours if isinstance(one, str) and one)}:
+        text = text.replace(one, "") if one.startswith("\x1b") else text
+    return text

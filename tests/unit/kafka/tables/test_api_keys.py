@@ -1,12 +1,18 @@
-"""What a key may do at an endpoint, as a table; and the directory of keys."""
+"""What a key may do at an endpoint, as a table; and the directory of keys.
+
+The opt-outs that stand: those of the latest record of each key.
+"""
 
 import hmac
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from starlette.requests import Request
 
+from izin.consent import Consent, ConsentKey, OriginRank, Status
 from izin.kafka.tables import api_keys as directory_module
 from izin.kafka.tables.api_keys import (
     STALE_AFTER,
@@ -18,10 +24,16 @@ from izin.kafka.tables.api_keys import (
     freshness_of,
     outside,
 )
+from izin.kafka.tables.standing_opt_outs import StandingOptOuts
+from izin.runtime.errors import RegistryError
 from izin.runtime.http_server.problems import RequestRefusedError
+from izin.runtime.kafka import access_of
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
+from izin.schemas.codec import Codec
+from izin.schemas.records import consent_to_avro
 from tests.support.api_keys import API_KEY, KEY_ID, SECRET_HASH, a_second_key, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, kafka_message
 
 SECOND = timedelta(seconds=1)
 EVERY = frozenset(map(str, Scope))
@@ -129,8 +141,7 @@ def test_each_key_is_compared_once_in_constant_time(monkeypatch: pytest.MonkeyPa
     keys = known(an_api_key())
     for text in (API_KEY, API_KEY.replace(KEY_ID, "ffffffffffff-1"), "", "izin_x_y"):
         keys.find(text)
-    sizes = [[*map(len, one.args)] for one in compare.call_args_list]
-    assert sizes == [[len(SECRET_HASH)] * 2] * 4
+    assert [[*map(len, one.args)] for one in compare.call_args_list] == [[len(SECRET_HASH)] * 2] * 4
 
 
 def test_revoked_key_never_becomes_valid_again() -> None:
@@ -150,3 +161,106 @@ def test_unreadable_record_removes_its_key() -> None:
     keys.remove(b"\xff")
     assert (keys.find(API_KEY), keys.find(text)) == (None, second)
     assert len(keys) == 1
+
+
+CODEC = Codec()
+KEY = a_key()
+OTHER_BRAND = replace(KEY, brand_code=BRAND + 1)
+SECOND_OF_NOON = int(NOON.timestamp())
+
+
+def a_record(status: Status, at: datetime = NOON, key: ConsentKey = KEY) -> Any:  # noqa: ANN401  # a message
+    consent = Consent(
+        key=key,
+        customer_id="acme",
+        status=status,
+        effective_at=at,
+        origin_rank=OriginRank.OURS,
+        event_id="0" * 36,
+        origin="web",
+        source="HS_WEB",
+        consent_date=at,
+        registrable=True,
+        latest_onay_at=NOON - timedelta(days=1),
+        latest_ret_at=NOON - timedelta(days=1),
+    )
+    value = CODEC.encode("Consent", consent_to_avro(consent))
+    return kafka_message(key=key.encode(), value=value)
+
+
+def erased(key: ConsentKey = KEY) -> Any:  # noqa: ANN401  # a message
+    return kafka_message(key=key.encode())
+
+
+def standing(*records: Any, codec: Codec = CODEC) -> StandingOptOuts:  # noqa: ANN401  # messages
+    """Return what stands after ``records``."""
+    access = access_of(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    found = StandingOptOuts(access, codec, {BRAND})
+    assert found.take(records) == len(records)
+    return found
+
+
+def test_opt_out_stands_until_a_later_record_of_its_key():
+    """Another opt-out, an opt-in, or its erasure."""
+    later = NOON + timedelta(hours=1)
+    opted_out = a_record(Status.RET)
+    assert standing(opted_out).opted_out_at(KEY.encode()) == SECOND_OF_NOON
+    assert standing(opted_out, a_record(Status.RET, later)).opted_out_at(KEY.encode()) == (
+        SECOND_OF_NOON + 3600
+    )
+    assert (
+        standing(a_record(Status.RET, later), opted_out).opted_out_at(KEY.encode())
+        == SECOND_OF_NOON
+    )
+    for after in (a_record(Status.ONAY, later), erased()):
+        found = standing(opted_out, after)
+        assert (found.opted_out_at(KEY.encode()), len(found)) == (None, 0)
+    assert len(standing(opted_out, a_record(Status.ONAY, later), opted_out)) == 1
+
+
+def test_opt_in_that_had_been_an_opt_out_is_none():
+    """Its record has the word too, as what was before."""
+    record = a_record(Status.ONAY)
+    assert b"RET" in (record.value() or b"")
+    assert standing(record).opted_out_at(KEY.encode()) is None
+
+
+def test_opt_outs_of_other_brands_take_no_room():
+    """The file has none of theirs."""
+    assert len(standing(a_record(Status.RET, key=OTHER_BRAND))) == 0
+
+
+def test_recipient_of_an_opt_out_may_have_one():
+    """Whatever the channel; of others a bit says at once that none stands."""
+    found = standing(a_record(Status.RET))
+    assert found.may_have(PHONE)
+    assert sum(map(found.may_have, [f"+90555{number:07}" for number in range(2, 1002)])) <= 2
+
+
+def test_opt_out_that_cannot_be_read_stands_since_ever():
+    """Every opt-in would reverse it."""
+    whole = a_record(Status.RET).value() or b""
+    assert (
+        standing(kafka_message(key=KEY.encode(), value=whole[:-1])).opted_out_at(KEY.encode()) == 1
+    )
+
+
+def test_record_whose_schema_cannot_be_fetched_waits():
+    """It is taken once the registry is there."""
+
+    class Away(Codec):
+        def decode_consent(self, data: bytes) -> Consent:
+            raise RegistryError(f"away: {len(data)} bytes wait")
+
+    found = StandingOptOuts(access_of(KafkaSettings()), Away(), {BRAND})
+    assert found.take([erased(), a_record(Status.RET), erased()]) == 1
+
+
+@pytest.mark.parametrize("number", [1, 70_000])
+def test_forgotten_key_leaves_the_others(number: int):
+    """Each record is forgotten, then noted: no slot is lost."""
+    keys = [a_key(recipient=f"+90555{one:07}") for one in range(number, number + 300)]
+    records = [a_record(Status.RET, key=one) for one in keys]
+    found = standing(*records, *records[::2], *[erased(one) for one in keys[::3]])
+    left = [one for one in keys if found.opted_out_at(one.encode()) == SECOND_OF_NOON]
+    assert (len(left), len(found)) == (200, 200)

@@ -39,15 +39,17 @@ async def test_loop_continues_after_a_transient_error():
         stopping.set()
         return True
 
-    async with asyncio.timeout(5):
-        await run_on_notification(
+    await asyncio.wait_for(
+        run_on_notification(
             "x",
             step,
             notifications=Notifications(),
             channel=BULK,
             interval=INTERVAL,
             stopping=stopping,
-        )
+        ),
+        5,
+    )
     assert len(tries) == 2
 
 
@@ -105,8 +107,7 @@ async def test_loop_beside_sending_is_run_again_after_any_error(
         assert not failing.faults()
 
     with capture_logs() as logs:
-        async with asyncio.timeout(5):
-            await keep_running("anchors", work, failing)
+        await asyncio.wait_for(keep_running("anchors", work, failing), 5)
     named = {"anchors": f"{type(error).__name__}: {error}"}
     assert seen == [{}, named, named]
     assert [(log["event"], log["loop"]) for log in logs] == [("loop failed", "anchors")] * 2

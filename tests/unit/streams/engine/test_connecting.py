@@ -27,8 +27,7 @@ async def test_consumer_that_waits_for_its_group_is_stopped_in_time(
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_thread_stop", waiting)
     monkeypatch.setattr(transport, "_STOPPED_WITHIN", 0.01)
     thread = object.__new__(BatchConsumerThread)
-    async with asyncio.timeout(20):
-        await thread.on_thread_stop()
+    await asyncio.wait_for(thread.on_thread_stop(), 20)
     assert stopped == ["cut short"]
 
 

@@ -148,8 +148,7 @@ def test_instants_are_the_append_where_the_topic_says_so() -> None:
 def test_part_of_a_batch_is_left_for_the_next_fetch() -> None:
     """A broker ends a fetch at a size, and not at a batch."""
     for size in range(len(a_batch(14, [0]))):
-        data = FETCHED + a_batch(14, [0])[:size]
-        assert len(a_fetch(UnpackedFetch, data).getall()) == 9
+        assert len(a_fetch(UnpackedFetch, FETCHED + a_batch(14, [0])[:size]).getall()) == 9
     assert FetchedBatches(FETCHED).size_in_bytes() == len(FETCHED)
     assert not FetchedBatches(FETCHED[:60]).has_next()
 

@@ -16,8 +16,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import parse_qs
 
 import httpx
@@ -250,12 +252,9 @@ class AdminWithOldLeader:
 
 
 def bounds(code: int | None) -> tuple[Mapping[str, tuple[int, int]], AdminWithOldLeader]:
-    clients = SharedClients(KafkaSettings(client_log_level=0), "group")
-    clients.admin = admin = AdminWithOldLeader(code)
-    try:
+    with closing(SharedClients(KafkaSettings(client_log_level=0), "group")) as clients:
+        clients.admin = admin = AdminWithOldLeader(code)
         return clients.bounds([PLACE]), admin
-    finally:
-        clients.close()
 
 
 @pytest.mark.parametrize(
@@ -284,35 +283,30 @@ def test_bounds_of_a_missing_topic_raise_at_once() -> None:
         bounds(KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
-class AdminOfFencedBroker:
-    """An admin client of the only broker, which its controller has fenced for a moment: a request
-    for the cluster alone is answered without any broker, upon which librdkafka ends the process.
+def admin_of_fenced_broker(cluster_id: str | None) -> Mock:
+    """Return an admin client of the only broker, which its controller has fenced for a moment: a
+    request for the cluster alone is answered without any broker, upon which librdkafka ends the
+    process.
     """
 
-    def __init__(self, cluster_id: str | None) -> None:
-        self._cluster_id = cluster_id
-
-    def describe_cluster(self, **_: object) -> None:
-        raise AssertionError("rko_result")
-
-    def list_topics(self, topic: str, **_: object) -> SimpleNamespace:
-        return SimpleNamespace(cluster_id=self._cluster_id, topics={topic: None})
-
-    def describe_topics(self, topics: TopicCollection, **_: object) -> dict[str, Any]:
+    def described(topics: TopicCollection, **_: object) -> dict[str, Any]:
         futures: dict[str, Future[SimpleNamespace]] = {}
         for name in topics.topic_names:
             futures[name] = Future()
             futures[name].set_result(SimpleNamespace(topic_id=f"id of {name}"))
         return futures
 
+    return Mock(
+        describe_cluster=Mock(side_effect=AssertionError("rko_result")),
+        list_topics=lambda topic, **_: SimpleNamespace(cluster_id=cluster_id, topics={topic: None}),
+        describe_topics=described,
+    )
+
 
 def origin(cluster_id: str | None) -> Positions:
-    clients = SharedClients(KafkaSettings(client_log_level=0), "group")
-    clients.admin = AdminOfFencedBroker(cluster_id)
-    try:
+    with closing(SharedClients(KafkaSettings(client_log_level=0), "group")) as clients:
+        clients.admin = admin_of_fenced_broker(cluster_id)
         return clients.origin()
-    finally:
-        clients.close()
 
 
 def test_ids_of_a_fenced_broker_are_read_by_its_topics() -> None:

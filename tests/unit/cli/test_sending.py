@@ -1,12 +1,20 @@
-"""``izin scrub``: a file written again with the gate's answers, and asked about once more."""
+"""``izin scrub``: a file written again with the gate's answers, and asked about once more.
+
+docs/sending.md says what the law, the commands and the client do: its examples are run.
+``izin may-send``: one or several recipients, and an exit code that a shell can rely on.
+"""
 
 import json
+import re
+import runpy
+import shlex
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import httpx
 import openpyxl
 import pytest
 from click.testing import Result
@@ -16,8 +24,12 @@ from typer.testing import CliRunner
 from izin.cli.cli import app
 from izin.cli.sending import scrubbing
 from izin.cli.sending.scrub import _BATCH
+from izin.consent import CLASSES, MessageKind
+from izin.consent.may_send import PermissionReason
+from izin.local import free_port
 from tests.support.api_keys import API_KEY
 from tests.support.builders import BRAND
+from tests.support.subscribers.page_clients import ROOT, blocks
 from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
 
 QUESTION = (f"--brand={BRAND}", "--type=MESAJ", "--campaign=spring")
@@ -60,12 +72,18 @@ class Scrub:
         return sorted(one.name for one in self.folder.iterdir())
 
 
-@pytest.fixture
-def scrub(small: SmallGate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Scrub:
-    """Return what asks the small gate, which refuses one recipient."""
+@pytest.fixture(autouse=True)
+def environment(small: SmallGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name the small gate, which refuses some recipients, and knows one for none."""
     monkeypatch.setenv("IZIN_GATE_URL", small.url)
     monkeypatch.setenv("IZIN_API_KEY", API_KEY)
-    small.said[NO] = SaidOf()
+    small.said |= {NO: SaidOf(), SECOND: SaidOf(), "ece@example.com": SaidOf()}
+    small.said[NOBODYS] = SaidOf(violation="H121")
+
+
+@pytest.fixture
+def scrub(tmp_path: Path) -> Scrub:
+    """Return what asks the small gate."""
     return Scrub(tmp_path)
 
 
@@ -376,8 +394,7 @@ def test_workbook_is_scrubbed_as_a_workbook(scrub: Scrub, small: SmallGate, tmp_
     ]
     assert sheet["D3"].data_type == "s"
     small.said["5550000003"] = SaidOf()
-    scrubbed = tmp_path / "liste.scrubbed.xlsx"
-    assert scrub.recheck(out=scrubbed).exit_code == 1
+    assert scrub.recheck(out=tmp_path / "liste.scrubbed.xlsx").exit_code == 1
     stopped = openpyxl.load_workbook(tmp_path / "liste.scrubbed.stopped.xlsx")["Liste"]
     assert [row[0] for row in stopped.iter_rows(values_only=True)] == ["Ad", "Can"]
 
@@ -468,3 +485,153 @@ def test_interrupted_scrub_leaves_nothing(
     monkeypatch.setattr(scrubbing._AskedRows, "recipients", recipients)
     assert scrub(f"telefon\n{YES}\n").exit_code == 130
     assert scrub.names == ["list.csv"]
+
+
+PAGE = (ROOT / "docs" / "sending.md").read_text("utf-8")
+FIRST, SECOND = "0555 000 00 01", "0555 000 00 02"
+PROGRAMS = {
+    "send_sms.py": f"send {FIRST} 20 % off\nleave out {SECOND} opted-out\n",
+    "email_list.py": "send ada@example.com registered\nleave out ece@example.com opted-out\n",
+}
+PERMITTING = {PermissionReason.EXEMPT, PermissionReason.REGISTERED}
+
+
+def rows_of(heading: str) -> list[list[str]]:
+    """Return the cells of the table below a heading of the page."""
+    (section,) = re.findall(rf"^## {heading}\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_page_has_every_answer_in_the_order_of_the_law():
+    """Each reason once, with its yes or no."""
+    rows = rows_of("The answer")
+    assert [row[2] for row in rows] == [str(one) for one in PermissionReason]
+    assert {row[2] for row in rows if row[1] == "yes"} == PERMITTING
+    assert {row[1] for row in rows} == {"yes", "no"}
+
+
+def test_page_has_an_example_of_every_class():
+    """And says of each whether it needs a consent."""
+    rows = rows_of("Which class a message has")
+    assert [row[1] for row in rows] == [str(one) for one in CLASSES]
+    needed = dict(zip(MessageKind, ("needed", "not needed"), strict=True))
+    assert [row[2] for row in rows] == [needed[one.kind] for one in CLASSES.values()]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_of_the_page_sends_only_where_it_may(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """As it stands there."""
+    (tmp_path / name).write_text(blocks("sending.md")[name], "utf-8")
+    runpy.run_path(str(tmp_path / name), run_name="__main__")
+    assert capsys.readouterr().out == PROGRAMS[name]
+
+
+def test_request_of_the_page_gets_the_answer_of_the_page(small: SmallGate):
+    """The curl command, sent as curl sends it."""
+    (found,) = re.findall(r"```sh\n(curl .*?)```\n+```json\n(.*?)```", PAGE, re.DOTALL)
+    command, answer = found
+    text = command.replace("\\\n", " ").replace("$IZIN_API_KEY", API_KEY)
+    words = shlex.split(text.replace("$IZIN_GATE_URL", small.url))
+    options = list(zip(words[2::2], words[3::2], strict=True))
+    headers = dict(value.split(": ", 1) for option, value in options if option == "-H")
+    (data,) = (value for option, value in options if option == "-d")
+    got: dict[str, Any] = httpx.post(words[1], content=data, headers=headers).json()
+    assert got | {"as_of": "…"} == json.loads(answer)
+
+
+def test_commands_of_the_page_do_what_it_says(
+    small: SmallGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """In their order: the list is made, and somebody opts out before it is sent."""
+    monkeypatch.chdir(tmp_path)
+    Path("customers.csv").write_text(f"telefon\n{FIRST}\n{SECOND}\n", "utf-8")
+    scrub, since = re.findall(r"^izin (scrub .*)$", PAGE, re.MULTILINE)
+    assert CliRunner().invoke(app, shlex.split(scrub)).exit_code == 0
+    assert Path("customers.scrubbed.csv.receipt.json").exists()
+    assert CliRunner().invoke(app, shlex.split(since)).exit_code == 0
+    small.said[FIRST] = SaidOf()
+    assert CliRunner().invoke(app, shlex.split(since)).exit_code == 1
+    assert FIRST in Path("customers.scrubbed.stopped.csv").read_text("utf-8")
+    sms, email = re.findall(r"^izin (may-send .*?)(?: && echo send)?$", PAGE, re.MULTILINE)
+    assert CliRunner().invoke(app, shlex.split(sms)).exit_code == 1
+    assert CliRunner().invoke(app, shlex.split(email)).exit_code == 0
+    assert small.requests[-1]["message_class"] == "delivery"
+
+
+ASK = ("may-send", f"--brand={BRAND}", "--type=MESAJ")
+NOBODYS = "0555 000 00 03"
+
+
+@pytest.mark.parametrize(
+    ("recipients", "code"), [((FIRST,), 0), ((FIRST, NOBODYS), 1), ((NOBODYS,), 1)]
+)
+def test_exit_code_is_0_only_if_all_may_be_sent_to(recipients: tuple[str, ...], code: int):
+    """So that a shell sends after ``&&`` only then."""
+    done = CliRunner().invoke(app, [*ASK, *recipients])
+    assert done.exit_code == code
+    assert "registered" in done.stdout if FIRST in recipients else "opted-out" in done.stdout
+
+
+def test_json_has_the_answer_as_the_gate_gives_it(small: SmallGate):
+    """With the token, and the receipt that was asked for."""
+    words = ("--receipt=decision", "--class=invoice", "--basis=order 7", "--at-least=token")
+    found = json.loads(
+        CliRunner().invoke(app, [*ASK, FIRST, NOBODYS, *words, "--output=json"]).stdout
+    )
+    assert found["as_of"] == small.token
+    assert found["receipt"] is not None
+    assert found["verdicts"] == [
+        {"recipient": FIRST, "may_send": True, "reason": "registered", "violation": None},
+        {"recipient": NOBODYS, "may_send": False, "reason": "opted-out", "violation": "H121"},
+    ]
+    (asked,) = small.requests
+    assert (asked["basis"], asked["at_least"]) == ("order 7", "token")
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 4), (403, 4), (422, 3), (302, 4)])
+def test_refused_question_prints_no_answer(small: SmallGate, status: int, code: int):
+    """What the gate says is on standard error."""
+    small.instead.append(problem(status, "what to do"))
+    done = CliRunner().invoke(app, [*ASK, FIRST])
+    assert (done.exit_code, done.stdout) == (code, "")
+
+
+def test_too_many_recipients_are_for_a_scrub():
+    """Wrong usage, with the command for it."""
+    done = CliRunner().invoke(app, [*ASK, *[FIRST] * 1001])
+    assert (done.exit_code, "izin scrub" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("IZIN_API_KEY", None, "IZIN_API_KEY"),
+        ("IZIN_API_KEY", "", "izin keys create"),
+        ("IZIN_GATE_URL", "http://user:x@127.0.0.1", "IZIN_GATE_URL"),
+        ("IZIN_PRODUCTION", "true", "https://"),
+        ("IZIN_GATE_CA_FILE", "/no/such/file", "ca_file"),
+    ],
+)
+def test_wrong_setting_exits_with_4(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str | None, said: str
+):
+    """And names it."""
+    if value is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(app, [*ASK, FIRST])
+    assert (done.exit_code, said in done.stderr) == (4, True), done.stderr
+
+
+def test_unreachable_gate_exits_with_4(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """After the time in which it is asked again."""
+    monkeypatch.setenv("IZIN_GATE_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr("izin.cli.sending.may_send._WITHIN", timedelta(milliseconds=200))
+    done = CliRunner().invoke(app, [*ASK, FIRST])
+    assert (done.exit_code, "send nothing" in done.stderr) == (4, True)
