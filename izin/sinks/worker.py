@@ -62,9 +62,8 @@ from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, re
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
 from izin.sinks.monitor.metrics import CONNECTIONS, IysWatch, LedgerFigures, LedgerWatch, Metrics
-from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
+from izin.sinks.outbound.context import OutboundContext, RequestBudget, iys_session, lease_owner
 from izin.sinks.outbound.loops import FailingLoops, keep_running, outbound_loops, until_stopped
-from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.publish.publisher import OutboxRelay, Publisher
 
 _DRAIN = 4.0

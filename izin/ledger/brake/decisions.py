@@ -23,7 +23,7 @@ from izin.ledger.record import (
     ConsentRow,
     DecidedBrakeError,
     TopicMessages,
-    earlier_opt_out,
+    apply,
     ruling,
     said_of_opt_out,
     taken_over,
@@ -261,4 +261,4 @@ def _desiring(row: ConsentRow, decision: Mapping[str, Any]) -> ConsentRow:
     """Return ``row`` once it desires the opt-out that was decided on."""
     kept = said_of_opt_out(event_from_avro(decision["event"]), decision)
     shown = row.replace(latest_ret_at=decision["effective_at"], **kept)
-    return taken_over(row, **earlier_opt_out.columns_of_earlier(shown))
+    return taken_over(row, **apply.columns_of_earlier(shown))

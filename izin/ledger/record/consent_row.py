@@ -124,7 +124,7 @@ class ConsentRow:
     """The same of the opt-out under an opt-in."""
     void_event_id: str | None = field(default=None, metadata=_OWN)
     """The newest event: an opt-in that İYS never gets, or an opt-out that is held back or was
-    withdrawn; in its place the opt-out before it is desired (``record.earlier_opt_out``).
+    withdrawn; in its place the opt-out before it is desired (``record.apply``).
     """
 
     may_send: bool = False

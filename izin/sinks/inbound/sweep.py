@@ -42,10 +42,9 @@ from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.queries import status_answer
-from izin.sinks.outbound.queries.status_answer import parts
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound import status_query
+from izin.sinks.outbound.context import OutboundContext, RequestBudget
+from izin.sinks.outbound.status_query import parts
 
 _TRIES = 3
 """So often a request is made that İYS does not answer."""
@@ -252,15 +251,15 @@ def _write(
     if found is KeyFinding.ASKED:
         changes.put(row, to_sweep_query(row, changes.now))
         return
-    shown = status_answer.observation_of_many(
+    shown = status_query.observation_of_many(
         approved=found is KeyFinding.FOUND, queried_at=page.queried_at
     )
-    changes.add_entry(status_answer.observation(row, shown, changes.now))
+    changes.add_entry(status_query.observation(row, shown, changes.now))
     observed = apply.observed(row, shown)
     if found is KeyFinding.SHUT:
         changes.put(row, to_sweep_query(observed, changes.now))
     else:
-        status_answer.rule(changes, row, observed, brand)
+        status_query.rule(changes, row, observed, brand)
 
 
 def _ask_refused(changes: UnitOfWork, page: SweptPage, rows: Mapping[str, ConsentRow]) -> int:

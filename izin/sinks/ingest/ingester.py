@@ -41,8 +41,8 @@ from izin.schemas.fast.writer import long_bytes
 from izin.sinks.ingest.batch import FEW, Batch, BatchStorage, most_after, recorded_offsets
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.ingested_topics import IngestContext, Moves, TopicReader, open_reader
 from izin.sinks.ingest.isolation import Isolation, Record, is_poison, quarantine, store_apart
-from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, open_reader
 
 _ATTEMPTS = 3
 """So often a batch is stored of which another process inserts a key meanwhile."""

@@ -24,8 +24,7 @@ from izin.ledger.registry.granted import RightsChange, change_of
 from izin.ledger.sweep import sweeps
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import OutboundContext, RequestBudget
 
 EVERY = timedelta(days=1)
 SOON = timedelta(days=30)

@@ -38,15 +38,10 @@ class BatchResultPoller:
 
     context: OutboundContext
 
-    async def settle(self) -> bool:
-        """Poll the result of one batch; return whether one was due."""
-        return await self._settle(opt_outs_only=False)
-
-    async def settle_for_opt_outs(self) -> bool:
-        """Poll the result of one batch that opt-outs wait for; return whether one was due."""
-        return await self._settle(opt_outs_only=True)
-
-    async def _settle(self, *, opt_outs_only: bool) -> bool:
+    async def settle(self, *, opt_outs_only: bool = False) -> bool:
+        """Poll the result of one batch, or of one that opt-outs wait for; return whether one was
+        due.
+        """
         if self.context.client.circuit_state("batch_result") is CircuitState.OPEN:
             return False
         now = self.context.clock()

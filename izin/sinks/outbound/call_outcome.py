@@ -1,4 +1,5 @@
-"""A call to İYS: whether it may be written, and its outcome as a whole: accepted, or unknown.
+"""A call to İYS: whether it may be written, its outcome as a whole (accepted, or unknown), and what
+is submitted again of a submission that İYS refused, or that was not sent as it stood.
 
 Just before it is written, all of it is checked: a submission may wait for its slot while a
 recipient opts out, a term ends, an operator stops the brand, or another process claims it. What the
@@ -17,12 +18,14 @@ from izin.consent.transitions import Event
 from izin.iys.errors import CallError
 from izin.iys.wire_format import AcceptedBatch
 from izin.ledger import submissions, suspensions
-from izin.ledger.db import Connection
+from izin.ledger.db import Connection, microseconds
+from izin.ledger.history import unsent_fact
 from izin.ledger.record import (
     OPT_OUT_BACKOFF,
     Brand,
     ConsentRow,
     Item,
+    LeaseOwner,
     Submission,
     apply,
     ruling,
@@ -174,3 +177,84 @@ def is_wanted(
     answered = apply.answered_row(row, item.status, now)
     ruled = ruling.rule_row(answered, brand, now, calendar=calendar, answered=True)
     return ruled.row.action is Action.SEND
+
+
+async def resubmit(
+    context: OutboundContext,
+    submission: Submission,
+    parts: Sequence[Sequence[Item]],
+    *,
+    refusals: int,
+) -> list[Submission]:
+    """Move each part to a submission of its own, each item byte for byte; return these.
+
+    Raises:
+        ConcurrentChangeError: another process has claimed the submission and settled one of them.
+    """
+    async with context.changes() as changes:
+        return await _move(changes, context.lease_owner, submission, parts, refusals)
+
+
+async def rebuild(
+    context: OutboundContext, submission: Submission, without: Sequence[Item]
+) -> list[Submission]:
+    """Leave out some items of a submission that was never sent, and those that were freed; return
+    the submission of the others, if any.
+
+    Raises:
+        ConcurrentChangeError: another process has claimed the submission and settled one of them.
+    """
+    _log.info("submission rebuilt", submission=submission.id, without=len(without))
+    async with context.changes() as changes:
+        places = await submissions.open_places(changes.connection, submission)
+        items = [item for item in submission.items if item.place in places]
+        left_out = [item for item in items if item in without]
+        rest = [item for item in items if item not in without]
+        await leave_out(changes, submission, left_out)
+        at = microseconds(changes.now)
+        changes.add_history(unsent_fact(submission, item, at) for item in rest)
+        parts = [rest] if rest else []
+        return await _move(changes, context.lease_owner, submission, parts, submission.refusals)
+
+
+async def leave_out(changes: UnitOfWork, submission: Submission, items: Sequence[Item]) -> None:
+    """Take ``items`` out of ``submission``, which was never sent; rule their rows again.
+
+    Raises:
+        ConcurrentChangeError: another process has settled one of them.
+    """
+    rows = await lock(changes.connection, (item.key for item in items))
+    for item in items:
+        row = rows[item.key]
+        answered = row.is_of(item.event_id, item.status)
+        uncalled = apply.uncalled_row(row, item.status)
+        changes.rule(row, uncalled, submission.brand, answered=answered)
+    await submissions.withdraw(changes.connection, submission, items, now=changes.now)
+    at = microseconds(changes.now)
+    changes.add_history(unsent_fact(submission, item, at) for item in items)
+
+
+async def _move(
+    changes: UnitOfWork,
+    lease_owner: LeaseOwner,
+    submission: Submission,
+    parts: Sequence[Sequence[Item]],
+    refusals: int,
+) -> list[Submission]:
+    moved = [item for part in parts for item in part]
+    if moved:
+        await submissions.withdraw(changes.connection, submission, moved, now=changes.now)
+    bodies = submission.content
+    return [
+        await submissions.intend(
+            changes,
+            submission.brand,
+            part,
+            [bodies[item.place] for item in part],
+            kind=submission.kind,
+            lease_owner=lease_owner,
+            refusals=refusals,
+            call_until=submission.call_until,
+        )
+        for part in parts
+    ]

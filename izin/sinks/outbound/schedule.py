@@ -18,13 +18,13 @@ from itertools import count
 from izin.consent import Status
 from izin.iys.rate_limit import CallClass, Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.ledger import brands, claims, suspensions
+from izin.ledger import brands, submissions, suspensions
 from izin.ledger.brake import decisions
 from izin.ledger.db import statements
 from izin.ledger.record import BATCH, SINGLE, ConsentRow, Submission
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.status_query import StatusQuerier
 
 QUERY_FIRST_OVER = 1
 """More opt-outs than this whose state at İYS is unknown are queried first, 1,000 a call.
@@ -195,11 +195,11 @@ class Scheduler:
                 "size": 1,
                 **self.context.lease_owner.who,
             }
-            taken = await claims.select_rows(connection, "claim-last-hour", values)
+            taken = await submissions.select_rows(connection, "claim-last-hour", values)
             if not taken:
                 return False
             found = await brands.of_codes(connection, {taken[0].brand_code})
-            submission = await claims.claim(
+            submission = await submissions.claim(
                 changes,
                 found[taken[0].brand_code],
                 taken,
@@ -262,7 +262,7 @@ class Scheduler:
             )
             if allowed is False:
                 return None
-            taken = await claims.select_rows(
+            taken = await submissions.select_rows(
                 connection,
                 "claim",
                 {
@@ -278,7 +278,7 @@ class Scheduler:
             found = await brands.of_codes(connection, {brand_code})
             if not taken or brand_code not in found:
                 return None
-            return await claims.claim(
+            return await submissions.claim(
                 changes,
                 found[brand_code],
                 taken,

@@ -23,9 +23,14 @@ from izin.iys.rate_limit import CallClass
 from izin.iys.wire_format import SerializedItems
 from izin.ledger.record import NO_SUCH_RETAILER, ItemResult, Submission
 from izin.runtime.logs import get_logger
-from izin.sinks.outbound.call_outcome import CallPermit, mark_accepted, mark_unknown
+from izin.sinks.outbound.call_outcome import (
+    CallPermit,
+    mark_accepted,
+    mark_unknown,
+    rebuild,
+    resubmit,
+)
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.resubmit import rebuild, resubmit
 from izin.sinks.outbound.save_results import save_results
 
 _log = get_logger(__name__)

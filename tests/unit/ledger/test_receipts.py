@@ -7,7 +7,7 @@ import pytest
 
 from izin.consent import SourceError
 from izin.ledger.history import entries_of, receipt_key
-from izin.ledger.history.receipts import KIND
+from izin.ledger.history.append import RECEIPT
 from tests.support.builders import NOON, PHONE, a_key
 from tests.support.gate.receipts import a_decision_receipt, a_receipt
 
@@ -17,7 +17,7 @@ ID = a_receipt()["receipt_id"]
 def test_list_is_one_movement_that_names_nobody() -> None:
     """With what was asked, how many got which answer, and the digest of the list."""
     (one,) = entries_of(a_receipt(basis="contract", customer_id="beta"))
-    assert (one.kind, one.key, one.source) == (KIND, receipt_key(ID), receipt_key(ID))
+    assert (one.kind, one.key, one.source) == (RECEIPT, receipt_key(ID), receipt_key(ID))
     assert (one.customer_id, one.occurred_at, one.may_repeat) == ("beta", NOON, True)
     names = ("receipt", "recipients", "basis", "campaign", "digest")
     assert [one.data[name] for name in names] == [

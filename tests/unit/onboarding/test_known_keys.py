@@ -9,7 +9,7 @@ from izin.consent import Registered
 from izin.iys.errors import MisconfiguredError, RefusedError
 from izin.onboarding.address_book import AddressBook, IysQuery, StoredKey, requests_to_ask
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import RequestBudget
 from tests.support.builders import EMAIL, NOON, PHONE
 from tests.unit.onboarding.first_loading import ACTIVE, BRANDS, a_record, noted
 

@@ -25,7 +25,7 @@ from izin.reconcile.comparing import (
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import RequestBudget
 from tests.support.builders import BRAND, CUSTOMER, NOON, a_key
 
 SCOPE = ReconcileScope(

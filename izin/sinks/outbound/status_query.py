@@ -14,21 +14,191 @@ submitted.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
-from izin.consent import Action, Channel, Observation, RecipientType, Registered, Status
+from izin.consent import (
+    CLOSED,
+    Action,
+    Channel,
+    ConsentEvent,
+    Observation,
+    RecipientType,
+    Registered,
+    State,
+    Status,
+    is_of_citizens,
+)
 from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.wire_format import RegisterRecord
+from izin.iys.wire_format import IysMovement, RegisterRecord, Stream
 from izin.ledger import brands
 from izin.ledger.db import statements
-from izin.ledger.record import RECONCILE, Brand, ConsentRow, apply, is_read_back
-from izin.ledger.unit_of_work import lock
+from izin.ledger.history import HistoryEntry
+from izin.ledger.record import (
+    RECONCILE,
+    Brand,
+    ConsentRow,
+    apply,
+    event_of,
+    is_read_back,
+    is_swept,
+    ruling,
+)
+from izin.ledger.unit_of_work import UnitOfWork, lock
+from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
-from izin.sinks.outbound.queries import status_answer
-from izin.sinks.outbound.queries.status_answer import parts
 from izin.sinks.outbound.read_back import after_queries
+
+_MOST_QUERIES = 6
+"""After so many queries without a settling answer a record is parked."""
+_BACKOFF = Backoff(timedelta(seconds=30), timedelta(hours=1))
+
+
+def observation_of(record: RegisterRecord | None, queried_at: datetime) -> Observation:
+    """Return what an answer to the single status query states."""
+    if record is None:
+        return Observation(
+            value=Registered.NONE,
+            creation_date=queried_at,
+            verified_at=queried_at,
+            verified_by="status",
+        )
+    return Observation(
+        # Any other value (BEKLIYOR) is no consent, and what it becomes is not known.
+        value=Registered(record.status) if record.status in set(Status) else Registered.NOT_ONAY,
+        creation_date=record.creation_date,
+        consent_date=record.consent_date,
+        source=record.source,
+        transaction_id=record.transaction_id,
+        verified_at=queried_at,
+        verified_by="status",
+    )
+
+
+def observation_of_many(*, approved: bool, queried_at: datetime) -> Observation:
+    """Return what an answer to the multiple query states: it names only what is ONAY."""
+    return Observation(
+        value=Registered.ONAY if approved else Registered.NOT_ONAY,
+        creation_date=queried_at,
+        verified_at=queried_at,
+        verified_by="statuses",
+    )
+
+
+def is_new_event(entry: ConsentRow, statement: Observation) -> bool:
+    """Whether İYS has a newer status than the desired one, and another: an event unknown to us."""
+    return entry.desired_at is None or (
+        statement.creation_date > entry.desired_at and str(statement.value) != entry.desired_status
+    )
+
+
+def event_of_record(record: RegisterRecord, brand: Brand, now: datetime) -> ConsentEvent:
+    """Return the event at İYS that led to ``record``."""
+    movement = IysMovement(
+        recipient=record.recipient,
+        type=record.type,
+        recipient_type=record.recipient_type,
+        status=record.status,
+        source=record.source or "",
+        consent_date=record.consent_date,
+        creation_date=record.creation_date,
+        transaction_id=record.transaction_id or "",
+        brand_code=brand.brand_code,
+    )
+    stream = Stream.IYS if is_of_citizens(record.source) else Stream.HS
+    return event_of(movement, brand, stream, path="status", at=now)
+
+
+def rule(changes: UnitOfWork, entry: ConsentRow, observed: ConsentRow, brand: Brand) -> ConsentRow:
+    """Update the row by the status that was ``observed``, and return it; do not submit again what
+    İYS has refused and would refuse again.
+    """
+    now = changes.now
+    if is_read_back(observed) or is_swept(observed):  # it is answered now; nothing else ends it
+        observed = observed.replace(action=Action.NOTHING)
+    ruled = ruling.rule_row(
+        observed,
+        brand,
+        now,
+        calendar=changes.calendar,
+        answered=not observed.is_open,
+        submitted=observed.attempts > 0,
+    )
+    after = ruled.row
+    if entry.code is not None and entry.state is State.UNKNOWN and after.action is Action.SEND:
+        if observed.desired_status == Status.RET:
+            rescued = ruling.rescue_refused(observed, "register-is-newer", entry.code, now)
+            return changes.apply(entry, rescued)
+        refused = ruling.refuse(observed, "register-is-newer", entry.code)
+        return changes.close(entry, refused, brand)
+    if after.action is Action.QUERY:
+        query_count = after.attempts + 1
+        if query_count >= _MOST_QUERIES:
+            parked = ruling.park(after, "iys-says-otherwise", entry.code)
+            return changes.close(entry, parked, brand)
+        wait = _BACKOFF.after(query_count)
+        # The single status is queried at once where the multiple query does not settle it.
+        if observed.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
+            wait = timedelta(0)
+        return changes.put(entry, after.replace(attempts=query_count, next_attempt_at=now + wait))
+    return changes.apply(entry, ruled)
+
+
+def unanswerable(row: ConsentRow, error: CallError) -> ConsentRow:
+    """Return the row of a record whose status İYS refuses to look up: a person acts. What is
+    refused, expired or parked already stays so.
+    """
+    if row.state in CLOSED:
+        return row.replace(action=Action.NOTHING)
+    code = next((one.code for one in error.refusals), None)
+    return ruling.park(row, "question-refused", code)
+
+
+def observation(entry: ConsentRow, statement: Observation, now: datetime) -> HistoryEntry:
+    """Return the history's record of an answer."""
+    at = statement.creation_date.isoformat()
+    return HistoryEntry(
+        kind="observation",
+        customer_id=entry.customer_id,
+        key=entry.key,
+        event_id=None,
+        status=str(statement.value),
+        source=f"{statement.verified_by}/{entry.key}/{at}/{now.isoformat()}",
+        occurred_at=now,
+        data={
+            "by": statement.verified_by,
+            "registered": str(statement.value),
+            "creation_date": statement.creation_date,
+            "consent_date": statement.consent_date,
+            "source": statement.source,
+            "transaction_id": statement.transaction_id,
+        },
+    )
+
+
+class Queried(Protocol):
+    """Whatever is queried by its recipient."""
+
+    @property
+    def recipient(self) -> str:
+        """The phone number or e-mail address."""
+
+
+Entry = TypeVar("Entry", bound=Queried)
+
+
+def parts(entries: Sequence[Entry], error: CallError) -> list[Sequence[Entry]]:
+    """Return the parts to query again: each recipient that İYS names alone, else halves."""
+    named = {one.value for one in error.refusals if isinstance(one.value, str)}
+    at_fault = [entry for entry in entries if entry.recipient in named]
+    rest = [entry for entry in entries if entry.recipient not in named]
+    if at_fault and rest:
+        return [*([entry] for entry in at_fault), rest]
+    middle = (len(entries) + 1) // 2
+    return [entries[:middle], entries[middle:]]
+
 
 SINGLES = 20
 """Up to so many records of a group are queried one by one."""
@@ -188,7 +358,7 @@ class StatusQuerier:
         except CallError as error:
             return error
         statements_by_key = {
-            entry.key: status_answer.observation_of_many(
+            entry.key: observation_of_many(
                 approved=entry.recipient in approved, queried_at=queried_at
             )
             for entry in entries
@@ -213,7 +383,7 @@ class StatusQuerier:
             at_fault = isinstance(error, RefusedError)
             await self._postpone(brand, [entry], error, at_fault=at_fault)
             return error
-        statement = status_answer.observation_of(record, queried_at)
+        statement = observation_of(record, queried_at)
         records = {} if record is None else {entry.key: record}
         await self._store(brand, {entry.key: statement}, records)
         return None
@@ -230,15 +400,15 @@ class StatusQuerier:
             ruled = []
             for key, entry in entries.items():
                 statement = statements_by_key[key]
-                changes.add_entry(status_answer.observation(entry, statement, now))
+                changes.add_entry(observation(entry, statement, now))
                 observed = replace(
                     apply.observed(entry, statement), lease_owner=None, lease_until=None
                 )
                 record = records.get(key)
-                if record is not None and status_answer.is_new_event(entry, statement):
-                    event = status_answer.event_of_record(record, brand, now)
+                if record is not None and is_new_event(entry, statement):
+                    event = event_of_record(record, brand, now)
                     changes.publish(event, entry.consent_key)
-                ruled.append(status_answer.rule(changes, entry, observed, brand))
+                ruled.append(rule(changes, entry, observed, brand))
             await after_queries(changes, ruled, result_delay=self.context.result_delay)
 
     async def _postpone(
@@ -262,7 +432,7 @@ class StatusQuerier:
                     continue  # nobody waits for this answer any more
                 later = row.replace(lease_owner=None, lease_until=None)
                 if row.action is Action.QUERY and at_fault:
-                    later = status_answer.unanswerable(later, error)
+                    later = unanswerable(later, error)
                     changes.close(row, later, brand)
                     continue
                 if error.is_transient or row.action is Action.QUERY:
