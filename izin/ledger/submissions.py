@@ -75,17 +75,13 @@ async def acknowledge(  # noqa: PLR0913 - İYS's acknowledgement of a batch
 
 async def open_places(connection: Connection, submission: Submission) -> frozenset[int]:
     """Return the places of the items that are not settled yet."""
-    found = await fetch(connection, _SQL["items"], {"id": submission.id})
-    return frozenset(row["index"] for row in found)
+    return frozenset(
+        row["index"] for row in await fetch(connection, _SQL["items"], {"id": submission.id})
+    )
 
 
 async def settle(
-    connection: Connection,
-    submission: Submission,
-    settled: Sequence[Settled],
-    *,
-    now: datetime,
-    code: str | None = None,
+    connection: Connection, submission: Submission, settled: Sequence[Settled], *, now: datetime
 ) -> frozenset[int]:
     """Settle items, and the submission with its last; return the places settled by this call."""
     groups = defaultdict[tuple[str, str | None], list[int]](list)
@@ -94,9 +90,10 @@ async def settle(
     counted: set[int] = set()
     for (state, its_code), places in groups.items():
         values = {"id": submission.id, "state": state, "code": its_code, "places": places}
-        found = await fetch(connection, _SQL["settle-items"], values)
-        counted.update(row["index"] for row in found)
-    await connection.execute(_SQL["settle"], {"id": submission.id, "now": now, "code": code})
+        counted.update(
+            row["index"] for row in await fetch(connection, _SQL["settle-items"], values)
+        )
+    await connection.execute(_SQL["settle"], {"id": submission.id, "now": now})
     return frozenset(counted)
 
 
@@ -157,20 +154,24 @@ async def call(
     connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
 ) -> None:
     """Note that a call of the submission is written now, and by when it is over."""
-    values = _holder(submission, lease_owner) | {"call_until": now + lease_owner.call_within}
-    await connection.execute(_SQL["call"], values)
+    await connection.execute(
+        _SQL["call"],
+        _holder(submission, lease_owner) | {"call_until": now + lease_owner.call_within},
+    )
 
 
 async def renew_all(
     connection: Connection, numbers: Collection[int], *, now: datetime, lease_owner: LeaseOwner
 ) -> None:
     """Renew the leases of submissions, except of those that another process has by now."""
-    values = {
-        "ids": sorted(numbers),
-        "owner": lease_owner.owner,
-        "lease_until": now + lease_owner.lease,
-    }
-    await connection.execute(_SQL["renew-all"], values)
+    await connection.execute(
+        _SQL["renew-all"],
+        {
+            "ids": sorted(numbers),
+            "owner": lease_owner.owner,
+            "lease_until": now + lease_owner.lease,
+        },
+    )
 
 
 async def poll_later(
@@ -181,8 +182,9 @@ async def poll_later(
     lease_owner: LeaseOwner,
 ) -> None:
     """Have the submission polled again later, unless it was claimed again by now."""
-    values = _holder(submission, lease_owner) | {"next_poll_at": next_poll_at}
-    await connection.execute(_SQL["poll-later"], values)
+    await connection.execute(
+        _SQL["poll-later"], _holder(submission, lease_owner) | {"next_poll_at": next_poll_at}
+    )
 
 
 async def unanswered(  # noqa: PLR0913 - who claims what
@@ -216,13 +218,18 @@ async def results_due(
     """Claim one batch whose result is due to be polled; return its row, and whether opt-outs wait
     for it.
     """
-    values = {
-        "now": now,
-        "opt_outs_only": opt_outs_only,
-        "owner": lease_owner.owner,
-        **lease_owner.who,
-    }
-    return await _claim(connection, "claim-results", values, now, lease_owner)
+    return await _claim(
+        connection,
+        "claim-results",
+        {
+            "now": now,
+            "opt_outs_only": opt_outs_only,
+            "owner": lease_owner.owner,
+            **lease_owner.who,
+        },
+        now,
+        lease_owner,
+    )
 
 
 async def to_free(
@@ -258,8 +265,10 @@ async def release(
     connection: Connection, *, owner: str, now: datetime, numbers: Collection[int] | None = None
 ) -> None:
     """End the leases of ``owner``, or only those of these submissions."""
-    ids = None if numbers is None else sorted(numbers)
-    await connection.execute(_SQL["release"], {"owner": owner, "now": now, "ids": ids})
+    await connection.execute(
+        _SQL["release"],
+        {"owner": owner, "now": now, "ids": None if numbers is None else sorted(numbers)},
+    )
 
 
 async def submitted_by_us(
@@ -271,8 +280,9 @@ async def submitted_by_us(
         "statuses": [status for _, status, _ in entries],
         "consent_dates": [date for _, _, date in entries],
     }
-    found = await fetch(connection, _SQL["submitted-by-us"], values)
-    return frozenset(row["place"] - 1 for row in found)
+    return frozenset(
+        row["place"] - 1 for row in await fetch(connection, _SQL["submitted-by-us"], values)
+    )
 
 
 async def with_items(connection: Connection, row: Mapping[str, Any], brand: Brand) -> Submission:
@@ -307,8 +317,11 @@ async def _claim(
     row = await fetch_one(connection, _SQL[query], values)
     if row is None:
         return None
-    lease = {"id": row["id"], "owner": lease_owner.owner, "lease_until": now + lease_owner.lease}
-    leased = await fetch_one(connection, _SQL["lease"], lease)
+    leased = await fetch_one(
+        connection,
+        _SQL["lease"],
+        {"id": row["id"], "owner": lease_owner.owner, "lease_until": now + lease_owner.lease},
+    )
     return row if leased is None else {**row, **leased}
 
 

@@ -38,8 +38,8 @@ class HistoryEntry:
     kind: str
     customer_id: str
     key: str
-    event_id: str | None
-    status: str | None
+    event_id: str | None = None
+    status: str | None = None
     source: str
     occurred_at: datetime
     data: Mapping[str, Any]
@@ -57,8 +57,9 @@ async def append(
     """Record ``facts``, which are known to be new, and ``history``, of which a repetition of a
     known source changes nothing; return the instant of their recording.
     """
-    fresh = await _fresh(connection, entries, now)
-    return await append_facts(connection, [*facts, *map(_fact, fresh)], now=now)
+    return await append_facts(
+        connection, [*facts, *map(_fact, await _fresh(connection, entries, now))], now=now
+    )
 
 
 async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: datetime) -> datetime:
@@ -201,8 +202,11 @@ async def record_act(  # noqa: PLR0913  # who did what to what, when, and whose 
     customer_id: str = NO_CUSTOMER,
 ) -> None:
     """Append what a person did to the history, within the transaction that does it; see ``act``."""
-    done = act(what, key, by=by, now=now, before=before, after=after, customer_id=customer_id)
-    await append(connection, [done], now=now)
+    await append(
+        connection,
+        [act(what, key, by=by, now=now, before=before, after=after, customer_id=customer_id)],
+        now=now,
+    )
 
 
 RECEIPT = "receipt"
@@ -236,8 +240,6 @@ def _entry(receipt: Mapping[str, Any], key: str, data: Mapping[str, Any]) -> His
         kind=RECEIPT,
         customer_id=receipt["customer_id"],
         key=key,
-        event_id=None,
-        status=None,
         source=f"{receipt_key(receipt['receipt_id'])}{place}",
         occurred_at=receipt["asked_at"],
         data={**{name: receipt[name] for name in _ASKED}, **data},

@@ -200,8 +200,9 @@ class TopicMessages:
             "previous_may_send": previous,
             "retailers": ",".join(map(str, sorted(retailers))) or None,
         }
-        topic = self.topics.permissions
-        return self.message(topic, row.key, row.customer_id, value, str(now.timestamp()), now)
+        return self.message(
+            self.topics.permissions, row.key, row.customer_id, value, str(now.timestamp()), now
+        )
 
     def outcomes(
         self, before: ConsentRow | None, after: ConsentRow, now: datetime
@@ -326,9 +327,13 @@ class TopicMessages:
         its violations.
         """
         topic = self.topics.express
-        digest = hashlib.sha256(event.recipient.encode()).hexdigest()
         return self.message(
-            topic, digest, event.customer_id, event_to_avro(event), event.event_id, now
+            topic,
+            hashlib.sha256(event.recipient.encode()).hexdigest(),
+            event.customer_id,
+            event_to_avro(event),
+            event.event_id,
+            now,
         )
 
     def unreadable(self, item: UnreadableItem, source: str, now: datetime) -> Message:
@@ -383,8 +388,10 @@ def permitted_row(before: ConsentRow | None, after: ConsentRow, now: datetime) -
 
 def _counts_from(row: ConsentRow) -> datetime | None:
     """Return from when what İYS holds counts, as readers of a permission compute it."""
-    instants = (row.registered_at, row.registered_consent_date)
-    return min((one for one in instants if one is not None), default=None)
+    return min(
+        (one for one in (row.registered_at, row.registered_consent_date) if one is not None),
+        default=None,
+    )
 
 
 def may_send_before(row: ConsentRow | None) -> bool | None:

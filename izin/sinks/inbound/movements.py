@@ -33,7 +33,7 @@ from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format import IysMovement, Stream, UnreadableItem
 from izin.ledger import stream_progress, submissions
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.db import Connection, exclusive, statements
+from izin.ledger.db import Connection, exclusive, fetch_one, statements
 from izin.ledger.history import HistoryEntry
 from izin.ledger.record import (
     Brand,
@@ -159,8 +159,9 @@ class ReportedMovements:
             StreamUnavailableError: the broker did not acknowledge them; publish them again.
         """
         at, messages = self.context.clock(), self.context.topic_messages
-        source = f"iys/{self.path}/{stream}/{brand.brand_code}"
-        dead_letters = unreadable_messages(unreadable, source, messages, at)
+        dead_letters = unreadable_messages(
+            unreadable, f"iys/{self.path}/{stream}/{brand.brand_code}", messages, at
+        )
         events = [event_of(one, brand, stream, path=self.path, at=at) for one in movements]
         read = [(event, key_of(event)) for event in events]
         keyed = [(event, key) for event, key in read if key is not None]
@@ -199,8 +200,9 @@ class ReportedMovements:
         Raises:
             ConcurrentChangeError: another process changed one of the rows.
         """
-        calendar = self.context.ledger.calendar
-        changes = UnitOfWork(connection, self.context.topic_messages, calendar, now)
+        changes = UnitOfWork(
+            connection, self.context.topic_messages, self.context.ledger.calendar, now
+        )
         await observe(changes, brand, seen)
         await changes.write()
 
@@ -339,7 +341,7 @@ class Puller:
         where = {"brand_code": brand.brand_code, "stream": str(stream)}
         async with self.context.ledger.transaction() as connection:
             await connection.execute(_SQL["begin"], where)
-            row = await (await connection.execute(_SQL["read"], where)).fetchone()
+            row = await fetch_one(connection, _SQL["read"], where)
         if row is None:
             return False
         cursor = _Cursor(brand=brand, stream=stream, **row)
@@ -417,8 +419,7 @@ class Puller:
             }
             if cursor.failure is not None:
                 await stream_progress.wake(connection, failure=cursor.failure)
-            moved = await (await connection.execute(_SQL["advance"], values)).fetchone()
-            if moved is None:
+            if await fetch_one(connection, _SQL["advance"], values) is None:
                 raise ConcurrentChangeError(
                     f"{cursor.stream} of {brand.brand_code} was pulled by another process, or "
                     "begun again"

@@ -93,10 +93,9 @@ class PushRegistrations:
 
     async def registered(self, brand_code: int, secret: str) -> frozenset[Channel]:
         """Return the channels of a brand for which İYS was given these credentials last."""
-        rows = await self._of(brand_code)
         return frozenset(
             Channel(channel)
-            for row in rows
+            for row in await self._of(brand_code)
             if _fingerprint(row).is_of(secret)
             for channel in row["channels"]
         )
@@ -143,8 +142,10 @@ class PushRegistrations:
 
 async def accepted(ledger: Ledger, *, now: datetime) -> Sequence[Fingerprint]:
     """Return the credentials that İYS may push with now."""
-    rows = await ledger.fetch(_SQL["all"], {"former_since": now - FORMER_FOR})
-    return [_fingerprint(row) for row in rows]
+    return [
+        _fingerprint(row)
+        for row in await ledger.fetch(_SQL["all"], {"former_since": now - FORMER_FOR})
+    ]
 
 
 def _fingerprint(row: DictRow) -> Fingerprint:
@@ -291,7 +292,7 @@ class PushReceiver:
     """Counts a push that is refused because its credentials are ``missing`` or ``wrong``."""
     refused: RefusedPushes = field(default_factory=RefusedPushes)
 
-    async def __call__(self, request: Request) -> Response:
+    async def receive(self, request: Request) -> Response:
         """Receive one push."""
         header = request.headers.get("authorization")
         if not await self.credentials.admits(header):
@@ -336,8 +337,9 @@ class PushReceiver:
             if brand is None:
                 if not is_complete:
                     continue
-                raw = orjson.dumps(asdict(movement))
-                unreadable.append(UnreadableItem(raw, "brandCode: no brand of ours"))
+                unreadable.append(
+                    UnreadableItem(orjson.dumps(asdict(movement)), "brandCode: no brand of ours")
+                )
                 continue
             event = event_of(movement, brand, Stream.IYS, path="push", at=at)
             key = key_of(event)

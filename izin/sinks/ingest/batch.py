@@ -22,10 +22,9 @@ from izin.ledger.brake import counting
 from izin.ledger.brake.counting import SourcedEvent, Watched
 from izin.ledger.brake.decisions import put_back
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import Fact, decided, history_codec, source_of
 from izin.ledger.privacy import erasure
-from izin.ledger.privacy.erasure import ErasedKey
 from izin.ledger.record import RESCUE, Brand, ConsentRow, QuarantinedRecord, RuledRow, TopicMessages
 from izin.ledger.registry.ownership import OtherCustomerOptIn, received
 from izin.ledger.unit_of_work import UnitOfWork, append_messages, lock, lock_in_pieces
@@ -115,8 +114,9 @@ class BrakeWatch:
                 )
 
     def _sourced(self, decision: IncomingDecision, over_ret: bool = False) -> SourcedEvent:
-        origin = self.reader.origin_of(decision)
-        return SourcedEvent(decision.brand_code, decision.key, *origin, over_ret)
+        return SourcedEvent(
+            decision.brand_code, decision.key, *self.reader.origin_of(decision), over_ret
+        )
 
 
 def _is_reversal(before: ConsentRow | None, after: ConsentRow) -> bool:
@@ -237,9 +237,10 @@ class _Storing:
 
     async def record_decisions(self) -> None:
         """Record in the history what it lacks."""
-        reader = self._parts.reader
         self._changes.add_history(
-            await missing_facts(self._changes.connection, self._decisions, reader, self._brands)
+            await missing_facts(
+                self._changes.connection, self._decisions, self._parts.reader, self._brands
+            )
         )
 
     async def save_alike(self) -> None:
@@ -260,8 +261,7 @@ class _Storing:
             async for key in with_pauses(keys):
                 found, before = by_key[key], rows.get(key)
                 if len(found) == 1 and self._is_usual(found[0], before):
-                    after = self._termed(before, found[0])
-                    bulk.add(RowChange(before, after, found[0]))
+                    bulk.add(RowChange(before, self._termed(before, found[0]), found[0]))
                 else:
                     rest.extend(found)
 
@@ -319,8 +319,9 @@ class _Storing:
                 self._changes.calendar,
                 self._changes.now,
             )
-            held = (await lock(self._changes.connection, behind)).values()
-            await put_back(again, held, self._brands)
+            await put_back(
+                again, (await lock(self._changes.connection, behind)).values(), self._brands
+            )
             await again.write()
 
     async def acknowledge_erasures(self) -> None:
@@ -346,7 +347,7 @@ class _Storing:
 
 def _erased_keys(
     reader: DecisionReader, decisions: Sequence[IncomingDecision], now: datetime
-) -> list[ErasedKey]:
+) -> list[erasure.ErasedKey]:
     """Return the keys that some of ``decisions`` erase; where a later event of a key was decided,
     in this batch or before, it is known again.
     """
@@ -358,27 +359,31 @@ def _erased_keys(
     for place in places:
         key, decision = decisions[place].key, reader.decode(decisions[place].value)
         event, is_gone = decision["event"], decision["reason"] == ERASED
-        erased = ErasedKey(
-            key,
-            event["customer_id"],
-            event["event_id"],
-            event["consent_date"] or now,
-            is_last=is_gone and last[key] == place,
+        found.append(
+            erasure.ErasedKey(
+                key,
+                event["customer_id"],
+                event["event_id"],
+                event["consent_date"] or now,
+                is_last=is_gone and last[key] == place,
+            )
         )
-        found.append(erased)
     return found
 
 
 def _is_kept_back(row: ConsentRow) -> bool:
     """Whether a row desires an opt-out that is held back, or that a person has withdrawn."""
-    is_kept = row.brake_id is not None or row.withdrawn_at is not None
-    return is_kept and row.desired_status == Status.RET
+    return (
+        row.brake_id is not None or row.withdrawn_at is not None
+    ) and row.desired_status == Status.RET
 
 
 async def recorded_offsets(ledger: Ledger, topic: str) -> Mapping[int, int]:
     """Return how far the decisions on the events of ``topic`` were recorded, by partition."""
-    found = await ledger.fetch(_SQL["recorded"], {"topics": [topic]})
-    return {row["partition"]: row["next_offset"] for row in found}
+    return {
+        row["partition"]: row["next_offset"]
+        for row in await ledger.fetch(_SQL["recorded"], {"topics": [topic]})
+    }
 
 
 async def missing_facts(
@@ -391,8 +396,9 @@ async def missing_facts(
 
     A fact is of its brand's customer, where the brand is among the ``known`` ones.
     """
-    topics = sorted({one.topic for one in decisions})
-    found = await (await connection.execute(_SQL["recorded"], {"topics": topics})).fetchall()
+    found = await fetch(
+        connection, _SQL["recorded"], {"topics": sorted({one.topic for one in decisions})}
+    )
     nexts = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
     new: list[IncomingDecision] = []
     repeated: list[IncomingDecision] = []
@@ -429,8 +435,9 @@ async def _unrecorded(
     new: Sequence[IncomingDecision],
     reader: DecisionReader,
 ) -> list[IncomingDecision]:
-    keys = sorted({one.key for one in repeated})
-    found = await (await connection.execute(_SQL["decisions-of"], {"keys": keys})).fetchall()
+    found = await fetch(
+        connection, _SQL["decisions-of"], {"keys": sorted({one.key for one in repeated})}
+    )
     known = {
         row["source"]
         if row["decision"] is None

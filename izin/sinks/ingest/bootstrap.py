@@ -77,9 +77,10 @@ class Suppressions:
         """Return until when the opt-ins of ``key`` are suppressed; None: it was not erased."""
         if not self._until:
             return None
-        digests = self._keys.every(key.encode())
-        found = [self._until[one] for one in digests if one in self._until]
-        return max(found, default=None)
+        return max(
+            [self._until[one] for one in self._keys.every(key.encode()) if one in self._until],
+            default=None,
+        )
 
     def covers(self, consent: Consent) -> bool:
         """Whether ``consent`` is an opt-in that counts no more."""
@@ -235,8 +236,9 @@ async def restore_rows(
     """
     rows = await lock(connection, {str(one.consent.key) for one in records})
     found = dict(rows)
-    codes = {one.consent.key.brand_code for one in records}
-    known = await brands.known_of_codes(connection, codes, now=now)
+    known = await brands.known_of_codes(
+        connection, {one.consent.key.brand_code for one in records}, now=now
+    )
     changes = UnitOfWork(connection, topic_messages, ledger.calendar, now)
     of_others: list[OtherCustomerOptIn] = []
     async for record in with_pauses(records):
@@ -244,8 +246,7 @@ async def restore_rows(
         key = str(consent.key)
         before = rows.get(key)
         brand = known.get(consent.key.brand_code)
-        restored = apply.restored(before, consent, now)
-        after = received(before, restored, brand, of_others.append)
+        after = received(before, apply.restored(before, consent, now), brand, of_others.append)
         if before is None or before.desired_event_id != after.desired_event_id:
             rows[key] = changes.rule(before, after, brand)
         else:
@@ -422,9 +423,11 @@ class Bootstrapper(IngestContext):
         loop = asyncio.get_running_loop()
         until = loop.time() + _REPORT_EVERY.total_seconds()
         positions = {one.partition: one.next_offset for one in waiting}
-        client = reader_at(self.settings, self._topic, positions, lost="earliest")
         reader = TopicReader(
-            client, topic=self._topic, topic_id=waiting[0].topic_id, positions=positions
+            reader_at(self.settings, self._topic, positions, lost="earliest"),
+            topic=self._topic,
+            topic_id=waiting[0].topic_id,
+            positions=positions,
         )
         state = StateReader(
             self,

@@ -181,8 +181,12 @@ async def open_reader(context: IngestContext, topic: str, *, lost: str) -> Topic
     positions = await offsets.positions(
         context.ledger, topic, partitions, cluster_id=cluster_id, topic_id=topic_id
     )
-    client = reader_at(context.settings, topic, positions, lost=lost)
-    return TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
+    return TopicReader(
+        reader_at(context.settings, topic, positions, lost=lost),
+        topic=topic,
+        topic_id=topic_id,
+        positions=positions,
+    )
 
 
 def reader_at(
@@ -190,8 +194,9 @@ def reader_at(
 ) -> Consumer:
     """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`."""
     places = {(topic, number): position for number, position in positions.items()}
-    options = {"auto.offset.reset": lost, "fetch.wait.max.ms": 100}
-    return partition_client(settings, _GROUP, places, **options)
+    return partition_client(
+        settings, _GROUP, places, **{"auto.offset.reset": lost, "fetch.wait.max.ms": 100}
+    )
 
 
 def identities_of(settings: KafkaSettings, topics: Collection[str]) -> TopicIdentities:
@@ -208,16 +213,14 @@ def identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, 
     return found.cluster_id, found.topic_ids[topic], tuple(range(found.partitions[topic]))
 
 
-async def every_record(
-    settings: KafkaSettings, topic: str, only: Collection[int] | None = None
-) -> AsyncIterator[Message]:
-    """Yield the records that ``topic`` has now, each partition in order; ``only`` of some.
+async def every_record(settings: KafkaSettings, topic: str) -> AsyncIterator[Message]:
+    """Yield the records that ``topic`` has now, each partition in order.
 
     Raises: StreamUnavailableError.
     """
     reader = await asyncio.to_thread(BoundedReader, settings, _GROUP, topic)
     try:
-        pages = await asyncio.to_thread(reader.every, only)
+        pages = await asyncio.to_thread(reader.every)
         while (page := await asyncio.to_thread(next, pages, None)) is not None:
             for message in page:
                 yield message
@@ -373,8 +376,9 @@ async def _append(
     """Append the entries of ``receipts``: of the customer for whom the gate answered, which is
     the brand's only where the key that asked may ask about it.
     """
-    entries = [found for one in receipts for found in entries_of(one)]
-    await append.append(connection, entries, now=now)
+    await append.append(
+        connection, [found for one in receipts for found in entries_of(one)], now=now
+    )
 
 
 class TrackedLane(IngestedTopic):
@@ -392,8 +396,7 @@ class TrackedLane(IngestedTopic):
         # at its end.
         now = self.context.clock()
         is_reported = self._reported_at is not None and now - self._reported_at < _REPORT_EVERY
-        is_idle = not topic.moves(messages)
-        if is_idle and is_reported and topic.at_end <= self._reported_ends:
+        if (not topic.moves(messages)) and is_reported and topic.at_end <= self._reported_ends:
             return
         await super().take(messages)
         instants = {
@@ -406,9 +409,10 @@ class TrackedLane(IngestedTopic):
 
     async def store(self, messages: Sequence[Message]) -> None:
         """Store the numbers of ``messages``."""
-        records = [one for one in messages if one.error() is None]
         # In a thread, for other tasks share this loop and must not wait for thousands of records.
-        arrived = await asyncio.to_thread(_arrived, records, self.context.codec)
+        arrived = await asyncio.to_thread(
+            _arrived, [one for one in messages if one.error() is None], self.context.codec
+        )
         await self.save(messages, lambda connection: sequences.save(connection, arrived))
 
     async def set_aside(self, message: Message, error: Exception) -> None:

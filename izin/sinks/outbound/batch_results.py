@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError, Verdict
 from izin.iys.rate_limit import CallClass
-from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format import BatchItemResult
 from izin.ledger import brands, submissions
 from izin.ledger.record import ItemResult, Submission
@@ -42,7 +41,7 @@ class BatchResultPoller:
         """Poll the result of one batch, or of one that opt-outs wait for; return whether one was
         due.
         """
-        if self.context.client.circuit_state("batch_result") is CircuitState.OPEN:
+        if self.context.is_paused("batch_result"):
             return False
         now = self.context.clock()
         async with self.context.ledger.transaction() as connection:
@@ -57,8 +56,9 @@ class BatchResultPoller:
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
         with self.context.leases.renewing([submission]):
-            call_class = CallClass.RET if row["is_awaited"] else CallClass.RESULTS
-            await self._poll(submission, now, call_class)
+            await self._poll(
+                submission, now, CallClass.RET if row["is_awaited"] else CallClass.RESULTS
+            )
         return True
 
     async def _poll(self, submission: Submission, now: datetime, call_class: CallClass) -> None:
@@ -91,8 +91,9 @@ class BatchResultPoller:
 
     async def _postpone(self, submission: Submission, retry_after: timedelta | None) -> None:
         first = min(_FIRST, max(self.context.result_delay / 10, timedelta(milliseconds=200)))
-        wait = Backoff(first, _LONGEST).after(submission.polls + 1, at_least=retry_after)
-        at = self.context.clock() + wait
+        at = self.context.clock() + Backoff(first, _LONGEST).after(
+            submission.polls + 1, at_least=retry_after
+        )
         async with self.context.ledger.transaction() as connection:
             await submissions.poll_later(
                 connection, submission, next_poll_at=at, lease_owner=self.context.lease_owner

@@ -87,18 +87,16 @@ async def mark_unknown(
     async with context.changes() as changes:
         now = changes.now
         rows = await lock(changes.connection, (item.key for item in submission.items))
-        is_ours = await submissions.mark_unknown(
+        if await submissions.mark_unknown(
             changes.connection,
             submission,
             now=now,
             next_poll_at=now + wait,
             lease_owner=context.lease_owner,
-        )
-        if is_ours:
+        ):
             lose_unanswered(changes, submission, rows)
         else:
-            results_at = now + context.result_delay
-            await after_late_call(changes, submission, submission.items, results_at)
+            await after_late_call(changes, submission, submission.items, now + context.result_delay)
 
 
 def lose_unanswered(
@@ -140,9 +138,8 @@ class CallPermit:
                 self.changed = submission.items
             elif found.doubtful:
                 doubtful = [item for item in submission.items if item.place in found.doubtful]
-                calendar = context.ledger.calendar
                 self.changed = await unwanted(
-                    connection, submission, doubtful, now, calendar=calendar
+                    connection, submission, doubtful, now, calendar=context.ledger.calendar
                 )
             may_call = found.is_open and not found.is_freed and not self.changed
             if may_call and found.doubtful:
@@ -162,9 +159,10 @@ async def unwanted(
     locked until the transaction ends.
     """
     rows = await lock(connection, (item.key for item in items))
-    brand = submission.brand
     return tuple(
-        item for item in items if not is_wanted(rows[item.key], item, brand, now, calendar=calendar)
+        item
+        for item in items
+        if not is_wanted(rows[item.key], item, submission.brand, now, calendar=calendar)
     )
 
 
@@ -213,8 +211,7 @@ async def rebuild(
         await leave_out(changes, submission, left_out)
         at = microseconds(changes.now)
         changes.add_history(unsent_fact(submission, item, at) for item in rest)
-        parts = [rest] if rest else []
-        return await _move(changes, context.lease_owner, submission, parts, submission.refusals)
+        return await _move(changes, context.lease_owner, submission, [rest], submission.refusals)
 
 
 async def leave_out(changes: UnitOfWork, submission: Submission, items: Sequence[Item]) -> None:
@@ -227,8 +224,7 @@ async def leave_out(changes: UnitOfWork, submission: Submission, items: Sequence
     for item in items:
         row = rows[item.key]
         answered = row.is_of(item.event_id, item.status)
-        uncalled = apply.uncalled_row(row, item.status)
-        changes.rule(row, uncalled, submission.brand, answered=answered)
+        changes.rule(row, apply.uncalled_row(row, item.status), submission.brand, answered=answered)
     await submissions.withdraw(changes.connection, submission, items, now=changes.now)
     at = microseconds(changes.now)
     changes.add_history(unsent_fact(submission, item, at) for item in items)
@@ -257,4 +253,5 @@ async def _move(
             call_until=submission.call_until,
         )
         for part in parts
+        if part
     ]

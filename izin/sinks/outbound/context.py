@@ -12,6 +12,7 @@ from izin.iys.client import IysClient
 from izin.iys.errors import CallError, Verdict
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
+from izin.iys.transport.circuit_breaker import CircuitState
 from izin.ledger import submissions
 from izin.ledger.access_tokens import LedgerTokenStore
 from izin.ledger.db import Ledger
@@ -111,6 +112,10 @@ class OutboundContext:
         """
         return unit_of_work(self.ledger, self.topic_messages, self.clock())
 
+    def is_paused(self, operation: str) -> bool:
+        """Whether calls of an operation of İYS are not made now, for its circuit is open."""
+        return self.client.circuit_state(operation) is CircuitState.OPEN
+
 
 def lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
     """Return the process of these settings as an owner of leases; raises LeaseTooShortError."""
@@ -128,8 +133,9 @@ def lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
 async def ask_for_rights(context: OutboundContext, error: CallError) -> None:
     """Have the list read soon, where ``error`` says that a right is missing; it says which."""
     if error.verdict is Verdict.RIGHTS:
-        account = context.lease_owner.account
-        await granted.ask_for_reading(context.ledger, account, now=context.clock())
+        await granted.ask_for_reading(
+            context.ledger, context.lease_owner.account, now=context.clock()
+        )
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from izin.consent import Action, State, Status
-from izin.ledger.db import Connection, statements
+from izin.ledger.db import Connection, fetch, statements
 from izin.ledger.record import READ_BACK, AppliedResult, ConsentRow, Item, Submission
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.logs import get_logger
@@ -59,10 +59,10 @@ async def after_late_call(
     opt_ins = [item for item in items if item.status == Status.ONAY]
     if not opt_ins:
         return
-    connection = changes.connection
-    withdrawn = await _withdrawn_places(connection, submission)
+    found = await fetch(changes.connection, _SQL["withdrawn-items"], {"id": submission.id})
+    withdrawn = {row["index"] for row in found}  # without an answer
     keys = [item.key for item in opt_ins if item.place in withdrawn]
-    for row in (await lock(connection, keys)).values():
+    for row in (await lock(changes.connection, keys)).values():
         if _is_settled_opt_out(row):
             _log.critical("opt-in sent after its opt-out", submission=submission.id)
             changes.put(row, _to_read_back(row, at))
@@ -82,13 +82,6 @@ async def after_queries(
         changes.put(settled[key], _to_read_back(settled[key], until + result_delay))
 
 
-async def _withdrawn_places(connection: Connection, submission: Submission) -> frozenset[int]:
-    """Return the places of the items that were given up without an answer."""
-    values = {"id": submission.id}
-    found = await (await connection.execute(_SQL["withdrawn-items"], values)).fetchall()
-    return frozenset(row["index"] for row in found)
-
-
 async def _opt_ins_of_unknown_outcome(
     connection: Connection, keys: Sequence[str], *, since: datetime
 ) -> dict[str, datetime]:
@@ -99,8 +92,7 @@ async def _opt_ins_of_unknown_outcome(
         return {}
     values = {"keys": keys, "since": since}
     query = _SQL["opt-ins-of-unknown-outcome"]
-    found = await (await connection.execute(query, values)).fetchall()
-    return {row["key"]: row["call_until"] for row in found}
+    return {row["key"]: row["call_until"] for row in await fetch(connection, query, values)}
 
 
 def _is_settled_opt_out(row: ConsentRow) -> bool:

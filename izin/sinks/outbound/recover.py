@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from izin.consent import Channel, Observation, RecipientType, Status
 from izin.iys.errors import CallError, RefusedError, ThrottledError, Verdict
 from izin.iys.rate_limit import CallClass
-from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format import Receipt, RegisterRecord
 from izin.ledger import brands, submissions, suspensions
 from izin.ledger.db import Connection
@@ -91,7 +90,9 @@ class LostItems:
             left = await self._query(submission, opted_out, CallClass.RET, at_once=0)
             left += await self._query(submission, others, CallClass.RESULTS, at_once=_ONE_BY_ONE)
         except CallError as error:
-            await self._postpone_query(submission, error, _SOON if opted_out else _LATER)
+            error.warn(_log, "status query failed", submission=submission.id)
+            wait = error.pause(_SOON if opted_out else _LATER)
+            await self.postpone(submission, self.context.clock() + wait)
         else:
             if left:
                 await self.postpone(submission, self.context.clock())
@@ -116,8 +117,7 @@ class LostItems:
                 return 0
         for item in items[:_ONE_BY_ONE]:
             queried_at = self.context.clock().replace(microsecond=0)
-            record = await self.status(submission, item)
-            await self.settle(submission, item, record, queried_at)
+            await self.settle(submission, item, await self.status(submission, item), queried_at)
         return len(items[_ONE_BY_ONE:])
 
     async def _query_together(
@@ -177,8 +177,11 @@ class LostItems:
         receipt = Receipt(
             transaction_id=record.transaction_id or "", creation_date=record.creation_date
         )
-        answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
-        await save_results(self.context, submission, {item.place: answer})
+        await save_results(
+            self.context,
+            submission,
+            {item.place: ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, how="status")},
+        )
 
     async def _withdraw(self, submission: Submission, observed: Mapping[Item, Observation]) -> None:
         """Settle items that are not sent again, and rule their rows by what İYS shows."""
@@ -199,12 +202,6 @@ class LostItems:
                 answered = entry.is_of(item.event_id, item.status)
                 after.append(changes.rule(entry, answered_row, submission.brand, answered=answered))
             await after_queries(changes, after, result_delay=self.context.result_delay)
-
-    async def _postpone_query(
-        self, submission: Submission, error: CallError, wait: timedelta
-    ) -> None:
-        error.warn(_log, "status query failed", submission=submission.id)
-        await self.postpone(submission, self.context.clock() + error.pause(wait))
 
     async def postpone(self, submission: Submission, at: datetime) -> None:
         """Have the submission recovered again ``at`` an instant."""
@@ -259,9 +256,9 @@ class SubmissionRecovery:
         ``opt_outs_only``: one with opt-outs, or for whose outcome opt-outs wait: they must not wait
         for the calls of recovered bulk.
         """
-        if self._is_paused("status") and not opt_outs_only:
+        if self.context.is_paused("status") and not opt_outs_only:
             return False
-        kinds = [kind for kind, call in _CALLS.items() if not self._is_paused(call)]
+        kinds = [kind for kind, call in _CALLS.items() if not self.context.is_paused(call)]
         now = self.context.clock()
         async with self.context.ledger.transaction() as connection:
             row = await submissions.unanswered(
@@ -291,9 +288,6 @@ class SubmissionRecovery:
                 await self.sender.submit(part)
         return True
 
-    def _is_paused(self, operation: str) -> bool:
-        return self.context.client.circuit_state(operation) is CircuitState.OPEN
-
     async def _settle(self, submission: Submission, *, is_suspended: bool) -> list[Submission]:
         """Query the status of what is no longer desired, or is suspended; return submissions of
         what is to be sent again, unless that is the whole, which is sent here.
@@ -318,11 +312,13 @@ class SubmissionRecovery:
             if not (is_queried and await self._is_settled_by_status(submission, wanted[0])):
                 await self._resend(submission)
             return []
-        parts = [wanted] if wanted else []
-        again = await resubmit(self.context, submission, parts, refusals=submission.refusals)
+        again = await resubmit(self.context, submission, [wanted], refusals=submission.refusals)
         rest = [item for item in submission.items if item not in wanted]
-        opted_out = [item for item in rest if entries[item.key].desired_status == Status.RET]
-        await self._lost.query(submission, rest, opted_out=opted_out)
+        await self._lost.query(
+            submission,
+            rest,
+            opted_out=[item for item in rest if entries[item.key].desired_status == Status.RET],
+        )
         return again
 
     async def _is_settled_by_status(self, submission: Submission, item: Item) -> bool:

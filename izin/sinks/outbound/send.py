@@ -93,9 +93,11 @@ class Sender:
             else:
                 await self._not_processed(submission, error, answers)
         else:
-            old = submission.is_older(receipt)
             answer = ItemResult(
-                verdict=Verdict.SUCCESS, receipt=receipt, is_original=old, how="add"
+                verdict=Verdict.SUCCESS,
+                receipt=receipt,
+                is_original=submission.is_older(receipt),
+                how="add",
             )
             await save_results(self.context, submission, {item.place: answer})
 
@@ -173,12 +175,7 @@ class Sender:
         halves = not named or submission.refusals > 0
         middle = (len(rest) + 1) // 2
         parts = [rest[:middle], rest[middle:]] if halves else [rest]
-        return await resubmit(
-            self.context,
-            submission,
-            [part for part in parts if part],
-            refusals=submission.refusals + 1,
-        )
+        return await resubmit(self.context, submission, parts, refusals=submission.refusals + 1)
 
 
 def _answer_of(error: CallError) -> ItemResult:

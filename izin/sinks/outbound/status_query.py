@@ -30,10 +30,9 @@ from izin.consent import (
 )
 from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
-from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format import IysMovement, RegisterRecord, Stream
 from izin.ledger import brands
-from izin.ledger.db import statements
+from izin.ledger.db import fetch, statements
 from izin.ledger.history import HistoryEntry
 from izin.ledger.record import (
     RECONCILE,
@@ -107,8 +106,13 @@ def event_of_record(record: RegisterRecord, brand: Brand, now: datetime) -> Cons
         transaction_id=record.transaction_id or "",
         brand_code=brand.brand_code,
     )
-    stream = Stream.IYS if is_of_citizens(record.source) else Stream.HS
-    return event_of(movement, brand, stream, path="status", at=now)
+    return event_of(
+        movement,
+        brand,
+        Stream.IYS if is_of_citizens(record.source) else Stream.HS,
+        path="status",
+        at=now,
+    )
 
 
 def rule(changes: UnitOfWork, entry: ConsentRow, observed: ConsentRow, brand: Brand) -> ConsentRow:
@@ -129,15 +133,14 @@ def rule(changes: UnitOfWork, entry: ConsentRow, observed: ConsentRow, brand: Br
     after = ruled.row
     if entry.code is not None and entry.state is State.UNKNOWN and after.action is Action.SEND:
         if observed.desired_status == Status.RET:
-            rescued = ruling.rescue_refused(observed, "register-is-newer", entry.code, now)
-            return changes.apply(entry, rescued)
-        refused = ruling.refuse(observed, "register-is-newer", entry.code)
-        return changes.close(entry, refused, brand)
+            return changes.apply(
+                entry, ruling.rescue_refused(observed, "register-is-newer", entry.code, now)
+            )
+        return changes.close(entry, ruling.refuse(observed, "register-is-newer", entry.code), brand)
     if after.action is Action.QUERY:
         query_count = after.attempts + 1
         if query_count >= _MOST_QUERIES:
-            parked = ruling.park(after, "iys-says-otherwise", entry.code)
-            return changes.close(entry, parked, brand)
+            return changes.close(entry, ruling.park(after, "iys-says-otherwise", entry.code), brand)
         wait = _BACKOFF.after(query_count)
         # The single status is queried at once where the multiple query does not settle it.
         if observed.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
@@ -152,8 +155,7 @@ def unanswerable(row: ConsentRow, error: CallError) -> ConsentRow:
     """
     if row.state in CLOSED:
         return row.replace(action=Action.NOTHING)
-    code = next((one.code for one in error.refusals), None)
-    return ruling.park(row, "question-refused", code)
+    return ruling.park(row, "question-refused", next((one.code for one in error.refusals), None))
 
 
 def observation(entry: ConsentRow, statement: Observation, now: datetime) -> HistoryEntry:
@@ -163,7 +165,6 @@ def observation(entry: ConsentRow, statement: Observation, now: datetime) -> His
         kind="observation",
         customer_id=entry.customer_id,
         key=entry.key,
-        event_id=None,
         status=str(statement.value),
         source=f"{statement.verified_by}/{entry.key}/{at}/{now.isoformat()}",
         occurred_at=now,
@@ -236,10 +237,7 @@ class StatusQuerier:
 
     async def query_due(self) -> bool:
         """Query the records whose next step depends on their status; return whether any waited."""
-        if any(
-            self.context.client.circuit_state(one) is CircuitState.OPEN
-            for one in ("status", "statuses")
-        ):
+        if any(self.context.is_paused(one) for one in ("status", "statuses")):
             return False
         now = self.context.clock()
         groups = await self.context.ledger.fetch(
@@ -291,7 +289,7 @@ class StatusQuerier:
                 "now": now,
                 "size": size,
             }
-            rows = await (await connection.execute(_SQL[query], values)).fetchall()
+            rows = await fetch(connection, _SQL[query], values)
             found = await brands.of_codes(connection, {brand_code})
             if not rows or brand_code not in found:
                 return None
@@ -383,9 +381,11 @@ class StatusQuerier:
             at_fault = isinstance(error, RefusedError)
             await self._postpone(brand, [entry], error, at_fault=at_fault)
             return error
-        statement = observation_of(record, queried_at)
-        records = {} if record is None else {entry.key: record}
-        await self._store(brand, {entry.key: statement}, records)
+        await self._store(
+            brand,
+            {entry.key: observation_of(record, queried_at)},
+            {} if record is None else {entry.key: record},
+        )
         return None
 
     async def _store(
@@ -406,8 +406,7 @@ class StatusQuerier:
                 )
                 record = records.get(key)
                 if record is not None and is_new_event(entry, statement):
-                    event = event_of_record(record, brand, now)
-                    changes.publish(event, entry.consent_key)
+                    changes.publish(event_of_record(record, brand, now), entry.consent_key)
                 ruled.append(rule(changes, entry, observed, brand))
             await after_queries(changes, ruled, result_delay=self.context.result_delay)
 
@@ -422,8 +421,9 @@ class StatusQuerier:
         """Postpone the query of ``entries``; park what is ``at_fault`` itself."""
         error.warn(_log, "status query failed", brand=brand.brand_code)
         await ask_for_rights(self.context, error)
-        urgent = any(entry.desired_status == Status.RET for entry in entries)
-        wait = error.pause(_SOON if urgent else _LATER)
+        wait = error.pause(
+            _SOON if any(entry.desired_status == Status.RET for entry in entries) else _LATER
+        )
         async with self.context.changes() as changes:
             rows = await lock(changes.connection, (one.key for one in entries))
             for claimed in entries:
@@ -470,7 +470,7 @@ class SweptQuerier:
         now = self.context.clock()
         if self._spent_until is not None and now < self._spent_until:
             return False
-        if self.context.client.circuit_state("status") is CircuitState.OPEN:
+        if self.context.is_paused("status"):
             return False
         values = {"now": now, **self.context.lease_owner.who}
         found = await self.context.ledger.fetch(_SQL["swept"], values)
