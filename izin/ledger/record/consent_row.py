@@ -39,7 +39,7 @@ from izin.ledger.record.brand import Brand
 RECONCILE = "reconcile"
 """The reason of a query of a row that differs from İYS: the single query tells what it holds."""
 READ_BACK = "read-back"
-"""The reason of a query whose answer is expected to change nothing (``outbound.read_back``)."""
+"""The reason of a query whose answer is expected to change nothing (``outbound.call_outcome``)."""
 SWEPT = "swept"
 """The reason of a query of one record alone, for a sweep could not settle it."""
 _key = maker(ConsentKey)

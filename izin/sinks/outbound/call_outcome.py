@@ -1,5 +1,6 @@
 """A call to İYS: whether it may be written, its outcome as a whole (accepted, or unknown), and what
-is submitted again of a submission that İYS refused, or that was not sent as it stood.
+is submitted again of a submission that İYS refused, or that was not sent as it stood. Last, what is
+read back where an opt-in may reach İYS after the opt-out that replaced it.
 
 Just before it is written, all of it is checked: a submission may wait for its slot while a
 recipient opts out, a term ends, an operator stops the brand, or another process claims it. What the
@@ -7,21 +8,28 @@ check finds is at most a moment old when the call is written (``iys.transport.pa
 call that is on its way cannot be recalled.
 
 Where another process has taken the submission over meanwhile, its items were asked about while this
-call was on its way: what was given up is read back.
+call was on its way: what was given up is read back. For İYS may process a call after our timeout,
+and a process frozen just before it writes a call writes it when it wakes. İYS refuses an opt-in
+with an older date (H178), but not after a line was closed with an old one. So İYS is asked once
+more: after an opt-out beside which the outcome of an opt-in was never known, after a call that was
+over too late, and after a query that came before İYS must have saved what it got.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from izin.consent import Action, Calendar, ConsentKey, State
+from izin.consent import Action, Calendar, ConsentKey, State, Status
 from izin.consent.transitions import Event
 from izin.iys.errors import CallError
 from izin.iys.wire_format import AcceptedBatch
 from izin.ledger import submissions, suspensions
-from izin.ledger.db import Connection, microseconds
+from izin.ledger.db import Connection, fetch, microseconds, statements
 from izin.ledger.history import unsent_fact
 from izin.ledger.record import (
     OPT_OUT_BACKOFF,
+    READ_BACK,
+    AppliedResult,
     Brand,
     ConsentRow,
     Item,
@@ -35,9 +43,12 @@ from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.read_back import after_late_call
 
 _OPT_IN_BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
+_UNKNOWN_SINCE = timedelta(hours=1)
+_SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})
+
+_SQL = statements("submissions")
 
 _log = get_logger(__name__)
 
@@ -255,3 +266,86 @@ async def _move(
         for part in parts
         if part
     ]
+
+
+async def after_opt_outs(
+    connection: Connection,
+    items: Collection[Item],
+    applied_by_place: Mapping[int, AppliedResult],
+    now: datetime,
+    *,
+    result_delay: timedelta,
+) -> dict[int, AppliedResult]:
+    """Return the results of ``items``; the settled opt-outs beside which an opt-in may still be on
+    its way are to be read back, once İYS has saved what it got at the latest.
+    """
+    keys = [item.key for item in items if item.status == Status.RET]
+    called_until = await _opt_ins_of_unknown_outcome(connection, keys, since=now - _UNKNOWN_SINCE)
+    results = dict(applied_by_place)
+    for item in items:
+        applied = results[item.place]
+        if item.key in called_until and _is_settled_opt_out(applied.ruled.row):
+            row = _to_read_back(applied.ruled.row, max(now, called_until[item.key]) + result_delay)
+            results[item.place] = replace(applied, ruled=applied.ruled._replace(row=row))
+    return results
+
+
+async def after_late_call(
+    changes: UnitOfWork,
+    submission: Submission,
+    items: Collection[Item],
+    at: datetime,
+) -> None:
+    """Have those keys read back ``at`` an instant whose opt-ins of ``items`` were given up, by this
+    process or another one, before a call of them was over.
+    """
+    opt_ins = [item for item in items if item.status == Status.ONAY]
+    if not opt_ins:
+        return
+    found = await fetch(changes.connection, _SQL["withdrawn-items"], {"id": submission.id})
+    withdrawn = {row["index"] for row in found}  # without an answer
+    keys = [item.key for item in opt_ins if item.place in withdrawn]
+    for row in (await lock(changes.connection, keys)).values():
+        if _is_settled_opt_out(row):
+            _log.critical("opt-in sent after its opt-out", submission=submission.id)
+            changes.put(row, _to_read_back(row, at))
+
+
+async def after_queries(
+    changes: UnitOfWork, rows: Iterable[ConsentRow], *, result_delay: timedelta
+) -> None:
+    """Have those opt-outs among ``rows`` read back that a query has settled, though İYS may still
+    save an opt-in that was given up without an answer.
+    """
+    settled = {row.key: row for row in rows if _is_settled_opt_out(row)}
+    called_until = await _opt_ins_of_unknown_outcome(
+        changes.connection, list(settled), since=changes.now - result_delay
+    )
+    for key, until in called_until.items():
+        changes.put(settled[key], _to_read_back(settled[key], until + result_delay))
+
+
+async def _opt_ins_of_unknown_outcome(
+    connection: Connection, keys: Sequence[str], *, since: datetime
+) -> dict[str, datetime]:
+    """Return those of ``keys`` of which an opt-in was given up without an answer, though a call of
+    it may have been written, and could be on its way after ``since``; and until when.
+    """
+    if not keys:
+        return {}
+    values = {"keys": keys, "since": since}
+    query = _SQL["opt-ins-of-unknown-outcome"]
+    return {row["key"]: row["call_until"] for row in await fetch(connection, query, values)}
+
+
+def _is_settled_opt_out(row: ConsentRow) -> bool:
+    return (
+        row.desired_status == Status.RET
+        and row.state in _SETTLED
+        and row.action is Action.NOTHING
+        and not row.is_open
+    )
+
+
+def _to_read_back(row: ConsentRow, at: datetime) -> ConsentRow:
+    return row.replace(action=Action.QUERY, reason=READ_BACK, next_attempt_at=at)

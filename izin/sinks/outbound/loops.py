@@ -27,11 +27,10 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.errors import RegistryError
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
-from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import RENEWALS_PER_LEASE, OutboundContext
 from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
-from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.send import BatchResultPoller, Sender
 from izin.sinks.outbound.status_query import StatusQuerier, SweptQuerier
 
 RETRIED = (

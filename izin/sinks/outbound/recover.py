@@ -33,6 +33,7 @@ from izin.ledger.unit_of_work import lock
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound import status_query
 from izin.sinks.outbound.call_outcome import (
+    after_queries,
     is_wanted,
     leave_out,
     lose_unanswered,
@@ -40,7 +41,6 @@ from izin.sinks.outbound.call_outcome import (
     unwanted,
 )
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.outbound.send import Sender
 

@@ -47,8 +47,8 @@ from izin.ledger.record import (
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
+from izin.sinks.outbound.call_outcome import after_queries
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
-from izin.sinks.outbound.read_back import after_queries
 
 _MOST_QUERIES = 6
 """After so many queries without a settling answer a record is parked."""
