@@ -301,12 +301,19 @@ class TopicMessages:
             self.topics.anchors, str(anchor.shard), "", value, str(anchor.id), anchor.anchored_at
         )
 
-    def event(self, event: ConsentEvent, key: ConsentKey, now: datetime) -> Message:
-        """Return the message of an event of the sinks: a movement at İYS, or a rescue."""
-        urgent = event.iys is None or event.iys.stream != "HS" or event.status == Status.RET
-        topic = self.topics.express if urgent else self.topics.events
+    def event(self, event: ConsentEvent, key: ConsentKey | None, now: datetime) -> Message:
+        """Return the message of an event of the sinks: a movement at İYS, or a rescue. Of one
+        without a readable ``key`` the order stage reports the violations.
+        """
+        is_of_ours = event.iys is not None and event.iys.stream == "HS"
+        is_urgent = key is None or not is_of_ours or event.status == Status.RET
         return self.message(
-            topic, str(key), event.customer_id, event_to_avro(event), event.event_id, now
+            self.topics.express if is_urgent else self.topics.events,
+            hashlib.sha256(event.recipient.encode()).hexdigest() if key is None else str(key),
+            event.customer_id,
+            event_to_avro(event),
+            event.event_id,
+            now,
         )
 
     def no_permission(self, key: str, customer_id: str, now: datetime) -> Message:
@@ -320,20 +327,6 @@ class TopicMessages:
             headers=attributes(
                 record=topic.record, event_id=str(uuid.uuid4()), source="/izin/sinks", at=now
             ),
-        )
-
-    def unkeyed(self, event: ConsentEvent, now: datetime) -> Message:
-        """Return the message of an event from İYS without a readable key: the order stage reports
-        its violations.
-        """
-        topic = self.topics.express
-        return self.message(
-            topic,
-            hashlib.sha256(event.recipient.encode()).hexdigest(),
-            event.customer_id,
-            event_to_avro(event),
-            event.event_id,
-            now,
         )
 
     def unreadable(self, item: UnreadableItem, source: str, now: datetime) -> Message:

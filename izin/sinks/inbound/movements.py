@@ -179,7 +179,7 @@ class ReportedMovements:
                 for place, (event, key) in enumerate(keyed)
                 if place not in ours
             ]
-            + [messages.unkeyed(event, at) for event, key in read if key is None]
+            + [messages.event(event, key, at) for event, key in read if key is None]
             + dead_letters
         )
         return [
