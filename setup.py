@@ -24,7 +24,6 @@ HOT = (
     "izin/producers/files/cells.py",
     "izin/producers/publishing/event_ids.py",
     "izin/sinks/ingest/decision_reader.py",
-    "izin/sinks/ingest/simple_decisions.py",
     "izin/ledger/history/hash_chain.py",
     "izin/ledger/outbox.py",
     "izin/ledger/bulk/alike.py",

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings
 from izin.consent import CLASSES, transitions
 from izin.consent import violations as law
 from izin.iys.errors import VERDICTS, Verdict
-from izin.ledger.record import unreadable
+from izin.ledger.record import messages
 from izin.ledger.retention import TABLES
 from izin.producers.mapping import field_names as ours
 from izin.runtime.setting_rules.group import SUFFIX, is_secret
@@ -108,7 +108,7 @@ _NAMING = {
     "the producers": ours.REASONS,
     "the law": law.REASONS,
     "the order stage": guard.REASONS,
-    "the sinks": unreadable.REASONS,
+    "the sinks": messages.REASONS,
 }
 
 _MESSAGES = """{note}

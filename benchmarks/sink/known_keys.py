@@ -32,7 +32,7 @@ from izin.local import Postgres
 from izin.runtime.process import keep_memory_of_batches, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.inbound.daily.loop import AT_ONCE
-from izin.sinks.ingest.observations import ObservedMovement, observe
+from izin.sinks.inbound.movements import ObservedMovement, observe
 
 _SEED = 20
 _Page = tuple[Brand, list[ObservedMovement]]

@@ -7,11 +7,10 @@ from benchmarks.sink.fixture import SinkFixture
 from izin.iys.client import IysClient
 from izin.ledger.rate_limits import LedgerPacer
 from izin.ledger.record import LeaseOwner
-from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.schedule import Scheduler
-from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.send import BatchResultPoller, Sender
+from izin.sinks.outbound.status_query import StatusQuerier
 
 BATCH_SIZE = 1000
 

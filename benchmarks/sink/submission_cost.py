@@ -18,8 +18,8 @@ from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.ledger.rate_limits import LedgerPacer
 from izin.runtime.settings import IysSettings
-from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.schedule import Scheduler
+from izin.sinks.outbound.send import BatchResultPoller
 from tests.support.iys import RecordingPacer
 
 _WARM_UP = 3

@@ -41,8 +41,7 @@ from izin.ledger.sweep import sweeps
 from izin.local import Postgres
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.sinks.inbound.sweep import Sweeper
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import OutboundContext, RequestBudget
 
 _LIMIT = 10.0
 """İYS's requests a second."""

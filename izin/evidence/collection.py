@@ -22,7 +22,7 @@ from izin.ledger.daily.files import FileState
 from izin.ledger.daily.lines import FoundLines
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import BATCH_KEY, Fact, act, append, content, receipt_key, verify
-from izin.ledger.history.receipts import KIND as RECEIPT
+from izin.ledger.history.append import RECEIPT
 from izin.ledger.record import Brand, TopicMessages, UnregisteredBrandError
 from izin.ledger.registry import customers
 from izin.ledger.unit_of_work import append_messages

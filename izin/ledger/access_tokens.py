@@ -62,9 +62,9 @@ class LedgerTokenStore:
         async with self.ledger.session() as connection:
             await connection.execute(_SQL["lock"], self._who)
             await connection.execute(_SQL["lock-address"], self._who)
-            rows = await fetch(connection, _SQL["read"], self._who)
+            (row,) = await fetch(connection, _SQL["read"], self._who)
             lease = TokenLease(
-                _state(rows[0], self.digest),
+                _state(row, self.digest),
                 lambda state: self._store(connection, lease.state, state),
             )
             yield lease

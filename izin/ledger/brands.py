@@ -71,8 +71,7 @@ async def upsert(
         if before is not None and before.customer_id != stored.customer_id:
             # Another customer's brake counts anew.
             await counting.forget(connection, [code])
-        changed = _changed(before, stored, by, now)
-        await append.append(connection, [changed], now=now)
+        await append.append(connection, [_changed(before, stored, by, now)], now=now)
     await rule_again(
         ledger, topic_messages, stored, "claim-unsettled", {"brand_code": code}, now=now
     )
@@ -141,8 +140,10 @@ async def providers(ledger: Ledger, lease_owner: LeaseOwner, before: datetime) -
     """Return the İYS codes of the providers that ``lease_owner`` serves and whose subscription was
     not queried since ``before``.
     """
-    rows = await ledger.fetch(_SQL["to-query"], {"before": before, **lease_owner.who})
-    return tuple(row["iys_code"] for row in rows)
+    return tuple(
+        row["iys_code"]
+        for row in await ledger.fetch(_SQL["to-query"], {"before": before, **lease_owner.who})
+    )
 
 
 async def set_subscription(

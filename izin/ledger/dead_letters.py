@@ -109,18 +109,21 @@ async def acknowledge(
     ledger: Ledger, letters: Iterable[LetterKey], *, by: str, reason: str, now: datetime
 ) -> None:
     """Write to the history that ``letters`` need no more attention."""
-    acts = [
-        act(
-            _ACKNOWLEDGE,
-            one.key,
-            by=by,
-            now=now,
-            before={"acknowledged": False},
-            after={"acknowledged": True, "reason": reason},
-        )
-        for one in letters
-    ]
-    await _write(ledger, acts, now)
+    await _write(
+        ledger,
+        [
+            act(
+                _ACKNOWLEDGE,
+                one.key,
+                by=by,
+                now=now,
+                before={"acknowledged": False},
+                after={"acknowledged": True, "reason": reason},
+            )
+            for one in letters
+        ],
+        now,
+    )
 
 
 async def redriven(ledger: Ledger, sent: Mapping[LetterKey, Redrive], *, now: datetime) -> None:
@@ -225,11 +228,13 @@ def _after(status: LetterStatus, data: Mapping[str, Any], at: datetime) -> Lette
         )
         return replace(status, redriven=(*status.redriven, again))
     if data["act"] == _SETTLE:
-        settled = tuple(
-            replace(one, result=after["result"]) if one.to == after["redriven"] else one
-            for one in status.redriven
+        status = replace(
+            status,
+            redriven=tuple(
+                replace(one, result=after["result"]) if one.to == after["redriven"] else one
+                for one in status.redriven
+            ),
         )
-        status = replace(status, redriven=settled)
     if data["act"] == _CORRECT:
         status = replace(status, corrected_by=after["corrected_by"])
     return replace(status, acknowledgement=Acknowledgement(by=by, at=at, reason=reason))

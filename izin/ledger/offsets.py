@@ -76,8 +76,7 @@ async def _move(  # noqa: PLR0913, PLR0917  # of which table and topic, and what
         "nexts": [after for _, after in moves.values()],
         **more,
     }
-    moved = await fetch(connection, statement, values)
-    if len(moved) != len(moves):
+    if len(await fetch(connection, statement, values)) != len(moves):
         raise ConcurrentChangeError(f"another process has read on in {topic}")
 
 
@@ -97,8 +96,9 @@ async def announcement(
         "decisions_topic_id": rows[0]["topic_id"],
         "decisions_offsets": [nexts.get(one, 0) for one in range(max(nexts) + 1)],
     }
-    to = messages.topics.ledger_positions
-    return messages.message(to, topic, "", value, str(now.timestamp()), now)
+    return messages.message(
+        messages.topics.ledger_positions, topic, "", value, str(now.timestamp()), now
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,5 +187,11 @@ async def advance_bootstrap(  # noqa: PLR0913 - which topic, and how far
     Raises:
         ConcurrentChangeError: another process has moved one of them.
     """
-    more = {"keys": [keys.get(partition, 0) for partition in moves], "now": now}
-    await _move(connection, _BOOTSTRAPS["advance"], topic, topic_id, moves, more)
+    await _move(
+        connection,
+        _BOOTSTRAPS["advance"],
+        topic,
+        topic_id,
+        moves,
+        {"keys": [keys.get(partition, 0) for partition in moves], "now": now},
+    )

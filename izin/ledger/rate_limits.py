@@ -67,8 +67,10 @@ async def addresses(ledger: Ledger) -> tuple[Address, ...]:
 
 async def codes(ledger: Ledger, address: str) -> tuple[tuple[str, str, int], ...]:
     """Return the results of an address's calls in 24 hours: operation, code, count."""
-    rows = await ledger.fetch(_SQL["codes"], {"address": address})
-    return tuple((row["operation"], row["code"], row["calls"]) for row in rows)
+    return tuple(
+        (row["operation"], row["code"], row["calls"])
+        for row in await ledger.fetch(_SQL["codes"], {"address": address})
+    )
 
 
 class LedgerPacer:
@@ -220,8 +222,7 @@ class LedgerPacer:
         values = {"address": self._address, "operation": operation, "room": room}
         async with self._ledger.transaction() as connection:
             await connection.execute(_SQL["lock"], values)
-            counted = await fetch_one(connection, _SQL["count-in-hour"], values)
-            if counted is not None:
+            if await fetch_one(connection, _SQL["count-in-hour"], values) is not None:
                 return
             frees = await fetch_one(connection, _SQL["hour-frees-in"], values)
             await connection.execute(_SQL["delete-minutes"], values)

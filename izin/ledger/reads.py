@@ -171,13 +171,14 @@ async def backlog(ledger: Ledger, *, customer_id: str | None = None) -> Backlog:
     """
     groups: dict[bool, list[DueGroup]] = {False: [], True: []}
     for row in await ledger.fetch(_SQL["backlog"], {"customer_id": customer_id}):
-        group = DueGroup(
-            status=Status(row["status"]),
-            due_at=row["due_at"],
-            expires_at=row["expires_at"],
-            count=row["count"],
+        groups[row["suspended"]].append(
+            DueGroup(
+                status=Status(row["status"]),
+                due_at=row["due_at"],
+                expires_at=row["expires_at"],
+                count=row["count"],
+            )
         )
-        groups[row["suspended"]].append(group)
     return Backlog(ready=tuple(groups[False]), suspended=tuple(groups[True]))
 
 
@@ -190,8 +191,10 @@ async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
     """Return the next offset of each topic and partition, to be compared with
     ``runtime.kafka.committed_ends``.
     """
-    rows = await ledger.fetch(_SQL["ingested"])
-    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    return {
+        (row["topic"], row["partition"]): row["next_offset"]
+        for row in await ledger.fetch(_SQL["ingested"])
+    }
 
 
 async def memory(ledger: Ledger) -> Memory:
@@ -242,8 +245,7 @@ async def history(ledger: Ledger, recipient: str) -> History:
     """
     is_key = recipient.count("/") >= 3  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
     keys = [recipient] if is_key else (await keys_of(ledger, [recipient]))[recipient]
-    rows = await ledger.fetch(_SQL["rows"], {"keys": keys})
-    found = tuple(map(ConsentRow.from_row, rows))
+    found = tuple(map(ConsentRow.from_row, await ledger.fetch(_SQL["rows"], {"keys": keys})))
     others = {key for row in found for key in concerned(row)}
     return History(rows=found, facts=await facts(ledger, [*keys, *sorted(others)]))
 
@@ -332,16 +334,18 @@ async def suspended_opt_outs(ledger: Ledger) -> tuple[SuspendedOptOuts, ...]:
 
 async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:
     """Return a brand's opt-outs that İYS has not settled, the earliest due first."""
-    values = {"brand_code": brand_code, "ours": int(OriginRank.OURS)}
     return tuple(
-        OpenOptOut(**row) for row in await ledger.fetch(_DEADLINES["open-opt-outs"], values)
+        OpenOptOut(**row)
+        for row in await ledger.fetch(
+            _DEADLINES["open-opt-outs"], {"brand_code": brand_code, "ours": int(OriginRank.OURS)}
+        )
     )
 
 
 async def breaches(
-    ledger: Ledger, *, customer_id: str | None = None, most: int = 1000
+    ledger: Ledger, *, customer_id: str | None = None
 ) -> tuple[Mapping[str, Any], ...]:
     """Return the latest opt-outs that were submitted too late, of a customer or of all."""
     return tuple(
-        await ledger.fetch(_DEADLINES["breaches"], {"size": most, "customer_id": customer_id})
+        await ledger.fetch(_DEADLINES["breaches"], {"size": 1000, "customer_id": customer_id})
     )

@@ -88,8 +88,10 @@ async def registered(connection: Connection, keys: Collection[str]) -> dict[str,
     """
     if not keys:
         return {}
-    rows = await fetch(connection, _SQL["of-keys"], {"keys": list(keys)})
-    return {row["key"]: frozenset(row["retailers"]) for row in rows}
+    return {
+        row["key"]: frozenset(row["retailers"])
+        for row in await fetch(connection, _SQL["of-keys"], {"keys": list(keys)})
+    }
 
 
 async def settle(connection: Connection, shown: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -102,8 +104,10 @@ async def settle(connection: Connection, shown: Mapping[str, Any]) -> Sequence[M
 
 async def differences(ledger: Ledger, brand_code: int) -> tuple[RetailerDifference, ...]:
     """Return the differences that a person has to change at İYS."""
-    rows = await ledger.fetch(_SQL["differences"], {"brand_code": brand_code})
-    return tuple(RetailerDifference(**row) for row in rows)
+    return tuple(
+        RetailerDifference(**row)
+        for row in await ledger.fetch(_SQL["differences"], {"brand_code": brand_code})
+    )
 
 
 def _row(row: ConsentRow) -> dict[str, object]:

@@ -118,8 +118,10 @@ async def expired(ledger: Ledger, *, today: date) -> tuple[Month, ...]:
 async def _is_needed(connection: Connection, month: Month, today: date) -> bool:
     """Whether a consent in ``month`` stands, or ended less than three years ago."""
     ended = today.replace(day=1, year=today.year - YEARS_AFTER_THE_END)
-    row = await fetch_one(connection, _SQL["is-needed"], {"month": month.month, "ended": ended})
-    return row is not None
+    return (
+        await fetch_one(connection, _SQL["is-needed"], {"month": month.month, "ended": ended})
+        is not None
+    )
 
 
 async def drop(
@@ -198,8 +200,12 @@ async def knows(ledger: Ledger, customer_id: str) -> bool:
 
 async def keys_of(ledger: Ledger, customer_id: str, keys: Sequence[str]) -> tuple[str, ...]:
     """Return the ones among ``keys`` with a consent or history of a customer."""
-    values = {"customer_id": customer_id, "keys": list(keys)}
-    return tuple(row["key"] for row in await ledger.fetch(_SQL["keys-of"], values))
+    return tuple(
+        row["key"]
+        for row in await ledger.fetch(
+            _SQL["keys-of"], {"customer_id": customer_id, "keys": list(keys)}
+        )
+    )
 
 
 async def hold(  # noqa: PLR0913 - on what, why, and by whose order
@@ -284,6 +290,8 @@ class TableRetention:
 _AS_LONG_AS_THE_LEDGER = "as long as the ledger"
 _NO_PERSON = "names no recipient"
 _MONTH = timedelta(days=30)
+_STAYS = TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON)
+_PROVES = TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history")
 _SETTLED = TableRetention(
     kept="90 days after it settled",
     why="the history has call and answer; İYS shows our own movements for 7 days, and a complaint "
@@ -296,7 +304,7 @@ _SHADOW = TableRetention(
 )
 TABLES: Mapping[str, TableRetention] = {
     "access_tokens": TableRetention(kept="until renewed", why=_NO_PERSON),
-    "anchors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
+    "anchors": _PROVES,
     "api_keys": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,
         why=f"{_NO_PERSON}; events name the key that published them",
@@ -305,14 +313,14 @@ TABLES: Mapping[str, TableRetention] = {
         kept="until it is taken away (`izin customers checklist`), or the customer is offboarded",
         why=f"{_NO_PERSON}; may name a signatory of the customer",
     ),
-    "bootstraps": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "bootstraps": _STAYS,
     "brakes": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,
         why=f"{_NO_PERSON}; opt-outs name the brake that held them back",
     ),
-    "brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
-    "chain_cuts": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
-    "chains": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
+    "brands": _STAYS,
+    "chain_cuts": _PROVES,
+    "chains": _PROVES,
     "complaints": TableRetention(
         kept="while it is open, and 10 years after it was closed",
         why="the answer to an authority; 6563 m.11/3",
@@ -337,7 +345,7 @@ TABLES: Mapping[str, TableRetention] = {
     "delivery_attempts": TableRetention(
         kept="30 days", why=f"{_NO_PERSON}; shows why a subscriber failed", period=_MONTH
     ),
-    "delivery_cursors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "delivery_cursors": _STAYS,
     "erasures": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,
         why="shows that an erasure was done; names the key only until its history is gone",
@@ -349,16 +357,16 @@ TABLES: Mapping[str, TableRetention] = {
     "granted_brands": TableRetention(
         kept="while İYS lists the brand or it is registered here", why=_NO_PERSON
     ),
-    "kafka_offsets": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
-    "leases": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "kafka_offsets": _STAYS,
+    "leases": _STAYS,
     "legal_holds": TableRetention(
         kept="10 years after its release",
         why="shows why history was kept longer (6563 m.11/3); may name a key",
         period=timedelta(days=3653),
     ),
-    "list_readings": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
-    "migrations": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
-    "history_months": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "list_readings": _STAYS,
+    "migrations": _STAYS,
+    "history_months": _STAYS,
     "history": TableRetention(
         kept="10 years, and 3 years after the consent ended",
         why="6563 m.11/3, Yönetmelik m.13; whole months are dropped by `izin retention drop`",
@@ -381,14 +389,14 @@ TABLES: Mapping[str, TableRetention] = {
     "rate_limit_minutes": TableRetention(
         kept="2 hours", why=f"{_NO_PERSON}; İYS limits one hour, deleted as the next are counted"
     ),
-    "rate_limits": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "rate_limits": _STAYS,
     "processes": TableRetention(kept="until others find it silent", why=_NO_PERSON),
     "recent_opt_outs": TableRetention(
         kept="1 hour",
         why="which source opted a recipient out: counted by the brake within an hour",
         period=WINDOW,
     ),
-    "recorded_offsets": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "recorded_offsets": _STAYS,
     "resend_opt_outs": TableRetention(
         kept="until the resend ends", why="the recipients whose opt-outs it sends from the history"
     ),
@@ -402,11 +410,11 @@ TABLES: Mapping[str, TableRetention] = {
         kept="until the opt-out", why="says which retailers may use a consent that stands"
     ),
     "sequence_gaps": TableRetention(kept="until the gap closes", why=_NO_PERSON),
-    "sequences": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "sequences": _STAYS,
     "shadow_consents": _SHADOW,
     "shadow_differences": _SHADOW,
     "shadow_slices": _SHADOW,
-    "stream_cursors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "stream_cursors": _STAYS,
     "submission_items": _SETTLED,
     "submissions": _SETTLED,
     "subscribers": TableRetention(
@@ -419,7 +427,7 @@ TABLES: Mapping[str, TableRetention] = {
     ),
     "suspension_orders": TableRetention(kept="until it is ended", why=_NO_PERSON),
     "suspensions": TableRetention(kept="until its cause is gone", why=_NO_PERSON),
-    "unknown_brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "unknown_brands": _STAYS,
     "webhook_processes": TableRetention(kept="until others find it gone", why=_NO_PERSON),
 }
 """Every table of the ledger, and how long it keeps a row."""

@@ -41,8 +41,9 @@ async def save(connection: Connection, came: Mapping[Origin, Sequence[Run]]) -> 
         return
     origins = sorted(came)
     named = {"customers": [one for one, _ in origins], "origins": [other for _, other in origins]}
-    begun = named | {"numbers": [came[origin][0].first for origin in origins]}
-    await connection.execute(_SQL["begin"], begun)
+    await connection.execute(
+        _SQL["begin"], named | {"numbers": [came[origin][0].first for origin in origins]}
+    )
     before = await _locked(connection, named)
     after = {origin: with_runs(before[origin], came[origin]) for origin in origins}
     changed = [origin for origin in origins if after[origin] != before[origin]]
@@ -100,22 +101,25 @@ async def _locked(
 
 async def read_until(connection: Connection, topic: str, instants: Mapping[int, datetime]) -> None:
     """Record until which instant each partition of ``topic`` has been read."""
-    values = {
-        "topic": topic,
-        "partitions": list(instants),
-        "instants": list(instants.values()),
-    }
-    await connection.execute(_SQL["read-until"], values)
+    await connection.execute(
+        _SQL["read-until"],
+        {
+            "topic": topic,
+            "partitions": list(instants),
+            "instants": list(instants.values()),
+        },
+    )
 
 
 async def missing(
     ledger: Ledger, topics: Topics, *, grace: timedelta = GRACE
 ) -> tuple[Missing, ...]:
     """Return what is missing of each origin, except what is missing for less than ``grace``."""
-    lanes = [topics.events.name, topics.express.name]
-    rows = await ledger.fetch(_SQL["missing"], {"topics": lanes, "grace": grace})
     return tuple(
-        Missing(**row | {name: int(row[name]) for name in ("numbers", "given_up")}) for row in rows
+        Missing(**row | {name: int(row[name]) for name in ("numbers", "given_up")})
+        for row in await ledger.fetch(
+            _SQL["missing"], {"topics": [topics.events.name, topics.express.name], "grace": grace}
+        )
     )
 
 

@@ -43,8 +43,12 @@ class PulledStream:
 
 async def read(ledger: Ledger) -> tuple[PulledStream, ...]:
     """Return when the streams of the active brands were last read to their end."""
-    values = {"streams": [str(one) for one in Stream]}
-    return tuple(PulledStream(**row) for row in await ledger.fetch(_SQL["last-pulled"], values))
+    return tuple(
+        PulledStream(**row)
+        for row in await ledger.fetch(
+            _SQL["last-pulled"], {"streams": [str(one) for one in Stream]}
+        )
+    )
 
 
 async def wake(

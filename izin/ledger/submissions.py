@@ -8,21 +8,36 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, LiteralString
 
 from psycopg.rows import args_row
 
 from izin.consent import ConsentKey
-from izin.ledger.db import Connection, fetch, fetch_one, statements
+from izin.iys.wire_format import ConsentItem
+from izin.ledger.db import (
+    Connection,
+    copy,
+    fetch,
+    fetch_one,
+    microseconds,
+    statements,
+    while_waiting,
+)
+from izin.ledger.history import call_facts, item_rows
 from izin.ledger.record import (
     Brand,
     CallCheck,
+    ClaimedRow,
     ConcurrentChangeError,
     Item,
     LeaseOwner,
     Settled,
     Submission,
+    body_of,
+    item_of,
 )
+from izin.ledger.unit_of_work import UnitOfWork
 
 _OTHERS_FIRST = timedelta(seconds=2)
 """For so long a process leaves a call that it has lost to other processes."""
@@ -60,17 +75,13 @@ async def acknowledge(  # noqa: PLR0913 - İYS's acknowledgement of a batch
 
 async def open_places(connection: Connection, submission: Submission) -> frozenset[int]:
     """Return the places of the items that are not settled yet."""
-    found = await fetch(connection, _SQL["items"], {"id": submission.id})
-    return frozenset(row["index"] for row in found)
+    return frozenset(
+        row["index"] for row in await fetch(connection, _SQL["items"], {"id": submission.id})
+    )
 
 
 async def settle(
-    connection: Connection,
-    submission: Submission,
-    settled: Sequence[Settled],
-    *,
-    now: datetime,
-    code: str | None = None,
+    connection: Connection, submission: Submission, settled: Sequence[Settled], *, now: datetime
 ) -> frozenset[int]:
     """Settle items, and the submission with its last; return the places settled by this call."""
     groups = defaultdict[tuple[str, str | None], list[int]](list)
@@ -79,9 +90,10 @@ async def settle(
     counted: set[int] = set()
     for (state, its_code), places in groups.items():
         values = {"id": submission.id, "state": state, "code": its_code, "places": places}
-        found = await fetch(connection, _SQL["settle-items"], values)
-        counted.update(row["index"] for row in found)
-    await connection.execute(_SQL["settle"], {"id": submission.id, "now": now, "code": code})
+        counted.update(
+            row["index"] for row in await fetch(connection, _SQL["settle-items"], values)
+        )
+    await connection.execute(_SQL["settle"], {"id": submission.id, "now": now})
     return frozenset(counted)
 
 
@@ -142,20 +154,24 @@ async def call(
     connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
 ) -> None:
     """Note that a call of the submission is written now, and by when it is over."""
-    values = _holder(submission, lease_owner) | {"call_until": now + lease_owner.call_within}
-    await connection.execute(_SQL["call"], values)
+    await connection.execute(
+        _SQL["call"],
+        _holder(submission, lease_owner) | {"call_until": now + lease_owner.call_within},
+    )
 
 
 async def renew_all(
     connection: Connection, numbers: Collection[int], *, now: datetime, lease_owner: LeaseOwner
 ) -> None:
     """Renew the leases of submissions, except of those that another process has by now."""
-    values = {
-        "ids": sorted(numbers),
-        "owner": lease_owner.owner,
-        "lease_until": now + lease_owner.lease,
-    }
-    await connection.execute(_SQL["renew-all"], values)
+    await connection.execute(
+        _SQL["renew-all"],
+        {
+            "ids": sorted(numbers),
+            "owner": lease_owner.owner,
+            "lease_until": now + lease_owner.lease,
+        },
+    )
 
 
 async def poll_later(
@@ -166,8 +182,9 @@ async def poll_later(
     lease_owner: LeaseOwner,
 ) -> None:
     """Have the submission polled again later, unless it was claimed again by now."""
-    values = _holder(submission, lease_owner) | {"next_poll_at": next_poll_at}
-    await connection.execute(_SQL["poll-later"], values)
+    await connection.execute(
+        _SQL["poll-later"], _holder(submission, lease_owner) | {"next_poll_at": next_poll_at}
+    )
 
 
 async def unanswered(  # noqa: PLR0913 - who claims what
@@ -201,13 +218,18 @@ async def results_due(
     """Claim one batch whose result is due to be polled; return its row, and whether opt-outs wait
     for it.
     """
-    values = {
-        "now": now,
-        "opt_outs_only": opt_outs_only,
-        "owner": lease_owner.owner,
-        **lease_owner.who,
-    }
-    return await _claim(connection, "claim-results", values, now, lease_owner)
+    return await _claim(
+        connection,
+        "claim-results",
+        {
+            "now": now,
+            "opt_outs_only": opt_outs_only,
+            "owner": lease_owner.owner,
+            **lease_owner.who,
+        },
+        now,
+        lease_owner,
+    )
 
 
 async def to_free(
@@ -243,8 +265,10 @@ async def release(
     connection: Connection, *, owner: str, now: datetime, numbers: Collection[int] | None = None
 ) -> None:
     """End the leases of ``owner``, or only those of these submissions."""
-    ids = None if numbers is None else sorted(numbers)
-    await connection.execute(_SQL["release"], {"owner": owner, "now": now, "ids": ids})
+    await connection.execute(
+        _SQL["release"],
+        {"owner": owner, "now": now, "ids": None if numbers is None else sorted(numbers)},
+    )
 
 
 async def submitted_by_us(
@@ -256,8 +280,9 @@ async def submitted_by_us(
         "statuses": [status for _, status, _ in entries],
         "consent_dates": [date for _, _, date in entries],
     }
-    found = await fetch(connection, _SQL["submitted-by-us"], values)
-    return frozenset(row["place"] - 1 for row in found)
+    return frozenset(
+        row["place"] - 1 for row in await fetch(connection, _SQL["submitted-by-us"], values)
+    )
 
 
 async def with_items(connection: Connection, row: Mapping[str, Any], brand: Brand) -> Submission:
@@ -292,11 +317,116 @@ async def _claim(
     row = await fetch_one(connection, _SQL[query], values)
     if row is None:
         return None
-    lease = {"id": row["id"], "owner": lease_owner.owner, "lease_until": now + lease_owner.lease}
-    leased = await fetch_one(connection, _SQL["lease"], lease)
+    leased = await fetch_one(
+        connection,
+        _SQL["lease"],
+        {"id": row["id"], "owner": lease_owner.owner, "lease_until": now + lease_owner.lease},
+    )
     return row if leased is None else {**row, **leased}
 
 
 def _holder(submission: Submission, lease_owner: LeaseOwner) -> dict[str, Any]:
     """Return the parameters that tell whether a submission still is with who claimed it."""
     return {"id": submission.id, "owner": lease_owner.owner, "epoch": submission.lease_epoch}
+
+
+_CLAIMS = statements("claims")
+
+
+async def select_rows(
+    connection: Connection, query: LiteralString, values: Mapping[str, Any]
+) -> Sequence[ClaimedRow]:
+    """Return the rows that ``query`` claims, locked until the transaction ends."""
+    async with connection.cursor(binary=True, row_factory=args_row(ClaimedRow)) as cursor:
+        return await (await cursor.execute(_CLAIMS[query], values)).fetchall()
+
+
+async def claim(
+    changes: UnitOfWork,
+    brand: Brand,
+    rows: Sequence[ClaimedRow],
+    *,
+    kind: str,
+    lease_owner: LeaseOwner,
+) -> Submission:
+    """Put ``rows`` in flight and store their submission; the call may start after the commit.
+
+    Raises:
+        ConcurrentChangeError: another process has changed one of the rows.
+    """
+    values = {"places": [one.ctid for one in rows], "now": changes.now}
+    claimed, (content, items) = await while_waiting(
+        changes.connection.execute(_CLAIMS["claim-rows"], values), partial(_items, rows)
+    )
+    if claimed.rowcount != len(rows):
+        raise ConcurrentChangeError("a row was changed by another process")
+    return await intend(
+        changes, brand, items, content, kind=kind, lease_owner=lease_owner, refusals=0
+    )
+
+
+async def _items(rows: Sequence[ClaimedRow]) -> tuple[list[ConsentItem], list[Item]]:
+    """Return the content of each row, and its item."""
+    content = [item_of(one) for one in rows]
+    return content, [
+        Item(
+            place,
+            one.customer_id,
+            one.key,
+            one.desired_event_id,
+            one.desired_status,
+            item.consent_date,
+            None if item.source is None else str(item.source),
+            one.attempts + 1,
+            one.desired_origin or "",
+            one.desired_origin_ref,
+        )
+        for place, (one, item) in enumerate(zip(rows, content, strict=True))
+    ]
+
+
+async def intend(  # noqa: PLR0913 - what is submitted, how, and by whom
+    changes: UnitOfWork,
+    brand: Brand,
+    items: Sequence[Item],
+    content: Sequence[ConsentItem],
+    *,
+    kind: str,
+    lease_owner: LeaseOwner,
+    refusals: int,
+    call_until: datetime | None = None,
+) -> Submission:
+    """Store a submission of ``items`` whose body has ``content``, item by item, before the call.
+
+    ``call_until``: by when an earlier call of these items is over whose outcome is not known.
+    """
+    connection, now = changes.connection, changes.now
+    body = body_of(content)
+    values = {
+        "customer_id": brand.customer_id,
+        "brand_code": brand.brand_code,
+        "kind": kind,
+        "body": body,
+        "owner": lease_owner.owner,
+        "lease_until": now + lease_owner.lease,
+        "now": now,
+        "refusals": refusals,
+        "call_until": call_until,
+    }
+    row = await fetch_one(connection, _SQL["intend"], values)
+    if row is None:
+        raise ConcurrentChangeError("a submission was not stored")
+    number = row["id"]
+    renumbered = tuple(item._replace(place=place) for place, item in enumerate(items))
+    await copy(connection, _SQL["intend-items"], item_rows(number, renumbered))
+    changes.add_history(call_facts(number, kind, renumbered, microseconds(now)))
+    return Submission(
+        id=number,
+        brand=brand,
+        kind=kind,
+        body=body,
+        items=renumbered,
+        intended_at=now,
+        refusals=refusals,
+        call_until=call_until,
+    )

@@ -125,8 +125,7 @@ async def may_submit(  # noqa: PLR0913 - what is tried, and when again
     if found is None or not found["exists"]:
         return True
     values = {**scope, "account": account, "now": now, "recheck_at": recheck_at}
-    tried = await fetch_one(connection, _SQL["recheck"], values)
-    return None if tried is not None else False
+    return None if await fetch_one(connection, _SQL["recheck"], values) is not None else False
 
 
 async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
@@ -180,8 +179,11 @@ async def is_suspended_by_operator(
     connection: Connection, brand_code: int, channel: str, status: str
 ) -> bool:
     """Return whether an operator has declared that there is no right to submit such records."""
-    scope = {"brand_code": brand_code, "channel": channel, "status": status}
-    row = await fetch_one(connection, _SQL["is-suspended-by-operator"], scope)
+    row = await fetch_one(
+        connection,
+        _SQL["is-suspended-by-operator"],
+        {"brand_code": brand_code, "channel": channel, "status": status},
+    )
     return row is not None and bool(row["exists"])
 
 
@@ -193,8 +195,11 @@ def rights(found: Iterable[Suspension]) -> tuple[Channel, ...]:
 
 async def rights_of(connection: Connection, brand_code: int) -> tuple[Channel, ...]:
     """Return the channels that the brand has a right to: those that no suspension closes."""
-    rows = await fetch(connection, _SQL["all"])
-    return rights(Suspension(**row) for row in rows if row["brand_code"] == brand_code)
+    return rights(
+        Suspension(**row)
+        for row in await fetch(connection, _SQL["all"])
+        if row["brand_code"] == brand_code
+    )
 
 
 async def follow_list(  # noqa: PLR0913 - what İYS lists, of which brand, and who read it
@@ -256,8 +261,9 @@ async def set_rights(
             _SQL["try-listed"], {**scope, "channels": [str(one) for one in channels], "now": now}
         )
         await stream_progress.wake(connection, brand_code=brand_code)
-        after = await rights_of(connection, brand_code)
-        await _record_rights(connection, brand, before, after, by, now)
+        await _record_rights(
+            connection, brand, before, await rights_of(connection, brand_code), by, now
+        )
         await _wake(connection)
 
 

@@ -19,6 +19,7 @@ from izin.ledger.db import (
     Connection,
     Ledger,
     copy,
+    fetch,
     moment,
     notifications,
     statements,
@@ -81,8 +82,7 @@ class UnitOfWork:
     def put(self, before: ConsentRow | None, after: ConsentRow) -> ConsentRow:
         """Replace ``before`` by ``after``; return the row as it will be written."""
         key = after.key
-        current = self._after.get(key, before)
-        if current == after:
+        if self._after.get(key, before) == after:
             return after
         self._before.setdefault(key, before)
         written = after.replace(updated_at=self.now)
@@ -237,8 +237,9 @@ class UnitOfWork:
 
     async def _encoded(self) -> list[Message]:
         """Return the messages, those of permissions with the retailers that İYS holds."""
-        keys = {one.row.key for one in self._messages if isinstance(one, _Permitted)}
-        found = await retailers.registered(self.connection, keys)
+        found = await retailers.registered(
+            self.connection, {one.row.key for one in self._messages if isinstance(one, _Permitted)}
+        )
         return [
             self.topic_messages.permission_of(
                 one.row, self.now, previous=one.previous, retailers=found.get(one.row.key, ())
@@ -323,8 +324,10 @@ async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Consent
     if not wanted:
         return {}
     async with connection.cursor(binary=True, row_factory=_row_reader) as cursor:
-        found = await cursor.execute(_CONSENTS["lock"], {"keys": wanted})
-        return {row.key: row for row in await found.fetchall()}
+        return {
+            row.key: row
+            for row in await (await cursor.execute(_CONSENTS["lock"], {"keys": wanted})).fetchall()
+        }
 
 
 def _row_reader(cursor: AsyncCursor[Any]) -> Callable[[Sequence[Any]], ConsentRow]:
@@ -357,6 +360,5 @@ async def _expect(
     count: int,
     what: str,
 ) -> None:
-    found = await (await connection.execute(query, values)).fetchall()
-    if len(found) != count:
+    if len(await fetch(connection, query, values)) != count:
         raise ConcurrentChangeError(f"{what} was changed by another process")

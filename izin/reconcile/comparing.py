@@ -36,7 +36,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.outbound.queries.status_answer import observation_of, observation_of_many
+from izin.sinks.outbound.status_query import observation_of, observation_of_many
 
 _PAGE = 500
 """Keys that are looked up in the history at once."""

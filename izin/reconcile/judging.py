@@ -21,7 +21,7 @@ from izin.consent import (
     is_of_citizens,
     order_of,
 )
-from izin.ledger.record import TYPES, ConsentRow, earlier_opt_out
+from izin.ledger.record import TYPES, ConsentRow, apply
 
 _STATUSES = frozenset({Registered.ONAY, Registered.RET})
 _UNREGISTERED = frozenset({Registered.NOT_ONAY, Registered.RET})
@@ -368,7 +368,7 @@ def _of_dates(row: ConsentRow, record: IysRecord) -> Finding | None:
 
 
 def _of_hidden(row: ConsentRow) -> Finding | None:
-    if not earlier_opt_out.is_hidden(row):
+    if not apply.is_hidden(row):
         return None
     return Finding(
         kind=Kind.HIDDEN_OPT_OUT,

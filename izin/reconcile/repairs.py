@@ -54,9 +54,8 @@ from izin.runtime.plan import (
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
-from izin.sinks.ingest.bootstrap import StateRecord, restore_rows
-from izin.sinks.ingest.suppressions import Suppressions, read_suppressions
-from izin.sinks.outbound.queries import status_answer
+from izin.sinks.ingest.bootstrap import StateRecord, Suppressions, read_suppressions, restore_rows
+from izin.sinks.outbound import status_query
 from izin.streams.fetched_record import APPENDED_AT
 
 _PAGE = 200
@@ -350,7 +349,7 @@ class _RepairPage:
                 found.append(self._again(event, one.key, one.effective_at))
         if Repair.MOVEMENT in one.repairs and one.entry is not None:
             record = _register_record(one.entry, one.key, self.now)
-            event = status_answer.event_of_record(record, self.brand, self.now)
+            event = status_query.event_of_record(record, self.brand, self.now)
             found.append(messages.event(event, ConsentKey.parse(one.key), self.now))
         if Repair.PERMISSION in one.repairs and row is not None:
             shared = access.get(one.key, ()) if row.may_send else ()

@@ -12,7 +12,7 @@ from confluent_kafka import Message as Record
 from izin.ledger.db import Connection, copy, copy_format, statements
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.topic_reader import every_record
+from izin.sinks.ingest.ingested_topics import every_record
 
 _CHUNK = 10_000
 """Records that are in memory at once: of a key among them only the latest."""

@@ -21,8 +21,6 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from izin.consent.forecast import records_per_second
@@ -62,9 +60,8 @@ from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, re
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
 from izin.sinks.monitor.metrics import CONNECTIONS, IysWatch, LedgerFigures, LedgerWatch, Metrics
-from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
+from izin.sinks.outbound.context import OutboundContext, RequestBudget, iys_session, lease_owner
 from izin.sinks.outbound.loops import FailingLoops, keep_running, outbound_loops, until_stopped
-from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.publish.publisher import OutboxRelay, Publisher
 
 _DRAIN = 4.0
@@ -292,11 +289,10 @@ async def serve_pushes(  # noqa: PLR0913  # on what, who answers, and how it is
     With ``faults`` a push could not be taken: that is for load balancers too. ``failing`` are loops
     that fail, of which operators alone learn: pushes are taken without them.
     """
-
-    async def push(request: Request) -> Response:
-        return await receiver(request)
-
-    routes = [Route("/iys/push", push, methods=["POST"]), *health(faults, with_reasons=False)]
+    routes = [
+        Route("/iys/push", receiver.receive, methods=["POST"]),
+        *health(faults, with_reasons=False),
+    ]
     listeners.listen()
     await listeners.serve(
         Starlette(routes=routes),
@@ -319,8 +315,12 @@ def run(
     """Run a sink worker until SIGTERM or SIGINT; raises errors that are faults of ours."""
     tune_gc_for_batches()
     keep_memory_of_batches()
-    how = partial(serve, kafka, ledger_settings, iys, sink, codec)
-    serve_until_stopped(sink, how, server="the sink", variables="IZIN_SINK")
+    serve_until_stopped(
+        sink,
+        partial(serve, kafka, ledger_settings, iys, sink, codec),
+        server="the sink",
+        variables="IZIN_SINK",
+    )
 
 
 async def serve(  # noqa: PLR0913, PLR0917 - the groups of settings, where, and when to stop
@@ -397,8 +397,7 @@ async def _serve(parts: Parts, stopping: asyncio.Event) -> None:
 async def _run(parts: Parts, stopping: asyncio.Event) -> None:
     """Run every loop and the HTTP server until ``stopping`` is set, then drain and release."""
     ledger, alive = parts.context.ledger, asyncio.Event()
-    living = keep_running("live", lambda: live(ledger, alive))
-    beside = [asyncio.create_task(living, name="live")]
+    beside = [asyncio.create_task(keep_running("live", lambda: live(ledger, alive)), name="live")]
     begun = asyncio.create_task(_begin(parts, alive), name="begin")
     await until_stopped(stopping, [begun, *beside], what="sink worker failed")
     beside += [

@@ -19,7 +19,7 @@ from izin.ledger.webhooks.registry import DeliveryCursor, LaneName
 from izin.runtime.kafka import TIMEOUT, partition_watermarks
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
-from izin.sinks.ingest.topic_reader import available, identities_of
+from izin.sinks.ingest.ingested_topics import available, identities_of
 from izin.webhooks.events import WebhookEvent, lanes
 
 Bounds = Mapping[Place, tuple[int, int]]

@@ -38,7 +38,7 @@ from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.topic_reader import identities_of
+from izin.sinks.ingest.ingested_topics import identities_of
 from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
 from izin.sinks.outbound.loops import keep_running, until_stopped
 from izin.webhooks import resends

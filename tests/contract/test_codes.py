@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from izin.consent import violations as law
-from izin.ledger.record import unreadable
+from izin.ledger.record import messages
 from izin.producers.mapping import field_names as producers
 from izin.streams import guard
 from tests.support.iys import CORE_CODES, NOT_A_VIOLATION, OF_A_RECORD
@@ -23,7 +23,7 @@ TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "the law": law.REASONS,
     "the producers": producers.REASONS,
     "the order stage": guard.REASONS,
-    "the sinks": unreadable.REASONS,
+    "the sinks": messages.REASONS,
 }
 NAMED = {code for table in TABLES.values() for code in table}
 

@@ -341,7 +341,7 @@ async def _push() -> AsyncIterator[httpx.AsyncClient]:
         count_refused=lambda _: None,
     )
     async with _client(
-        Starlette(routes=[Route("/iys/push", receiver.__call__, methods=["POST"])])
+        Starlette(routes=[Route("/iys/push", receiver.receive, methods=["POST"])])
     ) as one:
         one.auth = (CREDENTIALS.username, CREDENTIALS.password.get_secret_value())
         yield one

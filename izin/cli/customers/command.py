@@ -47,8 +47,7 @@ from izin.ledger.registry.granted import ListedBrand, offers
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.schemas.api_keys import ApiKey
 from izin.sinks.monitor.accounts import GrantedBrandsReader, ListFinding, refresh_subscriptions
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import OutboundContext, RequestBudget
 
 app = typer.Typer(
     help="Register the customers: the companies whose consents are managed.\n\n"

@@ -61,7 +61,7 @@ from izin.onboarding.preview import (
 )
 from izin.producers.files import FindOptOuts, Import, ImportReport, ReversalRules
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import RequestBudget
 
 _FILES = (
     "file",

@@ -55,7 +55,7 @@ from izin.runtime.masking import mask_text
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, StreamSettings
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import RequestBudget
 
 BrandOption = Annotated[
     int | None,

@@ -188,8 +188,7 @@ def _row(text: bytes, at: int) -> tuple[ArchivedRow, int]:
 
 
 def _long(column: bytes | None) -> int:
-    (value,) = _INSTANT.unpack(column or b"")
-    return int(value)
+    return int(_INSTANT.unpack(column or b"")[0])
 
 
 def _text(column: bytes | None) -> str | None:
@@ -288,13 +287,13 @@ class Archive:
 
     def without(self, gone: ArchivedFile) -> Self:
         """Return the archive without a file."""
-        files = {place: one for place, one in self.files.items() if one is not gone}
-        return replace(self, files=files)
+        return replace(
+            self, files={place: one for place, one in self.files.items() if one is not gone}
+        )
 
     def write_rows(self, one: ArchivedFile, text: bytes) -> ArchivedFile:
         """Write the rows of ``one``; return it with their digest."""
-        packed = gzip.compress(text, _LEVEL, mtime=0)
-        return replace(one, sha256=self._write(one.name, packed))
+        return replace(one, sha256=self._write(one.name, gzip.compress(text, _LEVEL, mtime=0)))
 
     def read_rows(self, one: ArchivedFile) -> tuple[bytes, bool]:
         """Return the COPY in a file, and whether the file is as it was written.
@@ -319,8 +318,9 @@ class Archive:
 
     def write_registry(self, tables: Mapping[str, Any]) -> Self:
         """Write the copy of the registry; return the archive with its digest."""
-        text = orjson.dumps(tables, option=orjson.OPT_SORT_KEYS)
-        return replace(self, registry=self._write(REGISTRY, text))
+        return replace(
+            self, registry=self._write(REGISTRY, orjson.dumps(tables, option=orjson.OPT_SORT_KEYS))
+        )
 
     def read_registry(self) -> Mapping[str, Any]:
         """Return the copy of the registry.
@@ -404,8 +404,14 @@ class _RunCheck:
         place, link = self._ends.get(row.shard, (0, b""))
         link = next_link(link, _verified(row).commitment)
         if row.place != place + 1 or (row.link != link and row.kind != WITHHELD):
-            what = "the row was changed, moved or inserted"
-            self.faults.append(Fault(shard=row.shard, after=place, place=row.place, what=what))
+            self.faults.append(
+                Fault(
+                    shard=row.shard,
+                    after=place,
+                    place=row.place,
+                    what="the row was changed, moved or inserted",
+                )
+            )
         self._ends[row.shard] = row.place, link
         self.rows += 1
 
@@ -414,38 +420,40 @@ class _RunCheck:
         place, link = self._ends.pop(shard, (0, b""))
         anchor = self._anchors.get((shard, place))
         if place and (anchor is None or anchor.link != link):
-            what = "no anchor that was given has the link of this row"
-            self.faults.append(Fault(shard=shard, after=0, place=place, what=what))
+            self.faults.append(
+                Fault(
+                    shard=shard,
+                    after=0,
+                    place=place,
+                    what="no anchor that was given has the link of this row",
+                )
+            )
 
 
 def _verify_runs(archive: Archive, anchors: Iterable[Anchor]) -> Verified:
     check = _RunCheck({(one.shard, one.place): one for one in anchors})
-    for one in archive.in_order():
-        try:
-            _, is_whole = archive.read_rows(one)
-            for row in archive.rows(one):
-                check.add(row)
-            if not is_whole:
-                check.faults.append(_fault(one, f"{one.name} was changed since it was written"))
-        except UnreadableArchiveError as error:
-            check.faults.append(_fault(one, str(error)))
+    for row in _readable(archive, check.faults):
+        check.add(row)
     for shard in archive.ends:
         check.end(shard)
     return Verified(rows=check.rows, anchors=check.runs, faults=tuple(check.faults))
 
 
 async def _verified_rows(archive: Archive, damaged: list[Fault]) -> AsyncIterator[VerifiedRow]:
-    """Yield the rows of all files; what cannot be read is added to ``damaged``."""
+    for row in _readable(archive, damaged):
+        yield _verified(row)
+
+
+def _readable(archive: Archive, damaged: list[Fault]) -> Iterator[ArchivedRow]:
+    """Yield the rows of all files; what cannot be read or was changed is added to ``damaged``."""
     for one in archive.in_order():
         try:
             _, is_whole = archive.read_rows(one)
-            for row in archive.rows(one):
-                yield _verified(row)
+            yield from archive.rows(one)
+            if not is_whole:
+                damaged.append(_fault(one, f"{one.name} was changed since it was written"))
         except UnreadableArchiveError as error:
             damaged.append(_fault(one, str(error)))
-            continue
-        if not is_whole:
-            damaged.append(_fault(one, f"{one.name} was changed since it was written"))
 
 
 def _fault(one: ArchivedFile, what: str) -> Fault:

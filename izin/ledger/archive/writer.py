@@ -79,8 +79,9 @@ class ArchiveWriter:
             UnreadableArchiveError: the folder has another archive than its list says.
         """
         self._archive.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = await self._ledger.fetch(_SQL["heads"])
-        heads: dict[int, int] = {row["shard"]: row["place"] for row in found}
+        heads: dict[int, int] = {
+            row["shard"]: row["place"] for row in await self._ledger.fetch(_SQL["heads"])
+        }
         if self._archive.customer_id is not None:
             heads = dict(sorted(self._anchored))
         cuts = {row["shard"]: row for row in await self._ledger.fetch(_HISTORY["cuts"])}
@@ -108,8 +109,12 @@ class ArchiveWriter:
         )
         self._archive = self._archive.write_registry(registry["tables"])
         self._archive.write()
-        files = len(self._archive.files) - before
-        done = Archived(rows=self._done, files=files, rewritten=rewritten, removed=removed)
+        done = Archived(
+            rows=self._done,
+            files=len(self._archive.files) - before,
+            rewritten=rewritten,
+            removed=removed,
+        )
         if is_whole:
             await self._record(done, by=by, now=now)
         return done
@@ -235,8 +240,10 @@ class ArchiveWriter:
         ]
         for one in concerned:
             await self._rewrite(one)
-        ends = {shard: one.last for shard, one in self._archive.ends.items()}
-        self._archive = replace(self._archive, erased_up_to=ends)
+        self._archive = replace(
+            self._archive,
+            erased_up_to={shard: one.last for shard, one in self._archive.ends.items()},
+        )
         return len(concerned)
 
     def _is_whole(self, one: ArchivedFile, places: set[int]) -> bool:

@@ -23,7 +23,7 @@ from izin.ledger.record import (
     ConsentRow,
     DecidedBrakeError,
     TopicMessages,
-    earlier_opt_out,
+    apply,
     ruling,
     said_of_opt_out,
     taken_over,
@@ -160,8 +160,11 @@ async def _page(connection: Connection, brake: Brake) -> list[ConsentRow] | None
     found = await fetch(connection, _SQL["held-back"], {"id": brake.id, "size": _PAGE})
     if not found:
         return None
-    rows = await lock(connection, (row["key"] for row in found))
-    return [row for row in rows.values() if row.brake_id == brake.id]
+    return [
+        row
+        for row in (await lock(connection, (row["key"] for row in found))).values()
+        if row.brake_id == brake.id
+    ]
 
 
 async def _decide(  # noqa: PLR0913  # what, why, and by whose order
@@ -213,8 +216,7 @@ async def put_back(
     one; return their keys.
     """
     connection = changes.connection
-    keys = {"keys": [row.key for row in rows]}
-    found = await fetch(connection, _SQL["opt-outs-of-keys"], keys)
+    found = await fetch(connection, _SQL["opt-outs-of-keys"], {"keys": [row.key for row in rows]})
     withdrawn = {(one["key"], one["event_id"]) for one in found if one["decision"] is None}
     decided = [
         (one["key"], decision, event)
@@ -259,6 +261,8 @@ def _id(decision: Mapping[str, Any]) -> str:
 
 def _desiring(row: ConsentRow, decision: Mapping[str, Any]) -> ConsentRow:
     """Return ``row`` once it desires the opt-out that was decided on."""
-    kept = said_of_opt_out(event_from_avro(decision["event"]), decision)
-    shown = row.replace(latest_ret_at=decision["effective_at"], **kept)
-    return taken_over(row, **earlier_opt_out.columns_of_earlier(shown))
+    shown = row.replace(
+        latest_ret_at=decision["effective_at"],
+        **said_of_opt_out(event_from_avro(decision["event"]), decision),
+    )
+    return taken_over(row, **apply.columns_of_earlier(shown))

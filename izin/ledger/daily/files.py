@@ -15,7 +15,7 @@ from typing import Any, Self
 from psycopg.types.json import Jsonb
 
 from izin.consent import TURKEY
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch_one, statements
 from izin.ledger.history import brand_key, record_act
 from izin.ledger.record import ConcurrentChangeError, LeaseOwner
 from izin.schemas.timestamps import Timestamp, TimestampState
@@ -147,10 +147,8 @@ def first_shown(now: datetime) -> date:
 
 async def due(ledger: Ledger, *, lease_owner: LeaseOwner, now: datetime) -> tuple[DailyFile, ...]:
     """Return the files that something is to be done about now, the oldest day first."""
-    rows = await ledger.fetch(
-        _SQL["due"], {"now": now, "first": first_shown(now), **lease_owner.who}
-    )
-    return tuple(map(DailyFile.from_row, rows))
+    values = {"now": now, "first": first_shown(now), **lease_owner.who}
+    return tuple(map(DailyFile.from_row, await ledger.fetch(_SQL["due"], values)))
 
 
 async def since(
@@ -181,8 +179,9 @@ async def unsettled(ledger: Ledger, *, now: datetime) -> tuple[DailyFile, ...]:
 
 async def states(ledger: Ledger, *, now: datetime) -> tuple[StateCount, ...]:
     """Return how many files of each brand are in each state, of the days that İYS still shows."""
-    rows = await ledger.fetch(_SQL["states"], {"since": first_shown(now)})
-    return tuple(StateCount(**row) for row in rows)
+    return tuple(
+        StateCount(**row) for row in await ledger.fetch(_SQL["states"], {"since": first_shown(now)})
+    )
 
 
 async def note(
@@ -232,9 +231,17 @@ async def fetched(  # noqa: PLR0913 - what is stored with the lines of a file
     Raises:
         ConcurrentChangeError: another process has fetched it.
     """
-    found = {"hash_value": hash_value, "hashed_prefix": hashed_prefix, "lines": lines}
-    values = {**found, "counts": _json(counts), "agreed_at": agreed_at, "now": now}
-    await _change(connection, file, "fetched", **values)
+    await _change(
+        connection,
+        file,
+        "fetched",
+        hash_value=hash_value,
+        hashed_prefix=hashed_prefix,
+        lines=lines,
+        counts=_json(counts),
+        agreed_at=agreed_at,
+        now=now,
+    )
 
 
 async def entered(
@@ -263,21 +270,24 @@ async def compared(  # noqa: PLR0913 - what a comparison found
     Raises:
         ConcurrentChangeError: another process has compared it.
     """
-    values: dict[str, object] = {
-        **asdict(found),
-        "timestamp_reply": timestamp_reply,
-        "timestamp_state": timestamp.state,
-        "timestamped_at": timestamp.at,
-        "now": now,
-    }
     async with ledger.transaction() as connection:
-        await _change(connection, file, "compared", **values)
+        await _change(
+            connection,
+            file,
+            "compared",
+            **asdict(found),
+            timestamp_reply=timestamp_reply,
+            timestamp_state=timestamp.state,
+            timestamped_at=timestamp.at,
+            now=now,
+        )
 
 
 async def order_fetch(ledger: Ledger, brand_code: int, day: date, *, now: datetime) -> FileState:
     """Have a worker fetch a file at its next turn, or compare again one that is here."""
-    values = {"brand_code": brand_code, "day": day, "now": now}
-    (row,) = await ledger.execute(_SQL["order-fetch"], values)
+    (row,) = await ledger.execute(
+        _SQL["order-fetch"], {"brand_code": brand_code, "day": day, "now": now}
+    )
     return FileState(row["state"])
 
 
@@ -290,8 +300,7 @@ async def order_agreement(
     """
     async with ledger.transaction() as connection:
         values = file.place | {"by": by, "now": now}
-        found = await connection.execute(_SQL["order-agreement"], values)
-        if await found.fetchone() is None:
+        if await fetch_one(connection, _SQL["order-agreement"], values) is None:
             return False
         await record_act(
             connection,
@@ -318,6 +327,6 @@ def _json(counts: Counts | None) -> Jsonb | None:
 async def _change(
     connection: Connection, file: DailyFile, statement: str, **values: object
 ) -> None:
-    if await (await connection.execute(_SQL[statement], file.place | values)).fetchone() is None:
+    if await fetch_one(connection, _SQL[statement], file.place | values) is None:
         where = f"{file.brand_code} of {file.day}"
         raise ConcurrentChangeError(f"the daily file of {where} was changed by another process")

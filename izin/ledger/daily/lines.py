@@ -15,7 +15,7 @@ from izin.consent import TURKEY, ConsentKey
 from izin.iys.wire_format import COLUMNS
 from izin.ledger.daily import files
 from izin.ledger.daily.files import DailyFile
-from izin.ledger.db import Connection, Ledger, copy, copy_format, statements
+from izin.ledger.db import Connection, Ledger, copy, copy_format, fetch, statements
 
 _SIZE = 4 * 1024 * 1024
 """Bytes of lines in one part, about."""
@@ -46,8 +46,11 @@ def unpacked(content: bytes) -> bytes:
 
 async def store(connection: Connection, file: DailyFile, blocks: Iterable[bytes]) -> None:
     """Store the lines of a file, given in ``blocks`` of any size."""
-    day = copy_format.integer((file.day - _PG_EPOCH).days)
-    head = _PART_COLUMNS + copy_format.integer(file.brand_code) + day
+    head = (
+        _PART_COLUMNS
+        + copy_format.integer(file.brand_code)
+        + copy_format.integer((file.day - _PG_EPOCH).days)
+    )
     parts = (
         head + copy_format.integer(number) + copy_format.text(packed(content))
         for number, content in enumerate(_whole_lines(blocks))
@@ -140,7 +143,7 @@ async def erase(connection: Connection, shown: Iterable[Shown]) -> int:
     keys, count = _by_file(shown), 0
     wanted = sorted(keys)
     values = {"brands": [brand for brand, _ in wanted], "days": [day for _, day in wanted]}
-    for file in await (await connection.execute(_SQL["lock-days"], values)).fetchall():
+    for file in await fetch(connection, _SQL["lock-days"], values):
         place = {"brand_code": file["brand_code"], "day": file["day"]}
         erased = await _erase_from(connection, place, keys[file["brand_code"], file["day"]])
         await connection.execute(_SQL["redacted"], {**place, "count": erased})
@@ -161,12 +164,14 @@ async def _erase_from(
     connection: Connection, place: Mapping[str, Any], keys: set[ConsentKey]
 ) -> int:
     values, count = {**place, "first": 0, "size": FEW}, 0
-    while rows := await (await connection.execute(_SQL["parts"], values)).fetchall():
+    while rows := await fetch(connection, _SQL["parts"], values):
         for row in rows:
             content, erased = without(unpacked(row["content"]), keys)
             if erased:
-                part = {"part": row["part"], "content": packed(content)}
-                await connection.execute(_SQL["rewrite-part"], {**place, **part})
+                await connection.execute(
+                    _SQL["rewrite-part"],
+                    {**place, "part": row["part"], "content": packed(content)},
+                )
             count += erased
         values["first"] = rows[-1]["part"] + 1
     return count

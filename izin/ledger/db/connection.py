@@ -270,11 +270,12 @@ class Ledger:
             FencedError: another process has taken over the lease of this work.
             LedgerFaultError: any other error of PostgreSQL; errors of psycopg are never raised.
         """
-        async with self._transaction() as connection:
-            if self._lease is not None:
-                checked = await connection.execute(_SQL["check"], self._lease)
-                if await checked.fetchone() is None:
-                    raise FencedError(str(self._lease["name"]))
+        async with self.reading() as connection:
+            if (
+                self._lease is not None
+                and await fetch_one(connection, _SQL["check"], self._lease) is None
+            ):
+                raise FencedError(str(self._lease["name"]))
             yield connection
 
     async def fetch(
@@ -285,7 +286,7 @@ class Ledger:
         It reads: no lease is checked, for that would write. The server begins and ends the
         transaction, which saves two of three messages to it.
         """
-        async with self._transaction() as connection:
+        async with self.reading() as connection:
             await connection.set_autocommit(True)
             try:
                 return await (await connection.execute(query, values)).fetchall()
@@ -308,11 +309,6 @@ class Ledger:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
         """Provide a connection that reads, in a transaction of its own, as ``fetch`` does."""
-        async with self._transaction() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
         with _translating():
             async with self._pool.connection() as connection:
                 with cut_after(connection, self._transaction_limit):
@@ -383,9 +379,10 @@ async def reach(url: str) -> None:
     if any("@" in str(parts.get(name, "")) for name in _AFTER_THE_PASSWORD):
         raise LedgerUnavailableError(NO_URL)
     try:
-        timeout = parts.get("connect_timeout") or round(CONNECT_TIMEOUT)
         connection = await psycopg.AsyncConnection.connect(
-            make_conninfo(url, connect_timeout=timeout)
+            make_conninfo(
+                url, connect_timeout=parts.get("connect_timeout") or round(CONNECT_TIMEOUT)
+            )
         )
     except psycopg.Error as error:
         first, *_ = (str(error) or type(error).__name__).splitlines()

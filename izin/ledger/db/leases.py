@@ -134,8 +134,10 @@ async def live(
                 if row is not None:
                     ledger.clock.read(asked_at, row["read_at"], time.monotonic())
                 alive.set()
-                found = await fetch(connection, _SQL["others"], owner)
-                beats = {one["owner"]: one["beats"] for one in found}
+                beats = {
+                    one["owner"]: one["beats"]
+                    for one in await fetch(connection, _SQL["others"], owner)
+                }
                 for silent in watch.of(beats, time.monotonic()):
                     await _fence(connection, silent, beats[silent])
             await asyncio.sleep(heartbeat)
@@ -164,8 +166,7 @@ async def enter(connection: Connection, owner: str) -> None:
 
 
 async def _fence(connection: Connection, owner: str, beats: int) -> None:
-    forgotten = {"owner": owner, "beats": beats}
-    if await fetch_one(connection, _SQL["forget"], forgotten) is None:
+    if await fetch_one(connection, _SQL["forget"], {"owner": owner, "beats": beats}) is None:
         return
     if await end_sessions(connection, owner):
         _log.critical("silent process fenced", process=owner)

@@ -131,8 +131,9 @@ async def _apply(
 ) -> None:
     """Apply a migration, again and again until it gets its locks; raises MigrationError."""
     timeout = patience.lock_timeout * (_UNHURRIED if one.is_outside else 1)
-    milliseconds = str(round(timeout.total_seconds() * 1000))
-    await connection.execute(_SQL["lock-timeout"], {"milliseconds": milliseconds})
+    await connection.execute(
+        _SQL["lock-timeout"], {"milliseconds": str(round(timeout.total_seconds() * 1000))}
+    )
     blockers: Sequence[str] = ()
     for attempt in range(1, patience.attempts + 1):
         running = asyncio.create_task(_run(connection, one))
@@ -178,8 +179,10 @@ async def _statements(connection: AsyncConnection, one: Migration) -> list[tuple
     """
     if MONTH not in one.index:
         return [(one.index, one.text)]
-    months = await (await connection.execute(_SQL["months"])).fetchall()
-    return [(one.index.replace(MONTH, name), one.text.replace(MONTH, name)) for (name,) in months]
+    return [
+        (one.index.replace(MONTH, name), one.text.replace(MONTH, name))
+        for (name,) in await (await connection.execute(_SQL["months"])).fetchall()
+    ]
 
 
 async def _blockers(watch: AsyncConnection, pid: int) -> Sequence[str]:
@@ -206,8 +209,10 @@ async def pending(url: str) -> tuple[str, ...]:
 
 
 async def _missing(connection: AsyncConnection) -> list[Migration]:
-    rows = await (await connection.execute(_SQL["applied"])).fetchall()
-    applied = {str(name): str(digest) for name, digest in rows}
+    applied = {
+        str(name): str(digest)
+        for name, digest in await (await connection.execute(_SQL["applied"])).fetchall()
+    }
     known = {one.name: one for one in migrations()}
     for name, digest in applied.items():
         if name not in known:

@@ -12,8 +12,10 @@ from izin.ledger.history.append import (
     brand_key,
     complaint_key,
     customer_key,
+    entries_of,
     erasure_key,
     rebuild_key,
+    receipt_key,
     record_act,
     subscriber_key,
     sweep_key,
@@ -40,7 +42,6 @@ from izin.ledger.history.hash_chain import (
     digest_of,
     next_link,
 )
-from izin.ledger.history.receipts import entries_of, receipt_key
 
 __all__ = (
     "BATCH_KEY",

@@ -74,8 +74,11 @@ async def of_keys(
     """Return these keys, as far as they have a history, each with its entries up to the heads
     ``upto``.
     """
-    values = {"keys": sorted(set(keys)), "kinds": list(_KINDS), **_upto(upto)}
-    return _by_key(await ledger.fetch(_SQL["of-keys"], values))
+    return _by_key(
+        await ledger.fetch(
+            _SQL["of-keys"], {"keys": sorted(set(keys)), "kinds": list(_KINDS), **_upto(upto)}
+        )
+    )
 
 
 async def erased(ledger: Ledger, customers: Collection[str] | None = None) -> int:

@@ -196,16 +196,25 @@ class ChainCheck:
         if not is_named:
             self.faults.append(Fault(shard=self._shard, after=after, place=place, what=unnamed))
         elif place > self._aged:
-            what = f"{how}, not provable: {_TOO_YOUNG}"
-            self.unprovable.append(Fault(shard=self._shard, after=after, place=place, what=what))
+            self.unprovable.append(
+                Fault(
+                    shard=self._shard,
+                    after=after,
+                    place=place,
+                    what=f"{how}, not provable: {_TOO_YOUNG}",
+                )
+            )
 
     def _compare(self, row: VerifiedRow) -> None:
         anchored = self._anchors.pop(row.place, None)
         if anchored is None:
             return
         if anchored.link != row.link:
-            what = f"rows after {self._confirmed} were rewritten since {anchored.anchored_at}"
-            self._fault(row.place, what, anchored)
+            self._fault(
+                row.place,
+                f"rows after {self._confirmed} were rewritten since {anchored.anchored_at}",
+                anchored,
+            )
         self._confirmed = row.place
 
     def _fault(self, place: int, what: str, shown_by: Anchor | None = None) -> None:

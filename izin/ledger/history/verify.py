@@ -138,8 +138,9 @@ async def verify(
     # Without a gap: a row outside every month that is listed is found by readers, too.
     spans = pairwise(["-infinity", *months[1:], "infinity"])
     rows = (row for span in spans async for row in _rows(ledger, *span))
-    latest = partial(_heads, ledger)
-    return await verify_rows(rows, anchors, heads=heads, cuts=cuts, latest=latest, now=now)
+    return await verify_rows(
+        rows, anchors, heads=heads, cuts=cuts, latest=partial(_heads, ledger), now=now
+    )
 
 
 async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and against which instants
@@ -218,9 +219,14 @@ def _by_place(anchors: Iterable[Anchor]) -> tuple[dict[int, dict[int, Anchor]], 
         places = known.setdefault(one.shard, {})
         before = places.get(one.place)
         if before is not None and before.link != one.link:
-            what = "two anchors from outside name different links of this row"
             faults.append(
-                Fault(shard=one.shard, after=0, place=one.place, what=what, anchor=before.id)
+                Fault(
+                    shard=one.shard,
+                    after=0,
+                    place=one.place,
+                    what="two anchors from outside name different links of this row",
+                    anchor=before.id,
+                )
             )
         elif before is not None and before.timestamped_at is not None:
             at = min(before.timestamped_at, one.timestamped_at or before.timestamped_at)
@@ -253,8 +259,9 @@ class _Named:
 
 async def _heads(ledger: Ledger) -> Mapping[int, Head]:
     """Return the head of each chain."""
-    found = await ledger.fetch(_SQL["chains"])
-    return {row["shard"]: Head(row["place"], row["link"]) for row in found}
+    return {
+        row["shard"]: Head(row["place"], row["link"]) for row in await ledger.fetch(_SQL["chains"])
+    }
 
 
 async def _rows(ledger: Ledger, since: str, until: str) -> AsyncIterator[VerifiedRow]:

@@ -14,9 +14,10 @@ What the ledger has of a person is exported for the person (6698 m.11).
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -123,8 +124,7 @@ def _keys(keys: Collection[str]) -> dict[str, Any]:
 
 async def findings(ledger: Ledger, keys: Collection[str]) -> tuple[ErasureFinding, ...]:
     """Return what stands against the erasure of each of ``keys`` that the ledger has."""
-    rows = await ledger.fetch(_SQL["findings"], _keys(keys))
-    return tuple(ErasureFinding(**row) for row in rows)
+    return tuple(ErasureFinding(**row) for row in await ledger.fetch(_SQL["findings"], _keys(keys)))
 
 
 async def request(
@@ -139,8 +139,10 @@ async def request(
         async with ledger.transaction() as connection:
             values = _keys(keys[start : start + _SLICE])
             await connection.execute(_SQL["rows"], values)
-            rows = await fetch(connection, _SQL["findings"], values)
-            wanted = [one for one in [ErasureFinding(**row) for row in rows] if one.may_be_erased]
+            found = [
+                ErasureFinding(**row) for row in await fetch(connection, _SQL["findings"], values)
+            ]
+            wanted = [one for one in found if one.may_be_erased]
             await _request(connection, topic_messages, wanted, by=by, now=now)
         count += len(wanted)
     return count
@@ -176,8 +178,11 @@ async def _request(
         for row in made
     ]
     await append.append(connection, requested, now=now)
-    messages = [_message(topic_messages, row, customers[row["key"]], by, now) for row in made]
-    await append_messages(connection, messages, now)
+    await append_messages(
+        connection,
+        [_message(topic_messages, row, customers[row["key"]], by, now) for row in made],
+        now,
+    )
 
 
 def _message(
@@ -222,10 +227,9 @@ async def acknowledge_tombstones(
     """Note that the state of ``keys`` is a tombstone: their rows, if they were restored before it
     was read, are to be removed.
     """
-    rows = await fetch(connection, _SQL["rows"], {"keys": sorted(keys)})
     restored = [
         ErasedKey(row["key"], row["customer_id"], str(uuid.uuid4()), now, is_last=True)
-        for row in rows
+        for row in await fetch(connection, _SQL["rows"], {"keys": sorted(keys)})
     ]
     if restored:
         await acknowledge(connection, restored, now=now)
@@ -245,24 +249,37 @@ async def remove(ledger: Ledger, topic_messages: TopicMessages, *, now: datetime
     A key for which something is owed to İYS waits, and one whose row is about a later event keeps
     it.
     """
+    return await _in_slices(
+        ledger, "to-remove", {"now": now, "size": _SLICE}, partial(_remove, topic_messages, now)
+    )
+
+
+async def _in_slices(
+    ledger: Ledger,
+    query: str,
+    values: Mapping[str, Any],
+    work: Callable[[Connection, Sequence[Mapping[str, Any]]], Awaitable[int]],
+) -> int:
+    """Do ``work`` on what ``query`` finds, each slice in a transaction, until nothing is left;
+    return how many there were.
+    """
     count = 0
     while True:
         async with ledger.transaction() as connection:
-            values: dict[str, Any] = {"now": now, "size": _SLICE}
-            found = await fetch(connection, _SQL["to-remove"], values)
+            found = await fetch(connection, _SQL[query], values)
             if not found:
                 return count
-            count += await _remove(connection, topic_messages, found, now)
+            count += await work(connection, found)
 
 
 async def _remove(
-    connection: Connection,
     topic_messages: TopicMessages,
-    erasures: Sequence[Mapping[str, Any]],
     now: datetime,
+    connection: Connection,
+    erasures: Sequence[Mapping[str, Any]],
 ) -> int:
     keys = {"keys": sorted(one["key"] for one in erasures)}
-    by_key = {row["key"]: row for row in (await fetch(connection, _SQL["rows"], keys))}
+    by_key = {row["key"]: row for row in await fetch(connection, _SQL["rows"], keys)}
     waiting, over = [], []
     gone: dict[str, Mapping[str, Any]] = {}
     for one in erasures:
@@ -281,10 +298,11 @@ async def _remove(
     ):
         await connection.execute(_SQL[statement], removed)
     await counting.forget_keys(connection, gone)
-    tombstones = [
-        topic_messages.no_permission(key, row["customer_id"], now) for key, row in gone.items()
-    ]
-    await append_messages(connection, tombstones, now)
+    await append_messages(
+        connection,
+        [topic_messages.no_permission(key, row["customer_id"], now) for key, row in gone.items()],
+        now,
+    )
     await connection.execute(_SQL["wait"], {"ids": waiting, "at": now + _LOOK_AGAIN})
     ended = {"ids": [one for one, _ in over], "ended": [at for _, at in over], "now": now}
     await connection.execute(_SQL["removed"], ended)
@@ -304,18 +322,13 @@ async def unfinished(ledger: Ledger) -> Sequence[Mapping[str, Any]]:
 
 async def erase_history(ledger: Ledger, *, now: datetime) -> int:
     """Erase the rows of the history that nothing retains any more; return how many."""
-    count = 0
-    while True:
-        async with ledger.transaction() as connection:
-            values: dict[str, Any] = {"now": now, "size": _HISTORY_SLICE}
-            found = await fetch(connection, _SQL["retained"], values)
-            if not found:
-                return count
-            count += await _erase(connection, found, now)
+    return await _in_slices(
+        ledger, "retained", {"now": now, "size": _HISTORY_SLICE}, partial(_erase, now)
+    )
 
 
 async def _erase(
-    connection: Connection, erasures: Sequence[Mapping[str, Any]], now: datetime
+    now: datetime, connection: Connection, erasures: Sequence[Mapping[str, Any]]
 ) -> int:
     values = {"ids": [one["id"] for one in erasures], "years": YEARS_AFTER_THE_END}
     rows = await fetch(connection, _SQL["history"], values)
@@ -329,10 +342,10 @@ async def _erase(
         "now": now,
     }
     await connection.execute(_SQL["erase-history"], erased)
-    delivered = _columns(
-        list(chain.from_iterable(free_sent.values())), batches="batch", places="place"
+    await connection.execute(
+        _SQL["erase-deliveries"],
+        _columns(list(chain.from_iterable(free_sent.values())), batches="batch", places="place"),
     )
-    await connection.execute(_SQL["erase-deliveries"], delivered)
     facts = (
         (row["kind"], row["key"], orjson.loads(row["data"]))
         for row in of_history

@@ -2,7 +2,15 @@
 
 from izin.ledger.record.anchor import Anchor, AnchorTimestamp, text_of_heads
 from izin.ledger.record.apply import said_of_opt_out, taken_over
-from izin.ledger.record.brand import Brand
+from izin.ledger.record.brand import (
+    EVERY,
+    NO_RIGHT,
+    NOT_GRANTED,
+    ORDERED,
+    Brand,
+    LeaseOwner,
+    Suspension,
+)
 from izin.ledger.record.consent_row import (
     COMPARED,
     DECIDED,
@@ -60,8 +68,14 @@ from izin.ledger.record.item_result import (
     apply_result,
 )
 from izin.ledger.record.iys_movements import event_of, key_of, observation_of
-from izin.ledger.record.lease import LeaseOwner
-from izin.ledger.record.messages import Message, TopicMessages, may_send_before, permitted_row
+from izin.ledger.record.messages import (
+    POISON,
+    Message,
+    QuarantinedRecord,
+    TopicMessages,
+    may_send_before,
+    permitted_row,
+)
 from izin.ledger.record.outcome import Outcome, outcome_id
 from izin.ledger.record.ruling import RESCUE, RuledRow, closed, rule_row, termed
 from izin.ledger.record.sequence_gaps import Gap, Numbers, Run, runs, with_runs
@@ -76,8 +90,6 @@ from izin.ledger.record.submission import (
     body_of,
     item_of,
 )
-from izin.ledger.record.suspension import EVERY, NO_RIGHT, NOT_GRANTED, ORDERED, Suspension
-from izin.ledger.record.unreadable import POISON, QuarantinedRecord
 
 __all__ = (
     "ACCEPTED",

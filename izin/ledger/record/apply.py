@@ -2,6 +2,14 @@
 
 Pure: takes a row, returns a row; what is due to İYS then is ruled in ``record.ruling``. Which event
 is newer, and what an observation makes of what İYS holds, ``consent.fold`` says.
+
+A newer opt-in takes the row of an opt-out that İYS may not have yet. That is lawful only if the
+opt-in reaches İYS: one that expires, is refused or parked permits nothing, and must not hide the
+opt-out for which İYS still shows an older ONAY. So the row keeps what the latest opt-out said while
+an opt-in is desired, and desires it again when the opt-in is closed. It is submitted as it was
+given, with its own source and date; where İYS refuses that, it is rescued like any other. The
+opt-in is named (``void_event_id``), so that its repetitions change nothing. What is no longer known
+of the opt-out (its event was never seen here) leaves its rescue.
 """
 
 from collections.abc import Mapping
@@ -9,6 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent import (
+    CLOSED,
     LOST,
     Action,
     Consent,
@@ -22,10 +31,25 @@ from izin.consent import (
     outranks,
     outranks_void,
 )
-from izin.ledger.record import earlier_opt_out
 from izin.ledger.record.consent_row import ConsentRow, columns_of_registration, is_read_back
 from izin.ledger.record.state_change import begin, first_row
 from izin.schemas.records import consent_from_avro, event_from_avro
+
+Columns = Mapping[str, Any]
+
+_KEPT: Mapping[str, str] = {
+    "ret_event_id": "desired_event_id",
+    "ret_rank": "desired_rank",
+    "ret_origin": "desired_origin",
+    "ret_origin_ref": "desired_origin_ref",
+    "ret_source": "desired_source",
+    "ret_consent_date": "desired_consent_date",
+    "ret_registrable": "registrable",
+    "ret_withdrawn_at": "withdrawn_at",
+}
+"""The columns that keep an opt-out, and those that they had while it was desired."""
+UNKNOWN: Columns = dict.fromkeys(_KEPT)
+"""The columns where nobody knows what the latest opt-out said."""
 
 
 def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) -> ConsentRow:
@@ -58,7 +82,7 @@ def restored(row: ConsentRow | None, consent: Consent, now: datetime) -> Consent
     """
     row = row or first_row(consent.key, consent.customer_id, now)
     is_newer = is_outranked(row, consent.order)
-    row = _with_latest(row, consent, earlier_opt_out.UNKNOWN)
+    row = _with_latest(row, consent, UNKNOWN)
     if not is_newer:
         return row
     if row.is_of(consent.event_id, str(consent.status)):
@@ -71,17 +95,17 @@ def unregistered(row: ConsentRow) -> ConsentRow:
     return row.replace(**columns_of_registration(LOST))
 
 
-def said_of_opt_out(event: ConsentEvent, decision: Mapping[str, Any]) -> earlier_opt_out.Columns:
+def said_of_opt_out(event: ConsentEvent, decision: Mapping[str, Any]) -> Columns:
     """Return what an opt-out said, by the ``decision`` on it, that may be the latest one behind a
     newer opt-in.
     """
     if event.status != Status.RET:
-        return earlier_opt_out.UNKNOWN
+        return UNKNOWN
     found = (Violation(**one) for one in decision["violations"])
-    return earlier_opt_out.stated(event, registrable=all(one.is_note for one in found))
+    return stated(event, registrable=all(one.is_note for one in found))
 
 
-def _with_latest(row: ConsentRow, consent: Consent, opt_out: earlier_opt_out.Columns) -> ConsentRow:
+def _with_latest(row: ConsentRow, consent: Consent, opt_out: Columns) -> ConsentRow:
     """Return the row with the latest instants moved; where the opt-out behind an opt-in is another
     then, that is the one to keep, and desired at once where the opt-in is void.
     """
@@ -95,7 +119,7 @@ def _with_latest(row: ConsentRow, consent: Consent, opt_out: earlier_opt_out.Col
     row = row.replace(**opt_out)
     if row.void_event_id is None or row.ret_event_id is None:
         return row
-    return taken_over(row, **earlier_opt_out.columns_of_earlier(row))
+    return taken_over(row, **columns_of_earlier(row))
 
 
 def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent | None) -> ConsentRow:
@@ -135,7 +159,7 @@ def taken_over(row: ConsentRow, **desired: Any) -> ConsentRow:  # noqa: ANN401  
         "brake_id": None,
         "withdrawn_at": None,
         "void_event_id": None,
-        **earlier_opt_out.under(row, status),
+        **under(row, status),
     }
     return begin(
         row,
@@ -188,3 +212,62 @@ def uncalled_row(row: ConsentRow, status: str) -> ConsentRow:
 
 def _closed(status: str) -> Mapping[str, Any]:
     return {"ret_open" if status == Status.RET else "onay_open": False}
+
+
+def under(row: ConsentRow, status: str) -> Columns:
+    """Return the columns that keep the opt-out of ``row``, which an event of this ``status`` takes
+    over.
+    """
+    if status != Status.ONAY or row.desired_status != Status.RET:
+        return {}
+    if row.desired_at != row.latest_ret_at:
+        return UNKNOWN
+    return {name: row.__dict__[desired] for name, desired in _KEPT.items()}
+
+
+def stated(event: ConsentEvent, *, registrable: bool) -> Columns:
+    """Return the columns that keep ``event``, an opt-out that came behind a newer opt-in."""
+    return {
+        "ret_event_id": event.event_id,
+        "ret_rank": int(event.origin_rank),
+        "ret_origin": event.origin,
+        "ret_origin_ref": event.origin_ref,
+        "ret_source": event.source,
+        "ret_consent_date": event.consent_date,
+        "ret_registrable": registrable,
+        "ret_withdrawn_at": None,
+    }
+
+
+def is_hidden(row: ConsentRow) -> bool:
+    """Whether an opt-in is desired while İYS may hold an ONAY that the latest opt-out withdraws;
+    never where a person has withdrawn the opt-out.
+    """
+    return (
+        row.desired_status == Status.ONAY
+        and row.ret_withdrawn_at is None
+        and row.registered_state.may_be_older_onay(row.latest_ret_at)
+    )
+
+
+def is_due_again(row: ConsentRow) -> bool:
+    """Whether the opt-in is closed and hides an opt-out that İYS may not have; while an opt-out is
+    on its way, its answer comes first.
+    """
+    return row.state in CLOSED and not row.ret_open and is_hidden(row)
+
+
+def columns_of_earlier(row: ConsentRow) -> Columns:
+    """Return the columns that desire the opt-out that ``row`` keeps, and nothing of the opt-in."""
+    kept = {desired: row.__dict__[name] for name, desired in _KEPT.items()}
+    return {
+        **kept,
+        "desired_status": str(Status.RET),
+        "desired_at": row.latest_ret_at,
+        "received_at": None,
+        "notice_version": None,
+        "attested": False,
+        "retailer_code": None,
+        "retailer_access": None,
+        "void_event_id": row.void_event_id or row.desired_event_id,
+    }

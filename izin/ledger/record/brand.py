@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from izin.consent import BrandTerms, maker
@@ -52,3 +52,75 @@ class Brand:
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Return the brand of a row of ``brands``."""
         return cls(**row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseOwner:
+    """A process, and how long its unanswered submissions are left to it."""
+
+    owner: str
+    lease: timedelta
+    call_within: timedelta
+    """How long a call may be on its way; shorter than the lease."""
+    account: str = ""
+    address: str = ""
+    """Its account and egress address: it passes over the brands of others."""
+
+    @property
+    def who(self) -> Mapping[str, str]:
+        """Account and address, as parameters of SQL statements."""
+        return {"account": self.account, "address": self.address}
+
+    def exclusive(self, work: str) -> str:
+        """Return the name under which one process does ``work`` for all of its account and address.
+
+        The name has both, for otherwise a brand that only the other address serves would wait for
+        ever.
+        """
+        return f"{work} {self.account} {self.address}"
+
+
+EVERY = "*"
+"""Every channel, or every status."""
+
+NO_RIGHT = "no-right"
+"""The code of a suspension of a channel that an operator declared the brand may not write."""
+NOT_GRANTED = "not-granted"
+"""The code of a suspension of a channel to which İYS lists no right to write."""
+ORDERED = "ordered"
+"""The code of a suspension of everything of a brand that an operator ordered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """Records of a brand that are not submitted, and when the next try is allowed."""
+
+    brand_code: int
+    channel: str
+    status: str
+    code: str
+    reason: str
+    scope: str
+    """What the fault concerns: the brand, every brand of its provider, or of our account."""
+    since: datetime
+    recheck_at: datetime | None
+    """None: never, for an operator or İYS's list of rights caused it and ends it."""
+    rechecks: int
+
+    @property
+    def is_by_operator(self) -> bool:
+        """Whether an operator or İYS's list of rights caused it, not a refused call."""
+        return self.recheck_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspensionScope:
+    """What to suspend: a channel or every one, a status or every one; of the brand, of every brand
+    of its provider, or of our account.
+    """
+
+    channel: str
+    status: str
+    code: str
+    reason: str
+    scope: str = "brand"

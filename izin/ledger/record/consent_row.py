@@ -39,7 +39,7 @@ from izin.ledger.record.brand import Brand
 RECONCILE = "reconcile"
 """The reason of a query of a row that differs from İYS: the single query tells what it holds."""
 READ_BACK = "read-back"
-"""The reason of a query whose answer is expected to change nothing (``outbound.read_back``)."""
+"""The reason of a query whose answer is expected to change nothing (``outbound.call_outcome``)."""
 SWEPT = "swept"
 """The reason of a query of one record alone, for a sweep could not settle it."""
 _key = maker(ConsentKey)
@@ -124,7 +124,7 @@ class ConsentRow:
     """The same of the opt-out under an opt-in."""
     void_event_id: str | None = field(default=None, metadata=_OWN)
     """The newest event: an opt-in that İYS never gets, or an opt-out that is held back or was
-    withdrawn; in its place the opt-out before it is desired (``record.earlier_opt_out``).
+    withdrawn; in its place the opt-out before it is desired (``record.apply``).
     """
 
     may_send: bool = False

@@ -12,13 +12,12 @@ from izin.consent import Action, Calendar, ConsentKey, Observation, Registered, 
 from izin.iys.errors import Verdict
 from izin.iys.wire_format import Receipt
 from izin.ledger.record import apply, ruling
-from izin.ledger.record.brand import Brand
+from izin.ledger.record.brand import EVERY, Brand, SuspensionScope
 from izin.ledger.record.consent_row import ConsentRow
 from izin.ledger.record.outcome import Outcome
 from izin.ledger.record.ruling import RuledRow
 from izin.ledger.record.state_change import retry
 from izin.ledger.record.submission import Item
-from izin.ledger.record.suspension import EVERY, SuspensionScope
 
 FIRST_RET = "H175"
 OLDER = "H178"

@@ -68,5 +68,4 @@ def observation_of(event: ConsentEvent, key: ConsentKey) -> Observation | None:
         return None
     if event.status == Status.ONAY and is_misspelt(event, key.recipient):
         return None
-    verified_at = at_iys.observed_at or at_iys.creation_date
-    return Observation.of(event, at_iys, verified_at=verified_at)
+    return Observation.of(event, at_iys, verified_at=at_iys.observed_at or at_iys.creation_date)

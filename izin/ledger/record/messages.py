@@ -8,23 +8,133 @@ duplicates are recognised.
 
 import hashlib
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
-from izin.consent import CLOSED, SETTLED, WAITING, ConsentEvent, ConsentKey, State, Status, maker
+from izin.consent import (
+    CLOSED,
+    SETTLED,
+    WAITING,
+    ConsentEvent,
+    ConsentKey,
+    State,
+    Status,
+    Violation,
+    maker,
+)
 from izin.iys.wire_format import UnreadableItem
-from izin.ledger.record import unreadable
 from izin.ledger.record.anchor import Anchor
 from izin.ledger.record.brand import Brand
 from izin.ledger.record.consent_row import ConsentRow
 from izin.ledger.record.outcome import Outcome, outcome_of
-from izin.ledger.record.unreadable import QuarantinedRecord
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec
-from izin.schemas.records import attributes, event_to_avro
+from izin.schemas.records import AvroRecord, attributes, dead_letter_to_avro, event_to_avro
 from izin.schemas.topics import Topic, Topics
+
+REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "IZIN-UNREADABLE-MOVEMENT": (
+            "İYS shows a movement that cannot be read",
+            "İYS'nin gösterdiği hareket okunamadı; kişiyi İYS'nin sayfalarından kontrol edin.",
+        ),
+        "IZIN-UNREADABLE-DECISION": (
+            "the bytes are no decision",
+            "Karar kaydı okunamadı; işletmeciye bildirin.",
+        ),
+        "IZIN-REFUSED-DECISION": (
+            "the ledger cannot take the decision",
+            "Karar deftere yazılamadı; işletmeciye bildirin.",
+        ),
+        "IZIN-UNREADABLE-RECEIPT": (
+            "the bytes are no receipt of the gate",
+            "Gönderim sorgusu makbuzu okunamadı; işletmeciye bildirin.",
+        ),
+        "IZIN-REFUSED-RECEIPT": (
+            "the ledger cannot take the receipt of the gate",
+            "Gönderim sorgusu makbuzu deftere yazılamadı; işletmeciye bildirin.",
+        ),
+    }
+)
+"""Each code of the sinks with its English and its Turkish reason."""
+_CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "decision": ("IZIN-UNREADABLE-DECISION", "IZIN-REFUSED-DECISION"),
+        "receipt": ("IZIN-UNREADABLE-RECEIPT", "IZIN-REFUSED-RECEIPT"),
+    }
+)
+"""The codes of what nobody can read, and of what the ledger refuses, by what the topic has."""
+NO_OFFSET = -1
+"""In place of partition and offset, for it was no record of a topic."""
+
+POISON = "poison"
+"""The reason of a dead letter that is readable, and still cannot be processed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedRecord:
+    """A record of a topic that the ledger cannot take, as it is."""
+
+    topic: str
+    partition: int
+    offset: int
+    appended_at: datetime
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+    reason: str
+    """``undecodable``, ``unknown-schema`` or ``poison``."""
+    error: str
+    """The type of the error; a message may contain the recipient."""
+    source: str
+    """Customer and origin of its event, as far as they can be read."""
+    is_ret: bool
+    """Whether it is an opt-out (RET), as far as it can be read."""
+    of: str = "decision"
+    """What the topic has: a decision, or a receipt of the gate."""
+
+
+def quarantined(record: QuarantinedRecord) -> AvroRecord:
+    """Return ``record`` as an Avro DeadLetter."""
+    unreadable, refused = _CODES[record.of]
+    code = refused if record.reason == POISON else unreadable
+    return dead_letter_to_avro(
+        reason=record.reason,
+        violations=[_violation(code, record.error)],
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp=record.appended_at,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )
+
+
+def dead_letter(item: UnreadableItem, source: str, now: datetime) -> AvroRecord:
+    """Return ``item``, which İYS showed at ``source`` (path, stream and brand), as an Avro
+    DeadLetter.
+    """
+    return dead_letter_to_avro(
+        reason="undecodable",
+        violations=[_violation("IZIN-UNREADABLE-MOVEMENT", item.error)],
+        topic=source,
+        partition=NO_OFFSET,
+        offset=NO_OFFSET,
+        timestamp=now,
+        key=None,
+        value=item.raw,
+    )
+
+
+def _violation(code: str, detail: str) -> Violation:
+    reason, reason_tr = REASONS[code]
+    return Violation(field="value", code=code, reason=f"{reason}: {detail}", reason_tr=reason_tr)
+
 
 _FINAL = frozenset({*SETTLED, *CLOSED})
 _SUPERSEDABLE = frozenset({*WAITING, State.PARKED})
@@ -90,8 +200,9 @@ class TopicMessages:
             "previous_may_send": previous,
             "retailers": ",".join(map(str, sorted(retailers))) or None,
         }
-        topic = self.topics.permissions
-        return self.message(topic, row.key, row.customer_id, value, str(now.timestamp()), now)
+        return self.message(
+            self.topics.permissions, row.key, row.customer_id, value, str(now.timestamp()), now
+        )
 
     def outcomes(
         self, before: ConsentRow | None, after: ConsentRow, now: datetime
@@ -190,12 +301,19 @@ class TopicMessages:
             self.topics.anchors, str(anchor.shard), "", value, str(anchor.id), anchor.anchored_at
         )
 
-    def event(self, event: ConsentEvent, key: ConsentKey, now: datetime) -> Message:
-        """Return the message of an event of the sinks: a movement at İYS, or a rescue."""
-        urgent = event.iys is None or event.iys.stream != "HS" or event.status == Status.RET
-        topic = self.topics.express if urgent else self.topics.events
+    def event(self, event: ConsentEvent, key: ConsentKey | None, now: datetime) -> Message:
+        """Return the message of an event of the sinks: a movement at İYS, or a rescue. Of one
+        without a readable ``key`` the order stage reports the violations.
+        """
+        is_of_ours = event.iys is not None and event.iys.stream == "HS"
+        is_urgent = key is None or not is_of_ours or event.status == Status.RET
         return self.message(
-            topic, str(key), event.customer_id, event_to_avro(event), event.event_id, now
+            self.topics.express if is_urgent else self.topics.events,
+            hashlib.sha256(event.recipient.encode()).hexdigest() if key is None else str(key),
+            event.customer_id,
+            event_to_avro(event),
+            event.event_id,
+            now,
         )
 
     def no_permission(self, key: str, customer_id: str, now: datetime) -> Message:
@@ -211,23 +329,13 @@ class TopicMessages:
             ),
         )
 
-    def unkeyed(self, event: ConsentEvent, now: datetime) -> Message:
-        """Return the message of an event from İYS without a readable key: the order stage reports
-        its violations.
-        """
-        topic = self.topics.express
-        digest = hashlib.sha256(event.recipient.encode()).hexdigest()
-        return self.message(
-            topic, digest, event.customer_id, event_to_avro(event), event.event_id, now
-        )
-
     def unreadable(self, item: UnreadableItem, source: str, now: datetime) -> Message:
         """Return the dead letter of an ``item`` that İYS showed at ``source``."""
-        return self._dead_letter(unreadable.dead_letter(item, source, now), now)
+        return self._dead_letter(dead_letter(item, source, now), now)
 
     def quarantined(self, record: QuarantinedRecord, now: datetime) -> Message:
         """Return the dead letter of a ``record`` that the ledger cannot take."""
-        return self._dead_letter(unreadable.quarantined(record), now)
+        return self._dead_letter(quarantined(record), now)
 
     def _dead_letter(self, value: Mapping[str, object], now: datetime) -> Message:
         digest = str(value["value_sha256"])
@@ -273,8 +381,10 @@ def permitted_row(before: ConsentRow | None, after: ConsentRow, now: datetime) -
 
 def _counts_from(row: ConsentRow) -> datetime | None:
     """Return from when what İYS holds counts, as readers of a permission compute it."""
-    instants = (row.registered_at, row.registered_consent_date)
-    return min((one for one in instants if one is not None), default=None)
+    return min(
+        (one for one in (row.registered_at, row.registered_consent_date) if one is not None),
+        default=None,
+    )
 
 
 def may_send_before(row: ConsentRow | None) -> bool | None:

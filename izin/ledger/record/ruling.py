@@ -25,7 +25,7 @@ from izin.consent import (
     rule,
 )
 from izin.consent.transitions import Event
-from izin.ledger.record import apply, earlier_opt_out
+from izin.ledger.record import apply
 from izin.ledger.record.brand import Brand
 from izin.ledger.record.consent_row import ConsentRow, is_read_back
 from izin.ledger.record.state_change import transition
@@ -118,11 +118,11 @@ def closed(row: ConsentRow, brand: Brand | None, now: datetime, *, calendar: Cal
     ONAY that the latest opt-out withdraws, the opt-out is due again, as it was given; where nobody
     knows any more how that was, it is rescued. Any other row stays as it is.
     """
-    if brand is None or not earlier_opt_out.is_due_again(row):
+    if brand is None or not apply.is_due_again(row):
         return RuledRow(row=row)
     if row.ret_event_id is None:
         return rescue(row, now)
-    again = apply.taken_over(row, **earlier_opt_out.columns_of_earlier(row))
+    again = apply.taken_over(row, **apply.columns_of_earlier(row))
     return rule_row(again, brand, now, calendar=calendar)._replace(closed=row)
 
 

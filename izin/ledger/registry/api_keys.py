@@ -38,13 +38,21 @@ async def create(
     """
     async with ledger.transaction() as connection:
         await require_active(connection, key.customers)
-        values = {"brands": sorted(key.brands), "customers": sorted(key.customers)}
-        foreign = await fetch(connection, _SQL["foreign-brands"], values)
+        foreign = await fetch(
+            connection,
+            _SQL["foreign-brands"],
+            {"brands": sorted(key.brands), "customers": sorted(key.customers)},
+        )
         if foreign:
             raise ForeignBrandError([row["brand_code"] for row in foreign], sorted(key.customers))
         await _insert(connection, key)
-        created = _entry("create API key", key, by, now, before={}, after=_shown(key))
-        await _write(connection, topic_messages, [key], [created], now)
+        await _write(
+            connection,
+            topic_messages,
+            [key],
+            [_entry("create API key", key, by, now, before={}, after=_shown(key))],
+            now,
+        )
 
 
 async def rotate(  # noqa: PLR0913 - which key, by what, and by whose order
@@ -125,8 +133,9 @@ async def withdraw_customer(  # noqa: PLR0913  # whose keys, what of them, and b
     async with ledger.transaction() as connection:
         rows = await fetch(connection, _SQL["of-customer"], {"customer_id": customer_id})
         left = [(one, one.without(customer_id, brands)) for one in map(ApiKey.of, rows)]
-        ended = [old.id for old, new in left if new is None]
-        await _revoke(connection, topic_messages, ended, by=by, now=now)
+        await _revoke(
+            connection, topic_messages, [old.id for old, new in left if new is None], by=by, now=now
+        )
         narrowed = [(old, new) for old, new in left if new is not None]
         for _, new in narrowed:
             await connection.execute(_SQL["narrow"], new.to_avro())
@@ -151,8 +160,9 @@ async def _revoke(
     by: str,
     now: datetime,
 ) -> tuple[ApiKey, ...]:
-    rows = await fetch(connection, _SQL["revoke"], {"ids": sorted(ids), "now": now})
-    keys = tuple(map(ApiKey.of, rows))
+    keys = tuple(
+        map(ApiKey.of, await fetch(connection, _SQL["revoke"], {"ids": sorted(ids), "now": now}))
+    )
     revoked = [
         _entry("revoke API key", one, by, now, before=_shown(one), after={"revoked_at": now})
         for one in keys

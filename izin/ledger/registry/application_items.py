@@ -129,8 +129,10 @@ _FORMS: Mapping[ApplicationItem, tuple[Callable[[str], object], str]] = {
 
 async def of_customer(ledger: Ledger, customer_id: str) -> tuple[GivenItem, ...]:
     """Return what a customer has given."""
-    rows = await ledger.fetch(_SQL["of-customer"], {"customer_id": customer_id})
-    return tuple(GivenItem(**row) for row in rows)
+    return tuple(
+        GivenItem(**row)
+        for row in await ledger.fetch(_SQL["of-customer"], {"customer_id": customer_id})
+    )
 
 
 async def put(
@@ -145,8 +147,7 @@ async def put(
         UnknownCustomerError: the customer is not registered.
         OtherBrandsError: a brand is not the customer's. Nothing is noted in either case.
     """
-    brands = {one.brand_code for one in items} - {0}
-    await brands_of(ledger, customer_id, brands)
+    await brands_of(ledger, customer_id, {one.brand_code for one in items} - {0})
     async with ledger.transaction() as connection:
         known = {
             (row["item"], row["brand_code"]): row["value"]

@@ -116,10 +116,14 @@ async def add(ledger: Ledger, new: NewComplaint, *, by: str, now: datetime) -> C
         values = {name: getattr(new, name) for name in NewComplaint.__dataclass_fields__}
         values |= {"customer_id": brand.customer_id, "by": by, "now": now}
         added = await _changed(connection, "add", values)
-        reason = f"complaint {added.id}"
         holds = [
             await retention.place(
-                connection, added.customer_id, key=key, reason=reason, by=by, now=now
+                connection,
+                added.customer_id,
+                key=key,
+                reason=f"complaint {added.id}",
+                by=by,
+                now=now,
             )
             for key in added.keys
         ]
@@ -187,8 +191,7 @@ async def close(  # noqa: PLR0913  # how, which, and by whose order
         ClosedComplaintError: it is closed.
     """
     async with ledger.transaction() as connection:
-        before = await _locked(connection, number)
-        if before.closed_at is not None:
+        if (await _locked(connection, number)).closed_at is not None:
             raise ClosedComplaintError(number)
         values = {"id": number, "outcome": outcome, "note": note, "by": by, "now": now}
         closed = await _changed(connection, "close", values)
@@ -211,8 +214,10 @@ async def every(
     ledger: Ledger, *, closed: bool = False, brand_code: int | None = None
 ) -> tuple[Complaint, ...]:
     """Return the open complaints, what is due first, and with ``closed`` those that are closed."""
-    values = {"closed": closed, "brand_code": brand_code}
-    return tuple(Complaint.from_row(row) for row in await ledger.fetch(_SQL["list"], values))
+    return tuple(
+        Complaint.from_row(row)
+        for row in await ledger.fetch(_SQL["list"], {"closed": closed, "brand_code": brand_code})
+    )
 
 
 async def of_recipient(

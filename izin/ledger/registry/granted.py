@@ -88,8 +88,9 @@ def reads_of(brand: GrantedBrand) -> tuple[Channel, ...]:
 
 async def every(ledger: Ledger, account: str | None = None) -> tuple[ListedBrand, ...]:
     """Return the brands that İYS lists to ``account``, or to every account, by provider."""
-    rows = await ledger.fetch(_SQL["all"], {"account": account})
-    return tuple(ListedBrand.from_row(row) for row in rows)
+    return tuple(
+        ListedBrand.from_row(row) for row in await ledger.fetch(_SQL["all"], {"account": account})
+    )
 
 
 async def lost_rights(ledger: Ledger) -> tuple[LostRight, ...]:
@@ -157,8 +158,7 @@ async def readable(connection: Connection, brand_code: int) -> tuple[Channel, ..
     row = await fetch_one(connection, _SQL["is-listed"], scope)
     if row is None or not row["exists"]:
         return await suspensions.rights_of(connection, brand_code)
-    rows = await fetch(connection, _SQL["unreadable"], scope)
-    unreadable = {row["channel"] for row in rows}
+    unreadable = {row["channel"] for row in await fetch(connection, _SQL["unreadable"], scope)}
     return tuple(one for one in Channel if one not in unreadable)
 
 

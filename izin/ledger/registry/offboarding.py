@@ -14,7 +14,6 @@ from izin.ledger.db import Ledger, fetch, fetch_one, statements
 from izin.ledger.history import customer_key, record_act
 from izin.ledger.record import Brand, TopicMessages, ruling
 from izin.ledger.registry import api_keys, suspension_orders
-from izin.ledger.registry.suspension_orders import Part, Target
 from izin.ledger.unit_of_work import lock, unit_of_work
 from izin.ledger.webhooks import registry as subscribers
 
@@ -69,22 +68,28 @@ class Ending:
 
     async def close(self, now: datetime) -> None:
         """Close the gate for its brands, take it from its keys and remove its subscribers."""
-        target = Target(customer_id=self.customer_id)
+        target = suspension_orders.Target(customer_id=self.customer_id)
         standing = await suspension_orders.every(self.ledger)
-        if not any(one.target == target and one.part == Part.GATE for one in standing):
+        if not any(
+            one.target == target and one.part == suspension_orders.Part.GATE for one in standing
+        ):
             await suspension_orders.suspend(
                 self.ledger,
                 self.messages,
                 target,
-                [Part.GATE],
+                [suspension_orders.Part.GATE],
                 reason=OFFBOARDED,
                 by=self.by,
                 now=now,
             )
         found = await self.belongings(now)
-        codes = [one.brand_code for one in found.brands]
         await api_keys.withdraw_customer(
-            self.ledger, self.messages, self.customer_id, codes, by=self.by, now=now
+            self.ledger,
+            self.messages,
+            self.customer_id,
+            [one.brand_code for one in found.brands],
+            by=self.by,
+            now=now,
         )
         for name in found.subscribers:
             await subscribers.remove(self.ledger, name, by=self.by, now=now)
@@ -176,8 +181,7 @@ async def end(ledger: Ledger, one: Offboarding, *, by: str, now: datetime) -> bo
     """End the customer, by one act of the history; return whether it was not ended before."""
     values = {"customer_id": one.customer_id, "now": now}
     async with ledger.transaction() as connection:
-        ended = await fetch_one(connection, _SQL["end"], values)
-        if ended is None:
+        if await fetch_one(connection, _SQL["end"], values) is None:
             return False
         await connection.execute(_SQL["end-customer"], values)
         await connection.execute(_SQL["remove-items"], values)

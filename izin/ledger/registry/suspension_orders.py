@@ -147,8 +147,10 @@ async def _change(  # noqa: PLR0913  # what, and by whose order
         values = {**target._asdict(), "by": by, "now": now}
         for reason in set(reasons.values()):
             parts = [str(part) for part, why in reasons.items() if why == reason]
-            statement = _SQL["end" if reason is None else "order"]
-            await connection.execute(statement, {**values, "parts": parts, "reason": reason})
+            await connection.execute(
+                _SQL["end" if reason is None else "order"],
+                {**values, "parts": parts, "reason": reason},
+            )
         await record_act(
             connection,
             f"{'suspend' if any(reasons.values()) else 'resume'} {target.noun}",
@@ -176,8 +178,7 @@ async def _lock(connection: Connection, target: Target) -> tuple[str, list[int]]
     rows = await fetch(connection, _SQL["lock-brands"], target._asdict())
     if target.brand_code is not None and not rows:
         raise UnregisteredBrandError(target.brand_code)
-    owner = target.customer_id or rows[0]["customer_id"]
-    return owner, [row["brand_code"] for row in rows]
+    return target.customer_id or rows[0]["customer_id"], [row["brand_code"] for row in rows]
 
 
 async def follow(connection: Connection, codes: Collection[int]) -> list[Brand]:
@@ -186,10 +187,8 @@ async def follow(connection: Connection, codes: Collection[int]) -> list[Brand]:
     """
     values = {"codes": list(codes), "code": ORDERED}
     await connection.execute(_SQL["suspend-calls"], values)
-    resumed = await fetch(connection, _SQL["resume-calls"], values)
-    if resumed:
+    if await fetch(connection, _SQL["resume-calls"], values):
         await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
         await connection.execute(f"NOTIFY {notifications.BULK}")
         await connection.execute(f"NOTIFY {notifications.QUERIES}")
-    rows = await fetch(connection, _SQL["close-gate"], values)
-    return [Brand.from_row(row) for row in rows]
+    return [Brand.from_row(row) for row in await fetch(connection, _SQL["close-gate"], values)]

@@ -44,7 +44,7 @@ RETURNING index
 -- name: settle
 -- Settle a submission without open items.
 UPDATE submissions AS s SET state = 'settled', settled_at = %(now)s, lease_owner = NULL, lease_until = NULL,
-    answered_at = coalesce(s.answered_at, %(now)s), code = coalesce(%(code)s, s.code), body = NULL
+    answered_at = coalesce(s.answered_at, %(now)s), body = NULL
 WHERE s.id = %(id)s AND s.state <> 'settled'
     AND NOT EXISTS (
         SELECT 1 FROM submission_items AS i WHERE i.submission_id = s.id AND i.state = 'open')

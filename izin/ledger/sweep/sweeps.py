@@ -154,8 +154,9 @@ async def start_scheduled(
     if not found:
         return ()
     async with ledger.transaction() as connection:
-        codes = [row["brand_code"] for row in found]
-        return await _start(connection, codes, SweepReason.SCHEDULE, now)
+        return await _start(
+            connection, [row["brand_code"] for row in found], SweepReason.SCHEDULE, now
+        )
 
 
 async def stop(
@@ -198,8 +199,10 @@ async def latest(ledger: Ledger) -> tuple[Sweep, ...]:
 
 async def sizes(ledger: Ledger, brand_codes: Collection[int]) -> tuple[GroupSize, ...]:
     """Return how many keys these brands have, by channel and recipient type."""
-    rows = await ledger.fetch(_SQL["sizes"], {"brand_codes": list(brand_codes)})
-    return tuple(GroupSize(**row) for row in rows)
+    return tuple(
+        GroupSize(**row)
+        for row in await ledger.fetch(_SQL["sizes"], {"brand_codes": list(brand_codes)})
+    )
 
 
 async def _start(
@@ -325,8 +328,10 @@ class RegisterCount:
 
 async def uncounted_providers(ledger: Ledger, who: LeaseOwner, since: datetime) -> tuple[int, ...]:
     """Return the İYS codes of the providers with a brand served here that was not counted since."""
-    rows = await ledger.fetch(_COUNTS["providers"], {**who.who, "since": since})
-    return tuple(row["iys_code"] for row in rows)
+    return tuple(
+        row["iys_code"]
+        for row in await ledger.fetch(_COUNTS["providers"], {**who.who, "since": since})
+    )
 
 
 async def count_register(
@@ -352,5 +357,7 @@ async def latest_counts(
     """Return the latest counts of each brand, or of one; with ``since`` all from then on, brand by
     brand, the latest first.
     """
-    rows = await ledger.fetch(_COUNTS["latest"], {"brand_code": brand_code, "since": since})
-    return tuple(RegisterCount(**row) for row in rows)
+    return tuple(
+        RegisterCount(**row)
+        for row in await ledger.fetch(_COUNTS["latest"], {"brand_code": brand_code, "since": since})
+    )

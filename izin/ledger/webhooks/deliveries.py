@@ -271,8 +271,9 @@ def _json(rows: Sequence[Mapping[str, Any]]) -> str:
 async def _owned(connection: Connection, groups: Sequence[DeliveryGroup]) -> frozenset[int]:
     names = {lease_name(group.subscriber_id): group.subscriber_id for group in groups}
     values = {"names": list(names), "epochs": [group.epoch for group in groups]}
-    found = await fetch(connection, _SQL["check-leases"], values)
-    return frozenset(names[row["name"]] for row in found)
+    return frozenset(
+        names[row["name"]] for row in await fetch(connection, _SQL["check-leases"], values)
+    )
 
 
 async def _write_batch(
@@ -281,8 +282,9 @@ async def _write_batch(
     (row,) = await fetch(connection, _SQL["next-batch"])
     batch = int(row["batch"])
     rows = sealed(batch, acknowledgements)
-    commitments = [one.commitment for one in rows]
-    fact = digest_fact(batch, commitments, len(rows), copy_format.microseconds(now))
+    fact = digest_fact(
+        batch, [one.commitment for one in rows], len(rows), copy_format.microseconds(now)
+    )
     recorded_at = await append_facts(connection, [fact], now=now)
     await copy(connection, _SQL["copy"], [copied(batch, rows, recorded_at)])
 
@@ -336,8 +338,11 @@ async def verify(
         for batch, one in unseen.items()
         if batch > lost_until
     ]
-    lost = sum(one.rows for batch, one in unseen.items() if batch <= lost_until)
-    return VerifiedDeliveries(rows=count, faults=tuple(faults), lost=lost)
+    return VerifiedDeliveries(
+        rows=count,
+        faults=tuple(faults),
+        lost=sum(one.rows for batch, one in unseen.items() if batch <= lost_until),
+    )
 
 
 def _faults(

@@ -75,8 +75,9 @@ class EventFilter:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Return the filter of a row with these columns and the customer."""
-        limits = {name: frozenset(row[name]) for name in _LIMITS}
-        return cls(customer_id=row["customer_id"], **limits)
+        return cls(
+            customer_id=row["customer_id"], **{name: frozenset(row[name]) for name in _LIMITS}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +124,12 @@ class WebhookSubscriber:
 
     def shown(self) -> dict[str, Any]:
         """Return what the history has of it: all but its secrets."""
-        own = {"name": self.name, "url": self.url}
-        return {**own, **self.filter.limits(), "parallel": self.parallel}
+        return {
+            "name": self.name,
+            "url": self.url,
+            **self.filter.limits(),
+            "parallel": self.parallel,
+        }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -252,14 +257,16 @@ async def of_name(ledger: Ledger, name: str) -> WebhookSubscriber:
 
 async def cursors_of(ledger: Ledger, ids: Sequence[int]) -> tuple[DeliveryCursor, ...]:
     """Return the cursors of subscribers."""
-    rows = await ledger.fetch(_SQL["cursors"], {"ids": list(ids)})
-    return tuple(map(DeliveryCursor.from_row, rows))
+    return tuple(
+        map(DeliveryCursor.from_row, await ledger.fetch(_SQL["cursors"], {"ids": list(ids)}))
+    )
 
 
 async def brand_customers(ledger: Ledger) -> Mapping[int, str]:
     """Return whose each brand is."""
-    rows = await ledger.fetch(_SQL["brand-customers"])
-    return {row["brand_code"]: row["customer_id"] for row in rows}
+    return {
+        row["brand_code"]: row["customer_id"] for row in await ledger.fetch(_SQL["brand-customers"])
+    }
 
 
 async def latest_attempts(ledger: Ledger, number: int, *, most: int) -> Sequence[Mapping[str, Any]]:
@@ -304,8 +311,15 @@ async def remove(ledger: Ledger, name: str, *, by: str, now: datetime) -> Webhoo
     async with ledger.transaction() as connection:
         found = await locked(connection, name)
         await connection.execute(_SQL["remove"], {"id": found.id})
-        before = {**found.shown(), "number": found.id}
-        await record_change(connection, "remove subscriber", found, by, now, before, {})
+        await record_change(
+            connection,
+            "remove subscriber",
+            found,
+            by,
+            now,
+            {**found.shown(), "number": found.id},
+            {},
+        )
     return found
 
 
@@ -319,8 +333,9 @@ async def rotate_secret(  # noqa: PLR0913  # of whom, by what, and by whose orde
     """
     values = {"secret": secret, "until": until, "now": now}
     after = {"former_until": until}
-    what = "rotate subscriber secret"
-    changed = await _change(ledger, name, "rotate", what, values, by, {}, after)
+    changed = await _change(
+        ledger, name, "rotate", "rotate subscriber secret", values, by, {}, after
+    )
     if changed is None:
         raise UnknownSubscriberError(name)
     return changed
@@ -380,8 +395,9 @@ async def add_cursors(
     connection: Connection, number: int, cursors: Sequence[DeliveryCursor]
 ) -> None:
     """Add ``cursors`` to the subscriber of this number."""
-    listed = [asdict(one) for one in cursors]
-    await connection.execute(_SQL["add-cursors"], {"id": number, "cursors": json.dumps(listed)})
+    await connection.execute(
+        _SQL["add-cursors"], {"id": number, "cursors": json.dumps([asdict(one) for one in cursors])}
+    )
 
 
 async def record_change(  # noqa: PLR0913, PLR0917  # what was done to which one, and by whom

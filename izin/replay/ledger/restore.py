@@ -48,10 +48,9 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.topics import Topic
-from izin.sinks.ingest.bootstrap import Bootstrapper
+from izin.sinks.ingest.bootstrap import Bootstrapper, Suppressions, read_suppressions
 from izin.sinks.ingest.decision_reader import DecisionReader
-from izin.sinks.ingest.suppressions import Suppressions, read_suppressions
-from izin.sinks.ingest.topic_reader import every_record
+from izin.sinks.ingest.ingested_topics import every_record
 
 REASON = "the ledger was restored; İYS is asked once this ends"
 TABLES = (

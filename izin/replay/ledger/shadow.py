@@ -38,8 +38,7 @@ from izin.ledger.registry.ownership import owned, received
 from izin.replay.processes import EVERY, Advance, working
 from izin.runtime.plan import OnProgress, Plan
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ingest.decision_reader import DecisionReader
-from izin.sinks.ingest.simple_decisions import DecisionApplier
+from izin.sinks.ingest.decision_reader import DecisionApplier, DecisionReader
 
 ENTRIES_A_SLICE = 20_000
 """At most about so many entries are in memory at a time, and read within the time that one

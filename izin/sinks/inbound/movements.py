@@ -21,35 +21,114 @@ every key of the brand is queried instead, by a sweep (reference 2.7).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import cycle
+from typing import NamedTuple
 
-from izin.consent import ConsentEvent, ConsentKey
+from izin.consent import ConsentEvent, ConsentKey, Observation
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format import IysMovement, Stream, UnreadableItem
 from izin.ledger import stream_progress, submissions
-from izin.ledger.db import Connection, exclusive, statements
+from izin.ledger.bulk.saving import BulkChanges, RowChange
+from izin.ledger.db import Connection, exclusive, fetch_one, statements
 from izin.ledger.history import HistoryEntry
 from izin.ledger.record import (
     Brand,
     ConcurrentChangeError,
+    ConsentRow,
     IllegalChangeError,
     LedgerFaultError,
     Message,
+    RuledRow,
     TopicMessages,
+    apply,
     event_of,
+    first_row,
     key_of,
     observation_of,
 )
 from izin.ledger.registry import granted
 from izin.ledger.sweep import sweeps
-from izin.ledger.unit_of_work import UnitOfWork, append_messages
+from izin.ledger.unit_of_work import UnitOfWork, append_messages, lock_in_pieces
 from izin.runtime.logs import get_logger
-from izin.sinks.ingest.observations import ObservedMovement, observe
+from izin.runtime.process import with_pauses
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
+
+
+class ObservedMovement(NamedTuple):
+    """A movement at İYS, read."""
+
+    key: ConsentKey
+    observation: Observation | None
+    """What it shows; None: it permits nothing, and is only recorded."""
+    movement: HistoryEntry
+    """Its record in the history."""
+    is_ours: bool
+    """Whether a submission of ours made it. It brings no key back that was erased since."""
+
+
+async def observe(changes: UnitOfWork, brand: Brand, observed: Sequence[ObservedMovement]) -> None:
+    """Save what movements of a ``brand`` show; the history and what is not alike through
+    ``changes``, which the caller writes in the same transaction.
+    """
+    work = _Observing(changes, brand)
+    for one in observed:
+        work.by_key[str(one.key)].append(one)
+    await work.save()
+
+
+class _Observing:
+    """The work of one page."""
+
+    def __init__(self, changes: UnitOfWork, brand: Brand) -> None:
+        self.by_key = defaultdict[str, list[ObservedMovement]](list)
+        self._changes = changes
+        self._brand = brand
+        self._rest: list[ObservedMovement] = []
+        """What is applied one by one."""
+        self._bulk = BulkChanges[ObservedMovement](changes, lambda one: self._rule(one.after))
+
+    async def save(self) -> None:
+        rows = await lock_in_pieces(self._changes.connection, self.by_key, self._add_all)
+        self._rest += await self._bulk.save()
+        async for one in with_pauses(self._rest):
+            key = str(one.key)
+            before = rows.get(key)
+            entry = before or first_row(one.key, self._brand.customer_id, self._changes.now)
+            rows[key] = self._changes.apply(before, self._rule(_observed(entry, one)))
+
+    async def _add_all(self, keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
+        async for key in with_pauses(keys):
+            self._add(self.by_key[key], rows.get(key))
+
+    def _add(self, movements: Sequence[ObservedMovement], before: ConsentRow | None) -> None:
+        """Record the movements of a key, and add what they make of its row."""
+        is_known, shown = before is not None, list[ObservedMovement]()
+        for one in movements:
+            if one.is_ours and not is_known:
+                continue
+            self._changes.add_entry(one.movement)
+            if one.observation is not None:
+                is_known = True
+                shown.append(one)
+        if before is None or len(shown) > 1:
+            self._rest += shown
+        elif shown:
+            after = self._changes.termed(_observed(before, shown[0]), self._brand)
+            self._bulk.add(RowChange(before, after, shown[0]))
+
+    def _rule(self, after: ConsentRow) -> RuledRow:
+        return self._changes.ruled(after, self._brand, observing=True)
+
+
+def _observed(row: ConsentRow, movement: ObservedMovement) -> ConsentRow:
+    seen = movement.observation
+    return row if seen is None else apply.observed(row, seen)
+
 
 _log = get_logger(__name__)
 _RETRY = timedelta(seconds=10)
@@ -80,8 +159,9 @@ class ReportedMovements:
             StreamUnavailableError: the broker did not acknowledge them; publish them again.
         """
         at, messages = self.context.clock(), self.context.topic_messages
-        source = f"iys/{self.path}/{stream}/{brand.brand_code}"
-        dead_letters = unreadable_messages(unreadable, source, messages, at)
+        dead_letters = unreadable_messages(
+            unreadable, f"iys/{self.path}/{stream}/{brand.brand_code}", messages, at
+        )
         events = [event_of(one, brand, stream, path=self.path, at=at) for one in movements]
         read = [(event, key_of(event)) for event in events]
         keyed = [(event, key) for event, key in read if key is not None]
@@ -99,7 +179,7 @@ class ReportedMovements:
                 for place, (event, key) in enumerate(keyed)
                 if place not in ours
             ]
-            + [messages.unkeyed(event, at) for event, key in read if key is None]
+            + [messages.event(event, key, at) for event, key in read if key is None]
             + dead_letters
         )
         return [
@@ -120,8 +200,9 @@ class ReportedMovements:
         Raises:
             ConcurrentChangeError: another process changed one of the rows.
         """
-        calendar = self.context.ledger.calendar
-        changes = UnitOfWork(connection, self.context.topic_messages, calendar, now)
+        changes = UnitOfWork(
+            connection, self.context.topic_messages, self.context.ledger.calendar, now
+        )
         await observe(changes, brand, seen)
         await changes.write()
 
@@ -260,7 +341,7 @@ class Puller:
         where = {"brand_code": brand.brand_code, "stream": str(stream)}
         async with self.context.ledger.transaction() as connection:
             await connection.execute(_SQL["begin"], where)
-            row = await (await connection.execute(_SQL["read"], where)).fetchone()
+            row = await fetch_one(connection, _SQL["read"], where)
         if row is None:
             return False
         cursor = _Cursor(brand=brand, stream=stream, **row)
@@ -338,8 +419,7 @@ class Puller:
             }
             if cursor.failure is not None:
                 await stream_progress.wake(connection, failure=cursor.failure)
-            moved = await (await connection.execute(_SQL["advance"], values)).fetchone()
-            if moved is None:
+            if await fetch_one(connection, _SQL["advance"], values) is None:
                 raise ConcurrentChangeError(
                     f"{cursor.stream} of {brand.brand_code} was pulled by another process, or "
                     "begun again"

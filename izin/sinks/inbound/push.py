@@ -73,15 +73,14 @@ class Fingerprint:
     digest: bytes
 
     @classmethod
-    def of(cls, secret: str) -> Self:
+    def of(cls, secret: bytes) -> Self:
         """Return a new fingerprint of ``secret``."""
         salt = secrets.token_bytes(_SALT_BYTES)
-        return cls(salt=salt, digest=_digest(salt, secret.encode()))
+        return cls(salt=salt, digest=_digest(salt, secret))
 
-    def is_of(self, secret: str | bytes) -> bool:
+    def is_of(self, secret: bytes) -> bool:
         """Return whether it is of ``secret``, in constant time."""
-        given = secret.encode() if isinstance(secret, str) else secret
-        return hmac.compare_digest(self.digest, _digest(self.salt, given))
+        return hmac.compare_digest(self.digest, _digest(self.salt, secret))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,17 +90,16 @@ class PushRegistrations:
     ledger: Ledger
     url: str
 
-    async def registered(self, brand_code: int, secret: str) -> frozenset[Channel]:
+    async def registered(self, brand_code: int, secret: bytes) -> frozenset[Channel]:
         """Return the channels of a brand for which İYS was given these credentials last."""
-        rows = await self._of(brand_code)
         return frozenset(
             Channel(channel)
-            for row in rows
+            for row in await self._of(brand_code)
             if _fingerprint(row).is_of(secret)
             for channel in row["channels"]
         )
 
-    async def begin(self, brand_code: int, secret: str) -> Fingerprint:
+    async def begin(self, brand_code: int, secret: bytes) -> Fingerprint:
         """Let these credentials be accepted, and those before them still."""
         for row in await self._of(brand_code):
             known = _fingerprint(row)
@@ -141,12 +139,6 @@ class PushRegistrations:
         return {"brand_code": brand_code, "url": self.url}
 
 
-async def accepted(ledger: Ledger, *, now: datetime) -> Sequence[Fingerprint]:
-    """Return the credentials that İYS may push with now."""
-    rows = await ledger.fetch(_SQL["all"], {"former_since": now - FORMER_FOR})
-    return [_fingerprint(row) for row in rows]
-
-
 def _fingerprint(row: DictRow) -> Fingerprint:
     return Fingerprint(salt=row["salt"], digest=row["fingerprint"])
 
@@ -163,9 +155,9 @@ class Credentials:
     password: SecretStr
 
     @property
-    def secret(self) -> str:
+    def secret(self) -> bytes:
         """User and password, as HTTP Basic has them."""
-        return f"{self.username}:{self.password.get_secret_value()}"
+        return f"{self.username}:{self.password.get_secret_value()}".encode()
 
 
 def push_credentials(sink: SinkSettings) -> Credentials | None:
@@ -185,7 +177,7 @@ class AcceptedCredentials:
     def __init__(
         self, credentials: Credentials | None, ledger: Ledger, *, clock: Callable[[], datetime]
     ) -> None:
-        self._expected = None if credentials is None else credentials.secret.encode()
+        self._expected = None if credentials is None else credentials.secret
         self._ledger = ledger
         self._clock = clock
         self._others: Sequence[Fingerprint] = ()
@@ -210,7 +202,8 @@ class AcceptedCredentials:
             return
         self._read_at = now
         with suppress(LedgerUnavailableError):  # those read before are accepted meanwhile
-            self._others = await accepted(self._ledger, now=now)
+            rows = await self._ledger.fetch(_SQL["all"], {"former_since": now - FORMER_FOR})
+            self._others = [_fingerprint(row) for row in rows]
 
 
 @dataclass(slots=True)
@@ -291,7 +284,7 @@ class PushReceiver:
     """Counts a push that is refused because its credentials are ``missing`` or ``wrong``."""
     refused: RefusedPushes = field(default_factory=RefusedPushes)
 
-    async def __call__(self, request: Request) -> Response:
+    async def receive(self, request: Request) -> Response:
         """Receive one push."""
         header = request.headers.get("authorization")
         if not await self.credentials.admits(header):
@@ -336,14 +329,10 @@ class PushReceiver:
             if brand is None:
                 if not is_complete:
                     continue
-                raw = orjson.dumps(asdict(movement))
-                unreadable.append(UnreadableItem(raw, "brandCode: no brand of ours"))
+                unreadable.append(
+                    UnreadableItem(orjson.dumps(asdict(movement)), "brandCode: no brand of ours")
+                )
                 continue
             event = event_of(movement, brand, Stream.IYS, path="push", at=at)
-            key = key_of(event)
-            messages.append(
-                self.topic_messages.unkeyed(event, at)
-                if key is None
-                else self.topic_messages.event(event, key, at)
-            )
+            messages.append(self.topic_messages.event(event, key_of(event), at))
         return messages + unreadable_messages(unreadable, "iys/push", self.topic_messages, at)

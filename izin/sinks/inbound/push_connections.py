@@ -101,8 +101,9 @@ class PushConnections:
             LedgerUnavailableError: the ledger cannot be reached.
         """
         given = await self.registrations.registered(brand.brand_code, self.credentials.secret)
-        found = await self.client.push_registrations(brand.path)
-        return connections_of(found, self.registrations.url, given)
+        return connections_of(
+            await self.client.push_registrations(brand.path), self.registrations.url, given
+        )
 
     async def register(self, brand: Brand, state: ChannelConnections) -> None:
         """Register our receiver for a channel of a brand. İYS calls it before it answers.

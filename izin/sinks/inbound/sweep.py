@@ -30,7 +30,6 @@ from izin.consent import Action, Channel, RecipientType, Registered, Status
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError, RefusedError, Verdict
 from izin.iys.rate_limit import CallClass
-from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format import lower_case_email
 from izin.ledger import brands
 from izin.ledger.db import exclusive
@@ -42,10 +41,8 @@ from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.queries import status_answer
-from izin.sinks.outbound.queries.status_answer import parts
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound import status_query
+from izin.sinks.outbound.context import OutboundContext, RequestBudget
 
 _TRIES = 3
 """So often a request is made that İYS does not answer."""
@@ -102,7 +99,7 @@ class PageQuery:
                 found = await self._approved(brand, part)
             except RefusedError as error:
                 if len(part) > 1:
-                    waiting += parts(part, error)
+                    waiting += status_query.parts(part, error)
                     continue
                 refused.add(part[0].key)
                 if queried_at is None and waiting and len(refused) >= _REFUSALS_OF_ALL:
@@ -252,28 +249,29 @@ def _write(
     if found is KeyFinding.ASKED:
         changes.put(row, to_sweep_query(row, changes.now))
         return
-    shown = status_answer.observation_of_many(
+    shown = status_query.observation_of_many(
         approved=found is KeyFinding.FOUND, queried_at=page.queried_at
     )
-    changes.add_entry(status_answer.observation(row, shown, changes.now))
+    changes.add_entry(status_query.observation(row, shown, changes.now))
     observed = apply.observed(row, shown)
     if found is KeyFinding.SHUT:
         changes.put(row, to_sweep_query(observed, changes.now))
     else:
-        status_answer.rule(changes, row, observed, brand)
+        status_query.rule(changes, row, observed, brand)
 
 
 def _ask_refused(changes: UnitOfWork, page: SweptPage, rows: Mapping[str, ConsentRow]) -> int:
     """Have the keys queried alone that İYS refuses and holds as ONAY; return how many."""
-    asked = 0
-    for one in page.keys:
-        row = rows.get(one.key)
-        if row is None or one.key not in page.refused:
-            continue
-        if may_be_asked(one, row, queried_at=page.queried_at):
-            changes.put(row, to_sweep_query(row, changes.now))
-            asked += 1
-    return asked
+    asked = [
+        rows[one.key]
+        for one in page.keys
+        if one.key in page.refused
+        and one.key in rows
+        and may_be_asked(one, rows[one.key], queried_at=page.queried_at)
+    ]
+    for row in asked:
+        changes.put(row, to_sweep_query(row, changes.now))
+    return len(asked)
 
 
 def _counts(
@@ -298,8 +296,6 @@ def _fact(sweep: Sweep, page: SweptPage, counts: SweepCounts, changes: UnitOfWor
         kind="observation",
         customer_id=sweep.customer_id,
         key=sweep_key(sweep.id),
-        event_id=None,
-        status=None,
         source=f"sweep/{sweep.id}/{sweep.pages}",
         occurred_at=changes.now,
         data={
@@ -334,7 +330,7 @@ class Sweeper:
     async def sweep(self) -> bool:
         """Run the sweep that goes on now, as far as it goes; return whether there was one."""
         context = self.context
-        if context.client.circuit_state("statuses") is CircuitState.OPEN:
+        if context.is_paused("statuses"):
             return False
         now = context.clock()
         if self.every is not None:

@@ -9,29 +9,138 @@ partition is new; one before it (a rewind, a replay) is looked up among the deci
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
-from izin.consent import Status
+from izin.consent import WAITING, Status
 from izin.kafka.tables.brand_directory import customer_of
 from izin.ledger import brands, offsets
 from izin.ledger.brake import counting
+from izin.ledger.brake.counting import SourcedEvent, Watched
 from izin.ledger.brake.decisions import put_back
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.db import Connection, Ledger, statements
+from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import Fact, decided, history_codec, source_of
 from izin.ledger.privacy import erasure
-from izin.ledger.privacy.erasure import ErasedKey
-from izin.ledger.record import Brand, ConsentRow, QuarantinedRecord, RuledRow, TopicMessages
+from izin.ledger.record import RESCUE, Brand, ConsentRow, QuarantinedRecord, RuledRow, TopicMessages
 from izin.ledger.registry.ownership import OtherCustomerOptIn, received
 from izin.ledger.unit_of_work import UnitOfWork, append_messages, lock, lock_in_pieces
 from izin.runtime.process import with_pauses
 from izin.schemas.erasure import ERASED
-from izin.sinks.ingest.brake_watch import BrakeWatch
-from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
-from izin.sinks.ingest.simple_decisions import DecisionApplier
+from izin.sinks.ingest.decision_reader import DecisionApplier, DecisionReader, IncomingDecision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrakeWatch:
+    """The decisions of one batch on brands with a brake, and the rows as they were before. Its
+    opt-outs, and opt-ins over opt-outs, are counted by their source.
+
+    Where no brand of a batch has one, this costs one statement a transaction.
+    """
+
+    reader: DecisionReader
+    watched: Watched
+    decisions: Mapping[str, Sequence[IncomingDecision]]
+    """By key, in their order."""
+    before: Mapping[str, ConsentRow]
+
+    @classmethod
+    def begin(
+        cls,
+        reader: DecisionReader,
+        watched: Watched,
+        decisions: Sequence[IncomingDecision],
+        rows: Mapping[str, ConsentRow],
+    ) -> BrakeWatch:
+        """Watch ``decisions`` on the brands of ``watched``, before they change ``rows``."""
+        by_key = defaultdict[str, list[IncomingDecision]](list)
+        if codes := {*watched.opted_in, *watched.reversals}:
+            for one in decisions:
+                if one.brand_code in codes:
+                    by_key[one.key].append(one)
+        before = {key: rows[key] for key in by_key if key in rows}
+        return cls(reader=reader, watched=watched, decisions=by_key, before=before)
+
+    async def end(
+        self, connection: Connection, rows: Mapping[str, ConsentRow], now: datetime
+    ) -> list[str]:
+        """Count what the decisions made of ``rows``, once all are written, and hold back what a
+        brake says; return which of the opt-outs that are held back another one may stand behind. A
+        key that is in no row was made in bulk.
+        """
+        if not self.decisions:
+            return []
+        watched = {key: rows[key] for key in self.decisions if key in rows}
+        if reversals := list(self._of_rows(watched, Status.ONAY)):
+            await counting.brake(connection, reversals, Status.ONAY, now=now)
+        in_bulk = [found[0] for key, found in self.decisions.items() if key not in rows]
+        opt_ins = Counter(one.brand_code for one in in_bulk if not one.is_ret)
+        opt_ins.update(counting.opt_in_changes(self.before, watched))
+        await counting.add_opt_ins(connection, opt_ins)
+        opted_in = self.watched.opted_in
+        opt_outs = list(self._of_rows(watched, Status.RET))
+        opt_outs += [
+            self._sourced(one) for one in in_bulk if one.is_ret and one.brand_code in opted_in
+        ]
+        if not opt_outs:
+            return []
+        # The first opt-out of a brand since its customer set the brake: all it has is written.
+        if uncounted := {one.brand_code for one in opt_outs if opted_in[one.brand_code] is None}:
+            await counting.count_opt_ins(connection, uncounted)
+        return await counting.brake(connection, opt_outs, Status.RET, now=now)
+
+    def _of_rows(self, rows: Mapping[str, ConsentRow], status: Status) -> Iterator[SourcedEvent]:
+        """Yield the opt-outs of ours, or the opt-ins over opt-outs, that ``rows`` desire since this
+        batch.
+        """
+        is_ret = status is Status.RET
+        codes = self.watched.opted_in if is_ret else self.watched.reversals
+        for key, row in rows.items():
+            before, found = self.before.get(key), self.decisions[key]
+            was_ret = before is not None and before.desired_status == Status.RET
+            over_ret = was_ret or any(one.is_ret for one in found[:-1])
+            is_counted = _is_counted if is_ret else _is_reversal
+            if row.brand_code not in codes or not is_counted(before, row):
+                continue
+            if is_ret or over_ret:
+                events = (
+                    self._sourced(one, over_ret) for one in reversed(found) if one.is_ret is is_ret
+                )
+                yield from islice(
+                    (one for one in events if one.event_id == row.desired_event_id), 1
+                )
+
+    def _sourced(self, decision: IncomingDecision, over_ret: bool = False) -> SourcedEvent:
+        return SourcedEvent(
+            decision.brand_code, decision.key, *self.reader.origin_of(decision), over_ret
+        )
+
+
+def _is_reversal(before: ConsentRow | None, after: ConsentRow) -> bool:
+    """Whether a row desires an opt-in of ours that it did not before, and that is not certainly a
+    new consent.
+    """
+    is_known = before is not None and before.is_of(after.desired_event_id, after.desired_status)
+    return (
+        after.desired_status == Status.ONAY and after.is_ours and not (after.attested or is_known)
+    )
+
+
+def _is_counted(before: ConsentRow | None, after: ConsentRow) -> bool:
+    """Whether a row desires an opt-out of ours that it did not before, and that changes what was
+    desired or is due to İYS. One that rescues another is our own.
+    """
+    if after.desired_status != Status.RET or not after.is_ours or after.desired_origin == RESCUE:
+        return False
+    if before is None:
+        return True
+    if before.is_of(after.desired_event_id, after.desired_status):
+        return False
+    return before.desired_status != Status.RET or after.state in WAITING
+
 
 _SQL = statements("history")
 
@@ -128,9 +237,10 @@ class _Storing:
 
     async def record_decisions(self) -> None:
         """Record in the history what it lacks."""
-        reader = self._parts.reader
         self._changes.add_history(
-            await missing_facts(self._changes.connection, self._decisions, reader, self._brands)
+            await missing_facts(
+                self._changes.connection, self._decisions, self._parts.reader, self._brands
+            )
         )
 
     async def save_alike(self) -> None:
@@ -151,8 +261,7 @@ class _Storing:
             async for key in with_pauses(keys):
                 found, before = by_key[key], rows.get(key)
                 if len(found) == 1 and self._is_usual(found[0], before):
-                    after = self._termed(before, found[0])
-                    bulk.add(RowChange(before, after, found[0]))
+                    bulk.add(RowChange(before, self._termed(before, found[0]), found[0]))
                 else:
                     rest.extend(found)
 
@@ -210,8 +319,9 @@ class _Storing:
                 self._changes.calendar,
                 self._changes.now,
             )
-            held = (await lock(self._changes.connection, behind)).values()
-            await put_back(again, held, self._brands)
+            await put_back(
+                again, (await lock(self._changes.connection, behind)).values(), self._brands
+            )
             await again.write()
 
     async def acknowledge_erasures(self) -> None:
@@ -237,7 +347,7 @@ class _Storing:
 
 def _erased_keys(
     reader: DecisionReader, decisions: Sequence[IncomingDecision], now: datetime
-) -> list[ErasedKey]:
+) -> list[erasure.ErasedKey]:
     """Return the keys that some of ``decisions`` erase; where a later event of a key was decided,
     in this batch or before, it is known again.
     """
@@ -249,27 +359,31 @@ def _erased_keys(
     for place in places:
         key, decision = decisions[place].key, reader.decode(decisions[place].value)
         event, is_gone = decision["event"], decision["reason"] == ERASED
-        erased = ErasedKey(
-            key,
-            event["customer_id"],
-            event["event_id"],
-            event["consent_date"] or now,
-            is_last=is_gone and last[key] == place,
+        found.append(
+            erasure.ErasedKey(
+                key,
+                event["customer_id"],
+                event["event_id"],
+                event["consent_date"] or now,
+                is_last=is_gone and last[key] == place,
+            )
         )
-        found.append(erased)
     return found
 
 
 def _is_kept_back(row: ConsentRow) -> bool:
     """Whether a row desires an opt-out that is held back, or that a person has withdrawn."""
-    is_kept = row.brake_id is not None or row.withdrawn_at is not None
-    return is_kept and row.desired_status == Status.RET
+    return (
+        row.brake_id is not None or row.withdrawn_at is not None
+    ) and row.desired_status == Status.RET
 
 
 async def recorded_offsets(ledger: Ledger, topic: str) -> Mapping[int, int]:
     """Return how far the decisions on the events of ``topic`` were recorded, by partition."""
-    found = await ledger.fetch(_SQL["recorded"], {"topics": [topic]})
-    return {row["partition"]: row["next_offset"] for row in found}
+    return {
+        row["partition"]: row["next_offset"]
+        for row in await ledger.fetch(_SQL["recorded"], {"topics": [topic]})
+    }
 
 
 async def missing_facts(
@@ -282,8 +396,9 @@ async def missing_facts(
 
     A fact is of its brand's customer, where the brand is among the ``known`` ones.
     """
-    topics = sorted({one.topic for one in decisions})
-    found = await (await connection.execute(_SQL["recorded"], {"topics": topics})).fetchall()
+    found = await fetch(
+        connection, _SQL["recorded"], {"topics": sorted({one.topic for one in decisions})}
+    )
     nexts = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
     new: list[IncomingDecision] = []
     repeated: list[IncomingDecision] = []
@@ -320,8 +435,9 @@ async def _unrecorded(
     new: Sequence[IncomingDecision],
     reader: DecisionReader,
 ) -> list[IncomingDecision]:
-    keys = sorted({one.key for one in repeated})
-    found = await (await connection.execute(_SQL["decisions-of"], {"keys": keys})).fetchall()
+    found = await fetch(
+        connection, _SQL["decisions-of"], {"keys": sorted({one.key for one in repeated})}
+    )
     known = {
         row["source"]
         if row["decision"] is None

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
-from izin.consent import BOOTSTRAP, Consent, restoration
+from izin.consent import BOOTSTRAP, Consent, Status, restoration
 from izin.ledger import brands, offsets
 from izin.ledger.brake import counting
 from izin.ledger.db import Connection, Ledger, exclusive
@@ -33,6 +33,7 @@ from izin.ledger.record import (
     RecreatedTopicError,
     StreamUnavailableError,
     TopicMessages,
+    UnknownSuppressionError,
     apply,
 )
 from izin.ledger.registry.ownership import OtherCustomerOptIn, alert, received
@@ -42,10 +43,76 @@ from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import watermarks
 from izin.runtime.logs import get_logger
 from izin.runtime.process import with_pauses
-from izin.schemas.erasure import SUPPRESSED
-from izin.sinks.ingest.ingested_topics import IngestedTopic
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
+from izin.sinks.ingest.ingested_topics import (
+    IngestContext,
+    IngestedTopic,
+    Moves,
+    TopicReader,
+    every_record,
+    identity,
+    reader_at,
+)
 from izin.sinks.ingest.isolation import quarantine
-from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, identity, reader_at
+
+
+class Suppressions:
+    """Until when the opt-ins of erased keys count no more, read before anything is restored.
+
+    They stand in the topic of desired consents, as digests (``schemas.erasure``). An opt-in that is
+    not later than the erasure counts no more, whichever copy of the past has it.
+    """
+
+    def __init__(self, keys: SuppressionKeys, until: Mapping[bytes, datetime]) -> None:
+        self._keys = keys
+        self._until = until
+
+    def __len__(self) -> int:
+        """How many keys are suppressed."""
+        return len(self._until)
+
+    def until(self, key: str) -> datetime | None:
+        """Return until when the opt-ins of ``key`` are suppressed; None: it was not erased."""
+        if not self._until:
+            return None
+        return max(
+            [self._until[one] for one in self._keys.every(key.encode()) if one in self._until],
+            default=None,
+        )
+
+    def covers(self, consent: Consent) -> bool:
+        """Whether ``consent`` is an opt-in that counts no more."""
+        if consent.status is not Status.ONAY:
+            return False
+        until = self.until(str(consent.key))
+        return until is not None and consent.effective_at <= until
+
+
+async def read_suppressions(
+    settings: KafkaSettings, codec: Codec, keys: SuppressionKeys
+) -> Suppressions:
+    """Return the suppressions in the topic of desired consents.
+
+    Raises:
+        UnknownSuppressionError: one was made under a secret that is not among ``keys``.
+        StreamUnavailableError: Kafka cannot be reached.
+        UndecodableError: one cannot be read.
+    """
+    until: dict[bytes, datetime] = {}
+    async for message in every_record(settings, settings.topics.desired_consents.name):
+        key, value = message.key() or b"", message.value()
+        if not key.startswith(SUPPRESSED):
+            continue
+        if not key.startswith(keys.prefixes):
+            raise UnknownSuppressionError(message.partition() or 0, message.offset() or 0)
+        if value is None:
+            until.pop(key, None)
+        else:
+            until[key] = codec.decode("Consent", value)["effective_at"]
+    return Suppressions(keys, until)
+
 
 _REPORT_EVERY = timedelta(seconds=10)
 
@@ -169,8 +236,9 @@ async def restore_rows(
     """
     rows = await lock(connection, {str(one.consent.key) for one in records})
     found = dict(rows)
-    codes = {one.consent.key.brand_code for one in records}
-    known = await brands.known_of_codes(connection, codes, now=now)
+    known = await brands.known_of_codes(
+        connection, {one.consent.key.brand_code for one in records}, now=now
+    )
     changes = UnitOfWork(connection, topic_messages, ledger.calendar, now)
     of_others: list[OtherCustomerOptIn] = []
     async for record in with_pauses(records):
@@ -178,8 +246,7 @@ async def restore_rows(
         key = str(consent.key)
         before = rows.get(key)
         brand = known.get(consent.key.brand_code)
-        restored = apply.restored(before, consent, now)
-        after = received(before, restored, brand, of_others.append)
+        after = received(before, apply.restored(before, consent, now), brand, of_others.append)
         if before is None or before.desired_event_id != after.desired_event_id:
             rows[key] = changes.rule(before, after, brand)
         else:
@@ -356,9 +423,11 @@ class Bootstrapper(IngestContext):
         loop = asyncio.get_running_loop()
         until = loop.time() + _REPORT_EVERY.total_seconds()
         positions = {one.partition: one.next_offset for one in waiting}
-        client = reader_at(self.settings, self._topic, positions, lost="earliest")
         reader = TopicReader(
-            client, topic=self._topic, topic_id=waiting[0].topic_id, positions=positions
+            reader_at(self.settings, self._topic, positions, lost="earliest"),
+            topic=self._topic,
+            topic_id=waiting[0].topic_id,
+            positions=positions,
         )
         state = StateReader(
             self,

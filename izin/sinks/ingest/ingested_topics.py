@@ -16,31 +16,225 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
 
-from confluent_kafka import Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
+from izin.kafka.bounded_reader import BoundedReader, partition_client
 from izin.ledger import offsets, sequences
-from izin.ledger.db import Connection, exclusive
+from izin.ledger.db import Connection, Ledger, exclusive
 from izin.ledger.history import append, entries_of
-from izin.ledger.record import QuarantinedRecord, RecreatedTopicError, Run, runs
+from izin.ledger.record import (
+    QuarantinedRecord,
+    RecreatedTopicError,
+    Run,
+    StreamUnavailableError,
+    TopicMessages,
+    runs,
+)
 from izin.ledger.sequences import Origin
 from izin.ledger.unit_of_work import append_messages
+from izin.runtime.broker_faults import is_unreadable
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import admin
 from izin.runtime.logs import get_logger
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.fast.reader import append_instant
 from izin.sinks.ingest.isolation import put_aside, store_apart
-from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, identity, open_reader
+
+_GROUP = "izin-ledger"
+_TIMEOUT = 15.0
+
+_log = get_logger(__name__)
+
+Moves = Mapping[int, tuple[int, int]]
+"""Of each partition the offset before and after a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestContext:
+    """What whoever reads topics into the ledger works with."""
+
+    ledger: Ledger
+    topic_messages: TopicMessages
+    codec: Codec
+    settings: KafkaSettings
+    clock: Callable[[], datetime]
+
+
+class TopicReader:
+    """A consumer of all partitions of ``topic``; make one with :func:`open_reader`.
+
+    The offsets are stored in the ledger, so that they advance in the transaction of the rows that
+    they stand for. Offsets without a message (the marker of a transaction at a partition's end) are
+    passed too, or the lag would never be zero.
+    """
+
+    def __init__(
+        self, client: Consumer, *, topic: str, topic_id: str, positions: Mapping[int, int]
+    ) -> None:
+        self.topic = topic
+        self.topic_id = topic_id
+        self.positions = dict(positions)
+        self.at_end: set[int] = set()
+        """The partitions that were at their end at the last poll."""
+        self.topic_id_now: Callable[[], str] | None = None
+        """Asks the broker: a topic that is created again under its reader begins again, and offsets
+        that were passed say nothing of its records. None: the reader fails there anyway.
+        """
+        self._client = client
+        self._polling: asyncio.Future[Sequence[Message]] | None = None
+
+    async def poll(self, most: int, wait: float) -> Sequence[Message]:
+        """Return the available messages, at most ``most``, as soon as there is one; none after
+        ``wait`` seconds. Raises StreamUnavailableError.
+        """
+        self._polling = asyncio.ensure_future(asyncio.to_thread(self._poll, most, wait))
+        return await asyncio.shield(self._polling)
+
+    def _poll(self, most: int, wait: float) -> Sequence[Message]:
+        messages = available(self._client, most, wait, what=self.topic)
+        for message in messages:
+            number = message.partition() or 0
+            if message.error() is None:
+                self.at_end.discard(number)
+            else:
+                self.at_end.add(number)
+        now = self.topic_id_now
+        if now is not None and self._goes_back(messages) and now() != self.topic_id:
+            raise StreamUnavailableError(f"{self.topic}: it was created again")
+        return messages
+
+    def _goes_back(self, messages: Sequence[Message]) -> bool:
+        return any(
+            (one.offset() or 0) < self.positions.get(one.partition() or 0, 0) for one in messages
+        )
+
+    def moves(self, messages: Sequence[Message]) -> Moves:
+        """Return the offsets before and after ``messages``, by partition."""
+        nexts: dict[int, int] = {}
+        for message in messages:
+            number, offset = message.partition() or 0, message.offset() or 0
+            nexts[number] = offset if message.error() is not None else offset + 1
+        return {
+            number: (self.positions[number], after)
+            for number, after in nexts.items()
+            if after > self.positions[number]
+        }
+
+    def moved(self, moves: Moves) -> None:
+        """Advance to the offsets after ``moves``."""
+        self.positions.update({number: after for number, (_, after) in moves.items()})
+
+    async def close(self) -> None:
+        """Close the consumer, once the thread of a poll that was cancelled has ended."""
+        if self._polling is not None:
+            await asyncio.gather(self._polling, return_exceptions=True)
+        await asyncio.to_thread(self._client.close)
+
+
+def available(client: Consumer, most: int, wait: float, *, what: str) -> Sequence[Message]:
+    """Return the messages that ``client`` has, at most ``most``, as soon as there is one; none
+    after ``wait`` seconds. An error among them is the end of a partition. One whose batch cannot be
+    unpacked stands, and the others are read.
+
+    Raises:
+        StreamUnavailableError: ``what`` cannot be read now.
+    """
+    try:
+        messages = client.consume(1, wait)
+        if messages and most > 1:
+            messages += client.consume(most - 1, 0)
+    except KafkaException as error:
+        raise StreamUnavailableError(f"{what}: {error.args[0].str()}") from error
+    messages = [one for one in messages if not is_unreadable(one)]
+    for message in messages:
+        problem = message.error()
+        if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
+            raise StreamUnavailableError(f"{message.topic() or what}: {problem.str()}")
+    return messages
+
+
+async def open_reader(context: IngestContext, topic: str, *, lost: str) -> TopicReader:
+    """Return a reader of ``topic`` at the ledger's offsets.
+
+    ``lost`` says what to do where retention has removed the next record: ``error`` (raise) or
+    ``earliest`` (continue at the first that is left).
+
+    Raises: StreamUnavailableError, RecreatedTopicError.
+    """
+    cluster_id, topic_id, partitions = await asyncio.to_thread(identity, context.settings, topic)
+    positions = await offsets.positions(
+        context.ledger, topic, partitions, cluster_id=cluster_id, topic_id=topic_id
+    )
+    return TopicReader(
+        reader_at(context.settings, topic, positions, lost=lost),
+        topic=topic,
+        topic_id=topic_id,
+        positions=positions,
+    )
+
+
+def reader_at(
+    settings: KafkaSettings, topic: str, positions: Mapping[int, int], *, lost: str
+) -> Consumer:
+    """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`."""
+    places = {(topic, number): position for number, position in positions.items()}
+    return partition_client(
+        settings, _GROUP, places, **{"auto.offset.reset": lost, "fetch.wait.max.ms": 100}
+    )
+
+
+def identities_of(settings: KafkaSettings, topics: Collection[str]) -> TopicIdentities:
+    """Return the identities of ``topics``; raises StreamUnavailableError."""
+    try:
+        return identities(admin(settings), topics, timeout=_TIMEOUT)
+    except KafkaException as error:
+        raise StreamUnavailableError(f"{', '.join(topics)}: {error.args[0].str()}") from error
+
+
+def identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, ...]]:
+    """Return the cluster's id, the topic's id and its partitions; raises StreamUnavailableError."""
+    found = identities_of(settings, [topic])
+    return found.cluster_id, found.topic_ids[topic], tuple(range(found.partitions[topic]))
+
+
+async def every_record(settings: KafkaSettings, topic: str) -> AsyncIterator[Message]:
+    """Yield the records that ``topic`` has now, each partition in order.
+
+    Raises: StreamUnavailableError.
+    """
+    reader = await asyncio.to_thread(BoundedReader, settings, _GROUP, topic)
+    try:
+        pages = await asyncio.to_thread(reader.every)
+        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+            for message in page:
+                yield message
+    except KafkaException as error:
+        raise StreamUnavailableError(f"{topic}: {error.args[0].str()}") from error
+    except BrokerError as error:
+        raise StreamUnavailableError(str(error)) from error
+    finally:
+        await asyncio.to_thread(reader.close)
+
 
 _WAIT = timedelta(milliseconds=500)
 _REPORT_EVERY = timedelta(seconds=5)
 """How often an idle lane's progress is written to the ledger."""
-
-_log = get_logger(__name__)
 
 
 class IngestedTopic(ABC):
@@ -182,8 +376,9 @@ async def _append(
     """Append the entries of ``receipts``: of the customer for whom the gate answered, which is
     the brand's only where the key that asked may ask about it.
     """
-    entries = [found for one in receipts for found in entries_of(one)]
-    await append.append(connection, entries, now=now)
+    await append.append(
+        connection, [found for one in receipts for found in entries_of(one)], now=now
+    )
 
 
 class TrackedLane(IngestedTopic):
@@ -201,8 +396,7 @@ class TrackedLane(IngestedTopic):
         # at its end.
         now = self.context.clock()
         is_reported = self._reported_at is not None and now - self._reported_at < _REPORT_EVERY
-        is_idle = not topic.moves(messages)
-        if is_idle and is_reported and topic.at_end <= self._reported_ends:
+        if (not topic.moves(messages)) and is_reported and topic.at_end <= self._reported_ends:
             return
         await super().take(messages)
         instants = {
@@ -215,9 +409,10 @@ class TrackedLane(IngestedTopic):
 
     async def store(self, messages: Sequence[Message]) -> None:
         """Store the numbers of ``messages``."""
-        records = [one for one in messages if one.error() is None]
         # In a thread, for other tasks share this loop and must not wait for thousands of records.
-        arrived = await asyncio.to_thread(_arrived, records, self.context.codec)
+        arrived = await asyncio.to_thread(
+            _arrived, [one for one in messages if one.error() is None], self.context.codec
+        )
         await self.save(messages, lambda connection: sequences.save(connection, arrived))
 
     async def set_aside(self, message: Message, error: Exception) -> None:

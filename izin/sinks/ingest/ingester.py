@@ -41,8 +41,8 @@ from izin.schemas.fast.writer import long_bytes
 from izin.sinks.ingest.batch import FEW, Batch, BatchStorage, most_after, recorded_offsets
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.ingested_topics import IngestContext, Moves, TopicReader, open_reader
 from izin.sinks.ingest.isolation import Isolation, Record, is_poison, quarantine, store_apart
-from izin.sinks.ingest.topic_reader import IngestContext, Moves, TopicReader, open_reader
 
 _ATTEMPTS = 3
 """So often a batch is stored of which another process inserts a key meanwhile."""
@@ -224,8 +224,9 @@ class Reader:
     def _quarantined(self, message: Message, error: Exception) -> Record:
         ingester = self._ingester
         record, standing_in = quarantine(ingester.codec, message, error)
-        decision = None if standing_in is None else ingester.decisions.read(standing_in)
-        return Record(message, decision, record)
+        return Record(
+            message, None if standing_in is None else ingester.decisions.read(standing_in), record
+        )
 
     async def _store(self, records: Sequence[Record]) -> None:
         """Store ``records``, but for those at fault."""
@@ -328,11 +329,15 @@ class OptOutsAhead:
         self, messages: Sequence[Message], recorded: Mapping[int, int]
     ) -> list[IncomingDecision]:
         found, mark = [], self._mark
-        values = [one.value() for one in messages if one.error() is None]
-        marked = [value for value in values if value is not None and mark in value]
+        marked = [
+            value
+            for value in [one.value() for one in messages if one.error() is None]
+            if value is not None and mark in value
+        ]
         async for value in with_pauses(marked):
-            read = self._read(value)
-            found += [one for one in read if one.offset >= recorded.get(one.partition, 0)]
+            found += [
+                one for one in self._read(value) if one.offset >= recorded.get(one.partition, 0)
+            ]
         return found
 
     def _read(self, value: bytes) -> list[IncomingDecision]:

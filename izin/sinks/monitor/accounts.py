@@ -24,8 +24,7 @@ from izin.ledger.registry.granted import RightsChange, change_of
 from izin.ledger.sweep import sweeps
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import OutboundContext, RequestBudget
 
 EVERY = timedelta(days=1)
 SOON = timedelta(days=30)
@@ -67,8 +66,9 @@ async def refresh_subscriptions(
 
 def warnings_of(brand: Brand, now: datetime) -> tuple[str, ...]:
     """Return what is wrong, or soon will be, with a brand's subscription as last queried."""
-    ends_at = brand.subscription_ends_at
-    warnings = _subscription_warnings(brand.subscription, ends_at, "records", now)
+    warnings = _subscription_warnings(
+        brand.subscription, brand.subscription_ends_at, "records", now
+    )
     limit, used = brand.consent_limit, brand.consents_used
     if limit and used is not None and used >= NEARLY_FULL * limit:
         warnings.append(
@@ -180,8 +180,9 @@ class GrantedBrandsReader:
             return True
         await self.follow(found, by=BY_LIST)
         if found.problem is None:
-            now = context.clock()
-            await granted.note_read(context.ledger, account, found.subscription, now=now)
+            await granted.note_read(
+                context.ledger, account, found.subscription, now=context.clock()
+            )
         else:
             await self._failed(reading.attempts, found.problem)
         self._report(found)
@@ -211,8 +212,12 @@ class GrantedBrandsReader:
 
         def change(brand: Brand) -> RightsChange:
             code = brand.brand_code
-            own = [one for one in suspended if one.brand_code == code]
-            return change_of(brand, before.get(code), listed.get(code), own)
+            return change_of(
+                brand,
+                before.get(code),
+                listed.get(code),
+                [one for one in suspended if one.brand_code == code],
+            )
 
         known = [one for one in served if one.brand_code in listed or one.brand_code in before]
         doubted = {one.iys_code for one in known if change(one).loses}
@@ -293,9 +298,12 @@ class GrantedBrandsReader:
         wait = wait if error is None else error.pause(wait)
         log = _log.debug if error is not None and error.is_repeated else _log.warning
         log("list of granted brands not read", error=problem, again_at=now + wait)
-        account = self.context.lease_owner.account
         await granted.note_failed(
-            self.context.ledger, account, problem, next_at=now + wait, now=now
+            self.context.ledger,
+            self.context.lease_owner.account,
+            problem,
+            next_at=now + wait,
+            now=now,
         )
 
     def _report(self, found: ListFinding) -> None:

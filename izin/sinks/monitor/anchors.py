@@ -36,7 +36,6 @@ from izin.ledger.record import (
 from izin.ledger.unit_of_work import append_messages
 from izin.runtime.logs import get_logger
 from izin.schemas import timestamps
-from izin.schemas.timestamps import TimestampState
 
 _TIMEOUT = timedelta(seconds=20)
 _MOST_SENT = 1 << 20
@@ -85,11 +84,13 @@ class AnchorWitnesses:
     async def _timestamp(self, file: Path, now: datetime) -> None:
         if self.authority is None:
             return
-        lines = await asyncio.to_thread(file.read_text, encoding="utf-8")
-        last, heads = _last_timestamp(lines.splitlines())
+        last, heads = _last_timestamp(
+            (await asyncio.to_thread(file.read_text, encoding="utf-8")).splitlines()
+        )
         if heads and (last is None or now - last >= self.timestamp_every):
-            timestamp = await timestamped(heads, self.authority)
-            await asyncio.to_thread(append_lines, file, [timestamp.to_line()])
+            await asyncio.to_thread(
+                append_lines, file, [(await timestamped(heads, self.authority)).to_line()]
+            )
 
     async def _send(self, file: Path) -> None:
         if self.endpoint is None:
@@ -121,11 +122,12 @@ async def timestamped(heads: Iterable[tuple[int, int, str]], authority: str) -> 
     request = TimestampRequestBuilder(
         data=text_of_heads(chosen), hash_algorithm=HashAlgorithm.SHA512, nonce=False
     ).build()
-    headers = {"content-type": "application/timestamp-query"}
-    reply = await _post(authority, request.as_bytes(), headers)
+    reply = await _post(
+        authority, request.as_bytes(), {"content-type": "application/timestamp-query"}
+    )
     timestamp = AnchorTimestamp(heads=chosen, reply=reply)
     found = timestamps.verify(reply, timestamp.digest, ())
-    if found.state is not TimestampState.UNVERIFIED:
+    if found.state is not timestamps.TimestampState.UNVERIFIED:
         raise WitnessError(f"{authority} gave no time stamp of the anchors: {found.error}")
     return timestamp
 
@@ -240,18 +242,17 @@ class AnchorWriter:
         async with self.ledger.transaction() as connection:
             made = await verify.anchor(connection, now=now)
             if made:
-                messages = [self.topic_messages.anchor(one) for one in made]
-                await append_messages(connection, messages, now)
+                await append_messages(
+                    connection, [self.topic_messages.anchor(one) for one in made], now
+                )
         if self.file is not None:
             await self._file(self.file)
         return len(made)
 
     async def _file(self, path: Path) -> None:
-        known = await asyncio.to_thread(_known, path)
-        missing = await verify.anchors_after(self.ledger, known)
+        missing = await verify.anchors_after(self.ledger, await asyncio.to_thread(_known, path))
         if missing:
-            lines = [one.to_line() for one in missing]
-            await asyncio.to_thread(append_lines, path, lines)
+            await asyncio.to_thread(append_lines, path, [one.to_line() for one in missing])
             _log.info("history anchored", anchors=len(missing), last=missing[-1].id)
 
 

@@ -23,7 +23,6 @@ from izin.iys.rate_limit import STATUS
 from izin.iys.tokens import TokenPolicy
 from izin.ledger import reads, sequences, stream_progress
 from izin.ledger.brake import decisions
-from izin.ledger.brake.decisions import Brake
 from izin.ledger.daily import files
 from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import HOUR_LIMITS, Address, addresses
@@ -172,7 +171,10 @@ class Metrics:
 
 
 def backlog_figures(
-    lag: reads.Lag, suspended: Iterable[DueGroup], ahead: Forecast, brakes: Iterable[Brake] = ()
+    lag: reads.Lag,
+    suspended: Iterable[DueGroup],
+    ahead: Forecast,
+    brakes: Iterable[decisions.Brake] = (),
 ) -> Figures:
     """Return what is still due to İYS, what is kept back, and the forecast."""
     return {
@@ -319,8 +321,7 @@ class LedgerFigures:
         while True:
             began = self.timer()
             await self.read()
-            took = self.timer() - began
-            await asyncio.sleep(max(self.interval.total_seconds(), _REST * took))
+            await asyncio.sleep(max(self.interval.total_seconds(), _REST * (self.timer() - began)))
 
     async def read(self) -> None:
         """Read all figures once, and then show them together."""
@@ -356,8 +357,8 @@ class LedgerFigures:
 class LedgerWatch(AnswerWatch):
     """Asks PostgreSQL whether it answers."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__("ledger", clock)
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__("ledger", time.monotonic)
         self._ledger = ledger
 
     async def _request(self) -> str | None:

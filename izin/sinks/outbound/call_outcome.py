@@ -1,4 +1,6 @@
-"""A call to İYS: whether it may be written, and its outcome as a whole: accepted, or unknown.
+"""A call to İYS: whether it may be written, its outcome as a whole (accepted, or unknown), and what
+is submitted again of a submission that İYS refused, or that was not sent as it stood. Last, what is
+read back where an opt-in may reach İYS after the opt-out that replaced it.
 
 Just before it is written, all of it is checked: a submission may wait for its slot while a
 recipient opts out, a term ends, an operator stops the brand, or another process claims it. What the
@@ -6,23 +8,32 @@ check finds is at most a moment old when the call is written (``iys.transport.pa
 call that is on its way cannot be recalled.
 
 Where another process has taken the submission over meanwhile, its items were asked about while this
-call was on its way: what was given up is read back.
+call was on its way: what was given up is read back. For İYS may process a call after our timeout,
+and a process frozen just before it writes a call writes it when it wakes. İYS refuses an opt-in
+with an older date (H178), but not after a line was closed with an old one. So İYS is asked once
+more: after an opt-out beside which the outcome of an opt-in was never known, after a call that was
+over too late, and after a query that came before İYS must have saved what it got.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from izin.consent import Action, Calendar, ConsentKey, State
+from izin.consent import Action, Calendar, ConsentKey, State, Status
 from izin.consent.transitions import Event
 from izin.iys.errors import CallError
 from izin.iys.wire_format import AcceptedBatch
 from izin.ledger import submissions, suspensions
-from izin.ledger.db import Connection
+from izin.ledger.db import Connection, fetch, microseconds, statements
+from izin.ledger.history import unsent_fact
 from izin.ledger.record import (
     OPT_OUT_BACKOFF,
+    READ_BACK,
+    AppliedResult,
     Brand,
     ConsentRow,
     Item,
+    LeaseOwner,
     Submission,
     apply,
     ruling,
@@ -32,9 +43,12 @@ from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.read_back import after_late_call
 
 _OPT_IN_BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
+_UNKNOWN_SINCE = timedelta(hours=1)
+_SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})
+
+_SQL = statements("submissions")
 
 _log = get_logger(__name__)
 
@@ -84,18 +98,16 @@ async def mark_unknown(
     async with context.changes() as changes:
         now = changes.now
         rows = await lock(changes.connection, (item.key for item in submission.items))
-        is_ours = await submissions.mark_unknown(
+        if await submissions.mark_unknown(
             changes.connection,
             submission,
             now=now,
             next_poll_at=now + wait,
             lease_owner=context.lease_owner,
-        )
-        if is_ours:
+        ):
             lose_unanswered(changes, submission, rows)
         else:
-            results_at = now + context.result_delay
-            await after_late_call(changes, submission, submission.items, results_at)
+            await after_late_call(changes, submission, submission.items, now + context.result_delay)
 
 
 def lose_unanswered(
@@ -137,9 +149,8 @@ class CallPermit:
                 self.changed = submission.items
             elif found.doubtful:
                 doubtful = [item for item in submission.items if item.place in found.doubtful]
-                calendar = context.ledger.calendar
                 self.changed = await unwanted(
-                    connection, submission, doubtful, now, calendar=calendar
+                    connection, submission, doubtful, now, calendar=context.ledger.calendar
                 )
             may_call = found.is_open and not found.is_freed and not self.changed
             if may_call and found.doubtful:
@@ -159,9 +170,10 @@ async def unwanted(
     locked until the transaction ends.
     """
     rows = await lock(connection, (item.key for item in items))
-    brand = submission.brand
     return tuple(
-        item for item in items if not is_wanted(rows[item.key], item, brand, now, calendar=calendar)
+        item
+        for item in items
+        if not is_wanted(rows[item.key], item, submission.brand, now, calendar=calendar)
     )
 
 
@@ -174,3 +186,166 @@ def is_wanted(
     answered = apply.answered_row(row, item.status, now)
     ruled = ruling.rule_row(answered, brand, now, calendar=calendar, answered=True)
     return ruled.row.action is Action.SEND
+
+
+async def resubmit(
+    context: OutboundContext,
+    submission: Submission,
+    parts: Sequence[Sequence[Item]],
+    *,
+    refusals: int,
+) -> list[Submission]:
+    """Move each part to a submission of its own, each item byte for byte; return these.
+
+    Raises:
+        ConcurrentChangeError: another process has claimed the submission and settled one of them.
+    """
+    async with context.changes() as changes:
+        return await _move(changes, context.lease_owner, submission, parts, refusals)
+
+
+async def rebuild(
+    context: OutboundContext, submission: Submission, without: Sequence[Item]
+) -> list[Submission]:
+    """Leave out some items of a submission that was never sent, and those that were freed; return
+    the submission of the others, if any.
+
+    Raises:
+        ConcurrentChangeError: another process has claimed the submission and settled one of them.
+    """
+    _log.info("submission rebuilt", submission=submission.id, without=len(without))
+    async with context.changes() as changes:
+        places = await submissions.open_places(changes.connection, submission)
+        items = [item for item in submission.items if item.place in places]
+        left_out = [item for item in items if item in without]
+        rest = [item for item in items if item not in without]
+        await leave_out(changes, submission, left_out)
+        at = microseconds(changes.now)
+        changes.add_history(unsent_fact(submission, item, at) for item in rest)
+        return await _move(changes, context.lease_owner, submission, [rest], submission.refusals)
+
+
+async def leave_out(changes: UnitOfWork, submission: Submission, items: Sequence[Item]) -> None:
+    """Take ``items`` out of ``submission``, which was never sent; rule their rows again.
+
+    Raises:
+        ConcurrentChangeError: another process has settled one of them.
+    """
+    rows = await lock(changes.connection, (item.key for item in items))
+    for item in items:
+        row = rows[item.key]
+        answered = row.is_of(item.event_id, item.status)
+        changes.rule(row, apply.uncalled_row(row, item.status), submission.brand, answered=answered)
+    await submissions.withdraw(changes.connection, submission, items, now=changes.now)
+    at = microseconds(changes.now)
+    changes.add_history(unsent_fact(submission, item, at) for item in items)
+
+
+async def _move(
+    changes: UnitOfWork,
+    lease_owner: LeaseOwner,
+    submission: Submission,
+    parts: Sequence[Sequence[Item]],
+    refusals: int,
+) -> list[Submission]:
+    moved = [item for part in parts for item in part]
+    if moved:
+        await submissions.withdraw(changes.connection, submission, moved, now=changes.now)
+    bodies = submission.content
+    return [
+        await submissions.intend(
+            changes,
+            submission.brand,
+            part,
+            [bodies[item.place] for item in part],
+            kind=submission.kind,
+            lease_owner=lease_owner,
+            refusals=refusals,
+            call_until=submission.call_until,
+        )
+        for part in parts
+        if part
+    ]
+
+
+async def after_opt_outs(
+    connection: Connection,
+    items: Collection[Item],
+    applied_by_place: Mapping[int, AppliedResult],
+    now: datetime,
+    *,
+    result_delay: timedelta,
+) -> dict[int, AppliedResult]:
+    """Return the results of ``items``; the settled opt-outs beside which an opt-in may still be on
+    its way are to be read back, once İYS has saved what it got at the latest.
+    """
+    keys = [item.key for item in items if item.status == Status.RET]
+    called_until = await _opt_ins_of_unknown_outcome(connection, keys, since=now - _UNKNOWN_SINCE)
+    results = dict(applied_by_place)
+    for item in items:
+        applied = results[item.place]
+        if item.key in called_until and _is_settled_opt_out(applied.ruled.row):
+            row = _to_read_back(applied.ruled.row, max(now, called_until[item.key]) + result_delay)
+            results[item.place] = replace(applied, ruled=applied.ruled._replace(row=row))
+    return results
+
+
+async def after_late_call(
+    changes: UnitOfWork,
+    submission: Submission,
+    items: Collection[Item],
+    at: datetime,
+) -> None:
+    """Have those keys read back ``at`` an instant whose opt-ins of ``items`` were given up, by this
+    process or another one, before a call of them was over.
+    """
+    opt_ins = [item for item in items if item.status == Status.ONAY]
+    if not opt_ins:
+        return
+    found = await fetch(changes.connection, _SQL["withdrawn-items"], {"id": submission.id})
+    withdrawn = {row["index"] for row in found}  # without an answer
+    keys = [item.key for item in opt_ins if item.place in withdrawn]
+    for row in (await lock(changes.connection, keys)).values():
+        if _is_settled_opt_out(row):
+            _log.critical("opt-in sent after its opt-out", submission=submission.id)
+            changes.put(row, _to_read_back(row, at))
+
+
+async def after_queries(
+    changes: UnitOfWork, rows: Iterable[ConsentRow], *, result_delay: timedelta
+) -> None:
+    """Have those opt-outs among ``rows`` read back that a query has settled, though İYS may still
+    save an opt-in that was given up without an answer.
+    """
+    settled = {row.key: row for row in rows if _is_settled_opt_out(row)}
+    called_until = await _opt_ins_of_unknown_outcome(
+        changes.connection, list(settled), since=changes.now - result_delay
+    )
+    for key, until in called_until.items():
+        changes.put(settled[key], _to_read_back(settled[key], until + result_delay))
+
+
+async def _opt_ins_of_unknown_outcome(
+    connection: Connection, keys: Sequence[str], *, since: datetime
+) -> dict[str, datetime]:
+    """Return those of ``keys`` of which an opt-in was given up without an answer, though a call of
+    it may have been written, and could be on its way after ``since``; and until when.
+    """
+    if not keys:
+        return {}
+    values = {"keys": keys, "since": since}
+    query = _SQL["opt-ins-of-unknown-outcome"]
+    return {row["key"]: row["call_until"] for row in await fetch(connection, query, values)}
+
+
+def _is_settled_opt_out(row: ConsentRow) -> bool:
+    return (
+        row.desired_status == Status.RET
+        and row.state in _SETTLED
+        and row.action is Action.NOTHING
+        and not row.is_open
+    )
+
+
+def _to_read_back(row: ConsentRow, at: datetime) -> ConsentRow:
+    return row.replace(action=Action.QUERY, reason=READ_BACK, next_attempt_at=at)

@@ -1,7 +1,9 @@
 """The resources that every step towards İYS works with."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,14 +12,69 @@ from izin.iys.client import IysClient
 from izin.iys.errors import CallError, Verdict
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
+from izin.iys.transport.circuit_breaker import CircuitState
+from izin.ledger import submissions
 from izin.ledger.access_tokens import LedgerTokenStore
 from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import LedgerPacer
-from izin.ledger.record import LeaseOwner, TopicMessages
+from izin.ledger.record import LeaseOwner, Submission, TopicMessages
 from izin.ledger.registry import granted
 from izin.ledger.unit_of_work import UnitOfWork, unit_of_work
 from izin.runtime.settings import IysSettings, SinkSettings
-from izin.sinks.outbound.lease_renewal import LeaseRenewals
+
+RENEWALS_PER_LEASE = 4
+"""A lease is renewed so many times before it would expire."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRenewals:
+    """The leases of the submissions that this process is sending, renewed while calls wait.
+
+    Leases are short, so that another process soon recovers what a paused one has left. Where many
+    processes share the rate limit of an address, a call may wait longer than its lease: it is
+    renewed meanwhile, or processes would recover each other's submissions and spend slots on
+    finding out. A step that fails, as every one does when the ledger restarts, has nothing in its
+    hands any more: its leases are released, or an opt-out would wait until they expire.
+    """
+
+    _renewing: Counter[int] = field(default_factory=Counter)
+    _abandoned: set[int] = field(default_factory=set)
+    """Of steps that failed, and not released yet."""
+
+    @contextmanager
+    def renewing(self, some: Iterable[Submission]) -> Iterator[None]:
+        """Have the leases of ``some`` renewed until the context ends; released where it fails."""
+        numbers = [one.id for one in some]
+        self._renewing.update(numbers)
+        try:
+            yield
+        except BaseException:
+            self._abandoned.update(numbers)
+            raise
+        finally:
+            self._renewing.subtract(numbers)
+            for number in numbers:
+                if self._renewing[number] <= 0:
+                    del self._renewing[number]
+
+    async def renew(self, ledger: Ledger, lease_owner: LeaseOwner, now: datetime) -> None:
+        """Renew those leases that this process still owns."""
+        if self._renewing:
+            async with ledger.transaction() as connection:
+                await submissions.renew_all(
+                    connection, tuple(self._renewing), now=now, lease_owner=lease_owner
+                )
+
+    async def release(self, ledger: Ledger, lease_owner: LeaseOwner, now: datetime) -> None:
+        """Release the leases of steps that failed, unless another step has them by now."""
+        numbers = {number for number in self._abandoned if number not in self._renewing}
+        if numbers:
+            async with ledger.transaction() as connection:
+                await submissions.release(
+                    connection, owner=lease_owner.owner, now=now, numbers=numbers
+                )
+        self._abandoned.clear()
+
 
 _CALL_MARGIN = 1.25
 """So many times its timeout a call may be on its way: İYS may have it when we have given it up."""
@@ -55,6 +112,10 @@ class OutboundContext:
         """
         return unit_of_work(self.ledger, self.topic_messages, self.clock())
 
+    def is_paused(self, operation: str) -> bool:
+        """Whether calls of an operation of İYS are not made now, for its circuit is open."""
+        return self.client.circuit_state(operation) is CircuitState.OPEN
+
 
 def lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
     """Return the process of these settings as an owner of leases; raises LeaseTooShortError."""
@@ -72,8 +133,9 @@ def lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
 async def ask_for_rights(context: OutboundContext, error: CallError) -> None:
     """Have the list read soon, where ``error`` says that a right is missing; it says which."""
     if error.verdict is Verdict.RIGHTS:
-        account = context.lease_owner.account
-        await granted.ask_for_reading(context.ledger, account, now=context.clock())
+        await granted.ask_for_reading(
+            context.ledger, context.lease_owner.account, now=context.clock()
+        )
 
 
 @asynccontextmanager
@@ -91,3 +153,36 @@ async def iys_session(
     auth = TokenAuth(iys, tokens, now=ledger.clock.now)
     async with IysClient(iys, auth=auth, pacer=pacer) as client:
         yield client, pacer
+
+
+_MADE_UP = 1.0
+"""Seconds for which missed turns are made up."""
+
+
+class RequestBudget:
+    """A share of İYS's requests, as that of sweeps: so many turns a second, none of them lost.
+
+    A turn that could not be taken in time, because the event loop or İYS was slow, is made up for,
+    up to a second's worth. Whoever waits first goes first. ``clock`` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.rate = rate
+        self._clock = clock
+        self._sleep = sleep
+        self._next_at = clock()
+        self._line = asyncio.Lock()
+
+    async def turn(self) -> None:
+        """Wait for the next turn."""
+        async with self._line:
+            at = max(self._next_at, self._clock() - _MADE_UP)
+            while (left := at - self._clock()) > 0:
+                await self._sleep(left)
+            self._next_at = at + 1 / self.rate

@@ -27,13 +27,11 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.errors import RegistryError
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
-from izin.sinks.outbound.batch_results import BatchResultPoller
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.lease_renewal import RENEWALS_PER_LEASE
-from izin.sinks.outbound.queries.status_query import StatusQuerier, SweptQuerier
+from izin.sinks.outbound.context import RENEWALS_PER_LEASE, OutboundContext
 from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
-from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.send import BatchResultPoller, Sender
+from izin.sinks.outbound.status_query import StatusQuerier, SweptQuerier
 
 RETRIED = (
     ConcurrentChangeError,
@@ -154,9 +152,9 @@ def outbound_loops(
             yield f"{name} {number}", woken(name, step, channel=channel, interval=interval)
     for name, step, count in (
         ("results", poller.settle, _RESULT_LOOPS),
-        ("results for opt-outs", poller.settle_for_opt_outs, 1),
+        ("results for opt-outs", partial(poller.settle, opt_outs_only=True), 1),
         ("free opt-ins", recovery.free_opt_ins, 1),
-        ("recover opt-outs", recovery.recover_opt_outs, _RECOVERY_LOOPS),
+        ("recover opt-outs", partial(recovery.recover, opt_outs_only=True), _RECOVERY_LOOPS),
         ("recover", recovery.recover, 1),
         ("expire", scheduler.expire, 1),
         ("end holds", scheduler.end_holds, 1),

@@ -31,9 +31,9 @@ from izin.ledger.record import (
 from izin.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.runtime.logs import get_logger
 from izin.runtime.process import with_pauses
+from izin.sinks.outbound.call_outcome import after_late_call, after_opt_outs
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.queries.status_answer import observation
-from izin.sinks.outbound.read_back import after_late_call, after_opt_outs
+from izin.sinks.outbound.status_query import observation
 
 _WRITABLE = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
 """Verdicts on the record itself: they show that İYS accepts records of the brand and channel."""

@@ -18,13 +18,13 @@ from itertools import count
 from izin.consent import Status
 from izin.iys.rate_limit import CallClass, Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.ledger import brands, claims, suspensions
+from izin.ledger import brands, submissions, suspensions
 from izin.ledger.brake import decisions
-from izin.ledger.db import statements
+from izin.ledger.db import fetch, statements
 from izin.ledger.record import BATCH, SINGLE, ConsentRow, Submission
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.status_query import StatusQuerier
 
 QUERY_FIRST_OVER = 1
 """More opt-outs than this whose state at İYS is unknown are queried first, 1,000 a call.
@@ -75,8 +75,7 @@ class FairShares:
         if not lanes:
             return None
         chosen = min(lanes, key=lambda lane: (not lane.is_soon(now), self._last(lane)))
-        turn = next(self._turns)
-        self._served.update(dict.fromkeys(_names(chosen), turn))
+        self._served.update(dict.fromkeys(_names(chosen), next(self._turns)))
         return chosen
 
     def _last(self, lane: OutboundLane) -> tuple[int, ...]:
@@ -129,14 +128,14 @@ class Scheduler:
             waiting[0]["has_others"] and next(self._steps) % OTHERS_EVERY == 0
         )
         is_query_first = of_unknown > QUERY_FIRST_OVER or waiting[0]["has_lost"]
-        may_query = is_for_others and is_query_first and self._is_open("statuses")
+        may_query = is_for_others and is_query_first and not self.context.is_paused("statuses")
         if may_query and await self.querier.query_opt_outs(brand_code, channel):
             return True
         bulk = (
             not is_for_others
             and of_onay > BATCH_OVER
             and circuit is CircuitState.CLOSED
-            and self._is_open("add_batch")
+            and not self.context.is_paused("add_batch")
         )
         submission = await self._claim(
             brand_code,
@@ -185,7 +184,7 @@ class Scheduler:
         """Submit an ONAY whose term ends within the hour alone: a batch's result would come too
         late.
         """
-        if self.context.client.circuit_state("add") is CircuitState.OPEN:
+        if self.context.is_paused("add"):
             return False
         async with self.context.changes() as changes:
             connection, now = changes.connection, changes.now
@@ -195,11 +194,11 @@ class Scheduler:
                 "size": 1,
                 **self.context.lease_owner.who,
             }
-            taken = await claims.select_rows(connection, "claim-last-hour", values)
+            taken = await submissions.select_rows(connection, "claim-last-hour", values)
             if not taken:
                 return False
             found = await brands.of_codes(connection, {taken[0].brand_code})
-            submission = await claims.claim(
+            submission = await submissions.claim(
                 changes,
                 found[taken[0].brand_code],
                 taken,
@@ -213,23 +212,20 @@ class Scheduler:
         """Expire ONAYs whose term ended before submission: they need a new consent (m.7/12)."""
         async with self.context.changes() as changes:
             values = {"now": changes.now, "size": self.batch_size}
-            rows = await (
-                await changes.connection.execute(_SQL["claim-expired"], values)
-            ).fetchall()
-            entries = [ConsentRow.from_row(row) for row in rows]
-            codes = {one.brand_code for one in entries}
-            found = await brands.of_codes(changes.connection, codes)
+            entries = [
+                ConsentRow.from_row(row)
+                for row in await fetch(changes.connection, _SQL["claim-expired"], values)
+            ]
+            found = await brands.of_codes(changes.connection, {one.brand_code for one in entries})
             for entry in entries:
                 changes.rule(entry, entry, found.get(entry.brand_code))
         return bool(entries)
 
     async def end_holds(self) -> bool:
         """Let opt-outs go that a brake holds back and that are due within a day."""
-        now = self.context.clock()
-        return bool(await decisions.end(self.context.ledger, now=now, size=self.batch_size))
-
-    def _is_open(self, operation: str) -> bool:
-        return self.context.client.circuit_state(operation) is not CircuitState.OPEN
+        return bool(
+            await decisions.end(self.context.ledger, now=self.context.clock(), size=self.batch_size)
+        )
 
     async def _lane(self, status: Status, now: datetime) -> OutboundLane | None:
         rows = await self.context.ledger.fetch(
@@ -262,7 +258,7 @@ class Scheduler:
             )
             if allowed is False:
                 return None
-            taken = await claims.select_rows(
+            taken = await submissions.select_rows(
                 connection,
                 "claim",
                 {
@@ -278,7 +274,7 @@ class Scheduler:
             found = await brands.of_codes(connection, {brand_code})
             if not taken or brand_code not in found:
                 return None
-            return await claims.claim(
+            return await submissions.claim(
                 changes,
                 found[brand_code],
                 taken,

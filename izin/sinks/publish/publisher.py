@@ -29,7 +29,15 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Delivered
 from psycopg.rows import DictRow
 
-from izin.ledger.db import Connection, Ledger, Notifications, exclusive, notifications, statements
+from izin.ledger.db import (
+    Connection,
+    Ledger,
+    Notifications,
+    exclusive,
+    fetch,
+    notifications,
+    statements,
+)
 from izin.ledger.history import HistoryEntry, append
 from izin.ledger.record import Message, StreamUnavailableError
 from izin.runtime.kafka import producer
@@ -139,11 +147,10 @@ class OutboxReader:
         """Return up to ``size`` rows that are not delivered yet, in the order of their ids."""
         # Before the page: what has ended by now, the page shows.
         values = {"after": self.floor if self._mark is None else self._mark[0]}
-        (horizon,) = await (await connection.execute(_SQL["horizon"], values)).fetchall()
+        (horizon,) = await fetch(connection, _SQL["horizon"], values)
         if horizon["server"] != self.server:
             self.floor, self.server, self._mark = 0, horizon["server"], None
-        page = await connection.execute(_SQL["next"], {"floor": self.floor, "size": size})
-        rows = await page.fetchall()
+        rows = await fetch(connection, _SQL["next"], {"floor": self.floor, "size": size})
         if self._mark is not None and self._mark[1] <= horizon["oldest"]:
             self.floor = min([self._mark[0], *(row["id"] - 1 for row in rows[:1])])
             self._mark = None
@@ -186,8 +193,7 @@ class OutboxRelay:
         now = self.clock()
         async with self.ledger.transaction() as connection:
             ids = {"ids": [row["id"] for row in rows]}
-            deleted = await (await connection.execute(_SQL["delivered"], ids)).fetchall()
-            delivered = {row["id"] for row in deleted}
+            delivered = {row["id"] for row in await fetch(connection, _SQL["delivered"], ids)}
             entries = [
                 _delivery(row, position, now)
                 for row, position in zip(rows, positions, strict=True)
@@ -254,8 +260,6 @@ def _delivery(row: Mapping[str, Any], position: tuple[int, int], now: datetime) 
         kind="delivery",
         customer_id=row["customer_id"],
         key=row["key"],
-        event_id=None,
-        status=None,
         source=f"outbox/{row['id']}",
         occurred_at=now,
         data={"topic": row["topic"], "partition": position[0], "offset": position[1]},

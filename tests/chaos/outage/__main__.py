@@ -30,8 +30,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.movements import Puller
 from izin.sinks.inbound.sweep import Sweeper
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import OutboundContext, RequestBudget
 from tests.chaos.command import explained_report, start
 from tests.chaos.days.virtual_site import BEGINS_AT, DAY, HOUR, VirtualCampaign, run_campaign
 from tests.support.builders import BRAND, CUSTOMER

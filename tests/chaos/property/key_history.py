@@ -2,7 +2,7 @@
 
 Nothing of the product is repeated here but what only SQL does: a claim puts a row in flight and
 notes that it is open. The order stage decides, ``record.apply`` applies, ``record.ruling`` rules,
-``record.item_result`` takes İYS's results and ``queries.status_answer`` the answers to queries.
+``record.item_result`` takes İYS's results and ``outbound.status_query`` the answers to queries.
 
 After each act: where İYS may hold an ONAY that is not newer than the latest opt-out, as far as
 anybody here could know, no message may be sent, and something is due, or on its way, or a person is
@@ -48,7 +48,7 @@ from izin.ledger.record import (
     ruling,
 )
 from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
-from izin.sinks.outbound.queries import status_answer
+from izin.sinks.outbound import status_query
 from tests.chaos.property.register import REFUSALS, Register, foreign
 
 BEGINS_AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -206,7 +206,7 @@ class KeyHistory:
         record = foreign(self.random, KEY, self.now)
         if not self.iys.takes(record):
             return
-        shown = status_answer.observation_of(record, self.now)
+        shown = status_query.observation_of(record, self.now)
         self._entries.append(replace(shown, verified_by="pull"))
         self._incoming.append(self._event(record))
 
@@ -267,7 +267,7 @@ class KeyHistory:
             return
         if row.action is Action.QUERY and self.random.random() < 0.1:
             self.note("refused question")
-            parked = status_answer.unanswerable(row, RefusedError("not for this recipient"))
+            parked = status_query.unanswerable(row, RefusedError("not for this recipient"))
             self.close(row, parked, self.brand)
             return
         self._query()
@@ -360,20 +360,20 @@ class KeyHistory:
         row, held = self.written, self.iys.record
         needs_one = row.registered in {Registered.NOT_ONAY, Registered.RET}
         if needs_one or self.random.random() < 0.5:
-            statement = status_answer.observation_of(held, self.now)
+            statement = status_query.observation_of(held, self.now)
         else:
             is_onay = held is not None and held.status == Status.ONAY
-            statement = status_answer.observation_of_many(approved=is_onay, queried_at=self.now)
+            statement = status_query.observation_of_many(approved=is_onay, queried_at=self.now)
         self.note("observation", shown=statement)
-        if held is not None and status_answer.is_new_event(row, statement):
+        if held is not None and status_query.is_new_event(row, statement):
             self._incoming.append(self._event(held))
         observed = apply.observed(row, statement).replace(lease_owner=None, lease_until=None)
-        status_answer.rule(self, row, observed, self.brand)
+        status_query.rule(self, row, observed, self.brand)
 
     def _recover(self, item: Item) -> None:
-        """Settle a lost submission by what İYS shows, as ``outbound.lost_items`` does."""
+        """Settle a lost submission by what İYS shows, as ``outbound.recover`` does."""
         row, held = self.written, self.iys.record
-        observation = status_answer.observation_of(held, self.now)
+        observation = status_query.observation_of(held, self.now)
         self.note("observation", shown=observation)
         answered = apply.observed(apply.answered_row(row, item.status, self.now), observation)
         self._ruled(answered, answered=row.is_of(item.event_id, item.status))
@@ -383,7 +383,7 @@ class KeyHistory:
         saved = self.iys.record if code is None else None
         self._open[item.status] = item, code, saved
         if saved is not None:
-            shown = status_answer.observation_of(saved, self.now)
+            shown = status_query.observation_of(saved, self.now)
             self._entries.append(replace(shown, verified_by="pull"))
 
     def _is_sendable(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from izin.consent import RegisteredState
 from izin.consent.may_send import Permission, PermissionReason
-from izin.ledger.record import ConsentRow, earlier_opt_out
+from izin.ledger.record import ConsentRow, apply
 from tests.chaos.property import __main__ as campaign
 from tests.chaos.property.__main__ import RecordedHistory
 from tests.chaos.property.key_history import ACTS
@@ -52,8 +52,8 @@ def _without_unknown(state: RegisteredState, latest_ret_at: object) -> bool:
 @pytest.mark.parametrize(
     ("owner", "name", "mutant"),
     [
-        (earlier_opt_out, "is_due_again", _never),
-        (earlier_opt_out, "under", lambda *_: {}),
+        (apply, "is_due_again", _never),
+        (apply, "under", lambda *_: {}),
         (RegisteredState, "may_be_older_onay", _without_unknown),
         (ConsentRow, "permission_by_law", OPEN),
     ],

@@ -20,7 +20,7 @@ from izin.schemas.fast.record_format import BatchBuilder
 from izin.schemas.fast.writer import long_bytes
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
-from izin.sinks.ingest.topic_reader import TopicReader, every_record, reader_at
+from izin.sinks.ingest.ingested_topics import TopicReader, every_record, reader_at
 from izin.subscribers import ChangeKind, PermissionList, subscribe
 from izin.webhooks.partitions import PartitionReader
 from tests.support.hostile.batches import HOSTILE, RawBatch, RawProducer, batch_of

@@ -31,13 +31,11 @@ from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.monitor.alerts import DeadlineMonitor
-from izin.sinks.outbound.batch_results import BatchResultPoller
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.queries.status_query import StatusQuerier, SweptQuerier
+from izin.sinks.outbound.context import OutboundContext, RequestBudget
 from izin.sinks.outbound.recover import SubmissionRecovery
-from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.outbound.schedule import Scheduler
-from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.send import BatchResultPoller, Sender
+from izin.sinks.outbound.status_query import StatusQuerier, SweptQuerier
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key, an_event
 from tests.support.registration import register_brand
 from tests.support.simulator import IYS_CODE, USERNAME, SimulatorAdmin

@@ -29,8 +29,7 @@ from izin.ledger.db import copy_format
 from izin.ledger.record import OWN, SHARED, ConsentRow, apply
 from izin.schemas.fast.writer import writer_of
 from izin.schemas.records import key_from_avro
-from izin.sinks.ingest.decision_reader import DecisionReader
-from izin.sinks.ingest.simple_decisions import DecisionApplier
+from izin.sinks.ingest.decision_reader import DecisionApplier, DecisionReader
 from izin.streams.fast_path.rows import RowReader, RowWriter
 from izin.streams.ownership import OutputRecord
 from izin.streams.state import packing
@@ -247,7 +246,7 @@ FAST_COPIES = (
     ),
     FastCopy(
         name="simple decisions",
-        modules=("izin.sinks.ingest.decision_reader", "izin.sinks.ingest.simple_decisions"),
+        modules=("izin.sinks.ingest.decision_reader",),
         compare=compare_simple_decisions,
     ),
     FastCopy(

@@ -17,7 +17,7 @@ from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import RequestBudget
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.streams.outputs import suppression_row
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, onay, ret

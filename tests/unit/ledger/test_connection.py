@@ -29,7 +29,7 @@ from izin.ledger.db.connection import DRIFT, translate
 from izin.ledger.db.leases import Silence
 from izin.ledger.db.migrate import migrations
 from izin.ledger.history import entries_of, receipt_key
-from izin.ledger.history.receipts import KIND
+from izin.ledger.history.append import RECEIPT
 from izin.ledger.record import (
     ConcurrentChangeError,
     LedgerFaultError,
@@ -211,7 +211,7 @@ ID = a_receipt()["receipt_id"]
 def test_list_is_one_movement_that_names_nobody() -> None:
     """With what was asked, how many got which answer, and the digest of the list."""
     (one,) = entries_of(a_receipt(basis="contract", customer_id="beta"))
-    assert (one.kind, one.key, one.source) == (KIND, receipt_key(ID), receipt_key(ID))
+    assert (one.kind, one.key, one.source) == (RECEIPT, receipt_key(ID), receipt_key(ID))
     assert (one.customer_id, one.occurred_at, one.may_repeat) == ("beta", NOON, True)
     names = ("receipt", "recipients", "basis", "campaign", "digest")
     assert [one.data[name] for name in names] == [

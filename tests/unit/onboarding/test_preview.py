@@ -54,7 +54,7 @@ from izin.onboarding.preview import (
 )
 from izin.producers.mapping.records import AcceptedRecord, judge
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import RequestBudget
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, an_event
 
 LOADING, ACTIVE = BRAND, BRAND + 1

@@ -37,7 +37,7 @@ from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import RequestBudget
 from tests.support.builders import BRAND, CUSTOMER, NOON, a_key, an_admitted_event, an_event
 from tests.support.reconcile.compared_keys import (
     EARLIER,

@@ -22,7 +22,6 @@ from typing import BinaryIO, NamedTuple
 from izin.iys.wire_format import known_prefixes, place_of, prefix_of
 from izin.ledger.daily import lines
 from izin.ledger.daily.files import Compared, DailyFile
-from izin.ledger.daily.lines import ERASED
 from izin.ledger.db import Ledger
 
 _Lines = list[tuple[int, bytes]]
@@ -89,8 +88,9 @@ class Download(ExitStack):
         """Return with what before the lines the SHA-384 in hex is ``hash_value``; None: with
         nothing known, so the file is not the one that İYS has hashed.
         """
-        found = (prefix for prefix, one in self._hashes.items() if one.hexdigest() == hash_value)
-        return next(found, None)
+        return next(
+            (prefix for prefix, one in self._hashes.items() if one.hexdigest() == hash_value), None
+        )
 
     def _begin(self, start: bytes) -> None:
         prefix, self._start = prefix_of(start), None
@@ -154,9 +154,9 @@ def by_place(
         yield sorted(own), found
 
 
-def _groups(lines: Iterable[bytes]) -> Iterator[_Group]:
+def _groups(file: Iterable[bytes]) -> Iterator[_Group]:
     """Yield lines with their numbers by their place in the order; an erased one says nothing."""
-    numbered = ((number, line) for number, line in enumerate(lines, 1) if line != ERASED)
+    numbered = ((number, line) for number, line in enumerate(file, 1) if line != lines.ERASED)
     for place, group in groupby(numbered, key=lambda one: place_of(one[1])):
         yield place, list(group)
 

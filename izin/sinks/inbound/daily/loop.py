@@ -39,7 +39,6 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.errors import SettingError
 from izin.runtime.logs import get_logger
 from izin.schemas import timestamps
-from izin.schemas.timestamps import TimestampState, roots_in
 from izin.sinks.inbound.daily.content import Download, FileCheck, HeldBy, blocks_of
 from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
@@ -187,8 +186,9 @@ class DailyFiles:
                     effect="its SHA-384 is not İYS's: nothing of it is recorded",
                     remedy="it is fetched again in an hour; if that goes on, ask İYS's support",
                 )
-                problem = "the SHA-384 of the file is not the one that İYS states"
-                await self._note(file, problem, FETCHED_AGAIN)
+                await self._note(
+                    file, "the SHA-384 of the file is not the one that İYS states", FETCHED_AGAIN
+                )
                 return
             now = context.clock()
             async with context.ledger.transaction() as connection:
@@ -221,7 +221,7 @@ class DailyFiles:
             )
         reply = await self._timestamp(brand, file)
         timestamp = timestamps.verify(reply, file.hash_value or "", self.roots)
-        if timestamp.state is TimestampState.WRONG:
+        if timestamp.state is timestamps.TimestampState.WRONG:
             _log.critical(
                 "timestamp of daily file wrong",
                 brand=file.brand_code,
@@ -246,9 +246,12 @@ class DailyFiles:
             timestamp=str(timestamp.state),
         )
         if is_equal and file.brand_code in self.agree_brands:
-            after = await self._again(file)
             await files.order_agreement(
-                context.ledger, after, by=_SETTINGS, customer_id=brand.customer_id, now=now
+                context.ledger,
+                await self._again(file),
+                by=_SETTINGS,
+                customer_id=brand.customer_id,
+                now=now,
             )
 
     async def _timestamp(self, brand: Brand, file: DailyFile) -> bytes | None:
@@ -268,8 +271,11 @@ class DailyFiles:
         agreement = await reports.agreement(brand.path, file.day)
         is_same = agreement is not None and agreement.hash_value == file.hash_value
         if agreement is None or not is_same or not file.is_equal:
-            problem = "İYS states another hash than that of the file which was compared"
-            await self._note(file, problem, _BACKOFF.longest)
+            await self._note(
+                file,
+                "İYS states another hash than that of the file which was compared",
+                _BACKOFF.longest,
+            )
             return
         if not agreement.is_agreed and not await reports.agree(brand.path, file.day):
             await self._note(file, "İYS has no movements to agree with", _BACKOFF.longest)
@@ -282,16 +288,16 @@ class DailyFiles:
         if _is_gone(error) and file.state is FileState.WAITING:
             await self._gone(file)
             return
-        day = str(file.day)
-        error.warn(_log, "daily file not fetched", brand=file.brand_code, day=day)
+        error.warn(_log, "daily file not fetched", brand=file.brand_code, day=str(file.day))
         await ask_for_rights(self.context, error)
         wait = error.pause(_BACKOFF.after(file.attempts + 1))
         is_for_time = error.is_transient or error.retry_after is not None
         await self._note(file, str(error), wait if is_for_time else _CORRECTED_AFTER)
 
     async def _note(self, file: DailyFile, error: str, wait: timedelta) -> None:
-        at = self.context.clock() + wait
-        await files.attempted(self.context.ledger, file, next_attempt_at=at, error=error)
+        await files.attempted(
+            self.context.ledger, file, next_attempt_at=self.context.clock() + wait, error=error
+        )
 
 
 def _is_gone(error: CallError) -> bool:
@@ -340,8 +346,12 @@ async def enter(
         movements, unreadable = _read(page, empty_date)
         # A pull shows them in two streams.
         theirs = [one for one in movements if is_of_citizens(one.source)]
-        others = [one for one in movements if not is_of_citizens(one.source)]
-        seen = await reported.publish(brand, Stream.HS, others, unreadable)
+        seen = await reported.publish(
+            brand,
+            Stream.HS,
+            [one for one in movements if not is_of_citizens(one.source)],
+            unreadable,
+        )
         seen += await reported.publish(brand, Stream.IYS, theirs)
         now, last = context.clock(), page[-1][0]
         async with context.ledger.transaction() as connection:
@@ -370,7 +380,7 @@ def trusted_roots(file: Path | None) -> tuple[Certificate, ...]:
     if file is None:
         return ()
     try:
-        return roots_in(file)
+        return timestamps.roots_in(file)
     except (OSError, ValueError) as error:
         raise SettingError(
             f"IZIN_TIMESTAMP_ROOTS names {file}, which has no certificates ({error}); name a file "

@@ -18,7 +18,7 @@ from izin.ledger.brake.decisions import BEFORE_DUE
 from izin.ledger.db import Notifications
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
-from izin.sinks.ingest.brake_watch import BrakeWatch
+from izin.sinks.ingest.batch import BrakeWatch
 from izin.sinks.outbound.loops import outbound_loops
 from tests.integration.ledger.test_query_plans import LANE, indexes, nodes
 from tests.integration.sinks.brake.brake_harness import (

@@ -19,7 +19,7 @@ from izin.ledger.registry import granted as listing
 from izin.ledger.registry.granted import AGAIN
 from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.monitor.accounts import BY_LIST, GrantedBrandsReader
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import RequestBudget
 from tests.integration.sinks.inbound.test_pull import freshness
 from tests.integration.sinks.sink_harness import (
     ACTIVE,

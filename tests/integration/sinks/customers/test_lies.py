@@ -15,8 +15,7 @@ import pytest
 from izin.kafka.bounded_reader import read_all
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
-from izin.sinks.ingest.ingested_topics import ReceiptReader
-from izin.sinks.ingest.topic_reader import IngestContext
+from izin.sinks.ingest.ingested_topics import IngestContext, ReceiptReader
 from tests.integration.sinks.ingest.test_receipts import step_to_end
 from tests.support.api_keys import API_KEY, a_second_key
 from tests.support.builders import BRAND, CUSTOMER

@@ -387,7 +387,7 @@ def a_client(harness: SinkHarness, brands: BrandCache, topic: InMemoryTopic) -> 
         count=lambda _: None,
         count_refused=lambda _: None,
     )
-    app = Starlette(routes=[Route("/push", receiver.__call__, methods=["POST"])])
+    app = Starlette(routes=[Route("/push", receiver.receive, methods=["POST"])])
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://sink", auth=("iys", "fake")
     )

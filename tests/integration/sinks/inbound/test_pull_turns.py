@@ -18,8 +18,7 @@ from izin.ledger.stream_progress import WINDOW
 from izin.ledger.sweep import sweeps
 from izin.runtime.settings import SinkSettings
 from izin.schemas.records import event_from_avro
-from izin.sinks.inbound.movements import Puller, ReportedMovements
-from izin.sinks.ingest.observations import ObservedMovement
+from izin.sinks.inbound.movements import ObservedMovement, Puller, ReportedMovements
 from tests.integration.sinks.inbound.test_pull import freshness
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,

@@ -31,7 +31,7 @@ from izin.ledger.record import READ_BACK, ConsentRow, TopicMessages, permitted_r
 from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
-from izin.sinks.ingest.observations import ObservedMovement, observe
+from izin.sinks.inbound.movements import ObservedMovement, observe
 from tests.integration.sinks.ingest.test_bulk_rows import (
     BRANDS,
     CODEC,

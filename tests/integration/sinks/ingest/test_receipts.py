@@ -15,8 +15,7 @@ from izin.ledger.history import receipt_key, verify
 from izin.ledger.record import ConcurrentChangeError, TopicMessages
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.ingested_topics import ReceiptReader
-from izin.sinks.ingest.topic_reader import IngestContext
+from izin.sinks.ingest.ingested_topics import IngestContext, ReceiptReader
 from tests.integration.sinks.sink_harness import (
     TOPIC,
     Clock,

@@ -19,8 +19,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from izin.sinks.ingest.ingested_topics import TrackedLane
-from izin.sinks.ingest.topic_reader import IngestContext
+from izin.sinks.ingest.ingested_topics import IngestContext, TrackedLane
 from tests.support.builders import an_event
 from tests.support.hostile.inputs import HostileRecords
 from tests.support.subscribers.topics import delete_topics

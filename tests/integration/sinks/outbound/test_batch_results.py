@@ -19,7 +19,7 @@ from izin.iys.rate_limit import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format import Stream
 from izin.ledger.record import READ_BACK, ConcurrentChangeError, is_read_back
-from izin.sinks.outbound.queries.status_query import SINGLES
+from izin.sinks.outbound.status_query import SINGLES
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
@@ -124,7 +124,7 @@ async def test_result_that_an_opt_out_waits_for_is_polled_first(harness: SinkHar
     assert await harness.settle()
     assert (await harness.row()).action is Action.SEND
     assert (await harness.row(other)).state == "awaiting_result"
-    assert not await harness.poller.settle_for_opt_outs()
+    assert not await harness.poller.settle(opt_outs_only=True)
     assert await harness.poller.settle()
     assert harness.pacer.classes == [CallClass.RET, CallClass.RESULTS]
 
@@ -135,7 +135,7 @@ async def test_result_that_an_opt_out_waits_for_is_polled_beside_others(harness:
 
     async def meanwhile() -> None:
         await harness.ingest(ret(minutes=10))
-        assert await harness.poller.settle_for_opt_outs()
+        assert await harness.poller.settle(opt_outs_only=True)
         assert (await harness.row()).action is Action.SEND
 
     harness.pacer.meanwhile = meanwhile

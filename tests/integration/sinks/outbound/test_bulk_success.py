@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from izin.consent import TURKEY_CALENDAR, IllegalTransitionError, decide
 from izin.iys.errors import Verdict
 from izin.iys.wire_format import Receipt
-from izin.ledger import claims
+from izin.ledger import submissions
 from izin.ledger.bulk import saving
 from izin.ledger.db import Ledger
 from izin.ledger.record import (
@@ -151,7 +151,7 @@ async def submitted(ledger: Ledger, entries: Sequence[ConsentRow], number: int) 
             )
             for number, (entry, item) in enumerate(zip(entries, bodies, strict=True))
         ]
-        return await claims.intend(
+        return await submissions.intend(
             changes, ACTIVE, items, bodies, kind=BATCH, lease_owner=OWNER, refusals=0
         )
 

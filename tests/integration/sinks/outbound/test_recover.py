@@ -10,7 +10,7 @@ import pytest
 
 from izin.consent import Action
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
-from izin.ledger import claims, offsets, submissions
+from izin.ledger import offsets, submissions
 from izin.ledger.db import Connection
 from izin.ledger.record import (
     BATCH,
@@ -21,7 +21,7 @@ from izin.ledger.record import (
     LedgerUnavailableError,
     Submission,
 )
-from izin.sinks.outbound.lost_items import LostItems
+from izin.sinks.outbound.recover import LostItems
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
@@ -55,9 +55,9 @@ async def store_intent(harness: SinkHarness, recipients: list[str], kind: str) -
             "overdue": False,
             "size": len(recipients),
         }
-        found = await claims.select_rows(connection, "claim", values)
+        found = await submissions.select_rows(connection, "claim", values)
         assert {one.recipient for one in found} == set(recipients)
-        await claims.claim(changes, ACTIVE, found, kind=kind, lease_owner=dead)
+        await submissions.claim(changes, ACTIVE, found, kind=kind, lease_owner=dead)
 
 
 async def last_submission(connection: Connection) -> Submission:
@@ -83,11 +83,11 @@ async def test_opt_out_is_recovered_while_a_batch_waits_for_its_call(harness: Si
     """Bulk that a dead worker has left waits for İYS's limit; an opt-out does not wait for it."""
     bulk = await harness.ingest_for(onay, range(20, 23))
     await store_intent(harness, bulk, BATCH)
-    assert not await harness.recovery.recover_opt_outs()
+    assert not await harness.recovery.recover(opt_outs_only=True)
 
     async def meanwhile() -> None:
         await store_intent(harness, [PHONE], SINGLE)
-        assert await harness.recovery.recover_opt_outs()
+        assert await harness.recovery.recover(opt_outs_only=True)
         assert harness.iys.movements() == ["ONAY", "RET"]
 
     harness.pacer.meanwhile = meanwhile
@@ -108,7 +108,7 @@ async def test_opt_out_waits_for_no_opt_in_that_was_never_sent(harness: SinkHarn
         raise AssertionError("the loop of opt-outs waits for a call of bulk")
 
     harness.pacer.meanwhile = no_slot
-    assert not await harness.recovery.recover_opt_outs()
+    assert not await harness.recovery.recover(opt_outs_only=True)
     assert await harness.recovery.free_opt_ins()
     assert await harness.columns("state", "onay_open") == ("not_needed", False)
     harness.pacer.meanwhile = None
@@ -151,7 +151,7 @@ async def test_recovery_of_opt_outs_sends_no_bulk(harness: SinkHarness):
     await harness.ingest(ret(a_phone(5)))
     harness.advance(RESULT_DELAY * 2)
     calls = harness.iys.calls("batchV2")
-    assert await harness.recovery.recover_opt_outs()
+    assert await harness.recovery.recover(opt_outs_only=True)
     assert harness.iys.calls("batchV2") == calls
     assert await harness.recover_now()
     assert harness.iys.calls("batchV2") == calls + 1
@@ -236,7 +236,7 @@ async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
     for _ in range(CircuitBreakerPolicy().opens_after):
         exchange.breakers.busy("status", exchange._clock())
     assert not await harness.recovery.recover()
-    assert await harness.recovery.recover_opt_outs()
+    assert await harness.recovery.recover(opt_outs_only=True)
     assert (await harness.row()).state == "accepted"
 
 
@@ -252,11 +252,13 @@ async def test_lost_opt_out_is_recovered_by_others_first(
     """
     harness.advance(A_SECOND)
     async with nullcontext() if is_alone else harness.living():
-        assert await harness.recovery.recover_opt_outs() is is_alone
+        assert await harness.recovery.recover(opt_outs_only=True) is is_alone
         if who == "another":
-            assert await harness.other_worker().recover_opt_outs()
+            assert await harness.other_worker().recover(opt_outs_only=True)
         harness.advance(A_SECOND * 2)
-        assert await harness.recovery.recover_opt_outs() is (who == "itself" and not is_alone)
+        assert await harness.recovery.recover(opt_outs_only=True) is (
+            who == "itself" and not is_alone
+        )
     assert (await harness.row()).state == "accepted"
 
 
@@ -267,9 +269,9 @@ async def test_process_that_is_answered_nothing_leaves_opt_outs_to_others(harnes
     harness.advance(A_SECOND)
     harness.set_silence(is_silent=True)
     async with harness.living():
-        assert not await harness.recovery.recover_opt_outs()
+        assert not await harness.recovery.recover(opt_outs_only=True)
         harness.advance(A_SECOND * 2)
-        assert await harness.recovery.recover_opt_outs()
+        assert await harness.recovery.recover(opt_outs_only=True)
     assert (await harness.row()).state == "accepted"
     assert harness.iys.calls("status") == 0
 
@@ -283,11 +285,11 @@ async def test_opt_out_that_is_lost_again_is_left_to_others(
     harness.advance(A_SECOND * 3)
     harness.iys.inject_fault("addV2", drop="before")
     async with nullcontext() if is_alone else harness.living():
-        assert await harness.recovery.recover_opt_outs()
+        assert await harness.recovery.recover(opt_outs_only=True)
         harness.advance(A_SECOND * 2)
-        assert await harness.recovery.recover_opt_outs() is is_alone
+        assert await harness.recovery.recover(opt_outs_only=True) is is_alone
         if not is_alone:
-            assert await harness.other_worker().recover_opt_outs()
+            assert await harness.other_worker().recover(opt_outs_only=True)
     assert (await harness.row()).state == "accepted"
 
 
@@ -359,10 +361,10 @@ async def test_step_that_fails_releases_what_it_has_leased(harness: SinkHarness)
     async with harness.living(harness.ledger.owner):
         with pytest.raises(LedgerUnavailableError):
             await harness.opt_out()
-        assert not await other.recover_opt_outs()
+        assert not await other.recover(opt_outs_only=True)
         context = harness.context
         await context.leases.release(harness.ledger, context.lease_owner, harness.clock())
-        assert await other.recover_opt_outs()
+        assert await other.recover(opt_outs_only=True)
     assert (await harness.row()).state == "accepted"
 
 
@@ -383,7 +385,7 @@ async def test_lease_that_another_step_has_by_now_is_not_released(harness: SinkH
         await context.leases.release(harness.ledger, context.lease_owner, harness.clock())
     await context.leases.release(harness.ledger, context.lease_owner, harness.clock())
     async with harness.living(harness.ledger.owner):
-        assert not await harness.other_worker().recover_opt_outs()
+        assert not await harness.other_worker().recover(opt_outs_only=True)
 
 
 @pytest.mark.usefixtures("opt_out")
@@ -467,7 +469,7 @@ async def test_lost_opt_outs_that_are_not_needed_any_more_are_settled_at_once(ha
     for person in people:
         harness.iys.citizen("RET", person)
     harness.advance(A_SECOND * 4)
-    assert await harness.recovery.recover_opt_outs()
+    assert await harness.recovery.recover(opt_outs_only=True)
     assert set(await harness.states_of(people)) == {"not_needed"}
 
 
@@ -482,9 +484,9 @@ async def test_lost_opt_ins_with_an_opt_out_behind_them_are_recovered_first(harn
         await harness.lose_batch()
     await harness.ingest(ret(a_phone(1), minutes=10))
     harness.advance(RESULT_DELAY * 2)
-    assert await harness.recovery.recover_opt_outs()
+    assert await harness.recovery.recover(opt_outs_only=True)
     assert await harness.states_of(map(a_phone, range(3))) == ["unknown", "not_needed", "unknown"]
-    assert not await harness.recovery.recover_opt_outs()
+    assert not await harness.recovery.recover(opt_outs_only=True)
 
 
 @pytest.mark.parametrize("drop", ["before", "after"])

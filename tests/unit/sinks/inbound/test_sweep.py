@@ -60,7 +60,7 @@ from izin.sinks.inbound.movements import unreadable_messages
 from izin.sinks.inbound.push import AcceptedCredentials, Credentials
 from izin.sinks.inbound.push_connections import is_established
 from izin.sinks.inbound.sweep import KeyFinding, finding, is_as_known, may_be_asked
-from izin.sinks.outbound.request_budget import RequestBudget
+from izin.sinks.outbound.context import RequestBudget
 from tests.support.builders import CUSTOMER, NOON, a_key
 from tests.support.waiting import ManualClock
 

@@ -22,10 +22,9 @@ from izin.consent import Consent, ConsentEvent, RefusedEvent, admit, decide
 from izin.ledger.record import QuarantinedRecord
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.batch import BATCH, FEW, most_after
-from izin.sinks.ingest.decision_reader import DecisionReader
+from izin.sinks.ingest.decision_reader import DecisionApplier, DecisionReader
+from izin.sinks.ingest.ingested_topics import TopicReader
 from izin.sinks.ingest.isolation import Gleaned, glean, opt_out
-from izin.sinks.ingest.simple_decisions import DecisionApplier
-from izin.sinks.ingest.topic_reader import TopicReader
 from tests.support.builders import (
     CUSTOMER,
     NOON,

@@ -14,21 +14,192 @@ submitted.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
-from izin.consent import Action, Channel, Observation, RecipientType, Registered, Status
+from izin.consent import (
+    CLOSED,
+    Action,
+    Channel,
+    ConsentEvent,
+    Observation,
+    RecipientType,
+    Registered,
+    State,
+    Status,
+    is_of_citizens,
+)
 from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
-from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.wire_format import RegisterRecord
+from izin.iys.wire_format import IysMovement, RegisterRecord, Stream
 from izin.ledger import brands
-from izin.ledger.db import statements
-from izin.ledger.record import RECONCILE, Brand, ConsentRow, apply, is_read_back
-from izin.ledger.unit_of_work import lock
+from izin.ledger.db import fetch, statements
+from izin.ledger.history import HistoryEntry
+from izin.ledger.record import (
+    RECONCILE,
+    Brand,
+    ConsentRow,
+    apply,
+    event_of,
+    is_read_back,
+    is_swept,
+    ruling,
+)
+from izin.ledger.unit_of_work import UnitOfWork, lock
+from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
+from izin.sinks.outbound.call_outcome import after_queries
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
-from izin.sinks.outbound.queries import status_answer
-from izin.sinks.outbound.queries.status_answer import parts
-from izin.sinks.outbound.read_back import after_queries
+
+_MOST_QUERIES = 6
+"""After so many queries without a settling answer a record is parked."""
+_BACKOFF = Backoff(timedelta(seconds=30), timedelta(hours=1))
+
+
+def observation_of(record: RegisterRecord | None, queried_at: datetime) -> Observation:
+    """Return what an answer to the single status query states."""
+    if record is None:
+        return Observation(
+            value=Registered.NONE,
+            creation_date=queried_at,
+            verified_at=queried_at,
+            verified_by="status",
+        )
+    return Observation(
+        # Any other value (BEKLIYOR) is no consent, and what it becomes is not known.
+        value=Registered(record.status) if record.status in set(Status) else Registered.NOT_ONAY,
+        creation_date=record.creation_date,
+        consent_date=record.consent_date,
+        source=record.source,
+        transaction_id=record.transaction_id,
+        verified_at=queried_at,
+        verified_by="status",
+    )
+
+
+def observation_of_many(*, approved: bool, queried_at: datetime) -> Observation:
+    """Return what an answer to the multiple query states: it names only what is ONAY."""
+    return Observation(
+        value=Registered.ONAY if approved else Registered.NOT_ONAY,
+        creation_date=queried_at,
+        verified_at=queried_at,
+        verified_by="statuses",
+    )
+
+
+def is_new_event(entry: ConsentRow, statement: Observation) -> bool:
+    """Whether İYS has a newer status than the desired one, and another: an event unknown to us."""
+    return entry.desired_at is None or (
+        statement.creation_date > entry.desired_at and str(statement.value) != entry.desired_status
+    )
+
+
+def event_of_record(record: RegisterRecord, brand: Brand, now: datetime) -> ConsentEvent:
+    """Return the event at İYS that led to ``record``."""
+    movement = IysMovement(
+        recipient=record.recipient,
+        type=record.type,
+        recipient_type=record.recipient_type,
+        status=record.status,
+        source=record.source or "",
+        consent_date=record.consent_date,
+        creation_date=record.creation_date,
+        transaction_id=record.transaction_id or "",
+        brand_code=brand.brand_code,
+    )
+    return event_of(
+        movement,
+        brand,
+        Stream.IYS if is_of_citizens(record.source) else Stream.HS,
+        path="status",
+        at=now,
+    )
+
+
+def rule(changes: UnitOfWork, entry: ConsentRow, observed: ConsentRow, brand: Brand) -> ConsentRow:
+    """Update the row by the status that was ``observed``, and return it; do not submit again what
+    İYS has refused and would refuse again.
+    """
+    now = changes.now
+    if is_read_back(observed) or is_swept(observed):  # it is answered now; nothing else ends it
+        observed = observed.replace(action=Action.NOTHING)
+    ruled = ruling.rule_row(
+        observed,
+        brand,
+        now,
+        calendar=changes.calendar,
+        answered=not observed.is_open,
+        submitted=observed.attempts > 0,
+    )
+    after = ruled.row
+    if entry.code is not None and entry.state is State.UNKNOWN and after.action is Action.SEND:
+        if observed.desired_status == Status.RET:
+            return changes.apply(
+                entry, ruling.rescue_refused(observed, "register-is-newer", entry.code, now)
+            )
+        return changes.close(entry, ruling.refuse(observed, "register-is-newer", entry.code), brand)
+    if after.action is Action.QUERY:
+        query_count = after.attempts + 1
+        if query_count >= _MOST_QUERIES:
+            return changes.close(entry, ruling.park(after, "iys-says-otherwise", entry.code), brand)
+        wait = _BACKOFF.after(query_count)
+        # The single status is queried at once where the multiple query does not settle it.
+        if observed.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
+            wait = timedelta(0)
+        return changes.put(entry, after.replace(attempts=query_count, next_attempt_at=now + wait))
+    return changes.apply(entry, ruled)
+
+
+def unanswerable(row: ConsentRow, error: CallError) -> ConsentRow:
+    """Return the row of a record whose status İYS refuses to look up: a person acts. What is
+    refused, expired or parked already stays so.
+    """
+    if row.state in CLOSED:
+        return row.replace(action=Action.NOTHING)
+    return ruling.park(row, "question-refused", next((one.code for one in error.refusals), None))
+
+
+def observation(entry: ConsentRow, statement: Observation, now: datetime) -> HistoryEntry:
+    """Return the history's record of an answer."""
+    at = statement.creation_date.isoformat()
+    return HistoryEntry(
+        kind="observation",
+        customer_id=entry.customer_id,
+        key=entry.key,
+        status=str(statement.value),
+        source=f"{statement.verified_by}/{entry.key}/{at}/{now.isoformat()}",
+        occurred_at=now,
+        data={
+            "by": statement.verified_by,
+            "registered": str(statement.value),
+            "creation_date": statement.creation_date,
+            "consent_date": statement.consent_date,
+            "source": statement.source,
+            "transaction_id": statement.transaction_id,
+        },
+    )
+
+
+class Queried(Protocol):
+    """Whatever is queried by its recipient."""
+
+    @property
+    def recipient(self) -> str:
+        """The phone number or e-mail address."""
+
+
+Entry = TypeVar("Entry", bound=Queried)
+
+
+def parts(entries: Sequence[Entry], error: CallError) -> list[Sequence[Entry]]:
+    """Return the parts to query again: each recipient that İYS names alone, else halves."""
+    named = {one.value for one in error.refusals if isinstance(one.value, str)}
+    at_fault = [entry for entry in entries if entry.recipient in named]
+    rest = [entry for entry in entries if entry.recipient not in named]
+    if at_fault and rest:
+        return [*([entry] for entry in at_fault), rest]
+    middle = (len(entries) + 1) // 2
+    return [entries[:middle], entries[middle:]]
+
 
 SINGLES = 20
 """Up to so many records of a group are queried one by one."""
@@ -66,10 +237,7 @@ class StatusQuerier:
 
     async def query_due(self) -> bool:
         """Query the records whose next step depends on their status; return whether any waited."""
-        if any(
-            self.context.client.circuit_state(one) is CircuitState.OPEN
-            for one in ("status", "statuses")
-        ):
+        if any(self.context.is_paused(one) for one in ("status", "statuses")):
             return False
         now = self.context.clock()
         groups = await self.context.ledger.fetch(
@@ -121,7 +289,7 @@ class StatusQuerier:
                 "now": now,
                 "size": size,
             }
-            rows = await (await connection.execute(_SQL[query], values)).fetchall()
+            rows = await fetch(connection, _SQL[query], values)
             found = await brands.of_codes(connection, {brand_code})
             if not rows or brand_code not in found:
                 return None
@@ -188,7 +356,7 @@ class StatusQuerier:
         except CallError as error:
             return error
         statements_by_key = {
-            entry.key: status_answer.observation_of_many(
+            entry.key: observation_of_many(
                 approved=entry.recipient in approved, queried_at=queried_at
             )
             for entry in entries
@@ -213,9 +381,11 @@ class StatusQuerier:
             at_fault = isinstance(error, RefusedError)
             await self._postpone(brand, [entry], error, at_fault=at_fault)
             return error
-        statement = status_answer.observation_of(record, queried_at)
-        records = {} if record is None else {entry.key: record}
-        await self._store(brand, {entry.key: statement}, records)
+        await self._store(
+            brand,
+            {entry.key: observation_of(record, queried_at)},
+            {} if record is None else {entry.key: record},
+        )
         return None
 
     async def _store(
@@ -230,15 +400,14 @@ class StatusQuerier:
             ruled = []
             for key, entry in entries.items():
                 statement = statements_by_key[key]
-                changes.add_entry(status_answer.observation(entry, statement, now))
+                changes.add_entry(observation(entry, statement, now))
                 observed = replace(
                     apply.observed(entry, statement), lease_owner=None, lease_until=None
                 )
                 record = records.get(key)
-                if record is not None and status_answer.is_new_event(entry, statement):
-                    event = status_answer.event_of_record(record, brand, now)
-                    changes.publish(event, entry.consent_key)
-                ruled.append(status_answer.rule(changes, entry, observed, brand))
+                if record is not None and is_new_event(entry, statement):
+                    changes.publish(event_of_record(record, brand, now), entry.consent_key)
+                ruled.append(rule(changes, entry, observed, brand))
             await after_queries(changes, ruled, result_delay=self.context.result_delay)
 
     async def _postpone(
@@ -252,8 +421,9 @@ class StatusQuerier:
         """Postpone the query of ``entries``; park what is ``at_fault`` itself."""
         error.warn(_log, "status query failed", brand=brand.brand_code)
         await ask_for_rights(self.context, error)
-        urgent = any(entry.desired_status == Status.RET for entry in entries)
-        wait = error.pause(_SOON if urgent else _LATER)
+        wait = error.pause(
+            _SOON if any(entry.desired_status == Status.RET for entry in entries) else _LATER
+        )
         async with self.context.changes() as changes:
             rows = await lock(changes.connection, (one.key for one in entries))
             for claimed in entries:
@@ -262,7 +432,7 @@ class StatusQuerier:
                     continue  # nobody waits for this answer any more
                 later = row.replace(lease_owner=None, lease_until=None)
                 if row.action is Action.QUERY and at_fault:
-                    later = status_answer.unanswerable(later, error)
+                    later = unanswerable(later, error)
                     changes.close(row, later, brand)
                     continue
                 if error.is_transient or row.action is Action.QUERY:
@@ -300,7 +470,7 @@ class SweptQuerier:
         now = self.context.clock()
         if self._spent_until is not None and now < self._spent_until:
             return False
-        if self.context.client.circuit_state("status") is CircuitState.OPEN:
+        if self.context.is_paused("status"):
             return False
         values = {"now": now, **self.context.lease_owner.who}
         found = await self.context.ledger.fetch(_SQL["swept"], values)

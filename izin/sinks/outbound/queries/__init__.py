@@ -1,1 +1,0 @@
-"""Queries of the status that İYS has of a consent, and what their answers mean."""
