@@ -128,7 +128,7 @@ def publish(
     if not by:
         raise typer.BadParameter("say who corrects it, with --by or IZIN_ACTOR", param_hint="--by")
     # Imported where it is used: it reads dead letters and the ledger, which others do not need.
-    publish_correction = resolve_name("izin.cli.dead_letters.correcting:publish_correction")
+    publish_correction = resolve_name("izin.cli.dead_letters.command:publish_correction")
     where, violations = publish_correction(corrects, fields, rules, by=by, now=utc_now())
     _print(where, violations, output)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from izin.consent import Channel, ConsentKey, RecipientType
+from izin.consent import Channel, ConsentKey, RecipientType, SourceError
 from izin.evidence.chain import Segment
-from izin.evidence.container import NoEvidenceError, UnprovenHistoryError
+from izin.evidence.container import UnprovenHistoryError
 from izin.evidence.daily_files import DailyLines
 from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow, first_link
 from izin.evidence.verification import FORMAT, Evidence
@@ -74,7 +74,7 @@ async def collect(
 
     Raises:
         UnregisteredBrandError: the brand is not registered.
-        NoEvidenceError: the ledger has nothing of the recipient for it.
+        SourceError: the ledger has nothing of the recipient for it.
         UnprovenHistoryError: the history was changed: its links do not lead to its anchors.
     """
     async with ledger.transaction() as connection:
@@ -84,7 +84,10 @@ async def collect(
         raise UnregisteredBrandError(request.brand_code)
     rows = await ledger.fetch(_SQL["rows"], {"keys": request.keys})
     if not rows:
-        raise NoEvidenceError(request.brand_code)
+        raise SourceError(
+            f"the ledger has nothing of this recipient for brand {request.brand_code}; see izin "
+            "explain, and leave out --type"
+        )
     sent = await ledger.fetch(_SQL["deliveries"], {"keys": request.keys})
     every = [*rows, *await _requests(ledger, rows), *await _digests(ledger, sent)]
     await anchor_heads(ledger, topic_messages, now)

@@ -19,8 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from izin.consent import TURKEY, ConsentKey
-from izin.evidence.container import UnreadableEvidenceError, UnreadableRootsError
+from izin.consent import TURKEY, ConsentKey, SourceError
+from izin.evidence.container import UnreadableEvidenceError
 from izin.evidence.rows import Fact
 
 Shown = Mapping[tuple[object, ...], Sequence[Mapping[str, int]]]
@@ -200,7 +200,7 @@ def check_with(roots: Path | None) -> TimestampCheck:
     """Return what checks time stamps against a file of trusted ``roots`` (PEM), or against none.
 
     Raises:
-        UnreadableRootsError: the file cannot be read, or has no certificate.
+        SourceError: the file cannot be read, or has no certificate.
     """
     try:
         from izin.schemas import timestamps  # noqa: PLC0415  # its packages may be missing
@@ -209,7 +209,7 @@ def check_with(roots: Path | None) -> TimestampCheck:
     try:
         trusted = () if roots is None else timestamps.roots_in(roots)
     except (OSError, ValueError) as error:
-        raise UnreadableRootsError(
+        raise SourceError(
             f"{roots} has no certificates; name the roots of the time-stamp authority in PEM"
         ) from error
 

@@ -58,16 +58,6 @@ _LONGEST = timedelta(minutes=1)
 """A longer pause is not waited for."""
 
 
-class LedgerBehindError(OurError):
-    """The ledger has not taken all decisions, so that whatever is on its way would differ."""
-
-    def __init__(self, decisions: int) -> None:
-        super().__init__(
-            f"the ledger is {decisions} decisions behind: see that a sink worker runs (izin "
-            "doctor), and compare again"
-        )
-
-
 class IysSilentError(OurError):
     """İYS does not answer, or refuses to."""
 
@@ -138,7 +128,7 @@ class Comparer:
         """Provide the comparison of ``scope``; with ``ask`` İYS is asked about every key.
 
         Raises:
-            LedgerBehindError: the ledger does not take decisions.
+            OurError: the ledger does not take decisions.
             StreamUnavailableError: Kafka cannot be read.
             IysSilentError: İYS does not answer.
         """
@@ -184,7 +174,11 @@ class Comparer:
         left = _BEHIND_FOR.total_seconds()
         while behind := reads.short_of(await reads.ingested(self.ledger), ends):
             if left <= 0:
-                raise LedgerBehindError(behind)
+                # Whatever is on its way would differ.
+                raise OurError(
+                    f"the ledger is {behind} decisions behind: see that a sink worker runs (izin "
+                    "doctor), and compare again"
+                )
             await asyncio.sleep(_LOOK_EVERY)
             left -= _LOOK_EVERY
 

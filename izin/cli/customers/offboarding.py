@@ -106,7 +106,7 @@ async def hand_over(
 
     Raises:
         BrokenHistoryError: a row of the history does not continue its chain.
-        UnwritableCsvError: the folder beside ``file`` cannot be written.
+        OurError: the folder beside ``file`` cannot be written.
     """
     ledger, customer_id = ending.ledger, ending.customer_id
     folder = _folder_of(file)

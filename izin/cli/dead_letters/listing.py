@@ -68,7 +68,7 @@ def print_list(
 
 
 def print_letter(name: str, output: OutputFormat, *, unmasked: bool, by: str) -> None:
-    """Print everything of the letter ``name``; raises UnknownDeadLetterError."""
+    """Print everything of the letter ``name``; raises SourceError where there is none."""
     settings = kafka_settings()
     letter, content = DeadLetterReader(settings, codec(settings)).find(name)
     if unmasked:

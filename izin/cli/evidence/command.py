@@ -10,10 +10,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from izin.cli.ledger import topic_anchors
 from izin.cli.terminal import (
@@ -23,6 +22,7 @@ from izin.cli.terminal import (
     OutputOption,
     exit_if,
     filled,
+    group_with,
     instant,
     is_key,
     kafka_settings,
@@ -75,19 +75,10 @@ _COLUMNS = {
 }
 
 
-class EvidenceGroup(TyperGroup):
-    """The group ``izin evidence``, of which ``write`` need not be named."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own
-        """Put ``write`` before the arguments, where they begin with no other command."""
-        named = {*self.commands, "--help"}
-        return super().parse_args(ctx, args if not args or args[0] in named else [_WRITE, *args])
-
-
 app = typer.Typer(
     help="Collect what is known of a recipient for a complaint, and verify such an archive.\n\n"
     "izin evidence RECIPIENT --brand 100001 … is izin evidence write RECIPIENT ….",
-    cls=EvidenceGroup,
+    cls=group_with(_WRITE),
     invoke_without_command=True,
     no_args_is_help=True,
 )

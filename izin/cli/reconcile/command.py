@@ -23,7 +23,6 @@ from izin.cli.terminal import (
     UnmaskedOption,
     UntilOption,
     exit_if,
-    exit_on_error,
     exit_on_signals,
     kafka_settings,
     out,
@@ -234,7 +233,7 @@ def reconcile(
         given = (brand, channel, since, until, csv)
         if plan is None or ask or any(one is not None for one in given):
             raise typer.BadParameter("--execute takes --plan FILE, --by and --output alone")
-        with exit_on_signals(), exit_on_error(OSError):
+        with exit_on_signals():
             done = _execute(plan, by)
         _print(done, output)
         exit_if(done.moved)
@@ -242,7 +241,7 @@ def reconcile(
     if brand is None:
         raise typer.BadParameter("say which brand", param_hint="--brand")
     order = ComparisonOrder(brand, channel, since, until, ask, plan, by)
-    with exit_on_signals(), exit_on_error(OSError), ExitStack() as stack:
+    with exit_on_signals(), ExitStack() as stack:
         rows = None if csv is None else stack.enter_context(private_csv(csv, FIELDS))
         report = DifferenceReport(output, unmasked=unmasked, csv=rows)
         repairs = run_on_ledger(

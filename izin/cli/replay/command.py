@@ -25,7 +25,6 @@ from izin.cli.terminal import (
     RecipientOption,
     UnmaskedOption,
     exit_if,
-    exit_on_error,
     exit_on_signals,
     out,
     print_json,
@@ -115,7 +114,7 @@ def rebuild(
     The options choose keys. Exit code 1 if anything differs, 4 if a plan in this file no longer
     holds, 130 if it was stopped: the same command goes on.
     """
-    with exit_on_signals(), exit_on_error(OSError):
+    with exit_on_signals():
         chosen = selection_of(recipients=recipient, brands=brand)
         if plan.exists():
             Plan.read(plan, kind=REBUILD, target=target)
@@ -145,7 +144,7 @@ def run(
     Who ordered it is written to the history. Exit code 1 if anything is left, 4 if it is refused,
     130 if it was stopped.
     """
-    with exit_on_signals(), exit_on_error(OSError):
+    with exit_on_signals():
         plan = Plan.read(path)
         replay = replay_of(path, plan)
         replay.check(plan)
@@ -169,9 +168,8 @@ def show(
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Show a plan: what it found, what was done, and what is left. Exit code 1 if anything is."""
-    with exit_on_error():
-        plan = Plan.read(path)
-        found = _summary(path, "replay show", by, unmasked=unmasked)
+    plan = Plan.read(path)
+    found = _summary(path, "replay show", by, unmasked=unmasked)
     if output is OutputFormat.TABLE:
         out.print(
             f"{f'{plan.kind} {plan.target}'.rstrip()}, planned by {plan.by}, digest {plan.digest}",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.sending.scrubbing import UnusableReceiptError, read_receipt, receipt_path
+from izin.cli.sending.scrubbing import read_receipt, receipt_path
 from izin.cli.terminal import (
     BrandsOption,
     ByOption,
@@ -19,7 +19,6 @@ from izin.cli.terminal import (
     UnmaskedOption,
     UntilOption,
     exit_if,
-    exit_on_error,
     exit_on_signals,
     is_key,
     named_recipients,
@@ -186,7 +185,7 @@ def what_if(
     Exit code 1 if somebody was sent to by a wrong answer, 3 if the options or a list cannot be
     used, 130 if it was stopped.
     """
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals():
         if since is not None and until is not None and since >= until:
             raise SourceError("--since must be before --until")
         chosen = selection_of(recipients=recipient, brands=brand)
@@ -246,7 +245,7 @@ def _list(path: Path) -> GivenList:
     """Return a list with the receipts that izin scrub noted beside it."""
     beside = receipt_path(path)
     if not beside.is_file():
-        raise UnusableReceiptError(
+        raise SourceError(
             f"{path.name} has no {beside.name} beside it: name it where izin scrub wrote both"
         )
     noted = read_receipt(beside)

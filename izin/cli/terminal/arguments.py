@@ -13,10 +13,11 @@ from datetime import UTC, datetime, time, timedelta
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
+from typer.core import TyperGroup
 
 from izin.consent import TURKEY, Channel, RecipientType, SourceError, read_email, read_phone
 
@@ -333,6 +334,20 @@ def takes(
         return taking
 
     return decorate
+
+
+def group_with(default: str) -> type[TyperGroup]:
+    """Return the class of a group whose arguments begin with its command ``default`` where they
+    name none. Its help is the group's own, unless that command is hidden.
+    """
+
+    class GroupWithDefault(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own
+            own = {*self.commands, *([] if self.commands[default].hidden else ["--help"])}
+            is_named = args[0] in own if args else self.no_args_is_help
+            return super().parse_args(ctx, args if is_named else [default, *args])
+
+    return GroupWithDefault
 
 
 def named_recipients(given: Iterable[str]) -> Iterator[str]:

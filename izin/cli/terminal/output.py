@@ -324,28 +324,14 @@ class VisibleRows:
         self._csv.writerow([visible(one) if isinstance(one, str) else one for one in row])
 
 
-class UnwritableCsvError(OurError):
-    """A file cannot be written."""
-
-    def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"{path} cannot be written: {error.strerror}; choose another place")
-
-
-class OtherFileError(SourceError):
-    """What stands where a file is to be written is no earlier one of its kind."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} exists, and is no such list: name another file")
-
-
 @contextmanager
 def private_csv(path: Path, header: Sequence[str], *, for_excel: bool = False) -> Iterator[CsvRows]:
     """Provide what writes rows under ``header``; the file replaces ``path`` at the end, and on an
     error nothing is left. ``for_excel`` is as Excel in Turkey opens it: with a BOM, and ``;``.
 
     Raises:
-        OtherFileError: a file with another header is there.
-        UnwritableCsvError: it cannot be written.
+        SourceError: a file with another header is there.
+        OurError: it cannot be written.
     """
     part = path.with_name(f".{path.name}.part")
     encoding = "utf-8-sig" if for_excel else "utf-8"
@@ -359,7 +345,8 @@ def private_csv(path: Path, header: Sequence[str], *, for_excel: bool = False) -
             yield rows
         part.replace(path)
     except OSError as error:
-        raise UnwritableCsvError(path, error) from error
+        why = f"{path} cannot be written: {error.strerror}; choose another place"
+        raise OurError(why) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -368,14 +355,11 @@ def check_place(path: Path, header: Sequence[str], *, for_excel: bool = False) -
     """Check that :func:`private_csv` would replace at most an earlier file of its kind.
 
     Raises:
-        OtherFileError: a file with another header is at ``path``.
-        UnwritableCsvError: what is there cannot be read.
+        SourceError: a file with another header is at ``path``.
+        OSError: what is there cannot be read.
     """
-    try:
-        if path.exists() and not _begins_with(path, header, _delimiter(for_excel)):
-            raise OtherFileError(path)
-    except OSError as error:
-        raise UnwritableCsvError(path, error) from error
+    if path.exists() and not _begins_with(path, header, _delimiter(for_excel)):
+        raise SourceError(f"{path} exists, and is no such list: name another file")
 
 
 def _delimiter(for_excel: bool) -> str:

@@ -84,13 +84,6 @@ class OrderingLaw:
     merge: Callable[[Consent, Consent], Consent]
 
 
-class NondeterministicLawError(OurError):
-    """A law that gives another state each time for the same events in the same order."""
-
-    def __init__(self) -> None:
-        super().__init__("the law is not deterministic: a counterexample could not be reproduced")
-
-
 LAW = OrderingLaw(decide=decide, merge=merge)
 
 
@@ -277,7 +270,7 @@ def _shrink(events: _Events, other: Parts, law: OrderingLaw) -> Counterexample:
     other = _at(other, _fewest(places, fails_at))
     counterexample = _counterexample(events, other, law)
     if counterexample is None:
-        raise NondeterministicLawError
+        raise OurError("the law is not deterministic: a counterexample could not be reproduced")
     return counterexample
 
 

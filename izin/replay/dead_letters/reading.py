@@ -35,13 +35,6 @@ _GROUP = "izin-dead-letters"
 _NAME = re.compile(r"(\d{1,9})/(\d{1,18})", re.ASCII)
 
 
-class UnknownDeadLetterError(SourceError):
-    """No dead letter has this name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no dead letter {name}; each has its name in: izin dead-letters list")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """A dead letter, and the record that it is about."""
@@ -275,7 +268,7 @@ class DeadLetterReader:
         """Return the letter ``name`` (``partition/offset``), with what can be read of it.
 
         Raises:
-            UnknownDeadLetterError: there is none.
+            SourceError: there is none.
             BrokerError: as ``ends``.
         """
         if named := _NAME.fullmatch(name):
@@ -288,7 +281,7 @@ class DeadLetterReader:
                 for letter in found:
                     if letter.identity.offset == offset:
                         return letter, content_of(letter, self._codec, self._settings.topics)
-        raise UnknownDeadLetterError(name)
+        raise SourceError(f"no dead letter {name}; each has its name in: izin dead-letters list")
 
     def _between(
         self, starts: Mapping[int, int], ends: Mapping[int, int], progress: OnProgress = silent

@@ -18,6 +18,7 @@ from time import monotonic
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from izin.consent import SourceError
 from izin.ledger import dead_letters, reads
 from izin.ledger.db import Ledger
 from izin.ledger.dead_letters import UNTOUCHED, Redrive
@@ -36,7 +37,6 @@ from izin.replay.dead_letters.outcomes import (
 from izin.replay.dead_letters.reading import (
     DeadLetterReader,
     DeadLetterSelection,
-    UnknownDeadLetterError,
 )
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
@@ -147,7 +147,7 @@ class Redriver:
         acknowledged, or with ``again`` all.
 
         Raises:
-            UnknownDeadLetterError: a letter that is named does not exist.
+            SourceError: a letter that is named does not exist.
             BrokerError: Kafka cannot be read.
             StateError: the present state cannot be read here.
         """
@@ -203,7 +203,9 @@ class Redriver:
                     break
             found.is_full = next(letters, None) is not None
         if unknown := sorted(found.selection.names - names):
-            raise UnknownDeadLetterError(", ".join(unknown))
+            raise SourceError(
+                f"no dead letter {', '.join(unknown)}; each has its name in: izin dead-letters list"
+            )
         return orders
 
     async def execute(self, preview: RedrivePreview, how: RedriveStatement) -> RedriveReport:

@@ -20,7 +20,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from izin.consent import Channel, ConsentKey, RecipientType, State, Status, latest, order_of
+from izin.consent import (
+    Channel,
+    ConsentKey,
+    OurError,
+    RecipientType,
+    State,
+    Status,
+    latest,
+    order_of,
+)
 from izin.ledger import brands
 from izin.ledger.bulk.saving import BulkChanges, RowChange
 from izin.ledger.db import Connection, Ledger, exclusive, living, statements, take
@@ -39,7 +48,6 @@ from izin.ledger.record import (
     ruling,
 )
 from izin.ledger.unit_of_work import UnitOfWork, lock
-from izin.replay.errors import LiveGroupError
 from izin.replay.ledger.shadow import ENTRIES_A_SLICE, fill, filled, selected
 from izin.runtime.plan import (
     REBUILD,
@@ -148,8 +156,7 @@ class LedgerRebuild:
         One that was stopped goes on where it was, with the history up to the same places.
 
         Raises:
-            LiveGroupError: another rebuild runs.
-            ProcessEndedError: a process ended before it was done.
+            OurError: another rebuild runs, or a process ended before it was done.
         """
         draft = work_folder(path) / "draft"
         async with self._alone():
@@ -163,7 +170,7 @@ class LedgerRebuild:
         """Refuse a plan that cannot be executed now.
 
         Raises:
-            LiveGroupError: processes of the sinks run.
+            OurError: processes of the sinks run.
             PlanMovedError: something that the plan relies on has changed.
         """
         await refuse_others(self.ledger)
@@ -182,9 +189,8 @@ class LedgerRebuild:
         """Repair what the plan found; return what was done. One that was stopped goes on.
 
         Raises:
-            LiveGroupError: processes of the sinks run, or another rebuild does.
+            OurError: processes of the sinks run, or another rebuild does, or a process ended.
             PlanMovedError: something that the plan relies on has changed.
-            ProcessEndedError: a process ended before it was done.
         """
         async with self._alone():
             await self.check(plan)
@@ -221,7 +227,10 @@ class LedgerRebuild:
         """Let one rebuild run at a time, which others see."""
         async with living(self.ledger):
             if await take(self.ledger, "rebuild") is None:
-                raise LiveGroupError("other rebuild of the ledger", 1, "wait for its end")
+                raise OurError(
+                    "another rebuild of the ledger runs; wait for its end, then give the command "
+                    "again"
+                )
             yield
 
     async def _begun(self, draft: Path, selection: Selection, by: str) -> Plan:
@@ -274,10 +283,13 @@ class LedgerRebuild:
 
 
 async def refuse_others(ledger: Ledger) -> None:
-    """Raise LiveGroupError where other processes of the sinks run."""
+    """Raise OurError where other processes of the sinks run."""
     (row,) = await ledger.fetch(_SQL["is-alone"], {"owner": ledger.owner})
     if not row["is_alone"]:
-        raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
+        raise OurError(
+            f"{row['others']} other processes of the sinks run; stop them, then give the command "
+            "again"
+        )
 
 
 async def compare(ledger: Ledger, plan: Plan) -> LedgerComparison:

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import orjson
 
+from izin.consent import OurError
 from izin.ledger import brands
 from izin.ledger.archive.folder import (
     Archive,
@@ -41,7 +42,6 @@ from izin.ledger.record import (
 )
 from izin.ledger.registry import customers, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
-from izin.replay.errors import LostHistoryError
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.plan import OnProgress, Plan, Selection, silent
 from izin.runtime.settings import KafkaSettings
@@ -138,13 +138,19 @@ class LedgerRestoration:
         """Restore; the plan of the rows is written to the folder of the archive.
 
         Raises:
-            LostHistoryError: what was anchored is not in the archive, and that is not accepted.
-            LiveGroupError: processes of the sinks run.
+            OurError: what was anchored is not in the archive, and that is not accepted, or
+                processes of the sinks run.
             FullLedgerError: as :meth:`check` and whatever else it raises.
         """
         found = await self.check(anchors)
         if found.lost and not accept_loss:
-            raise LostHistoryError([(one.shard, one.place) for one in found.lost])
+            first = found.lost[0]
+            raise OurError(
+                f"rows were recorded after the archive was written: of {len(found.lost)} chains, "
+                f"such as shard {first.shard} up to place {first.place}; use a later archive, or "
+                "add --accept-loss: what the topics have is restored, and the history keeps what "
+                "it lacks"
+            )
         messages = TopicMessages(self.codec, self.kafka.topics)
         erased, numbers, rows = 0, dict[str, int](), 0
         if self.archive is not None:

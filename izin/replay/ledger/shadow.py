@@ -180,7 +180,7 @@ async def fill(
     gets how many of how many are done.
 
     Raises:
-        ProcessEndedError: a process ended before it was done; the slices that are done stay.
+        OurError: a process ended before it was done; the slices that are done stay.
     """
     done, slices = await filled(ledger, plan), plan.options["slices"]
     left = [number for number in range(slices) if number not in done]

@@ -23,7 +23,6 @@ from izin.consent import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import by_key
-from izin.replay.errors import InputLostError, LiveGroupError
 from izin.runtime.kafka import codec
 from izin.runtime.plan import (
     DESIRED_CONSENTS,
@@ -84,13 +83,12 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
     """Return the plan of a rebuild as it would be made now.
 
     Raises:
-        InputLostError: the lanes are not those that were decided.
-        LiveGroupError: order workers decide meanwhile, so that no offsets belong together.
         PositionAheadError: a lane ends before what was decided of it.
         BrokerError: Kafka cannot be reached, or a topic does not exist.
         LedgerUnavailableError: the history is needed, and cannot be reached.
         SourceError: rows of a lost topic were selected.
-        OurError: the settings have another number of partitions.
+        OurError: the settings have another number of partitions, the lanes are not those that
+            were decided, or order workers decide meanwhile.
     """
     settings, topics = installation.kafka, installation.kafka.topics
     lanes = (topics.events.name, topics.express.name)
@@ -154,7 +152,7 @@ def _at_rest(
             if decided.positions() == positions:
                 return positions, cluster_id, found
     count = members(settings, installation.streams.group(settings))
-    raise LiveGroupError("order workers", count, "stop them")
+    raise OurError(f"{count} order workers run; stop them, then give the command again")
 
 
 def partitions_of(plan: Plan, settings: KafkaSettings) -> list[int]:
@@ -182,7 +180,7 @@ def _check_lanes(
 ) -> None:
     for lane, (cluster, _, lane_id) in positions.logs(settings.topics).items():
         if (cluster, lane_id) != (cluster_id, found[lane].topic_id):
-            raise InputLostError(
+            raise OurError(
                 f"{lane} was created again since partition {number} was decided, so its events "
                 "cannot be read again; what stands in desired-consents is all there is. Let an "
                 "order worker start: it keeps that, and decides what the new topic has"

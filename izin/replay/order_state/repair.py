@@ -26,11 +26,10 @@ from typing import Any
 
 import orjson
 
-from izin.consent import Consent, Status, outranks
+from izin.consent import Consent, OurError, Status, outranks
 from izin.kafka.bounded_reader import OffsetGoneError
 from izin.ledger.db import Ledger
 from izin.ledger.history import act, append
-from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.order_state.comparison import (
     WRITTEN,
     StateComparison,
@@ -144,22 +143,23 @@ class StateRebuild:
         """Raise unless ``plan`` can be executed now.
 
         Raises:
-            InputLostError: a lost topic cannot be restored in full.
-            LiveGroupError: order workers run.
+            OurError: a lost topic cannot be restored in full, or order workers run.
             PlanMovedError: something it relies on has changed.
             and as ``plan_of``.
         """
         lost, uncovered = options_of(plan)
         if lost & uncovered:
-            raise InputLostError(
+            raise OurError(
                 "the topic was lost, and so were events that retention has removed: it cannot be "
                 "restored in full. Set DATABASE_URL, if there is a ledger, and plan again; else an "
                 "order worker decides again what the topics have"
             )
         settings = self.installation.kafka
         if count := members(settings, self.installation.streams.group(settings)):
-            remedy = "stop them (one that has stopped counts until its session ends)"
-            raise LiveGroupError("order workers", count, remedy)
+            raise OurError(
+                f"{count} order workers run; stop them (one that has stopped counts until its "
+                "session ends), then give the command again"
+            )
         plan.check(plan_of(self.installation, plan.selection, by=plan.by))
 
     def execute(

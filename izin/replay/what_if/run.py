@@ -101,7 +101,7 @@ class WhatIf:
         """Judge every key; return what was found.
 
         Raises:
-            UnverifiedListError: a list is not the one of its receipts.
+            SourceError: a list is not the one of its receipts.
         """
         heads, selection = await by_key.heads(self.ledger), self.selection
         listed = await on_lists(self.ledger, self.lists)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from izin.consent import SourceError
 from izin.evidence.chain import anchors_in, anchors_of
-from izin.evidence.container import UnreadableAnchorsError
 from izin.ledger.record import Anchor
 
 ANCHOR = Anchor(
@@ -35,7 +35,7 @@ def test_line_that_is_no_anchor_is_named(tmp_path: Path, line: str) -> None:
     """With what to do."""
     file = tmp_path / "anchors.jsonl"
     file.write_text(f"{LINE}{line}\n{LINE}")
-    with pytest.raises(UnreadableAnchorsError, match="line 2 is no anchor; export"):
+    with pytest.raises(SourceError, match="line 2 is no anchor; export"):
         anchors_in(file)
 
 
@@ -44,5 +44,5 @@ def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "anchors.jsonl"
     file.write_bytes(b"\xff\xfe")
     for path in (file, tmp_path / "nowhere"):
-        with pytest.raises(UnreadableAnchorsError, match="name a file of anchors"):
+        with pytest.raises(SourceError, match="name a file of anchors"):
             anchors_in(path)

@@ -9,7 +9,7 @@ from izin.consent import ConsentEvent, Violation, violation
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read
-from izin.replay.dead_letters.correction import Correction, UndatedCorrectionError
+from izin.replay.dead_letters.correction import Correction, SourceError
 from izin.replay.dead_letters.outcomes import Obstacle, RedriveOrder, order_of
 from izin.replay.dead_letters.reading import (
     UNREADABLE,
@@ -155,7 +155,7 @@ def corrected(letter: Letter, **given: str) -> tuple[MappedRecord, EventOrigin]:
 )
 def test_correction_makes_no_date_of_a_consent_up(letter: Letter, given: dict[str, str]) -> None:
     """An ONAY's date is given, or that of an ONAY which was not refused for it."""
-    with pytest.raises(UndatedCorrectionError, match="0/12"):
+    with pytest.raises(SourceError, match="0/12"):
         corrected(letter, **given)
     parsed, origin = corrected(letter, **given, consent_date="2026-03-02 15:00:00")
     assert parsed.consent_date == NOON + 3 * HOUR

@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent import LAW_VERSION, Consent, OurError, decide
-from izin.replay.errors import ProcessEndedError
 from izin.replay.order_state.comparison import (
     Shadow,
     StandingRows,
@@ -175,7 +174,7 @@ def die(*_: object) -> None:
 
 def test_process_that_dies_ends_the_command() -> None:
     """It would wait for its work for ever."""
-    with working(die, (), [0], 1) as running, pytest.raises(ProcessEndedError, match="--processes"):
+    with working(die, (), [0], 1) as running, pytest.raises(OurError, match="--processes"):
         running.finish(lambda _: None)
 
 

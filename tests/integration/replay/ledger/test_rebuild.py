@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from izin.consent import LAW_VERSION, TURKEY_CALENDAR
+from izin.consent import LAW_VERSION, TURKEY_CALENDAR, OurError
 from izin.iys.wire_format import Stream
 from izin.ledger import reads
 from izin.ledger.privacy import erasure
 from izin.ledger.record import DECIDED, ConsentRow
 from izin.ledger.unit_of_work import lock
-from izin.replay.errors import LiveGroupError
 from izin.replay.ledger.rebuild import (
     REPAIRED,
     DifferingRow,
@@ -289,7 +288,7 @@ async def test_execution_beside_a_sink_process_is_refused(
     await harness.ingest(onay())
     async with harness.living():
         await planned(rebuild, plan_file)
-        with pytest.raises(LiveGroupError, match="1 other processes of the sinks"):
+        with pytest.raises(OurError, match="1 other processes of the sinks"):
             await executed(harness, rebuild, plan_file)
 
 
