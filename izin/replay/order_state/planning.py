@@ -9,7 +9,7 @@ own.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -87,8 +87,7 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         BrokerError: Kafka cannot be reached, or a topic does not exist.
         LedgerUnavailableError: the history is needed, and cannot be reached.
         SourceError: rows of a lost topic were selected.
-        OurError: the settings have another number of partitions, the lanes are not those that
-            were decided, or order workers decide meanwhile.
+        OurError: the lanes are not those that were decided, or order workers run.
     """
     settings, topics = installation.kafka, installation.kafka.topics
     lanes = (topics.events.name, topics.express.name)
@@ -107,36 +106,37 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
     )
     if lost and selection != Selection():
         raise SourceError(f"{rows} was created again, so all of it is to be restored: select none")
+    decided = {number: one.offsets(topics) for number, one in positions.items()}
+    # Until the plan is executed nothing else may be decided.
     read = {
-        lane: _up_to(found[lane], {n: one.offsets(topics)[lane] for n, one in positions.items()})
+        lane: replace(
+            found[lane],
+            ends={
+                number: decided[number][lane] if number in decided else start
+                for number, start in found[lane].starts.items()
+            },
+            stands_still=True,
+        )
         for lane in lanes
+    }
+    undecided = {
+        number
+        for lane in lanes
+        for number, end in found[lane].ends.items()
+        if number not in decided and end > found[lane].starts[number]
     }
     uncovered, history = _removed(installation, read)
     return Plan(
         kind=REBUILD,
         target=DESIRED_CONSENTS,
         selection=selection,
-        options={
-            "lost": lost,
-            "uncovered": uncovered,
-            "undecided": sorted(_undecided([found[lane] for lane in lanes], positions)),
-        },
+        options={"lost": lost, "uncovered": uncovered, "undecided": sorted(undecided)},
         cluster_id=cluster_id,
         topics={**found, **read},
         history=history,
         made_at=datetime.now(UTC),
         by=by,
     )
-
-
-def _undecided(lanes: Iterable[Bounds], positions: Collection[int]) -> set[int]:
-    """Return the partitions that have events and no positions."""
-    return {
-        number
-        for lane in lanes
-        for number, end in lane.ends.items()
-        if number not in positions and end > lane.starts[number]
-    }
 
 
 def _at_rest(
@@ -188,14 +188,6 @@ def _check_lanes(
         offset = positions.offsets(settings.topics)[lane]
         if offset > found[lane].ends[number]:
             raise PositionAheadError(lane, number, offset, found[lane].ends[number])
-
-
-def _up_to(bounds: Bounds, decided: Mapping[int, int]) -> Bounds:
-    """Return the part of a lane that is decided; its start where nothing ever was. Until a plan is
-    executed nothing else may be.
-    """
-    ends = {number: decided.get(number, start) for number, start in bounds.starts.items()}
-    return replace(bounds, ends=ends, stands_still=True)
 
 
 def _removed(
