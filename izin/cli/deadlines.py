@@ -70,15 +70,6 @@ _COUNTED = {
     "extended": "due again",
     "expired": "expire",
 }
-_WEEK_LONG = timedelta(days=7)
-_LATENCIES = {
-    "path": "path",
-    "leg": "leg",
-    "changes": "changes",
-    "p50": "p50",
-    "p95": "p95",
-    "p99": "p99",
-}
 _MINUTE, _HOUR = 60.0, 3600.0
 _WEEK = {
     "customer_id": "customer",
@@ -325,7 +316,19 @@ def latency(
         brand=brand,
     )
     known = {"since": begin, "latencies": [asdict(one) for one in found]}
-    print_rows(output, _LATENCIES, map(_row, found), as_json=known)
+    print_rows(
+        output,
+        {
+            "path": "path",
+            "leg": "leg",
+            "changes": "changes",
+            "p50": "p50",
+            "p95": "p95",
+            "p99": "p99",
+        },
+        map(_row, found),
+        as_json=known,
+    )
 
 
 def _row(one: LegLatency) -> tuple[object, ...]:
@@ -360,7 +363,7 @@ def week(
     decided on at all is in izin dead-letters list --customer. Times are Turkish; JSON has seconds.
     """
     now = datetime.now(UTC)
-    begin = since or now - _WEEK_LONG
+    begin = since or now - timedelta(days=7)
     found = run_on_ledger(
         lambda ledger: figures(ledger, since=begin, until=now, customer_id=customer),
         customer=customer,

@@ -72,41 +72,6 @@ TITLES = {
 }
 """The columns of a sweep; the last one is printed below."""
 
-_REASONS = {"gap": "gap", "order": "ordered", "schedule": "schedule"}
-_PLAN = {
-    "brand_code": "brand",
-    "keys": "keys",
-    "requests": "requests",
-    "takes": "takes",
-    "sweep": "sweep",
-}
-_COUNTED = {
-    "brand_code": "brand",
-    "counted_at": "counted",
-    "iys_onay": "ONAY at İYS",
-    "onay": "ONAY here",
-    "onay_surplus": "surplus",
-    "iys_ret": "RET at İYS",
-    "ret": "RET here",
-    "ret_surplus": "surplus of RET",
-    "unconfirmed": "unconfirmed",
-    "in_flight": "in flight",
-    "onay_before": "ONAY surplus 30 days before",
-    "ret_before": "RET surplus 30 days before",
-    "remedy": "remedy",
-}
-_ADDRESSES = {
-    "address": "address",
-    "reputation": "reputation",
-    "calls_24h": "calls in 24 h",
-    "failed_24h": "failed",
-    "pace": "pace",
-    "paused_until": "paused until",
-    "token_calls_1h": "token calls in 1 h",
-    "token_paused_until": "token calls paused until",
-    "status_calls_1h": "status calls in 1 h",
-}
-
 
 app = typer.Typer(
     help="Compare İYS's register with ours, and see what it counts, pushes and limits.\n\n"
@@ -121,15 +86,6 @@ push_app = typer.Typer(
 )
 
 _RECEIVER = "IZIN_PUSH_URL, IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
-_CONNECTIONS = {
-    "brand_code": "brand",
-    "type": "type",
-    "url": "URL",
-    "ours": "ours",
-    "status": "status at İYS",
-    "registered_at": "registered",
-    "remedy": "remedy",
-}
 
 
 @push_app.command("status")
@@ -142,7 +98,20 @@ def push_status(brand_code: BrandArgument, *, output: OutputOption = OutputForma
     sink = SinkSettings()
     found = run_at_iys(lambda ledger, client: _states(ledger, client, brand_code, sink))
     rows = [row for one in found for row in _rows(brand_code, one, sink.push_url)]
-    print_rows(output, _CONNECTIONS, rows, below=True)
+    print_rows(
+        output,
+        {
+            "brand_code": "brand",
+            "type": "type",
+            "url": "URL",
+            "ours": "ours",
+            "status": "status at İYS",
+            "registered_at": "registered",
+            "remedy": "remedy",
+        },
+        rows,
+        below=True,
+    )
     exit_if(any(row[-1] for row in rows))
 
 
@@ -251,7 +220,13 @@ def _remedy(brand_code: int, one: ChannelConnections, url: str | None) -> str:
 
 def sweep_row(sweep: Sweep) -> tuple[object, ...]:
     """Return the cells of a sweep."""
-    own = (sweep.brand_code, _REASONS[sweep.reason], sweep.started_at, sweep.ended_at, sweep.keys)
+    own = (
+        sweep.brand_code,
+        {"gap": "gap", "order": "ordered", "schedule": "schedule"}[sweep.reason],
+        sweep.started_at,
+        sweep.ended_at,
+        sweep.keys,
+    )
     return *own, *(getattr(sweep.counts, name) for name in _COUNTS), sweep_state(sweep)
 
 
@@ -323,7 +298,17 @@ def start(
             lambda ledger: sweeps.order(ledger, codes, by=by, now=datetime.now(UTC)), needed
         )
         open_ |= {one.brand_code: one for one in started}
-    print_rows(output, _PLAN, [_planned(one, sizes, open_.get(one), rate) for one in codes])
+    print_rows(
+        output,
+        {
+            "brand_code": "brand",
+            "keys": "keys",
+            "requests": "requests",
+            "takes": "takes",
+            "sweep": "sweep",
+        },
+        [_planned(one, sizes, open_.get(one), rate) for one in codes],
+    )
     if not execute:
         say_dry_run("nothing was started")
 
@@ -410,7 +395,21 @@ def counts(
     last = {one.brand_code: one for one in reversed(found)}
     print_found(
         output,
-        _COUNTED,
+        {
+            "brand_code": "brand",
+            "counted_at": "counted",
+            "iys_onay": "ONAY at İYS",
+            "onay": "ONAY here",
+            "onay_surplus": "surplus",
+            "iys_ret": "RET at İYS",
+            "ret": "RET here",
+            "ret_surplus": "surplus of RET",
+            "unconfirmed": "unconfirmed",
+            "in_flight": "in flight",
+            "onay_before": "ONAY surplus 30 days before",
+            "ret_before": "RET surplus 30 days before",
+            "remedy": "remedy",
+        },
         found,
         below=True,
         remedy=lambda one: remedy_of_count(one) if one is last[one.brand_code] else None,
@@ -435,7 +434,17 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
     found = run_on_ledger(addresses)
     print_found(
         output,
-        _ADDRESSES,
+        {
+            "address": "address",
+            "reputation": "reputation",
+            "calls_24h": "calls in 24 h",
+            "failed_24h": "failed",
+            "pace": "pace",
+            "paused_until": "paused until",
+            "token_calls_1h": "token calls in 1 h",
+            "token_paused_until": "token calls paused until",
+            "status_calls_1h": "status calls in 1 h",
+        },
         found,
         calls_24h=attrgetter("calls"),
         failed_24h=attrgetter("failures"),

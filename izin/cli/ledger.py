@@ -54,15 +54,6 @@ _COLUMNS = ("shard", "after", "place", "what")
 _SKEW = timedelta(minutes=1)
 """By how much this clock and that of the processes that deliver may differ."""
 _OF_DELIVERIES = ("batch", "place", "what")
-_PARTITIONS = {
-    "partition": "partition",
-    "state": "state",
-    "read": "read",
-    "of": "of",
-    "keys": "keys",
-    "decisions_from": "decisions from",
-    "finished_at": "finished (Turkey)",
-}
 AnchorsOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -216,7 +207,19 @@ def bootstrap(
             for one in lost
         },
     }
-    print_rows(output, _PARTITIONS, [rows[number] for number in sorted(rows)])
+    print_rows(
+        output,
+        {
+            "partition": "partition",
+            "state": "state",
+            "read": "read",
+            "of": "of",
+            "keys": "keys",
+            "decisions_from": "decisions from",
+            "finished_at": "finished (Turkey)",
+        },
+        [rows[number] for number in sorted(rows)],
+    )
     waiting = [row for row in rows.values() if row[1] != "restored"]
     if not waiting:
         say("nothing waits to be restored")

@@ -35,7 +35,6 @@ from izin.cli.terminal.iys_session import run_in_context
 from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_cut, run_on_ledger
 from izin.consent import Channel
 from izin.iys.errors import CallError
-from izin.iys.wire_format import BrandSummary, GrantedBrand
 from izin.ledger import brands as registry
 from izin.ledger.brake.counting import limits_of
 from izin.ledger.db import Ledger
@@ -56,18 +55,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_COLUMNS = {
-    "customer_id": "customer",
-    "name": "name",
-    "kind": "kind",
-    "iys_code": "İYS code",
-    "created_at": "registered",
-    "brands": "brands",
-    "limits": "limits of one source",
-    "offboarded_at": "offboarded",
-}
 _NUMBERS = (("MERSİS", "mersis"), ("VKN", "vkn"), ("İYS code", "iys_code"))
-_DETAILS = (("kind", "kind"), *_NUMBERS, ("offboarded", "offboarded_at"))
 KindOption = Annotated[
     PersonKind | None,
     typer.Option(
@@ -83,7 +71,6 @@ VknOption = Annotated[str | None, typer.Option(help="Its VKN, the tax number (10
 IysCodeOption = Annotated[
     int | None, typer.Option(min=0, help="Its number as a provider at İYS (iysCode).")
 ]
-_FOUND = {"brand_code": "brand", "what": "what İYS lists", "remedy": "remedy"}
 _GRANTED = {
     "brand_code": "brand",
     "iys_code": "İYS code",
@@ -95,7 +82,6 @@ _GRANTED = {
     "listed_at": "listed",
     "remedy": "remedy",
 }
-_UNKNOWN = "unknown"
 _NOW = timedelta(0)
 _Row = tuple[int | None, str, str]
 """The brand, what İYS lists of it, and what to do."""
@@ -140,7 +126,12 @@ def sync(
     right is lost, or a list could not be read whole.
     """
     rows, wrong = run_in_context(lambda context: _sync(context, customer, by if execute else None))
-    print_rows(output, _FOUND, rows, below=True)
+    print_rows(
+        output,
+        {"brand_code": "brand", "what": "what İYS lists", "remedy": "remedy"},
+        rows,
+        below=True,
+    )
     if not execute:
         say("nothing was changed; add --execute to follow it")
     exit_if(wrong)
@@ -163,7 +154,7 @@ def granted_brands(
             one.iys_code,
             owner,
             one.name,
-            _UNKNOWN if one.writes is None else " ".join(one.writes) or "nothing",
+            "unknown" if one.writes is None else " ".join(one.writes) or "nothing",
             " ".join(item for item in one.reads or () if item not in (one.writes or ())),
             one.agreement_control,
             one.listed_at,
@@ -241,7 +232,9 @@ def _rows(found: ListFinding, known: _Registry, context: OutboundContext) -> Ite
         remedy = f"izin deadlines opt-outs {code}" if change.lost else ""
         for line in change.lines():
             yield code, line, remedy
-    yield from _offered(found.offered, known)
+    for one in found.offered:
+        what = f"granted, not registered: {one.name} of {one.title}"
+        yield one.brand_code, what, known.offer(one.brand_code, one.iys_code, one.name)
     for brand in found.unlisted:
         yield (
             brand.brand_code,
@@ -252,12 +245,6 @@ def _rows(found: ListFinding, known: _Registry, context: OutboundContext) -> Ite
         yield None, f"our own subscription: {warning}", "renew it with İYS"
     if found.problem is not None:
         yield None, f"not read whole: {found.problem}", "try again; what is gone is not followed"
-
-
-def _offered(brands: Iterable[GrantedBrand], known: _Registry) -> Iterator[_Row]:
-    for one in brands:
-        remedy = known.offer(one.brand_code, one.iys_code, one.name)
-        yield one.brand_code, f"granted, not registered: {one.name} of {one.title}", remedy
 
 
 async def _own_brands(
@@ -274,25 +261,19 @@ async def _own_brands(
             wrong = True
             rows.append((None, f"brands of provider {iys_code}: {error}", "izin doctor"))
             continue
-        rows += _new(found, iys_code, codes, known)
+        rows += [
+            (
+                one.brand_code,
+                f"not registered: {one.name}",
+                known.offer(one.brand_code, iys_code, one.name),
+            )
+            for one in found
+            if one.brand_code not in codes
+        ]
         if store:
             await listing.store_own(context.ledger, account, iys_code, found, now=now)
             await refresh_subscriptions(context, every=_NOW, only={iys_code})
     return rows, wrong
-
-
-def _new(
-    found: Iterable[BrandSummary], iys_code: int, codes: set[int], known: _Registry
-) -> list[_Row]:
-    return [
-        (
-            one.brand_code,
-            f"not registered: {one.name}",
-            known.offer(one.brand_code, iys_code, one.name),
-        )
-        for one in found
-        if one.brand_code not in codes
-    ]
 
 
 def _of(brands: Iterable[Brand], customer: str | None) -> list[Brand]:
@@ -384,7 +365,16 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     brands = run_on_ledger(registry.every)
     print_found(
         output,
-        _COLUMNS,
+        {
+            "customer_id": "customer",
+            "name": "name",
+            "kind": "kind",
+            "iys_code": "İYS code",
+            "created_at": "registered",
+            "brands": "brands",
+            "limits": "limits of one source",
+            "offboarded_at": "offboarded",
+        },
         found,
         brands=lambda one: " ".join(
             str(brand.brand_code) for brand in brands if brand.customer_id == one.customer_id
@@ -403,7 +393,7 @@ def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.T
         ("registered", customer.created_at),
         *(
             (title, getattr(customer, field))
-            for title, field in _DETAILS
+            for title, field in (("kind", "kind"), *_NUMBERS, ("offboarded", "offboarded_at"))
             if getattr(customer, field) is not None
         ),
         ("limits of one source", str(limits_of(customer) or "off")),

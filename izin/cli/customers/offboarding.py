@@ -84,12 +84,7 @@ shows, not that it shows all. It names recipients: it is personal data.
 _EVERY: Final = 2.0
 """Seconds between two looks."""
 _EARLIEST: Final = date(2015, 5, 1)
-_COLUMNS = {"what": "what", "count": "count", "then": "with --execute"}
 _OPT_OUT_HEADER = ("brand", *OPT_OUT_HEADER)
-_KEPT = (
-    "history, permissions and complaints are kept here as the law says (docs/retention.md): an "
-    "opt-out has no end, and what was decided is proven for ten years"
-)
 
 
 async def hand_over(
@@ -118,8 +113,15 @@ async def hand_over(
     )
     await writer.run(by=ending.by, now=now)
     write_private(folder / ANCHORS, [one.to_line().encode() for one in anchors])
-    await _permissions(ledger, belongings, folder / PERMISSIONS)
-    await _daily_files(ledger, belongings, folder / DAILY)
+    with private_csv(folder / PERMISSIONS, reads.REGISTER) as rows:
+        for brand in belongings.brands:
+            async for row in reads.register(ledger, brand_code=brand.brand_code):
+                rows.writerow(list(row.values()))
+    await asyncio.to_thread((folder / DAILY).mkdir, mode=0o700)
+    for brand in belongings.brands:
+        for one in await files.since(ledger, _EARLIEST, brand_code=brand.brand_code):
+            if one.lines is not None:
+                await write_files(ledger, one, folder / DAILY)
     about = _ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}")
     write_private(folder / "README.txt", [about.encode()])
     return _pack(folder, _part_of(file))
@@ -132,21 +134,6 @@ def complete(file: Path, sha256: str) -> bool:
         part.replace(file)
         shutil.rmtree(_folder_of(file), ignore_errors=True)
     return file.exists() and digest_of(file) == sha256
-
-
-async def _permissions(ledger: Ledger, belongings: Belongings, path: Path) -> None:
-    with private_csv(path, reads.REGISTER) as rows:
-        for brand in belongings.brands:
-            async for row in reads.register(ledger, brand_code=brand.brand_code):
-                rows.writerow(list(row.values()))
-
-
-async def _daily_files(ledger: Ledger, belongings: Belongings, folder: Path) -> None:
-    await asyncio.to_thread(folder.mkdir, mode=0o700)
-    for brand in belongings.brands:
-        for file in await files.since(ledger, _EARLIEST, brand_code=brand.brand_code):
-            if file.lines is not None:
-                await write_files(ledger, file, folder)
 
 
 def _folder_of(file: Path) -> Path:
@@ -269,10 +256,16 @@ def offboard(
             left = run_on_ledger(lambda ledger: _execute(ledger, order, shown))
             rows, known = run_on_ledger(lambda ledger: _look(ledger, order))
             is_done = known is not None and known.ended_at is not None
-    print_rows(output, _COLUMNS, rows, below=True)
+    print_rows(
+        output, {"what": "what", "count": "count", "then": "with --execute"}, rows, below=True
+    )
     if known is not None and is_done:
         say(f"customer {customer_id} is offboarded; the archive's sha256 is {known.sha256}")
-        say(_KEPT)
+        say(
+            "history, permissions and complaints are kept here as the law says "
+            "(docs/retention.md): an opt-out has no end, and what was decided is proven for ten "
+            "years"
+        )
     elif not execute:
         say_dry_run("nothing was changed")
     say(*left)

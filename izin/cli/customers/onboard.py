@@ -74,24 +74,6 @@ _FILES = (
     "reasons",
     "report",
 )
-_JUDGED = {
-    "brand_code": "brand",
-    "channel": "channel",
-    "consents": "opt-ins",
-    "taken": "İYS takes",
-    "lawful": "lawful",
-    "void": "void",
-}
-_SENT = {
-    "brand_code": "brand",
-    "channel": "channel",
-    "rows": "rows",
-    "duplicates": "twice",
-    "opt_outs": "opt-outs",
-    "held": "at İYS",
-    "refused": "refused",
-    "to_send": "to send",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,15 +115,12 @@ class LoadingFiles:
         with showing_steps() as begin:
             opt_outs = find(begin)
             return tuple(
-                self.session.run(path, _reported(how, path, folder), begin, opt_outs=opt_outs)
+                self.session.run(path, reported, begin, opt_outs=opt_outs)
                 for path in self.paths
+                for reported in [
+                    replace(how, report_path=folder and folder / how.report_of(path).name)
+                ]
             )
-
-
-def _reported(how: Import, path: Path, folder: Path | None) -> Import:
-    if folder is None:
-        return how
-    return replace(how, report_path=folder / how.report_of(path).name)
 
 
 def print_preview(
@@ -150,7 +129,26 @@ def print_preview(
     """Print what the loading would do; in JSON it is part of what ``print_done`` prints."""
     if output is OutputFormat.JSON:
         return
-    for columns in (_JUDGED, _SENT):
+    for columns in (
+        {
+            "brand_code": "brand",
+            "channel": "channel",
+            "consents": "opt-ins",
+            "taken": "İYS takes",
+            "lawful": "lawful",
+            "void": "void",
+        },
+        {
+            "brand_code": "brand",
+            "channel": "channel",
+            "rows": "rows",
+            "duplicates": "twice",
+            "opt_outs": "opt-outs",
+            "held": "at İYS",
+            "refused": "refused",
+            "to_send": "to send",
+        },
+    ):
         print_found(output, columns, found.lanes)
     say(*_lines(found, loading, unasked))
 
@@ -320,7 +318,13 @@ def _onboard(
     """Say what the loading would do, and do it where that is ordered."""
     settings, now = WorkerSettings(), datetime.now(UTC)
     brands = run_on_ledger(lambda ledger: brands_of(ledger, customer_id, order.brands), settings)
-    loading = FirstLoading(brands=brands, limits=_limits(settings), now=now)
+    limits = Limits(
+        requests_per_second=settings.requests_per_second,
+        batch_size=settings.batch_size,
+        result_delay=settings.result_delay,
+        sweep_share=settings.sweep_share,
+    )
+    loading = FirstLoading(brands=brands, limits=limits, now=now)
     with AddressBook() as book, import_session() as session:
         read = LoadingFiles(paths=files, how=order.how, session=session)
         read.note(book, now=now, calendar=settings.calendar)
@@ -332,15 +336,6 @@ def _onboard(
         # Where it is not ordered, only the reports are written.
         how = replace(order.how, review=review, dry_run=not order.executes)
         return found, read.read(how, order.reports, brands=brands)
-
-
-def _limits(settings: WorkerSettings) -> Limits:
-    return Limits(
-        requests_per_second=settings.requests_per_second,
-        batch_size=settings.batch_size,
-        result_delay=settings.result_delay,
-        sweep_share=settings.sweep_share,
-    )
 
 
 async def _judge(

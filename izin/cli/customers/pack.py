@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ from izin.onboarding.pack import (
 )
 from izin.onboarding.preview import check_brands
 from izin.onboarding.void_consents import HEADER, NEW_CONSENTS, row_of, void_consents
-from izin.producers.files import Import, ImportReport
+from izin.producers.files import Import
 from izin.runtime.settings import LedgerSettings
 
 _COLUMNS = {
@@ -99,7 +99,14 @@ def pack(
         if files:
             with import_session() as session:
                 read = LoadingFiles(paths=files, how=how, session=session)
-                _say_refused(read.note(book, now=now, calendar=calendar))
+                say(
+                    *(
+                        f"{one.path.name}: {one.refused:,} rows cannot be read, and are not "
+                        f"counted: izin import {shlex.quote(str(one.path))} --dry-run reports them"
+                        for one in read.note(book, now=now, calendar=calendar)
+                        if one.refused
+                    )
+                )
         names = tuple(one.name for one in files or ())
         found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, book if names else None))
         found = replace(found, counted_in=names)
@@ -108,15 +115,6 @@ def pack(
     _print(found, output)
     say(f"written: {out / PAGE}")
     exit_if(found.missing)
-
-
-def _say_refused(files: Sequence[ImportReport]) -> None:
-    for one in files:
-        if one.refused:
-            say(
-                f"{one.path.name}: {one.refused:,} rows cannot be read, and are not counted: izin "
-                f"import {shlex.quote(str(one.path))} --dry-run reports them"
-            )
 
 
 def _make(folder: Path) -> None:

@@ -68,7 +68,6 @@ ReasonOption = Annotated[
         callback=filled,
     ),
 ]
-_COLUMNS = ("what", "outcome", "preview", "result", "note")
 _NAMED = 5
 """Letters that are named of many."""
 
@@ -147,7 +146,7 @@ def _print(report: RedriveReport, output: OutputFormat, *, is_done: bool) -> Non
     if preview.acknowledged:
         note = "left out, unless --again is said"
         rows.append(("acknowledged", "", preview.acknowledged, "", note))
-    print_rows(output, _COLUMNS, rows)
+    print_rows(output, ("what", "outcome", "preview", "result", "note"), rows)
     if is_done:
         _say_done(report)
     elif preview.letters or preview.unsettled:

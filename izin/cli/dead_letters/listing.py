@@ -37,11 +37,9 @@ from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro
 from izin.streams.guard import appended_at
 
-_COLUMNS = ("letter", "when (Turkey)", "position", "reason", "violations", "what became of it")
 _MOST = 1000
 """Letters that are listed, unless more are asked for: they are all in memory."""
 _PAGE = 5000
-_HIDDEN = "***"
 _IDS = frozenset({"event_id", "cause", "ce_id"})
 """Fields that are not masked: an id may look like a phone number."""
 
@@ -62,7 +60,12 @@ def print_list(
                 newest.append(one)
                 count += 1
     rows = [_row(*one) for one in newest]
-    print_rows(output, _COLUMNS, rows, as_json=[_as_json(*one) for one in newest])
+    print_rows(
+        output,
+        ("letter", "when (Turkey)", "position", "reason", "violations", "what became of it"),
+        rows,
+        as_json=[_as_json(*one) for one in newest],
+    )
     if count > len(newest):
         say(f"the newest {len(newest)} of {count} dead letters; --limit shows more")
 
@@ -204,7 +207,7 @@ def _event(content: Content, *, unmasked: bool) -> dict[str, Any]:
         if value not in (None, {}, "")
     }
     if "evidence" in event and not unmasked:
-        event["evidence"] = dict.fromkeys(event["evidence"], _HIDDEN)
+        event["evidence"] = dict.fromkeys(event["evidence"], "***")
     damaged = {"damaged": list(content.damaged)} if content.damaged else {}
     return event | {"key": str(content.key) if content.key else None} | damaged
 

@@ -63,16 +63,6 @@ complaints_app = typer.Typer(
 NumberArgument = Annotated[
     int, typer.Argument(metavar="NUMBER", min=1, help="The number of the complaint.")
 ]
-_COLUMNS = {
-    "id": "no.",
-    "state": "state",
-    "due_at": "due",
-    "brand": "brand",
-    "channel": "channel",
-    "recipient": "recipient",
-    "sent_at": "message",
-    "reference": "reference",
-}
 
 
 app = typer.Typer(
@@ -185,8 +175,7 @@ def verify_(
     if output is OutputFormat.JSON:
         print_json(asdict(found) | {"proven": found.is_proven})
     else:
-        for line in found.lines():
-            say(line)
+        say(*found.lines())
     raise typer.Exit(found.exit_code)
 
 
@@ -274,12 +263,10 @@ def add(
     brand is not registered.
     """
     now = datetime.now(UTC)
-    if is_key(recipient):
-        raise SourceError("name the recipient alone; --brand and --type say which key")
     new = NewComplaint(
         brand_code=brand,
         channel=channel,
-        recipient=normalised(recipient),
+        recipient=_recipient(recipient),
         sent_at=instant(sent),
         sender=sender,
         content=content,
@@ -314,7 +301,20 @@ def list_(
         attrgetter("brand_code"),
         only=None if brand is None else [brand],
     )
-    print_rows(output, _COLUMNS, [_row(one, now) for one in found])
+    print_rows(
+        output,
+        {
+            "id": "no.",
+            "state": "state",
+            "due_at": "due",
+            "brand": "brand",
+            "channel": "channel",
+            "recipient": "recipient",
+            "sent_at": "message",
+            "reference": "reference",
+        },
+        [_row(one, now) for one in found],
+    )
     exit_if([one for one in found if one.is_overdue(now)])
 
 
@@ -328,12 +328,9 @@ def show(
     """
     now = datetime.now(UTC)
     found = run_on_ledger(lambda ledger: _look(ledger, number, by))
-    if output is OutputFormat.JSON:
-        print_json(_shown(found, now))
-        return
     fields = dict(_lines(found, now))
     # One row: where it does not fit, each field has a line of its own.
-    print_rows(output, tuple(fields), [tuple(fields.values())])
+    print_rows(output, tuple(fields), [tuple(fields.values())], as_json=_shown(found, now))
 
 
 @complaints_app.command()

@@ -35,17 +35,6 @@ _RESTARTED = {
 }
 _NO_MEANING = frozenset({"H115", "H116", "H117", "H119"})
 """The codes of a status, recipient type, channel or source that is none."""
-_REVERSALS = "ONAY among them, given back: each reverses an opt-out"
-_PAST_TERM = "ONAY among them: void unless İYS holds them; they need a new consent"
-_NOT_REGISTRABLE = (
-    "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import"
-)
-_WITHOUT_RECIPIENT = "opt-outs of a channel for which the row has no address: they concern nobody"
-_LEFT_OUT = (
-    "ONAY among them would reverse an opt-out. Does the export write its own time as the consent's "
-    "date? Correct it. Did they consent again? Give them back: --reversals FILE"
-)
-_COLUMNS = {"column": "column", "holds": "what it holds"}
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NOTES: Final = {
     (Status.RET, DecisionKind.APPLY): "changed the state of their recipient",
@@ -118,10 +107,22 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
     published = "would be published" if done.dry_run else "published"
     yield published, done.published, f"opt-outs among them: {done.opt_outs}"
     for what, count, note in (
-        ("reversals", done.reversals, _REVERSALS),
-        ("past their term", done.past_term, _PAST_TERM),
-        ("to be corrected", done.not_registrable, _NOT_REGISTRABLE),
-        ("without recipient", done.without_recipient, _WITHOUT_RECIPIENT),
+        ("reversals", done.reversals, "ONAY among them, given back: each reverses an opt-out"),
+        (
+            "past their term",
+            done.past_term,
+            "ONAY among them: void unless İYS holds them; they need a new consent",
+        ),
+        (
+            "to be corrected",
+            done.not_registrable,
+            "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import",
+        ),
+        (
+            "without recipient",
+            done.without_recipient,
+            "opt-outs of a channel for which the row has no address: they concern nobody",
+        ),
         ("say nothing", done.silent, "rows without a status, or a date, for any channel"),
         ("headers", done.repeated_headers, "lines with the header once more, left out"),
     ):
@@ -129,7 +130,15 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
             yield what, count, note
     yield "refused", done.refused, ""
     if done.refused_reversals:
-        yield "left out", done.refused_reversals, _LEFT_OUT
+        yield (
+            "left out",
+            done.refused_reversals,
+            (
+                "ONAY among them would reverse an opt-out. Does the export write its own time as "
+                "the consent's date? Correct it. Did they consent again? Give them back: "
+                "--reversals FILE"
+            ),
+        )
         yield "FILE", "", f"{done.reversals_path}: delete the rows that are not to be published"
     if ranked:
         yield "reasons", "", ", ".join(f"{code} {count}" for code, count in ranked)
@@ -155,7 +164,7 @@ def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
             print_json(asdict(found) | {"path": path.name, "columns": columns})
         case OutputFormat.TABLE:
             warn_of_hidden(found.hidden_sheets)
-            print_rows(output, _COLUMNS, _columns(found))
+            print_rows(output, {"column": "column", "holds": "what it holds"}, _columns(found))
             if found.problem is not None:
                 warn(found.problem)
     if found.problem is not None:

@@ -3,12 +3,13 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
@@ -26,7 +27,6 @@ from izin.cli.terminal import (
     exit_on_signals,
     kafka_settings,
     out,
-    print_json,
     print_rows,
     private_csv,
     say,
@@ -36,7 +36,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.iys_session import calling_iys
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
-from izin.consent import Channel, visible
+from izin.consent import visible
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.reconcile.comparing import (
@@ -89,13 +89,6 @@ CsvOption = Annotated[
 ]
 _MOST = 200
 """So many differences are listed in the table."""
-_COLUMNS = {
-    "key": "recipient",
-    "kind": "kind",
-    "side": "side",
-    "words": "ledger > side",
-    "next": "what is done",
-}
 FIELDS = (
     *("key", "kind", "side", "here", "here_at", "there", "there_at"),
     *("repair", "next_step"),
@@ -154,7 +147,18 @@ class DifferenceReport:
             sys.stdout.write(f"\n], {json.dumps(values, ensure_ascii=False)[1:]}\n")
             return
         if counts:
-            print_rows(self._output, _COLUMNS, self._listed, below=True)
+            print_rows(
+                self._output,
+                {
+                    "key": "recipient",
+                    "kind": "kind",
+                    "side": "side",
+                    "words": "ledger > side",
+                    "next": "what is done",
+                },
+                self._listed,
+                below=True,
+            )
             columns = ("kind", "side", "done", "keys")
             print_rows(self._output, columns, [tuple(one.values()) for one in counts])
         left = sum(self._counts.values()) - len(self._listed)
@@ -240,12 +244,12 @@ def reconcile(
         return
     if brand is None:
         raise typer.BadParameter("say which brand", param_hint="--brand")
-    order = ComparisonOrder(brand, channel, since, until, ask, plan, by)
+    of_brand = partial(ReconcileScope, channel=channel, since=since, until=until)
     with exit_on_signals(), ExitStack() as stack:
         rows = None if csv is None else stack.enter_context(private_csv(csv, FIELDS))
         report = DifferenceReport(output, unmasked=unmasked, csv=rows)
         repairs = run_on_ledger(
-            lambda ledger: _compare(ledger, order, report),
+            lambda ledger: _compare(ledger, brand, of_brand, report, asks=ask, path=plan, by=by),
             look=Look(command="reconcile", by=by, brand=brand),
         )
     if repairs:
@@ -253,26 +257,21 @@ def reconcile(
     exit_if(report.unexplained)
 
 
-class ComparisonOrder(NamedTuple):
-    """What is to be compared, and where the plan goes."""
-
-    brand: int
-    channel: Channel | None
-    since: datetime | None
-    until: datetime | None
-    asks: bool
-    """Whether İYS is asked."""
-    plan: Path | None
-    by: str
-
-
-async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceReport) -> int:
-    """Compare, report, and write the plan; return how many keys it repairs."""
-    kafka, brand = kafka_settings(), await registered_brand(ledger, order.brand)
-    scope = ReconcileScope(brand=brand, channel=order.channel, since=order.since, until=order.until)
+async def _compare(
+    ledger: Ledger,
+    code: int,
+    of_brand: Callable[..., ReconcileScope],
+    report: DifferenceReport,
+    *,
+    asks: bool,
+    path: Path | None,
+    by: str,
+) -> int:
+    """Compare, report, and write the plan to ``path``; return how many keys it repairs."""
+    kafka, scope = kafka_settings(), of_brand(brand=await registered_brand(ledger, code))
     async with AsyncExitStack() as stack:
         ask: Ask | None = None
-        if order.asks:
+        if asks:
             iys = IysSettings()
             client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
             ask = Asker(
@@ -293,7 +292,7 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
             on_read=lambda read: shown(read, read),
         )
         comparison = await stack.enter_async_context(comparer.comparing(scope, ask))
-        file = None if order.plan is None else RepairFile(order.plan)
+        file = None if path is None else RepairFile(path)
         report.begin(comparison)
         async for one in comparison.differences():
             report.add(one)
@@ -302,7 +301,7 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
         if file is None:
             report.end(comparison, None)
             return 0
-        plan = plan_of(scope, kafka, asked=order.asks, now=comparison.began, by=order.by)
+        plan = plan_of(scope, kafka, asked=asks, now=comparison.began, by=by)
         report.end(comparison, file.write(plan).digest)
         return file.keys
 
@@ -331,13 +330,8 @@ def _execute(path: Path, by: str) -> Executed:
 
 def _print(done: Executed, output: OutputFormat) -> None:
     rows = {name: getattr(done, name) for name in done.__slots__}
-    match output:
-        case OutputFormat.JSON:
-            print_json(rows)
-        case OutputFormat.TABLE:
-            print_rows(output, tuple(rows), [tuple(rows.values())])
-            if done.moved:
-                say("what moved since was left alone: compare again")
+    moved = ["what moved since was left alone: compare again"] if done.moved else ()
+    print_rows(output, tuple(rows), [tuple(rows.values())], as_json=rows, notes=moved)
 
 
 def _say_single(asked: int, differing: int) -> None:

@@ -18,6 +18,7 @@ from izin.cli.terminal import (
     SinceOption,
     UnmaskedOption,
     UntilOption,
+    day_of,
     exit_if,
     exit_on_signals,
     is_key,
@@ -64,10 +65,6 @@ _STEPS = {
     f"RET {Fulfilment.OVERDUE}": "opt-outs are overdue: izin deadlines opt-outs BRAND writes what "
     "a person withdraws on İYS's own pages",
 }
-_SENT = (
-    "messages were permitted that the right settings forbid: stop the campaigns, and let counsel "
-    "know which recipients"
-)
 
 
 def settings_of(
@@ -118,24 +115,17 @@ def selection_of(
     )
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text} is no day; write it as 2026-05-18") from None
-
-
 CustomerOption = Annotated[
     list[str] | None, typer.Option("--customer", help="Of this customer; repeat it.")
 ]
 ClosedDayOption = Annotated[
     list[date] | None,
-    typer.Option(parser=_day, metavar="DAY", help="This day is no business day; repeat it."),
+    typer.Option(parser=day_of, metavar="DAY", help="This day is no business day; repeat it."),
 ]
 OpenDayOption = Annotated[
     list[date] | None,
     typer.Option(
-        parser=_day,
+        parser=day_of,
         metavar="DAY",
         help="This day of IZIN_EXTRA_CLOSED_DAYS is a business day; repeat it.",
     ),
@@ -272,10 +262,8 @@ def _print(found: WhatIfResult, file: Path, words: Sequence[str], output: Output
         print_json({"by_other_settings": words, **facts, "counts": counts, "next_steps": steps})
         return
     print_rows(output, _COLUMNS, found.counts)
-    for name, value in {"by_other_settings": ", ".join(words), **facts}.items():
-        say(f"{name.replace('_', ' ')}: {value}")
-    for step in steps:
-        say(step)
+    shown = {"by_other_settings": ", ".join(words), **facts}
+    say(*(f"{name.replace('_', ' ')}: {value}" for name, value in shown.items()), *steps)
 
 
 def next_steps(found: WhatIfResult) -> list[str]:
@@ -283,7 +271,13 @@ def next_steps(found: WhatIfResult) -> list[str]:
     reached = {one.after for one in found.counts if one.kind == AnswerChangeKind.OBLIGATION}
     steps = [step for state, step in _STEPS.items() if state in reached]
     if found.sent:
-        steps.insert(0, _SENT)
+        steps.insert(
+            0,
+            (
+                "messages were permitted that the right settings forbid: stop the campaigns, and "
+                "let counsel know which recipients"
+            ),
+        )
     if found.erased:
         steps.append("of those who were erased nothing is left: who they were is not known")
     return steps

@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -252,6 +252,14 @@ def instant(text: str) -> datetime:
             f"{text} is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset"
         ) from None
     return (given if given.tzinfo else given.replace(tzinfo=TURKEY)).astimezone(UTC)
+
+
+def day_of(text: str) -> date:
+    """Return a day; anything else is wrong usage."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no day; write it as 2026-01-31") from None
 
 
 def begin_of(text: str, now: datetime | None = None) -> datetime:
