@@ -36,14 +36,18 @@ from izin.cli.terminal import (
     write_new,
 )
 from izin.cli.terminal.iys_session import WorkerSettings
-from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger, topic_messages
-from izin.consent import SourceError, Status
+from izin.cli.terminal.ledger_session import (
+    Look,
+    chosen_brands,
+    cut_to,
+    run_on_ledger,
+    topic_messages,
+)
+from izin.consent import Status
 from izin.consent.forecast import Forecast, forecast, records_per_second
-from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.history.reports import CustomerFigures, Leg, LegLatency, figures, latencies
-from izin.ledger.record import Brand
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
 
 app = typer.Typer(help="Show what must be registered at İYS, and by when.", no_args_is_help=True)
@@ -278,17 +282,8 @@ async def _recount(
         now=datetime.now(UTC),
         is_dry_run=not execute,
     )
-    counted = await order.run(_chosen(await registry.every(ledger), codes))
+    counted = await order.run(await chosen_brands(ledger, codes))
     return counted, sorted(map(str, ledger.calendar.extra_closed_days))
-
-
-def _chosen(known: Sequence[Brand], codes: Sequence[int] | None) -> Sequence[Brand]:
-    if codes is None:
-        return known
-    unknown = sorted(set(codes) - {one.brand_code for one in known})
-    if unknown:
-        raise SourceError(f"brand {unknown[0]} is not registered; see: izin brands list")
-    return [one for one in known if one.brand_code in codes]
 
 
 @reports_app.command()

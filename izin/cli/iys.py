@@ -32,13 +32,12 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.iys_session import WorkerSettings, run_at_iys
-from izin.cli.terminal.ledger_session import named_brand, run_cut, run_on_ledger
+from izin.cli.terminal.ledger_session import chosen_brands, named_brand, run_cut, run_on_ledger
 from izin.consent import Channel, SourceError
 from izin.iys.client import IysClient
 from izin.iys.errors import MisconfiguredError
 from izin.iys.rate_limit import Reputation
 from izin.iys.wire_format import PushConnection
-from izin.ledger import brands as registry
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import addresses
@@ -351,13 +350,11 @@ async def _plan(
     Raises:
         UnregisteredBrandError: a brand is not registered.
     """
-    if brand_codes is None:
-        every = await registry.every(ledger)
-        codes = sorted(one.brand_code for one in every if one.status == "active")
-    else:
-        codes = sorted(set(brand_codes))
-        for one in codes:
-            await registered_brand(ledger, one)
+    codes = [
+        one.brand_code
+        for one in await chosen_brands(ledger, brand_codes)
+        if brand_codes or one.status == "active"
+    ]
     open_ = {one.brand_code: one for one in await sweeps.latest(ledger) if one.ended_at is None}
     return codes, await sweeps.sizes(ledger, codes), open_
 
