@@ -107,14 +107,9 @@ def _do(work: Work, arguments: Sequence[Any], number: int) -> Any:  # noqa: ANN4
     try:
         return work(*arguments, number, _advance[-1])
     except Exception as error:
-        if not _can_be_sent(error):  # the command would wait for it for ever
+        try:
+            pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+        except Exception:  # noqa: BLE001  # whatever its class asks for
+            # It cannot be sent: the command would wait for it for ever.
             raise OurError(f"{type(error).__name__}: {error}") from None
         raise
-
-
-def _can_be_sent(error: Exception) -> bool:
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
-    except Exception:  # noqa: BLE001  # whatever its class asks for
-        return False
-    return True

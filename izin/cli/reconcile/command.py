@@ -48,7 +48,7 @@ from izin.reconcile.comparing import (
     ReconcileScope,
 )
 from izin.reconcile.remedies import WORDS, Repair
-from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, counts_of, plan_of
+from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, plan_of
 from izin.runtime.kafka import codec
 from izin.runtime.masking import mask_text
 from izin.runtime.plan import Plan
@@ -240,7 +240,7 @@ def reconcile(
         with exit_on_signals():
             done = _execute(plan, by)
         _print(done, output)
-        exit_if(done.moved)
+        exit_if(done["moved"])
         return
     if brand is None:
         raise typer.BadParameter("say which brand", param_hint="--brand")
@@ -322,15 +322,15 @@ def _execute(path: Path, by: str) -> Executed:
             return await execution.execute(path, plan, by=by)
 
         done = run_on_ledger(execute)
-    if done.repaired:
-        for name, keys in sorted(counts_of(plan).items()):
+    if done["repaired"]:
+        for name, keys in sorted(plan.options["repairs"].items()):
             say(f"{name}, keys: {keys}: {WORDS[Repair(name)]}")
     return done
 
 
 def _print(done: Executed, output: OutputFormat) -> None:
-    rows = {name: getattr(done, name) for name in done.__slots__}
-    moved = ["what moved since was left alone: compare again"] if done.moved else ()
+    rows = {name: done[name] for name in ("repaired", "moved", "done_before")}
+    moved = ["what moved since was left alone: compare again"] if done["moved"] else ()
     print_rows(output, tuple(rows), [tuple(rows.values())], as_json=rows, notes=moved)
 
 

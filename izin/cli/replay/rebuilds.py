@@ -229,9 +229,12 @@ class LedgerReplay:
         with showing("rows repaired") as shown:
             done = _run(
                 lambda rebuild: rebuild.execute(plan, messages, by=by),
-                on_repair=lambda found: shown(found.rows, total),
+                on_repair=lambda found: shown(found.total(), total),
             )
-        say(f"{done.restored} rows restored, {done.changed} changed, {done.left} left as they are")
+        say(
+            f"{done['restored']} rows restored, {done['changed']} changed, {done['left']} left as "
+            "they are"
+        )
 
     def summary(self, plan: Plan, *, unmasked: bool) -> ReplaySummary:
         """Return the digests and the keys that differ."""

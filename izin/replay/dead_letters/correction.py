@@ -49,7 +49,9 @@ class Correction:
         """
         event = None if self.content is None else self.content.event
         is_same = event is None or words.status_of(event.status) == parsed.status
-        if parsed.consent_date is None and not self._is_unread(parsed):
+        # A date that was given and cannot be read is reported as such.
+        is_unread = any(one.field == Field.CONSENT_DATE for one in parsed.violations)
+        if parsed.consent_date is None and not is_unread:
             basis = parsed.date_basis if event is None else event.date_basis
             date = self._date() if is_same else None
             parsed = replace(parsed, consent_date=date, date_basis=basis)
@@ -76,11 +78,6 @@ class Correction:
         date = None if self.content is None else self.content.event.consent_date
         is_refused = any(one.field == Field.CONSENT_DATE for one in self.letter.violations)
         return None if is_refused or date is None or date > appended_at(self.letter) else date
-
-    @staticmethod
-    def _is_unread(parsed: MappedRecord) -> bool:
-        """Whether a date was given that cannot be read, which is reported as such."""
-        return any(one.field == Field.CONSENT_DATE for one in parsed.violations)
 
 
 def _fields(event: ConsentEvent) -> dict[Field, str]:

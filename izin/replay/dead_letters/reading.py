@@ -101,7 +101,19 @@ def letter_of(message: Message, codec: Codec) -> Letter:
     try:
         found = codec.decode("DeadLetter", value)
     except UndecodableError:
-        return _unreadable(message, value)
+        return Letter(
+            identity=_identity(message, sha256(value).hexdigest()),
+            reason=UNREADABLE,
+            violations=(),
+            topic="",
+            partition=_NOWHERE,
+            offset=_NOWHERE,
+            timestamp=message.timestamp()[1],
+            key=None,
+            value=value,
+            value_size=len(value),
+            headers=(),
+        )
     return Letter(
         identity=_identity(message, found["value_sha256"]),
         reason=found["reason"],
@@ -144,22 +156,6 @@ def _event(value: bytes, codec: Codec) -> tuple[ConsentEvent, Collection[str]]:
         return codec.decode_event(value), ()
     except UndecodableError:
         return codec.decode_damaged_event(value)
-
-
-def _unreadable(message: Message, value: bytes) -> Letter:
-    return Letter(
-        identity=_identity(message, sha256(value).hexdigest()),
-        reason=UNREADABLE,
-        violations=(),
-        topic="",
-        partition=_NOWHERE,
-        offset=_NOWHERE,
-        timestamp=message.timestamp()[1],
-        key=None,
-        value=value,
-        value_size=len(value),
-        headers=(),
-    )
 
 
 def _identity(message: Message, digest: str) -> LetterKey:

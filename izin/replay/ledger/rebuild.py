@@ -13,6 +13,7 @@ order decides here too. Missing rows that are alike are restored in bulk (``ledg
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -87,6 +88,9 @@ _LOST = apply.unregistered(begin(first_row(_NOBODY, "", datetime.min.replace(tzi
 
 Shadow = Mapping[str, Any]
 """A row of ``shadow_consents``."""
+Repaired = Counter[str]
+"""How many rows were ``restored``, for they were missing, how many ``changed``, and how many
+``left``, for they have a later event meanwhile."""
 OpenItems = Mapping[str, Sequence[Mapping[str, Any]]]
 """What was submitted and is unanswered, by key."""
 
@@ -113,29 +117,6 @@ class DifferingRow:
     kind: str
     fields: Mapping[str, tuple[object, object]]
     """The columns that differ: as they stand, and as they follow from the history."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repaired:
-    """How many rows were changed."""
-
-    restored: int = 0
-    """They were missing."""
-    changed: int = 0
-    left: int = 0
-    """They have a later event meanwhile."""
-
-    @property
-    def rows(self) -> int:
-        """How many rows were looked at."""
-        return self.restored + self.changed + self.left
-
-    def __add__(self, other: "Repaired") -> "Repaired":
-        return Repaired(
-            restored=self.restored + other.restored,
-            changed=self.changed + other.changed,
-            left=self.left + other.left,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +154,12 @@ class LedgerRebuild:
             OurError: processes of the sinks run.
             PlanMovedError: something that the plan relies on has changed.
         """
-        await refuse_others(self.ledger)
+        (row,) = await self.ledger.fetch(_SQL["is-alone"], {"owner": self.ledger.owner})
+        if not row["is_alone"]:
+            raise OurError(
+                f"{row['others']} other processes of the sinks run; stop them, then give the "
+                "command again"
+            )
         now = await self._now(plan.selection, plan.by)
         plan.check(now)
         before, after = plan.options["ingested"], now.options["ingested"]
@@ -282,16 +268,6 @@ class LedgerRebuild:
             raise PlanMovedError(["the history gives other rows"])
 
 
-async def refuse_others(ledger: Ledger) -> None:
-    """Raise OurError where other processes of the sinks run."""
-    (row,) = await ledger.fetch(_SQL["is-alone"], {"owner": ledger.owner})
-    if not row["is_alone"]:
-        raise OurError(
-            f"{row['others']} other processes of the sinks run; stop them, then give the command "
-            "again"
-        )
-
-
 async def compare(ledger: Ledger, plan: Plan) -> LedgerComparison:
     """Compare every row; keys that were decided on since the heads are left out of the differences,
     and so are those that are being erased.
@@ -350,8 +326,7 @@ class RowRepair:
         done = Repaired()
 
         def count(page: Repaired) -> None:
-            nonlocal done
-            done += page
+            done.update(page)
             self.report(done)
 
         lanes = [asyncio.create_task(self._repair_pages(count)) for _ in range(_AT_ONCE)]

@@ -118,7 +118,12 @@ class LedgerRestoration:
             UnreadableArchiveError: a row or a file of the archive was changed.
             UnknownSuppressionError: something was erased under a secret that is not here.
         """
-        await self._refuse_full()
+        (row,) = await self.ledger.fetch(_SQL["contents"])
+        if row["submissions"]:
+            raise FullLedgerError(f"{row['submissions']} submissions")
+        orders = await suspension_orders.every(self.ledger)
+        if row["consents"] and not any(one.reason == REASON for one in orders):
+            raise FullLedgerError(f"{row['consents']} consents")
         suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
         if self.archive is None:
             return Restorable(entries=0, suppressions=suppressions, lost=())
@@ -161,17 +166,9 @@ class LedgerRestoration:
             await self._record(self.archive, found, numbers, by=by)
             plan = self.archive.folder / "restore.json"
             await self.rebuild.plan(plan, Selection(), by=by)
-            rows = (await self.rebuild.execute(Plan.read(plan), messages, by=by)).restored
+            rows = (await self.rebuild.execute(Plan.read(plan), messages, by=by))["restored"]
         keys = await self._read_state(messages, found.suppressions, by=by)
         return Restored(entries=found.entries, erased=erased, rows=rows, keys=keys, held=held)
-
-    async def _refuse_full(self) -> None:
-        (row,) = await self.ledger.fetch(_SQL["contents"])
-        if row["submissions"]:
-            raise FullLedgerError(f"{row['submissions']} submissions")
-        orders = await suspension_orders.every(self.ledger)
-        if row["consents"] and not any(one.reason == REASON for one in orders):
-            raise FullLedgerError(f"{row['consents']} consents")
 
     async def _load(
         self, archive: Archive, suppressions: Suppressions, anchors: Sequence[Anchor]
@@ -245,9 +242,6 @@ class LedgerRestoration:
                 await suspension_orders.suspend(
                     self.ledger, messages, target, parts, reason=suspension, by=by, now=now
                 )
-        await self._add_api_keys()
-
-    async def _add_api_keys(self) -> None:
         keys = sorted(
             [one async for one in self._latest(self.kafka.topics.api_keys)],
             key=lambda one: (one["name"], one["created_at"]),

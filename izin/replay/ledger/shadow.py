@@ -23,7 +23,6 @@ from izin.consent import (
     STATUSES,
     ActionReason,
     Calendar,
-    Consent,
     ConsentKey,
     State,
     restored_consent,
@@ -105,7 +104,15 @@ class HistoryFold:
                     row = self._received(before, row, one["customer_id"])
                     passed_over = None if row.desired_event_id == desired else desired
             elif one["kind"] == BOOTSTRAP:
-                row = apply.restored(row, _restored(one), self._now)
+                consent = restored_consent(
+                    ConsentKey.parse(one["key"]),
+                    customer_id=one["customer_id"],
+                    event_id=one["event_id"] or "",
+                    status=STATUSES[one["status"] or ""],
+                    effective_at=one["occurred_at"],
+                    data=one["data"] or {},
+                )
+                row = apply.restored(row, consent, self._now)
             elif row is not None and one["data"]["act"] == "requeue":
                 row = _requeued(row, one)
         if row is None:
@@ -139,18 +146,6 @@ class HistoryFold:
         if brand is None:
             return row
         return received(before, row, replace(brand, customer_id=customer_id), lambda _: None)
-
-
-def _restored(one: HistoryEntry) -> Consent:
-    """Return the consent of a restoration, as far as the history has it."""
-    return restored_consent(
-        ConsentKey.parse(one["key"]),
-        customer_id=one["customer_id"],
-        event_id=one["event_id"] or "",
-        status=STATUSES[one["status"] or ""],
-        effective_at=one["occurred_at"],
-        data=one["data"] or {},
-    )
 
 
 def _requeued(row: ConsentRow, one: HistoryEntry) -> ConsentRow:
