@@ -1,7 +1,6 @@
 """``izin publish``: one consent change into Kafka."""
 
 import secrets
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pkgutil import resolve_name
 from typing import Annotated
@@ -10,6 +9,7 @@ import typer
 from rich.text import Text
 
 from izin.cli.terminal import (
+    BrandIfAnyOption,
     ByIfKnownOption,
     OutputFormat,
     OutputOption,
@@ -55,16 +55,6 @@ ReferenceOption = Annotated[
     str | None,
     typer.Option(help="Your own reference; the same one with the same --date has no effect."),
 ]
-MaybeBrandOption = Annotated[
-    int | None,
-    typer.Option(
-        "--brand",
-        min=1,
-        max=2**31 - 1,
-        help="Code of the brand at İYS (brandCode).",
-        show_default=False,
-    ),
-]
 CorrectsOption = Annotated[
     str | None,
     typer.Option(
@@ -77,7 +67,7 @@ CorrectsOption = Annotated[
 
 def publish(
     *,
-    brand: MaybeBrandOption = None,
+    brand: BrandIfAnyOption = None,
     channel: Annotated[
         str,
         typer.Option(
@@ -122,7 +112,9 @@ def publish(
     }
     rules = DateRules(time_of_day=time_of_day)
     if corrects is None:
-        _check_given(fields)
+        if missing := [_option(name) for name in _NEEDED if not fields[name]]:
+            why = "it is needed, unless --corrects is given"
+            raise typer.BadParameter(why, param_hint=missing[0])
         _print(*_publish({**fields, Field.ACTOR: by}, rules), output)
         return
     if not by:
@@ -150,14 +142,6 @@ def publish_record(parsed: MappedRecord, origin: EventOrigin) -> tuple[Published
             _ACKNOWLEDGED_WITHIN.total_seconds()
         )
     return where, validated
-
-
-def _check_given(fields: Mapping[Field, str]) -> None:
-    """Check that what every event needs is given; else it is wrong usage."""
-    for name in _NEEDED:
-        if not fields[name]:
-            option = _option(name)
-            raise typer.BadParameter("it is needed, unless --corrects is given", param_hint=option)
 
 
 def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tuple[Violation, ...]]:
@@ -195,15 +179,9 @@ def _described(violation: Violation) -> str:
 def _print(where: Published, violations: tuple[Violation, ...], output: OutputFormat) -> None:
     columns = ("event_id", "topic", "partition", "offset")
     row = (where.event_id, where.topic, where.partition, where.offset)
-    match output:
-        case OutputFormat.JSON:
-            found = [
-                {"field": one.field, "code": one.code, "reason": one.reason} for one in violations
-            ]
-            more = (where.token, found)
-            print_rows(output, (*columns, "token", "violations"), [(*row, *more)])
-        case OutputFormat.TABLE:
-            print_rows(output, columns, [row])
-            for one in violations:
-                warning = ("published, but İYS would not register it", "yellow")
-                err.print(Text.assemble(warning, f": {_described(one)}"), soft_wrap=True)
+    found = [{"field": one.field, "code": one.code, "reason": one.reason} for one in violations]
+    known = {**dict(zip(columns, row, strict=True)), "token": where.token, "violations": found}
+    print_rows(output, columns, [row], as_json=[known])
+    for one in violations if output is OutputFormat.TABLE else ():
+        warning = ("published, but İYS would not register it", "yellow")
+        err.print(Text.assemble(warning, f": {_described(one)}"), soft_wrap=True)

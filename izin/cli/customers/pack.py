@@ -42,14 +42,17 @@ from izin.ledger.registry.application_items import (
 )
 from izin.onboarding.address_book import AddressBook, AddressCount
 from izin.onboarding.pack import (
+    HEADER,
+    NEW_CONSENTS,
     ApplicationPack,
     address_counts,
     checklist,
     page_of,
     providers_of,
+    row_of,
+    void_consents,
 )
 from izin.onboarding.preview import check_brands
-from izin.onboarding.void_consents import HEADER, NEW_CONSENTS, row_of, void_consents
 from izin.producers.files import Import
 from izin.runtime.settings import LedgerSettings
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from izin.cli.terminal import (
+    BrandIfAnyOption,
     ByOption,
     CsvRows,
     ExecuteOption,
@@ -56,10 +57,6 @@ from izin.runtime.settings import IysSettings, StreamSettings
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.request_budget import RequestBudget
 
-BrandOption = Annotated[
-    int | None,
-    typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
-]
 AskOption = Annotated[
     bool,
     typer.Option(
@@ -213,7 +210,7 @@ def _done(one: Difference) -> str:
 
 def reconcile(
     *,
-    brand: BrandOption = None,
+    brand: BrandIfAnyOption = None,
     channel: OneChannelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,

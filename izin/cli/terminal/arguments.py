@@ -33,6 +33,10 @@ BrandOption = Annotated[
     int,
     typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
 ]
+BrandIfAnyOption = Annotated[
+    int | None,
+    typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
+]
 OneBrandOption = Annotated[
     int | None, typer.Option("--brand", min=1, help="Only of this brand (brandCode).")
 ]
