@@ -353,8 +353,9 @@ def verify(
     roots = trusted_roots(settings.timestamp_roots)
 
     async def checked(ledger: Ledger) -> Findings:
-        file = await _found(ledger, brand, day)
-        return await check(ledger, file, roots, empty_date=settings.daily_empty_date)
+        return await check(
+            ledger, await _found(ledger, brand, day), roots, empty_date=settings.daily_empty_date
+        )
 
     findings = run_on_ledger(checked)
     rows = [(one, result, shortened(detail)) for one, result, detail in findings.rows()]

@@ -121,8 +121,9 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
         },
         notes=[in_words(ahead, suspended, parked)],
     )
-    missed = sum(one.missed for one in margins)
-    exit_if(ahead.late or ahead.lost or suspended or any(parked) or missed)
+    exit_if(
+        ahead.late or ahead.lost or suspended or any(parked) or sum(one.missed for one in margins)
+    )
 
 
 @app.command("opt-outs")
@@ -282,8 +283,8 @@ async def _recount(
         now=datetime.now(UTC),
         is_dry_run=not execute,
     )
-    counted = await order.run(await chosen_brands(ledger, codes))
-    return counted, sorted(map(str, ledger.calendar.extra_closed_days))
+    closed = sorted(map(str, ledger.calendar.extra_closed_days))
+    return await order.run(await chosen_brands(ledger, codes)), closed
 
 
 @reports_app.command()

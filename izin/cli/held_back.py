@@ -249,10 +249,9 @@ def list_missing(
     Left out is what may only be late: for five minutes, or in lanes not read to their end. Exit
     code 1 if anything is missing.
     """
-    topics = kafka_settings().topics
     found = run_cut(
         customer,
-        lambda ledger: sequences.missing(ledger, topics),
+        lambda ledger: sequences.missing(ledger, kafka_settings().topics),
         attrgetter("customer_id"),
     )
     print_found(

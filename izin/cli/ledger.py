@@ -177,8 +177,14 @@ def restore(
     if it is refused, 130 if it was stopped: the same command goes on.
     """
     with exit_on_signals():
-        known = _known_anchors(anchors, topic=topic)
-        _restore(folder, known, accept_loss=accept_loss, execute=execute, by=by, output=output)
+        _restore(
+            folder,
+            _known_anchors(anchors, topic=topic),
+            accept_loss=accept_loss,
+            execute=execute,
+            by=by,
+            output=output,
+        )
 
 
 @app.command()
@@ -196,9 +202,8 @@ def bootstrap(
     history. Exit code 1 if anything waits.
     """
     kafka = kafka_settings()
-    encoder = codec(kafka)
     found, lost = run_on_ledger(
-        lambda ledger: _bootstrap(ledger, kafka, encoder, by=by if execute else None)
+        lambda ledger: _bootstrap(ledger, kafka, codec(kafka), by=by if execute else None)
     )
     rows = {
         **{one.partition: _restored(one) for one in found},
@@ -306,8 +311,9 @@ def archive(
     with exit_on_signals(), showing("rows archived") as shown:
 
         async def work(ledger: Ledger) -> Archived:
-            writer = ArchiveWriter(ledger, folder, report=shown)
-            return await writer.run(by=by, now=datetime.now(UTC))
+            return await ArchiveWriter(ledger, folder, report=shown).run(
+                by=by, now=datetime.now(UTC)
+            )
 
         done = run_on_ledger(work)
     (row,) = cells(_ARCHIVED, [done])

@@ -132,8 +132,7 @@ async def anchor_heads(ledger: Ledger, topic_messages: TopicMessages, now: datet
     async with ledger.transaction() as connection:
         made = await verify.anchor(connection, now=now)
         if made:
-            messages = [topic_messages.anchor(one) for one in made]
-            await append_messages(connection, messages, now)
+            await append_messages(connection, [topic_messages.anchor(one) for one in made], now)
 
 
 async def _header(

@@ -156,8 +156,7 @@ def shown_in(facts: Iterable[Fact]) -> Shown:
     found = defaultdict[tuple[object, ...], list[dict[str, int]]](list)
     for one in facts:
         if one["kind"] == "observation":
-            place = {"shard": one["shard"], "place": one["place"]}
-            found[one["key"], *_says(one)].append(place)
+            found[one["key"], *_says(one)].append({"shard": one["shard"], "place": one["place"]})
     return found
 
 

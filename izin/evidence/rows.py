@@ -298,8 +298,7 @@ class DeliveryAcknowledgement(NamedTuple):
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the acknowledgement of an entry; raises UnreadableEvidenceError."""
         try:
-            salt = bytes.fromhex(value["salt"])
-            return cls(str(value["text"]), salt, str(value["subscriber"]))
+            return cls(str(value["text"]), bytes.fromhex(value["salt"]), str(value["subscriber"]))
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableEvidenceError(_NO_ACKNOWLEDGEMENT) from error
 

@@ -147,8 +147,9 @@ class Comparer:
             await self._until_ingested()
             for name in ("create-seen", "create-asked", "create-to-ask"):
                 await connection.execute(_SQL[name])
-            brand = str(scope.brand.brand_code)
-            await connection.execute(_SQL["add-seen"], {**scope.values, "brand": brand})
+            await connection.execute(
+                _SQL["add-seen"], {**scope.values, "brand": str(scope.brand.brand_code)}
+            )
             await connection.execute(_SQL["analyze-seen"])
             if ask is not None:
                 await connection.execute(_SQL["add-to-ask"], {**scope.values, "began": began})
@@ -209,8 +210,11 @@ class Comparison:
             for compared, findings in found:
                 for finding in findings:
                     known = decided[compared.key]
-                    remedy = remedy_of(finding, compared, known, now=self.began)
-                    yield Difference(compared=compared, finding=finding, remedy=remedy)
+                    yield Difference(
+                        compared=compared,
+                        finding=finding,
+                        remedy=remedy_of(finding, compared, known, now=self.began),
+                    )
 
     async def _pages(self) -> AsyncIterator[Sequence[ComparedKey]]:
         page: list[ComparedKey] = []
@@ -243,8 +247,9 @@ async def decisions_of(ledger: Ledger, keys: Sequence[str]) -> Mapping[str, KeyD
         known.is_known = True
         if row["decision"] is not None:
             decision = history_codec().decode("Decision", row["decision"])
-            event = event_from_avro(decision["event"])
-            known.events.append(DecidedEvent(event, decision["effective_at"]))
+            known.events.append(
+                DecidedEvent(event_from_avro(decision["event"]), decision["effective_at"])
+            )
     return found
 
 

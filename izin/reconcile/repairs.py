@@ -311,8 +311,11 @@ class _RepairPage:
             if one.value is not None
         ]
         if records:
-            ledger = self.execution.ledger
-            alert(await restore_rows(connection, ledger, self.messages, records, now=self.now))
+            alert(
+                await restore_rows(
+                    connection, self.execution.ledger, self.messages, records, now=self.now
+                )
+            )
 
     def _messages_of(
         self,

@@ -237,8 +237,10 @@ def _add(brand: Brand, former: str | None, *, by: str, execute: bool) -> None:
     changed = [] if known is None else changes(known, brand)
     if changed and not execute:
         say(*changed)
-        waiting = unsettled(counts)
-        say(f"{waiting} unsettled records are affected; add --execute to change brand {code}")
+        say(
+            f"{unsettled(counts)} unsettled records are affected; add --execute to change brand "
+            f"{code}"
+        )
         return
     stored = run_on_ledger(
         lambda ledger: registry.upsert(

@@ -220,8 +220,8 @@ def _still_suspended(
     for brand in brands:
         for part, one in suspension_orders.of_brand(brand, left).items():
             if part in parts:
-                remedy = remedy_of_order(one)
-                yield f"{part}: brand {brand.brand_code} stays suspended; see {remedy}"
+                stays = f"{part}: brand {brand.brand_code} stays suspended"
+                yield f"{stays}; see {remedy_of_order(one)}"
 
 
 def suspensions(

@@ -337,8 +337,7 @@ def _say(before: Customer | None, after: Customer) -> None:
         say(f"customer {after.customer_id} is registered")
     else:
         say(f"customer {after.customer_id} is {'unchanged' if before == after else 'changed'}")
-    known = run_on_ledger(customers.every)
-    warn(*_shared_numbers(after, known))
+    warn(*_shared_numbers(after, run_on_ledger(customers.every)))
 
 
 def _shared_numbers(customer: Customer, known: Sequence[Customer]) -> Iterator[str]:

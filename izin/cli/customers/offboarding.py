@@ -282,8 +282,7 @@ async def _look(
     if known is None or known.ended_at is None:
         await _await_ingested(ledger)
     found = await _ending(ledger, order).belongings(datetime.now(UTC))
-    unsettled = await offboarding.unsettled(ledger, order.customer_id)
-    return list(_plan(found, unsettled, order)), known
+    return list(_plan(found, await offboarding.unsettled(ledger, order.customer_id), order)), known
 
 
 def _plan(found: Belongings, unsettled: Unsettled, order: _Order) -> Iterator[tuple[str, int, str]]:
@@ -330,12 +329,14 @@ async def _execute(ledger: Ledger, order: _Order, shown: OnProgress) -> list[str
             then = "run it again once a sink worker has sent them, or add --opt-outs FILE"
             return [f"{waits}: {then}"]
     if order.opt_outs is not None and unsettled.opt_outs:
-        count = await _name_opt_outs(ledger, before.brands, order.opt_outs)
-        await offboarding.note_named(ledger, customer, count)
+        await offboarding.note_named(
+            ledger, customer, await _name_opt_outs(ledger, before.brands, order.opt_outs)
+        )
     standing = await offboarding.find(ledger, customer)
     if standing is not None and standing.sha256 is None:
-        found = await ending.belongings(now)
-        digest = await hand_over(ending, found, order.out, now=now, report=shown)
+        digest = await hand_over(
+            ending, await ending.belongings(now), order.out, now=now, report=shown
+        )
         await offboarding.note_archive(ledger, customer, digest, now=datetime.now(UTC))
         complete(order.out, digest)
     left = await push_ends(ledger, before.brands, by=order.by)

@@ -88,8 +88,7 @@ class LoadingFiles:
         self, book: AddressBook, *, now: datetime, calendar: Calendar
     ) -> tuple[ImportReport, ...]:
         """Note in ``book`` what would be published; publish nothing, and leave no report."""
-        directory = self.session.directory
-        review = BookReview(book=book, directory=directory, now=now, calendar=calendar)
+        review = BookReview(book=book, directory=self.session.directory, now=now, calendar=calendar)
         with TemporaryDirectory() as folder:
             how = replace(self.how, review=review, dry_run=True)
             found = self._read(how, Path(folder), lambda _begin: None)
@@ -351,12 +350,12 @@ async def _judge(
         async with AsyncExitStack() as stack:
             rate = loading.limits.requests_per_second * loading.limits.sweep_share
             client, _ = await stack.enter_async_context(calling_iys(ledger, settings))
-            budget = RequestBudget(rate, clock=monotonic)
-            pages = PageQuery(client=client, clock=utc_now, budget=budget)
+            pages = PageQuery(
+                client=client, clock=utc_now, budget=RequestBudget(rate, clock=monotonic)
+            )
             shown = stack.enter_context(showing("asking İYS, opt-ins"))
             refused = await IysQuery(query=pages, on_progress=shown)(book, loading.brands)
             if refused:
                 say(f"İYS refuses to look up {refused:,} recipients: they are not known")
     review = review_of(book, loading.brands, now=loading.now, calendar=settings.calendar)
-    waiting = (await reads.backlog(ledger)).ready
-    return review, preview(book, loading, waiting)
+    return review, preview(book, loading, (await reads.backlog(ledger)).ready)

@@ -169,9 +169,10 @@ def checklist_items(
     numarası) is refused: it is never stored. Who noted it is written to the history.
     """
     given = [_item(one) for one in items]
-    now = datetime.now(UTC)
     changed = run_on_ledger(
-        lambda ledger: application_items.put(ledger, customer_id, given, by=by, now=now)
+        lambda ledger: application_items.put(
+            ledger, customer_id, given, by=by, now=datetime.now(UTC)
+        )
     )
     say(f"{changed} items of customer {customer_id} changed")
 

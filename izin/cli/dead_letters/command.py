@@ -379,8 +379,12 @@ def acknowledge(
     """
     settings = kafka_settings()
     with showing("reading dead letters") as progress:
-        reader = DeadLetterReader(settings, codec(settings))
-        keys = [one.identity for one, _ in reader.select(letters, progress=progress)]
+        keys = [
+            one.identity
+            for one, _ in DeadLetterReader(settings, codec(settings)).select(
+                letters, progress=progress
+            )
+        ]
     known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, keys))
     waiting = [one for one in keys if known.get(one, UNTOUCHED).acknowledgement is None]
     if unknown := sorted(letters.names - {one.name for one in waiting}):
@@ -388,9 +392,10 @@ def acknowledge(
             f"no dead letter {', '.join(unknown)} waits to be acknowledged; see: izin dead-letters"
         )
     end_dry_run(f"{len(waiting)} dead letters would be acknowledged by {by}", execute=execute)
-    now = datetime.now(UTC)
     run_on_ledger(
-        lambda ledger: dead_letters.acknowledge(ledger, waiting, by=by, reason=reason, now=now)
+        lambda ledger: dead_letters.acknowledge(
+            ledger, waiting, by=by, reason=reason, now=datetime.now(UTC)
+        )
     )
     say(f"{len(waiting)} dead letters are acknowledged by {by}")
 

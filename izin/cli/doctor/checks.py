@@ -117,8 +117,11 @@ def _topics() -> Iterator[DoctorFinding]:
     faults = topic_admin.topic_faults(settings, lost)
     yield from (wrong("topics", fault) for fault in faults)
     if not faults:
-        count = len(tuple(settings.topics))
-        yield ok("topics", f"{count} topics, {settings.partitions} partitions each where keyed")
+        yield ok(
+            "topics",
+            f"{len(tuple(settings.topics))} topics, {settings.partitions} partitions each where "
+            "keyed",
+        )
 
 
 def _order() -> Iterator[DoctorFinding]:
@@ -152,8 +155,9 @@ def _order() -> Iterator[DoctorFinding]:
 
 def _dead_letters() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
-    since = datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
-    found = faults.dead_letters_since(settings, kafka.codec(settings), since)
+    found = faults.dead_letters_since(
+        settings, kafka.codec(settings), datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
+    )
     known = acknowledged(settings.topics.dead_letters.name, found)
     yield faults.of_dead_letters(len(found), known)
 
@@ -181,10 +185,11 @@ def _sink() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
-    topics = (settings.topics.decisions, settings.topics.gate_receipts)
-    found = [unread(settings, one, positions) for one in topics]
-    running = _query(reads.living)
-    yield faults.of_worker(faults.SINK, found, running=running, now=_now())
+    found = [
+        unread(settings, one, positions)
+        for one in (settings.topics.decisions, settings.topics.gate_receipts)
+    ]
+    yield faults.of_worker(faults.SINK, found, running=_query(reads.living), now=_now())
 
 
 def _endpoint(

@@ -152,8 +152,11 @@ def fix_topics(settings: KafkaSettings, *, stopped: bool) -> Iterator[DoctorFind
     that no worker runs.
     """
     lost = remedies(settings)
-    group = StreamSettings().group(settings)
-    kept = () if stopped and not topic_admin.members(settings, group) else lost
+    kept = (
+        ()
+        if stopped and not topic_admin.members(settings, StreamSettings().group(settings))
+        else lost
+    )
     for name in topic_admin.ensure_topics(settings, without=kept):
         then = lost.get(name)
         yield fixed("topics", f"created {name}{f', which is empty: {then}' if then else ''}")

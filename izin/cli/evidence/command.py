@@ -170,8 +170,7 @@ def verify_(
     then it proves nothing against whoever made it. Exit code 6 if report and summary were not
     recomputed, for the archive is of another format.
     """
-    check = check_with(roots)
-    found = verify(read(archive), anchors_of(anchors or ()), check)
+    found = verify(read(archive), anchors_of(anchors or ()), check_with(roots))
     if output is OutputFormat.JSON:
         print_json(asdict(found) | {"proven": found.is_proven})
     else:

@@ -156,8 +156,11 @@ class DifferenceReport:
                 self._listed,
                 below=True,
             )
-            columns = ("kind", "side", "done", "keys")
-            print_rows(self._output, columns, [tuple(one.values()) for one in counts])
+            print_rows(
+                self._output,
+                ("kind", "side", "done", "keys"),
+                [tuple(one.values()) for one in counts],
+            )
         left = sum(self._counts.values()) - len(self._listed)
         if left:
             say(f"not listed: {left:,} more; --out FILE has all of them")

@@ -211,8 +211,7 @@ def _print(plan: Plan, found: ReplaySummary, output: OutputFormat) -> None:
             print_json({**about, **found.facts, "rows": objects, "left": found.left})
         case OutputFormat.TABLE:
             if found.rows:
-                rows = [[_text(cell) for cell in row] for row in found.rows]
-                print_rows(output, COLUMNS, rows)
+                print_rows(output, COLUMNS, [[_text(cell) for cell in row] for row in found.rows])
             for name, value in found.facts.items():
                 if value == 0:
                     continue

@@ -186,8 +186,7 @@ def _rows(
     """Yield the rows that differ, without those that the execution has written."""
     for one in chain.from_iterable(result.listed for result in results):
         if one["kind"] not in WRITTEN or not is_executed:
-            key = _key(one["key"], unmasked=unmasked)
-            yield key, one["kind"], compared(one["fields"])
+            yield _key(one["key"], unmasked=unmasked), one["kind"], compared(one["fields"])
 
 
 def _key(key: str, *, unmasked: bool) -> str:
@@ -258,8 +257,12 @@ class LedgerReplay:
         left = sum(by_kind.values())
         if left > len(listed):
             notes.append(f"{left - len(listed)} keys more differ than are listed")
-        rows = [_row(one, unmasked=unmasked) for one in listed]
-        return ReplaySummary(rows=rows, facts=facts, notes=notes, **_left(by_kind))
+        return ReplaySummary(
+            rows=[_row(one, unmasked=unmasked) for one in listed],
+            facts=facts,
+            notes=notes,
+            **_left(by_kind),
+        )
 
 
 def _left(by_kind: Mapping[str, int]) -> dict[str, int]:

@@ -86,8 +86,7 @@ def settings_of(
             f"{fixed[0]} is no day of IZIN_EXTRA_CLOSED_DAYS; weekends and public holidays are "
             "fixed by law. Set the variable to what was in force"
         )
-    days = before.closed_days.union(closed).difference(opened)
-    after = replace(before, closed_days=days)
+    after = replace(before, closed_days=before.closed_days.union(closed).difference(opened))
     if not differing(before, after):
         raise SourceError(
             "nothing differs from the settings in force: vary one, as with --closed-day"

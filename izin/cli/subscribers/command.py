@@ -94,8 +94,7 @@ async def look(
     for one in cursors:
         end = kept[one.place][1] if one.end_offset is None else one.end_offset
         unread = max(end - one.next_offset, 0)
-        lane = backlog.setdefault(one.lane, Counter())
-        lane.update(open=len(one.open_offsets), unread=unread)
+        backlog.setdefault(one.lane, Counter()).update(open=len(one.open_offsets), unread=unread)
     return {
         **_known(found, now),
         "created_at": found.created_at,
@@ -285,8 +284,7 @@ async def ping(ledger: Ledger, settings: WebhookSettings, name: str, *, by: str)
     body = body_of(PING, now, {"customer_id": found.customer_id, "subscriber": found.name})
     webhook_id = f"msg_{secrets.token_hex(20)}"
     try:
-        headers = signed(found.secrets_at(now), webhook_id, now, body)
-        reply = await poster.post(headers, body)
+        reply = await poster.post(signed(found.secrets_at(now), webhook_id, now, body), body)
     finally:
         await poster.close()
     result = reply.failure or f"status {reply.status}"
@@ -335,8 +333,7 @@ def remove(name: NameArgument, *, execute: ExecuteOption = False, by: ByOption) 
         run_on_ledger(lambda ledger: registry.remove(ledger, name, by=by, now=now))
         say(f"subscriber {name} removed")
         return
-    kafka = kafka_settings()
-    view = run_on_ledger(lambda ledger: look(ledger, kafka, name, now=now))
+    view = run_on_ledger(lambda ledger: look(ledger, kafka_settings(), name, now=now))
     counts = view["backlog"].values()
     waiting = sum(one["open"] for one in counts)
     # What is unread is also of others: how much of it is for this one, nobody knows yet.

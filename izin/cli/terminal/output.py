@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -124,15 +124,15 @@ def print_rows(
             print_json(named(columns, rows) if as_json is None else as_json)
         case OutputFormat.TABLE:
             titles = columns.values() if isinstance(columns, Mapping) else columns
-            texts = [[_as_text(cell) for cell in row] for row in rows]
-            print_table(out, tuple(titles), texts, below=below)
+            print_table(
+                out, tuple(titles), [[_as_text(cell) for cell in row] for row in rows], below=below
+            )
             say(*notes)
 
 
-def named(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
+def named(columns: Collection[str], rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
     """Return rows as JSON has them: objects by column."""
-    names = tuple(columns)
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def print_found(

@@ -140,9 +140,11 @@ def _text(value: datetime | ConsentKey) -> str:
 
 def _keyed(events: Sequence[AdmittedEvent]) -> _Events:
     keys: dict[str, str] = {}
-    texts = (str(event.key) for event in events)
     # One text object a key: it is looked up many times.
-    return tuple((keys.setdefault(key, key), one) for key, one in zip(texts, events, strict=True))
+    return tuple(
+        (keys.setdefault(key, key), one)
+        for key, one in zip((str(event.key) for event in events), events, strict=True)
+    )
 
 
 def _counterorder(events: _Events, expected: _State, rng: Random, law: OrderingLaw) -> Parts | None:

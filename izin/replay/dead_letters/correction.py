@@ -53,8 +53,9 @@ class Correction:
         is_unread = any(one.field == Field.CONSENT_DATE for one in parsed.violations)
         if parsed.consent_date is None and not is_unread:
             basis = parsed.date_basis if event is None else event.date_basis
-            date = self._date() if is_same else None
-            parsed = replace(parsed, consent_date=date, date_basis=basis)
+            parsed = replace(
+                parsed, consent_date=self._date() if is_same else None, date_basis=basis
+            )
             if parsed.consent_date is None and parsed.status == Status.ONAY:
                 raise SourceError(
                     f"--date: an ONAY needs its own date, and dead letter {self.letter.name} has "

@@ -234,8 +234,9 @@ def predict(
         for number, wanted in keys.items():
             progress(len(states), len(keys))
             states[number] = _StateOfSome(wanted)
-            log = Changelog(number, settings, _GROUP, codec, suppressions)
-            log.read(states[number], topic, ends[number])
+            Changelog(number, settings, _GROUP, codec, suppressions).read(
+                states[number], topic, ends[number]
+            )
     found = []
     for count, order in enumerate(orders):
         state = states[order.record.partition]
@@ -266,11 +267,10 @@ class _StateOfSome(MemoryState):
 
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
         """Apply those of ``rows`` that are wanted."""
-        wanted = self._wanted
         some = {
             key: packed
             for key, packed in rows.items()
-            if key in wanted or key.startswith(SUPPRESSED)
+            if key in self._wanted or key.startswith(SUPPRESSED)
         }
         super().apply(some, position)
 

@@ -192,8 +192,7 @@ class DeadLetterSelection:
     @property
     def is_filtered(self) -> bool:
         """Whether it restricts letters otherwise than by name."""
-        others = self.because, self.sources, self.since, self.until
-        return self.needs_content or any(others)
+        return self.needs_content or any((self.because, self.sources, self.since, self.until))
 
     def takes(self, letter: Letter) -> bool:
         """Whether ``letter`` is meant, as far as it shows without being decoded."""

@@ -161,11 +161,14 @@ class Redriver:
         self, orders: Sequence[RedriveOrder]
     ) -> list[tuple[RedriveOrder, Prediction]]:
         """Return ``orders``, those of decisions last, with what would become of each now."""
-        decisions = self.settings.topics.decisions.name
-        decided = [one for one in orders if one.record.topic != decisions]
-        show = self.progress("running the law")
+        decided = [one for one in orders if one.record.topic != self.settings.topics.decisions.name]
         predictions = await asyncio.to_thread(
-            predict, decided, self.settings, self.codec, self.suppressions, show
+            predict,
+            decided,
+            self.settings,
+            self.codec,
+            self.suppressions,
+            self.progress("running the law"),
         )
         predictions += await predict_in_ledger(self.ledger, self.codec, orders[len(decided) :])
         return list(zip(orders, predictions, strict=True))
@@ -236,8 +239,9 @@ class Redriver:
             if report.waiting:
                 report.unsent += len(of_phase)
             elif of_phase:
-                sent = await self._send(producer, of_phase, how)
-                await self._settle(sent, letters_from, how, until, report)
+                await self._settle(
+                    await self._send(producer, of_phase, how), letters_from, how, until, report
+                )
         return report
 
     async def _send(
@@ -247,13 +251,15 @@ class Redriver:
         how: RedriveStatement,
     ) -> list[SentLetter]:
         """Write ``letters``, which are of one topic, and note where each went."""
-        decisions = self.settings.topics.decisions.name
-        ends = await asyncio.to_thread(kafka.committed_ends, self.settings, decisions)
+        ends = await asyncio.to_thread(
+            kafka.committed_ends, self.settings, self.settings.topics.decisions.name
+        )
         show, sent = self.progress("writing"), list[SentLetter]()
         for start in range(0, len(letters), AT_ONCE):
             page = letters[start : start + AT_ONCE]
-            records = [order.record for order, _ in page]
-            offsets = await asyncio.to_thread(_write, self.settings, producer, records)
+            offsets = await asyncio.to_thread(
+                _write, self.settings, producer, [order.record for order, _ in page]
+            )
             now = self.clock()
             noted = {
                 order.letter: Redrive(
@@ -286,17 +292,19 @@ class Redriver:
         with closing(DecidedOffsets(self.settings, self.codec)) as decided:
 
             async def passed() -> Mapping[tuple[str, int], int]:
-                by_workers = await asyncio.to_thread(decided.read)
-                return {**await reads.ingested(self.ledger), **by_workers}
+                return {
+                    **await reads.ingested(self.ledger),
+                    **await asyncio.to_thread(decided.read),
+                }
 
-            show = self.progress("waiting")
-            known, waiting = await await_passed(sent, passed, until, show)
+            known, waiting = await await_passed(sent, passed, until, self.progress("waiting"))
         report.waiting += waiting
         found = await results_of(known, letters_from, self.ledger, self.settings, self.codec)
         for start in range(0, len(found), _PAGE):
             page = {one.letter: one.redrive for one in found[start : start + _PAGE]}
-            now = self.clock()
-            await dead_letters.settle(self.ledger, page, by=how.by, reason=how.reason, now=now)
+            await dead_letters.settle(
+                self.ledger, page, by=how.by, reason=how.reason, now=self.clock()
+            )
         report.results += found
 
 

@@ -263,8 +263,7 @@ class LedgerRebuild:
         """
         if await self.is_shadow_of(plan):
             return
-        compared = await self._compared(plan)
-        if compared.shadow != plan.options["shadow"]:
+        if (await self._compared(plan)).shadow != plan.options["shadow"]:
             raise PlanMovedError(["the history gives other rows"])
 
 
@@ -351,8 +350,9 @@ class RowRepair:
     async def _repair_page(self, connection: Connection, shadows: Sequence[Shadow]) -> Repaired:
         """Repair the rows of ``shadows``; return how many."""
         changes = UnitOfWork(connection, self.topic_messages, self.ledger.calendar, self.now)
-        codes = {one["brand_code"] for one in shadows}
-        known = await brands.known_of_codes(connection, codes, now=self.now)
+        known = await brands.known_of_codes(
+            connection, {one["brand_code"] for one in shadows}, now=self.now
+        )
         keys = [one["key"] for one in shadows]
         rows = await lock(connection, keys)
         missing = [one for one in shadows if one["key"] not in rows]
@@ -367,8 +367,9 @@ class RowRepair:
                 changes.add_entry(self._changed(before, ruled))
         await changes.write()
         await connection.execute(_SQL["repaired"], {"keys": keys})
-        left = len(shadows) - len(missing) - changed
-        return Repaired(restored=len(missing), changed=changed, left=left)
+        return Repaired(
+            restored=len(missing), changed=changed, left=len(shadows) - len(missing) - changed
+        )
 
     async def _restore(
         self,
@@ -391,8 +392,7 @@ class RowRepair:
         bulk = BulkChanges[ConsentRow](changes, lambda change: ruled(change.after))
         async for one in with_pauses(missing):
             row = lost_row(one, items, self.now)
-            after = changes.termed(row, known.get(row.brand_code))
-            bulk.add(RowChange(None, after, row))
+            bulk.add(RowChange(None, changes.termed(row, known.get(row.brand_code)), row))
         for row in await bulk.save():
             changes.apply(None, ruled(row))
         restored = act(

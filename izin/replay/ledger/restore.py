@@ -248,8 +248,7 @@ class LedgerRestoration:
         )
         rows = list(map(_key_row, keys, [*keys[1:], None]))
         async with self.ledger.transaction() as connection:
-            values = {"rows": orjson.dumps(rows).decode()}
-            await connection.execute(_SQL["load-api_keys"], values)
+            await connection.execute(_SQL["load-api_keys"], {"rows": orjson.dumps(rows).decode()})
 
     async def _latest(self, topic: Topic) -> AsyncIterator[dict[str, Any]]:
         """Yield the latest record of each key of a topic."""
@@ -262,8 +261,11 @@ class LedgerRestoration:
 
     async def _hold(self, messages: TopicMessages, *, by: str) -> list[str]:
         """Hold the calls of every customer back until a person resumes them; return whose."""
-        orders = await suspension_orders.every(self.ledger)
-        held = {one.customer_id for one in orders if one.part == Part.IYS}
+        held = {
+            one.customer_id
+            for one in await suspension_orders.every(self.ledger)
+            if one.part == Part.IYS
+        }
         every = [one.customer_id for one in await customers.every(self.ledger)]
         for one in every:
             if one not in held:
@@ -330,8 +332,9 @@ async def _load_registry(ledger: Ledger, tables: Mapping[str, Any]) -> None:
     """Put the registry back; what is there already stays as it is."""
     async with ledger.transaction() as connection:
         for name in TABLES:
-            rows = {"rows": orjson.dumps(tables.get(name) or []).decode()}
-            await connection.execute(_SQL[f"load-{name}"], rows)
+            await connection.execute(
+                _SQL[f"load-{name}"], {"rows": orjson.dumps(tables.get(name) or []).decode()}
+            )
         months = {"rows": orjson.dumps(tables.get("history_months") or []).decode()}
         await connection.execute(_SQL["retain-history_months"], months)
         for cut in tables.get("chain_cuts") or ():

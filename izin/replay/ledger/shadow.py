@@ -120,8 +120,12 @@ class HistoryFold:
         brand = self._brands.get(row.brand_code)
         row = ruling.with_terms(owned(row, brand), brand, self._now, calendar=self._calendar)
         parked = row.reason if row.state is State.PARKED else None
-        more = copy_format.word(passed_over) + copy_format.word(parked)
-        return _ROW + columns_of(row, SHADOW) + more
+        return (
+            _ROW
+            + columns_of(row, SHADOW)
+            + copy_format.word(passed_over)
+            + copy_format.word(parked)
+        )
 
     def _counting(self, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
         """Return those of ``history`` that count: none of a key that is being erased, and after

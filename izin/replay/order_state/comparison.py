@@ -191,8 +191,7 @@ def settle_erased(
         if suppressed not in shadow.suppression_rows:
             at, event_id = last["effective_at"], last["event"]["event_id"]
             changes[suppressed] = suppression((at - EPOCH) // MILLISECOND)
-            row = suppression_row(installation.codec, at, event_id)
-            shadow.suppression_rows[suppressed] = row
+            shadow.suppression_rows[suppressed] = suppression_row(installation.codec, at, event_id)
     state.apply(changes, 0)
 
 

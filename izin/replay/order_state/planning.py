@@ -75,8 +75,7 @@ def _installation_of(
     kafka_values: Mapping[str, Any], stream_values: Mapping[str, Any]
 ) -> Installation:
     kafka = KafkaSettings(**kafka_values)
-    streams = StreamSettings(**stream_values)
-    return Installation(kafka=kafka, streams=streams, codec=codec(kafka))
+    return Installation(kafka=kafka, streams=StreamSettings(**stream_values), codec=codec(kafka))
 
 
 def plan_of(installation: Installation, selection: Selection, *, by: str) -> Plan:

@@ -131,12 +131,14 @@ class StateRebuild:
         """
         installation = self.installation
         plan, folder = plan_of(installation, selection, by=by), work_folder(path)
-        partitions = installation.kafka.partitions
-        divide_history(installation.ledger, plan.history, folder, partitions, self.report)
+        divide_history(
+            installation.ledger, plan.history, folder, installation.kafka.partitions, self.report
+        )
         found = self._run(plan, folder, writes=False)
         _check_starts(installation, plan)
-        results = [asdict(one) for one in found]
-        replace(plan, options={**plan.options, "partitions": results}).write(path)
+        replace(plan, options={**plan.options, "partitions": [asdict(one) for one in found]}).write(
+            path
+        )
         return Plan.read(path)
 
     def check(self, plan: Plan) -> None:
@@ -395,8 +397,12 @@ class _RowWriter:
             if packed != wanted_until:
                 self._written["rows"] += 1
                 effects.changes[one.key] = wanted_until
-                identity = derived_id(one.key.decode(), REPLAY, self._number, 0)
-                made = headers(record="Consent", event_id=identity, source="/izin/replay", at=at)
+                made = headers(
+                    record="Consent",
+                    event_id=derived_id(one.key.decode(), REPLAY, self._number, 0),
+                    source="/izin/replay",
+                    at=at,
+                )
                 self._add(effects, rows, one, made)
             return
         wanted = self._codec.decode_consent(one.row)

@@ -84,8 +84,12 @@ class AskedReceipt(NamedTuple):
     ) -> "AskedReceipt":
         """Return an answer of the receipt whose content is ``data``."""
         names = ("receipt_id", "asked_by", "campaign", "message_class")
-        shared = {name: data[name] for name in names}
-        return cls(**shared, asked_at=asked_at, may_send=may_send, reason=reason)
+        return cls(
+            **{name: data[name] for name in names},
+            asked_at=asked_at,
+            may_send=may_send,
+            reason=reason,
+        )
 
 
 class KeyTimeline:
@@ -113,8 +117,14 @@ class KeyTimeline:
         if kind == "decision":
             data = history_codec().decode("Decision", entry["decision"])
         elif kind == "receipt":
-            answer = {"may_send": data["may_send"], "reason": data["reason"]}
-            self.receipts.append(AskedReceipt.of(data, entry["occurred_at"], **answer))
+            self.receipts.append(
+                AskedReceipt.of(
+                    data,
+                    entry["occurred_at"],
+                    may_send=data["may_send"],
+                    reason=data["reason"],
+                )
+            )
         elif kind == "outcome" and event is not None:
             if data["outcome"] in _SETTLING:
                 event.settled_at = at

@@ -117,7 +117,7 @@ async def test_row_that_stands_again_is_not_inserted(
         "DELETE FROM consents WHERE recipient = %(one)s RETURNING key", {"one": a_phone(2)}
     )
     done = await executed(harness, rebuild, plan_file)
-    assert (done.restored, done.changed) == (1, 1)
+    assert (done["restored"], done["changed"]) == (1, 1)
     after = await rows(harness)
     standing = f"{BRAND}/MESAJ/BIREYSEL/{a_phone(3)}"
     assert after.keys() == before.keys()
