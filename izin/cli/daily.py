@@ -358,8 +358,12 @@ def verify(
         )
 
     findings = run_on_ledger(checked)
-    rows = [(one, result, shortened(detail)) for one, result, detail in findings.rows()]
-    print_rows(output, ("check", "result", "detail"), rows, as_json=findings.to_json())
+    print_rows(
+        output,
+        ("check", "result", "detail"),
+        [(one, result, shortened(detail)) for one, result, detail in findings.rows()],
+        as_json=findings.to_json(),
+    )
     if findings.differences and output is OutputFormat.TABLE:
         print_rows(output, ("side", "line"), findings.differences)
     exit_if(findings.is_wrong)

@@ -47,7 +47,7 @@ from izin.consent import Status
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.ledger import reads
 from izin.ledger.db import Ledger
-from izin.ledger.history.reports import CustomerFigures, Leg, LegLatency, figures, latencies
+from izin.ledger.history.reports import Leg, LegLatency, figures, latencies
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
 
 app = typer.Typer(help="Show what must be registered at İYS, and by when.", no_args_is_help=True)
@@ -303,15 +303,17 @@ def latency(
     dates are whole seconds by its own clock. JSON has seconds.
     """
     begin = since or datetime.now(UTC) - ONE_DAY
-    topic = kafka_settings().topics.permissions.name
     found = run_on_ledger(
         lambda ledger: latencies(
-            ledger, since=begin, brand_code=brand, permissions=topic, customer_id=customer
+            ledger,
+            since=begin,
+            brand_code=brand,
+            permissions=kafka_settings().topics.permissions.name,
+            customer_id=customer,
         ),
         customer=customer,
         brand=brand,
     )
-    known = {"since": begin, "latencies": [asdict(one) for one in found]}
     print_rows(
         output,
         {
@@ -323,7 +325,7 @@ def latency(
             "p99": "p99",
         },
         map(_row, found),
-        as_json=known,
+        as_json={"since": begin, "latencies": [asdict(one) for one in found]},
     )
 
 
@@ -376,28 +378,25 @@ def week(
         print_rows(output, _WEEK, rows, as_json=known)
     else:
         for one in found:
-            print_rows(output, ("what", "value"), _lines(one, begin, now))
-
-
-def _lines(one: CustomerFigures, since: datetime, now: datetime) -> list[tuple[str, object]]:
-    return [
-        ("customer", f"{one.customer_id} {one.name}"),
-        ("from", turkish(since)),
-        ("to", turkish(now)),
-        ("received", one.received),
-        ("registered at İYS", one.registered),
-        ("of these opt-outs", one.opt_outs_registered),
-        ("refused by İYS", sum(one.refused.values())),
-        *((f"  {reason}", count) for reason, count in one.refused.items()),
-        ("overdue now", one.overdue),
-        ("opt-outs sent too late", one.breaches),
-        ("opt-outs", one.opt_outs),
-        ("decision to İYS's answer, p50", _took(one.p50)),
-        ("decision to İYS's answer, p95", _took(one.p95)),
-        ("İYS requests with its records", one.requests),
-        ("records", one.keys),
-        ("valid API keys", one.api_keys),
-    ]
+            lines: list[tuple[str, object]] = [
+                ("customer", f"{one.customer_id} {one.name}"),
+                ("from", turkish(begin)),
+                ("to", turkish(now)),
+                ("received", one.received),
+                ("registered at İYS", one.registered),
+                ("of these opt-outs", one.opt_outs_registered),
+                ("refused by İYS", sum(one.refused.values())),
+                *((f"  {reason}", count) for reason, count in one.refused.items()),
+                ("overdue now", one.overdue),
+                ("opt-outs sent too late", one.breaches),
+                ("opt-outs", one.opt_outs),
+                ("decision to İYS's answer, p50", _took(one.p50)),
+                ("decision to İYS's answer, p95", _took(one.p95)),
+                ("İYS requests with its records", one.requests),
+                ("records", one.keys),
+                ("valid API keys", one.api_keys),
+            ]
+            print_rows(output, ("what", "value"), lines)
 
 
 def _took(seconds: float | None) -> str:

@@ -116,8 +116,13 @@ def release(
     That is final: İYS takes no opt-out back. What the source sends from now on is counted anew. Who
     ordered it is written to the history. Exit code 3 if nothing is held back.
     """
-    found = _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET)
-    _decide(found, BrakeDecision.RELEASED, reason, by=by, execute=execute)
+    _decide(
+        _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET),
+        BrakeDecision.RELEASED,
+        reason,
+        by=by,
+        execute=execute,
+    )
 
 
 @app.command()
@@ -137,8 +142,13 @@ def withdraw(
     opt-ins over opt-outs, the opt-outs stand. What a recipient says later is registered as any
     other. The history of each has who ordered it, and why. Exit code 3 if nothing is held back.
     """
-    found = _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET)
-    _decide(found, BrakeDecision.WITHDRAWN, reason, by=by, execute=execute)
+    _decide(
+        _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET),
+        BrakeDecision.WITHDRAWN,
+        reason,
+        by=by,
+        execute=execute,
+    )
 
 
 def _decide(

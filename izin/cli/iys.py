@@ -95,8 +95,11 @@ def push_status(brand_code: BrandArgument, *, output: OutputOption = OutputForma
     us with the credentials of the settings.
     """
     sink = SinkSettings()
-    found = run_at_iys(lambda ledger, client: _states(ledger, client, brand_code, sink))
-    rows = [row for one in found for row in _rows(brand_code, one, sink.push_url)]
+    rows = [
+        row
+        for one in run_at_iys(lambda ledger, client: _states(ledger, client, brand_code, sink))
+        for row in _rows(brand_code, one, sink.push_url)
+    ]
     print_rows(
         output,
         {

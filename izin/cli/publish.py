@@ -160,8 +160,9 @@ def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tup
         if reference and parsed.consent_date is not None
         else new_event_id(now, secrets.token_bytes(CHANCE_BYTES))
     )
-    origin = EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)
-    where, accepted = publish_record(parsed, origin)
+    where, accepted = publish_record(
+        parsed, EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)
+    )
     return where, accepted.violations
 
 

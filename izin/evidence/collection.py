@@ -110,7 +110,6 @@ async def record(
     archive.
     """
     customer = str(evidence.header["customer"]["id"])
-    after = {"reason": request.reason, "at": request.at, "sha256": sha256}
     exported = [
         act(
             "export evidence",
@@ -118,7 +117,7 @@ async def record(
             by=request.by,
             now=now,
             before={},
-            after=after,
+            after={"reason": request.reason, "at": request.at, "sha256": sha256},
             customer_id=customer,
         )
         for key in evidence.header["keys"]

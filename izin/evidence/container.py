@@ -138,8 +138,7 @@ def unpacked(archive: bytes) -> tuple[dict[str, bytes], list[str]]:
         UnreadableEvidenceError: it is no archive of evidence, or too damaged to be read.
     """
     faults = []
-    end = hashlib.sha256(archive[:-_DIGITS]).hexdigest().encode()
-    if archive[-_DIGITS:] != end:
+    if archive[-_DIGITS:] != hashlib.sha256(archive[:-_DIGITS]).hexdigest().encode():
         faults.append("the file was altered since it was made: the digest at its end differs")
     _look_at_the_end(archive)
     try:

@@ -367,11 +367,19 @@ def verify(
         faults += evidence.unproven()
         report = evidence.report()
         listed = _daily_files(evidence, report, check or check_with(None))
-        faults += _wrongly_stated(evidence, listed)
+        faults += [
+            f"the time stamp of the daily file of {one.day} is wrong: {found.note}"
+            for one, found in zip(evidence.daily_files, listed, strict=True)
+            if found.timestamp == WRONG and one.timestamp_state != WRONG  # and not called so
+        ]
         if anchors is not None:
             faults += chain.unanchored(evidence.segments, anchors)
         if is_computed:
-            faults += _otherwise(files, report)
+            faults += [
+                f"{name} says something else than the rows of the history"
+                for name, content in {REPORT: dumped(report), SUMMARY: summary_of(report)}.items()
+                if files[name] != content
+            ]
     except UnreadableEvidenceError as error:
         return VerifiedEvidence(sha256=sha256, faults=(str(error),))
     except _SHAPELESS as error:
@@ -424,22 +432,3 @@ def _daily_files(
         for one, said in zip(evidence.daily_files, report["daily_files"], strict=True)
         for timestamp in [check(one.timestamp_reply, one.hash_value)]
     )
-
-
-def _wrongly_stated(evidence: Evidence, found: Sequence[VerifiedDailyFile]) -> list[str]:
-    """Return which time stamps are wrong, of those that the archive does not call so itself."""
-    return [
-        f"the time stamp of the daily file of {one.day} is wrong: {verified.note}"
-        for one, verified in zip(evidence.daily_files, found, strict=True)
-        if verified.timestamp == WRONG and one.timestamp_state != WRONG
-    ]
-
-
-def _otherwise(files: Mapping[str, bytes], report: Mapping[str, Any]) -> list[str]:
-    """Return the files that say something else than the rows."""
-    computed = {REPORT: dumped(report), SUMMARY: summary_of(report)}
-    return [
-        f"{name} says something else than the rows of the history"
-        for name, content in computed.items()
-        if files[name] != content
-    ]

@@ -337,12 +337,9 @@ def _section(
 ) -> Iterator[str]:
     yield f"<h2>{title}</h2>"
     yield f"<p>{note}</p>"
-    yield table(columns, [[_text(cell) for cell in row] for row in rows])
-
-
-def _text(cell: Cell) -> str:
-    """Return a cell as Turkish writes it."""
-    return number(cell) if isinstance(cell, int) else cell
+    yield table(
+        columns, [[number(one) if isinstance(one, int) else one for one in row] for row in rows]
+    )
 
 
 async def void_consents(ledger: Ledger, brand_codes: Collection[int]) -> AsyncIterator[VoidConsent]:

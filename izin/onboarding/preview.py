@@ -258,8 +258,12 @@ def review_of(
     totals: Counter[int] = Counter()
     for code, count in book.addresses().items():
         totals[brands[code].iys_code] += count.total
-    addresses = {code: totals[brand.iys_code] for code, brand in brands.items()}
-    review = LawfulReview(book=book, now=now, addresses=addresses, calendar=calendar)
+    review = LawfulReview(
+        book=book,
+        now=now,
+        addresses={code: totals[brand.iys_code] for code, brand in brands.items()},
+        calendar=calendar,
+    )
     book.judge(review.lawful_until)
     return review
 

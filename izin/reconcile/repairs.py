@@ -140,8 +140,15 @@ class RepairFile:
         self._write()
         with self._lines as lines:
             digest = lines.complete()
-        options = {"keys": self.keys, "repairs": dict(self.counts), "sha256": digest}
-        written = replace(plan, options={**plan.options, **options})
+        written = replace(
+            plan,
+            options={
+                **plan.options,
+                "keys": self.keys,
+                "repairs": dict(self.counts),
+                "sha256": digest,
+            },
+        )
         written.write(self._path)
         return written
 
@@ -162,8 +169,10 @@ def plan_of(
     Raises:
         BrokerError: Kafka cannot be reached.
     """
-    topics = (kafka.topics.desired_consents.name, kafka.topics.permissions.name)
-    cluster_id, bounds = bounds_of(kafka, dict.fromkeys(topics, False))
+    cluster_id, bounds = bounds_of(
+        kafka,
+        dict.fromkeys((kafka.topics.desired_consents.name, kafka.topics.permissions.name), False),
+    )
     return Plan(
         kind=KIND,
         target=str(scope.brand.brand_code),
@@ -352,14 +361,16 @@ class _RepairPage:
         return replace(message, headers={**message.headers, APPENDED_AT: appended})
 
     def _act(self, fit: Sequence[KeyRepairs]) -> HistoryEntry:
-        counts = Counter(str(repair) for one in fit for repair in one.repairs)
         entry = act(
             "reconcile",
             brand_key(self.brand.brand_code),
             by=self.by,
             now=self.now,
             before={"differing": len(fit)},
-            after={"repairs": dict(counts), "plan": self.plan.digest},
+            after={
+                "repairs": dict(Counter(str(repair) for one in fit for repair in one.repairs)),
+                "plan": self.plan.digest,
+            },
             customer_id=self.brand.customer_id,
         )
         return replace(entry, source=self.source)

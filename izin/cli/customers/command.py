@@ -5,7 +5,7 @@
 
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -162,16 +162,12 @@ def granted_brands(
         )
         for one in listed
         if one.brand_code in codes or one.brand_code in offered
-        for owner in [_owner(one, codes, known)]
+        for brand in [codes.get(one.brand_code)]
+        for owner in [known.owner_of(one.iys_code) if brand is None else brand.customer_id]
         if cut.has(owner)
     ]
     print_rows(output, _GRANTED, rows, below=True)
     exit_if([row for row in rows if row[0] in codes and row[-1]])
-
-
-def _owner(one: ListedBrand, codes: Mapping[int, Brand], known: _Registry) -> str | None:
-    brand = codes.get(one.brand_code)
-    return known.owner_of(one.iys_code) if brand is None else brand.customer_id
 
 
 def _remedy(one: ListedBrand, known: _Registry, *, is_offered: bool) -> str:
@@ -219,9 +215,9 @@ async def _sync(
             account, now = context.lease_owner.account, context.clock()
             await listing.note_read(ledger, account, found.subscription, now=now)
         served = {one.iys_code for one in _of(known.brands, customer)}
-        failed = await refresh_subscriptions(context, every=_NOW, only=served)
         rows += [
-            (None, f"subscription of provider {one}: {why}", "") for one, why in failed.items()
+            (None, f"subscription of provider {one}: {why}", "")
+            for one, why in (await refresh_subscriptions(context, every=_NOW, only=served)).items()
         ]
     return rows, any(one.loses for one in found.changes) or found.problem is not None
 
@@ -297,9 +293,15 @@ def add(
     never stored. Exit code 3 for a number that cannot be right, or a customer that was offboarded.
     """
     now = datetime.now(UTC)
-    details = CustomerDetails(kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
     before, after = run_on_ledger(
-        lambda ledger: customers.add(ledger, customer_id, name, details=details, by=by, now=now)
+        lambda ledger: customers.add(
+            ledger,
+            customer_id,
+            name,
+            details=CustomerDetails(kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code),
+            by=by,
+            now=now,
+        )
     )
     _say(before, after)
 
@@ -325,18 +327,21 @@ def change(
     if all(one is None for one in (name, kind, mersis, vkn, iys_code)):
         raise typer.BadParameter("name what changes: --name, --kind, --mersis, --vkn, --iys-code")
     now = datetime.now(UTC)
-    details = CustomerDetails(name=name, kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
     before, after = run_on_ledger(
-        lambda ledger: customers.change(ledger, customer_id, details, by=by, now=now)
+        lambda ledger: customers.change(
+            ledger,
+            customer_id,
+            CustomerDetails(name=name, kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code),
+            by=by,
+            now=now,
+        )
     )
     _say(before, after)
 
 
 def _say(before: Customer | None, after: Customer) -> None:
-    if before is None:
-        say(f"customer {after.customer_id} is registered")
-    else:
-        say(f"customer {after.customer_id} is {'unchanged' if before == after else 'changed'}")
+    done = "unchanged" if before == after else "registered" if before is None else "changed"
+    say(f"customer {after.customer_id} is {done}")
     warn(*_shared_numbers(after, run_on_ledger(customers.every)))
 
 

@@ -122,8 +122,10 @@ async def hand_over(
         for one in await files.since(ledger, _EARLIEST, brand_code=brand.brand_code):
             if one.lines is not None:
                 await write_files(ledger, one, folder / DAILY)
-    about = _ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}")
-    write_private(folder / "README.txt", [about.encode()])
+    write_private(
+        folder / "README.txt",
+        [_ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}").encode()],
+    )
     return _pack(folder, _part_of(file))
 
 
@@ -183,8 +185,7 @@ async def _free(
 ) -> list[str]:
     code, left = brand.brand_code, []
     try:
-        found = connections_of(await client.push_registrations(brand.path), url, frozenset())
-        for one in found:
+        for one in connections_of(await client.push_registrations(brand.path), url, frozenset()):
             left += [
                 f"İYS pushes {one.channel} of brand {code} to {other.url} too: its owner frees it"
                 for other in one.others
@@ -311,7 +312,12 @@ async def _execute(ledger: Ledger, order: _Order, shown: OnProgress) -> list[str
     """Do what is left to do; return what a person must do besides."""
     ending, customer = _ending(ledger, order), order.customer_id
     now = datetime.now(UTC)
-    _check_file(order, await offboarding.find(ledger, customer))
+    known = await offboarding.find(ledger, customer)
+    if known is not None and known.sha256 is not None:
+        if not complete(order.out, known.sha256):
+            raise SourceError(f"the archive is not at {order.out}: name the file that it is in")
+    elif order.out.exists():
+        raise SourceError(f"{order.out} exists; name a new file")
     await offboarding.begin(ledger, customer, reason=order.reason, by=order.by, now=now)
     before = await ending.belongings(now)
     active = [one for one in before.brands if one.status != "stopped"]
@@ -411,12 +417,3 @@ async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) ->
                 rows.writerow((brand.brand_code, *row))
             count += len(found)
     return count
-
-
-def _check_file(order: _Order, standing: Offboarding | None) -> None:
-    """Refuse a file that is not the archive of this order."""
-    if standing is not None and standing.sha256 is not None:
-        if not complete(order.out, standing.sha256):
-            raise SourceError(f"the archive is not at {order.out}: name the file that it is in")
-    elif order.out.exists():
-        raise SourceError(f"{order.out} exists; name a new file")

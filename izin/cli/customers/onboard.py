@@ -333,8 +333,11 @@ def _onboard(
         )
         print_preview(found, loading, 0 if order.asks else requests_to_ask(book), output)
         # Where it is not ordered, only the reports are written.
-        how = replace(order.how, review=review, dry_run=not order.executes)
-        return found, read.read(how, order.reports, brands=brands)
+        return found, read.read(
+            replace(order.how, review=review, dry_run=not order.executes),
+            order.reports,
+            brands=brands,
+        )
 
 
 async def _judge(

@@ -190,7 +190,6 @@ async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> A
         others = [code for code in counts.keys() - set(book.brands()) if counts[code].total]
         counts |= {code: in_files.get(code, nothing) for code in book.brands()}
     customer = await customers.find(ledger, customer_id)
-    given = await application_items.of_customer(ledger, customer_id)
     return ApplicationPack(
         customer=customer,
         brands=brands,
@@ -198,7 +197,9 @@ async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> A
         counted_in=(),
         counted_in_ledger=tuple(sorted(others)),
         providers=providers_of(brands, counts),
-        checklist=checklist(customer, brands.values(), given),
+        checklist=checklist(
+            customer, brands.values(), await application_items.of_customer(ledger, customer_id)
+        ),
         made_at=now,
     )
 

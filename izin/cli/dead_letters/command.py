@@ -160,16 +160,15 @@ def _print(report: RedriveReport, output: OutputFormat, *, is_done: bool) -> Non
 
 def _say_done(report: RedriveReport) -> None:
     differences = report.differences
-    for one in differences[:_NAMED]:
-        detail = f" ({one.redrive.detail})" if one.redrive.detail else ""
-        say(
-            f"{one.letter.name}: expected {one.expected}, became {one.redrive.result}{detail}: its "
-            "key changed meanwhile, or the order workers read what this machine cannot; see izin "
-            "explain"
-        )
     say(
+        *(
+            f"{one.letter.name}: expected {one.expected}, became {one.redrive.result}"
+            f"{f' ({one.redrive.detail})' if one.redrive.detail else ''}: its key changed "
+            "meanwhile, or the order workers read what this machine cannot; see izin explain"
+            for one in differences[:_NAMED]
+        ),
         f"{len(report.results)} dead letters were redriven; {len(differences)} became something "
-        "else than the preview said (--output json names them)"
+        "else than the preview said (--output json names them)",
     )
     if report.waiting or report.unsent:
         say(
@@ -442,8 +441,13 @@ def redrive(
     Exit code 1 if letters are left as they are or wait to be decided, 3 if a letter that is named
     does not exist, is acknowledged already, or cannot be redriven.
     """
-    how = RedriveStatement(by=by, reason=reason, wait=wait, refused_too=refused)
-    redrive_letters(letters, how, output, again=again, execute=execute)
+    redrive_letters(
+        letters,
+        RedriveStatement(by=by, reason=reason, wait=wait, refused_too=refused),
+        output,
+        again=again,
+        execute=execute,
+    )
 
 
 def publish_correction(
@@ -460,8 +464,9 @@ def publish_correction(
     settings = kafka_settings()
     correction = Correction(*DeadLetterReader(settings, codec(settings)).find(letter))
     identity = correction.letter.identity
-    status = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, [identity]))
-    known = status.get(identity, UNTOUCHED)
+    known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, [identity])).get(
+        identity, UNTOUCHED
+    )
     if known.corrected_by is not None:
         raise SourceError(
             f"dead letter {letter} is corrected already, by event {known.corrected_by}"

@@ -64,7 +64,23 @@ def print_list(
         output,
         ("letter", "when (Turkey)", "position", "reason", "violations", "what became of it"),
         rows,
-        as_json=[_as_json(*one) for one in newest],
+        as_json=[
+            {
+                "letter": letter.name,
+                "acknowledged": status.acknowledgement and asdict(status.acknowledgement),
+                "redriven": [asdict(one) for one in status.redriven],
+                "corrected_by": status.corrected_by,
+                "reason": letter.reason,
+                "violations": [asdict(one) for one in letter.violations],
+                "topic": letter.topic,
+                "partition": letter.partition,
+                "offset": letter.offset,
+                "timestamp": letter.at,
+                "value_size": letter.value_size,
+                "value_sha256": letter.identity.digest,
+            }
+            for letter, status in newest
+        ],
     )
     if count > len(newest):
         say(f"the newest {len(newest)} of {count} dead letters; --limit shows more")
@@ -151,23 +167,6 @@ def _became_of(status: LetterStatus) -> Iterator[str]:
         yield f"corrected by event {status.corrected_by}"
     if (one := status.acknowledgement) is not None:
         yield f"{one.reason} (by {one.by}, {turkish(one.at)})"
-
-
-def _as_json(letter: Letter, status: LetterStatus) -> dict[str, Any]:
-    return {
-        "letter": letter.name,
-        "acknowledged": status.acknowledgement and asdict(status.acknowledgement),
-        "redriven": [asdict(one) for one in status.redriven],
-        "corrected_by": status.corrected_by,
-        "reason": letter.reason,
-        "violations": [asdict(one) for one in letter.violations],
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "timestamp": letter.at,
-        "value_size": letter.value_size,
-        "value_sha256": letter.identity.digest,
-    }
 
 
 def _detail(

@@ -113,8 +113,9 @@ def _broker() -> Iterator[DoctorFinding]:
 
 def _topics() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
-    lost = finding.remedies(settings) if topic_admin.missing_topics(settings) else {}
-    faults = topic_admin.topic_faults(settings, lost)
+    faults = topic_admin.topic_faults(
+        settings, finding.remedies(settings) if topic_admin.missing_topics(settings) else {}
+    )
     yield from (wrong("topics", fault) for fault in faults)
     if not faults:
         yield ok(
@@ -216,8 +217,14 @@ def _brands() -> Iterator[DoctorFinding]:
     if not brands:
         yield skipped("brands", "none is registered yet: izin brands add")
         return
-    policy = TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour)
-    found = list(of_brands(brands, _query(reads.parked), policy=policy, now=_now()))
+    found = list(
+        of_brands(
+            brands,
+            _query(reads.parked),
+            policy=TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour),
+            now=_now(),
+        )
+    )
     found += of_brakes(_query(decisions.undecided))
     yield from found
     if not found:
@@ -227,8 +234,7 @@ def _brands() -> Iterator[DoctorFinding]:
 def _registry() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     if settings.registry_url is None:
-        what = "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints"
-        yield skipped("registry", what)
+        yield skipped("registry", "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints")
         return
     kafka.codec(settings)
     yield ok("registry", f"{settings.registry_url} accepts our schemas")

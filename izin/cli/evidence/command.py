@@ -5,7 +5,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -205,8 +204,11 @@ def anchors_(
     found = list(topic_anchors(kafka_settings()))
     write_new(file, "".join(one.to_line() for one in found).encode())
     say(f"{len(found)} anchors are written to {file}")
-    witnesses = AnchorWitnesses(endpoint=post, token=None, authority=timestamp)
-    asyncio.run(witnesses.reach(file, datetime.now(UTC)))
+    asyncio.run(
+        AnchorWitnesses(endpoint=post, token=None, authority=timestamp).reach(
+            file, datetime.now(UTC)
+        )
+    )
     file.with_name(f"{file.name}.sent").unlink(missing_ok=True)
 
 
@@ -327,9 +329,14 @@ def show(
     """
     now = datetime.now(UTC)
     found = run_on_ledger(lambda ledger: _look(ledger, number, by))
-    fields = dict(_lines(found, now))
+    shown = _shown(found, now)
+    fields = {
+        name.replace("_", " ").removesuffix(" at"): _text(value)
+        for name, value in shown.items()
+        if value not in (None, (), [])
+    }
     # One row: where it does not fit, each field has a line of its own.
-    print_rows(output, tuple(fields), [tuple(fields.values())], as_json=_shown(found, now))
+    print_rows(output, tuple(fields), [tuple(fields.values())], as_json=shown)
 
 
 @complaints_app.command()
@@ -431,15 +438,3 @@ def _text(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value))
     return turkish(value) if isinstance(value, datetime) else str(value)
-
-
-def _lines(one: Complaint, now: datetime) -> Sequence[tuple[str, str]]:
-    shown = _shown(one, now)
-    return [
-        (
-            name.replace("_", " ").removesuffix(" at"),
-            _text(value),
-        )
-        for name, value in shown.items()
-        if value not in (None, (), [])
-    ]

@@ -3,7 +3,7 @@ changed, as the commands print it.
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
@@ -60,17 +60,25 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
         say(f"{done.path.name}: gone on after row {done.resumed_after}; the counts are of all rows")
     match output:
         case OutputFormat.JSON:
-            counts = asdict(done)
-            del counts["path"]
-            counts["run"] = counts.pop("digest")
-            counts["report"] = counts.pop("report_path")
-            print_json(counts | {"seconds": round(done.seconds, 2)})
+            known = {"run": done.digest, "report": done.report_path}
+            counts = asdict(done) | known | {"seconds": round(done.seconds, 2)}
+            left_out = {"path", "digest", "report_path"}
+            print_json({name: counts[name] for name in counts if name not in left_out})
         case OutputFormat.TABLE:
             if done.lost_opt_outs:
-                warn(_lost_opt_outs(done))
+                warn(
+                    f"{done.refused_opt_outs} opt-outs (RET) were refused, and "
+                    f"{done.refused_unclear} rows whose status cannot be read: these recipients "
+                    "still count as they did before. The report begins with them; correct those "
+                    "rows and import them."
+                )
             warn_of_hidden(done.hidden_sheets)
             print_rows(output, ("what", "count", "note"), _rows(done))
-            say_words(done.reasons)
+            if not _NO_MEANING.isdisjoint(done.reasons):
+                say(
+                    "words that are not known are given a meaning: --value WORD=RET, a channel or "
+                    "a source in its place, or --value status:WORD=RET for one column alone"
+                )
 
 
 def warn_of_hidden(sheets: Sequence[str]) -> None:
@@ -81,23 +89,6 @@ def warn_of_hidden(sheets: Sequence[str]) -> None:
             f"left out: hidden sheets that have rows: {names}. If consents or opt-outs are in "
             "them, save each as a file of its own, and import it."
         )
-
-
-def say_words(codes: Collection[str]) -> None:
-    """Say how a word of the file is given a meaning, where one of ``codes`` is that it has none."""
-    if not _NO_MEANING.isdisjoint(codes):
-        say(
-            "words that are not known are given a meaning: --value WORD=RET, a channel or a source "
-            "in its place, or --value status:WORD=RET for one column alone"
-        )
-
-
-def _lost_opt_outs(done: ImportReport) -> str:
-    return (
-        f"{done.refused_opt_outs} opt-outs (RET) were refused, and {done.refused_unclear} rows "
-        "whose status cannot be read: these recipients still count as they did before. The report "
-        "begins with them; correct those rows and import them."
-    )
 
 
 def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
@@ -155,19 +146,21 @@ def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
     no row can be read with them.
     """
     found = preview_file(path, how.columns)
-    match output:
-        case OutputFormat.JSON:
-            columns = [
-                {"column": one.name, "holds": None if one.held is None else str(one.held)}
-                for one in found.columns
-            ]
-            print_json(asdict(found) | {"path": path.name, "columns": columns})
-        case OutputFormat.TABLE:
-            warn_of_hidden(found.hidden_sheets)
-            print_rows(output, {"column": "column", "holds": "what it holds"}, _columns(found))
-            if found.problem is not None:
-                warn(found.problem)
+    if output is OutputFormat.TABLE:
+        warn_of_hidden(found.hidden_sheets)
+    columns = [
+        {"column": one.name, "holds": None if one.held is None else str(one.held)}
+        for one in found.columns
+    ]
+    print_rows(
+        output,
+        {"column": "column", "holds": "what it holds"},
+        _columns(found),
+        as_json=asdict(found) | {"path": path.name, "columns": columns},
+    )
     if found.problem is not None:
+        if output is OutputFormat.TABLE:
+            warn(found.problem)
         raise typer.Exit(ExitCode.SOURCE)
 
 
@@ -203,22 +196,17 @@ def changes(
         if output is OutputFormat.JSON
         else None,
     )
-    match output:
-        case OutputFormat.JSON:
-            decided = [
-                {"status": status, "kind": kind, "count": count}
-                for (status, kind), count in sorted(found.decided.items())
-            ]
-            print_json(
-                {
-                    "run": run,
-                    "decided": decided,
-                    "opt_outs_behind": found.opt_outs_behind,
-                    "changes": [one._asdict() for one in found.changes],
-                }
-            )
-        case OutputFormat.TABLE:
-            print_rows(output, ("what", "count", "note"), _decided(found))
+    decided = [
+        {"status": status, "kind": kind, "count": count}
+        for (status, kind), count in sorted(found.decided.items())
+    ]
+    known = {
+        "run": run,
+        "decided": decided,
+        "opt_outs_behind": found.opt_outs_behind,
+        "changes": [one._asdict() for one in found.changes],
+    }
+    print_rows(output, ("what", "count", "note"), _decided(found), as_json=known)
     if not found.decided:
         warn("nothing is known of this import: were its events decided, and taken by the ledger?")
 

@@ -26,6 +26,7 @@ from izin.cli.terminal import (
     UnmaskedOption,
     exit_if,
     exit_on_signals,
+    named,
     out,
     print_json,
     print_rows,
@@ -204,18 +205,14 @@ def _shown(value: object) -> str:
 
 
 def _print(plan: Plan, found: ReplaySummary, output: OutputFormat) -> None:
-    match output:
-        case OutputFormat.JSON:
-            objects = [dict(zip(COLUMNS, row, strict=True)) for row in found.rows]
-            about = {"plan": plan.digest, "kind": plan.kind, "target": plan.target}
-            print_json({**about, **found.facts, "rows": objects, "left": found.left})
-        case OutputFormat.TABLE:
-            if found.rows:
-                print_rows(output, COLUMNS, [[_text(cell) for cell in row] for row in found.rows])
-            for name, value in found.facts.items():
-                if value == 0:
-                    continue
-                text = f"{name.replace('_', ' ')}: {value}"
-                out.print(text, soft_wrap=True, highlight=False, markup=False)
-            for note in found.notes:
-                say(note)
+    if output is OutputFormat.JSON:
+        about = {"plan": plan.digest, "kind": plan.kind, "target": plan.target}
+        print_json({**about, **found.facts, "rows": named(COLUMNS, found.rows), "left": found.left})
+        return
+    if found.rows:
+        print_rows(output, COLUMNS, [[_text(cell) for cell in row] for row in found.rows])
+    for name, value in found.facts.items():
+        if value != 0:
+            text = f"{name.replace('_', ' ')}: {value}"
+            out.print(text, soft_wrap=True, highlight=False, markup=False)
+    say(*found.notes)

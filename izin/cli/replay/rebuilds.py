@@ -98,8 +98,9 @@ class DesiredConsentsReplay:
     def dry_run(self, selection: Selection, workers: int, *, by: str) -> None:
         """Compare what should stand with what does, and write the plan."""
         with showing("reading") as progress:
-            rebuild = StateRebuild(installation=_installation(), workers=workers, report=progress)
-            rebuild.plan(self.path, selection, by=by)
+            StateRebuild(installation=_installation(), workers=workers, report=progress).plan(
+                self.path, selection, by=by
+            )
 
     def check(self, plan: Plan) -> None:
         """Raise if the plan cannot be executed now."""
@@ -109,8 +110,9 @@ class DesiredConsentsReplay:
         """Write what is missing or differs."""
         ledger, workers = LedgerSettings(), multiprocessing.cpu_count()
         with showing("reading") as progress:
-            rebuild = StateRebuild(installation=_installation(), workers=workers, report=progress)
-            rebuild.execute(plan, self.path, ledger, by=by)
+            StateRebuild(installation=_installation(), workers=workers, report=progress).execute(
+                plan, self.path, ledger, by=by
+            )
 
     def summary(self, plan: Plan, *, unmasked: bool) -> ReplaySummary:
         """Return what differs, how often, and the digests of both sides."""

@@ -22,11 +22,10 @@ from izin.cli.terminal import (
     exit_if,
     exit_on_signals,
     is_key,
+    named,
     named_recipients,
-    print_json,
     print_rows,
     private_csv,
-    say,
     showing,
 )
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
@@ -256,13 +255,19 @@ def _print(found: WhatIfResult, file: Path, words: Sequence[str], output: Output
         "file": str(file),
     }
     steps = next_steps(found)
-    if output is OutputFormat.JSON:
-        counts = [dict(zip(_COLUMNS, row, strict=True)) for row in found.counts]
-        print_json({"by_other_settings": words, **facts, "counts": counts, "next_steps": steps})
-        return
-    print_rows(output, _COLUMNS, found.counts)
     shown = {"by_other_settings": ", ".join(words), **facts}
-    say(*(f"{name.replace('_', ' ')}: {value}" for name, value in shown.items()), *steps)
+    print_rows(
+        output,
+        _COLUMNS,
+        found.counts,
+        as_json={
+            "by_other_settings": words,
+            **facts,
+            "counts": named(_COLUMNS, found.counts),
+            "next_steps": steps,
+        },
+        notes=(*(f"{name.replace('_', ' ')}: {value}" for name, value in shown.items()), *steps),
+    )
 
 
 def next_steps(found: WhatIfResult) -> list[str]:

@@ -230,8 +230,14 @@ def add(
 def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the subscribers, what each gets, and whether it takes it."""
     now = datetime.now(UTC)
-    found = run_cut(customer, registry.every, attrgetter("customer_id"))
-    print_rows(output, LIST, [list_row(_known(one, now)) for one in found])
+    print_rows(
+        output,
+        LIST,
+        [
+            list_row(_known(one, now))
+            for one in run_cut(customer, registry.every, attrgetter("customer_id"))
+        ],
+    )
 
 
 @app.command()

@@ -215,9 +215,12 @@ def print_table(
 
 def widths_of(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
     """Return the width of each column in ``room`` characters; None where they do not fit."""
-    most = [max(map(_longest_line, cells)) for cells in columns]
+    most = [
+        max((cell_len(line) for cell in cells for line in cell.splitlines()), default=0)
+        for cells in columns
+    ]
     least = [
-        max(*map(_longest_word, cells), min(wide, _PROSE), 1)
+        max(*(cell_len(word) for cell in cells for word in cell.split()), min(wide, _PROSE), 1)
         for cells, wide in zip(columns, most, strict=True)
     ]
     spare = room - sum(least) - _FRAME * len(columns) - 1
@@ -246,14 +249,6 @@ def print_block(out: Console, fields: Iterable[tuple[str, str]]) -> None:
 
 def _print_whole(out: Console, line: str) -> None:
     out.print(Text(line), soft_wrap=True)
-
-
-def _longest_line(cell: str) -> int:
-    return max(map(cell_len, cell.splitlines()), default=0)
-
-
-def _longest_word(cell: str) -> int:
-    return max(map(cell_len, cell.split()), default=0)
 
 
 class ShownStep:

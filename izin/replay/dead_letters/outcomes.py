@@ -182,16 +182,20 @@ def order_of(
         (REDRIVEN, letter.name.encode()),
         (APPENDED_AT, str(first_append(letter)).encode()),
     ]
-    record = FetchedRecord(topic, partition, 0, now, letter.key, letter.value, headers)
-    return RedriveOrder(letter.identity, record, key)
+    return RedriveOrder(
+        letter.identity,
+        FetchedRecord(topic, partition, 0, now, letter.key, letter.value, headers),
+        key,
+    )
 
 
 def _obstacle(letter: Letter, topics: Topics) -> Obstacle | None:
     if letter.reason == UNREADABLE:
         return Obstacle(letter.identity, "it is no dead letter that this release can read")
     if letter.topic not in {topics.events.name, topics.express.name, topics.decisions.name}:
-        why = f"{letter.topic} has neither events nor decisions of this installation"
-        return Obstacle(letter.identity, why)
+        return Obstacle(
+            letter.identity, f"{letter.topic} has neither events nor decisions of this installation"
+        )
     if letter.is_cut or letter.is_batch:
         return Obstacle(
             letter.identity,
@@ -254,8 +258,10 @@ def _prediction(effects: Effects, codec: Codec) -> Prediction:
             return Prediction(OUTCOMES[name])
     (letter,) = effects.writes
     written = codec.decode("DeadLetter", letter.value or b"")
-    codes = tuple(dict.fromkeys(one["code"] for one in written["violations"]))
-    return Prediction(RedriveOutcome.REFUSED, codes or (written["reason"],))
+    return Prediction(
+        RedriveOutcome.REFUSED,
+        tuple(dict.fromkeys(one["code"] for one in written["violations"])) or (written["reason"],),
+    )
 
 
 class _StateOfSome(MemoryState):

@@ -191,8 +191,9 @@ class Redriver:
                         found.acknowledged += 1
                         continue
                     if status.unsettled is not None:
-                        sent = SentLetter(letter.identity, status.unsettled, letter.value or b"")
-                        found.unsettled.append(sent)
+                        found.unsettled.append(
+                            SentLetter(letter.identity, status.unsettled, letter.value or b"")
+                        )
                         continue
                     order = order_of(letter, content, topics, counts, now)
                     if isinstance(order, Obstacle):
@@ -301,9 +302,12 @@ class Redriver:
         report.waiting += waiting
         found = await results_of(known, letters_from, self.ledger, self.settings, self.codec)
         for start in range(0, len(found), _PAGE):
-            page = {one.letter: one.redrive for one in found[start : start + _PAGE]}
             await dead_letters.settle(
-                self.ledger, page, by=how.by, reason=how.reason, now=self.clock()
+                self.ledger,
+                {one.letter: one.redrive for one in found[start : start + _PAGE]},
+                by=how.by,
+                reason=how.reason,
+                now=self.clock(),
             )
         report.results += found
 

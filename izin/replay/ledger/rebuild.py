@@ -271,8 +271,12 @@ async def compare(ledger: Ledger, plan: Plan) -> LedgerComparison:
     """Compare every row; keys that were decided on since the heads are left out of the differences,
     and so are those that are being erased.
     """
-    places = {"shards": list(plan.history), "places": list(plan.history.values())}
-    values = {**places, **selected(plan), "since": plan.made_at - _A_DAY}
+    values = {
+        "shards": list(plan.history),
+        "places": list(plan.history.values()),
+        **selected(plan),
+        "since": plan.made_at - _A_DAY,
+    }
     async with ledger.session() as connection:
         await connection.execute(_SQL["session"])
         await connection.execute(_SQL["forget-differences"])

@@ -121,8 +121,9 @@ class LedgerRestoration:
         (row,) = await self.ledger.fetch(_SQL["contents"])
         if row["submissions"]:
             raise FullLedgerError(f"{row['submissions']} submissions")
-        orders = await suspension_orders.every(self.ledger)
-        if row["consents"] and not any(one.reason == REASON for one in orders):
+        if row["consents"] and not any(
+            one.reason == REASON for one in await suspension_orders.every(self.ledger)
+        ):
             raise FullLedgerError(f"{row['consents']} consents")
         suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
         if self.archive is None:
@@ -289,14 +290,13 @@ class LedgerRestoration:
         by: str,
     ) -> None:
         """Append the act: from which archive, and within which bounds something is lost."""
-        now = self.rebuild.clock()
         async with self.ledger.transaction() as connection:
             await record_act(
                 connection,
                 RESTORED,
                 rebuild_key("ledger"),
                 by=by,
-                now=now,
+                now=self.rebuild.clock(),
                 before={},
                 after={
                     "folder": str(archive.folder.absolute()),
@@ -335,11 +335,14 @@ async def _load_registry(ledger: Ledger, tables: Mapping[str, Any]) -> None:
             await connection.execute(
                 _SQL[f"load-{name}"], {"rows": orjson.dumps(tables.get(name) or []).decode()}
             )
-        months = {"rows": orjson.dumps(tables.get("history_months") or []).decode()}
-        await connection.execute(_SQL["retain-history_months"], months)
+        await connection.execute(
+            _SQL["retain-history_months"],
+            {"rows": orjson.dumps(tables.get("history_months") or []).decode()},
+        )
         for cut in tables.get("chain_cuts") or ():
-            values = {**cut, "link": bytes.fromhex(cut["link"].removeprefix("\\x"))}
-            await connection.execute(_SQL["begin-chain"], values)
+            await connection.execute(
+                _SQL["begin-chain"], {**cut, "link": bytes.fromhex(cut["link"].removeprefix("\\x"))}
+            )
 
 
 async def _load_file(

@@ -163,8 +163,10 @@ def _requeued(row: ConsentRow, one: HistoryEntry) -> ConsentRow:
 
 async def filled(ledger: Ledger, plan: Plan) -> set[int]:
     """Return the slices of the shadow of ``plan`` that are done."""
-    rows = await ledger.fetch(_SQL["slices"], {"rebuild": plan.options["rebuild"]})
-    return {row["slice"] for row in rows}
+    return {
+        row["slice"]
+        for row in await ledger.fetch(_SQL["slices"], {"rebuild": plan.options["rebuild"]})
+    }
 
 
 async def fill(
@@ -212,8 +214,10 @@ async def _fold_slice(settings: LedgerSettings, plan: Plan, number: int) -> None
             return
         known = {one.brand_code: one for one in await brands.every(ledger)}
         low, high = keys.bounds
-        found = await ledger.fetch(_SQL["erasures"], {"low": low, "high": high})
-        erased = {row["key"]: row for row in found}
+        erased = {
+            row["key"]: row
+            for row in await ledger.fetch(_SQL["erasures"], {"low": low, "high": high})
+        }
         fold = HistoryFold(known, erased, now=plan.made_at, calendar=ledger.calendar)
         entries = await by_key.in_slice(ledger, keys, plan.history, kinds=_KINDS, **selected(plan))
         await copy(connection, _SQL["copy-in"], _chunks(fold, entries))

@@ -317,8 +317,7 @@ class PartitionWork:
         if not result.waiting and number not in options_of(plan)[0]:
             return {}
         settings = self.installation.kafka
-        group = self.installation.streams.group(settings)
-        with closing(SharedClients(settings, group)) as clients:
+        with closing(SharedClients(settings, self.installation.streams.group(settings))) as clients:
             return asyncio.run(_RowWriter(self.installation, clients, plan, number).write(changes))
 
 
@@ -334,9 +333,12 @@ async def _record(settings: LedgerSettings, plan: Plan, *, by: str, rows: int) -
         before={"lost": sorted(lost)},
         after={"plan": plan.digest, "planned_by": plan.by, "rows": rows},
     )
-    once = replace(ordered, source=f"act/{_ACT}/{plan.digest}", may_repeat=True)
     async with Ledger(settings, owner=0) as ledger, ledger.transaction() as connection:
-        await append.append(connection, [once], now=now)
+        await append.append(
+            connection,
+            [replace(ordered, source=f"act/{_ACT}/{plan.digest}", may_repeat=True)],
+            now=now,
+        )
 
 
 class _RowWriter:
