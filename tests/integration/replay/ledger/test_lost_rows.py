@@ -97,7 +97,7 @@ async def test_rows_restored_in_bulk_are_those_of_the_general_path(
     assert in_bulk == one_by_one
     assert few <= len(in_bulk[0]) // 2
     permissions = [one for one in in_bulk[1] if one["topic"].endswith("permissions")]
-    assert in_bulk[2].restored == len(in_bulk[0]) == len(permissions) == 31
+    assert in_bulk[2]["restored"] == len(in_bulk[0]) == len(permissions) == 31
     facts = await reads.facts(harness.ledger, [rebuild_key("ledger")])
     pages = [fact.data["after"]["restored"] for fact in facts]
     assert sum(pages) == 62
