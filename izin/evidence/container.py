@@ -72,8 +72,7 @@ class UnreadableEvidenceError(SourceError):
 
 def dumped(value: Any) -> bytes:  # noqa: ANN401  # any JSON
     """Return ``value`` as the JSON of a file: the same value gives the same bytes."""
-    text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
-    return f"{text}\n".encode()
+    return (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
 
 def loaded(name: str, content: bytes) -> Any:  # noqa: ANN401  # any JSON

@@ -99,9 +99,10 @@ class DailyLines:
         """Return what ``evidence.json`` has of it: each line with its key, and with the places of
         the entries in the history that say the same.
         """
-        left_out = {"timestamp_reply", "lines"}
         known = {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name not in {"timestamp_reply", "lines"}
         }
         return known | {
             "lines": [

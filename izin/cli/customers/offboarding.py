@@ -251,21 +251,20 @@ def offboard(
         if opt_outs is not None:
             check_place(opt_outs, _OPT_OUT_HEADER, for_excel=True)
         rows, known = run_on_ledger(lambda ledger: _look(ledger, order))
-        is_done = known is not None and known.ended_at is not None
         left: Sequence[str] = ()
-        if execute and not is_done:
+        if execute and (known is None or known.ended_at is None):
             left = run_on_ledger(lambda ledger: _execute(ledger, order, shown))
             rows, known = run_on_ledger(lambda ledger: _look(ledger, order))
-            is_done = known is not None and known.ended_at is not None
     print_rows(
         output, {"what": "what", "count": "count", "then": "with --execute"}, rows, below=True
     )
+    is_done = known is not None and known.ended_at is not None
     if known is not None and is_done:
-        say(f"customer {customer_id} is offboarded; the archive's sha256 is {known.sha256}")
         say(
+            f"customer {customer_id} is offboarded; the archive's sha256 is {known.sha256}",
             "history, permissions and complaints are kept here as the law says "
             "(docs/retention.md): an opt-out has no end, and what was decided is proven for ten "
-            "years"
+            "years",
         )
     elif not execute:
         say_dry_run("nothing was changed")

@@ -193,11 +193,10 @@ def _summary(path: Path, command: str, by: str, *, unmasked: bool) -> ReplaySumm
 def _text(cell: object) -> object:
     if not isinstance(cell, dict):
         return cell
-    lines = (
+    return "\n".join(
         f"{name}: {_shown(one['stands'])}, should be {_shown(one['should_stand'])}"
         for name, one in cell.items()
     )
-    return "\n".join(lines)
 
 
 def _shown(value: object) -> str:

@@ -108,11 +108,10 @@ class DesiredConsentsReplay:
 
     def execute(self, plan: Plan, *, by: str) -> None:
         """Write what is missing or differs."""
-        ledger, workers = LedgerSettings(), multiprocessing.cpu_count()
         with showing("reading") as progress:
-            StateRebuild(installation=_installation(), workers=workers, report=progress).execute(
-                plan, self.path, ledger, by=by
-            )
+            StateRebuild(
+                installation=_installation(), workers=multiprocessing.cpu_count(), report=progress
+            ).execute(plan, self.path, LedgerSettings(), by=by)
 
     def summary(self, plan: Plan, *, unmasked: bool) -> ReplaySummary:
         """Return what differs, how often, and the digests of both sides."""
@@ -296,19 +295,13 @@ def _run(
 
 
 def _row(one: DifferingRow, *, unmasked: bool) -> tuple[object, ...]:
+    # An id or a reference may have a recipient in it.
+    masked = frozenset() if unmasked else {"desired_event_id", "desired_origin_ref"}
     fields = {
-        name: [_shown(name, value, unmasked) for value in values]
+        name: [
+            mask_text(value) if name in masked and isinstance(value, str) else value
+            for value in values
+        ]
         for name, values in one.fields.items()
     }
     return one.key if unmasked else mask_text(one.key), one.kind, compared(fields)
-
-
-def _shown(name: str, value: object, unmasked: bool) -> object:
-    """Return a value; an id or a reference may have a recipient in it."""
-    if (
-        unmasked
-        or not isinstance(value, str)
-        or name not in {"desired_event_id", "desired_origin_ref"}
-    ):
-        return value
-    return mask_text(value)

@@ -102,10 +102,9 @@ def compare(
     with exit_on_signals(), ExitStack() as files:
         table = open_table(path, ColumnChoices(ignored=() if column is None else (column,)))
         rows = _ListRows(table, channel, column)
-        headers = {_HERE: (add, (rows.header,)), _THERE: (events, _EVENTS)}
         writers = {
             side: files.enter_context(private_csv(file, header))
-            for side, (file, header) in headers.items()
+            for side, file, header in ((_HERE, add, (rows.header,)), (_THERE, events, _EVENTS))
             if file is not None
         }
         event = (channel, recipient_type, brand, Status.RET, source, "")
