@@ -106,10 +106,6 @@ class Difference:
         return self.finding.cause is not None
 
 
-Ask = Callable[[Connection, ReconcileScope, datetime], Awaitable[None]]
-"""Asks İYS about the keys of a scope, and notes what it says in the session's table."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparer:
     """Compares brands."""
@@ -123,7 +119,7 @@ class Comparer:
 
     @asynccontextmanager
     async def comparing(
-        self, scope: ReconcileScope, ask: Ask | None = None
+        self, scope: ReconcileScope, ask: "Asker | None" = None
     ) -> AsyncIterator["Comparison"]:
         """Provide the comparison of ``scope``; with ``ask`` İYS is asked about every key.
 
@@ -153,7 +149,7 @@ class Comparer:
             await connection.execute(_SQL["analyze-seen"])
             if ask is not None:
                 await connection.execute(_SQL["add-to-ask"], {**scope.values, "began": began})
-                await ask(connection, scope, began)
+                await ask(connection, scope)
             values = {**scope.values, "began": began}
             (sizes,) = await (await connection.execute(_SQL["sizes"], values)).fetchall()
             (pulled,) = await (await connection.execute(_SQL["pulled"], values)).fetchall()
@@ -264,12 +260,7 @@ class Asker:
     """Called with how many keys are asked about one by one, of those that differ."""
     on_answer: OnProgress = silent
 
-    async def __call__(
-        self,
-        connection: Connection,
-        scope: ReconcileScope,
-        began: datetime,  # noqa: ARG002  # of the protocol
-    ) -> None:
+    async def __call__(self, connection: Connection, scope: ReconcileScope) -> None:
         """Ask, and note what İYS says in the table of the session.
 
         Raises:

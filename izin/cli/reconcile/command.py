@@ -41,7 +41,6 @@ from izin.consent import visible
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.reconcile.comparing import (
-    Ask,
     Asker,
     Comparer,
     Comparison,
@@ -270,7 +269,7 @@ async def _compare(
     """Compare, report, and write the plan to ``path``; return how many keys it repairs."""
     kafka, scope = kafka_settings(), of_brand(brand=await registered_brand(ledger, code))
     async with AsyncExitStack() as stack:
-        ask: Ask | None = None
+        ask: Asker | None = None
         if asks:
             iys = IysSettings()
             client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
