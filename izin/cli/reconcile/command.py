@@ -16,7 +16,6 @@ import typer
 from izin.cli.terminal import (
     BrandIfAnyOption,
     ByOption,
-    CsvRows,
     ExecuteOption,
     OneChannelOption,
     OutputFormat,
@@ -24,6 +23,7 @@ from izin.cli.terminal import (
     SinceOption,
     UnmaskedOption,
     UntilOption,
+    VisibleRows,
     exit_if,
     exit_on_signals,
     kafka_settings,
@@ -96,7 +96,7 @@ _NOTHING = "-"
 class DifferenceReport:
     """Takes the differences one by one; of a table it keeps the first, of JSON nothing."""
 
-    def __init__(self, output: OutputFormat, *, unmasked: bool, csv: CsvRows | None) -> None:
+    def __init__(self, output: OutputFormat, *, unmasked: bool, csv: VisibleRows | None) -> None:
         self.unexplained = 0
         """How many differences no cause explains."""
         self._output = output

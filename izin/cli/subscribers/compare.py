@@ -14,12 +14,12 @@ from izin.cli.terminal import (
     ByOption,
     ChannelOption,
     ColumnOption,
-    CsvRows,
     OutputFormat,
     OutputOption,
     RecipientTypeOption,
     TableArgument,
     UnmaskedOption,
+    VisibleRows,
     exit_if,
     exit_on_signals,
     named,
@@ -144,7 +144,7 @@ class _ListRows:
 class _Result:
     """Counts the differences, keeps the first of each side, and writes the files."""
 
-    writers: Mapping[str, CsvRows]
+    writers: Mapping[str, VisibleRows]
     """By side."""
     more: Mapping[str, tuple[object, ...]]
     """By side: what is written behind the recipient."""

@@ -57,7 +57,6 @@ from izin.cli.terminal.exit_codes import (
     say_dry_run,
 )
 from izin.cli.terminal.output import (
-    CsvRows,
     OutputFormat,
     OutputOption,
     ShownStep,
@@ -96,7 +95,6 @@ __all__ = (
     "ChannelOption",
     "ChannelsOption",
     "ColumnOption",
-    "CsvRows",
     "CustomerArgument",
     "ExecuteOption",
     "ExitCode",

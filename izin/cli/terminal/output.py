@@ -20,7 +20,7 @@ from enum import StrEnum
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Protocol, TextIO
+from typing import Annotated, Any, BinaryIO, TextIO
 
 import typer
 from rich.cells import cell_len
@@ -301,13 +301,6 @@ def showing(what: str) -> Iterator[ShownStep]:
         yield begin(what)
 
 
-class CsvRows(Protocol):
-    """Writes rows."""
-
-    def writerow(self, row: Sequence[object], /) -> object:
-        """Write one row."""
-
-
 class VisibleRows:
     """Writes rows whose controls are written out."""
 
@@ -320,7 +313,9 @@ class VisibleRows:
 
 
 @contextmanager
-def private_csv(path: Path, header: Sequence[str], *, for_excel: bool = False) -> Iterator[CsvRows]:
+def private_csv(
+    path: Path, header: Sequence[str], *, for_excel: bool = False
+) -> Iterator[VisibleRows]:
     """Provide what writes rows under ``header``; the file replaces ``path`` at the end, and on an
     error nothing is left. ``for_excel`` is as Excel in Turkey opens it: with a BOM, and ``;``.
 
