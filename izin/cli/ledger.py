@@ -26,6 +26,7 @@ from izin.cli.terminal import (
     say,
     say_dry_run,
     showing,
+    utc_now,
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import SourceError
@@ -250,7 +251,7 @@ async def _bootstrap(
         topic_messages=TopicMessages(encoder, settings.topics),
         codec=encoder,
         settings=settings,
-        clock=lambda: datetime.now(UTC),
+        clock=utc_now,
     )
     lost = await bootstrapper.lost()
     if by is not None:
@@ -335,9 +336,7 @@ def _restore(
         async def work(ledger: Ledger) -> tuple[Restorable, Restored | None]:
             kafka, settings = kafka_settings(), LedgerSettings()
             restoration = LedgerRestoration(
-                rebuild=LedgerRebuild(
-                    ledger=ledger, settings=settings, clock=lambda: datetime.now(UTC), workers=1
-                ),
+                rebuild=LedgerRebuild(ledger=ledger, settings=settings, clock=utc_now, workers=1),
                 kafka=kafka,
                 codec=codec(kafka),
                 secrets=StreamSettings().suppressions,

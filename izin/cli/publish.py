@@ -1,7 +1,7 @@
 """``izin publish``: one consent change into Kafka."""
 
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pkgutil import resolve_name
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from izin.cli.terminal import (
     err,
     kafka_settings,
     print_rows,
+    utc_now,
 )
 from izin.consent import TURKEY, SourceError, Violation
 from izin.kafka.tables.brand_directory import BrandReader
@@ -44,11 +45,6 @@ _OPTIONS = {
 """Options that are not named as their field is."""
 _NEEDED = (Field.BRAND_CODE, Field.TYPE, Field.RECIPIENT, Field.STATUS, Field.SOURCE)
 """What every event needs."""
-
-
-def utc_now() -> datetime:
-    """Return the current instant."""
-    return datetime.now(UTC)
 
 
 ReferenceOption = Annotated[

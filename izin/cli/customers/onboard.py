@@ -21,7 +21,6 @@ from izin.cli.imports.command import (
     reversal_options,
 )
 from izin.cli.imports.result import warn_of_hidden
-from izin.cli.publish import utc_now
 from izin.cli.terminal import (
     BrandsOption,
     CustomerArgument,
@@ -40,6 +39,7 @@ from izin.cli.terminal import (
     showing_steps,
     takes,
     turkish,
+    utc_now,
     warn,
 )
 from izin.cli.terminal.iys_session import WorkerSettings, calling_iys

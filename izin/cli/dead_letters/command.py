@@ -30,6 +30,7 @@ from izin.cli.terminal import (
     showing,
     showing_steps,
     takes,
+    utc_now,
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import SourceError, Violation
@@ -90,7 +91,7 @@ def redrive_letters(
             settings=settings,
             codec=codec(settings),
             suppressions=StreamSettings().suppressions,
-            clock=lambda: datetime.now(UTC),
+            clock=utc_now,
             progress=begin,
         )
         preview = await redriver.preview(selection, again=again)

@@ -42,7 +42,15 @@ from izin.cli.doctor.finding import (
     skipped,
     wrong,
 )
-from izin.cli.terminal import OutputFormat, OutputOption, exit_if, kafka_settings, out, print_json
+from izin.cli.terminal import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    kafka_settings,
+    out,
+    print_json,
+    utc_now,
+)
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.forecast import records_per_second
 from izin.iys.tokens import TokenPolicy
@@ -69,7 +77,6 @@ from izin.streams.ownership import DecidedOffsets
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 T = TypeVar("T")
-_now = partial(datetime.now, UTC)
 _TIMEOUT = 5.0
 _QUERY_TIMEOUT = 15.0
 """Of one query of the ledger; migrations may take longer."""
@@ -149,7 +156,7 @@ def _order() -> Iterator[DoctorFinding]:
         faults.ORDER,
         lanes,
         running=running,
-        now=_now(),
+        now=utc_now(),
         undecided={number for _, number in waiting},
     )
 
@@ -190,7 +197,7 @@ def _sink() -> Iterator[DoctorFinding]:
         unread(settings, one, positions)
         for one in (settings.topics.decisions, settings.topics.gate_receipts)
     ]
-    yield faults.of_worker(faults.SINK, found, running=_query(reads.living), now=_now())
+    yield faults.of_worker(faults.SINK, found, running=_query(reads.living), now=utc_now())
 
 
 def _endpoint(
@@ -209,7 +216,7 @@ def _deadlines() -> Iterator[DoctorFinding]:
     pace = records_per_second(
         IysSettings().requests_per_second, batch_size=SinkSettings().batch_size
     )
-    yield from of_backlog(_query(reads.backlog), now=_now(), pace=pace)
+    yield from of_backlog(_query(reads.backlog), now=utc_now(), pace=pace)
 
 
 def _brands() -> Iterator[DoctorFinding]:
@@ -222,7 +229,7 @@ def _brands() -> Iterator[DoctorFinding]:
             brands,
             _query(reads.parked),
             policy=TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour),
-            now=_now(),
+            now=utc_now(),
         )
     )
     found += of_brakes(_query(decisions.undecided))
@@ -311,20 +318,22 @@ CHECKS = (
     Check(
         name="webhooks",
         run=lambda: of_webhooks(
-            _query(subscribers.every), running=_query(reads.living_deliverers), now=_now()
+            _query(subscribers.every), running=_query(reads.living_deliverers), now=utc_now()
         ),
         needs=_LEDGER,
     ),
     Check(
         name="pull",
-        run=lambda: faults.of_pulls(_query(stream_progress.read), now=_now()),
+        run=lambda: faults.of_pulls(_query(stream_progress.read), now=utc_now()),
         needs=_LEDGER,
     ),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
     Check(
         name="granted",
-        run=lambda: of_granted(_query(granted.readings), _query(granted.lost_rights), now=_now()),
+        run=lambda: of_granted(
+            _query(granted.readings), _query(granted.lost_rights), now=utc_now()
+        ),
         needs=_LEDGER,
     ),
     Check(

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from izin.cli.imports.result import changes, print_result, show_preview
-from izin.cli.publish import utc_now
 from izin.cli.terminal import (
     ByIfKnownOption,
     ExitCode,
@@ -25,6 +24,7 @@ from izin.cli.terminal import (
     say,
     showing_steps,
     takes,
+    utc_now,
 )
 from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader

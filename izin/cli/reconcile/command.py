@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -33,6 +33,7 @@ from izin.cli.terminal import (
     say,
     showing,
     turkish,
+    utc_now,
     warn,
 )
 from izin.cli.terminal.iys_session import calling_iys
@@ -276,7 +277,7 @@ async def _compare(
             ask = Asker(
                 pages=PageQuery(
                     client=client,
-                    clock=_now,
+                    clock=utc_now,
                     budget=RequestBudget(iys.requests_per_second, clock=monotonic),
                 ),
                 on_single=_say_single,
@@ -287,7 +288,7 @@ async def _compare(
             ledger=ledger,
             kafka=kafka,
             codec=codec(kafka),
-            clock=_now,
+            clock=utc_now,
             on_read=lambda read: shown(read, read),
         )
         comparison = await stack.enter_async_context(comparer.comparing(scope, ask))
@@ -315,7 +316,7 @@ def _execute(path: Path, by: str) -> Executed:
                 kafka=kafka,
                 codec=codec(kafka),
                 secrets=StreamSettings().suppressions,
-                clock=_now,
+                clock=utc_now,
                 progress=progress,
             )
             return await execution.execute(path, plan, by=by)
@@ -339,7 +340,3 @@ def _say_single(asked: int, differing: int) -> None:
             f"keys that differ: {differing:,}; asked about one by one: {asked:,}, for which an "
             "hour has room"
         )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

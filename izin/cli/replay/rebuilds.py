@@ -6,7 +6,6 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from izin.cli.terminal import kafka_settings, say, showing
+from izin.cli.terminal import kafka_settings, say, showing, utc_now
 from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.ledger.db import Ledger
 from izin.replay.ledger.rebuild import (
@@ -285,7 +284,7 @@ def _run(
             LedgerRebuild(
                 ledger=ledger,
                 settings=settings,
-                clock=lambda: datetime.now(UTC),
+                clock=utc_now,
                 workers=workers,
                 **reports,
             )

@@ -10,7 +10,6 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress as Bars
 
-from izin.cli.publish import utc_now
 from izin.cli.sending.may_send import (
     BasisOption,
     CampaignOption,
@@ -47,6 +46,7 @@ from izin.cli.terminal import (
     print_rows,
     run_interruptible,
     say,
+    utc_now,
     warn,
 )
 from izin.consent import MessageClass, RecipientType

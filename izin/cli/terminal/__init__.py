@@ -79,6 +79,7 @@ from izin.cli.terminal.output import (
     showing,
     showing_steps,
     turkish,
+    utc_now,
     warn,
     write_new,
 )
@@ -154,6 +155,7 @@ __all__ = (
     "showing_steps",
     "takes",
     "turkish",
+    "utc_now",
     "warn",
     "write_new",
 )

@@ -15,7 +15,7 @@ import time
 from codecs import BOM_UTF8
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from operator import itemgetter
@@ -53,6 +53,8 @@ class ShowingConsole(Console):
             yield one if one.control else one._replace(text=visible(one.text))
 
 
+utc_now = partial(datetime.now, UTC)
+"""Returns the current instant."""
 out = ShowingConsole()
 err = ShowingConsole(stderr=True)
 
