@@ -236,10 +236,10 @@ def _add(brand: Brand, former: str | None, *, by: str, execute: bool) -> None:
         raise BrandOfAnotherError(code)
     changed = [] if known is None else changes(known, brand)
     if changed and not execute:
-        say(*changed)
         say(
+            *changed,
             f"{unsettled(counts)} unsettled records are affected; add --execute to change brand "
-            f"{code}"
+            f"{code}",
         )
         return
     stored = run_on_ledger(
