@@ -220,7 +220,7 @@ async def test_erased_row_of_another_is_a_commitment_as_before(
     assert await erasure.erase_history(harness.ledger, now=now) > 0
     evidence = await collected(harness, recipient=a_phone(2))
     assert verify(evidence.packed(), await published(harness, tmp_path)).is_proven
-    with pytest.raises(SourceError):
+    with pytest.raises(SourceError, match="has nothing of this recipient"):
         await collected(harness)
 
 
