@@ -24,6 +24,7 @@ from izin.cli.terminal import (
     OutputFormat,
     OutputOption,
     SinceOption,
+    day_of,
     end_dry_run,
     exit_if,
     json_text,
@@ -49,7 +50,6 @@ from izin.sinks.inbound.daily.loop import trusted_roots
 COLUMNS = ("brand", "day", "state", "lines", "İYS/here", "time stamp", "agreed")
 """``İYS/here``: how many lines only İYS's file has, and only ours."""
 _HASH, _SHOWN = 96, 24
-FINDING_COLUMNS = ("check", "result", "detail")
 _SHOWN_LINES = 100
 """Of so many differing lines a command prints the first."""
 
@@ -239,15 +239,8 @@ app = typer.Typer(
 )
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text} is no day; write it as 2026-01-31") from None
-
-
 DayOption = Annotated[
-    date, typer.Option("--day", parser=_day, metavar="YYYY-MM-DD", help="The day, Turkish time.")
+    date, typer.Option("--day", parser=day_of, metavar="YYYY-MM-DD", help="The day, Turkish time.")
 ]
 
 
@@ -360,12 +353,17 @@ def verify(
     roots = trusted_roots(settings.timestamp_roots)
 
     async def checked(ledger: Ledger) -> Findings:
-        file = await _found(ledger, brand, day)
-        return await check(ledger, file, roots, empty_date=settings.daily_empty_date)
+        return await check(
+            ledger, await _found(ledger, brand, day), roots, empty_date=settings.daily_empty_date
+        )
 
     findings = run_on_ledger(checked)
-    rows = [(one, result, shortened(detail)) for one, result, detail in findings.rows()]
-    print_rows(output, FINDING_COLUMNS, rows, as_json=findings.to_json())
+    print_rows(
+        output,
+        ("check", "result", "detail"),
+        [(one, result, shortened(detail)) for one, result, detail in findings.rows()],
+        as_json=findings.to_json(),
+    )
     if findings.differences and output is OutputFormat.TABLE:
         print_rows(output, ("side", "line"), findings.differences)
     exit_if(findings.is_wrong)

@@ -36,14 +36,18 @@ from izin.cli.terminal import (
     write_new,
 )
 from izin.cli.terminal.iys_session import WorkerSettings
-from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger, topic_messages
-from izin.consent import SourceError, Status
+from izin.cli.terminal.ledger_session import (
+    Look,
+    chosen_brands,
+    cut_to,
+    run_on_ledger,
+    topic_messages,
+)
+from izin.consent import Status
 from izin.consent.forecast import Forecast, forecast, records_per_second
-from izin.ledger import brands as registry
 from izin.ledger import reads
 from izin.ledger.db import Ledger
-from izin.ledger.history.reports import CustomerFigures, Leg, LegLatency, figures, latencies
-from izin.ledger.record import Brand
+from izin.ledger.history.reports import Leg, LegLatency, figures, latencies
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
 
 app = typer.Typer(help="Show what must be registered at İYS, and by when.", no_args_is_help=True)
@@ -69,15 +73,6 @@ _COUNTED = {
     "later": "due later",
     "extended": "due again",
     "expired": "expire",
-}
-_WEEK_LONG = timedelta(days=7)
-_LATENCIES = {
-    "path": "path",
-    "leg": "leg",
-    "changes": "changes",
-    "p50": "p50",
-    "p95": "p95",
-    "p99": "p99",
 }
 _MINUTE, _HOUR = 60.0, 3600.0
 _WEEK = {
@@ -126,8 +121,9 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
         },
         notes=[in_words(ahead, suspended, parked)],
     )
-    missed = sum(one.missed for one in margins)
-    exit_if(ahead.late or ahead.lost or suspended or any(parked) or missed)
+    exit_if(
+        ahead.late or ahead.lost or suspended or any(parked) or sum(one.missed for one in margins)
+    )
 
 
 @app.command("opt-outs")
@@ -287,17 +283,8 @@ async def _recount(
         now=datetime.now(UTC),
         is_dry_run=not execute,
     )
-    counted = await order.run(_chosen(await registry.every(ledger), codes))
-    return counted, sorted(map(str, ledger.calendar.extra_closed_days))
-
-
-def _chosen(known: Sequence[Brand], codes: Sequence[int] | None) -> Sequence[Brand]:
-    if codes is None:
-        return known
-    unknown = sorted(set(codes) - {one.brand_code for one in known})
-    if unknown:
-        raise SourceError(f"brand {unknown[0]} is not registered; see: izin brands list")
-    return [one for one in known if one.brand_code in codes]
+    closed = sorted(map(str, ledger.calendar.extra_closed_days))
+    return await order.run(await chosen_brands(ledger, codes)), closed
 
 
 @reports_app.command()
@@ -316,16 +303,30 @@ def latency(
     dates are whole seconds by its own clock. JSON has seconds.
     """
     begin = since or datetime.now(UTC) - ONE_DAY
-    topic = kafka_settings().topics.permissions.name
     found = run_on_ledger(
         lambda ledger: latencies(
-            ledger, since=begin, brand_code=brand, permissions=topic, customer_id=customer
+            ledger,
+            since=begin,
+            brand_code=brand,
+            permissions=kafka_settings().topics.permissions.name,
+            customer_id=customer,
         ),
         customer=customer,
         brand=brand,
     )
-    known = {"since": begin, "latencies": [asdict(one) for one in found]}
-    print_rows(output, _LATENCIES, map(_row, found), as_json=known)
+    print_rows(
+        output,
+        {
+            "path": "path",
+            "leg": "leg",
+            "changes": "changes",
+            "p50": "p50",
+            "p95": "p95",
+            "p99": "p99",
+        },
+        map(_row, found),
+        as_json={"since": begin, "latencies": [asdict(one) for one in found]},
+    )
 
 
 def _row(one: LegLatency) -> tuple[object, ...]:
@@ -360,7 +361,7 @@ def week(
     decided on at all is in izin dead-letters list --customer. Times are Turkish; JSON has seconds.
     """
     now = datetime.now(UTC)
-    begin = since or now - _WEEK_LONG
+    begin = since or now - timedelta(days=7)
     found = run_on_ledger(
         lambda ledger: figures(ledger, since=begin, until=now, customer_id=customer),
         customer=customer,
@@ -377,28 +378,25 @@ def week(
         print_rows(output, _WEEK, rows, as_json=known)
     else:
         for one in found:
-            print_rows(output, ("what", "value"), _lines(one, begin, now))
-
-
-def _lines(one: CustomerFigures, since: datetime, now: datetime) -> list[tuple[str, object]]:
-    return [
-        ("customer", f"{one.customer_id} {one.name}"),
-        ("from", turkish(since)),
-        ("to", turkish(now)),
-        ("received", one.received),
-        ("registered at İYS", one.registered),
-        ("of these opt-outs", one.opt_outs_registered),
-        ("refused by İYS", sum(one.refused.values())),
-        *((f"  {reason}", count) for reason, count in one.refused.items()),
-        ("overdue now", one.overdue),
-        ("opt-outs sent too late", one.breaches),
-        ("opt-outs", one.opt_outs),
-        ("decision to İYS's answer, p50", _took(one.p50)),
-        ("decision to İYS's answer, p95", _took(one.p95)),
-        ("İYS requests with its records", one.requests),
-        ("records", one.keys),
-        ("valid API keys", one.api_keys),
-    ]
+            lines: list[tuple[str, object]] = [
+                ("customer", f"{one.customer_id} {one.name}"),
+                ("from", turkish(begin)),
+                ("to", turkish(now)),
+                ("received", one.received),
+                ("registered at İYS", one.registered),
+                ("of these opt-outs", one.opt_outs_registered),
+                ("refused by İYS", sum(one.refused.values())),
+                *((f"  {reason}", count) for reason, count in one.refused.items()),
+                ("overdue now", one.overdue),
+                ("opt-outs sent too late", one.breaches),
+                ("opt-outs", one.opt_outs),
+                ("decision to İYS's answer, p50", _took(one.p50)),
+                ("decision to İYS's answer, p95", _took(one.p95)),
+                ("İYS requests with its records", one.requests),
+                ("records", one.keys),
+                ("valid API keys", one.api_keys),
+            ]
+            print_rows(output, ("what", "value"), lines)
 
 
 def _took(seconds: float | None) -> str:

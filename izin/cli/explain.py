@@ -92,10 +92,6 @@ _VERDICTS = {
     NOT_SENT: "not sent, for something had changed",
 }
 
-_CODES = {
-    "H175": "it holds no consent to withdraw (H175)",
-    "H486": "it holds no consent to withdraw (H486)",
-}
 
 _TITLES = {
     "decision": "event",
@@ -433,7 +429,14 @@ def _since(status: str | None, at: datetime | None) -> str:
 
 def _coded(data: Mapping[str, Any]) -> str | None:
     code: str | None = data.get("code")
-    return _CODES.get(code, code) if code else None
+    return (
+        {
+            "H175": "it holds no consent to withdraw (H175)",
+            "H486": "it holds no consent to withdraw (H486)",
+        }.get(code, code)
+        if code
+        else None
+    )
 
 
 def _why(word: str | None) -> str | None:

@@ -28,7 +28,6 @@ from izin.cli.terminal import (
     kafka_settings,
     print_found,
     say,
-    say_dry_run,
 )
 from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
 from izin.consent import SourceError, Status
@@ -64,35 +63,12 @@ _EFFECTS = {
     BrakeDecision.RELEASED: "they are registered at İYS, which is final",
     BrakeDecision.WITHDRAWN: "they would not be registered at İYS",
 }
-_COLUMNS = {
-    "brand_code": "brand",
-    "source": "source",
-    "status": "status",
-    "held_back": "held back",
-    "first_until": "first until",
-    "tripped_at": "since",
-    "keys": "opt-outs",
-    "opted_in": "opt-ins",
-    "share": "over %",
-    "decision": "decision",
-    "remedy": "remedy",
-}
 _MINIMUM = 100
 """Of fewer opt-outs none is held back, unless it is said."""
 sequences_app = typer.Typer(
     help="Find events that an origin (one of your systems) has numbered and that never arrived.",
     no_args_is_help=True,
 )
-
-_MISSING = {
-    "customer_id": "customer",
-    "origin": "origin",
-    "numbers": "missing",
-    "gaps": "gaps",
-    "first_number": "first",
-    "since": "since",
-    "given_up": "given up",
-}
 
 
 @app.command("list")
@@ -103,7 +79,25 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     Times are Turkish. Exit code 1 if there are any.
     """
     found = run_cut(customer, decisions.undecided, attrgetter("customer_id"))
-    print_found(output, _COLUMNS, found, below=True, remedy=remedy_of_brake)
+    print_found(
+        output,
+        {
+            "brand_code": "brand",
+            "source": "source",
+            "status": "status",
+            "held_back": "held back",
+            "first_until": "first until",
+            "tripped_at": "since",
+            "keys": "opt-outs",
+            "opted_in": "opt-ins",
+            "share": "over %",
+            "decision": "decision",
+            "remedy": "remedy",
+        },
+        found,
+        below=True,
+        remedy=remedy_of_brake,
+    )
     exit_if(found)
 
 
@@ -122,8 +116,13 @@ def release(
     That is final: İYS takes no opt-out back. What the source sends from now on is counted anew. Who
     ordered it is written to the history. Exit code 3 if nothing is held back.
     """
-    found = _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET)
-    _decide(found, BrakeDecision.RELEASED, reason, by=by, execute=execute)
+    _decide(
+        _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET),
+        BrakeDecision.RELEASED,
+        reason,
+        by=by,
+        execute=execute,
+    )
 
 
 @app.command()
@@ -143,8 +142,13 @@ def withdraw(
     opt-ins over opt-outs, the opt-outs stand. What a recipient says later is registered as any
     other. The history of each has who ordered it, and why. Exit code 3 if nothing is held back.
     """
-    found = _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET)
-    _decide(found, BrakeDecision.WITHDRAWN, reason, by=by, execute=execute)
+    _decide(
+        _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET),
+        BrakeDecision.WITHDRAWN,
+        reason,
+        by=by,
+        execute=execute,
+    )
 
 
 def _decide(
@@ -153,12 +157,14 @@ def _decide(
     """Show what is held back, and carry the decision out if it is meant."""
     say(*(held_back(one) for one in found))
     end_dry_run(f"have them {decision}: {_EFFECTS[decision]}", execute=execute)
-    messages, now = topic_messages(), datetime.now(UTC)
 
     async def each(ledger: Ledger) -> list[tuple[int, int]]:
         return [
             await decisions.carry_out(
-                ledger, messages, one, decision, reason=reason, by=by, now=now
+                *(ledger, topic_messages(), one, decision),
+                reason=reason,
+                by=by,
+                now=datetime.now(UTC),
             )
             for one in found
         ]
@@ -253,13 +259,24 @@ def list_missing(
     Left out is what may only be late: for five minutes, or in lanes not read to their end. Exit
     code 1 if anything is missing.
     """
-    topics = kafka_settings().topics
     found = run_cut(
         customer,
-        lambda ledger: sequences.missing(ledger, topics),
+        lambda ledger: sequences.missing(ledger, kafka_settings().topics),
         attrgetter("customer_id"),
     )
-    print_found(output, _MISSING, found)
+    print_found(
+        output,
+        {
+            "customer_id": "customer",
+            "origin": "origin",
+            "numbers": "missing",
+            "gaps": "gaps",
+            "first_number": "first",
+            "since": "since",
+            "given_up": "given up",
+        },
+        found,
+    )
     exit_if(found)
 
 
@@ -287,7 +304,5 @@ def close(
         raise SourceError(
             f"{origin} of {customer} misses nothing up to {up_to}; see: izin sequences list"
         )
-    if execute:
-        say(f"{count} numbers of {origin} of {customer} are closed")
-    else:
-        say_dry_run(f"{count} numbers of {origin} of {customer} would be closed")
+    end_dry_run(f"{count} numbers of {origin} of {customer} would be closed", execute=execute)
+    say(f"{count} numbers of {origin} of {customer} are closed")

@@ -32,13 +32,12 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.iys_session import WorkerSettings, run_at_iys
-from izin.cli.terminal.ledger_session import named_brand, run_cut, run_on_ledger
+from izin.cli.terminal.ledger_session import chosen_brands, named_brand, run_cut, run_on_ledger
 from izin.consent import Channel, SourceError
 from izin.iys.client import IysClient
 from izin.iys.errors import MisconfiguredError
 from izin.iys.rate_limit import Reputation
 from izin.iys.wire_format import PushConnection
-from izin.ledger import brands as registry
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import addresses
@@ -72,41 +71,6 @@ TITLES = {
 }
 """The columns of a sweep; the last one is printed below."""
 
-_REASONS = {"gap": "gap", "order": "ordered", "schedule": "schedule"}
-_PLAN = {
-    "brand_code": "brand",
-    "keys": "keys",
-    "requests": "requests",
-    "takes": "takes",
-    "sweep": "sweep",
-}
-_COUNTED = {
-    "brand_code": "brand",
-    "counted_at": "counted",
-    "iys_onay": "ONAY at İYS",
-    "onay": "ONAY here",
-    "onay_surplus": "surplus",
-    "iys_ret": "RET at İYS",
-    "ret": "RET here",
-    "ret_surplus": "surplus of RET",
-    "unconfirmed": "unconfirmed",
-    "in_flight": "in flight",
-    "onay_before": "ONAY surplus 30 days before",
-    "ret_before": "RET surplus 30 days before",
-    "remedy": "remedy",
-}
-_ADDRESSES = {
-    "address": "address",
-    "reputation": "reputation",
-    "calls_24h": "calls in 24 h",
-    "failed_24h": "failed",
-    "pace": "pace",
-    "paused_until": "paused until",
-    "token_calls_1h": "token calls in 1 h",
-    "token_paused_until": "token calls paused until",
-    "status_calls_1h": "status calls in 1 h",
-}
-
 
 app = typer.Typer(
     help="Compare İYS's register with ours, and see what it counts, pushes and limits.\n\n"
@@ -121,15 +85,6 @@ push_app = typer.Typer(
 )
 
 _RECEIVER = "IZIN_PUSH_URL, IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
-_CONNECTIONS = {
-    "brand_code": "brand",
-    "type": "type",
-    "url": "URL",
-    "ours": "ours",
-    "status": "status at İYS",
-    "registered_at": "registered",
-    "remedy": "remedy",
-}
 
 
 @push_app.command("status")
@@ -140,9 +95,25 @@ def push_status(brand_code: BrandArgument, *, output: OutputOption = OutputForma
     us with the credentials of the settings.
     """
     sink = SinkSettings()
-    found = run_at_iys(lambda ledger, client: _states(ledger, client, brand_code, sink))
-    rows = [row for one in found for row in _rows(brand_code, one, sink.push_url)]
-    print_rows(output, _CONNECTIONS, rows, below=True)
+    rows = [
+        row
+        for one in run_at_iys(lambda ledger, client: _states(ledger, client, brand_code, sink))
+        for row in _rows(brand_code, one, sink.push_url)
+    ]
+    print_rows(
+        output,
+        {
+            "brand_code": "brand",
+            "type": "type",
+            "url": "URL",
+            "ours": "ours",
+            "status": "status at İYS",
+            "registered_at": "registered",
+            "remedy": "remedy",
+        },
+        rows,
+        below=True,
+    )
     exit_if(any(row[-1] for row in rows))
 
 
@@ -251,7 +222,13 @@ def _remedy(brand_code: int, one: ChannelConnections, url: str | None) -> str:
 
 def sweep_row(sweep: Sweep) -> tuple[object, ...]:
     """Return the cells of a sweep."""
-    own = (sweep.brand_code, _REASONS[sweep.reason], sweep.started_at, sweep.ended_at, sweep.keys)
+    own = (
+        sweep.brand_code,
+        {"gap": "gap", "order": "ordered", "schedule": "schedule"}[sweep.reason],
+        sweep.started_at,
+        sweep.ended_at,
+        sweep.keys,
+    )
     return *own, *(getattr(sweep.counts, name) for name in _COUNTS), sweep_state(sweep)
 
 
@@ -323,7 +300,17 @@ def start(
             lambda ledger: sweeps.order(ledger, codes, by=by, now=datetime.now(UTC)), needed
         )
         open_ |= {one.brand_code: one for one in started}
-    print_rows(output, _PLAN, [_planned(one, sizes, open_.get(one), rate) for one in codes])
+    print_rows(
+        output,
+        {
+            "brand_code": "brand",
+            "keys": "keys",
+            "requests": "requests",
+            "takes": "takes",
+            "sweep": "sweep",
+        },
+        [_planned(one, sizes, open_.get(one), rate) for one in codes],
+    )
     if not execute:
         say_dry_run("nothing was started")
 
@@ -366,13 +353,11 @@ async def _plan(
     Raises:
         UnregisteredBrandError: a brand is not registered.
     """
-    if brand_codes is None:
-        every = await registry.every(ledger)
-        codes = sorted(one.brand_code for one in every if one.status == "active")
-    else:
-        codes = sorted(set(brand_codes))
-        for one in codes:
-            await registered_brand(ledger, one)
+    codes = [
+        one.brand_code
+        for one in await chosen_brands(ledger, brand_codes)
+        if brand_codes or one.status == "active"
+    ]
     open_ = {one.brand_code: one for one in await sweeps.latest(ledger) if one.ended_at is None}
     return codes, await sweeps.sizes(ledger, codes), open_
 
@@ -410,7 +395,21 @@ def counts(
     last = {one.brand_code: one for one in reversed(found)}
     print_found(
         output,
-        _COUNTED,
+        {
+            "brand_code": "brand",
+            "counted_at": "counted",
+            "iys_onay": "ONAY at İYS",
+            "onay": "ONAY here",
+            "onay_surplus": "surplus",
+            "iys_ret": "RET at İYS",
+            "ret": "RET here",
+            "ret_surplus": "surplus of RET",
+            "unconfirmed": "unconfirmed",
+            "in_flight": "in flight",
+            "onay_before": "ONAY surplus 30 days before",
+            "ret_before": "RET surplus 30 days before",
+            "remedy": "remedy",
+        },
         found,
         below=True,
         remedy=lambda one: remedy_of_count(one) if one is last[one.brand_code] else None,
@@ -435,7 +434,17 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
     found = run_on_ledger(addresses)
     print_found(
         output,
-        _ADDRESSES,
+        {
+            "address": "address",
+            "reputation": "reputation",
+            "calls_24h": "calls in 24 h",
+            "failed_24h": "failed",
+            "pace": "pace",
+            "paused_until": "paused until",
+            "token_calls_1h": "token calls in 1 h",
+            "token_paused_until": "token calls paused until",
+            "status_calls_1h": "status calls in 1 h",
+        },
         found,
         calls_24h=attrgetter("calls"),
         failed_24h=attrgetter("failures"),

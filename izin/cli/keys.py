@@ -107,8 +107,7 @@ def create(
         created_at=now,
         expires_at=expires,
     )
-    messages = topic_messages()
-    run_on_ledger(lambda ledger: api_keys.create(ledger, messages, key, by=by, now=now))
+    run_on_ledger(lambda ledger: api_keys.create(ledger, topic_messages(), key, by=by, now=now))
     say(f"key {name} ({key_id}) may {_may(key)}; it is printed once:")
     typer.echo(text)
 
@@ -201,8 +200,9 @@ def revoke(
         )
     )
     end_dry_run(f"{_counted(found)} would be revoked", execute=execute)
-    ids = [one.id for one in found]
-    revoked = run_on_ledger(lambda ledger: api_keys.revoke(ledger, messages, ids, by=by, now=now))
+    revoked = run_on_ledger(
+        lambda ledger: api_keys.revoke(ledger, messages, [one.id for one in found], by=by, now=now)
+    )
     say(f"{_counted(revoked)} revoked")
 
 

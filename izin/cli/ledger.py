@@ -26,6 +26,7 @@ from izin.cli.terminal import (
     say,
     say_dry_run,
     showing,
+    utc_now,
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import SourceError
@@ -54,15 +55,6 @@ _COLUMNS = ("shard", "after", "place", "what")
 _SKEW = timedelta(minutes=1)
 """By how much this clock and that of the processes that deliver may differ."""
 _OF_DELIVERIES = ("batch", "place", "what")
-_PARTITIONS = {
-    "partition": "partition",
-    "state": "state",
-    "read": "read",
-    "of": "of",
-    "keys": "keys",
-    "decisions_from": "decisions from",
-    "finished_at": "finished (Turkey)",
-}
 AnchorsOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -186,8 +178,14 @@ def restore(
     if it is refused, 130 if it was stopped: the same command goes on.
     """
     with exit_on_signals():
-        known = _known_anchors(anchors, topic=topic)
-        _restore(folder, known, accept_loss=accept_loss, execute=execute, by=by, output=output)
+        _restore(
+            folder,
+            _known_anchors(anchors, topic=topic),
+            accept_loss=accept_loss,
+            execute=execute,
+            by=by,
+            output=output,
+        )
 
 
 @app.command()
@@ -205,9 +203,8 @@ def bootstrap(
     history. Exit code 1 if anything waits.
     """
     kafka = kafka_settings()
-    encoder = codec(kafka)
     found, lost = run_on_ledger(
-        lambda ledger: _bootstrap(ledger, kafka, encoder, by=by if execute else None)
+        lambda ledger: _bootstrap(ledger, kafka, codec(kafka), by=by if execute else None)
     )
     rows = {
         **{one.partition: _restored(one) for one in found},
@@ -216,7 +213,19 @@ def bootstrap(
             for one in lost
         },
     }
-    print_rows(output, _PARTITIONS, [rows[number] for number in sorted(rows)])
+    print_rows(
+        output,
+        {
+            "partition": "partition",
+            "state": "state",
+            "read": "read",
+            "of": "of",
+            "keys": "keys",
+            "decisions_from": "decisions from",
+            "finished_at": "finished (Turkey)",
+        },
+        [rows[number] for number in sorted(rows)],
+    )
     waiting = [row for row in rows.values() if row[1] != "restored"]
     if not waiting:
         say("nothing waits to be restored")
@@ -242,7 +251,7 @@ async def _bootstrap(
         topic_messages=TopicMessages(encoder, settings.topics),
         codec=encoder,
         settings=settings,
-        clock=lambda: datetime.now(UTC),
+        clock=utc_now,
     )
     lost = await bootstrapper.lost()
     if by is not None:
@@ -303,8 +312,9 @@ def archive(
     with exit_on_signals(), showing("rows archived") as shown:
 
         async def work(ledger: Ledger) -> Archived:
-            writer = ArchiveWriter(ledger, folder, report=shown)
-            return await writer.run(by=by, now=datetime.now(UTC))
+            return await ArchiveWriter(ledger, folder, report=shown).run(
+                by=by, now=datetime.now(UTC)
+            )
 
         done = run_on_ledger(work)
     (row,) = cells(_ARCHIVED, [done])
@@ -326,9 +336,7 @@ def _restore(
         async def work(ledger: Ledger) -> tuple[Restorable, Restored | None]:
             kafka, settings = kafka_settings(), LedgerSettings()
             restoration = LedgerRestoration(
-                rebuild=LedgerRebuild(
-                    ledger=ledger, settings=settings, clock=lambda: datetime.now(UTC), workers=1
-                ),
+                rebuild=LedgerRebuild(ledger=ledger, settings=settings, clock=utc_now, workers=1),
                 kafka=kafka,
                 codec=codec(kafka),
                 secrets=StreamSettings().suppressions,

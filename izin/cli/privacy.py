@@ -42,15 +42,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_FOUND = {
-    "key": "key",
-    "customer": "customer",
-    "erasable": "erasable",
-    "history": "history rows",
-    "kept_until": "kept until",
-    "article": "by",
-    "why": "why not",
-}
 _GOING_ON = {
     "id": "erasure",
     "customer_id": "customer",
@@ -64,15 +55,7 @@ retention_app = typer.Typer(
     no_args_is_help=True,
 )
 
-_MONTHS = {
-    "month": "month",
-    "retain_until": "kept until",
-    "kept_by": "by",
-    "bytes": "bytes",
-    "holds": "legal holds",
-}
 _SHOWN = 10
-_HOLDS = ("id", "customer_id", "key", "reason", "since")
 
 
 @app.command()
@@ -190,7 +173,20 @@ def _print(found: Sequence[erasure.ErasureFinding], output: OutputFormat, *, is_
         if not is_list or one.obstacles or output is OutputFormat.JSON
     ]
     if rows or not is_list:
-        print_rows(output, _FOUND, rows, below=True)
+        print_rows(
+            output,
+            {
+                "key": "key",
+                "customer": "customer",
+                "erasable": "erasable",
+                "history": "history rows",
+                "kept_until": "kept until",
+                "article": "by",
+                "why": "why not",
+            },
+            rows,
+            below=True,
+        )
 
 
 def _kept(one: erasure.ErasureFinding) -> tuple[object, str]:
@@ -306,7 +302,7 @@ def holds(
         attrgetter("customer_id"),
         look=Look(command="retention holds", by=by, customer=customer),
     )
-    print_found(output, _HOLDS, found)
+    print_found(output, ("id", "customer_id", "key", "reason", "since"), found)
 
 
 @retention_app.command()
@@ -351,7 +347,13 @@ def drop(
 def _print_months(found: tuple[retention.Month, ...], output: OutputFormat) -> None:
     print_found(
         output,
-        _MONTHS,
+        {
+            "month": "month",
+            "retain_until": "kept until",
+            "kept_by": "by",
+            "bytes": "bytes",
+            "holds": "legal holds",
+        },
         found,
         month=lambda one: f"{one.month:%Y-%m}",
         holds=lambda one: _some(one.holds),

@@ -1,8 +1,7 @@
 """``izin publish``: one consent change into Kafka."""
 
 import secrets
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pkgutil import resolve_name
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 from rich.text import Text
 
 from izin.cli.terminal import (
+    BrandIfAnyOption,
     ByIfKnownOption,
     OutputFormat,
     OutputOption,
@@ -17,6 +17,7 @@ from izin.cli.terminal import (
     err,
     kafka_settings,
     print_rows,
+    utc_now,
 )
 from izin.consent import TURKEY, SourceError, Violation
 from izin.kafka.tables.brand_directory import BrandReader
@@ -46,24 +47,9 @@ _NEEDED = (Field.BRAND_CODE, Field.TYPE, Field.RECIPIENT, Field.STATUS, Field.SO
 """What every event needs."""
 
 
-def utc_now() -> datetime:
-    """Return the current instant."""
-    return datetime.now(UTC)
-
-
 ReferenceOption = Annotated[
     str | None,
     typer.Option(help="Your own reference; the same one with the same --date has no effect."),
-]
-MaybeBrandOption = Annotated[
-    int | None,
-    typer.Option(
-        "--brand",
-        min=1,
-        max=2**31 - 1,
-        help="Code of the brand at İYS (brandCode).",
-        show_default=False,
-    ),
 ]
 CorrectsOption = Annotated[
     str | None,
@@ -77,7 +63,7 @@ CorrectsOption = Annotated[
 
 def publish(
     *,
-    brand: MaybeBrandOption = None,
+    brand: BrandIfAnyOption = None,
     channel: Annotated[
         str,
         typer.Option(
@@ -122,13 +108,15 @@ def publish(
     }
     rules = DateRules(time_of_day=time_of_day)
     if corrects is None:
-        _check_given(fields)
+        if missing := [_option(name) for name in _NEEDED if not fields[name]]:
+            why = "it is needed, unless --corrects is given"
+            raise typer.BadParameter(why, param_hint=missing[0])
         _print(*_publish({**fields, Field.ACTOR: by}, rules), output)
         return
     if not by:
         raise typer.BadParameter("say who corrects it, with --by or IZIN_ACTOR", param_hint="--by")
     # Imported where it is used: it reads dead letters and the ledger, which others do not need.
-    publish_correction = resolve_name("izin.cli.dead_letters.correcting:publish_correction")
+    publish_correction = resolve_name("izin.cli.dead_letters.command:publish_correction")
     where, violations = publish_correction(corrects, fields, rules, by=by, now=utc_now())
     _print(where, violations, output)
 
@@ -152,14 +140,6 @@ def publish_record(parsed: MappedRecord, origin: EventOrigin) -> tuple[Published
     return where, validated
 
 
-def _check_given(fields: Mapping[Field, str]) -> None:
-    """Check that what every event needs is given; else it is wrong usage."""
-    for name in _NEEDED:
-        if not fields[name]:
-            option = _option(name)
-            raise typer.BadParameter("it is needed, unless --corrects is given", param_hint=option)
-
-
 def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tuple[Violation, ...]]:
     """Publish an event; return where it is, and what would keep İYS from registering it."""
     now, parsed = utc_now(), read(fields, rules)
@@ -176,8 +156,9 @@ def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tup
         if reference and parsed.consent_date is not None
         else new_event_id(now, secrets.token_bytes(CHANCE_BYTES))
     )
-    origin = EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)
-    where, accepted = publish_record(parsed, origin)
+    where, accepted = publish_record(
+        parsed, EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)
+    )
     return where, accepted.violations
 
 
@@ -195,15 +176,9 @@ def _described(violation: Violation) -> str:
 def _print(where: Published, violations: tuple[Violation, ...], output: OutputFormat) -> None:
     columns = ("event_id", "topic", "partition", "offset")
     row = (where.event_id, where.topic, where.partition, where.offset)
-    match output:
-        case OutputFormat.JSON:
-            found = [
-                {"field": one.field, "code": one.code, "reason": one.reason} for one in violations
-            ]
-            more = (where.token, found)
-            print_rows(output, (*columns, "token", "violations"), [(*row, *more)])
-        case OutputFormat.TABLE:
-            print_rows(output, columns, [row])
-            for one in violations:
-                warning = ("published, but İYS would not register it", "yellow")
-                err.print(Text.assemble(warning, f": {_described(one)}"), soft_wrap=True)
+    found = [{"field": one.field, "code": one.code, "reason": one.reason} for one in violations]
+    known = {**dict(zip(columns, row, strict=True)), "token": where.token, "violations": found}
+    print_rows(output, columns, [row], as_json=[known])
+    for one in violations if output is OutputFormat.TABLE else ():
+        warning = ("published, but İYS would not register it", "yellow")
+        err.print(Text.assemble(warning, f": {_described(one)}"), soft_wrap=True)

@@ -216,8 +216,13 @@ def _run(
         with LedgerView(url, stack.kafka_settings, encoder) as ledger:
             scenario = Scenario(stack, encoder, ledger, begin, seed=seed)
             killer = Killer(stack.supervisor, window=_KILLS_WITHIN_SECONDS, seed=time.time_ns())
-            run = scenario.run(export, rows, killer if chaos else None)
-            return verify(stack, encoder, ledger, run, start=start)
+            return verify(
+                stack,
+                encoder,
+                ledger,
+                scenario.run(export, rows, killer if chaos else None),
+                start=start,
+            )
 
 
 def download(

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from izin.evidence.container import UnreadableAnchorsError, UnreadableEvidenceError
+from izin.consent import SourceError
+from izin.evidence.container import UnreadableEvidenceError
 from izin.evidence.rows import EvidenceRow, next_link
 
 Anchors = Mapping[tuple[int, int], str]
@@ -156,14 +157,12 @@ def anchors_in(path: Path) -> dict[tuple[int, int], str]:
     A line that a crash cut off is skipped: the last one, or one that is repeated whole in the next.
 
     Raises:
-        UnreadableAnchorsError: naming the line.
+        SourceError: naming the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableAnchorsError(
-            f"{path} cannot be read as text; name a file of anchors"
-        ) from (error)
+        raise SourceError(f"{path} cannot be read as text; name a file of anchors") from error
     found = {}
     for number, (line, following) in enumerate(zip(lines, [*lines[1:], ""], strict=True), 1):
         if following.startswith(line) or number == len(lines):
@@ -175,7 +174,7 @@ def anchors_in(path: Path) -> dict[tuple[int, int], str]:
             place = int(fields["shard"]), int(fields["place"])
             found[place] = bytes.fromhex(fields["link"]).hex()
         except (ValueError, KeyError, TypeError) as error:
-            raise UnreadableAnchorsError(
+            raise SourceError(
                 f"{path}, line {number} is no anchor; export them again: izin evidence anchors"
             ) from error
     return found
@@ -185,7 +184,7 @@ def anchors_of(files: Sequence[Path]) -> Anchors | None:
     """Return the anchors of ``files``; None where there are no files.
 
     Raises:
-        UnreadableAnchorsError: a line of one is no anchor.
+        SourceError: a line of one is no anchor.
     """
     if not files:
         return None

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from izin.consent import Channel, ConsentKey, RecipientType
+from izin.consent import Channel, ConsentKey, RecipientType, SourceError
 from izin.evidence.chain import Segment
-from izin.evidence.container import NoEvidenceError, UnprovenHistoryError
+from izin.evidence.container import UnprovenHistoryError
 from izin.evidence.daily_files import DailyLines
 from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow, first_link
 from izin.evidence.verification import FORMAT, Evidence
@@ -74,7 +74,7 @@ async def collect(
 
     Raises:
         UnregisteredBrandError: the brand is not registered.
-        NoEvidenceError: the ledger has nothing of the recipient for it.
+        SourceError: the ledger has nothing of the recipient for it.
         UnprovenHistoryError: the history was changed: its links do not lead to its anchors.
     """
     async with ledger.transaction() as connection:
@@ -84,7 +84,10 @@ async def collect(
         raise UnregisteredBrandError(request.brand_code)
     rows = await ledger.fetch(_SQL["rows"], {"keys": request.keys})
     if not rows:
-        raise NoEvidenceError(request.brand_code)
+        raise SourceError(
+            f"the ledger has nothing of this recipient for brand {request.brand_code}; see izin "
+            "explain, and leave out --type"
+        )
     sent = await ledger.fetch(_SQL["deliveries"], {"keys": request.keys})
     every = [*rows, *await _requests(ledger, rows), *await _digests(ledger, sent)]
     await anchor_heads(ledger, topic_messages, now)
@@ -107,7 +110,6 @@ async def record(
     archive.
     """
     customer = str(evidence.header["customer"]["id"])
-    after = {"reason": request.reason, "at": request.at, "sha256": sha256}
     exported = [
         act(
             "export evidence",
@@ -115,7 +117,7 @@ async def record(
             by=request.by,
             now=now,
             before={},
-            after=after,
+            after={"reason": request.reason, "at": request.at, "sha256": sha256},
             customer_id=customer,
         )
         for key in evidence.header["keys"]
@@ -129,8 +131,7 @@ async def anchor_heads(ledger: Ledger, topic_messages: TopicMessages, now: datet
     async with ledger.transaction() as connection:
         made = await verify.anchor(connection, now=now)
         if made:
-            messages = [topic_messages.anchor(one) for one in made]
-            await append_messages(connection, messages, now)
+            await append_messages(connection, [topic_messages.anchor(one) for one in made], now)
 
 
 async def _header(

@@ -8,10 +8,7 @@ has, how large they are and how many values their JSON has is looked at before t
 OurError                    (izin.consent.errors)
 └── UnprovenHistoryError    the chain of a row does not lead to its anchor
 SourceError                 (izin.consent.errors)
-├── NoEvidenceError         the ledger has nothing of this recipient for this brand
-├── UnreadableEvidenceError a file is no archive of evidence, or one of its files is not
-├── UnreadableAnchorsError  a file with anchors has a line that is none
-└── UnreadableRootsError    a file of trusted roots has no certificates
+└── UnreadableEvidenceError a file is no archive of evidence, or one of its files is not
 """
 
 import hashlib
@@ -69,32 +66,13 @@ class UnprovenHistoryError(OurError):
         )
 
 
-class NoEvidenceError(SourceError):
-    """The ledger has nothing of a recipient for a brand."""
-
-    def __init__(self, brand_code: int) -> None:
-        super().__init__(
-            f"the ledger has nothing of this recipient for brand {brand_code}; see izin explain, "
-            "and leave out --type"
-        )
-
-
 class UnreadableEvidenceError(SourceError):
     """A file that is no archive of evidence, or a part of it that cannot be read."""
 
 
-class UnreadableAnchorsError(SourceError):
-    """A file of anchors that cannot be read."""
-
-
-class UnreadableRootsError(SourceError):
-    """A file of trusted roots that cannot be read."""
-
-
 def dumped(value: Any) -> bytes:  # noqa: ANN401  # any JSON
     """Return ``value`` as the JSON of a file: the same value gives the same bytes."""
-    text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
-    return f"{text}\n".encode()
+    return (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
 
 def loaded(name: str, content: bytes) -> Any:  # noqa: ANN401  # any JSON
@@ -159,8 +137,7 @@ def unpacked(archive: bytes) -> tuple[dict[str, bytes], list[str]]:
         UnreadableEvidenceError: it is no archive of evidence, or too damaged to be read.
     """
     faults = []
-    end = hashlib.sha256(archive[:-_DIGITS]).hexdigest().encode()
-    if archive[-_DIGITS:] != end:
+    if archive[-_DIGITS:] != hashlib.sha256(archive[:-_DIGITS]).hexdigest().encode():
         faults.append("the file was altered since it was made: the digest at its end differs")
     _look_at_the_end(archive)
     try:

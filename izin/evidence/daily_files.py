@@ -19,8 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from izin.consent import TURKEY, ConsentKey
-from izin.evidence.container import UnreadableEvidenceError, UnreadableRootsError
+from izin.consent import TURKEY, ConsentKey, SourceError
+from izin.evidence.container import UnreadableEvidenceError
 from izin.evidence.rows import Fact
 
 Shown = Mapping[tuple[object, ...], Sequence[Mapping[str, int]]]
@@ -99,9 +99,10 @@ class DailyLines:
         """Return what ``evidence.json`` has of it: each line with its key, and with the places of
         the entries in the history that say the same.
         """
-        left_out = {"timestamp_reply", "lines"}
         known = {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name not in {"timestamp_reply", "lines"}
         }
         return known | {
             "lines": [
@@ -156,8 +157,7 @@ def shown_in(facts: Iterable[Fact]) -> Shown:
     found = defaultdict[tuple[object, ...], list[dict[str, int]]](list)
     for one in facts:
         if one["kind"] == "observation":
-            place = {"shard": one["shard"], "place": one["place"]}
-            found[one["key"], *_says(one)].append(place)
+            found[one["key"], *_says(one)].append({"shard": one["shard"], "place": one["place"]})
     return found
 
 
@@ -200,7 +200,7 @@ def check_with(roots: Path | None) -> TimestampCheck:
     """Return what checks time stamps against a file of trusted ``roots`` (PEM), or against none.
 
     Raises:
-        UnreadableRootsError: the file cannot be read, or has no certificate.
+        SourceError: the file cannot be read, or has no certificate.
     """
     try:
         from izin.schemas import timestamps  # noqa: PLC0415  # its packages may be missing
@@ -209,7 +209,7 @@ def check_with(roots: Path | None) -> TimestampCheck:
     try:
         trusted = () if roots is None else timestamps.roots_in(roots)
     except (OSError, ValueError) as error:
-        raise UnreadableRootsError(
+        raise SourceError(
             f"{roots} has no certificates; name the roots of the time-stamp authority in PEM"
         ) from error
 

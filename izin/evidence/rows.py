@@ -298,8 +298,7 @@ class DeliveryAcknowledgement(NamedTuple):
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the acknowledgement of an entry; raises UnreadableEvidenceError."""
         try:
-            salt = bytes.fromhex(value["salt"])
-            return cls(str(value["text"]), salt, str(value["subscriber"]))
+            return cls(str(value["text"]), bytes.fromhex(value["salt"]), str(value["subscriber"]))
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableEvidenceError(_NO_ACKNOWLEDGEMENT) from error
 
@@ -351,8 +350,7 @@ def unproven_deliveries(batches: Batches, rows: Iterable[EvidenceRow]) -> list[s
         if proven.setdefault(batch, digest) != digest:
             faults.append(f"batch {batch} of deliveries has two digests in the history")
     for batch, commitments in batches.commitments.items():
-        joined = b"".join(map(_bytes, commitments))
-        if hashlib.sha256(joined).hexdigest() != proven.get(batch):
+        if hashlib.sha256(b"".join(map(_bytes, commitments))).hexdigest() != proven.get(batch):
             faults.append(f"batch {batch} of deliveries has another digest in the history")
     for sent in batches.rows:
         fields = sent.fields

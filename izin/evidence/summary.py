@@ -244,8 +244,7 @@ def _consents(consents: Sequence[Mapping[str, Any]], at: str) -> list[str]:
 def _call_rows(calls: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     rows = []
     for one in calls:
-        answers = one["answers"] or [{}]
-        for result in answers:
+        for result in one["answers"] or [{}]:
             code = f" ({result['code']})" if result.get("code") else ""
             verdict = named(words.VERDICTS, result.get("verdict")) + code
             rows.append(

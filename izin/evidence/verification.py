@@ -62,68 +62,6 @@ RECEIPTS = "receipt/"
 """How the keys of requests to the gate begin, which name nobody."""
 
 
-def report_of(
-    header: Mapping[str, Any],
-    rows: Iterable[EvidenceRow],
-    batches: Batches,
-    segments: Sequence[Segment],
-    daily_files: Sequence[DailyLines],
-) -> dict[str, Any]:
-    """Return what is in ``evidence.json``: what an archive with this ``header`` says.
-
-    Raises:
-        UnreadableEvidenceError: a row cannot be read.
-    """
-    facts = [fact_of(one) for one in rows if not is_digest(one)]
-    facts.sort(key=lambda one: (one["recorded_at"], one["shard"], one["place"]))
-    sent = [one.fields for one in batches.rows]
-    keys = [str(one) for one in header["keys"]]
-    shown = shown_in(facts) if daily_files else {}
-    return {
-        "format": FORMAT,
-        "header": header,
-        "keys": [
-            _key(
-                key,
-                [one for one in facts if one["key"] == key],
-                [one for one in sent if one["key"] == key],
-                datetime.fromisoformat(header["at"]),
-            )
-            for key in keys
-        ],
-        "daily_files": [one.report(keys, shown) for one in daily_files],
-        "requests": [one for one in facts if one["key"].startswith(RECEIPTS)],
-        "chain": [
-            {
-                "shard": one.shard,
-                "place": one.place,
-                "link": one.link.hex(),
-                "anchored_at": one.anchored_at,
-            }
-            for one in segments
-        ],
-    }
-
-
-def misplaced(header: Mapping[str, Any], rows: Iterable[EvidenceRow]) -> list[str]:
-    """Return the rows that do not belong into an archive with this ``header``: of another
-    recipient, brand or customer.
-    """
-    keys = set(map(str, header["keys"]))
-    foreign = {
-        key
-        for key in keys
-        if (parsed := ConsentKey.parse(key)).recipient != header["recipient"]
-        or parsed.brand_code != header["brand"]["code"]
-    }
-    faults = [f"{len(foreign)} keys are not of the recipient and the brand"] if foreign else []
-    for row in rows:
-        columns = row.columns
-        if columns.key not in keys and not columns.key.startswith(RECEIPTS) and not is_digest(row):
-            faults.append(f"row {columns.place} of shard {row.shard} is of another key")
-    return faults
-
-
 def _key(
     key: str, facts: Sequence[Fact], sent: Sequence[Mapping[str, Any]], at: datetime
 ) -> dict[str, Any]:
@@ -281,13 +219,54 @@ class Evidence:
         )
 
     def report(self) -> dict[str, Any]:
-        """Return what it says; raises UnreadableEvidenceError."""
-        return report_of(self.header, self.rows, self.batches, self.segments, self.daily_files)
+        """Return what is in ``evidence.json``: what it says; raises UnreadableEvidenceError."""
+        facts = [fact_of(one) for one in self.rows if not is_digest(one)]
+        facts.sort(key=lambda one: (one["recorded_at"], one["shard"], one["place"]))
+        sent = [one.fields for one in self.batches.rows]
+        keys = [str(one) for one in self.header["keys"]]
+        shown = shown_in(facts) if self.daily_files else {}
+        return {
+            "format": FORMAT,
+            "header": self.header,
+            "keys": [
+                _key(
+                    key,
+                    [one for one in facts if one["key"] == key],
+                    [one for one in sent if one["key"] == key],
+                    datetime.fromisoformat(self.header["at"]),
+                )
+                for key in keys
+            ],
+            "daily_files": [one.report(keys, shown) for one in self.daily_files],
+            "requests": [one for one in facts if one["key"].startswith(RECEIPTS)],
+            "chain": [
+                {
+                    "shard": one.shard,
+                    "place": one.place,
+                    "link": one.link.hex(),
+                    "anchored_at": one.anchored_at,
+                }
+                for one in self.segments
+            ],
+        }
 
     def misplaced(self) -> list[str]:
-        """Return what of it does not belong into an archive with its header."""
+        """Return what of it does not belong into an archive with its header: of another recipient,
+        brand or customer.
+        """
         keys = [str(one) for one in self.header["keys"]]
-        faults = misplaced(self.header, self.rows)
+        whose = (self.header["recipient"], self.header["brand"]["code"])
+        parsed = map(ConsentKey.parse, keys)
+        foreign = sum((one.recipient, one.brand_code) != whose for one in parsed)
+        faults = [f"{foreign} keys are not of the recipient and the brand"] if foreign else []
+        faults += [
+            f"row {columns.place} of shard {row.shard} is of another key"
+            for row in self.rows
+            for columns in [row.columns]
+            if columns.key not in keys
+            and not columns.key.startswith(RECEIPTS)
+            and not is_digest(row)
+        ]
         return [*faults, *daily_files.misplaced(self.daily_files, keys)]
 
     def unproven(self) -> list[str]:
@@ -388,11 +367,19 @@ def verify(
         faults += evidence.unproven()
         report = evidence.report()
         listed = _daily_files(evidence, report, check or check_with(None))
-        faults += _wrongly_stated(evidence, listed)
+        faults += [
+            f"the time stamp of the daily file of {one.day} is wrong: {found.note}"
+            for one, found in zip(evidence.daily_files, listed, strict=True)
+            if found.timestamp == WRONG and one.timestamp_state != WRONG  # and not called so
+        ]
         if anchors is not None:
             faults += chain.unanchored(evidence.segments, anchors)
         if is_computed:
-            faults += _otherwise(files, report)
+            faults += [
+                f"{name} says something else than the rows of the history"
+                for name, content in {REPORT: dumped(report), SUMMARY: summary_of(report)}.items()
+                if files[name] != content
+            ]
     except UnreadableEvidenceError as error:
         return VerifiedEvidence(sha256=sha256, faults=(str(error),))
     except _SHAPELESS as error:
@@ -432,37 +419,16 @@ def _daily_files(
     evidence: Evidence, report: Mapping[str, Any], check: TimestampCheck
 ) -> tuple[VerifiedDailyFile, ...]:
     """Return what is found of the daily files, by the rows and by ``check``."""
-    found = []
-    for one, said in zip(evidence.daily_files, report["daily_files"], strict=True):
-        timestamp = check(one.timestamp_reply, one.hash_value)
-        found.append(
-            VerifiedDailyFile(
-                day=one.day,
-                hash_value=one.hash_value,
-                lines=len(one.lines),
-                in_history=sum(bool(line["entries"]) for line in said["lines"]),
-                timestamp=timestamp.state,
-                timestamped_at=timestamp.at,
-                note=timestamp.note,
-            )
+    return tuple(
+        VerifiedDailyFile(
+            day=one.day,
+            hash_value=one.hash_value,
+            lines=len(one.lines),
+            in_history=sum(bool(line["entries"]) for line in said["lines"]),
+            timestamp=timestamp.state,
+            timestamped_at=timestamp.at,
+            note=timestamp.note,
         )
-    return tuple(found)
-
-
-def _wrongly_stated(evidence: Evidence, found: Sequence[VerifiedDailyFile]) -> list[str]:
-    """Return which time stamps are wrong, of those that the archive does not call so itself."""
-    return [
-        f"the time stamp of the daily file of {one.day} is wrong: {verified.note}"
-        for one, verified in zip(evidence.daily_files, found, strict=True)
-        if verified.timestamp == WRONG and one.timestamp_state != WRONG
-    ]
-
-
-def _otherwise(files: Mapping[str, bytes], report: Mapping[str, Any]) -> list[str]:
-    """Return the files that say something else than the rows."""
-    computed = {REPORT: dumped(report), SUMMARY: summary_of(report)}
-    return [
-        f"{name} says something else than the rows of the history"
-        for name, content in computed.items()
-        if files[name] != content
-    ]
+        for one, said in zip(evidence.daily_files, report["daily_files"], strict=True)
+        for timestamp in [check(one.timestamp_reply, one.hash_value)]
+    )

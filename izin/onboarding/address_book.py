@@ -173,8 +173,10 @@ class AddressBook(ExitStack):
 
     def holds_onay(self, key: ConsentKey) -> bool:
         """Whether İYS is known to hold ONAY of a key."""
-        values = key.brand_code, str(key.channel), str(key.recipient_type), key.recipient
-        row = self._db.execute(_SQL["registered"], values).fetchone()
+        row = self._db.execute(
+            _SQL["registered"],
+            (key.brand_code, str(key.channel), str(key.recipient_type), key.recipient),
+        ).fetchone()
         return row is not None and row[0] == Registered.ONAY
 
     def brands(self) -> list[int]:

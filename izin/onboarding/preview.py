@@ -97,8 +97,7 @@ class LawfulReview:
         if not term.is_over(self.now) or self.book.holds_onay(one.key):
             return ()
         code = "IZIN-VOID" if term.transfer is None else "IZIN-TRANSFER-ENDED"
-        ended = f"{term.until.astimezone(TURKEY):%d.%m.%Y}"
-        return (violation("consent_date", code, ended=ended),)
+        return (violation("consent_date", code, ended=f"{term.until.astimezone(TURKEY):%d.%m.%Y}"),)
 
     def term(self, at: int, brand_code: int) -> LawfulTerm:
         """Return the lawful term of an opt-in that was given ``at`` (seconds since 1970)."""
@@ -259,8 +258,12 @@ def review_of(
     totals: Counter[int] = Counter()
     for code, count in book.addresses().items():
         totals[brands[code].iys_code] += count.total
-    addresses = {code: totals[brand.iys_code] for code, brand in brands.items()}
-    review = LawfulReview(book=book, now=now, addresses=addresses, calendar=calendar)
+    review = LawfulReview(
+        book=book,
+        now=now,
+        addresses={code: totals[brand.iys_code] for code, brand in brands.items()},
+        calendar=calendar,
+    )
     book.judge(review.lawful_until)
     return review
 

@@ -58,16 +58,6 @@ _LONGEST = timedelta(minutes=1)
 """A longer pause is not waited for."""
 
 
-class LedgerBehindError(OurError):
-    """The ledger has not taken all decisions, so that whatever is on its way would differ."""
-
-    def __init__(self, decisions: int) -> None:
-        super().__init__(
-            f"the ledger is {decisions} decisions behind: see that a sink worker runs (izin "
-            "doctor), and compare again"
-        )
-
-
 class IysSilentError(OurError):
     """İYS does not answer, or refuses to."""
 
@@ -116,10 +106,6 @@ class Difference:
         return self.finding.cause is not None
 
 
-Ask = Callable[[Connection, ReconcileScope, datetime], Awaitable[None]]
-"""Asks İYS about the keys of a scope, and notes what it says in the session's table."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparer:
     """Compares brands."""
@@ -133,12 +119,12 @@ class Comparer:
 
     @asynccontextmanager
     async def comparing(
-        self, scope: ReconcileScope, ask: Ask | None = None
+        self, scope: ReconcileScope, ask: "Asker | None" = None
     ) -> AsyncIterator["Comparison"]:
         """Provide the comparison of ``scope``; with ``ask`` İYS is asked about every key.
 
         Raises:
-            LedgerBehindError: the ledger does not take decisions.
+            OurError: the ledger does not take decisions.
             StreamUnavailableError: Kafka cannot be read.
             IysSilentError: İYS does not answer.
         """
@@ -157,12 +143,13 @@ class Comparer:
             await self._until_ingested()
             for name in ("create-seen", "create-asked", "create-to-ask"):
                 await connection.execute(_SQL[name])
-            brand = str(scope.brand.brand_code)
-            await connection.execute(_SQL["add-seen"], {**scope.values, "brand": brand})
+            await connection.execute(
+                _SQL["add-seen"], {**scope.values, "brand": str(scope.brand.brand_code)}
+            )
             await connection.execute(_SQL["analyze-seen"])
             if ask is not None:
                 await connection.execute(_SQL["add-to-ask"], {**scope.values, "began": began})
-                await ask(connection, scope, began)
+                await ask(connection, scope)
             values = {**scope.values, "began": began}
             (sizes,) = await (await connection.execute(_SQL["sizes"], values)).fetchall()
             (pulled,) = await (await connection.execute(_SQL["pulled"], values)).fetchall()
@@ -184,7 +171,11 @@ class Comparer:
         left = _BEHIND_FOR.total_seconds()
         while behind := reads.short_of(await reads.ingested(self.ledger), ends):
             if left <= 0:
-                raise LedgerBehindError(behind)
+                # Whatever is on its way would differ.
+                raise OurError(
+                    f"the ledger is {behind} decisions behind: see that a sink worker runs (izin "
+                    "doctor), and compare again"
+                )
             await asyncio.sleep(_LOOK_EVERY)
             left -= _LOOK_EVERY
 
@@ -215,8 +206,11 @@ class Comparison:
             for compared, findings in found:
                 for finding in findings:
                     known = decided[compared.key]
-                    remedy = remedy_of(finding, compared, known, now=self.began)
-                    yield Difference(compared=compared, finding=finding, remedy=remedy)
+                    yield Difference(
+                        compared=compared,
+                        finding=finding,
+                        remedy=remedy_of(finding, compared, known, now=self.began),
+                    )
 
     async def _pages(self) -> AsyncIterator[Sequence[ComparedKey]]:
         page: list[ComparedKey] = []
@@ -249,8 +243,9 @@ async def decisions_of(ledger: Ledger, keys: Sequence[str]) -> Mapping[str, KeyD
         known.is_known = True
         if row["decision"] is not None:
             decision = history_codec().decode("Decision", row["decision"])
-            event = event_from_avro(decision["event"])
-            known.events.append(DecidedEvent(event, decision["effective_at"]))
+            known.events.append(
+                DecidedEvent(event_from_avro(decision["event"]), decision["effective_at"])
+            )
     return found
 
 
@@ -265,12 +260,7 @@ class Asker:
     """Called with how many keys are asked about one by one, of those that differ."""
     on_answer: OnProgress = silent
 
-    async def __call__(
-        self,
-        connection: Connection,
-        scope: ReconcileScope,
-        began: datetime,  # noqa: ARG002  # of the protocol
-    ) -> None:
+    async def __call__(self, connection: Connection, scope: ReconcileScope) -> None:
         """Ask, and note what İYS says in the table of the session.
 
         Raises:

@@ -77,12 +77,7 @@ _CAUSES: Mapping[Cause, str] = MappingProxyType(
         Cause.WITHDRAWN: "a person withdrew it from İYS: a newer event alone makes it due again",
     }
 )
-_EXPIRED = "; its term has ended: if İYS has none, ask for a new consent"
-_REBUILD_LEDGER = "the history must decide: izin replay rebuild ledger --key KEY --plan FILE"
-_REBUILD_DESIRED = (
-    "its event is not in the history: izin replay rebuild desired-consents --key KEY --plan FILE"
-)
-_ASK_LATER = "İYS shows it without details: izin reconcile --ask again in an hour"
+_REBUILD_LEDGER = "the history must decide: izin replay rebuild ledger --recipient KEY --plan FILE"
 
 
 def remedy_of(
@@ -111,18 +106,31 @@ def _of_desired(compared: ComparedKey, decided: KeyDecisions) -> Remedy:
     if decided.event(row.desired_event_id, row.desired_at) is not None:
         return _by(Repair.REPUBLISH)
     is_other = any(one.event.event_id == row.desired_event_id for one in decided.events)
-    return _by_hand(_REBUILD_LEDGER if is_other else _REBUILD_DESIRED)
+    return _by_hand(
+        _REBUILD_LEDGER
+        if is_other
+        else "its event is not in the history: izin replay rebuild desired-consents --recipient "
+        "KEY --plan FILE"
+    )
 
 
 def _of_iys(finding: Finding, compared: ComparedKey, now: datetime) -> Remedy:
     row, record = compared.row, finding.record
     if row is None:
         is_whole = record is not None and record.is_detailed
-        return _by(Repair.MOVEMENT) if is_whole else _by_hand(_ASK_LATER)
+        return (
+            _by(Repair.MOVEMENT)
+            if is_whole
+            else _by_hand("İYS shows it without details: izin reconcile --ask again in an hour")
+        )
     is_late = row.expires_at is not None and row.expires_at < now
     wants = row.desired_status == Status.ONAY
     if finding.kind is Kind.MISSING_AT_IYS and wants and is_late:
-        return Remedy(repair=Repair.QUERY, next_step=WORDS[Repair.QUERY] + _EXPIRED)
+        return Remedy(
+            repair=Repair.QUERY,
+            next_step=WORDS[Repair.QUERY]
+            + "; its term has ended: if İYS has none, ask for a new consent",
+        )
     return _by(Repair.QUERY)
 
 

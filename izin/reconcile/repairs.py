@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -139,8 +139,15 @@ class RepairFile:
         self._write()
         with self._lines as lines:
             digest = lines.complete()
-        options = {"keys": self.keys, "repairs": dict(self.counts), "sha256": digest}
-        written = replace(plan, options={**plan.options, **options})
+        written = replace(
+            plan,
+            options={
+                **plan.options,
+                "keys": self.keys,
+                "repairs": dict(self.counts),
+                "sha256": digest,
+            },
+        )
         written.write(self._path)
         return written
 
@@ -161,8 +168,10 @@ def plan_of(
     Raises:
         BrokerError: Kafka cannot be reached.
     """
-    topics = (kafka.topics.desired_consents.name, kafka.topics.permissions.name)
-    cluster_id, bounds = bounds_of(kafka, dict.fromkeys(topics, False))
+    cluster_id, bounds = bounds_of(
+        kafka,
+        dict.fromkeys((kafka.topics.desired_consents.name, kafka.topics.permissions.name), False),
+    )
     return Plan(
         kind=KIND,
         target=str(scope.brand.brand_code),
@@ -191,33 +200,9 @@ def pages_of(path: Path, plan: Plan, size: int) -> Iterator[Sequence[KeyRepairs]
         yield [LINES.validate_json(one) for one in page]
 
 
-def counts_of(plan: Plan) -> Mapping[str, Any]:
-    """Return how many keys have which repair."""
-    found: Mapping[str, Any] = plan.options["repairs"]
-    return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Executed:
-    """What became of the keys of a plan."""
-
-    repaired: int = 0
-    moved: int = 0
-    """They changed since the plan was made, and were left alone."""
-    done_before: int = 0
-    """An earlier execution of the same plan has repaired them."""
-
-    @property
-    def keys(self) -> int:
-        """How many were looked at."""
-        return self.repaired + self.moved + self.done_before
-
-    def __add__(self, other: "Executed") -> "Executed":
-        return Executed(
-            repaired=self.repaired + other.repaired,
-            moved=self.moved + other.moved,
-            done_before=self.done_before + other.done_before,
-        )
+Executed = Counter[str]
+"""How many keys of a plan were ``repaired``; how many have ``moved``, and were left alone, for they
+changed since the plan was made; and how many an earlier execution of it has ``done_before``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,13 +229,16 @@ class RepairExecution:
         """
         plan.check_topics(self.kafka)
         suppressions = Suppressions(self.secrets, {})
-        if str(Repair.RESTORE) in counts_of(plan):
+        if str(Repair.RESTORE) in plan.options["repairs"]:
             # A row is restored past the order stage, which knows who was erased since.
             suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
-        done, messages = Executed(), TopicMessages(self.codec, self.kafka.topics)
+        messages = TopicMessages(self.codec, self.kafka.topics)
+        done, code = Executed(), int(plan.target)
         for number, page in enumerate(pages_of(path, plan, _PAGE)):
             async with self.ledger.transaction() as connection:
-                brand = await _brand(connection, int(plan.target))
+                brand = (await brands.of_codes(connection, [code])).get(code)
+                if brand is None:
+                    raise UnregisteredBrandError(code)
                 work = _RepairPage(
                     execution=self,
                     brand=brand,
@@ -261,8 +249,8 @@ class RepairExecution:
                     by=by,
                     now=self.clock(),
                 )
-                done += await work.repair(connection, page)
-            self.progress(done.keys, plan.options["keys"])
+                done.update(await work.repair(connection, page))
+            self.progress(done.total(), plan.options["keys"])
         return done
 
 
@@ -291,11 +279,11 @@ class _RepairPage:
         if await (await connection.execute(_SQL["is-done"], place)).fetchone() is not None:
             return Executed(done_before=len(page))
         keys = [one.key for one in page]
-        rows = await lock(connection, keys)
+        updated = {key: row.updated_at for key, row in (await lock(connection, keys)).items()}
         fit = [
             one
             for one in page
-            if _updated_at(rows.get(one.key)) == one.updated_at and not self._is_erased(one)
+            if updated.get(one.key) == one.updated_at and not self._is_erased(one)
         ]
         await self._restore(connection, fit)
         rows = await lock(connection, keys)
@@ -331,8 +319,11 @@ class _RepairPage:
             if one.value is not None
         ]
         if records:
-            ledger = self.execution.ledger
-            alert(await restore_rows(connection, ledger, self.messages, records, now=self.now))
+            alert(
+                await restore_rows(
+                    connection, self.execution.ledger, self.messages, records, now=self.now
+                )
+            )
 
     def _messages_of(
         self,
@@ -369,14 +360,16 @@ class _RepairPage:
         return replace(message, headers={**message.headers, APPENDED_AT: appended})
 
     def _act(self, fit: Sequence[KeyRepairs]) -> HistoryEntry:
-        counts = Counter(str(repair) for one in fit for repair in one.repairs)
         entry = act(
             "reconcile",
             brand_key(self.brand.brand_code),
             by=self.by,
             now=self.now,
             before={"differing": len(fit)},
-            after={"repairs": dict(counts), "plan": self.plan.digest},
+            after={
+                "repairs": dict(Counter(str(repair) for one in fit for repair in one.repairs)),
+                "plan": self.plan.digest,
+            },
             customer_id=self.brand.customer_id,
         )
         return replace(entry, source=self.source)
@@ -407,14 +400,3 @@ def _register_record(record: IysRecord, key: str, now: datetime) -> RegisterReco
         creation_date=record.creation_date or now,
         transaction_id=record.transaction_id,
     )
-
-
-async def _brand(connection: Connection, brand_code: int) -> Brand:
-    found = (await brands.of_codes(connection, [brand_code])).get(brand_code)
-    if found is None:
-        raise UnregisteredBrandError(brand_code)
-    return found
-
-
-def _updated_at(row: ConsentRow | None) -> datetime | None:
-    return None if row is None else row.updated_at

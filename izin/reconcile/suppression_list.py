@@ -7,11 +7,9 @@ list and did not opt out here may have opted out at the tool alone: a person dec
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import NamedTuple
 
-from izin.consent import Channel, RecipientType
 from izin.ledger.db import Connection, Ledger, copy, copy_format, statements
 
 _CHUNK = 20_000
@@ -19,22 +17,12 @@ _COLUMNS = (1).to_bytes(2, "big")
 _SQL = statements("reconcile")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListScope:
+class ListScope(NamedTuple):
     """Whose opt-outs are compared."""
 
     brand_code: int
-    channel: Channel
-    recipient_type: RecipientType
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The scope as parameters of statements."""
-        return {
-            "brand_code": self.brand_code,
-            "channel": str(self.channel),
-            "recipient_type": str(self.recipient_type),
-        }
+    channel: str
+    recipient_type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +32,10 @@ class ListDifference:
     recipient: str
     """As keys spell it."""
     is_here: bool
-    """Whether the recipient opted out here; the list has them not."""
-    is_there: bool
+    """Whether the recipient opted out here, and not in the list; else the other way round."""
     desired_status: str | None
     """What the ledger has; None: nothing."""
     registered: str | None
-    may_send: bool | None
-    since: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +54,7 @@ class ListComparison:
         recipient.
         """
         async with self.connection.cursor() as cursor:
-            async for row in cursor.stream(_SQL["list-differences"], self.scope.values):
+            async for row in cursor.stream(_SQL["list-differences"], self.scope._asdict()):
                 yield ListDifference(**row)
 
 
@@ -87,7 +72,7 @@ async def comparing_list(
         await copy(connection, _SQL["copy-listed"], _rows(recipients))
         for name in ("index-listed", "analyze-listed"):
             await connection.execute(_SQL[name])
-        found = await connection.execute(_SQL["list-sizes"], scope.values)
+        found = await connection.execute(_SQL["list-sizes"], scope._asdict())
         (sizes,) = await found.fetchall()
         yield ListComparison(connection=connection, scope=scope, **sizes)
 

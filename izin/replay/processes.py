@@ -15,7 +15,6 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from izin.consent import OurError
-from izin.replay.errors import ProcessEndedError
 from izin.runtime.process import follow_parent, tune_gc_for_batches
 
 EVERY = 0.5
@@ -46,7 +45,7 @@ class RunningWork:
         """Whether every piece is done. Raises what one of them has raised.
 
         Raises:
-            ProcessEndedError: a process ended before it was done.
+            OurError: a process ended before it was done.
         """
         for piece in self.pieces:
             if piece.ready():
@@ -54,7 +53,12 @@ class RunningWork:
         # The pool would replace one that died, and wait for its work for ever.
         for process in self.processes:
             if process.exitcode:
-                raise ProcessEndedError(process.exitcode)
+                raise OurError(
+                    f"a process of the replay ended with exit code {process.exitcode}: see its "
+                    "output above; without any, the system has ended it, perhaps for want of "
+                    "memory. Give the command again, with fewer --processes: it goes on where it "
+                    "was"
+                )
         return all(piece.ready() for piece in self.pieces)
 
     def finish(self, report: Advance) -> list[Any]:
@@ -103,14 +107,9 @@ def _do(work: Work, arguments: Sequence[Any], number: int) -> Any:  # noqa: ANN4
     try:
         return work(*arguments, number, _advance[-1])
     except Exception as error:
-        if not _can_be_sent(error):  # the command would wait for it for ever
+        try:
+            pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+        except Exception:  # noqa: BLE001  # whatever its class asks for
+            # It cannot be sent: the command would wait for it for ever.
             raise OurError(f"{type(error).__name__}: {error}") from None
         raise
-
-
-def _can_be_sent(error: Exception) -> bool:
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
-    except Exception:  # noqa: BLE001  # whatever its class asks for
-        return False
-    return True

@@ -64,8 +64,11 @@ class TopicTables:
     async def _write(self, name: str, latest: dict[bytes, Record], encode: _Encode) -> None:
         rows = [encode(key, record) for key, record in latest.items()]
         latest.clear()
-        packed = [b"".join((len(row).to_bytes(2, "big"), *row)) for row in rows]
-        await copy(self.connection, _SQL[f"copy-{name}"], packed)
+        await copy(
+            self.connection,
+            _SQL[f"copy-{name}"],
+            [b"".join((len(row).to_bytes(2, "big"), *row)) for row in rows],
+        )
 
     def _desired(self, key: bytes, record: Record) -> list[bytes]:
         value = record.value()

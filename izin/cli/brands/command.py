@@ -50,25 +50,10 @@ _AFFECTS_RECORDS = {
     "egress_address": "address",
 }
 """Fields that change terms, owner or route of records that exist already."""
-_KEPT_WHERE_NOT_GIVEN = frozenset({"activated_at", "account", "egress_address"})
 _UNSETTLED = frozenset(
     {"pending", "retryable", "in_flight", "awaiting_result", "unknown", "parked"}
 )
 _ANY = "any"
-_COLUMNS = {
-    "brand_code": "brand",
-    "iys_code": "İYS code",
-    "customer_id": "customer",
-    "name": "name",
-    "activated_at": "active since",
-    "loading_deadline": "load by",
-    "status": "status",
-    "account": "account",
-    "egress_address": "address",
-    "subscription": "subscription",
-    "rights": "rights",
-    "suspended": "suspended",
-}
 
 
 def changes(known: Brand, brand: Brand) -> list[str]:
@@ -76,7 +61,9 @@ def changes(known: Brand, brand: Brand) -> list[str]:
     fields = (
         (title, getattr(known, name), getattr(brand, name))
         for name, title in _AFFECTS_RECORDS.items()
-        if not (name in _KEPT_WHERE_NOT_GIVEN and getattr(brand, name) is None)
+        # These are kept where they are not given.
+        if name not in {"activated_at", "account", "egress_address"}
+        or getattr(brand, name) is not None
     )
     return [
         f"{title}: {_shown(old)} -> {_shown(new)}"
@@ -249,12 +236,17 @@ def _add(brand: Brand, former: str | None, *, by: str, execute: bool) -> None:
         raise BrandOfAnotherError(code)
     changed = [] if known is None else changes(known, brand)
     if changed and not execute:
-        say(*changed)
-        waiting = unsettled(counts)
-        say(f"{waiting} unsettled records are affected; add --execute to change brand {code}")
+        say(
+            *changed,
+            f"{unsettled(counts)} unsettled records are affected; add --execute to change brand "
+            f"{code}",
+        )
         return
-    messages, now = topic_messages(), datetime.now(UTC)
-    stored = run_on_ledger(lambda ledger: registry.upsert(ledger, messages, brand, by=by, now=now))
+    stored = run_on_ledger(
+        lambda ledger: registry.upsert(
+            ledger, topic_messages(), brand, by=by, now=datetime.now(UTC)
+        )
+    )
     if known is None:
         say(f"brand {code} is registered")
     elif known == stored:
@@ -271,7 +263,20 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     brands, found, orders = run_on_ledger(lambda ledger: _every(ledger, customer))
     print_found(
         output,
-        _COLUMNS,
+        {
+            "brand_code": "brand",
+            "iys_code": "İYS code",
+            "customer_id": "customer",
+            "name": "name",
+            "activated_at": "active since",
+            "loading_deadline": "load by",
+            "status": "status",
+            "account": "account",
+            "egress_address": "address",
+            "subscription": "subscription",
+            "rights": "rights",
+            "suspended": "suspended",
+        },
         brands,
         rights=lambda one: " ".join(standing.rights(concerning(one.brand_code, found))) or "none",
         suspended=lambda one: " ".join(sorted(suspension_orders.of_brand(one, orders))),

@@ -63,35 +63,7 @@ EveryBrandOption = Annotated[
     str | None,
     typer.Option("--customer", help="Every brand of this customer, those added later too."),
 ]
-_COLUMNS = {
-    "brand_code": "brand",
-    "channel": "channel",
-    "status": "status",
-    "code": "code",
-    "reason": "reason",
-    "scope": "scope",
-    "since": "since",
-    "retry_at": "retried",
-    "remedy": "remedy",
-}
 OfBrand = TypeVar("OfBrand", Suspension, Count)
-_PARKED = {
-    "brand_code": "brand",
-    "channel": "channel",
-    "desired_status": "desired",
-    "reason": "reason",
-    "code": "code",
-    "keys": "records",
-    "remedy": "remedy",
-}
-_RETAILERS = {
-    "key": "key",
-    "registered_code": "retailer at İYS",
-    "registered_access": "access at İYS",
-    "desired_code": "desired retailer",
-    "desired_access": "desired access",
-    "since": "since",
-}
 ExactlyOption = Annotated[
     int | None,
     typer.Option(
@@ -159,10 +131,12 @@ def suspend(
     if Part.IYS in what.parts:
         say(f"{waiting(counts)} wait to be sent to İYS")
     end_dry_run(f"{_named(target, brands)} would be suspended", execute=execute)
-    messages, now = topic_messages(), datetime.now(UTC)
     run_on_ledger(
         lambda ledger: suspension_orders.suspend(
-            ledger, messages, target, what.parts, reason=reason, by=by, now=now
+            *(ledger, topic_messages(), target, what.parts),
+            reason=reason,
+            by=by,
+            now=datetime.now(UTC),
         )
     )
     say(f"{_named(target, brands)} is suspended")
@@ -195,9 +169,10 @@ def resume(
     if Part.IYS in parts:
         say(f"{waiting(counts)} wait to be sent to İYS")
     end_dry_run(f"the order on {_named(target, brands)} would be ended", execute=execute)
-    messages, now = topic_messages(), datetime.now(UTC)
     run_on_ledger(
-        lambda ledger: suspension_orders.resume(ledger, messages, target, parts, by=by, now=now)
+        lambda ledger: suspension_orders.resume(
+            ledger, topic_messages(), target, parts, by=by, now=datetime.now(UTC)
+        )
     )
     say(f"the order on {_named(target, brands)} is ended")
 
@@ -245,8 +220,8 @@ def _still_suspended(
     for brand in brands:
         for part, one in suspension_orders.of_brand(brand, left).items():
             if part in parts:
-                remedy = remedy_of_order(one)
-                yield f"{part}: brand {brand.brand_code} stays suspended; see {remedy}"
+                stays = f"{part}: brand {brand.brand_code} stays suspended"
+                yield f"{stays}; see {remedy_of_order(one)}"
 
 
 def suspensions(
@@ -260,7 +235,17 @@ def suspensions(
     found = run_cut(customer, standing.every, attrgetter("brand_code"))
     print_found(
         output,
-        _COLUMNS,
+        {
+            "brand_code": "brand",
+            "channel": "channel",
+            "status": "status",
+            "code": "code",
+            "reason": "reason",
+            "scope": "scope",
+            "since": "since",
+            "retry_at": "retried",
+            "remedy": "remedy",
+        },
         found,
         below=True,
         retry_at=attrgetter("recheck_at"),
@@ -388,7 +373,15 @@ def parked(
     found = run_cut(customer, reads.parked, attrgetter("brand_code"))
     print_found(
         output,
-        _PARKED,
+        {
+            "brand_code": "brand",
+            "channel": "channel",
+            "desired_status": "desired",
+            "reason": "reason",
+            "code": "code",
+            "keys": "records",
+            "remedy": "remedy",
+        },
         found,
         below=True,
         remedy=lambda one: remedy_of_parked(one.brand_code, one.reason, all_of=one.keys),
@@ -408,7 +401,18 @@ def retailers(
         brand=brand_code,
         look=Look(command="brands retailers", by=by, brand=brand_code),
     )
-    print_found(output, _RETAILERS, found)
+    print_found(
+        output,
+        {
+            "key": "key",
+            "registered_code": "retailer at İYS",
+            "registered_access": "access at İYS",
+            "desired_code": "desired retailer",
+            "desired_access": "desired access",
+            "since": "since",
+        },
+        found,
+    )
     exit_if(found)
 
 
@@ -477,17 +481,16 @@ def _execute(brand_code: int, path: Path, by: str) -> None:
         reads.ParkedKey(key, event_id, datetime.fromisoformat(since))
         for key, event_id, since in plan.options["records"]
     ]
-    messages, now = topic_messages(), datetime.now(UTC)
     count = run_on_ledger(
         lambda ledger: brands.requeue(
             ledger,
-            messages,
+            topic_messages(),
             brand_code,
             shown,
             reason=plan.options["reason"],
             whole=plan.options["whole"],
             by=by,
-            now=now,
+            now=datetime.now(UTC),
         )
     )
     say(f"{count} records of brand {brand_code} were requeued")

@@ -5,7 +5,7 @@
 
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -35,7 +35,6 @@ from izin.cli.terminal.iys_session import run_in_context
 from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_cut, run_on_ledger
 from izin.consent import Channel
 from izin.iys.errors import CallError
-from izin.iys.wire_format import BrandSummary, GrantedBrand
 from izin.ledger import brands as registry
 from izin.ledger.brake.counting import limits_of
 from izin.ledger.db import Ledger
@@ -55,18 +54,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_COLUMNS = {
-    "customer_id": "customer",
-    "name": "name",
-    "kind": "kind",
-    "iys_code": "İYS code",
-    "created_at": "registered",
-    "brands": "brands",
-    "limits": "limits of one source",
-    "offboarded_at": "offboarded",
-}
 _NUMBERS = (("MERSİS", "mersis"), ("VKN", "vkn"), ("İYS code", "iys_code"))
-_DETAILS = (("kind", "kind"), *_NUMBERS, ("offboarded", "offboarded_at"))
 KindOption = Annotated[
     PersonKind | None,
     typer.Option(
@@ -82,7 +70,6 @@ VknOption = Annotated[str | None, typer.Option(help="Its VKN, the tax number (10
 IysCodeOption = Annotated[
     int | None, typer.Option(min=0, help="Its number as a provider at İYS (iysCode).")
 ]
-_FOUND = {"brand_code": "brand", "what": "what İYS lists", "remedy": "remedy"}
 _GRANTED = {
     "brand_code": "brand",
     "iys_code": "İYS code",
@@ -94,7 +81,6 @@ _GRANTED = {
     "listed_at": "listed",
     "remedy": "remedy",
 }
-_UNKNOWN = "unknown"
 _NOW = timedelta(0)
 _Row = tuple[int | None, str, str]
 """The brand, what İYS lists of it, and what to do."""
@@ -139,7 +125,12 @@ def sync(
     right is lost, or a list could not be read whole.
     """
     rows, wrong = run_in_context(lambda context: _sync(context, customer, by if execute else None))
-    print_rows(output, _FOUND, rows, below=True)
+    print_rows(
+        output,
+        {"brand_code": "brand", "what": "what İYS lists", "remedy": "remedy"},
+        rows,
+        below=True,
+    )
     if not execute:
         say("nothing was changed; add --execute to follow it")
     exit_if(wrong)
@@ -162,7 +153,7 @@ def granted_brands(
             one.iys_code,
             owner,
             one.name,
-            _UNKNOWN if one.writes is None else " ".join(one.writes) or "nothing",
+            "unknown" if one.writes is None else " ".join(one.writes) or "nothing",
             " ".join(item for item in one.reads or () if item not in (one.writes or ())),
             one.agreement_control,
             one.listed_at,
@@ -170,16 +161,12 @@ def granted_brands(
         )
         for one in listed
         if one.brand_code in codes or one.brand_code in offered
-        for owner in [_owner(one, codes, known)]
+        for brand in [codes.get(one.brand_code)]
+        for owner in [known.owner_of(one.iys_code) if brand is None else brand.customer_id]
         if cut.has(owner)
     ]
     print_rows(output, _GRANTED, rows, below=True)
     exit_if([row for row in rows if row[0] in codes and row[-1]])
-
-
-def _owner(one: ListedBrand, codes: Mapping[int, Brand], known: _Registry) -> str | None:
-    brand = codes.get(one.brand_code)
-    return known.owner_of(one.iys_code) if brand is None else brand.customer_id
 
 
 def _remedy(one: ListedBrand, known: _Registry, *, is_offered: bool) -> str:
@@ -227,9 +214,9 @@ async def _sync(
             account, now = context.lease_owner.account, context.clock()
             await listing.note_read(ledger, account, found.subscription, now=now)
         served = {one.iys_code for one in _of(known.brands, customer)}
-        failed = await refresh_subscriptions(context, every=_NOW, only=served)
         rows += [
-            (None, f"subscription of provider {one}: {why}", "") for one, why in failed.items()
+            (None, f"subscription of provider {one}: {why}", "")
+            for one, why in (await refresh_subscriptions(context, every=_NOW, only=served)).items()
         ]
     return rows, any(one.loses for one in found.changes) or found.problem is not None
 
@@ -240,7 +227,9 @@ def _rows(found: ListFinding, known: _Registry, context: OutboundContext) -> Ite
         remedy = f"izin deadlines opt-outs {code}" if change.lost else ""
         for line in change.lines():
             yield code, line, remedy
-    yield from _offered(found.offered, known)
+    for one in found.offered:
+        what = f"granted, not registered: {one.name} of {one.title}"
+        yield one.brand_code, what, known.offer(one.brand_code, one.iys_code, one.name)
     for brand in found.unlisted:
         yield (
             brand.brand_code,
@@ -251,12 +240,6 @@ def _rows(found: ListFinding, known: _Registry, context: OutboundContext) -> Ite
         yield None, f"our own subscription: {warning}", "renew it with İYS"
     if found.problem is not None:
         yield None, f"not read whole: {found.problem}", "try again; what is gone is not followed"
-
-
-def _offered(brands: Iterable[GrantedBrand], known: _Registry) -> Iterator[_Row]:
-    for one in brands:
-        remedy = known.offer(one.brand_code, one.iys_code, one.name)
-        yield one.brand_code, f"granted, not registered: {one.name} of {one.title}", remedy
 
 
 async def _own_brands(
@@ -273,25 +256,19 @@ async def _own_brands(
             wrong = True
             rows.append((None, f"brands of provider {iys_code}: {error}", "izin doctor"))
             continue
-        rows += _new(found, iys_code, codes, known)
+        rows += [
+            (
+                one.brand_code,
+                f"not registered: {one.name}",
+                known.offer(one.brand_code, iys_code, one.name),
+            )
+            for one in found
+            if one.brand_code not in codes
+        ]
         if store:
             await listing.store_own(context.ledger, account, iys_code, found, now=now)
             await refresh_subscriptions(context, every=_NOW, only={iys_code})
     return rows, wrong
-
-
-def _new(
-    found: Iterable[BrandSummary], iys_code: int, codes: set[int], known: _Registry
-) -> list[_Row]:
-    return [
-        (
-            one.brand_code,
-            f"not registered: {one.name}",
-            known.offer(one.brand_code, iys_code, one.name),
-        )
-        for one in found
-        if one.brand_code not in codes
-    ]
 
 
 def _of(brands: Iterable[Brand], customer: str | None) -> list[Brand]:
@@ -315,9 +292,15 @@ def add(
     never stored. Exit code 3 for a number that cannot be right, or a customer that was offboarded.
     """
     now = datetime.now(UTC)
-    details = CustomerDetails(kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
     before, after = run_on_ledger(
-        lambda ledger: customers.add(ledger, customer_id, name, details=details, by=by, now=now)
+        lambda ledger: customers.add(
+            ledger,
+            customer_id,
+            name,
+            details=CustomerDetails(kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code),
+            by=by,
+            now=now,
+        )
     )
     _say(before, after)
 
@@ -343,20 +326,22 @@ def change(
     if all(one is None for one in (name, kind, mersis, vkn, iys_code)):
         raise typer.BadParameter("name what changes: --name, --kind, --mersis, --vkn, --iys-code")
     now = datetime.now(UTC)
-    details = CustomerDetails(name=name, kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
     before, after = run_on_ledger(
-        lambda ledger: customers.change(ledger, customer_id, details, by=by, now=now)
+        lambda ledger: customers.change(
+            ledger,
+            customer_id,
+            CustomerDetails(name=name, kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code),
+            by=by,
+            now=now,
+        )
     )
     _say(before, after)
 
 
 def _say(before: Customer | None, after: Customer) -> None:
-    if before is None:
-        say(f"customer {after.customer_id} is registered")
-    else:
-        say(f"customer {after.customer_id} is {'unchanged' if before == after else 'changed'}")
-    known = run_on_ledger(customers.every)
-    warn(*_shared_numbers(after, known))
+    done = "unchanged" if before == after else "registered" if before is None else "changed"
+    say(f"customer {after.customer_id} is {done}")
+    warn(*_shared_numbers(after, run_on_ledger(customers.every)))
 
 
 def _shared_numbers(customer: Customer, known: Sequence[Customer]) -> Iterator[str]:
@@ -383,7 +368,16 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     brands = run_on_ledger(registry.every)
     print_found(
         output,
-        _COLUMNS,
+        {
+            "customer_id": "customer",
+            "name": "name",
+            "kind": "kind",
+            "iys_code": "İYS code",
+            "created_at": "registered",
+            "brands": "brands",
+            "limits": "limits of one source",
+            "offboarded_at": "offboarded",
+        },
         found,
         brands=lambda one: " ".join(
             str(brand.brand_code) for brand in brands if brand.customer_id == one.customer_id
@@ -402,7 +396,7 @@ def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.T
         ("registered", customer.created_at),
         *(
             (title, getattr(customer, field))
-            for title, field in _DETAILS
+            for title, field in (("kind", "kind"), *_NUMBERS, ("offboarded", "offboarded_at"))
             if getattr(customer, field) is not None
         ),
         ("limits of one source", str(limits_of(customer) or "off")),

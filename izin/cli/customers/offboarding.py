@@ -84,12 +84,7 @@ shows, not that it shows all. It names recipients: it is personal data.
 _EVERY: Final = 2.0
 """Seconds between two looks."""
 _EARLIEST: Final = date(2015, 5, 1)
-_COLUMNS = {"what": "what", "count": "count", "then": "with --execute"}
 _OPT_OUT_HEADER = ("brand", *OPT_OUT_HEADER)
-_KEPT = (
-    "history, permissions and complaints are kept here as the law says (docs/retention.md): an "
-    "opt-out has no end, and what was decided is proven for ten years"
-)
 
 
 async def hand_over(
@@ -106,7 +101,7 @@ async def hand_over(
 
     Raises:
         BrokenHistoryError: a row of the history does not continue its chain.
-        UnwritableCsvError: the folder beside ``file`` cannot be written.
+        OurError: the folder beside ``file`` cannot be written.
     """
     ledger, customer_id = ending.ledger, ending.customer_id
     folder = _folder_of(file)
@@ -118,10 +113,19 @@ async def hand_over(
     )
     await writer.run(by=ending.by, now=now)
     write_private(folder / ANCHORS, [one.to_line().encode() for one in anchors])
-    await _permissions(ledger, belongings, folder / PERMISSIONS)
-    await _daily_files(ledger, belongings, folder / DAILY)
-    about = _ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}")
-    write_private(folder / "README.txt", [about.encode()])
+    with private_csv(folder / PERMISSIONS, reads.REGISTER) as rows:
+        for brand in belongings.brands:
+            async for row in reads.register(ledger, brand_code=brand.brand_code):
+                rows.writerow(list(row.values()))
+    await asyncio.to_thread((folder / DAILY).mkdir, mode=0o700)
+    for brand in belongings.brands:
+        for one in await files.since(ledger, _EARLIEST, brand_code=brand.brand_code):
+            if one.lines is not None:
+                await write_files(ledger, one, folder / DAILY)
+    write_private(
+        folder / "README.txt",
+        [_ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}").encode()],
+    )
     return _pack(folder, _part_of(file))
 
 
@@ -132,21 +136,6 @@ def complete(file: Path, sha256: str) -> bool:
         part.replace(file)
         shutil.rmtree(_folder_of(file), ignore_errors=True)
     return file.exists() and digest_of(file) == sha256
-
-
-async def _permissions(ledger: Ledger, belongings: Belongings, path: Path) -> None:
-    with private_csv(path, reads.REGISTER) as rows:
-        for brand in belongings.brands:
-            async for row in reads.register(ledger, brand_code=brand.brand_code):
-                rows.writerow(list(row.values()))
-
-
-async def _daily_files(ledger: Ledger, belongings: Belongings, folder: Path) -> None:
-    await asyncio.to_thread(folder.mkdir, mode=0o700)
-    for brand in belongings.brands:
-        for file in await files.since(ledger, _EARLIEST, brand_code=brand.brand_code):
-            if file.lines is not None:
-                await write_files(ledger, file, folder)
 
 
 def _folder_of(file: Path) -> Path:
@@ -196,8 +185,7 @@ async def _free(
 ) -> list[str]:
     code, left = brand.brand_code, []
     try:
-        found = connections_of(await client.push_registrations(brand.path), url, frozenset())
-        for one in found:
+        for one in connections_of(await client.push_registrations(brand.path), url, frozenset()):
             left += [
                 f"İYS pushes {one.channel} of brand {code} to {other.url} too: its owner frees it"
                 for other in one.others
@@ -263,16 +251,21 @@ def offboard(
         if opt_outs is not None:
             check_place(opt_outs, _OPT_OUT_HEADER, for_excel=True)
         rows, known = run_on_ledger(lambda ledger: _look(ledger, order))
-        is_done = known is not None and known.ended_at is not None
         left: Sequence[str] = ()
-        if execute and not is_done:
+        if execute and (known is None or known.ended_at is None):
             left = run_on_ledger(lambda ledger: _execute(ledger, order, shown))
             rows, known = run_on_ledger(lambda ledger: _look(ledger, order))
-            is_done = known is not None and known.ended_at is not None
-    print_rows(output, _COLUMNS, rows, below=True)
+    print_rows(
+        output, {"what": "what", "count": "count", "then": "with --execute"}, rows, below=True
+    )
+    is_done = known is not None and known.ended_at is not None
     if known is not None and is_done:
-        say(f"customer {customer_id} is offboarded; the archive's sha256 is {known.sha256}")
-        say(_KEPT)
+        say(
+            f"customer {customer_id} is offboarded; the archive's sha256 is {known.sha256}",
+            "history, permissions and complaints are kept here as the law says "
+            "(docs/retention.md): an opt-out has no end, and what was decided is proven for ten "
+            "years",
+        )
     elif not execute:
         say_dry_run("nothing was changed")
     say(*left)
@@ -289,8 +282,7 @@ async def _look(
     if known is None or known.ended_at is None:
         await _await_ingested(ledger)
     found = await _ending(ledger, order).belongings(datetime.now(UTC))
-    unsettled = await offboarding.unsettled(ledger, order.customer_id)
-    return list(_plan(found, unsettled, order)), known
+    return list(_plan(found, await offboarding.unsettled(ledger, order.customer_id), order)), known
 
 
 def _plan(found: Belongings, unsettled: Unsettled, order: _Order) -> Iterator[tuple[str, int, str]]:
@@ -319,7 +311,12 @@ async def _execute(ledger: Ledger, order: _Order, shown: OnProgress) -> list[str
     """Do what is left to do; return what a person must do besides."""
     ending, customer = _ending(ledger, order), order.customer_id
     now = datetime.now(UTC)
-    _check_file(order, await offboarding.find(ledger, customer))
+    known = await offboarding.find(ledger, customer)
+    if known is not None and known.sha256 is not None:
+        if not complete(order.out, known.sha256):
+            raise SourceError(f"the archive is not at {order.out}: name the file that it is in")
+    elif order.out.exists():
+        raise SourceError(f"{order.out} exists; name a new file")
     await offboarding.begin(ledger, customer, reason=order.reason, by=order.by, now=now)
     before = await ending.belongings(now)
     active = [one for one in before.brands if one.status != "stopped"]
@@ -337,12 +334,14 @@ async def _execute(ledger: Ledger, order: _Order, shown: OnProgress) -> list[str
             then = "run it again once a sink worker has sent them, or add --opt-outs FILE"
             return [f"{waits}: {then}"]
     if order.opt_outs is not None and unsettled.opt_outs:
-        count = await _name_opt_outs(ledger, before.brands, order.opt_outs)
-        await offboarding.note_named(ledger, customer, count)
+        await offboarding.note_named(
+            ledger, customer, await _name_opt_outs(ledger, before.brands, order.opt_outs)
+        )
     standing = await offboarding.find(ledger, customer)
     if standing is not None and standing.sha256 is None:
-        found = await ending.belongings(now)
-        digest = await hand_over(ending, found, order.out, now=now, report=shown)
+        digest = await hand_over(
+            ending, await ending.belongings(now), order.out, now=now, report=shown
+        )
         await offboarding.note_archive(ledger, customer, digest, now=datetime.now(UTC))
         complete(order.out, digest)
     left = await push_ends(ledger, before.brands, by=order.by)
@@ -417,12 +416,3 @@ async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) ->
                 rows.writerow((brand.brand_code, *row))
             count += len(found)
     return count
-
-
-def _check_file(order: _Order, standing: Offboarding | None) -> None:
-    """Refuse a file that is not the archive of this order."""
-    if standing is not None and standing.sha256 is not None:
-        if not complete(order.out, standing.sha256):
-            raise SourceError(f"the archive is not at {order.out}: name the file that it is in")
-    elif order.out.exists():
-        raise SourceError(f"{order.out} exists; name a new file")

@@ -21,7 +21,6 @@ from izin.cli.imports.command import (
     reversal_options,
 )
 from izin.cli.imports.result import warn_of_hidden
-from izin.cli.publish import utc_now
 from izin.cli.terminal import (
     BrandsOption,
     CustomerArgument,
@@ -40,6 +39,7 @@ from izin.cli.terminal import (
     showing_steps,
     takes,
     turkish,
+    utc_now,
     warn,
 )
 from izin.cli.terminal.iys_session import WorkerSettings, calling_iys
@@ -74,24 +74,6 @@ _FILES = (
     "reasons",
     "report",
 )
-_JUDGED = {
-    "brand_code": "brand",
-    "channel": "channel",
-    "consents": "opt-ins",
-    "taken": "İYS takes",
-    "lawful": "lawful",
-    "void": "void",
-}
-_SENT = {
-    "brand_code": "brand",
-    "channel": "channel",
-    "rows": "rows",
-    "duplicates": "twice",
-    "opt_outs": "opt-outs",
-    "held": "at İYS",
-    "refused": "refused",
-    "to_send": "to send",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +88,7 @@ class LoadingFiles:
         self, book: AddressBook, *, now: datetime, calendar: Calendar
     ) -> tuple[ImportReport, ...]:
         """Note in ``book`` what would be published; publish nothing, and leave no report."""
-        directory = self.session.directory
-        review = BookReview(book=book, directory=directory, now=now, calendar=calendar)
+        review = BookReview(book=book, directory=self.session.directory, now=now, calendar=calendar)
         with TemporaryDirectory() as folder:
             how = replace(self.how, review=review, dry_run=True)
             found = self._read(how, Path(folder), lambda _begin: None)
@@ -133,15 +114,12 @@ class LoadingFiles:
         with showing_steps() as begin:
             opt_outs = find(begin)
             return tuple(
-                self.session.run(path, _reported(how, path, folder), begin, opt_outs=opt_outs)
+                self.session.run(path, reported, begin, opt_outs=opt_outs)
                 for path in self.paths
+                for reported in [
+                    replace(how, report_path=folder and folder / how.report_of(path).name)
+                ]
             )
-
-
-def _reported(how: Import, path: Path, folder: Path | None) -> Import:
-    if folder is None:
-        return how
-    return replace(how, report_path=folder / how.report_of(path).name)
 
 
 def print_preview(
@@ -150,7 +128,26 @@ def print_preview(
     """Print what the loading would do; in JSON it is part of what ``print_done`` prints."""
     if output is OutputFormat.JSON:
         return
-    for columns in (_JUDGED, _SENT):
+    for columns in (
+        {
+            "brand_code": "brand",
+            "channel": "channel",
+            "consents": "opt-ins",
+            "taken": "İYS takes",
+            "lawful": "lawful",
+            "void": "void",
+        },
+        {
+            "brand_code": "brand",
+            "channel": "channel",
+            "rows": "rows",
+            "duplicates": "twice",
+            "opt_outs": "opt-outs",
+            "held": "at İYS",
+            "refused": "refused",
+            "to_send": "to send",
+        },
+    ):
         print_found(output, columns, found.lanes)
     say(*_lines(found, loading, unasked))
 
@@ -320,7 +317,13 @@ def _onboard(
     """Say what the loading would do, and do it where that is ordered."""
     settings, now = WorkerSettings(), datetime.now(UTC)
     brands = run_on_ledger(lambda ledger: brands_of(ledger, customer_id, order.brands), settings)
-    loading = FirstLoading(brands=brands, limits=_limits(settings), now=now)
+    limits = Limits(
+        requests_per_second=settings.requests_per_second,
+        batch_size=settings.batch_size,
+        result_delay=settings.result_delay,
+        sweep_share=settings.sweep_share,
+    )
+    loading = FirstLoading(brands=brands, limits=limits, now=now)
     with AddressBook() as book, import_session() as session:
         read = LoadingFiles(paths=files, how=order.how, session=session)
         read.note(book, now=now, calendar=settings.calendar)
@@ -330,17 +333,11 @@ def _onboard(
         )
         print_preview(found, loading, 0 if order.asks else requests_to_ask(book), output)
         # Where it is not ordered, only the reports are written.
-        how = replace(order.how, review=review, dry_run=not order.executes)
-        return found, read.read(how, order.reports, brands=brands)
-
-
-def _limits(settings: WorkerSettings) -> Limits:
-    return Limits(
-        requests_per_second=settings.requests_per_second,
-        batch_size=settings.batch_size,
-        result_delay=settings.result_delay,
-        sweep_share=settings.sweep_share,
-    )
+        return found, read.read(
+            replace(order.how, review=review, dry_run=not order.executes),
+            order.reports,
+            brands=brands,
+        )
 
 
 async def _judge(
@@ -356,12 +353,12 @@ async def _judge(
         async with AsyncExitStack() as stack:
             rate = loading.limits.requests_per_second * loading.limits.sweep_share
             client, _ = await stack.enter_async_context(calling_iys(ledger, settings))
-            budget = RequestBudget(rate, clock=monotonic)
-            pages = PageQuery(client=client, clock=utc_now, budget=budget)
+            pages = PageQuery(
+                client=client, clock=utc_now, budget=RequestBudget(rate, clock=monotonic)
+            )
             shown = stack.enter_context(showing("asking İYS, opt-ins"))
             refused = await IysQuery(query=pages, on_progress=shown)(book, loading.brands)
             if refused:
                 say(f"İYS refuses to look up {refused:,} recipients: they are not known")
     review = review_of(book, loading.brands, now=loading.now, calendar=settings.calendar)
-    waiting = (await reads.backlog(ledger)).ready
-    return review, preview(book, loading, waiting)
+    return review, preview(book, loading, (await reads.backlog(ledger)).ready)

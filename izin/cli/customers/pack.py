@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -42,15 +42,18 @@ from izin.ledger.registry.application_items import (
 )
 from izin.onboarding.address_book import AddressBook, AddressCount
 from izin.onboarding.pack import (
+    HEADER,
+    NEW_CONSENTS,
     ApplicationPack,
     address_counts,
     checklist,
     page_of,
     providers_of,
+    row_of,
+    void_consents,
 )
 from izin.onboarding.preview import check_brands
-from izin.onboarding.void_consents import HEADER, NEW_CONSENTS, row_of, void_consents
-from izin.producers.files import Import, ImportReport
+from izin.producers.files import Import
 from izin.runtime.settings import LedgerSettings
 
 _COLUMNS = {
@@ -99,7 +102,14 @@ def pack(
         if files:
             with import_session() as session:
                 read = LoadingFiles(paths=files, how=how, session=session)
-                _say_refused(read.note(book, now=now, calendar=calendar))
+                say(
+                    *(
+                        f"{one.path.name}: {one.refused:,} rows cannot be read, and are not "
+                        f"counted: izin import {shlex.quote(str(one.path))} --dry-run reports them"
+                        for one in read.note(book, now=now, calendar=calendar)
+                        if one.refused
+                    )
+                )
         names = tuple(one.name for one in files or ())
         found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, book if names else None))
         found = replace(found, counted_in=names)
@@ -108,15 +118,6 @@ def pack(
     _print(found, output)
     say(f"written: {out / PAGE}")
     exit_if(found.missing)
-
-
-def _say_refused(files: Sequence[ImportReport]) -> None:
-    for one in files:
-        if one.refused:
-            say(
-                f"{one.path.name}: {one.refused:,} rows cannot be read, and are not counted: izin "
-                f"import {shlex.quote(str(one.path))} --dry-run reports them"
-            )
 
 
 def _make(folder: Path) -> None:
@@ -168,9 +169,10 @@ def checklist_items(
     numarası) is refused: it is never stored. Who noted it is written to the history.
     """
     given = [_item(one) for one in items]
-    now = datetime.now(UTC)
     changed = run_on_ledger(
-        lambda ledger: application_items.put(ledger, customer_id, given, by=by, now=now)
+        lambda ledger: application_items.put(
+            ledger, customer_id, given, by=by, now=datetime.now(UTC)
+        )
     )
     say(f"{changed} items of customer {customer_id} changed")
 
@@ -188,7 +190,6 @@ async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> A
         others = [code for code in counts.keys() - set(book.brands()) if counts[code].total]
         counts |= {code: in_files.get(code, nothing) for code in book.brands()}
     customer = await customers.find(ledger, customer_id)
-    given = await application_items.of_customer(ledger, customer_id)
     return ApplicationPack(
         customer=customer,
         brands=brands,
@@ -196,7 +197,9 @@ async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> A
         counted_in=(),
         counted_in_ledger=tuple(sorted(others)),
         providers=providers_of(brands, counts),
-        checklist=checklist(customer, brands.values(), given),
+        checklist=checklist(
+            customer, brands.values(), await application_items.of_customer(ledger, customer_id)
+        ),
         made_at=now,
     )
 

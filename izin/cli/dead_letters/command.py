@@ -3,22 +3,24 @@ them, and how they come back.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from izin.cli.dead_letters.listing import print_letter, print_list
+from izin.cli.publish import publish_record
 from izin.cli.terminal import (
     ByOption,
     ExecuteOption,
     OutputFormat,
     OutputOption,
     duration,
+    end_dry_run,
     exit_if,
-    exit_on_error,
     filled,
+    group_with,
     instant,
     kafka_settings,
     print_json,
@@ -28,13 +30,19 @@ from izin.cli.terminal import (
     showing,
     showing_steps,
     takes,
+    utc_now,
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
-from izin.consent import SourceError
+from izin.consent import SourceError, Violation
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.ledger import dead_letters
 from izin.ledger.db import Ledger
 from izin.ledger.dead_letters import UNTOUCHED
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.records import read
+from izin.producers.publishing.publisher import Published
+from izin.replay.dead_letters.correction import Correction
 from izin.replay.dead_letters.outcomes import Prediction, RedriveOutcome
 from izin.replay.dead_letters.reading import DeadLetterReader, DeadLetterSelection
 from izin.replay.dead_letters.redrive import (
@@ -47,7 +55,12 @@ from izin.replay.dead_letters.redrive import (
 from izin.runtime.kafka import access_of, codec
 from izin.runtime.settings import StreamSettings
 
-app = typer.Typer()
+_LIST = "list"
+app = typer.Typer(
+    help="List, acknowledge and redrive records that could not be processed. Alone it does `list`.",
+    cls=group_with(_LIST),
+    invoke_without_command=True,
+)
 
 ReasonOption = Annotated[
     str,
@@ -56,7 +69,6 @@ ReasonOption = Annotated[
         callback=filled,
     ),
 ]
-_COLUMNS = ("what", "outcome", "preview", "result", "note")
 _NAMED = 5
 """Letters that are named of many."""
 
@@ -79,14 +91,14 @@ def redrive_letters(
             settings=settings,
             codec=codec(settings),
             suppressions=StreamSettings().suppressions,
-            clock=lambda: datetime.now(UTC),
+            clock=utc_now,
             progress=begin,
         )
         preview = await redriver.preview(selection, again=again)
         _check(preview)
         return await redriver.execute(preview, how) if execute else RedriveReport(preview=preview)
 
-    with exit_on_error(), showing_steps() as begin:
+    with showing_steps() as begin:
         settings = kafka_settings()
         report = run_on_ledger(work)
     _print(report, output, is_done=execute)
@@ -135,7 +147,7 @@ def _print(report: RedriveReport, output: OutputFormat, *, is_done: bool) -> Non
     if preview.acknowledged:
         note = "left out, unless --again is said"
         rows.append(("acknowledged", "", preview.acknowledged, "", note))
-    print_rows(output, _COLUMNS, rows)
+    print_rows(output, ("what", "outcome", "preview", "result", "note"), rows)
     if is_done:
         _say_done(report)
     elif preview.letters or preview.unsettled:
@@ -149,16 +161,15 @@ def _print(report: RedriveReport, output: OutputFormat, *, is_done: bool) -> Non
 
 def _say_done(report: RedriveReport) -> None:
     differences = report.differences
-    for one in differences[:_NAMED]:
-        detail = f" ({one.redrive.detail})" if one.redrive.detail else ""
-        say(
-            f"{one.letter.name}: expected {one.expected}, became {one.redrive.result}{detail}: its "
-            "key changed meanwhile, or the order workers read what this machine cannot; see izin "
-            "explain"
-        )
     say(
+        *(
+            f"{one.letter.name}: expected {one.expected}, became {one.redrive.result}"
+            f"{f' ({one.redrive.detail})' if one.redrive.detail else ''}: its key changed "
+            "meanwhile, or the order workers read what this machine cannot; see izin explain"
+            for one in differences[:_NAMED]
+        ),
         f"{len(report.results)} dead letters were redriven; {len(differences)} became something "
-        "else than the preview said (--output json names them)"
+        "else than the preview said (--output json names them)",
     )
     if report.waiting or report.unsent:
         say(
@@ -310,23 +321,7 @@ def meant(
     return DeadLetterSelection(names=frozenset(letters)) if letters else chosen
 
 
-@app.callback(
-    invoke_without_command=True,
-    help="List, acknowledge and redrive records that could not be processed. Alone it does `list`.",
-)
-def list_by_default(context: typer.Context, *, output: OutputOption = OutputFormat.TABLE) -> None:
-    """Run ``list`` where no subcommand is given."""
-    command = context.invoked_subcommand
-    if command is None:
-        with exit_on_error():
-            print_list(DeadLetterSelection(), output, waiting=False, limit=None)
-    elif output is not OutputFormat.TABLE:
-        raise typer.BadParameter(
-            f"write it after the command: izin dead-letters {command} --output"
-        )
-
-
-@app.command("list")
+@app.command(_LIST)
 @takes("chosen", filters)
 def list_(
     *,
@@ -343,8 +338,7 @@ def list_(
     """List dead letters: where the record was, why it could not be processed, and what became of
     it: acknowledged, redriven or corrected, by whom and when.
     """
-    with exit_on_error():
-        print_list(chosen, output, waiting=waiting, limit=limit)
+    print_list(chosen, output, waiting=waiting, limit=limit)
 
 
 @app.command()
@@ -366,8 +360,7 @@ def show(
     The JSON of one --unmasked has its bytes too, in base64. Who looked at one --unmasked is written
     to the history. Exit code 3 if there is no such letter.
     """
-    with exit_on_error():
-        print_letter(letter, output, unmasked=unmasked, by=by)
+    print_letter(letter, output, unmasked=unmasked, by=by)
 
 
 @app.command()
@@ -384,26 +377,27 @@ def acknowledge(
     They stay where they are. Who acknowledged which, and why, is written to the history. Exit code
     3 if a letter that is named does not exist, or is acknowledged already.
     """
-    with exit_on_error():
-        settings = kafka_settings()
-        with showing("reading dead letters") as progress:
-            reader = DeadLetterReader(settings, codec(settings))
-            keys = [one.identity for one, _ in reader.select(letters, progress=progress)]
-        known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, keys))
-        waiting = [one for one in keys if known.get(one, UNTOUCHED).acknowledgement is None]
-        if unknown := sorted(letters.names - {one.name for one in waiting}):
-            raise SourceError(
-                f"no dead letter {', '.join(unknown)} waits to be acknowledged; see: izin "
-                "dead-letters"
+    settings = kafka_settings()
+    with showing("reading dead letters") as progress:
+        keys = [
+            one.identity
+            for one, _ in DeadLetterReader(settings, codec(settings)).select(
+                letters, progress=progress
             )
-        if not execute:
-            say_dry_run(f"{len(waiting)} dead letters would be acknowledged by {by}")
-            return
-        now = datetime.now(UTC)
-        run_on_ledger(
-            lambda ledger: dead_letters.acknowledge(ledger, waiting, by=by, reason=reason, now=now)
+        ]
+    known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, keys))
+    waiting = [one for one in keys if known.get(one, UNTOUCHED).acknowledgement is None]
+    if unknown := sorted(letters.names - {one.name for one in waiting}):
+        raise SourceError(
+            f"no dead letter {', '.join(unknown)} waits to be acknowledged; see: izin dead-letters"
         )
-        say(f"{len(waiting)} dead letters are acknowledged by {by}")
+    end_dry_run(f"{len(waiting)} dead letters would be acknowledged by {by}", execute=execute)
+    run_on_ledger(
+        lambda ledger: dead_letters.acknowledge(
+            ledger, waiting, by=by, reason=reason, now=datetime.now(UTC)
+        )
+    )
+    say(f"{len(waiting)} dead letters are acknowledged by {by}")
 
 
 @app.command()
@@ -448,5 +442,49 @@ def redrive(
     Exit code 1 if letters are left as they are or wait to be decided, 3 if a letter that is named
     does not exist, is acknowledged already, or cannot be redriven.
     """
-    how = RedriveStatement(by=by, reason=reason, wait=wait, refused_too=refused)
-    redrive_letters(letters, how, output, again=again, execute=execute)
+    redrive_letters(
+        letters,
+        RedriveStatement(by=by, reason=reason, wait=wait, refused_too=refused),
+        output,
+        again=again,
+        execute=execute,
+    )
+
+
+def publish_correction(
+    letter: str, given: Mapping[Field, str], rules: DateRules, *, by: str, now: datetime
+) -> tuple[Published, tuple[Violation, ...]]:
+    """Publish what corrects ``letter``, with the fields ``given`` and else the letter's; note it in
+    the history; return where it is, and what would keep İYS from registering it.
+
+    Raises:
+        SourceError: there is no such letter, it is corrected already, or what is given cannot be
+            published.
+        OurError: Kafka or the ledger cannot be reached.
+    """
+    settings = kafka_settings()
+    correction = Correction(*DeadLetterReader(settings, codec(settings)).find(letter))
+    identity = correction.letter.identity
+    known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, [identity])).get(
+        identity, UNTOUCHED
+    )
+    if known.corrected_by is not None:
+        raise SourceError(
+            f"dead letter {letter} is corrected already, by event {known.corrected_by}"
+        )
+    parsed, origin = correction.dated(read(correction.fields(given), rules), now)
+    where, accepted = publish_record(parsed, origin)
+    run_on_ledger(
+        lambda ledger: dead_letters.correct(
+            ledger,
+            identity,
+            event_id=where.event_id,
+            key=str(accepted.key),
+            customer_id=accepted.event.customer_id,
+            status=accepted.event.status,
+            by=by,
+            reason="corrected",
+            now=now,
+        )
+    )
+    return where, accepted.violations

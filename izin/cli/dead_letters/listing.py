@@ -37,11 +37,9 @@ from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro
 from izin.streams.guard import appended_at
 
-_COLUMNS = ("letter", "when (Turkey)", "position", "reason", "violations", "what became of it")
 _MOST = 1000
 """Letters that are listed, unless more are asked for: they are all in memory."""
 _PAGE = 5000
-_HIDDEN = "***"
 _IDS = frozenset({"event_id", "cause", "ce_id"})
 """Fields that are not masked: an id may look like a phone number."""
 
@@ -62,13 +60,34 @@ def print_list(
                 newest.append(one)
                 count += 1
     rows = [_row(*one) for one in newest]
-    print_rows(output, _COLUMNS, rows, as_json=[_as_json(*one) for one in newest])
+    print_rows(
+        output,
+        ("letter", "when (Turkey)", "position", "reason", "violations", "what became of it"),
+        rows,
+        as_json=[
+            {
+                "letter": letter.name,
+                "acknowledged": status.acknowledgement and asdict(status.acknowledgement),
+                "redriven": [asdict(one) for one in status.redriven],
+                "corrected_by": status.corrected_by,
+                "reason": letter.reason,
+                "violations": [asdict(one) for one in letter.violations],
+                "topic": letter.topic,
+                "partition": letter.partition,
+                "offset": letter.offset,
+                "timestamp": letter.at,
+                "value_size": letter.value_size,
+                "value_sha256": letter.identity.digest,
+            }
+            for letter, status in newest
+        ],
+    )
     if count > len(newest):
         say(f"the newest {len(newest)} of {count} dead letters; --limit shows more")
 
 
 def print_letter(name: str, output: OutputFormat, *, unmasked: bool, by: str) -> None:
-    """Print everything of the letter ``name``; raises UnknownDeadLetterError."""
+    """Print everything of the letter ``name``; raises SourceError where there is none."""
     settings = kafka_settings()
     letter, content = DeadLetterReader(settings, codec(settings)).find(name)
     if unmasked:
@@ -150,23 +169,6 @@ def _became_of(status: LetterStatus) -> Iterator[str]:
         yield f"{one.reason} (by {one.by}, {turkish(one.at)})"
 
 
-def _as_json(letter: Letter, status: LetterStatus) -> dict[str, Any]:
-    return {
-        "letter": letter.name,
-        "acknowledged": status.acknowledgement and asdict(status.acknowledgement),
-        "redriven": [asdict(one) for one in status.redriven],
-        "corrected_by": status.corrected_by,
-        "reason": letter.reason,
-        "violations": [asdict(one) for one in letter.violations],
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "timestamp": letter.at,
-        "value_size": letter.value_size,
-        "value_sha256": letter.identity.digest,
-    }
-
-
 def _detail(
     letter: Letter, content: Content | None, status: LetterStatus, *, unmasked: bool
 ) -> dict[str, Any]:
@@ -204,7 +206,7 @@ def _event(content: Content, *, unmasked: bool) -> dict[str, Any]:
         if value not in (None, {}, "")
     }
     if "evidence" in event and not unmasked:
-        event["evidence"] = dict.fromkeys(event["evidence"], _HIDDEN)
+        event["evidence"] = dict.fromkeys(event["evidence"], "***")
     damaged = {"damaged": list(content.damaged)} if content.damaged else {}
     return event | {"key": str(content.key) if content.key else None} | damaged
 

@@ -42,7 +42,15 @@ from izin.cli.doctor.finding import (
     skipped,
     wrong,
 )
-from izin.cli.terminal import OutputFormat, OutputOption, exit_if, kafka_settings, out, print_json
+from izin.cli.terminal import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    kafka_settings,
+    out,
+    print_json,
+    utc_now,
+)
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.forecast import records_per_second
 from izin.iys.tokens import TokenPolicy
@@ -69,7 +77,6 @@ from izin.streams.ownership import DecidedOffsets
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 T = TypeVar("T")
-_now = partial(datetime.now, UTC)
 _TIMEOUT = 5.0
 _QUERY_TIMEOUT = 15.0
 """Of one query of the ledger; migrations may take longer."""
@@ -113,12 +120,16 @@ def _broker() -> Iterator[DoctorFinding]:
 
 def _topics() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
-    lost = finding.remedies(settings) if topic_admin.missing_topics(settings) else {}
-    faults = topic_admin.topic_faults(settings, lost)
+    faults = topic_admin.topic_faults(
+        settings, finding.remedies(settings) if topic_admin.missing_topics(settings) else {}
+    )
     yield from (wrong("topics", fault) for fault in faults)
     if not faults:
-        count = len(tuple(settings.topics))
-        yield ok("topics", f"{count} topics, {settings.partitions} partitions each where keyed")
+        yield ok(
+            "topics",
+            f"{len(tuple(settings.topics))} topics, {settings.partitions} partitions each where "
+            "keyed",
+        )
 
 
 def _order() -> Iterator[DoctorFinding]:
@@ -145,15 +156,16 @@ def _order() -> Iterator[DoctorFinding]:
         faults.ORDER,
         lanes,
         running=running,
-        now=_now(),
+        now=utc_now(),
         undecided={number for _, number in waiting},
     )
 
 
 def _dead_letters() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
-    since = datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
-    found = faults.dead_letters_since(settings, kafka.codec(settings), since)
+    found = faults.dead_letters_since(
+        settings, kafka.codec(settings), datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
+    )
     known = acknowledged(settings.topics.dead_letters.name, found)
     yield faults.of_dead_letters(len(found), known)
 
@@ -181,10 +193,11 @@ def _sink() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
-    topics = (settings.topics.decisions, settings.topics.gate_receipts)
-    found = [unread(settings, one, positions) for one in topics]
-    running = _query(reads.living)
-    yield faults.of_worker(faults.SINK, found, running=running, now=_now())
+    found = [
+        unread(settings, one, positions)
+        for one in (settings.topics.decisions, settings.topics.gate_receipts)
+    ]
+    yield faults.of_worker(faults.SINK, found, running=_query(reads.living), now=utc_now())
 
 
 def _endpoint(
@@ -203,7 +216,7 @@ def _deadlines() -> Iterator[DoctorFinding]:
     pace = records_per_second(
         IysSettings().requests_per_second, batch_size=SinkSettings().batch_size
     )
-    yield from of_backlog(_query(reads.backlog), now=_now(), pace=pace)
+    yield from of_backlog(_query(reads.backlog), now=utc_now(), pace=pace)
 
 
 def _brands() -> Iterator[DoctorFinding]:
@@ -211,8 +224,14 @@ def _brands() -> Iterator[DoctorFinding]:
     if not brands:
         yield skipped("brands", "none is registered yet: izin brands add")
         return
-    policy = TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour)
-    found = list(of_brands(brands, _query(reads.parked), policy=policy, now=_now()))
+    found = list(
+        of_brands(
+            brands,
+            _query(reads.parked),
+            policy=TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour),
+            now=utc_now(),
+        )
+    )
     found += of_brakes(_query(decisions.undecided))
     yield from found
     if not found:
@@ -222,8 +241,7 @@ def _brands() -> Iterator[DoctorFinding]:
 def _registry() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     if settings.registry_url is None:
-        what = "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints"
-        yield skipped("registry", what)
+        yield skipped("registry", "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints")
         return
     kafka.codec(settings)
     yield ok("registry", f"{settings.registry_url} accepts our schemas")
@@ -300,20 +318,22 @@ CHECKS = (
     Check(
         name="webhooks",
         run=lambda: of_webhooks(
-            _query(subscribers.every), running=_query(reads.living_deliverers), now=_now()
+            _query(subscribers.every), running=_query(reads.living_deliverers), now=utc_now()
         ),
         needs=_LEDGER,
     ),
     Check(
         name="pull",
-        run=lambda: faults.of_pulls(_query(stream_progress.read), now=_now()),
+        run=lambda: faults.of_pulls(_query(stream_progress.read), now=utc_now()),
         needs=_LEDGER,
     ),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
     Check(
         name="granted",
-        run=lambda: of_granted(_query(granted.readings), _query(granted.lost_rights), now=_now()),
+        run=lambda: of_granted(
+            _query(granted.readings), _query(granted.lost_rights), now=utc_now()
+        ),
         needs=_LEDGER,
     ),
     Check(

@@ -13,6 +13,7 @@ command that restores it. What only tells of the past may be created at any time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import psycopg
 from pydantic import ValidationError
@@ -36,33 +37,23 @@ class CheckState(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DoctorFinding:
     """What a check found, with the remedy."""
 
-    check: str
     state: CheckState
+    check: str
     what: str
 
 
-def ok(check: str, what: str) -> DoctorFinding:
-    """Return that all is well."""
-    return DoctorFinding(check=check, state=CheckState.OK, what=what)
-
-
-def wrong(check: str, what: str) -> DoctorFinding:
-    """Return what is wrong, with the remedy."""
-    return DoctorFinding(check=check, state=CheckState.WRONG, what=what)
-
-
-def fixed(check: str, what: str) -> DoctorFinding:
-    """Return what was corrected."""
-    return DoctorFinding(check=check, state=CheckState.FIXED, what=what)
-
-
-def skipped(check: str, what: str) -> DoctorFinding:
-    """Return why the check was not made."""
-    return DoctorFinding(check=check, state=CheckState.SKIPPED, what=what)
+ok = partial(DoctorFinding, CheckState.OK)
+"""Makes of a check, and what it found, that all is well."""
+wrong = partial(DoctorFinding, CheckState.WRONG)
+"""What is wrong, with the remedy."""
+fixed = partial(DoctorFinding, CheckState.FIXED)
+"""What was corrected."""
+skipped = partial(DoctorFinding, CheckState.SKIPPED)
+"""Why the check was not made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +152,11 @@ def fix_topics(settings: KafkaSettings, *, stopped: bool) -> Iterator[DoctorFind
     that no worker runs.
     """
     lost = remedies(settings)
-    group = StreamSettings().group(settings)
-    kept = () if stopped and not topic_admin.members(settings, group) else lost
+    kept = (
+        ()
+        if stopped and not topic_admin.members(settings, StreamSettings().group(settings))
+        else lost
+    )
     for name in topic_admin.ensure_topics(settings, without=kept):
         then = lost.get(name)
         yield fixed("topics", f"created {name}{f', which is empty: {then}' if then else ''}")

@@ -5,15 +5,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from izin.cli.ledger import topic_anchors
 from izin.cli.terminal import (
@@ -23,6 +21,7 @@ from izin.cli.terminal import (
     OutputOption,
     exit_if,
     filled,
+    group_with,
     instant,
     is_key,
     kafka_settings,
@@ -63,31 +62,12 @@ complaints_app = typer.Typer(
 NumberArgument = Annotated[
     int, typer.Argument(metavar="NUMBER", min=1, help="The number of the complaint.")
 ]
-_COLUMNS = {
-    "id": "no.",
-    "state": "state",
-    "due_at": "due",
-    "brand": "brand",
-    "channel": "channel",
-    "recipient": "recipient",
-    "sent_at": "message",
-    "reference": "reference",
-}
-
-
-class EvidenceGroup(TyperGroup):
-    """The group ``izin evidence``, of which ``write`` need not be named."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own
-        """Put ``write`` before the arguments, where they begin with no other command."""
-        named = {*self.commands, "--help"}
-        return super().parse_args(ctx, args if not args or args[0] in named else [_WRITE, *args])
 
 
 app = typer.Typer(
     help="Collect what is known of a recipient for a complaint, and verify such an archive.\n\n"
     "izin evidence RECIPIENT --brand 100001 … is izin evidence write RECIPIENT ….",
-    cls=EvidenceGroup,
+    cls=group_with(_WRITE),
     invoke_without_command=True,
     no_args_is_help=True,
 )
@@ -189,13 +169,11 @@ def verify_(
     then it proves nothing against whoever made it. Exit code 6 if report and summary were not
     recomputed, for the archive is of another format.
     """
-    check = check_with(roots)
-    found = verify(read(archive), anchors_of(anchors or ()), check)
+    found = verify(read(archive), anchors_of(anchors or ()), check_with(roots))
     if output is OutputFormat.JSON:
         print_json(asdict(found) | {"proven": found.is_proven})
     else:
-        for line in found.lines():
-            say(line)
+        say(*found.lines())
     raise typer.Exit(found.exit_code)
 
 
@@ -226,8 +204,11 @@ def anchors_(
     found = list(topic_anchors(kafka_settings()))
     write_new(file, "".join(one.to_line() for one in found).encode())
     say(f"{len(found)} anchors are written to {file}")
-    witnesses = AnchorWitnesses(endpoint=post, token=None, authority=timestamp)
-    asyncio.run(witnesses.reach(file, datetime.now(UTC)))
+    asyncio.run(
+        AnchorWitnesses(endpoint=post, token=None, authority=timestamp).reach(
+            file, datetime.now(UTC)
+        )
+    )
     file.with_name(f"{file.name}.sent").unlink(missing_ok=True)
 
 
@@ -283,12 +264,10 @@ def add(
     brand is not registered.
     """
     now = datetime.now(UTC)
-    if is_key(recipient):
-        raise SourceError("name the recipient alone; --brand and --type say which key")
     new = NewComplaint(
         brand_code=brand,
         channel=channel,
-        recipient=normalised(recipient),
+        recipient=_recipient(recipient),
         sent_at=instant(sent),
         sender=sender,
         content=content,
@@ -323,7 +302,20 @@ def list_(
         attrgetter("brand_code"),
         only=None if brand is None else [brand],
     )
-    print_rows(output, _COLUMNS, [_row(one, now) for one in found])
+    print_rows(
+        output,
+        {
+            "id": "no.",
+            "state": "state",
+            "due_at": "due",
+            "brand": "brand",
+            "channel": "channel",
+            "recipient": "recipient",
+            "sent_at": "message",
+            "reference": "reference",
+        },
+        [_row(one, now) for one in found],
+    )
     exit_if([one for one in found if one.is_overdue(now)])
 
 
@@ -337,12 +329,14 @@ def show(
     """
     now = datetime.now(UTC)
     found = run_on_ledger(lambda ledger: _look(ledger, number, by))
-    if output is OutputFormat.JSON:
-        print_json(_shown(found, now))
-        return
-    fields = dict(_lines(found, now))
+    shown = _shown(found, now)
+    fields = {
+        name.replace("_", " ").removesuffix(" at"): _text(value)
+        for name, value in shown.items()
+        if value not in (None, (), [])
+    }
     # One row: where it does not fit, each field has a line of its own.
-    print_rows(output, tuple(fields), [tuple(fields.values())])
+    print_rows(output, tuple(fields), [tuple(fields.values())], as_json=shown)
 
 
 @complaints_app.command()
@@ -444,15 +438,3 @@ def _text(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value))
     return turkish(value) if isinstance(value, datetime) else str(value)
-
-
-def _lines(one: Complaint, now: datetime) -> Sequence[tuple[str, str]]:
-    shown = _shown(one, now)
-    return [
-        (
-            name.replace("_", " ").removesuffix(" at"),
-            _text(value),
-        )
-        for name, value in shown.items()
-        if value not in (None, (), [])
-    ]

@@ -4,13 +4,11 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from izin.cli.imports.result import changes, print_result, show_preview
-from izin.cli.publish import utc_now
 from izin.cli.terminal import (
     ByIfKnownOption,
     ExitCode,
@@ -21,10 +19,12 @@ from izin.cli.terminal import (
     TimeOfDayOption,
     exit_if,
     exit_on_signals,
+    group_with,
     kafka_settings,
     say,
     showing_steps,
     takes,
+    utc_now,
 )
 from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
@@ -238,17 +238,8 @@ def import_session() -> Iterator[ImportSession]:
         yield ImportSession(kafka=kafka, codec=codec, directory=directory, publisher=publisher)
 
 
-class FileOrCommand(TyperGroup):
-    """The group ``izin import``: what is none of its commands is the file to import."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  # Typer's own
-        """Have the arguments of an import begin with its command."""
-        is_command = bool(args) and args[0] in self.commands
-        return super().parse_args(ctx, args if is_command else [_FILE, *args])
-
-
 app = typer.Typer(
-    cls=FileOrCommand,
+    cls=group_with(_FILE),
     invoke_without_command=True,
     help="Publish the consents and opt-outs of a file, and say what an import changed.",
 )

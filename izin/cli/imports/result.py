@@ -3,7 +3,7 @@ changed, as the commands print it.
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
@@ -35,17 +35,6 @@ _RESTARTED = {
 }
 _NO_MEANING = frozenset({"H115", "H116", "H117", "H119"})
 """The codes of a status, recipient type, channel or source that is none."""
-_REVERSALS = "ONAY among them, given back: each reverses an opt-out"
-_PAST_TERM = "ONAY among them: void unless İYS holds them; they need a new consent"
-_NOT_REGISTRABLE = (
-    "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import"
-)
-_WITHOUT_RECIPIENT = "opt-outs of a channel for which the row has no address: they concern nobody"
-_LEFT_OUT = (
-    "ONAY among them would reverse an opt-out. Does the export write its own time as the consent's "
-    "date? Correct it. Did they consent again? Give them back: --reversals FILE"
-)
-_COLUMNS = {"column": "column", "holds": "what it holds"}
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NOTES: Final = {
     (Status.RET, DecisionKind.APPLY): "changed the state of their recipient",
@@ -71,17 +60,25 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
         say(f"{done.path.name}: gone on after row {done.resumed_after}; the counts are of all rows")
     match output:
         case OutputFormat.JSON:
-            counts = asdict(done)
-            del counts["path"]
-            counts["run"] = counts.pop("digest")
-            counts["report"] = counts.pop("report_path")
-            print_json(counts | {"seconds": round(done.seconds, 2)})
+            known = {"run": done.digest, "report": done.report_path}
+            counts = asdict(done) | known | {"seconds": round(done.seconds, 2)}
+            left_out = {"path", "digest", "report_path"}
+            print_json({name: counts[name] for name in counts if name not in left_out})
         case OutputFormat.TABLE:
             if done.lost_opt_outs:
-                warn(_lost_opt_outs(done))
+                warn(
+                    f"{done.refused_opt_outs} opt-outs (RET) were refused, and "
+                    f"{done.refused_unclear} rows whose status cannot be read: these recipients "
+                    "still count as they did before. The report begins with them; correct those "
+                    "rows and import them."
+                )
             warn_of_hidden(done.hidden_sheets)
             print_rows(output, ("what", "count", "note"), _rows(done))
-            say_words(done.reasons)
+            if not _NO_MEANING.isdisjoint(done.reasons):
+                say(
+                    "words that are not known are given a meaning: --value WORD=RET, a channel or "
+                    "a source in its place, or --value status:WORD=RET for one column alone"
+                )
 
 
 def warn_of_hidden(sheets: Sequence[str]) -> None:
@@ -94,23 +91,6 @@ def warn_of_hidden(sheets: Sequence[str]) -> None:
         )
 
 
-def say_words(codes: Collection[str]) -> None:
-    """Say how a word of the file is given a meaning, where one of ``codes`` is that it has none."""
-    if not _NO_MEANING.isdisjoint(codes):
-        say(
-            "words that are not known are given a meaning: --value WORD=RET, a channel or a source "
-            "in its place, or --value status:WORD=RET for one column alone"
-        )
-
-
-def _lost_opt_outs(done: ImportReport) -> str:
-    return (
-        f"{done.refused_opt_outs} opt-outs (RET) were refused, and {done.refused_unclear} rows "
-        "whose status cannot be read: these recipients still count as they did before. The report "
-        "begins with them; correct those rows and import them."
-    )
-
-
 def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
     ranked = sorted(done.reasons.items(), key=lambda one: -one[1])
     delimiter = f", delimiter {done.delimiter!r}" if done.delimiter else ""
@@ -118,10 +98,22 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
     published = "would be published" if done.dry_run else "published"
     yield published, done.published, f"opt-outs among them: {done.opt_outs}"
     for what, count, note in (
-        ("reversals", done.reversals, _REVERSALS),
-        ("past their term", done.past_term, _PAST_TERM),
-        ("to be corrected", done.not_registrable, _NOT_REGISTRABLE),
-        ("without recipient", done.without_recipient, _WITHOUT_RECIPIENT),
+        ("reversals", done.reversals, "ONAY among them, given back: each reverses an opt-out"),
+        (
+            "past their term",
+            done.past_term,
+            "ONAY among them: void unless İYS holds them; they need a new consent",
+        ),
+        (
+            "to be corrected",
+            done.not_registrable,
+            "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import",
+        ),
+        (
+            "without recipient",
+            done.without_recipient,
+            "opt-outs of a channel for which the row has no address: they concern nobody",
+        ),
         ("say nothing", done.silent, "rows without a status, or a date, for any channel"),
         ("headers", done.repeated_headers, "lines with the header once more, left out"),
     ):
@@ -129,7 +121,15 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
             yield what, count, note
     yield "refused", done.refused, ""
     if done.refused_reversals:
-        yield "left out", done.refused_reversals, _LEFT_OUT
+        yield (
+            "left out",
+            done.refused_reversals,
+            (
+                "ONAY among them would reverse an opt-out. Does the export write its own time as "
+                "the consent's date? Correct it. Did they consent again? Give them back: "
+                "--reversals FILE"
+            ),
+        )
         yield "FILE", "", f"{done.reversals_path}: delete the rows that are not to be published"
     if ranked:
         yield "reasons", "", ", ".join(f"{code} {count}" for code, count in ranked)
@@ -146,19 +146,21 @@ def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
     no row can be read with them.
     """
     found = preview_file(path, how.columns)
-    match output:
-        case OutputFormat.JSON:
-            columns = [
-                {"column": one.name, "holds": None if one.held is None else str(one.held)}
-                for one in found.columns
-            ]
-            print_json(asdict(found) | {"path": path.name, "columns": columns})
-        case OutputFormat.TABLE:
-            warn_of_hidden(found.hidden_sheets)
-            print_rows(output, _COLUMNS, _columns(found))
-            if found.problem is not None:
-                warn(found.problem)
+    if output is OutputFormat.TABLE:
+        warn_of_hidden(found.hidden_sheets)
+    columns = [
+        {"column": one.name, "holds": None if one.held is None else str(one.held)}
+        for one in found.columns
+    ]
+    print_rows(
+        output,
+        {"column": "column", "holds": "what it holds"},
+        _columns(found),
+        as_json=asdict(found) | {"path": path.name, "columns": columns},
+    )
     if found.problem is not None:
+        if output is OutputFormat.TABLE:
+            warn(found.problem)
         raise typer.Exit(ExitCode.SOURCE)
 
 
@@ -194,22 +196,17 @@ def changes(
         if output is OutputFormat.JSON
         else None,
     )
-    match output:
-        case OutputFormat.JSON:
-            decided = [
-                {"status": status, "kind": kind, "count": count}
-                for (status, kind), count in sorted(found.decided.items())
-            ]
-            print_json(
-                {
-                    "run": run,
-                    "decided": decided,
-                    "opt_outs_behind": found.opt_outs_behind,
-                    "changes": [one._asdict() for one in found.changes],
-                }
-            )
-        case OutputFormat.TABLE:
-            print_rows(output, ("what", "count", "note"), _decided(found))
+    decided = [
+        {"status": status, "kind": kind, "count": count}
+        for (status, kind), count in sorted(found.decided.items())
+    ]
+    known = {
+        "run": run,
+        "decided": decided,
+        "opt_outs_behind": found.opt_outs_behind,
+        "changes": [one._asdict() for one in found.changes],
+    }
+    print_rows(output, ("what", "count", "note"), _decided(found), as_json=known)
     if not found.decided:
         warn("nothing is known of this import: were its events decided, and taken by the ledger?")
 

@@ -3,18 +3,19 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
 from izin.cli.terminal import (
+    BrandIfAnyOption,
     ByOption,
-    CsvRows,
     ExecuteOption,
     OneChannelOption,
     OutputFormat,
@@ -22,26 +23,25 @@ from izin.cli.terminal import (
     SinceOption,
     UnmaskedOption,
     UntilOption,
+    VisibleRows,
     exit_if,
-    exit_on_error,
     exit_on_signals,
     kafka_settings,
     out,
-    print_json,
     print_rows,
     private_csv,
     say,
     showing,
     turkish,
+    utc_now,
     warn,
 )
 from izin.cli.terminal.iys_session import calling_iys
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
-from izin.consent import Channel, visible
+from izin.consent import visible
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.reconcile.comparing import (
-    Ask,
     Asker,
     Comparer,
     Comparison,
@@ -49,7 +49,7 @@ from izin.reconcile.comparing import (
     ReconcileScope,
 )
 from izin.reconcile.remedies import WORDS, Repair
-from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, counts_of, plan_of
+from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, plan_of
 from izin.runtime.kafka import codec
 from izin.runtime.masking import mask_text
 from izin.runtime.plan import Plan
@@ -57,10 +57,6 @@ from izin.runtime.settings import IysSettings, StreamSettings
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.context import RequestBudget
 
-BrandOption = Annotated[
-    int | None,
-    typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
-]
 AskOption = Annotated[
     bool,
     typer.Option(
@@ -90,13 +86,6 @@ CsvOption = Annotated[
 ]
 _MOST = 200
 """So many differences are listed in the table."""
-_COLUMNS = {
-    "key": "recipient",
-    "kind": "kind",
-    "side": "side",
-    "words": "ledger > side",
-    "next": "what is done",
-}
 FIELDS = (
     *("key", "kind", "side", "here", "here_at", "there", "there_at"),
     *("repair", "next_step"),
@@ -108,7 +97,7 @@ _NOTHING = "-"
 class DifferenceReport:
     """Takes the differences one by one; of a table it keeps the first, of JSON nothing."""
 
-    def __init__(self, output: OutputFormat, *, unmasked: bool, csv: CsvRows | None) -> None:
+    def __init__(self, output: OutputFormat, *, unmasked: bool, csv: VisibleRows | None) -> None:
         self.unexplained = 0
         """How many differences no cause explains."""
         self._output = output
@@ -155,9 +144,23 @@ class DifferenceReport:
             sys.stdout.write(f"\n], {json.dumps(values, ensure_ascii=False)[1:]}\n")
             return
         if counts:
-            print_rows(self._output, _COLUMNS, self._listed, below=True)
-            columns = ("kind", "side", "done", "keys")
-            print_rows(self._output, columns, [tuple(one.values()) for one in counts])
+            print_rows(
+                self._output,
+                {
+                    "key": "recipient",
+                    "kind": "kind",
+                    "side": "side",
+                    "words": "ledger > side",
+                    "next": "what is done",
+                },
+                self._listed,
+                below=True,
+            )
+            print_rows(
+                self._output,
+                ("kind", "side", "done", "keys"),
+                [tuple(one.values()) for one in counts],
+            )
         left = sum(self._counts.values()) - len(self._listed)
         if left:
             say(f"not listed: {left:,} more; --out FILE has all of them")
@@ -210,7 +213,7 @@ def _done(one: Difference) -> str:
 
 def reconcile(
     *,
-    brand: BrandOption = None,
+    brand: BrandIfAnyOption = None,
     channel: OneChannelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -234,19 +237,19 @@ def reconcile(
         given = (brand, channel, since, until, csv)
         if plan is None or ask or any(one is not None for one in given):
             raise typer.BadParameter("--execute takes --plan FILE, --by and --output alone")
-        with exit_on_signals(), exit_on_error(OSError):
+        with exit_on_signals():
             done = _execute(plan, by)
         _print(done, output)
-        exit_if(done.moved)
+        exit_if(done["moved"])
         return
     if brand is None:
         raise typer.BadParameter("say which brand", param_hint="--brand")
-    order = ComparisonOrder(brand, channel, since, until, ask, plan, by)
-    with exit_on_signals(), exit_on_error(OSError), ExitStack() as stack:
+    of_brand = partial(ReconcileScope, channel=channel, since=since, until=until)
+    with exit_on_signals(), ExitStack() as stack:
         rows = None if csv is None else stack.enter_context(private_csv(csv, FIELDS))
         report = DifferenceReport(output, unmasked=unmasked, csv=rows)
         repairs = run_on_ledger(
-            lambda ledger: _compare(ledger, order, report),
+            lambda ledger: _compare(ledger, brand, of_brand, report, asks=ask, path=plan, by=by),
             look=Look(command="reconcile", by=by, brand=brand),
         )
     if repairs:
@@ -254,32 +257,27 @@ def reconcile(
     exit_if(report.unexplained)
 
 
-class ComparisonOrder(NamedTuple):
-    """What is to be compared, and where the plan goes."""
-
-    brand: int
-    channel: Channel | None
-    since: datetime | None
-    until: datetime | None
-    asks: bool
-    """Whether İYS is asked."""
-    plan: Path | None
-    by: str
-
-
-async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceReport) -> int:
-    """Compare, report, and write the plan; return how many keys it repairs."""
-    kafka, brand = kafka_settings(), await registered_brand(ledger, order.brand)
-    scope = ReconcileScope(brand=brand, channel=order.channel, since=order.since, until=order.until)
+async def _compare(
+    ledger: Ledger,
+    code: int,
+    of_brand: Callable[..., ReconcileScope],
+    report: DifferenceReport,
+    *,
+    asks: bool,
+    path: Path | None,
+    by: str,
+) -> int:
+    """Compare, report, and write the plan to ``path``; return how many keys it repairs."""
+    kafka, scope = kafka_settings(), of_brand(brand=await registered_brand(ledger, code))
     async with AsyncExitStack() as stack:
-        ask: Ask | None = None
-        if order.asks:
+        ask: Asker | None = None
+        if asks:
             iys = IysSettings()
             client, _ = await stack.enter_async_context(calling_iys(ledger, iys))
             ask = Asker(
                 pages=PageQuery(
                     client=client,
-                    clock=_now,
+                    clock=utc_now,
                     budget=RequestBudget(iys.requests_per_second, clock=monotonic),
                 ),
                 on_single=_say_single,
@@ -290,11 +288,11 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
             ledger=ledger,
             kafka=kafka,
             codec=codec(kafka),
-            clock=_now,
+            clock=utc_now,
             on_read=lambda read: shown(read, read),
         )
         comparison = await stack.enter_async_context(comparer.comparing(scope, ask))
-        file = None if order.plan is None else RepairFile(order.plan)
+        file = None if path is None else RepairFile(path)
         report.begin(comparison)
         async for one in comparison.differences():
             report.add(one)
@@ -303,7 +301,7 @@ async def _compare(ledger: Ledger, order: ComparisonOrder, report: DifferenceRep
         if file is None:
             report.end(comparison, None)
             return 0
-        plan = plan_of(scope, kafka, asked=order.asks, now=comparison.began, by=order.by)
+        plan = plan_of(scope, kafka, asked=asks, now=comparison.began, by=by)
         report.end(comparison, file.write(plan).digest)
         return file.keys
 
@@ -318,27 +316,22 @@ def _execute(path: Path, by: str) -> Executed:
                 kafka=kafka,
                 codec=codec(kafka),
                 secrets=StreamSettings().suppressions,
-                clock=_now,
+                clock=utc_now,
                 progress=progress,
             )
             return await execution.execute(path, plan, by=by)
 
         done = run_on_ledger(execute)
-    if done.repaired:
-        for name, keys in sorted(counts_of(plan).items()):
+    if done["repaired"]:
+        for name, keys in sorted(plan.options["repairs"].items()):
             say(f"{name}, keys: {keys}: {WORDS[Repair(name)]}")
     return done
 
 
 def _print(done: Executed, output: OutputFormat) -> None:
-    rows = {name: getattr(done, name) for name in done.__slots__}
-    match output:
-        case OutputFormat.JSON:
-            print_json(rows)
-        case OutputFormat.TABLE:
-            print_rows(output, tuple(rows), [tuple(rows.values())])
-            if done.moved:
-                say("what moved since was left alone: compare again")
+    rows = {name: done[name] for name in ("repaired", "moved", "done_before")}
+    moved = ["what moved since was left alone: compare again"] if done["moved"] else ()
+    print_rows(output, tuple(rows), [tuple(rows.values())], as_json=rows, notes=moved)
 
 
 def _say_single(asked: int, differing: int) -> None:
@@ -347,7 +340,3 @@ def _say_single(asked: int, differing: int) -> None:
             f"keys that differ: {differing:,}; asked about one by one: {asked:,}, for which an "
             "hour has room"
         )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -25,8 +25,8 @@ from izin.cli.terminal import (
     RecipientOption,
     UnmaskedOption,
     exit_if,
-    exit_on_error,
     exit_on_signals,
+    named,
     out,
     print_json,
     print_rows,
@@ -115,7 +115,7 @@ def rebuild(
     The options choose keys. Exit code 1 if anything differs, 4 if a plan in this file no longer
     holds, 130 if it was stopped: the same command goes on.
     """
-    with exit_on_signals(), exit_on_error(OSError):
+    with exit_on_signals():
         chosen = selection_of(recipients=recipient, brands=brand)
         if plan.exists():
             Plan.read(plan, kind=REBUILD, target=target)
@@ -145,7 +145,7 @@ def run(
     Who ordered it is written to the history. Exit code 1 if anything is left, 4 if it is refused,
     130 if it was stopped.
     """
-    with exit_on_signals(), exit_on_error(OSError):
+    with exit_on_signals():
         plan = Plan.read(path)
         replay = replay_of(path, plan)
         replay.check(plan)
@@ -169,9 +169,8 @@ def show(
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Show a plan: what it found, what was done, and what is left. Exit code 1 if anything is."""
-    with exit_on_error():
-        plan = Plan.read(path)
-        found = _summary(path, "replay show", by, unmasked=unmasked)
+    plan = Plan.read(path)
+    found = _summary(path, "replay show", by, unmasked=unmasked)
     if output is OutputFormat.TABLE:
         out.print(
             f"{f'{plan.kind} {plan.target}'.rstrip()}, planned by {plan.by}, digest {plan.digest}",
@@ -194,11 +193,10 @@ def _summary(path: Path, command: str, by: str, *, unmasked: bool) -> ReplaySumm
 def _text(cell: object) -> object:
     if not isinstance(cell, dict):
         return cell
-    lines = (
+    return "\n".join(
         f"{name}: {_shown(one['stands'])}, should be {_shown(one['should_stand'])}"
         for name, one in cell.items()
     )
-    return "\n".join(lines)
 
 
 def _shown(value: object) -> str:
@@ -206,19 +204,14 @@ def _shown(value: object) -> str:
 
 
 def _print(plan: Plan, found: ReplaySummary, output: OutputFormat) -> None:
-    match output:
-        case OutputFormat.JSON:
-            objects = [dict(zip(COLUMNS, row, strict=True)) for row in found.rows]
-            about = {"plan": plan.digest, "kind": plan.kind, "target": plan.target}
-            print_json({**about, **found.facts, "rows": objects, "left": found.left})
-        case OutputFormat.TABLE:
-            if found.rows:
-                rows = [[_text(cell) for cell in row] for row in found.rows]
-                print_rows(output, COLUMNS, rows)
-            for name, value in found.facts.items():
-                if value == 0:
-                    continue
-                text = f"{name.replace('_', ' ')}: {value}"
-                out.print(text, soft_wrap=True, highlight=False, markup=False)
-            for note in found.notes:
-                say(note)
+    if output is OutputFormat.JSON:
+        about = {"plan": plan.digest, "kind": plan.kind, "target": plan.target}
+        print_json({**about, **found.facts, "rows": named(COLUMNS, found.rows), "left": found.left})
+        return
+    if found.rows:
+        print_rows(output, COLUMNS, [[_text(cell) for cell in row] for row in found.rows])
+    for name, value in found.facts.items():
+        if value != 0:
+            text = f"{name.replace('_', ' ')}: {value}"
+            out.print(text, soft_wrap=True, highlight=False, markup=False)
+    say(*found.notes)

@@ -6,7 +6,6 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from izin.cli.terminal import kafka_settings, say, showing
+from izin.cli.terminal import kafka_settings, say, showing, utc_now
 from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.ledger.db import Ledger
 from izin.replay.ledger.rebuild import (
@@ -98,8 +97,9 @@ class DesiredConsentsReplay:
     def dry_run(self, selection: Selection, workers: int, *, by: str) -> None:
         """Compare what should stand with what does, and write the plan."""
         with showing("reading") as progress:
-            rebuild = StateRebuild(installation=_installation(), workers=workers, report=progress)
-            rebuild.plan(self.path, selection, by=by)
+            StateRebuild(installation=_installation(), workers=workers, report=progress).plan(
+                self.path, selection, by=by
+            )
 
     def check(self, plan: Plan) -> None:
         """Raise if the plan cannot be executed now."""
@@ -107,10 +107,10 @@ class DesiredConsentsReplay:
 
     def execute(self, plan: Plan, *, by: str) -> None:
         """Write what is missing or differs."""
-        ledger, workers = LedgerSettings(), multiprocessing.cpu_count()
         with showing("reading") as progress:
-            rebuild = StateRebuild(installation=_installation(), workers=workers, report=progress)
-            rebuild.execute(plan, self.path, ledger, by=by)
+            StateRebuild(
+                installation=_installation(), workers=multiprocessing.cpu_count(), report=progress
+            ).execute(plan, self.path, LedgerSettings(), by=by)
 
     def summary(self, plan: Plan, *, unmasked: bool) -> ReplaySummary:
         """Return what differs, how often, and the digests of both sides."""
@@ -186,8 +186,7 @@ def _rows(
     """Yield the rows that differ, without those that the execution has written."""
     for one in chain.from_iterable(result.listed for result in results):
         if one["kind"] not in WRITTEN or not is_executed:
-            key = _key(one["key"], unmasked=unmasked)
-            yield key, one["kind"], compared(one["fields"])
+            yield _key(one["key"], unmasked=unmasked), one["kind"], compared(one["fields"])
 
 
 def _key(key: str, *, unmasked: bool) -> str:
@@ -229,9 +228,12 @@ class LedgerReplay:
         with showing("rows repaired") as shown:
             done = _run(
                 lambda rebuild: rebuild.execute(plan, messages, by=by),
-                on_repair=lambda found: shown(found.rows, total),
+                on_repair=lambda found: shown(found.total(), total),
             )
-        say(f"{done.restored} rows restored, {done.changed} changed, {done.left} left as they are")
+        say(
+            f"{done['restored']} rows restored, {done['changed']} changed, {done['left']} left as "
+            "they are"
+        )
 
     def summary(self, plan: Plan, *, unmasked: bool) -> ReplaySummary:
         """Return the digests and the keys that differ."""
@@ -255,8 +257,12 @@ class LedgerReplay:
         left = sum(by_kind.values())
         if left > len(listed):
             notes.append(f"{left - len(listed)} keys more differ than are listed")
-        rows = [_row(one, unmasked=unmasked) for one in listed]
-        return ReplaySummary(rows=rows, facts=facts, notes=notes, **_left(by_kind))
+        return ReplaySummary(
+            rows=[_row(one, unmasked=unmasked) for one in listed],
+            facts=facts,
+            notes=notes,
+            **_left(by_kind),
+        )
 
 
 def _left(by_kind: Mapping[str, int]) -> dict[str, int]:
@@ -278,7 +284,7 @@ def _run(
             LedgerRebuild(
                 ledger=ledger,
                 settings=settings,
-                clock=lambda: datetime.now(UTC),
+                clock=utc_now,
                 workers=workers,
                 **reports,
             )
@@ -288,19 +294,13 @@ def _run(
 
 
 def _row(one: DifferingRow, *, unmasked: bool) -> tuple[object, ...]:
+    # An id or a reference may have a recipient in it.
+    masked = frozenset() if unmasked else {"desired_event_id", "desired_origin_ref"}
     fields = {
-        name: [_shown(name, value, unmasked) for value in values]
+        name: [
+            mask_text(value) if name in masked and isinstance(value, str) else value
+            for value in values
+        ]
         for name, values in one.fields.items()
     }
     return one.key if unmasked else mask_text(one.key), one.kind, compared(fields)
-
-
-def _shown(name: str, value: object, unmasked: bool) -> object:
-    """Return a value; an id or a reference may have a recipient in it."""
-    if (
-        unmasked
-        or not isinstance(value, str)
-        or name not in {"desired_event_id", "desired_origin_ref"}
-    ):
-        return value
-    return mask_text(value)

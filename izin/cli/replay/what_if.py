@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.sending.scrubbing import UnusableReceiptError, read_receipt, receipt_path
+from izin.cli.sending.scrubbing import read_receipt, receipt_path
 from izin.cli.terminal import (
     BrandsOption,
     ByOption,
@@ -18,15 +18,14 @@ from izin.cli.terminal import (
     SinceOption,
     UnmaskedOption,
     UntilOption,
+    day_of,
     exit_if,
-    exit_on_error,
     exit_on_signals,
     is_key,
+    named,
     named_recipients,
-    print_json,
     print_rows,
     private_csv,
-    say,
     showing,
 )
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
@@ -65,10 +64,6 @@ _STEPS = {
     f"RET {Fulfilment.OVERDUE}": "opt-outs are overdue: izin deadlines opt-outs BRAND writes what "
     "a person withdraws on İYS's own pages",
 }
-_SENT = (
-    "messages were permitted that the right settings forbid: stop the campaigns, and let counsel "
-    "know which recipients"
-)
 
 
 def settings_of(
@@ -90,8 +85,7 @@ def settings_of(
             f"{fixed[0]} is no day of IZIN_EXTRA_CLOSED_DAYS; weekends and public holidays are "
             "fixed by law. Set the variable to what was in force"
         )
-    days = before.closed_days.union(closed).difference(opened)
-    after = replace(before, closed_days=days)
+    after = replace(before, closed_days=before.closed_days.union(closed).difference(opened))
     if not differing(before, after):
         raise SourceError(
             "nothing differs from the settings in force: vary one, as with --closed-day"
@@ -119,24 +113,17 @@ def selection_of(
     )
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text} is no day; write it as 2026-05-18") from None
-
-
 CustomerOption = Annotated[
     list[str] | None, typer.Option("--customer", help="Of this customer; repeat it.")
 ]
 ClosedDayOption = Annotated[
     list[date] | None,
-    typer.Option(parser=_day, metavar="DAY", help="This day is no business day; repeat it."),
+    typer.Option(parser=day_of, metavar="DAY", help="This day is no business day; repeat it."),
 ]
 OpenDayOption = Annotated[
     list[date] | None,
     typer.Option(
-        parser=_day,
+        parser=day_of,
         metavar="DAY",
         help="This day of IZIN_EXTRA_CLOSED_DAYS is a business day; repeat it.",
     ),
@@ -186,7 +173,7 @@ def what_if(
     Exit code 1 if somebody was sent to by a wrong answer, 3 if the options or a list cannot be
     used, 130 if it was stopped.
     """
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals():
         if since is not None and until is not None and since >= until:
             raise SourceError("--since must be before --until")
         chosen = selection_of(recipients=recipient, brands=brand)
@@ -246,7 +233,7 @@ def _list(path: Path) -> GivenList:
     """Return a list with the receipts that izin scrub noted beside it."""
     beside = receipt_path(path)
     if not beside.is_file():
-        raise UnusableReceiptError(
+        raise SourceError(
             f"{path.name} has no {beside.name} beside it: name it where izin scrub wrote both"
         )
     noted = read_receipt(beside)
@@ -268,15 +255,19 @@ def _print(found: WhatIfResult, file: Path, words: Sequence[str], output: Output
         "file": str(file),
     }
     steps = next_steps(found)
-    if output is OutputFormat.JSON:
-        counts = [dict(zip(_COLUMNS, row, strict=True)) for row in found.counts]
-        print_json({"by_other_settings": words, **facts, "counts": counts, "next_steps": steps})
-        return
-    print_rows(output, _COLUMNS, found.counts)
-    for name, value in {"by_other_settings": ", ".join(words), **facts}.items():
-        say(f"{name.replace('_', ' ')}: {value}")
-    for step in steps:
-        say(step)
+    shown = {"by_other_settings": ", ".join(words), **facts}
+    print_rows(
+        output,
+        _COLUMNS,
+        found.counts,
+        as_json={
+            "by_other_settings": words,
+            **facts,
+            "counts": named(_COLUMNS, found.counts),
+            "next_steps": steps,
+        },
+        notes=(*(f"{name.replace('_', ' ')}: {value}" for name, value in shown.items()), *steps),
+    )
 
 
 def next_steps(found: WhatIfResult) -> list[str]:
@@ -284,7 +275,13 @@ def next_steps(found: WhatIfResult) -> list[str]:
     reached = {one.after for one in found.counts if one.kind == AnswerChangeKind.OBLIGATION}
     steps = [step for state, step in _STEPS.items() if state in reached]
     if found.sent:
-        steps.insert(0, _SENT)
+        steps.insert(
+            0,
+            (
+                "messages were permitted that the right settings forbid: stop the campaigns, and "
+                "let counsel know which recipients"
+            ),
+        )
     if found.erased:
         steps.append("of those who were erased nothing is left: who they were is not known")
     return steps

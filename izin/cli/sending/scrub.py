@@ -10,7 +10,6 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress as Bars
 
-from izin.cli.publish import utc_now
 from izin.cli.sending.may_send import (
     BasisOption,
     CampaignOption,
@@ -44,10 +43,10 @@ from izin.cli.terminal import (
     err,
     exit_if,
     exit_on_signals,
-    print_json,
     print_rows,
     run_interruptible,
     say,
+    utc_now,
     warn,
 )
 from izin.consent import MessageClass, RecipientType
@@ -219,14 +218,11 @@ def _progress(table: Table) -> Iterator[OnProgress]:
 
 
 def _print(done: ScrubReceipt, out: Path, output: OutputFormat) -> None:
-    match output:
-        case OutputFormat.JSON:
-            print_json({"file": out, "receipt": receipt_path(out), **done.model_dump(mode="json")})
-        case OutputFormat.TABLE:
-            print_rows(output, ("what", "count", "note"), _rows(done, out))
-            for reason, remedy in _REMEDIES.items():
-                if reason in done.counts.reasons:
-                    warn(f"{reason}: {remedy}")
+    known = {"file": out, "receipt": receipt_path(out), **done.model_dump(mode="json")}
+    print_rows(output, ("what", "count", "note"), _rows(done, out), as_json=known)
+    if output is OutputFormat.TABLE:
+        reasons = done.counts.reasons
+        warn(*(f"{one}: {remedy}" for one, remedy in _REMEDIES.items() if one in reasons))
 
 
 def _rows(done: ScrubReceipt, out: Path) -> Iterator[tuple[object, ...]]:

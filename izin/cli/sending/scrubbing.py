@@ -45,10 +45,6 @@ OnProgress = Callable[[int], None]
 """Called with the position in the file."""
 
 
-class UnusableReceiptError(SourceError):
-    """A receipt that cannot be found or read."""
-
-
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -163,11 +159,11 @@ class ScrubTally:
         """Note the answer to one batch.
 
         Raises:
-            UnusableReceiptError: it has no receipt.
+            SourceError: it has no receipt.
             MalformedTokenError: its token is of a newer release.
         """
         if answer.receipt is None or answer.as_of is None:
-            raise UnusableReceiptError("the gate gave no receipt; is it of an older release?")
+            raise SourceError("the gate gave no receipt; is it of an older release?")
         self._latest = _latest(one for one in (self._latest, answer.as_of) if one is not None)
         self.batches.append(
             BatchMark(receipt=answer.receipt, as_of=answer.as_of, recipients=len(answer.verdicts))
@@ -208,12 +204,12 @@ def read_receipt(path: Path) -> ScrubReceipt:
     """Return the receipt at ``path``.
 
     Raises:
-        UnusableReceiptError: it cannot be read.
+        SourceError: it cannot be read.
     """
     try:
         return ScrubReceipt.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise UnusableReceiptError(
+        raise SourceError(
             f"{path.name} is no receipt of izin scrub (…{SUFFIX}), or of another release; scrub "
             "the list again"
         ) from error

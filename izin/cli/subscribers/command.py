@@ -5,7 +5,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Annotated, Any
@@ -75,65 +75,12 @@ LIST = {
 ATTEMPTS = ("when (Turkey)", "record", "attempt", "status", "failure")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriberView:
-    """A subscriber with what it still lacks, its latest failures, and its latest resend."""
-
-    subscriber: registry.WebhookSubscriber
-    open: Mapping[str, int]
-    """By lane: records that were read for it and not acknowledged, or refused."""
-    unread: Mapping[str, int]
-    """By lane: records that were not read for it; not all of them are for it."""
-    attempts: Sequence[Mapping[str, Any]]
-    """That failed, the latest first."""
-    resend: Mapping[str, Any] | None
-    now: datetime
-
-    def facts(self) -> Sequence[tuple[str, object]]:
-        """Return questions about the subscriber, and the answers."""
-        one = self.subscriber
-        shown = dict(zip(LIST, list_row(one, self.now), strict=True))
-        waiting = [
-            f"{lane}: {count} open, {self.unread[lane]} unread" for lane, count in self.open.items()
-        ]
-        return [
-            *((title, shown[column]) for column, title in LIST.items()),
-            ("requests at a time", one.parallel),
-            ("added", one.created_at),
-            ("paused", one.paused_at),
-            ("failing since", one.failing_since),
-            ("last failure", one.last_failure),
-            ("of", one.last_failure_at),
-            ("signed with the former secret until", one.former_until),
-            ("backlog", "; ".join(waiting)),
-            ("resend", self.resend and _in_words(self.resend)),
-        ]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the subscriber for programs; never its secrets."""
-        one = self.subscriber
-        return {
-            **one.shown(),
-            "customer_id": one.customer_id,
-            "state": one.state_at(self.now),
-            "created_at": one.created_at,
-            "paused_at": one.paused_at,
-            "paused_for": one.paused_for,
-            "failing_since": one.failing_since,
-            "last_failure": one.last_failure,
-            "last_failure_at": one.last_failure_at,
-            "former_secret_until": one.former_until,
-            "backlog": {
-                lane: {"open": count, "unread": self.unread[lane]}
-                for lane, count in self.open.items()
-            },
-            "attempts": self.attempts,
-            "resend": self.resend,
-        }
-
-
-async def look(ledger: Ledger, kafka: KafkaSettings, name: str, *, now: datetime) -> SubscriberView:
-    """Return what is to be shown of the subscriber of ``name``.
+async def look(
+    ledger: Ledger, kafka: KafkaSettings, name: str, *, now: datetime
+) -> Mapping[str, Any]:
+    """Return what is to be shown of the subscriber of ``name``, as JSON values, never its secrets:
+    with what it still lacks, by lane (some of what is unread is for others), the latest attempts
+    that failed, and its latest resend.
 
     Raises:
         UnknownSubscriberError: there is none.
@@ -143,27 +90,57 @@ async def look(ledger: Ledger, kafka: KafkaSettings, name: str, *, now: datetime
     cursors = await registry.cursors_of(ledger, [found.id])
     followed = [one.place for one in cursors if one.end_offset is None]
     kept = await asyncio.to_thread(bounds, kafka, followed)
-    open_, unread = Counter[str](), Counter[str]()
+    backlog: dict[str, Counter[str]] = {}
     for one in cursors:
         end = kept[one.place][1] if one.end_offset is None else one.end_offset
-        open_[one.lane] += len(one.open_offsets)
-        unread[one.lane] += max(end - one.next_offset, 0)
-    return SubscriberView(
-        subscriber=found,
-        open=open_,
-        unread=unread,
-        attempts=await registry.latest_attempts(ledger, found.id, most=_ATTEMPTS),
-        resend=await resends.latest(ledger, found.id),
-        now=now,
-    )
+        unread = max(end - one.next_offset, 0)
+        backlog.setdefault(one.lane, Counter()).update(open=len(one.open_offsets), unread=unread)
+    return {
+        **_known(found, now),
+        "created_at": found.created_at,
+        "paused_at": found.paused_at,
+        "paused_for": found.paused_for,
+        "failing_since": found.failing_since,
+        "last_failure": found.last_failure,
+        "last_failure_at": found.last_failure_at,
+        "former_secret_until": found.former_until,
+        "backlog": backlog,
+        "attempts": await registry.latest_attempts(ledger, found.id, most=_ATTEMPTS),
+        "resend": await resends.latest(ledger, found.id),
+    }
 
 
-def list_row(one: registry.WebhookSubscriber, now: datetime) -> list[object]:
+def _known(one: registry.WebhookSubscriber, now: datetime) -> dict[str, Any]:
+    return one.shown() | {"customer_id": one.customer_id, "state": one.state_at(now)}
+
+
+def _facts(view: Mapping[str, Any]) -> Sequence[tuple[str, object]]:
+    """Return questions about a subscriber that was looked at, and the answers."""
+    waiting = [
+        f"{lane}: {count['open']} open, {count['unread']} unread"
+        for lane, count in view["backlog"].items()
+    ]
+    return [
+        *zip(LIST.values(), list_row(view), strict=True),
+        ("requests at a time", view["parallel"]),
+        ("added", view["created_at"]),
+        ("paused", view["paused_at"]),
+        ("failing since", view["failing_since"]),
+        ("last failure", view["last_failure"]),
+        ("of", view["last_failure_at"]),
+        ("signed with the former secret until", view["former_secret_until"]),
+        ("backlog", "; ".join(waiting)),
+        ("resend", view["resend"] and _in_words(view["resend"])),
+    ]
+
+
+def list_row(known: Mapping[str, Any]) -> list[object]:
     """Return the row of a subscriber in the list."""
-    shown = one.shown() | {"customer_id": one.customer_id, "state": one.state_at(now)}
-    for many in ("types", "brands", "channels", "origins"):
-        shown[many] = " ".join(map(str, shown[many])) or "all"
-    return [shown[column] for column in LIST]
+    several = {"types", "brands", "channels", "origins"}
+    return [
+        " ".join(map(str, known[name])) or "all" if name in several else known[name]
+        for name in LIST
+    ]
 
 
 def _in_words(resend: Mapping[str, Any]) -> str:
@@ -253,8 +230,14 @@ def add(
 def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the subscribers, what each gets, and whether it takes it."""
     now = datetime.now(UTC)
-    found = run_cut(customer, registry.every, attrgetter("customer_id"))
-    print_rows(output, LIST, [list_row(one, now) for one in found])
+    print_rows(
+        output,
+        LIST,
+        [
+            list_row(_known(one, now))
+            for one in run_cut(customer, registry.every, attrgetter("customer_id"))
+        ],
+    )
 
 
 @app.command()
@@ -267,17 +250,17 @@ def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> No
     view = run_on_ledger(lambda ledger: look(ledger, kafka, name, now=now))
     match output:
         case OutputFormat.JSON:
-            print_json(view.as_json())
+            print_json(view)
         case OutputFormat.TABLE:
-            print_fields(view.facts())
-            if view.attempts:
+            print_fields(_facts(view))
+            if view["attempts"]:
                 place = "{topic}/{partition}/{offset}".format
                 rows = [
                     (one["failed_at"], place(**one), *(one[name] for name in ATTEMPTS[2:]))
-                    for one in view.attempts
+                    for one in view["attempts"]
                 ]
                 print_rows(output, ATTEMPTS, rows)
-    exit_if(view.subscriber.state_at(now) != "active")
+    exit_if(view["state"] != "active")
 
 
 @app.command("test")
@@ -307,8 +290,7 @@ async def ping(ledger: Ledger, settings: WebhookSettings, name: str, *, by: str)
     body = body_of(PING, now, {"customer_id": found.customer_id, "subscriber": found.name})
     webhook_id = f"msg_{secrets.token_hex(20)}"
     try:
-        headers = signed(found.secrets_at(now), webhook_id, now, body)
-        reply = await poster.post(headers, body)
+        reply = await poster.post(signed(found.secrets_at(now), webhook_id, now, body), body)
     finally:
         await poster.close()
     result = reply.failure or f"status {reply.status}"
@@ -357,12 +339,12 @@ def remove(name: NameArgument, *, execute: ExecuteOption = False, by: ByOption) 
         run_on_ledger(lambda ledger: registry.remove(ledger, name, by=by, now=now))
         say(f"subscriber {name} removed")
         return
-    kafka = kafka_settings()
-    view = run_on_ledger(lambda ledger: look(ledger, kafka, name, now=now))
-    found, waiting = view.subscriber, sum(view.open.values())
+    view = run_on_ledger(lambda ledger: look(ledger, kafka_settings(), name, now=now))
+    counts = view["backlog"].values()
+    waiting = sum(one["open"] for one in counts)
     # What is unread is also of others: how much of it is for this one, nobody knows yet.
-    more = ", and more that was not read for it yet" if any(view.unread.values()) else ""
-    say(f"subscriber {name} of {found.customer_id} would get nothing more at {found.url}")
+    more = ", and more that was not read for it yet" if any(one["unread"] for one in counts) else ""
+    say(f"subscriber {name} of {view['customer_id']} would get nothing more at {view['url']}")
     say_dry_run(f"{waiting} records wait for it{more}")
 
 

@@ -14,12 +14,12 @@ from izin.cli.terminal import (
     ByOption,
     ChannelOption,
     ColumnOption,
-    CsvRows,
     OutputFormat,
     OutputOption,
     RecipientTypeOption,
     TableArgument,
     UnmaskedOption,
+    VisibleRows,
     exit_if,
     exit_on_signals,
     named,
@@ -31,7 +31,6 @@ from izin.consent import Channel, RecipientType, Source, Status, Violation, read
 from izin.ledger.db import Ledger
 from izin.producers.files import ColumnChoices, Table, cell_text, open_table, recipient_place
 from izin.reconcile.suppression_list import (
-    ListComparison,
     ListDifference,
     ListScope,
     comparing_list,
@@ -99,17 +98,17 @@ def compare(
         )
     if path.resolve() in {one.resolve() for one in (add, events) if one is not None}:
         raise typer.BadParameter("it is the file to read; choose another", param_hint="FILE")
-    scope = ListScope(brand_code=brand, channel=channel, recipient_type=recipient_type)
+    scope = ListScope(brand, str(channel), str(recipient_type))
     with exit_on_signals(), ExitStack() as files:
         table = open_table(path, ColumnChoices(ignored=() if column is None else (column,)))
         rows = _ListRows(table, channel, column)
-        headers = {_HERE: (add, (rows.header,)), _THERE: (events, _EVENTS)}
         writers = {
             side: files.enter_context(private_csv(file, header))
-            for side, (file, header) in headers.items()
+            for side, file, header in ((_HERE, add, (rows.header,)), (_THERE, events, _EVENTS))
             if file is not None
         }
-        result = _Result(scope=scope, source=source, writers=writers)
+        event = (channel, recipient_type, brand, Status.RET, source, "")
+        result = _Result(writers=writers, more={_HERE: (), _THERE: event})
         found = run_on_ledger(
             lambda ledger: _compare(ledger, scope, rows, result),
             look=Look(command="subscribers compare", by=by, brand=brand),
@@ -145,11 +144,10 @@ class _ListRows:
 class _Result:
     """Counts the differences, keeps the first of each side, and writes the files."""
 
-    scope: ListScope
-    source: Source | None
-    """Where those opted out whom only the list has."""
-    writers: Mapping[str, CsvRows]
+    writers: Mapping[str, VisibleRows]
     """By side."""
+    more: Mapping[str, tuple[object, ...]]
+    """By side: what is written behind the recipient."""
     counts: Counter[str] = field(default_factory=Counter)
     first: list[ListDifference] = field(default_factory=list)
 
@@ -160,16 +158,7 @@ class _Result:
         if self.counts[side] <= _MOST:
             self.first.append(one)
         if side in self.writers:
-            self.writers[side].writerow(self._cells(one, side))
-
-    def _cells(self, one: ListDifference, side: str) -> tuple[object, ...]:
-        if side == _HERE:
-            return (one.recipient,)
-        scope = self.scope
-        return (
-            *(one.recipient, scope.channel, scope.recipient_type, scope.brand_code),
-            *(Status.RET, self.source, ""),
-        )
+            self.writers[side].writerow((one.recipient, *self.more[side]))
 
 
 def side_of(one: ListDifference) -> str:
@@ -180,7 +169,6 @@ def side_of(one: ListDifference) -> str:
 async def _compare(
     ledger: Ledger, scope: ListScope, rows: _ListRows, result: _Result
 ) -> dict[str, Any]:
-    comparison: ListComparison
     async with comparing_list(ledger, scope, rows) as comparison:
         async for one in comparison.differences():
             result.add(one)

@@ -9,18 +9,18 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
+from typer.core import TyperGroup
 
 from izin.consent import TURKEY, Channel, RecipientType, SourceError, read_email, read_phone
 
-_DURATION = TypeAdapter(timedelta)
 _SHORT = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SLASHES = 3
@@ -30,6 +30,10 @@ BrandArgument = Annotated[
 ]
 BrandOption = Annotated[
     int,
+    typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
+]
+BrandIfAnyOption = Annotated[
+    int | None,
     typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
 ]
 OneBrandOption = Annotated[
@@ -196,11 +200,16 @@ ByIfKnownOption = Annotated[
 """For a command that can do without, with most of its options."""
 
 
-def _time_of_day(text: str) -> time:
+def _parsed(parse: Callable[[str], T], text: str, else_: str) -> T:
+    """Return what ``parse`` makes of ``text``; where it cannot, that is wrong usage, as said."""
     try:
-        return time.fromisoformat(text)
+        return parse(text)
     except ValueError:
-        raise typer.BadParameter(f"{text} is no time of day; write HH:MM or HH:MM:SS") from None
+        raise typer.BadParameter(f"{text} {else_}") from None
+
+
+def _time_of_day(text: str) -> time:
+    return _parsed(time.fromisoformat, text, "is no time of day; write HH:MM or HH:MM:SS")
 
 
 TimeOfDayOption = Annotated[
@@ -235,22 +244,23 @@ def is_key(text: str) -> bool:
 
 def duration(text: str) -> timedelta:
     """Return a duration in ISO's notation; anything else is wrong usage."""
-    try:
-        found: timedelta = _DURATION.validate_python(text)
-    except ValidationError:
-        raise typer.BadParameter(f"{text} is no duration; write it as PT24H or P7D") from None
-    return found
+    parse = TypeAdapter(timedelta).validate_python
+    return _parsed(parse, text, "is no duration; write it as PT24H or P7D")
 
 
 def instant(text: str) -> datetime:
     """Return an instant in UTC; one without an offset is Turkish time, as in all output."""
-    try:
-        given = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text} is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset"
-        ) from None
+    given = _parsed(
+        datetime.fromisoformat,
+        text,
+        "is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset",
+    )
     return (given if given.tzinfo else given.replace(tzinfo=TURKEY)).astimezone(UTC)
+
+
+def day_of(text: str) -> date:
+    """Return a day; anything else is wrong usage."""
+    return _parsed(date.fromisoformat, text, "is no day; write it as 2026-01-31")
 
 
 def begin_of(text: str, now: datetime | None = None) -> datetime:
@@ -335,15 +345,27 @@ def takes(
     return decorate
 
 
+def group_with(default: str) -> type[TyperGroup]:
+    """Return the class of a group whose arguments begin with its command ``default`` where they
+    name none. Its help is the group's own, unless that command is hidden.
+    """
+
+    class GroupWithDefault(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own
+            own = {*self.commands, *([] if self.commands[default].hidden else ["--help"])}
+            is_named = args[0] in own if args else self.no_args_is_help
+            return super().parse_args(ctx, args if is_named else [default, *args])
+
+    return GroupWithDefault
+
+
 def named_recipients(given: Iterable[str]) -> Iterator[str]:
     """Yield the recipients and keys that are ``given``, as keys spell them; a hyphen stands for
     those on standard input. Raises as :func:`recipients_in`.
     """
     for one in given:
-        if one == str(STANDARD_INPUT):
-            yield from recipients_in(STANDARD_INPUT)
-        else:
-            yield normalised(one)
+        is_input = one == str(STANDARD_INPUT)
+        yield from recipients_in(STANDARD_INPUT) if is_input else [normalised(one)]
 
 
 def recipients_in(file: Path) -> Iterator[str]:
@@ -360,11 +382,10 @@ def recipients_in(file: Path) -> Iterator[str]:
             lines = file.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{file} cannot be read: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in enumerate(map(str.strip, lines), 1):
         try:
-            yield normalised(line.strip())
+            if line:
+                yield normalised(line)
         except SourceError as error:
             where = "standard input" if file == STANDARD_INPUT else file
             raise SourceError(f"{where}, line {number}: {error}") from error

@@ -17,11 +17,12 @@ from pydantic import ValidationError
 from izin.cli.terminal.exit_codes import run_interruptible
 from izin.cli.terminal.output import kafka_settings, say
 from izin.consent import IzinError
+from izin.ledger import brands
 from izin.ledger.brands import brands_of, registered_brand
 from izin.ledger.db import Ledger, reach
 from izin.ledger.history import NO_CUSTOMER, act, brand_key
 from izin.ledger.history.append import append
-from izin.ledger.record import TopicMessages
+from izin.ledger.record import Brand, TopicMessages
 from izin.runtime.kafka import codec
 from izin.runtime.settings import LedgerSettings, StreamSettings
 
@@ -178,6 +179,13 @@ async def cut_to(
 def named_brand(brand: int | None) -> Collection[int] | None:
     """Return the one brand that was named, if it was."""
     return None if brand is None else [brand]
+
+
+async def chosen_brands(ledger: Ledger, codes: Collection[int] | None) -> list[Brand]:
+    """Return the brands of these codes, None: every one. Raises UnregisteredBrandError."""
+    if codes is None:
+        return list(await brands.every(ledger))
+    return [await registered_brand(ledger, one) for one in sorted(set(codes))]
 
 
 def run_cut(

@@ -13,14 +13,14 @@ import os
 import sys
 import time
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Protocol, TextIO
+from typing import Annotated, Any, BinaryIO, TextIO
 
 import typer
 from rich.cells import cell_len
@@ -53,6 +53,8 @@ class ShowingConsole(Console):
             yield one if one.control else one._replace(text=visible(one.text))
 
 
+utc_now = partial(datetime.now, UTC)
+"""Returns the current instant."""
 out = ShowingConsole()
 err = ShowingConsole(stderr=True)
 
@@ -124,15 +126,15 @@ def print_rows(
             print_json(named(columns, rows) if as_json is None else as_json)
         case OutputFormat.TABLE:
             titles = columns.values() if isinstance(columns, Mapping) else columns
-            texts = [[_as_text(cell) for cell in row] for row in rows]
-            print_table(out, tuple(titles), texts, below=below)
+            print_table(
+                out, tuple(titles), [[_as_text(cell) for cell in row] for row in rows], below=below
+            )
             say(*notes)
 
 
-def named(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
+def named(columns: Collection[str], rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
     """Return rows as JSON has them: objects by column."""
-    names = tuple(columns)
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def print_found(
@@ -215,9 +217,12 @@ def print_table(
 
 def widths_of(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
     """Return the width of each column in ``room`` characters; None where they do not fit."""
-    most = [max(map(_longest_line, cells)) for cells in columns]
+    most = [
+        max((cell_len(line) for cell in cells for line in cell.splitlines()), default=0)
+        for cells in columns
+    ]
     least = [
-        max(*map(_longest_word, cells), min(wide, _PROSE), 1)
+        max(*(cell_len(word) for cell in cells for word in cell.split()), min(wide, _PROSE), 1)
         for cells, wide in zip(columns, most, strict=True)
     ]
     spare = room - sum(least) - _FRAME * len(columns) - 1
@@ -246,14 +251,6 @@ def print_block(out: Console, fields: Iterable[tuple[str, str]]) -> None:
 
 def _print_whole(out: Console, line: str) -> None:
     out.print(Text(line), soft_wrap=True)
-
-
-def _longest_line(cell: str) -> int:
-    return max(map(cell_len, cell.splitlines()), default=0)
-
-
-def _longest_word(cell: str) -> int:
-    return max(map(cell_len, cell.split()), default=0)
 
 
 class ShownStep:
@@ -306,13 +303,6 @@ def showing(what: str) -> Iterator[ShownStep]:
         yield begin(what)
 
 
-class CsvRows(Protocol):
-    """Writes rows."""
-
-    def writerow(self, row: Sequence[object], /) -> object:
-        """Write one row."""
-
-
 class VisibleRows:
     """Writes rows whose controls are written out."""
 
@@ -324,28 +314,16 @@ class VisibleRows:
         self._csv.writerow([visible(one) if isinstance(one, str) else one for one in row])
 
 
-class UnwritableCsvError(OurError):
-    """A file cannot be written."""
-
-    def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"{path} cannot be written: {error.strerror}; choose another place")
-
-
-class OtherFileError(SourceError):
-    """What stands where a file is to be written is no earlier one of its kind."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} exists, and is no such list: name another file")
-
-
 @contextmanager
-def private_csv(path: Path, header: Sequence[str], *, for_excel: bool = False) -> Iterator[CsvRows]:
+def private_csv(
+    path: Path, header: Sequence[str], *, for_excel: bool = False
+) -> Iterator[VisibleRows]:
     """Provide what writes rows under ``header``; the file replaces ``path`` at the end, and on an
     error nothing is left. ``for_excel`` is as Excel in Turkey opens it: with a BOM, and ``;``.
 
     Raises:
-        OtherFileError: a file with another header is there.
-        UnwritableCsvError: it cannot be written.
+        SourceError: a file with another header is there.
+        OurError: it cannot be written.
     """
     part = path.with_name(f".{path.name}.part")
     encoding = "utf-8-sig" if for_excel else "utf-8"
@@ -359,7 +337,8 @@ def private_csv(path: Path, header: Sequence[str], *, for_excel: bool = False) -
             yield rows
         part.replace(path)
     except OSError as error:
-        raise UnwritableCsvError(path, error) from error
+        why = f"{path} cannot be written: {error.strerror}; choose another place"
+        raise OurError(why) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -368,14 +347,11 @@ def check_place(path: Path, header: Sequence[str], *, for_excel: bool = False) -
     """Check that :func:`private_csv` would replace at most an earlier file of its kind.
 
     Raises:
-        OtherFileError: a file with another header is at ``path``.
-        UnwritableCsvError: what is there cannot be read.
+        SourceError: a file with another header is at ``path``.
+        OSError: what is there cannot be read.
     """
-    try:
-        if path.exists() and not _begins_with(path, header, _delimiter(for_excel)):
-            raise OtherFileError(path)
-    except OSError as error:
-        raise UnwritableCsvError(path, error) from error
+    if path.exists() and not _begins_with(path, header, _delimiter(for_excel)):
+        raise SourceError(f"{path} exists, and is no such list: name another file")
 
 
 def _delimiter(for_excel: bool) -> str:

@@ -5,7 +5,7 @@ on the seed and the number of the set alone.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from random import Random
@@ -66,21 +66,23 @@ class Series:
         """The number of sets of events."""
         return -(-self.permutations // _PER_SET)
 
-    def try_set(self, number: int) -> bytes | Counterexample:
-        """Return the digest of the state that a set gives, or its counterexample."""
-        rng = Random(f"{self.seed}/{self.most}/{number}")  # noqa: S311  # a trial, not a secret
-        events = contradicting_events(rng.randint(self.fewest, self.most), rng=rng)
-        permutations = min(_PER_SET, self.permutations - number * _PER_SET)
-        return try_law(events, permutations=permutations, rng=rng, law=LAW)
+    def run(self, shown: OnProgress) -> bytes | Counterexample:
+        """Return the digest of the states that the sets give, or the first counterexample."""
+        seen = sha256()
+        for number in range(self.sets):
+            rng = Random(f"{self.seed}/{self.most}/{number}")  # noqa: S311  # a trial, not a secret
+            events = contradicting_events(rng.randint(self.fewest, self.most), rng=rng)
+            permutations = min(_PER_SET, self.permutations - number * _PER_SET)
+            found = try_law(events, permutations=permutations, rng=rng, law=LAW)
+            if isinstance(found, Counterexample):
+                return found
+            seen.update(found)
+            shown(number + 1, self.sets)
+        return seen.digest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesResult:
-    """The result of a series: a digest or a counterexample."""
-
-    series: Series
-    seconds: float
-    result: bytes | Counterexample
+Result = tuple[Series, float, bytes | Counterexample]
+"""A series, the seconds that it took, and what it gave."""
 
 
 def verify(
@@ -98,47 +100,39 @@ def verify(
     or the smallest counterexample found. Exit code 1 with a counterexample.
     """
     sizes = ((2, SMALL, permutations), (LARGE, LARGE, -(-permutations // PER_LARGE)))
-    results: list[SeriesResult] = []
+    results: list[Result] = []
+    clash: Counterexample | None = None
     with exit_on_signals(), showing_steps() as begin:
         for fewest, most, count in sizes:
             series = Series(fewest=fewest, most=most, permutations=count, seed=seed)
-            results.append(_run(series, begin(f"sets of {series.size}, sets")))
-            if isinstance(results[-1].result, Counterexample):
+            began = time.monotonic()
+            found = series.run(begin(f"sets of {series.size}, sets"))
+            results.append((series, round(time.monotonic() - began, 1), found))
+            if isinstance(found, Counterexample):
+                clash = found
                 break
-    _print(results, output)
-    exit_if(isinstance(results[-1].result, Counterexample))
+    _print(results, clash, output)
+    exit_if(clash)
 
 
-def _run(series: Series, shown: OnProgress) -> SeriesResult:
-    began, seen = time.monotonic(), sha256()
-    for number in range(series.sets):
-        found = series.try_set(number)
-        if isinstance(found, Counterexample):
-            return SeriesResult(series=series, seconds=time.monotonic() - began, result=found)
-        seen.update(found)
-        shown(number + 1, series.sets)
-    return SeriesResult(series=series, seconds=time.monotonic() - began, result=seen.digest())
-
-
-def _print(results: Sequence[SeriesResult], output: OutputFormat) -> None:
-    digests = [one.result for one in results if isinstance(one.result, bytes)]
+def _print(results: Sequence[Result], clash: Counterexample | None, output: OutputFormat) -> None:
+    digests = [found for _, _, found in results if isinstance(found, bytes)]
     rows = [
         (
-            one.series.size,
-            one.series.sets,
-            one.series.permutations,
-            round(one.seconds, 1),
-            one.result.hex() if isinstance(one.result, bytes) else "",
+            one.size,
+            one.sets,
+            one.permutations,
+            seconds,
+            found.hex() if isinstance(found, bytes) else "",
         )
-        for one in results
+        for one, seconds, found in results
     ]
-    last = results[-1].result
-    clash = _clash_as_json(last) if isinstance(last, Counterexample) else None
-    digest = None if clash else sha256(b"".join(digests)).hexdigest()
-    known = {"digest": digest, "counterexample": clash, "series": named(_COLUMNS, rows)}
+    shown = None if clash is None else _clash_as_json(clash)
+    digest = None if shown else sha256(b"".join(digests)).hexdigest()
+    known = {"digest": digest, "counterexample": shown, "series": named(_COLUMNS, rows)}
     print_rows(output, _COLUMNS, [(*row, begins[:_SHORT]) for *row, begins in rows], as_json=known)
-    if output is OutputFormat.TABLE and isinstance(last, Counterexample):
-        _print_clash(last)
+    if output is OutputFormat.TABLE and shown is not None:
+        _print_clash(shown)
     elif output is OutputFormat.TABLE:
         out.print(f"one digest: {digest}", soft_wrap=True, highlight=False)
 
@@ -149,23 +143,25 @@ _EVENT = ("effective_at", "origin_rank", "event_id", "consent_date", "source", "
 """What is shown of an event, beside its key and status."""
 
 
-def _print_clash(clash: Counterexample) -> None:
-    """Print ``clash`` as tables; of both states the fields in which they differ."""
-    warn(f"the law does not hold: {clash.why}")
-    events = [_event(number, one) for number, one in enumerate(clash.events, 1)]
+def _print_clash(clash: Mapping[str, Any]) -> None:
+    """Print a counterexample as tables; of both states the fields in which they differ."""
+    warn(f"the law does not hold: {clash['why']}")
+    events = clash["events"]
     print_rows(OutputFormat.TABLE, tuple(events[0]), [tuple(one.values()) for one in events])
-    ways = [("one", _written(clash.one)), ("other", _written(clash.other))]
-    print_rows(OutputFormat.TABLE, ("way", "applied: (…) is a state, + merges"), ways)
-    states = [
-        {key: _fields(consent) for key, consent in state.items()}
-        for state in (clash.one_state, clash.other_state)
+    ways = [
+        (way, " + ".join(f"({' '.join(map(str, part))})" for part in clash[way]))
+        for way in ("one", "other")
     ]
+    print_rows(OutputFormat.TABLE, ("way", "applied: (…) is a state, + merges"), ways)
     one, other = (
-        {(one["key"], name): value for one in state.values() for name, value in one.items()}
-        for state in states
+        {(state["key"], name): value for state in clash[side] for name, value in state.items()}
+        for side in ("one_state", "other_state")
     )
-    differ = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
-    rows = [(*key, one.get(key), other.get(key)) for key in differ]
+    rows = [
+        (*key, one.get(key), other.get(key))
+        for key in sorted({*one, *other})
+        if one.get(key) != other.get(key)
+    ]
     print_rows(OutputFormat.TABLE, ("key", "field", "one", "other"), rows)
 
 
@@ -202,7 +198,3 @@ def _fields(consent: Consent) -> dict[str, object]:
 
 def _numbered(parts: Parts) -> list[list[int]]:
     return [[number + 1 for number in part] for part in parts]
-
-
-def _written(parts: Parts) -> str:
-    return " + ".join(f"({' '.join(map(str, part))})" for part in _numbered(parts))

@@ -84,13 +84,6 @@ class OrderingLaw:
     merge: Callable[[Consent, Consent], Consent]
 
 
-class NondeterministicLawError(OurError):
-    """A law that gives another state each time for the same events in the same order."""
-
-    def __init__(self) -> None:
-        super().__init__("the law is not deterministic: a counterexample could not be reproduced")
-
-
 LAW = OrderingLaw(decide=decide, merge=merge)
 
 
@@ -147,9 +140,11 @@ def _text(value: datetime | ConsentKey) -> str:
 
 def _keyed(events: Sequence[AdmittedEvent]) -> _Events:
     keys: dict[str, str] = {}
-    texts = (str(event.key) for event in events)
     # One text object a key: it is looked up many times.
-    return tuple((keys.setdefault(key, key), one) for key, one in zip(texts, events, strict=True))
+    return tuple(
+        (keys.setdefault(key, key), one)
+        for key, one in zip((str(event.key) for event in events), events, strict=True)
+    )
 
 
 def _counterorder(events: _Events, expected: _State, rng: Random, law: OrderingLaw) -> Parts | None:
@@ -258,44 +253,35 @@ def _in_order(events: _Events) -> Parts:
 
 
 def _shrink(events: _Events, other: Parts, law: OrderingLaw) -> Counterexample:
-    """Return the counterexample with as few events as possible, then as few applications; of what
-    is left no single one can be removed.
+    """Return the counterexample with as few applications of events as possible: of what is left no
+    single one can be removed.
     """
-
-    def fails(numbers: Sequence[int]) -> bool:
-        return _counterexample(*_only(events, other, numbers), law) is not None
-
-    events, other = _only(events, other, _fewest(range(len(events)), fails))
-
-    def fails_at(places: Sequence[tuple[int, int]]) -> bool:
-        fewer = _at(other, places)
-        # Each event is applied at least once, or the two orders would have different events.
-        is_complete = len({number for part in fewer for number in part}) == len(events)
-        return is_complete and _counterexample(events, fewer, law) is not None
-
     places = [(at, place) for at, part in enumerate(other) for place in range(len(part))]
-    other = _at(other, _fewest(places, fails_at))
-    counterexample = _counterexample(events, other, law)
-    if counterexample is None:
-        raise NondeterministicLawError
-    return counterexample
+
+    def fails(some: Sequence[tuple[int, int]]) -> bool:
+        return _counterexample(*_restricted(events, other, some), law) is not None
+
+    found = _counterexample(*_restricted(events, other, _fewest(places, fails)), law)
+    if found is None:
+        raise OurError("the law is not deterministic: a counterexample could not be reproduced")
+    return found
 
 
-def _only(events: _Events, parts: Parts, numbers: Sequence[int]) -> tuple[_Events, Parts]:
-    """Return the events of ``numbers`` only, and ``parts`` restricted to them."""
-    place = {number: at for at, number in enumerate(numbers)}
-    kept = (tuple(place[number] for number in part if number in place) for part in parts)
-    return tuple(events[number] for number in numbers), tuple(part for part in kept if part)
-
-
-def _at(parts: Parts, places: Sequence[tuple[int, int]]) -> Parts:
-    """Return ``parts`` restricted to ``places``."""
+def _restricted(
+    events: _Events, parts: Parts, places: Sequence[tuple[int, int]]
+) -> tuple[_Events, Parts]:
+    """Return ``parts`` restricted to ``places``, and the events that they apply, renumbered."""
     kept = set(places)
-    fewer = (
-        tuple(number for place, number in enumerate(part) if (at, place) in kept)
+    fewer = [
+        [number for place, number in enumerate(part) if (at, place) in kept]
         for at, part in enumerate(parts)
+    ]
+    left = sorted({number for part in fewer for number in part})
+    numbers = {number: at for at, number in enumerate(left)}
+    return (
+        tuple(events[number] for number in left),
+        tuple(tuple(numbers[one] for one in part) for part in fewer if part),
     )
-    return tuple(part for part in fewer if part)
 
 
 def _fewest(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> Sequence[T]:

@@ -177,13 +177,12 @@ ANALYZE listed_once
 -- name: list-differences
 -- The recipients that opted out here and are not in the list, first, and those in the list who did not opt out here.
 SELECT coalesce(c.recipient, l.recipient) AS recipient, c.key IS NOT NULL AND is_opted_out(c) AS is_here,
-    l.recipient IS NOT NULL AS is_there, c.desired_status, c.registered, c.may_send,
-    greatest(c.desired_at, c.registered_at) AS since
+    c.desired_status, c.registered
 FROM (SELECT * FROM consents
     WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s) AS c
 FULL JOIN listed_once AS l ON l.recipient = c.recipient
 WHERE (c.key IS NOT NULL AND is_opted_out(c)) <> (l.recipient IS NOT NULL)
-ORDER BY is_there, recipient
+ORDER BY is_here DESC, recipient
 
 -- name: list-sizes
 -- How many recipients opted out here, and how many of those are in the list.

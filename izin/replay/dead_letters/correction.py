@@ -23,23 +23,6 @@ ORIGIN = "correction"
 """The origin of events that correct a dead letter."""
 
 
-class UndatedCorrectionError(SourceError):
-    """An ONAY in place of a letter from which its date cannot be taken."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"--date: an ONAY needs its own date, and dead letter {name} has none that can be taken"
-            " for it; say when the recipient consented"
-        )
-
-
-class CorrectedDeadLetterError(SourceError):
-    """A letter that is corrected already."""
-
-    def __init__(self, name: str, event_id: str) -> None:
-        super().__init__(f"dead letter {name} is corrected already, by event {event_id}")
-
-
 @dataclass(frozen=True, slots=True)
 class Correction:
     """The letter that is corrected, and what can be read of it."""
@@ -62,16 +45,22 @@ class Correction:
         """Return the correction ``parsed`` at ``now`` with its date, and where it comes from.
 
         Raises:
-            UndatedCorrectionError: an ONAY has none.
+            SourceError: an ONAY has none.
         """
         event = None if self.content is None else self.content.event
         is_same = event is None or words.status_of(event.status) == parsed.status
-        if parsed.consent_date is None and not self._is_unread(parsed):
+        # A date that was given and cannot be read is reported as such.
+        is_unread = any(one.field == Field.CONSENT_DATE for one in parsed.violations)
+        if parsed.consent_date is None and not is_unread:
             basis = parsed.date_basis if event is None else event.date_basis
-            date = self._date() if is_same else None
-            parsed = replace(parsed, consent_date=date, date_basis=basis)
+            parsed = replace(
+                parsed, consent_date=self._date() if is_same else None, date_basis=basis
+            )
             if parsed.consent_date is None and parsed.status == Status.ONAY:
-                raise UndatedCorrectionError(self.letter.name)
+                raise SourceError(
+                    f"--date: an ONAY needs its own date, and dead letter {self.letter.name} has "
+                    "none that can be taken for it; say when the recipient consented"
+                )
         counts_from_then = parsed.status == Status.RET and is_same
         origin = EventOrigin(
             event_id=message_event_id(ORIGIN, self.letter.identity.key, ""),
@@ -90,11 +79,6 @@ class Correction:
         date = None if self.content is None else self.content.event.consent_date
         is_refused = any(one.field == Field.CONSENT_DATE for one in self.letter.violations)
         return None if is_refused or date is None or date > appended_at(self.letter) else date
-
-    @staticmethod
-    def _is_unread(parsed: MappedRecord) -> bool:
-        """Whether a date was given that cannot be read, which is reported as such."""
-        return any(one.field == Field.CONSENT_DATE for one in parsed.violations)
 
 
 def _fields(event: ConsentEvent) -> dict[Field, str]:

@@ -182,16 +182,20 @@ def order_of(
         (REDRIVEN, letter.name.encode()),
         (APPENDED_AT, str(first_append(letter)).encode()),
     ]
-    record = FetchedRecord(topic, partition, 0, now, letter.key, letter.value, headers)
-    return RedriveOrder(letter.identity, record, key)
+    return RedriveOrder(
+        letter.identity,
+        FetchedRecord(topic, partition, 0, now, letter.key, letter.value, headers),
+        key,
+    )
 
 
 def _obstacle(letter: Letter, topics: Topics) -> Obstacle | None:
     if letter.reason == UNREADABLE:
         return Obstacle(letter.identity, "it is no dead letter that this release can read")
     if letter.topic not in {topics.events.name, topics.express.name, topics.decisions.name}:
-        why = f"{letter.topic} has neither events nor decisions of this installation"
-        return Obstacle(letter.identity, why)
+        return Obstacle(
+            letter.identity, f"{letter.topic} has neither events nor decisions of this installation"
+        )
     if letter.is_cut or letter.is_batch:
         return Obstacle(
             letter.identity,
@@ -234,8 +238,9 @@ def predict(
         for number, wanted in keys.items():
             progress(len(states), len(keys))
             states[number] = _StateOfSome(wanted)
-            log = Changelog(number, settings, _GROUP, codec, suppressions)
-            log.read(states[number], topic, ends[number])
+            Changelog(number, settings, _GROUP, codec, suppressions).read(
+                states[number], topic, ends[number]
+            )
     found = []
     for count, order in enumerate(orders):
         state = states[order.record.partition]
@@ -253,8 +258,10 @@ def _prediction(effects: Effects, codec: Codec) -> Prediction:
             return Prediction(OUTCOMES[name])
     (letter,) = effects.writes
     written = codec.decode("DeadLetter", letter.value or b"")
-    codes = tuple(dict.fromkeys(one["code"] for one in written["violations"]))
-    return Prediction(RedriveOutcome.REFUSED, codes or (written["reason"],))
+    return Prediction(
+        RedriveOutcome.REFUSED,
+        tuple(dict.fromkeys(one["code"] for one in written["violations"])) or (written["reason"],),
+    )
 
 
 class _StateOfSome(MemoryState):
@@ -266,11 +273,10 @@ class _StateOfSome(MemoryState):
 
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
         """Apply those of ``rows`` that are wanted."""
-        wanted = self._wanted
         some = {
             key: packed
             for key, packed in rows.items()
-            if key in wanted or key.startswith(SUPPRESSED)
+            if key in self._wanted or key.startswith(SUPPRESSED)
         }
         super().apply(some, position)
 

@@ -35,13 +35,6 @@ _GROUP = "izin-dead-letters"
 _NAME = re.compile(r"(\d{1,9})/(\d{1,18})", re.ASCII)
 
 
-class UnknownDeadLetterError(SourceError):
-    """No dead letter has this name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no dead letter {name}; each has its name in: izin dead-letters list")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """A dead letter, and the record that it is about."""
@@ -108,7 +101,19 @@ def letter_of(message: Message, codec: Codec) -> Letter:
     try:
         found = codec.decode("DeadLetter", value)
     except UndecodableError:
-        return _unreadable(message, value)
+        return Letter(
+            identity=_identity(message, sha256(value).hexdigest()),
+            reason=UNREADABLE,
+            violations=(),
+            topic="",
+            partition=_NOWHERE,
+            offset=_NOWHERE,
+            timestamp=message.timestamp()[1],
+            key=None,
+            value=value,
+            value_size=len(value),
+            headers=(),
+        )
     return Letter(
         identity=_identity(message, found["value_sha256"]),
         reason=found["reason"],
@@ -153,22 +158,6 @@ def _event(value: bytes, codec: Codec) -> tuple[ConsentEvent, Collection[str]]:
         return codec.decode_damaged_event(value)
 
 
-def _unreadable(message: Message, value: bytes) -> Letter:
-    return Letter(
-        identity=_identity(message, sha256(value).hexdigest()),
-        reason=UNREADABLE,
-        violations=(),
-        topic="",
-        partition=_NOWHERE,
-        offset=_NOWHERE,
-        timestamp=message.timestamp()[1],
-        key=None,
-        value=value,
-        value_size=len(value),
-        headers=(),
-    )
-
-
 def _identity(message: Message, digest: str) -> LetterKey:
     return LetterKey(
         topic=message.topic() or "",
@@ -203,8 +192,7 @@ class DeadLetterSelection:
     @property
     def is_filtered(self) -> bool:
         """Whether it restricts letters otherwise than by name."""
-        others = self.because, self.sources, self.since, self.until
-        return self.needs_content or any(others)
+        return self.needs_content or any((self.because, self.sources, self.since, self.until))
 
     def takes(self, letter: Letter) -> bool:
         """Whether ``letter`` is meant, as far as it shows without being decoded."""
@@ -275,7 +263,7 @@ class DeadLetterReader:
         """Return the letter ``name`` (``partition/offset``), with what can be read of it.
 
         Raises:
-            UnknownDeadLetterError: there is none.
+            SourceError: there is none.
             BrokerError: as ``ends``.
         """
         if named := _NAME.fullmatch(name):
@@ -288,7 +276,7 @@ class DeadLetterReader:
                 for letter in found:
                     if letter.identity.offset == offset:
                         return letter, content_of(letter, self._codec, self._settings.topics)
-        raise UnknownDeadLetterError(name)
+        raise SourceError(f"no dead letter {name}; each has its name in: izin dead-letters list")
 
     def _between(
         self, starts: Mapping[int, int], ends: Mapping[int, int], progress: OnProgress = silent

@@ -18,6 +18,7 @@ from time import monotonic
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from izin.consent import SourceError
 from izin.ledger import dead_letters, reads
 from izin.ledger.db import Ledger
 from izin.ledger.dead_letters import UNTOUCHED, Redrive
@@ -36,7 +37,6 @@ from izin.replay.dead_letters.outcomes import (
 from izin.replay.dead_letters.reading import (
     DeadLetterReader,
     DeadLetterSelection,
-    UnknownDeadLetterError,
 )
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
@@ -147,7 +147,7 @@ class Redriver:
         acknowledged, or with ``again`` all.
 
         Raises:
-            UnknownDeadLetterError: a letter that is named does not exist.
+            SourceError: a letter that is named does not exist.
             BrokerError: Kafka cannot be read.
             StateError: the present state cannot be read here.
         """
@@ -161,11 +161,14 @@ class Redriver:
         self, orders: Sequence[RedriveOrder]
     ) -> list[tuple[RedriveOrder, Prediction]]:
         """Return ``orders``, those of decisions last, with what would become of each now."""
-        decisions = self.settings.topics.decisions.name
-        decided = [one for one in orders if one.record.topic != decisions]
-        show = self.progress("running the law")
+        decided = [one for one in orders if one.record.topic != self.settings.topics.decisions.name]
         predictions = await asyncio.to_thread(
-            predict, decided, self.settings, self.codec, self.suppressions, show
+            predict,
+            decided,
+            self.settings,
+            self.codec,
+            self.suppressions,
+            self.progress("running the law"),
         )
         predictions += await predict_in_ledger(self.ledger, self.codec, orders[len(decided) :])
         return list(zip(orders, predictions, strict=True))
@@ -188,8 +191,9 @@ class Redriver:
                         found.acknowledged += 1
                         continue
                     if status.unsettled is not None:
-                        sent = SentLetter(letter.identity, status.unsettled, letter.value or b"")
-                        found.unsettled.append(sent)
+                        found.unsettled.append(
+                            SentLetter(letter.identity, status.unsettled, letter.value or b"")
+                        )
                         continue
                     order = order_of(letter, content, topics, counts, now)
                     if isinstance(order, Obstacle):
@@ -203,7 +207,9 @@ class Redriver:
                     break
             found.is_full = next(letters, None) is not None
         if unknown := sorted(found.selection.names - names):
-            raise UnknownDeadLetterError(", ".join(unknown))
+            raise SourceError(
+                f"no dead letter {', '.join(unknown)}; each has its name in: izin dead-letters list"
+            )
         return orders
 
     async def execute(self, preview: RedrivePreview, how: RedriveStatement) -> RedriveReport:
@@ -234,8 +240,9 @@ class Redriver:
             if report.waiting:
                 report.unsent += len(of_phase)
             elif of_phase:
-                sent = await self._send(producer, of_phase, how)
-                await self._settle(sent, letters_from, how, until, report)
+                await self._settle(
+                    await self._send(producer, of_phase, how), letters_from, how, until, report
+                )
         return report
 
     async def _send(
@@ -245,13 +252,15 @@ class Redriver:
         how: RedriveStatement,
     ) -> list[SentLetter]:
         """Write ``letters``, which are of one topic, and note where each went."""
-        decisions = self.settings.topics.decisions.name
-        ends = await asyncio.to_thread(kafka.committed_ends, self.settings, decisions)
+        ends = await asyncio.to_thread(
+            kafka.committed_ends, self.settings, self.settings.topics.decisions.name
+        )
         show, sent = self.progress("writing"), list[SentLetter]()
         for start in range(0, len(letters), AT_ONCE):
             page = letters[start : start + AT_ONCE]
-            records = [order.record for order, _ in page]
-            offsets = await asyncio.to_thread(_write, self.settings, producer, records)
+            offsets = await asyncio.to_thread(
+                _write, self.settings, producer, [order.record for order, _ in page]
+            )
             now = self.clock()
             noted = {
                 order.letter: Redrive(
@@ -284,17 +293,22 @@ class Redriver:
         with closing(DecidedOffsets(self.settings, self.codec)) as decided:
 
             async def passed() -> Mapping[tuple[str, int], int]:
-                by_workers = await asyncio.to_thread(decided.read)
-                return {**await reads.ingested(self.ledger), **by_workers}
+                return {
+                    **await reads.ingested(self.ledger),
+                    **await asyncio.to_thread(decided.read),
+                }
 
-            show = self.progress("waiting")
-            known, waiting = await await_passed(sent, passed, until, show)
+            known, waiting = await await_passed(sent, passed, until, self.progress("waiting"))
         report.waiting += waiting
         found = await results_of(known, letters_from, self.ledger, self.settings, self.codec)
         for start in range(0, len(found), _PAGE):
-            page = {one.letter: one.redrive for one in found[start : start + _PAGE]}
-            now = self.clock()
-            await dead_letters.settle(self.ledger, page, by=how.by, reason=how.reason, now=now)
+            await dead_letters.settle(
+                self.ledger,
+                {one.letter: one.redrive for one in found[start : start + _PAGE]},
+                by=how.by,
+                reason=how.reason,
+                now=self.clock(),
+            )
         report.results += found
 
 

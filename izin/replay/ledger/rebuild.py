@@ -13,6 +13,7 @@ order decides here too. Missing rows that are alike are restored in bulk (``ledg
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from izin.consent import Channel, ConsentKey, RecipientType, State, Status, latest, order_of
+from izin.consent import (
+    Channel,
+    ConsentKey,
+    OurError,
+    RecipientType,
+    State,
+    Status,
+    latest,
+    order_of,
+)
 from izin.ledger import brands
 from izin.ledger.bulk.saving import BulkChanges, RowChange
 from izin.ledger.db import Connection, Ledger, exclusive, living, statements, take
@@ -39,7 +49,6 @@ from izin.ledger.record import (
     ruling,
 )
 from izin.ledger.unit_of_work import UnitOfWork, lock
-from izin.replay.errors import LiveGroupError
 from izin.replay.ledger.shadow import ENTRIES_A_SLICE, fill, filled, selected
 from izin.runtime.plan import (
     REBUILD,
@@ -79,6 +88,9 @@ _LOST = apply.unregistered(begin(first_row(_NOBODY, "", datetime.min.replace(tzi
 
 Shadow = Mapping[str, Any]
 """A row of ``shadow_consents``."""
+Repaired = Counter[str]
+"""How many rows were ``restored``, for they were missing, how many ``changed``, and how many
+``left``, for they have a later event meanwhile."""
 OpenItems = Mapping[str, Sequence[Mapping[str, Any]]]
 """What was submitted and is unanswered, by key."""
 
@@ -108,29 +120,6 @@ class DifferingRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repaired:
-    """How many rows were changed."""
-
-    restored: int = 0
-    """They were missing."""
-    changed: int = 0
-    left: int = 0
-    """They have a later event meanwhile."""
-
-    @property
-    def rows(self) -> int:
-        """How many rows were looked at."""
-        return self.restored + self.changed + self.left
-
-    def __add__(self, other: "Repaired") -> "Repaired":
-        return Repaired(
-            restored=self.restored + other.restored,
-            changed=self.changed + other.changed,
-            left=self.left + other.left,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRebuild:
     """Plans and executes rebuilds of one ledger."""
 
@@ -148,8 +137,7 @@ class LedgerRebuild:
         One that was stopped goes on where it was, with the history up to the same places.
 
         Raises:
-            LiveGroupError: another rebuild runs.
-            ProcessEndedError: a process ended before it was done.
+            OurError: another rebuild runs, or a process ended before it was done.
         """
         draft = work_folder(path) / "draft"
         async with self._alone():
@@ -163,10 +151,15 @@ class LedgerRebuild:
         """Refuse a plan that cannot be executed now.
 
         Raises:
-            LiveGroupError: processes of the sinks run.
+            OurError: processes of the sinks run.
             PlanMovedError: something that the plan relies on has changed.
         """
-        await refuse_others(self.ledger)
+        (row,) = await self.ledger.fetch(_SQL["is-alone"], {"owner": self.ledger.owner})
+        if not row["is_alone"]:
+            raise OurError(
+                f"{row['others']} other processes of the sinks run; stop them, then give the "
+                "command again"
+            )
         now = await self._now(plan.selection, plan.by)
         plan.check(now)
         before, after = plan.options["ingested"], now.options["ingested"]
@@ -182,9 +175,8 @@ class LedgerRebuild:
         """Repair what the plan found; return what was done. One that was stopped goes on.
 
         Raises:
-            LiveGroupError: processes of the sinks run, or another rebuild does.
+            OurError: processes of the sinks run, or another rebuild does, or a process ended.
             PlanMovedError: something that the plan relies on has changed.
-            ProcessEndedError: a process ended before it was done.
         """
         async with self._alone():
             await self.check(plan)
@@ -221,7 +213,10 @@ class LedgerRebuild:
         """Let one rebuild run at a time, which others see."""
         async with living(self.ledger):
             if await take(self.ledger, "rebuild") is None:
-                raise LiveGroupError("other rebuild of the ledger", 1, "wait for its end")
+                raise OurError(
+                    "another rebuild of the ledger runs; wait for its end, then give the command "
+                    "again"
+                )
             yield
 
     async def _begun(self, draft: Path, selection: Selection, by: str) -> Plan:
@@ -268,24 +263,20 @@ class LedgerRebuild:
         """
         if await self.is_shadow_of(plan):
             return
-        compared = await self._compared(plan)
-        if compared.shadow != plan.options["shadow"]:
+        if (await self._compared(plan)).shadow != plan.options["shadow"]:
             raise PlanMovedError(["the history gives other rows"])
-
-
-async def refuse_others(ledger: Ledger) -> None:
-    """Raise LiveGroupError where other processes of the sinks run."""
-    (row,) = await ledger.fetch(_SQL["is-alone"], {"owner": ledger.owner})
-    if not row["is_alone"]:
-        raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
 
 
 async def compare(ledger: Ledger, plan: Plan) -> LedgerComparison:
     """Compare every row; keys that were decided on since the heads are left out of the differences,
     and so are those that are being erased.
     """
-    places = {"shards": list(plan.history), "places": list(plan.history.values())}
-    values = {**places, **selected(plan), "since": plan.made_at - _A_DAY}
+    values = {
+        "shards": list(plan.history),
+        "places": list(plan.history.values()),
+        **selected(plan),
+        "since": plan.made_at - _A_DAY,
+    }
     async with ledger.session() as connection:
         await connection.execute(_SQL["session"])
         await connection.execute(_SQL["forget-differences"])
@@ -338,8 +329,7 @@ class RowRepair:
         done = Repaired()
 
         def count(page: Repaired) -> None:
-            nonlocal done
-            done += page
+            done.update(page)
             self.report(done)
 
         lanes = [asyncio.create_task(self._repair_pages(count)) for _ in range(_AT_ONCE)]
@@ -364,8 +354,9 @@ class RowRepair:
     async def _repair_page(self, connection: Connection, shadows: Sequence[Shadow]) -> Repaired:
         """Repair the rows of ``shadows``; return how many."""
         changes = UnitOfWork(connection, self.topic_messages, self.ledger.calendar, self.now)
-        codes = {one["brand_code"] for one in shadows}
-        known = await brands.known_of_codes(connection, codes, now=self.now)
+        known = await brands.known_of_codes(
+            connection, {one["brand_code"] for one in shadows}, now=self.now
+        )
         keys = [one["key"] for one in shadows]
         rows = await lock(connection, keys)
         missing = [one for one in shadows if one["key"] not in rows]
@@ -380,8 +371,9 @@ class RowRepair:
                 changes.add_entry(self._changed(before, ruled))
         await changes.write()
         await connection.execute(_SQL["repaired"], {"keys": keys})
-        left = len(shadows) - len(missing) - changed
-        return Repaired(restored=len(missing), changed=changed, left=left)
+        return Repaired(
+            restored=len(missing), changed=changed, left=len(shadows) - len(missing) - changed
+        )
 
     async def _restore(
         self,
@@ -404,8 +396,7 @@ class RowRepair:
         bulk = BulkChanges[ConsentRow](changes, lambda change: ruled(change.after))
         async for one in with_pauses(missing):
             row = lost_row(one, items, self.now)
-            after = changes.termed(row, known.get(row.brand_code))
-            bulk.add(RowChange(None, after, row))
+            bulk.add(RowChange(None, changes.termed(row, known.get(row.brand_code)), row))
         for row in await bulk.save():
             changes.apply(None, ruled(row))
         restored = act(

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import orjson
 
+from izin.consent import OurError
 from izin.ledger import brands
 from izin.ledger.archive.folder import (
     Archive,
@@ -41,7 +42,6 @@ from izin.ledger.record import (
 )
 from izin.ledger.registry import customers, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
-from izin.replay.errors import LostHistoryError
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.plan import OnProgress, Plan, Selection, silent
 from izin.runtime.settings import KafkaSettings
@@ -117,7 +117,13 @@ class LedgerRestoration:
             UnreadableArchiveError: a row or a file of the archive was changed.
             UnknownSuppressionError: something was erased under a secret that is not here.
         """
-        await self._refuse_full()
+        (row,) = await self.ledger.fetch(_SQL["contents"])
+        if row["submissions"]:
+            raise FullLedgerError(f"{row['submissions']} submissions")
+        if row["consents"] and not any(
+            one.reason == REASON for one in await suspension_orders.every(self.ledger)
+        ):
+            raise FullLedgerError(f"{row['consents']} consents")
         suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
         if self.archive is None:
             return Restorable(entries=0, suppressions=suppressions, lost=())
@@ -137,13 +143,19 @@ class LedgerRestoration:
         """Restore; the plan of the rows is written to the folder of the archive.
 
         Raises:
-            LostHistoryError: what was anchored is not in the archive, and that is not accepted.
-            LiveGroupError: processes of the sinks run.
+            OurError: what was anchored is not in the archive, and that is not accepted, or
+                processes of the sinks run.
             FullLedgerError: as :meth:`check` and whatever else it raises.
         """
         found = await self.check(anchors)
         if found.lost and not accept_loss:
-            raise LostHistoryError([(one.shard, one.place) for one in found.lost])
+            first = found.lost[0]
+            raise OurError(
+                f"rows were recorded after the archive was written: of {len(found.lost)} chains, "
+                f"such as shard {first.shard} up to place {first.place}; use a later archive, or "
+                "add --accept-loss: what the topics have is restored, and the history keeps what "
+                "it lacks"
+            )
         messages = TopicMessages(self.codec, self.kafka.topics)
         erased, numbers, rows = 0, dict[str, int](), 0
         if self.archive is not None:
@@ -154,17 +166,9 @@ class LedgerRestoration:
             await self._record(self.archive, found, numbers, by=by)
             plan = self.archive.folder / "restore.json"
             await self.rebuild.plan(plan, Selection(), by=by)
-            rows = (await self.rebuild.execute(Plan.read(plan), messages, by=by)).restored
+            rows = (await self.rebuild.execute(Plan.read(plan), messages, by=by))["restored"]
         keys = await self._read_state(messages, found.suppressions, by=by)
         return Restored(entries=found.entries, erased=erased, rows=rows, keys=keys, held=held)
-
-    async def _refuse_full(self) -> None:
-        (row,) = await self.ledger.fetch(_SQL["contents"])
-        if row["submissions"]:
-            raise FullLedgerError(f"{row['submissions']} submissions")
-        orders = await suspension_orders.every(self.ledger)
-        if row["consents"] and not any(one.reason == REASON for one in orders):
-            raise FullLedgerError(f"{row['consents']} consents")
 
     async def _load(
         self, archive: Archive, suppressions: Suppressions, anchors: Sequence[Anchor]
@@ -238,17 +242,13 @@ class LedgerRestoration:
                 await suspension_orders.suspend(
                     self.ledger, messages, target, parts, reason=suspension, by=by, now=now
                 )
-        await self._add_api_keys()
-
-    async def _add_api_keys(self) -> None:
         keys = sorted(
             [one async for one in self._latest(self.kafka.topics.api_keys)],
             key=lambda one: (one["name"], one["created_at"]),
         )
         rows = list(map(_key_row, keys, [*keys[1:], None]))
         async with self.ledger.transaction() as connection:
-            values = {"rows": orjson.dumps(rows).decode()}
-            await connection.execute(_SQL["load-api_keys"], values)
+            await connection.execute(_SQL["load-api_keys"], {"rows": orjson.dumps(rows).decode()})
 
     async def _latest(self, topic: Topic) -> AsyncIterator[dict[str, Any]]:
         """Yield the latest record of each key of a topic."""
@@ -261,8 +261,11 @@ class LedgerRestoration:
 
     async def _hold(self, messages: TopicMessages, *, by: str) -> list[str]:
         """Hold the calls of every customer back until a person resumes them; return whose."""
-        orders = await suspension_orders.every(self.ledger)
-        held = {one.customer_id for one in orders if one.part == Part.IYS}
+        held = {
+            one.customer_id
+            for one in await suspension_orders.every(self.ledger)
+            if one.part == Part.IYS
+        }
         every = [one.customer_id for one in await customers.every(self.ledger)]
         for one in every:
             if one not in held:
@@ -286,14 +289,13 @@ class LedgerRestoration:
         by: str,
     ) -> None:
         """Append the act: from which archive, and within which bounds something is lost."""
-        now = self.rebuild.clock()
         async with self.ledger.transaction() as connection:
             await record_act(
                 connection,
                 RESTORED,
                 rebuild_key("ledger"),
                 by=by,
-                now=now,
+                now=self.rebuild.clock(),
                 before={},
                 after={
                     "folder": str(archive.folder.absolute()),
@@ -329,13 +331,17 @@ async def _load_registry(ledger: Ledger, tables: Mapping[str, Any]) -> None:
     """Put the registry back; what is there already stays as it is."""
     async with ledger.transaction() as connection:
         for name in TABLES:
-            rows = {"rows": orjson.dumps(tables.get(name) or []).decode()}
-            await connection.execute(_SQL[f"load-{name}"], rows)
-        months = {"rows": orjson.dumps(tables.get("history_months") or []).decode()}
-        await connection.execute(_SQL["retain-history_months"], months)
+            await connection.execute(
+                _SQL[f"load-{name}"], {"rows": orjson.dumps(tables.get(name) or []).decode()}
+            )
+        await connection.execute(
+            _SQL["retain-history_months"],
+            {"rows": orjson.dumps(tables.get("history_months") or []).decode()},
+        )
         for cut in tables.get("chain_cuts") or ():
-            values = {**cut, "link": bytes.fromhex(cut["link"].removeprefix("\\x"))}
-            await connection.execute(_SQL["begin-chain"], values)
+            await connection.execute(
+                _SQL["begin-chain"], {**cut, "link": bytes.fromhex(cut["link"].removeprefix("\\x"))}
+            )
 
 
 async def _load_file(

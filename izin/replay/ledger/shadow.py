@@ -23,7 +23,6 @@ from izin.consent import (
     STATUSES,
     ActionReason,
     Calendar,
-    Consent,
     ConsentKey,
     State,
     restored_consent,
@@ -104,7 +103,15 @@ class HistoryFold:
                     row = self._received(before, row, one["customer_id"])
                     passed_over = None if row.desired_event_id == desired else desired
             elif one["kind"] == BOOTSTRAP:
-                row = apply.restored(row, _restored(one), self._now)
+                consent = restored_consent(
+                    ConsentKey.parse(one["key"]),
+                    customer_id=one["customer_id"],
+                    event_id=one["event_id"] or "",
+                    status=STATUSES[one["status"] or ""],
+                    effective_at=one["occurred_at"],
+                    data=one["data"] or {},
+                )
+                row = apply.restored(row, consent, self._now)
             elif row is not None and one["data"]["act"] == "requeue":
                 row = _requeued(row, one)
         if row is None:
@@ -112,8 +119,12 @@ class HistoryFold:
         brand = self._brands.get(row.brand_code)
         row = ruling.with_terms(owned(row, brand), brand, self._now, calendar=self._calendar)
         parked = row.reason if row.state is State.PARKED else None
-        more = copy_format.word(passed_over) + copy_format.word(parked)
-        return _ROW + columns_of(row, SHADOW) + more
+        return (
+            _ROW
+            + columns_of(row, SHADOW)
+            + copy_format.word(passed_over)
+            + copy_format.word(parked)
+        )
 
     def _counting(self, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
         """Return those of ``history`` that count: none of a key that is being erased, and after
@@ -140,18 +151,6 @@ class HistoryFold:
         return received(before, row, replace(brand, customer_id=customer_id), lambda _: None)
 
 
-def _restored(one: HistoryEntry) -> Consent:
-    """Return the consent of a restoration, as far as the history has it."""
-    return restored_consent(
-        ConsentKey.parse(one["key"]),
-        customer_id=one["customer_id"],
-        event_id=one["event_id"] or "",
-        status=STATUSES[one["status"] or ""],
-        effective_at=one["occurred_at"],
-        data=one["data"] or {},
-    )
-
-
 def _requeued(row: ConsentRow, one: HistoryEntry) -> ConsentRow:
     """Return the row as a person has requeued it; one of another event stays."""
     if not row.is_of(one["event_id"], one["status"]):
@@ -163,8 +162,10 @@ def _requeued(row: ConsentRow, one: HistoryEntry) -> ConsentRow:
 
 async def filled(ledger: Ledger, plan: Plan) -> set[int]:
     """Return the slices of the shadow of ``plan`` that are done."""
-    rows = await ledger.fetch(_SQL["slices"], {"rebuild": plan.options["rebuild"]})
-    return {row["slice"] for row in rows}
+    return {
+        row["slice"]
+        for row in await ledger.fetch(_SQL["slices"], {"rebuild": plan.options["rebuild"]})
+    }
 
 
 async def fill(
@@ -179,7 +180,7 @@ async def fill(
     gets how many of how many are done.
 
     Raises:
-        ProcessEndedError: a process ended before it was done; the slices that are done stay.
+        OurError: a process ended before it was done; the slices that are done stay.
     """
     done, slices = await filled(ledger, plan), plan.options["slices"]
     left = [number for number in range(slices) if number not in done]
@@ -212,8 +213,10 @@ async def _fold_slice(settings: LedgerSettings, plan: Plan, number: int) -> None
             return
         known = {one.brand_code: one for one in await brands.every(ledger)}
         low, high = keys.bounds
-        found = await ledger.fetch(_SQL["erasures"], {"low": low, "high": high})
-        erased = {row["key"]: row for row in found}
+        erased = {
+            row["key"]: row
+            for row in await ledger.fetch(_SQL["erasures"], {"low": low, "high": high})
+        }
         fold = HistoryFold(known, erased, now=plan.made_at, calendar=ledger.calendar)
         entries = await by_key.in_slice(ledger, keys, plan.history, kinds=_KINDS, **selected(plan))
         await copy(connection, _SQL["copy-in"], _chunks(fold, entries))

@@ -66,8 +66,6 @@ from izin.streams.state.state import MemoryState, erased_until, suppression
 AvroDecision = Mapping[str, Any]
 """A decoded Avro Decision."""
 _Headers = Sequence[tuple[str, bytes | None]]
-_AT_ONCE = 2000
-"""Decisions of the history that are applied together."""
 _ERASED = writer_of("string")(ERASED)
 """How a decision on an erasure begins."""
 
@@ -147,24 +145,17 @@ def _note_erasures(shadow: Shadow, effects: Effects, installation: Installation)
 def _fold_history(shadow: Shadow, folder: Path, number: int) -> None:
     """Decide again what only the history has; no effect of it depends on the order."""
     state, codec = shadow.state, history_codec()
-    changes: dict[bytes, bytes] = {}
     for one in removed_decisions(folder, number):
-        if not one.decision:
+        decision = codec.decode("Decision", one.decision) if one.decision else None
+        if decision is None:
             shadow.incomplete.add(one.key)
-            continue
-        decision = codec.decode("Decision", one.decision)
-        if is_erasure(decision):
+        elif is_erasure(decision):
             shadow.erased.add(one.key)
-            continue
-        packed = changes.get(one.key) or state.packed(one.key)
-        current = None if packed is None else state.packing.unpack(one.key, packed)
-        consent = decide(current, admitted_of(decision)).consent
-        if consent is not current:
-            changes[one.key] = state.packing.pack(consent)
-        if len(changes) >= _AT_ONCE:
-            state.apply(changes, 0)
-            changes.clear()
-    state.apply(changes, 0)
+        else:
+            packed = state.packed(one.key)
+            current = None if packed is None else state.packing.unpack(one.key, packed)
+            consent = decide(current, admitted_of(decision)).consent
+            state.apply({one.key: state.packing.pack(consent)}, 0)
 
 
 def settle_erased(
@@ -200,8 +191,7 @@ def settle_erased(
         if suppressed not in shadow.suppression_rows:
             at, event_id = last["effective_at"], last["event"]["event_id"]
             changes[suppressed] = suppression((at - EPOCH) // MILLISECOND)
-            row = suppression_row(installation.codec, at, event_id)
-            shadow.suppression_rows[suppressed] = row
+            shadow.suppression_rows[suppressed] = suppression_row(installation.codec, at, event_id)
     state.apply(changes, 0)
 
 

@@ -9,7 +9,7 @@ own.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,6 @@ from izin.consent import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import by_key
-from izin.replay.errors import InputLostError, LiveGroupError
 from izin.runtime.kafka import codec
 from izin.runtime.plan import (
     DESIRED_CONSENTS,
@@ -76,21 +75,18 @@ def _installation_of(
     kafka_values: Mapping[str, Any], stream_values: Mapping[str, Any]
 ) -> Installation:
     kafka = KafkaSettings(**kafka_values)
-    streams = StreamSettings(**stream_values)
-    return Installation(kafka=kafka, streams=streams, codec=codec(kafka))
+    return Installation(kafka=kafka, streams=StreamSettings(**stream_values), codec=codec(kafka))
 
 
 def plan_of(installation: Installation, selection: Selection, *, by: str) -> Plan:
     """Return the plan of a rebuild as it would be made now.
 
     Raises:
-        InputLostError: the lanes are not those that were decided.
-        LiveGroupError: order workers decide meanwhile, so that no offsets belong together.
         PositionAheadError: a lane ends before what was decided of it.
         BrokerError: Kafka cannot be reached, or a topic does not exist.
         LedgerUnavailableError: the history is needed, and cannot be reached.
         SourceError: rows of a lost topic were selected.
-        OurError: the settings have another number of partitions.
+        OurError: the lanes are not those that were decided, or order workers run.
     """
     settings, topics = installation.kafka, installation.kafka.topics
     lanes = (topics.events.name, topics.express.name)
@@ -109,36 +105,37 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
     )
     if lost and selection != Selection():
         raise SourceError(f"{rows} was created again, so all of it is to be restored: select none")
+    decided = {number: one.offsets(topics) for number, one in positions.items()}
+    # Until the plan is executed nothing else may be decided.
     read = {
-        lane: _up_to(found[lane], {n: one.offsets(topics)[lane] for n, one in positions.items()})
+        lane: replace(
+            found[lane],
+            ends={
+                number: decided[number][lane] if number in decided else start
+                for number, start in found[lane].starts.items()
+            },
+            stands_still=True,
+        )
         for lane in lanes
+    }
+    undecided = {
+        number
+        for lane in lanes
+        for number, end in found[lane].ends.items()
+        if number not in decided and end > found[lane].starts[number]
     }
     uncovered, history = _removed(installation, read)
     return Plan(
         kind=REBUILD,
         target=DESIRED_CONSENTS,
         selection=selection,
-        options={
-            "lost": lost,
-            "uncovered": uncovered,
-            "undecided": sorted(_undecided([found[lane] for lane in lanes], positions)),
-        },
+        options={"lost": lost, "uncovered": uncovered, "undecided": sorted(undecided)},
         cluster_id=cluster_id,
         topics={**found, **read},
         history=history,
         made_at=datetime.now(UTC),
         by=by,
     )
-
-
-def _undecided(lanes: Iterable[Bounds], positions: Collection[int]) -> set[int]:
-    """Return the partitions that have events and no positions."""
-    return {
-        number
-        for lane in lanes
-        for number, end in lane.ends.items()
-        if number not in positions and end > lane.starts[number]
-    }
 
 
 def _at_rest(
@@ -154,7 +151,7 @@ def _at_rest(
             if decided.positions() == positions:
                 return positions, cluster_id, found
     count = members(settings, installation.streams.group(settings))
-    raise LiveGroupError("order workers", count, "stop them")
+    raise OurError(f"{count} order workers run; stop them, then give the command again")
 
 
 def partitions_of(plan: Plan, settings: KafkaSettings) -> list[int]:
@@ -182,7 +179,7 @@ def _check_lanes(
 ) -> None:
     for lane, (cluster, _, lane_id) in positions.logs(settings.topics).items():
         if (cluster, lane_id) != (cluster_id, found[lane].topic_id):
-            raise InputLostError(
+            raise OurError(
                 f"{lane} was created again since partition {number} was decided, so its events "
                 "cannot be read again; what stands in desired-consents is all there is. Let an "
                 "order worker start: it keeps that, and decides what the new topic has"
@@ -190,14 +187,6 @@ def _check_lanes(
         offset = positions.offsets(settings.topics)[lane]
         if offset > found[lane].ends[number]:
             raise PositionAheadError(lane, number, offset, found[lane].ends[number])
-
-
-def _up_to(bounds: Bounds, decided: Mapping[int, int]) -> Bounds:
-    """Return the part of a lane that is decided; its start where nothing ever was. Until a plan is
-    executed nothing else may be.
-    """
-    ends = {number: decided.get(number, start) for number, start in bounds.starts.items()}
-    return replace(bounds, ends=ends, stands_still=True)
 
 
 def _removed(

@@ -26,11 +26,10 @@ from typing import Any
 
 import orjson
 
-from izin.consent import Consent, Status, outranks
+from izin.consent import Consent, OurError, Status, outranks
 from izin.kafka.bounded_reader import OffsetGoneError
 from izin.ledger.db import Ledger
 from izin.ledger.history import act, append
-from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.order_state.comparison import (
     WRITTEN,
     StateComparison,
@@ -132,34 +131,37 @@ class StateRebuild:
         """
         installation = self.installation
         plan, folder = plan_of(installation, selection, by=by), work_folder(path)
-        partitions = installation.kafka.partitions
-        divide_history(installation.ledger, plan.history, folder, partitions, self.report)
+        divide_history(
+            installation.ledger, plan.history, folder, installation.kafka.partitions, self.report
+        )
         found = self._run(plan, folder, writes=False)
         _check_starts(installation, plan)
-        results = [asdict(one) for one in found]
-        replace(plan, options={**plan.options, "partitions": results}).write(path)
+        replace(plan, options={**plan.options, "partitions": [asdict(one) for one in found]}).write(
+            path
+        )
         return Plan.read(path)
 
     def check(self, plan: Plan) -> None:
         """Raise unless ``plan`` can be executed now.
 
         Raises:
-            InputLostError: a lost topic cannot be restored in full.
-            LiveGroupError: order workers run.
+            OurError: a lost topic cannot be restored in full, or order workers run.
             PlanMovedError: something it relies on has changed.
             and as ``plan_of``.
         """
         lost, uncovered = options_of(plan)
         if lost & uncovered:
-            raise InputLostError(
+            raise OurError(
                 "the topic was lost, and so were events that retention has removed: it cannot be "
                 "restored in full. Set DATABASE_URL, if there is a ledger, and plan again; else an "
                 "order worker decides again what the topics have"
             )
         settings = self.installation.kafka
         if count := members(settings, self.installation.streams.group(settings)):
-            remedy = "stop them (one that has stopped counts until its session ends)"
-            raise LiveGroupError("order workers", count, remedy)
+            raise OurError(
+                f"{count} order workers run; stop them (one that has stopped counts until its "
+                "session ends), then give the command again"
+            )
         plan.check(plan_of(self.installation, plan.selection, by=plan.by))
 
     def execute(
@@ -315,8 +317,7 @@ class PartitionWork:
         if not result.waiting and number not in options_of(plan)[0]:
             return {}
         settings = self.installation.kafka
-        group = self.installation.streams.group(settings)
-        with closing(SharedClients(settings, group)) as clients:
+        with closing(SharedClients(settings, self.installation.streams.group(settings))) as clients:
             return asyncio.run(_RowWriter(self.installation, clients, plan, number).write(changes))
 
 
@@ -332,9 +333,12 @@ async def _record(settings: LedgerSettings, plan: Plan, *, by: str, rows: int) -
         before={"lost": sorted(lost)},
         after={"plan": plan.digest, "planned_by": plan.by, "rows": rows},
     )
-    once = replace(ordered, source=f"act/{_ACT}/{plan.digest}", may_repeat=True)
     async with Ledger(settings, owner=0) as ledger, ledger.transaction() as connection:
-        await append.append(connection, [once], now=now)
+        await append.append(
+            connection,
+            [replace(ordered, source=f"act/{_ACT}/{plan.digest}", may_repeat=True)],
+            now=now,
+        )
 
 
 class _RowWriter:
@@ -395,8 +399,12 @@ class _RowWriter:
             if packed != wanted_until:
                 self._written["rows"] += 1
                 effects.changes[one.key] = wanted_until
-                identity = derived_id(one.key.decode(), REPLAY, self._number, 0)
-                made = headers(record="Consent", event_id=identity, source="/izin/replay", at=at)
+                made = headers(
+                    record="Consent",
+                    event_id=derived_id(one.key.decode(), REPLAY, self._number, 0),
+                    source="/izin/replay",
+                    at=at,
+                )
                 self._add(effects, rows, one, made)
             return
         wanted = self._codec.decode_consent(one.row)

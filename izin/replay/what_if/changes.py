@@ -332,8 +332,14 @@ def _of_receipt(receipt: AskedReceipt, changed: Sequence[ChangedAnswer]) -> Iter
         kind = AnswerChangeKind.SENT if receipt.may_send else AnswerChangeKind.WITHHELD
         campaign = f", campaign {receipt.campaign}" if receipt.campaign else ""
         said = f"{'yes' if receipt.may_send else 'no'}: {receipt.reason}"
-        about = f"receipt {receipt.receipt_id}, by {receipt.asked_by}{campaign}"
-        yield _change(kind, said, in_words(found.after), at, at, about)
+        yield _change(
+            kind,
+            said,
+            in_words(found.after),
+            at,
+            at,
+            f"receipt {receipt.receipt_id}, by {receipt.asked_by}{campaign}",
+        )
 
 
 def _change(  # noqa: PLR0913, PLR0917  # the fields, with instants
@@ -344,9 +350,13 @@ def _change(  # noqa: PLR0913, PLR0917  # the fields, with instants
     until: datetime | None,
     about: str = "",
 ) -> AnswerChange:
-    ends = None if until is None else until.isoformat()
     return AnswerChange(
-        kind=kind, before=before, after=after, since=since.isoformat(), until=ends, about=about
+        kind=kind,
+        before=before,
+        after=after,
+        since=since.isoformat(),
+        until=None if until is None else until.isoformat(),
+        about=about,
     )
 
 

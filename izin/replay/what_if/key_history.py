@@ -25,6 +25,7 @@ from izin.consent import (
     Observation,
     OriginRank,
     RecordedKey,
+    SourceError,
     Status,
     read_recipient,
 )
@@ -35,7 +36,6 @@ from izin.ledger.db import Ledger
 from izin.ledger.history import history_codec, receipt_key
 from izin.ledger.reads import RecordedFact
 from izin.producers.files import ColumnChoices, cell_text, open_table, recipient_place
-from izin.replay.errors import UnverifiedListError
 from izin.schemas.codec import UndecodableError
 from izin.schemas.may_send_api import digest_line
 
@@ -84,8 +84,12 @@ class AskedReceipt(NamedTuple):
     ) -> "AskedReceipt":
         """Return an answer of the receipt whose content is ``data``."""
         names = ("receipt_id", "asked_by", "campaign", "message_class")
-        shared = {name: data[name] for name in names}
-        return cls(**shared, asked_at=asked_at, may_send=may_send, reason=reason)
+        return cls(
+            **{name: data[name] for name in names},
+            asked_at=asked_at,
+            may_send=may_send,
+            reason=reason,
+        )
 
 
 class KeyTimeline:
@@ -113,8 +117,14 @@ class KeyTimeline:
         if kind == "decision":
             data = history_codec().decode("Decision", entry["decision"])
         elif kind == "receipt":
-            answer = {"may_send": data["may_send"], "reason": data["reason"]}
-            self.receipts.append(AskedReceipt.of(data, entry["occurred_at"], **answer))
+            self.receipts.append(
+                AskedReceipt.of(
+                    data,
+                    entry["occurred_at"],
+                    may_send=data["may_send"],
+                    reason=data["reason"],
+                )
+            )
         elif kind == "outcome" and event is not None:
             if data["outcome"] in _SETTLING:
                 event.settled_at = at
@@ -174,8 +184,7 @@ async def on_lists(ledger: Ledger, lists: Sequence[GivenList]) -> dict[str, list
     """Return by key what the gate answered about everybody on ``lists``.
 
     Raises:
-        UnverifiedListError: a list is not the one of its receipts.
-        UnusableFileError, ColumnsError: a file is no such table.
+        SourceError: a list is not the one of its receipts, or no such table.
     """
     found = defaultdict[str, list[AskedReceipt]](list)
     for given in lists:
@@ -193,14 +202,15 @@ def receipt_of(path: Path, receipt_id: str, facts: Collection[RecordedFact]) -> 
     the receipt's key.
 
     Raises:
-        UnverifiedListError: there is none, or it proves no list.
+        SourceError: there is none, or it proves no list.
     """
     asked = next((one for one in facts if "recipients" in one.data), None)
     if asked is None:
-        raise UnverifiedListError(path, receipt_id, "the ledger has no such receipt")
+        raise SourceError(f"{path.name}, receipt {receipt_id}: the ledger has no such receipt")
     if asked.data["digest"] is None:
-        raise UnverifiedListError(
-            path, receipt_id, "it has no digest of a list, so nothing proves who was on it"
+        raise SourceError(
+            f"{path.name}, receipt {receipt_id}: it has no digest of a list, so nothing proves who "
+            "was on it"
         )
     return asked
 
@@ -212,8 +222,8 @@ def on_list(
     receipt, each once its rows are verified.
 
     Raises:
-        UnverifiedListError: the rows of a receipt are not those that it was given for.
-        UnusableFileError, ColumnsError: the file is no such table.
+        SourceError: the rows of a receipt are not those that it was given for, or the file is no
+            such table.
     """
     rows = _rows(given, Channel(receipts[0].data["type"]))
     for receipt_id, receipt in zip(given.receipts, receipts, strict=True):
@@ -225,8 +235,9 @@ def on_list(
         }
         yield from ((key, answers[reason]) for key, reason in some)
     if next(rows, None) is not None:
-        raise UnverifiedListError(
-            given.path, given.receipts[-1], "the file has rows beyond it; name every receipt"
+        raise SourceError(
+            f"{given.path.name}, receipt {given.receipts[-1]}: the file has rows beyond it; name "
+            "every receipt"
         )
 
 
@@ -245,7 +256,7 @@ def _verified(
     given: GivenList, data: Mapping[str, Any], rows: Sequence[tuple[str, str]]
 ) -> list[tuple[str, str]]:
     """Return key and reason of each valid recipient, where ``rows`` are those of the receipt with
-    this ``data``; raises UnverifiedListError.
+    this ``data``; raises SourceError.
     """
     hashed, found = hashlib.sha256(), list[tuple[str, str]]()
     start = f"{data['brand_code']}/{data['type']}/{data['recipient_type']}/"
@@ -257,10 +268,9 @@ def _verified(
         if is_valid:
             found.append((key, reason))
     if hashed.hexdigest() != data["digest"]:
-        raise UnverifiedListError(
-            given.path,
-            data["receipt_id"],
-            f"the digest differs: these are not the {data['recipients']} recipients and reasons "
-            "that the gate answered; name the file as izin scrub wrote it",
+        raise SourceError(
+            f"{given.path.name}, receipt {data['receipt_id']}: the digest differs: these are not "
+            f"the {data['recipients']} recipients and reasons that the gate answered; name the "
+            "file as izin scrub wrote it"
         )
     return found

@@ -101,7 +101,7 @@ class WhatIf:
         """Judge every key; return what was found.
 
         Raises:
-            UnverifiedListError: a list is not the one of its receipts.
+            SourceError: a list is not the one of its receipts.
         """
         heads, selection = await by_key.heads(self.ledger), self.selection
         listed = await on_lists(self.ledger, self.lists)
@@ -136,8 +136,11 @@ class WhatIf:
         selection = self.selection
         if selection.keys or selection.recipients:
             found = await reads.keys_of(self.ledger, selection.recipients)
-            keys = {*selection.keys, *(key for some in found.values() for key in some)}
-            entries = await by_key.of_keys(self.ledger, keys, heads)
+            entries = await by_key.of_keys(
+                self.ledger,
+                {*selection.keys, *(key for some in found.values() for key in some)},
+                heads,
+            )
         else:
             brands = selection.brands or None
             entries = await by_key.in_slice(self.ledger, part, heads, brands=brands)

@@ -86,7 +86,7 @@ class ReconcileCampaign:
             self.on_progress("repairing")
             path = self.folder / "plan.json"
             plan = _write(site, differences, path)
-            repaired = (await site.execution.execute(path, plan, by="test")).repaired
+            repaired = (await site.execution.execute(path, plan, by="test"))["repaired"]
             again = await site.execution.execute(path, plan, by="test")
             await site.work()
             self.on_progress("comparing again")
@@ -97,7 +97,7 @@ class ReconcileCampaign:
             found=len(right),
             wrong=tuple(f"{key}: {_words(found.get(key))}" for key in wrong),
             repaired=repaired,
-            repeated=again.repaired,
+            repeated=again["repaired"],
             unexplained=tuple(f"{one.key}: {one.finding.kind} {one.finding.side}" for one in left),
         )
 

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from cryptography.x509 import load_pem_x509_certificates
 
-from izin.consent import Channel
+from izin.consent import Channel, SourceError
 from izin.evidence import collection
 from izin.evidence.chain import anchors_in
 from izin.evidence.collection import EvidenceRequest
-from izin.evidence.container import NoEvidenceError, UnprovenHistoryError, unpacked
+from izin.evidence.container import UnprovenHistoryError, unpacked
 from izin.evidence.daily_files import check_with
 from izin.evidence.verification import DAILY, REPORT, ROWS, Evidence, verify
 from izin.ledger.daily.lines import packed
@@ -174,7 +174,7 @@ async def test_evidence_is_of_one_brand_and_opens_nothing_of_others(harness: Sin
             ours = [row.salt for row in evidence.rows]
             for one in await harness.ledger.fetch("SELECT salt FROM history"):
                 assert bytes(one["salt"]) in ours or one["salt"].hex().encode() not in content
-        with pytest.raises(NoEvidenceError, match="leave out --type"):
+        with pytest.raises(SourceError, match="leave out --type"):
             await collected(harness, brand_code=brand, channel=Channel.EPOSTA)
     with pytest.raises(UnregisteredBrandError):
         await collected(harness, brand_code=7)
@@ -220,7 +220,7 @@ async def test_erased_row_of_another_is_a_commitment_as_before(
     assert await erasure.erase_history(harness.ledger, now=now) > 0
     evidence = await collected(harness, recipient=a_phone(2))
     assert verify(evidence.packed(), await published(harness, tmp_path)).is_proven
-    with pytest.raises(NoEvidenceError):
+    with pytest.raises(SourceError, match="has nothing of this recipient"):
         await collected(harness)
 
 

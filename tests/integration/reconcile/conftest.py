@@ -71,7 +71,7 @@ def run(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
-    monkeypatch.setattr(command, "_now", site.harness.clock)
+    monkeypatch.setattr(command, "utc_now", site.harness.clock)
 
     async def run(words: str, code: int) -> str:
         site.harness.advance(A_SECOND * 2)  # what was just changed is not changing any more

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from izin.consent import Status
-from izin.replay.errors import InputLostError, LiveGroupError
+from izin.consent import OurError, Status
 from izin.replay.order_state.repair import results_of
 from izin.runtime import kafka
 from izin.runtime.plan import Plan, PlanMovedError
@@ -119,7 +118,7 @@ def test_execution_is_refused_once_something_moved(with_ledger: RebuildHarness) 
     harness.decide()
     harness.write_row(KEY, None)
     found = harness.dry_run()
-    with harness.worker_in_group(), pytest.raises(LiveGroupError, match="1 order workers run"):
+    with harness.worker_in_group(), pytest.raises(OurError, match="1 order workers run"):
         harness.check(found)
     with pytest.raises(PlanMovedError, match="the law has version"):
         harness.check(replace(found, plan=replace(found.plan, law_version=1)))
@@ -191,7 +190,7 @@ def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> No
     found = harness.dry_run()
     assert found.plan.options["uncovered"] == [0]
     harness.lose_rows()
-    with pytest.raises(InputLostError, match="in full"):
+    with pytest.raises(OurError, match="in full"):
         harness.execute(harness.dry_run())
 
 

@@ -20,12 +20,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from izin.consent import SourceError
 from izin.evidence import container, verification
 from izin.evidence.__main__ import main
 from izin.evidence.chain import Segment, anchors_in, anchors_of
 from izin.evidence.container import (
     LIST,
-    UnreadableAnchorsError,
     UnreadableEvidenceError,
     dumped,
     packed,
@@ -555,7 +555,7 @@ def test_line_that_is_no_anchor_is_named(tmp_path: Path, line: str) -> None:
     """With what to do."""
     file = tmp_path / "anchors.jsonl"
     file.write_text(f"{LINE}{line}\n{LINE}")
-    with pytest.raises(UnreadableAnchorsError, match="line 2 is no anchor; export"):
+    with pytest.raises(SourceError, match="line 2 is no anchor; export"):
         anchors_in(file)
 
 
@@ -564,5 +564,5 @@ def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "anchors.jsonl"
     file.write_bytes(b"\xff\xfe")
     for path in (file, tmp_path / "nowhere"):
-        with pytest.raises(UnreadableAnchorsError, match="name a file of anchors"):
+        with pytest.raises(SourceError, match="name a file of anchors"):
             anchors_in(path)

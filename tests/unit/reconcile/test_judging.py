@@ -27,7 +27,7 @@ from izin.reconcile.comparing import (
     Asker,
     Comparer,
     IysSilentError,
-    LedgerBehindError,
+    OurError,
     ReconcileScope,
 )
 from izin.reconcile.judging import Cause, ComparedKey, Finding, Kind, SaidBy, judge
@@ -375,7 +375,7 @@ async def test_ledger_behind_its_decisions_is_not_compared(
     monkeypatch.setattr(comparing, "_BEHIND_FOR", timedelta(0))
     ledger: Any = None
     comparer = Comparer(ledger=ledger, kafka=settings, codec=Codec(), clock=lambda: NOON)
-    with pytest.raises(LedgerBehindError, match="3 decisions"):
+    with pytest.raises(OurError, match="3 decisions"):
         await comparer._until_ingested()
     ends.clear()
     await comparer._until_ingested()

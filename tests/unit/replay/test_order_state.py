@@ -12,11 +12,20 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from izin.consent import LAW_VERSION, Consent, ConsentEvent, OurError, Violation, decide, violation
+from izin.consent import (
+    LAW_VERSION,
+    Consent,
+    ConsentEvent,
+    OurError,
+    SourceError,
+    Violation,
+    decide,
+    violation,
+)
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read
-from izin.replay.dead_letters.correction import Correction, UndatedCorrectionError
+from izin.replay.dead_letters.correction import Correction
 from izin.replay.dead_letters.outcomes import Obstacle, RedriveOrder, order_of
 from izin.replay.dead_letters.reading import (
     UNREADABLE,
@@ -25,7 +34,6 @@ from izin.replay.dead_letters.reading import (
     content_of,
     letter_of,
 )
-from izin.replay.errors import ProcessEndedError
 from izin.replay.order_state.comparison import (
     Shadow,
     StandingRows,
@@ -202,7 +210,7 @@ def die(*_: object) -> None:
 
 def test_process_that_dies_ends_the_command() -> None:
     """It would wait for its work for ever."""
-    with working(die, (), [0], 1) as running, pytest.raises(ProcessEndedError, match="--processes"):
+    with working(die, (), [0], 1) as running, pytest.raises(OurError, match="--processes"):
         running.finish(lambda _: None)
 
 
@@ -363,7 +371,7 @@ def corrected(letter: Letter, **given: str) -> tuple[MappedRecord, EventOrigin]:
 )
 def test_correction_makes_no_date_of_a_consent_up(letter: Letter, given: dict[str, str]) -> None:
     """An ONAY's date is given, or that of an ONAY which was not refused for it."""
-    with pytest.raises(UndatedCorrectionError, match="0/12"):
+    with pytest.raises(SourceError, match="0/12"):
         corrected(letter, **given)
     parsed, origin = corrected(letter, **given, consent_date="2026-03-02 15:00:00")
     assert parsed.consent_date == NOON + 3 * HOUR

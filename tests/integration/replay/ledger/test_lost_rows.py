@@ -97,7 +97,7 @@ async def test_rows_restored_in_bulk_are_those_of_the_general_path(
     assert in_bulk == one_by_one
     assert few <= len(in_bulk[0]) // 2
     permissions = [one for one in in_bulk[1] if one["topic"].endswith("permissions")]
-    assert in_bulk[2].restored == len(in_bulk[0]) == len(permissions) == 31
+    assert in_bulk[2]["restored"] == len(in_bulk[0]) == len(permissions) == 31
     facts = await reads.facts(harness.ledger, [rebuild_key("ledger")])
     pages = [fact.data["after"]["restored"] for fact in facts]
     assert sum(pages) == 62
@@ -117,7 +117,7 @@ async def test_row_that_stands_again_is_not_inserted(
         "DELETE FROM consents WHERE recipient = %(one)s RETURNING key", {"one": a_phone(2)}
     )
     done = await executed(harness, rebuild, plan_file)
-    assert (done.restored, done.changed) == (1, 1)
+    assert (done["restored"], done["changed"]) == (1, 1)
     after = await rows(harness)
     standing = f"{BRAND}/MESAJ/BIREYSEL/{a_phone(3)}"
     assert after.keys() == before.keys()

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from izin.consent import LAW_VERSION, TURKEY_CALENDAR
+from izin.consent import LAW_VERSION, TURKEY_CALENDAR, OurError
 from izin.iys.wire_format import Stream
 from izin.ledger import reads
 from izin.ledger.privacy import erasure
 from izin.ledger.record import DECIDED, ConsentRow
 from izin.ledger.unit_of_work import lock
-from izin.replay.errors import LiveGroupError
 from izin.replay.ledger.rebuild import (
     REPAIRED,
     DifferingRow,
@@ -179,7 +178,7 @@ async def test_changed_row_is_found_and_repaired(
     (one,) = await differences(harness)
     assert (one.key, one.kind) == (key, "differing")
     assert one.fields["desired_source"] == ("HS_CC", "HS_WEB")
-    assert (await executed(harness, rebuild, plan_file)).changed == 1
+    assert (await executed(harness, rebuild, plan_file))["changed"] == 1
     after = (await rows(harness))[key]
     # The latest opt-out of a row is never taken back: nobody knows any more who gave it.
     assert decided(after) | {"latest_ret_at": None} == decided(before)
@@ -199,7 +198,7 @@ async def test_lost_rows_are_restored_and_iys_is_asked_first(
     submitted = harness.iys.calls("batchV2") + harness.iys.calls("addV2")
     found = await planned(rebuild, plan_file)
     assert found.differences == {"missing": 10}
-    assert (await executed(harness, rebuild, plan_file)).restored == 10
+    assert (await executed(harness, rebuild, plan_file))["restored"] == 10
     after = await rows(harness)
     passed_over = str(a_key(recipient=a_phone(8)))
     assert {key: decided(row) for key, row in after.items()} == {
@@ -228,7 +227,7 @@ async def test_call_that_is_open_stays_open_when_its_row_was_lost(
     await harness.ingest(onay())
     assert await harness.bulk()
     await lose_rows(harness)
-    assert (await repaired(harness, rebuild, plan_file)).restored == 1
+    assert (await repaired(harness, rebuild, plan_file))["restored"] == 1
     assert await harness.columns("state", "onay_open") == ("awaiting_result", True)
     assert not await harness.bulk()
     assert not await harness.query()
@@ -276,7 +275,7 @@ async def test_wrong_calendar_is_found_and_repaired(
     assert set(found.differences) == {"terms"}
     with pytest.raises(PlanMovedError, match="IZIN_EXTRA_CLOSED_DAYS"):
         await executed(harness, rebuild, plan_file)
-    assert (await executed(harness, other, plan_file)).changed == 2
+    assert (await executed(harness, other, plan_file))["changed"] == 2
     repaired = await harness.columns("due_at", "expires_at")
     assert repaired > standing
     assert harness.ledger.calendar != TURKEY_CALENDAR
@@ -289,7 +288,7 @@ async def test_execution_beside_a_sink_process_is_refused(
     await harness.ingest(onay())
     async with harness.living():
         await planned(rebuild, plan_file)
-        with pytest.raises(LiveGroupError, match="1 other processes of the sinks"):
+        with pytest.raises(OurError, match="1 other processes of the sinks"):
             await executed(harness, rebuild, plan_file)
 
 
@@ -320,7 +319,7 @@ async def test_selection_concerns_its_keys_alone(
     chosen = Selection(recipients=frozenset({OTHER}), brands=frozenset({BRAND}))
     found = await rebuild.plan(plan_file, chosen, by="ada")
     assert found.differences == {"missing": 1}
-    assert (await executed(harness, rebuild, plan_file)).restored == 1
+    assert (await executed(harness, rebuild, plan_file))["restored"] == 1
     assert [row.recipient for row in (await rows(harness)).values()] == [OTHER]
 
 
@@ -354,7 +353,7 @@ async def test_shadow_that_is_gone_is_folded_again(
     await planned(rebuild, plan_file)
     await planned(rebuild, tmp_path / "another.json")
     assert not await rebuild.is_shadow_of(Plan.read(plan_file))
-    assert (await executed(harness, rebuild, plan_file)).restored == 2
+    assert (await executed(harness, rebuild, plan_file))["restored"] == 2
 
 
 async def test_vouched_consent_stays_attested(

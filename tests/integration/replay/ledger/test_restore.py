@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from izin.consent import OurError
 from izin.ledger import brands
 from izin.ledger.archive import writer
 from izin.ledger.archive.folder import Archive
@@ -24,7 +25,6 @@ from izin.ledger.record import (
 from izin.ledger.registry import complaints, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
 from izin.ledger.webhooks import deliveries
-from izin.replay.errors import LostHistoryError
 from izin.replay.ledger import rebuild as rebuilding
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restored
@@ -296,7 +296,7 @@ async def test_archive_that_ends_too_early_needs_a_word(site: Site):
     await anchor_writer(site.harness.ledger, None).anchor()
     anchors = await verify.anchors_after(site.harness.ledger, 0)
     restoration = site.restoration()
-    with pytest.raises(LostHistoryError, match="--accept-loss"):
+    with pytest.raises(OurError, match="--accept-loss"):
         await site.restored(restoration, anchors)
     assert await rows(site.new) == {}
     await site.restored(restoration, anchors, accept_loss=True)

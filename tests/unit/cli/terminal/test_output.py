@@ -58,7 +58,7 @@ from izin.cli.terminal import (
     takes,
     turkish,
 )
-from izin.cli.terminal.output import OtherFileError, print_table, widths_of
+from izin.cli.terminal.output import print_table, widths_of
 from izin.consent import (
     IysError,
     IzinError,
@@ -268,7 +268,7 @@ def test_file_replaces_no_other(tmp_path: Path, content: bytes | None) -> None:
         path.mkdir()
     else:
         path.write_bytes(content)
-    with pytest.raises(OtherFileError, match="name another file"), private_csv(path, HEADER):
+    with pytest.raises(SourceError, match="name another file"), private_csv(path, HEADER):
         pytest.fail("nothing is written")
     assert content is None or path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]

@@ -23,6 +23,7 @@ from izin.consent import (
     RecipientType,
     Registered,
     RegisteredState,
+    SourceError,
     State,
     Status,
     expires_at,
@@ -30,7 +31,6 @@ from izin.consent import (
 from izin.consent.may_send import CollectedConsent, PermissionReason, may_send
 from izin.ledger.history import entries_of
 from izin.ledger.reads import RecordedFact
-from izin.replay.errors import UnverifiedListError
 from izin.replay.what_if.changes import (
     ALWAYS,
     AnswerChange,
@@ -472,7 +472,7 @@ def test_list_that_is_not_the_receipts_is_refused(
 ):
     """Nobody is named by a list that the gate did not answer like this."""
     path = a_file(tmp_path, *parts, rows=rows)
-    with pytest.raises(UnverifiedListError):
+    with pytest.raises(SourceError, match="receipt 1"):
         list(on_list(GivenList(path=path, receipts=("1",), **COLUMNS), [a_list(1, FIRST)]))
 
 
@@ -482,5 +482,5 @@ def test_list_that_is_not_the_receipts_is_refused(
 def test_receipt_that_proves_no_list_is_refused(receipt: dict[str, Any] | None):
     """An id that the ledger does not have, answers for single recipients, a list of one."""
     facts = [] if receipt is None else facts_of(receipt)
-    with pytest.raises(UnverifiedListError):
+    with pytest.raises(SourceError, match="receipt 1"):
         receipt_of(Path("list.csv"), "1", facts)
