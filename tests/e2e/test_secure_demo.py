@@ -52,8 +52,7 @@ async def test_demo_with_chaos_through_tls_has_no_differences(
     neither, and both secrets come from files.
     """
     given = secure_kafka.environment()
-    certificate = authority.issue("ledger")
-    async with database_with_tls(postgres, certificate, authority) as url:
+    async with database_with_tls(postgres, authority.issue("ledger"), authority) as url:
         for name, secret in (
             ("KAFKA_SASL_PASSWORD", given.pop("KAFKA_SASL_PASSWORD")),
             ("DATABASE_URL", url),

@@ -20,8 +20,7 @@ SMALL = {"partitions": 1, "recipients": 300, "events": 1000}
 def test_latencies_are_measured_idle_and_under_a_backlog(kafka: str):
     """Every probe comes back on both outputs, and is counted."""
     found = latency(probes=20, **SMALL, bootstrap_servers=kafka)
-    names = [one["name"] for one in found.data["latencies"]]
-    assert names == [
+    assert [one["name"] for one in found.data["latencies"]] == [
         f"{output}, {how}"
         for how in ("idle, bulk lane", "idle, express lane", "under the backlog, express lane")
         for output in ("desired-consents", "consent-opt-outs")

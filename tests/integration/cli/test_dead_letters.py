@@ -113,15 +113,13 @@ def test_list_is_filtered_and_ends_with_the_newest(izin: Izin, topics: KafkaSett
     assert (done.exit_code, "3 dead letters" in done.stderr) == (0, True)
     waiting = izin("dead-letters", "list", "--waiting", "--output", "json")
     assert [one["letter"] for one in json.loads(waiting.stdout)] == ["0/0", "0/1"]
-    both = izin("dead-letters", "acknowledge", "0/1", "--because", "H113", *WHY)
-    assert both.exit_code == 2
+    assert izin("dead-letters", "acknowledge", "0/1", "--because", "H113", *WHY).exit_code == 2
 
 
 def test_letter_is_shown_with_its_recipient_masked(izin: Izin, topics: KafkaSettings) -> None:
     """In English and Turkish, with where it was; --unmasked shows the person."""
     event = an_event(evidence={"ip": "192.0.2.7"}, origin_ref="+905550000001")
-    letter = a_letter_of(event, "refused", [H113], topic=topics.topics.events.name)
-    plant(topics, letter, b"junk")
+    plant(topics, a_letter_of(event, "refused", [H113], topic=topics.topics.events.name), b"junk")
     shown = izin("dead-letters", "show", "0/2")
     assert shown.exit_code == 0
     for text in (

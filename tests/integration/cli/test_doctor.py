@@ -271,8 +271,7 @@ def test_doctor_finds_idle_workers_and_dead_letters(
         desired_consents_topic_id="t",
         express_offset=1,
     )
-    value = positions.encode(Codec())
-    produce(topics, names.positions.name, value, key=key_of(0), partition=0)
+    produce(topics, names.positions.name, positions.encode(Codec()), key=key_of(0), partition=0)
     with running_workers(topics, ledger):
         by_check = {one["check"]: one for one in checked(izin)[1]}
     assert by_check["sink"]["what"] == "1 runs; no decisions and receipts wait to be read"

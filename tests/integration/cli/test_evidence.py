@@ -88,8 +88,7 @@ def test_page_is_run_from_the_complaint_to_the_proof(
         if words[:2] == ["evidence", "anchors"]:
             relay(known, topics)
         done = izin(*words)
-        late = words[:2] == ["complaints", "list"]
-        assert done.exit_code == int(late), (words, done.output)
+        assert done.exit_code == int(words[:2] == ["complaints", "list"]), (words, done.output)
         said[" ".join(words[:2])] = done
     assert stat.S_IMODE(Path("evidence.zip").stat().st_mode) == 0o600
     listed = said["complaints list"].stdout

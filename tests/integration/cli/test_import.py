@@ -98,8 +98,7 @@ def test_import_with_bad_rows_reports_them(
 def test_import_that_refuses_opt_outs_says_so_first(izin: Izin, brand: int, tmp_path: Path) -> None:
     """Above the table, in the JSON, at the head of the report, and by exit code 5."""
     lost = "0555 12;SMS;H;HS_WEB;2.03.2026 9:05;100001"
-    unclear = GOOD.replace("ONAY", "?")
-    path = a_file(tmp_path, GOOD, BAD_PHONE, unclear, lost)
+    path = a_file(tmp_path, GOOD, BAD_PHONE, GOOD.replace("ONAY", "?"), lost)
     shown = izin("import", path)
     assert shown.exit_code == 5
     assert shown.stdout.startswith("1 opt-outs (RET) were refused, and 1 rows")
@@ -119,8 +118,7 @@ def test_import_with_time_of_day_reads_bare_dates(
     izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
 ) -> None:
     """The time of bare dates is given once for all rows, in Turkish time."""
-    shown = izin("import", a_file(tmp_path, DAY_ONLY), "--time-of-day", "09:30")
-    assert shown.exit_code == 0
+    assert izin("import", a_file(tmp_path, DAY_ONLY), "--time-of-day", "09:30").exit_code == 0
     (one,) = lanes(topics)
     said = one.value["consent_date"].astimezone(TURKEY)
     assert (said.hour, said.minute) == (9, 30)

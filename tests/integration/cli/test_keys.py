@@ -135,8 +135,7 @@ def test_unlawful_orders_are_refused(
 def test_rotated_key_leaves_the_old_one_a_grace(izin: Izin, registered: str) -> None:
     """A day unless another is named; both are listed until the old one ends."""
     izin(*CREATE)
-    rotated = izin("keys", "rotate", "shop")
-    given = presented(rotated.stdout.strip())
+    given = presented(izin("keys", "rotate", "shop").stdout.strip())
     assert given is not None
     old, new = keys(izin)
     assert (new["id"], new["expires_at"]) == (given.id, None)
@@ -157,8 +156,7 @@ def test_revoke_without_execute_says_what_would_stop(izin: Izin, registered: str
     assert printed.count(f"may no longer publish for acme, brands {BRAND}") == 2
     assert "2 keys would be revoked; add --execute" in printed
     assert [one["state"] for one in keys(izin)] == ["valid", "valid"]
-    first = keys(izin)[0]["id"]
-    assert izin("keys", "revoke", first, "--execute").exit_code == 0
+    assert izin("keys", "revoke", keys(izin)[0]["id"], "--execute").exit_code == 0
     assert [one["state"] for one in keys(izin)] == ["revoked", "valid"]
     assert "1 key revoked" in izin("keys", "revoke", "shop", "--execute").stderr
     assert izin("keys", "revoke", "shop", "--execute").exit_code == 3

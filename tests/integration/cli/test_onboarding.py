@@ -122,8 +122,7 @@ def test_pack_and_void_list_what_a_customer_must_do(
         *("mersis", "authorisation", "opt-out-number", "opt-out-sms", "opt-out-url")
     ]
     assert [one["addresses"] for one in counted["brands"]] == [1]
-    page = (tmp_path / "basvuru.html").read_text("utf-8")
-    assert "Ada" in page
+    assert "Ada" in (tmp_path / "basvuru.html").read_text("utf-8")
     assert (tmp_path / "basvuru.html").stat().st_mode & 0o777 == 0o600
     again = izin("customers", "pack", company, "--out", tmp_path)
     assert (again.exit_code, "choose another folder" in again.stderr) == (3, True)

@@ -56,11 +56,9 @@ def test_subscriber_is_added_tested_and_shown(izin: Izin, topics: KafkaSettings)
             "status": 200,
             "failure": None,
         }
-    failed = izin("subscribers", "test", "crm")
-    assert failed.exit_code == 1
+    assert izin("subscribers", "test", "crm").exit_code == 1
     publish(topics, 1, 2, 3)
-    shown = izin("subscribers", "show", "crm", "--output", "json")
-    found = json.loads(shown.stdout)
+    found = json.loads(izin("subscribers", "show", "crm", "--output", "json").stdout)
     assert (found["state"], found["types"]) == ("active", ["consent.opted-out"])
     assert found["backlog"]["express"] == {"open": 0, "unread": 3}
     for command in (("show", "crm"), ("list",), ("list", "--output", "json")):
@@ -102,12 +100,11 @@ def test_resend_is_limited_counted_ordered_shown_and_cancelled(
     assert rows == [{"subscriber": "crm", "source": source, "type": type_, "events": 3}]
     shown = izin("subscribers", "resend", "crm", today).stdout
     assert shown.count("consent.opted-out") == 1
-    key = key_of(a_consent(2))
     for words, count in (
         ((today,), 3),
         ((tomorrow,), 0),
         ((today, "--until=2020-01-02"), 0),
-        (("--recipient", key), 1),
+        (("--recipient", key_of(a_consent(2))), 1),
         ((today, "--event=permission.granted"), 0),
         ((today, "--brand=5"), 0),
         ((today, "--type=EPOSTA"), 0),

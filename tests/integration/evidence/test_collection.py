@@ -226,8 +226,7 @@ async def test_erased_row_of_another_is_a_commitment_as_before(
 
 async def left(harness: SinkHarness, path: str, recipient: str, seconds: int) -> None:
     """Have a citizen opt out at İYS, which we learn by ``path`` so many seconds later."""
-    now = harness.clock()
-    created = (now - seconds * A_SECOND).replace(microsecond=0)
+    created = (harness.clock() - seconds * A_SECOND).replace(microsecond=0)
     origin = an_iys_origin(
         path=path, creation_date=created, observed_at=created + seconds * A_SECOND
     )
@@ -334,8 +333,7 @@ async def test_lines_of_a_daily_file_are_in_the_archive(harness: SinkHarness, tm
     roots = tmp_path / "roots.pem"
     roots.write_bytes(harness.iys.timestamp_root())
     day = await a_day(harness)
-    before = await collected(harness, recipient=a_phone(2))
-    assert DAILY not in unpacked(before.packed())[0]
+    assert DAILY not in unpacked((await collected(harness, recipient=a_phone(2))).packed())[0]
     await look(harness, roots=tuple(load_pem_x509_certificates(roots.read_bytes())))
     evidence = await collected(harness, recipient=a_phone(2))
     anchors = await published(harness, tmp_path)

@@ -138,8 +138,7 @@ async def serving(settings: KafkaSettings, **overrides: object) -> AsyncIterator
         ) as client:
             try:
                 await until_ready(client, running)
-                operations = f"http://127.0.0.1:{feeds.operations_port}"
-                yield Served(client=client, operations=operations)
+                yield Served(client=client, operations=f"http://127.0.0.1:{feeds.operations_port}")
             finally:
                 stopping.set()
                 await running

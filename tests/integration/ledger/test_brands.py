@@ -272,8 +272,7 @@ async def count_again(harness: SinkHarness, *, is_dry_run: bool = False) -> Coun
 async def late(harness: SinkHarness) -> SinkHarness:
     """Give sinks behind the term of five records: one is registered, one is parked, one expired."""
     await harness.register(onay(DONE))
-    given = [onay(EXPIRED), onay(PENDING), onay(PARKED), ret(OPT_OUT)]
-    await harness.ingest(*given)
+    await harness.ingest(*[onay(EXPIRED), onay(PENDING), onay(PARKED), ret(OPT_OUT)])
     due = (await harness.row(EXPIRED)).expires_at
     assert due is not None
     harness.advance(due - harness.clock() + A_SECOND)
@@ -307,8 +306,7 @@ async def test_expired_consent_is_due_again_by_a_longer_term(late: SinkHarness):
     assert (row.state, row.action, row.permission_reason) == ("pending", "send", "awaiting-iys")
     assert row.expires_at is not None
     assert row.expires_at > late.clock()
-    parked = await late.columns("state", "expires_at", recipient=PARKED)
-    assert parked == ("parked", row.expires_at)
+    assert await late.columns("state", "expires_at", recipient=PARKED) == ("parked", row.expires_at)
     assert await late.row(DONE) == before
     acts = await reads.facts(late.ledger, [str(a_key(recipient=EXPIRED)), f"brand/{BRAND}"])
     named = [(one.data["act"], one.data["by"]) for one in acts if one.kind == "act"]

@@ -196,8 +196,7 @@ async def test_unknown_authority_of_the_server_is_a_clear_error(
     database_url: str, authority: Authority, stranger: Authority
 ) -> None:
     """And so is a file of authorities that is not there."""
-    certificate = authority.issue("ledger")
-    async with database_with_tls(database_url, certificate, stranger) as url:
+    async with database_with_tls(database_url, authority.issue("ledger"), stranger) as url:
         assert "certificate verify failed" in await error_of(url)
         nowhere = await error_of(make_conninfo(url, sslrootcert="/nowhere.pem"))
         assert "/nowhere.pem" in nowhere

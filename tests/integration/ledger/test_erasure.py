@@ -292,11 +292,10 @@ def in_years(harness: SinkHarness, years: int) -> datetime:
 
 async def assert_unnamed(harness: SinkHarness, word: str) -> None:
     """Assert that neither the person nor a word is in the history or the deliveries."""
-    likes = [f"%{PHONE[1:]}%", word]
     (row,) = await harness.ledger.fetch(
         "SELECT (SELECT count(*) FROM history AS m WHERE m::text LIKE ANY(%(likes)s))"
         " + (SELECT count(*) FROM deliveries AS d WHERE d::text LIKE ANY(%(likes)s)) AS n",
-        {"likes": likes},
+        {"likes": [f"%{PHONE[1:]}%", word]},
     )
     assert row["n"] == 0
 

@@ -89,8 +89,7 @@ async def explained(
 ) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
     """Return the plan that an EXPLAIN gives."""
     async with ledger.ledger.transaction() as connection:
-        rows = await connection.execute(explain, values)
-        row = await rows.fetchone()
+        row = await (await connection.execute(explain, values)).fetchone()
         assert row is not None
         return row["QUERY PLAN"][0]["Plan"]
 
@@ -104,8 +103,7 @@ async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
     async with sink_fixture(database_url, KafkaSettings(), keys=99_900) as ledger:
         await ledger.add_pending(database_url, 100)
         for file, name, more in QUERIES:
-            plan = await plan_of(ledger, file, name, more)
-            assert "consents" not in scanned(plan), (file, name)
+            assert "consents" not in scanned(await plan_of(ledger, file, name, more)), (file, name)
         assert "consents" in scanned(await plan_of(ledger, "reads", "counts", {}))
         async with ledger.ledger.transaction() as connection:
             await connection.execute(statements("consents")["stage"])

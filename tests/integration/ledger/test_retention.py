@@ -422,8 +422,7 @@ async def test_other_expired_rows_go(harness: SinkHarness):
         " FROM generate_series(1, 2500) AS n RETURNING hour",
         {"now": now},
     )
-    after = now + timedelta(days=90, hours=2400.5)
-    deleted = await delete_expired(harness.ledger, now=after)
+    deleted = await delete_expired(harness.ledger, now=now + timedelta(days=90, hours=2400.5))
     assert (deleted["rate_limit_hours"], deleted["legal_holds"]) == (2400, 0)
     deleted = await delete_expired(harness.ledger, now=now + 3654 * DAY)
     assert (deleted["rate_limit_hours"], deleted["legal_holds"]) == (100, 1)

@@ -65,8 +65,7 @@ async def test_every_planted_difference_is_named_and_repaired(
     assert by_key(found) == expected
     differences = sum(map(len, expected.values()))
     assert found["unexplained"] == differences
-    by_repair = {one["repair"] for one in found["differences"]}
-    assert by_repair == set(Repair)
+    assert {one["repair"] for one in found["differences"]} == set(Repair)
     assert csv_file.stat().st_mode & 0o777 == 0o600
     assert len(csv_file.read_text("utf-8").splitlines()) == differences + 1
 
@@ -80,8 +79,7 @@ async def test_every_planted_difference_is_named_and_repaired(
     assert "unexplained" not in await run(COMPARE, 0)
     acts = await reads.facts(ledger, [brand_key(BRAND)])
     (done,) = [one for one in acts if one.data.get("act") == "reconcile"]
-    digest = Plan.read(plan_file).digest
-    assert (done.data["by"], done.data["after"]["plan"]) == ("ada", digest)
+    assert (done.data["by"], done.data["after"]["plan"]) == ("ada", Plan.read(plan_file).digest)
     await see_explained(site, run)
     await see_moved(site, run, plan_file)
     await see_erased(site, run, tmp_path / "erased.json")
@@ -98,8 +96,7 @@ async def see_explained(site: Site, run: Run) -> None:
     printed = await run(f"{COMPARE}", 0)
     assert "ask for a new consent" in printed
     assert other not in printed
-    tables = [line for line in printed.splitlines() if line[:1] in "┃│"]
-    assert max(map(len, tables)) <= 80
+    assert max(map(len, [line for line in printed.splitlines() if line[:1] in "┃│"])) <= 80
 
 
 async def see_moved(site: Site, run: Run, plan_file: Path) -> None:

@@ -82,8 +82,7 @@ def test_opt_out_without_a_readable_key_counts_from_its_receipt(
     causes = []
     for name, person in zip(names, people, strict=True):
         given = ("--recipient", person, "--type=MESAJ", "--source=HS_WEB", "--status=RET")
-        event_id = corrected(izin, name, f"--brand={BRAND}", *given)
-        found = of_event(letters, event_id)
+        found = of_event(letters, corrected(izin, name, f"--brand={BRAND}", *given))
         assert (found.status, found.effective_at) == (Status.RET, NOON + 3 * HOUR)
         causes.append(found.event.cause)
     assert (causes[0], len(causes[1])) == ("event-1", 36)
@@ -104,8 +103,7 @@ def test_letter_that_waits_to_be_decided_is_not_written_again(
 ) -> None:
     """No order worker runs here: the next command waits for what the first has written."""
     topic = letters.settings.topics.events.name
-    person = letters.person()
-    (name,) = letters.plant([letters.letter(an_event(recipient=person))])
+    (name,) = letters.plant([letters.letter(an_event(recipient=letters.person()))])
     ends = sum(kafka.committed_ends(letters.settings, topic).values())
     assert redrive(izin, name, "--wait", "PT0S", "--execute")["waiting"] == [name]
     assert redrive(izin, name)["unsettled"] == [name]

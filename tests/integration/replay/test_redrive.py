@@ -81,8 +81,7 @@ def test_letters_of_each_reason_land_once_repaired(izin: Run, letters: LetterHar
         for reason, person in people.items()
     ]
     names = letters.plant(planted)
-    preview = redrive(izin, "--origin", "each")
-    assert preview["preview"] == {"applied": 5}
+    assert redrive(izin, "--origin", "each")["preview"] == {"applied": 5}
     assert letters.redriven("each") == []
     done = redrive(izin, "--origin", "each", "--execute")
     assert (done["result"], done["differences"]) == ({"applied": 5}, [])
@@ -178,8 +177,7 @@ def test_letters_still_refused_stay_unless_they_are_meant(
             letters.letter(future, "undecodable", value=b"junk", offset=8),
         ]
     )
-    preview = redrive(izin, *names)
-    assert preview["refused"] == [
+    assert redrive(izin, *names)["refused"] == [
         {"letter": names[0], "codes": ["H162"]},
         {"letter": names[1], "codes": ["IZIN-UNDECODABLE"]},
     ]
@@ -223,8 +221,7 @@ async def test_what_came_meanwhile_is_named(letters: LetterHarness, shared_ledge
     overtaken, repeated = letters.person(), letters.person()
     names = letters.plant(map(letters.letter, (an_opt_in(overtaken), an_opt_in(repeated))))
     how = RedriveStatement(by="ada", reason="repaired", wait=timedelta(seconds=30))
-    settings = LedgerSettings(database_url=SecretStr(shared_ledger))
-    async with open_ledger(settings) as ledger:
+    async with open_ledger(LedgerSettings(database_url=SecretStr(shared_ledger))) as ledger:
         redriver = Redriver(
             ledger=ledger,
             settings=letters.settings,
@@ -339,5 +336,4 @@ async def test_decisions_are_taken_once_the_ledger_can(
             assert again.expected == {RedriveOutcome.KNOWN: 2}
             report = await redriver.execute(again, how)
             assert report.became == {RedriveOutcome.KNOWN: 2}
-        facts = await ledger.fetch("SELECT FROM history WHERE kind = 'decision'")
-        assert len(facts) == 2
+        assert len(await ledger.fetch("SELECT FROM history WHERE kind = 'decision'")) == 2

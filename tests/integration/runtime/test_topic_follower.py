@@ -69,8 +69,7 @@ def test_topic_ends_behind_the_mark_of_a_transaction(settings: KafkaSettings):
     table = known()
     follower = TopicFollower(access_of(settings), Codec(), settings.topics.api_keys, table)
     until(lambda: load(follower, table) == 1)
-    age = follower.age()
-    assert age is not None
+    assert follower.age() is not None
 
 
 def load(follower: TopicFollower, table: Any) -> int:  # noqa: ANN401  # a table with a length

@@ -220,10 +220,8 @@ class SinkHarness:
 
     def other_worker(self) -> SubmissionRecovery:
         """Return the recovery of another process."""
-        owner = replace(self.context.lease_owner, owner=OTHER)
-        context = replace(self.context, lease_owner=owner)
-        sender = replace(self.sender, context=context)
-        return SubmissionRecovery(context=context, sender=sender)
+        context = replace(self.context, lease_owner=replace(self.context.lease_owner, owner=OTHER))
+        return SubmissionRecovery(context=context, sender=replace(self.sender, context=context))
 
     def set_silence(self, *, is_silent: bool) -> None:
         """Have had no answer from İYS for long, and perhaps a call that failed since."""

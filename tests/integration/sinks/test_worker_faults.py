@@ -138,8 +138,7 @@ async def test_worker_starts_beside_one_frozen_amid_a_slot(
     """The frozen one has the row of the address locked: before the other waits for that, it watches
     for silent ones, and so ends its sessions.
     """
-    pacer = LedgerPacer(harness.ledger, Pace(rate=500), address=iys_settings.egress_address)
-    await pacer.begin()
+    await LedgerPacer(harness.ledger, Pace(rate=500), address=iys_settings.egress_address).begin()
     worker = a_worker(kafka_settings, ledger_settings, iys_settings, operations_port=free_port())
     with pytest.raises(LedgerUnavailableError):
         async with frozen_amid_a_slot(ledger_settings), worker:

@@ -163,8 +163,7 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     settings = make_settings(1)
 
     def limit(size: int) -> None:
-        name = settings.topics.dead_letters.name
-        set_of_topic(settings, name, "max.message.bytes", f"{size}")
+        set_of_topic(settings, settings.topics.dead_letters.name, "max.message.bytes", f"{size}")
 
     limit(128)  # of which a transaction's marker has room
     worker = start_worker("one", settings)

@@ -60,8 +60,7 @@ async def test_clock_that_is_ahead_keeps_nothing_from_being_written(
     """A broker refuses what was made more than an hour after it, unless it takes its own time."""
     ahead = time.time_ns() + 2 * 3_600_000_000_000
     monkeypatch.setattr(transactional_producer, "time", SimpleNamespace(time_ns=lambda: ahead))
-    owner = await harness.acquired()
-    await harness.commit(owner, harness.effects(ONAY), next_offset=1)
+    await harness.commit(await harness.acquired(), harness.effects(ONAY), next_offset=1)
     (row,) = committed_records(harness.settings, harness.rows_topic)
     assert row.timestamp()[1] < ahead // 1_000_000 - 3_600_000
 
@@ -92,8 +91,7 @@ async def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
     assert consent_of(first.state, KEY) is None
     assert harness.rows() == 0
     await harness.commit(second, harness.effects(ONAY), next_offset=5)
-    third = await harness.acquired()
-    assert third.next_offsets[harness.events] == 5
+    assert (await harness.acquired()).next_offsets[harness.events] == 5
 
 
 async def test_open_transaction_is_aborted_by_the_next_owner(harness: OrderHarness) -> None:
@@ -189,11 +187,9 @@ async def test_undecided_records_removed_by_retention_are_logged(
 ) -> None:
     """A loss cannot be undone, but it is always reported."""
     harness.publish(10)
-    first = await harness.acquired()
-    await harness.commit(first, Effects(), next_offset=2)
+    await harness.commit(await harness.acquired(), Effects(), next_offset=2)
     harness.delete_below(harness.events, 6)
-    second = await harness.acquired()
-    assert second.next_offsets[harness.events] == 6
+    assert (await harness.acquired()).next_offsets[harness.events] == 6
     (log,) = logged
     assert log["event"] == "retention removed undecided records"
     assert (log["decided_below"], log["earliest"]) == (2, 6)
@@ -209,8 +205,7 @@ async def test_unreadable_row_raises_state_error(harness: OrderHarness, rubbish:
 
 async def test_row_of_a_newer_law_raises_state_error(harness: OrderHarness) -> None:
     """An old worker does not decide over the state of a law it does not know."""
-    newer = replace(ONAY, law_version=LAW_VERSION + 1)
-    harness.write_row(row_of(newer))
+    harness.write_row(row_of(replace(ONAY, law_version=LAW_VERSION + 1)))
     with pytest.raises(StateError, match="newer release"):
         await harness.owner().acquire()
 
@@ -239,8 +234,7 @@ async def test_failed_repartitioning_keeps_the_offset(harness: OrderHarness) -> 
     )
     with pytest.raises(KafkaException):
         await harness.commit(owner, Effects(repartitioned=[lost]), next_offset=1)
-    successor = await harness.acquired()
-    assert successor.next_offsets[harness.events] == 0
+    assert (await harness.acquired()).next_offsets[harness.events] == 0
 
 
 async def test_largest_folded_record_can_be_written(harness: OrderHarness) -> None:
@@ -259,8 +253,7 @@ async def test_largest_folded_record_can_be_written(harness: OrderHarness) -> No
 
 async def decided_to(harness: OrderHarness, offset: int) -> None:
     """Decide the bulk lane up to `offset`, with a row, as another worker."""
-    owner = await harness.acquired()
-    await harness.commit(owner, harness.effects(ONAY), next_offset=offset)
+    await harness.commit(await harness.acquired(), harness.effects(ONAY), next_offset=offset)
 
 
 async def test_lost_positions_topic_loses_no_event(
@@ -269,8 +262,7 @@ async def test_lost_positions_topic_loses_no_event(
     """What is still in the lanes is decided again; a person is called."""
     await decided_to(harness, 4)
     harness.recreate(harness.settings.topics.positions.name)
-    owner = await harness.acquired()
-    assert owner.next_offsets == {harness.events: 0, harness.express: 0}
+    assert (await harness.acquired()).next_offsets == {harness.events: 0, harness.express: 0}
     assert [(one["event"], one["log_level"]) for one in logged] == [
         ("positions not found", "critical")
     ] * 2
@@ -288,8 +280,7 @@ async def test_recreated_lane_is_decided_from_its_beginning(
     (log,) = logged
     assert (log["event"], log["topic"]) == ("topic recreated", harness.events)
     await harness.commit(owner, Effects(), next_offset=3)
-    successor = await harness.acquired()
-    assert successor.next_offsets[harness.events] == 3
+    assert (await harness.acquired()).next_offsets[harness.events] == 3
     assert len(logged) == 1
 
 
@@ -310,8 +301,7 @@ async def test_lane_that_ends_before_its_position_is_not_decided(harness: OrderH
     with pytest.raises(PositionAheadError, match="ends at offset 10, and is decided up to 11"):
         await harness.owner().acquire()
     harness.publish(1)
-    owner = await harness.acquired()
-    assert owner.next_offsets[harness.events] == 11
+    assert (await harness.acquired()).next_offsets[harness.events] == 11
 
 
 @pytest.mark.parametrize("marks", [0, 40])
@@ -332,8 +322,7 @@ async def test_latest_positions_are_found_from_the_end(harness: OrderHarness, ma
     end = kafka.committed_ends(harness.settings, topic)[0]
     reader = BoundedReader(harness.settings, "reader", topic)
     try:
-        found = latest_positions(reader, harness.codec, {0: end})
-        assert found[0].events_offset == 5
+        assert latest_positions(reader, harness.codec, {0: end})[0].events_offset == 5
         assert latest_positions(reader, harness.codec, {0: 0}) == {}
     finally:
         reader.close()

@@ -25,9 +25,8 @@ TOO_LARGE = 1_200_000
 async def producing(harness: OrderHarness) -> AsyncIterator[TransactionalProducer]:
     """Yield a producer of the rows' topic."""
     connection = harness.owner()._clients.connection
-    topics = [harness.rows_topic, harness.opt_outs]
     producer = await TransactionalProducer.start(
-        connection, f"{harness.settings.topic_prefix}test", topics
+        connection, f"{harness.settings.topic_prefix}test", [harness.rows_topic, harness.opt_outs]
     )
     try:
         yield producer

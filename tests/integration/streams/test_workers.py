@@ -110,8 +110,7 @@ def test_worker_with_wrong_topics_exits(
     start_worker: Callable[[str, KafkaSettings], Worker],
 ) -> None:
     """Another partition count than the topics have would part keys from their history."""
-    settings = make_settings(2)
-    worker = start_worker("wrong", settings.model_copy(update={"partitions": 3}))
+    worker = start_worker("wrong", make_settings(2).model_copy(update={"partitions": 3}))
     assert worker.process.wait(30) == EXIT_CONFIG
     assert "has 2 partitions, not 3" in worker.log.read_text(encoding="utf-8")
 

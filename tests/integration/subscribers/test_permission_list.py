@@ -134,8 +134,7 @@ async def test_other_brands_and_channels_are_left_out(access: KafkaAccess, write
     writer.permit(key, other, call)
     wanted = {"brands": [100001], "channels": [Channel.MESAJ]}
     async with PermissionList(access=access, **wanted) as permissions:  # type: ignore[arg-type]
-        answers = [permissions.may_send(one) for one in (key, other, call)]
-        assert answers == [True, False, False]
+        assert [permissions.may_send(one) for one in (key, other, call)] == [True, False, False]
         assert len(permissions) == 1
 
 

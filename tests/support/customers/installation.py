@@ -175,8 +175,7 @@ def _entries(brand: OneBrand, now: datetime) -> Iterator[HistoryEntry]:
             data=data,
         )
     asked = {"campaign": f"of {customer}", "asked_by": f"key-{customer}", "asked_at": now}
-    receipt = a_receipt(code, customer_id=customer, brand_code=code, **asked)
-    yield from entries_of(receipt)
+    yield from entries_of(a_receipt(code, customer_id=customer, brand_code=code, **asked))
     for about in (brand_key(code), customer_key(customer)):
         name = f"look at {customer} {code}"
         yield act(name, about, by="ada", now=now, before={}, after={}, customer_id=customer)

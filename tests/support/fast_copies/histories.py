@@ -282,8 +282,7 @@ class GeneralFold:
         if not is_saved:
             result = ItemResult(verdict=Verdict.DATA, code="H120", how="batch")
         if is_saved and not is_ret:
-            after = item_result.accepted_row(row, item, result, self._now)
-            self._rule(after, self._ruled_answered)
+            self._rule(item_result.accepted_row(row, item, result, self._now), self._ruled_answered)
             return
         applied = item_result.apply_result(
             row, item, result, BRAND, self._now, calendar=TURKEY_CALENDAR

@@ -172,8 +172,7 @@ def event_value(key: ConsentKey, status: str = "RET", **overrides: object) -> by
         "recipient": key.recipient,
         "status": status,
     }
-    event = an_event(**fields | overrides)
-    return CODEC.encode("ConsentEvent", event_to_avro(event))
+    return CODEC.encode("ConsentEvent", event_to_avro(an_event(**fields | overrides)))
 
 
 def keys_in(partition: int, first: int = 0) -> Iterator[ConsentKey]:

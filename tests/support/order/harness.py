@@ -90,8 +90,7 @@ SPOILT_TEXTS = (
 
 def a_spoilt_record(name: str, *, key: bytes = b"any", **overrides: object) -> FetchedRecord:
     """Return a record whose text `name` has, in place of @@@@, bytes that are in no text."""
-    event = an_event(**{name: "@@@@"} | overrides)
-    value = CODEC.encode("ConsentEvent", event_to_avro(event))
+    value = CODEC.encode("ConsentEvent", event_to_avro(an_event(**{name: "@@@@"} | overrides)))
     assert value.count(b"@@@@") == 1
     # A byte that UTF-8 has nowhere, and half of a surrogate pair.
     return fetched(value=value.replace(b"@@@@", b"\xff\xed\xa0\x80"), key=key, partition=HOME)

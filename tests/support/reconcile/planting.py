@@ -111,8 +111,7 @@ async def ledger_believes_opt_out(site: Site, recipient: str) -> Found:
     """Have the row believe an older RET at İYS, where it holds an ONAY."""
     row = await site.harness.row(recipient)
     assert row.registered_at
-    at = row.registered_at - _HOUR
-    await set_columns(site, recipient, registered="RET", registered_at=at)
+    await set_columns(site, recipient, registered="RET", registered_at=row.registered_at - _HOUR)
     return found(Kind.STATUS, SaidBy.IYS, WRONG_PERMISSION)
 
 
@@ -120,8 +119,7 @@ async def other_date(site: Site, recipient: str) -> Found:
     """Give the row another consent date than İYS has."""
     row = await site.harness.row(recipient)
     assert row.registered_consent_date
-    date = row.registered_consent_date - _HOUR
-    await set_columns(site, recipient, registered_consent_date=date)
+    await set_columns(site, recipient, registered_consent_date=row.registered_consent_date - _HOUR)
     return found(Kind.DATE, SaidBy.IYS)
 
 
@@ -164,8 +162,7 @@ async def opt_out_known_to_iys_alone(site: Site, recipient: str) -> Found:
         publisher=InMemoryTopic(),  # type: ignore[arg-type]  # keeps what it would publish
         path="pull",
     )
-    entry = IysMovement.read(JsonReader(row))
-    seen = await reported.publish(ACTIVE, Stream.IYS, [entry])
+    seen = await reported.publish(ACTIVE, Stream.IYS, [IysMovement.read(JsonReader(row))])
     async with harness.ledger.transaction() as connection:
         await reported.record(connection, ACTIVE, seen, now=harness.clock())
     await site.relay_all()

@@ -105,8 +105,7 @@ def small_gate() -> Iterator[SmallGate]:
     """Run a small gate on a port of 127.0.0.1."""
     gate = SmallGate()
     app = Starlette(routes=[Route("/v1/may-send", gate.ask, methods=["POST"])])
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         gate.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

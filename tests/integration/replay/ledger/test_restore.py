@@ -155,8 +155,7 @@ async def _offboarded(site: Site) -> Brand:
     """Have a customer that was offboarded, and in the topic its brand as it was before."""
     harness, brand = site.harness, replace(ACTIVE, brand_code=BRAND + 9, customer_id="left")
     active = harness.context.topic_messages.brand(await harness.brand(brand), harness.clock())
-    topic = site.kafka.topics.brands.name
-    produce(site.kafka, topic, active.value, key=active.key, partition=0)
+    produce(site.kafka, site.kafka.topics.brands.name, active.value, key=active.key, partition=0)
     stopped = await harness.brand(replace(brand, status="stopped"))
     await harness.ledger.fetch(
         "UPDATE customers SET offboarded_at = now() WHERE customer_id = 'left' RETURNING name"
@@ -273,8 +272,7 @@ async def test_killed_restoration_goes_on_to_the_same_end(
     stand = len(await rows(site.new))
     # The page of the other lane may have been saved too.
     assert stand in ({0} if at == "load" else {4, 8})
-    done = await site.restored(restoration, anchors)
-    assert done.rows == 10 - stand
+    assert (await site.restored(restoration, anchors)).rows == 10 - stand
     after = await rows(site.new)
     assert {key: decided(row) for key, row in after.items()} == {
         key: decided(row) for key, row in (await rows(site.harness)).items()

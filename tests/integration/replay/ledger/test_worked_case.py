@@ -178,8 +178,7 @@ async def test_killed_mending_has_the_same_end(
     await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
     await run({"replay rebuild ledger --plan a.json --processes 1": 1}, tmp_path, given)
     execute = "replay run a.json --execute"
-    at_history = "LOCK TABLE history IN SHARE MODE"
-    await killed(execute, tmp_path, given, harness.ledger, at_history)
+    await killed(execute, tmp_path, given, harness.ledger, "LOCK TABLE history IN SHARE MODE")
     assert len(await rows(harness)) == len(before) - 1
     at_changed = "SELECT FROM consents WHERE desired_source = 'HS_CC' FOR UPDATE"
     await killed(execute, tmp_path, given, harness.ledger, at_changed)

@@ -298,8 +298,7 @@ async def test_reversals_above_the_limit_are_not_sent(harness: SinkHarness):
 async def test_what_is_no_reversal_is_neither_counted_nor_held(harness: SinkHarness):
     """New recipients, live consents, other sources, and what a source may reverse."""
     await opted_out(harness)
-    live = {"notice_version": "2026-1", "source": "HS_WEB"}
-    await harness.ingest(*opt_ins(4, **live))
+    await harness.ingest(*opt_ins(4, notice_version="2026-1", source="HS_WEB"))
     await harness.ingest(*(onay(a_phone(number), origin="crm") for number in range(20, 30)))
     await harness.ingest(*opt_ins(6, origin="shop")[4:])
     assert await decisions.undecided(harness.ledger) == ()
@@ -361,8 +360,7 @@ async def test_commands_name_opt_ins_apart_from_opt_outs(harness: SinkHarness, i
     done = await izin("held-back", "withdraw", *order, "--opt-ins")
     assert "4 opt-ins over opt-outs of crm" in done.stderr
     assert "withdraw opt-in (by" in await explained(izin)
-    off = await izin("held-back", "limit", "acme", "--off", "--execute")
-    assert "-> off" in off.stderr
+    assert "-> off" in (await izin("held-back", "limit", "acme", "--off", "--execute")).stderr
 
 
 async def test_changes_of_an_import_are_those_of_its_events(

@@ -117,8 +117,7 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
     assert act["after"]["archive_sha256"] == digest_of(out)
     brands = await two.ledger.fetch("SELECT brand_code, status FROM brands ORDER BY brand_code")
     assert [row["status"] for row in brands] == ["stopped", "active"]
-    again = await offboard("--execute")
-    assert (again.exit_code, len(await acts(two))) == (0, 1)
+    assert ((await offboard("--execute")).exit_code, len(await acts(two))) == (0, 1)
     await _refuses_new_things(izin)
     with zipfile.ZipFile(out) as packed:
         packed.extractall(tmp_path / "unpacked")

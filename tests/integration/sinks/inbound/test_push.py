@@ -122,8 +122,7 @@ class Worker:
     async def push(self, password: str) -> int:
         """Push nothing with a password, and return the status."""
         async with httpx.AsyncClient(trust_env=False) as client:
-            url = url_of(self.port)
-            reply = await client.post(url, json={"list": []}, auth=("iys", password))
+            reply = await client.post(url_of(self.port), json={"list": []}, auth=("iys", password))
         return reply.status_code
 
     def refused(self, reason: str) -> float | None:
@@ -148,8 +147,7 @@ async def test_changed_password_is_registered_anew(harness: SinkHarness):
         harness.iys.citizen("RET", a_phone(2))
         await until(lambda: after.topic.messages)
         assert harness.iys.calls("pushRegister") == registered + 3
-        restarted = Worker(harness, port, "new-fake-password")
-        await restarted.registrar.register_due()
+        await Worker(harness, port, "new-fake-password").registrar.register_due()
         assert harness.iys.calls("pushRegister") == registered + 3
 
 
@@ -177,8 +175,7 @@ async def test_old_and_new_password_are_accepted_meanwhile(harness: SinkHarness)
 
 async def test_password_is_nowhere_in_the_ledger(harness: SinkHarness):
     """Only what proves it, with a salt."""
-    port = free_port()
-    worker = Worker(harness, port, "old-fake-password")
+    worker = Worker(harness, free_port(), "old-fake-password")
     async with worker.serving():
         await worker.registrar.register_due()
     (row,) = await harness.ledger.fetch("SELECT * FROM push_registrations")
@@ -330,10 +327,9 @@ async def test_place_is_freed_only_with_its_own_password(
         shown = await izin("iys", "push", "status", BRAND, "--output", "json")
         remedies = [row["remedy"] for row in json.loads(shown.stdout) if row["type"] == "MESAJ"]
         assert f"izin iys push unregister {BRAND} --type MESAJ" in remedies[0]
-        freed = url_of(older[0].port)
         words_of_freeing = (
             *("iys", "push", "unregister", BRAND, "--type=MESAJ"),
-            *("--url", freed, "--username", "iys"),
+            *("--url", url_of(older[0].port), "--username", "iys"),
         )
         assert (await izin(*words_of_freeing)).exit_code == 0
         assert harness.iys.calls("pushUnregister") == 0

@@ -123,8 +123,7 @@ async def test_opt_out_that_is_poison_closes_its_key(
     await harness.register(*(onay(one, minutes=60) for one in people))
     await harness.ledger.fetch("DELETE FROM kafka_offsets RETURNING topic")
     spoilt = harness.decided(*(to_spoil(harness, status="RET", recipient=one) for one in people))
-    values = [spoil(one.value) for spoil, one in zip(spoils, spoilt, strict=True)]
-    write(kafka_settings, values)
+    write(kafka_settings, [spoil(one.value) for spoil, one in zip(spoils, spoilt, strict=True)])
     await ingest_all(harness, kafka_settings)
     for one in people:
         columns = await harness.columns("desired_status", "may_send", "action", recipient=one)
@@ -179,8 +178,7 @@ async def test_too_much_poison_holds_back_the_opt_ins_of_its_partition_alone(
     await ingest_all(harness, kafka_settings, trusted)
     assert await harness.columns("desired_status", recipient=OTHER) == ("ONAY",)
     assert len(await harness.outbox("%-dlq", "DeadLetter")) == 150
-    decided = await harness.ledger.fetch("SELECT key FROM history WHERE kind = 'decision'")
-    assert len(decided) == 3
+    assert len(await harness.ledger.fetch("SELECT key FROM history WHERE kind = 'decision'")) == 3
 
 
 @pytest.mark.broker
@@ -271,8 +269,7 @@ async def test_hostile_decisions_stop_no_opt_out(
         producer.poll(0)
     assert await asyncio.to_thread(producer.flush, 30) == 0
     isolation = Isolation(DeadLetterBudget(share=share))
-    ingester = replace(harness.ingester, settings=kafka_settings, isolation=isolation)
-    reader = await ingester.open()
+    reader = await replace(harness.ingester, settings=kafka_settings, isolation=isolation).open()
     ends = await asyncio.to_thread(kafka.committed_ends, kafka_settings, topic)
     read = 0
 

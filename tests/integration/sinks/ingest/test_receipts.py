@@ -220,6 +220,5 @@ async def test_offsets_of_a_batch_that_failed_are_not_announced(harness: SinkHar
 async def test_opt_outs_stored_ahead_announce_nothing(harness: SinkHarness):
     """They move no offset: what lies before them is not ingested."""
     await harness.brand()
-    decisions = harness.decided(given_at(minutes_ago(3)))
-    await harness.ingester.store(TOPIC, "topic", decisions, {})
+    await harness.ingester.store(TOPIC, "topic", harness.decided(given_at(minutes_ago(3))), {})
     assert await announced(harness) == []

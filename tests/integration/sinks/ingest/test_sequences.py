@@ -162,8 +162,7 @@ async def test_hostile_events_stop_no_tracking(
         producer.produce(topic, value, partition=0)
     assert producer.flush(20) == 0
     publish(kafka_settings, topic, 1, 2, 4)
-    lane = await read_to_end(open_lane(topic), len(values) + 3)
-    await lane.close()
+    await (await read_to_end(open_lane(topic), len(values) + 3)).close()
     rows = await ledger.fetch(
         "SELECT first_number, last_number FROM sequences WHERE origin = 'crm'"
     )

@@ -127,8 +127,7 @@ def in_flight_row(
 
 async def submitted(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Submission:
     """Write ``entries``, and the batch (of this number) by which they were submitted before."""
-    topic_messages = TopicMessages(CODEC, Topics())
-    async with unit_of_work(ledger, topic_messages, NOW) as changes:
+    async with unit_of_work(ledger, TopicMessages(CODEC, Topics()), NOW) as changes:
         await changes.connection.execute(
             "SELECT setval(pg_get_serial_sequence('submissions', 'id'), %(number)s, false)",
             {"number": number},
