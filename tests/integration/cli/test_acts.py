@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from izin.kafka.bounded_reader import read_all
 from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
-from tests.integration.cli.conftest import Izin
+from tests.integration.cli.conftest import Izin, ended
 from tests.integration.cli.test_dead_letters import plant
 from tests.integration.cli.test_explain import store_history
 from tests.support.acts import ACTS, LOOKS
@@ -319,8 +319,7 @@ def test_look_in_a_ledger_that_takes_no_writes_is_shown(izin: Izin, installation
     with psycopg.connect(installation, autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     for words in (("explain", PHONE), ("privacy", "export", PHONE)):
-        shown = izin(*words)
-        assert shown.exit_code == 0, shown.stderr
+        shown = ended(izin(*words), 0)
         assert PHONE[-7:] in shown.stdout
         assert "this look is not in the history" in shown.stderr
     assert looks_of(installation) == []
@@ -400,7 +399,6 @@ def test_without_a_name_an_actor_is_demanded(
 ) -> None:
     """A user number without a name says nobody: wrong usage, and nothing is changed."""
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
-    shown = izin(*REGISTER)
-    assert (shown.exit_code, "IZIN_ACTOR" in shown.stderr) == (2, True)
+    ended(izin(*REGISTER), 2, "IZIN_ACTOR")
     assert acts(installation) == []
     assert izin(*REGISTER, "--by", "ada").exit_code == 0

@@ -25,7 +25,7 @@ from izin.schemas.topics import Topics
 from izin.streams.ownership import Positions
 from izin.streams.ownership.positions import key_of
 from tests.contract.schemas.topic_settings import set_of_topic
-from tests.integration.cli.conftest import Izin
+from tests.integration.cli.conftest import Izin, ended
 from tests.support.builders import a_dead_letter
 from tests.support.subscribers.topics import delete_topics, produce
 from tests.support.waiting import until
@@ -280,13 +280,10 @@ def test_doctor_finds_idle_workers_and_dead_letters(
 
 def test_commands_for_a_missing_topic_name_the_remedy(izin: Izin, broker: KafkaSettings) -> None:
     """No command waits for the end of a topic that does not exist."""
-    printed = izin("dead-letters")
-    assert printed.exit_code == 4
+    printed = ended(izin("dead-letters"), 4)
     name = broker.topics.dead_letters.name
     assert f"topic {name} does not exist; run: izin up" in printed.stderr
-    verified = izin("ledger", "verify")
-    assert verified.exit_code == 4
-    assert f"topic {broker.topics.anchors.name} does not exist" in verified.stderr
+    ended(izin("ledger", "verify"), 4, f"topic {broker.topics.anchors.name} does not exist")
 
 
 def test_read_all_reads_the_partitions_there_are(

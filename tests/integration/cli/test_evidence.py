@@ -21,7 +21,7 @@ from izin.ledger.record import TopicMessages
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.integration.cli.conftest import Izin
+from tests.integration.cli.conftest import Izin, ended
 from tests.integration.cli.test_acts import acts
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import CUSTOMER, NOON, PHONE
@@ -87,8 +87,7 @@ def test_page_is_run_from_the_complaint_to_the_proof(
     for words in COMMANDS:
         if words[:2] == ["evidence", "anchors"]:
             relay(known, topics)
-        done = izin(*words)
-        assert done.exit_code == int(words[:2] == ["complaints", "list"]), (words, done.output)
+        done = ended(izin(*words), int(words[:2] == ["complaints", "list"]))
         said[" ".join(words[:2])] = done
     assert stat.S_IMODE(Path("evidence.zip").stat().st_mode) == 0o600
     listed = said["complaints list"].stdout
@@ -119,8 +118,7 @@ def test_page_is_run_from_the_complaint_to_the_proof(
         (("evidence", KEY, *EVIDENCE[2:-1], "other.zip"), 3, "name the recipient alone"),
         (("evidence", "write", "0555 000 00 09", *EVIDENCE[2:-1], "o.zip"), 3, "has nothing of"),
     ):
-        done = izin(*words)
-        assert (done.exit_code, why in done.stderr.replace("\n", " ")) == (code, True), done.stderr
+        done = ended(izin(*words), code, why)
     assert izin("complaints", "add", "0555 000 00 09", *COMPLAINT[3:]).exit_code == 0
     assert "of another recipient" in izin("complaints", "attach", "2", "evidence.zip").stderr
     assert izin("complaints", "close", "2", "--outcome=withdrawn").exit_code == 0
@@ -133,8 +131,7 @@ def test_latency_is_printed_by_path_and_leg(
     """In 80 columns for people, in seconds for programs; only since the given time."""
     monkeypatch.setattr(out, "_width", 80)
     assert known
-    done = izin("report", "latency", "--since=24h")
-    assert done.exit_code == 0, done.stderr
+    done = ended(izin("report", "latency", "--since=24h"), 0)
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "1.0 s" in done.stdout
     printed = json.loads(izin("report", "latency", "--since=P1D", "--output=json").stdout)

@@ -23,7 +23,7 @@ from izin.ledger.unit_of_work import unit_of_work
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.integration.cli.conftest import Izin
+from tests.integration.cli.conftest import Izin, ended
 from tests.support.builders import BRAND, NOON, PHONE, a_decision_record, an_admitted_event
 from tests.support.gate.receipts import a_decision_receipt, a_receipt
 
@@ -109,8 +109,7 @@ def test_explain_in_any_notation_prints_everything(
     own, to be copied whole.
     """
     monkeypatch.setattr(out, "_width", 100)
-    shown = izin("explain", recipient)
-    assert shown.exit_code == 0
+    shown = ended(izin("explain", recipient), 0)
     command = (
         f"izin brands requeue {BRAND} --because reconsent --recipient {KEY} --plan requeue.json"
     )
@@ -143,16 +142,15 @@ def test_explain_as_json_has_every_column_and_fact(izin: Izin, stored_history: s
 def test_explain_unknown_exits_1_and_unreadable_3(izin: Izin, stored_history: str) -> None:
     """An unknown recipient is exit code 1, an unreadable one 3."""
     assert izin("explain", "0555 000 00 99").exit_code == 1
-    unreadable = izin("explain", "ada")
-    assert (unreadable.exit_code, "+905" in unreadable.stderr) == (3, True)
+    ended(izin("explain", "ada"), 3, "+905")
 
 
 def test_brands_add_again_changes_the_brand(izin: Izin, stored_history: str) -> None:
     """Adding again changes; what affects records is printed first; an offset is taken as given."""
     words = ("--iys-code=100001", "--customer=acme")
-    added = izin("brands", "add", str(BRAND), *words, "--name=One")
-    assert added.exit_code == 0, added.output
-    assert f"brand {BRAND} is registered" in added.stderr
+    ended(
+        izin("brands", "add", str(BRAND), *words, "--name=One"), 0, f"brand {BRAND} is registered"
+    )
     change = ("brands", "add", str(BRAND), *words, "--name=Two")
     change = (*change, "--activated-at=2024-01-31T12:00:00+03:00", "--account=ada")
     printed = izin(*change)
@@ -174,8 +172,7 @@ def test_brands_add_reads_instants_as_turkish_time(izin: Izin, stored_history: s
     (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
     assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
     assert "31.01.2024 12:00:00" in izin("brands", "list").stdout
-    again = izin(*words)
-    assert (again.exit_code, "is unchanged" in again.stderr) == (0, True)
+    ended(izin(*words), 0, "is unchanged")
 
 
 @pytest.mark.parametrize(
@@ -193,15 +190,14 @@ def test_brands_command_for_an_unknown_brand_exits_3(
     izin: Izin, stored_history: str, words: tuple[str, ...]
 ) -> None:
     """The message is the same for every command."""
-    printed = izin("brands", *words)
-    assert printed.exit_code == 3
-    assert "brand 7 is not registered; see: izin brands add --help" in printed.stderr
+    ended(izin("brands", *words), 3, "brand 7 is not registered; see: izin brands add --help")
 
 
 def test_retention_hold_of_a_recipient_holds_its_keys(izin: Izin, stored_history: str) -> None:
     """A hold stores keys as the ledger spells them, or it would hold nothing."""
-    hold = izin("retention", "hold", "acme", "--reason=court", "--recipient", "0555 000 00 01")
-    assert (hold.exit_code, KEY in hold.stderr) == (0, True)
+    ended(
+        izin("retention", "hold", "acme", "--reason=court", "--recipient", "0555 000 00 01"), 0, KEY
+    )
     (stored,) = json.loads(izin("retention", "holds", "--output", "json").stdout)
     assert stored["key"] == KEY
 
@@ -262,8 +258,7 @@ def test_remedy_of_one_person_attests_no_other(
     assert "requeue (by ada); state: parked -> " in words
     assert "reason: reconsent -> " in words
     assert "add brand (by " in words
-    again = izin(*execute)
-    assert (again.exit_code, "1 of them changed" in again.stderr) == (1, True)
+    ended(izin(*execute), 1, "1 of them changed")
 
 
 def test_requeue_of_a_brand_needs_its_exact_count(
@@ -273,8 +268,7 @@ def test_requeue_of_a_brand_needs_its_exact_count(
     plan = str(tmp_path / "requeue.json")
     izin(*REGISTER, "--activated-at=2020-01-01T00:00:00")
     asyncio.run(_store_parked(OTHER))
-    listed = izin("brands", "parked", "--output", "json")
-    assert listed.exit_code == 1
+    listed = ended(izin("brands", "parked", "--output", "json"), 1)
     (one,) = json.loads(listed.stdout)
     assert (one["reason"], one["keys"]) == ("reconsent", 2)
     words = ["brands", "requeue", str(BRAND), "--because", "reconsent", "--exactly", "2", "--plan"]
@@ -287,16 +281,15 @@ def test_requeue_of_a_brand_needs_its_exact_count(
     ):
         assert izin(*requeue, *wrong, "--plan", plan).exit_code == 3
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
-    nobody = izin(*requeue, "--because=reconsent", "--recipient=-", "--plan", plan)
-    assert (nobody.exit_code, "0 such records" in nobody.stderr) == (3, True)
+    ended(
+        izin(*requeue, "--because=reconsent", "--recipient=-", "--plan", plan), 3, "0 such records"
+    )
     assert izin(*words, plan).exit_code == 0
     asyncio.run(_store_parked("+905550000003"))
     with psycopg.connect(stored_history) as connection:
         connection.execute("UPDATE consents SET updated_at = now() WHERE recipient = %s", [OTHER])
-    other_brand = izin("brands", "requeue", "7", "--plan", plan, "--execute")
-    assert (other_brand.exit_code, "has the plan of" in other_brand.stderr) == (3, True)
-    done = izin(*requeue, "--plan", plan, "--execute")
-    assert (done.exit_code, "1 records of brand 100001 were requeued" in done.stderr) == (1, True)
+    ended(izin("brands", "requeue", "7", "--plan", plan, "--execute"), 3, "has the plan of")
+    ended(izin(*requeue, "--plan", plan, "--execute"), 1, "1 records of brand 100001 were requeued")
     assert states(izin, PHONE, OTHER, "+905550000003") == [
         ("pending", True),
         ("parked", False),
@@ -312,8 +305,7 @@ def test_receipt_is_shown_by_its_id_and_by_its_recipient(
     monkeypatch.setattr(out, "_width", 300)
     asyncio.run(_store_receipts())
     receipt_id = a_receipt()["receipt_id"]
-    shown = izin("receipts", "show", receipt_id)
-    assert shown.exit_code == 0
+    shown = ended(izin("receipts", "show", receipt_id), 0)
     for words in ("spring", "1 opted-out, 1 registered", "campaigns", "02.03.2026"):
         assert words in shown.stdout
     printed = json.loads(izin("receipts", "show", receipt_id, "--output", "json").stdout)
@@ -323,8 +315,7 @@ def test_receipt_is_shown_by_its_id_and_by_its_recipient(
         answer = " ".join(izin("explain", recipient).stdout.split())
         assert "asked for campaign spring, delivery by campaigns" in answer
         assert "answer yes: information that needs no consent" in answer
-    unknown = izin("receipts", "show", "019d1f5e-0000-7000-8000-000000000099")
-    assert (unknown.exit_code, "no receipt" in unknown.stderr) == (3, True)
+    ended(izin("receipts", "show", "019d1f5e-0000-7000-8000-000000000099"), 3, "no receipt")
 
 
 async def _store_receipts() -> None:

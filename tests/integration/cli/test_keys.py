@@ -12,7 +12,7 @@ import pytest
 from izin.ledger.db.migrate import migrate
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.api_keys import presented
-from tests.integration.cli.conftest import Izin
+from tests.integration.cli.conftest import Izin, ended
 from tests.integration.cli.test_acts import acts
 from tests.support.builders import BRAND
 
@@ -42,15 +42,13 @@ def test_brands_add_takes_no_brand_of_others(izin: Izin, registered: str) -> Non
     moves where its customer is named.
     """
     order = ("brands", "add", "100002", "--iys-code=100001", "--customer=beta", "--name=Two")
-    refused = izin(*order)
-    assert (refused.exit_code, "izin customers add beta" in refused.stderr) == (3, True)
+    ended(izin(*order), 3, "izin customers add beta")
     moved = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=beta", "--name=One")
     assert izin(*moved).exit_code == 3
     assert len(json.loads(izin("brands", "list", "--output", "json").stdout)) == 1
     assert izin("customers", "add", "beta", "--name=Beta").exit_code == 0
     for wrong in ((), ("--from=beta",)):
-        refused = izin(*moved, *wrong, "--execute")
-        assert (refused.exit_code, "with --from" in refused.stderr) == (3, True)
+        refused = ended(izin(*moved, *wrong, "--execute"), 3, "with --from")
         assert "acme" not in refused.stderr
     assert izin(*moved, "--from=acme", "--execute").exit_code == 0
     (brand,) = json.loads(izin("brands", "list", "--output", "json").stdout)
@@ -93,8 +91,7 @@ def test_number_of_two_customers_is_named(izin: Izin, registered: str, ledger: s
 
 def test_created_key_is_printed_once(izin: Izin, registered: str) -> None:
     """Alone on standard output, so that a shell can take it; the list has no secret."""
-    made = izin(*CREATE, f"--brand={BRAND}", "--type=MESAJ", "--expires=2099-01-31T12:00")
-    assert made.exit_code == 0, made.stderr
+    made = ended(izin(*CREATE, f"--brand={BRAND}", "--type=MESAJ", "--expires=2099-01-31T12:00"), 0)
     text = made.stdout.strip()
     given = presented(text)
     assert given is not None
@@ -150,8 +147,7 @@ def test_revoke_without_execute_says_what_would_stop(izin: Izin, registered: str
     """By name all keys of it, by id one alone."""
     izin(*CREATE, f"--brand={BRAND}")
     izin("keys", "rotate", "shop")
-    dry = izin("keys", "revoke", "shop")
-    assert dry.exit_code == 0
+    dry = ended(izin("keys", "revoke", "shop"), 0)
     printed = " ".join(dry.stderr.split())
     assert printed.count(f"may no longer publish for acme, brands {BRAND}") == 2
     assert "2 keys would be revoked; add --execute" in printed

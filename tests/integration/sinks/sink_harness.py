@@ -62,6 +62,15 @@ Izin = Callable[..., Awaitable[Result]]
 """Runs a command of the console."""
 
 
+def ended(done: Result, code: int, *words: str) -> Result:
+    """Assert how a command ended, and that its messages have ``words``; return it."""
+    messages = " ".join(done.stderr.replace("│", " ").split())
+    assert (done.exit_code, [one for one in words if one not in messages]) == (code, []), (
+        done.output
+    )
+    return done
+
+
 class Clock:
     """The real time, and as much as a test has advanced it."""
 

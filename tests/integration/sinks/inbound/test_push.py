@@ -39,6 +39,7 @@ from tests.integration.sinks.sink_harness import (
     Izin,
     SinkHarness,
     a_phone,
+    ended,
     until,
 )
 from tests.support.builders import BRAND
@@ -305,8 +306,7 @@ async def test_status_shows_what_a_worker_has_registered(
 ):
     """Before, each channel needs it; afterwards nothing is to be done."""
     async with ours.serving():
-        shown = await izin("iys", "push", "status", BRAND, "--output", "json")
-        assert shown.exit_code == 1
+        shown = ended(await izin("iys", "push", "status", BRAND, "--output", "json"), 1)
         rows = json.loads(shown.stdout)
         assert [(row["type"], row["status"], row["ours"]) for row in rows] == [
             (str(one), "none", True) for one in Channel
@@ -334,9 +334,7 @@ async def test_place_is_freed_only_with_its_own_password(
         assert (await izin(*words_of_freeing)).exit_code == 0
         assert harness.iys.calls("pushUnregister") == 0
         monkeypatch.setenv("IZIN_PUSH_OLD_PASSWORD", "wrong")
-        wrong = await izin(*words_of_freeing, "--execute")
-        assert wrong.exit_code == 3
-        assert "API Destek Platformu" in " ".join(wrong.stderr.split())
+        ended(await izin(*words_of_freeing, "--execute"), 3, "API Destek Platformu")
         monkeypatch.setenv("IZIN_PUSH_OLD_PASSWORD", "fake-password-0")
         assert (await izin(*words_of_freeing, "--execute")).exit_code == 0
         assert (await izin(*words_of_freeing, "--execute")).exit_code == 3
@@ -352,6 +350,5 @@ async def test_push_status_without_a_receiver_names_the_setting(
 ):
     """There is no receiver here: each channel says which settings it needs."""
     monkeypatch.delenv("IZIN_PUSH_URL")
-    shown = await izin("iys", "push", "status", BRAND, "--output", "json")
-    assert shown.exit_code == 1
+    shown = ended(await izin("iys", "push", "status", BRAND, "--output", "json"), 1)
     assert all("IZIN_PUSH_URL" in row["remedy"] for row in json.loads(shown.stdout))

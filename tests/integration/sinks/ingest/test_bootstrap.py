@@ -25,6 +25,7 @@ from tests.integration.sinks.sink_harness import (
     Izin,
     SinkHarness,
     a_phone,
+    ended,
     onay,
     ret,
     until,
@@ -187,12 +188,10 @@ async def test_command_shows_what_is_lost_and_restores_it(
     monkeypatch.setenv("IZIN_TOPIC_PREFIX", kafka_settings.topic_prefix)
     monkeypatch.setenv("IZIN_PARTITIONS", str(kafka_settings.partitions))
     await lose(harness, kafka_settings, onay(PHONE), ret(OTHER))
-    dry = await izin("ledger", "bootstrap", "--output", "json")
-    assert dry.exit_code == 1
+    dry = ended(await izin("ledger", "bootstrap", "--output", "json"), 1)
     assert [(row["partition"], row["state"]) for row in json.loads(dry.stdout)] == [(0, "lost")]
     assert not await has_rows(harness, [PHONE])
-    done = await izin("ledger", "bootstrap", "--execute", "--output", "json")
-    assert done.exit_code == 0
+    done = ended(await izin("ledger", "bootstrap", "--execute", "--output", "json"), 0)
     (row,) = json.loads(done.stdout)
     assert (row["state"], row["keys"], row["read"]) == ("restored", 2, row["of"])
     assert await has_rows(harness, [PHONE, OTHER])
