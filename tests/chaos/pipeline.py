@@ -42,10 +42,9 @@ from tests.chaos.hostile.records import RECIPIENTS
 from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
 from tests.chaos.order.brokers import BrokerCluster, Network
 from tests.integration.sinks.sink_harness import ACTIVE
-from tests.support.order.workers import Worker
+from tests.support.order.verdict import Worker
 from tests.support.registration import register_brand
-from tests.support.simulator import SimulatorAdmin, running_simulator
-from tests.support.sink_processes import SinkProcesses
+from tests.support.simulator import SimulatorAdmin, SinkProcesses, running_simulator
 
 F = TypeVar("F", bound=str)
 ORDER, SINK = "order worker", "sink"

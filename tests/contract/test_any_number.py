@@ -31,8 +31,7 @@ from izin.sinks.publish.publisher import Publisher
 from tests.contract.test_openapi import FEEDS, GATE, INTAKE, check
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.integration.sinks.test_worker import a_movement
-from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import AUTHORIZATION, BRAND, CUSTOMER, NOON, an_api_key, known
 from tests.unit.feeds.conftest import serving as serving_feeds
 from tests.unit.gate.conftest import serving as serving_gate
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts

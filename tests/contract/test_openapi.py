@@ -21,8 +21,16 @@ from izin.producers.intake.server import routes_of as intake_routes
 from izin.runtime.http_server.problems import public_app
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.contract.schemas.examples import golden
-from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, kafka_message
+from tests.support.builders import (
+    AUTHORIZATION,
+    BRAND,
+    CUSTOMER,
+    NOON,
+    PHONE,
+    an_api_key,
+    kafka_message,
+    known,
+)
 from tests.support.source_tree import ROOT
 from tests.unit.feeds.conftest import SUBSCRIBER, Api, serving
 from tests.unit.feeds.fakes import CODEC, a_permission, key_of

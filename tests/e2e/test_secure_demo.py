@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.stack import izin, left_behind
-from tests.support.secure.broker import PASSWORD, SecureKafka
-from tests.support.secure.certificates import Authority
-from tests.support.secure.tls import database_with_tls
+from tests.support.secure import PASSWORD, Authority, SecureKafka, database_with_tls
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

@@ -40,7 +40,7 @@ from tests.chaos.forgery import archives, database, forger
 from tests.chaos.forgery.archives import ArchiveForger, GenuineArchive
 from tests.chaos.forgery.copies import HistoryCopy, UnmadeArchiveError, archive_of, places_of
 from tests.chaos.forgery.forger import NothingToForgeError
-from tests.support.servers.databases import drop_database
+from tests.support.servers.distribution import drop_database
 
 _TEMPLATE = "template_ledger"
 _POOL = 4

@@ -45,8 +45,9 @@ from tests.chaos.pipeline import (
     supervise,
     until,
 )
-from tests.support.api_keys import an_api_key, publish_key
-from tests.support.order.workers import Worker
+from tests.support.builders import an_api_key
+from tests.support.order.verdict import Worker
+from tests.support.published import publish_key
 
 _AGREED_WITHIN = 30.0
 GATES = ("gate-0", "gate-1")

@@ -13,7 +13,7 @@ from tests.chaos.order.brokers import EXPIRED_AFTER, THREE, BrokerCluster, Clust
 from tests.chaos.order.faults import InjectedFault, LastingFaults, OrderFault
 from tests.chaos.order.instrumented_worker import ACQUIRING, RARE, FaultPoint, TriggerEffect
 from tests.chaos.order.workers import SKEWS, InstrumentedWorker, LoadGenerator, SupervisedWorkers
-from tests.support.order.workers import all_held
+from tests.support.order.verdict import all_held
 
 FREEZE_SECONDS = 9.0
 """Longer than the session (6 s): the group reassigns the partitions before the worker wakes."""

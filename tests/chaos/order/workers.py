@@ -20,9 +20,8 @@ from tests.chaos.order.faults import LastingFaults
 from tests.chaos.order.instrumented_worker import TRIGGER, FaultTrigger
 from tests.chaos.order.skewed_worker import CLOCK, SET
 from tests.support.hostile.small_disk import SmallDisk
-from tests.support.order.traffic import Traffic
-from tests.support.order.verdict import Outage, backlog
-from tests.support.order.workers import Worker
+from tests.support.order.harness import Traffic
+from tests.support.order.verdict import Outage, Worker, backlog
 
 _SETTLED_WITHIN = 25.0
 _FEW = 100

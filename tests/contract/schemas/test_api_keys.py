@@ -29,8 +29,7 @@ from izin.schemas.consistency_token import (
     token_of,
 )
 from tests.contract.schemas.examples import golden
-from tests.support.api_keys import API_KEY, KEY_ID, SECRET_HASH, an_api_key
-from tests.support.builders import NOON
+from tests.support.builders import API_KEY, KEY_ID, NOON, SECRET_HASH, an_api_key
 
 SECRET = API_KEY.removeprefix(f"izin_{KEY_ID}_")
 POSITIONS = st.builds(

@@ -32,8 +32,7 @@ from izin.schemas.uuids import CHANCE_BYTES, uuid7
 from izin.sinks.publish.publisher import headers_of
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.state.state import MemoryState
-from tests.support.api_keys import an_api_key
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, an_event
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, an_api_key, an_event
 from tests.support.order.harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
 from tests.unit.gate.conftest import FakeState
 from tests.unit.ledger.record.test_ruling import ACTIVE, decided

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.order.command import order
-from tests.support.order.workers import until
+from tests.support.order.verdict import until
 
 pytestmark = pytest.mark.broker
 

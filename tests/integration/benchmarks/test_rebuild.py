@@ -9,7 +9,7 @@ from benchmarks.replay.events import events, publish
 from benchmarks.replay.rebuild import figures, measure
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from tests.support.order.deciding import decide_all
+from tests.support.order.harness import decide_all
 
 pytestmark = pytest.mark.broker
 

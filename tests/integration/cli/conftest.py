@@ -12,7 +12,7 @@ from izin.cli.cli import app
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.integration.sinks.sink_harness import ended
-from tests.support.registration import publish_brand
+from tests.support.published import publish_brand
 
 __all__ = ["ended"]
 RUNNER = CliRunner()

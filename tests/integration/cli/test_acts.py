@@ -24,8 +24,8 @@ from tests.integration.cli.test_dead_letters import plant
 from tests.integration.cli.test_explain import store_history
 from tests.support.acts import ACTS, LOOKS
 from tests.support.builders import BRAND, PHONE, a_dead_letter, an_event
+from tests.support.published import produce, remove_below
 from tests.support.replay.dead_letters import a_letter_of
-from tests.support.subscribers.topics import produce, remove_below
 from tests.support.webhooks import TopicWriter, a_consent, receiving
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]

@@ -11,8 +11,8 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.cli.conftest import Izin, ended, put_brand
 from tests.support.builders import PHONE, a_dead_letter, an_event
+from tests.support.published import produce
 from tests.support.replay.dead_letters import a_letter_of
-from tests.support.subscribers.topics import produce
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

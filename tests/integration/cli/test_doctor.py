@@ -27,7 +27,7 @@ from izin.streams.ownership.positions import key_of
 from tests.contract.schemas.topic_settings import set_of_topic
 from tests.integration.cli.conftest import Izin, ended
 from tests.support.builders import a_dead_letter
-from tests.support.subscribers.topics import delete_topics, produce
+from tests.support.published import delete_topics, produce
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]

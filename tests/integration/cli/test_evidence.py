@@ -26,8 +26,8 @@ from tests.integration.cli.test_acts import acts
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import CUSTOMER, NOON, PHONE
 from tests.support.evidence.archives import KEY, MINUTE, a_history
+from tests.support.published import produce
 from tests.support.registration import register_brand
-from tests.support.subscribers.topics import produce
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

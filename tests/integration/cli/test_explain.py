@@ -25,7 +25,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from tests.integration.cli.conftest import Izin, ended
 from tests.support.builders import BRAND, NOON, PHONE, a_decision_record, an_admitted_event
-from tests.support.gate.receipts import a_decision_receipt, a_receipt
+from tests.support.published import a_decision_receipt, a_receipt
 
 pytestmark = pytest.mark.database
 

@@ -23,7 +23,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import positions_of
 from izin.schemas.records import consent_to_avro
 from tests.integration.cli.conftest import Izin, ended
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker

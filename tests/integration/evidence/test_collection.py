@@ -40,8 +40,8 @@ from tests.integration.sinks.inbound.test_daily import a_day, file_of, look
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, a_phone, onay, ret
 from tests.integration.webhooks.test_evidence import LEASE, a_receipt
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key, an_iys_event, an_iys_origin
-from tests.support.gate.receipts import a_decision_receipt
-from tests.support.gate.receipts import a_receipt as a_list_receipt
+from tests.support.published import a_decision_receipt
+from tests.support.published import a_receipt as a_list_receipt
 
 pytestmark = pytest.mark.database
 KEY = str(a_key(recipient=PHONE))

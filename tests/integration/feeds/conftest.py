@@ -18,8 +18,8 @@ from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from izin.schemas.records import ID
-from tests.support.api_keys import AUTHORIZATION, an_api_key, publish_key
-from tests.support.registration import publish_brand
+from tests.support.builders import AUTHORIZATION, an_api_key
+from tests.support.published import publish_brand, publish_key
 from tests.unit.feeds.fakes import a_permission, key_of
 
 PARTITIONS = 3

@@ -29,8 +29,8 @@ from tests.integration.feeds.conftest import (
     serving,
     write,
 )
-from tests.support.api_keys import AUTHORIZATION
-from tests.support.subscribers.topics import delete_topics, remove_below
+from tests.support.builders import AUTHORIZATION
+from tests.support.published import delete_topics, remove_below
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker

@@ -7,9 +7,7 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from tests.support.api_keys import publish_key
-from tests.support.gate.topics import PARTITIONS, GateTopics
-from tests.support.subscribers.published import key_of
+from tests.support.published import PARTITIONS, GateTopics, key_of, publish_key
 from tests.unit.gate.conftest import SENDER
 
 

@@ -23,11 +23,9 @@ from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH
 from izin.schemas.records import ID
-from tests.support.api_keys import AUTHORIZATION
-from tests.support.builders import BRAND
-from tests.support.gate.topics import GateTopics
+from tests.support.builders import AUTHORIZATION, BRAND
 from tests.support.order.verdict import committed_records
-from tests.support.subscribers.published import a_recipient, key_of
+from tests.support.published import GateTopics, a_recipient, key_of
 from tests.support.waiting import until
 from tests.unit.gate.conftest import a_question
 

@@ -11,10 +11,8 @@ import pytest
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.subscribers import Channel, Gate, Question
 from tests.integration.gate.test_gate_process import receipts, serving
-from tests.support.api_keys import API_KEY
-from tests.support.builders import BRAND
-from tests.support.gate.topics import GateTopics
-from tests.support.subscribers.published import a_recipient, key_of
+from tests.support.builders import API_KEY, BRAND
+from tests.support.published import GateTopics, a_recipient, key_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
 

@@ -24,8 +24,16 @@ from izin.schemas.api_keys import ApiKey, new_api_key
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from tests.integration.sinks.sink_harness import ACTIVE
-from tests.support.api_keys import API_KEY, KEY_ID, SECRET_HASH, a_second_key, an_api_key
-from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import (
+    API_KEY,
+    BRAND,
+    CUSTOMER,
+    KEY_ID,
+    NOON,
+    SECRET_HASH,
+    a_second_key,
+    an_api_key,
+)
 from tests.support.registration import register_brand
 
 pytestmark = pytest.mark.database

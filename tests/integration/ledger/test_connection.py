@@ -20,8 +20,7 @@ from izin.ledger.db.notifications import OUTBOX
 from izin.ledger.record import ConcurrentChangeError, LedgerFaultError, LedgerUnavailableError
 from izin.runtime.settings import LedgerSettings
 from tests.support.proxy import proxy_to
-from tests.support.secure.certificates import Authority
-from tests.support.secure.tls import database_with_tls
+from tests.support.secure import Authority, database_with_tls
 
 pytestmark = pytest.mark.database
 

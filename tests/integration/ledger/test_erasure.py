@@ -22,7 +22,7 @@ from tests.integration.sinks.sink_harness import A_SECOND, TOPIC, SinkHarness, o
 from tests.integration.webhooks.test_evidence import faults as delivery_faults
 from tests.integration.webhooks.test_evidence import stored
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key
-from tests.support.gate.receipts import a_decision_receipt, a_receipt
+from tests.support.published import a_decision_receipt, a_receipt
 
 pytestmark = pytest.mark.database
 

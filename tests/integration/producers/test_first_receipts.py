@@ -24,7 +24,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.support.builders import BRAND, PHONE
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce
 
 pytestmark = pytest.mark.broker
 

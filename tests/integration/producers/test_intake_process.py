@@ -28,9 +28,9 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.stack.actors import signups
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
-from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, publish_key
-from tests.support.builders import BRAND
+from tests.support.builders import API_KEY, AUTHORIZATION, BRAND, an_api_key
 from tests.support.http_clients import Reply, connected, request
+from tests.support.published import publish_key
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker

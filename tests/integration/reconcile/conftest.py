@@ -14,8 +14,7 @@ from izin.cli.subscribers import compare
 from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings
 from tests.integration.sinks.sink_harness import A_SECOND, Clock, a_phone, ended, sinks_over
-from tests.support.reconcile.planting import PLANTS
-from tests.support.reconcile.site import SECRET, Site
+from tests.support.reconcile.site import PLANTS, SECRET, Site
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 Run = Callable[[str, int], Awaitable[str]]

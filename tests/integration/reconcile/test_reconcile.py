@@ -16,16 +16,16 @@ from izin.reconcile.remedies import Repair
 from izin.runtime.plan import Plan
 from tests.integration.reconcile.conftest import EACH, Run
 from tests.support.builders import BRAND, a_key
-from tests.support.reconcile.planting import (
+from tests.support.reconcile.site import (
     PLANTS,
     Found,
+    Site,
     never_at_iys,
     not_verified,
     planted_key,
     set_columns,
     write_permission,
 )
-from tests.support.reconcile.site import Site
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 

@@ -29,9 +29,9 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.ingester import Ingester
 from izin.streams.ownership import DecidedOffsets, Positions
-from tests.support.order.deciding import decide_all
+from tests.support.order.harness import decide_all
 from tests.support.order.verdict import committed_records
-from tests.support.subscribers.topics import delete_topics, produce, remove_below
+from tests.support.published import delete_topics, produce, remove_below
 
 SECRET = "a fake secret of thirty-two characters"
 CODEC = Codec()

@@ -21,9 +21,8 @@ from izin.schemas.contracts import Contract
 from izin.schemas.records import event_to_avro
 from tests.integration.replay.conftest import PARTITIONS
 from tests.support.builders import NOON, a_key, an_event
-from tests.support.order.workers import Worker, all_held, until
-from tests.support.replay.dead_letters import LetterHarness, Run, redrive
-from tests.support.replay.ingesting import ingest_all
+from tests.support.order.verdict import Worker, all_held, until
+from tests.support.replay.dead_letters import LetterHarness, Run, ingest_all, redrive
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.usefixtures("brand")]
 

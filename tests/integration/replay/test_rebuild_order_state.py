@@ -25,9 +25,8 @@ from izin.streams.errors import PositionAheadError, StateError
 from izin.streams.ownership import DecidedOffsets
 from tests.integration.replay.rebuild_harness import SECRET, RebuildHarness
 from tests.support.builders import BRAND, NOON, PHONE, a_key, an_event
-from tests.support.order.traffic import Traffic
-from tests.support.order.verdict import backlog
-from tests.support.order.workers import Worker, until
+from tests.support.order.harness import Traffic
+from tests.support.order.verdict import Worker, backlog, until
 
 pytestmark = pytest.mark.broker
 

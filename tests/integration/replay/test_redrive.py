@@ -41,9 +41,9 @@ from tests.support.replay.dead_letters import (
     WHY,
     LetterHarness,
     Run,
+    ingesting,
     redrive,
 )
-from tests.support.replay.ingesting import ingesting
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.usefixtures("worker")]
 

@@ -20,7 +20,7 @@ from tests.integration.replay.rebuild_harness import CODEC, SECRET, RebuildHarne
 from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, at
 from tests.integration.sinks.sink_harness import ended
 from tests.support.builders import NOON, PHONE
-from tests.support.order.workers import until
+from tests.support.order.verdict import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

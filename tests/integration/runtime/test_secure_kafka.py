@@ -8,17 +8,18 @@ from confluent_kafka import TopicPartition
 from izin.runtime import kafka, topic_admin
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
-from tests.support.secure.broker import PASSWORD, SecureKafka
-from tests.support.secure.certificates import Authority
-from tests.support.secure.connections import (
+from tests.support.secure import (
+    PASSWORD,
     PASSWORDS,
     SECRET,
+    Authority,
+    SecureKafka,
+    TokenEndpoint,
     settings_of,
+    silent_tls,
     with_certificate,
     with_tokens,
 )
-from tests.support.secure.https import TokenEndpoint
-from tests.support.secure.tls import silent_tls
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 

@@ -9,8 +9,7 @@ from izin.runtime.errors import RegistryError
 from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from tests.contract.schemas.examples import golden
-from tests.support.secure.certificates import Authority
-from tests.support.secure.https import RegistryProxy, running
+from tests.support.secure import Authority, RegistryProxy, running
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 

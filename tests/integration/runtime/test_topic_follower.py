@@ -16,8 +16,8 @@ from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from tests.support.api_keys import API_KEY, KEY_ID, a_second_key, an_api_key, known, publish_key
-from tests.support.builders import NOON
+from tests.support.builders import API_KEY, KEY_ID, NOON, a_second_key, an_api_key, known
+from tests.support.published import publish_key
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker

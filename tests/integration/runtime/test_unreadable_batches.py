@@ -25,7 +25,7 @@ from izin.subscribers import ChangeKind, PermissionList, subscribe
 from izin.webhooks.partitions import PartitionReader
 from tests.support.hostile.batches import HOSTILE, RawBatch, RawProducer, batch_of
 from tests.support.order.harness import CODEC
-from tests.support.subscribers.published import TopicWriter, key_of
+from tests.support.published import TopicWriter, key_of
 from tests.support.waiting import until
 from tests.support.webhooks import event_reader
 

@@ -25,10 +25,10 @@ from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
 from tests.integration.sinks.test_worker import a_worker, publish
-from tests.support.gate.receipts import a_receipt, publish_receipts
 from tests.support.http_clients import Reply, request
 from tests.support.proxy import Proxy, proxy_to
-from tests.support.sink_processes import SinkProcesses
+from tests.support.published import a_receipt, publish_receipts
+from tests.support.simulator import SinkProcesses
 
 pytestmark = pytest.mark.database
 RECIPIENTS = [a_phone(number) for number in range(120)]

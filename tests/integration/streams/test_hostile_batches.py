@@ -30,10 +30,8 @@ from tests.support.hostile.batches import (
     RawProducer,
     batch_of,
 )
-from tests.support.order.harness import CODEC, a_record
-from tests.support.order.traffic import flood
-from tests.support.order.verdict import backlog, committed_records, examine
-from tests.support.order.workers import Worker, all_held, until
+from tests.support.order.harness import CODEC, a_record, flood
+from tests.support.order.verdict import Worker, all_held, backlog, committed_records, examine, until
 
 pytestmark = pytest.mark.broker
 BOMB = 1 << 20

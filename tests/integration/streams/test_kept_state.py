@@ -36,7 +36,7 @@ from tests.support.order.harness import (
     apply,
     consent_of,
 )
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce
 from tests.unit.streams.test_erasure import SUPPRESSION, an_erasure
 
 pytestmark = pytest.mark.broker

@@ -39,7 +39,7 @@ from tests.support.order.harness import (
     row_of,
 )
 from tests.support.order.verdict import committed_records, source
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce
 
 pytestmark = pytest.mark.broker
 

@@ -23,10 +23,8 @@ from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.runtime.topic_admin import ensure_topics, is_contested
 from izin.streams.engine.app import EXIT_CONFIG
 from tests.chaos.order.brokers import BrokerCluster
-from tests.support.order.harness import CODEC
-from tests.support.order.traffic import Traffic
-from tests.support.order.verdict import backlog, examine
-from tests.support.order.workers import Worker, all_held, until
+from tests.support.order.harness import CODEC, Traffic
+from tests.support.order.verdict import Worker, all_held, backlog, examine, until
 
 PARTITIONS = 4
 STUCK = 2

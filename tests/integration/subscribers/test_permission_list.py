@@ -20,7 +20,7 @@ from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, Permissio
 from tests.contract.schemas.topic_settings import set_of_topic
 from tests.support.builders import NOON
 from tests.support.order.verdict import committed_records
-from tests.support.subscribers.published import TopicWriter, a_permission, key_of
+from tests.support.published import TopicWriter, a_permission, key_of
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]

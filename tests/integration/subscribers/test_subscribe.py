@@ -38,8 +38,13 @@ from izin.subscribers import (
 )
 from izin.subscribers.subscription import OptOutGuard
 from tests.support.builders import NOON
-from tests.support.subscribers.published import TopicWriter, an_opt_out, an_outcome, key_of
-from tests.support.subscribers.topics import remove_below
+from tests.support.published import (
+    TopicWriter,
+    an_opt_out,
+    an_outcome,
+    key_of,
+    remove_below,
+)
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]

@@ -21,7 +21,7 @@ from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer,
 from izin.cli.subscribers.command import ping
 from izin.ledger.webhooks import deliveries, registry
 from tests.support.builders import BRAND, CUSTOMER
-from tests.support.subscribers.topics import remove_below
+from tests.support.published import remove_below
 from tests.support.webhooks import (
     Hooks,
     a_consent,

@@ -30,11 +30,9 @@ from izin.webhooks import resends
 from izin.webhooks.resends import ResendError
 from tests.integration.cli.conftest import RUNNER, app
 from tests.integration.feeds.conftest import serving
-from tests.support.api_keys import API_KEY, an_api_key, publish_key
-from tests.support.builders import CUSTOMER, NOON, a_key
-from tests.support.registration import publish_brand
+from tests.support.builders import API_KEY, CUSTOMER, NOON, a_key, an_api_key
+from tests.support.published import publish_brand, publish_key, remove_below
 from tests.support.subscribers.page_clients import RunningClient, blocks, python_command
-from tests.support.subscribers.topics import remove_below
 from tests.support.webhooks import (
     Hooks,
     a_consent,

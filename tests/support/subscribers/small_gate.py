@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from izin.schemas.consistency_token import LogPosition, token_of
-from tests.support.api_keys import API_KEY
+from tests.support.builders import API_KEY
 from tests.support.waiting import until
 
 _CHUNK = 4096

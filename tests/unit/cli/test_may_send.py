@@ -8,8 +8,7 @@ from typer.testing import CliRunner
 
 from izin.cli.cli import app
 from izin.local import free_port
-from tests.support.api_keys import API_KEY
-from tests.support.builders import BRAND
+from tests.support.builders import API_KEY, BRAND
 from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
 
 ASK = ("may-send", f"--brand={BRAND}", "--type=MESAJ")

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 from izin.cli.cli import app
 from izin.cli.sending import scrubbing
 from izin.cli.sending.scrub import _BATCH
-from tests.support.api_keys import API_KEY
-from tests.support.builders import BRAND
+from tests.support.builders import API_KEY, BRAND
 from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
 
 QUESTION = (f"--brand={BRAND}", "--type=MESAJ", "--campaign=spring")

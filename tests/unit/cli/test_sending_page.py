@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from izin.cli.cli import app
 from izin.consent import CLASSES, MessageKind
 from izin.consent.may_send import PermissionReason
-from tests.support.api_keys import API_KEY
+from tests.support.builders import API_KEY
 from tests.support.subscribers.page_clients import ROOT, blocks
 from tests.support.subscribers.small_gate import SaidOf, SmallGate
 

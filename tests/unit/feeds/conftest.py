@@ -21,8 +21,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.api_keys import Scope
 from izin.schemas.topics import Topics
-from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import NOON
+from tests.support.builders import AUTHORIZATION, NOON, an_api_key, known
 from tests.unit.feeds.fakes import CODEC, FakeLog, a_source, an_end, give
 
 SUBSCRIBER = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}))

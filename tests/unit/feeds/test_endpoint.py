@@ -16,8 +16,15 @@ from izin.feeds import protocol
 from izin.feeds.protocol import AWAY_FOR_AT_MOST, FeedRefusal
 from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import LogPosition, token_of
-from tests.support.api_keys import an_api_key, check_refusal, known
-from tests.support.builders import BRAND, CUSTOMER, NOON, kafka_message
+from tests.support.builders import (
+    BRAND,
+    CUSTOMER,
+    NOON,
+    an_api_key,
+    check_refusal,
+    kafka_message,
+    known,
+)
 from tests.unit.feeds.conftest import SUBSCRIBER, TOPICS, Api, serving
 from tests.unit.feeds.fakes import a_message, a_permission, key_of
 

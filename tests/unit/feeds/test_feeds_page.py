@@ -36,8 +36,7 @@ from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.consistency_token import LogPosition, token_of
-from tests.support.api_keys import API_KEY, AUTHORIZATION
-from tests.support.builders import NOON, kafka_message
+from tests.support.builders import API_KEY, AUTHORIZATION, NOON, kafka_message
 from tests.support.source_tree import ROOT
 from tests.unit.feeds.conftest import Api
 from tests.unit.feeds.fakes import (

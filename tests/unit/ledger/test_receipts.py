@@ -9,7 +9,7 @@ from izin.consent import SourceError
 from izin.ledger.history import entries_of, receipt_key
 from izin.ledger.history.receipts import KIND
 from tests.support.builders import NOON, PHONE, a_key
-from tests.support.gate.receipts import a_decision_receipt, a_receipt
+from tests.support.published import a_decision_receipt, a_receipt
 
 ID = a_receipt()["receipt_id"]
 

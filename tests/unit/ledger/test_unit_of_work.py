@@ -4,7 +4,7 @@ from izin.consent import State
 from izin.ledger.record import RuledRow, first_row
 from izin.schemas.topics import Topics
 from tests.support.builders import CUSTOMER, NOON, a_key
-from tests.support.fast_copies.histories import MESSAGES, saved
+from tests.support.fast_copies.registry import MESSAGES, saved
 
 
 def test_permission_behind_a_closed_opt_in_is_published_again() -> None:

@@ -12,8 +12,7 @@ import pytest
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.request_body import NAMES
 from izin.schemas.consistency_token import positions_of
-from tests.support.api_keys import API_KEY
-from tests.support.builders import NOON
+from tests.support.builders import API_KEY, NOON
 from tests.unit.producers.fakes import FakePublisher, intake_client
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ import pytest
 
 from izin.runtime import settings
 from izin.runtime.setting_rules.group import SUFFIX, SettingsGroup, secret_variables
-from tests.support.secure.certificates import Authority
+from tests.support.secure import Authority
 
 PAGE = (Path(__file__).parents[3] / "docs" / "security.md").read_text(encoding="utf-8")
 EXAMPLES = [

@@ -10,7 +10,7 @@ from izin.runtime.errors import SettingError
 from izin.runtime.logs import wrong_settings
 from izin.runtime.setting_rules.group import SettingsGroup
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
-from tests.support.secure.certificates import Authority
+from tests.support.secure import Authority
 
 SECRET = "obviously-fake-secret"
 PASSWORD = {"KAFKA_SASL_USERNAME": "izin", "KAFKA_SASL_PASSWORD": SECRET}

@@ -27,8 +27,7 @@ from izin.subscribers import (
     ReceiptKind,
     SettingError,
 )
-from tests.support.api_keys import API_KEY
-from tests.support.builders import BRAND
+from tests.support.builders import API_KEY, BRAND
 from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
 
 ASKED: Question = {"brand_code": BRAND, "type": Channel.MESAJ}

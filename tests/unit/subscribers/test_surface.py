@@ -37,7 +37,7 @@ from izin.subscribers.changes import KeyFilter
 from izin.subscribers.lane import BatchSize, Starts
 from izin.subscribers.subscription import OptOutGuard
 from tests.support.builders import CUSTOMER, NOON, a_key
-from tests.support.subscribers.published import key_of
+from tests.support.published import key_of
 
 KEY = key_of(1)
 ENVELOPE = {"id": ChangeId("test", "1"), "occurred_at": NOON, "position": Position("topic", 0, 0)}

@@ -47,7 +47,7 @@ from tests.integration.sinks.sink_harness import (
     ret,
 )
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 

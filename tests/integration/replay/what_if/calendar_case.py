@@ -31,7 +31,7 @@ from izin.schemas.may_send_api import digest_line
 from izin.subscribers import GateAnswer
 from tests.integration.sinks.sink_harness import SinkHarness
 from tests.support.builders import BRAND, a_key
-from tests.support.gate.receipts import a_decision_receipt, a_receipt
+from tests.support.published import a_decision_receipt, a_receipt
 
 NOON = time(12)
 

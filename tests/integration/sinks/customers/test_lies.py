@@ -18,16 +18,15 @@ from izin.schemas.may_send_api import PATH
 from izin.sinks.ingest.ingested_topics import ReceiptReader
 from izin.sinks.ingest.topic_reader import IngestContext
 from tests.integration.sinks.ingest.test_receipts import step_to_end
-from tests.support.api_keys import API_KEY, a_second_key
-from tests.support.builders import BRAND, CUSTOMER
+from tests.support.builders import API_KEY, BRAND, CUSTOMER, a_second_key
 from tests.support.customers import installation
+from tests.support.customers.cuts import traces
 from tests.support.customers.installation import (
     FOREIGN_BRAND,
     FOREIGN_CUSTOMER,
     FOREIGN_RECIPIENT,
     Installation,
 )
-from tests.support.customers.running import traces
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 

@@ -27,9 +27,8 @@ from izin.ledger.registry import offboarding as journal
 from izin.local import free_port
 from tests.integration.sinks.inbound.test_push import Worker, our_receiver, url_of
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, ended, onay, ret
-from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key
-from tests.support.builders import BRAND, PHONE
-from tests.support.customers.cuts import ORDERING, READING, ROUTES, Ask
+from tests.support.builders import AUTHORIZATION, BRAND, PHONE, a_second_key, an_api_key
+from tests.support.customers.cuts import FOREIGN, ORDERING, READING, ROUTES, Ask, CutRunner, traces
 from tests.support.customers.installation import (
     BRANDS,
     FOREIGN_BRAND,
@@ -37,7 +36,6 @@ from tests.support.customers.installation import (
     OWN_BRANDS,
     Installation,
 )
-from tests.support.customers.running import FOREIGN, CutRunner, traces
 
 pytestmark = pytest.mark.database
 CUSTOMER = ACTIVE.customer_id

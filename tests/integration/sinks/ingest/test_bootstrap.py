@@ -31,7 +31,7 @@ from tests.integration.sinks.sink_harness import (
     until,
 )
 from tests.support.builders import PHONE, a_key
-from tests.support.sink_processes import SinkProcesses
+from tests.support.simulator import SinkProcesses
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 

@@ -32,7 +32,7 @@ from izin.sinks.ingest.ingester import Ingester
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
 from tests.support.registration import register_brand
-from tests.support.servers.databases import drop_database
+from tests.support.servers.distribution import drop_database
 
 pytestmark = pytest.mark.database
 _MARKS = count(1)

@@ -26,7 +26,7 @@ from tests.integration.sinks.sink_harness import (
     minutes_ago,
 )
 from tests.support.builders import PHONE, a_key
-from tests.support.gate.receipts import a_decision_receipt, a_receipt, publish_receipts
+from tests.support.published import a_decision_receipt, a_receipt, publish_receipts
 
 pytestmark = pytest.mark.database
 KEY = str(a_key(recipient=PHONE))

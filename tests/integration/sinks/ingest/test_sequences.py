@@ -23,7 +23,7 @@ from izin.sinks.ingest.ingested_topics import TrackedLane
 from izin.sinks.ingest.topic_reader import IngestContext
 from tests.support.builders import an_event
 from tests.support.hostile.inputs import HostileRecords
-from tests.support.subscribers.topics import delete_topics
+from tests.support.published import delete_topics
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 

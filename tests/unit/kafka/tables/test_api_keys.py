@@ -20,8 +20,17 @@ from izin.kafka.tables.api_keys import (
 )
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.schemas.api_keys import ApiKey, Scope
-from tests.support.api_keys import API_KEY, KEY_ID, SECRET_HASH, a_second_key, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import (
+    API_KEY,
+    BRAND,
+    CUSTOMER,
+    KEY_ID,
+    NOON,
+    SECRET_HASH,
+    a_second_key,
+    an_api_key,
+    known,
+)
 
 SECOND = timedelta(seconds=1)
 EVERY = frozenset(map(str, Scope))

@@ -13,7 +13,7 @@ from izin.replay.errors import UnverifiedListError
 from izin.replay.what_if.key_history import GivenList, on_list, receipt_of
 from izin.schemas.may_send_api import digest_line
 from tests.support.builders import BRAND, NOON
-from tests.support.gate.receipts import a_decision_receipt, a_receipt
+from tests.support.published import a_decision_receipt, a_receipt
 
 FIRST = {"0555 000 00 01": "registered", "nobody": "not-registered", "05550000002": "opted-out"}
 SECOND = {"05550000003": "register-first", "05550000004": "registered"}
