@@ -34,8 +34,8 @@ from izin.ledger.record import UnregisteredBrandError
 from izin.ledger.webhooks import deliveries
 from izin.ledger.webhooks.deliveries import DeliveryGroup
 from izin.sinks.monitor import anchors
-from tests.integration.ledger.test_erasure import answered, opted_out, requested
-from tests.integration.ledger.test_history import anchor_writer, tampered, written
+from tests.integration.ledger.test_erasure import anchor_writer, answered, opted_out, requested
+from tests.integration.ledger.test_history import tampered, written
 from tests.integration.sinks.inbound.test_daily import a_day, file_of, look
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, a_phone, onay, ret
 from tests.integration.webhooks.test_evidence import LEASE, a_receipt

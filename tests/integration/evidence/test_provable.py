@@ -37,14 +37,8 @@ from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.integration.ledger.test_erasure import KEY, opted_out
-from tests.integration.ledger.test_history import (
-    an_act,
-    anchor_writer,
-    rewritten,
-    tampered,
-    written,
-)
+from tests.integration.ledger.test_erasure import KEY, anchor_writer, opted_out
+from tests.integration.ledger.test_history import an_act, rewritten, tampered, written
 from tests.integration.sinks.sink_harness import Izin, SinkHarness
 from tests.support.builders import (
     BRAND,

@@ -10,14 +10,17 @@ import pytest
 
 from izin.consent import AdmittedEvent, ConsentEvent, admit, decide
 from izin.ledger import reads, retention
+from izin.ledger.db import Ledger
 from izin.ledger.history import append, entries_of, receipt_key, verify
 from izin.ledger.privacy import erasure
-from izin.ledger.record import LedgerFaultError
+from izin.ledger.record import LedgerFaultError, TopicMessages
 from izin.ledger.sweep import sweeps
+from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN
 from izin.schemas.records import event_from_avro, event_to_avro
+from izin.schemas.topics import Topics
 from izin.sinks.ingest.decision_reader import DecisionReader
-from tests.integration.ledger.test_history import anchor_writer
+from izin.sinks.monitor.anchors import AnchorWriter
 from tests.integration.sinks.sink_harness import A_SECOND, TOPIC, SinkHarness, onay, ret
 from tests.integration.webhooks.test_evidence import faults as delivery_faults
 from tests.integration.webhooks.test_evidence import stored
@@ -117,6 +120,17 @@ def again(harness: SinkHarness) -> ConsentEvent:
     """Return a new opt-in of the recipient, given now."""
     now = harness.clock()
     return onay(event_id="again", consent_date=now, received_at=now)
+
+
+def anchor_writer(ledger: Ledger, file: Path | None) -> AnchorWriter:
+    """Return a writer of anchors of the ledger's chains."""
+    return AnchorWriter(
+        ledger=ledger,
+        topic_messages=TopicMessages(Codec(), Topics()),
+        file=file,
+        clock=lambda: datetime.now(UTC),
+        interval=timedelta(minutes=10),
+    )
 
 
 @pytest.mark.usefixtures("known")

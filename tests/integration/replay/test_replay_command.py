@@ -17,7 +17,7 @@ from izin.cli.cli import app
 from izin.consent import Status
 from izin.replay.order_state.repair import StateRebuild
 from tests.integration.replay.rebuild_harness import CODEC, SECRET, RebuildHarness
-from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, at
+from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, at, desired, standing
 from tests.integration.sinks.sink_harness import ended
 from tests.support.builders import NOON, PHONE
 from tests.support.order.verdict import until
@@ -153,3 +153,41 @@ def test_wrong_options_are_refused(izin: Izin, tmp_path: Path) -> None:
     ended(rebuild(izin, tmp_path / "absent" / "plan.json"), 4, "No such file")
     path.write_text("{}")
     ended(izin("show", path), 3, "it is no plan")
+
+
+def test_lost_order_state_is_restored(
+    izin: Izin,
+    with_ledger: RebuildHarness,
+    tmp_path: Path,
+) -> None:
+    """Step by step as the page says: topics and ledger agree in the end, and no subscriber got an
+    opt-out twice.
+    """
+    harness, plan = with_ledger, tmp_path / "lost-state.json"
+    harness.publish(at(minutes=1), at(minutes=2, recipient=OTHER))
+    harness.publish(at(minutes=3, status="RET"), express=True)
+    harness.decide()
+    harness.ingest()
+    rows = harness.rows()
+    harness.lose_rows()
+    harness.publish(at(minutes=9, recipient=OTHER, status="RET"), express=True)
+    done = izin("rebuild", "desired-consents", "--plan", plan, "--output=json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["missing"] == len(rows) == 2
+    assert "created again" in izin("show", plan).stderr
+    done = izin("run", plan, "--execute")
+    assert done.exit_code == 0, done.output
+    assert harness.rows() == rows
+    harness.decide()
+    harness.ingest()
+    assert harness.written(harness.topics.opt_outs.name) == 2
+    assert harness.written(harness.topics.decisions.name) == 4
+    assert desired(harness) == standing(harness)
+    words = ["doctor", "--no-running", "--output=json"]
+    findings = json.loads(CliRunner().invoke(app, words).stdout)
+    states = {one["check"]: one["state"] for one in findings}
+    assert {states[check] for check in ("topics", "database", "dead-letters")} == {"ok"}, findings
+    done = izin("rebuild", "desired-consents", "--plan", tmp_path / "later.json", "--output=json")
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["missing"]) == (0, 0)
+    assert found["computed"] == found["standing"]

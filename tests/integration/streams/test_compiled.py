@@ -25,7 +25,6 @@ TESTS = (
     "tests/contract/schemas/test_fast.py",
     "tests/contract/schemas/test_topics.py",
     "tests/integration/sinks/ingest/test_bulk_rows.py",
-    "tests/integration/sinks/outbound/test_bulk_success.py",
     "tests/unit/gate/test_lane_table.py",
     "tests/unit/kafka/tables",
     "tests/unit/ledger/record",

@@ -9,7 +9,7 @@ import pytest
 from izin.cli.sending.scrubbing import receipt_path
 from izin.consent import Calendar
 from izin.ledger.history import verify
-from tests.integration.replay.what_if.calendar_case import (
+from tests.integration.replay.what_if.conftest import (
     DAYS,
     NOON,
     RIGHT,

@@ -1,12 +1,15 @@
 """A customer is offboarded: opt-outs first, then its archive, and nothing of anybody else.
 
-Forty customers with a hundred brands: no command and no route shows one what is another's.
+Forty customers with a hundred brands: no command and no route shows one what is another's. Events,
+records and questions that name another customer: nobody gets what is another's. Of them,
+webhooks are in ``tests/unit/webhooks``, rows of the ledger in ``test_ownership``.
 """
 
 import csv
 import json
+import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from click.testing import Result
 from izin.cli.customers import offboarding
 from izin.cli.terminal import digest_of, exit_codes
 from izin.consent import Channel
+from izin.kafka.bounded_reader import read_all
 from izin.ledger.archive.folder import WITHHELD, Archive, copied, verify_archive
 from izin.ledger.db.copy_format import END, SIGNATURE
 from izin.ledger.history import verify
@@ -25,19 +29,26 @@ from izin.ledger.record import OffboardedCustomerError
 from izin.ledger.registry import api_keys, customers
 from izin.ledger.registry import offboarding as journal
 from izin.local import free_port
+from izin.schemas.codec import Codec
+from izin.schemas.may_send_api import PATH
+from izin.sinks.ingest.ingested_topics import ReceiptReader
+from izin.sinks.ingest.topic_reader import IngestContext
 from tests.integration.sinks.inbound.test_push import Worker, our_receiver, url_of
+from tests.integration.sinks.ingest.test_receipts import step_to_end
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, ended, onay, ret
-from tests.support.builders import AUTHORIZATION, BRAND, PHONE, a_second_key, an_api_key
+from tests.support.builders import API_KEY, AUTHORIZATION, BRAND, PHONE, a_second_key, an_api_key
+from tests.support.customers import installation
 from tests.support.customers.cuts import FOREIGN, ORDERING, READING, ROUTES, Ask, CutRunner, traces
 from tests.support.customers.installation import (
     BRANDS,
     FOREIGN_BRAND,
+    FOREIGN_CUSTOMER,
     FOREIGN_RECIPIENT,
     OWN_BRANDS,
     Installation,
 )
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.broker, pytest.mark.database]
 CUSTOMER = ACTIVE.customer_id
 OTHER = "othercustomer"
 OTHER_BRAND, OTHER_PHONE, WAITING = BRAND + 1, "+905550000099", "+905550000002"
@@ -368,3 +379,100 @@ async def asked(client: httpx.AsyncClient, url: str, ask: Ask) -> httpx.Response
     if ask.body is None:
         return await client.get(f"{url}{ask.path}")
     return await client.post(f"{url}{ask.path}", json=ask.body)
+
+
+OURS = re.compile(r"acme|İkinci|(?<!\d)10000[12](?!\d)|\+9055510\d{5}|\*{3}19", re.IGNORECASE)
+"""Ids, names, brand codes and recipients of ``acme``, but for the recipient of every brand."""
+KEYS = {CUSTOMER: API_KEY, FOREIGN_CUSTOMER: a_second_key()[0]}
+
+
+def of_others(customer: str, text: str, given: Sequence[str] = ()) -> list[str]:
+    """Return what ``text`` has that is not the customer's."""
+    if customer == CUSTOMER:
+        return traces(text, given, counts=False)
+    for one in given:
+        text = text.replace(one, "")
+    return [one.group() for one in OURS.finditer(text)]
+
+
+async def test_questions_about_another_brand_leave_no_trace_there(
+    installed: Installation, served: Mapping[str, str]
+) -> None:
+    """Each key asks about the other's brand and recipient, with receipts, and reads every feed:
+    no answer, receipt or row of the history has anything of the other.
+    """
+    asked = {
+        CUSTOMER: (FOREIGN_BRAND, FOREIGN_RECIPIENT),
+        FOREIGN_CUSTOMER: (BRAND, _parked(installed)),
+    }
+    installation.publish(installed.kafka, installation.lies(installed.brands))
+    answered = 0
+    for customer, (brand, recipient) in asked.items():
+        headers = {"Authorization": f"Bearer {KEYS[customer]}"}
+        given = (str(brand), recipient)
+        async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=60) as client:
+            for kind in ("list", "decision"):
+                question = {
+                    "brand_code": brand,
+                    "type": "MESAJ",
+                    "recipients": [recipient],
+                    "receipt": kind,
+                    "campaign": f"campaign of {customer}",
+                }
+                response = await client.post(f"{served['gate']}{PATH}", json=question)
+                assert '"reason":"unknown"' in response.text
+                assert of_others(customer, response.text, given) == []
+                answered += 1
+            record = {"recipient": recipient, "type": "MESAJ", "status": "RET", "brand_code": brand}
+            refused = await client.post(f"{served['intake']}/v1/consents", json=record)
+            assert refused.status_code == 403
+            assert of_others(customer, refused.text, given) == []
+            for feed in ("opt-outs", "permissions", "outcomes"):
+                text = await _all_of(client, f"{served['feeds']}/v1/{feed}")
+                assert of_others(customer, text) == []
+                assert f'"customer_id":"{customer}"' in text
+    await _ingest_receipts(installed, answered)
+    receipts = read_all(installed.kafka, Codec(), installed.kafka.topics.gate_receipts)
+    assert len(list(receipts)) == answered
+    rows = await installed.harness.ledger.fetch(
+        "SELECT customer_id, key, data::text AS data FROM history WHERE data->>'campaign' LIKE"
+        " 'campaign of %%'"
+    )
+    assert {row["customer_id"] for row in rows} == asked.keys()
+    for row in rows:
+        assert row["data"].count(f"campaign of {row['customer_id']}") == 1
+        brand, recipient = asked[row["customer_id"]]
+        assert recipient not in f"{row['key']} {row['data']}"
+
+
+def _parked(installed: Installation) -> str:
+    return str(installed.places["parked"])
+
+
+async def _all_of(client: httpx.AsyncClient, url: str) -> str:
+    """Return all pages of a feed."""
+    texts, after = [], ""
+    while True:
+        response = await client.get(url, params={"after": after} if after else {})
+        assert response.status_code == 200, response.text
+        page: Any = response.json()
+        texts.append(response.text)
+        after = page["next"]
+        if page["complete"] and not page["items"]:
+            return "".join(texts)
+
+
+async def _ingest_receipts(installed: Installation, count: int) -> None:
+    harness = installed.harness
+    context = IngestContext(
+        ledger=harness.ledger,
+        topic_messages=harness.context.topic_messages,
+        codec=Codec(),
+        settings=installed.kafka,
+        clock=harness.clock,
+    )
+    reader = await ReceiptReader.open(context, installed.kafka.topics.gate_receipts.name)
+    try:
+        await step_to_end(reader, count)
+    finally:
+        await reader.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -20,7 +20,6 @@ from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.records import consent_to_avro
 from izin.sinks.ingest import bootstrap
 from izin.sinks.ingest.ingester import Ingester
-from tests.integration.sinks.ingest.test_isolation import alerts, write
 from tests.integration.sinks.sink_harness import (
     Izin,
     SinkHarness,
@@ -91,6 +90,19 @@ async def is_restored(harness: SinkHarness) -> bool:
     """Return whether a bootstrap has begun and none waits."""
     rows = await harness.ledger.fetch("SELECT finished_at FROM bootstraps")
     return bool(rows) and all(row["finished_at"] for row in rows)
+
+
+def write(settings: KafkaSettings, values: Sequence[bytes], *, partition: int = 0) -> None:
+    """Write values to the topic of decisions."""
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    for value in values:
+        producer.produce(settings.topics.decisions.name, value=value, partition=partition)
+    assert producer.flush(10) == 0
+
+
+def alerts(logged: Sequence[EventDict], name: str) -> list[EventDict]:
+    """Return the critical events of this name."""
+    return [one for one in logged if one["event"] == name and one["log_level"] == "critical"]
 
 
 async def test_new_ledger_asks_iys_before_it_sends_anything(
