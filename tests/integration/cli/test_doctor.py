@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from izin.cli.doctor import faults
 from izin.cli.doctor.finding import created_at_any_time, restored_by
 from izin.kafka.bounded_reader import read_all
 from izin.local import free_port
@@ -222,13 +223,14 @@ def written_then(topics: KafkaSettings, topic: str, *values: bytes, **more: Any)
 
 
 def test_doctor_finds_idle_workers_and_dead_letters(
-    izin: Izin, topics: KafkaSettings, ledger: str
+    izin: Izin, topics: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records unread for minutes are wrong while workers run, too; a fresh decision is not, and an
     opt-out is where nobody decides meanwhile.
 
     Once the workers are at the ends, all is ok again.
     """
+    monkeypatch.setattr(faults, "DECIDED_WITHIN", timedelta(seconds=1))
     izin("doctor", "--fix")
     names = topics.topics
     old = int((datetime.now(UTC) - timedelta(minutes=20)).timestamp() * 1000)

@@ -11,6 +11,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,7 @@ async def test_without_kafka_nothing_is_counted_or_ended(
     """What was acknowledged cannot be known: an error, never a plan with 0 opt-outs."""
     monkeypatch.setattr(exit_codes, "_NUMBERS", ())
     monkeypatch.setattr("izin.kafka.bounded_reader._TIMEOUT", 1.0)
+    monkeypatch.setattr("izin.runtime.kafka.TIMEOUT", 1.0)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
     order = ("customers", "offboard", CUSTOMER, f"--out={tmp_path / 'acme.zip'}", "--reason=ended")
     shown = await izin(*order, "--execute")
@@ -338,6 +340,8 @@ async def test_no_command_or_route_shows_what_is_anothers(
         """Wait for nothing: no order worker takes what stands on the lanes here."""
 
     monkeypatch.setattr(offboarding, "await_ingested", has_all)
+    monkeypatch.setattr("izin.reconcile.comparing._BEHIND_FOR", timedelta(0))
+    monkeypatch.setattr("izin.cli.doctor.faults.DECIDED_WITHIN", timedelta(seconds=1))
     # The traps close: without a customer the same commands show everybody's, and count it.
     every = {one.group() for one in FOREIGN.finditer((await izin("iys", "counts")).stdout)}
     assert len(every) == BRANDS - len(OWN_BRANDS)
@@ -453,7 +457,7 @@ async def _all_of(client: httpx.AsyncClient, url: str) -> str:
     """Return all pages of a feed."""
     texts, after = [], ""
     while True:
-        response = await client.get(url, params={"after": after} if after else {})
+        response = await client.get(url, params={"wait": 0} | ({"after": after} if after else {}))
         assert response.status_code == 200, response.text
         page: Any = response.json()
         texts.append(response.text)
