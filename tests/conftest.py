@@ -32,17 +32,14 @@ from izin.local import ApicurioRegistry, Kafka, LocalError, create_database
 from izin.runtime import broker_faults
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from tests.support.secure.broker import SecureKafka
-from tests.support.secure.certificates import Authority
-from tests.support.servers.databases import (
+from tests.support.secure import Authority, SecureKafka
+from tests.support.servers.distribution import (
     ForgetfulPostgres,
+    ServerScheduling,
+    SharedBroker,
     copy_database,
     drop_database,
     memory_folder,
-)
-from tests.support.servers.distribution import (
-    ServerScheduling,
-    SharedBroker,
     require_listed,
     shared_broker,
 )

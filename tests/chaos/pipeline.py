@@ -49,11 +49,9 @@ from tests.chaos.hostile.records import (
 from tests.chaos.order.brokers import BrokerCluster, Network
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.hostile.batches import UNREADABLE, BatchRefusedError, RawProducer
-from tests.support.order.verdict import Coordinates
-from tests.support.order.workers import Worker
+from tests.support.order.verdict import Coordinates, Worker
 from tests.support.registration import register_brand
-from tests.support.simulator import SimulatorAdmin, running_simulator
-from tests.support.sink_processes import SinkProcesses
+from tests.support.simulator import SimulatorAdmin, SinkProcesses, running_simulator
 
 BATCHES = 20
 """Of each fault."""

@@ -39,8 +39,16 @@ from izin.sinks.publish.publisher import Publisher
 from tests.contract.schemas.examples import golden
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.integration.sinks.test_worker import a_movement
-from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, kafka_message
+from tests.support.builders import (
+    AUTHORIZATION,
+    BRAND,
+    CUSTOMER,
+    NOON,
+    PHONE,
+    an_api_key,
+    kafka_message,
+    known,
+)
 from tests.support.source_tree import ROOT
 from tests.unit.feeds.conftest import CODEC, SUBSCRIBER, Api, a_permission, key_of, serving
 from tests.unit.feeds.conftest import serving as serving_feeds

@@ -199,8 +199,7 @@ def complain(stack: Path, recipient: str) -> None:
 
 def identifiers(stack: Path, recipient: str) -> set[bytes]:
     """Return what is made from a recipient, of all that is known of it."""
-    known = json.loads(asked(stack, "privacy", "export", recipient)[1])
-    facts = known["keys"][0]["history"]
+    facts = json.loads(asked(stack, "privacy", "export", recipient)[1])["keys"][0]["history"]
     events = {fact["event_id"] for fact in facts if fact["event_id"]}
     return {recipient.lstrip("0").encode(), *(one.encode() for one in events)}
 
@@ -413,5 +412,4 @@ def assert_in_no_file(stack: Path, erased: set[bytes], kept: set[bytes]) -> None
     """
     compact(stack / ROWS)
     assert files_with(stack, erased) == {}
-    places = {Path(one).parts[0] for one in files_with(stack, kept)}
-    assert places >= {"postgres", ROWS}
+    assert {Path(one).parts[0] for one in files_with(stack, kept)} >= {"postgres", ROWS}

@@ -35,9 +35,9 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
 from izin.streams.ownership import OutputRecord
 from tests.contract.schemas.examples import golden
+from tests.support.published import delete_topics
 from tests.support.servers.connect import KafkaConnect
-from tests.support.servers.databases import drop_database
-from tests.support.subscribers.topics import delete_topics
+from tests.support.servers.distribution import drop_database
 from tests.support.waiting import until
 
 pytestmark = [
@@ -196,8 +196,7 @@ def test_absent_values_are_null(tables: Tables) -> None:
 
 def test_aborted_records_are_not_in_the_table(tables: Tables) -> None:
     """The worker reads what was committed; a later record shows that it went past the other."""
-    value = golden("Permission")
-    later = tables.record("permissions", "committed", value)
+    later = tables.record("permissions", "committed", golden("Permission"))
     aborted = later._replace(key=b"aborted")
     tables.producer.begin_transaction()
     produce(tables.producer, [aborted])

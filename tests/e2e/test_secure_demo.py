@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.stack import izin, left_behind
-from tests.support.secure.broker import PASSWORD, SecureKafka
-from tests.support.secure.certificates import Authority
-from tests.support.secure.tls import database_with_tls
+from tests.support.secure import PASSWORD, Authority, SecureKafka, database_with_tls
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -52,8 +50,7 @@ async def test_demo_with_chaos_through_tls_has_no_differences(
     neither, and both secrets come from files.
     """
     given = secure_kafka.environment()
-    certificate = authority.issue("ledger")
-    async with database_with_tls(postgres, certificate, authority) as url:
+    async with database_with_tls(postgres, authority.issue("ledger"), authority) as url:
         for name, secret in (
             ("KAFKA_SASL_PASSWORD", given.pop("KAFKA_SASL_PASSWORD")),
             ("DATABASE_URL", url),

@@ -184,8 +184,7 @@ def test_up_works_survives_kills_and_leaves_no_process(tmp_path: Path) -> None:
         assert process.wait(ENDED_WITHIN) == 0
     assert list(left_behind(folder)) == []
     assert_in_no_file(folder, erased, kept)
-    port = urlsplit(environment_of(folder)["DATABASE_URL"]).port
-    with Postgres(folder, port):
+    with Postgres(folder, urlsplit(environment_of(folder)["DATABASE_URL"]).port):
         assert in_ledger(folder, KEPT) == ("RET", "accepted")
     assert list(left_behind(tmp_path)) == []
 

@@ -17,10 +17,7 @@ from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
-from tests.support.secure.broker import CLIENT_ID
-from tests.support.secure.certificates import Authority
-from tests.support.secure.connections import SECRET
-from tests.support.secure.https import TokenEndpoint, running
+from tests.support.secure import CLIENT_ID, SECRET, Authority, TokenEndpoint, running
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin, running_simulator
 
 

@@ -54,15 +54,15 @@ ACTS: Mapping[str, str] = {
 
 ELSEWHERE: Mapping[str, str] = {
     "customers offboard": "tests/integration/sinks/customers/test_offboarding.py",
-    "customers onboard": "tests/integration/cli/test_onboarding.py",
+    "customers onboard": "tests/integration/cli/test_import.py",
     "import file": "tests/integration/cli/test_import.py",
     "customers sync": "tests/integration/sinks/customers/test_granted_brands.py",
     "ledger restore": "tests/integration/replay/ledger/test_restore.py",
     "iys daily agree": "tests/integration/sinks/inbound/test_daily.py",
     "reconcile": "tests/integration/reconcile/test_reconcile.py",
-    "complaints add": "tests/integration/cli/test_evidence.py",
-    "complaints attach": "tests/integration/cli/test_evidence.py",
-    "complaints close": "tests/integration/cli/test_evidence.py",
+    "complaints add": "tests/integration/cli/test_explain.py",
+    "complaints attach": "tests/integration/cli/test_explain.py",
+    "complaints close": "tests/integration/cli/test_explain.py",
     "iys push unregister": "tests/integration/sinks/inbound/test_push.py",
 }
 """Commands that need another installation than the others, or write the acts of several, and where

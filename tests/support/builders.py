@@ -3,6 +3,7 @@
 Brand 100001 belongs to customer ``acme``; people are ``+905550000001`` and ``ada@example.com``.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,10 @@ from izin.consent import (
     Status,
     admit,
 )
+from izin.kafka.tables.api_keys import ApiKeyDirectory
+from izin.ledger.brake.decisions import Brake
+from izin.ledger.sweep.sweeps import RegisterCount, Sweep, SweepCounts
+from izin.schemas.api_keys import ApiKey, Scope, new_api_key
 from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
 
 CUSTOMER = "acme"
@@ -139,3 +144,94 @@ def kafka_message(**fields: object) -> Any:  # noqa: ANN401  # as much of a Mess
     return SimpleNamespace(
         **{name: lambda found=found: found for name, found in (given | fields).items()}
     )
+
+
+KEY_ID = "0a1b2c3d4e5f-1"
+API_KEY, SECRET_HASH = new_api_key(KEY_ID, bytes)
+"""A key whose random part is all zeros."""
+AUTHORIZATION: Mapping[str, str] = {"Authorization": f"Bearer {API_KEY}"}
+
+
+def an_api_key(**overrides: object) -> ApiKey:
+    """Return the record of ``API_KEY``, which may publish for the customer of `an_event`."""
+    fields: dict[str, Any] = {
+        "id": KEY_ID,
+        "name": "shop",
+        "secret_hash": SECRET_HASH,
+        "scopes": frozenset({Scope.PUBLISH.value}),
+        "customers": frozenset({CUSTOMER}),
+        "created_at": NOON,
+    }
+    return ApiKey(**fields | overrides)
+
+
+def a_second_key(**overrides: object) -> tuple[str, ApiKey]:
+    """Return another key with its record, of the name ``crm``."""
+    text, secret_hash = new_api_key("a1a1a1a1a1a1-1", lambda count: b"\1" * count)
+    fields: dict[str, Any] = {"id": "a1a1a1a1a1a1-1", "name": "crm", "secret_hash": secret_hash}
+    return text, an_api_key(**fields | overrides)
+
+
+def known(*keys: ApiKey, age: float | None = 0.0) -> ApiKeyDirectory:
+    """Return a directory of ``keys``, last seen complete ``age`` seconds ago."""
+    return ApiKeyDirectory(keys, age=lambda: age)
+
+
+def check_refusal(scope: Scope | None, needed: Scope, answer: tuple[int, str, str]) -> None:
+    """Check the status, media type and body of an ``answer`` to who has no key, or whose key has
+    ``scope`` alone where another is ``needed``.
+    """
+    status, media_type, body = answer
+    assert (status, media_type) == (401 if scope is None else 403, "application/problem+json")
+    assert scope is None or f"lacks the scope {needed}" in body
+    assert API_KEY not in body
+
+
+def a_brake(**overrides: object) -> Brake:
+    """Return an open brake that holds five opt-outs of ``crm`` back."""
+    fields: dict[str, Any] = {
+        "id": 1,
+        "customer_id": CUSTOMER,
+        "brand_code": BRAND,
+        "source": "crm",
+        "status": "RET",
+        "tripped_at": NOON,
+        "keys": 5,
+        "opted_in": 15,
+        "share": 20.0,
+        "decision": None,
+        "decided_at": None,
+        "decided_by": None,
+        "reason": None,
+        "held_back": 5,
+        "first_due_at": NOON + timedelta(days=3),
+    }
+    return Brake(**fields | overrides)
+
+
+def a_sweep(queried: int = 500, **fields: Any) -> Sweep:  # noqa: ANN401 - a field's value each
+    """Return an open sweep of 2,000 keys."""
+    usual: dict[str, Any] = {
+        "id": 1,
+        "customer_id": CUSTOMER,
+        "brand_code": BRAND,
+        "reason": "order",
+        "started_at": NOON,
+        "keys": 2000,
+        "after": f"{BRAND}/",
+        "pages": 1,
+        "skipped_groups": (),
+        "error": None,
+        "retry_at": None,
+        "ended_at": None,
+        "is_stopped": False,
+    }
+    return Sweep(counts=SweepCounts(queried=queried, confirmed=queried), **usual | fields)
+
+
+def a_count(**fields: int) -> RegisterCount:
+    """Return counts that are equal, with one key on its way."""
+    usual: dict[str, Any] = dict.fromkeys(("iys_onay", "onay"), 10)
+    usual |= dict.fromkeys(("iys_ret", "ret"), 5) | {"unconfirmed": 0, "in_flight": 1}
+    older = {"onay_before": 0, "ret_before": 0}
+    return RegisterCount(brand_code=BRAND, counted_at=NOON, **usual | older | fields)

@@ -68,8 +68,7 @@ async def request(
     async with connected(port, source=source) as one:
         fields = {"Host": "test", "Connection": "close", "Content-Length": str(len(body))}
         lines = [f"{name}: {value}" for name, value in (fields | dict(headers or {})).items()]
-        head = "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""])
-        one.writer.write(head.encode() + body)
+        one.writer.write("\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).encode() + body)
         return reply_of(await one.end(within=within))
 
 

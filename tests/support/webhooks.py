@@ -233,8 +233,7 @@ async def add_customer(ledger: Ledger) -> None:
 async def add_brand(ledger: Ledger) -> None:
     """Register the brand of the tests, which is the customer's."""
     brand = Brand(brand_code=BRAND, iys_code=1, customer_id=CUSTOMER, name="Acme")
-    messages = TopicMessages(Codec(), Topics())
-    await register_brand(ledger, messages, brand, now=datetime.now(UTC))
+    await register_brand(ledger, TopicMessages(Codec(), Topics()), brand, now=datetime.now(UTC))
 
 
 async def add_subscriber(

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from tests.support.fast_copies.histories import HISTORIES, Fact, folded
-from tests.support.fast_copies.registry import FAST_COPIES, FastCopy
+from tests.support.fast_copies.registry import FAST_COPIES, HISTORIES, Fact, FastCopy, folded
 
 PRODUCT = Path(__file__).parents[2] / "izin"
 

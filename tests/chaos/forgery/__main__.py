@@ -50,7 +50,7 @@ from tests.chaos.forgery.copies import (
     written,
 )
 from tests.chaos.forgery.forger import NothingToForgeError
-from tests.support.servers.databases import drop_database
+from tests.support.servers.distribution import drop_database
 
 _TEMPLATE = "template_ledger"
 _POOL = 4

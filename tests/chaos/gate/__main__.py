@@ -62,8 +62,9 @@ from tests.chaos.pipeline import (
     supervise,
     until,
 )
-from tests.support.api_keys import an_api_key, publish_key
-from tests.support.order.workers import Worker
+from tests.support.builders import an_api_key
+from tests.support.order.verdict import Worker
+from tests.support.published import publish_key
 from tests.support.simulator import SimulatorAdmin
 
 MARGIN = 1.0

@@ -21,8 +21,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.records import event_to_avro
-from tests.support.api_keys import AUTHORIZATION
-from tests.support.builders import BRAND, a_key, an_event
+from tests.support.builders import AUTHORIZATION, BRAND, a_key, an_event
 
 _AGO = timedelta(hours=20)
 """How old the first opt-ins are: within the three business days in which İYS takes them."""

@@ -30,8 +30,7 @@ from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.chaos.command import Pair, counted, listed, run_stage, start
 from tests.chaos.hostile.records import Account, Writing, WrittenBatch, account, write
-from tests.support.order.verdict import backlog, committed_records
-from tests.support.order.workers import Worker, all_held, until
+from tests.support.order.verdict import Worker, all_held, backlog, committed_records, until
 
 _EVERY = 0.01
 """Seconds between two opt-outs."""

@@ -49,17 +49,18 @@ from tests.chaos.order.faults import (
 )
 from tests.support.hostile.batches import UNREADABLE
 from tests.support.hostile.small_disk import small_disk
-from tests.support.order.traffic import Traffic
+from tests.support.order.harness import Traffic
 from tests.support.order.verdict import (
     DecidedEvent,
     OptOutDelays,
     OrderVerdict,
+    all_held,
     committed_records,
     decided_events,
     examine,
     opt_out_delays,
+    until,
 )
-from tests.support.order.workers import all_held, until
 
 _LONGEST_RUN = 5.0
 _SIZES = (1, 3, 1)

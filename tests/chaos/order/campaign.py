@@ -32,9 +32,8 @@ from tests.chaos.order.instrumented_worker import (
 from tests.chaos.order.skewed_worker import CLOCK, SET
 from tests.chaos.pipeline import HostileInput, InputFault
 from tests.support.hostile.small_disk import SmallDisk
-from tests.support.order.traffic import Traffic
-from tests.support.order.verdict import Outage, backlog
-from tests.support.order.workers import Worker, all_held
+from tests.support.order.harness import Traffic
+from tests.support.order.verdict import Outage, Worker, all_held, backlog
 
 _SETTLED_WITHIN = 25.0
 _FEW = 100

@@ -27,7 +27,7 @@ from tests.chaos.order.instrumented_worker import FaultPoint
 from tests.chaos.pipeline import InputFault
 from tests.support.builders import NOON, an_event
 from tests.support.hostile.small_disk import SmallDisk
-from tests.support.order.traffic import flood
+from tests.support.order.harness import flood
 from tests.support.order.verdict import Outage
 
 HANGS_FOR = 14.0

@@ -21,7 +21,7 @@ from tests.chaos.order.instrumented_worker import (
     InstrumentedClient,
     TriggerEffect,
 )
-from tests.support.order.workers import until
+from tests.support.order.verdict import until
 
 NAMES = ("worker-1", "worker-2")
 

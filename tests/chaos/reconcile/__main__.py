@@ -30,8 +30,7 @@ from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from tests.chaos.command import Seed, Show, run_stage, start
 from tests.chaos.pipeline import running_servers
 from tests.integration.sinks.sink_harness import ACTIVE, Clock, a_phone, sinks_over
-from tests.support.reconcile.planting import PLANTS, Found, planted_key
-from tests.support.reconcile.site import Site
+from tests.support.reconcile.site import PLANTS, Found, Site, planted_key
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 _UNTOUCHED = 2

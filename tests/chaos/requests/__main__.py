@@ -58,12 +58,11 @@ from tests.chaos.requests.apis import PUSH, TARGETS, Api
 from tests.chaos.requests.making import Known
 from tests.chaos.requests.writer import Answers, HostileRun, send
 from tests.integration.sinks.sink_harness import ACTIVE
-from tests.support.api_keys import a_second_key, an_api_key, publish_key
-from tests.support.builders import NOON, a_key
-from tests.support.gate.topics import GateTopics
-from tests.support.order.workers import Worker
+from tests.support.builders import NOON, a_key, a_second_key, an_api_key
+from tests.support.order.verdict import Worker
+from tests.support.published import GateTopics, publish_key
 from tests.support.registration import register_brand
-from tests.support.sink_processes import SinkProcesses
+from tests.support.simulator import SinkProcesses
 
 _EVERY = 0.02
 """Seconds between two lawful requests."""

@@ -14,8 +14,7 @@ from typing import Any
 
 from izin.schemas.consistency_token import LogPosition, PackedReader, PackedWriter, token_of
 from izin.schemas.may_send_api import PATH
-from tests.support.api_keys import API_KEY, a_second_key
-from tests.support.builders import BRAND, PHONE
+from tests.support.builders import API_KEY, BRAND, PHONE, a_second_key
 from tests.support.hostile.inputs import HostileInputs
 
 PUSH = ("iys", "a-fake-push-password")

@@ -51,7 +51,7 @@ from tests.support.builders import BRAND
 from tests.support.hostile.small_disk import SmallDisk, small_disk
 from tests.support.proxy import proxy_to
 from tests.support.registration import register_brand
-from tests.support.sink_processes import SinkProcesses
+from tests.support.simulator import SinkProcesses
 from tests.support.skewed_process import MOST_SKEW
 
 _DELAYS = ("delays", "until_registered")

@@ -24,10 +24,9 @@ from tests.chaos.sink.decision_source import DecisionSource
 from tests.chaos.sink.verdict import DATABASE, DECISIONS, IYS, Interval, Outages
 from tests.support.hostile.small_disk import SmallDisk
 from tests.support.proxy import Proxy
-from tests.support.simulator import SimulatorAdmin
-from tests.support.sink_processes import SinkProcesses
+from tests.support.published import delete_topics
+from tests.support.simulator import SimulatorAdmin, SinkProcesses
 from tests.support.skewed_process import JUMPS, MOST_SKEW
-from tests.support.subscribers.topics import delete_topics
 
 JUNK = 200
 """How many records a flood of junk has."""

@@ -56,8 +56,18 @@ from izin.sinks.publish.publisher import headers_of
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.state.state import MemoryState
 from tests.contract.schemas.examples import golden
-from tests.support.api_keys import API_KEY, KEY_ID, SECRET_HASH, an_api_key
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, an_event
+from tests.support.builders import (
+    API_KEY,
+    BRAND,
+    CUSTOMER,
+    KEY_ID,
+    NOON,
+    PHONE,
+    SECRET_HASH,
+    a_key,
+    an_api_key,
+    an_event,
+)
 from tests.support.order.harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
 from tests.unit.gate.conftest import FakeState
 from tests.unit.ledger.record.test_ruling import ACTIVE, decided

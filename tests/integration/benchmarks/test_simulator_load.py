@@ -28,5 +28,4 @@ def test_recipients_of_a_load_come_once():
 
 def test_a_state_in_memory_cannot_be_filled():
     """What is filled beforehand is a file."""
-    ran = CliRunner().invoke(app, ["simulator", "--in-memory", "--records", "1"])
-    assert ran.exit_code == 2
+    assert CliRunner().invoke(app, ["simulator", "--in-memory", "--records", "1"]).exit_code == 2

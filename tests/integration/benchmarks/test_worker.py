@@ -1,16 +1,24 @@
-"""The benchmarks of the order worker, each in small on the real broker."""
+"""The benchmarks of the order worker, of rebuilds and redriven letters, each in small."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from benchmarks.order.dataset import Dataset, DatasetShape
+from benchmarks.replay.events import events, publish
+from benchmarks.replay.rebuild import figures, measure
 from benchmarks.worker.feeds import feeds
 from benchmarks.worker.latency import latency
 from benchmarks.worker.poison import POISONS, PoisonedDataset, poison
 from benchmarks.worker.probe import LatencySummary
+from benchmarks.worker.redrive import redrive
 from benchmarks.worker.replay import replay
 from benchmarks.worker.restart import restart
-from izin.runtime.settings import StateKind
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings, StateKind
 from izin.schemas.codec import Codec, UndecodableError
+from tests.support.order.harness import decide_all
 
 BROKER = pytest.mark.broker
 SMALL = {"partitions": 1, "recipients": 300, "events": 1000}
@@ -20,8 +28,7 @@ SMALL = {"partitions": 1, "recipients": 300, "events": 1000}
 def test_latencies_are_measured_idle_and_under_a_backlog(kafka: str):
     """Every probe comes back on both outputs, and is counted."""
     found = latency(probes=20, **SMALL, bootstrap_servers=kafka)
-    names = [one["name"] for one in found.data["latencies"]]
-    assert names == [
+    assert [one["name"] for one in found.data["latencies"]] == [
         f"{output}, {how}"
         for how in ("idle, bulk lane", "idle, express lane", "under the backlog, express lane")
         for output in ("desired-consents", "consent-opt-outs")
@@ -95,3 +102,34 @@ def test_a_percentile_of_few_probes_is_one_of_them():
     assert LatencySummary.of("x", [0.007]).p99 == pytest.approx(7)
     with pytest.raises(ValueError, match="no probe of x"):
         LatencySummary.of("x", [])
+
+
+@BROKER
+def test_rebuild_of_the_benchmark_is_identical(
+    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
+):
+    """Every key is there, nothing is written, and a row that somebody changes is noticed."""
+    settings = make_settings(2)
+    assert publish(settings, events(600, 100)) == 0
+    decide_all(settings)
+    found = measure(settings, tmp_path, workers=1)
+    assert (found.events, found.keys, found.different, found.written) == (600, 100, 0, 0)
+    assert figures(found)["replay"] == found.per_worker > 0
+    topic = settings.topics.desired_consents.name
+    producer = kafka.producer(settings)
+    producer.produce(topic, b"no row", b"600001/MESAJ/BIREYSEL/+905000000001", 0)
+    assert producer.flush(10) == 0
+    (tmp_path / "plan.json").unlink()
+    for one in (tmp_path / "plan.json.work").iterdir():
+        one.unlink()
+    assert measure(settings, tmp_path, workers=1).different == 1
+
+
+@BROKER
+@pytest.mark.database
+def test_every_letter_comes_back_once(kafka: str, empty_database: str) -> None:
+    """The preview is the result, and what is newer stands."""
+    found = redrive(letters=70, partitions=1, bootstrap_servers=kafka, database_url=empty_database)
+    assert not found.failures
+    assert found.data["result"] == {"applied": 56, "stale": 14}
+    assert found.figures["redrive"]

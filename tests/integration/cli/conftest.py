@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -11,8 +13,10 @@ from typer.testing import CliRunner
 from izin.cli.cli import app
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from tests.support.registration import publish_brand
+from tests.integration.sinks.sink_harness import ended
+from tests.support.published import publish_brand
 
+__all__ = ["ended"]
 RUNNER = CliRunner()
 Izin = Callable[..., Result]
 
@@ -61,3 +65,12 @@ def put_brand(topics: KafkaSettings, code: int) -> int:
     """Publish a brand of a customer, active since 2020, and return its code."""
     publish_brand(topics, brand_code=code, activated_at=datetime(2020, 1, 1, tzinfo=UTC))
     return code
+
+
+def acts(ledger: str) -> list[dict[str, Any]]:
+    """Return every act in the history, in order."""
+    with psycopg.connect(ledger) as connection:
+        rows = connection.execute(
+            "SELECT data FROM history WHERE kind = 'act' ORDER BY recorded_at, place"
+        ).fetchall()
+    return [row[0] for row in rows]

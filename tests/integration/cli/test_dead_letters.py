@@ -9,10 +9,10 @@ import pytest
 from izin.consent import violation
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.integration.cli.conftest import Izin, put_brand
+from tests.integration.cli.conftest import Izin, ended, put_brand
 from tests.support.builders import PHONE, a_dead_letter, an_event
+from tests.support.published import produce
 from tests.support.replay.dead_letters import a_letter_of
-from tests.support.subscribers.topics import produce
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -52,8 +52,7 @@ def listed(izin: Izin) -> Mapping[str, Any]:
 def test_acknowledged_letter_is_no_longer_reported(izin: Izin) -> None:
     """Without --execute nothing happens; with it the doctor counts the other one alone."""
     named = ("dead-letters", "acknowledge", "0/0", *WHY, "--by", "ada")
-    shown = izin(*named)
-    assert (shown.exit_code, "would be acknowledged by ada" in shown.stderr) == (0, True)
+    ended(izin(*named), 0, "would be acknowledged by ada")
     assert listed(izin) == {"0/0": None, "0/1": None}
     assert of_doctor(izin)[1].startswith("2 records")
     assert izin(*named, "--execute").exit_code == 0
@@ -70,8 +69,7 @@ def test_acknowledged_letter_is_no_longer_reported(izin: Izin) -> None:
 
 def test_acknowledge_of_an_unknown_letter_changes_nothing(izin: Izin) -> None:
     """All that is named must exist; neither a name nor --all is wrong usage."""
-    shown = izin("dead-letters", "acknowledge", "0/0", "0/9", *WHY, "--execute")
-    assert (shown.exit_code, "0/9" in shown.stderr) == (3, True)
+    ended(izin("dead-letters", "acknowledge", "0/0", "0/9", *WHY, "--execute"), 3, "0/9")
     assert listed(izin)["0/0"] is None
     assert izin("dead-letters", "acknowledge", *WHY).exit_code == 2
 
@@ -79,8 +77,7 @@ def test_acknowledge_of_an_unknown_letter_changes_nothing(izin: Izin) -> None:
 def test_letters_without_a_ledger_are_listed(izin: Izin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who acknowledged which is not known then, which the list and the doctor say."""
     monkeypatch.delenv("DATABASE_URL")
-    shown = izin("dead-letters")
-    assert (shown.exit_code, "DATABASE_URL" in shown.stderr) == (0, True)
+    ended(izin("dead-letters"), 0, "DATABASE_URL")
     state, what = of_doctor(izin)
     assert (state, "the ledger cannot be read" in what) == ("wrong", True)
 
@@ -109,21 +106,21 @@ def test_list_is_filtered_and_ends_with_the_newest(izin: Izin, topics: KafkaSett
     shown = izin("dead-letters", "list", "--limit", "2")
     assert ("0/4" in shown.stdout, "0/2" in shown.stdout) == (True, False)
     assert "the newest 2 of 5" in shown.stderr
-    done = izin("dead-letters", "acknowledge", "--because", "H113", *WHY, "--execute")
-    assert (done.exit_code, "3 dead letters" in done.stderr) == (0, True)
+    ended(
+        izin("dead-letters", "acknowledge", "--because", "H113", *WHY, "--execute"),
+        0,
+        "3 dead letters",
+    )
     waiting = izin("dead-letters", "list", "--waiting", "--output", "json")
     assert [one["letter"] for one in json.loads(waiting.stdout)] == ["0/0", "0/1"]
-    both = izin("dead-letters", "acknowledge", "0/1", "--because", "H113", *WHY)
-    assert both.exit_code == 2
+    assert izin("dead-letters", "acknowledge", "0/1", "--because", "H113", *WHY).exit_code == 2
 
 
 def test_letter_is_shown_with_its_recipient_masked(izin: Izin, topics: KafkaSettings) -> None:
     """In English and Turkish, with where it was; --unmasked shows the person."""
     event = an_event(evidence={"ip": "192.0.2.7"}, origin_ref="+905550000001")
-    letter = a_letter_of(event, "refused", [H113], topic=topics.topics.events.name)
-    plant(topics, letter, b"junk")
-    shown = izin("dead-letters", "show", "0/2")
-    assert shown.exit_code == 0
+    plant(topics, a_letter_of(event, "refused", [H113], topic=topics.topics.events.name), b"junk")
+    shown = ended(izin("dead-letters", "show", "0/2"), 0)
     for text in (
         H113.reason,
         H113.reason_tr,

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from izin.cli.doctor import faults
 from izin.cli.doctor.finding import created_at_any_time, restored_by
 from izin.kafka.bounded_reader import read_all
 from izin.local import free_port
@@ -25,9 +26,9 @@ from izin.schemas.topics import Topics
 from izin.streams.ownership import Positions
 from izin.streams.ownership.positions import key_of
 from tests.contract.schemas.topic_settings import set_of_topic
-from tests.integration.cli.conftest import Izin
+from tests.integration.cli.conftest import Izin, ended
 from tests.support.builders import a_dead_letter
-from tests.support.subscribers.topics import delete_topics, produce
+from tests.support.published import delete_topics, produce
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
@@ -222,13 +223,14 @@ def written_then(topics: KafkaSettings, topic: str, *values: bytes, **more: Any)
 
 
 def test_doctor_finds_idle_workers_and_dead_letters(
-    izin: Izin, topics: KafkaSettings, ledger: str
+    izin: Izin, topics: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records unread for minutes are wrong while workers run, too; a fresh decision is not, and an
     opt-out is where nobody decides meanwhile.
 
     Once the workers are at the ends, all is ok again.
     """
+    monkeypatch.setattr(faults, "DECIDED_WITHIN", timedelta(seconds=1))
     izin("doctor", "--fix")
     names = topics.topics
     old = int((datetime.now(UTC) - timedelta(minutes=20)).timestamp() * 1000)
@@ -271,8 +273,7 @@ def test_doctor_finds_idle_workers_and_dead_letters(
         desired_consents_topic_id="t",
         express_offset=1,
     )
-    value = positions.encode(Codec())
-    produce(topics, names.positions.name, value, key=key_of(0), partition=0)
+    produce(topics, names.positions.name, positions.encode(Codec()), key=key_of(0), partition=0)
     with running_workers(topics, ledger):
         by_check = {one["check"]: one for one in checked(izin)[1]}
     assert by_check["sink"]["what"] == "1 runs; no decisions and receipts wait to be read"
@@ -281,13 +282,10 @@ def test_doctor_finds_idle_workers_and_dead_letters(
 
 def test_commands_for_a_missing_topic_name_the_remedy(izin: Izin, broker: KafkaSettings) -> None:
     """No command waits for the end of a topic that does not exist."""
-    printed = izin("dead-letters")
-    assert printed.exit_code == 4
+    printed = ended(izin("dead-letters"), 4)
     name = broker.topics.dead_letters.name
     assert f"topic {name} does not exist; run: izin up" in printed.stderr
-    verified = izin("ledger", "verify")
-    assert verified.exit_code == 4
-    assert f"topic {broker.topics.anchors.name} does not exist" in verified.stderr
+    ended(izin("ledger", "verify"), 4, f"topic {broker.topics.anchors.name} does not exist")
 
 
 def test_read_all_reads_the_partitions_there_are(

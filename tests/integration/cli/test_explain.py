@@ -1,33 +1,50 @@
-"""The commands that show what the ledger has about a recipient and about brands."""
+"""The commands that show what the ledger has about a recipient and about brands.
+
+``izin evidence``, ``izin complaints`` and ``izin report``, on a real ledger and topic.
+"""
 
 import asyncio
 import io
 import json
 import shlex
+import stat
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import psycopg
 import pytest
 
+from izin.cli.deadlines import shown
 from izin.cli.terminal import out
 from izin.cli.terminal.ledger_session import open_ledger
 from izin.consent import decide
+from izin.evidence.rows import EvidenceRow
 from izin.ledger import brands
 from izin.ledger.db import microseconds
 from izin.ledger.db.migrate import migrate
-from izin.ledger.history import HistoryEntry, append, append_facts, decided, entries_of
+from izin.ledger.history import Fact, HistoryEntry, append, append_facts, decided, entries_of
 from izin.ledger.record import ConsentRow, TopicMessages
 from izin.ledger.unit_of_work import unit_of_work
-from izin.runtime.settings import LedgerSettings
+from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.integration.cli.conftest import Izin
-from tests.support.builders import BRAND, NOON, PHONE, a_decision_record, an_admitted_event
-from tests.support.gate.receipts import a_decision_receipt, a_receipt
+from tests.integration.cli.conftest import Izin, acts, ended
+from tests.integration.sinks.sink_harness import ACTIVE
+from tests.support.builders import (
+    BRAND,
+    CUSTOMER,
+    NOON,
+    PHONE,
+    a_decision_record,
+    an_admitted_event,
+)
+from tests.support.evidence.archives import MINUTE, a_history
+from tests.support.published import a_decision_receipt, a_receipt, produce
+from tests.support.registration import register_brand
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.broker, pytest.mark.database]
 
 KEY = f"{BRAND}/MESAJ/BIREYSEL/{PHONE}"
 
@@ -37,11 +54,6 @@ def stored_history(ledger: str) -> str:
     """Return a ledger in which a citizen's opt-out parks the opt-in of a CRM."""
     store_history()
     return ledger
-
-
-def store_history() -> None:
-    """Migrate the ledger of the environment, and store that history in it."""
-    asyncio.run(_store())
 
 
 async def _store() -> None:
@@ -98,6 +110,11 @@ def a_movement(kind: str, **data: object) -> HistoryEntry:
     )
 
 
+def store_history() -> None:
+    """Migrate the ledger of the environment, and store that history in it."""
+    asyncio.run(_store())
+
+
 @pytest.mark.parametrize(
     "recipient",
     ["0 (555) 000 00 01", "+90 555 000 0001", KEY, f"{BRAND}/MESAJ/BIREYSEL/0555 000 00 01"],
@@ -109,8 +126,7 @@ def test_explain_in_any_notation_prints_everything(
     own, to be copied whole.
     """
     monkeypatch.setattr(out, "_width", 100)
-    shown = izin("explain", recipient)
-    assert shown.exit_code == 0
+    shown = ended(izin("explain", recipient), 0)
     command = (
         f"izin brands requeue {BRAND} --because reconsent --recipient {KEY} --plan requeue.json"
     )
@@ -143,16 +159,15 @@ def test_explain_as_json_has_every_column_and_fact(izin: Izin, stored_history: s
 def test_explain_unknown_exits_1_and_unreadable_3(izin: Izin, stored_history: str) -> None:
     """An unknown recipient is exit code 1, an unreadable one 3."""
     assert izin("explain", "0555 000 00 99").exit_code == 1
-    unreadable = izin("explain", "ada")
-    assert (unreadable.exit_code, "+905" in unreadable.stderr) == (3, True)
+    ended(izin("explain", "ada"), 3, "+905")
 
 
 def test_brands_add_again_changes_the_brand(izin: Izin, stored_history: str) -> None:
     """Adding again changes; what affects records is printed first; an offset is taken as given."""
     words = ("--iys-code=100001", "--customer=acme")
-    added = izin("brands", "add", str(BRAND), *words, "--name=One")
-    assert added.exit_code == 0, added.output
-    assert f"brand {BRAND} is registered" in added.stderr
+    ended(
+        izin("brands", "add", str(BRAND), *words, "--name=One"), 0, f"brand {BRAND} is registered"
+    )
     change = ("brands", "add", str(BRAND), *words, "--name=Two")
     change = (*change, "--activated-at=2024-01-31T12:00:00+03:00", "--account=ada")
     printed = izin(*change)
@@ -174,8 +189,7 @@ def test_brands_add_reads_instants_as_turkish_time(izin: Izin, stored_history: s
     (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
     assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
     assert "31.01.2024 12:00:00" in izin("brands", "list").stdout
-    again = izin(*words)
-    assert (again.exit_code, "is unchanged" in again.stderr) == (0, True)
+    ended(izin(*words), 0, "is unchanged")
 
 
 @pytest.mark.parametrize(
@@ -193,15 +207,14 @@ def test_brands_command_for_an_unknown_brand_exits_3(
     izin: Izin, stored_history: str, words: tuple[str, ...]
 ) -> None:
     """The message is the same for every command."""
-    printed = izin("brands", *words)
-    assert printed.exit_code == 3
-    assert "brand 7 is not registered; see: izin brands add --help" in printed.stderr
+    ended(izin("brands", *words), 3, "brand 7 is not registered; see: izin brands add --help")
 
 
 def test_retention_hold_of_a_recipient_holds_its_keys(izin: Izin, stored_history: str) -> None:
     """A hold stores keys as the ledger spells them, or it would hold nothing."""
-    hold = izin("retention", "hold", "acme", "--reason=court", "--recipient", "0555 000 00 01")
-    assert (hold.exit_code, KEY in hold.stderr) == (0, True)
+    ended(
+        izin("retention", "hold", "acme", "--reason=court", "--recipient", "0555 000 00 01"), 0, KEY
+    )
     (stored,) = json.loads(izin("retention", "holds", "--output", "json").stdout)
     assert stored["key"] == KEY
 
@@ -262,8 +275,7 @@ def test_remedy_of_one_person_attests_no_other(
     assert "requeue (by ada); state: parked -> " in words
     assert "reason: reconsent -> " in words
     assert "add brand (by " in words
-    again = izin(*execute)
-    assert (again.exit_code, "1 of them changed" in again.stderr) == (1, True)
+    ended(izin(*execute), 1, "1 of them changed")
 
 
 def test_requeue_of_a_brand_needs_its_exact_count(
@@ -273,8 +285,7 @@ def test_requeue_of_a_brand_needs_its_exact_count(
     plan = str(tmp_path / "requeue.json")
     izin(*REGISTER, "--activated-at=2020-01-01T00:00:00")
     asyncio.run(_store_parked(OTHER))
-    listed = izin("brands", "parked", "--output", "json")
-    assert listed.exit_code == 1
+    listed = ended(izin("brands", "parked", "--output", "json"), 1)
     (one,) = json.loads(listed.stdout)
     assert (one["reason"], one["keys"]) == ("reconsent", 2)
     words = ["brands", "requeue", str(BRAND), "--because", "reconsent", "--exactly", "2", "--plan"]
@@ -287,16 +298,15 @@ def test_requeue_of_a_brand_needs_its_exact_count(
     ):
         assert izin(*requeue, *wrong, "--plan", plan).exit_code == 3
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
-    nobody = izin(*requeue, "--because=reconsent", "--recipient=-", "--plan", plan)
-    assert (nobody.exit_code, "0 such records" in nobody.stderr) == (3, True)
+    ended(
+        izin(*requeue, "--because=reconsent", "--recipient=-", "--plan", plan), 3, "0 such records"
+    )
     assert izin(*words, plan).exit_code == 0
     asyncio.run(_store_parked("+905550000003"))
     with psycopg.connect(stored_history) as connection:
         connection.execute("UPDATE consents SET updated_at = now() WHERE recipient = %s", [OTHER])
-    other_brand = izin("brands", "requeue", "7", "--plan", plan, "--execute")
-    assert (other_brand.exit_code, "has the plan of" in other_brand.stderr) == (3, True)
-    done = izin(*requeue, "--plan", plan, "--execute")
-    assert (done.exit_code, "1 records of brand 100001 were requeued" in done.stderr) == (1, True)
+    ended(izin("brands", "requeue", "7", "--plan", plan, "--execute"), 3, "has the plan of")
+    ended(izin(*requeue, "--plan", plan, "--execute"), 1, "1 records of brand 100001 were requeued")
     assert states(izin, PHONE, OTHER, "+905550000003") == [
         ("pending", True),
         ("parked", False),
@@ -312,8 +322,7 @@ def test_receipt_is_shown_by_its_id_and_by_its_recipient(
     monkeypatch.setattr(out, "_width", 300)
     asyncio.run(_store_receipts())
     receipt_id = a_receipt()["receipt_id"]
-    shown = izin("receipts", "show", receipt_id)
-    assert shown.exit_code == 0
+    shown = ended(izin("receipts", "show", receipt_id), 0)
     for words in ("spring", "1 opted-out, 1 registered", "campaigns", "02.03.2026"):
         assert words in shown.stdout
     printed = json.loads(izin("receipts", "show", receipt_id, "--output", "json").stdout)
@@ -323,8 +332,7 @@ def test_receipt_is_shown_by_its_id_and_by_its_recipient(
         answer = " ".join(izin("explain", recipient).stdout.split())
         assert "asked for campaign spring, delivery by campaigns" in answer
         assert "answer yes: information that needs no consent" in answer
-    unknown = izin("receipts", "show", "019d1f5e-0000-7000-8000-000000000099")
-    assert (unknown.exit_code, "no receipt" in unknown.stderr) == (3, True)
+    ended(izin("receipts", "show", "019d1f5e-0000-7000-8000-000000000099"), 3, "no receipt")
 
 
 async def _store_receipts() -> None:
@@ -336,3 +344,123 @@ async def _store_receipts() -> None:
     entries = [one for receipt in receipts for one in entries_of(receipt)]
     async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
         await append.append(connection, entries, now=NOON + timedelta(minutes=9))
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "complaints.md").read_text("utf-8")
+COMMANDS = [shlex.split(line)[1:] for line in PAGE.splitlines() if line.startswith("izin ")]
+COMPLAINT, EVIDENCE = COMMANDS[:2]
+
+
+@pytest.fixture
+def known(topics: KafkaSettings, ledger: str) -> str:
+    """Return a ledger with the history of a consent that a citizen ended at İYS an hour ago."""
+    assert topics.topics.anchors
+    asyncio.run(_store_ended())
+    return ledger
+
+
+async def _store_ended() -> None:
+    settings = LedgerSettings()
+    await migrate(settings.database_url.get_secret_value())
+    now, moved = datetime.now(UTC), datetime.now(UTC) - NOON - 61 * MINUTE
+    async with open_ledger(settings) as ledger:
+        await register_brand(ledger, TopicMessages(Codec(), Topics()), ACTIVE, now=now)
+        async with ledger.transaction() as connection:
+            facts = [_fact(row, moved) for row in a_history()]
+            await append.append_facts(connection, facts, now=now)
+
+
+def _fact(row: EvidenceRow, moved: timedelta) -> Fact:
+    columns, decision = row.columns, row.decision
+    data = None if columns.data is None else orjson.dumps(columns.data)
+    at = columns.occurred + int(moved / timedelta(microseconds=1))
+    fields = (columns.event_id, columns.status, columns.source, at, data, decision)
+    return Fact(columns.kind, CUSTOMER, columns.key, *fields)
+
+
+def relay(ledger: str, topics: KafkaSettings) -> None:
+    """Publish the anchors of the outbox, as a sink worker does."""
+    topic = topics.topics.anchors.name
+    with psycopg.connect(ledger) as connection:
+        rows = connection.execute("SELECT key, value FROM outbox WHERE topic = %s", [topic])
+        for key, value in rows.fetchall():
+            produce(topics, topic, bytes(value), key=key)
+
+
+def test_page_is_run_from_the_complaint_to_the_proof(
+    izin: Izin,
+    known: str,
+    topics: KafkaSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each command of docs/complaints.md, in its order; then what was written is wrong usage."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(out, "_width", 80)
+    monkeypatch.setenv("IZIN_ACTOR", "ada")
+    said = {}
+    for words in COMMANDS:
+        if words[:2] == ["evidence", "anchors"]:
+            relay(known, topics)
+        done = ended(izin(*words), int(words[:2] == ["complaints", "list"]))
+        said[" ".join(words[:2])] = done
+    assert stat.S_IMODE(Path("evidence.zip").stat().st_mode) == 0o600
+    listed = said["complaints list"].stdout
+    assert "overdue" in listed
+    assert (PHONE in listed, "+90***01" in listed) == (False, True)
+    assert max(map(len, listed.splitlines())) <= 80
+    assert PHONE in said["complaints show"].stdout
+    assert "no faults" in said["evidence verify"].stderr
+    written = [(act["act"], act["by"]) for act in acts(known) if act["by"] == "ada"]
+    looks = [one for one in written if one[0] == "look"]
+    assert len(looks) == len(("evidence write", "complaints show"))
+    others = [what for what, _ in written if what != "look"]
+    assert [what for what in others if "brand" not in what and "customer" not in what] == [
+        *("place legal hold 1", "place legal hold 2", "add complaint"),
+        *("export evidence", "export evidence", "attach evidence"),
+        *("release legal hold 1", "release legal hold 2", "close complaint"),
+    ]
+    assert izin("ledger", "verify").exit_code == 0
+    for words, code, why in (
+        (EVIDENCE, 3, "evidence.zip exists; name a new file"),
+        (("evidence", "anchors", "anchors.jsonl"), 3, "name a new file"),
+        (("evidence", "verify", "evidence.zip"), 1, "bring anchors"),
+        (("evidence", "verify", "anchors.jsonl"), 1, "does not end as one does"),
+        (("complaints", "close", "1", "--outcome=fined"), 3, "complaint 1 is closed"),
+        (("complaints", "attach", "1", "anchors.jsonl"), 3, "anchors.jsonl: "),
+        (("complaints", "show", "9"), 3, "there is no complaint 9"),
+        ((*EVIDENCE[:-1], "other.zip", "--brand=7"), 3, "brand 7 is not registered"),
+        (("evidence", KEY, *EVIDENCE[2:-1], "other.zip"), 3, "name the recipient alone"),
+        (("evidence", "write", "0555 000 00 09", *EVIDENCE[2:-1], "o.zip"), 3, "has nothing of"),
+    ):
+        done = ended(izin(*words), code, why)
+    assert izin("complaints", "add", "0555 000 00 09", *COMPLAINT[3:]).exit_code == 0
+    assert "of another recipient" in izin("complaints", "attach", "2", "evidence.zip").stderr
+    assert izin("complaints", "close", "2", "--outcome=withdrawn").exit_code == 0
+    assert json.loads(izin("complaints", "list", "--output=json").stdout) == []
+
+
+def test_latency_is_printed_by_path_and_leg(
+    izin: Izin, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In 80 columns for people, in seconds for programs; only since the given time."""
+    monkeypatch.setattr(out, "_width", 80)
+    assert known
+    done = ended(izin("report", "latency", "--since=24h"), 0)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "1.0 s" in done.stdout
+    printed = json.loads(izin("report", "latency", "--since=P1D", "--output=json").stdout)
+    (received,) = [one for one in printed["latencies"] if one["leg"] == "received"]
+    assert (received["path"], received["changes"], received["p99"]) == ("push", 1, 1.0)
+    later = izin("report", "latency", "--since=2099-01-01", "--brand=100001", "--output=json")
+    assert json.loads(later.stdout)["latencies"] == []
+    assert izin("report", "latency", "--since=long").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.24, "240 ms"), (3.21, "3.2 s"), (750, "12.5 min"), (108_000, "30.0 h"), (-0.5, "-500 ms")],
+)
+def test_durations_are_short_for_people(seconds: float, words: str) -> None:
+    """İYS's dates are whole seconds, so that one may be below 0."""
+    assert shown(seconds) == words

@@ -10,9 +10,7 @@ import pytest
 from izin.cli.doctor import checks
 from izin.runtime import topic_admin
 from tests.integration.cli.conftest import Izin
-from tests.support.secure.broker import PASSWORD, SecureKafka
-from tests.support.secure.certificates import Authority
-from tests.support.secure.tls import database_with_tls
+from tests.support.secure import PASSWORD, Authority, SecureKafka, database_with_tls
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(240)]
 

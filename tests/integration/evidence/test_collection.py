@@ -34,14 +34,14 @@ from izin.ledger.record import UnregisteredBrandError
 from izin.ledger.webhooks import deliveries
 from izin.ledger.webhooks.deliveries import DeliveryGroup
 from izin.sinks.monitor import anchors
-from tests.integration.ledger.test_erasure import answered, opted_out, requested
-from tests.integration.ledger.test_history import anchor_writer, tampered, written
+from tests.integration.ledger.test_erasure import anchor_writer, answered, opted_out, requested
+from tests.integration.ledger.test_history import tampered, written
 from tests.integration.sinks.inbound.test_daily import a_day, file_of, look
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, a_phone, onay, ret
 from tests.integration.webhooks.test_evidence import LEASE, a_receipt
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key, an_iys_event, an_iys_origin
-from tests.support.gate.receipts import a_decision_receipt
-from tests.support.gate.receipts import a_receipt as a_list_receipt
+from tests.support.published import a_decision_receipt
+from tests.support.published import a_receipt as a_list_receipt
 
 pytestmark = pytest.mark.database
 KEY = str(a_key(recipient=PHONE))
@@ -226,8 +226,7 @@ async def test_erased_row_of_another_is_a_commitment_as_before(
 
 async def left(harness: SinkHarness, path: str, recipient: str, seconds: int) -> None:
     """Have a citizen opt out at İYS, which we learn by ``path`` so many seconds later."""
-    now = harness.clock()
-    created = (now - seconds * A_SECOND).replace(microsecond=0)
+    created = (harness.clock() - seconds * A_SECOND).replace(microsecond=0)
     origin = an_iys_origin(
         path=path, creation_date=created, observed_at=created + seconds * A_SECOND
     )
@@ -334,8 +333,7 @@ async def test_lines_of_a_daily_file_are_in_the_archive(harness: SinkHarness, tm
     roots = tmp_path / "roots.pem"
     roots.write_bytes(harness.iys.timestamp_root())
     day = await a_day(harness)
-    before = await collected(harness, recipient=a_phone(2))
-    assert DAILY not in unpacked(before.packed())[0]
+    assert DAILY not in unpacked((await collected(harness, recipient=a_phone(2))).packed())[0]
     await look(harness, roots=tuple(load_pem_x509_certificates(roots.read_bytes())))
     evidence = await collected(harness, recipient=a_phone(2))
     anchors = await published(harness, tmp_path)

@@ -37,14 +37,8 @@ from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.integration.ledger.test_erasure import KEY, opted_out
-from tests.integration.ledger.test_history import (
-    an_act,
-    anchor_writer,
-    rewritten,
-    tampered,
-    written,
-)
+from tests.integration.ledger.test_erasure import KEY, anchor_writer, opted_out
+from tests.integration.ledger.test_history import an_act, rewritten, tampered, written
 from tests.integration.sinks.sink_harness import Izin, SinkHarness
 from tests.support.builders import (
     BRAND,
@@ -263,8 +257,7 @@ async def test_second_digest_of_a_batch_is_a_fault(ledger: Ledger, file: Path):
         async with ledger.transaction() as connection:
             proved = digest_fact(7, rows, 1, 1_772_442_000_000_000)
             await append_facts(connection, [proved], now=NOW)
-    found = await verified(ledger, file)
-    assert whats(found.faults) == ["batch 7 of deliveries has two digests"]
+    assert whats((await verified(ledger, file)).faults) == ["batch 7 of deliveries has two digests"]
 
 
 async def test_emptied_delivery_needs_an_old_timestamp(ledger: Ledger, file: Path):
@@ -274,8 +267,7 @@ async def test_emptied_delivery_needs_an_old_timestamp(ledger: Ledger, file: Pat
         await append_facts(connection, [proved], now=NOW)
     # Batch 9 went with its month.
     await act(ledger, append.ERASED, {"places": {}, "deliveries": {"7": [0], "9": [0]}})
-    found = await verified(ledger, file)
-    assert whats(found.unprovable) == [
+    assert whats((await verified(ledger, file)).unprovable) == [
         "deliveries emptied, not provable: no anchor from outside shows that ten years had passed"
     ]
     await anchor_writer(ledger, file).anchor()
@@ -344,9 +336,8 @@ async def test_complaint_is_answered_closed_and_kept_for_ten_years(harness: Sink
     (found,) = await erasure.findings(harness.ledger, [KEY])
     assert (len(one.hold_ids), found.may_be_erased) == (2, False)
     assert found.obstacles == (f"legal hold {one.hold_ids[0]}: see izin retention holds",)
-    now = harness.clock()
     await complaints.attach(
-        harness.ledger, one.id, path="evidence.zip", sha256="ab" * 32, by="ada", now=now
+        harness.ledger, one.id, path="evidence.zip", sha256="ab" * 32, by="ada", now=harness.clock()
     )
     done = await closed(harness, one.id)
     assert (done.outcome, done.note, done.evidence_path) == ("unfounded", "no", "evidence.zip")

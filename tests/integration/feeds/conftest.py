@@ -18,8 +18,8 @@ from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from izin.schemas.records import ID
-from tests.support.api_keys import AUTHORIZATION, an_api_key, publish_key
-from tests.support.registration import publish_brand
+from tests.support.builders import AUTHORIZATION, an_api_key
+from tests.support.published import publish_brand, publish_key
 from tests.unit.feeds.conftest import a_permission, key_of
 
 PARTITIONS = 3
@@ -138,8 +138,7 @@ async def serving(settings: KafkaSettings, **overrides: object) -> AsyncIterator
         ) as client:
             try:
                 await until_ready(client, running)
-                operations = f"http://127.0.0.1:{feeds.operations_port}"
-                yield Served(client=client, operations=operations)
+                yield Served(client=client, operations=f"http://127.0.0.1:{feeds.operations_port}")
             finally:
                 stopping.set()
                 await running

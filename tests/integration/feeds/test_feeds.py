@@ -29,8 +29,8 @@ from tests.integration.feeds.conftest import (
     serving,
     write,
 )
-from tests.support.api_keys import AUTHORIZATION
-from tests.support.subscribers.topics import delete_topics, remove_below
+from tests.support.builders import AUTHORIZATION
+from tests.support.published import delete_topics, remove_below
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -200,8 +200,7 @@ async def test_positions_are_found_behind_many_aborted_transactions(settings: Ka
     token = token_of([LogPosition(topics.events.name, 0, 4)])
     write(settings, topics.events.name, [(b"key", b"event")] * 6, partition=0)
     async with serving(settings) as served:
-        page = await served.page("opt-outs", at_least=token)
-        assert page["reflects"] is True
+        assert (await served.page("opt-outs", at_least=token))["reflects"] is True
         late = await served.get(
             "opt-outs", at_least=token_of([LogPosition(topics.events.name, 0, 5)])
         )

@@ -32,11 +32,9 @@ from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH
 from izin.schemas.records import ID
 from izin.subscribers import Channel, Gate, Question
-from tests.support.api_keys import API_KEY, AUTHORIZATION, publish_key
-from tests.support.builders import BRAND
-from tests.support.gate.topics import PARTITIONS, GateTopics
+from tests.support.builders import API_KEY, AUTHORIZATION, BRAND
 from tests.support.order.verdict import committed_records
-from tests.support.subscribers.published import a_recipient, key_of
+from tests.support.published import PARTITIONS, GateTopics, a_recipient, key_of, publish_key
 from tests.support.waiting import until
 from tests.unit.gate.conftest import SENDER, a_question
 

@@ -16,14 +16,15 @@ from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.partitioning import partition_of
 from tests.support.builders import BRAND, CUSTOMER, NOON
-from tests.support.gate.topics import (
+from tests.support.published import (
     PARTITIONS,
     GateTopics,
+    a_permission,
     following,
+    key_of,
     says_yes,
     shown,
 )
-from tests.support.subscribers.published import a_permission, key_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
 

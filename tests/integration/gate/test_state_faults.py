@@ -20,19 +20,20 @@ from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract
 from izin.schemas.erasure import SuppressionKeys
 from tests.support.builders import NOON
-from tests.support.gate.topics import (
+from tests.support.hostile.batches import HOSTILE, RawProducer
+from tests.support.published import (
     PARTITIONS,
     STALE_AFTER,
     GateTopics,
+    a_permission,
     current,
     event_value,
     following,
+    key_of,
     keys_in,
     says_yes,
     shown,
 )
-from tests.support.hostile.batches import HOSTILE, RawProducer
-from tests.support.subscribers.published import a_permission, key_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
 

@@ -10,19 +10,22 @@ import pytest
 
 from izin.consent import AdmittedEvent, ConsentEvent, admit, decide
 from izin.ledger import reads, retention
+from izin.ledger.db import Ledger
 from izin.ledger.history import append, entries_of, receipt_key, verify
 from izin.ledger.privacy import erasure
-from izin.ledger.record import LedgerFaultError
+from izin.ledger.record import LedgerFaultError, TopicMessages
 from izin.ledger.sweep import sweeps
+from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN
 from izin.schemas.records import event_from_avro, event_to_avro
+from izin.schemas.topics import Topics
 from izin.sinks.ingest.decision_reader import DecisionReader
-from tests.integration.ledger.test_history import anchor_writer
+from izin.sinks.monitor.anchors import AnchorWriter
 from tests.integration.sinks.sink_harness import A_SECOND, TOPIC, SinkHarness, onay, ret
 from tests.integration.webhooks.test_evidence import faults as delivery_faults
 from tests.integration.webhooks.test_evidence import stored
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key
-from tests.support.gate.receipts import a_decision_receipt, a_receipt
+from tests.support.published import a_decision_receipt, a_receipt
 
 pytestmark = pytest.mark.database
 
@@ -117,6 +120,17 @@ def again(harness: SinkHarness) -> ConsentEvent:
     """Return a new opt-in of the recipient, given now."""
     now = harness.clock()
     return onay(event_id="again", consent_date=now, received_at=now)
+
+
+def anchor_writer(ledger: Ledger, file: Path | None) -> AnchorWriter:
+    """Return a writer of anchors of the ledger's chains."""
+    return AnchorWriter(
+        ledger=ledger,
+        topic_messages=TopicMessages(Codec(), Topics()),
+        file=file,
+        clock=lambda: datetime.now(UTC),
+        interval=timedelta(minutes=10),
+    )
 
 
 @pytest.mark.usefixtures("known")
@@ -292,11 +306,10 @@ def in_years(harness: SinkHarness, years: int) -> datetime:
 
 async def assert_unnamed(harness: SinkHarness, word: str) -> None:
     """Assert that neither the person nor a word is in the history or the deliveries."""
-    likes = [f"%{PHONE[1:]}%", word]
     (row,) = await harness.ledger.fetch(
         "SELECT (SELECT count(*) FROM history AS m WHERE m::text LIKE ANY(%(likes)s))"
         " + (SELECT count(*) FROM deliveries AS d WHERE d::text LIKE ANY(%(likes)s)) AS n",
-        {"likes": likes},
+        {"likes": [f"%{PHONE[1:]}%", word]},
     )
     assert row["n"] == 0
 

@@ -21,7 +21,8 @@ from izin.ledger.retention import TABLES, delete_expired
 from izin.ledger.unit_of_work import unit_of_work
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.integration.ledger.test_history import an_act, anchor_writer, tampered
+from tests.integration.ledger.test_erasure import anchor_writer
+from tests.integration.ledger.test_history import an_act, tampered
 from tests.integration.ledger.test_query_plans import nodes
 from tests.integration.sinks.sink_harness import Izin, SinkHarness, a_phone, onay
 from tests.support.builders import CUSTOMER, PHONE, a_decision_record, a_key, an_admitted_event
@@ -422,8 +423,7 @@ async def test_other_expired_rows_go(harness: SinkHarness):
         " FROM generate_series(1, 2500) AS n RETURNING hour",
         {"now": now},
     )
-    after = now + timedelta(days=90, hours=2400.5)
-    deleted = await delete_expired(harness.ledger, now=after)
+    deleted = await delete_expired(harness.ledger, now=now + timedelta(days=90, hours=2400.5))
     assert (deleted["rate_limit_hours"], deleted["legal_holds"]) == (2400, 0)
     deleted = await delete_expired(harness.ledger, now=now + 3654 * DAY)
     assert (deleted["rate_limit_hours"], deleted["legal_holds"]) == (100, 1)

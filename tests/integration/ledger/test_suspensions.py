@@ -175,8 +175,7 @@ async def test_lost_opt_ins_with_opt_outs_behind_them_are_queried_first(harness:
     await harness.ingest_for(ret, (1, 3))
     assert await harness.recover()
     assert [harness.iys.calls(call) for call in ("statuses", "status")] == [1, 2]
-    states = await harness.states_of(people)
-    assert states == ["accepted", "pending", "accepted", "pending"]
+    assert await harness.states_of(people) == ["accepted", "pending", "accepted", "pending"]
 
 
 async def test_returned_right_wakes_both_lanes(harness: SinkHarness):

@@ -15,7 +15,7 @@ import pytest
 
 from izin.local import PackageMissingError, Postgres, StateInUseError, create_database
 from izin.local import postgres as module
-from tests.support.servers.databases import drop_database
+from tests.support.servers.distribution import drop_database
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.database

@@ -15,7 +15,7 @@ from izin.streams.ownership import Positions
 from izin.streams.ownership.positions import key_of
 from tests.integration.cli.test_explain import store_history
 from tests.support.builders import BRAND
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

@@ -11,8 +11,8 @@ import httpx
 
 from izin.local import free_port
 from izin.runtime.settings import KafkaSettings
-from tests.support.api_keys import AUTHORIZATION, an_api_key, publish_key
-from tests.support.registration import publish_brand
+from tests.support.builders import AUTHORIZATION, an_api_key
+from tests.support.published import publish_brand, publish_key
 from tests.support.waiting import until
 
 

@@ -43,10 +43,9 @@ from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.stack.actors import signups
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
-from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, publish_key
-from tests.support.builders import BRAND, PHONE
+from tests.support.builders import API_KEY, AUTHORIZATION, BRAND, PHONE, an_api_key
 from tests.support.http_clients import Reply, connected, request
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce, publish_key
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker

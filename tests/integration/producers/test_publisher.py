@@ -11,8 +11,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from tests.support.builders import BRAND, CUSTOMER, NOON, an_event
-from tests.support.registration import publish_brand
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce, publish_brand
 from tests.support.waiting import until
 from tests.unit.producers.publisher_suite import PublisherSuite
 

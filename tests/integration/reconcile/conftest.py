@@ -13,9 +13,8 @@ from izin.cli.reconcile import command
 from izin.cli.subscribers import compare
 from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings
-from tests.integration.sinks.sink_harness import A_SECOND, Clock, a_phone, sinks_over
-from tests.support.reconcile.planting import PLANTS
-from tests.support.reconcile.site import SECRET, Site
+from tests.integration.sinks.sink_harness import A_SECOND, Clock, a_phone, ended, sinks_over
+from tests.support.reconcile.site import PLANTS, SECRET, Site
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 Run = Callable[[str, int], Awaitable[str]]
@@ -75,10 +74,10 @@ def run(
 
     async def run(words: str, code: int) -> str:
         site.harness.advance(A_SECOND * 2)  # what was just changed is not changing any more
-        result = await asyncio.to_thread(
-            CliRunner().invoke, app, words.split(), catch_exceptions=False
+        result = ended(
+            await asyncio.to_thread(CliRunner().invoke, app, words.split(), catch_exceptions=False),
+            code,
         )
-        assert result.exit_code == code, result.output
         return result.stdout if code in {0, 1} else result.output
 
     return run

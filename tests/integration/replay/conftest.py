@@ -16,10 +16,10 @@ from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.integration.replay.rebuild_harness import RebuildHarness
-from tests.support.order.workers import Worker, all_held, until
-from tests.support.registration import publish_brand
+from tests.support.order.verdict import Worker, all_held, until
+from tests.support.published import publish_brand
 from tests.support.replay.dead_letters import LetterHarness, Run
-from tests.support.servers.databases import copy_database, drop_database
+from tests.support.servers.distribution import copy_database, drop_database
 
 SECRETS = json.dumps(["a fake secret of thirty-two characters"])
 PARTITIONS = 2

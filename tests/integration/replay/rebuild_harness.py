@@ -29,9 +29,9 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.ingester import Ingester
 from izin.streams.ownership import DecidedOffsets, Positions
-from tests.support.order.deciding import decide_all
+from tests.support.order.harness import decide_all
 from tests.support.order.verdict import committed_records
-from tests.support.subscribers.topics import delete_topics, produce, remove_below
+from tests.support.published import delete_topics, produce, remove_below
 
 SECRET = "a fake secret of thirty-two characters"
 CODEC = Codec()
@@ -110,8 +110,7 @@ class RebuildHarness:
         """Plan a rebuild, and compare; something may happen meanwhile."""
         self._plans += 1
         path = path or self._folder / f"plan-{self._plans}.json"
-        rebuild = self.rebuild(workers, meanwhile)
-        plan = rebuild.plan(path, selection or Selection(), by="ada")
+        plan = self.rebuild(workers, meanwhile).plan(path, selection or Selection(), by="ada")
         return Found(plan=plan, path=path, results=results_of(plan, path)[0])
 
     def rebuild(
@@ -189,8 +188,7 @@ class RebuildHarness:
     @contextmanager
     def worker_in_group(self) -> Iterator[None]:
         """Have a member in the group of the order workers meanwhile."""
-        group = self.installation.streams.group(self.settings)
-        client = kafka.consumer(self.settings, group)
+        client = kafka.consumer(self.settings, self.installation.streams.group(self.settings))
         client.subscribe([self.topics.events.name])
         limit = time.monotonic() + 30
         while not client.assignment():

@@ -7,6 +7,7 @@ import pytest
 
 from izin.consent import AdmittedEvent, Status, admit, violation
 from izin.runtime import kafka
+from tests.integration.sinks.sink_harness import ended
 from tests.support.builders import BRAND, NOON, a_key, an_event
 from tests.support.order.verdict import committed_records
 from tests.support.replay.dead_letters import CODEC, LetterHarness, Run, redrive
@@ -18,8 +19,7 @@ HOUR = timedelta(hours=1)
 
 def corrected(izin: Run, name: str, *words: str) -> str:
     """Correct a letter; return the id of the new event."""
-    done = izin("publish", "--corrects", name, *words, "--by", "ada", "--output", "json")
-    assert done.exit_code == 0, done.stderr
+    done = ended(izin("publish", "--corrects", name, *words, "--by", "ada", "--output", "json"), 0)
     (found,) = json.loads(done.stdout)
     return found["event_id"]
 
@@ -61,8 +61,7 @@ def test_correction_takes_from_the_letter_what_is_not_given(
     words = " ".join(izin("explain", key, "--output", "json").stdout.split())
     assert '"act": "correct dead letter", "by": "ada"' in words
     assert f' {name}"' in words
-    again = izin("publish", "--corrects", name, "--source", "HS_WEB", "--by", "ada")
-    assert (again.exit_code, event_id in again.stderr) == (3, True)
+    ended(izin("publish", "--corrects", name, "--source", "HS_WEB", "--by", "ada"), 3, event_id)
     assert izin("publish", "--corrects", "0/99999", "--by", "ada").exit_code == 3
     assert izin("publish", "--corrects", "rubbish", "--by", "ada").exit_code == 3
     assert izin("publish", "--status", "RET").exit_code == 2
@@ -82,8 +81,7 @@ def test_opt_out_without_a_readable_key_counts_from_its_receipt(
     causes = []
     for name, person in zip(names, people, strict=True):
         given = ("--recipient", person, "--type=MESAJ", "--source=HS_WEB", "--status=RET")
-        event_id = corrected(izin, name, f"--brand={BRAND}", *given)
-        found = of_event(letters, event_id)
+        found = of_event(letters, corrected(izin, name, f"--brand={BRAND}", *given))
         assert (found.status, found.effective_at) == (Status.RET, NOON + 3 * HOUR)
         causes.append(found.event.cause)
     assert (causes[0], len(causes[1])) == ("event-1", 36)
@@ -95,8 +93,7 @@ def test_correction_of_what_nobody_can_read_names_what_it_lacks(
     """Whether it needs a date depends on its status, so that comes first."""
     event = an_event(recipient=letters.person())
     (name,) = letters.plant([letters.letter(event, "undecodable", value=b"junk")])
-    done = izin("publish", "--corrects", name, "--by", "ada")
-    assert (done.exit_code, "--status: no status is given" in done.stderr) == (3, True)
+    ended(izin("publish", "--corrects", name, "--by", "ada"), 3, "--status: no status is given")
 
 
 def test_letter_that_waits_to_be_decided_is_not_written_again(
@@ -104,8 +101,7 @@ def test_letter_that_waits_to_be_decided_is_not_written_again(
 ) -> None:
     """No order worker runs here: the next command waits for what the first has written."""
     topic = letters.settings.topics.events.name
-    person = letters.person()
-    (name,) = letters.plant([letters.letter(an_event(recipient=person))])
+    (name,) = letters.plant([letters.letter(an_event(recipient=letters.person()))])
     ends = sum(kafka.committed_ends(letters.settings, topic).values())
     assert redrive(izin, name, "--wait", "PT0S", "--execute")["waiting"] == [name]
     assert redrive(izin, name)["unsettled"] == [name]

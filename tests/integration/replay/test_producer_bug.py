@@ -21,9 +21,8 @@ from izin.schemas.contracts import Contract
 from izin.schemas.records import event_to_avro
 from tests.integration.replay.conftest import PARTITIONS
 from tests.support.builders import NOON, a_key, an_event
-from tests.support.order.workers import Worker, all_held, until
-from tests.support.replay.dead_letters import LetterHarness, Run, redrive
-from tests.support.replay.ingesting import ingest_all
+from tests.support.order.verdict import Worker, all_held, until
+from tests.support.replay.dead_letters import LetterHarness, Run, ingest_all, redrive
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.usefixtures("brand")]
 
@@ -122,13 +121,11 @@ def test_wrong_rows_are_found_corrected_and_redriven(
             assert izin(*words).exit_code == 0
         letters.await_decided()
     assert redrive(izin, "--origin", "crm")["acknowledged"] == ROWS
-    waiting = izin("dead-letters", "list", "--waiting", "--output", "json")
-    assert json.loads(waiting.stdout) == []
+    assert json.loads(izin("dead-letters", "list", "--waiting", "--output", "json").stdout) == []
     assert max(letters.applied().values()) == 1
     rows = letters.rows()
     opted_out = set(people[-OPTED_OUT:])
     assert {one for one in people if rows[one].status is Status.RET} == opted_out
     assert {rows[one].effective_at for one in set(people) - opted_out} == {NOON}
-    desired = ingested(settings, shared_ledger)
-    assert desired == {str(one.key): one.status for one in rows.values()}
+    assert ingested(settings, shared_ledger) == {str(one.key): one.status for one in rows.values()}
     assert izin("ledger", "verify").exit_code == 0

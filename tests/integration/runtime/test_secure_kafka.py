@@ -8,17 +8,18 @@ from confluent_kafka import TopicPartition
 from izin.runtime import kafka, topic_admin
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
-from tests.support.secure.broker import PASSWORD, SecureKafka
-from tests.support.secure.certificates import Authority
-from tests.support.secure.connections import (
+from tests.support.secure import (
+    PASSWORD,
     PASSWORDS,
     SECRET,
+    Authority,
+    SecureKafka,
+    TokenEndpoint,
     settings_of,
+    silent_tls,
     with_certificate,
     with_tokens,
 )
-from tests.support.secure.https import TokenEndpoint
-from tests.support.secure.tls import silent_tls
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
@@ -95,8 +96,7 @@ def test_missing_certificate_is_a_clear_error(
 @pytest.mark.usefixtures("impatient")
 def test_wrong_password_is_a_clear_error(secure_kafka: SecureKafka, mechanism: str) -> None:
     """It names the address, the cause and the settings."""
-    given = secure_kafka.environment(mechanism)
-    text = error_of(settings_of(given, KAFKA_SASL_PASSWORD=SECRET))
+    text = error_of(settings_of(secure_kafka.environment(mechanism), KAFKA_SASL_PASSWORD=SECRET))
     named = "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
     for part in (secure_kafka.bootstrap_servers, "uthentication failed", named):
         assert part in text
@@ -115,8 +115,7 @@ def test_refused_token_is_a_clear_error(
 @pytest.mark.usefixtures("impatient")
 def test_unknown_authority_is_a_clear_error(secure_kafka: SecureKafka, stranger: Authority) -> None:
     """The broker's certificate is another's."""
-    given = secure_kafka.environment()
-    text = error_of(settings_of(given, KAFKA_SSL_CA_FILE=str(stranger.file)))
+    text = error_of(settings_of(secure_kafka.environment(), KAFKA_SSL_CA_FILE=str(stranger.file)))
     assert "certificate" in text
     assert "KAFKA_SSL_CA_FILE" in text
 
@@ -127,8 +126,7 @@ async def test_wrong_certificate_is_a_clear_error(
     secure_kafka: SecureKafka, authority: Authority, host: str, *, ended: bool
 ) -> None:
     """One that has ended, and one of another host."""
-    wrong = authority.issue("wrong", host=host, ended=ended)
-    async with silent_tls(wrong) as address:
+    async with silent_tls(authority.issue("wrong", host=host, ended=ended)) as address:
         settings = settings_of(secure_kafka.environment(), KAFKA_BOOTSTRAP_SERVERS=address)
         # Beside the loop, in which the server is.
         text = await asyncio.to_thread(error_of, settings)

@@ -9,8 +9,7 @@ from izin.runtime.errors import RegistryError
 from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from tests.contract.schemas.examples import golden
-from tests.support.secure.certificates import Authority
-from tests.support.secure.https import RegistryProxy, running
+from tests.support.secure import Authority, RegistryProxy, running
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
@@ -38,8 +37,7 @@ def given(proxy: RegistryProxy, authority: Authority) -> dict[str, str]:
 
 def encoded(given: dict[str, str]) -> bytes:
     """Return a record as it is framed with the registry of ``given``."""
-    settings = KafkaSettings.model_validate(given)
-    return codec(settings).encode("Brand", golden("Brand"))
+    return codec(KafkaSettings.model_validate(given)).encode("Brand", golden("Brand"))
 
 
 def test_codec_uses_the_registry(proxy: RegistryProxy, given: dict[str, str]) -> None:
@@ -47,8 +45,7 @@ def test_codec_uses_the_registry(proxy: RegistryProxy, given: dict[str, str]) ->
     proxy.statuses.clear()
     value = encoded(given)
     assert value[0] == 0
-    reader = codec(KafkaSettings.model_validate(given))
-    assert reader.decode("Brand", value) == golden("Brand")
+    assert codec(KafkaSettings.model_validate(given)).decode("Brand", value) == golden("Brand")
     assert 401 not in proxy.statuses
 
 

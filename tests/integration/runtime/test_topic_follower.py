@@ -16,8 +16,8 @@ from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from tests.support.api_keys import API_KEY, KEY_ID, a_second_key, an_api_key, known, publish_key
-from tests.support.builders import NOON
+from tests.support.builders import API_KEY, KEY_ID, NOON, a_second_key, an_api_key, known
+from tests.support.published import publish_key
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -69,8 +69,7 @@ def test_topic_ends_behind_the_mark_of_a_transaction(settings: KafkaSettings):
     table = known()
     follower = TopicFollower(access_of(settings), Codec(), settings.topics.api_keys, table)
     until(lambda: load(follower, table) == 1)
-    age = follower.age()
-    assert age is not None
+    assert follower.age() is not None
 
 
 def load(follower: TopicFollower, table: Any) -> int:  # noqa: ANN401  # a table with a length

@@ -25,7 +25,7 @@ from izin.subscribers import ChangeKind, PermissionList, subscribe
 from izin.webhooks.partitions import PartitionReader
 from tests.support.hostile.batches import HOSTILE, RawBatch, RawProducer, batch_of
 from tests.support.order.harness import CODEC
-from tests.support.subscribers.published import TopicWriter, key_of
+from tests.support.published import TopicWriter, key_of
 from tests.support.waiting import until
 from tests.support.webhooks import event_reader
 
@@ -120,8 +120,7 @@ async def test_permission_list_closes_the_keys_of_a_partition(settings: KafkaSet
 
 async def test_subscriber_gets_the_changes_of_other_partitions(settings: KafkaSettings) -> None:
     """None of its own is passed: it reads them once the topic is repaired."""
-    topic = settings.topics.opt_outs
-    write(settings, topic)
+    write(settings, settings.topics.opt_outs)
     changes = subscribe("test", [ChangeKind.OPT_OUTS], access=access_of(settings))
     async with aclosing(changes), asyncio.timeout(60):
         found = [await anext(changes) for _ in range(3)]

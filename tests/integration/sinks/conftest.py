@@ -8,7 +8,7 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from tests.integration.sinks.sink_harness import SinkHarness
-from tests.support.sink_processes import SinkProcesses
+from tests.support.simulator import SinkProcesses
 
 
 @pytest.fixture

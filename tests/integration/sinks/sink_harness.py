@@ -60,6 +60,15 @@ Izin = Callable[..., Awaitable[Result]]
 """Runs a command of the console."""
 
 
+def ended(done: Result, code: int, *words: str) -> Result:
+    """Assert how a command ended, and that its messages have ``words``; return it."""
+    messages = " ".join(done.stderr.replace("│", " ").split())
+    assert (done.exit_code, [one for one in words if one not in messages]) == (code, []), (
+        done.output
+    )
+    return done
+
+
 class Clock:
     """The real time, and as much as a test has advanced it."""
 
@@ -218,10 +227,8 @@ class SinkHarness:
 
     def other_worker(self) -> SubmissionRecovery:
         """Return the recovery of another process."""
-        owner = replace(self.context.lease_owner, owner=OTHER)
-        context = replace(self.context, lease_owner=owner)
-        sender = replace(self.sender, context=context)
-        return SubmissionRecovery(context=context, sender=sender)
+        context = replace(self.context, lease_owner=replace(self.context.lease_owner, owner=OTHER))
+        return SubmissionRecovery(context=context, sender=replace(self.sender, context=context))
 
     def set_silence(self, *, is_silent: bool) -> None:
         """Have had no answer from İYS for long, and perhaps a call that failed since."""

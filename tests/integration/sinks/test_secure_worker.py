@@ -10,9 +10,8 @@ import pytest
 from izin.local import free_port
 from izin.runtime.settings import KafkaSettings
 from tests.integration.sinks.sink_harness import until
-from tests.support.secure.broker import PASSWORD, SecureKafka
-from tests.support.secure.connections import settings_of
-from tests.support.sink_processes import SinkProcesses
+from tests.support.secure import PASSWORD, SecureKafka, settings_of
+from tests.support.simulator import SinkProcesses
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

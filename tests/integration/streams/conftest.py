@@ -7,7 +7,7 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from tests.support.order.harness import OrderHarness
-from tests.support.order.workers import Worker
+from tests.support.order.verdict import Worker
 
 
 @pytest.fixture

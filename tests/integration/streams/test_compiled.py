@@ -23,9 +23,7 @@ MOST_PACKAGES = 25
 """A third of what every process together needs."""
 TESTS = (
     "tests/contract/schemas/test_topics.py",
-    "tests/contract/schemas/test_topics.py",
     "tests/integration/sinks/ingest/test_bulk_rows.py",
-    "tests/integration/sinks/outbound/test_bulk_success.py",
     "tests/unit/gate/test_key_tables.py",
     "tests/unit/kafka/tables",
     "tests/unit/ledger/record",
@@ -34,7 +32,6 @@ TESTS = (
     "tests/unit/streams/test_order.py",
     "tests/unit/streams/ownership/test_ownership.py",
     "tests/unit/streams/test_packing.py",
-    "tests/unit/streams/test_order.py",
 )
 
 

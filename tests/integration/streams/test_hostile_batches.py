@@ -30,10 +30,8 @@ from tests.support.hostile.batches import (
     RawProducer,
     batch_of,
 )
-from tests.support.order.harness import CODEC, a_record
-from tests.support.order.traffic import flood
-from tests.support.order.verdict import backlog, committed_records, examine
-from tests.support.order.workers import Worker, all_held, until
+from tests.support.order.harness import CODEC, a_record, flood
+from tests.support.order.verdict import Worker, all_held, backlog, committed_records, examine, until
 
 pytestmark = pytest.mark.broker
 BOMB = 1 << 20
@@ -163,8 +161,7 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     settings = make_settings(1)
 
     def limit(size: int) -> None:
-        name = settings.topics.dead_letters.name
-        set_of_topic(settings, name, "max.message.bytes", f"{size}")
+        set_of_topic(settings, settings.topics.dead_letters.name, "max.message.bytes", f"{size}")
 
     limit(128)  # of which a transaction's marker has room
     worker = start_worker("one", settings)

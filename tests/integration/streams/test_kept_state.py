@@ -36,7 +36,7 @@ from tests.support.order.harness import (
     apply,
     consent_of,
 )
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce
 from tests.unit.streams.test_erasure import SUPPRESSION, an_erasure
 
 pytestmark = pytest.mark.broker
@@ -193,8 +193,7 @@ async def test_kill_between_commit_and_state_loses_nothing(
     owner = await asyncio.create_subprocess_exec(sys.executable, *arguments)
     assert await owner.wait() == -signal.SIGKILL
     state = RocksFolder(tmp_path).state(0)
-    successor = await harness.acquired(state)
-    assert successor.next_offsets[harness.events] == 4
+    assert (await harness.acquired(state)).next_offsets[harness.events] == 4
     assert len(read) == 2
     assert (consent_of(state, KEY), len(state)) == (RET, 3)
     state.close()
@@ -264,8 +263,7 @@ def test_lag_counts_partitions_that_nobody_decides(
 
 async def test_lag_is_counted_from_positions(harness: OrderHarness) -> None:
     """What is decided, by whomever, is no lag."""
-    owner = await harness.acquired()
-    await harness.commit(owner, Effects(), next_offset=3)
+    await harness.commit(await harness.acquired(), Effects(), next_offset=3)
     watch = LaneWatch(harness.settings, CODEC)
     with closing(DecidedOffsets(harness.settings, CODEC)) as decided:
         watch.look(decided)
@@ -364,8 +362,7 @@ async def test_erasure_is_read_back(
     owner = await harness.acquired(make_state())
     await commit(harness, owner, an_event(status="RET"))
     await commit(harness, owner, an_erasure())
-    successor = await harness.acquired(make_state() if is_same else MemoryState())
-    state = successor.state
+    state = (await harness.acquired(make_state() if is_same else MemoryState())).state
     assert state.packed(KEY) is None
     assert state.packed(SUPPRESSION) is not None
     assert state.suppresses

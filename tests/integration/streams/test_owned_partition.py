@@ -1,10 +1,14 @@
 """Taking, keeping and losing a partition, against a real broker.
 
-Where a partition is resumed, against a real broker.
+Where a partition is resumed. Transactions of an order worker: whole, in order, or not at all.
 """
 
+import asyncio
+import gc
+import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +30,7 @@ from izin.streams.errors import PositionAheadError, StateError
 from izin.streams.order import OrderStage
 from izin.streams.ownership import DecidedOffsets, Effects, OutputRecord, transactional_producer
 from izin.streams.ownership.positions import latest_positions
+from izin.streams.ownership.transactional_producer import TransactionalProducer
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
 from tests.support.order.harness import (
@@ -39,7 +44,7 @@ from tests.support.order.harness import (
     row_of,
 )
 from tests.support.order.verdict import committed_records, source
-from tests.support.subscribers.topics import produce
+from tests.support.published import produce
 
 pytestmark = pytest.mark.broker
 
@@ -60,8 +65,7 @@ async def test_clock_that_is_ahead_keeps_nothing_from_being_written(
     """A broker refuses what was made more than an hour after it, unless it takes its own time."""
     ahead = time.time_ns() + 2 * 3_600_000_000_000
     monkeypatch.setattr(transactional_producer, "time", SimpleNamespace(time_ns=lambda: ahead))
-    owner = await harness.acquired()
-    await harness.commit(owner, harness.effects(ONAY), next_offset=1)
+    await harness.commit(await harness.acquired(), harness.effects(ONAY), next_offset=1)
     (row,) = committed_records(harness.settings, harness.rows_topic)
     assert row.timestamp()[1] < ahead // 1_000_000 - 3_600_000
 
@@ -92,8 +96,7 @@ async def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
     assert consent_of(first.state, KEY) is None
     assert harness.rows() == 0
     await harness.commit(second, harness.effects(ONAY), next_offset=5)
-    third = await harness.acquired()
-    assert third.next_offsets[harness.events] == 5
+    assert (await harness.acquired()).next_offsets[harness.events] == 5
 
 
 async def test_open_transaction_is_aborted_by_the_next_owner(harness: OrderHarness) -> None:
@@ -189,11 +192,9 @@ async def test_undecided_records_removed_by_retention_are_logged(
 ) -> None:
     """A loss cannot be undone, but it is always reported."""
     harness.publish(10)
-    first = await harness.acquired()
-    await harness.commit(first, Effects(), next_offset=2)
+    await harness.commit(await harness.acquired(), Effects(), next_offset=2)
     harness.delete_below(harness.events, 6)
-    second = await harness.acquired()
-    assert second.next_offsets[harness.events] == 6
+    assert (await harness.acquired()).next_offsets[harness.events] == 6
     (log,) = logged
     assert log["event"] == "retention removed undecided records"
     assert (log["decided_below"], log["earliest"]) == (2, 6)
@@ -209,8 +210,7 @@ async def test_unreadable_row_raises_state_error(harness: OrderHarness, rubbish:
 
 async def test_row_of_a_newer_law_raises_state_error(harness: OrderHarness) -> None:
     """An old worker does not decide over the state of a law it does not know."""
-    newer = replace(ONAY, law_version=LAW_VERSION + 1)
-    harness.write_row(row_of(newer))
+    harness.write_row(row_of(replace(ONAY, law_version=LAW_VERSION + 1)))
     with pytest.raises(StateError, match="newer release"):
         await harness.owner().acquire()
 
@@ -239,8 +239,7 @@ async def test_failed_repartitioning_keeps_the_offset(harness: OrderHarness) -> 
     )
     with pytest.raises(KafkaException):
         await harness.commit(owner, Effects(repartitioned=[lost]), next_offset=1)
-    successor = await harness.acquired()
-    assert successor.next_offsets[harness.events] == 0
+    assert (await harness.acquired()).next_offsets[harness.events] == 0
 
 
 async def test_largest_folded_record_can_be_written(harness: OrderHarness) -> None:
@@ -259,8 +258,7 @@ async def test_largest_folded_record_can_be_written(harness: OrderHarness) -> No
 
 async def decided_to(harness: OrderHarness, offset: int) -> None:
     """Decide the bulk lane up to `offset`, with a row, as another worker."""
-    owner = await harness.acquired()
-    await harness.commit(owner, harness.effects(ONAY), next_offset=offset)
+    await harness.commit(await harness.acquired(), harness.effects(ONAY), next_offset=offset)
 
 
 async def test_lost_positions_topic_loses_no_event(
@@ -269,8 +267,7 @@ async def test_lost_positions_topic_loses_no_event(
     """What is still in the lanes is decided again; a person is called."""
     await decided_to(harness, 4)
     harness.recreate(harness.settings.topics.positions.name)
-    owner = await harness.acquired()
-    assert owner.next_offsets == {harness.events: 0, harness.express: 0}
+    assert (await harness.acquired()).next_offsets == {harness.events: 0, harness.express: 0}
     assert [(one["event"], one["log_level"]) for one in logged] == [
         ("positions not found", "critical")
     ] * 2
@@ -288,8 +285,7 @@ async def test_recreated_lane_is_decided_from_its_beginning(
     (log,) = logged
     assert (log["event"], log["topic"]) == ("topic recreated", harness.events)
     await harness.commit(owner, Effects(), next_offset=3)
-    successor = await harness.acquired()
-    assert successor.next_offsets[harness.events] == 3
+    assert (await harness.acquired()).next_offsets[harness.events] == 3
     assert len(logged) == 1
 
 
@@ -310,8 +306,7 @@ async def test_lane_that_ends_before_its_position_is_not_decided(harness: OrderH
     with pytest.raises(PositionAheadError, match="ends at offset 10, and is decided up to 11"):
         await harness.owner().acquire()
     harness.publish(1)
-    owner = await harness.acquired()
-    assert owner.next_offsets[harness.events] == 11
+    assert (await harness.acquired()).next_offsets[harness.events] == 11
 
 
 @pytest.mark.parametrize("marks", [0, 40])
@@ -332,8 +327,7 @@ async def test_latest_positions_are_found_from_the_end(harness: OrderHarness, ma
     end = kafka.committed_ends(harness.settings, topic)[0]
     reader = BoundedReader(harness.settings, "reader", topic)
     try:
-        found = latest_positions(reader, harness.codec, {0: end})
-        assert found[0].events_offset == 5
+        assert latest_positions(reader, harness.codec, {0: end})[0].events_offset == 5
         assert latest_positions(reader, harness.codec, {0: 0}) == {}
     finally:
         reader.close()
@@ -379,3 +373,115 @@ async def test_former_leader_is_waited_for(
     await owner.acquire()
     lane = TopicPartition(harness.events, 0)
     assert owner.next_offsets[harness.events] == real([lane])[harness.events][1] == 10
+
+
+TOO_LARGE = 1_200_000
+"""Bytes that no broker of ours takes, and that cannot be compressed."""
+
+
+@asynccontextmanager
+async def producing(harness: OrderHarness) -> AsyncIterator[TransactionalProducer]:
+    """Yield a producer of the rows' topic."""
+    connection = harness.owner()._clients.connection
+    producer = await TransactionalProducer.start(
+        connection, f"{harness.settings.topic_prefix}test", [harness.rows_topic, harness.opt_outs]
+    )
+    try:
+        yield producer
+    finally:
+        await producer.close()
+
+
+def a_row(harness: OrderHarness, key: bytes, value: bytes) -> OutputRecord:
+    return OutputRecord(harness.rows_topic, 0, key, value, NO_HEADERS)
+
+
+async def test_rows_of_many_batches_are_committed_in_order(harness: OrderHarness) -> None:
+    """A transaction of megabytes is sent while it is made; its rows stand as they were written."""
+    numbers = range(4000)
+    async with producing(harness) as producer:
+        for start in numbers[::250]:
+            some = numbers[start : start + 250]
+            await producer.write(
+                [a_row(harness, str(number).encode(), os.urandom(500)) for number in some]
+            )
+        stored = await producer.commit()
+    rows = list(committed_records(harness.settings, harness.rows_topic))
+    assert [int(one.key()) for one in rows] == list(numbers)
+    assert stored == {harness.rows_topic: rows[-1].offset()}
+
+
+async def test_transaction_of_which_a_batch_was_refused_is_not_committed(
+    harness: OrderHarness,
+) -> None:
+    """Aiokafka itself would commit the rest: its position would pass a row that is nowhere."""
+    async with producing(harness) as producer:
+        refused = a_row(harness, b"refused", os.urandom(TOO_LARGE))
+        await producer.write([a_row(harness, b"taken", b"value"), refused])
+        with pytest.raises(KafkaException, match="MessageSizeTooLarge"):
+            await producer.commit()
+    async with producing(harness) as producer:
+        await producer.write([a_row(harness, b"after", b"value")])
+        await producer.commit()
+    rows = committed_records(harness.settings, harness.rows_topic)
+    assert [one.key() for one in rows] == [b"after"]
+
+
+async def test_aborted_rows_are_seen_by_nobody(harness: OrderHarness) -> None:
+    """Their offsets are known all the same, and the next transaction is another."""
+    async with producing(harness) as producer:
+        await producer.write([a_row(harness, b"aborted", b"value")])
+        marks = await producer.abort()
+        await producer.write([a_row(harness, b"committed", b"value")])
+        stored = await producer.commit()
+    assert stored[harness.rows_topic] == marks[harness.rows_topic] + 2
+    rows = committed_records(harness.settings, harness.rows_topic)
+    assert [one.key() for one in rows] == [b"committed"]
+
+
+async def test_fenced_producer_raises_and_logs_nothing_of_its_own(
+    harness: OrderHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The partition is another's, as after every rebalance; asyncio reports no error unasked."""
+    async with producing(harness) as producer, producing(harness):
+        await producer.write([a_row(harness, b"fenced", b"value")])
+        with pytest.raises(KafkaException, match="ProducerFenced"):
+            await producer.commit()
+        with pytest.raises(KafkaException):
+            await producer.write([a_row(harness, b"again", b"value")])
+    del producer
+    gc.collect()
+    assert [one for one in caplog.records if one.name == "asyncio"] == []
+    assert harness.rows() == 0
+
+
+async def test_closed_producer_leaves_no_task(harness: OrderHarness) -> None:
+    """Also with a transaction that was begun, and with what was not sent."""
+    before = asyncio.all_tasks()
+    async with producing(harness) as producer:
+        await producer.write([a_row(harness, b"never", b"value")])
+        await producer._send(producer._batches.take())
+    await asyncio.sleep(0.1)
+    assert asyncio.all_tasks() <= before
+    assert harness.rows() == 0
+
+
+async def test_broker_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts a connection, as one that is frozen does, and says nothing; nothing remains."""
+    before = asyncio.all_tasks()
+    closed = asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await closed.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    monkeypatch.setattr(transactional_producer, "_WITHIN", 0.2)
+    with pytest.raises(KafkaException):
+        await TransactionalProducer.start({"bootstrap_servers": f"{host}:{port}"}, "test", [])
+    closed.set()
+    server.close()
+    await server.wait_closed()
+    await asyncio.sleep(0.1)
+    assert asyncio.all_tasks() <= before

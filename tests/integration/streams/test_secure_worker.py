@@ -12,21 +12,20 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.streams.ownership import credentials
-from tests.support.order.harness import CODEC
-from tests.support.order.traffic import Traffic
-from tests.support.order.verdict import backlog, examine
-from tests.support.order.workers import Worker, all_held, until
-from tests.support.secure.broker import PASSWORD, SecureKafka
-from tests.support.secure.certificates import Authority
-from tests.support.secure.connections import (
+from tests.support.order.harness import CODEC, Traffic
+from tests.support.order.verdict import Worker, all_held, backlog, examine, until
+from tests.support.secure import (
+    PASSWORD,
     PASSWORDS,
     SECRET,
+    Authority,
+    SecureKafka,
+    TokenEndpoint,
     settings_of,
+    silent_tls,
     with_certificate,
     with_tokens,
 )
-from tests.support.secure.https import TokenEndpoint
-from tests.support.secure.tls import silent_tls
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 

@@ -23,7 +23,7 @@ from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread
 from izin.streams.engine.unpacking import FetchedBatches
 from izin.streams.ownership import transactional_producer
 from tests.support.hostile.batches import RawProducer, batch_of
-from tests.support.subscribers.topics import produce, remove_below
+from tests.support.published import produce, remove_below
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,8 @@ from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.runtime.topic_admin import ensure_topics, is_contested
 from izin.streams.engine.app import EXIT_CONFIG
 from tests.chaos.order.brokers import BrokerCluster
-from tests.support.order.harness import CODEC
-from tests.support.order.traffic import Traffic
-from tests.support.order.verdict import backlog, examine
-from tests.support.order.workers import Worker, all_held, until
+from tests.support.order.harness import CODEC, Traffic
+from tests.support.order.verdict import Worker, all_held, backlog, examine, until
 
 PARTITIONS = 4
 STUCK = 2
@@ -110,8 +108,7 @@ def test_worker_with_wrong_topics_exits(
     start_worker: Callable[[str, KafkaSettings], Worker],
 ) -> None:
     """Another partition count than the topics have would part keys from their history."""
-    settings = make_settings(2)
-    worker = start_worker("wrong", settings.model_copy(update={"partitions": 3}))
+    worker = start_worker("wrong", make_settings(2).model_copy(update={"partitions": 3}))
     assert worker.process.wait(30) == EXIT_CONFIG
     assert "has 2 partitions, not 3" in worker.log.read_text(encoding="utf-8")
 

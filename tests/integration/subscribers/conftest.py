@@ -6,7 +6,7 @@ import pytest
 
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.settings import KafkaSettings
-from tests.support.subscribers.published import TopicWriter
+from tests.support.published import TopicWriter
 
 
 @pytest.fixture

@@ -17,11 +17,10 @@ from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from tests.support.builders import NOON
+from tests.support.published import TopicWriter, an_opt_out, delete_topics, key_of
 from tests.support.registry import MemoryRegistry
 from tests.support.subscribers import page_clients
 from tests.support.subscribers.page_clients import ROOT, RunningClient, blocks
-from tests.support.subscribers.published import TopicWriter, an_opt_out, key_of
-from tests.support.subscribers.topics import delete_topics
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]

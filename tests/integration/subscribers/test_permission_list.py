@@ -20,7 +20,7 @@ from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, Permissio
 from tests.contract.schemas.topic_settings import set_of_topic
 from tests.support.builders import NOON
 from tests.support.order.verdict import committed_records
-from tests.support.subscribers.published import TopicWriter, a_permission, key_of
+from tests.support.published import TopicWriter, a_permission, key_of
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
@@ -134,8 +134,7 @@ async def test_other_brands_and_channels_are_left_out(access: KafkaAccess, write
     writer.permit(key, other, call)
     wanted = {"brands": [100001], "channels": [Channel.MESAJ]}
     async with PermissionList(access=access, **wanted) as permissions:  # type: ignore[arg-type]
-        answers = [permissions.may_send(one) for one in (key, other, call)]
-        assert answers == [True, False, False]
+        assert [permissions.may_send(one) for one in (key, other, call)] == [True, False, False]
         assert len(permissions) == 1
 
 

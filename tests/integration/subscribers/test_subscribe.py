@@ -38,8 +38,13 @@ from izin.subscribers import (
 )
 from izin.subscribers.subscription import OptOutGuard
 from tests.support.builders import NOON
-from tests.support.subscribers.published import TopicWriter, an_opt_out, an_outcome, key_of
-from tests.support.subscribers.topics import remove_below
+from tests.support.published import (
+    TopicWriter,
+    an_opt_out,
+    an_outcome,
+    key_of,
+    remove_below,
+)
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
@@ -102,8 +107,7 @@ async def test_kinds_come_as_typed_values(access: KafkaAccess, writer: TopicWrit
 
 async def test_unconfirmed_change_comes_again(access: KafkaAccess, writer: TopicWriter):
     """Those behind it in its partition too, confirmed or not; with the same ids."""
-    wanted = [key_of(1, brand_code=one) for one in range(100001, 100021)]
-    writer.opt_out(*wanted)
+    writer.opt_out(*[key_of(1, brand_code=one) for one in range(100001, 100021)])
     first = await take(access, 20, confirm=False)
     await first[0].done()  # its subscription is closed: that confirms nothing
     second = await take(access, 20)
@@ -150,8 +154,7 @@ def test_killed_instances_lose_nothing(access: KafkaAccess, writer: TopicWriter,
     writer.opt_out(*(key_of(one) for one in range(300)))
     living = None
     try:
-        process = subscriber_process(access, file, 90)
-        assert process.wait(30) == -9
+        assert subscriber_process(access, file, 90).wait(30) == -9
         living = subscriber_process(access, file, 0)
         until(lambda: len({own for _, own in handled(file)}) == 300, within=30)
         writer.opt_out(key_of(1000))
@@ -250,8 +253,7 @@ async def test_store_is_confirmed_in_order(access: KafkaAccess, writer: TopicWri
 async def test_store_learns_of_what_nobody_wants(access: KafkaAccess, writer: TopicWriter):
     """Else its checkpoint would be older than the topic one day."""
     store = MemoryStore()
-    other = key_of(1, brand_code=100002)
-    writer.opt_out(other)
+    writer.opt_out(key_of(1, brand_code=100002))
     changes = subscribe(
         f"{access.topic_prefix}sms", OPT_OUTS, access=access, checkpoints=store, brands={100001}
     )
@@ -403,8 +405,7 @@ async def test_permission_behind_a_newer_opt_out_denies(access: KafkaAccess, wri
     writer.permit(other, at=NOON)
     writer.opt_out(closed, same, at=LATER)
     writer.opt_out(opened, at=NOON)
-    found = answers(await take(access, 7, BOTH))
-    assert sorted(found) == [
+    assert sorted(answers(await take(access, 7, BOTH))) == [
         (str(closed), False, "opted-out"),
         (str(same), False, "opted-out"),
         (str(opened), True, "registered"),
@@ -436,8 +437,7 @@ async def test_permission_waits_until_opt_outs_are_known(
     looks = iter([False] * 5)
     monkeypatch.setattr(OptOutGuard, "_is_fresh", lambda _: next(looks, True))
     writer.permit(key_of(1))
-    found = answers(await take(access, 1, kinds))
-    assert found == [(str(key_of(1)), True, "registered")]
+    assert answers(await take(access, 1, kinds)) == [(str(key_of(1)), True, "registered")]
     assert next(looks, None) is None
 
 

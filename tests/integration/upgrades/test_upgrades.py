@@ -16,7 +16,7 @@ from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
 from izin.streams.state.packing import LAYOUT, Packing
-from tests.integration.ledger.test_history import anchor_writer
+from tests.integration.ledger.test_erasure import anchor_writer
 from tests.integration.replay.ledger.test_rebuild import every_kind
 from tests.integration.sinks.sink_harness import TOPIC, SinkHarness, a_phone, onay, ret
 from tests.integration.upgrades import kept

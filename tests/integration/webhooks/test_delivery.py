@@ -21,7 +21,7 @@ from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer,
 from izin.cli.subscribers.command import ping
 from izin.ledger.webhooks import deliveries, registry
 from tests.support.builders import BRAND, CUSTOMER
-from tests.support.subscribers.topics import remove_below
+from tests.support.published import remove_below
 from tests.support.webhooks import (
     Hooks,
     a_consent,
@@ -203,8 +203,7 @@ async def test_dead_and_slow_subscribers_delay_no_other(hooks: Hooks):
                 hooks.topics.opt_outs(*map(a_consent, range(start, start + 10)))
                 await until(lambda start=start: len(hooks.receiver.received) == start + 10)  # type: ignore[misc]
             assert len(slow.received) < 20
-            open_ = [len(one["open_offsets"]) for one in await hooks.cursors()]
-            assert max(open_) <= 10
+            assert max([len(one["open_offsets"]) for one in await hooks.cursors()]) <= 10
             # The slow one becomes quick: it reads on by itself, and catches up.
             slow.answer = lambda _: TAKEN
             await until(lambda: len(ids(slow.received)) == 100)
@@ -256,8 +255,7 @@ async def test_subscriber_that_answers_again_waits_no_longer(hooks: Hooks, by: s
                 hooks.topics.opt_outs(a_consent(2))
                 count = 2
             case "test":
-                reply = await ping(hooks.ledger, quick(), "crm", by="ada")
-                assert reply.is_acknowledgement
+                assert (await ping(hooks.ledger, quick(), "crm", by="ada")).is_acknowledgement
             case _:
                 now = datetime.now(UTC)
                 assert await registry.resume(hooks.ledger, "crm", by="ada", now=now) is not None

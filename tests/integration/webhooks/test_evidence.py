@@ -53,8 +53,7 @@ async def stored(
     for size in batches:
         rows = [a_receipt(one, **overrides) for one in range(size)]
         group = DeliveryGroup(subscriber_id=1, epoch=1, acknowledgements=rows)
-        lost = await deliveries.write(ledger, [group], now=now or datetime.now(UTC))
-        assert lost == frozenset()
+        assert await deliveries.write(ledger, [group], now=now or datetime.now(UTC)) == frozenset()
 
 
 async def faults(ledger: Ledger) -> list[DeliveryFault]:
@@ -136,8 +135,7 @@ async def test_forged_commitment_is_found(ledger: Ledger):
     """Whoever computes it anew cannot compute the digest in the history anew."""
     await stored(ledger, 1, 2)
     await tamper(ledger, FORGED)
-    found = await faults(ledger)
-    assert found[-1].what == "the rows are not those whose digest the history has"
+    assert (await faults(ledger))[-1].what == "the rows are not those whose digest the history has"
 
 
 @pytest.mark.parametrize(
@@ -157,8 +155,7 @@ async def test_delivery_of_a_lost_lease_is_not_stored(ledger: Ledger):
     await stored(ledger, 1)
     await ledger.fetch("UPDATE leases SET epoch = 2 RETURNING name")
     group = DeliveryGroup(subscriber_id=1, epoch=1, acknowledgements=[a_receipt(5)])
-    lost = await deliveries.write(ledger, [group], now=datetime.now(UTC))
-    assert lost == frozenset({1})
+    assert await deliveries.write(ledger, [group], now=datetime.now(UTC)) == frozenset({1})
     (row,) = await ledger.fetch("SELECT count(*) AS n FROM deliveries")
     assert row["n"] == 1
 
@@ -189,16 +186,14 @@ async def test_deliveries_of_a_recipient_are_shown(ledger: Ledger):
 
 async def test_deliveries_are_dropped_with_the_month_of_their_digest(ledger: Ledger):
     """After ten years; what is left verifies."""
-    old = datetime(2001, 2, 3, tzinfo=UTC)
-    await stored(ledger, 2, now=old)
+    await stored(ledger, 2, now=datetime(2001, 2, 3, tzinfo=UTC))
     await stored(ledger, 1)
     messages = TopicMessages(Codec(), Topics())
     dropped = await retention.drop(ledger, messages, by="ada", now=datetime.now(UTC))
     assert [one.month.year for one in dropped] == [2001]
     rows = await ledger.fetch("SELECT batch FROM deliveries")
     assert [row["batch"] for row in rows] == [2]
-    anchors = await chains.anchors_after(ledger, 0)
-    found = await chains.verify(ledger, anchors)
+    found = await chains.verify(ledger, await chains.anchors_after(ledger, 0))
     result = await deliveries.verify(
         ledger, found.batches, (), read_at=datetime.now(UTC) - timedelta(days=9)
     )

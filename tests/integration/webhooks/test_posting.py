@@ -137,8 +137,7 @@ async def test_request_goes_to_the_address_of_its_name_alone(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     resolving(monkeypatch, ["127.0.0.2", "127.0.0.1"])
-    reply = await posted(f"http://crm.example.com:{receiver.port}/hook")
-    assert reply.is_acknowledgement
+    assert (await posted(f"http://crm.example.com:{receiver.port}/hook")).is_acknowledgement
 
 
 async def test_slow_reply_ends_at_the_time_limit(receiver: WebhookReceiver):
@@ -272,8 +271,7 @@ def test_signature_is_verified_by_the_official_library(
     headers = dict(signed(rotating.secrets_at(now), "msg_1", now, body))
     for secret in (former, present):
         assert verify(secret, headers, body) == "consent.opted-out"
-    after = rotating.secrets_at(now + timedelta(hours=1))
-    headers = dict(signed(after, "msg_1", now, body))
+    headers = dict(signed(rotating.secrets_at(now + timedelta(hours=1)), "msg_1", now, body))
     assert verify(present, headers, body) == "consent.opted-out"
     for secret in (former, new_secret()):
         with pytest.raises(subprocess.CalledProcessError):
@@ -284,6 +282,5 @@ def test_signature_is_verified_by_the_official_library(
 
 def test_secret_has_the_standards_form() -> None:
     """Its prefix, and as many random bytes as it asks for."""
-    secret = new_secret(lambda size: b"x" * size)
-    assert secret == "whsec_" + "eHh4" * 10 + "eHg="
+    assert new_secret(lambda size: b"x" * size) == "whsec_" + "eHh4" * 10 + "eHg="
     assert 24 <= SECRET_BYTES <= 64

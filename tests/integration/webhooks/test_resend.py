@@ -30,11 +30,9 @@ from izin.webhooks import resends
 from izin.webhooks.resends import ResendError
 from tests.integration.cli.conftest import RUNNER, app
 from tests.integration.feeds.conftest import serving
-from tests.support.api_keys import API_KEY, an_api_key, publish_key
-from tests.support.builders import CUSTOMER, NOON, a_key
-from tests.support.registration import publish_brand
+from tests.support.builders import API_KEY, CUSTOMER, NOON, a_key, an_api_key
+from tests.support.published import publish_brand, publish_key, remove_below
 from tests.support.subscribers.page_clients import RunningClient, blocks, python_command
-from tests.support.subscribers.topics import remove_below
 from tests.support.webhooks import (
     Hooks,
     a_consent,
@@ -135,8 +133,7 @@ async def test_resend_is_cancelled_and_another_ordered_at_once(hooks: Hooks):
     assert found is not None
     names = ("id", "state", "planned", "brought")
     assert [found[name] for name in names] == [number + 1, "done", 20, 20]
-    brought = Counter(one["resend_id"] for one in await hooks.deliveries())
-    assert 0 < brought[number] < 20
+    assert 0 < Counter(one["resend_id"] for one in await hooks.deliveries())[number] < 20
 
 
 async def test_erased_key_is_not_sent_again(hooks: Hooks):
@@ -276,8 +273,7 @@ async def test_what_was_not_delivered_comes_once_and_as_first(hooks: Hooks):
         hooks.topics.opt_outs(a_consent(1))
         await until(lambda: bool(refused))
     hooks.topics.opt_outs(a_consent(2))
-    plan = await hooks.count()
-    assert plan.events.total() == 0
+    assert (await hooks.count()).events.total() == 0
     hooks.receiver.received.clear()
     hooks.receiver.answer = lambda _: ScriptedAnswer(200)
     async with hooks.delivering():
@@ -311,9 +307,7 @@ class CustomerRelations:
     def __call__(self, webhook: ReceivedWebhook) -> ScriptedAnswer:
         """Apply an event."""
         event = json.loads(webhook.body)
-        data = event["data"]
-        key = key_of(data)
-        self.list[key] = event["type"] == "permission.granted"
+        self.list[key_of(event["data"])] = event["type"] == "permission.granted"
         self.repetitions += "repetition" in event
         return TAKEN
 

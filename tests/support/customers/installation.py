@@ -27,13 +27,26 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import AvroRecord, event_to_avro, headers
 from izin.schemas.topics import Topic
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, onay
-from tests.support.api_keys import API_KEY, a_second_key, an_api_key, publish_key
-from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key, an_event
-from tests.support.gate.receipts import a_receipt
-from tests.support.order.deciding import decide_all
+from tests.support.builders import (
+    API_KEY,
+    BRAND,
+    CUSTOMER,
+    PHONE,
+    a_key,
+    a_second_key,
+    an_api_key,
+    an_event,
+)
+from tests.support.order.harness import decide_all
+from tests.support.published import (
+    a_permission,
+    a_receipt,
+    an_opt_out,
+    an_outcome,
+    publish_key,
+)
 from tests.support.replay.dead_letters import a_letter_of
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
-from tests.support.subscribers.published import a_permission, an_opt_out, an_outcome
 
 CUSTOMERS, BRANDS = 40, 100
 OWN_BRANDS = (BRAND, BRAND + 1)
@@ -175,8 +188,7 @@ def _entries(brand: OneBrand, now: datetime) -> Iterator[HistoryEntry]:
             data=data,
         )
     asked = {"campaign": f"of {customer}", "asked_by": f"key-{customer}", "asked_at": now}
-    receipt = a_receipt(code, customer_id=customer, brand_code=code, **asked)
-    yield from entries_of(receipt)
+    yield from entries_of(a_receipt(code, customer_id=customer, brand_code=code, **asked))
     for about in (brand_key(code), customer_key(customer)):
         name = f"look at {customer} {code}"
         yield act(name, about, by="ada", now=now, before={}, after={}, customer_id=customer)

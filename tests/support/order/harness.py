@@ -1,7 +1,13 @@
-"""The order stage under test: records, their effects, and a partition on a real broker."""
+"""The order stage under test: records, their effects, and a partition on a real broker; traffic for
+both lanes, and what decides it in this process.
+"""
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
+from random import Random
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -13,11 +19,12 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from izin.consent import Consent, ConsentEvent, decide
+from izin.consent import Consent, ConsentEvent, Status, decide
+from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime import kafka
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
-from izin.schemas.erasure import SuppressionKeys
+from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
@@ -33,9 +40,16 @@ from izin.streams.ownership import (
 )
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState, PartitionState
-from tests.support.builders import NOON, a_key, a_ret, an_admitted_event, an_event
-from tests.support.order.verdict import committed_records
-from tests.support.order.workers import until
+from tests.support.builders import (
+    NOON,
+    a_key,
+    a_ret,
+    an_admitted_event,
+    an_event,
+    an_iys_event,
+    an_iys_origin,
+)
+from tests.support.order.verdict import committed_records, source, until
 
 CODEC = Codec()
 TOPICS = Topics()
@@ -90,8 +104,7 @@ SPOILT_TEXTS = (
 
 def a_spoilt_record(name: str, *, key: bytes = b"any", **overrides: object) -> FetchedRecord:
     """Return a record whose text `name` has, in place of @@@@, bytes that are in no text."""
-    event = an_event(**{name: "@@@@"} | overrides)
-    value = CODEC.encode("ConsentEvent", event_to_avro(event))
+    value = CODEC.encode("ConsentEvent", event_to_avro(an_event(**{name: "@@@@"} | overrides)))
     assert value.count(b"@@@@") == 1
     # A byte that UTF-8 has nowhere, and half of a surrogate pair.
     return fetched(value=value.replace(b"@@@@", b"\xff\xed\xa0\x80"), key=key, partition=HOME)
@@ -268,3 +281,156 @@ class OrderHarness:
             owner.release()
             await owner.closed()
             clients.close()
+
+
+def decide_all(
+    settings: KafkaSettings,
+    suppressions: SuppressionKeys = NO_SUPPRESSIONS,
+    *,
+    at_once: int = 40,
+) -> None:
+    """Decide all undecided records of both lanes, a batch of each in turn."""
+    asyncio.run(_decide_all(settings, suppressions, at_once))
+
+
+async def _decide_all(settings: KafkaSettings, suppressions: SuppressionKeys, at_once: int) -> None:
+    codec = Codec()
+    stage = OrderStage(
+        topics=settings.topics,
+        partitions=settings.partitions,
+        codec=codec,
+        suppressions=suppressions,
+    )
+    with closing(SharedClients(settings, StreamSettings().group(settings))) as clients:
+        for number in range(settings.partitions):
+            owned = OwnedPartition(
+                number,
+                clients=clients,
+                codec=codec,
+                state=MemoryState(),
+                suppressions=suppressions,
+            )
+            await owned.acquire()
+            await _decide(settings, stage, owned, at_once)
+            owned.release()
+            await owned.closed()
+
+
+async def _decide(
+    settings: KafkaSettings, stage: OrderStage, owned: OwnedPartition, size: int
+) -> None:
+    waiting = _undecided(settings, owned.number, owned.next_offsets)
+    while any(waiting.values()):
+        for lane, records in waiting.items():
+            batch, waiting[lane] = records[:size], records[size:]
+            if batch:
+                effects = stage.fold(owned.number, batch, owned.state)
+                await owned.commit(effects, {lane: LanePosition(batch[-1].offset + 1)})
+
+
+def _undecided(settings: KafkaSettings, number: int, starts: Mapping[str, int]) -> dict[str, list]:
+    found: dict[str, list] = {}
+    for lane, start in starts.items():
+        end = kafka.committed_ends(settings, lane)[number]
+        reader = BoundedReader(settings, "deciding", lane)
+        with closing(reader):
+            found[lane] = [
+                source(message)
+                for messages in reader.read({number: start}, {number: end})
+                for message in messages
+            ]
+    return found
+
+
+_ROUTINE, _REPEATED, _RUBBISH, _MISPLACED = 0.75, 0.93, 0.95, 0.97
+
+
+class Traffic:
+    """The same events for the same seed, published as any producer would."""
+
+    def __init__(
+        self, settings: KafkaSettings, codec: Codec, *, seed: int, recipients: int
+    ) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._random = Random(seed)
+        self._recipients = recipients
+        self._recent: list[ConsentEvent] = []
+        self._made = 0
+        self.failures: list[str] = []
+        self._producer = kafka.producer(settings)
+
+    def publish(self, count: int) -> None:
+        """Publish so many events, and wait until the broker has them."""
+        for _ in range(count):
+            self._publish_one()
+        self._producer.poll(0.02)
+        assert self._producer.flush(90) == 0
+        assert not self.failures
+
+    def _publish_one(self) -> None:
+        roll, topics = self._random.random(), self._settings.topics
+        if roll > _REPEATED and self._recent:
+            event = self._random.choice(self._recent)
+        else:
+            event = self._new()
+            self._recent = [*self._recent[-200:], event]
+        value = self._codec.encode("ConsentEvent", event_to_avro(event))
+        if _ROUTINE < roll < _ROUTINE + 0.01:
+            value = value[:20]
+        urgent = event.status == "RET" and self._random.random() < 0.8
+        key = f"{event.brand_code}/{event.type}/{event.recipient_type}/{event.recipient}"
+        if _RUBBISH < roll < _MISPLACED:
+            key = event.event_id
+        self._producer.produce(
+            (topics.express if urgent else topics.events).name,
+            key=key,
+            value=value,
+            on_delivery=lambda error, _: self.failures.append(error.str()) if error else None,
+        )
+        self._producer.poll(0)
+
+    def _new(self) -> ConsentEvent:
+        self._made += 1
+        random = self._random
+        # Time advances, or in a long run no event would be newer than the state.
+        at = NOON + timedelta(seconds=self._made // 4 + random.randrange(600))
+        recipient = f"+90555{random.randrange(self._recipients):07d}"
+        event_id = f"event-{self._made:07d}"
+        if random.random() < 0.1:
+            return an_iys_event(
+                event_id=event_id,
+                recipient=recipient,
+                consent_date=at,
+                received_at=at + timedelta(seconds=2),
+                iys=an_iys_origin(creation_date=at),
+            )
+        return an_event(
+            event_id=event_id,
+            recipient=recipient,
+            status="RET" if random.random() < 0.4 else "ONAY",
+            # One in fifty has no date: a RET counts from its receipt, an ONAY is refused.
+            consent_date=None if random.random() < 0.02 else at,
+            received_at=at + timedelta(seconds=2),
+        )
+
+
+def flood(settings: KafkaSettings, partition: int, *, undecodable: int, refused: int) -> bool:
+    """Publish so many of each to `partition` of each lane; return whether the broker took all."""
+    # An opt-in without a date is refused.
+    event = an_event(event_id="refused", status=Status.ONAY, consent_date=None)
+    value = Codec().encode("ConsentEvent", event_to_avro(event))
+    producer, topics = kafka.producer(settings), settings.topics
+    values = [b"junk"] * undecodable + [value] * refused
+    failures: list[str] = []
+    for lane in (topics.express.name, topics.events.name):
+        for one in values:
+            producer.produce(
+                lane,
+                value=one,
+                key=b"junk",
+                partition=partition,
+                on_delivery=lambda error, _: failures.append(error.str()) if error else None,
+            )
+        producer.poll(0)
+    return producer.flush(90) == 0 and not failures

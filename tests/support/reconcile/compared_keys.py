@@ -100,8 +100,7 @@ def a_compared_key(**overrides: Any) -> ComparedKey:  # noqa: ANN401  # a side e
 
 def answered(value: str) -> IysRecord:
     """Return an answer of İYS without details."""
-    none = {"consent_date": None, "source": None, "transaction_id": None}
-    return at_iys(value, **none)
+    return at_iys(value, consent_date=None, source=None, transaction_id=None)
 
 
 OPTED_OUT = {"desired_status": "RET", "latest_ret_at": NOON}

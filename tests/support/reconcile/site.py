@@ -1,29 +1,42 @@
 """An installation whose sides agree: topics, order stage, ledger and simulator, step by step."""
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
+from typing import Any
 
 from izin.consent import ConsentEvent
+from izin.iys.wire_format import IysMovement, JsonReader, Stream
+from izin.iys.wire_format.json_reader import to_turkish
 from izin.ledger import reads
 from izin.ledger.db import Notifications
 from izin.reconcile.comparing import Asker, Comparer, Difference, ReconcileScope
+from izin.reconcile.judging import Kind, SaidBy
 from izin.reconcile.repairs import RepairExecution
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
+from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.context import RequestBudget
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.streams.outputs import suppression_row
-from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, onay, ret
+from tests.integration.sinks.sink_harness import (
+    A_SECOND,
+    ACTIVE,
+    InMemoryTopic,
+    SinkHarness,
+    onay,
+    ret,
+)
 from tests.support.builders import a_key
-from tests.support.order.deciding import decide_all
-from tests.support.replay.ingesting import ingest_all
+from tests.support.order.harness import decide_all
+from tests.support.replay.dead_letters import ingest_all
 
 SECRET = "a fake secret of at least forty characters"
 """Under which keys are suppressed."""
@@ -154,3 +167,273 @@ class Site:
         scope = ReconcileScope(brand=ACTIVE)
         async with self.comparer.comparing(scope, self.asker if ask else None) as comparison:
             return [one async for one in comparison.differences()]
+
+
+Found = frozenset[tuple[Kind, SaidBy]]
+Plant = Callable[[Site, str], Awaitable[Found]]
+
+_HOUR = timedelta(hours=1)
+
+
+WRONG_PERMISSION = Kind.STATUS, SaidBy.PERMISSIONS
+"""Of a row that permits another thing than was published."""
+
+
+def found(kind: Kind, side: SaidBy, *more: tuple[Kind, SaidBy]) -> Found:
+    """Return one kind on one side, and more of them."""
+    return frozenset({(kind, side), *more})
+
+
+async def set_columns(site: Site, recipient: str, **columns: object) -> None:
+    """Write columns of a row."""
+    changes = ", ".join(f"{name} = %({name})s" for name in columns)
+    rows = await site.harness.ledger.fetch(
+        f"UPDATE consents SET {changes} WHERE key = %(key)s RETURNING key",
+        {**columns, "key": key_of(recipient)},
+    )
+    assert rows
+
+
+async def delete_row(site: Site, recipient: str) -> None:
+    """Lose a row."""
+    query = "DELETE FROM consents WHERE key = %(key)s RETURNING key"
+    assert await site.harness.ledger.fetch(query, {"key": key_of(recipient)})
+
+
+def key_of(recipient: str) -> str:
+    """Return the canonical key of a recipient."""
+    return str(a_key(recipient=recipient))
+
+
+async def consent_of(site: Site, recipient: str, **changes: object) -> bytes:
+    """Return a record of ``desired-consents`` as its row says, with ``changes``."""
+    row = await site.harness.row(recipient)
+    fields: dict[str, Any] = {
+        "customer_id": row.customer_id,
+        "brand_code": row.brand_code,
+        "type": row.channel,
+        "recipient_type": row.recipient_type,
+        "recipient": recipient,
+        "status": row.desired_status,
+        "previous_status": None,
+        "effective_at": row.desired_at,
+        "origin_rank": row.desired_rank,
+        "event_id": row.desired_event_id,
+        "origin": row.desired_origin,
+        "source": row.desired_source,
+        "consent_date": row.desired_consent_date,
+        "registrable": True,
+        "latest_onay_at": row.latest_onay_at,
+        "latest_ret_at": row.latest_ret_at,
+        "law_version": 2,
+    }
+    return site.harness.codec.encode("Consent", fields | changes)
+
+
+async def write_consent(site: Site, recipient: str, **changes: object) -> None:
+    """Write that record."""
+    value = await consent_of(site, recipient, **changes)
+    site.write(site.kafka.topics.desired_consents, key_of(recipient), value)
+
+
+async def write_permission(site: Site, recipient: str, **changes: object) -> None:
+    """Write a record of ``permissions`` as its row says, with ``changes``."""
+    row, harness = await site.harness.row(recipient), site.harness
+    message = harness.context.topic_messages.permission_of(row, harness.clock(), previous=None)
+    assert message.value
+    fields = harness.codec.decode("Permission", message.value) | changes
+    value = harness.codec.encode("Permission", fields)
+    site.write(site.kafka.topics.permissions, key_of(recipient), value)
+
+
+async def citizen_opts_out(site: Site, recipient: str) -> Found:
+    """Have a citizen opt out at İYS, which no path brings."""
+    site.harness.iys.citizen("RET", recipient)
+    return found(Kind.STATUS, SaidBy.IYS)
+
+
+async def portal_opts_out(site: Site, recipient: str) -> Found:
+    """Have a person opt a recipient out in İYS's portal, which no path brings."""
+    at = to_turkish(site.harness.clock() - timedelta(minutes=2))
+    site.harness.iys.other_writer("RET", recipient, consentDate=at, source="HS_WEB")
+    return found(Kind.OTHER_WRITER, SaidBy.IYS)
+
+
+async def ledger_believes_opt_out(site: Site, recipient: str) -> Found:
+    """Have the row believe an older RET at İYS, where it holds an ONAY."""
+    row = await site.harness.row(recipient)
+    assert row.registered_at
+    await set_columns(site, recipient, registered="RET", registered_at=row.registered_at - _HOUR)
+    return found(Kind.STATUS, SaidBy.IYS, WRONG_PERMISSION)
+
+
+async def other_date(site: Site, recipient: str) -> Found:
+    """Give the row another consent date than İYS has."""
+    row = await site.harness.row(recipient)
+    assert row.registered_consent_date
+    await set_columns(site, recipient, registered_consent_date=row.registered_consent_date - _HOUR)
+    return found(Kind.DATE, SaidBy.IYS)
+
+
+async def not_verified(site: Site, recipient: str) -> Found:
+    """Have nobody observed what the row says of İYS, though pulls have shown it."""
+    row = await site.harness.row(recipient)
+    assert row.registered_at
+    at = row.registered_at - 2 * _HOUR
+    await set_columns(site, recipient, verified_at=None, registered_at=at)
+    return found(Kind.UNVERIFIED, SaidBy.IYS, WRONG_PERMISSION)
+
+
+async def not_known(site: Site, recipient: str) -> Found:
+    """Have the row not know what İYS holds, while nothing is due."""
+    await set_columns(site, recipient, registered="UNKNOWN", registered_at=None)
+    return found(Kind.UNVERIFIED, SaidBy.IYS, WRONG_PERMISSION)
+
+
+async def row_lost(site: Site, recipient: str) -> Found:
+    """Lose the row of a key that the topics and İYS have."""
+    await delete_row(site, recipient)
+    return found(Kind.MISSING_HERE, SaidBy.DESIRED)
+
+
+async def known_to_iys_alone(site: Site, recipient: str) -> Found:
+    """Lose everything but what İYS has shown of the key."""
+    await delete_row(site, recipient)
+    for topic in (site.kafka.topics.desired_consents, site.kafka.topics.permissions):
+        site.write(topic, key_of(recipient), None)
+    return found(Kind.MISSING_HERE, SaidBy.IYS)
+
+
+async def opt_out_known_to_iys_alone(site: Site, recipient: str) -> Found:
+    """Lose everything but an opt-out that a pull has shown: the multiple query names none."""
+    harness = site.harness
+    harness.iys.citizen("RET", recipient)
+    *_, row = (one for one in harness.iys.rows("movements") if one["recipient"] == recipient)
+    reported = ReportedMovements(
+        context=harness.context,
+        publisher=InMemoryTopic(),  # type: ignore[arg-type]  # keeps what it would publish
+        path="pull",
+    )
+    seen = await reported.publish(ACTIVE, Stream.IYS, [IysMovement.read(JsonReader(row))])
+    async with harness.ledger.transaction() as connection:
+        await reported.record(connection, ACTIVE, seen, now=harness.clock())
+    await site.relay_all()
+    await known_to_iys_alone(site, recipient)
+    return found(Kind.MISSING_HERE, SaidBy.IYS)
+
+
+async def newer_in_topic(site: Site, recipient: str) -> Found:
+    """Give the order stage a newer opt-out, which the ledger never got."""
+    row = await site.harness.row(recipient)
+    assert row.desired_at
+    at = row.desired_at + timedelta(minutes=1)
+    changes = {"status": "RET", "event_id": f"lost-{recipient}", "latest_ret_at": at}
+    await write_consent(site, recipient, effective_at=at, consent_date=at, **changes)
+    return found(Kind.STATUS, SaidBy.DESIRED)
+
+
+async def older_in_topic(site: Site, recipient: str) -> Found:
+    """Give the order stage an older opt-in than the ledger has."""
+    row = await site.harness.row(recipient)
+    assert row.desired_at
+    at = row.desired_at - _HOUR
+    changes = {"effective_at": at, "consent_date": at, "latest_onay_at": at}
+    await write_consent(site, recipient, event_id=f"old-{recipient}", **changes)
+    return found(Kind.DATE, SaidBy.DESIRED)
+
+
+async def gone_from_topic(site: Site, recipient: str) -> Found:
+    """Have the order stage lose the key."""
+    site.write(site.kafka.topics.desired_consents, key_of(recipient), None)
+    return found(Kind.MISSING_HERE, SaidBy.DESIRED)
+
+
+async def permission_gone(site: Site, recipient: str) -> Found:
+    """Have the topic of permissions lose the key."""
+    site.write(site.kafka.topics.permissions, key_of(recipient), None)
+    return found(Kind.MISSING_HERE, SaidBy.PERMISSIONS)
+
+
+async def permission_wrong(site: Site, recipient: str) -> Found:
+    """Have the topic say no where the row says yes."""
+    await write_permission(site, recipient, may_send=False, reason="not-registered")
+    return found(Kind.STATUS, SaidBy.PERMISSIONS)
+
+
+async def permission_of_other_retailers(site: Site, recipient: str) -> Found:
+    """Have the topic permit a retailer that the row does not."""
+    await write_permission(site, recipient, retailers="70000001")
+    return found(Kind.STATUS, SaidBy.PERMISSIONS)
+
+
+async def row_and_topic_deny(site: Site, recipient: str) -> Found:
+    """Have row and topic say no of a consent that stands everywhere."""
+    await set_columns(site, recipient, may_send=False, permission_reason="opted-out")
+    await write_permission(site, recipient)
+    return found(*WRONG_PERMISSION)
+
+
+async def permission_otherwise_dated(site: Site, recipient: str) -> Found:
+    """Have the topic say yes since another instant."""
+    row = await site.harness.row(recipient)
+    assert row.permission_since
+    await write_permission(site, recipient, since=row.permission_since - _HOUR)
+    return found(Kind.DATE, SaidBy.PERMISSIONS)
+
+
+async def permission_of_nobody(site: Site, recipient: str) -> Found:
+    """Give the topic a permission of a recipient whom nothing else knows."""
+    fields = {"recipient": f"+90555999{recipient[-4:]}"}
+    row, harness = await site.harness.row(recipient), site.harness
+    other = row.replace(**fields, key=key_of(fields["recipient"]))
+    message = harness.context.topic_messages.permission_of(other, harness.clock(), previous=None)
+    site.write(site.kafka.topics.permissions, other.key, message.value)
+    return found(Kind.MISSING_HERE, SaidBy.PERMISSIONS)
+
+
+async def never_at_iys(site: Site, recipient: str) -> Found:
+    """Have ledger and topics believe in a consent that İYS never had."""
+    other = f"+90555888{recipient[-4:]}"
+    row, harness = await site.harness.row(recipient), site.harness
+    changes = {"key": key_of(other), "recipient": other, "desired_event_id": f"never-{other}"}
+    await harness.ledger.fetch(
+        "INSERT INTO consents SELECT (jsonb_populate_record(c, %(changes)s::jsonb)).*"
+        " FROM consents AS c WHERE key = %(key)s RETURNING key",
+        {"changes": json.dumps(changes), "key": row.key},
+    )
+    await write_consent(site, other)
+    await write_permission(site, other)
+    return found(Kind.MISSING_AT_IYS, SaidBy.IYS)
+
+
+PLANTS: Mapping[str, Plant] = {
+    one.__name__: one
+    for one in (
+        citizen_opts_out,
+        portal_opts_out,
+        ledger_believes_opt_out,
+        other_date,
+        not_verified,
+        not_known,
+        row_lost,
+        known_to_iys_alone,
+        opt_out_known_to_iys_alone,
+        newer_in_topic,
+        older_in_topic,
+        gone_from_topic,
+        permission_gone,
+        permission_wrong,
+        permission_of_other_retailers,
+        row_and_topic_deny,
+        permission_otherwise_dated,
+        permission_of_nobody,
+        never_at_iys,
+    )
+}
+"""Every plant, by name."""
+
+
+def planted_key(plant: str, recipient: str) -> str:
+    """Return the key that a plant makes differ."""
+    others = {"permission_of_nobody": "+90555999", "never_at_iys": "+90555888"}
+    return key_of(f"{others[plant]}{recipient[-4:]}" if plant in others else recipient)

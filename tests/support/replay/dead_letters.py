@@ -1,17 +1,21 @@
 """An order stage with dead letters, and what became of them."""
 
+import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from click.testing import Result
 from confluent_kafka import Message
 
 from izin.consent import Consent, ConsentEvent, Violation
+from izin.ledger import reads
+from izin.ledger.db import Ledger
+from izin.ledger.record import TopicMessages
 from izin.producers.publishing.publisher import kafka_record
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
@@ -19,12 +23,12 @@ from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
+from izin.sinks.ingest.ingester import Ingester
 from izin.streams.guard import REDRIVEN, DeadLetter, dead_letter_of
 from izin.streams.ownership import DecidedOffsets
 from tests.support.builders import NOON, a_key
 from tests.support.order.harness import fetched
-from tests.support.order.verdict import committed_records
-from tests.support.order.workers import until
+from tests.support.order.verdict import committed_records, until
 
 CODEC = Codec()
 APPENDED = int(NOON.timestamp() * 1000) + 3 * 3_600_000
@@ -179,3 +183,33 @@ def redrive(izin: Run, *words: str, code: int = 0) -> dict[str, Any]:
     done = izin("dead-letters", "redrive", *words, *WHY, "--output", "json")
     assert done.exit_code == code, done.stderr
     return json.loads(done.stdout)
+
+
+@asynccontextmanager
+async def ingesting(ledger: Ledger, settings: KafkaSettings) -> AsyncIterator[None]:
+    """Have the ledger take decisions meanwhile."""
+    codec = Codec()
+    ingester = Ingester(
+        ledger=ledger,
+        topic_messages=TopicMessages(codec, settings.topics),
+        codec=codec,
+        settings=settings,
+        clock=lambda: datetime.now(UTC),
+        wait=timedelta(seconds=0.1),
+    )
+    task = asyncio.create_task(ingester.run())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def ingest_all(ledger: Ledger, settings: KafkaSettings) -> None:
+    """Have the ledger take every decision that there is."""
+    topic = settings.topics.decisions.name
+    ends = kafka.committed_ends(settings, topic)
+    async with ingesting(ledger, settings), asyncio.timeout(30):
+        while True:
+            taken = await reads.ingested(ledger)
+            if all(taken.get((topic, number), 0) >= end for number, end in ends.items()):
+                return
+            await asyncio.sleep(0.05)

@@ -64,10 +64,9 @@ class KafkaConnect(Server):
         for name, content in self._files.items():
             (self._folder / name).write_text(content, encoding="utf-8")
         classes = os.pathsep.join(map(str, self._jars))
-        java = str(java_at_least(JAVA))
         return Command(
             name=self.name,
-            argv=(java, *self._options, "-cp", classes, _MAIN, *self._files),
+            argv=(str(java_at_least(JAVA)), *self._options, "-cp", classes, _MAIN, *self._files),
             environment={**os.environ, **self._environment, PORT: str(port)},
             folder=self._folder,
             log=self.log,

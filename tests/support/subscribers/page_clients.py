@@ -111,7 +111,6 @@ class RunningClient:
 
     def lines(self) -> list[str]:
         """Return what it has printed about keys; fail where it ended by itself."""
-        status = self._process.poll()
-        assert status in {None, 0}, self.errors()[-2000:]
+        assert self._process.poll() in {None, 0}, self.errors()[-2000:]
         text = self._output.read_text(encoding="utf-8")
         return [one for one in text.splitlines() if not one.startswith("{")]

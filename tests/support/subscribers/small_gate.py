@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from izin.schemas.consistency_token import LogPosition, token_of
-from tests.support.api_keys import API_KEY
+from tests.support.builders import API_KEY
 from tests.support.waiting import until
 
 _CHUNK = 4096
@@ -105,8 +105,7 @@ def small_gate() -> Iterator[SmallGate]:
     """Run a small gate on a port of 127.0.0.1."""
     gate = SmallGate()
     app = Starlette(routes=[Route("/v1/may-send", gate.ask, methods=["POST"])])
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         gate.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

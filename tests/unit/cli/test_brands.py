@@ -28,8 +28,7 @@ from izin.consent import Channel
 from izin.consent.forecast import forecast
 from izin.ledger.reads import Count, Parked
 from izin.ledger.record import Brand, Suspension
-from tests.support.builders import BRAND, CUSTOMER, NOON
-from tests.support.sweep.builders import a_count, a_sweep
+from tests.support.builders import BRAND, CUSTOMER, NOON, a_count, a_sweep
 from tests.support.webhooks import a_subscriber
 
 PRODUCT = Path(__file__).parents[3] / "izin"

@@ -43,8 +43,7 @@ from izin.ledger.sequences import Missing
 from izin.ledger.stream_progress import PulledStream
 from izin.local import free_port
 from izin.runtime import topic_admin
-from tests.support.brakes import a_brake
-from tests.support.builders import BRAND, NOON
+from tests.support.builders import BRAND, NOON, a_brake
 
 RUNNER = CliRunner()
 

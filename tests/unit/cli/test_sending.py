@@ -27,8 +27,7 @@ from izin.cli.sending.scrub import _BATCH
 from izin.consent import CLASSES, MessageKind
 from izin.consent.may_send import PermissionReason
 from izin.local import free_port
-from tests.support.api_keys import API_KEY
-from tests.support.builders import BRAND
+from tests.support.builders import API_KEY, BRAND
 from tests.support.subscribers.page_clients import ROOT, blocks
 from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
 

@@ -29,8 +29,15 @@ from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON, kafka_message
+from tests.support.builders import (
+    AUTHORIZATION,
+    BRAND,
+    CUSTOMER,
+    NOON,
+    an_api_key,
+    kafka_message,
+    known,
+)
 
 CODEC = Codec()
 OPT_OUTS, PERMISSIONS, OUTCOMES = feeds(Topics())

@@ -46,8 +46,17 @@ from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import LogPosition, token_of
-from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, check_refusal, known
-from tests.support.builders import BRAND, CUSTOMER, NOON, kafka_message
+from tests.support.builders import (
+    API_KEY,
+    AUTHORIZATION,
+    BRAND,
+    CUSTOMER,
+    NOON,
+    an_api_key,
+    check_refusal,
+    kafka_message,
+    known,
+)
 from tests.support.source_tree import ROOT
 from tests.unit.feeds.conftest import (
     CODEC,

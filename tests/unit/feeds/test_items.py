@@ -27,8 +27,7 @@ from izin.schemas.contracts import current
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import ID
 from tests.contract.schemas.examples import golden
-from tests.support.api_keys import an_api_key
-from tests.support.builders import BRAND, CUSTOMER, kafka_message
+from tests.support.builders import BRAND, CUSTOMER, an_api_key, kafka_message
 from tests.unit.feeds.conftest import (
     CODEC,
     OPT_OUTS,

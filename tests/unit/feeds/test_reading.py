@@ -32,8 +32,7 @@ from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.topics import Topics
-from tests.support.api_keys import an_api_key
-from tests.support.builders import NOON
+from tests.support.builders import NOON, an_api_key
 from tests.unit.feeds.conftest import (
     FakeLog,
     FakeOlderRecords,

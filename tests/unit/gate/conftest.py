@@ -31,8 +31,16 @@ from izin.schemas.consistency_token import LogPosition
 from izin.schemas.may_send_api import PATH
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topics
-from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
+from tests.support.builders import (
+    AUTHORIZATION,
+    BRAND,
+    CUSTOMER,
+    NOON,
+    PHONE,
+    a_key,
+    an_api_key,
+    known,
+)
 
 SENDER = an_api_key(name="campaigns", scopes=frozenset({Scope.ASK.value}))
 CODEC = Codec()

@@ -26,8 +26,17 @@ from izin.runtime.http_server.shedding import Shares
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.consistency_token import positions_of
 from izin.schemas.may_send_api import PATH
-from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, check_refusal, known
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
+from tests.support.builders import (
+    AUTHORIZATION,
+    BRAND,
+    CUSTOMER,
+    NOON,
+    PHONE,
+    a_second_key,
+    an_api_key,
+    check_refusal,
+    known,
+)
 from tests.unit.gate.conftest import (
     FOREIGN_BRAND,
     LATER,

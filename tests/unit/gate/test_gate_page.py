@@ -13,8 +13,7 @@ from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.settings import GateSettings
 from izin.schemas.consistency_token import token_of
 from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, PATH
-from tests.support.api_keys import API_KEY, AUTHORIZATION
-from tests.support.builders import EMAIL
+from tests.support.builders import API_KEY, AUTHORIZATION, EMAIL
 from tests.support.source_tree import ROOT
 from tests.unit.gate.conftest import Api, a_standing
 

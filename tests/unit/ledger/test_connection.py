@@ -40,8 +40,8 @@ from izin.ledger.record import (
 )
 from izin.schemas.topics import Topics
 from tests.support.builders import CUSTOMER, NOON, PHONE, a_key
-from tests.support.fast_copies.histories import MESSAGES, saved
-from tests.support.gate.receipts import a_decision_receipt, a_receipt
+from tests.support.fast_copies.registry import MESSAGES, saved
+from tests.support.published import a_decision_receipt, a_receipt
 
 KINDS: dict[type[IzinError], tuple[str, ...]] = {
     # bytes that are no text, a number and an instant out of range, a check, a null, an index entry

@@ -31,8 +31,7 @@ from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import operations_app, public_app
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, NOON, PHONE
+from tests.support.builders import AUTHORIZATION, BRAND, NOON, PHONE, an_api_key, known
 
 Receipt = tuple[bytes, datetime, datetime]
 """Event id, receipt and append of a record of first receipts."""

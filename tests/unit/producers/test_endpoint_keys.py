@@ -21,15 +21,17 @@ from izin.producers.publishing.publisher import Published
 from izin.runtime.http_server.problems import public_app
 from izin.runtime.http_server.shedding import HttpLimits, Refused
 from izin.schemas.api_keys import Scope
-from tests.support.api_keys import (
+from tests.support.builders import (
     API_KEY,
     AUTHORIZATION,
+    BRAND,
+    CUSTOMER,
+    NOON,
     a_second_key,
     an_api_key,
     check_refusal,
     known,
 )
-from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.support.http_clients import Reply, request
 from tests.support.servers.http import ServedHttp
 from tests.unit.producers.fakes import NOW, FakePublisher, FakeReceipts, a_record

@@ -26,7 +26,7 @@ from izin.runtime.kafka_environment import VARIABLES, KafkaAccess
 from izin.runtime.setting_rules.checks import SECRETS, SECURITY, security_options_of
 from izin.runtime.setting_rules.group import SUFFIX, SettingsGroup, secret_variables
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
-from tests.support.secure.certificates import Authority
+from tests.support.secure import Authority
 
 SECRET_TEXT = SecretStr("obviously-fake")
 PLAIN = KafkaSettings(bootstrap_servers="127.0.0.1:1")

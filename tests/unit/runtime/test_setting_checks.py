@@ -29,7 +29,7 @@ from izin.runtime.settings import (
     StreamSettings,
     WebhookSettings,
 )
-from tests.support.secure.certificates import Authority
+from tests.support.secure import Authority
 
 SECRET = "obviously-fake-secret"
 PASSWORD = {"KAFKA_SASL_USERNAME": "izin", "KAFKA_SASL_PASSWORD": SECRET}

@@ -58,9 +58,8 @@ from izin.subscribers import (
 from izin.subscribers.changes import KeyFilter
 from izin.subscribers.lane import BatchSize, Starts
 from izin.subscribers.subscription import OptOutGuard
-from tests.support.api_keys import API_KEY
-from tests.support.builders import BRAND, CUSTOMER, NOON, a_key
-from tests.support.subscribers.published import key_of
+from tests.support.builders import API_KEY, BRAND, CUSTOMER, NOON, a_key
+from tests.support.published import key_of
 from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
 
 ASKED: Question = {"brand_code": BRAND, "type": Channel.MESAJ}

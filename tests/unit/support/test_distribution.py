@@ -20,11 +20,11 @@ import pytest
 
 from izin.local import LocalError, free_port
 from tests.support.proxy import proxy_to
-from tests.support.servers import databases, distribution
-from tests.support.servers.databases import memory_folder
+from tests.support.servers import distribution
 from tests.support.servers.distribution import (
     ServerScheduling,
     SharedBroker,
+    memory_folder,
     require_listed,
     shared_broker,
 )
@@ -107,11 +107,11 @@ def test_data_is_in_memory_where_there_is_room(
 ) -> None:
     """Else it is on disk, as where a machine has no such folder."""
     usage = SimpleNamespace(free=free * 1024**3)
-    monkeypatch.setattr(databases, "_MEMORY", tmp_path)
-    monkeypatch.setattr(databases, "shutil", SimpleNamespace(disk_usage=lambda _: usage))
+    monkeypatch.setattr(distribution, "_MEMORY", tmp_path)
+    monkeypatch.setattr(distribution, "shutil", SimpleNamespace(disk_usage=lambda _: usage))
     assert memory_folder() == (tmp_path if there else None)
     monkeypatch.undo()
-    monkeypatch.setattr(databases, "_MEMORY", tmp_path / "absent")
+    monkeypatch.setattr(distribution, "_MEMORY", tmp_path / "absent")
     assert memory_folder() is None
 
 

@@ -23,11 +23,10 @@ from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import AvroRecord
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
-from tests.support.api_keys import API_KEY
-from tests.support.builders import CUSTOMER, a_key
+from tests.support.builders import API_KEY, CUSTOMER, a_key
 from tests.support.order.verdict import committed_records
+from tests.support.published import delete_topics
 from tests.support.subscribers.page_clients import ROOT, blocks, node_command, python_command
-from tests.support.subscribers.topics import delete_topics
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 

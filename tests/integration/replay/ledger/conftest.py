@@ -23,7 +23,7 @@ from tests.integration.conftest import (  # noqa: F401  # fixtures of the sinks
     ledger_settings,
 )
 from tests.integration.sinks.sink_harness import SinkHarness
-from tests.support.servers.databases import copy_database, drop_database
+from tests.support.servers.distribution import copy_database, drop_database
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from izin.cli.sending.scrubbing import receipt_path
 from izin.consent import Calendar
 from izin.ledger.history import verify
-from tests.integration.replay.what_if.calendar_case import (
+from tests.integration.replay.what_if.conftest import (
     DAYS,
     NOON,
     RIGHT,
@@ -22,7 +22,14 @@ from tests.integration.replay.what_if.calendar_case import (
     scrubbed,
     take,
 )
-from tests.integration.sinks.sink_harness import A_SECOND, Izin, SinkHarness, a_phone, given_at
+from tests.integration.sinks.sink_harness import (
+    A_SECOND,
+    Izin,
+    SinkHarness,
+    a_phone,
+    ended,
+    given_at,
+)
 from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.database
@@ -77,8 +84,7 @@ async def test_wrong_calendar_is_found_and_put_right(
 
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", closed(WRONG))
     asked = ("replay", "what-if", "--out", tmp_path / "calendar.csv", OLD, NEW)
-    done = await izin(*asked, "--list", file, "--output=json")
-    assert done.exit_code == 1, done.stderr
+    done = ended(await izin(*asked, "--list", file, "--output=json"), 1)
     result = json_of(done)
     counts = {(one["from"], one["to"]): one["recipients"] for one in result["counts"]}
     assert (counts["ONAY in-time", "ONAY too-late"], counts["ONAY expired", "ONAY open"]) == (2, 1)
@@ -98,8 +104,7 @@ async def test_wrong_calendar_is_found_and_put_right(
     )
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", closed(WRONG))
     again = ("replay", "what-if", "--out", tmp_path / "after.csv", OLD, NEW)
-    left = await izin(*again, f"--since={since.isoformat()}", "--output=json")
-    assert left.exit_code == 0, left.stderr
+    left = ended(await izin(*again, f"--since={since.isoformat()}", "--output=json"), 0)
     found = json_of(left)
     assert (found["sent_by_wrong_answers"], found["withheld_by_wrong_answers"]) == (0, 0)
     answers = [(one["from"], one["to"]) for one in found["counts"] if one["change"] == "answer"]
@@ -131,8 +136,7 @@ async def assert_shown(
     parted = ("replay", "what-if", "--out", folder / "parted.csv", OLD, "--list", changed)
     refused = await izin(*parted)
     receipt_path(changed).unlink()
-    unknown = await izin(*parted)
-    assert (unknown.exit_code, "beside it" in unknown.stderr) == (3, True)
+    ended(await izin(*parted), 3, "beside it")
     assert (refused.exit_code, "digest differs" in refused.stderr) == (3, True)
     assert not (folder / "parted.csv").exists()
 

@@ -158,8 +158,7 @@ async def test_what_iys_reports_is_neither_counted_nor_held_back(harness: SinkHa
     assert await held_back(harness) == {a_phone(1), a_phone(2)}
     (brake,) = await decisions.undecided(harness.ledger)
     assert await withdraw(harness, brake) == (2, 0)
-    columns = await harness.columns("withdrawn_at", "desired_origin", recipient=FIRST)
-    assert columns == (None, "iys")
+    assert await harness.columns("withdrawn_at", "desired_origin", recipient=FIRST) == (None, "iys")
 
 
 @pytest.mark.usefixtures("tripped")

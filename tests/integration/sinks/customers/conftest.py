@@ -13,7 +13,7 @@ from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings
 from tests.integration.sinks.inbound.test_push import Worker, url_of
 from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
-from tests.support.customers import installation, running
+from tests.support.customers import cuts, installation
 from tests.support.customers.installation import Installation, of_others
 from tests.support.simulator import SimulatorAdmin
 
@@ -61,13 +61,13 @@ async def installed(
 @pytest.fixture
 def worker(installed: Installation, monkeypatch: pytest.MonkeyPatch) -> Worker:
     """Give our receiver of İYS's pushes, which the settings of commands name."""
-    one = Worker(installed.harness, free_port(), running.PUSH_PASSWORD)
+    one = Worker(installed.harness, free_port(), cuts.PUSH_PASSWORD)
     installed.places["push_url"] = url_of(one.port)
     given = {
         "IZIN_PUSH_URL": url_of(one.port),
         "IZIN_PUSH_USERNAME": "iys",
-        "IZIN_PUSH_PASSWORD": running.PUSH_PASSWORD,
-        "IZIN_PUSH_OLD_PASSWORD": running.PUSH_PASSWORD,
+        "IZIN_PUSH_PASSWORD": cuts.PUSH_PASSWORD,
+        "IZIN_PUSH_OLD_PASSWORD": cuts.PUSH_PASSWORD,
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
@@ -79,7 +79,7 @@ async def served(
     installed: Installation, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Mapping[str, str]]:
     """Serve the endpoints, of which commands ask the gate; yield the URL of each listener."""
-    async with running.every(installed, worker) as urls:
+    async with cuts.every(installed, worker) as urls:
         monkeypatch.setenv("IZIN_GATE_URL", urls["gate"])
         # Nobody takes webhooks there: that is an answer too.
         installed.places["hook"] = f"{urls['feeds']}/hook"

@@ -1,13 +1,17 @@
 """A customer is offboarded: opt-outs first, then its archive, and nothing of anybody else.
 
-Forty customers with a hundred brands: no command and no route shows one what is another's.
+Forty customers with a hundred brands: no command and no route shows one what is another's. Events,
+records and questions that name another customer: nobody gets what is another's. Of them,
+webhooks are in ``tests/unit/webhooks``, rows of the ledger in ``test_ownership``.
 """
 
 import csv
 import json
+import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from click.testing import Result
 from izin.cli.customers import offboarding
 from izin.cli.terminal import digest_of, exit_codes
 from izin.consent import Channel
+from izin.kafka.bounded_reader import read_all
 from izin.ledger.archive.folder import WITHHELD, Archive, copied, verify_archive
 from izin.ledger.db.copy_format import END, SIGNATURE
 from izin.ledger.history import verify
@@ -25,21 +30,25 @@ from izin.ledger.record import OffboardedCustomerError
 from izin.ledger.registry import api_keys, customers
 from izin.ledger.registry import offboarding as journal
 from izin.local import free_port
+from izin.schemas.codec import Codec
+from izin.schemas.may_send_api import PATH
+from izin.sinks.ingest.ingested_topics import IngestContext, ReceiptReader
 from tests.integration.sinks.inbound.test_push import Worker, our_receiver, url_of
-from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay, ret
-from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key
-from tests.support.builders import BRAND, PHONE
-from tests.support.customers.cuts import ORDERING, READING, ROUTES, Ask
+from tests.integration.sinks.ingest.test_receipts import step_to_end
+from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, ended, onay, ret
+from tests.support.builders import API_KEY, AUTHORIZATION, BRAND, PHONE, a_second_key, an_api_key
+from tests.support.customers import installation
+from tests.support.customers.cuts import FOREIGN, ORDERING, READING, ROUTES, Ask, CutRunner, traces
 from tests.support.customers.installation import (
     BRANDS,
     FOREIGN_BRAND,
+    FOREIGN_CUSTOMER,
     FOREIGN_RECIPIENT,
     OWN_BRANDS,
     Installation,
 )
-from tests.support.customers.running import FOREIGN, CutRunner, traces
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.broker, pytest.mark.database]
 CUSTOMER = ACTIVE.customer_id
 OTHER = "othercustomer"
 OTHER_BRAND, OTHER_PHONE, WAITING = BRAND + 1, "+905550000099", "+905550000002"
@@ -102,10 +111,10 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
     assert (shown.exit_code, "--execute" in shown.stderr) == (0, True)
     assert plan["opt-outs that İYS does not have"] == plan["consents that wait"] == 1
     (tmp_path / "rehber.csv").write_text("telefon\n0555 000 00 01\n", "utf-8")
-    taken = await offboard("--execute", f"--opt-outs={tmp_path / 'rehber.csv'}")
-    assert (taken.exit_code, "name another file" in taken.stderr) == (3, True)
-    waits = await offboard("--execute")
-    assert (waits.exit_code, "opt-outs are not at İYS" in waits.stderr) == (1, True)
+    ended(
+        await offboard("--execute", f"--opt-outs={tmp_path / 'rehber.csv'}"), 3, "name another file"
+    )
+    ended(await offboard("--execute"), 1, "opt-outs are not at İYS")
     assert await two.columns("state", "reason", recipient=WAITING) == ("expired", "offboarded")
     assert await two.opt_out()
     assert two.iys.register()[PHONE] == "RET"
@@ -117,8 +126,7 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
     assert act["after"]["archive_sha256"] == digest_of(out)
     brands = await two.ledger.fetch("SELECT brand_code, status FROM brands ORDER BY brand_code")
     assert [row["status"] for row in brands] == ["stopped", "active"]
-    again = await offboard("--execute")
-    assert (again.exit_code, len(await acts(two))) == (0, 1)
+    assert ((await offboard("--execute")).exit_code, len(await acts(two))) == (0, 1)
     await _refuses_new_things(izin)
     with zipfile.ZipFile(out) as packed:
         packed.extractall(tmp_path / "unpacked")
@@ -130,8 +138,11 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
     assert verified.exit_code == 0, verified.stdout
     # No ledger is restored from it, and it is not continued as everybody's.
     for words in (("restore", "--no-topic"), ("archive",)):
-        refused = await izin("ledger", *words, tmp_path / "unpacked" / "history")
-        assert (refused.exit_code, f"archive of customer {CUSTOMER}" in refused.stderr) == (4, True)
+        ended(
+            await izin("ledger", *words, tmp_path / "unpacked" / "history"),
+            4,
+            f"archive of customer {CUSTOMER}",
+        )
     # Whoever alters a row, if only what leads to the anchor behind it, breaks the run.
     archive = Archive.read(tmp_path / "unpacked" / "history")
     anchors = verify.read_anchors(tmp_path / "unpacked" / "anchors.txt")
@@ -152,10 +163,12 @@ async def _refuses_new_things(izin: Izin) -> None:
         ("brands", "add", BRAND + 7, "--iys-code=100001", "--name=New"),
         ("keys", "create", "late", "--scope=publish"),
     ):
-        refused = await izin(*words, f"--customer={CUSTOMER}", "--by=ada")
-        assert refused.exit_code == 3
-        assert f"customer {CUSTOMER} was offboarded on" in refused.stderr
-        assert "izin customers add ID" in refused.stderr
+        ended(
+            await izin(*words, f"--customer={CUSTOMER}", "--by=ada"),
+            3,
+            f"customer {CUSTOMER} was offboarded on",
+            "izin customers add ID",
+        )
 
 
 def _check_archive(folder: Path) -> None:
@@ -301,6 +314,7 @@ async def test_without_kafka_nothing_is_counted_or_ended(
     """What was acknowledged cannot be known: an error, never a plan with 0 opt-outs."""
     monkeypatch.setattr(exit_codes, "_NUMBERS", ())
     monkeypatch.setattr("izin.kafka.bounded_reader._TIMEOUT", 1.0)
+    monkeypatch.setattr("izin.runtime.kafka.TIMEOUT", 1.0)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
     order = ("customers", "offboard", CUSTOMER, f"--out={tmp_path / 'acme.zip'}", "--reason=ended")
     shown = await izin(*order, "--execute")
@@ -325,6 +339,8 @@ async def test_no_command_or_route_shows_what_is_anothers(
         """Wait for nothing: no order worker takes what stands on the lanes here."""
 
     monkeypatch.setattr(offboarding, "await_ingested", has_all)
+    monkeypatch.setattr("izin.reconcile.comparing._BEHIND_FOR", timedelta(0))
+    monkeypatch.setattr("izin.cli.doctor.faults.DECIDED_WITHIN", timedelta(seconds=1))
     # The traps close: without a customer the same commands show everybody's, and count it.
     every = {one.group() for one in FOREIGN.finditer((await izin("iys", "counts")).stdout)}
     assert len(every) == BRANDS - len(OWN_BRANDS)
@@ -366,3 +382,100 @@ async def asked(client: httpx.AsyncClient, url: str, ask: Ask) -> httpx.Response
     if ask.body is None:
         return await client.get(f"{url}{ask.path}")
     return await client.post(f"{url}{ask.path}", json=ask.body)
+
+
+OURS = re.compile(r"acme|İkinci|(?<!\d)10000[12](?!\d)|\+9055510\d{5}|\*{3}19", re.IGNORECASE)
+"""Ids, names, brand codes and recipients of ``acme``, but for the recipient of every brand."""
+KEYS = {CUSTOMER: API_KEY, FOREIGN_CUSTOMER: a_second_key()[0]}
+
+
+def of_others(customer: str, text: str, given: Sequence[str] = ()) -> list[str]:
+    """Return what ``text`` has that is not the customer's."""
+    if customer == CUSTOMER:
+        return traces(text, given, counts=False)
+    for one in given:
+        text = text.replace(one, "")
+    return [one.group() for one in OURS.finditer(text)]
+
+
+async def test_questions_about_another_brand_leave_no_trace_there(
+    installed: Installation, served: Mapping[str, str]
+) -> None:
+    """Each key asks about the other's brand and recipient, with receipts, and reads every feed:
+    no answer, receipt or row of the history has anything of the other.
+    """
+    asked = {
+        CUSTOMER: (FOREIGN_BRAND, FOREIGN_RECIPIENT),
+        FOREIGN_CUSTOMER: (BRAND, _parked(installed)),
+    }
+    installation.publish(installed.kafka, installation.lies(installed.brands))
+    answered = 0
+    for customer, (brand, recipient) in asked.items():
+        headers = {"Authorization": f"Bearer {KEYS[customer]}"}
+        given = (str(brand), recipient)
+        async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=60) as client:
+            for kind in ("list", "decision"):
+                question = {
+                    "brand_code": brand,
+                    "type": "MESAJ",
+                    "recipients": [recipient],
+                    "receipt": kind,
+                    "campaign": f"campaign of {customer}",
+                }
+                response = await client.post(f"{served['gate']}{PATH}", json=question)
+                assert '"reason":"unknown"' in response.text
+                assert of_others(customer, response.text, given) == []
+                answered += 1
+            record = {"recipient": recipient, "type": "MESAJ", "status": "RET", "brand_code": brand}
+            refused = await client.post(f"{served['intake']}/v1/consents", json=record)
+            assert refused.status_code == 403
+            assert of_others(customer, refused.text, given) == []
+            for feed in ("opt-outs", "permissions", "outcomes"):
+                text = await _all_of(client, f"{served['feeds']}/v1/{feed}")
+                assert of_others(customer, text) == []
+                assert f'"customer_id":"{customer}"' in text
+    await _ingest_receipts(installed, answered)
+    receipts = read_all(installed.kafka, Codec(), installed.kafka.topics.gate_receipts)
+    assert len(list(receipts)) == answered
+    rows = await installed.harness.ledger.fetch(
+        "SELECT customer_id, key, data::text AS data FROM history WHERE data->>'campaign' LIKE"
+        " 'campaign of %%'"
+    )
+    assert {row["customer_id"] for row in rows} == asked.keys()
+    for row in rows:
+        assert row["data"].count(f"campaign of {row['customer_id']}") == 1
+        brand, recipient = asked[row["customer_id"]]
+        assert recipient not in f"{row['key']} {row['data']}"
+
+
+def _parked(installed: Installation) -> str:
+    return str(installed.places["parked"])
+
+
+async def _all_of(client: httpx.AsyncClient, url: str) -> str:
+    """Return all pages of a feed."""
+    texts, after = [], ""
+    while True:
+        response = await client.get(url, params={"wait": 0} | ({"after": after} if after else {}))
+        assert response.status_code == 200, response.text
+        page: Any = response.json()
+        texts.append(response.text)
+        after = page["next"]
+        if page["complete"] and not page["items"]:
+            return "".join(texts)
+
+
+async def _ingest_receipts(installed: Installation, count: int) -> None:
+    harness = installed.harness
+    context = IngestContext(
+        ledger=harness.ledger,
+        topic_messages=harness.context.topic_messages,
+        codec=Codec(),
+        settings=installed.kafka,
+        clock=harness.clock,
+    )
+    reader = await ReceiptReader.open(context, installed.kafka.topics.gate_receipts.name)
+    try:
+        await step_to_end(reader, count)
+    finally:
+        await reader.close()

@@ -221,8 +221,7 @@ async def test_killed_process_leaves_no_doubles(
         await replace(daily, publisher=TornTopic()).look()  # type: ignore[arg-type]
     file = await file_of(harness, day)
     assert (file.state, file.entered_lines, file.entered) == ("fetched", 1, 1)
-    rest = await look(harness)
-    assert len(rest) == 2
+    assert len(await look(harness)) == 2
     file = await file_of(harness, day)
     assert (file.state, file.entered_lines, file.entered) == ("compared", 3, 3)
     seen = await harness.ledger.fetch("SELECT key FROM history WHERE kind = 'observation'")
@@ -282,8 +281,7 @@ async def test_agreement_is_declared_by_order_alone(harness: SinkHarness, izin: 
 async def test_lines_of_erased_history_are_erased(harness: SinkHarness, day: date):
     """They are found for their person, and go with the history; İYS's hash stays."""
     await look(harness)
-    exported = await erasure.export(harness.ledger, a_phone(2), customer=None)
-    (key,) = exported["keys"]
+    (key,) = (await erasure.export(harness.ledger, a_phone(2), customer=None))["keys"]
     assert [one["line"].split(",")[5] for one in key["daily_files"]] == ["ONAY", "RET"]
     rows = await harness.ledger.fetch(
         "SELECT key, data ->> 'creation_date' AS created FROM history"
@@ -383,8 +381,7 @@ async def test_fetch_orders_what_iys_shows(harness: SinkHarness, izin: Izin):
     """A day that is over, and no more than seven days ago; a worker fetches it at its next turn."""
     today = files.today_in_turkey(datetime.now(UTC))
     for ago, code in ((0, 3), (1, 0), (7, 0), (8, 3)):
-        day = today - DAY * ago
-        done = await izin("iys", "daily", "fetch", "--brand", BRAND, "--day", day)
+        done = await izin("iys", "daily", "fetch", "--brand", BRAND, "--day", today - DAY * ago)
         assert done.exit_code == code
     listed = await izin("iys", "daily", "list", "--output=json")
     assert [one["day"] for one in json.loads(listed.stdout)] == [

@@ -173,8 +173,7 @@ async def test_old_opt_in_of_other_writer_does_not_undo_newer_opt_out(
     """İYS had nothing to withdraw; then the portal writes an opt-in that was given before."""
     await harness.submit_opt_out(ret(minutes=30))
     harness.advance(A_SECOND * 5)
-    older = to_turkish(minutes_ago(120))
-    harness.iys.other_writer("ONAY", consentDate=older, source="HS_WEB")
+    harness.iys.other_writer("ONAY", consentDate=to_turkish(minutes_ago(120)), source="HS_WEB")
     await harness.pull_and_ingest(Stream.HS)
     steps = (harness.opt_out, harness.query, harness.pull_and_ingest)
     await harness.run(*steps, times=5, every=timedelta(minutes=15))
@@ -187,8 +186,7 @@ async def test_merchant_record_without_source_does_not_stop_the_page(harness: Si
     await harness.register_onay()
     harness.iys.other_writer("ONAY", a_phone(7), type="ARAMA", recipientType="TACIR")
     harness.advance(timedelta(minutes=1))
-    given_on = to_turkish(minutes_ago(1))
-    harness.iys.other_writer("RET", consentDate=given_on, source="HS_WEB")
+    harness.iys.other_writer("RET", consentDate=to_turkish(minutes_ago(1)), source="HS_WEB")
     await harness.pull_and_ingest()
     assert (await harness.row()).registered == "RET"
 
@@ -401,8 +399,7 @@ async def test_hostile_movements_cost_no_neighbour_of_a_push(harness: SinkHarnes
         for number in range(PAGES):
             items = [hostile.movement(a_phone(50_000 + place)) for place in range(OF - 1)]
             items.insert(hostile.random.randrange(OF), a_movement(a_phone(number)))
-            answer = await client.post("/push", content=hostile.page(items, "0"))
-            assert answer.status_code == 200
+            assert (await client.post("/push", content=hostile.page(items, "0"))).status_code == 200
     express = harness.context.topic_messages.topics.express.name
     published = {
         event_from_avro(harness.codec.decode("ConsentEvent", one.value)).recipient
@@ -426,8 +423,7 @@ async def test_push_of_a_known_brand_does_not_wait_for_the_ledger(
     monkeypatch.setattr(brands, "refresh", away)
     async with a_client(harness, brands, topic) as client:
         new = {**a_movement(a_phone(1)), "brandCode": BRAND + 1}
-        items = [new, a_movement(a_phone(2)), "none"]
-        answer = await client.post("/push", json={"list": items})
+        answer = await client.post("/push", json={"list": [new, a_movement(a_phone(2)), "none"]})
     assert answer.status_code == 503
     assert [one.topic for one in topic.messages] == [
         harness.context.topic_messages.topics.express.name

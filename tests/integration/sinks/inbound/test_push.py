@@ -39,6 +39,7 @@ from tests.integration.sinks.sink_harness import (
     Izin,
     SinkHarness,
     a_phone,
+    ended,
     until,
 )
 from tests.support.builders import BRAND
@@ -122,8 +123,7 @@ class Worker:
     async def push(self, password: str) -> int:
         """Push nothing with a password, and return the status."""
         async with httpx.AsyncClient(trust_env=False) as client:
-            url = url_of(self.port)
-            reply = await client.post(url, json={"list": []}, auth=("iys", password))
+            reply = await client.post(url_of(self.port), json={"list": []}, auth=("iys", password))
         return reply.status_code
 
     def refused(self, reason: str) -> float | None:
@@ -148,8 +148,7 @@ async def test_changed_password_is_registered_anew(harness: SinkHarness):
         harness.iys.citizen("RET", a_phone(2))
         await until(lambda: after.topic.messages)
         assert harness.iys.calls("pushRegister") == registered + 3
-        restarted = Worker(harness, port, "new-fake-password")
-        await restarted.registrar.register_due()
+        await Worker(harness, port, "new-fake-password").registrar.register_due()
         assert harness.iys.calls("pushRegister") == registered + 3
 
 
@@ -177,8 +176,7 @@ async def test_old_and_new_password_are_accepted_meanwhile(harness: SinkHarness)
 
 async def test_password_is_nowhere_in_the_ledger(harness: SinkHarness):
     """Only what proves it, with a salt."""
-    port = free_port()
-    worker = Worker(harness, port, "old-fake-password")
+    worker = Worker(harness, free_port(), "old-fake-password")
     async with worker.serving():
         await worker.registrar.register_due()
     (row,) = await harness.ledger.fetch("SELECT * FROM push_registrations")
@@ -308,8 +306,7 @@ async def test_status_shows_what_a_worker_has_registered(
 ):
     """Before, each channel needs it; afterwards nothing is to be done."""
     async with ours.serving():
-        shown = await izin("iys", "push", "status", BRAND, "--output", "json")
-        assert shown.exit_code == 1
+        shown = ended(await izin("iys", "push", "status", BRAND, "--output", "json"), 1)
         rows = json.loads(shown.stdout)
         assert [(row["type"], row["status"], row["ours"]) for row in rows] == [
             (str(one), "none", True) for one in Channel
@@ -330,17 +327,14 @@ async def test_place_is_freed_only_with_its_own_password(
         shown = await izin("iys", "push", "status", BRAND, "--output", "json")
         remedies = [row["remedy"] for row in json.loads(shown.stdout) if row["type"] == "MESAJ"]
         assert f"izin iys push unregister {BRAND} --type MESAJ" in remedies[0]
-        freed = url_of(older[0].port)
         words_of_freeing = (
             *("iys", "push", "unregister", BRAND, "--type=MESAJ"),
-            *("--url", freed, "--username", "iys"),
+            *("--url", url_of(older[0].port), "--username", "iys"),
         )
         assert (await izin(*words_of_freeing)).exit_code == 0
         assert harness.iys.calls("pushUnregister") == 0
         monkeypatch.setenv("IZIN_PUSH_OLD_PASSWORD", "wrong")
-        wrong = await izin(*words_of_freeing, "--execute")
-        assert wrong.exit_code == 3
-        assert "API Destek Platformu" in " ".join(wrong.stderr.split())
+        ended(await izin(*words_of_freeing, "--execute"), 3, "API Destek Platformu")
         monkeypatch.setenv("IZIN_PUSH_OLD_PASSWORD", "fake-password-0")
         assert (await izin(*words_of_freeing, "--execute")).exit_code == 0
         assert (await izin(*words_of_freeing, "--execute")).exit_code == 3
@@ -356,6 +350,5 @@ async def test_push_status_without_a_receiver_names_the_setting(
 ):
     """There is no receiver here: each channel says which settings it needs."""
     monkeypatch.delenv("IZIN_PUSH_URL")
-    shown = await izin("iys", "push", "status", BRAND, "--output", "json")
-    assert shown.exit_code == 1
+    shown = ended(await izin("iys", "push", "status", BRAND, "--output", "json"), 1)
     assert all("IZIN_PUSH_URL" in row["remedy"] for row in json.loads(shown.stdout))

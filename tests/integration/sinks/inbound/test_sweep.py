@@ -104,8 +104,7 @@ async def test_consent_on_its_way_is_not_misjudged(harness: SinkHarness):
     await harness.submit_bulk(onay(a_phone(2)))
     harness.iys.citizen("RET")
     await order(harness)
-    moved = partial(harness.set_columns, last_exchange_at=harness.clock())
-    harness.pacer.meanwhile = moved
+    harness.pacer.meanwhile = partial(harness.set_columns, last_exchange_at=harness.clock())
     await harness.sweep()
     assert await harness.columns("registered", "action") == ("ONAY", "nothing")
     counts = (await swept(harness)).counts
@@ -240,8 +239,7 @@ async def test_stopped_sweep_saves_nothing_and_one_after_a_gap_goes_first(harnes
     await harness.brand(replace(ACTIVE, brand_code=other))
     assert not await sweeps.start_after_gap(harness.ledger, BRAND, now=now + timedelta(days=6))
     assert await sweeps.start_after_gap(harness.ledger, other, now=now)
-    who = harness.context.lease_owner
-    found = await sweeps.next_sweep(harness.ledger, who, now=now)
+    found = await sweeps.next_sweep(harness.ledger, harness.context.lease_owner, now=now)
     assert found is not None
     assert (found.brand_code, found.reason) == (other, "gap")
     assert await sweeps.start_after_gap(harness.ledger, BRAND, now=now + timedelta(days=8))
@@ -262,8 +260,7 @@ async def test_sweep_waits_for_iys_and_leaves_out_what_it_may_not_query(
         before = harness.iys.calls("statuses")
         harness.iys.inject_fault("statuses", **fault)
         await harness.sweep()
-        waits = await swept(harness)
-        assert waits.error is not None
+        assert (await swept(harness)).error is not None
         assert harness.iys.calls("statuses") - before == calls
         assert not await harness.sweep()
         harness.iys.clear_faults()

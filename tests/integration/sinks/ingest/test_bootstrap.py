@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -20,17 +20,17 @@ from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.records import consent_to_avro
 from izin.sinks.ingest import bootstrap
 from izin.sinks.ingest.ingester import Ingester
-from tests.integration.sinks.ingest.test_isolation import alerts, write
 from tests.integration.sinks.sink_harness import (
     Izin,
     SinkHarness,
     a_phone,
+    ended,
     onay,
     ret,
     until,
 )
 from tests.support.builders import PHONE, a_key
-from tests.support.sink_processes import SinkProcesses
+from tests.support.simulator import SinkProcesses
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 
@@ -90,6 +90,19 @@ async def is_restored(harness: SinkHarness) -> bool:
     """Return whether a bootstrap has begun and none waits."""
     rows = await harness.ledger.fetch("SELECT finished_at FROM bootstraps")
     return bool(rows) and all(row["finished_at"] for row in rows)
+
+
+def write(settings: KafkaSettings, values: Sequence[bytes], *, partition: int = 0) -> None:
+    """Write values to the topic of decisions."""
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    for value in values:
+        producer.produce(settings.topics.decisions.name, value=value, partition=partition)
+    assert producer.flush(10) == 0
+
+
+def alerts(logged: Sequence[EventDict], name: str) -> list[EventDict]:
+    """Return the critical events of this name."""
+    return [one for one in logged if one["event"] == name and one["log_level"] == "critical"]
 
 
 async def test_new_ledger_asks_iys_before_it_sends_anything(
@@ -187,12 +200,10 @@ async def test_command_shows_what_is_lost_and_restores_it(
     monkeypatch.setenv("IZIN_TOPIC_PREFIX", kafka_settings.topic_prefix)
     monkeypatch.setenv("IZIN_PARTITIONS", str(kafka_settings.partitions))
     await lose(harness, kafka_settings, onay(PHONE), ret(OTHER))
-    dry = await izin("ledger", "bootstrap", "--output", "json")
-    assert dry.exit_code == 1
+    dry = ended(await izin("ledger", "bootstrap", "--output", "json"), 1)
     assert [(row["partition"], row["state"]) for row in json.loads(dry.stdout)] == [(0, "lost")]
     assert not await has_rows(harness, [PHONE])
-    done = await izin("ledger", "bootstrap", "--execute", "--output", "json")
-    assert done.exit_code == 0
+    done = ended(await izin("ledger", "bootstrap", "--execute", "--output", "json"), 0)
     (row,) = json.loads(done.stdout)
     assert (row["state"], row["keys"], row["read"]) == ("restored", 2, row["of"])
     assert await has_rows(harness, [PHONE, OTHER])

@@ -309,8 +309,7 @@ def test_observations_change_rows_alike(
     made = counted(monkeypatch)
     in_bulk = asyncio.run(observed(urls[0], rows, mark, entries))
     monkeypatch.setattr(saving, "FEW", len(rows))
-    expected = asyncio.run(observed(urls[1], rows, mark, entries))
-    assert_same(in_bulk, expected)
+    assert_same(in_bulk, asyncio.run(observed(urls[1], rows, mark, entries)))
     assert sum(made) > len(rows) // 3
 
 
@@ -406,5 +405,4 @@ def as_seen(entry: ObservedMovement, status: str, seconds: int) -> ObservedMovem
     seen = entry.observation
     assert seen is not None
     at = seen.creation_date + timedelta(seconds=seconds)
-    later = replace(seen, value=Registered(status), creation_date=at)
-    return entry._replace(observation=later)
+    return entry._replace(observation=replace(seen, value=Registered(status), creation_date=at))

@@ -9,8 +9,7 @@ from izin.consent import ConsentEvent
 from izin.ledger.record import ruling
 from izin.ledger.registry import ownership
 from izin.runtime.settings import KafkaSettings
-from tests.integration.sinks.ingest.test_bootstrap import ingesting, is_restored, lose
-from tests.integration.sinks.ingest.test_isolation import alerts
+from tests.integration.sinks.ingest.test_bootstrap import alerts, ingesting, is_restored, lose
 from tests.integration.sinks.sink_harness import (
     ACTIVE,
     Killed,

@@ -1,6 +1,8 @@
 """What has changed while a call waited is not sent: the check just before it is written.
 
 A call that İYS did not process shows nothing of what an earlier call of its submission did.
+A failure of one record, account or worker affects no other.
+İYS gets the opt-out that an opt-in would have hidden, though the opt-in never reaches it.
 """
 
 import asyncio
@@ -13,19 +15,27 @@ import httpx
 import pytest
 
 from izin.consent import Action, Channel, ConsentEvent
+from izin.iys.wire_format import JsonReader, RegisterRecord
+from izin.ledger.db import exclusive
+from izin.ledger.record import EVERY
+from izin.runtime.settings import SinkSettings
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
     OTHER,
     RESULT_DELAY,
+    InMemoryTopic,
     Killed,
     SinkHarness,
+    a_phone,
     die,
     given_at,
+    minutes_ago,
     onay,
     ret,
+    until,
 )
-from tests.support.builders import PHONE
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
 
@@ -296,3 +306,208 @@ async def test_opt_out_that_a_query_settles_too_early_is_read_back(harness: Sink
     harness.advance(RESULT_DELAY)
     assert await harness.query()
     assert await harness.columns("state", "action") == ("not_needed", Action.NOTHING)
+
+
+A_DAY = 24 * 60
+
+
+async def test_brand_of_another_address_of_the_account_is_pulled(harness: SinkHarness):
+    """A worker does not wait for the lock of another address of the same account."""
+    await harness.brand(replace(ACTIVE, egress_address="two"))
+    harness.become("ada", "two")
+    puller = harness.puller(InMemoryTopic(), interval=A_SECOND)
+    other = replace(harness.context.lease_owner, address="one")
+    async with exclusive(harness.ledger, other.exclusive("pull")):
+        task = asyncio.create_task(puller.run(SinkSettings().poll_interval))
+        await until(lambda: harness.iys.calls("changes") > 0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_refused_account_suspends_only_its_own_brands(harness: SinkHarness):
+    """All of them, for each further try would count against the address; those of another account
+    go on.
+    """
+    for number, account in enumerate(("ada", "ada", "bob")):
+        code = BRAND + number
+        await harness.brand(replace(ACTIVE, brand_code=code, iys_code=code, account=account))
+    harness.become("ada", harness.context.lease_owner.address)
+    await harness.refuse_opt_out(401, "H251")
+    found = await harness.suspensions()
+    assert [(one.brand_code, one.scope) for one in found] == [
+        (BRAND, "account"),
+        (BRAND + 1, "account"),
+    ]
+    assert (await harness.row()).state == "retryable"
+
+
+async def test_item_refusal_of_a_retried_record_ends_the_suspension(harness: SinkHarness):
+    """The subscription is open again, and the one record that is tried is refused for itself
+    (H178): opt-outs wait no longer.
+    """
+    await harness.register_onay()
+    await harness.suspend("H521", scope="provider")
+    people = [a_phone(number) for number in range(2, 8)]
+    await harness.ingest(ret(), *(onay(person) for person in people))
+    for person in people:
+        harness.iys.citizen("ONAY", person, source="IYS_WEB_YENI")  # newer than ours: H178
+    harness.advance(timedelta(minutes=2))
+    minutes = 0
+    while harness.iys.register()[PHONE] == "ONAY" and minutes < 10:
+        await harness.bulk()
+        await harness.opt_out()
+        harness.advance(timedelta(minutes=1))
+        minutes += 1
+    assert minutes <= 1
+
+
+async def test_pending_status_at_iys_stops_no_worker(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """BEKLIYOR is in İYS's own texts."""
+    harness.iys.citizen("ONAY", source="IYS_WEB_YENI")
+    harness.advance(timedelta(minutes=1))
+    await harness.submit_bulk(given_at(harness.clock() - A_SECOND * 120))
+    assert await harness.settle()
+    whole = RegisterRecord.read
+
+    def pending(reader: JsonReader) -> RegisterRecord:
+        return replace(whole(reader), status="BEKLIYOR")
+
+    monkeypatch.setattr(RegisterRecord, "read", pending)
+    await harness.query()
+
+
+async def test_retailer_refusal_without_index_costs_no_other_item(harness: SinkHarness):
+    """İYS answers a list as it answers a single add: H180, without an index."""
+    people = await harness.ingest_for(onay, range(8))
+    harness.iys.inject_fault("batchV2", status=403, code="H180")
+    assert await harness.bulk()
+    assert set(await harness.states_of(people)) == {"awaiting_result"}
+
+
+@pytest.mark.parametrize("state", ["pending", "in_flight", "awaiting_result", "accepted"])
+async def test_event_repeated_with_later_date_is_submitted_once(harness: SinkHarness, state: str):
+    """A form is sent twice and has no date: the event is the same, its date is not."""
+    first = given_at(minutes_ago(30))
+    again = replace(first, consent_date=minutes_ago(10), received_at=minutes_ago(10))
+    await harness.ingest(first)
+    if state in {"awaiting_result", "accepted"}:
+        assert await harness.bulk()
+    if state == "accepted":
+        assert await harness.settle()
+    if state == "in_flight":
+        harness.pacer.meanwhile = partial(harness.ingest, again)
+        assert await harness.bulk()
+    else:
+        assert (await harness.row()).state == state
+        await harness.ingest(again)
+        await harness.bulk()
+    await harness.settle()
+    assert await harness.columns("state", "desired_at") == ("accepted", again.consent_date)
+    assert harness.iys.calls("batchV2") == 1
+
+
+async def test_opt_out_with_event_id_of_its_opt_in_is_submitted(harness: SinkHarness):
+    """A source may number forms, and not events."""
+    opt_in = given_at(minutes_ago(30), event_id="form-7")
+    opt_out = replace(opt_in, status="RET", consent_date=minutes_ago(5), received_at=minutes_ago(5))
+    await harness.ingest(opt_in)
+    harness.pacer.at_slot = partial(harness.ingest, opt_out)
+    assert await harness.bulk()
+    steps = (harness.opt_out, harness.settle, harness.query)
+    await harness.run(*steps, times=3, every=timedelta(0))
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert (await harness.row()).may_send is False
+
+
+def long_ago(harness: SinkHarness, event: ConsentEvent, days: int) -> ConsentEvent:
+    """Return ``event``, given so many days ago."""
+    at = harness.clock().replace(microsecond=0) - timedelta(days=days)
+    return replace(event, consent_date=at, received_at=at + timedelta(seconds=2))
+
+
+def of_before(harness: SinkHarness) -> tuple[ConsentEvent, ConsentEvent]:
+    """Return an opt-out of twenty days ago, and an opt-in of ten days ago, past its term."""
+    no = long_ago(harness, ret(source="HS_CAGRI_MERKEZI", event_id="no"), 20)
+    return no, long_ago(harness, onay(event_id="void"), 10)
+
+
+async def submit_all(harness: SinkHarness) -> None:
+    """Let the outbound loops do what is due, with the rescues that they publish."""
+    for _ in range(2):
+        await harness.run(
+            *(harness.opt_out, harness.query, harness.recover_now, harness.bulk, harness.settle),
+            times=4,
+            every=timedelta(minutes=5),
+        )
+        await harness.ingest_each(await harness.published())
+
+
+async def hold_old_onay(harness: SinkHarness) -> None:
+    """Have İYS hold an opt-in of thirty days ago."""
+    await harness.register_onay()
+    harness.advance(timedelta(days=30))
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["in order", "opt-out late"])
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "one by one"])
+async def test_void_opt_in_leaves_the_opt_out_to_iys(
+    harness: SinkHarness, is_late: bool, together: bool
+):
+    """In the same batch, or one after the other; the opt-out first, or last."""
+    await hold_old_onay(harness)
+    order = of_before(harness)[:: -1 if is_late else 1]
+    await (harness.ingest(*order) if together else harness.ingest_each(order))
+    columns = ("desired_status", "state", "action", "void_event_id", "may_send")
+    assert await harness.columns(*columns) == ("RET", "pending", "send", "void", False)
+    assert "expired" in await harness.outcomes()
+    await submit_all(harness)
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert (await harness.row()).may_send is False
+
+
+async def test_opt_in_that_expires_behind_a_suspension_leaves_the_opt_out(harness: SinkHarness):
+    """The opt-out waited too: both are of a brand that may not write."""
+    await harness.register_onay()
+    await harness.suspend("H353", "MESAJ")
+    await harness.ingest(ret(minutes=5))
+    await harness.ingest(onay(minutes=2))
+    harness.advance(timedelta(days=20))
+    assert await harness.scheduler.expire()
+    assert await harness.columns("desired_status", "state", "action") == ("RET", "pending", "send")
+    await harness.resume("MESAJ", EVERY)
+    await submit_all(harness)
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_many_void_opt_ins_leave_their_opt_outs(harness: SinkHarness):
+    """The bulk paths leave to the general one what they cannot know."""
+    phones = [a_phone(number) for number in range(40)]
+    await harness.ingest(*(ret(one, minutes=31 * A_DAY) for one in phones))
+    await harness.ingest(*(onay(one, minutes=30 * A_DAY) for one in phones))
+    assert {(await harness.row(one)).desired_status for one in phones} == {"RET"}
+    assert set(await harness.states_of(phones)) == {"pending"}
+    await harness.ingest(*(onay(one, minutes=10) for one in phones))
+    rows = [await harness.row(one) for one in phones]
+    assert {(row.desired_status, row.void_event_id) for row in rows} == {("ONAY", None)}
+    assert {row.ret_event_id for row in rows} == {f"ret-{one}-{31 * A_DAY}" for one in phones}
+
+
+async def test_old_consent_of_a_brand_in_loading_is_asked_about_and_expires(harness: SinkHarness):
+    """İYS would take it; what it holds already is as good as registered in time."""
+    held, lost = a_phone(1), a_phone(2)
+    await harness.register_onay(held)
+    await harness.forget()
+    await harness.brand_in_loading()
+    harness.iys.brand(activatedAt=None)
+    await harness.ingest(*(onay(one, minutes=2500 * A_DAY) for one in (held, lost)))
+    for one in (held, lost):
+        columns = await harness.columns("state", "action", "reason", recipient=one)
+        assert columns == ("pending", "query", "term-ended")
+    assert not await harness.scheduler.expire()
+    assert not await harness.bulk()
+    await harness.run(harness.query, times=3, every=timedelta(minutes=5))
+    assert await harness.columns("state", recipient=held) == ("not_needed",)
+    assert await harness.columns("state", recipient=lost) == ("expired",)
+    assert harness.iys.register() == {held: "ONAY"}

@@ -345,8 +345,7 @@ async def test_waiting_worker_renews_its_leases(harness: SinkHarness):
         assert await harness.opt_out()
     assert harness.iys.movements() == ["ONAY", "RET"]
     await harness.context.leases.renew(harness.ledger, harness.context.lease_owner, harness.clock())
-    rows = await harness.ledger.fetch("SELECT 1 FROM submissions WHERE lease_until IS NOT NULL")
-    assert not rows
+    assert not await harness.ledger.fetch("SELECT 1 FROM submissions WHERE lease_until IS NOT NULL")
 
 
 @pytest.mark.usefixtures("opt_out")

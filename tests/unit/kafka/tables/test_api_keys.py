@@ -32,8 +32,20 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
-from tests.support.api_keys import API_KEY, KEY_ID, SECRET_HASH, a_second_key, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, kafka_message
+from tests.support.builders import (
+    API_KEY,
+    BRAND,
+    CUSTOMER,
+    KEY_ID,
+    NOON,
+    PHONE,
+    SECRET_HASH,
+    a_key,
+    a_second_key,
+    an_api_key,
+    kafka_message,
+    known,
+)
 
 SECOND = timedelta(seconds=1)
 EVERY = frozenset(map(str, Scope))

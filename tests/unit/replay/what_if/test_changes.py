@@ -48,7 +48,7 @@ from izin.replay.what_if.changes import (
 from izin.replay.what_if.key_history import DueEvent, GivenList, on_list, receipt_of
 from izin.schemas.may_send_api import digest_line
 from tests.support.builders import BRAND, NOON, a_key, an_event, an_iys_origin
-from tests.support.gate.receipts import a_decision_receipt, a_receipt
+from tests.support.published import a_decision_receipt, a_receipt
 from tests.support.replay.entries import KeyStory
 
 MONDAY = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)

@@ -44,9 +44,7 @@ from izin.sinks.monitor.metrics import (
     register_figures,
     source_figures,
 )
-from tests.support.brakes import a_brake
-from tests.support.builders import BRAND, NOON
-from tests.support.sweep.builders import a_count, a_sweep
+from tests.support.builders import BRAND, NOON, a_brake, a_count, a_sweep
 
 NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})
 EMPTY = forecast((), now=NOON, records_per_second=1)

@@ -1,1 +1,0 @@
-"""What tests of encrypted connections share: certificates, servers that want them, tokens."""
