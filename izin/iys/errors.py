@@ -113,14 +113,13 @@ def classify(code: str) -> Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """One entry of İYS's envelope ``{"errors": [...]}``: which item, which field, which rule.
+    """One entry of İYS's envelope ``{"errors": [...]}``: which item, which rule.
 
     ``value`` is the offending value as İYS echoes it, often a recipient: not part of ``repr``.
     """
 
     code: str
     message: str = field(repr=False)
-    location: tuple[str | int, ...] = ()
     index: int | None = None
     value: object = field(default=None, repr=False)
 

@@ -5,7 +5,8 @@ At most ten requests a second come from one address, over all methods together (
 ms; but a request that was answered has arrived. So a slot begins one second after the first certain
 arrival of the last ten uses: at its answer, or at the latest the network allows. A slot that is not
 used within 60 ms is given back. After an H124 every process pauses, continues at half the pace and
-recovers slowly. Policy and arithmetic are pure: seconds of one monotonic clock go in and come out.
+recovers slowly. The policy is pure: seconds of one monotonic clock go in and come out. The ledger
+grants the slots by it (``take_slot``).
 
 İYS also limits single status queries and histories by the hour. Where an address makes 20,000
 requests or more in 24 hours and fewer than 70 % succeed, it is warned and after 96 hours blocked.
@@ -29,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from itertools import count
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 SLOTS = 10
 """The most arrivals within one span; at İYS's rate the span is a second."""
@@ -95,25 +96,6 @@ class Pacer(Protocol):
         """Slow down: İYS answered "too many this second"."""
 
 
-class Use(NamedTuple):
-    """The use of a slot, and by when it has certainly arrived: -inf for a slot given back."""
-
-    number: int
-    arrived_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaceState:
-    """The state of an address: its next free slot, and the fraction of the full pace it uses."""
-
-    free_at: float = 0.0
-    factor: float = 1.0
-    number: int = 0
-    """Of the last slot."""
-    uses: tuple[Use, ...] = (Use(0, -inf),) * SLOTS
-    """The last ``SLOTS`` uses by arrival, unordered."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """The policy. ``rate`` is İYS's limit, requests a second; times are seconds."""
@@ -147,26 +129,6 @@ class Pace:
         """How long after its slot a use has certainly arrived, even without an answer."""
         return self.forfeit_after + self.spread
 
-    def next_slot(self, state: PaceState, now: float) -> tuple[PaceState, Slot]:
-        """Return the state after granting the next slot, and that slot.
-
-        The new use replaces the one that arrived first, so at most nine others can lie within a
-        span of the new arrival, in whatever order they arrived.
-        """
-        number = state.number + 1
-        first = min(state.uses, key=lambda use: use.arrived_at)
-        at = max(state.free_at, now, first.arrived_at + self.span)
-        uses = list(state.uses)
-        slot = Slot(number=number, at=at, opens_at=at)
-        uses[uses.index(first)] = Use(number, self.arrived_at(slot))
-        taken = PaceState(
-            free_at=max(state.free_at + self.interval / state.factor, at),
-            factor=min(1.0, state.factor + self.recovery),
-            number=number,
-            uses=tuple(uses),
-        )
-        return taken, slot
-
     def arrived_at(self, slot: Slot, answered_at: float = inf) -> float:
         """Return by when the use of a slot has certainly arrived."""
         return min(answered_at, slot.at + self.arrives_within)
@@ -176,19 +138,6 @@ class Pace:
         taken long, or the process was delayed.
         """
         return replace(slot, at=max(slot.at, now - self.forfeit_after))
-
-    def arrived(self, state: PaceState, number: int, at: float = -inf) -> PaceState:
-        """Return the state with the arrival of the use of a slot; by default it was not used.
-
-        A use that arrives later than certain, after another has replaced it, still is one of the
-        last ten: it replaces the one that arrived first.
-        """
-        arrival = Use(number, at)
-        if all(use.number != number for use in state.uses):
-            first = min(state.uses, key=lambda use: use.arrived_at)
-            number = first.number if first.arrived_at < at else number
-        uses = (arrival if use.number == number else use for use in state.uses)
-        return replace(state, uses=tuple(uses))
 
     def is_forfeited(self, instant: float, now: float) -> bool:
         """Whether the slot of ``instant`` may no longer be used."""

@@ -108,12 +108,9 @@ def _entries(content: object) -> Iterator[object]:
 
 
 def _refusal(reader: JsonReader) -> Refusal:
-    location = reader.raw("location")
-    parts = location if isinstance(location, list) else [location]
     return Refusal(
         code=reader.code() or "",
         message=reader.text_or_none("message") or "",
-        location=tuple(part for part in parts if isinstance(part, str | int)),
         index=reader.integer_or_none("index"),
         value=reader.raw("value"),
     )
