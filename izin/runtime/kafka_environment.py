@@ -7,12 +7,10 @@ go together is refused by the same rules. But it needs neither pydantic nor the 
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from izin.runtime.errors import SettingError
-from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.checks import (
     CHOICES,
@@ -43,9 +41,13 @@ VARIABLES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaAccess(KafkaConnection):
+class KafkaAccess:
     """How the brokers, the topics and, if there is one, the schema registry are reached."""
 
+    bootstrap_servers: str
+    """``host:port`` of some brokers, with commas between them."""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Further options of librdkafka, such as ``security.protocol``; they may hold passwords."""
     topic_prefix: str = ""
     """What the names of the topics begin with; in production usually nothing."""
     registry_url: str | None = None
@@ -131,7 +133,10 @@ def _given(environ: Mapping[str, str]) -> dict[str, Any]:
 def _value(variable: str, text: str) -> object:
     """Return what ``text`` means for ``variable``; raises SettingError."""
     if variable in CHOICES:
-        return _choice(variable, text, CHOICES[variable])
+        known = {str(one): one for one in CHOICES[variable]}
+        if text.upper() in known:
+            return known[text.upper()]
+        raise SettingError(f"{variable}={text} is none of {', '.join(known)}; set it to one")
     if variable == _LOG_LEVEL:
         if text.isdecimal() and int(text) in _LOG_LEVELS:
             return int(text)
@@ -141,11 +146,3 @@ def _value(variable: str, text: str) -> object:
             return text.lower() in _YES
         raise SettingError(f"{variable}={text} is neither true nor false; set it to one of them")
     return Path(text) if variable.endswith("_FILE") or variable == _FOLDER else text
-
-
-def _choice(variable: str, text: str, choices: type[StrEnum]) -> StrEnum:
-    try:
-        return choices(text.upper())
-    except ValueError:
-        known = ", ".join(choices)
-        raise SettingError(f"{variable}={text} is none of {known}; set it to one") from None

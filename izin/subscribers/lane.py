@@ -25,7 +25,7 @@ from confluent_kafka import (
 
 from izin.runtime.broker_faults import broker_errors, is_unreadable, while_leaders_move
 from izin.runtime.errors import BrokerError, RegistryError
-from izin.runtime.kafka_clients import KafkaConnection, consumer
+from izin.runtime.kafka_clients import Brokers, consumer
 from izin.runtime.plain_log import PlainLogger
 from izin.subscribers.changes import (
     Change,
@@ -172,7 +172,7 @@ def _end(client: Consumer, place: TopicPartition) -> int:
     return int(client.get_watermark_offsets(place, timeout=_TIMEOUT)[1])
 
 
-def group_consumer(connection: KafkaConnection, subscriber: str, topic: str) -> Consumer:
+def group_consumer(connection: Brokers, subscriber: str, topic: str) -> Consumer:
     """Return a consumer of the group ``<subscriber>-<topic>``.
 
     Raises:
@@ -187,7 +187,7 @@ def group_consumer(connection: KafkaConnection, subscriber: str, topic: str) -> 
     return client
 
 
-def _require(client: Consumer, connection: KafkaConnection, topic: str) -> None:
+def _require(client: Consumer, connection: Brokers, topic: str) -> None:
     with broker_errors(connection):
         found = client.list_topics(topic, timeout=_TIMEOUT).topics[topic]
     if found.error is not None:
@@ -223,7 +223,7 @@ class Lane:
 
     def __init__(  # noqa: PLR0913  # what is read, from where, by whom and for whom
         self,
-        connection: KafkaConnection,
+        connection: Brokers,
         *,
         subscriber: str,
         topic: str,

@@ -164,7 +164,7 @@ class ScrubTally:
 
         Raises:
             UnusableReceiptError: it has no receipt.
-            MalformedTokenError: its token is of a newer release.
+            OpaqueTextError: its token is of a newer release.
         """
         if answer.receipt is None or answer.as_of is None:
             raise UnusableReceiptError("the gate gave no receipt; is it of an older release?")

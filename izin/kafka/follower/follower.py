@@ -35,7 +35,7 @@ from izin.runtime.broker_faults import (
     unreadable_batches,
     unreadable_error,
 )
-from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
+from izin.runtime.kafka_clients import Brokers, admin, consumer
 from izin.runtime.plain_log import PlainLogger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import AvroRecord
@@ -111,7 +111,7 @@ class RecordFollower:
 
     def __init__(  # noqa: PLR0913  # what is read, and in which manner, by keyword
         self,
-        connection: KafkaConnection,
+        connection: Brokers,
         topic: Topic,
         table: RecordTable,
         *,
@@ -389,9 +389,7 @@ class TopicTable(Protocol):
 class TopicFollower(RecordFollower):
     """Reads the records of ``topic``, decoded, into ``table``."""
 
-    def __init__(
-        self, connection: KafkaConnection, codec: Codec, topic: Topic, table: TopicTable
-    ) -> None:
+    def __init__(self, connection: Brokers, codec: Codec, topic: Topic, table: TopicTable) -> None:
         super().__init__(connection, topic, self)
         self._codec = codec
         self._decoded = table

@@ -35,7 +35,7 @@ OF_KEY = ProblemText(
 HEALTH = "/health/"
 """The paths that are answered however full the server is."""
 _SCOPE = "izin.http"
-"""Under which a request has what it shares with others."""
+"""Under which a request has the ``Shedding`` that it shares with others."""
 _DESCRIPTORS = 65_536
 _CLIENT_BITS = 64
 """Whoever has one IPv6 address has a network of this size."""
@@ -127,23 +127,15 @@ class Shares:
                 del self._in_progress[name]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sharing:
-    """What the requests of one server share."""
-
-    limits: HttpLimits
-    metrics: HttpMetrics
-    keys: Shares
-
-
 class Shedding:
     """ASGI middleware that passes on the requests for which there is room."""
 
     def __init__(self, app: ASGIApp, limits: HttpLimits, metrics: HttpMetrics) -> None:
-        self._app = app
-        self._metrics = metrics
+        self.limits = limits
+        self.metrics = metrics
+        self.keys = Shares(limits.requests)
         self._clients = Shares(limits.requests)
-        self._sharing = _Sharing(limits=limits, metrics=metrics, keys=Shares(limits.requests))
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Process one request, or refuse it."""
@@ -154,10 +146,10 @@ class Shedding:
         reason = self._excess(client)
         if reason is None:
             with self._taking(client):
-                scope[_SCOPE] = self._sharing
+                scope[_SCOPE] = self
                 await self._app(scope, receive, send)
             return
-        self._metrics.refused(reason)
+        self.metrics.refused(reason)
         await (FULL if reason is Refused.FULL else OF_CLIENT).response()(scope, receive, send)
 
     def _excess(self, client: str) -> Refused | None:
@@ -167,14 +159,14 @@ class Shedding:
 
     @contextmanager
     def _taking(self, client: str) -> Iterator[None]:
-        self._metrics.requests.inc()
+        self.metrics.requests.inc()
         try:
             with self._clients.taking(client):
                 yield
         except ClientDisconnect:
             pass  # nobody is left to answer
         finally:
-            self._metrics.requests.dec()
+            self.metrics.requests.dec()
 
 
 @contextmanager
@@ -184,7 +176,7 @@ def share_of_key(request: Request, name: str) -> Iterator[None]:
     Raises:
         RequestRefusedError: the key has as many in progress as are still free (429).
     """
-    sharing: _Sharing | None = request.scope.get(_SCOPE)
+    sharing: Shedding | None = request.scope.get(_SCOPE)
     if sharing is None:
         yield
         return
@@ -214,7 +206,7 @@ async def read_body(request: Request, *, largest: int) -> bytes:
         RequestRefusedError: it has more than ``largest`` bytes (413), or takes too long (408).
         ClientDisconnect: the client has gone.
     """
-    sharing: _Sharing | None = request.scope.get(_SCOPE)
+    sharing: Shedding | None = request.scope.get(_SCOPE)
     limits = HttpLimits() if sharing is None else sharing.limits
     body = bytearray()
     try:
