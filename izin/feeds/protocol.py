@@ -111,7 +111,8 @@ class LogRecord:
         self.key: bytes = message.key() or b""
         self.value: bytes | None = message.value()
         """None: a tombstone."""
-        self.record_id = _id_of(headers_of(message))
+        given = dict(headers_of(message)).get(ID)
+        self.record_id = given.decode("utf-8", "replace") if isinstance(given, bytes) else ""
         """What ``ce_id`` says; empty without one."""
         age = time() - self.timestamp / 1000 - _SKEW
         self.appended_by = monotonic() - max(age, 0.0)
@@ -122,11 +123,6 @@ class LogRecord:
     def size(self) -> int:
         """About how many bytes of memory it takes, with its item."""
         return _OVERHEAD + len(self.key) + 4 * len(self.value or b"")
-
-
-def _id_of(headers: Any) -> str:  # noqa: ANN401  # confluent-kafka's list of pairs, or None
-    found = next((value for name, value in headers or () if name == ID), None)
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else ""
 
 
 class Stretch(NamedTuple):
@@ -319,10 +315,10 @@ def read_cursor(text: str, feed: Feed, identity: LogIdentity, now: datetime) -> 
     try:
         packed = PackedReader(_CURSOR, text)
         name, cluster_id, topic_id = packed.text(), packed.text(), packed.text()
-        complete_at = _instant(packed.number())
+        complete_at = datetime.fromtimestamp(packed.number(), UTC)
         turn, offsets, ends = packed.number(), packed.numbers(), packed.numbers()
         packed.end()
-    except OpaqueTextError as error:
+    except (OpaqueTextError, OverflowError, ValueError, OSError) as error:  # no such instant
         raise FeedRefusal.CURSOR.error(str(error)) from None
     if name != feed.name:
         raise FeedRefusal.CURSOR.error("of another endpoint")
@@ -338,13 +334,6 @@ def read_cursor(text: str, feed: Feed, identity: LogIdentity, now: datetime) -> 
         complete_at=complete_at,
         turn=turn % identity.partitions,
     )
-
-
-def _instant(seconds: int) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        raise OpaqueTextError("an instant that does not exist") from None
 
 
 PAGE_FIELDS: Mapping[str, str] = {

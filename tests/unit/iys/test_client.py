@@ -30,7 +30,7 @@ from izin.iys.errors import (
 from izin.iys.rate_limit import CallClass
 from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Exchange, Method, translate
 from izin.iys.wire_format import BrandPath, ConsentItem, PushConnection, Stream, read_refusals
-from izin.iys.wire_format.error_envelope import _ERRORS
+from izin.iys.wire_format.json_reader import _ERRORS
 from izin.runtime.settings import IysSettings
 from tests.support.iys import RecordingPacer
 
