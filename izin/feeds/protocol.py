@@ -23,7 +23,6 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 from confluent_kafka import Message
-from orjson import Fragment
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
@@ -345,7 +344,11 @@ PAGE_FIELDS: Mapping[str, str] = {
 
 def page(items: list[bytes], cursor: str, *, complete: bool) -> Response:
     """Return a page of ``items``, each a JSON object."""
-    content = {"items": [Fragment(item) for item in items], "next": cursor, "complete": complete}
+    content = {
+        "items": [orjson.Fragment(item) for item in items],
+        "next": cursor,
+        "complete": complete,
+    }
     # Recipients are personal data: no cache between us and the client keeps them.
     return Response(
         orjson.dumps(content), media_type="application/json", headers={"Cache-Control": "no-store"}

@@ -23,7 +23,6 @@ until the topic of brands was read to where it was then, nobody skips the record
 
 import asyncio
 import threading
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from datetime import timedelta
 from enum import Enum
 from functools import partial
 from operator import attrgetter
-from time import monotonic
+from time import monotonic, time
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -440,7 +439,7 @@ class Sources:
         """Watch topics, and drop what has become old, until cancelled."""
         while True:
             await self.look()
-            self.drop_older(time.time() - REMEMBERED_FOR.total_seconds())
+            self.drop_older(time() - REMEMBERED_FOR.total_seconds())
             await asyncio.sleep(_ASKED_EVERY)
 
     def drop_older(self, than: float) -> None:

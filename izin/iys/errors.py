@@ -131,11 +131,8 @@ class Refusal:
     @property
     def is_of_a_record(self) -> bool:
         """Whether only this record is at fault, so that the others may be accepted without it."""
-        match self.verdict:
-            case Verdict.DATA | Verdict.EXPIRED | Verdict.ALREADY:
-                return True
-            case _:
-                return self.code in _OF_A_RECORD
+        of_a_record = {Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY}
+        return self.verdict in of_a_record or self.code in _OF_A_RECORD
 
 
 def decisive_verdict(refusals: Iterable[Refusal]) -> Verdict:

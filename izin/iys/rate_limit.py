@@ -187,9 +187,8 @@ class HourLimit:
 
     def room(self, call_class: CallClass) -> int:
         """Return up to how many calls in the hour a class may be sent."""
-        if call_class is CallClass.RET:
-            return self.calls
-        return int(self.calls * (1 - self.reserved))
+        reserved = 0 if call_class is CallClass.RET else self.reserved
+        return int(self.calls * (1 - reserved))
 
 
 AHEAD = (CallClass.RET, CallClass.DUE)

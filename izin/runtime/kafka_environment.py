@@ -12,13 +12,6 @@ from typing import Any, Self
 
 from izin.runtime.errors import SettingError
 from izin.runtime.setting_rules import checks
-from izin.runtime.setting_rules.checks import (
-    CHOICES,
-    SECRETS,
-    SECURITY,
-    secret_of,
-    security_options_of,
-)
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import RECORDS, versions
 from izin.schemas.topics import Topics
@@ -34,7 +27,7 @@ _LOG_LEVELS = range(8)
 _YES, _NO = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 
 VARIABLES = (
-    *(_SERVERS, *SECURITY, _REGISTRY_URL, *_REGISTRY_LOGIN, _REGISTRY_CA_FILE),
+    *(_SERVERS, *checks.SECURITY, _REGISTRY_URL, *_REGISTRY_LOGIN, _REGISTRY_CA_FILE),
     *(_PREFIX, _FOLDER, _LOG_LEVEL, _PRODUCTION),
 )
 """The variables that are read; those of secrets may end in ``_FILE``."""
@@ -100,7 +93,7 @@ class KafkaAccess:
         username, password = (given.get(one) for one in _REGISTRY_LOGIN)
         return cls(
             bootstrap_servers=given[_SERVERS],
-            options={**security_options_of(given), "log_level": given.get(_LOG_LEVEL, 6)},
+            options={**checks.security_options_of(given), "log_level": given.get(_LOG_LEVEL, 6)},
             topic_prefix=given.get(_PREFIX, ""),
             registry_url=given.get(_REGISTRY_URL),
             registry_login=(username, password) if username and password else None,
@@ -114,8 +107,8 @@ def _given(environ: Mapping[str, str]) -> dict[str, Any]:
     given: dict[str, Any] = dict(_DEFAULTS)
     for variable in VARIABLES:
         text = environ.get(variable, "")
-        if variable in {*SECRETS, _REGISTRY_LOGIN[1]}:
-            text = secret_of(variable, environ) or text
+        if variable in {*checks.SECRETS, _REGISTRY_LOGIN[1]}:
+            text = checks.secret_of(variable, environ) or text
         if text:
             given[variable] = _value(variable, text)
     faults = list(checks.kafka_faults(given))
@@ -132,8 +125,8 @@ def _given(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _value(variable: str, text: str) -> object:
     """Return what ``text`` means for ``variable``; raises SettingError."""
-    if variable in CHOICES:
-        known = {str(one): one for one in CHOICES[variable]}
+    if variable in checks.CHOICES:
+        known = {str(one): one for one in checks.CHOICES[variable]}
         if text.upper() in known:
             return known[text.upper()]
         raise SettingError(f"{variable}={text} is none of {', '.join(known)}; set it to one")

@@ -22,7 +22,6 @@ from izin.kafka.bounded_reader import Place
 from izin.ledger.db import Ledger, leases, live
 from izin.ledger.record import ConcurrentChangeError, LedgerUnavailableError
 from izin.ledger.webhooks import deliveries, registry
-from izin.ledger.webhooks.deliveries import AssignedSubscriber, lease_name
 from izin.ledger.webhooks.registry import (
     DeliveryCursor,
     LaneName,
@@ -50,7 +49,6 @@ from izin.webhooks.delivery import (
 from izin.webhooks.events import EventReader, lanes
 from izin.webhooks.partitions import DeliveryLane, lanes_of
 from izin.webhooks.posting import Poster
-from izin.webhooks.resends import OlderOptOuts, RepetitionGuard
 from izin.webhooks.source import READERS, LaneSource, LiveFeed
 
 LOOK = 1.0
@@ -114,7 +112,7 @@ class DeliveryAssigner:
         for one in self.deliveries.values():
             one.show()
 
-    def _drop(self, known: Mapping[int, AssignedSubscriber], read_at: float) -> None:
+    def _drop(self, known: Mapping[int, deliveries.AssignedSubscriber], read_at: float) -> None:
         """Stop what is no longer ours, was changed, or is done; confirm the rest."""
         for number, delivery in list(self.deliveries.items()):
             if (error := delivery.failure) is not None:
@@ -150,12 +148,12 @@ class DeliveryAssigner:
             await resends.finish(self.ledger, subscriber.id, number, now=now)
             _log.info("resend done", subscriber=subscriber.name, resend=number)
 
-    async def _start(self, wanted: list[AssignedSubscriber]) -> None:
+    async def _start(self, wanted: list[deliveries.AssignedSubscriber]) -> None:
         """Take the leases of subscribers, and begin to deliver."""
         epochs: dict[int, int] = {}
         read_at = monotonic()
         for one in wanted:
-            epoch = await leases.take(self.ledger, lease_name(one.id))
+            epoch = await leases.take(self.ledger, deliveries.lease_name(one.id))
             if epoch is not None:
                 epochs[one.id] = epoch
         if not epochs:
@@ -204,7 +202,7 @@ class DeliveryAssigner:
         guard = (
             None
             if resend is None
-            else RepetitionGuard(
+            else resends.RepetitionGuard(
                 ledger=self.ledger,
                 kafka=self.kafka,
                 resend=resend,
@@ -224,7 +222,7 @@ class DeliveryAssigner:
 
     def _source(self, lane: DeliveryLane, subscriber: WebhookSubscriber) -> EventSource:
         if lane.name == LaneName.HISTORY:
-            return OlderOptOuts(lane=lane, ledger=self.ledger)
+            return resends.OlderOptOuts(lane=lane, ledger=self.ledger)
         return LaneSource(
             lane=lane,
             feed=self.feeds.get(lane.name),

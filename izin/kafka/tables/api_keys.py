@@ -129,8 +129,7 @@ class ApiKeyDirectory:
 
     def faults(self) -> Mapping[str, str]:
         """Return why an endpoint is not ready: its keys were not read yet. Stale, it goes on."""
-        is_read = self.freshness is not Freshness.NOT_READ
-        return {} if is_read else {"api keys": "not read yet"}
+        return {"api keys": "not read yet"} if self.freshness is Freshness.NOT_READ else {}
 
     def find(self, text: str) -> ApiKey | None:
         """Return the key that a client presents as ``text``; None where there is no such key.

@@ -102,26 +102,23 @@ class Shares:
     """How many of ``most`` requests each of those who share them has in progress."""
 
     def __init__(self, most: int) -> None:
-        self._free = most
+        self.free = most
+        """How many more there may be in all."""
         self._in_progress: Counter[str] = Counter()
-
-    def free(self) -> int:
-        """Return how many more there may be in all."""
-        return self._free
 
     def is_spent(self, name: str) -> bool:
         """Whether ``name`` has as many as are free, so that one more is not its own to take."""
-        return self._in_progress[name] >= self._free
+        return self._in_progress[name] >= self.free
 
     @contextmanager
     def taking(self, name: str) -> Iterator[None]:
         """Count one more of ``name`` while the block runs."""
         self._in_progress[name] += 1
-        self._free -= 1
+        self.free -= 1
         try:
             yield
         finally:
-            self._free += 1
+            self.free += 1
             self._in_progress[name] -= 1
             if not self._in_progress[name]:
                 del self._in_progress[name]
@@ -153,7 +150,7 @@ class Shedding:
         await (FULL if reason is Refused.FULL else OF_CLIENT).response()(scope, receive, send)
 
     def _excess(self, client: str) -> Refused | None:
-        if self._clients.free() <= 0:
+        if self._clients.free <= 0:
             return Refused.FULL
         return Refused.CLIENT if self._clients.is_spent(client) else None
 
