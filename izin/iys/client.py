@@ -18,8 +18,8 @@ from typing import Final, TypeVar
 
 from izin.consent import Channel, RecipientType, Status
 from izin.iys.errors import UnreadableError
+from izin.iys.exchange import Call, Exchange, Method
 from izin.iys.rate_limit import CallClass
-from izin.iys.transport.exchange import Call, Exchange, Method
 from izin.iys.wire_format import (
     AcceptedBatch,
     BatchItemResult,

@@ -29,8 +29,7 @@ from math import ceil
 from izin.consent import Action, Channel, RecipientType, Registered, Status
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError, RefusedError, Verdict
-from izin.iys.rate_limit import CallClass
-from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.rate_limit import CallClass, CircuitState
 from izin.iys.wire_format import lower_case_email
 from izin.ledger import brands
 from izin.ledger.db import exclusive

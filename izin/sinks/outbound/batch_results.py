@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError, Verdict
-from izin.iys.rate_limit import CallClass
-from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.rate_limit import CallClass, CircuitState
 from izin.iys.wire_format import BatchItemResult
 from izin.ledger import brands, submissions
 from izin.ledger.record import ItemResult, Submission

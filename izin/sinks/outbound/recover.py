@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from izin.consent import Status
 from izin.iys.errors import CallError, ThrottledError
-from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.rate_limit import CircuitState
 from izin.ledger import brands, submissions, suspensions
 from izin.ledger.db import Connection
 from izin.ledger.record import BATCH, SINGLE, ConsentRow, Item, Submission, apply

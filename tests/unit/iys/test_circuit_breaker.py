@@ -10,7 +10,7 @@ import pytest
 
 from izin.iys.client import IysClient
 from izin.iys.errors import BusyError, CallError, OutcomeUnknownError, RefusedError, TokenLimitError
-from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitBreakers, CircuitState
+from izin.iys.rate_limit import CircuitBreakerPolicy, CircuitBreakers, CircuitState
 from tests.unit.iys.test_client import BRAND, SETTINGS, a_client, an_item, refusing, saying
 
 FIVE = CircuitBreakerPolicy().opens_after

@@ -27,8 +27,8 @@ from izin.iys.errors import (
     Verdict,
     WithheldError,
 )
+from izin.iys.exchange import FOREIGN_ERRORS, Call, Exchange, Method, translate
 from izin.iys.rate_limit import CallClass
-from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Exchange, Method, translate
 from izin.iys.wire_format import BrandPath, ConsentItem, PushConnection, Stream, read_refusals
 from izin.iys.wire_format.json_reader import _ERRORS
 from izin.runtime.settings import IysSettings

@@ -17,8 +17,7 @@ from datetime import datetime, timedelta
 
 from izin.consent import Action, Channel, Observation, RecipientType, Registered, Status
 from izin.iys.errors import CallError, RefusedError, ThrottledError
-from izin.iys.rate_limit import CallClass
-from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.rate_limit import CallClass, CircuitState
 from izin.iys.wire_format import RegisterRecord
 from izin.ledger import brands
 from izin.ledger.db import statements
