@@ -182,11 +182,8 @@ def _feed_operation(feed: Feed) -> Schema:
         "items": {"type": "array", "items": reference(feed.topic.record)},
         "next": {"type": "string"},
         "complete": {"type": "boolean"},
-        "reflects": {"type": "boolean"},
     }
-    page = closed(
-        {name: described(schema, PAGE_FIELDS[name]) for name, schema in fields.items()}, "reflects"
-    )
+    page = closed({name: described(schema, PAGE_FIELDS[name]) for name, schema in fields.items()})
     named = [
         *refusals_of(lambda: feed_request(QueryParams({LIMIT: "0"}), feed)),
         *refusals_of(lambda: feed_request(QueryParams({"x": ""}), feed)),
@@ -259,7 +256,7 @@ def _intake_operation() -> Schema:
 
 def _published() -> dict[str, Schema]:
     """Return the members of a response that say what was published."""
-    where = "Names where they are in Kafka: at_least of the feeds takes it."
+    where = "Names where they are in Kafka: at_least of the gate takes it."
     return {
         "events": {"type": "array", "items": reference("Event")},
         "token": described({"type": "string"}, where),

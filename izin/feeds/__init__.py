@@ -7,7 +7,6 @@ protocol       what clients send and get: parameters, cursors, pages, problems; 
 older_records  what is not in memory any more, by a few consumers that requests share
 sources        where all of them read from: the latest records in memory, older ones from Kafka;
                a record as JSON, and for which keys
-reflection     whether what a consistency token names can be read
 endpoint       HTTP, its metrics, and pages: what a cursor has before it; and the process
 """
 

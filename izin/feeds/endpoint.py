@@ -18,10 +18,10 @@ its memory only.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -40,12 +40,10 @@ from izin.feeds.protocol import (
     page,
     read_cursor,
 )
-from izin.feeds.reflection import PipelinePositions, Reflection, not_reflected
 from izin.feeds.sources import UNDECIDED, FeedSource, Sources
 from izin.kafka.bounded_reader import OffsetGoneError
 from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.kafka.tables.brand_directory import BrandReader
-from izin.kafka.tables.latest_records import ForeignTokenError
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import HttpApi, RequestRefusedError
@@ -125,21 +123,16 @@ class PageReading:
             await asyncio.sleep(_BRANDS_ASKED_EVERY if self._waits else 0)
             self._waits = False
 
-    def reaches(self, offsets: Mapping[int, int]) -> bool:
-        """Whether everything below ``offsets`` was read."""
-        return all(self._offsets.get(number, 0) >= one for number, one in offsets.items())
-
     def cursor(self, now: datetime | None) -> Cursor:
         """Return the cursor behind this page; ``now`` is when it was looked last, None where what
         was seen may not be all.
         """
-        ends = self._begun.ends
-        if ends is not None and self.reaches(ends):
-            ends = None
+        ends = self._begun.ends or {}
+        is_complete = all(self._offsets.get(number, 0) >= end for number, end in ends.items())
         return replace(
             self._begun,
             offsets=dict(self._offsets),
-            ends=ends,
+            ends=None if is_complete else ends,
             turn=self._turn,
             complete_at=now if now is not None and self.is_at_end else self._begun.complete_at,
         )
@@ -226,7 +219,7 @@ class FeedMetrics:
         )
         self.waiting = Gauge(
             "izin_feeds_waiting",
-            "Requests that wait for a record, or for what a token names.",
+            "Requests that wait for a record.",
             ["feed"],
             registry=self.registry,
         )
@@ -237,11 +230,9 @@ class FeedEndpoint:
     """Serves every feed."""
 
     sources: Sources
-    reflection: Reflection
     keys: ApiKeyDirectory
     metrics: FeedMetrics
     clock: Callable[[], datetime]
-    reflect_within: timedelta
     stopping: asyncio.Event
     """When set, who waits is answered."""
 
@@ -260,8 +251,6 @@ class FeedEndpoint:
             await self.sources.look()
             is_other = self.sources.of(feed) is not source
             response = (FeedRefusal.FOREIGN if is_other else FeedRefusal.DELETED).response()
-        except ForeignTokenError:
-            response = FeedRefusal.TOKEN.response()
         except OurError as error:
             _log.warning("feed not readable", feed=feed.name, error=str(error))
             response = FeedRefusal.UNREACHABLE.response()
@@ -276,42 +265,23 @@ class FeedEndpoint:
         asked = feed_request(request.query_params, feed)
         cursor = await self._begin(source, asked)
         time = asyncio.get_running_loop().time
-        reflected_until = time() + self.reflect_within.total_seconds()
-        required = None
-        if asked.at_least is not None:
-            with self.metrics.waiting.labels(feed.name).track_inprogress():
-                required = await self.reflection.ends(
-                    feed,
-                    asked.at_least,
-                    self.sources.identities,
-                    within=self.reflect_within.total_seconds(),
-                )
         wait_until = time() + asked.wait
         reading = PageReading(source, cursor, key, limit=asked.limit)
         while True:
             changed, looked_at = source.tail.changed.next, self.clock()
             await reading.fill(time() + _SEARCH)
-            reflects = required is None or reading.reaches(required)
-            if not reading.is_at_end or self.stopping.is_set():
+            left = wait_until - time()
+            if not reading.is_at_end or self.stopping.is_set() or reading.items or left <= 0:
                 break
-            if reflects and (reading.items or time() >= wait_until):
-                break
-            if not reflects and time() >= reflected_until:
-                raise not_reflected("this endpoint")
-            until = wait_until if reflects else reflected_until
-            await self._wait(request, feed, changed, min(until - time(), _CHECKED_EVERY))
+            await self._wait(request, feed, changed, min(left, _CHECKED_EVERY))
             reading.key = self._authorise(request)
         is_current = source.tail.is_current()
         if not reading.items and not is_current:
             raise BrokerError("what was read may not be all")
         behind = reading.cursor(looked_at if is_current else None)
         self.metrics.items.labels(feed.name).inc(len(reading.items))
-        return page(
-            reading.items,
-            behind.text(feed, source.identity),
-            complete=behind.ends is None,
-            reflects=None if required is None else reflects,
-        )
+        next_ = behind.text(feed, source.identity)
+        return page(reading.items, next_, complete=behind.ends is None)
 
     async def _begin(self, source: FeedSource, asked: FeedRequest) -> Cursor:
         """Return the cursor from which a request reads.
@@ -368,17 +338,15 @@ async def run(
     stopping: asyncio.Event,
 ) -> None:
     """Serve the feeds on ``listeners`` until ``stopping`` is set; raises BrokerError."""
-    brands, progress = BrandReader(access_of(kafka), codec), PipelinePositions(kafka, codec)
+    brands = BrandReader(access_of(kafka), codec)
     broker, metrics = BrokerWatch(kafka), FeedMetrics()
     async with Sources(kafka, settings, codec, brands) as sources, entered(brands.follow()):
-        with ApiKeyReader(kafka, codec).follow() as keys, progress.following():
+        with ApiKeyReader(kafka, codec).follow() as keys:
             endpoint = FeedEndpoint(
                 sources=sources,
-                reflection=Reflection(settings=kafka, admin=sources.admin, progress=progress),
                 keys=keys,
                 metrics=metrics,
                 clock=lambda: datetime.now(UTC),
-                reflect_within=settings.reflect_within,
                 stopping=stopping,
             )
             api = HttpApi(

@@ -14,7 +14,7 @@ it reaches, not only which records it has.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -22,24 +22,16 @@ from time import monotonic, time
 from typing import Any, Final, NamedTuple
 
 import orjson
-from confluent_kafka import KafkaException, Message
-from confluent_kafka.admin import AdminClient, OffsetSpec
-from orjson import Fragment
+from confluent_kafka import Message
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.runtime.kafka_clients import headers_of
-from izin.runtime.process import in_daemon_thread
-from izin.runtime.topic_admin import offsets
 from izin.schemas.consistency_token import (
-    LogPosition,
-    MalformedTokenError,
     OpaqueTextError,
     PackedReader,
     PackedWriter,
-    positions_of,
 )
 from izin.schemas.records import ID
 from izin.schemas.topics import TOMBSTONES_KEPT_MS, Topic, Topics
@@ -50,7 +42,7 @@ LONGEST_WAIT = 30
 _SECONDS = re.compile(r"[0-9]{1,9}([.][0-9]{1,9})?")
 NOW = "now"
 
-AFTER, FROM, LIMIT, WAIT, AT_LEAST = "after", "from", "limit", "wait", "at_least"
+AFTER, FROM, LIMIT, WAIT = "after", "from", "limit", "wait"
 _CURSOR: Final = 0x43
 """Version 1."""
 AWAY_FOR_AT_MOST = timedelta(milliseconds=TOMBSTONES_KEPT_MS) - timedelta(minutes=10)
@@ -71,8 +63,6 @@ class Feed:
     topic: Topic
     is_compacted: bool
     """Whether it is a state, of which a reader needs each tombstone, and not a log of events."""
-    follows_ledger: bool
-    """Whether its records are written by the ledger; else by the order stage."""
 
     @property
     def path(self) -> str:
@@ -83,9 +73,9 @@ class Feed:
 def feeds(topics: Topics) -> tuple[Feed, ...]:
     """Return every feed, under the topics of an installation."""
     return (
-        Feed(name="opt-outs", topic=topics.opt_outs, is_compacted=False, follows_ledger=False),
-        Feed(name="permissions", topic=topics.permissions, is_compacted=True, follows_ledger=True),
-        Feed(name="outcomes", topic=topics.outcomes, is_compacted=False, follows_ledger=True),
+        Feed(name="opt-outs", topic=topics.opt_outs, is_compacted=False),
+        Feed(name="permissions", topic=topics.permissions, is_compacted=True),
+        Feed(name="outcomes", topic=topics.outcomes, is_compacted=False),
     )
 
 
@@ -120,7 +110,8 @@ class LogRecord:
         self.key: bytes = message.key() or b""
         self.value: bytes | None = message.value()
         """None: a tombstone."""
-        self.record_id = _id_of(headers_of(message))
+        given = dict(headers_of(message)).get(ID)
+        self.record_id = given.decode("utf-8", "replace") if isinstance(given, bytes) else ""
         """What ``ce_id`` says; empty without one."""
         age = time() - self.timestamp / 1000 - _SKEW
         self.appended_by = monotonic() - max(age, 0.0)
@@ -133,11 +124,6 @@ class LogRecord:
         return _OVERHEAD + len(self.key) + 4 * len(self.value or b"")
 
 
-def _id_of(headers: Any) -> str:  # noqa: ANN401  # confluent-kafka's list of pairs, or None
-    found = next((value for name, value in headers or () if name == ID), None)
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else ""
-
-
 class Stretch(NamedTuple):
     """The records of a partition from an offset up to another."""
 
@@ -148,22 +134,6 @@ class Stretch(NamedTuple):
     """Whether the partition ends there."""
 
 
-async def offsets_of(
-    client: AdminClient, topic: str, partitions: Collection[int], spec: OffsetSpec
-) -> Mapping[int, int]:
-    """Return the offset of each of ``partitions`` that ``spec`` names.
-
-    Raises:
-        BrokerError: Kafka does not answer.
-    """
-    try:
-        return await in_daemon_thread(
-            lambda: offsets(client, topic, partitions, spec), name="feed offsets"
-        )
-    except KafkaException as error:
-        raise BrokerError(f"{topic}: {error.args[0].str()}") from error
-
-
 class FeedRefusal(ProblemText, Enum):
     """Why a feed does not answer with a page."""
 
@@ -171,11 +141,6 @@ class FeedRefusal(ProblemText, Enum):
         400,
         "Cursor not usable",
         "after is no cursor of this endpoint; send next of its last page as it came",
-    )
-    TOKEN = ProblemText(
-        400,
-        "Token of another installation",
-        "at_least names no records of this installation; send it to the one whose intake gave it",
     )
     FOREIGN = ProblemText(
         410,
@@ -194,12 +159,6 @@ class FeedRefusal(ProblemText, Enum):
         "Cursor too old",
         "after was last at the end more than a day ago, so deletions may be missing; begin a new "
         "snapshot without after, and drop what it does not have",
-    )
-    STALE = ProblemText(
-        503,
-        "Not reflected yet",
-        "what at_least names is not processed yet; send this again",
-        RETRY_AFTER_SECONDS,
     )
     BUSY = ProblemText(
         503,
@@ -248,12 +207,6 @@ _OTHERS = (
         schema={"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0},
         description="The seconds to wait where there is nothing; the first item ends it.",
     ),
-    Parameter(
-        name=AT_LEAST,
-        schema={"type": "string"},
-        description="The token of a response of the intake: wait until what was posted is "
-        "reflected.",
-    ),
 )
 
 
@@ -271,7 +224,6 @@ class FeedRequest:
     limit: int
     wait: float
     """Seconds."""
-    at_least: tuple[LogPosition, ...] | None
 
 
 def feed_request(query: QueryParams, feed: Feed) -> FeedRequest:
@@ -299,7 +251,6 @@ def feed_request(query: QueryParams, feed: Feed) -> FeedRequest:
         is_from_now=begin == NOW,
         limit=_limit(query.get(LIMIT)),
         wait=_wait(query.get(WAIT)),
-        at_least=_token(query.get(AT_LEAST)),
     )
 
 
@@ -318,17 +269,6 @@ def _wait(text: str | None) -> float:
     if not 0 <= seconds <= LONGEST_WAIT:
         raise _refused(WAIT, f"is a number of seconds from 0 to {LONGEST_WAIT}", 422)
     return seconds
-
-
-def _token(text: str | None) -> tuple[LogPosition, ...] | None:
-    if text is None:
-        return None
-    try:
-        return positions_of(text)
-    except MalformedTokenError:
-        raise _refused(
-            AT_LEAST, "is no token of this release; send the token of a response as it came"
-        ) from None
 
 
 def _refused(name: str, what: str, status: int = 400) -> RequestRefusedError:
@@ -374,10 +314,10 @@ def read_cursor(text: str, feed: Feed, identity: LogIdentity, now: datetime) -> 
     try:
         packed = PackedReader(_CURSOR, text)
         name, cluster_id, topic_id = packed.text(), packed.text(), packed.text()
-        complete_at = _instant(packed.number())
+        complete_at = datetime.fromtimestamp(packed.number(), UTC)
         turn, offsets, ends = packed.number(), packed.numbers(), packed.numbers()
         packed.end()
-    except OpaqueTextError as error:
+    except (OpaqueTextError, OverflowError, ValueError, OSError) as error:  # no such instant
         raise FeedRefusal.CURSOR.error(str(error)) from None
     if name != feed.name:
         raise FeedRefusal.CURSOR.error("of another endpoint")
@@ -395,25 +335,21 @@ def read_cursor(text: str, feed: Feed, identity: LogIdentity, now: datetime) -> 
     )
 
 
-def _instant(seconds: int) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        raise OpaqueTextError("an instant that does not exist") from None
-
-
 PAGE_FIELDS: Mapping[str, str] = {
     "items": "The records, in the order of each key.",
     "next": "The cursor behind this page: keep it with what you stored, and send it as after.",
     "complete": "Whether everything is read that was there when reading began without after.",
-    "reflects": "Only with at_least: whether everything that the token names is read. Where it is "
-    "false, there are more pages before.",
 }
 
 
-def page(items: list[bytes], cursor: str, *, complete: bool, reflects: bool | None) -> Response:
-    """Return a page of ``items``, each a JSON object; ``reflects`` is None without a token."""
-    content = {"items": [Fragment(item) for item in items], "next": cursor, "complete": complete}
-    body = orjson.dumps(content if reflects is None else content | {"reflects": reflects})
+def page(items: list[bytes], cursor: str, *, complete: bool) -> Response:
+    """Return a page of ``items``, each a JSON object."""
+    content = {
+        "items": [orjson.Fragment(item) for item in items],
+        "next": cursor,
+        "complete": complete,
+    }
     # Recipients are personal data: no cache between us and the client keeps them.
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+    return Response(
+        orjson.dumps(content), media_type="application/json", headers={"Cache-Control": "no-store"}
+    )

@@ -23,7 +23,6 @@ until the topic of brands was read to where it was then, nobody skips the record
 
 import asyncio
 import threading
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,16 +30,16 @@ from datetime import timedelta
 from enum import Enum
 from functools import partial
 from operator import attrgetter
-from time import monotonic
+from time import monotonic, time
 from typing import Any, NamedTuple, Self
 
 import orjson
 from confluent_kafka import KafkaException, Message
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from izin.consent import UnreadableKeyError
 from izin.feeds.older_records import OlderRecords
-from izin.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds, offsets_of
+from izin.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds
 from izin.kafka.follower import RecordFollower
 from izin.kafka.tables.api_keys import outside
 from izin.kafka.tables.brand_directory import NOBODY, BrandReader, customer_of
@@ -50,7 +49,7 @@ from izin.runtime.kafka import TIMEOUT, access_of, admin, broker_errors, committ
 from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.topic_admin import TopicIdentities, identities
+from izin.runtime.topic_admin import identities, offsets
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SUPPRESSED
@@ -386,28 +385,21 @@ class Sources:
     def __init__(
         self, kafka: KafkaSettings, settings: FeedsSettings, codec: Codec, brands: BrandReader
     ) -> None:
-        self.identities: TopicIdentities
-        """Of the topics of the feeds, and of those before them."""
-        self.admin: AdminClient = admin(kafka)
-        topics = kafka.topics
-        self.feeds = feeds(topics)
+        self.feeds = feeds(kafka.topics)
+        self._admin = admin(kafka)
         self._kafka = kafka
         self._codec = codec
         self._brands = brands
         self._older = OlderRecords(kafka, readers=settings.readers)
         self._memory = settings.memory // len(self.feeds)
-        self._names = [
-            *(one.topic.name for one in self.feeds),
-            *(one.name for one in (topics.events, topics.express, topics.decisions)),
-        ]
         self._sources: dict[str, FeedSource] = {}
 
     async def __aenter__(self) -> Self:
         """Begin to follow the topics; raises BrokerError where Kafka does not know them."""
         with broker_errors(self._kafka):
-            self.identities = await self._found(TIMEOUT)
+            found = await self._found(TIMEOUT)
         for feed in self.feeds:
-            self._open(feed)
+            self._open(feed, found[feed.name])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -433,14 +425,21 @@ class Sources:
 
     async def beginnings(self, source: FeedSource) -> dict[int, int]:
         """Return the first offset of each partition; raises BrokerError."""
-        topic, partitions = source.feed.topic.name, range(source.identity.partitions)
-        return dict(await offsets_of(self.admin, topic, partitions, OffsetSpec.earliest()))
+        topic, numbers = source.feed.topic.name, range(source.identity.partitions)
+        try:
+            found = await in_daemon_thread(
+                lambda: offsets(self._admin, topic, numbers, OffsetSpec.earliest()),
+                name="feed offsets",
+            )
+        except KafkaException as error:
+            raise BrokerError(f"{topic}: {error.args[0].str()}") from error
+        return dict(found)
 
     async def run(self) -> None:
         """Watch topics, and drop what has become old, until cancelled."""
         while True:
             await self.look()
-            self.drop_older(time.time() - REMEMBERED_FOR.total_seconds())
+            self.drop_older(time() - REMEMBERED_FOR.total_seconds())
             await asyncio.sleep(_ASKED_EVERY)
 
     def drop_older(self, than: float) -> None:
@@ -452,32 +451,33 @@ class Sources:
     async def look(self) -> None:
         """Look once which topics there are."""
         try:
-            self.identities = await self._found(_ASKED_WITHIN)
+            found = await self._found(_ASKED_WITHIN)
         except KafkaException as error:
             _log.debug("topics not found", error=error.args[0].str())
             return
         for feed in self.feeds:
-            if self._identity(feed) != self._sources[feed.name].identity:
+            if found[feed.name] != self._sources[feed.name].identity:
                 _log.warning("topic is another", topic=feed.topic.name)
                 self._sources[feed.name].tail.stop()
-                self._open(feed)
+                self._open(feed, found[feed.name])
 
-    async def _found(self, within: float) -> TopicIdentities:
-        return await in_daemon_thread(
-            lambda: identities(self.admin, self._names, timeout=within), name="feed topics"
+    async def _found(self, within: float) -> Mapping[str, LogIdentity]:
+        """Return by feed which topic it has now; raises KafkaException."""
+        names = {one.name: one.topic.name for one in self.feeds}
+        found = await in_daemon_thread(
+            lambda: identities(self._admin, names.values(), timeout=within), name="feed topics"
         )
+        return {
+            feed: LogIdentity(
+                cluster_id=found.cluster_id,
+                topic_id=found.topic_ids[topic],
+                partitions=found.partitions[topic],
+            )
+            for feed, topic in names.items()
+        }
 
-    def _identity(self, feed: Feed) -> LogIdentity:
-        name = feed.topic.name
-        return LogIdentity(
-            cluster_id=self.identities.cluster_id,
-            topic_id=self.identities.topic_ids[name],
-            partitions=self.identities.partitions[name],
-        )
-
-    def _open(self, feed: Feed) -> None:
-        """Follow the topic of ``feed``, from now on by its present identity."""
-        identity = self._identity(feed)
+    def _open(self, feed: Feed, identity: LogIdentity) -> None:
+        """Follow the topic of ``feed``, which has this ``identity`` now."""
         tail = Tail(self._kafka, feed.topic, identity.partitions, most_bytes=self._memory)
         tail.start()
         self._sources[feed.name] = FeedSource(

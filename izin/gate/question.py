@@ -26,7 +26,7 @@ from izin.runtime.http_server.problems import (
     RequestRefusedError,
     media_type,
 )
-from izin.schemas.consistency_token import LogPosition, MalformedTokenError, positions_of
+from izin.schemas.consistency_token import LogPosition, OpaqueTextError, positions_of
 from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, ReceiptKind
 from izin.schemas.words import MEANINGS
 
@@ -242,7 +242,7 @@ def _token(given: object) -> tuple[LogPosition, ...] | None:
     try:
         if isinstance(given, str):
             return positions_of(given)
-    except MalformedTokenError:
+    except OpaqueTextError:
         pass
     raise _refused("at_least", "is no token of this release; send the token as it came")
 

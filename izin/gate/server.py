@@ -172,7 +172,7 @@ class GateEndpoint:
         Raises:
             RequestRefusedError: there are as many lists as there may be, in all or of the key.
         """
-        if self.lists.free() <= 0:
+        if self.lists.free <= 0:
             raise GateRefusal.BUSY.error()
         if self.lists.is_spent(key.name):
             raise OF_KEY.error()

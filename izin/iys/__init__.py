@@ -1,9 +1,9 @@
 """A client of İYS: its methods as typed calls, its responses as verdicts, its limits as arithmetic.
 
 client       one method for each call of İYS
-transport    HTTP, pacing and circuit breakers
+exchange     HTTP, in its slot and while its circuit is closed
 tokens       the access token of an account
-rate_limit   when a call may be sent, and which goes first
+rate_limit   when a call may be sent, and which goes first; circuit breakers
 wire_format  İYS's JSON as typed values
 errors       what an H-code means, and who has to act
 """

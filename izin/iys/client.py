@@ -10,6 +10,7 @@ The reports of a day (mutabakat) go back seven days (H502); business partners ne
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from http import HTTPStatus
@@ -17,8 +18,8 @@ from typing import Final, TypeVar
 
 from izin.consent import Channel, RecipientType, Status
 from izin.iys.errors import UnreadableError
+from izin.iys.exchange import Call, Exchange, Method
 from izin.iys.rate_limit import CallClass
-from izin.iys.transport.exchange import Call, Exchange, Method
 from izin.iys.wire_format import (
     AcceptedBatch,
     BatchItemResult,
@@ -54,17 +55,17 @@ MAX_ITEMS = 1000
 """The most items of a batch (H091), recipients of a query, movements of a page (H507)."""
 
 
+@dataclass(frozen=True, slots=True)
 class DayReports:
     """The calls about the day of a brand."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    exchange: Exchange
 
     async def counts(
         self, brand: BrandPath, day: date, recipient_type: RecipientType
     ) -> tuple[DayCount, ...]:
         """Return how many movements İYS counts for a day (Turkish time)."""
-        return await self._exchange.call(
+        return await self.exchange.call(
             Call(
                 method=Method.GET,
                 path=f"{brand}/changes/{day}/recipients/{recipient_type}",
@@ -76,7 +77,7 @@ class DayReports:
 
     async def agreement(self, brand: BrandPath, day: date) -> DayAgreement | None:
         """Return the hash of a day's file and how far İYS is with it; None: the day has none."""
-        return await self._exchange.call(
+        return await self.exchange.call(
             Call(
                 method=Method.GET,
                 path=f"{brand}/agreements/{day}",
@@ -91,7 +92,7 @@ class DayReports:
 
         False: the day has no movements. İYS compares nothing itself.
         """
-        return await self._exchange.call(
+        return await self.exchange.call(
             Call(
                 method=Method.PUT,
                 path=f"{brand}/agreements/{day}",
@@ -118,7 +119,7 @@ class DayReports:
 
         path = f"{brand}/agreements/{day}/timestamp"
         call = Call(method=Method.GET, path=path, name="day_timestamp", nothing=_NONE)
-        return bytes(content) if await self._exchange.download(call, add) else None
+        return bytes(content) if await self.exchange.download(call, add) else None
 
     async def download(self, brand: BrandPath, day: date, write: Callable[[bytes], object]) -> bool:
         """Pass a day's file (CSV) to ``write`` in chunks; False: the day has none.
@@ -127,14 +128,14 @@ class DayReports:
         """
         path = f"{brand}/changes/{day}/file"
         call = Call(method=Method.GET, path=path, name="day_file", nothing=_NONE)
-        return await self._exchange.download(call, write)
+        return await self.exchange.download(call, write)
 
 
+@dataclass(frozen=True, slots=True)
 class PartnerCalls:
     """The calls that only a business partner may make."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    exchange: Exchange
 
     async def brands(
         self,
@@ -173,7 +174,7 @@ class PartnerCalls:
 
     async def subscription(self, integrator_code: int) -> Subscription:
         """Return the partner's own subscription."""
-        return await self._exchange.call(
+        return await self.exchange.call(
             Call(
                 method=Method.GET,
                 path=f"/integrator/{integrator_code}/subscription",
@@ -183,7 +184,7 @@ class PartnerCalls:
         )
 
     async def _page(self, path: str, name: str, offset: int) -> GrantedBrands:
-        return await self._exchange.call(
+        return await self.exchange.call(
             Call(
                 method=Method.GET,
                 path=path,
@@ -374,7 +375,7 @@ class IysClient(Exchange):
                 body={"connection": [connection.to_body() for connection in connections]},
                 writes=True,
             ),
-            _nothing,
+            lambda _sentence: None,
         )
 
     async def push_registrations(self, brand: BrandPath) -> tuple[PushRegistration, ...]:
@@ -393,7 +394,7 @@ class IysClient(Exchange):
                 body=connection.to_body(),
                 writes=True,
             ),
-            _nothing,
+            lambda _sentence: None,
         )
 
     async def brands(self, iys_code: int) -> tuple[BrandSummary, ...]:
@@ -412,7 +413,3 @@ class IysClient(Exchange):
             Call(method=Method.GET, path=path, name=name),
             lambda answer: tuple(read(item) for item in readers(answer or [])),
         )
-
-
-def _nothing(_answer: object) -> None:
-    """Ignore the response: it is a Turkish sentence."""

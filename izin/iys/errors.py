@@ -113,14 +113,13 @@ def classify(code: str) -> Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """One entry of İYS's envelope ``{"errors": [...]}``: which item, which field, which rule.
+    """One entry of İYS's envelope ``{"errors": [...]}``: which item, which rule.
 
     ``value`` is the offending value as İYS echoes it, often a recipient: not part of ``repr``.
     """
 
     code: str
     message: str = field(repr=False)
-    location: tuple[str | int, ...] = ()
     index: int | None = None
     value: object = field(default=None, repr=False)
 
@@ -132,11 +131,8 @@ class Refusal:
     @property
     def is_of_a_record(self) -> bool:
         """Whether only this record is at fault, so that the others may be accepted without it."""
-        match self.verdict:
-            case Verdict.DATA | Verdict.EXPIRED | Verdict.ALREADY:
-                return True
-            case _:
-                return self.code in _OF_A_RECORD
+        of_a_record = {Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY}
+        return self.verdict in of_a_record or self.code in _OF_A_RECORD
 
 
 def decisive_verdict(refusals: Iterable[Refusal]) -> Verdict:

@@ -1,11 +1,13 @@
-"""When a call may leave an address: ten requests a second, hourly limits, the success rate.
+"""When a call may leave an address: ten requests a second, hourly limits, the success rate; and not
+while İYS does not answer.
 
 At most ten requests a second come from one address, over all methods together (reference section
 6). Grants are numbered time slots. İYS counts when requests arrive, which is uncertain by some 80
 ms; but a request that was answered has arrived. So a slot begins one second after the first certain
 arrival of the last ten uses: at its answer, or at the latest the network allows. A slot that is not
 used within 60 ms is given back. After an H124 every process pauses, continues at half the pace and
-recovers slowly. Policy and arithmetic are pure: seconds of one monotonic clock go in and come out.
+recovers slowly. The policy is pure: seconds of one monotonic clock go in and come out. The ledger
+grants the slots by it (``take_slot``).
 
 İYS also limits single status queries and histories by the hour. Where an address makes 20,000
 requests or more in 24 hours and fewer than 70 % succeed, it is warned and after 96 hours blocked.
@@ -18,6 +20,17 @@ pull nor sweep starves. One slot of four goes to the call that has waited longes
 counts against the share of its class: opt-outs that could use every slot go by batch, and some wait
 for calls that settle opt-ins. The choice is made when the slot begins: an opt-out that is queued
 late still goes first.
+
+Each operation has a circuit breaker as well.
+
+After several calls of an operation in a row without an answer, or with "busy", its circuit opens
+for a pause that doubles up to 5 seconds: an opt-out must not wait longer than that once İYS is
+back. Then one call is let through, and an answer closes the circuit; any answer will do, a refusal
+too. So an outage of days costs twelve calls a minute, and no record is claimed only to be put back.
+While no token may be requested, all circuits are open.
+
+Where İYS answers nothing at all, the network of this process may be at fault. Fewer calls then open
+a circuit, and leave to other processes what this one would only hold back.
 """
 
 from __future__ import annotations
@@ -29,7 +42,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from itertools import count
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 SLOTS = 10
 """The most arrivals within one span; at İYS's rate the span is a second."""
@@ -95,25 +108,6 @@ class Pacer(Protocol):
         """Slow down: İYS answered "too many this second"."""
 
 
-class Use(NamedTuple):
-    """The use of a slot, and by when it has certainly arrived: -inf for a slot given back."""
-
-    number: int
-    arrived_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaceState:
-    """The state of an address: its next free slot, and the fraction of the full pace it uses."""
-
-    free_at: float = 0.0
-    factor: float = 1.0
-    number: int = 0
-    """Of the last slot."""
-    uses: tuple[Use, ...] = (Use(0, -inf),) * SLOTS
-    """The last ``SLOTS`` uses by arrival, unordered."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """The policy. ``rate`` is İYS's limit, requests a second; times are seconds."""
@@ -147,26 +141,6 @@ class Pace:
         """How long after its slot a use has certainly arrived, even without an answer."""
         return self.forfeit_after + self.spread
 
-    def next_slot(self, state: PaceState, now: float) -> tuple[PaceState, Slot]:
-        """Return the state after granting the next slot, and that slot.
-
-        The new use replaces the one that arrived first, so at most nine others can lie within a
-        span of the new arrival, in whatever order they arrived.
-        """
-        number = state.number + 1
-        first = min(state.uses, key=lambda use: use.arrived_at)
-        at = max(state.free_at, now, first.arrived_at + self.span)
-        uses = list(state.uses)
-        slot = Slot(number=number, at=at, opens_at=at)
-        uses[uses.index(first)] = Use(number, self.arrived_at(slot))
-        taken = PaceState(
-            free_at=max(state.free_at + self.interval / state.factor, at),
-            factor=min(1.0, state.factor + self.recovery),
-            number=number,
-            uses=tuple(uses),
-        )
-        return taken, slot
-
     def arrived_at(self, slot: Slot, answered_at: float = inf) -> float:
         """Return by when the use of a slot has certainly arrived."""
         return min(answered_at, slot.at + self.arrives_within)
@@ -176,19 +150,6 @@ class Pace:
         taken long, or the process was delayed.
         """
         return replace(slot, at=max(slot.at, now - self.forfeit_after))
-
-    def arrived(self, state: PaceState, number: int, at: float = -inf) -> PaceState:
-        """Return the state with the arrival of the use of a slot; by default it was not used.
-
-        A use that arrives later than certain, after another has replaced it, still is one of the
-        last ten: it replaces the one that arrived first.
-        """
-        arrival = Use(number, at)
-        if all(use.number != number for use in state.uses):
-            first = min(state.uses, key=lambda use: use.arrived_at)
-            number = first.number if first.arrived_at < at else number
-        uses = (arrival if use.number == number else use for use in state.uses)
-        return replace(state, uses=tuple(uses))
 
     def is_forfeited(self, instant: float, now: float) -> bool:
         """Whether the slot of ``instant`` may no longer be used."""
@@ -238,9 +199,8 @@ class HourLimit:
 
     def room(self, call_class: CallClass) -> int:
         """Return up to how many calls in the hour a class may be sent."""
-        if call_class is CallClass.RET:
-            return self.calls
-        return int(self.calls * (1 - self.reserved))
+        reserved = 0 if call_class is CallClass.RET else self.reserved
+        return int(self.calls * (1 - reserved))
 
 
 AHEAD = (CallClass.RET, CallClass.DUE)
@@ -327,3 +287,141 @@ class CallQueue:
         if chosen in self._passes:
             self._passes[chosen] += 1 / SHARES[chosen]
         return chosen
+
+
+class CircuitState(StrEnum):
+    """Whether a call may be made."""
+
+    CLOSED = "closed"
+    """Calls are made."""
+    HALF_OPEN = "half-open"
+    """One call may be made, to see whether İYS answers again."""
+    OPEN = "open"
+    """No call may be made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitBreakerPolicy:
+    """When a circuit opens, and for how many seconds."""
+
+    opens_after: int = 5
+    opens_in_silence_after: int = 2
+    """Where İYS has answered no call of any operation for the deadline of one."""
+    unreachable_after: int = 3
+    """So many calls in a row without an answer, of whatever operation: İYS is unreachable."""
+    first_pause: float = 1.0
+    longest_pause: float = 5.0
+    without_token: float = 60.0
+    """The longest pause of all operations while no token can be had."""
+
+    def pause(self, failures: int, *, in_silence: bool = False) -> float:
+        """Return how long a circuit stays open after ``failures`` in a row; 0: not at all."""
+        opens_after = self.opens_in_silence_after if in_silence else self.opens_after
+        if failures < opens_after:
+            return 0.0
+        doublings = min(failures - opens_after, 20)
+        return min(self.longest_pause, self.first_pause * float(2**doublings))
+
+
+@dataclass(slots=True)
+class _Circuit:
+    failures: int = 0
+    open_until: float = 0.0
+    is_probing: bool = False
+
+    def state(self, now: float) -> CircuitState:
+        if not self.open_until:
+            return CircuitState.CLOSED
+        if self.is_probing or now < self.open_until:
+            return CircuitState.OPEN
+        return CircuitState.HALF_OPEN
+
+
+@dataclass(slots=True, kw_only=True)
+class CircuitBreakers:
+    """The circuit breakers of one process, by operation."""
+
+    policy: CircuitBreakerPolicy = field(default_factory=CircuitBreakerPolicy)
+    _circuits: dict[str, _Circuit] = field(default_factory=dict)
+    _all_open_until: float = 0.0
+    _answered_at: float = 0.0
+    """When İYS last answered a call, of whatever operation."""
+    is_silent: bool = False
+    """Whether a call failed when İYS had answered none for a whole deadline, and none since: the
+    network of this process may be at fault.
+    """
+    _unanswered: int = 0
+    """How many calls in a row were not answered, of whatever operation."""
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether several calls in a row were not answered, and none since."""
+        return self._unanswered >= self.policy.unreachable_after
+
+    def state(self, operation: str, now: float) -> CircuitState:
+        """Return whether a call of ``operation`` may be made."""
+        if now < self._all_open_until:
+            return CircuitState.OPEN
+        return self._of(operation).state(now)
+
+    def closes_in(self, operation: str, now: float) -> float:
+        """Return after how many seconds ``operation`` may be tried again."""
+        return max(0.0, self._all_open_until - now, self._of(operation).open_until - now)
+
+    def begin(self, operation: str, now: float) -> bool:
+        """Begin a call; return False if it may not be made."""
+        state = self.state(operation, now)
+        if state is CircuitState.HALF_OPEN:
+            self._of(operation).is_probing = True
+        return state is not CircuitState.OPEN
+
+    def answered(self, operation: str, now: float) -> None:
+        """Close the circuit: İYS responded, with whatever status."""
+        self._note_answer(now)
+        self._circuits.pop(operation, None)
+
+    def busy(self, operation: str, now: float) -> None:
+        """Count a call that İYS answered with "busy"."""
+        self._note_answer(now)
+        self._count(operation, now, in_silence=False)
+
+    def unanswered(self, operation: str, now: float, *, within: float) -> None:
+        """Count a call that was not answered; ``within`` is its deadline, in seconds."""
+        if self._answered_at < now - within:
+            self.is_silent = True
+        self._unanswered += 1
+        self._count(operation, now, in_silence=self.is_silent)
+
+    def _count(self, operation: str, now: float, *, in_silence: bool) -> None:
+        """Count a failed call. One that was under way when the circuit opened adds nothing: it has
+        failed with the others.
+        """
+        circuit = self._of(operation)
+        if now < circuit.open_until and not circuit.is_probing:
+            return
+        circuit.failures += 1
+        circuit.is_probing = False
+        pause = self.policy.pause(circuit.failures, in_silence=in_silence)
+        circuit.open_until = now + pause if pause else 0.0
+
+    def throttled(self, operation: str, now: float) -> None:
+        """Note that a call was one too many: İYS answers, though not what was asked."""
+        self._note_answer(now)
+        self.abandoned(operation)
+
+    def abandoned(self, operation: str) -> None:
+        """Note that a call ended without showing whether İYS answers."""
+        self._of(operation).is_probing = False
+
+    def open_all(self, seconds: float, now: float) -> None:
+        """Open all circuits, for a minute at most: no token can be had."""
+        until = now + min(seconds, self.policy.without_token)
+        self._all_open_until = max(self._all_open_until, until)
+
+    def _note_answer(self, now: float) -> None:
+        self._answered_at = now
+        self.is_silent = False
+        self._unanswered = 0
+
+    def _of(self, operation: str) -> _Circuit:
+        return self._circuits.setdefault(operation, _Circuit())

@@ -189,8 +189,9 @@ class TokenAuth(httpx.Auth):
                 async with self._store.lease() as lease:
                     error: CallError | None = None
                     for grant in self._grants(lease.state.token, refused):
-                        error = self._limit(lease.state)
-                        if error is not None:
+                        if wait := self._policy.wait(lease.state, self._now()):
+                            why = "no token may be requested now"
+                            error = TokenLimitError(why, retry_after=wait)
                             break
                         token_request = self._token_request(grant, lease.state.token, request)
                         await lease.store(self._calling(lease.state, grant))
@@ -231,12 +232,6 @@ class TokenAuth(httpx.Auth):
         if grant is Grant.PASSWORD or state.token is None:
             return calling
         return replace(calling, failures=state.failures, token=replace(state.token, refresh=None))
-
-    def _limit(self, state: TokenState) -> TokenLimitError | None:
-        wait = self._policy.wait(state, self._now())
-        if not wait:
-            return None
-        return TokenLimitError("no token may be requested now", retry_after=wait)
 
     def _token_request(
         self, grant: Grant, token: AccessToken | None, request: httpx.Request

@@ -7,7 +7,6 @@ for other teams' processes need no more.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import Any, Protocol
 
@@ -20,7 +19,7 @@ _log.addHandler(logging.NullHandler())
 
 
 class Brokers(Protocol):
-    """Who knows how brokers are reached: a ``KafkaConnection``, or the settings of a process."""
+    """Who knows how brokers are reached: a ``KafkaAccess``, or the settings of a process."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -29,16 +28,6 @@ class Brokers(Protocol):
     @property
     def options(self) -> Mapping[str, Any]:
         """Further options of librdkafka."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaConnection:
-    """How the brokers are reached."""
-
-    bootstrap_servers: str
-    """``host:port`` of some brokers, with commas between them."""
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Further options of librdkafka, such as ``security.protocol``; they may hold passwords."""
 
 
 def producer(connection: Brokers, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values

@@ -7,20 +7,11 @@ go together is refused by the same rules. But it needs neither pydantic nor the 
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from izin.runtime.errors import SettingError
-from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.setting_rules import checks
-from izin.runtime.setting_rules.checks import (
-    CHOICES,
-    SECRETS,
-    SECURITY,
-    secret_of,
-    security_options_of,
-)
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import RECORDS, versions
 from izin.schemas.topics import Topics
@@ -36,16 +27,20 @@ _LOG_LEVELS = range(8)
 _YES, _NO = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 
 VARIABLES = (
-    *(_SERVERS, *SECURITY, _REGISTRY_URL, *_REGISTRY_LOGIN, _REGISTRY_CA_FILE),
+    *(_SERVERS, *checks.SECURITY, _REGISTRY_URL, *_REGISTRY_LOGIN, _REGISTRY_CA_FILE),
     *(_PREFIX, _FOLDER, _LOG_LEVEL, _PRODUCTION),
 )
 """The variables that are read; those of secrets may end in ``_FILE``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaAccess(KafkaConnection):
+class KafkaAccess:
     """How the brokers, the topics and, if there is one, the schema registry are reached."""
 
+    bootstrap_servers: str
+    """``host:port`` of some brokers, with commas between them."""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Further options of librdkafka, such as ``security.protocol``; they may hold passwords."""
     topic_prefix: str = ""
     """What the names of the topics begin with; in production usually nothing."""
     registry_url: str | None = None
@@ -98,7 +93,7 @@ class KafkaAccess(KafkaConnection):
         username, password = (given.get(one) for one in _REGISTRY_LOGIN)
         return cls(
             bootstrap_servers=given[_SERVERS],
-            options={**security_options_of(given), "log_level": given.get(_LOG_LEVEL, 6)},
+            options={**checks.security_options_of(given), "log_level": given.get(_LOG_LEVEL, 6)},
             topic_prefix=given.get(_PREFIX, ""),
             registry_url=given.get(_REGISTRY_URL),
             registry_login=(username, password) if username and password else None,
@@ -112,8 +107,8 @@ def _given(environ: Mapping[str, str]) -> dict[str, Any]:
     given: dict[str, Any] = dict(_DEFAULTS)
     for variable in VARIABLES:
         text = environ.get(variable, "")
-        if variable in {*SECRETS, _REGISTRY_LOGIN[1]}:
-            text = secret_of(variable, environ) or text
+        if variable in {*checks.SECRETS, _REGISTRY_LOGIN[1]}:
+            text = checks.secret_of(variable, environ) or text
         if text:
             given[variable] = _value(variable, text)
     faults = list(checks.kafka_faults(given))
@@ -130,8 +125,11 @@ def _given(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _value(variable: str, text: str) -> object:
     """Return what ``text`` means for ``variable``; raises SettingError."""
-    if variable in CHOICES:
-        return _choice(variable, text, CHOICES[variable])
+    if variable in checks.CHOICES:
+        known = {str(one): one for one in checks.CHOICES[variable]}
+        if text.upper() in known:
+            return known[text.upper()]
+        raise SettingError(f"{variable}={text} is none of {', '.join(known)}; set it to one")
     if variable == _LOG_LEVEL:
         if text.isdecimal() and int(text) in _LOG_LEVELS:
             return int(text)
@@ -141,11 +139,3 @@ def _value(variable: str, text: str) -> object:
             return text.lower() in _YES
         raise SettingError(f"{variable}={text} is neither true nor false; set it to one of them")
     return Path(text) if variable.endswith("_FILE") or variable == _FOLDER else text
-
-
-def _choice(variable: str, text: str, choices: type[StrEnum]) -> StrEnum:
-    try:
-        return choices(text.upper())
-    except ValueError:
-        known = ", ".join(choices)
-        raise SettingError(f"{variable}={text} is none of {known}; set it to one") from None

@@ -67,7 +67,8 @@ def masked(name: str, value: object) -> object:
     if isinstance(value, list | tuple | set | frozenset):
         return [masked(name, one) for one in value]
     if name in _MASKED_KEYS:
-        return visible(_mask_key(_text(value)))
+        head, slash, recipient = _text(value).rpartition("/")
+        return visible(f"{head}{slash}{mask(recipient)}")
     return value if isinstance(value, int) else visible(mask_text(_text(value)))
 
 
@@ -85,8 +86,3 @@ def _text(value: object) -> str:
     if isinstance(value, bytes | bytearray):
         return value.decode(errors="replace")
     return str(value)
-
-
-def _mask_key(value: str) -> str:
-    head, slash, recipient = value.rpartition("/")
-    return f"{head}{slash}{mask(recipient)}"

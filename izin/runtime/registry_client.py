@@ -65,8 +65,9 @@ class RegistryClient:
 
     def _register(self, subject: str, contract: contracts.Contract) -> int:
         schema = {"schemaType": "AVRO", "schema": json.dumps(contract.schema)}
-        registered = self._json("POST", f"/subjects/{subject}/versions", schema)
-        self._json("PUT", f"/config/{subject}", {"compatibility": "FULL_TRANSITIVE"})
+        registered = self._read(self._send("POST", f"/subjects/{subject}/versions", schema))
+        wanted = {"compatibility": "FULL_TRANSITIVE"}
+        self._read(self._send("PUT", f"/config/{subject}", wanted))
         return int(registered["id"])
 
     def schema_of(self, schema_id: int) -> contracts.Schema | None:
@@ -76,9 +77,6 @@ class RegistryClient:
             return None
         found: contracts.Schema = json.loads(self._read(response).get("schema") or "null")
         return found
-
-    def _json(self, method: str, path: str, body: dict[str, str]) -> dict[str, Any]:
-        return self._read(self._send(method, path, body))
 
     def _send(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
         try:

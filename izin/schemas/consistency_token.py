@@ -145,10 +145,6 @@ class LogPosition(NamedTuple):
     offset: int
 
 
-class MalformedTokenError(OpaqueTextError):
-    """A text that is no consistency token."""
-
-
 def token_of(positions: Iterable[LogPosition]) -> str:
     """Return the token of records at these ``positions``."""
     highest: dict[str, dict[int, int]] = defaultdict(dict)
@@ -167,14 +163,11 @@ def positions_of(token: str) -> tuple[LogPosition, ...]:
     """Return the positions that ``token`` names, one for each partition of each topic.
 
     Raises:
-        MalformedTokenError: it is no token, or one of a newer release.
+        OpaqueTextError: it is no token, or one of a newer release.
     """
-    try:
-        found = tuple(_read(PackedReader(_KIND, token)))
-    except OpaqueTextError as error:
-        raise MalformedTokenError(str(error)) from None
+    found = tuple(_read(PackedReader(_KIND, token)))
     if len(found) > MOST_POSITIONS:
-        raise MalformedTokenError("names too many positions")
+        raise OpaqueTextError("names too many positions")
     return found
 
 

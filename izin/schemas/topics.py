@@ -7,7 +7,7 @@ broker refuses no record of a machine whose clock is ahead.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 DEFAULT_PARTITIONS = 48
@@ -82,14 +82,6 @@ class Topics:
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
         dlq = f"{prefix}consent-events-dlq"
-        self.dead_letters = Topic(
-            name=dlq,
-            record="DeadLetter",
-            is_partitioned=False,
-            config=_EVENTS,
-            owner="streams, sinks",
-            dead_letters=None,
-        )
         self.events = self._topic("consent-events", "ConsentEvent", _EVENTS, "producers", dlq)
         self.express = self._topic(
             "consent-events-express", "ConsentEvent", _EVENTS, "producers, sinks", dlq
@@ -106,17 +98,15 @@ class Topics:
         self.brands = self._unkeyed("brands", "Brand", _LATEST)
         self.api_keys = self._unkeyed("api-keys", "ApiKey", _LATEST)
         self.ledger_positions = self._unkeyed("ledger-positions", "LedgerPositions", _POSITIONS)
-        self.opted_out_merchants = Topic(
-            name=f"{prefix}opted-out-merchants",
-            record="Consent",
-            is_partitioned=False,
-            config=_LATEST,
-            owner="streams",
-            dead_letters=None,
+        self.opted_out_merchants = self._unkeyed(
+            "opted-out-merchants", "Consent", _LATEST, "streams"
         )
         self.freshness = self._unkeyed("iys-freshness", "IysFreshness", _LATEST)
         self.gate_receipts = self._topic("gate-receipts", "GateReceipt", _EVENTS, "gate")
         self.anchors = self._unkeyed("ledger-anchors", "Anchor", _EVIDENCE)
+        self.dead_letters = self._unkeyed(
+            "consent-events-dlq", "DeadLetter", _EVENTS, "streams, sinks"
+        )
 
     def _topic(
         self,
@@ -135,34 +125,12 @@ class Topics:
             dead_letters=dead_letters,
         )
 
-    def _unkeyed(self, name: str, record: str, config: Mapping[str, str]) -> Topic:
-        """Return a topic of one partition, which the sinks write."""
-        return Topic(
-            name=f"{self.prefix}{name}",
-            record=record,
-            is_partitioned=False,
-            config=config,
-            owner="sinks",
-            dead_letters=None,
-        )
+    def _unkeyed(
+        self, name: str, record: str, config: Mapping[str, str], owner: str = "sinks"
+    ) -> Topic:
+        """Return a topic of one partition."""
+        return replace(self._topic(name, record, config, owner), is_partitioned=False)
 
     def __iter__(self) -> Iterator[Topic]:
-        yield from (
-            self.events,
-            self.express,
-            self.first_receipts,
-            self.desired_consents,
-            self.decisions,
-            self.positions,
-            self.opt_outs,
-            self.permissions,
-            self.outcomes,
-            self.brands,
-            self.api_keys,
-            self.ledger_positions,
-            self.opted_out_merchants,
-            self.freshness,
-            self.gate_receipts,
-            self.anchors,
-            self.dead_letters,
-        )
+        """Yield every topic."""
+        return (one for one in vars(self).values() if isinstance(one, Topic))

@@ -14,12 +14,6 @@ from izin.consent import OurError
 class SkippedRecordsError(OurError):
     """A batch does not begin where the last one ended."""
 
-    def __init__(self, topic: str, partition: int, expected: int, found: int) -> None:
-        super().__init__(
-            f"{topic}[{partition}]: expected offset {expected}, got a batch from {found}; "
-            "it is read again from there, after the topic's id was checked"
-        )
-
 
 class PositionAheadError(OurError):
     """An input topic ends before what was decided of it."""
@@ -33,12 +27,6 @@ class PositionAheadError(OurError):
 
 class SplitLanesError(OurError):
     """The assignment gave one lane of a partition number to this worker and the other away."""
-
-    def __init__(self, bulk: frozenset[int], express: frozenset[int]) -> None:
-        super().__init__(
-            f"the lanes are split: {sorted(bulk ^ express)} in one lane only; "
-            "do all workers run the same release, and have both topics the same partition count?"
-        )
 
 
 class DeadLetterBudgetError(OurError):

@@ -16,8 +16,6 @@ change: a subscriber that is started again goes on from its checkpoints. None of
 permits anything.
 """
 
-from http import HTTPStatus
-
 from izin.consent import OurError, SourceError
 
 
@@ -26,40 +24,15 @@ class CheckpointLostError(OurError):
     acts.
     """
 
-    def __init__(self, subscriber: str, topic: str, partition: int) -> None:
-        super().__init__(
-            f"{subscriber}: the checkpoint of partition {partition} of {topic} is outside what the "
-            "topic holds: it was away for longer than the topic keeps records, or the topic was "
-            "made anew. Changes are missing: load a new snapshot (izin.subscribers.PermissionList "
-            "or the topic permissions), then subscribe under another name"
-        )
-        self.topic = topic
-        self.partition = partition
-
 
 class UnconfirmedChangesError(OurError):
     """Too many changes are delivered and not confirmed. The caller acts."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(
-            f"{count} changes were delivered and not confirmed; call `await change.done()` for "
-            "each, and limit how many you handle at a time"
-        )
-        self.count = count
 
 
 class ConfirmationOrderError(OurError):
     """A change is confirmed before an earlier one of its partition: its checkpoint would skip that
     one. The caller acts.
     """
-
-    def __init__(self, topic: str, partition: int, offset: int) -> None:
-        super().__init__(
-            f"the change at offset {offset} of partition {partition} of {topic} is confirmed "
-            "before an earlier one of that partition; with a checkpoint store confirm the changes "
-            "of a partition in the order in which they came"
-        )
-        self.offset = offset
 
 
 class GateUnavailableError(OurError):
@@ -93,30 +66,10 @@ class GateClosedError(OurError):
 class ApiKeyRefusedError(OurError):
     """The gate does not take the API key: it is unknown, expired or revoked. An operator acts."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(
-            f"the gate does not take the API key; {detail or 'use a valid one: izin keys create'}"
-        )
-        self.detail = detail
-
 
 class NotPermittedError(OurError):
     """The API key may not ask. An operator acts."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(
-            f"the API key may not ask; {detail or 'use one with the scope: --scope ask'}"
-        )
-        self.detail = detail
-
 
 class QuestionRefusedError(SourceError):
     """The gate does not understand the question. The caller acts."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        remedies = [detail] if detail else []
-        if not detail or status == HTTPStatus.NOT_FOUND:
-            remedies.append("is the URL that of a gate, without a path?")
-        super().__init__(f"the gate refuses the question (status {status}); {'; '.join(remedies)}")
-        self.status = status
-        self.detail = detail

@@ -25,7 +25,7 @@ from confluent_kafka import (
 
 from izin.runtime.broker_faults import broker_errors, is_unreadable, while_leaders_move
 from izin.runtime.errors import BrokerError, RegistryError
-from izin.runtime.kafka_clients import KafkaConnection, consumer
+from izin.runtime.kafka_clients import Brokers, consumer
 from izin.runtime.plain_log import PlainLogger
 from izin.subscribers.changes import (
     Change,
@@ -172,7 +172,7 @@ def _end(client: Consumer, place: TopicPartition) -> int:
     return int(client.get_watermark_offsets(place, timeout=_TIMEOUT)[1])
 
 
-def group_consumer(connection: KafkaConnection, subscriber: str, topic: str) -> Consumer:
+def group_consumer(connection: Brokers, subscriber: str, topic: str) -> Consumer:
     """Return a consumer of the group ``<subscriber>-<topic>``.
 
     Raises:
@@ -187,7 +187,7 @@ def group_consumer(connection: KafkaConnection, subscriber: str, topic: str) -> 
     return client
 
 
-def _require(client: Consumer, connection: KafkaConnection, topic: str) -> None:
+def _require(client: Consumer, connection: Brokers, topic: str) -> None:
     with broker_errors(connection):
         found = client.list_topics(topic, timeout=_TIMEOUT).topics[topic]
     if found.error is not None:
@@ -209,7 +209,13 @@ def judge(fault: KafkaError, subscriber: str, message: Message) -> None:
     if is_unreadable(message):
         return
     if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # librdkafka's name for it
-        raise CheckpointLostError(subscriber, message.topic() or "", message.partition() or 0)
+        raise CheckpointLostError(
+            f"{subscriber}: the checkpoint of partition {message.partition()} of {message.topic()} "
+            "is outside what the topic holds: it was away for longer than the topic keeps records, "
+            "or the topic was made anew. Changes are missing: load a new snapshot "
+            "(izin.subscribers.PermissionList or the topic permissions), then subscribe under "
+            "another name"
+        )
     if fault.fatal() or code in _REFUSED:
         raise KafkaException(fault)
     _log.warning("topic not read", subscriber=subscriber, error=fault.str())
@@ -223,7 +229,7 @@ class Lane:
 
     def __init__(  # noqa: PLR0913  # what is read, from where, by whom and for whom
         self,
-        connection: KafkaConnection,
+        connection: Brokers,
         *,
         subscriber: str,
         topic: str,
@@ -311,7 +317,10 @@ class Lane:
         with self._lock:
             unconfirmed = sum(one.unconfirmed for one in self._checkpoints.values())
         if unconfirmed >= _MOST_UNCONFIRMED:
-            raise UnconfirmedChangesError(unconfirmed)
+            raise UnconfirmedChangesError(
+                f"{unconfirmed} changes were delivered and not confirmed; call `await "
+                "change.done()` for each, and limit how many you handle at a time"
+            )
         size, count = self._pace.size(time.monotonic()), 0
         with broker_errors(self._connection):
             message = self._client.poll(_POLL)
@@ -392,7 +401,12 @@ class Lane:
             return
         if self._store is not None:
             if not is_first:
-                raise ConfirmationOrderError(*position)
+                topic, partition, offset = position
+                raise ConfirmationOrderError(
+                    f"the change at offset {offset} of partition {partition} of {topic} is "
+                    "confirmed before an earlier one of that partition; with a checkpoint store "
+                    "confirm the changes of a partition in the order in which they came"
+                )
             await self._store.save(position.topic, position.partition, position.offset + 1)
             checkpoint.saved(position.offset + 1, time.monotonic())
         with self._lock:

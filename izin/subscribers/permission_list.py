@@ -9,14 +9,12 @@ ledger, nor behind a million permissions that changed at once.
 import asyncio
 import sys
 import threading
-import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
-from time import monotonic
-from types import TracebackType
+from time import monotonic, time
 from typing import Self
 
 from izin.consent import Channel, ConsentKey, SourceError, Status, normalised
@@ -144,7 +142,7 @@ class OptOutTable:
         """Close the key until a consent that is given after now: the opt-out's instant is lost."""
         found = self._reporter.unreadable_key(key)
         if found is not None:
-            self.close(found, int(time.time()))
+            self.close(found, int(time()))
 
     def close(self, key: ConsentKey, opted_out_at: int) -> None:
         """Close a key by an opt-out at ``opted_out_at``, in whole seconds."""
@@ -211,12 +209,7 @@ class PermissionList:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._close()
 
     def may_send(self, key: ConsentKey) -> bool:

@@ -262,25 +262,18 @@ class EventDispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@dataclass(slots=True)
 class FailureWatch:
     """What is known of the failures of one subscriber."""
 
-    subscriber: WebhookSubscriber
-    calendar: Calendar
-    alerts: int = field(init=False)
-    """How many were raised."""
-    _since: datetime | None = field(init=False)
-    """As it is stored."""
-    _inherited: datetime | None = field(init=False)
-    """From a process that delivered before."""
-    _latest: tuple[str, datetime] | None = None
-    _stored: tuple[datetime | None, int] | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.alerts = self.subscriber.alerts
-        self._since = self._inherited = self.subscriber.failing_since
-        self._stored = self._since, self.alerts
+    def __init__(self, subscriber: WebhookSubscriber, calendar: Calendar) -> None:
+        self.subscriber = subscriber
+        self.calendar = calendar
+        self.alerts = subscriber.alerts
+        """How many were raised."""
+        self._since = self._inherited = subscriber.failing_since
+        """As it is stored, and from a process that delivered before."""
+        self._latest: tuple[str, datetime] | None = None
+        self._stored: tuple[datetime | None, int] | None = (self._since, self.alerts)
 
     def failed(self, failure: str, at: datetime) -> None:
         """Note a failure."""

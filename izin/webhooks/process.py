@@ -10,10 +10,9 @@ same id.
 import asyncio
 import os
 import secrets
-import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 
@@ -23,7 +22,6 @@ from izin.kafka.bounded_reader import Place
 from izin.ledger.db import Ledger, leases, live
 from izin.ledger.record import ConcurrentChangeError, LedgerUnavailableError
 from izin.ledger.webhooks import deliveries, registry
-from izin.ledger.webhooks.deliveries import AssignedSubscriber, lease_name
 from izin.ledger.webhooks.registry import (
     DeliveryCursor,
     LaneName,
@@ -51,7 +49,6 @@ from izin.webhooks.delivery import (
 from izin.webhooks.events import EventReader, lanes
 from izin.webhooks.partitions import DeliveryLane, lanes_of
 from izin.webhooks.posting import Poster
-from izin.webhooks.resends import OlderOptOuts, RepetitionGuard
 from izin.webhooks.source import READERS, LaneSource, LiveFeed
 
 LOOK = 1.0
@@ -63,34 +60,27 @@ _HTTP_DRAIN = 2
 _log = get_logger(__name__)
 
 
-@dataclass(slots=True, kw_only=True)
 class DeliveryAssigner:
     """The deliveries of one process, and what they share."""
 
-    ledger: Ledger
-    kafka: KafkaSettings
-    settings: WebhookSettings
-    codec: InitVar[Codec]
-    reader: EventReader = field(init=False)
-    feeds: Mapping[str, LiveFeed] = field(init=False)
-    """By the name of their lane."""
-    writer: AcknowledgementWriter = field(init=False)
-    metrics: WebhookMetrics = field(default_factory=WebhookMetrics)
-    tls: ssl.SSLContext = field(init=False)
-    deliveries: dict[int, SubscriberDelivery] = field(default_factory=dict)
-    _closing: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS))
-
-    def __post_init__(self, codec: Codec) -> None:
-        topics, most_bytes = self.kafka.topics, self.settings.memory
-        reader = EventReader(codec, topics, partial(registry.brand_customers, self.ledger))
-        self.reader = reader
+    def __init__(
+        self, ledger: Ledger, kafka: KafkaSettings, settings: WebhookSettings, codec: Codec
+    ) -> None:
+        self.ledger = ledger
+        self.kafka = kafka
+        self.settings = settings
+        self.reader = EventReader(codec, kafka.topics, partial(registry.brand_customers, ledger))
         self.feeds = {
-            name: LiveFeed(self.kafka, names, reader, most_bytes=most_bytes)
-            for name, names in lanes(topics).items()
+            name: LiveFeed(kafka, names, self.reader, most_bytes=settings.memory)
+            for name, names in lanes(kafka.topics).items()
         }
-        self.writer = AcknowledgementWriter(self.ledger)
-        self.tls = self.settings.tls_context()
+        """By the name of their lane."""
+        self.writer = AcknowledgementWriter(ledger)
+        self.metrics = WebhookMetrics()
+        self.tls = settings.tls_context()
+        self.deliveries: dict[int, SubscriberDelivery] = {}
+        self._closing: dict[int, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(READERS)
 
     async def run(self) -> None:
         """Look until cancelled; raises LedgerUnavailableError."""
@@ -122,7 +112,7 @@ class DeliveryAssigner:
         for one in self.deliveries.values():
             one.show()
 
-    def _drop(self, known: Mapping[int, AssignedSubscriber], read_at: float) -> None:
+    def _drop(self, known: Mapping[int, deliveries.AssignedSubscriber], read_at: float) -> None:
         """Stop what is no longer ours, was changed, or is done; confirm the rest."""
         for number, delivery in list(self.deliveries.items()):
             if (error := delivery.failure) is not None:
@@ -158,12 +148,12 @@ class DeliveryAssigner:
             await resends.finish(self.ledger, subscriber.id, number, now=now)
             _log.info("resend done", subscriber=subscriber.name, resend=number)
 
-    async def _start(self, wanted: list[AssignedSubscriber]) -> None:
+    async def _start(self, wanted: list[deliveries.AssignedSubscriber]) -> None:
         """Take the leases of subscribers, and begin to deliver."""
         epochs: dict[int, int] = {}
         read_at = monotonic()
         for one in wanted:
-            epoch = await leases.take(self.ledger, lease_name(one.id))
+            epoch = await leases.take(self.ledger, deliveries.lease_name(one.id))
             if epoch is not None:
                 epochs[one.id] = epoch
         if not epochs:
@@ -212,10 +202,9 @@ class DeliveryAssigner:
         guard = (
             None
             if resend is None
-            else RepetitionGuard(
+            else resends.RepetitionGuard(
                 ledger=self.ledger,
                 kafka=self.kafka,
-                subscriber_id=subscriber.id,
                 resend=resend,
                 followed=[lane for lane in mine if not lane.ends],
             )
@@ -233,7 +222,7 @@ class DeliveryAssigner:
 
     def _source(self, lane: DeliveryLane, subscriber: WebhookSubscriber) -> EventSource:
         if lane.name == LaneName.HISTORY:
-            return OlderOptOuts(lane=lane, ledger=self.ledger)
+            return resends.OlderOptOuts(lane=lane, ledger=self.ledger)
         return LaneSource(
             lane=lane,
             feed=self.feeds.get(lane.name),
@@ -306,7 +295,7 @@ async def serve(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
         small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
         monitored = await stack.enter_async_context(Ledger(small, owner=owner))
-        assigner = DeliveryAssigner(ledger=ledger, kafka=kafka, settings=settings, codec=codec)
+        assigner = DeliveryAssigner(ledger, kafka, settings, codec)
         broker, watch = BrokerWatch(kafka), LedgerWatch(monitored)
 
         def faults() -> Mapping[str, str]:

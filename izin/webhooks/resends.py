@@ -220,7 +220,6 @@ class RepetitionGuard:
 
     ledger: Ledger
     kafka: KafkaSettings
-    subscriber_id: int
     resend: Resend
     followed: Sequence[DeliveryLane]
     """The other lanes of the subscriber: what they still have to bring is left to them."""
@@ -408,9 +407,7 @@ async def planned(
     cursors, is_cut = await asyncio.to_thread(_cursors, kafka, resend)
     its_lanes = lanes_of(found.id, await registry.cursors_of(ledger, [found.id]))
     followed = [lane for lane in its_lanes if not lane.ends]
-    guard = RepetitionGuard(
-        ledger=ledger, kafka=kafka, subscriber_id=found.id, resend=resend, followed=followed
-    )
+    guard = RepetitionGuard(ledger=ledger, kafka=kafka, resend=resend, followed=followed)
     plan, published = CountedResend(name=name, resend=resend, cursors=cursors), set[str]()
     source = LaneSource(
         lane=DeliveryLane.of(0, LaneName.RESEND, cursors),

@@ -160,7 +160,7 @@ class ScrubTally:
 
         Raises:
             SourceError: it has no receipt.
-            MalformedTokenError: its token is of a newer release.
+            OpaqueTextError: its token is of a newer release.
         """
         if answer.receipt is None or answer.as_of is None:
             raise SourceError("the gate gave no receipt; is it of an older release?")

@@ -31,13 +31,15 @@ from izin.iys.wire_format.consents import (
     prefix_of,
     read_line,
 )
-from izin.iys.wire_format.error_envelope import HOUR, error_of, read_refusals
 from izin.iys.wire_format.json_reader import (
+    HOUR,
     JsonReader,
     UnreadableItem,
+    error_of,
     from_turkish,
     lower_case_email,
     parse_json,
+    read_refusals,
     readers,
 )
 

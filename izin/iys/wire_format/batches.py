@@ -46,25 +46,18 @@ class ItemStatus(StrEnum):
     ENQUEUE = "enqueue"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OriginalRequest:
-    """The earlier request that saved the identical consent (V2); the receipt is of that save."""
-
-    request_id: str | None
-    sub_request_id: str | None
-
-
 class BatchItemResult(NamedTuple):
     """The result of one item of a batch, matched by ``sub_request_id``: İYS's order may differ.
 
-    A success with ``original`` refers to an *earlier* save: order it by its receipt.
+    A success that ``is_original`` names an earlier request that saved the identical consent (V2):
+    its receipt is of that save, so order it by that.
     """
 
     sub_request_id: str
     status: ItemStatus
     receipt: Receipt | None = None
     code: str | None = None
-    original: OriginalRequest | None = None
+    is_original: bool = False
 
     @property
     def verdict(self) -> Verdict | None:
@@ -111,18 +104,12 @@ class BatchItemResult(NamedTuple):
         except ValueError:
             raise UnreadableError("the status of an item is unknown") from None
         error = reader.object_or_none("error")
-        original = reader.object_or_none("originalRequestInformation")
         return cls(
             sub_request_id=reader.text("subRequestId"),
             status=status,
             receipt=Receipt.read(reader) if status is ItemStatus.SUCCESS else None,
             code=None if error is None else error.code(),
-            original=None
-            if original is None
-            else OriginalRequest(
-                request_id=original.text_or_none("requestId"),
-                sub_request_id=original.text_or_none("subRequestId"),
-            ),
+            is_original=reader.object_or_none("originalRequestInformation") is not None,
         )
 
 

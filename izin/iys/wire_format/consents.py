@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -279,14 +279,7 @@ class DayCount:
 
     def to_json(self) -> Mapping[str, object]:
         """Return the count as the ledger stores it."""
-        return {
-            "type": self.type,
-            "source": self.source,
-            "approvals": self.approvals,
-            "rejections": self.rejections,
-            "pending": self.pending,
-            "total": self.total,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from izin.runtime.broker_faults import (
     unreadable_batches,
     unreadable_error,
 )
-from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
+from izin.runtime.kafka_clients import Brokers, admin, consumer
 from izin.runtime.plain_log import PlainLogger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import AvroRecord
@@ -111,7 +111,7 @@ class RecordFollower:
 
     def __init__(  # noqa: PLR0913  # what is read, and in which manner, by keyword
         self,
-        connection: KafkaConnection,
+        connection: Brokers,
         topic: Topic,
         table: RecordTable,
         *,
@@ -134,7 +134,8 @@ class RecordFollower:
         self.unread_since = float("inf")
         """For which instant, by ``time.monotonic``, it is known that something was there that is
         not read yet; infinity: nothing was."""
-        self._positions: dict[int, int] = {}
+        self.positions: dict[int, int] = {}
+        """Up to which offset each partition was read."""
         self._complete_at: dict[int, float] = {}
         self._waiting: dict[int, list[Message]] = {}
         """By partition: what was read and waits for a schema."""
@@ -145,11 +146,6 @@ class RecordFollower:
         """Partitions that stand at a batch whose records claim offsets beyond the end."""
         self._stopped = threading.Event()
 
-    @property
-    def positions(self) -> Mapping[int, int]:
-        """Up to which offset each partition was read."""
-        return self._positions
-
     def complete_at(self, partition: int) -> float:
         """Return for which instant, by ``time.monotonic``, it is known that ``partition`` was read
         to its end; minus infinity: for none.
@@ -158,7 +154,7 @@ class RecordFollower:
 
     def age(self) -> float | None:
         """Return for how many seconds the table was not seen complete; None: it never was."""
-        numbers = tuple(self._positions)
+        numbers = tuple(self.positions)
         oldest = min(map(self.complete_at, numbers), default=float("-inf"))
         return monotonic() - oldest if oldest > 0 else None
 
@@ -199,7 +195,7 @@ class RecordFollower:
                 found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
             if found.error is not None:
                 raise missing_topic(name)
-            self._positions = {one: self._starts.get(one, 0) for one in found.partitions}
+            self.positions = {one: self._starts.get(one, 0) for one in found.partitions}
             self._complete_at.clear()
             self._assign(client)
             asking = admin(self._connection, **_RECONNECT)
@@ -212,7 +208,7 @@ class RecordFollower:
         self._misplaced.clear()
         places = [
             TopicPartition(self.topic.name, number, position or OFFSET_BEGINNING)
-            for number, position in self._positions.items()
+            for number, position in self.positions.items()
         ]
         client.assign(places)
         client.resume(places)
@@ -223,7 +219,7 @@ class RecordFollower:
         while not self._stopped.is_set():
             behind = {
                 number: position
-                for number, position in self._positions.items()
+                for number, position in self.positions.items()
                 if monotonic() - self.complete_at(number) >= _FRESH
             }
             if not behind:
@@ -252,7 +248,7 @@ class RecordFollower:
 
     def _give_up(self, behind: Collection[int], *, partly: bool) -> None:
         name = self.topic.name
-        if not partly or (len(behind) == len(self._positions) and not unreadable_batches(name)):
+        if not partly or (len(behind) == len(self.positions) and not unreadable_batches(name)):
             raise unreadable_error(name, f"topic {name} could not be read within {_TIMEOUT:.0f} s")
         _log.error("partitions not read", topic=self.topic.name, partitions=sorted(behind))
 
@@ -272,21 +268,21 @@ class RecordFollower:
         return found + client.consume(most - 1, 0) if found else found
 
     def _look(self, client: Consumer, end: TopicEnd) -> None:
-        self._complete_at.update(end.reached(self._positions))
+        self._complete_at.update(end.reached(self.positions))
         self.unread_since = end.unread_since()
         looked_at, seen = self._seen
         if monotonic() - looked_at < _PASSED_AFTER:
             return
-        for number, position in self._positions.items():
+        for number, position in self.positions.items():
             unneeded = self._unneeded(number) if seen.get(number) == position else 0
             if unneeded > position and number not in self._waiting:
                 with suppress(KafkaException):  # it is not fetched yet
                     client.seek(TopicPartition(self.topic.name, number, unneeded))
-                    self._positions[number] = unneeded
+                    self.positions[number] = unneeded
                     if number in self._misplaced:
                         self._misplaced.remove(number)
                         client.resume([TopicPartition(self.topic.name, number)])
-        self._seen = monotonic(), dict(self._positions)
+        self._seen = monotonic(), dict(self.positions)
 
     def _take(self, client: Consumer, messages: Sequence[Message]) -> None:
         """Take what was polled, and what waits once more."""
@@ -310,7 +306,7 @@ class RecordFollower:
                 self._waiting[number].append(message)
             else:
                 # Behind the last record is the mark of its transaction.
-                self._positions[number] = message.offset() or 0
+                self.positions[number] = message.offset() or 0
         if messages:
             self._moved()
 
@@ -328,7 +324,7 @@ class RecordFollower:
                 if offset >= self._ends[number]:
                     self._misplaced.add(number)
                     client.pause([place])
-                    note_unreadable(self.topic.name, number, self._positions[number])
+                    note_unreadable(self.topic.name, number, self.positions[number])
                     continue
             yield message
 
@@ -336,7 +332,7 @@ class RecordFollower:
         while records:
             taken = self._table.take(records)
             for one in records[:taken]:
-                self._positions[one.partition() or 0] = (one.offset() or 0) + 1
+                self.positions[one.partition() or 0] = (one.offset() or 0) + 1
             left = records[taken:]
             if not left:
                 return
@@ -389,9 +385,7 @@ class TopicTable(Protocol):
 class TopicFollower(RecordFollower):
     """Reads the records of ``topic``, decoded, into ``table``."""
 
-    def __init__(
-        self, connection: KafkaConnection, codec: Codec, topic: Topic, table: TopicTable
-    ) -> None:
+    def __init__(self, connection: Brokers, codec: Codec, topic: Topic, table: TopicTable) -> None:
         super().__init__(connection, topic, self)
         self._codec = codec
         self._decoded = table

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hmac import compare_digest
-from typing import assert_never
 
 from starlette.requests import Request
 
@@ -44,19 +43,6 @@ class Freshness(StrEnum):
     FRESH = "fresh"
 
 
-class Denied(StrEnum):
-    """Why a request is refused."""
-
-    NOT_READ = "not-read"
-    """No key is known yet."""
-    UNKNOWN = "unknown"
-    """There is no such key, or not any more; which of them is not said."""
-    FORBIDDEN = "forbidden"
-    """The key lacks the scope."""
-    STALE = "stale"
-    """The key may have been revoked meanwhile."""
-
-
 class Outside(StrEnum):
     """What of a record is outside a key, by the name of the field."""
 
@@ -72,18 +58,46 @@ def freshness_of(age: float | None) -> Freshness:
     return Freshness.STALE if age > STALE_AFTER.total_seconds() else Freshness.FRESH
 
 
+_NOT_READ = ProblemText(
+    503, "Starting", "the API keys are not read yet; send this again", _RETRY_AFTER
+)
+_UNKNOWN = ProblemText(
+    401,
+    "Not authorised",
+    "send an API key that is valid: Authorization: Bearer izin_…; an operator makes one with izin "
+    "keys create",
+)
+"""There is no such key, or not any more; which of them is not said."""
+
+
+def _forbidden(scope: Scope) -> ProblemText:
+    detail = f"this key lacks the scope {scope}; use one that has it"
+    return ProblemText(403, "Not permitted", detail)
+
+
+def _stale(scope: Scope) -> ProblemText:
+    """Return what is said where the key may have been revoked meanwhile."""
+    return ProblemText(
+        503,
+        "Keys not up to date",
+        f"the end of the topic of API keys was not seen for {STALE_AFTER.total_seconds():.0f} s, "
+        f"so {scope} waits; send this again",
+        _RETRY_AFTER,
+    )
+
+
 def decide(
     scope: Scope, freshness: Freshness, key: ApiKey | None, now: datetime
-) -> ApiKey | Denied:
+) -> ApiKey | ProblemText:
     """Return ``key`` where it may do what needs ``scope``, else why not; None: no key is known."""
     if freshness is Freshness.NOT_READ:
-        return Denied.NOT_READ
+        return _NOT_READ
     if key is None or not key.is_valid(now):
-        return Denied.UNKNOWN
+        return _UNKNOWN
     if scope not in key.scopes:
-        return Denied.FORBIDDEN
+        return _forbidden(scope)
     if freshness is Freshness.STALE and scope is not Scope.PUBLISH:
-        return Denied.STALE
+        return _stale(scope)
     return key
 
 
@@ -106,17 +120,16 @@ class ApiKeyDirectory:
         self, keys: Iterable[ApiKey] = (), *, age: Callable[[], float | None] = lambda: 0.0
     ) -> None:
         self._keys = {one.id: one for one in keys}
-        self._age = age
+        self.age = age
 
     @property
     def freshness(self) -> Freshness:
         """How well the keys are known."""
-        return freshness_of(self._age())
+        return freshness_of(self.age())
 
     def faults(self) -> Mapping[str, str]:
         """Return why an endpoint is not ready: its keys were not read yet. Stale, it goes on."""
-        is_read = self.freshness is not Freshness.NOT_READ
-        return {} if is_read else {"api keys": "not read yet"}
+        return {"api keys": "not read yet"} if self.freshness is Freshness.NOT_READ else {}
 
     def find(self, text: str) -> ApiKey | None:
         """Return the key that a client presents as ``text``; None where there is no such key.
@@ -154,13 +167,11 @@ class ApiKeyReader:
     """Follows the topic ``api-keys``."""
 
     def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
-        self.directory = ApiKeyDirectory(age=self._age)
+        self.directory = ApiKeyDirectory()
         self._follower = TopicFollower(
             access_of(settings), codec, settings.topics.api_keys, self.directory
         )
-
-    def _age(self) -> float | None:
-        return self._follower.age()
+        self.directory.age = self._follower.age
 
     @contextmanager
     def follow(self) -> Iterator[ApiKeyDirectory]:
@@ -187,42 +198,12 @@ def authorised(
     decided = decide(scope, directory.freshness, key, now)
     if isinstance(decided, ApiKey):
         return decided
-    headers = {"WWW-Authenticate": "Bearer"} if decided is Denied.UNKNOWN else NO_HEADERS
-    raise _refusal(decided, scope).error(headers=headers)
+    raise decided.error(
+        headers={"WWW-Authenticate": "Bearer"} if decided is _UNKNOWN else NO_HEADERS
+    )
 
 
 def refusals(scope: Scope) -> tuple[ProblemText, ...]:
     """Return how requests that need ``scope`` may be refused."""
-    return tuple(
-        _refusal(why, scope)
-        for why in Denied
-        if why is not Denied.STALE or scope is not Scope.PUBLISH
-    )
-
-
-def _refusal(why: Denied, scope: Scope) -> ProblemText:
-    match why:
-        case Denied.NOT_READ:
-            detail = "the API keys are not read yet; send this again"
-            return ProblemText(503, "Starting", detail, _RETRY_AFTER)
-        case Denied.UNKNOWN:
-            return ProblemText(
-                401,
-                "Not authorised",
-                "send an API key that is valid: Authorization: Bearer izin_…; an operator makes "
-                "one with izin keys create",
-            )
-        case Denied.FORBIDDEN:
-            detail = f"this key lacks the scope {scope}; use one that has it"
-            return ProblemText(403, "Not permitted", detail)
-        case Denied.STALE:
-            seconds = f"{STALE_AFTER.total_seconds():.0f} s"
-            return ProblemText(
-                503,
-                "Keys not up to date",
-                f"the end of the topic of API keys was not seen for {seconds}, so {scope} waits; "
-                "send this again",
-                _RETRY_AFTER,
-            )
-        case never:
-            assert_never(never)
+    stale = [] if scope is Scope.PUBLISH else [_stale(scope)]
+    return (_NOT_READ, _UNKNOWN, _forbidden(scope), *stale)

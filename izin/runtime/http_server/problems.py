@@ -103,14 +103,7 @@ def media_type(content_type: str, *accepted: str) -> str:
     raise ProblemText(415, "Unsupported content type", what).error()
 
 
-def no_warnings() -> Mapping[str, str]:
-    """Return that nothing is to be said."""
-    return {}
-
-
-def health(
-    faults: Faults, *, with_reasons: bool, warnings: Faults = no_warnings
-) -> Sequence[Route]:
+def health(faults: Faults, *, with_reasons: bool, warnings: Faults = dict) -> Sequence[Route]:
     """Return ``/health/live``, and ``/health/ready``: 503 as long as there are faults.
 
     Beside the reasons are ``warnings``, with which a server is ready still, among them batches that
@@ -152,7 +145,7 @@ def public_app(routes: Sequence[Route], faults: Faults) -> Starlette:
 
 
 def operations_app(
-    registry: CollectorRegistry, faults: Faults, warnings: Faults = no_warnings
+    registry: CollectorRegistry, faults: Faults, warnings: Faults = dict
 ) -> Starlette:
     """Return the application of the listener for operators."""
 
@@ -175,4 +168,4 @@ class HttpApi:
     routes: Sequence[Route]
     registry: CollectorRegistry
     faults: Faults
-    warnings: Faults = no_warnings
+    warnings: Faults = dict

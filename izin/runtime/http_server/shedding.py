@@ -35,7 +35,7 @@ OF_KEY = ProblemText(
 HEALTH = "/health/"
 """The paths that are answered however full the server is."""
 _SCOPE = "izin.http"
-"""Under which a request has what it shares with others."""
+"""Under which a request has the ``Shedding`` that it shares with others."""
 _DESCRIPTORS = 65_536
 _CLIENT_BITS = 64
 """Whoever has one IPv6 address has a network of this size."""
@@ -102,25 +102,22 @@ class Shares:
     """How many of ``most`` requests each of those who share them has in progress."""
 
     def __init__(self, most: int) -> None:
-        self._free = most
+        self.free = most
+        """How many more there may be in all."""
         self._in_progress: Counter[str] = Counter()
-
-    def free(self) -> int:
-        """Return how many more there may be in all."""
-        return self._free
 
     def is_spent(self, name: str) -> bool:
         """Whether ``name`` has as many as are free, so that one more is not its own to take."""
-        return self._in_progress[name] >= self._free
+        return self._in_progress[name] >= self.free
 
     def take(self, name: str) -> None:
         """Count one more of ``name``."""
         self._in_progress[name] += 1
-        self._free -= 1
+        self.free -= 1
 
     def give_back(self, name: str) -> None:
         """Count one less of ``name``."""
-        self._free += 1
+        self.free += 1
         self._in_progress[name] -= 1
         if not self._in_progress[name]:
             del self._in_progress[name]
@@ -135,23 +132,15 @@ class Shares:
             self.give_back(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sharing:
-    """What the requests of one server share."""
-
-    limits: HttpLimits
-    metrics: HttpMetrics
-    keys: Shares
-
-
 class Shedding:
     """ASGI middleware that passes on the requests for which there is room."""
 
     def __init__(self, app: ASGIApp, limits: HttpLimits, metrics: HttpMetrics) -> None:
-        self._app = app
-        self._metrics = metrics
+        self.limits = limits
+        self.metrics = metrics
+        self.keys = Shares(limits.requests)
         self._clients = Shares(limits.requests)
-        self._sharing = _Sharing(limits=limits, metrics=metrics, keys=Shares(limits.requests))
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Process one request, or refuse it."""
@@ -161,11 +150,11 @@ class Shedding:
         client = client_of(scope["client"])
         reason = self._excess(client)
         if reason is not None:
-            self._metrics.refused(reason)
+            self.metrics.refused(reason)
             await (FULL if reason is Refused.FULL else OF_CLIENT).response()(scope, receive, send)
             return
-        scope[_SCOPE] = self._sharing
-        self._metrics.requests.inc()
+        scope[_SCOPE] = self
+        self.metrics.requests.inc()
         self._clients.take(client)
         try:
             await self._app(scope, receive, send)
@@ -173,10 +162,10 @@ class Shedding:
             pass  # nobody is left to answer
         finally:
             self._clients.give_back(client)
-            self._metrics.requests.dec()
+            self.metrics.requests.dec()
 
     def _excess(self, client: str) -> Refused | None:
-        if self._clients.free() <= 0:
+        if self._clients.free <= 0:
             return Refused.FULL
         return Refused.CLIENT if self._clients.is_spent(client) else None
 
@@ -187,7 +176,7 @@ def share_of_key(request: Request, name: str) -> AbstractContextManager[None]:
     Raises:
         RequestRefusedError: the key has as many in progress as are still free (429).
     """
-    sharing: _Sharing | None = request.scope.get(_SCOPE)
+    sharing: Shedding | None = request.scope.get(_SCOPE)
     if sharing is None:
         return nullcontext()
     if sharing.keys.is_spent(name):
@@ -215,7 +204,7 @@ async def read_body(request: Request, *, largest: int) -> bytes:
         RequestRefusedError: it has more than ``largest`` bytes (413), or takes too long (408).
         ClientDisconnect: the client has gone.
     """
-    sharing: _Sharing | None = request.scope.get(_SCOPE)
+    sharing: Shedding | None = request.scope.get(_SCOPE)
     limits = HttpLimits() if sharing is None else sharing.limits
     body = bytearray()
     try:

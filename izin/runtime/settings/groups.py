@@ -337,13 +337,6 @@ class FeedsSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZI
     """The bytes that the latest records may take; who reads older ones has them from Kafka."""
     readers: int = Field(4, ge=1, le=64, validation_alias="IZIN_FEEDS_READERS")
     """How many requests read older records at once; the others wait for their turn."""
-    reflect_within: timedelta = Field(
-        timedelta(seconds=5),
-        ge=timedelta(milliseconds=100),
-        le=timedelta(seconds=30),
-        validation_alias="IZIN_FEEDS_REFLECT_WITHIN",
-    )
-    """How long a request waits for what its token ``at_least`` names, before it gets 503."""
 
 
 class SuppressionSettings(SettingsGroup):

@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 from izin.consent import OurError
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError, Verdict
-from izin.iys.rate_limit import Pace
+from izin.iys.rate_limit import CircuitState, Pace
 from izin.iys.tokens import TokenAuth
-from izin.iys.transport.circuit_breaker import CircuitState
 from izin.ledger import submissions
 from izin.ledger.access_tokens import LedgerTokenStore
 from izin.ledger.db import Ledger

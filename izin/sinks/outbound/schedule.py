@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from izin.consent import Status
-from izin.iys.rate_limit import CallClass, Reputation
-from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.rate_limit import CallClass, CircuitState, Reputation
 from izin.ledger import brands, submissions, suspensions
 from izin.ledger.brake import decisions
 from izin.ledger.db import fetch, statements

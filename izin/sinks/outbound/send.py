@@ -298,7 +298,7 @@ def _answers(submission: Submission, results: tuple[BatchItemResult, ...]) -> di
             verdict=verdict,
             code=result.code,
             receipt=result.receipt,
-            is_original=result.original is not None
+            is_original=result.is_original
             and (submission.sends == 1 or submission.is_older(result.receipt)),
             how="batch",
         )

@@ -343,7 +343,10 @@ class PartitionProcessor:
         effects.records += len(records)
         expected = self._start(topic)
         if batch.start != expected:
-            raise SkippedRecordsError(topic, owned.number, expected, batch.start)
+            raise SkippedRecordsError(
+                f"{topic}[{owned.number}]: expected offset {expected}, got a batch from "
+                f"{batch.start}; it is read again from there, after the topic's id was checked"
+            )
         start = 0
         while start < len(records):
             is_cut = topic != urgent and self._waiting[urgent]

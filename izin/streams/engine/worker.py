@@ -119,7 +119,10 @@ class OrderWorker:
         """
         numbers, of_express = frozenset(bulk), frozenset(express)
         if numbers != of_express:
-            raise SplitLanesError(numbers, of_express)
+            raise SplitLanesError(
+                f"the lanes are split: {sorted(numbers ^ of_express)} in one lane only; do all "
+                "workers run the same release, and have both topics the same partition count?"
+            )
         _log.info("partitions assigned", partitions=sorted(numbers))
         self._begin(numbers)
 

@@ -12,7 +12,6 @@ from contextlib import aclosing, closing
 from datetime import timedelta
 from pathlib import Path
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
-from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
@@ -98,12 +97,7 @@ class Gate:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
@@ -298,12 +292,7 @@ class BlockingGate:
         self._running = entered.result()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         running, self._running = self._running, None
         if running is not None:
             running.loop.call_soon_threadsafe(running.left.set)

@@ -20,6 +20,7 @@ _LONGEST_VERDICT = 512
 _LONGEST_ESCAPE = 6
 """Bytes of a character in JSON, as ``\\u0131``."""
 _LONGEST_PROBLEM = 16 * 1024
+_NO_GATE = "is the URL that of a gate, without a path?"
 _DIGITS = 9
 """Of a header Retry-After: more are decades."""
 
@@ -66,13 +67,17 @@ class GateConnection:
 def _refusal(response: httpx.Response, content: bytes) -> Exception:
     status, detail = response.status_code, _detail(content)
     if status == HTTPStatus.UNAUTHORIZED:
-        return ApiKeyRefusedError(detail)
+        why = detail or "use a valid one: izin keys create"
+        return ApiKeyRefusedError(f"the gate does not take the API key; {why}")
     if status == HTTPStatus.FORBIDDEN:
-        return NotPermittedError(detail)
+        why = detail or "use one with the scope: --scope ask"
+        return NotPermittedError(f"the API key may not ask; {why}")
     if status < HTTPStatus.BAD_REQUEST:
         return GateUnavailableError(f"unreadable answer (status {status})", is_final=True)
     if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _TRANSIENT:
-        return QuestionRefusedError(status, detail)
+        if not detail or status == HTTPStatus.NOT_FOUND:
+            detail = "; ".join(filter(None, (detail, _NO_GATE)))
+        return QuestionRefusedError(f"the gate refuses the question (status {status}); {detail}")
     said = f": {detail}" if detail else ""
     return GateUnavailableError(
         f"status {status}{said}", retry_after=_seconds(response.headers.get("Retry-After"))

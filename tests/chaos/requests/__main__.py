@@ -181,7 +181,6 @@ def _worker(api: Api, port: int, settings: KafkaSettings, folder: Path) -> Worke
         "IZIN_LOG_LEVEL": "warning",
         f"IZIN_{prefix}_PORT": str(port),
         f"IZIN_{prefix}_OPERATIONS_PORT": str(free_port()),
-        "IZIN_FEEDS_REFLECT_WITHIN": "PT0.2S",
     }
     return Worker(api, settings, folder / f"{api}.log", module=module, environment=environment)
 

@@ -125,7 +125,7 @@ TARGETS: Mapping[Api, Target] = {
         Target(
             api=Api.FEEDS,
             path="/v1/permissions",
-            query={"limit": "2", "wait": "0", "after": "", "at_least": ""},
+            query={"limit": "2", "wait": "0", "after": ""},
             shows=f'"brand_code":{BRAND}',
             **_KEYS,
         ),

@@ -140,10 +140,7 @@ def _of_query(name: str) -> Maker:
     """Return what makes a request with one hostile parameter."""
 
     def made(kind: str, random: Random, known: Known) -> HostileRequest:
-        text = {
-            "after": lambda: _cursor(random, known),
-            "at_least": lambda: apis.token(random, known.topics),
-        }.get(name, lambda: apis.number(random))()
+        text = _cursor(random, known) if name == "after" else apis.number(random)
         path = f"{known.target.path}?{name}={quote(text[:60_000])}"
         content = request(known.target, path=path, body=known.target.lawful(0))
         whole = 1 if len(path) < 60_000 and name != "wait" else None
@@ -343,8 +340,7 @@ _WITHOUT_BODY: Mapping[str, tuple[int, Maker]] = {
     **_COMMON,
     "limit": (10, _of_query("limit")),
     "wait": (5, _of_query("wait")),
-    "after": (20, _of_query("after")),
-    "at least": (10, _of_query("at_least")),
+    "after": (30, _of_query("after")),
 }
 
 

@@ -23,7 +23,6 @@ from izin.iys.rate_limit import (
     CallClass,
     HourLimit,
     Pace,
-    PaceState,
     Reputation,
     ReputationPolicy,
     Slot,
@@ -36,6 +35,7 @@ from izin.runtime.settings import IysSettings
 from izin.sinks.outbound.context import iys_session
 from tests.integration.sinks.sink_harness import InMemoryTopic, Izin, SinkHarness, a_phone, onay
 from tests.support.builders import BRAND
+from tests.support.pace_model import PaceState, arrived, next_slot
 from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME
 
 pytestmark = pytest.mark.database
@@ -223,11 +223,11 @@ async def test_ledger_grants_the_slots_of_the_policy(ledger: Ledger):
             there += [(2, began + 9), (3, began)]  # their slots were taken by others; one was late
             pacer._there = list(there)
             for one, at in there:
-                state = pace.arrived(state, one, at - began)
+                state = arrived(state, one, at - began)
         slot = await pacer._take()
         assert slot.at <= slot.opens_at
         taken.append((slot.number, slot.opens_at))
-        state, granted = pace.next_slot(state, 0.0)
+        state, granted = next_slot(pace, state, 0.0)
         with_terms.append((granted.number, granted.at))
     assert [slot for slot, _ in taken] == [slot for slot, _ in with_terms]
     for (_, comes_at), (_, at) in zip(taken, with_terms, strict=True):

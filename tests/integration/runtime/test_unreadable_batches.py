@@ -13,7 +13,7 @@ from izin.kafka.tables.latest_records import LatestRecordReader
 from izin.ledger.record import StreamUnavailableError
 from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import access_of
+from izin.runtime.kafka import access_of, producer
 from izin.runtime.kafka_clients import headers_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.fast.record_format import BatchBuilder
@@ -101,6 +101,28 @@ def test_latest_records_of_other_partitions_are_read(settings: KafkaSettings) ->
     with reader.following():
         assert reader.loaded.wait(30)
         assert reader.fault is None
+
+
+def test_latest_record_behind_aborted_ones_is_found(settings: KafkaSettings) -> None:
+    """A reader looks further back: the last record may be far from the end."""
+    topic, found = settings.topics.ledger_positions, list[int]()
+    value = {"cluster_id": "any", "decisions_topic_id": "any", "decisions_offsets": [7]}
+    client = producer(settings, **{"transactional.id": f"{settings.topic_prefix}test"})
+    client.init_transactions(20)
+    for content in (CODEC.encode("LedgerPositions", value), b"mark", b"mark"):
+        client.begin_transaction()
+        for _ in range(1 if content != b"mark" else _MANY):
+            client.produce(topic.name, key=b"decisions", value=content)
+        if content == b"mark":
+            client.abort_transaction(20)
+        else:
+            client.commit_transaction(20)
+    reader = LatestRecordReader(
+        settings, CODEC, [topic], lambda *record: found.extend(record[2]["decisions_offsets"])
+    )
+    with reader.following():
+        assert reader.loaded.wait(30)
+    assert found == [7]
 
 
 async def test_permission_list_closes_the_keys_of_a_partition(settings: KafkaSettings) -> None:

@@ -13,9 +13,9 @@ from click.testing import Result
 
 from izin.consent import Calendar, Consent, ConsentEvent, DecisionKind, RefusedEvent, admit, decide
 from izin.iys.client import IysClient
+from izin.iys.exchange import TOKEN
 from izin.iys.rate_limit import CallClass, HourLimit, Pace, Slot
 from izin.iys.tokens import TokenAuth
-from izin.iys.transport.exchange import TOKEN
 from izin.iys.wire_format import Stream
 from izin.ledger import brands, offsets, reads, suspensions
 from izin.ledger.access_tokens import LedgerTokenStore

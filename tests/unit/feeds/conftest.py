@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -18,14 +18,12 @@ from izin.feeds.endpoint import FeedEndpoint, FeedMetrics
 from izin.feeds.endpoint import routes_of as feed_routes
 from izin.feeds.older_records import OlderRecords
 from izin.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds
-from izin.feeds.reflection import PipelinePositions, Reflection
 from izin.feeds.sources import FeedSource, Items, Tail
 from izin.kafka.bounded_reader import OffsetGoneError
 from izin.kafka.tables.api_keys import ApiKeyDirectory
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.http_server.problems import public_app
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
@@ -207,12 +205,6 @@ class FakeSources:
             tail = self.sources[feed.name].tail
             object.__setattr__(tail, "ends", lambda name=feed.name: self.ends(name))
             object.__setattr__(tail, "is_current", lambda: self.current)
-        names = [TOPICS.events.name, TOPICS.express.name, TOPICS.decisions.name]
-        self.identities = TopicIdentities(
-            cluster_id="cluster",
-            topic_ids=dict.fromkeys(names, "topic"),
-            partitions=dict.fromkeys(names, self.partitions),
-        )
 
     def ends(self, name: str) -> dict[int, int]:
         """Return up to where the tail has read."""
@@ -229,11 +221,11 @@ class FakeSources:
         """Return where the log begins."""
         return dict(self.logs[source.feed.name].starts)
 
-    def write(self, feed: str, *messages: Any, ends: int = 0) -> None:  # noqa: ANN401  # Messages
+    def write(self, feed: str, *messages: Any) -> None:  # noqa: ANN401  # Messages
         """Append messages; the tail reads them at once."""
         for message in messages:
             self.logs[feed].append(message)
-        give(self.sources[feed].tail, [*messages, *([an_end(0, ends)] if ends else [])])
+        give(self.sources[feed].tail, messages)
 
 
 @dataclass
@@ -243,7 +235,6 @@ class Api:
     client: httpx.AsyncClient
     sources: FakeSources
     endpoint: FeedEndpoint
-    progress: PipelinePositions
     now: list[datetime]
 
     async def get(self, path: str, **query: object) -> httpx.Response:
@@ -253,20 +244,14 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(
-    keys: ApiKeyDirectory | None = None, *, within: timedelta = timedelta(milliseconds=300)
-) -> AsyncIterator[Api]:
+async def serving(keys: ApiKeyDirectory | None = None) -> AsyncIterator[Api]:
     """Serve feeds to whoever has a key of ``keys``."""
     sources, now = FakeSources(), [NOON]
-    progress = PipelinePositions(KafkaSettings(), CODEC)
-    reflection = Reflection(settings=KafkaSettings(), admin=None, progress=progress)  # type: ignore[arg-type]
     endpoint = FeedEndpoint(
         sources=sources,  # type: ignore[arg-type]
-        reflection=reflection,
         keys=keys or known(SUBSCRIBER),
         metrics=FeedMetrics(),
         clock=lambda: now[0],
-        reflect_within=within,
         stopping=asyncio.Event(),
     )
     async with httpx.AsyncClient(
@@ -274,7 +259,7 @@ async def serving(
         base_url="http://feeds",
         headers=AUTHORIZATION,
     ) as client:
-        yield Api(client, sources, endpoint, progress, now)
+        yield Api(client, sources, endpoint, now)
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 
 from izin.consent import OurError
-from izin.feeds import protocol
 from izin.feeds import sources as module
 from izin.feeds.endpoint import _LIMITS, _SEARCH
 from izin.feeds.protocol import (
@@ -63,7 +62,6 @@ from tests.unit.feeds.conftest import (
     OPT_OUTS,
     PERMISSIONS,
     SUBSCRIBER,
-    TOPICS,
     Api,
     a_message,
     a_permission,
@@ -75,7 +73,6 @@ from tests.unit.feeds.conftest import (
 )
 
 PATH = "/v1/permissions"
-TOKEN = token_of([LogPosition(TOPICS.events.name, 0, 4)])
 FEEDS = ("/v1/opt-outs", "/v1/permissions", "/v1/outcomes")
 OPEN = ("/health/live", "/health/ready")
 
@@ -179,11 +176,6 @@ async def test_schema_registry_that_is_away_is_a_503(
         ({"after": "x"}, 400, "Cursor not usable"),
         ({"limit": 0}, 422, "Parameter not usable"),
         ({"at_least": "x"}, 400, "Parameter not usable"),
-        (
-            {"at_least": token_of([LogPosition("other-events", 0, 1)])},
-            400,
-            "Token of another installation",
-        ),
     ],
 )
 async def test_what_cannot_be_used_is_refused(
@@ -221,51 +213,6 @@ async def test_deleted_records_are_said_to_be_missing(api: Api):
     api.sources.sources["opt-outs"].tail.forget()
     detail = problem(await api.get("/v1/opt-outs", after=begun), 410, "Cursor too old")
     assert "load the permissions again" in detail
-
-
-async def test_request_waits_until_its_token_is_reflected(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-):
-    """Through the order stage, up to the end that the topic has by then."""
-    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 9})
-    late = await api.get("/v1/opt-outs", at_least=TOKEN)
-    assert "the order stage has not come so far" in problem(late, 503, "Not reflected yet")
-    decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
-    api.progress.put(TOPICS.positions.name, 0, decided)
-    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
-    behind = await api.get("/v1/opt-outs", at_least=TOKEN)
-    assert "this endpoint has not come so far" in problem(behind, 503, "Not reflected yet")
-    waiting = asyncio.create_task(api.get("/v1/opt-outs", at_least=TOKEN))
-    await asyncio.sleep(0.05)
-    api.sources.write("opt-outs", a_message(0, 0), ends=2)
-    page = (await waiting).json()
-    assert (len(page["items"]), page["reflects"]) == (1, True)
-    again = (await api.get("/v1/opt-outs", at_least=TOKEN, after=page["next"])).json()
-    assert (again["items"], again["reflects"]) == ([], True)
-
-
-async def test_full_page_does_not_reflect_what_comes_behind(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-):
-    """The client reads on until it does."""
-    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
-    decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
-    api.progress.put(TOPICS.positions.name, 0, decided)
-    api.sources.write("opt-outs", a_message(0, 0), a_message(0, 1))
-    first = (await api.get("/v1/opt-outs", at_least=TOKEN, limit=1)).json()
-    assert (len(first["items"]), first["reflects"]) == (1, False)
-    query = {"at_least": TOKEN, "limit": 1, "after": first["next"]}
-    second = (await api.get("/v1/opt-outs", **query)).json()
-    assert (len(second["items"]), second["reflects"]) == (1, True)
-
-
-async def test_ledger_that_is_behind_is_named(api: Api, monkeypatch: pytest.MonkeyPatch):
-    """Permissions come from the ledger."""
-    monkeypatch.setattr(protocol, "offsets", lambda *_: {0: 2})
-    decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
-    api.progress.put(TOPICS.positions.name, 0, decided)
-    detail = problem(await api.get(PATH, at_least=TOKEN), 503, "Not reflected yet")
-    assert "the ledger has not come so far" in detail
 
 
 @pytest.mark.parametrize(

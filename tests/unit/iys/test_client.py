@@ -27,10 +27,10 @@ from izin.iys.errors import (
     Verdict,
     WithheldError,
 )
+from izin.iys.exchange import FOREIGN_ERRORS, Call, Exchange, Method, translate
 from izin.iys.rate_limit import CallClass
-from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Exchange, Method, translate
 from izin.iys.wire_format import BrandPath, ConsentItem, PushConnection, Stream, read_refusals
-from izin.iys.wire_format.error_envelope import _ERRORS
+from izin.iys.wire_format.json_reader import _ERRORS
 from izin.runtime.settings import IysSettings
 from tests.support.iys import RecordingPacer
 
@@ -505,11 +505,10 @@ async def test_refused_batch_names_its_items():
     body = {"errors": [{"index": 0, "code": "H121", **recipient}, retailer]}
     caught = await error_of(saying(403, body), "add_batch")
     assert isinstance(caught, RefusedError)
-    assert [(one.index, one.location[0]) for one in caught.refusals] == [
-        (0, "recipient"),
-        (2, "retailerAccess"),
+    assert [(one.index, one.value) for one in caught.refusals] == [
+        (0, "+905550000001"),
+        (2, None),
     ]
-    assert (caught.refusals[0].value, caught.refusals[1].location[1]) == ("+905550000001", 1)
     assert "+905550000001" not in str(caught)
     assert "H121, H180" in str(caught)
 

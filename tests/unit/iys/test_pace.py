@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 
 from izin.iys.client import IysClient
 from izin.iys.errors import BusyError, CallError, OutcomeUnknownError, RefusedError, TokenLimitError
-from izin.iys.rate_limit import CallClass, CallQueue, Pace, PaceState, Slot
-from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitBreakers, CircuitState
+from izin.iys.rate_limit import (
+    CallClass,
+    CallQueue,
+    CircuitBreakerPolicy,
+    CircuitBreakers,
+    CircuitState,
+    Pace,
+    Slot,
+)
+from tests.support.pace_model import PaceState, arrived, next_slot
 from tests.unit.iys.test_client import BRAND, SETTINGS, a_client, an_item, refusing, saying
 
 PACE = Pace(rate=10)
@@ -30,8 +38,8 @@ def slots(
         if answered_after is not None:
             for number, at in enumerate(found, start=1):
                 if at + answered_after <= now:
-                    state = PACE.arrived(state, number, at + answered_after)
-        state, slot = PACE.next_slot(state, now)
+                    state = arrived(state, number, at + answered_after)
+        state, slot = next_slot(PACE, state, now)
         found.append(slot.at)
         now = max(now, slot.at)
     return found
@@ -40,7 +48,7 @@ def slots(
 def later(state: PaceState, count: int, now: float = 0.0) -> tuple[PaceState, Slot]:
     """Grant so many slots at once; return the last."""
     for _ in range(count):
-        state, slot = PACE.next_slot(state, now)
+        state, slot = next_slot(PACE, state, now)
     return state, slot
 
 
@@ -54,8 +62,8 @@ def crowded(uses: list[tuple[float, float, float]]) -> bool:
     for late, way, work in uses:
         for at, number, arrived_at in sorted(known):
             if at <= now:
-                state = PACE.arrived(state, number, arrived_at)
-        state, slot = PACE.next_slot(state, now)
+                state = arrived(state, number, arrived_at)
+        state, slot = next_slot(PACE, state, now)
         now = slot.at
         left_at = slot.at + late
         arrivals.append(left_at + way)
@@ -100,27 +108,27 @@ def test_unused_slot_is_free_again():
     """A slot given back never arrives, and delays nothing."""
     state = PaceState()
     for _ in range(10):
-        state, slot = PACE.next_slot(state, 0.0)
-        state = PACE.arrived(state, slot.number)
-    state, slot = PACE.next_slot(state, 0.0)
+        state, slot = next_slot(PACE, state, 0.0)
+        state = arrived(state, slot.number)
+    state, slot = next_slot(PACE, state, 0.0)
     assert slot.at == pytest.approx(10 * PACE.interval)
 
 
 def test_answer_ten_slots_late_frees_no_other_slot():
     """Another use has replaced it by then."""
-    state, first = PACE.next_slot(PaceState(), 0.0)
+    state, first = next_slot(PACE, PaceState(), 0.0)
     state, _ = later(state, 10)
-    assert PACE.arrived(state, first.number, 0.0) == state
+    assert arrived(state, first.number, 0.0) == state
 
 
 def test_use_arriving_after_it_was_replaced_still_counts():
     """It replaces the earliest; a use that arrived in time changes nothing."""
     state, _ = later(PaceState(), 11)
-    late = PACE.arrived(state, 1, 0.86)
+    late = arrived(state, 1, 0.86)
     assert 0.86 in {use.arrived_at for use in late.uses}
     assert 2 not in {use.number for use in late.uses}
-    assert PACE.arrived(late, 1, 0.8) != late
-    assert PACE.arrived(state, 1, PACE.arrives_within) == state
+    assert arrived(late, 1, 0.8) != late
+    assert arrived(state, 1, PACE.arrives_within) == state
 
 
 def test_arrived_use_makes_room_though_it_was_sent_later():
@@ -128,8 +136,8 @@ def test_arrived_use_makes_room_though_it_was_sent_later():
     enough, for nine others may arrive within the second of the eleventh.
     """
     state, slot = later(PaceState(), 10)
-    state, eleventh = PACE.next_slot(PACE.arrived(state, 4, 0.02), slot.at)
-    _, twelfth = PACE.next_slot(state, slot.at)
+    state, eleventh = next_slot(PACE, arrived(state, 4, 0.02), slot.at)
+    _, twelfth = next_slot(PACE, state, slot.at)
     assert [eleventh.at, twelfth.at] == pytest.approx([1.02, 1 + PACE.arrives_within])
 
 
@@ -138,8 +146,8 @@ def test_delayed_calls_are_caught_up():
     state, held_up = later(PaceState(), 11)
     assert held_up.at == pytest.approx(1 + PACE.arrives_within)
     for number in range(2, 11):
-        state = PACE.arrived(state, number, 0.0)
-    assert PACE.next_slot(state, held_up.at)[1].at == held_up.at
+        state = arrived(state, number, 0.0)
+    assert next_slot(PACE, state, held_up.at)[1].at == held_up.at
 
 
 def test_idle_address_saves_at_most_one_slot():

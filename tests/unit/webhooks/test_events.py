@@ -593,7 +593,6 @@ def a_guard(**overrides: Any) -> RepetitionGuard:  # noqa: ANN401  # as Resend
     return RepetitionGuard(
         ledger=cast("Ledger", None),
         kafka=KafkaSettings(),
-        subscriber_id=1,
         resend=a_resend(**overrides),
         followed=(),
         _is_known=True,

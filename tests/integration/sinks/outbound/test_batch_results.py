@@ -15,8 +15,7 @@ import pytest
 from izin.consent import Action
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
-from izin.iys.rate_limit import CallClass
-from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.rate_limit import CallClass, CircuitState
 from izin.iys.wire_format import Stream
 from izin.ledger.record import READ_BACK, ConcurrentChangeError, is_read_back
 from izin.sinks.outbound.status_query import SINGLES

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from izin.consent import Action
-from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
+from izin.iys.rate_limit import CircuitBreakerPolicy
 from izin.ledger import offsets, submissions
 from izin.ledger.db import Connection
 from izin.ledger.record import (

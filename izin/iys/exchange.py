@@ -32,8 +32,7 @@ from izin.iys.errors import (
     Verdict,
     WithheldError,
 )
-from izin.iys.rate_limit import FAILURES, CallClass, Pacer, Slot
-from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
+from izin.iys.rate_limit import FAILURES, CallClass, CircuitBreakers, CircuitState, Pacer, Slot
 from izin.iys.wire_format import error_of, parse_json, read_refusals
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import IysSettings

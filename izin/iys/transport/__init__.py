@@ -1,1 +1,0 @@
-"""How a call leaves for İYS: HTTP connections, pacing, circuit breakers."""
